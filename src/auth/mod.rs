@@ -1,0 +1,5 @@
+//! Who somebody is.
+
+mod users;
+
+pub use users::{User, UserTable};

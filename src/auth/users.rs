@@ -1,0 +1,25 @@
+use std::collections::HashMap;
+
+/// A user whom the gateway itself knows (`users`).
+#[derive(Clone)]
+pub struct User {
+    /// An argon2id hash in PHC form (`$argon2id$…`), already seen to parse.
+    pub password_hash: String,
+    pub groups: Vec<String>,
+}
+
+/// The `users` of the configuration, by name.
+#[derive(Clone, Default)]
+pub struct UserTable {
+    users: HashMap<Vec<u8>, User>,
+}
+
+impl UserTable {
+    pub fn new(users: HashMap<Vec<u8>, User>) -> Self {
+        Self { users }
+    }
+
+    pub fn get(&self, name: &[u8]) -> Option<&User> {
+        self.users.get(name)
+    }
+}

@@ -1,0 +1,36 @@
+use std::net::SocketAddr;
+
+use crate::net::tls::ServerTls;
+
+/// An FTP listener as configured.
+#[derive(Clone)]
+pub struct ListenerSettings {
+    /// The name in the configuration.
+    pub name: String,
+    pub addresses: Vec<SocketAddr>,
+    pub tls: TlsPolicy,
+    /// Name of the pool of passive ports; without one, PASV and EPSV are refused.
+    pub data_ports: Option<String>,
+    /// Whether PORT and EPRT are served (`active.allowed`).
+    pub active_allowed: bool,
+}
+
+#[derive(Clone)]
+pub enum TlsPolicy {
+    None,
+    /// AUTH TLS is offered.
+    Optional(TlsSettings),
+    /// USER before AUTH TLS, and PROT C, are refused.
+    Required(TlsSettings),
+    /// TLS from the first byte; starts with PROT P.
+    Implicit(TlsSettings),
+}
+
+#[derive(Clone)]
+pub struct TlsSettings {
+    pub tls: ServerTls,
+    /// `data_sessions: resumed`: a data connection must resume its own control session.
+    pub require_resumed_data: bool,
+    /// An upload without close_notify counts as cut.
+    pub require_close_notify: bool,
+}

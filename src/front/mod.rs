@@ -1,0 +1,3 @@
+//! The doors: what clients speak.
+
+pub mod ftp;

@@ -1,0 +1,169 @@
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::net::Stream;
+
+/// Whether data connections to a backend resume the control connection's TLS session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionReuse {
+    /// They do. TLS 1.2 is offered, since its sessions can be resumed any number of times, while a
+    /// TLS 1.3 ticket is good for one connection and uploads bring no new one; TLS 1.3 only where the
+    /// backend knows nothing else.
+    #[default]
+    Auto,
+    /// They do not; TLS 1.3 with hybrid post-quantum key exchange is offered first.
+    None,
+}
+
+/// How a backend's TLS is made and verified.
+#[derive(Clone)]
+pub struct ClientTls {
+    preferred: Arc<ClientConfig>,
+    /// Offered when the backend refuses the preferred versions.
+    fallback: Option<Arc<ClientConfig>>,
+    server_name: ServerName<'static>,
+    reuse: SessionReuse,
+}
+
+/// Fault: the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientTlsError {
+    #[error("\"{0}\" is no name that a certificate could have")]
+    ServerName(String),
+    #[error(
+        "the system has no trusted certificates (install ca-certificates, or name the backend's \
+         authority with `ca`)"
+    )]
+    NoSystemRoots,
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+impl ClientTls {
+    /// `roots`: `None` takes the system's. `verify: false` accepts any certificate.
+    pub fn new(
+        server_name: &str,
+        roots: Option<RootCertStore>,
+        verify: bool,
+        reuse: SessionReuse,
+    ) -> Result<Self, ClientTlsError> {
+        use rustls::version::{TLS12, TLS13};
+        let server_name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| ClientTlsError::ServerName(server_name.to_owned()))?;
+        let roots = Arc::new(match (roots, verify) {
+            (Some(roots), _) => roots,
+            (None, false) => RootCertStore::empty(),
+            (None, true) => system_roots()?,
+        });
+        let config = |versions: &[&'static SupportedProtocolVersion]| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(versions)?;
+            Ok::<_, rustls::Error>(Arc::new(if verify {
+                builder.with_root_certificates(roots.clone()).with_no_client_auth()
+            } else {
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+                    .with_no_client_auth()
+            }))
+        };
+        let (preferred, fallback) = match reuse {
+            SessionReuse::Auto => (config(&[&TLS12])?, Some(config(&[&TLS13])?)),
+            SessionReuse::None => (config(&[&TLS13, &TLS12])?, None),
+        };
+        Ok(Self { preferred, fallback, server_name, reuse })
+    }
+
+    /// The TLS of one control connection and its data connections: they share a private session
+    /// store and the server's name.
+    pub fn session(&self, fallback: bool) -> ClientTls {
+        let config = match &self.fallback {
+            Some(config) if fallback => config,
+            _ => &self.preferred,
+        };
+        let mut config = ClientConfig::clone(config);
+        config.resumption = match self.reuse {
+            SessionReuse::Auto => Resumption::in_memory_sessions(1),
+            SessionReuse::None => Resumption::disabled(),
+        };
+        Self { preferred: Arc::new(config), fallback: None, ..self.clone() }
+    }
+
+    /// Whether there are other versions to try after the preferred ones were refused.
+    pub fn has_fallback(&self) -> bool {
+        self.fallback.is_some()
+    }
+
+    /// The client's half of the handshake.
+    pub async fn connect(&self, tcp: TcpStream) -> io::Result<Stream> {
+        let connector = TlsConnector::from(self.preferred.clone());
+        let tls = connector.connect(self.server_name.clone(), tcp).await?;
+        Ok(Stream::Tls(Box::new(tls.into())))
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, ClientTlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
+}
+
+/// `danger_accept_any`: the connection is secret, but nobody knows with whom.
+#[derive(Debug)]
+struct AcceptAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

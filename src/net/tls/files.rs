@@ -1,0 +1,71 @@
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+/// What is wrong with a certificate or key file; fault: the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    #[error("cannot read {path}: {reason}")]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{0} holds no certificate: expected a PEM file with a CERTIFICATE block")]
+    NoCertificate(PathBuf),
+    #[error("{0} holds no private key: expected a PEM file with a PRIVATE KEY block")]
+    NoKey(PathBuf),
+    #[error("{certificate} and {key} do not fit together: {reason}")]
+    Mismatch { certificate: PathBuf, key: PathBuf, reason: String },
+}
+
+/// A certificate chain with its private key.
+#[derive(Debug)]
+pub struct ServerCertificate {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl ServerCertificate {
+    /// Reads PEM files and checks that the key belongs to the first certificate.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, PemError> {
+        let chain = certificates(certificate)?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|e| match e {
+            rustls::pki_types::pem::Error::NoItemsFound => PemError::NoKey(key.into()),
+            e => unreadable(key, e),
+        })?;
+        let mismatch = |reason: rustls::Error| PemError::Mismatch {
+            certificate: certificate.into(),
+            key: key.into(),
+            reason: reason.to_string(),
+        };
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let signing =
+            provider.key_provider.load_private_key(private.clone_key()).map_err(mismatch)?;
+        CertifiedKey::new(chain.clone(), signing).keys_match().map_err(mismatch)?;
+        Ok(Self { chain, key: private })
+    }
+}
+
+/// Reads every certificate of a PEM file as a trusted root.
+pub fn load_ca(path: &Path) -> Result<RootCertStore, PemError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|e| unreadable(path, e))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let chain = CertificateDer::pem_file_iter(path)
+        .map_err(|e| unreadable(path, e))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| unreadable(path, e))?;
+    if chain.is_empty() {
+        return Err(PemError::NoCertificate(path.into()));
+    }
+    Ok(chain)
+}
+
+fn unreadable(path: &Path, reason: impl ToString) -> PemError {
+    PemError::Unreadable { path: path.into(), reason: reason.to_string() }
+}

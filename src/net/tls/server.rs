@@ -1,0 +1,94 @@
+use std::io;
+use std::sync::Arc;
+
+use rustls::server::ProducesTickets;
+use rustls::{HandshakeKind, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::files::ServerCertificate;
+use super::ticket::{OwnedTicketer, SessionId, SessionStore};
+use crate::net::Stream;
+
+/// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
+/// connections bring none and some clients use each ticket once.
+const CONTROL_TICKETS: usize = 8;
+
+/// A listener's TLS: certificate and the shared ticketer.
+#[derive(Clone)]
+pub struct ServerTls {
+    base: Arc<ServerConfig>,
+    ticketer: Arc<dyn ProducesTickets>,
+}
+
+/// The TLS of one control session and its data connections.
+pub struct ControlTls {
+    listener: ServerTls,
+    id: SessionId,
+    by_id: Arc<SessionStore>,
+}
+
+/// Which way a data connection carries the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To the client.
+    Download,
+    /// From the client. No session ticket is sent: clients close with it unread, the kernel answers
+    /// RST, and the upload is cut.
+    Upload,
+}
+
+impl ServerTls {
+    pub fn new(certificate: ServerCertificate) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_no_client_auth();
+        let mut base = builder.with_single_cert(certificate.chain, certificate.key)?;
+        base.send_tls13_tickets = CONTROL_TICKETS;
+        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        Ok(Self { base: Arc::new(base), ticketer })
+    }
+
+    /// A new control session's TLS.
+    pub fn control_session(&self) -> ControlTls {
+        ControlTls { listener: self.clone(), id: rand::random(), by_id: Arc::default() }
+    }
+}
+
+impl ControlTls {
+    /// The server's half of the handshake on the control connection.
+    pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
+        let config = self.config(CONTROL_TICKETS).0;
+        let tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        Ok(Stream::Tls(Box::new(tls.into())))
+    }
+
+    /// The server's half of the handshake on a data connection, and whether it resumed this very
+    /// control session.
+    pub async fn accept_data(
+        &self,
+        tcp: TcpStream,
+        direction: Direction,
+    ) -> io::Result<(Stream, bool)> {
+        let tickets = match direction {
+            Direction::Download => 1,
+            Direction::Upload => 0,
+        };
+        let (config, ticketer) = self.config(tickets);
+        let tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        // Without a ticket it was resumed by id, and the store holds only this session's.
+        let own = ticketer.noted().is_none_or(|owner| owner == self.id);
+        Ok((Stream::Tls(Box::new(tls.into())), resumed && own))
+    }
+
+    fn config(&self, tickets: usize) -> (ServerConfig, Arc<OwnedTicketer>) {
+        let ticketer = Arc::new(OwnedTicketer::new(self.listener.ticketer.clone(), self.id));
+        let mut config = ServerConfig::clone(&self.listener.base);
+        config.send_tls13_tickets = tickets;
+        config.ticketer = ticketer.clone();
+        config.session_storage = self.by_id.clone();
+        (config, ticketer)
+    }
+}

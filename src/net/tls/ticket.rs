@@ -1,0 +1,117 @@
+//! Resumption tickets that name their owner (DESIGN.md section 3).
+//!
+//! Every control session wraps one shared ticketer: `encrypt` puts the session's id before the
+//! plaintext, `decrypt` takes it off and notes it. Stateless, the same for TLS 1.2 and 1.3, and one
+//! ticket may be resumed as often as the client likes. TLS 1.2 clients without tickets resume by
+//! session id out of a store that belongs to the control session alone.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::server::{ProducesTickets, StoresServerSessions};
+
+/// Names one control session among all, over restarts too.
+pub(super) type SessionId = [u8; 16];
+
+#[derive(Debug)]
+pub(super) struct OwnedTicketer {
+    shared: Arc<dyn ProducesTickets>,
+    owner: SessionId,
+    noted: Mutex<Option<SessionId>>,
+}
+
+impl OwnedTicketer {
+    pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: SessionId) -> Self {
+        Self { shared, owner, noted: Mutex::new(None) }
+    }
+
+    /// The owner named by the ticket that was decrypted last. It counts only once the handshake is
+    /// complete and was a resumption.
+    pub(super) fn noted(&self) -> Option<SessionId> {
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProducesTickets for OwnedTicketer {
+    fn enabled(&self) -> bool {
+        self.shared.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.shared.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.shared.encrypt(&[&self.owner, plain].concat())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let mut owned = self.shared.decrypt(cipher)?;
+        let owner = *owned.first_chunk()?;
+        owned.drain(..owner.len());
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+        Some(owned)
+    }
+}
+
+/// The most sessions a client without tickets can have remembered for one control session.
+const SESSIONS: usize = 8;
+
+/// TLS 1.2 sessions by id, of one control session; `take` does not delete, so that a session can be
+/// resumed again and again.
+#[derive(Debug, Default)]
+pub(super) struct SessionStore(Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>);
+
+impl StoresServerSessions for SessionStore {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|(k, _)| *k != key);
+        if sessions.len() == SESSIONS {
+            sessions.pop_front();
+        }
+        sessions.push_back((key, value));
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone())
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_names_its_owner() {
+        let shared = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        let alice = OwnedTicketer::new(shared.clone(), [1; 16]);
+        let bob = OwnedTicketer::new(shared, [2; 16]);
+        let ticket = alice.encrypt(b"secrets").unwrap();
+        assert_eq!(bob.noted(), None);
+        assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
+        assert_eq!(bob.noted(), Some([1; 16]));
+        assert_eq!(bob.decrypt(b"rubbish"), None);
+    }
+
+    #[test]
+    fn the_store_keeps_what_is_taken_and_is_bounded() {
+        let store = SessionStore::default();
+        for i in 0..20u8 {
+            store.put(vec![i], vec![i, i]);
+        }
+        assert_eq!(store.take(&[19]), Some(vec![19, 19]));
+        assert_eq!(store.take(&[19]), Some(vec![19, 19]));
+        assert_eq!(store.get(&[0]), None);
+        assert_eq!(store.0.lock().unwrap().len(), SESSIONS);
+    }
+}

@@ -1,0 +1,165 @@
+use std::fmt;
+
+/// Why an operation did not succeed: what kind, whose fault, what was tried, and the peer's own words.
+///
+/// One match in each front turns it into that protocol's reply.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub fault: Fault,
+    /// A sentence for a person at a terminal and a person reading a log: what was tried, what went
+    /// wrong, and, where there is something to do, what to do. Control characters are escaped.
+    pub message: String,
+    /// The peer's own code and text, passed on between like protocols.
+    pub peer: Option<Words>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    NotFound,
+    PermissionDenied,
+    AlreadyExists,
+    NotADirectory,
+    IsADirectory,
+    DirectoryNotEmpty,
+    NoSpace,
+    /// A name that a protocol on the way cannot carry.
+    NameRefused,
+    /// What cannot be translated, or the peer does not offer.
+    Unsupported,
+    InvalidArgument,
+    LoginRefused,
+    /// The backend wants ACCT before it lets the user in.
+    AccountNeeded,
+    /// A data connection could not be made.
+    DataConnection,
+    /// A transfer ended before its end.
+    TransferCut,
+    /// The client asked for the end (ABOR, a closed handle).
+    Aborted,
+    /// The backend cannot be reached or its session is lost; the client's session is over too.
+    Unavailable,
+    TimedOut,
+    /// A cap is reached; later may be better.
+    Busy,
+    Internal,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    Client,
+    Policy,
+    Backend,
+    Gateway,
+}
+
+/// An FTP reply as the peer gave it: code and lines of text, without the line ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    pub code: u16,
+    pub lines: Vec<Vec<u8>>,
+}
+
+impl Fault {
+    /// The name in logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Client => "client",
+            Fault::Policy => "policy",
+            Fault::Backend => "backend",
+            Fault::Gateway => "gateway",
+        }
+    }
+}
+
+impl FailureKind {
+    /// The name in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::NotFound => "not-found",
+            FailureKind::PermissionDenied => "permission-denied",
+            FailureKind::AlreadyExists => "already-exists",
+            FailureKind::NotADirectory => "not-a-directory",
+            FailureKind::IsADirectory => "is-a-directory",
+            FailureKind::DirectoryNotEmpty => "directory-not-empty",
+            FailureKind::NoSpace => "no-space",
+            FailureKind::NameRefused => "name-refused",
+            FailureKind::Unsupported => "unsupported",
+            FailureKind::InvalidArgument => "invalid-argument",
+            FailureKind::LoginRefused => "login-refused",
+            FailureKind::AccountNeeded => "account-needed",
+            FailureKind::DataConnection => "data-connection",
+            FailureKind::TransferCut => "transfer-cut",
+            FailureKind::Aborted => "aborted",
+            FailureKind::Unavailable => "unavailable",
+            FailureKind::TimedOut => "timed-out",
+            FailureKind::Busy => "busy",
+            FailureKind::Internal => "internal",
+        }
+    }
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
+        let mut escaped = String::new();
+        // Writing to a String cannot fail.
+        let _ = escape(message.to_string().as_bytes(), &mut escaped);
+        Self { kind, fault, message: escaped, peer: None }
+    }
+
+    pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
+        Self::new(kind, Fault::Client, message)
+    }
+
+    pub fn backend(kind: FailureKind, message: impl fmt::Display) -> Self {
+        Self::new(kind, Fault::Backend, message)
+    }
+
+    pub fn gateway(kind: FailureKind, message: impl fmt::Display) -> Self {
+        Self::new(kind, Fault::Gateway, message)
+    }
+
+    pub fn with_peer(mut self, peer: Words) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        for line in &self.lines {
+            f.write_str(" ")?;
+            escape(line, f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes bytes so that they cannot forge a line: control characters and what is not UTF-8 come out
+/// as `\n`, `\r`, `\xNN`.
+pub(crate) fn escape(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\r' => out.write_str("\\r")?,
+                '\n' => out.write_str("\\n")?,
+                c if c.is_control() && (c as u32) < 0x100 => write!(out, "\\x{:02x}", c as u32)?,
+                c => out.write_char(c)?,
+            }
+        }
+        for b in chunk.invalid() {
+            write!(out, "\\x{b:02x}")?;
+        }
+    }
+    Ok(())
+}

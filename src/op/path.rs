@@ -1,0 +1,187 @@
+use std::fmt;
+
+/// The longest path, in bytes, that lockgate carries; POSIX's usual `PATH_MAX`.
+pub const MAX_PATH: usize = 4096;
+
+/// An absolute, normalised path of raw bytes: starts with `/`, has no empty, `.` or `..` component,
+/// no trailing slash (except the root itself) and no NUL. Nothing says that the bytes are UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemotePath(Vec<u8>);
+
+/// Why bytes are no path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    #[error("a path must not contain a NUL byte")]
+    Nul,
+    #[error("the path is longer than {MAX_PATH} bytes")]
+    TooLong,
+}
+
+impl RemotePath {
+    /// The root, `/`.
+    pub fn root() -> Self {
+        Self(b"/".to_vec())
+    }
+
+    /// The one constructor: `given` seen from `base`. An absolute `given` ignores `base`; `..` is
+    /// resolved lexically and stops at the root.
+    pub fn resolve(base: &RemotePath, given: &[u8]) -> Result<Self, PathError> {
+        if given.contains(&0) {
+            return Err(PathError::Nul);
+        }
+        let mut path = if given.starts_with(b"/") || base.is_root() {
+            Vec::with_capacity(given.len() + 1)
+        } else {
+            base.0.clone()
+        };
+        for component in given.split(|b| *b == b'/') {
+            match component {
+                b"" | b"." => {}
+                b".." => path.truncate(path.iter().rposition(|b| *b == b'/').unwrap_or(0)),
+                name => {
+                    path.push(b'/');
+                    path.extend_from_slice(name);
+                }
+            }
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        if path.len() > MAX_PATH {
+            return Err(PathError::TooLong);
+        }
+        Ok(Self(path))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0 == b"/"
+    }
+
+    /// The last component; `None` for the root.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.components().last()
+    }
+
+    /// The folder that holds this path; `None` for the root.
+    pub fn parent(&self) -> Option<RemotePath> {
+        let cut = self.0.iter().rposition(|b| *b == b'/')?;
+        match (self.is_root(), cut) {
+            (true, _) => None,
+            (false, 0) => Some(Self::root()),
+            (false, cut) => Some(Self(self.0[..cut].to_vec())),
+        }
+    }
+
+    /// The components from the root down; none for the root.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|b| *b == b'/').filter(|c| !c.is_empty())
+    }
+
+    /// This path below `root`: how a route's `root` is put before what a client sees.
+    pub fn below(&self, root: &RemotePath) -> Result<RemotePath, PathError> {
+        let mut relative = b"./".to_vec();
+        relative.extend_from_slice(&self.0[1..]);
+        Self::resolve(root, &relative)
+    }
+
+    /// What a client of a route with `root` sees of this backend path; `None` when it lies outside.
+    pub fn strip_root(&self, root: &RemotePath) -> Option<RemotePath> {
+        if root.is_root() {
+            return Some(self.clone());
+        }
+        match self.0.strip_prefix(root.as_bytes())? {
+            b"" => Some(Self::root()),
+            rest if rest.starts_with(b"/") => Some(Self(rest.to_vec())),
+            _ => None,
+        }
+    }
+}
+
+/// For people and logs: printable ASCII and valid UTF-8 as they are, everything else escaped.
+impl fmt::Display for RemotePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::failure::escape(&self.0, f)
+    }
+}
+
+impl fmt::Debug for RemotePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(given: &[u8]) -> RemotePath {
+        RemotePath::resolve(&RemotePath::root(), given).unwrap()
+    }
+
+    #[test]
+    fn resolves_like_a_shell_and_stops_at_the_root() {
+        let base = path(b"/a/b");
+        for (given, expected) in [
+            (&b"c"[..], &b"/a/b/c"[..]),
+            (b"", b"/a/b"),
+            (b"../c", b"/a/c"),
+            (b"../../../..", b"/"),
+            (b"/x//y/./z/", b"/x/y/z"),
+            (b"..", b"/a"),
+            (b" lead", b"/a/b/ lead"),
+            (b"\xe9\xff", b"/a/b/\xe9\xff"),
+        ] {
+            assert_eq!(RemotePath::resolve(&base, given).unwrap().as_bytes(), expected);
+        }
+    }
+
+    #[test]
+    fn refuses_nul_and_overlong() {
+        assert_eq!(RemotePath::resolve(&RemotePath::root(), b"a\0b"), Err(PathError::Nul));
+        assert_eq!(
+            RemotePath::resolve(&RemotePath::root(), &[b'a'; 5000]),
+            Err(PathError::TooLong)
+        );
+    }
+
+    #[test]
+    fn root_is_put_before_and_taken_off() {
+        let root = path(b"/srv/exchange");
+        assert_eq!(path(b"/in/x").below(&root).unwrap(), path(b"/srv/exchange/in/x"));
+        assert_eq!(RemotePath::root().below(&root).unwrap(), root);
+        assert_eq!(path(b"/srv/exchange/in").strip_root(&root), Some(path(b"/in")));
+        assert_eq!(path(b"/srv/exchange").strip_root(&root), Some(RemotePath::root()));
+        assert_eq!(path(b"/srv/exchangeable").strip_root(&root), None);
+    }
+
+    #[test]
+    fn parent_and_name() {
+        assert_eq!(path(b"/a/b").parent(), Some(path(b"/a")));
+        assert_eq!(path(b"/a").parent(), Some(RemotePath::root()));
+        assert_eq!(RemotePath::root().parent(), None);
+        assert_eq!(path(b"/a/b").name(), Some(&b"b"[..]));
+        assert_eq!(RemotePath::root().name(), None);
+    }
+
+    #[test]
+    fn shown_escaped() {
+        assert_eq!(path("/é\r\n\x07".as_bytes()).to_string(), "/é\\r\\n\\x07");
+        assert_eq!(path(b"/\xe9x").to_string(), "/\\xe9x");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn always_normal(base: Vec<u8>, given: Vec<u8>) {
+            let clean = |v: Vec<u8>| v.into_iter().filter(|b| *b != 0).collect::<Vec<_>>();
+            let base = path(&clean(base));
+            let resolved = RemotePath::resolve(&base, &clean(given)).unwrap();
+            assert!(resolved.as_bytes().starts_with(b"/"));
+            assert!(resolved.components().all(|c| !c.is_empty() && c != b"." && c != b".."));
+            assert_eq!(path(resolved.as_bytes()), resolved);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+use std::time::Duration;
+
+/// The gateway's caps and deadlines (`limits`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions in all; one more is answered 421.
+    pub sessions: usize,
+    pub sessions_per_address: usize,
+    /// Failed logins in one session before it is closed.
+    pub login_attempts: u32,
+    /// From accept to a successful login.
+    pub login_timeout: Duration,
+    /// Without a command, not counting transfers.
+    pub idle_timeout: Duration,
+    /// For a data connection to be made, TLS included.
+    pub data_connect_timeout: Duration,
+    /// Without a byte moved in a transfer.
+    pub stall_timeout: Duration,
+    /// What running transfers get after SIGTERM before they are cut.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            sessions_per_address: 50,
+            login_attempts: 3,
+            login_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(300),
+            data_connect_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(120),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The fronts' only doors: login and perform.
+
+mod limits;
+
+pub use limits::Limits;

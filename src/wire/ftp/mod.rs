@@ -1,0 +1,1 @@
+//! FTP's text: lines, commands, replies, host-port arguments, listings.

@@ -1,0 +1,3 @@
+//! Sans-I/O codecs, used by fronts and backends alike. They decide; sockets are elsewhere.
+
+pub mod ftp;
