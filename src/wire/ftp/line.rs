@@ -24,6 +24,7 @@ pub struct TooLong;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Telnet {
+    Off,
     Text,
     Iac,
     Option,
@@ -41,12 +42,21 @@ impl LineBuffer {
         }
     }
 
+    /// For lines that are no Telnet, such as a listing's: every byte but the line end is kept.
+    pub fn binary(limit: usize) -> Self {
+        Self { telnet: Telnet::Off, ..Self::new(limit) }
+    }
+
     /// Takes what arrived. Memory is bounded by the limit and by what one call brings: callers read
     /// only while [`LineBuffer::ready`] is small.
     pub fn extend(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.telnet = match (self.telnet, byte) {
                 (Telnet::Text, IAC) => Telnet::Iac,
+                (Telnet::Off, byte) => {
+                    self.push(byte);
+                    Telnet::Off
+                }
                 (Telnet::Text, byte) => self.push(byte),
                 (Telnet::Iac, 251..=254) => Telnet::Option,
                 (Telnet::Iac, 240..=250) => Telnet::Text,
