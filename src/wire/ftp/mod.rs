@@ -1,7 +1,4 @@
 //! FTP's text: lines, commands, replies, host-port arguments, listings.
 
-pub mod command;
-pub mod host_port;
-pub mod line;
-pub mod reply;
+pub mod listing;
 pub mod time;
