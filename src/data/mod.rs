@@ -1,5 +1,6 @@
 //! The data plane: the passive ports, who owns an arriving data connection, and the moving of bytes.
 
+mod ascii;
 mod endpoint;
 mod metrics;
 mod ports;
@@ -7,6 +8,7 @@ mod relay;
 mod rendezvous;
 mod splice;
 
+pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
 pub use metrics::PoolMetrics;
 pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
