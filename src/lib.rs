@@ -1,11 +1,11 @@
 #![forbid(unsafe_code)]
-pub mod op;
-pub mod wire;
-pub mod net;
-pub mod data;
 pub mod auth;
+pub mod backend;
+pub mod data;
+pub mod front;
+pub mod net;
+pub mod op;
 pub mod policy;
 pub mod route;
-pub mod backend;
 pub mod session;
-pub mod front;
+pub mod wire;

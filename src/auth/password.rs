@@ -71,8 +71,10 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_fits() {
-        let user =
-            User { password_hash: hash_password(b"open sesame").unwrap(), groups: vec!["g".into()] };
+        let user = User {
+            password_hash: hash_password(b"open sesame").unwrap(),
+            groups: vec!["g".into()],
+        };
         let check = PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), user)])));
         assert!(check.verify(b"alice", &secret("open sesame")).await.is_some());
         assert!(check.verify(b"alice", &secret("wrong")).await.is_none());

@@ -51,8 +51,10 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let sessions =
-            IntGaugeVec::new(Opts::new("lockgate_sessions", "Open client sessions"), &["listener"])?;
+        let sessions = IntGaugeVec::new(
+            Opts::new("lockgate_sessions", "Open client sessions"),
+            &["listener"],
+        )?;
         registry.register(Box::new(sessions.clone()))?;
         Ok(Self {
             sessions,

@@ -64,8 +64,7 @@ impl Session {
         let (mut record, target) = self.admit(Operation::Write { path, mode, representation })?;
         match self.backend.open_write(&target).await {
             Ok(transfer) => {
-                let path =
-                    transfer.path().strip_root(&self.root).unwrap_or_else(RemotePath::root);
+                let path = transfer.path().strip_root(&self.root).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
                 Ok(Upload { transfer, record, progress: Arc::default(), path })
             }

@@ -61,10 +61,7 @@ async fn passive(connection: &mut Connection, peer: IpAddr) -> Result<TcpStream,
 
 /// EPSV first, since it works through address translation; PASV for servers that refuse it, and
 /// where the address that PASV names is to be trusted.
-async fn passive_address(
-    connection: &mut Connection,
-    peer: IpAddr,
-) -> Result<SocketAddr, Failure> {
+async fn passive_address(connection: &mut Connection, peer: IpAddr) -> Result<SocketAddr, Failure> {
     let trusted = connection.settings.trust_pasv_address;
     if peer.is_ipv6() || !(connection.epsv_refused || trusted) {
         let words = connection.ask("EPSV", None).await?;

@@ -23,12 +23,7 @@ pub(super) struct Control {
 impl Control {
     /// `deadline`: for each command to be taken and each reply to come.
     pub(super) fn new(stream: Stream, deadline: Duration) -> Self {
-        Self {
-            stream,
-            lines: LineBuffer::new(MAX_LINE),
-            replies: ReplyReader::default(),
-            deadline,
-        }
+        Self { stream, lines: LineBuffer::new(MAX_LINE), replies: ReplyReader::default(), deadline }
     }
 
     pub(super) fn stream(&self) -> &Stream {
@@ -43,7 +38,11 @@ impl Control {
 
     /// Sends one command. An argument that could become a second command is refused before a byte
     /// is sent.
-    pub(super) async fn send(&mut self, verb: &str, argument: Option<&[u8]>) -> Result<(), Failure> {
+    pub(super) async fn send(
+        &mut self,
+        verb: &str,
+        argument: Option<&[u8]>,
+    ) -> Result<(), Failure> {
         let mut line = zeroize::Zeroizing::new(Vec::with_capacity(
             verb.len() + argument.map_or(0, <[u8]>::len) + 3,
         ));

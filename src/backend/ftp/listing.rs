@@ -8,10 +8,9 @@ use super::connection::Connection;
 use super::{Turn, channel, reply, transfer};
 use crate::backend::Listing;
 use crate::net::Stream;
-use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation};
+use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation, Timestamp};
 use crate::wire::ftp::line::LineBuffer;
-use crate::wire::ftp::listing::{Parsed, parse_facts_listing, parse_listing};
-use crate::wire::ftp::time::now;
+use crate::wire::ftp::listing::{Parsed, parse_line};
 
 /// The longest line of a listing, in bytes: a name of the longest path and its facts.
 const MAX_LINE: usize = 8192;
@@ -23,7 +22,6 @@ struct FtpListing {
     /// `None` once the server has closed it.
     stream: Option<Stream>,
     lines: LineBuffer,
-    facts: bool,
     done: bool,
 }
 
@@ -31,7 +29,7 @@ pub(super) async fn open(mut turn: Turn, path: &RemotePath) -> Result<Box<dyn Li
     let facts = turn.features.mlst;
     let (stream, _) = start(&mut turn, path, facts).await?;
     let lines = LineBuffer::binary(MAX_LINE);
-    Ok(Box::new(FtpListing { turn, stream: Some(stream), lines, facts, done: false }))
+    Ok(Box::new(FtpListing { turn, stream: Some(stream), lines, done: false }))
 }
 
 async fn start(
@@ -57,9 +55,7 @@ impl FtpListing {
                 tracing::warn!("an overlong line of the backend's listing was left out");
                 continue;
             };
-            let parsed =
-                if self.facts { parse_facts_listing(&line) } else { parse_listing(&line, now) };
-            match parsed {
+            match parse_line(&line, now) {
                 Parsed::Entry(entry) => entries.push(entry),
                 Parsed::Ignored => {}
                 Parsed::Unreadable => {
@@ -106,7 +102,7 @@ impl FtpListing {
 impl Listing for FtpListing {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let mut entries = Vec::new();
-        let now = now();
+        let now = Timestamp::now();
         loop {
             self.take(&mut entries, now);
             if !entries.is_empty() {
@@ -142,7 +138,7 @@ pub(super) async fn find(
 ) -> Result<Option<Entry>, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
     let (mut stream, _) = start(connection, &parent, false).await?;
-    let (mut lines, mut found, now) = (LineBuffer::binary(MAX_LINE), None, now());
+    let (mut lines, mut found, now) = (LineBuffer::binary(MAX_LINE), None, Timestamp::now());
     let limit = connection.settings.reply_timeout;
     let mut bytes = [0; 16 * 1024];
     loop {
@@ -154,7 +150,7 @@ pub(super) async fn find(
         };
         lines.extend(if n == 0 { b"\n" } else { &bytes[..n] });
         while let Some(line) = lines.next_line() {
-            if let Ok(Parsed::Entry(entry)) = line.map(|line| parse_listing(&line, now))
+            if let Ok(Parsed::Entry(entry)) = line.map(|line| parse_line(&line, now))
                 && entry.name == name
             {
                 found = Some(entry);

@@ -152,9 +152,7 @@ fn is_about_versions(error: &io::Error) -> bool {
     use rustls::{AlertDescription, Error};
     matches!(
         error.get_ref().and_then(|e| e.downcast_ref::<Error>()),
-        Some(
-            Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)
-        )
+        Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_))
     )
 }
 
@@ -241,9 +239,7 @@ fn quoted(words: &Words) -> Option<Vec<u8>> {
 fn refused(what: &str) -> impl FnOnce(Failure) -> Failure {
     let message =
         format!("the backend server {what}, which the gateway requires; tell its operator");
-    move |failure| {
-        Failure::backend(FailureKind::Unavailable, message).with_detail(failure.message)
-    }
+    move |failure| Failure::backend(FailureKind::Unavailable, message).with_detail(failure.message)
 }
 
 fn unreachable(detail: impl std::fmt::Display) -> Failure {

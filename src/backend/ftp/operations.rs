@@ -45,7 +45,10 @@ pub(super) async fn perform(
             if !connection.features.mfmt {
                 return Err(unsupported("the backend server cannot set a file's time (MFMT)"));
             }
-            let argument = [format_time(*seconds).as_bytes(), b" ", path.as_bytes()].concat();
+            let time = format_time(*seconds).ok_or_else(|| {
+                Failure::client(FailureKind::InvalidArgument, "the time is out of MFMT's range")
+            })?;
+            let argument = [time.as_bytes(), b" ", path.as_bytes()].concat();
             connection.expect(2, "MFMT", Some(&argument)).await.map(done)
         }
         Operation::SetPermissions { path, mode } => {
@@ -70,10 +73,7 @@ async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, F
     let name = path.name().unwrap_or(b"/");
     if connection.features.mlst {
         let words = connection.expect(2, "MLST", Some(path.as_bytes())).await?;
-        let entry = words.lines.iter().find_map(|line| {
-            // RFC 3659 has the facts behind one space; some servers leave it out.
-            parse_facts_line(line.strip_prefix(b" ").unwrap_or(line))
-        });
+        let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
         let entry = entry.ok_or_else(|| {
             Failure::backend(
                 FailureKind::Internal,

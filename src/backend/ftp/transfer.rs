@@ -72,7 +72,7 @@ impl Drop for FtpRead {
 pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
     stream.reset_on_drop();
     let sent = connection.control.send("ABOR", None).await;
-    stream.reset();
+    drop(stream);
     // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
     // both sides are in step again.
     let sent = match sent {

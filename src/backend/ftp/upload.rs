@@ -1,13 +1,10 @@
 //! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
 
 use super::{Turn, channel, operations, transfer};
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::Sink;
-use crate::net::Stream;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Words, WriteMode};
 
 struct FtpWrite {
@@ -47,6 +44,8 @@ pub(super) async fn open(
             channel::start(&mut turn, "STOU", None, 0).await?
         }
     };
+    // Until it is whole, the end of this connection must never look like the end of the file.
+    stream.reset_on_drop();
     let path = match mode {
         WriteMode::Unique => unique_name(&preliminary, path),
         _ => path.clone(),
@@ -82,8 +81,8 @@ fn unique_name(preliminary: &Words, folder: &RemotePath) -> RemotePath {
 impl FtpWrite {
     async fn complete(&mut self) -> Result<Words, Failure> {
         if let Some(Sink::Socket(stream)) = self.sink.take() {
-            let limit = self.turn.settings.reply_timeout;
-            if let Ok(Err(e)) = timeout(limit, close(stream)).await {
+            // Whether the server has it all, its reply says.
+            if let Err(e) = stream.complete(self.turn.settings.reply_timeout).await {
                 tracing::debug!(error = %e, "closing the data connection to the backend");
             }
         }
@@ -116,15 +115,6 @@ impl FtpWrite {
     }
 }
 
-/// Closes in the way that means *complete*, and takes what the server still sends: a socket closed
-/// with unread session tickets answers RST, which cuts the upload.
-async fn close(mut stream: Stream) -> std::io::Result<()> {
-    stream.shutdown().await?;
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
-}
-
 #[async_trait]
 impl WriteTransfer for FtpWrite {
     fn sink(&mut self) -> &mut Sink {
@@ -155,8 +145,7 @@ impl WriteTransfer for FtpWrite {
 
 impl Drop for FtpWrite {
     fn drop(&mut self) {
-        if let Some(Sink::Socket(stream)) = &self.sink {
-            stream.reset_on_drop();
+        if self.sink.is_some() {
             self.turn.give_up();
         }
     }
