@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 pub mod auth;
 pub mod backend;
+pub mod config;
 pub mod data;
 pub mod front;
 pub mod net;
