@@ -1,5 +1,7 @@
 //! Log lines on standard error, as text for people or JSON for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -16,7 +18,8 @@ pub fn init(settings: LogSettings) {
     };
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,lockgate={level}")));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second initialisation, as in tests, keeps the first.
     let _ = match settings.format {
         LogFormat::Text => builder.with_target(false).try_init(),
