@@ -1,5 +1,6 @@
 //! What the tests against real software stand on. Everything is on 127.0.0.1.
 
+pub mod cells;
 pub mod clients;
 pub mod gateway;
 pub mod pki;

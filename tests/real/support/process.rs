@@ -118,7 +118,8 @@ pub struct Leash(Child);
 impl Leash {
     /// Kills the group and removes the folder at the end of this process.
     pub fn new(group: Option<&Child>, folder: Option<&Path>) -> Self {
-        const SCRIPT: &str = r#"read -r _; [ "$1" = 0 ] || kill -KILL -- "-$1"; [ -z "$2" ] || rm -rf -- "$2""#;
+        const SCRIPT: &str =
+            r#"read -r _; [ "$1" = 0 ] || kill -KILL -- "-$1"; [ -z "$2" ] || rm -rf -- "$2""#;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "leash"]).arg(group.map_or(0, Child::id).to_string());
         command.arg(folder.unwrap_or(Path::new("")));

@@ -77,15 +77,23 @@ pub fn endpoint(name: &'static str) -> Endpoint {
         }
         other => panic!("no server is named {other:?}"),
     };
-    let port = if tls == Tls::Implicit { server.implicit.unwrap_or(server.port) } else { server.port };
+    let door = if tls == Tls::Implicit { server.doors.implicit } else { server.doors.clear };
+    let port = door.unwrap_or_else(|| panic!("{name} has no such door"));
     Endpoint { name, software, port, tls, home: &server.home, server }
+}
+
+/// The ports of a server.
+#[derive(Clone, Copy)]
+struct Doors {
+    /// Greets in clear.
+    clear: Option<u16>,
+    /// Speaks TLS at once.
+    implicit: Option<u16>,
 }
 
 /// A running server.
 pub struct Server {
-    pub port: u16,
-    /// Where it has a second port for implicit TLS.
-    pub implicit: Option<u16>,
+    doors: Doors,
     pub home: PathBuf,
     child: Child,
     log: PathBuf,
@@ -131,7 +139,8 @@ impl Nest {
         let home = folder.path().join("home");
         fs::create_dir(&home).expect("making a home");
         chown(&home, Some(owner.uid), Some(owner.gid)).expect("giving the home to its user");
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("opening a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
+            .expect("opening a folder");
         let log = folder.path().join("out.log");
         Self { home, log, owner, folder }
     }
@@ -148,7 +157,7 @@ impl Nest {
     }
 
     /// Starts it and waits for its greeting.
-    fn start(self, command: &mut Command, port: u16, implicit: Option<u16>) -> Server {
+    fn start(self, command: &mut Command, doors: Doors) -> Server {
         use std::os::unix::process::CommandExt;
         let log = File::create(&self.log).expect("making a server's log");
         let errors = log.try_clone().expect("sharing a server's log");
@@ -156,8 +165,7 @@ impl Nest {
         let child = spawn(command);
         let leash = Leash::new(Some(&child), Some(self.folder.path()));
         let mut server = Server {
-            port,
-            implicit,
+            doors,
             home: self.home,
             child,
             log: self.log,
@@ -172,27 +180,23 @@ impl Nest {
 impl Server {
     fn await_ready(&mut self, command: &Command) {
         let end = Instant::now() + READY;
-        let mut ports = vec![(self.port, self.implicit.is_none() && self.is_implicit())];
-        ports.extend(self.implicit.map(|port| (port, true)));
-        while let Some((port, implicit)) = ports.last().copied() {
-            if greets(port, implicit) {
-                ports.pop();
-                continue;
-            }
+        while !self.doors.greet() {
             let ended = self.child.try_wait().expect("looking at a server");
             assert!(
                 ended.is_none() && Instant::now() < end,
-                "{command:?} gives no greeting on port {port} ({}); its log:\n{}",
+                "{command:?} gives no greeting ({}); its log:\n{}",
                 ended.map_or("it runs".to_owned(), |status| status.to_string()),
                 self.log_tail(40)
             );
             thread::sleep(POLL);
         }
     }
+}
 
-    /// Whether its only port speaks TLS at once, so that there is no greeting in clear.
-    fn is_implicit(&self) -> bool {
-        self.home.with_file_name("implicit").exists()
+impl Doors {
+    fn greet(self) -> bool {
+        self.clear.is_none_or(|port| greets(port, false))
+            && self.implicit.is_none_or(|port| greets(port, true))
     }
 }
 

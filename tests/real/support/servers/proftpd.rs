@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use super::{Nest, OWNER, Server, program};
+use super::{Doors, Nest, OWNER, Server, program};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::{PASSWORD, USER, ports};
@@ -27,7 +27,8 @@ pub fn start() -> Server {
     );
     let file = nest.write("proftpd.conf", &text);
     let mut command = Command::new(program("proftpd"));
-    nest.start(command.arg("--nodaemon").arg("--config").arg(file), port, Some(implicit))
+    let doors = Doors { clear: Some(port), implicit: Some(implicit) };
+    nest.start(command.arg("--nodaemon").arg("--config").arg(file), doors)
 }
 
 fn common(nest: &Nest, users: &str) -> String {

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use super::proftpd::crypt;
-use super::{Nest, READY, Server, program};
+use super::{Doors, Nest, READY, Server, program};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::{USER, ports};
@@ -34,5 +34,5 @@ pub fn start() -> Server {
         // nothing to syslog.
         .args(["-E", "-A", "-H", "-Y", "1", "-D", "-f", "none"])
         .args(["-u", "1", "-U", "133:022", "-c", "200", "-C", "200"]);
-    nest.start(&mut command, port, None)
+    nest.start(&mut command, Doors { clear: Some(port), implicit: None })
 }

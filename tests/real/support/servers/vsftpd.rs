@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Nest, OWNER, Server, program};
+use super::{Doors, Nest, OWNER, Server, program};
 use crate::support::pki::pki;
 use crate::support::ports;
 
@@ -43,11 +43,12 @@ pub fn start(mode: Mode) -> Server {
     if mode != Mode::Plain {
         text.push_str(&tls(mode));
     }
-    if mode == Mode::Implicit {
-        nest.write("implicit", "");
-    }
     let file = nest.write("vsftpd.conf", &text);
-    nest.start(Command::new(program("vsftpd")).arg(file), port, None)
+    let doors = match mode {
+        Mode::Implicit => Doors { clear: None, implicit: Some(port) },
+        _ => Doors { clear: Some(port), implicit: None },
+    };
+    nest.start(Command::new(program("vsftpd")).arg(file), doors)
 }
 
 fn tls(mode: Mode) -> String {

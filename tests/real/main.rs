@@ -1,0 +1,5 @@
+//! lockgate between real clients and real servers. See tests/README.md.
+
+mod matrix;
+mod servers_direct;
+mod support;
