@@ -36,7 +36,7 @@ fn curl_and_lftp() {
             let server = endpoint(name);
             let mut failures = Vec::new();
             for data in DataMode::ALL {
-                let folder = format!("direct-curl-{}", data.name());
+                let folder = format!("direct-curl-{name}-{}", data.name());
                 failures.extend(curl_cell(&site(&server), data, &folder, server.home));
             }
             failures
@@ -44,7 +44,7 @@ fn curl_and_lftp() {
         cells.push(Cell { name: format!("{name}/curl"), run: Box::new(curl) });
         let lftp = move || {
             let server = endpoint(name);
-            lftp_cell(&site(&server), "direct-lftp", server.home)
+            lftp_cell(&site(&server), &format!("direct-lftp-{name}"), server.home)
         };
         cells.push(Cell { name: format!("{name}/lftp"), run: Box::new(lftp) });
     }

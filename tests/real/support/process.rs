@@ -35,10 +35,7 @@ impl Output {
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&self.stdout), text(&self.stderr));
-        format!(
-            "{}\n  {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
-            self.command.escape_default()
-        )
+        format!("{}\n  {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.command)
     }
 
     #[track_caller]
@@ -50,7 +47,7 @@ impl Output {
 
 /// Runs a program to its end or to its deadline, then kills it and what it started.
 pub fn run(command: &mut Command, input: &[u8], deadline: Duration) -> Output {
-    let name = format!("{command:?}");
+    let name = line(command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = spawn(command);
     let mut stdin = child.stdin.take().expect("stdin is piped");
@@ -65,6 +62,12 @@ pub fn run(command: &mut Command, input: &[u8], deadline: Duration) -> Output {
     let stdout = stdout.join().expect("the reader of stdout panicked");
     let stderr = stderr.join().expect("the reader of stderr panicked");
     Output { status, stdout, stderr, command: name }
+}
+
+/// The command without its environment, which nobody wants to read.
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// Spawns, or says where a missing program comes from.
@@ -119,7 +122,7 @@ impl Leash {
     /// Kills the group and removes the folder at the end of this process.
     pub fn new(group: Option<&Child>, folder: Option<&Path>) -> Self {
         const SCRIPT: &str =
-            r#"read -r _; [ "$1" = 0 ] || kill -KILL -- "-$1"; [ -z "$2" ] || rm -rf -- "$2""#;
+            r#"read -r _; [ "$1" = 0 ] || kill -s KILL -- "-$1"; [ -z "$2" ] || rm -rf -- "$2""#;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "leash"]).arg(group.map_or(0, Child::id).to_string());
         command.arg(folder.unwrap_or(Path::new("")));

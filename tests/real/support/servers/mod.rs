@@ -20,8 +20,9 @@ use tempfile::TempDir;
 use super::Tls;
 use super::process::{Leash, POLL, kill_group, spawn};
 
-/// Every server keeps its files as this user, who is on every system.
-const OWNER: &str = "nobody";
+/// Every server keeps its files as this user, who is on every system and whose home exists: vsftpd
+/// goes there first.
+const OWNER: &str = "daemon";
 const READY: Duration = Duration::from_secs(20);
 
 /// One door of a server, as a backend of the gateway sees it.

@@ -18,7 +18,7 @@ pub fn start() -> Server {
         "ModulePath /usr/lib/proftpd\nLoadModule mod_tls.c\n\
          ServerName lockgate-test\nServerType standalone\nDefaultAddress 127.0.0.1\nUseIPv6 off\n\
          PidFile {folder}/pid\nScoreboardFile {folder}/scoreboard\nDelayEngine off\n\
-         User {OWNER}\nGroup nogroup\nAuthOrder mod_auth_file.c\nWtmpLog off\nTransferLog none\n\
+         User {OWNER}\nGroup {OWNER}\nAuthOrder mod_auth_file.c\nWtmpLog off\nTransferLog none\n\
          SystemLog {log}\nMaxInstances 200\n\
          Port {port}\n{common}TLSRequired off\n\
          <VirtualHost 127.0.0.1>\nPort {implicit}\n{common}TLSOptions UseImplicitSSL\n\

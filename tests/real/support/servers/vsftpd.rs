@@ -30,7 +30,7 @@ pub fn start(mode: Mode) -> Server {
     let mut text = format!(
         "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\n\
          anonymous_enable=NO\nlocal_enable=YES\nguest_enable=YES\nguest_username={OWNER}\n\
-         virtual_use_local_privs=YES\nlocal_root={home}\nnopriv_user={OWNER}\n\
+         virtual_use_local_privs=YES\nlocal_root={home}\nnopriv_user=nobody\n\
          pam_service_name={PAM_SERVICE}\nsecure_chroot_dir={}\nseccomp_sandbox=NO\n\
          chroot_local_user=YES\nallow_writeable_chroot=YES\nwrite_enable=YES\nlocal_umask=022\n\
          pasv_min_port={}\npasv_max_port={}\nport_enable=YES\nconnect_from_port_20=NO\n\
