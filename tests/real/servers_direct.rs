@@ -1,10 +1,14 @@
 //! The clients against the servers with no gateway between: what fails here is the server's own.
 
-use crate::support::DataMode;
-use crate::support::cells::{Cell, curl_cell, lftp_cell, run_all, session_cell};
+use crate::support::actions::{
+    curl_cell, curl_modes, lftp_cell, ncftp_cell, session_cell, tnftp_cell,
+};
+use crate::support::cells::{Cell, run_all};
 use crate::support::clients::Site;
 use crate::support::clients::session::TlsVersion;
-use crate::support::servers::{Endpoint, NAMES, endpoint};
+use crate::support::raw::Raw;
+use crate::support::servers::{Endpoint, NAMES, PLAIN, endpoint};
+use crate::support::{DataMode, PASSWORD, Tls, USER, limits};
 
 fn site(endpoint: &Endpoint) -> Site {
     Site::new(endpoint.port, endpoint.tls)
@@ -18,9 +22,14 @@ fn sessions() {
             let run = move || {
                 let server = endpoint(name);
                 let folder = format!("direct-{name}-{}", data.name());
-                session_cell(site(&server), data, TlsVersion::Newest, &folder, server.home, |_| {
-                    None
-                })
+                session_cell(
+                    site(&server),
+                    data,
+                    TlsVersion::Newest,
+                    &folder,
+                    server.home,
+                    |step| limits::direct(server.software, step),
+                )
             };
             cells.push(Cell { name: format!("{name}/{}", data.name()), run: Box::new(run) });
         }
@@ -35,7 +44,7 @@ fn curl_and_lftp() {
         let curl = move || {
             let server = endpoint(name);
             let mut failures = Vec::new();
-            for data in DataMode::ALL {
+            for &data in curl_modes(server.tls) {
                 let folder = format!("direct-curl-{name}-{}", data.name());
                 failures.extend(curl_cell(&site(&server), data, &folder, server.home));
             }
@@ -49,4 +58,60 @@ fn curl_and_lftp() {
         cells.push(Cell { name: format!("{name}/lftp"), run: Box::new(lftp) });
     }
     run_all("direct", cells);
+}
+
+/// tnftp and ncftp speak no TLS.
+#[test]
+fn tnftp_and_ncftp() {
+    let mut cells = Vec::new();
+    for name in PLAIN {
+        let run = move || {
+            let server = endpoint(name);
+            let mut failures =
+                tnftp_cell(&site(&server), &format!("direct-tnftp-{name}"), server.home);
+            let folder = format!("direct-ncftp-{name}");
+            failures.extend(ncftp_cell(&site(&server), &folder, server.home));
+            failures
+        };
+        cells.push(Cell { name: format!("{name}/tnftp-ncftp"), run: Box::new(run) });
+    }
+    run_all("direct", cells);
+}
+
+/// The tests' own raw client: login, refusal, transfers that resume the TLS session.
+#[test]
+fn raw() {
+    for name in NAMES {
+        let server = endpoint(name);
+        let peer = ([127, 0, 0, 1], server.port).into();
+        let (mut client, greeting) = match server.tls {
+            Tls::Implicit => Raw::connect_implicit(peer),
+            _ => Raw::connect(peer),
+        };
+        assert_eq!(greeting.code, 220, "{name}: {}", greeting.text);
+        if server.tls == Tls::Explicit {
+            client.auth_tls();
+        }
+        client.expect(&format!("USER {USER}"), 331);
+        client.expect("PASS wrong", 530);
+        client.login(USER, PASSWORD);
+        if server.tls == Tls::Implicit {
+            client.expect("PBSZ 0", 200);
+            client.expect("PROT P", 200);
+        }
+        client.expect("TYPE I", 200);
+        let file = format!("raw-{name}");
+        let last = client.upload(&format!("STOR {file}"), b"raw bytes");
+        assert_eq!(last.code, 226, "{name}: {}", last.text);
+        let (bytes, last) = client.download(&format!("RETR {file}"));
+        assert_eq!(
+            (bytes.as_slice(), last.code),
+            (&b"raw bytes"[..], 226),
+            "{name}: {}",
+            last.text
+        );
+        client.expect(&format!("DELE {file}"), 250);
+        client.expect("QUIT", 221);
+        assert!(client.at_end(), "{name} keeps the connection open");
+    }
 }

@@ -273,6 +273,8 @@ def main():
     steps.run("list-la", lambda c: [r for r in c.rows("LIST -la") if r.endswith(b" kept.bin")][0])
     steps.run("nlst", lambda c: c.rows("NLST").index(b"kept.bin"))
 
+    steps.run("nlst-options", lambda c: c.rows("NLST -a").index(b"kept.bin"))
+
     def mlsd(c):
         facts = names_in_mlsd(c.rows("MLSD"))[b"kept.bin"]
         equal(facts[b"type"], b"file")
@@ -336,12 +338,23 @@ def names(steps):
         if steps.run("name:" + key, one):
             kept[key] = raw
 
-    def listed(c):
+    def in_list(c, names):
         rows = c.rows("LIST -a")
-        missing(lambda name: any(row.endswith(b" " + name) for row in rows), kept)
-    steps.run("names-list", listed)
-    steps.run("names-nlst", lambda c: missing(c.rows("NLST -a").__contains__, kept))
-    steps.run("names-mlsd", lambda c: missing(names_in_mlsd(c.rows("MLSD")).__contains__, kept))
+        missing(lambda name: any(row.endswith(b" " + name) for row in rows), names)
+
+    def in_nlst(c, names):
+        missing(c.rows("NLST").__contains__, {k: v for k, v in names.items() if k != "dot-file"})
+
+    def in_mlsd(c, names):
+        missing(names_in_mlsd(c.rows("MLSD")).__contains__, names)
+
+    # The tab apart: one server cannot list it.
+    tab = {"tab": kept.pop("tab")} if "tab" in kept else {}
+    for kind, check in (("list", in_list), ("nlst", in_nlst), ("mlsd", in_mlsd)):
+        steps.run("names-" + kind, lambda c: check(c, kept))
+    if tab:
+        steps.run("names-tab", lambda c: (in_list(c, tab), in_nlst(c, tab)))
+    kept.update(tab)
     for key, raw in NAMES.items():
         if key in kept:
             steps.run("delete:" + key, lambda c: c.delete(raw.decode("latin-1")))

@@ -1,8 +1,10 @@
 //! What the tests against real software stand on. Everything is on 127.0.0.1.
 
+pub mod actions;
 pub mod cells;
 pub mod clients;
 pub mod gateway;
+pub mod limits;
 pub mod pki;
 pub mod ports;
 pub mod process;

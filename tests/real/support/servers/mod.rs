@@ -56,6 +56,9 @@ pub const NAMES: [&str; 9] = [
     "pureftpd-tls",
 ];
 
+/// Those that a client without TLS can speak to.
+pub const PLAIN: [&str; 3] = ["vsftpd-plain", "proftpd-plain", "pureftpd-plain"];
+
 /// The endpoint of this name; its server is started if it is not yet.
 pub fn endpoint(name: &'static str) -> Endpoint {
     static VSFTPD: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];

@@ -17,7 +17,7 @@ pub fn start() -> Server {
     let text = format!(
         "ModulePath /usr/lib/proftpd\nLoadModule mod_tls.c\n\
          ServerName lockgate-test\nServerType standalone\nDefaultAddress 127.0.0.1\nUseIPv6 off\n\
-         PidFile {folder}/pid\nScoreboardFile {folder}/scoreboard\nDelayEngine off\n\
+         PidFile {folder}/pid\nScoreboardFile {folder}/scoreboard\n\
          User {OWNER}\nGroup {OWNER}\nAuthOrder mod_auth_file.c\nWtmpLog off\nTransferLog none\n\
          SystemLog {log}\nMaxInstances 200\n\
          Port {port}\n{common}TLSRequired off\n\
@@ -35,7 +35,7 @@ fn common(nest: &Nest, users: &str) -> String {
     let passive = ports::block(40);
     let pki = pki();
     format!(
-        "AuthUserFile {users}\nRequireValidShell off\nDefaultRoot ~\nUmask 022 022\n\
+        "DelayEngine off\nAuthUserFile {users}\nRequireValidShell off\nDefaultRoot ~\nUmask 022 022\n\
          AllowOverwrite on\nAllowStoreRestart on\nAllowRetrieveRestart on\n\
          PassivePorts {} {}\nTLSEngine on\nTLSProtocol TLSv1.2 TLSv1.3\n\
          TLSECCertificateFile {}\nTLSECCertificateKeyFile {}\nTLSLog {}\n",
