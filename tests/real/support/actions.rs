@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::cells::Failure;
-use super::clients::session::{Job, Step, TlsVersion, session};
-use super::clients::{Site, curl, lftp, ncftp, tnftp};
+use super::clients::curl::Manner;
+use super::clients::session::{Job, Step, session};
+use super::clients::{Site, TlsVersion, curl, lftp, ncftp, tnftp};
 use super::process::{Output, SharedFolder};
 use super::{DataMode, Tls, full, pattern};
 
@@ -61,12 +62,12 @@ pub fn curl_modes(tls: Tls) -> &'static [DataMode] {
 }
 
 /// curl: up, down, and what arrived at the server.
-pub fn curl_cell(site: &Site, data: DataMode, folder: &str, home: &Path) -> Vec<Failure> {
+pub fn curl_cell(site: &Site, manner: Manner, folder: &str, home: &Path) -> Vec<Failure> {
     let path = format!("{folder}/curl.bin");
     let mut failures = Vec::new();
-    failures.extend(failed("curl-up", &curl::upload(site, data, &payload().path, &path)));
+    failures.extend(failed("curl-up", &curl::upload(site, manner, &payload().path, &path)));
     failures.extend(on_disk(home, &path));
-    let down = curl::download(site, data, &path);
+    let down = curl::download(site, manner, &path);
     failures.extend(failed("curl-down", &down).or_else(|| differs("curl-down", &down.stdout)));
     failures
 }
@@ -144,7 +145,8 @@ pub fn ncftp_cell(site: &Site, folder: &str, home: &Path) -> Vec<Failure> {
     failures.extend(on_disk(home, &path));
     let list = ncftp::list(site, folder);
     if !String::from_utf8_lossy(&list.stdout).contains("payload.bin") {
-        failures.push(Failure::new("ncftpls", list.describe()));
+        // It sends NLST -CF.
+        failures.push(Failure::new("nlst-options", list.describe()));
     }
     let down = ncftp::get(site, &path);
     failures.extend(failed("ncftpget", &down).or_else(|| differs("ncftpget", &down.stdout)));

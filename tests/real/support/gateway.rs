@@ -24,6 +24,8 @@ pub struct Gateway {
     log: Arc<Log>,
     /// Holds the configuration; for what else a test wants to put there.
     pub folder: TempDir,
+    /// Of its log, when a test panics.
+    pub shown_lines: usize,
     _leash: Leash,
 }
 
@@ -69,7 +71,7 @@ impl Gateway {
         let stderr = child.stderr.take().expect("stderr is piped");
         let reader = log.clone();
         thread::spawn(move || reader.follow(stderr));
-        Self { child, log, folder, _leash: leash }
+        Self { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
     }
 
     /// The address that a listener of the configuration got.
@@ -103,10 +105,6 @@ impl Gateway {
         shown.join("\n")
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// SIGTERM: it drains.
     pub fn terminate(&self) {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
@@ -126,8 +124,8 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
-        if thread::panicking() {
-            eprintln!("the gateway's last log lines:\n{}", self.log_tail(SHOWN_LINES));
+        if thread::panicking() && self.shown_lines > 0 {
+            eprintln!("the gateway's last log lines:\n{}", self.log_tail(self.shown_lines));
         }
     }
 }

@@ -11,6 +11,9 @@ pub mod process;
 pub mod raw;
 pub mod servers;
 
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+
 /// The one account of every server here.
 pub const USER: &str = "ftptest";
 pub const PASSWORD: &str = "Secret.123";
@@ -72,4 +75,12 @@ pub fn pattern(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// A hash with the least work, so that a test does not wait for it.
+pub fn argon2_hash() -> String {
+    let params = Params::new(8, 1, 1, None).expect("argon2's least parameters");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let salt = SaltString::encode_b64(b"lockgate-test").expect("a salt");
+    argon2.hash_password(PASSWORD.as_bytes(), &salt).expect("hashing a password").to_string()
 }

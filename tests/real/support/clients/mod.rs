@@ -15,6 +15,13 @@ use super::{PASSWORD, Tls, USER};
 /// What one run of a client may take.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    V12,
+    /// 1.3 with today's clients.
+    Newest,
+}
+
 /// A server, or the gateway, as a client finds it.
 #[derive(Debug, Clone)]
 pub struct Site {

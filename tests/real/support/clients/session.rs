@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Site, client};
+use super::{Site, TlsVersion, client};
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 use crate::support::{DataMode, full};
@@ -15,13 +15,6 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/se
 /// What one command or data connection may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 const DEADLINE: Duration = Duration::from_secs(240);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// 1.2, for servers that cannot resume a 1.3 session twice.
-    V12,
-    Newest,
-}
 
 #[derive(Debug, Clone)]
 pub struct Job<'a> {

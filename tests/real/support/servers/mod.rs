@@ -28,7 +28,6 @@ const READY: Duration = Duration::from_secs(20);
 /// One door of a server, as a backend of the gateway sees it.
 #[derive(Clone, Copy)]
 pub struct Endpoint {
-    pub name: &'static str,
     pub software: Software,
     pub port: u16,
     pub tls: Tls,
@@ -83,7 +82,7 @@ pub fn endpoint(name: &'static str) -> Endpoint {
     };
     let door = if tls == Tls::Implicit { server.doors.implicit } else { server.doors.clear };
     let port = door.unwrap_or_else(|| panic!("{name} has no such door"));
-    Endpoint { name, software, port, tls, home: &server.home, server }
+    Endpoint { software, port, tls, home: &server.home, server }
 }
 
 /// The ports of a server.

@@ -18,7 +18,7 @@ pub fn start() -> Server {
         "ModulePath /usr/lib/proftpd\nLoadModule mod_tls.c\n\
          ServerName lockgate-test\nServerType standalone\nDefaultAddress 127.0.0.1\nUseIPv6 off\n\
          PidFile {folder}/pid\nScoreboardFile {folder}/scoreboard\n\
-         User {OWNER}\nGroup {OWNER}\nAuthOrder mod_auth_file.c\nWtmpLog off\nTransferLog none\n\
+         User {OWNER}\nGroup {OWNER}\nWtmpLog off\nTransferLog none\n\
          SystemLog {log}\nMaxInstances 200\n\
          Port {port}\n{common}TLSRequired off\n\
          <VirtualHost 127.0.0.1>\nPort {implicit}\n{common}TLSOptions UseImplicitSSL\n\
@@ -31,11 +31,13 @@ pub fn start() -> Server {
     nest.start(command.arg("--nodaemon").arg("--config").arg(file), doors)
 }
 
+/// What each virtual host wants said anew; without AuthOrder it would ask PAM first, for seconds.
 fn common(nest: &Nest, users: &str) -> String {
     let passive = ports::block(40);
     let pki = pki();
     format!(
-        "DelayEngine off\nAuthUserFile {users}\nRequireValidShell off\nDefaultRoot ~\nUmask 022 022\n\
+        "DelayEngine off\nAuthOrder mod_auth_file.c\nAuthUserFile {users}\n\
+         RequireValidShell off\nDefaultRoot ~\nUmask 022 022\n\
          AllowOverwrite on\nAllowStoreRestart on\nAllowRetrieveRestart on\n\
          PassivePorts {} {}\nTLSEngine on\nTLSProtocol TLSv1.2 TLSv1.3\n\
          TLSECCertificateFile {}\nTLSECCertificateKeyFile {}\nTLSLog {}\n",
