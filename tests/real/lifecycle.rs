@@ -1,0 +1,78 @@
+//! The gateway's process: it starts, says what it bound, serves, and ends.
+
+use std::time::Duration;
+
+use argon2::password_hash::{PasswordHash, PasswordVerifier};
+use tempfile::TempDir;
+
+use crate::support::gateway::{Gateway, lockgate};
+use crate::support::pki::pki;
+use crate::support::raw::Raw;
+use crate::support::{PASSWORD, USER, argon2_hash, ports};
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// FTP with AUTH TLS before a folder.
+fn config(folder: &TempDir) -> String {
+    let pool = ports::block(4);
+    format!(
+        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, \
+         tls: {{ mode: optional, certificate: {}, key: {}, data_sessions: resumed }} }}\n\
+         data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
+         backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+         routes:\n  - {{ match: {{}}, authenticate: gateway, backend: files }}\n\
+         metrics: {{ address: \"127.0.0.1:0\" }}\n",
+        pki().certificate.display(),
+        pki().key.display(),
+        pool.start(),
+        pool.end(),
+        folder.path(),
+        argon2_hash(),
+    )
+}
+
+#[test]
+fn serves_until_sigterm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut gateway = Gateway::start(&config(&folder));
+    assert_ne!(gateway.address("metrics").port(), 0);
+    let (mut client, greeting) = Raw::connect(gateway.address("front"));
+    assert_eq!(greeting.code, 220);
+    client.auth_tls();
+    client.login(USER, PASSWORD);
+    client.expect("TYPE I", 200);
+    assert_eq!(client.upload("STOR a", b"bytes").code, 226);
+    assert_eq!(std::fs::read(folder.path().join("a")).expect("the file"), b"bytes");
+    assert_eq!(client.download("RETR a").0, b"bytes");
+    client.expect("QUIT", 221);
+    assert!(client.at_end());
+    gateway.await_log(|event| event.to_string().contains(USER), SOON);
+    gateway.terminate();
+    let status = gateway.wait(SOON).expect("it ends after SIGTERM");
+    assert!(status.success(), "{status}; {}", gateway.log_tail(20));
+}
+
+#[test]
+fn check_says_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lockgate.yaml");
+    let path = file.to_str().expect("a UTF-8 path");
+    std::fs::write(&file, config(&folder)).expect("writing the configuration");
+    lockgate(&["check", "--config", path], "").expect_ok("checking a right configuration");
+    let wrong = config(&folder).replace("backend: files", "backend: fils");
+    std::fs::write(&file, wrong).expect("writing the configuration");
+    let output = lockgate(&["check", "--config", path], "");
+    let code = output.status.and_then(|status| status.code());
+    assert_eq!(code, Some(64), "{}", output.describe());
+    assert!(output.describe().contains("files"), "no nearest name: {}", output.describe());
+}
+
+#[test]
+fn hash_password() {
+    let output = lockgate(&["hash-password"], &format!("{PASSWORD}\n")).expect_ok("hash-password");
+    let text = String::from_utf8(output.stdout).expect("a hash is ASCII");
+    let hash = PasswordHash::new(text.trim()).expect("a PHC string");
+    let argon2 = argon2::Argon2::default();
+    argon2.verify_password(PASSWORD.as_bytes(), &hash).expect("the password fits its hash");
+}

@@ -1,0 +1,147 @@
+//! The clients against the servers with no gateway between: what fails here is the server's own.
+
+use std::io::Read;
+
+use crate::support::actions::{
+    curl_cell, curl_modes, lftp_cell, ncftp_cell, session_cell, tnftp_cell,
+};
+use crate::support::cells::{Cell, Failure, run_all};
+use crate::support::clients::curl::Manner;
+use crate::support::clients::{Site, TlsVersion};
+use crate::support::raw::Raw;
+use crate::support::servers::{Endpoint, NAMES, PLAIN, Software, endpoint};
+use crate::support::{DataMode, PASSWORD, Tls, USER, limits};
+
+fn site(endpoint: &Endpoint) -> Site {
+    Site::new(endpoint.port, endpoint.tls)
+}
+
+/// Removes what the server is known not to do, and shows the server's side of the rest.
+fn judge(server: &Endpoint, mut failures: Vec<Failure>) -> Vec<Failure> {
+    failures.retain(|failure| limits::direct(server.software, &failure.step).is_none());
+    if !failures.is_empty() {
+        failures.push(Failure::new("server-log", server.server.log_tail(8)));
+    }
+    failures
+}
+
+/// vsftpd sends TLS 1.3 tickets on upload data connections. curl closes with them unread, so that
+/// the kernel resets the connection and now and then vsftpd cuts the upload (426).
+fn curl_tls(endpoint: &Endpoint) -> TlsVersion {
+    match endpoint.software {
+        Software::Vsftpd => TlsVersion::V12,
+        _ => TlsVersion::Newest,
+    }
+}
+
+#[test]
+fn sessions() {
+    let mut cells = Vec::new();
+    for name in NAMES {
+        for data in DataMode::ALL {
+            let run = move || {
+                let server = endpoint(name);
+                let folder = format!("direct-{name}-{}", data.name());
+                session_cell(
+                    site(&server),
+                    data,
+                    TlsVersion::Newest,
+                    &folder,
+                    server.home,
+                    |step| limits::direct(server.software, step),
+                )
+            };
+            cells.push(Cell { name: format!("{name}/{}", data.name()), run: Box::new(run) });
+        }
+    }
+    run_all("direct", cells);
+}
+
+#[test]
+fn curl_and_lftp() {
+    let mut cells = Vec::new();
+    for name in NAMES {
+        let curl = move || {
+            let server = endpoint(name);
+            let mut failures = Vec::new();
+            for &data in curl_modes(server.tls) {
+                let folder = format!("direct-curl-{name}-{}", data.name());
+                let manner = Manner { data, tls: curl_tls(&server) };
+                failures.extend(curl_cell(&site(&server), manner, &folder, server.home));
+            }
+            judge(&server, failures)
+        };
+        cells.push(Cell { name: format!("{name}/curl"), run: Box::new(curl) });
+        let lftp = move || {
+            let server = endpoint(name);
+            judge(&server, lftp_cell(&site(&server), &format!("direct-lftp-{name}"), server.home))
+        };
+        cells.push(Cell { name: format!("{name}/lftp"), run: Box::new(lftp) });
+    }
+    run_all("direct", cells);
+}
+
+/// tnftp and ncftp speak no TLS.
+#[test]
+fn tnftp_and_ncftp() {
+    let mut cells = Vec::new();
+    for name in PLAIN {
+        let run = move || {
+            let server = endpoint(name);
+            let mut failures =
+                tnftp_cell(&site(&server), &format!("direct-tnftp-{name}"), server.home);
+            let folder = format!("direct-ncftp-{name}");
+            failures.extend(ncftp_cell(&site(&server), &folder, server.home));
+            judge(&server, failures)
+        };
+        cells.push(Cell { name: format!("{name}/tnftp-ncftp"), run: Box::new(run) });
+    }
+    run_all("direct", cells);
+}
+
+/// The tests' own raw client: login, refusal, transfers that resume the TLS session.
+#[test]
+fn raw() {
+    for name in NAMES {
+        let server = endpoint(name);
+        let peer = ([127, 0, 0, 1], server.port).into();
+        let (mut client, greeting) = match server.tls {
+            Tls::Implicit => Raw::connect_implicit(peer),
+            _ => Raw::connect(peer),
+        };
+        assert_eq!(greeting.code, 220, "{name}: {}", greeting.text);
+        if server.tls == Tls::Explicit {
+            client.auth_tls();
+        }
+        client.expect(&format!("USER {USER}"), 331);
+        client.expect("PASS wrong", 530);
+        client.login(USER, PASSWORD);
+        if server.tls == Tls::Implicit {
+            client.expect("PBSZ 0", 200);
+            client.expect("PROT P", 200);
+        }
+        client.expect("TYPE I", 200);
+        if server.tls != Tls::None {
+            let tcp = client.passive();
+            client.expect("LIST", 150);
+            let mut data = client.data(tcp);
+            assert!(data.resumed(), "{name}: the data connection did not resume");
+            data.read_to_end(&mut Vec::new()).expect("reading a listing");
+            data.finish().expect("ending a data connection");
+            assert_eq!(client.read().code, 226, "{name}");
+        }
+        let file = format!("raw-{name}");
+        let last = client.upload(&format!("STOR {file}"), b"raw bytes");
+        assert_eq!(last.code, 226, "{name}: {}", last.text);
+        let (bytes, last) = client.download(&format!("RETR {file}"));
+        assert_eq!(
+            (bytes.as_slice(), last.code),
+            (&b"raw bytes"[..], 226),
+            "{name}: {}",
+            last.text
+        );
+        client.expect(&format!("DELE {file}"), 250);
+        client.expect("QUIT", 221);
+        assert!(client.at_end(), "{name} keeps the connection open");
+    }
+}

@@ -1,0 +1,51 @@
+use std::path::Path;
+use std::process::Command;
+
+use super::{DEADLINE, Site, TlsVersion, client};
+use crate::support::pki::pki;
+use crate::support::process::{Output, run};
+use crate::support::{DataMode, Tls};
+
+/// The address of a path, relative to the login's folder.
+pub fn url(site: &Site, path: &str) -> String {
+    let scheme = if site.tls == Tls::Implicit { "ftps" } else { "ftp" };
+    format!("{scheme}://localhost:{}/{path}", site.port)
+}
+
+/// How curl is to speak.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    pub data: DataMode,
+    pub tls: TlsVersion,
+}
+
+pub fn curl(site: &Site, manner: Manner, home: &Path) -> Command {
+    let mut command = client("curl", home);
+    command.args(["--disable", "--ipv4", "--silent", "--show-error", "--max-time", "50"]);
+    command.arg("--user").arg(format!("{}:{}", site.user, site.password));
+    if site.tls != Tls::None {
+        command.arg("--ssl-reqd").arg("--cacert").arg(&pki().ca);
+    }
+    if manner.tls == TlsVersion::V12 {
+        command.args(["--tls-max", "1.2"]);
+    }
+    match manner.data {
+        DataMode::Pasv => command.arg("--disable-epsv"),
+        DataMode::Epsv => &mut command,
+        DataMode::Active => command.args(["--ftp-port", "127.0.0.1"]),
+    };
+    command
+}
+
+pub fn upload(site: &Site, manner: Manner, file: &Path, path: &str) -> Output {
+    let home = tempfile::tempdir().expect("a client's home");
+    let mut command = curl(site, manner, home.path());
+    command.arg("--upload-file").arg(file).arg("--ftp-create-dirs").arg(url(site, path));
+    run(&mut command, b"", DEADLINE)
+}
+
+/// The file's bytes are the output.
+pub fn download(site: &Site, manner: Manner, path: &str) -> Output {
+    let home = tempfile::tempdir().expect("a client's home");
+    run(curl(site, manner, home.path()).arg(url(site, path)), b"", DEADLINE)
+}

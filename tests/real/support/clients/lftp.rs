@@ -1,0 +1,24 @@
+use std::path::Path;
+
+use super::{DEADLINE, Site, client};
+use crate::support::Tls;
+use crate::support::pki::pki;
+use crate::support::process::{Output, run};
+
+/// Runs a script of lftp's commands after its login, in `folder`.
+pub fn lftp(site: &Site, folder: &Path, script: &str) -> Output {
+    let scheme = if site.tls == Tls::Implicit { "ftps" } else { "ftp" };
+    let forced = site.tls != Tls::None;
+    let text = format!(
+        "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 15\nset dns:order inet\n\
+         set ssl:ca-file {}\nset ssl:verify-certificate yes\nset ftp:ssl-allow {forced}\n\
+         set ftp:ssl-force {forced}\nset ftp:ssl-protect-data {forced}\n\
+         open -u {},{} -p {} {scheme}://localhost\n{script}\nbye\n",
+        pki().ca.display(),
+        site.user,
+        site.password,
+        site.port,
+    );
+    let mut command = client("lftp", folder);
+    run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), DEADLINE)
+}

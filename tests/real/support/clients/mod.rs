@@ -1,0 +1,47 @@
+//! Real FTP clients, each run with a deadline and a home of its own.
+
+pub mod curl;
+pub mod lftp;
+pub mod ncftp;
+pub mod session;
+pub mod tnftp;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{PASSWORD, Tls, USER};
+
+/// What one run of a client may take.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    V12,
+    /// 1.3 with today's clients.
+    Newest,
+}
+
+/// A server, or the gateway, as a client finds it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub port: u16,
+    pub tls: Tls,
+    pub user: String,
+    pub password: String,
+}
+
+impl Site {
+    pub fn new(port: u16, tls: Tls) -> Self {
+        Self { port, tls, user: USER.to_owned(), password: PASSWORD.to_owned() }
+    }
+}
+
+/// A client that reads none of the developer's own settings.
+fn client(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("HOME", home).env("LC_ALL", "C.UTF-8").env("TERM", "dumb");
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.current_dir(home);
+    command
+}

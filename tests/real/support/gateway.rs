@@ -1,0 +1,196 @@
+//! The gateway itself: the built binary with a configuration of the test's.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::{Leash, Output, pid, run, spawn, wait};
+
+const READY: Duration = Duration::from_secs(20);
+const KEPT_LINES: usize = 20_000;
+const SHOWN_LINES: usize = 60;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
+
+pub struct Gateway {
+    child: Child,
+    log: Arc<Log>,
+    /// Holds the configuration; for what else a test wants to put there.
+    pub folder: TempDir,
+    /// Of its log, when a test panics.
+    pub shown_lines: usize,
+    _leash: Leash,
+}
+
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    lines: VecDeque<String>,
+    listeners: Vec<(String, SocketAddr)>,
+    ready: bool,
+    ended: bool,
+}
+
+impl Gateway {
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(config: &str) -> Self {
+        let gateway = Self::launch(config);
+        let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
+        let ready = ready && gateway.log.lock().ready;
+        assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
+        gateway
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch(config: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
+        let folder = folder.expect("the gateway's folder");
+        let file = folder.path().join("lockgate.yaml");
+        std::fs::write(&file, config).expect("writing the configuration");
+        let mut command = Command::new(PROGRAM);
+        command.arg("run").arg("--config").arg(file).args(["--log-format", "json"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = {
+            use std::os::unix::process::CommandExt;
+            spawn(command.process_group(0))
+        };
+        let leash = Leash::new(Some(&child), Some(folder.path()));
+        let log = Arc::new(Log::default());
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let reader = log.clone();
+        thread::spawn(move || reader.follow(stderr));
+        Self { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
+    }
+
+    /// The address that a listener of the configuration got.
+    #[track_caller]
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let state = self.log.lock();
+        let found = state.listeners.iter().find(|(name, _)| name == listener);
+        found.unwrap_or_else(|| panic!("{listener} is not bound: {:?}", state.listeners)).1
+    }
+
+    /// The first log line that the predicate likes, among those already there and those to come.
+    #[track_caller]
+    pub fn await_log(&self, predicate: impl Fn(&Value) -> bool, deadline: Duration) -> Value {
+        let find = |state: &LogState| {
+            state.lines.iter().filter_map(|line| event(line)).find(|event| predicate(event))
+        };
+        self.log.wait_until(deadline, |state| state.ended || find(state).is_some());
+        let found = find(&self.log.lock());
+        found.unwrap_or_else(|| {
+            panic!(
+                "no such log line within {deadline:?}; the last:\n{}",
+                self.log_tail(SHOWN_LINES)
+            )
+        })
+    }
+
+    pub fn log_tail(&self, lines: usize) -> String {
+        let state = self.log.lock();
+        let skip = state.lines.len().saturating_sub(lines);
+        let shown: Vec<&str> = state.lines.iter().skip(skip).map(String::as_str).collect();
+        shown.join("\n")
+    }
+
+    /// SIGTERM: it drains.
+    pub fn terminate(&self) {
+        kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// How it ended, if it did in time.
+    pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        wait(&mut self.child, deadline)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() && self.shown_lines > 0 {
+            eprintln!("the gateway's last log lines:\n{}", self.log_tail(self.shown_lines));
+        }
+    }
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().expect("no holder of the log panics")
+    }
+
+    fn follow(&self, stderr: impl Read) {
+        for line in BufReader::new(stderr).split(b'\n') {
+            let Ok(line) = line else { break };
+            self.add(String::from_utf8_lossy(&line).into_owned());
+        }
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    fn add(&self, line: String) {
+        let mut state = self.lock();
+        let event = event(&line).unwrap_or_default();
+        match event["message"].as_str() {
+            Some("listening") => {
+                let address = event["address"].as_str().and_then(|text| text.parse().ok());
+                if let (Some(name), Some(address)) = (event["listener"].as_str(), address) {
+                    state.listeners.push((name.to_owned(), address));
+                }
+            }
+            Some("ready") => state.ready = true,
+            _ => {}
+        }
+        if state.lines.len() == KEPT_LINES {
+            state.lines.pop_front();
+        }
+        state.lines.push_back(line);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Whether the condition came true in time.
+    fn wait_until(&self, deadline: Duration, condition: impl Fn(&LogState) -> bool) -> bool {
+        let end = Instant::now() + deadline;
+        let mut state = self.lock();
+        while !condition(&state) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, left).expect("no holder panics").0;
+        }
+        true
+    }
+}
+
+/// A log line's fields, wherever the format puts them.
+fn event(line: &str) -> Option<Value> {
+    let mut value: Value = serde_json::from_str(line).ok()?;
+    if let Value::Object(fields) = value["fields"].take() {
+        let object = value.as_object_mut()?;
+        object.extend(fields);
+    }
+    Some(value)
+}
+
+/// Runs the binary to its end with these arguments.
+pub fn lockgate(arguments: &[&str], input: &str) -> Output {
+    run(Command::new(PROGRAM).args(arguments), input.as_bytes(), Duration::from_secs(20))
+}

@@ -1,0 +1,71 @@
+//! What a server is known not to do, seen in `servers_direct`.
+
+use super::servers::Software;
+
+/// A step of `clients/session.py` that fails, and why.
+struct Limit {
+    software: Software,
+    steps: &'static [&'static str],
+    reason: &'static str,
+    /// Whether a gateway cannot make up for it.
+    stays: bool,
+}
+
+const LIMITS: [Limit; 7] = [
+    Limit {
+        software: Software::Vsftpd,
+        steps: &["mlsd", "mlst", "names-mlsd"],
+        reason: "vsftpd knows no MLSD and MLST",
+        stays: false,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["name:leading-space"],
+        reason: "pure-ftpd skips spaces between verb and argument, here for STOR only",
+        stays: true,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["name:trailing-space"],
+        reason: "pure-ftpd cuts spaces off the end of a line",
+        stays: true,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["name:backslash"],
+        reason: "pure-ftpd prohibits backslashes in names (553)",
+        stays: true,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["name:tab", "names-tab"],
+        reason: "pure-ftpd makes a control character in a listing an underscore",
+        stays: true,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["nlst-options"],
+        reason: "pure-ftpd takes the options of NLST for a file's name",
+        stays: false,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["quoted-folder"],
+        reason: "pure-ftpd does not double a quote in 257",
+        stays: false,
+    },
+];
+
+/// Why this step may fail when a client speaks to the server itself.
+pub fn direct(software: Software, step: &str) -> Option<&'static str> {
+    find(software, step).map(|limit| limit.reason)
+}
+
+/// Why this step may fail when the server is a backend of the gateway.
+pub fn behind_gateway(software: Software, step: &str) -> Option<&'static str> {
+    find(software, step).filter(|limit| limit.stays).map(|limit| limit.reason)
+}
+
+fn find(software: Software, step: &str) -> Option<&'static Limit> {
+    LIMITS.iter().find(|limit| limit.software == software && limit.steps.contains(&step))
+}

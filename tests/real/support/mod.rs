@@ -1,0 +1,86 @@
+//! What the tests against real software stand on. Everything is on 127.0.0.1.
+
+pub mod actions;
+pub mod cells;
+pub mod clients;
+pub mod gateway;
+pub mod limits;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod servers;
+
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+
+/// The one account of every server here.
+pub const USER: &str = "ftptest";
+pub const PASSWORD: &str = "Secret.123";
+
+/// The tier of big files and long runs (`tests/run --full`).
+pub fn full() -> bool {
+    std::env::var_os("LOCKGATE_FULL").is_some_and(|value| value == "1")
+}
+
+/// How a control connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    None,
+    /// AUTH TLS.
+    Explicit,
+    Implicit,
+}
+
+impl Tls {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Explicit => "explicit",
+            Self::Implicit => "implicit",
+        }
+    }
+}
+
+/// How a client opens data connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataMode {
+    Pasv,
+    Epsv,
+    /// PORT and EPRT in turns.
+    Active,
+}
+
+impl DataMode {
+    pub const ALL: [Self; 3] = [Self::Pasv, Self::Epsv, Self::Active];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pasv => "pasv",
+            Self::Epsv => "epsv",
+            Self::Active => "active",
+        }
+    }
+}
+
+/// Bytes that look the same in every run, and in no two places of one file.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// A hash with the least work, so that a test does not wait for it.
+pub fn argon2_hash() -> String {
+    let params = Params::new(8, 1, 1, None).expect("argon2's least parameters");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let salt = SaltString::encode_b64(b"lockgate-test").expect("a salt");
+    argon2.hash_password(PASSWORD.as_bytes(), &salt).expect("hashing a password").to_string()
+}

@@ -1,0 +1,253 @@
+//! A tiny FTP client that says just what a test tells it to.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::pki::pki;
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A control connection.
+pub struct Raw {
+    control: BufReader<Wire>,
+    peer: SocketAddr,
+    /// One for all connections, so that data connections resume.
+    tls: Arc<ClientConfig>,
+    protected: bool,
+}
+
+pub enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// Only while a plain connection becomes a TLS one.
+    Taken,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub code: u16,
+    /// All lines, with their CRLF.
+    pub text: String,
+}
+
+impl Raw {
+    /// Connects and reads the greeting.
+    pub fn connect(peer: SocketAddr) -> (Self, Reply) {
+        let mut raw = Self::silent(peer, Wire::Plain(dial(peer)));
+        let greeting = raw.read();
+        (raw, greeting)
+    }
+
+    /// Connects with TLS from the first byte on and reads the greeting.
+    pub fn connect_implicit(peer: SocketAddr) -> (Self, Reply) {
+        let mut raw = Self::silent(peer, Wire::Taken);
+        *raw.control.get_mut() = raw.handshake(dial(peer));
+        raw.protected = true;
+        let greeting = raw.read();
+        (raw, greeting)
+    }
+
+    fn silent(peer: SocketAddr, wire: Wire) -> Self {
+        Self { control: BufReader::new(wire), peer, tls: client_config(), protected: false }
+    }
+
+    /// Sends the bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        let wire = self.control.get_mut();
+        wire.write_all(bytes)
+            .and_then(|()| wire.flush())
+            .expect("sending to the control connection");
+    }
+
+    /// Sends a line and reads its reply.
+    pub fn command(&mut self, line: &str) -> Reply {
+        self.send_bytes(format!("{line}\r\n").as_bytes());
+        self.read()
+    }
+
+    /// Sends a line whose reply must have this code.
+    #[track_caller]
+    pub fn expect(&mut self, line: &str, code: u16) -> Reply {
+        let reply = self.command(line);
+        assert_eq!(reply.code, code, "{line} was answered: {}", reply.text);
+        reply
+    }
+
+    /// The next reply, of however many lines.
+    #[track_caller]
+    pub fn read(&mut self) -> Reply {
+        self.try_read().expect("reading a reply")
+    }
+
+    pub fn try_read(&mut self) -> io::Result<Reply> {
+        let mut text = String::new();
+        loop {
+            let mut line = Vec::new();
+            if self.control.read_until(b'\n', &mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            // Latin-1: whatever bytes a name has, no test trips over them here.
+            let line: String = line.into_iter().map(char::from).collect();
+            text.push_str(&line);
+            let first = text.get(..3).unwrap_or_default();
+            if line.starts_with(first) && line[first.len()..].starts_with([' ', '\r']) {
+                let code = first.parse().map_err(|_| io::Error::other(text.clone()))?;
+                return Ok(Reply { code, text });
+            }
+        }
+    }
+
+    /// Whether the server closed the connection, reading what is left.
+    pub fn at_end(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.control.read_to_end(&mut rest) {
+            Ok(_) => true,
+            Err(error) => {
+                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+            }
+        }
+    }
+
+    /// AUTH TLS and the handshake, on both connections from now on.
+    pub fn auth_tls(&mut self) {
+        self.expect("AUTH TLS", 234);
+        self.start_tls();
+        self.expect("PBSZ 0", 200);
+        self.expect("PROT P", 200);
+        self.protected = true;
+    }
+
+    /// The handshake alone.
+    pub fn start_tls(&mut self) {
+        let wire = std::mem::replace(self.control.get_mut(), Wire::Taken);
+        let Wire::Plain(tcp) = wire else { panic!("the connection speaks TLS already") };
+        *self.control.get_mut() = self.handshake(tcp);
+    }
+
+    pub fn login(&mut self, user: &str, password: &str) {
+        self.expect(&format!("USER {user}"), 331);
+        self.expect(&format!("PASS {password}"), 230);
+    }
+
+    /// EPSV, then the connection alone: TLS begins after the 150.
+    pub fn passive(&mut self) -> TcpStream {
+        let reply = self.expect("EPSV", 229);
+        let port = reply.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("no port in {}", reply.text));
+        dial(SocketAddr::new(self.peer.ip(), port))
+    }
+
+    /// What a data connection becomes after the 150.
+    pub fn data(&self, tcp: TcpStream) -> Wire {
+        if self.protected { self.handshake(tcp) } else { Wire::Plain(tcp) }
+    }
+
+    /// RETR, LIST and their like: the bytes and the last reply.
+    pub fn download(&mut self, line: &str) -> (Vec<u8>, Reply) {
+        let tcp = self.passive();
+        let reply = self.command(line);
+        assert!(matches!(reply.code, 125 | 150), "{line} was answered: {}", reply.text);
+        let mut bytes = Vec::new();
+        self.data(tcp).read_to_end(&mut bytes).expect("reading a data connection");
+        (bytes, self.read())
+    }
+
+    /// STOR and its like: the last reply.
+    pub fn upload(&mut self, line: &str, bytes: &[u8]) -> Reply {
+        let tcp = self.passive();
+        let reply = self.command(line);
+        assert!(matches!(reply.code, 125 | 150), "{line} was answered: {}", reply.text);
+        let mut data = self.data(tcp);
+        data.write_all(bytes).expect("writing to a data connection");
+        data.finish().expect("ending a data connection");
+        drop(data);
+        self.read()
+    }
+
+    fn handshake(&self, mut tcp: TcpStream) -> Wire {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut tls = ClientConnection::new(self.tls.clone(), name).expect("a TLS client");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).expect("the TLS handshake");
+        }
+        Wire::Tls(Box::new(StreamOwned::new(tls, tcp)))
+    }
+}
+
+impl Wire {
+    /// close_notify where there is TLS, and the end of our direction.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            stream.flush()?;
+        }
+        self.socket().shutdown(std::net::Shutdown::Write)
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => &stream.sock,
+            Self::Taken => panic!("the connection was taken"),
+        }
+    }
+
+    /// Whether TLS resumed an earlier session.
+    pub fn resumed(&self) -> bool {
+        let Self::Tls(stream) = self else { return false };
+        stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+            Self::Taken => Ok(0),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+            Self::Taken => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.flush(),
+            Self::Tls(stream) => stream.flush(),
+            Self::Taken => Ok(()),
+        }
+    }
+}
+
+pub fn dial(peer: SocketAddr) -> TcpStream {
+    let tcp =
+        TcpStream::connect(peer).unwrap_or_else(|error| panic!("connecting to {peer}: {error}"));
+    tcp.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
+    tcp.set_write_timeout(Some(TIMEOUT)).expect("a timeout above zero");
+    tcp
+}
+
+fn client_config() -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(&pki().ca).expect("reading the test CA");
+    roots.add(ca).expect("a CA certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("the default TLS versions");
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}

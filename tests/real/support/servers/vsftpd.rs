@@ -1,0 +1,65 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::{Doors, Nest, OWNER, Server, program};
+use crate::support::pki::pki;
+use crate::support::ports;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Plain,
+    Tls,
+    Implicit,
+    /// TLS forced, and data connections must resume the control connection's session.
+    Reuse,
+}
+
+const PAM_SERVICE: &str = "lockgate-test";
+
+pub fn start(mode: Mode) -> Server {
+    let pam = Path::new("/etc/pam.d").join(PAM_SERVICE);
+    assert!(pam.exists(), "{} is missing: run tests/install", pam.display());
+    let nest = Nest::new("vsftpd");
+    let port = ports::one();
+    let passive = ports::block(40);
+    // vsftpd wants an empty folder that its user cannot write.
+    fs::create_dir(nest.path("empty")).expect("making an empty folder");
+    let (home, empty, log) = (nest.home.display(), nest.path("empty"), nest.log.display());
+    // The virtual user becomes OWNER (guest), whose own home is not looked at (local_root).
+    let mut text = format!(
+        "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\n\
+         anonymous_enable=NO\nlocal_enable=YES\nguest_enable=YES\nguest_username={OWNER}\n\
+         virtual_use_local_privs=YES\nlocal_root={home}\nnopriv_user=nobody\n\
+         pam_service_name={PAM_SERVICE}\nsecure_chroot_dir={}\nseccomp_sandbox=NO\n\
+         chroot_local_user=YES\nallow_writeable_chroot=YES\nwrite_enable=YES\nlocal_umask=022\n\
+         pasv_min_port={}\npasv_max_port={}\nport_enable=YES\nconnect_from_port_20=NO\n\
+         use_localtime=NO\nutf8_filesystem=YES\nftpd_banner=vsftpd {mode:?}\n\
+         xferlog_enable=YES\nlog_ftp_protocol=YES\nvsftpd_log_file={log}\n",
+        empty.display(),
+        passive.start(),
+        passive.end(),
+    );
+    if mode != Mode::Plain {
+        text.push_str(&tls(mode));
+    }
+    let file = nest.write("vsftpd.conf", &text);
+    let doors = match mode {
+        Mode::Implicit => Doors { clear: None, implicit: Some(port) },
+        _ => Doors { clear: Some(port), implicit: None },
+    };
+    nest.start(Command::new(program("vsftpd")).arg(file), doors)
+}
+
+fn tls(mode: Mode) -> String {
+    let yes = |on: bool| if on { "YES" } else { "NO" };
+    let reuse = yes(mode == Mode::Reuse);
+    format!(
+        "ssl_enable=YES\nrsa_cert_file={}\nrsa_private_key_file={}\nssl_ciphers=HIGH\n\
+         ssl_tlsv1=YES\nssl_sslv2=NO\nssl_sslv3=NO\nrequire_ssl_reuse={reuse}\n\
+         force_local_data_ssl={reuse}\nforce_local_logins_ssl={reuse}\nimplicit_ssl={}\n",
+        pki().certificate.display(),
+        pki().key.display(),
+        yes(mode == Mode::Implicit),
+    )
+}
