@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::control::Control;
-use super::features::Features;
+use super::features::{Features, ListAll};
 use super::reply::{self, unavailable};
 use super::settings::Settings;
 use crate::net::tls::ClientTls;
@@ -12,6 +12,7 @@ pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
     pub(super) features: Features,
+    pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
     /// The server refused EPSV; PASV is used from then on.
@@ -27,6 +28,7 @@ impl Connection {
             control,
             settings,
             features: Features::unknown(),
+            list_all: ListAll::default(),
             tls,
             epsv_refused: false,
             representation: None,

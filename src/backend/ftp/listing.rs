@@ -1,10 +1,13 @@
 //! Folders: MLSD where the server has it (RFC 3659 section 7), else LIST in whatever shape.
 
+use std::ops::DerefMut;
+
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::connection::Connection;
+use super::features::ListAll;
 use super::{Turn, channel, reply, transfer};
 use crate::backend::Listing;
 use crate::net::Stream;
@@ -17,19 +20,21 @@ const MAX_LINE: usize = 8192;
 /// Entries of one batch.
 const BATCH: usize = 256;
 
-struct FtpListing {
-    turn: Turn,
+/// `C`: the control connection, held as long as the listing lasts.
+struct FtpListing<C: DerefMut<Target = Connection>> {
+    turn: C,
     /// `None` once the server has closed it.
     stream: Option<Stream>,
+    facts: bool,
     lines: LineBuffer,
+    /// Whether any line came, `.` and `..` too.
+    any: bool,
     done: bool,
 }
 
-pub(super) async fn open(mut turn: Turn, path: &RemotePath) -> Result<Box<dyn Listing>, Failure> {
+pub(super) async fn open(turn: Turn, path: &RemotePath) -> Result<Box<dyn Listing>, Failure> {
     let facts = turn.features.mlst;
-    let (stream, _) = start(&mut turn, path, facts).await?;
-    let lines = LineBuffer::binary(MAX_LINE);
-    Ok(Box::new(FtpListing { turn, stream: Some(stream), lines, done: false }))
+    Ok(Box::new(FtpListing::begin(turn, path, facts).await?))
 }
 
 async fn start(
@@ -43,10 +48,42 @@ async fn start(
     // From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
     connection.be_in(path).await?;
     connection.set_type(Representation::Ascii).await?;
-    channel::start(connection, "LIST", None, 0).await
+    if connection.list_all == ListAll::No {
+        return channel::start(connection, "LIST", None, 0).await;
+    }
+    match channel::start(connection, "LIST", Some(b"-a"), 0).await {
+        Err(failure) if connection.list_all == ListAll::Untried => {
+            connection.check()?;
+            tracing::debug!(%failure, "the backend's LIST does not take -a");
+            connection.list_all = ListAll::No;
+            channel::start(connection, "LIST", None, 0).await
+        }
+        started => started,
+    }
 }
 
-impl FtpListing {
+impl<C: DerefMut<Target = Connection>> FtpListing<C> {
+    async fn begin(mut turn: C, path: &RemotePath, facts: bool) -> Result<Self, Failure> {
+        let (stream, _) = start(&mut turn, path, facts).await?;
+        let lines = LineBuffer::binary(MAX_LINE);
+        Ok(Self { turn, stream: Some(stream), facts, lines, any: false, done: false })
+    }
+
+    async fn next_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
+        let mut entries = Vec::new();
+        let now = Timestamp::now();
+        loop {
+            self.take(&mut entries, now);
+            if !entries.is_empty() {
+                return Ok(Some(entries));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            self.receive().await?;
+        }
+    }
+
     /// Entries out of the lines that are there.
     fn take(&mut self, entries: &mut Vec<Entry>, now: i64) {
         while entries.len() < BATCH {
@@ -55,6 +92,7 @@ impl FtpListing {
                 tracing::warn!("an overlong line of the backend's listing was left out");
                 continue;
             };
+            self.any |= !line.is_empty();
             match parse_line(&line, now) {
                 Parsed::Entry(entry) => entries.push(entry),
                 Parsed::Ignored => {}
@@ -70,7 +108,7 @@ impl FtpListing {
         let Some(stream) = &mut self.stream else {
             self.done = true;
             self.turn.reply(2, "listing").await?;
-            return Ok(());
+            return self.again_without_all().await;
         };
         let mut bytes = [0; 16 * 1024];
         let limit = self.turn.settings.reply_timeout;
@@ -82,6 +120,21 @@ impl FtpListing {
             Ok(Err(e)) => return Err(self.broken(e)),
             Err(_) => return Err(self.broken("nothing came in time")),
         }
+        Ok(())
+    }
+
+    /// `ls -a` shows at least `.`: a server that showed nothing took `-a` for a name.
+    async fn again_without_all(&mut self) -> Result<(), Failure> {
+        if self.facts || self.turn.list_all != ListAll::Untried {
+            return Ok(());
+        }
+        if self.any {
+            self.turn.list_all = ListAll::Works;
+            return Ok(());
+        }
+        self.turn.list_all = ListAll::No;
+        self.stream = Some(channel::start(&mut self.turn, "LIST", None, 0).await?.0);
+        self.done = false;
         Ok(())
     }
 
@@ -99,20 +152,9 @@ impl FtpListing {
 }
 
 #[async_trait]
-impl Listing for FtpListing {
+impl Listing for FtpListing<Turn> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let mut entries = Vec::new();
-        let now = Timestamp::now();
-        loop {
-            self.take(&mut entries, now);
-            if !entries.is_empty() {
-                return Ok(Some(entries));
-            }
-            if self.done {
-                return Ok(None);
-            }
-            self.receive().await?;
-        }
+        self.next_entries().await
     }
 
     async fn abort(mut self: Box<Self>) {
@@ -123,7 +165,7 @@ impl Listing for FtpListing {
     }
 }
 
-impl Drop for FtpListing {
+impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
     fn drop(&mut self) {
         if !self.done {
             self.turn.give_up();
@@ -137,31 +179,11 @@ pub(super) async fn find(
     path: &RemotePath,
 ) -> Result<Option<Entry>, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
-    let (mut stream, _) = start(connection, &parent, false).await?;
-    let (mut lines, mut found, now) = (LineBuffer::binary(MAX_LINE), None, Timestamp::now());
-    let limit = connection.settings.reply_timeout;
-    let mut bytes = [0; 16 * 1024];
-    loop {
-        let n = match timeout(limit, stream.read(&mut bytes)).await {
-            Ok(Ok(n)) => n,
-            Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => 0,
-            Ok(Err(e)) => return connection.noted(Err(reply::unavailable(e))),
-            Err(_) => return connection.noted(Err(reply::unavailable("a listing stopped"))),
-        };
-        lines.extend(if n == 0 { b"\n" } else { &bytes[..n] });
-        while let Some(line) = lines.next_line() {
-            if let Ok(Parsed::Entry(entry)) = line.map(|line| parse_line(&line, now))
-                && entry.name == name
-            {
-                found = Some(entry);
-            }
-        }
-        if n == 0 {
-            break;
-        }
+    let mut listing = FtpListing::begin(connection, &parent, false).await?;
+    let mut found = None;
+    while let Some(entries) = listing.next_entries().await? {
+        found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
     }
-    drop(stream);
-    connection.reply(2, "listing").await?;
     Ok(found)
 }
 
