@@ -173,7 +173,7 @@ fn sessions() {
         for (mode, tls) in FRONTS {
             for data in DataMode::ALL {
                 let name = format!("{mode}/{backend}/{}", data.name());
-                let folder = format!("cell-{mode}-{}", data.name());
+                let folder = format!("cell-{mode}-{backend}-{}", data.name());
                 let run = move || {
                     let bench = benches.get(backend);
                     let site = bench.site(mode, tls);
@@ -197,7 +197,7 @@ fn sessions_tls12() {
     for backend in [LOCAL, "proftpd-tls"] {
         for (mode, tls) in FRONTS.into_iter().filter(|(_, tls)| *tls != Tls::None) {
             let name = format!("{mode}/{backend}/tls1.2");
-            let folder = format!("cell12-{mode}");
+            let folder = format!("cell12-{mode}-{backend}");
             let run = move || {
                 let bench = benches.get(backend);
                 let home = bench.backend.home();
@@ -222,7 +222,7 @@ fn curl_and_lftp() {
                 let bench = benches.get(backend);
                 let (site, home) = (bench.site(mode, tls), bench.backend.home());
                 let cell = |&data: &DataMode| {
-                    let folder = format!("curl-{mode}-{}", data.name());
+                    let folder = format!("curl-{mode}-{backend}-{}", data.name());
                     let manner = Manner { data, tls: TlsVersion::Newest };
                     curl_cell(&site, manner, &folder, &home)
                 };
@@ -232,7 +232,10 @@ fn curl_and_lftp() {
             let lftp = move || {
                 let bench = benches.get(backend);
                 let site = bench.site(mode, tls);
-                judge(bench, lftp_cell(&site, &format!("lftp-{mode}"), &bench.backend.home()))
+                judge(
+                    bench,
+                    lftp_cell(&site, &format!("lftp-{mode}-{backend}"), &bench.backend.home()),
+                )
             };
             cells.push(Cell { name: format!("{mode}/{backend}/lftp"), run: Box::new(lftp) });
         }
@@ -249,8 +252,8 @@ fn tnftp_and_ncftp() {
         let run = move || {
             let bench = benches.get(backend);
             let (site, home) = (bench.site("none", Tls::None), bench.backend.home());
-            let mut failures = tnftp_cell(&site, "tnftp", &home);
-            failures.extend(ncftp_cell(&site, "ncftp", &home));
+            let mut failures = tnftp_cell(&site, &format!("tnftp-{backend}"), &home);
+            failures.extend(ncftp_cell(&site, &format!("ncftp-{backend}"), &home));
             judge(bench, failures)
         };
         cells.push(Cell { name: format!("none/{backend}/tnftp-ncftp"), run: Box::new(run) });

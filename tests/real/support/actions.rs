@@ -95,8 +95,7 @@ pub fn lftp_cell(site: &Site, folder: &str, home: &Path) -> Vec<Failure> {
 /// Whether a client said that it failed.
 pub fn failed(step: &str, output: &Output) -> Option<Failure> {
     (!output.ok()).then(|| {
-        let mut detail = output.describe();
-        detail.truncate(detail.floor_char_boundary(2000));
+        let detail: String = output.describe().chars().take(2000).collect();
         Failure::new(step, detail)
     })
 }

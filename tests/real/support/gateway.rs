@@ -22,8 +22,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
 pub struct Gateway {
     child: Child,
     log: Arc<Log>,
-    /// Holds the configuration; for what else a test wants to put there.
-    pub folder: TempDir,
+    /// Holds the configuration.
+    _folder: TempDir,
     /// Of its log, when a test panics.
     pub shown_lines: usize,
     _leash: Leash,
@@ -71,7 +71,7 @@ impl Gateway {
         let stderr = child.stderr.take().expect("stderr is piped");
         let reader = log.clone();
         thread::spawn(move || reader.follow(stderr));
-        Self { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
+        Self { child, log, _folder: folder, shown_lines: SHOWN_LINES, _leash: leash }
     }
 
     /// The address that a listener of the configuration got.

@@ -21,7 +21,7 @@ pub struct Manner {
 
 pub fn curl(site: &Site, manner: Manner, home: &Path) -> Command {
     let mut command = client("curl", home);
-    command.args(["--disable", "--ipv4", "--silent", "--show-error", "--max-time", "50"]);
+    command.args(["--disable", "--ipv4", "--silent", "--show-error", "--max-time", "40"]);
     command.arg("--user").arg(format!("{}:{}", site.user, site.password));
     if site.tls != Tls::None {
         command.arg("--ssl-reqd").arg("--cacert").arg(&pki().ca);
