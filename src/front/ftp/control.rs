@@ -155,7 +155,7 @@ impl Control {
 
     /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
     fn ended_without_quit(&mut self) -> bool {
-        let mut quit = self.held.iter().any(|line| is_quit(line));
+        let mut quit = self.held.iter().any(is_quit);
         while !self.closed {
             // Only what is there already.
             match poll_once(self.arriving_line()) {
