@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::{Turn, channel, operations};
+use super::{Turn, channel, operations, reply};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
 use crate::net::Stream;
@@ -52,9 +52,10 @@ impl ReadTransfer for FtpRead {
         self.turn.reply(2, "RETR").await.map(Some)
     }
 
-    async fn abort(mut self: Box<Self>) {
-        if let Some(Source::Socket(stream)) = self.source.take() {
-            abort(&mut self.turn, stream).await;
+    async fn abort(mut self: Box<Self>) -> Option<Failure> {
+        match self.source.take() {
+            Some(Source::Socket(stream)) => abort(&mut self.turn, stream).await,
+            _ => None,
         }
     }
 }
@@ -68,8 +69,9 @@ impl Drop for FtpRead {
 }
 
 /// Cuts a transfer: ABOR and a reset, never FIN or close_notify, which would say *complete*. Then
-/// the control connection is brought back into step, or given up.
-pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
+/// the control connection is brought back into step, or given up. Returns what the server said
+/// against the transfer.
+pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option<Failure> {
     stream.reset_on_drop();
     let sent = connection.control.send("ABOR", None).await;
     drop(stream);
@@ -79,11 +81,15 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
         Ok(()) => connection.control.send("PWD", None).await,
         Err(e) => Err(e),
     };
+    let mut told = None;
     let in_step = async {
         sent?;
         for _ in 0..=REPLIES {
-            if connection.control.reply().await?.code == 257 {
-                return Ok(true);
+            let words = connection.control.reply().await?;
+            match words.code {
+                257 => return Ok(true),
+                400.. if told.is_none() => told = Some(reply::failure("the transfer", words)),
+                _ => {}
             }
         }
         Ok::<bool, Failure>(false)
@@ -92,4 +98,5 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
         tracing::info!("the backend's control connection is out of step after ABOR; given up");
         connection.give_up();
     }
+    told
 }

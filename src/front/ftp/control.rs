@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::data::Progress;
 use crate::net::tls::ControlTls;
-use crate::net::{Drain, Stream};
+use crate::net::{Drain, Stream, poll_once};
 use crate::op::Failure;
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong};
 use crate::wire::ftp::reply;
@@ -180,13 +180,4 @@ fn is_quit(line: &Line) -> bool {
 
 fn is_verb(line: &[u8], verb: &[u8]) -> bool {
     line.trim_ascii_end().eq_ignore_ascii_case(verb)
-}
-
-/// The future's value if it is there at once.
-fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
-    }
 }

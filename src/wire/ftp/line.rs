@@ -48,7 +48,7 @@ impl LineBuffer {
     }
 
     /// Takes what arrived. Memory is bounded by the limit and by what one call brings: callers read
-    /// only while [`LineBuffer::ready`] is small.
+    /// on only when no whole line is left.
     pub fn extend(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.telnet = match (self.telnet, byte) {
@@ -77,9 +77,9 @@ impl LineBuffer {
         self.ready.pop_front()
     }
 
-    /// How many whole lines wait.
-    pub fn ready(&self) -> usize {
-        self.ready.len()
+    /// Whether nothing is there, not even a part of a line.
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty() && self.ready.is_empty()
     }
 
     /// Throws away everything, lines and parts: what came in clear before TLS.

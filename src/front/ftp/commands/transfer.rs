@@ -55,8 +55,7 @@ impl Client {
                 Ok(Flow::Continue)
             }
             end => {
-                let failure = failure_of(&end);
-                download.abort(&failure).await;
+                let failure = download.abort(failure_of(&end)).await;
                 Ok(self.answer_cut(end, &failure).await)
             }
         }
@@ -121,8 +120,7 @@ impl Client {
                 Ok(Flow::Continue)
             }
             end => {
-                let failure = failure_of(&end);
-                upload.abort(&failure).await;
+                let failure = upload.abort(failure_of(&end)).await;
                 Ok(self.answer_cut(end, &failure).await)
             }
         }
@@ -180,8 +178,8 @@ pub(super) fn protection<'a>(
     Some(Protection { tls, resumed: settings.require_resumed_data })
 }
 
-/// The end that means *complete*. All is said and done then: a client that does not end in turn is
-/// its own affair.
+/// The end that means *complete*. Nobody waits for the client's: some end only after they have read
+/// 226.
 pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) {
     if let Sink::Socket(stream) = sink
         && let Err(error) = Stream::complete(stream, deadline).await
