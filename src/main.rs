@@ -95,6 +95,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
@@ -111,6 +112,17 @@ async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A session takes two descriptors and a transfer two more; the usual soft limit of 1024 is for
+/// programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays low: sessions may be refused");
+    }
 }
 
 fn check(path: &std::path::Path) -> ExitCode {

@@ -2,5 +2,6 @@
 
 mod lifecycle;
 mod matrix;
+mod memory;
 mod servers_direct;
 mod support;
