@@ -11,7 +11,7 @@ struct Limit {
     stays: bool,
 }
 
-const LIMITS: [Limit; 7] = [
+const LIMITS: [Limit; 8] = [
     Limit {
         software: Software::Vsftpd,
         steps: &["mlsd", "mlst", "names-mlsd"],
@@ -46,6 +46,12 @@ const LIMITS: [Limit; 7] = [
         software: Software::PureFtpd,
         steps: &["nlst-options"],
         reason: "pure-ftpd takes the options of NLST for a file's name",
+        stays: false,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["resumption"],
+        reason: "pure-ftpd resumes no TLS 1.3 session, only 1.2",
         stays: false,
     },
     Limit {
