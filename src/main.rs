@@ -1,1 +1,182 @@
-fn main() {}
+//! The command line.
+
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use lockgate::config::{self, Compiled, LogFormat, LogLevel};
+use lockgate::{app, auth, demo, logging};
+use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
+
+/// The configuration is wrong: `EX_USAGE` of sysexits.h.
+const BAD_CONFIGURATION: u8 = 64;
+
+#[derive(Parser)]
+#[command(version, about = "An FTP and FTPS gateway: one protocol in front, another behind")]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, default_value = "/etc/lockgate/lockgate.yaml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve, until SIGTERM or Ctrl-C
+    Run {
+        /// Log as text or JSON, whatever the configuration says
+        #[arg(long, value_enum)]
+        log_format: Option<Format>,
+        /// The least severe level that is logged, whatever the configuration says
+        #[arg(long, value_enum)]
+        log_level: Option<Level>,
+    },
+    /// Say everything that is wrong with the configuration; exit status 64 if anything is
+    Check,
+    /// Try it: a legacy FTP server and the gateway in front of it, in a temporary folder
+    Demo,
+    /// Read a password from standard input and print its hash for `users`
+    HashPassword,
+    /// Print the JSON Schema of the configuration file
+    Schema,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Run { log_format, log_level } => {
+            let Some(mut config) = load(&arguments.config) else {
+                return Ok(BAD_CONFIGURATION.into());
+            };
+            if let Some(format) = log_format {
+                config.log.format = format.into();
+            }
+            if let Some(level) = log_level {
+                config.log.level = level.into();
+            }
+            logging::init(config.log);
+            runtime()?.block_on(run(config))
+        }
+        Command::Check => Ok(check(&arguments.config)),
+        Command::Demo => {
+            runtime()?.block_on(demo::run())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::HashPassword => {
+            hash_password()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Schema => {
+            println!("{:#}", config::json_schema());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = app::start(config).await.context("lockgate did not start")?;
+    for (listener, address) in &running.addresses {
+        tracing::info!(listener, %address, "listening");
+    }
+    tracing::info!("ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("draining: no new sessions, running transfers may end");
+    tokio::select! {
+        forced = running.stop() => tracing::info!(forced, "stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(path: &std::path::Path) -> ExitCode {
+    match load(path) {
+        Some(_) => {
+            println!("{}: ok", path.display());
+            ExitCode::SUCCESS
+        }
+        None => BAD_CONFIGURATION.into(),
+    }
+}
+
+/// The configuration, warnings printed; `None` when it is wrong, everything wrong printed.
+fn load(path: &std::path::Path) -> Option<Compiled> {
+    match config::load(path) {
+        Ok(config) => {
+            if !config.warnings.is_empty() {
+                eprintln!("{}", config.warnings);
+            }
+            Some(config)
+        }
+        Err(report) => {
+            eprintln!("{report}");
+            None
+        }
+    }
+}
+
+fn hash_password() -> anyhow::Result<()> {
+    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        eprintln!("Type the password (it is shown), then Enter:");
+    }
+    let mut line = Zeroizing::new(Vec::new());
+    std::io::stdin().lock().read_until(b'\n', &mut line).context("reading the password")?;
+    let password = line.strip_suffix(b"\n").unwrap_or(&line);
+    let password = password.strip_suffix(b"\r").unwrap_or(password);
+    anyhow::ensure!(!password.is_empty(), "no password came on standard input");
+    let hash = auth::hash_password(password).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;
+    println!("{hash}");
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime did not start")
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        }
+    }
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug => LogLevel::Debug,
+            Level::Trace => LogLevel::Trace,
+        }
+    }
+}

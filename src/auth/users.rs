@@ -22,4 +22,12 @@ impl UserTable {
     pub fn get(&self, name: &[u8]) -> Option<&User> {
         self.users.get(name)
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &User)> {
+        self.users.iter()
+    }
 }

@@ -1,7 +1,16 @@
 //! The data plane: the passive ports, who owns an arriving data connection, and the moving of bytes.
 
+mod ascii;
 mod endpoint;
+mod metrics;
 mod ports;
+mod relay;
+mod rendezvous;
+mod splice;
 
+pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
-pub use ports::{Advertise, PoolSettings, Ports};
+pub use metrics::PoolMetrics;
+pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
+pub use relay::{Progress, RelayError, relay};
+pub use rendezvous::{Active, Exhausted, Reservation};

@@ -1,7 +1,18 @@
-use std::net::IpAddr;
+//! The passive range: standing listeners, one a port and listen address, opened at start.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::{Handles, PoolMetrics};
+use super::rendezvous::{Exhausted, Rendezvous, Reservation};
+use crate::net;
 
 /// A pool of passive data ports (`data_ports`) as configured.
 #[derive(Debug, Clone)]
@@ -28,4 +39,122 @@ pub struct Advertise {
     /// `None`: every client.
     pub clients: Option<IpNet>,
     pub address: IpAddr,
+}
+
+/// A data port that could not be opened; the start fails.
+#[derive(Debug, thiserror::Error)]
+#[error("data port {address} of pool \"{pool}\" cannot be opened: {reason}")]
+pub struct BindError {
+    pub pool: String,
+    pub address: SocketAddr,
+    pub reason: io::Error,
+}
+
+/// The bound ports of a pool. Ports are never bound or closed while the gateway runs.
+pub struct Pool {
+    settings: PoolSettings,
+    ports: Vec<u16>,
+    listeners: std::sync::Mutex<Vec<TcpListener>>,
+    pub(super) rendezvous: Arc<Rendezvous>,
+    metrics: Arc<Handles>,
+}
+
+impl Pool {
+    /// Opens every port, or none. Needs a tokio runtime.
+    pub fn bind(settings: PoolSettings, metrics: &PoolMetrics) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        let mut ports = BTreeSet::new();
+        let wanted: Vec<u16> = match &settings.ports {
+            Ports::Range(range) => range.clone().collect(),
+            Ports::Ephemeral(count) => vec![0; usize::from(*count)],
+        };
+        for port in wanted {
+            for ip in &settings.listen {
+                let address = SocketAddr::new(*ip, port);
+                let bind = || -> io::Result<(TcpListener, u16)> {
+                    let listener = net::listen(address)?;
+                    let port = listener.local_addr()?.port();
+                    Ok((listener, port))
+                };
+                let (listener, port) = bind().map_err(|reason| BindError {
+                    pool: settings.name.clone(),
+                    address,
+                    reason,
+                })?;
+                listeners.push(listener);
+                ports.insert(port);
+            }
+        }
+        let metrics = Arc::new(metrics.handles(&settings.name));
+        metrics.size.set(i64::try_from(ports.len()).unwrap_or(i64::MAX));
+        Ok(Self {
+            ports: ports.into_iter().collect(),
+            listeners: std::sync::Mutex::new(listeners),
+            rendezvous: Arc::new(Rendezvous::new(metrics.clone())),
+            settings,
+            metrics,
+        })
+    }
+
+    /// Starts to accept on every port, until `stop`.
+    pub fn serve(&self, stop: &CancellationToken) {
+        let mut listeners =
+            self.listeners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for listener in listeners.drain(..) {
+            let rendezvous = self.rendezvous.clone();
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                stop.run_until_cancelled(accept(listener, &rendezvous)).await;
+            });
+        }
+    }
+
+    /// Reserves a port for one data connection of `client`. Ports are chosen unpredictably; one port
+    /// serves many clients at once, told apart by their addresses.
+    pub fn reserve(&self, client: IpAddr) -> Result<Reservation, Exhausted> {
+        let start = rand::random_range(0..self.ports.len().max(1));
+        let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
+        let reservation = ahead
+            .iter()
+            .chain(behind)
+            .find_map(|port| Rendezvous::reserve(&self.rendezvous, *port, client));
+        reservation.ok_or_else(|| {
+            self.metrics.exhausted.inc();
+            Exhausted { pool: self.settings.name.clone(), ports: self.ports.len() }
+        })
+    }
+
+    /// The address to name to `client`, whose control connection came to `local`.
+    pub fn advertised(&self, client: IpAddr, local: IpAddr) -> IpAddr {
+        let entry = self.settings.advertise.iter().find(|entry| {
+            entry.address.is_ipv4() == local.is_ipv4()
+                && entry.clients.is_none_or(|net| net.contains(&client))
+        });
+        entry.map_or(local, |entry| entry.address)
+    }
+
+    /// Whether the pool's ports can be reached at `local`.
+    pub fn listens_at(&self, local: IpAddr) -> bool {
+        self.settings
+            .listen
+            .iter()
+            .any(|ip| *ip == local || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4()))
+    }
+
+    /// The ports, in order.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+}
+
+async fn accept(listener: TcpListener, rendezvous: &Rendezvous) {
+    let Ok(local) = listener.local_addr() else { return };
+    loop {
+        let (tcp, peer) = net::accept(&listener).await;
+        rendezvous.arrived(local.port(), peer, tcp);
+    }
 }

@@ -1,6 +1,10 @@
-//! Sockets and TLS: what every front and backend stands on, without any protocol's words.
+//! Sockets, TLS and draining: what every front and backend stands on, without any protocol's words.
 
+mod drain;
+mod listen;
 mod stream;
 pub mod tls;
 
+pub use drain::Drain;
+pub use listen::{accept, listen};
 pub use stream::{Stream, prepare};

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -31,16 +31,25 @@ impl Stream {
         self.tcp().peer_addr()
     }
 
-    /// Makes the coming close a reset (zero linger), never FIN or close_notify, so that no peer
+    /// From now on dropping it is a reset (zero linger), never FIN or close_notify, so that no peer
     /// takes what it received for a whole file.
-    pub fn reset(self) {
-        self.reset_on_drop();
-    }
-
-    /// As [`Stream::reset`], for when the stream is dropped by others.
     pub fn reset_on_drop(&self) {
         // A socket that is gone already needs no reset.
         let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// The end that means *complete*: close_notify and FIN, then what the peer still sends is taken,
+    /// since a socket closed with unread bytes answers RST. Fails when the peer does not end within
+    /// `deadline`.
+    pub async fn complete(mut self, deadline: Duration) -> io::Result<()> {
+        let _ = SockRef::from(self.tcp()).set_linger(None);
+        let ended = tokio::time::timeout(deadline, async {
+            self.shutdown().await?;
+            let mut rest = [0; 1024];
+            while self.read(&mut rest).await? > 0 {}
+            Ok(())
+        });
+        ended.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

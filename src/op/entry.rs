@@ -47,6 +47,12 @@ pub enum Precision {
 }
 
 impl Timestamp {
+    /// The clock's seconds since the epoch.
+    pub fn now() -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
     /// A time known to the second.
     pub fn exact(seconds: i64) -> Self {
         Self { seconds, precision: Precision::Second }

@@ -10,6 +10,8 @@ pub struct Failure {
     /// A sentence for a person at a terminal and a person reading a log: what was tried, what went
     /// wrong, and, where there is something to do, what to do. Control characters are escaped.
     pub message: String,
+    /// For the log only: addresses, system errors and what else clients need not know.
+    pub detail: Option<String>,
     /// The peer's own code and text, passed on between like protocols.
     pub peer: Option<Words>,
 }
@@ -102,10 +104,7 @@ impl FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
-        let mut escaped = String::new();
-        // Writing to a String cannot fail.
-        let _ = escape(message.to_string().as_bytes(), &mut escaped);
-        Self { kind, fault, message: escaped, peer: None }
+        Self { kind, fault, message: escaped(message), detail: None, peer: None }
     }
 
     pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
@@ -118,6 +117,11 @@ impl Failure {
 
     pub fn gateway(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Gateway, message)
+    }
+
+    pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(escaped(detail));
+        self
     }
 
     pub fn with_peer(mut self, peer: Words) -> Self {
@@ -143,6 +147,13 @@ impl fmt::Display for Words {
         }
         Ok(())
     }
+}
+
+fn escaped(text: impl fmt::Display) -> String {
+    let mut escaped = String::new();
+    // Writing to a String cannot fail.
+    let _ = escape(text.to_string().as_bytes(), &mut escaped);
+    escaped
 }
 
 /// Writes bytes so that they cannot forge a line: control characters and what is not UTF-8 come out

@@ -1,5 +1,17 @@
-//! The fronts' only doors: login and perform.
+//! The fronts' only doors: [`Gateway::login`], which finds out who somebody is and chooses the route
+//! once, and the operations of [`Session`], which ask the policy, call the backend and write one
+//! record each.
 
+mod admission;
+mod gateway;
 mod limits;
+mod record;
+mod transfers;
+mod user_session;
 
+pub use admission::{Admission, Refusal, Seat};
+pub use gateway::{Door, Gateway};
 pub use limits::Limits;
+pub use record::Metrics;
+pub use transfers::{Download, FolderListing, Upload};
+pub use user_session::Session;

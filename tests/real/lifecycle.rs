@@ -21,7 +21,7 @@ fn config(folder: &TempDir) -> String {
          data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
-         routes:\n  - {{ match: {{}}, authenticate: gateway, backend: files }}\n\
+         routes:\n  - {{ authenticate: gateway, backend: files }}\n\
          metrics: {{ address: \"127.0.0.1:0\" }}\n",
         pki().certificate.display(),
         pki().key.display(),

@@ -93,7 +93,7 @@ impl Backend {
         };
         format!(
             "backends:\n  back: {backend}\n{users}routes:\n  \
-             - {{ match: {{}}, authenticate: {authenticate}, backend: back }}\n"
+             - {{ authenticate: {authenticate}, backend: back }}\n"
         )
     }
 }

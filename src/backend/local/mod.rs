@@ -1,8 +1,29 @@
 //! A folder of this machine as a backend, sandboxed with cap-std: no path, `..` or symlink leaves it.
+//!
+//! Every call to the file system runs on tokio's blocking threads.
 
+mod errno;
+mod listing;
+mod namespace;
+mod partial;
+mod place;
+mod read;
+#[cfg(test)]
+mod testing;
+mod write;
+
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::PartialUploads;
+use async_trait::async_trait;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use super::{Answer, Backend, BackendSession, Listing, Login, PartialUploads};
+use super::{ReadTransfer, WriteTransfer};
+use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
+use crate::route::Target;
 
 /// A `local` backend as configured.
 #[derive(Debug, Clone)]
@@ -10,4 +31,151 @@ pub struct Settings {
     /// The folder. It must exist at start.
     pub folder: PathBuf,
     pub partial_uploads: PartialUploads,
+}
+
+/// Why a `local` backend cannot start. For the operator: it names the real folder.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the local backend's folder {}", folder.display())]
+pub struct OpenError {
+    folder: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// A folder that clients see as `/`. It stays the folder that was opened, whatever is renamed later.
+pub struct LocalBackend {
+    root: Arc<Dir>,
+    partial_uploads: PartialUploads,
+}
+
+impl LocalBackend {
+    /// Opens the folder; blocks for as long as that takes. Fails when it is missing, no folder, or
+    /// may not be entered.
+    pub fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let Settings { folder, partial_uploads } = settings;
+        let root = Dir::open_ambient_dir(folder, ambient_authority())
+            .and_then(|root| namespace::enterable(&root).map(|()| root))
+            .map_err(|source| OpenError { folder: folder.clone(), source })?;
+        Ok(Self { root: Arc::new(root), partial_uploads: *partial_uploads })
+    }
+}
+
+#[async_trait]
+impl Backend for LocalBackend {
+    /// Only for users whom the gateway has checked: a folder cannot check a password.
+    async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
+        match login {
+            Login::Vouched(_) => Ok(Box::new(LocalSession {
+                root: Arc::clone(&self.root),
+                partial_uploads: self.partial_uploads,
+            })),
+            Login::Unchecked(_) => Err(Failure::backend(
+                FailureKind::LoginRefused,
+                "a local folder cannot check a password; its route needs `authenticate: gateway`",
+            )),
+        }
+    }
+}
+
+struct LocalSession {
+    root: Arc<Dir>,
+    partial_uploads: PartialUploads,
+}
+
+#[async_trait]
+impl BackendSession for LocalSession {
+    fn home(&self) -> RemotePath {
+        RemotePath::root()
+    }
+
+    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
+        let root = Arc::clone(&self.root);
+        match target.operation().clone() {
+            Operation::Size(path, Representation::Ascii) => read::count_ascii(root, path).await,
+            operation => blocking(move || namespace::perform(&root, &operation)).await,
+        }
+    }
+
+    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
+        match target.operation() {
+            Operation::List(path) => {
+                let (root, path) = (Arc::clone(&self.root), path.clone());
+                Ok(Box::new(blocking(move || listing::open(&root, path)).await?))
+            }
+            other => Err(misdirected(other)),
+        }
+    }
+
+    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
+        match target.operation() {
+            Operation::Read { path, offset, representation } => {
+                let root = Arc::clone(&self.root);
+                Ok(Box::new(read::open(root, path.clone(), *offset, *representation).await?))
+            }
+            other => Err(misdirected(other)),
+        }
+    }
+
+    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+        match target.operation() {
+            Operation::Write { path, mode, representation } => {
+                let root = Arc::clone(&self.root);
+                let (path, representation, partial) =
+                    (path.clone(), *representation, self.partial_uploads);
+                let opened = write::open(root, path, *mode, representation, partial).await?;
+                Ok(Box::new(opened))
+            }
+            other => Err(misdirected(other)),
+        }
+    }
+
+    async fn close(self: Box<Self>) {}
+}
+
+/// An operation that came through the wrong one of the trait's methods.
+fn misdirected(operation: &Operation) -> Failure {
+    Failure::gateway(FailureKind::Internal, format_args!("{operation}: not asked for in this way"))
+}
+
+/// Runs what may block on tokio's threads for it. It is not stopped when the future is dropped.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(call).await.unwrap_or_else(|_| {
+        Err(Failure::gateway(FailureKind::Internal, "a file system call did not come to its end"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::super::Credentials;
+    use super::testing::Sandbox;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unchecked_password_never_gets_in() {
+        let sandbox = Sandbox::new();
+        let password = Zeroizing::new(b"x".to_vec());
+        let login =
+            Login::Unchecked(Credentials { user: b"root".to_vec(), password, account: None });
+        let refused = sandbox.backend().login(&login).await.err().unwrap();
+        assert_eq!(refused.kind, FailureKind::LoginRefused);
+        assert!(sandbox.backend().login(&Login::Vouched(None)).await.is_ok());
+    }
+
+    #[test]
+    fn the_folder_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            let folder = folder.path().join(name);
+            LocalBackend::open(&Settings { folder, partial_uploads: PartialUploads::Keep })
+        };
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(open("").is_ok());
+        assert!(open("missing").is_err());
+        let error = open("file").err().unwrap();
+        assert!(error.to_string().ends_with("/file"), "{error}");
+    }
 }

@@ -1,1 +1,8 @@
 //! FTP's text: lines, commands, replies, host-port arguments, listings.
+
+pub mod command;
+pub mod host_port;
+pub mod line;
+pub mod listing;
+pub mod reply;
+pub mod time;

@@ -1,0 +1,135 @@
+//! The start-up script: make everything, bind everything, then serve.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::BoundMetrics;
+use crate::auth::PasswordCheck;
+use crate::backend::Backend;
+use crate::backend::ftp::FtpBackend;
+use crate::backend::local::{self, LocalBackend};
+use crate::config::{BackendSettings, Compiled};
+use crate::data::{BindError, Pool, PoolMetrics};
+use crate::front::ftp::{BoundListener, ListenerSettings, Shared};
+use crate::net::Drain;
+use crate::session::{Admission, Gateway, Metrics};
+
+/// Why the gateway did not start. Nothing is left running then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("backend \"{backend}\": {reason}")]
+    Backend { backend: String, reason: local::OpenError },
+    #[error(transparent)]
+    DataPort(#[from] BindError),
+    #[error("listener \"{listener}\" cannot listen on {address}: {reason}")]
+    Listen { listener: String, address: SocketAddr, reason: std::io::Error },
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Every bound address by listener name; `metrics` is among them.
+    pub addresses: Vec<(String, SocketAddr)>,
+    drain: Drain,
+    drain_timeout: Duration,
+    /// Stops what still serves while sessions drain: data ports and metrics.
+    end: CancellationToken,
+}
+
+/// Starts a gateway. It serves when this returns; on an error nothing was accepted.
+pub async fn start(config: Compiled) -> Result<Running, StartError> {
+    let (drain, end) = (Drain::new(), CancellationToken::new());
+    let registry = Registry::new();
+    let pool_metrics = PoolMetrics::register(&registry)?;
+    let drain_timeout = config.limits.drain_timeout;
+
+    let mut pools = HashMap::new();
+    for settings in config.pools {
+        let pool = Pool::bind(settings, &pool_metrics)?;
+        pools.insert(pool.name().to_owned(), Arc::new(pool));
+    }
+    let admission = Admission::new(&config.limits);
+    let gateway = Arc::new(Gateway {
+        passwords: PasswordCheck::new(config.users),
+        routes: config.routes,
+        backends: backends(config.backends)?,
+        limits: config.limits,
+        metrics: Metrics::register(&registry)?,
+    });
+    let mut listeners = Vec::new();
+    for settings in config.listeners {
+        let shared = Shared {
+            pool: settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned(),
+            settings,
+            gateway: gateway.clone(),
+            admission: admission.clone(),
+            drain: drain.clone(),
+        };
+        listeners.push(bind(shared)?);
+    }
+    let metrics = match config.metrics {
+        None => None,
+        Some(address) => {
+            let bound = BoundMetrics::bind(address, registry, drain.clone());
+            let refused =
+                |reason| StartError::Listen { listener: "metrics".into(), address, reason };
+            Some(bound.map_err(refused)?)
+        }
+    };
+
+    let mut addresses = Vec::new();
+    for listener in &listeners {
+        addresses.extend(listener.addresses().into_iter().map(|a| (listener.name().to_owned(), a)));
+    }
+    addresses.extend(metrics.iter().filter_map(|m| Some(("metrics".to_owned(), m.address()?))));
+
+    pools.values().for_each(|pool| pool.serve(&end));
+    if let Some(metrics) = metrics {
+        metrics.serve(end.clone());
+    }
+    listeners.into_iter().for_each(BoundListener::serve);
+    Ok(Running { addresses, drain, drain_timeout, end })
+}
+
+impl Running {
+    /// No new sessions; running transfers end within `limits.drain_timeout`, then by force. Returns
+    /// whether force was needed.
+    pub async fn stop(self) -> bool {
+        let forced = self.drain.drain(self.drain_timeout).await;
+        self.end.cancel();
+        forced
+    }
+}
+
+fn backends(
+    settings: Vec<(String, BackendSettings)>,
+) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
+    let mut backends: HashMap<String, Arc<dyn Backend>> = HashMap::new();
+    for (name, settings) in settings {
+        let backend: Arc<dyn Backend> = match settings {
+            BackendSettings::Ftp(settings) => Arc::new(FtpBackend::new(settings)),
+            BackendSettings::Local(settings) => {
+                let opened = LocalBackend::open(&settings);
+                let backend = name.clone();
+                Arc::new(opened.map_err(|reason| StartError::Backend { backend, reason })?)
+            }
+        };
+        backends.insert(name, backend);
+    }
+    Ok(backends)
+}
+
+fn bind(shared: Shared) -> Result<BoundListener, StartError> {
+    let ListenerSettings { name: listener, .. } = shared.settings.clone();
+    BoundListener::bind(shared).map_err(|(address, reason)| StartError::Listen {
+        listener,
+        address,
+        reason,
+    })
+}

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use super::control::Control;
+use super::features::{Features, ListAll};
+use super::reply::{self, unavailable};
+use super::settings::Settings;
+use crate::net::tls::ClientTls;
+use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+
+/// A logged-in control connection and what is known of the server's state.
+pub(super) struct Connection {
+    pub(super) control: Control,
+    pub(super) settings: Arc<Settings>,
+    pub(super) features: Features,
+    pub(super) list_all: ListAll,
+    /// The TLS of data connections, where they are protected.
+    pub(super) tls: Option<ClientTls>,
+    /// The server refused EPSV; PASV is used from then on.
+    pub(super) epsv_refused: bool,
+    representation: Option<Representation>,
+    directory: Option<RemotePath>,
+    lost: bool,
+}
+
+impl Connection {
+    pub(super) fn new(control: Control, settings: Arc<Settings>, tls: Option<ClientTls>) -> Self {
+        Self {
+            control,
+            settings,
+            features: Features::unknown(),
+            list_all: ListAll::default(),
+            tls,
+            epsv_refused: false,
+            representation: None,
+            directory: None,
+            lost: false,
+        }
+    }
+
+    /// An error when the two sides are out of step or the server is gone.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.lost { Err(unavailable("it was lost before")) } else { Ok(()) }
+    }
+
+    /// From here on nothing is asked of the server any more.
+    pub(super) fn give_up(&mut self) {
+        self.lost = true;
+    }
+
+    /// Notes what an error means for the connection.
+    pub(super) fn noted<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &result
+            && failure.kind == FailureKind::Unavailable
+        {
+            self.lost = true;
+        }
+        result
+    }
+
+    /// Sends a command and takes its reply, whatever that is.
+    pub(super) async fn ask(
+        &mut self,
+        verb: &str,
+        argument: Option<&[u8]>,
+    ) -> Result<Words, Failure> {
+        let asked = self.control.command(verb, argument).await;
+        let words = self.noted(asked)?;
+        if words.code == 421 {
+            self.lost = true;
+            return Err(reply::failure(verb, words));
+        }
+        Ok(words)
+    }
+
+    /// Sends a command that is to be answered by a reply of `class`.
+    pub(super) async fn expect(
+        &mut self,
+        class: u16,
+        verb: &str,
+        argument: Option<&[u8]>,
+    ) -> Result<Words, Failure> {
+        let words = self.ask(verb, argument).await?;
+        let what = match argument {
+            Some(argument) => format!("{verb} {}", argument.escape_ascii()),
+            None => verb.to_owned(),
+        };
+        let answered = reply::expect(class, what, words);
+        self.noted(answered)
+    }
+
+    /// The next reply, for commands that have more than one.
+    pub(super) async fn reply(&mut self, class: u16, what: &str) -> Result<Words, Failure> {
+        let reply = self.control.reply().await.and_then(|w| reply::expect(class, what, w));
+        self.noted(reply)
+    }
+
+    pub(super) async fn set_type(&mut self, wanted: Representation) -> Result<(), Failure> {
+        if self.representation != Some(wanted) {
+            let argument = match wanted {
+                Representation::Ascii => b"A",
+                Representation::Image => b"I",
+            };
+            self.expect(2, "TYPE", Some(argument)).await?;
+            self.representation = Some(wanted);
+        }
+        Ok(())
+    }
+
+    /// Makes `path` the server's working directory; the server's words where it was asked.
+    pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<Words, Failure> {
+        // Until it is known where the server is, nowhere is assumed.
+        self.directory = None;
+        let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
+        self.directory = Some(path.clone());
+        Ok(words)
+    }
+
+    /// As [`Connection::enter`], without asking when the server is there already.
+    pub(super) async fn be_in(&mut self, path: &RemotePath) -> Result<(), Failure> {
+        if self.directory.as_ref() != Some(path) {
+            self.enter(path).await?;
+        }
+        Ok(())
+    }
+
+    /// After something below was removed or renamed: where the server is may be gone.
+    pub(super) fn forget_directory(&mut self) {
+        self.directory = None;
+    }
+
+    pub(super) async fn quit(&mut self) {
+        if self.lost {
+            return;
+        }
+        self.lost = true;
+        // Politeness only: nobody waits for the goodbye.
+        let _ = self.control.send("QUIT", None).await;
+        self.control.shutdown().await;
+    }
+}

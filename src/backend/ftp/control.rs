@@ -1,0 +1,117 @@
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::reply::unavailable;
+use crate::net::Stream;
+use crate::op::{Failure, FailureKind, Words};
+use crate::wire::ftp::command::is_carriable;
+use crate::wire::ftp::line::LineBuffer;
+use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
+
+/// A control connection to a server: commands out, replies in. After any error here the two sides
+/// may be out of step; the connection must not be used again.
+pub(super) struct Control {
+    stream: Stream,
+    lines: LineBuffer,
+    replies: ReplyReader,
+    deadline: Duration,
+}
+
+impl Control {
+    /// `deadline`: for each command to be taken and each reply to come.
+    pub(super) fn new(stream: Stream, deadline: Duration) -> Self {
+        Self { stream, lines: LineBuffer::new(MAX_LINE), replies: ReplyReader::default(), deadline }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Gives the bare stream up for a TLS handshake. What the server sent in clear behind its answer
+    /// to AUTH is thrown away.
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Sends one command. An argument that could become a second command is refused before a byte
+    /// is sent.
+    pub(super) async fn send(
+        &mut self,
+        verb: &str,
+        argument: Option<&[u8]>,
+    ) -> Result<(), Failure> {
+        let mut line = zeroize::Zeroizing::new(Vec::with_capacity(
+            verb.len() + argument.map_or(0, <[u8]>::len) + 3,
+        ));
+        line.extend_from_slice(verb.as_bytes());
+        if let Some(argument) = argument {
+            if !is_carriable(argument) {
+                return Err(Failure::client(
+                    FailureKind::NameRefused,
+                    "a name with CR, LF, NUL or 0xFF in it cannot be carried over FTP",
+                ));
+            }
+            line.push(b' ');
+            line.extend_from_slice(argument);
+        }
+        line.extend_from_slice(b"\r\n");
+        let sent = timeout(self.deadline, async {
+            self.stream.write_all(&line).await?;
+            self.stream.flush().await
+        });
+        match sent.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(unavailable(format!("sending {verb}: {e}"))),
+            Err(_) => Err(unavailable(format!("{verb} could not be sent in time"))),
+        }
+    }
+
+    /// The next reply.
+    pub(super) async fn reply(&mut self) -> Result<Words, Failure> {
+        match timeout(self.deadline, self.next_reply()).await {
+            Ok(Ok(words)) => Ok(words),
+            Ok(Err(e)) => Err(unavailable(e.to_string())),
+            Err(_) => Err(unavailable(format!(
+                "no reply within {}",
+                humantime::format_duration(self.deadline)
+            ))),
+        }
+    }
+
+    pub(super) async fn command(
+        &mut self,
+        verb: &str,
+        argument: Option<&[u8]>,
+    ) -> Result<Words, Failure> {
+        self.send(verb, argument).await?;
+        self.reply().await
+    }
+
+    /// close_notify where there is TLS, then the end; bounded.
+    pub(super) async fn shutdown(&mut self) {
+        let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
+    }
+
+    async fn next_reply(&mut self) -> io::Result<Words> {
+        let invalid = |e: &str| io::Error::new(io::ErrorKind::InvalidData, e.to_owned());
+        loop {
+            while let Some(line) = self.lines.next_line() {
+                let line = line.map_err(|_| invalid("a reply's line is too long"))?;
+                if let Some(words) =
+                    self.replies.line(&line).map_err(|e| invalid(&e.to_string()))?
+                {
+                    tracing::trace!(reply = %words, "backend");
+                    return Ok(words);
+                }
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => self.lines.extend(&bytes[..n]),
+            }
+        }
+    }
+}

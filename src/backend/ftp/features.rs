@@ -1,0 +1,49 @@
+//! What a server says it can (FEAT, RFC 2389).
+
+use crate::op::Words;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Features {
+    /// MLST and MLSD (RFC 3659 section 7): one feature for both.
+    pub mlst: bool,
+    pub size: bool,
+    pub mdtm: bool,
+    /// MFMT, which sets a file's time.
+    pub mfmt: bool,
+    pub utf8: bool,
+}
+
+/// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such
+/// thing; others hide these names without it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ListAll {
+    /// It is tried with the next listing.
+    #[default]
+    Untried,
+    Works,
+    No,
+}
+
+impl Features {
+    /// A server that does not know FEAT can still know SIZE and MDTM.
+    pub(super) fn unknown() -> Self {
+        Self { size: true, mdtm: true, ..Self::default() }
+    }
+
+    pub(super) fn parse(reply: &Words) -> Self {
+        let mut features = Self::default();
+        for line in &reply.lines {
+            let line = line.trim_ascii();
+            let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+            match line[..end].to_ascii_uppercase().as_slice() {
+                b"MLST" | b"MLSD" => features.mlst = true,
+                b"SIZE" => features.size = true,
+                b"MDTM" => features.mdtm = true,
+                b"MFMT" => features.mfmt = true,
+                b"UTF8" => features.utf8 = true,
+                _ => {}
+            }
+        }
+        features
+    }
+}

@@ -1,0 +1,193 @@
+//! Folders: MLSD where the server has it (RFC 3659 section 7), else LIST in whatever shape.
+
+use std::ops::DerefMut;
+
+use async_trait::async_trait;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::features::ListAll;
+use super::{Turn, channel, reply, transfer};
+use crate::backend::Listing;
+use crate::net::Stream;
+use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation, Timestamp};
+use crate::wire::ftp::line::LineBuffer;
+use crate::wire::ftp::listing::{Parsed, parse_line};
+
+/// The longest line of a listing, in bytes: a name of the longest path and its facts.
+const MAX_LINE: usize = 8192;
+/// Entries of one batch.
+const BATCH: usize = 256;
+
+/// `C`: the control connection, held as long as the listing lasts.
+struct FtpListing<C: DerefMut<Target = Connection>> {
+    turn: C,
+    /// `None` once the server has closed it.
+    stream: Option<Stream>,
+    facts: bool,
+    lines: LineBuffer,
+    /// Whether any line came, `.` and `..` too.
+    any: bool,
+    done: bool,
+}
+
+pub(super) async fn open(turn: Turn, path: &RemotePath) -> Result<Box<dyn Listing>, Failure> {
+    let facts = turn.features.mlst;
+    Ok(Box::new(FtpListing::begin(turn, path, facts).await?))
+}
+
+async fn start(
+    connection: &mut Connection,
+    path: &RemotePath,
+    facts: bool,
+) -> Result<(Stream, crate::op::Words), Failure> {
+    if facts {
+        return channel::start(connection, "MLSD", Some(path.as_bytes()), 0).await;
+    }
+    // From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
+    connection.be_in(path).await?;
+    connection.set_type(Representation::Ascii).await?;
+    if connection.list_all == ListAll::No {
+        return channel::start(connection, "LIST", None, 0).await;
+    }
+    match channel::start(connection, "LIST", Some(b"-a"), 0).await {
+        Err(failure) if connection.list_all == ListAll::Untried => {
+            connection.check()?;
+            tracing::debug!(%failure, "the backend's LIST does not take -a");
+            connection.list_all = ListAll::No;
+            channel::start(connection, "LIST", None, 0).await
+        }
+        started => started,
+    }
+}
+
+impl<C: DerefMut<Target = Connection>> FtpListing<C> {
+    async fn begin(mut turn: C, path: &RemotePath, facts: bool) -> Result<Self, Failure> {
+        let (stream, _) = start(&mut turn, path, facts).await?;
+        let lines = LineBuffer::binary(MAX_LINE);
+        Ok(Self { turn, stream: Some(stream), facts, lines, any: false, done: false })
+    }
+
+    async fn next_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
+        let mut entries = Vec::new();
+        let now = Timestamp::now();
+        loop {
+            self.take(&mut entries, now);
+            if !entries.is_empty() {
+                return Ok(Some(entries));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            self.receive().await?;
+        }
+    }
+
+    /// Entries out of the lines that are there.
+    fn take(&mut self, entries: &mut Vec<Entry>, now: i64) {
+        while entries.len() < BATCH {
+            let Some(line) = self.lines.next_line() else { return };
+            let Ok(line) = line else {
+                tracing::warn!("an overlong line of the backend's listing was left out");
+                continue;
+            };
+            self.any |= !line.is_empty();
+            match parse_line(&line, now) {
+                Parsed::Entry(entry) => entries.push(entry),
+                Parsed::Ignored => {}
+                Parsed::Unreadable => {
+                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is of no known shape and was left out");
+                }
+            }
+        }
+    }
+
+    /// More bytes; at the end, what the server says about the listing.
+    async fn receive(&mut self) -> Result<(), Failure> {
+        let Some(stream) = &mut self.stream else {
+            self.done = true;
+            self.turn.reply(2, "listing").await?;
+            return self.again_without_all().await;
+        };
+        let mut bytes = [0; 16 * 1024];
+        let limit = self.turn.settings.reply_timeout;
+        match timeout(limit, stream.read(&mut bytes)).await {
+            Ok(Ok(n)) if n > 0 => self.lines.extend(&bytes[..n]),
+            // A TLS end without close_notify is common; whether all came, the last reply says.
+            Ok(Ok(_)) => self.end(),
+            Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => self.end(),
+            Ok(Err(e)) => return Err(self.broken(e)),
+            Err(_) => return Err(self.broken("nothing came in time")),
+        }
+        Ok(())
+    }
+
+    /// `ls -a` shows at least `.`: a server that showed nothing took `-a` for a name.
+    async fn again_without_all(&mut self) -> Result<(), Failure> {
+        if self.facts || self.turn.list_all != ListAll::Untried {
+            return Ok(());
+        }
+        if self.any {
+            self.turn.list_all = ListAll::Works;
+            return Ok(());
+        }
+        self.turn.list_all = ListAll::No;
+        self.stream = Some(channel::start(&mut self.turn, "LIST", None, 0).await?.0);
+        self.done = false;
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.stream = None;
+        // A last line without its end.
+        self.lines.extend(b"\n");
+    }
+
+    fn broken(&mut self, detail: impl std::fmt::Display) -> Failure {
+        self.turn.give_up();
+        self.done = true;
+        reply::unavailable(format!("reading a listing: {detail}"))
+    }
+}
+
+#[async_trait]
+impl Listing for FtpListing<Turn> {
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
+        self.next_entries().await
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        if let Some(stream) = self.stream.take() {
+            self.done = true;
+            transfer::abort(&mut self.turn, stream).await;
+        }
+    }
+}
+
+impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.turn.give_up();
+        }
+    }
+}
+
+/// What a path is, on a server without MLST: its line in the folder above.
+pub(super) async fn find(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<Entry>, Failure> {
+    let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
+    let mut listing = FtpListing::begin(connection, &parent, false).await?;
+    let mut found = None;
+    while let Some(entries) = listing.next_entries().await? {
+        found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
+    }
+    Ok(found)
+}
+
+/// What a failed CWD before a listing is to the client: the folder is not there.
+pub(super) fn is_no_folder(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::NotFound | FailureKind::NotADirectory)
+}

@@ -1,0 +1,269 @@
+//! Connecting and logging in: RFC 959 section 5.4, RFC 4217.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::control::Control;
+use super::features::Features;
+use super::reply;
+use super::settings::{Settings, TlsMode};
+use crate::backend::Credentials;
+use crate::net::tls::ClientTls;
+use crate::net::{self, Stream};
+use crate::op::{Failure, FailureKind, RemotePath, Words};
+
+/// A session ready to work, and where the login put the user.
+pub(super) async fn login(
+    settings: &Arc<Settings>,
+    credentials: &Credentials,
+) -> Result<(Connection, RemotePath), Failure> {
+    let (control, tls) = open(settings).await?;
+    let mut connection = Connection::new(control, settings.clone(), tls);
+    authenticate(&mut connection, credentials).await?;
+    learn(&mut connection).await?;
+    let home = home(&mut connection).await?;
+    Ok((connection, home))
+}
+
+/// A greeted control connection, protected as configured. A server that does not know the preferred
+/// TLS versions is asked again with the others.
+async fn open(settings: &Arc<Settings>) -> Result<(Control, Option<ClientTls>), Failure> {
+    let (implicit, tls) = match &settings.tls {
+        TlsMode::None => (false, None),
+        TlsMode::Explicit(tls) => (false, Some(tls)),
+        TlsMode::Implicit(tls) => (true, Some(tls)),
+    };
+    let Some(tls) = tls else {
+        let control = greeted(settings, Stream::Plain(connect(settings).await?)).await?;
+        return Ok((control, None));
+    };
+    match protected(settings, implicit, tls.session(false)).await {
+        Err(OpenError::Versions(_)) if tls.has_fallback() => {
+            protected(settings, implicit, tls.session(true)).await.map_err(Failure::from)
+        }
+        opened => opened.map_err(Failure::from),
+    }
+}
+
+enum OpenError {
+    /// The server knows none of the TLS versions that were offered.
+    Versions(Failure),
+    Other(Failure),
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Versions(failure) | OpenError::Other(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        OpenError::Other(failure)
+    }
+}
+
+async fn protected(
+    settings: &Settings,
+    implicit: bool,
+    tls: ClientTls,
+) -> Result<(Control, Option<ClientTls>), OpenError> {
+    let tcp = connect(settings).await?;
+    let mut control = if implicit {
+        let stream = handshake(settings, &tls, tcp).await?;
+        greeted(settings, stream).await?
+    } else {
+        let mut control = greeted(settings, Stream::Plain(tcp)).await?;
+        let words = control.command("AUTH", Some(b"TLS")).await?;
+        reply::expect(2, "AUTH TLS", words).map_err(refused("does not accept AUTH TLS"))?;
+        let Stream::Plain(tcp) = control.into_stream() else {
+            return Err(unreachable("AUTH TLS on a connection that is TLS already").into());
+        };
+        Control::new(handshake(settings, &tls, tcp).await?, settings.reply_timeout)
+    };
+    for (verb, argument) in [("PBSZ", b"0"), ("PROT", b"P")] {
+        let words = control.command(verb, Some(argument)).await?;
+        reply::expect(2, verb, words).map_err(refused("does not protect data connections"))?;
+    }
+    Ok((control, Some(tls)))
+}
+
+/// Tries the addresses in order, each of a name's too.
+async fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
+    let mut errors = Vec::new();
+    for address in &settings.addresses {
+        let resolved = timeout(settings.connect_timeout, tokio::net::lookup_host(address)).await;
+        let candidates: Vec<SocketAddr> = match resolved {
+            Ok(Ok(candidates)) => candidates.collect(),
+            Ok(Err(e)) => {
+                errors.push(format!("{address}: {e}"));
+                continue;
+            }
+            Err(_) => {
+                errors.push(format!("{address}: the name was not resolved in time"));
+                continue;
+            }
+        };
+        for candidate in candidates {
+            match timeout(settings.connect_timeout, TcpStream::connect(candidate)).await {
+                Ok(Ok(tcp)) => {
+                    net::prepare(&tcp);
+                    return Ok(tcp);
+                }
+                Ok(Err(e)) => errors.push(format!("{candidate}: {e}")),
+                Err(_) => errors.push(format!("{candidate}: not connected in time")),
+            }
+        }
+    }
+    Err(unreachable(errors.join("; ")))
+}
+
+async fn handshake(
+    settings: &Settings,
+    tls: &ClientTls,
+    tcp: TcpStream,
+) -> Result<Stream, OpenError> {
+    match timeout(settings.connect_timeout, tls.connect(tcp)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(e)) => {
+            let failure = Failure::backend(
+                FailureKind::Unavailable,
+                "the backend server's TLS could not be trusted or did not come about",
+            )
+            .with_detail(&e);
+            Err(if is_about_versions(&e) {
+                OpenError::Versions(failure)
+            } else {
+                OpenError::Other(failure)
+            })
+        }
+        Err(_) => Err(unreachable("the TLS handshake was not complete in time").into()),
+    }
+}
+
+fn is_about_versions(error: &io::Error) -> bool {
+    use rustls::{AlertDescription, Error};
+    matches!(
+        error.get_ref().and_then(|e| e.downcast_ref::<Error>()),
+        Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_))
+    )
+}
+
+/// 220, or 120 first: "ready in some minutes" is waited for within the deadline of a reply.
+async fn greeted(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
+    let mut control = Control::new(stream, settings.reply_timeout);
+    loop {
+        let words = control.reply().await?;
+        match words.code {
+            120 => {}
+            220 => return Ok(control),
+            _ => return Err(unreachable(format!("it greeted with {words}"))),
+        }
+    }
+}
+
+async fn authenticate(
+    connection: &mut Connection,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
+    let mut words = connection.ask("USER", Some(&credentials.user)).await?;
+    if words.code == 331 {
+        words = connection.ask("PASS", Some(&credentials.password)).await?;
+    }
+    if words.code == 332 {
+        let Some(account) = &credentials.account else {
+            return Err(Failure::backend(
+                FailureKind::AccountNeeded,
+                "the backend server wants an account (ACCT)",
+            )
+            .with_peer(words));
+        };
+        words = connection.ask("ACCT", Some(account)).await?;
+    }
+    match words.code {
+        200..=299 => Ok(()),
+        _ => Err(Failure::backend(
+            FailureKind::LoginRefused,
+            format!("the backend server refused the login: {words}"),
+        )
+        .with_peer(words)),
+    }
+}
+
+/// FEAT, and UTF-8 names where the server has them.
+async fn learn(connection: &mut Connection) -> Result<(), Failure> {
+    let words = connection.ask("FEAT", None).await?;
+    if words.code == 211 {
+        connection.features = Features::parse(&words);
+    }
+    if connection.features.utf8 {
+        // Whatever it answers: FEAT has said that names are UTF-8.
+        connection.ask("OPTS", Some(b"UTF8 ON")).await?;
+    }
+    Ok(())
+}
+
+async fn home(connection: &mut Connection) -> Result<RemotePath, Failure> {
+    let words = connection.ask("PWD", None).await?;
+    let path = (words.code == 257).then(|| quoted(&words)).flatten();
+    let path = path.filter(|path| path.starts_with(b"/"));
+    match path.map(|path| RemotePath::resolve(&RemotePath::root(), &path)) {
+        Some(Ok(home)) => Ok(home),
+        // A server whose paths are of another shape: the root is what all have.
+        _ => Ok(RemotePath::root()),
+    }
+}
+
+/// The path in a 257 reply: between quotes, quotes in it doubled.
+fn quoted(words: &Words) -> Option<Vec<u8>> {
+    let text = words.lines.last()?;
+    let mut rest = text[text.iter().position(|b| *b == b'"')? + 1..].iter().peekable();
+    let mut path = Vec::new();
+    while let Some(&byte) = rest.next() {
+        if byte == b'"' && rest.next_if(|b| **b == b'"').is_none() {
+            return Some(path);
+        }
+        path.push(byte);
+    }
+    None
+}
+
+/// A server that was reached but does not do what is configured: an operator has to look.
+fn refused(what: &str) -> impl FnOnce(Failure) -> Failure {
+    let message =
+        format!("the backend server {what}, which the gateway requires; tell its operator");
+    move |failure| Failure::backend(FailureKind::Unavailable, message).with_detail(failure.message)
+}
+
+fn unreachable(detail: impl std::fmt::Display) -> Failure {
+    Failure::backend(
+        FailureKind::Unavailable,
+        "the backend server cannot be reached; try again later or tell the gateway's operator",
+    )
+    .with_detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_257() {
+        for (text, expected) in [
+            ("\"/\" is the current directory", Some("/")),
+            ("\"/a \"\"b\"\"\" x", Some("/a \"b\"")),
+            ("\"/open", None),
+            ("no quotes", None),
+        ] {
+            let words = Words { code: 257, lines: vec![text.into()] };
+            assert_eq!(quoted(&words).as_deref(), expected.map(str::as_bytes), "{text}");
+        }
+    }
+}

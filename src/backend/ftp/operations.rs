@@ -1,0 +1,147 @@
+//! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659), MFMT, SITE CHMOD.
+
+use super::connection::Connection;
+use super::listing;
+use crate::backend::Answer;
+use crate::op::{
+    Attributes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath, Representation,
+    Timestamp, Words,
+};
+use crate::wire::ftp::listing::parse_facts_line;
+use crate::wire::ftp::time::{format_time, parse_time};
+
+pub(super) async fn perform(
+    connection: &mut Connection,
+    operation: &Operation,
+) -> Result<Answer, Failure> {
+    let done = |words: Words| Answer::Done(Some(words));
+    match operation {
+        Operation::Stat(path) => stat(connection, path).await.map(Answer::Entry),
+        Operation::Size(path, representation) => {
+            connection.set_type(*representation).await?;
+            size(connection, path).await.map(Answer::Size)
+        }
+        Operation::Enter(path) => connection.enter(path).await.map(done),
+        Operation::Remove(path) => {
+            connection.expect(2, "DELE", Some(path.as_bytes())).await.map(done)
+        }
+        Operation::MakeDirectory(path) => {
+            connection.expect(2, "MKD", Some(path.as_bytes())).await.map(done)
+        }
+        Operation::RemoveDirectory(path) => {
+            // Servers refuse to remove the folder that they are in.
+            if !path.is_root() {
+                connection.be_in(&RemotePath::root()).await.ok();
+            }
+            connection.check()?;
+            connection.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
+        }
+        Operation::Rename { from, to } => {
+            connection.forget_directory();
+            connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
+            connection.expect(2, "RNTO", Some(to.as_bytes())).await.map(done)
+        }
+        Operation::SetModified { path, seconds } => {
+            if !connection.features.mfmt {
+                return Err(unsupported("the backend server cannot set a file's time (MFMT)"));
+            }
+            let time = format_time(*seconds).ok_or_else(|| {
+                Failure::client(FailureKind::InvalidArgument, "the time is out of MFMT's range")
+            })?;
+            let argument = [time.as_bytes(), b" ", path.as_bytes()].concat();
+            connection.expect(2, "MFMT", Some(&argument)).await.map(done)
+        }
+        Operation::SetPermissions { path, mode } => {
+            let argument = [format!("CHMOD {mode:03o} ").as_bytes(), path.as_bytes()].concat();
+            connection.expect(2, "SITE", Some(&argument)).await.map(done)
+        }
+        Operation::List(_) | Operation::Read { .. } | Operation::Write { .. } => {
+            Err(misdirected(operation))
+        }
+    }
+}
+
+/// An operation that came to the wrong door of this backend.
+pub(super) fn misdirected(operation: &Operation) -> Failure {
+    Failure::gateway(FailureKind::Internal, format!("{} was misdirected", operation.name()))
+}
+
+async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
+    if path.is_root() {
+        return Ok(Entry::new(*b"/", EntryKind::Directory));
+    }
+    let name = path.name().unwrap_or(b"/");
+    if connection.features.mlst {
+        let words = connection.expect(2, "MLST", Some(path.as_bytes())).await?;
+        let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
+        let entry = entry.ok_or_else(|| {
+            Failure::backend(
+                FailureKind::Internal,
+                "the backend server's answer to MLST was not understood",
+            )
+            .with_detail(&words)
+        })?;
+        return Ok(Entry { name: name.to_vec(), ..entry });
+    }
+    stat_without_mlst(connection, path, name).await
+}
+
+/// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
+async fn stat_without_mlst(
+    connection: &mut Connection,
+    path: &RemotePath,
+    name: &[u8],
+) -> Result<Entry, Failure> {
+    let refusal = if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => {
+                let modified = modified(connection, path).await?;
+                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
+                return Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) });
+            }
+            Err(failure) => {
+                connection.check()?;
+                Some(failure)
+            }
+        }
+    } else {
+        None
+    };
+    match listing::find(connection, path).await {
+        Ok(Some(entry)) => Ok(entry),
+        Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
+        _ => Err(refusal.unwrap_or_else(|| {
+            Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
+        })),
+    }
+}
+
+async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
+    let words = connection.expect(2, "SIZE", Some(path.as_bytes())).await?;
+    let text = words.lines.concat();
+    let size = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
+    size.ok_or_else(|| {
+        Failure::backend(
+            FailureKind::Internal,
+            "the backend server's answer to SIZE was not understood",
+        )
+        .with_detail(&words)
+    })
+}
+
+async fn modified(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<Timestamp>, Failure> {
+    if !connection.features.mdtm {
+        return Ok(None);
+    }
+    let words = connection.ask("MDTM", Some(path.as_bytes())).await?;
+    let seconds = (words.code == 213).then(|| parse_time(words.lines.concat().trim_ascii()));
+    Ok(seconds.flatten().map(Timestamp::exact))
+}
+
+fn unsupported(message: &str) -> Failure {
+    Failure::backend(FailureKind::Unsupported, message)
+}

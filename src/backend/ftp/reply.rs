@@ -1,0 +1,99 @@
+//! One place turns a server's reply codes (RFC 959 section 4.2) into failures.
+
+use crate::op::{Failure, FailureKind, Words};
+
+/// The backend's session is lost: the client's is over too. `detail` is for the log only, it may
+/// name what clients need not know.
+pub(super) fn unavailable(detail: impl std::fmt::Display) -> Failure {
+    Failure::backend(
+        FailureKind::Unavailable,
+        "the connection to the backend server is lost; log in again",
+    )
+    .with_detail(detail)
+}
+
+/// What a 4xx or 5xx reply to `what` means.
+pub(super) fn failure(what: impl std::fmt::Display, words: Words) -> Failure {
+    let kind = kind(&words);
+    let message = format!("{what}: the backend answered {words}");
+    if kind == FailureKind::Unavailable {
+        return unavailable(message).with_peer(words);
+    }
+    Failure::backend(kind, message).with_peer(words)
+}
+
+/// `Ok` for a reply of the class that is wanted (2: 2xx), else the failure that it is.
+pub(super) fn expect(
+    class: u16,
+    what: impl std::fmt::Display,
+    words: Words,
+) -> Result<Words, Failure> {
+    match words.code / 100 {
+        c if c == class => Ok(words),
+        4 | 5 => Err(failure(what, words)),
+        _ => Err(unavailable(format!("{what}: out of step, the backend answered {words}"))),
+    }
+}
+
+fn kind(words: &Words) -> FailureKind {
+    match words.code {
+        421 => FailureKind::Unavailable,
+        425 | 522 => FailureKind::DataConnection,
+        426 => FailureKind::TransferCut,
+        450 => FailureKind::Busy,
+        452 | 552 => FailureKind::NoSpace,
+        500 | 502 | 504 => FailureKind::Unsupported,
+        501 => FailureKind::InvalidArgument,
+        430 | 530 => FailureKind::LoginRefused,
+        332 | 532 => FailureKind::AccountNeeded,
+        553 => FailureKind::NameRefused,
+        521 => FailureKind::AlreadyExists,
+        550 => of_550(words),
+        _ => FailureKind::Internal,
+    }
+}
+
+/// 550 is everything; the text tells which, where it says so in the usual words.
+fn of_550(words: &Words) -> FailureKind {
+    let text = words.lines.concat().to_ascii_lowercase();
+    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
+    if says("permission") || says("denied") || says("not allowed") || says("read-only") {
+        FailureKind::PermissionDenied
+    } else if says("not empty") {
+        FailureKind::DirectoryNotEmpty
+    } else if says("exists") && !says("not exist") {
+        FailureKind::AlreadyExists
+    } else if says("not a directory") {
+        FailureKind::NotADirectory
+    } else if says("is a directory") || says("not a plain file") || says("not a regular file") {
+        FailureKind::IsADirectory
+    } else {
+        FailureKind::NotFound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_550() {
+        for (text, expected) in [
+            ("Failed to open file.", FailureKind::NotFound),
+            ("hello.txt: No such file or directory", FailureKind::NotFound),
+            ("/x: Permission denied", FailureKind::PermissionDenied),
+            ("Create directory operation failed: File exists", FailureKind::AlreadyExists),
+            ("x does not exist", FailureKind::NotFound),
+            ("Can't remove directory: Directory not empty", FailureKind::DirectoryNotEmpty),
+        ] {
+            let words = Words { code: 550, lines: vec![text.into()] };
+            assert_eq!(failure("test", words).kind, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_class_is_out_of_step() {
+        let words = Words { code: 350, lines: vec![] };
+        assert_eq!(expect(2, "DELE", words).unwrap_err().kind, FailureKind::Unavailable);
+    }
+}

@@ -1,0 +1,39 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::PartialUploads;
+use crate::net::tls::ClientTls;
+
+/// An `ftp` backend as configured.
+#[derive(Clone)]
+pub struct Settings {
+    /// The backend's name in the configuration, for messages.
+    pub name: String,
+    /// `host:port`, resolved anew at each login; a list is tried in order.
+    pub addresses: Vec<String>,
+    pub tls: TlsMode,
+    pub data_mode: DataMode,
+    /// Takes the address of a PASV reply even where it is not the control peer's.
+    pub trust_pasv_address: bool,
+    pub partial_uploads: PartialUploads,
+    /// For the TCP connection and, again, for the TLS handshake.
+    pub connect_timeout: Duration,
+    /// For one reply on the control connection.
+    pub reply_timeout: Duration,
+}
+
+/// How the control connection is protected; the data connections follow it.
+#[derive(Clone)]
+pub enum TlsMode {
+    None,
+    /// AUTH TLS (RFC 4217), required.
+    Explicit(Arc<ClientTls>),
+    Implicit(Arc<ClientTls>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DataMode {
+    #[default]
+    Passive,
+    Active,
+}

@@ -1,0 +1,95 @@
+//! RETR, and ABOR, which ends transfers of both directions (RFC 959 sections 4.1.3 and 5.4).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::{Turn, channel, operations};
+use crate::backend::ReadTransfer;
+use crate::data::Source;
+use crate::net::Stream;
+use crate::op::{Failure, Operation, Words};
+
+/// What bringing the control connection back into step may take.
+const STEP: Duration = Duration::from_secs(5);
+/// Replies that may come between ABOR and the answer to the PWD behind it: the transfer's and
+/// ABOR's own, and one to spare.
+const REPLIES: usize = 3;
+
+struct FtpRead {
+    turn: Turn,
+    /// `None` once it has ended one way or the other.
+    source: Option<Source>,
+    idle: Source,
+}
+
+pub(super) async fn open(
+    mut turn: Turn,
+    operation: &Operation,
+) -> Result<Box<dyn ReadTransfer>, Failure> {
+    let Operation::Read { path, offset, representation } = operation else {
+        return Err(operations::misdirected(operation));
+    };
+    turn.set_type(*representation).await?;
+    let (stream, _) = channel::start(&mut turn, "RETR", Some(path.as_bytes()), *offset).await?;
+    Ok(Box::new(FtpRead {
+        turn,
+        source: Some(Source::Socket(stream)),
+        idle: Source::Reader(Box::new(tokio::io::empty())),
+    }))
+}
+
+#[async_trait]
+impl ReadTransfer for FtpRead {
+    fn source(&mut self) -> &mut Source {
+        self.source.as_mut().unwrap_or(&mut self.idle)
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        self.source = None;
+        self.turn.reply(2, "RETR").await.map(Some)
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        if let Some(Source::Socket(stream)) = self.source.take() {
+            abort(&mut self.turn, stream).await;
+        }
+    }
+}
+
+impl Drop for FtpRead {
+    fn drop(&mut self) {
+        if self.source.is_some() {
+            self.turn.give_up();
+        }
+    }
+}
+
+/// Cuts a transfer: ABOR and a reset, never FIN or close_notify, which would say *complete*. Then
+/// the control connection is brought back into step, or given up.
+pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
+    stream.reset_on_drop();
+    let sent = connection.control.send("ABOR", None).await;
+    drop(stream);
+    // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
+    // both sides are in step again.
+    let sent = match sent {
+        Ok(()) => connection.control.send("PWD", None).await,
+        Err(e) => Err(e),
+    };
+    let in_step = async {
+        sent?;
+        for _ in 0..=REPLIES {
+            if connection.control.reply().await?.code == 257 {
+                return Ok(true);
+            }
+        }
+        Ok::<bool, Failure>(false)
+    };
+    if !matches!(timeout(STEP, in_step).await, Ok(Ok(true))) {
+        tracing::info!("the backend's control connection is out of step after ABOR; given up");
+        connection.give_up();
+    }
+}

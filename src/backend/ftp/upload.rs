@@ -1,0 +1,171 @@
+//! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
+
+use async_trait::async_trait;
+
+use super::{Turn, channel, operations, transfer};
+use crate::backend::{PartialUploads, WriteTransfer};
+use crate::data::Sink;
+use crate::op::{Failure, FailureKind, Operation, RemotePath, Words, WriteMode};
+
+struct FtpWrite {
+    turn: Turn,
+    /// `None` once it has ended one way or the other.
+    sink: Option<Sink>,
+    idle: Sink,
+    path: RemotePath,
+    /// The name that is written to, where it is not `path` itself.
+    temporary: Option<RemotePath>,
+    /// Whether a part is deleted: the upload began a file of its own and is configured so.
+    delete_part: bool,
+}
+
+pub(super) async fn open(
+    mut turn: Turn,
+    operation: &Operation,
+) -> Result<Box<dyn WriteTransfer>, Failure> {
+    let Operation::Write { path, mode, representation } = operation else {
+        return Err(operations::misdirected(operation));
+    };
+    let whole = *mode == WriteMode::From { offset: 0 };
+    let policy = turn.settings.partial_uploads;
+    let temporary = match policy {
+        PartialUploads::TemporaryName if whole => Some(temporary_name(path)?),
+        _ => None,
+    };
+    turn.set_type(*representation).await?;
+    let written = temporary.as_ref().unwrap_or(path).as_bytes();
+    let (stream, preliminary) = match mode {
+        WriteMode::From { offset } => {
+            channel::start(&mut turn, "STOR", Some(written), *offset).await?
+        }
+        WriteMode::Append => channel::start(&mut turn, "APPE", Some(written), 0).await?,
+        WriteMode::Unique => {
+            turn.be_in(path).await?;
+            channel::start(&mut turn, "STOU", None, 0).await?
+        }
+    };
+    // Until it is whole, the end of this connection must never look like the end of the file.
+    stream.reset_on_drop();
+    let path = match mode {
+        WriteMode::Unique => unique_name(&preliminary, path),
+        _ => path.clone(),
+    };
+    Ok(Box::new(FtpWrite {
+        turn,
+        sink: Some(Sink::Socket(stream)),
+        idle: Sink::Writer(Box::new(tokio::io::sink())),
+        path,
+        temporary,
+        delete_part: whole && policy == PartialUploads::Delete,
+    }))
+}
+
+/// Hidden, in the same folder, so that the rename at the end stays on one file system.
+fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
+    let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
+    path.parent()
+        .and_then(|folder| RemotePath::resolve(&folder, name.as_bytes()).ok())
+        .ok_or_else(|| Failure::client(FailureKind::IsADirectory, "the root is no file"))
+}
+
+/// RFC 1123 section 4.1.2.9: `150 FILE: name`. A server that does not say it leaves the folder.
+fn unique_name(preliminary: &Words, folder: &RemotePath) -> RemotePath {
+    let text = preliminary.lines.concat();
+    let name = text.windows(6).position(|w| w.eq_ignore_ascii_case(b"FILE: ")).map(|at| {
+        let name = &text[at + 6..];
+        name.strip_suffix(b"\"").unwrap_or(name).trim_ascii()
+    });
+    name.and_then(|name| RemotePath::resolve(folder, name).ok()).unwrap_or_else(|| folder.clone())
+}
+
+impl FtpWrite {
+    async fn complete(&mut self) -> Result<Words, Failure> {
+        if let Some(Sink::Socket(stream)) = self.sink.take() {
+            // Whether the server has it all, its reply says.
+            if let Err(e) = stream.complete(self.turn.settings.reply_timeout).await {
+                tracing::debug!(error = %e, "closing the data connection to the backend");
+            }
+        }
+        let words = self.turn.reply(2, "the end of the upload").await?;
+        match self.temporary.take() {
+            None => Ok(words),
+            Some(temporary) => self.rename(&temporary).await,
+        }
+    }
+
+    async fn rename(&mut self, temporary: &RemotePath) -> Result<Words, Failure> {
+        let (from, to) = (temporary.as_bytes(), self.path.as_bytes());
+        self.turn.expect(3, "RNFR", Some(from)).await?;
+        let renamed = self.turn.expect(2, "RNTO", Some(to)).await;
+        let Err(failure) = renamed else { return renamed };
+        self.turn.check()?;
+        // Some servers do not rename onto a file that is there.
+        self.turn.expect(2, "DELE", Some(to)).await.map_err(|_| failure)?;
+        self.turn.expect(3, "RNFR", Some(from)).await?;
+        self.turn.expect(2, "RNTO", Some(to)).await
+    }
+
+    async fn delete_part(&mut self) {
+        if self.delete_part && self.turn.check().is_ok() {
+            let deleted = self.turn.expect(2, "DELE", Some(self.path.as_bytes())).await;
+            if let Err(failure) = deleted {
+                tracing::warn!(path = %self.path, %failure, "the part of a cut upload stays");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl WriteTransfer for FtpWrite {
+    fn sink(&mut self) -> &mut Sink {
+        self.sink.as_mut().unwrap_or(&mut self.idle)
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        match self.complete().await {
+            Ok(words) => Ok(Some(words)),
+            Err(failure) => {
+                self.delete_part().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        if let Some(Sink::Socket(stream)) = self.sink.take() {
+            transfer::abort(&mut self.turn, stream).await;
+            self.delete_part().await;
+        }
+    }
+}
+
+impl Drop for FtpWrite {
+    fn drop(&mut self) {
+        if self.sink.is_some() {
+            self.turn.give_up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_that_stou_chose() {
+        let folder = RemotePath::resolve(&RemotePath::root(), b"/in").unwrap();
+        for (text, expected) in [
+            ("FILE: stou.1", "/in/stou.1"),
+            ("Opening BINARY mode data connection, file: x y", "/in/x y"),
+            ("FILE: /in/abs.1", "/in/abs.1"),
+            ("Ok to send data.", "/in"),
+        ] {
+            let words = Words { code: 150, lines: vec![text.into()] };
+            assert_eq!(unique_name(&words, &folder).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+use std::ffi::OsString;
+use std::io;
+use std::mem;
+use std::os::unix::ffi::OsStringExt;
+
+use async_trait::async_trait;
+use cap_std::fs::{Dir, DirEntry, FileType, ReadDir};
+
+use super::blocking;
+use super::errno::failed;
+use super::namespace::attributes;
+use super::place::relative;
+use crate::backend::Listing;
+use crate::op::{Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath};
+
+/// Entries in one batch.
+const BATCH: usize = 256;
+
+/// Opens a folder; blocks. Its entries are read as they are asked for.
+pub(super) fn open(root: &Dir, path: RemotePath) -> Result<LocalListing, Failure> {
+    let open = || {
+        let dir = root.open_dir(relative(&path))?;
+        let entries = dir.entries()?;
+        Ok(Folder { dir, entries })
+    };
+    match open() {
+        Ok(folder) => Ok(LocalListing { path, state: State::Reading(folder) }),
+        Err(error) => Err(failed(format_args!("list {path}"), &error)),
+    }
+}
+
+pub(super) struct LocalListing {
+    path: RemotePath,
+    state: State,
+}
+
+enum State {
+    Reading(Folder),
+    Whole,
+    /// An error ended it, or the caller gave up waiting for a batch.
+    Broken,
+}
+
+struct Folder {
+    dir: Dir,
+    entries: ReadDir,
+}
+
+#[async_trait]
+impl Listing for LocalListing {
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
+        let mut folder = match mem::replace(&mut self.state, State::Broken) {
+            State::Reading(folder) => folder,
+            State::Whole => {
+                self.state = State::Whole;
+                return Ok(None);
+            }
+            State::Broken => {
+                let message = format_args!("cannot list {}: it was broken off before", self.path);
+                return Err(Failure::gateway(FailureKind::Internal, message));
+            }
+        };
+        let path = self.path.clone();
+        let (folder, batch) = blocking(move || {
+            let batch = folder.batch().map_err(|e| failed(format_args!("list {path}"), &e))?;
+            Ok((folder, batch))
+        })
+        .await?;
+        self.state = if batch.len() < BATCH { State::Whole } else { State::Reading(folder) };
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    async fn abort(self: Box<Self>) {}
+}
+
+impl Folder {
+    /// Fewer than [`BATCH`] only at the end.
+    fn batch(&mut self) -> io::Result<Vec<Entry>> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH {
+            let Some(found) = self.entries.next() else { break };
+            batch.extend(self.describe(&found?)?);
+        }
+        Ok(batch)
+    }
+
+    /// `None` where it is gone again.
+    fn describe(&self, found: &DirEntry) -> io::Result<Option<Entry>> {
+        let name = found.file_name();
+        let (kind, attributes) = match found.metadata() {
+            Ok(metadata) => (metadata.file_type(), attributes(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A folder that may be read but not searched tells names and kinds only.
+            Err(_) => (found.file_type()?, Attributes::default()),
+        };
+        let kind = self.kind(kind, &name);
+        Ok(Some(Entry { name: name.into_vec(), kind, attributes }))
+    }
+
+    fn kind(&self, kind: FileType, name: &OsString) -> EntryKind {
+        if kind.is_dir() {
+            EntryKind::Directory
+        } else if kind.is_file() {
+            EntryKind::File
+        } else if kind.is_symlink() {
+            let target = self.dir.read_link_contents(name).ok();
+            EntryKind::Symlink(target.map(|target| target.into_os_string().into_vec()))
+        } else {
+            EntryKind::Other
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    use super::super::testing::Sandbox;
+    use super::*;
+
+    #[tokio::test]
+    async fn comes_in_batches() {
+        for count in [0, 1, 255, 256, 257, 1000] {
+            let sandbox = Sandbox::new();
+            for n in 0..count {
+                sandbox.put(format!("file-{n}"), "");
+            }
+            let batches = sandbox.list("/").await.unwrap();
+            assert!(batches.iter().all(|b| !b.is_empty() && b.len() <= BATCH));
+            let names: HashSet<_> = batches.into_iter().flatten().map(|e| e.name).collect();
+            assert_eq!(names.len(), count);
+            assert!(!names.contains(&b".."[..]) && !names.contains(&b"."[..]));
+        }
+    }
+
+    #[tokio::test]
+    async fn tells_what_is_there_and_follows_nothing() {
+        let sandbox = Sandbox::new();
+        let raw = b"caf\xe9\n".to_vec();
+        sandbox.put(OsStr::from_bytes(&raw), "abc");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("/etc/passwd", sandbox.host("link")).unwrap();
+        symlink(OsStr::from_bytes(b"\xff"), sandbox.host("raw-link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(sandbox.host("socket")).unwrap();
+        let mut entries = sandbox.list("/").await.unwrap().concat();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let told: Vec<_> = entries.iter().map(|e| (&e.name[..], e.kind.clone())).collect();
+        assert_eq!(
+            told,
+            [
+                (&raw[..], EntryKind::File),
+                (b"folder", EntryKind::Directory),
+                (b"link", EntryKind::Symlink(Some(b"/etc/passwd".to_vec()))),
+                (b"raw-link", EntryKind::Symlink(Some(b"\xff".to_vec()))),
+                (b"socket", EntryKind::Other),
+            ]
+        );
+        assert_eq!(entries[0].attributes.size, Some(3));
+        assert!(entries.iter().all(|e| e.attributes.owner.is_some()));
+    }
+
+    #[tokio::test]
+    async fn only_folders() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "");
+        let kind = async |name| sandbox.list(name).await.unwrap_err().kind;
+        assert_eq!(kind("file").await, FailureKind::NotADirectory);
+        assert_eq!(kind("missing").await, FailureKind::NotFound);
+    }
+}

@@ -1,0 +1,333 @@
+//! The operations that end in a plain answer.
+
+use std::io;
+
+use cap_std::fs::{Dir, Metadata, MetadataExt, Permissions, PermissionsExt};
+use rustix::fs::{Access, AtFlags, Timespec, Timestamps, UTIME_OMIT};
+
+use super::errno::{NOT_A_FILE, failed, refused};
+use super::misdirected;
+use super::place::{only_file, relative, split};
+use crate::backend::Answer;
+use crate::op::{Attributes, Entry, EntryKind, Timestamp};
+use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
+
+/// Blocks for as long as the file system does.
+pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failure> {
+    match operation {
+        Operation::Stat(path) => stat(root, path).map(Answer::Entry),
+        Operation::Size(path, Representation::Image) => size(root, path).map(Answer::Size),
+        Operation::Enter(path) => done(enter(root, path), || format!("enter {path}")),
+        Operation::Remove(path) => {
+            not_root(path, "remove")?;
+            done(root.remove_file(relative(path)), || format!("remove {path}"))
+        }
+        Operation::MakeDirectory(path) => {
+            done(root.create_dir(relative(path)), || format!("make the directory {path}"))
+        }
+        Operation::RemoveDirectory(path) => {
+            not_root(path, "remove")?;
+            done(root.remove_dir(relative(path)), || format!("remove the directory {path}"))
+        }
+        Operation::Rename { from, to } => {
+            not_root(from, "rename")?;
+            not_root(to, "replace")?;
+            let renamed = root.rename(relative(from), root, relative(to));
+            done(renamed, || format!("rename {from} to {to}"))
+        }
+        Operation::SetModified { path, seconds } => {
+            let set = set_modified(root, path, *seconds);
+            done(set, || format!("set the time of {path}"))
+        }
+        Operation::SetPermissions { path, mode } => set_permissions(root, path, *mode),
+        Operation::Size(_, Representation::Ascii)
+        | Operation::List(_)
+        | Operation::Read { .. }
+        | Operation::Write { .. } => Err(misdirected(operation)),
+    }
+}
+
+fn done(result: io::Result<()>, what: impl FnOnce() -> String) -> Result<Answer, Failure> {
+    result.map(|()| Answer::Done(None)).map_err(|e| failed(what(), &e))
+}
+
+fn not_root(path: &RemotePath, verb: &str) -> Result<(), Failure> {
+    if path.is_root() {
+        let what = format_args!("{verb} {path}");
+        return Err(refused(FailureKind::PermissionDenied, what, "it is the backend's root"));
+    }
+    Ok(())
+}
+
+/// The root's entry is named `/`.
+fn stat(root: &Dir, path: &RemotePath) -> Result<Entry, Failure> {
+    let metadata =
+        root.metadata(relative(path)).map_err(|e| failed(format_args!("look at {path}"), &e))?;
+    let kind = match metadata.file_type() {
+        kind if kind.is_dir() => EntryKind::Directory,
+        kind if kind.is_file() => EntryKind::File,
+        _ => EntryKind::Other,
+    };
+    let name = path.name().unwrap_or(b"/").to_vec();
+    Ok(Entry { name, kind, attributes: attributes(&metadata) })
+}
+
+fn size(root: &Dir, path: &RemotePath) -> Result<u64, Failure> {
+    let what = format!("tell the size of {path}");
+    let metadata = root.metadata(relative(path)).map_err(|e| failed(&what, &e))?;
+    only_file(&metadata, &what)?;
+    Ok(metadata.len())
+}
+
+fn enter(root: &Dir, path: &RemotePath) -> io::Result<()> {
+    enterable(&root.open_dir(relative(path))?)
+}
+
+/// Whether a folder may be searched: opening it does not ask for that.
+pub(super) fn enterable(folder: &Dir) -> io::Result<()> {
+    Ok(rustix::fs::accessat(folder, ".", Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
+/// Symlinks are resolved inside the sandbox first, and what is then there is not followed: a name
+/// that was made a symlink meanwhile cannot reach a file outside. No file is opened, so neither its
+/// permissions nor a pipe matter.
+fn set_modified(root: &Dir, path: &RemotePath, seconds: i64) -> io::Result<()> {
+    let real = root.canonicalize(relative(path))?;
+    let (folder, name) = split(&real);
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
+    };
+    let folder = root.open_dir(folder)?;
+    Ok(rustix::fs::utimensat(&folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn set_permissions(root: &Dir, path: &RemotePath, mode: u32) -> Result<Answer, Failure> {
+    let what = format!("set the permissions of {path}");
+    let metadata = root.metadata(relative(path)).map_err(|e| failed(&what, &e))?;
+    // cap-std may have to open it, which hangs on a pipe.
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(refused(FailureKind::PermissionDenied, what, NOT_A_FILE));
+    }
+    let permissions = Permissions::from_mode(mode & 0o7777);
+    done(root.set_permissions(relative(path), permissions), || what)
+}
+
+pub(super) fn attributes(metadata: &Metadata) -> Attributes {
+    Attributes {
+        size: Some(metadata.len()),
+        modified: Some(Timestamp::exact(metadata.mtime())),
+        permissions: Some(metadata.mode() & 0o7777),
+        owner: Some(metadata.uid().to_string().into_bytes()),
+        group: Some(metadata.gid().to_string().into_bytes()),
+        links: Some(metadata.nlink()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::super::testing::{Sandbox, path};
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_leads_outside() {
+        let sandbox = Sandbox::new();
+        std::fs::create_dir(sandbox.host("sub")).unwrap();
+        symlink(sandbox.outside(), sandbox.host("absolute")).unwrap();
+        symlink("../outside", sandbox.host("relative")).unwrap();
+        symlink("../../outside/secret", sandbox.host("sub/file")).unwrap();
+        symlink("/etc/passwd", sandbox.host("passwd")).unwrap();
+        symlink("../outside/new", sandbox.host("dangling")).unwrap();
+        for name in ["absolute/secret", "relative/secret", "sub/file", "passwd"] {
+            for operation in [
+                Operation::Stat(path(name)),
+                Operation::Size(path(name), Representation::Image),
+                Operation::Size(path(name), Representation::Ascii),
+                Operation::SetModified { path: path(name), seconds: 1 },
+                Operation::SetPermissions { path: path(name), mode: 0o777 },
+            ] {
+                let said = operation.to_string();
+                let refused = sandbox.refusal(operation).await;
+                assert_eq!(refused, FailureKind::PermissionDenied, "{said}");
+            }
+        }
+        for operation in [
+            Operation::Enter(path("absolute")),
+            Operation::Enter(path("relative")),
+            Operation::Remove(path("absolute/secret")),
+            Operation::MakeDirectory(path("relative/new")),
+            Operation::RemoveDirectory(path("relative/new")),
+            Operation::Rename { from: path("sub"), to: path("relative/sub") },
+            Operation::Rename { from: path("absolute/secret"), to: path("secret") },
+        ] {
+            let said = operation.to_string();
+            let refused = sandbox.refusal(operation).await;
+            assert_eq!(refused, FailureKind::PermissionDenied, "{said}");
+        }
+        for name in ["absolute", "relative"] {
+            let refused = sandbox.list(name).await.unwrap_err();
+            assert_eq!(refused.kind, FailureKind::PermissionDenied);
+        }
+        assert_eq!(std::fs::read(sandbox.outside().join("secret")).unwrap(), b"secret");
+        assert_eq!(std::fs::read_dir(sandbox.outside()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn dots_stop_at_the_root() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "abc");
+        assert_eq!(sandbox.stat("../../inside/../file").await.unwrap().attributes.size, Some(3));
+        let refused = sandbox.refusal(Operation::Stat(path("../outside/secret"))).await;
+        assert_eq!(refused, FailureKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn symlinks_inside_are_followed_and_loops_end() {
+        let sandbox = Sandbox::new();
+        std::fs::create_dir(sandbox.host("sub")).unwrap();
+        sandbox.put("sub/file", "abc");
+        symlink("sub/../sub/file", sandbox.host("link")).unwrap();
+        symlink("loop", sandbox.host("loop")).unwrap();
+        symlink("nothing", sandbox.host("dangling")).unwrap();
+        let entry = sandbox.stat("link").await.unwrap();
+        assert_eq!((entry.name, entry.kind), (b"link".to_vec(), EntryKind::File));
+        for name in ["loop", "dangling", "loop/x"] {
+            assert_eq!(sandbox.refusal(Operation::Stat(path(name))).await, FailureKind::NotFound);
+        }
+        let set = Operation::SetModified { path: path("link"), seconds: 1_000_000_000 };
+        sandbox.perform(set).await.unwrap();
+        assert_eq!(sandbox.host("sub/file").metadata().unwrap().mtime(), 1_000_000_000);
+    }
+
+    #[tokio::test]
+    async fn stat_and_size_tell_what_is_there() {
+        let sandbox = Sandbox::new();
+        sandbox.put("text", "a\nb\r\n");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        let metadata = sandbox.host("text").metadata().unwrap();
+        let entry = sandbox.stat("text").await.unwrap();
+        assert_eq!(entry.kind, EntryKind::File);
+        assert_eq!(
+            entry.attributes,
+            Attributes {
+                size: Some(5),
+                modified: Some(Timestamp::exact(metadata.mtime())),
+                permissions: Some(metadata.mode() & 0o7777),
+                owner: Some(metadata.uid().to_string().into_bytes()),
+                group: Some(metadata.gid().to_string().into_bytes()),
+                links: Some(1),
+            }
+        );
+        let root = sandbox.stat("/").await.unwrap();
+        assert_eq!((root.name, root.kind), (b"/".to_vec(), EntryKind::Directory));
+        for (representation, bytes) in [(Representation::Image, 5), (Representation::Ascii, 6)] {
+            let size = sandbox.perform(Operation::Size(path("text"), representation)).await;
+            assert!(matches!(size, Ok(Answer::Size(n)) if n == bytes), "{size:?}");
+            let refused = sandbox.refusal(Operation::Size(path("folder"), representation)).await;
+            assert_eq!(refused, FailureKind::IsADirectory);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_text_is_not_counted() {
+        let sandbox = Sandbox::new();
+        let file = std::fs::File::create(sandbox.host("large")).unwrap();
+        file.set_len(16 * 1024 * 1024 + 1).unwrap();
+        let size = Operation::Size(path("large"), Representation::Ascii);
+        assert_eq!(sandbox.refusal(size).await, FailureKind::Unsupported);
+    }
+
+    #[tokio::test]
+    async fn names_come_and_go() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "x");
+        let done = [
+            Operation::MakeDirectory(path("a")),
+            Operation::MakeDirectory(path("empty")),
+            Operation::Rename { from: path("file"), to: path("a/file") },
+            Operation::Enter(path("a")),
+            Operation::Enter(path("/")),
+        ];
+        for operation in done {
+            sandbox.perform(operation).await.unwrap();
+        }
+        let long = path([b'n'; 300]);
+        let refused = [
+            (Operation::MakeDirectory(path("a")), FailureKind::AlreadyExists),
+            (Operation::MakeDirectory(path("/")), FailureKind::AlreadyExists),
+            (Operation::MakeDirectory(long), FailureKind::NameRefused),
+            (Operation::Enter(path("a/file")), FailureKind::NotADirectory),
+            (Operation::Enter(path("b")), FailureKind::NotFound),
+            (Operation::Stat(path("a/file/x")), FailureKind::NotADirectory),
+            (Operation::Remove(path("a")), FailureKind::IsADirectory),
+            (Operation::Remove(path("/")), FailureKind::PermissionDenied),
+            (Operation::RemoveDirectory(path("a")), FailureKind::DirectoryNotEmpty),
+            (Operation::RemoveDirectory(path("a/file")), FailureKind::NotADirectory),
+            (Operation::RemoveDirectory(path("/")), FailureKind::PermissionDenied),
+            (Operation::Rename { from: path("a"), to: path("a/b") }, FailureKind::InvalidArgument),
+            (
+                Operation::Rename { from: path("a/file"), to: path("empty") },
+                FailureKind::IsADirectory,
+            ),
+        ];
+        for (operation, kind) in refused {
+            let said = operation.to_string();
+            assert_eq!(sandbox.refusal(operation).await, kind, "{said}");
+        }
+        sandbox.perform(Operation::Remove(path("a/file"))).await.unwrap();
+        for folder in ["a", "empty"] {
+            sandbox.perform(Operation::RemoveDirectory(path(folder))).await.unwrap();
+        }
+        assert!(sandbox.names().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_rename_replaces() {
+        let sandbox = Sandbox::new();
+        sandbox.put("old", "old");
+        sandbox.put("new", "new");
+        let rename = Operation::Rename { from: path("new"), to: path("old") };
+        sandbox.perform(rename).await.unwrap();
+        assert_eq!(sandbox.names(), ["old"]);
+        assert_eq!(sandbox.get("old").unwrap(), b"new");
+    }
+
+    #[tokio::test]
+    async fn names_are_bytes() {
+        let sandbox = Sandbox::new();
+        let (from, to) = (path(b"caf\xe9\n"), path(b"\xff\xfe"));
+        sandbox.perform(Operation::MakeDirectory(from.clone())).await.unwrap();
+        sandbox.perform(Operation::Rename { from, to: to.clone() }).await.unwrap();
+        match sandbox.perform(Operation::Stat(to)).await.unwrap() {
+            Answer::Entry(entry) => assert_eq!(entry.name, b"\xff\xfe"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn attributes_are_set() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "x");
+        let name = path("file");
+        for (seconds, mode) in [(-86_400, 0o000), (951_782_400, 0o640)] {
+            let set = Operation::SetPermissions { path: name.clone(), mode };
+            sandbox.perform(set).await.unwrap();
+            let set = Operation::SetModified { path: name.clone(), seconds };
+            sandbox.perform(set).await.unwrap();
+            let metadata = sandbox.host("file").metadata().unwrap();
+            assert_eq!((metadata.mtime(), metadata.mode() & 0o7777), (seconds, mode));
+        }
+        sandbox.perform(Operation::SetModified { path: path("/"), seconds: 5 }).await.unwrap();
+        assert_eq!(sandbox.host("").metadata().unwrap().mtime(), 5);
+        sandbox.perform(Operation::SetPermissions { path: path("/"), mode: 0o750 }).await.unwrap();
+        assert_eq!(sandbox.host("").metadata().unwrap().permissions().mode() & 0o7777, 0o750);
+    }
+
+    #[tokio::test]
+    async fn messages_name_the_path_as_the_client_knows_it() {
+        let failure = Sandbox::new().perform(Operation::Remove(path("in/x"))).await.unwrap_err();
+        assert_eq!(failure.message, "cannot remove /in/x: no such file or directory");
+    }
+}

@@ -1,0 +1,142 @@
+//! What becomes of an upload: `partial_uploads` for files of this machine.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions};
+use tokio::runtime::Handle;
+
+use super::errno::failed;
+use super::place::{only_file, open_file, real, split};
+use crate::op::{Failure, RemotePath};
+
+/// What the end of an upload has to do. Dropped before, the upload counts as cut.
+pub(super) enum Ending {
+    /// Whole or cut, the file stays as it is.
+    Stays,
+    /// Cut, the file is deleted.
+    Deleted(Leftover),
+    /// Whole, the file gets its name; cut, it stays under the temporary one.
+    Renamed(Temporary),
+}
+
+impl Ending {
+    /// All is written. Blocks.
+    pub(super) fn whole(self, path: &RemotePath) -> Result<(), Failure> {
+        match self {
+            Self::Stays => Ok(()),
+            Self::Deleted(leftover) => {
+                leftover.keep();
+                Ok(())
+            }
+            Self::Renamed(temporary) => temporary.give_name(path),
+        }
+    }
+
+    /// Blocks, where a drop would leave the work to another thread.
+    pub(super) fn cut(self) {
+        if let Self::Deleted(mut leftover) = self {
+            drop(leftover.0.take());
+        }
+    }
+}
+
+/// A file that is deleted, as well as that is possible, unless it is kept.
+pub(super) struct Leftover(Option<Removal>);
+
+impl Leftover {
+    pub(super) fn new(
+        root: Arc<Dir>,
+        path: &Path,
+        metadata: &Metadata,
+        what: &str,
+    ) -> Result<Self, Failure> {
+        // A symlink stays; what it leads to is what was begun.
+        let place = real(&root, path).map_err(|e| failed(what, &e))?;
+        Ok(Self(Some(Removal { root, place, identity: identity(metadata), kept: false })))
+    }
+
+    fn keep(mut self) {
+        if let Some(removal) = &mut self.0 {
+            removal.kept = true;
+        }
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if let Some(removal) = self.0.take_if(|removal| !removal.kept) {
+            match Handle::try_current() {
+                // A runtime that is ending drops the closure instead, which removes it just as well.
+                Ok(runtime) => drop(runtime.spawn_blocking(move || drop(removal))),
+                Err(_) => drop(removal),
+            }
+        }
+    }
+}
+
+/// Deletes when it is dropped; blocks.
+struct Removal {
+    root: Arc<Dir>,
+    place: PathBuf,
+    identity: (u64, u64),
+    kept: bool,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // Another upload may have put its file there meanwhile.
+        let same =
+            self.root.symlink_metadata(&self.place).is_ok_and(|m| identity(&m) == self.identity);
+        if same {
+            // Nobody is left to be told; the partial file then stays.
+            let _ = self.root.remove_file(&self.place);
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// An upload under a hidden name in its own folder.
+pub(super) struct Temporary {
+    root: Arc<Dir>,
+    temporary: PathBuf,
+    place: PathBuf,
+}
+
+impl Temporary {
+    /// Creates it beside `path`, or beside the file that a symlink there leads to: that is replaced,
+    /// with its permissions kept, and the symlink stays.
+    pub(super) fn create(root: Arc<Dir>, path: &Path, what: &str) -> Result<(File, Self), Failure> {
+        let replaced = root.metadata(path).ok();
+        if let Some(replaced) = &replaced {
+            only_file(replaced, what)?;
+        }
+        let place = real(&root, path).map_err(|e| failed(what, &e))?;
+        let temporary = split(&place).0.join(random_name(".lockgate-", ".part"));
+        let mut options = OpenOptions::new();
+        let (file, _) = open_file(&root, &temporary, options.write(true).create_new(true), what)?;
+        if let Some(replaced) = replaced {
+            // Not all file systems have permissions; the upload matters more.
+            let _ = file.set_permissions(Permissions::from_mode(replaced.mode() & 0o777));
+        }
+        Ok((file, Self { root, temporary, place }))
+    }
+
+    fn give_name(self, path: &RemotePath) -> Result<(), Failure> {
+        let renamed = self.root.rename(&self.temporary, &self.root, &self.place);
+        renamed.map_err(|e| failed(format_args!("give the finished upload its name {path}"), &e))
+    }
+}
+
+/// 128 random bits in hexadecimal between the two.
+pub(super) fn random_name(before: &str, after: &str) -> String {
+    format!("{before}{:032x}{after}", rand::random::<u128>())
+}

@@ -1,0 +1,355 @@
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cap_std::fs::{Dir, OpenOptions};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+use super::blocking;
+use super::errno::{failed, refused};
+use super::partial::{Ending, Leftover, Temporary, random_name};
+use super::place::{open_file, relative};
+use super::read::BLOCK;
+use crate::backend::{PartialUploads, WriteTransfer};
+use crate::data::{FromCrlf, Sink};
+use crate::op::{Failure, FailureKind, RemotePath, Representation, Words, WriteMode};
+
+/// How often a name for `Unique` is drawn; one draw has 128 random bits.
+const DRAWS: usize = 3;
+
+pub(super) async fn open(
+    root: Arc<Dir>,
+    path: RemotePath,
+    mode: WriteMode,
+    representation: Representation,
+    partial: PartialUploads,
+) -> Result<LocalWrite, Failure> {
+    if let (WriteMode::From { offset: 1.. }, Representation::Ascii) = (mode, representation) {
+        let reason = "the offset in TYPE A is not that in the file; use TYPE I";
+        let what = format_args!("continue {path}");
+        return Err(refused(FailureKind::Unsupported, what, reason));
+    }
+    let opened = blocking(move || match mode {
+        WriteMode::From { offset: 0 } => replace(root, path, partial),
+        WriteMode::From { offset } => continue_at(&root, path, offset),
+        WriteMode::Append => append(&root, path),
+        WriteMode::Unique => unique(root, &path, partial),
+    })
+    .await?;
+    Ok(opened.into_transfer(representation))
+}
+
+struct Opened {
+    file: std::fs::File,
+    path: RemotePath,
+    ending: Ending,
+}
+
+fn replace(root: Arc<Dir>, path: RemotePath, partial: PartialUploads) -> Result<Opened, Failure> {
+    let what = format!("open {path} for writing");
+    if partial == PartialUploads::TemporaryName {
+        let (file, temporary) = Temporary::create(root, relative(&path), &what)?;
+        return Ok(Opened { file, path, ending: Ending::Renamed(temporary) });
+    }
+    let mut options = OpenOptions::new();
+    let (file, metadata) =
+        open_file(&root, relative(&path), options.write(true).create(true), &what)?;
+    // Not by O_TRUNC: only now is it sure to be a regular file.
+    file.set_len(0).map_err(|e| failed(&what, &e))?;
+    let ending = match partial {
+        PartialUploads::Delete => {
+            Ending::Deleted(Leftover::new(root, relative(&path), &metadata, &what)?)
+        }
+        PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Stays,
+    };
+    Ok(Opened { file, path, ending })
+}
+
+fn continue_at(root: &Dir, path: RemotePath, offset: u64) -> Result<Opened, Failure> {
+    let what = format!("continue {path} at byte {offset}");
+    let (mut file, metadata) =
+        open_file(root, relative(&path), OpenOptions::new().write(true), &what)?;
+    if offset > metadata.len() {
+        let reason = format_args!("it is only {} bytes long", metadata.len());
+        return Err(refused(FailureKind::InvalidArgument, what, reason));
+    }
+    file.set_len(offset)
+        .and_then(|()| file.seek(SeekFrom::Start(offset)))
+        .map_err(|e| failed(&what, &e))?;
+    Ok(Opened { file, path, ending: Ending::Stays })
+}
+
+fn append(root: &Dir, path: RemotePath) -> Result<Opened, Failure> {
+    let what = format!("open {path} for appending");
+    let mut options = OpenOptions::new();
+    let (file, _) = open_file(root, relative(&path), options.append(true).create(true), &what)?;
+    Ok(Opened { file, path, ending: Ending::Stays })
+}
+
+fn unique(root: Arc<Dir>, folder: &RemotePath, partial: PartialUploads) -> Result<Opened, Failure> {
+    let what = format!("create a new file in {folder}");
+    let mut draws = 0;
+    loop {
+        draws += 1;
+        let path = RemotePath::resolve(folder, random_name("upload-", "").as_bytes())
+            .map_err(|reason| refused(FailureKind::NameRefused, &what, reason))?;
+        let mut options = OpenOptions::new();
+        let (file, metadata) =
+            match open_file(&root, relative(&path), options.write(true).create_new(true), &what) {
+                Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => continue,
+                other => other?,
+            };
+        let ending = match partial {
+            PartialUploads::Delete => {
+                Ending::Deleted(Leftover::new(root, relative(&path), &metadata, &what)?)
+            }
+            PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Stays,
+        };
+        return Ok(Opened { file, path, ending });
+    }
+}
+
+impl Opened {
+    fn into_transfer(self, representation: Representation) -> LocalWrite {
+        let mut file = File::from_std(self.file);
+        file.set_max_buf_size(BLOCK);
+        let sink = match representation {
+            Representation::Image => Sink::Writer(Box::new(file)),
+            Representation::Ascii => Sink::Writer(Box::new(FromCrlf::new(file))),
+        };
+        LocalWrite { sink, path: self.path, ending: self.ending }
+    }
+}
+
+/// Dropped, it does as `abort` does, but nobody waits for it.
+pub(super) struct LocalWrite {
+    sink: Sink,
+    path: RemotePath,
+    ending: Ending,
+}
+
+impl LocalWrite {
+    /// tokio writes behind the caller's back: only this tells whether the last bytes found room.
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = match &mut self.sink {
+            Sink::Writer(writer) => writer.shutdown().await,
+            Sink::Socket(stream) => stream.shutdown().await,
+        };
+        flushed.map_err(|e| failed(format_args!("write {}", self.path), &e))
+    }
+}
+
+#[async_trait]
+impl WriteTransfer for LocalWrite {
+    fn sink(&mut self) -> &mut Sink {
+        &mut self.sink
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        self.flush().await?;
+        blocking(move || {
+            let Self { sink, path, ending } = *self;
+            drop(sink);
+            ending.whole(&path).map(|()| None)
+        })
+        .await
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        // What has come is worth keeping as far as the disk takes it; more is not to be done here.
+        let _ = self.flush().await;
+        let _ = blocking(move || {
+            let Self { sink, ending, .. } = *self;
+            drop(sink);
+            ending.cut();
+            Ok(())
+        })
+        .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Duration;
+
+    use super::super::testing::{Sandbox, feed, from};
+    use super::*;
+
+    const ALL: [PartialUploads; 3] =
+        [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName];
+
+    #[tokio::test]
+    async fn a_whole_upload_is_there_in_every_mode() {
+        for partial in ALL {
+            let sandbox = Sandbox::with(partial);
+            let content = vec![b'x'; 3 * BLOCK + 1];
+            for content in [&content[..], b"short", b""] {
+                let transfer = sandbox.begin("file", from(0), content).await;
+                assert_eq!(transfer.path().as_bytes(), b"/file");
+                transfer.finish().await.unwrap();
+                assert_eq!(sandbox.get("file").unwrap(), content, "{partial:?}");
+                assert_eq!(sandbox.names(), ["file"], "{partial:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_upload_ends_as_configured() {
+        for partial in ALL {
+            for dropped in [false, true] {
+                let sandbox = Sandbox::with(partial);
+                let transfer = sandbox.begin("file", from(0), b"part").await;
+                match dropped {
+                    true => drop(transfer),
+                    false => transfer.abort().await,
+                }
+                match partial {
+                    PartialUploads::Keep => {
+                        settle(|| sandbox.get("file").unwrap() == b"part").await
+                    }
+                    PartialUploads::Delete if dropped => {
+                        settle(|| sandbox.names().is_empty()).await
+                    }
+                    PartialUploads::Delete => assert!(sandbox.names().is_empty()),
+                    PartialUploads::TemporaryName => {
+                        let [name] = &sandbox.names()[..] else { panic!("{:?}", sandbox.names()) };
+                        assert!(name.starts_with(".lockgate-") && name.ends_with(".part"));
+                        settle(|| sandbox.get(name).unwrap() == b"part").await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a dropped transfer leaves to other threads comes soon.
+    async fn settle(what: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if what() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come to this");
+    }
+
+    #[tokio::test]
+    async fn until_it_is_whole_the_old_file_stays_under_a_temporary_name() {
+        let sandbox = Sandbox::with(PartialUploads::TemporaryName);
+        sandbox.put("file", "old");
+        let mode = std::fs::Permissions::from_mode(0o604);
+        std::fs::set_permissions(sandbox.host("file"), mode).unwrap();
+        symlink("file", sandbox.host("link")).unwrap();
+        let transfer = sandbox.begin("link", from(0), b"new").await;
+        assert_eq!(sandbox.get("file").unwrap(), b"old");
+        transfer.finish().await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"new");
+        assert_eq!(sandbox.names(), ["file", "link"]);
+        assert!(sandbox.host("link").is_symlink());
+        let mode = sandbox.host("file").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o604);
+    }
+
+    #[tokio::test]
+    async fn continued_uploads_go_to_the_file_and_are_never_deleted() {
+        for partial in ALL {
+            let sandbox = Sandbox::with(partial);
+            for (mode, whole) in [(from(3), &b"012new"[..]), (WriteMode::Append, b"01234new")] {
+                sandbox.put("file", "01234");
+                sandbox.begin("file", mode, b"new").await.finish().await.unwrap();
+                assert_eq!(sandbox.get("file").unwrap(), whole);
+                sandbox.put("file", "01234");
+                sandbox.begin("file", mode, b"new").await.abort().await;
+                assert_eq!(sandbox.get("file").unwrap(), whole);
+                assert_eq!(sandbox.names(), ["file"]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn continuing_needs_what_it_continues() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "01234");
+        let kind = async |name, offset, representation| {
+            let opened = sandbox.open_write(name, from(offset), representation).await;
+            opened.err().unwrap().kind
+        };
+        let (image, ascii) = (Representation::Image, Representation::Ascii);
+        assert_eq!(kind("file", 6, image).await, FailureKind::InvalidArgument);
+        assert_eq!(kind("missing", 1, image).await, FailureKind::NotFound);
+        assert_eq!(kind("file", 1, ascii).await, FailureKind::Unsupported);
+        assert_eq!(sandbox.get("file").unwrap(), b"01234");
+        assert_eq!(sandbox.names(), ["file"]);
+    }
+
+    #[tokio::test]
+    async fn unique_names_are_told() {
+        for partial in ALL {
+            let sandbox = Sandbox::with(partial);
+            let one = sandbox.begin("/", WriteMode::Unique, b"one").await;
+            let two = sandbox.begin("/", WriteMode::Unique, b"two").await;
+            let name = one.path().to_string();
+            assert_ne!(&name, &two.path().to_string());
+            one.finish().await.unwrap();
+            assert_eq!(sandbox.get(&name[1..]).unwrap(), b"one");
+            two.abort().await;
+            let left = if partial == PartialUploads::Delete { 1 } else { 2 };
+            assert_eq!(sandbox.names().len(), left);
+        }
+    }
+
+    #[tokio::test]
+    async fn text_is_translated() {
+        let sandbox = Sandbox::new();
+        let mut transfer =
+            sandbox.open_write("text", from(0), Representation::Ascii).await.unwrap();
+        for piece in [&b"a\r\nb\r"[..], b"\nc\rd\r"] {
+            feed(&mut *transfer, piece).await;
+        }
+        transfer.finish().await.unwrap();
+        assert_eq!(sandbox.get("text").unwrap(), b"a\nb\nc\rd\r");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_another_put_there_is_not_deleted() {
+        let sandbox = Sandbox::with(PartialUploads::Delete);
+        let transfer = sandbox.begin("file", from(0), b"part").await;
+        sandbox.put("other", "whole");
+        std::fs::rename(sandbox.host("other"), sandbox.host("file")).unwrap();
+        transfer.abort().await;
+        assert_eq!(sandbox.get("file").unwrap(), b"whole");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_at_the_latest_by_finish() {
+        let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        for representation in [Representation::Image, Representation::Ascii] {
+            let opened = Opened {
+                file: file.try_clone().unwrap(),
+                path: RemotePath::root(),
+                ending: Ending::Stays,
+            };
+            let mut transfer = Box::new(opened.into_transfer(representation));
+            feed(&mut *transfer, b"text").await;
+            let failure = transfer.finish().await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::NoSpace);
+            assert_eq!(failure.message, "cannot write /: no space left on the device");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_given_is_told() {
+        let sandbox = Sandbox::with(PartialUploads::TemporaryName);
+        let transfer = sandbox.begin("file", from(0), b"new").await;
+        std::fs::create_dir(sandbox.host("file")).unwrap();
+        let failure = transfer.finish().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::IsADirectory);
+        let said = "cannot give the finished upload its name /file: it is a directory";
+        assert_eq!(failure.message, said);
+    }
+}

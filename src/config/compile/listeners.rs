@@ -1,0 +1,130 @@
+use std::path::Path;
+
+use super::{check_name, dangling, entries, refuse_empty, value};
+use crate::config::report::Problems;
+use crate::config::schema::{self, File};
+use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
+use crate::front::ftp::{ListenerSettings, TlsPolicy, TlsSettings};
+use crate::net::tls::{PemError, ServerCertificate, ServerTls};
+
+pub(super) fn compile(
+    file: &File,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<ListenerSettings> {
+    refuse_empty(&file.listeners, problems);
+    let mut listeners = Vec::new();
+    for (name, listener) in entries(&file.listeners) {
+        check_name(name, &listener.at, problems);
+        // What the rest means depends on it.
+        let Some(ListenerProtocol::Ftp) = value(&listener.protocol) else { continue };
+        check_data(file, listener, problems);
+        let tls = match &listener.tls {
+            Some(tls) => policy(tls, folder, problems),
+            None => Some(TlsPolicy::None),
+        };
+        let addresses = listener.address.iter().flat_map(|list| list.values());
+        let Some(tls) = tls else { continue };
+        listeners.push(ListenerSettings {
+            name: name.clone(),
+            addresses: addresses.map(|(_, address)| *address).collect(),
+            tls,
+            data_ports: value(&listener.data_ports).map(|pool| pool.0.clone()),
+            active_allowed: active_allowed(listener),
+        });
+    }
+    listeners
+}
+
+/// There must be a way for data connections, and the pool must exist.
+fn check_data(file: &File, listener: &schema::Listener, problems: &mut Problems) {
+    if listener.data_ports.is_none() && listener.active.is_none() {
+        let message = "has no way to transfer anything: name a pool with `data_ports` (passive mode), \
+                       or write `active: { allowed: true }`";
+        problems.error(&listener.at, message);
+    } else if listener.data_ports.is_none()
+        && let Some(allowed) = listener.active.as_ref().and_then(|active| active.allowed.as_ref())
+        && allowed.value == Some(false)
+    {
+        let message = "without `data_ports` this leaves no way to transfer anything";
+        problems.error(&allowed.at, message);
+    }
+    if let Some(leaf) = &listener.data_ports
+        && let Some(pool) = &leaf.value
+        && !entries(&file.data_ports).iter().any(|(name, _)| *name == pool.0)
+    {
+        let names = entries(&file.data_ports).iter().map(|(name, _)| name.as_str());
+        dangling("pool of data ports", &pool.0, names, &leaf.at, problems);
+    }
+}
+
+fn active_allowed(listener: &schema::Listener) -> bool {
+    listener
+        .active
+        .as_ref()
+        .and_then(|active| value(&active.allowed))
+        .is_some_and(|allowed| *allowed)
+}
+
+fn policy(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> Option<TlsPolicy> {
+    let mode = *value(&tls.mode)?;
+    if mode == ListenerTlsMode::None {
+        refuse_without_tls(tls, problems);
+        return Some(TlsPolicy::None);
+    }
+    let tls = TlsSettings {
+        tls: server(tls, folder, problems)?,
+        require_resumed_data: value(&tls.data_sessions) == Some(&DataSessions::Resumed),
+        require_close_notify: value(&tls.require_close_notify).copied().unwrap_or(true),
+    };
+    Some(match mode {
+        ListenerTlsMode::None => TlsPolicy::None,
+        ListenerTlsMode::Optional => TlsPolicy::Optional(tls),
+        ListenerTlsMode::Required => TlsPolicy::Required(tls),
+        ListenerTlsMode::Implicit => TlsPolicy::Implicit(tls),
+    })
+}
+
+fn refuse_without_tls(tls: &schema::ListenerTls, problems: &mut Problems) {
+    let places = [
+        tls.certificate.as_ref().map(|leaf| &leaf.at),
+        tls.key.as_ref().map(|leaf| &leaf.at),
+        tls.data_sessions.as_ref().map(|leaf| &leaf.at),
+        tls.require_close_notify.as_ref().map(|leaf| &leaf.at),
+    ];
+    for at in places.into_iter().flatten() {
+        problems.error(at, "does nothing with `mode: none`; which of the two is meant?");
+    }
+}
+
+fn server(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> Option<ServerTls> {
+    for (leaf, name) in [(&tls.certificate, "certificate"), (&tls.key, "key")] {
+        if leaf.is_none() {
+            problems.error(&tls.at.absent(name), "is missing: TLS needs `certificate` and `key`");
+        }
+    }
+    let (certificate, key) = (tls.certificate.as_ref()?, tls.key.as_ref()?);
+    let certificate_file = folder.join(&certificate.value.as_ref()?.0);
+    let key_file = folder.join(&key.value.as_ref()?.0);
+    let loaded = ServerCertificate::load(&certificate_file, &key_file);
+    let made =
+        loaded.map_err(|e| (key_is_at_fault(&e, &key_file), e.to_string())).and_then(|loaded| {
+            ServerTls::new(loaded)
+                .map_err(|e| (false, format!("TLS refuses this certificate: {e}")))
+        });
+    match made {
+        Ok(tls) => Some(tls),
+        Err((at_key, message)) => {
+            problems.error(if at_key { &key.at } else { &certificate.at }, message);
+            None
+        }
+    }
+}
+
+fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {
+    match error {
+        PemError::Unreadable { path, .. } => path == key_file,
+        PemError::NoCertificate(_) => false,
+        PemError::NoKey(_) | PemError::Mismatch { .. } => true,
+    }
+}

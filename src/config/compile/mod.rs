@@ -1,0 +1,107 @@
+//! From the schema to settings. A mistake is noted once, and settings that cannot be made without it
+//! are left out; the caller throws the rest away then.
+
+use std::path::Path;
+
+use super::read::Named;
+use super::report::{At, Problems};
+use super::schema::File;
+use super::{Compiled, LogSettings, Report};
+use crate::config::leaf::Leaf;
+
+mod accounts;
+mod backends;
+mod listeners;
+mod pools;
+mod routes;
+mod sockets;
+mod users;
+
+pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Option<Compiled> {
+    let pools = pools::compile(file, problems);
+    let listeners = listeners::compile(file, folder, problems);
+    let (backends, entrances) = backends::compile(file, folder, problems);
+    let users = users::compile(file, problems);
+    let routes = routes::compile(file, entrances, problems);
+    sockets::refuse_overlaps(file, problems);
+    let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
+    let log = log(file);
+    let limits = limits(file);
+    let warnings = Report::new("", "", Problems::default());
+    Some(Compiled { listeners, pools, backends, users, routes, limits, metrics, log, warnings })
+}
+
+fn limits(file: &File) -> crate::session::Limits {
+    let mut limits = crate::session::Limits::default();
+    let Some(given) = &file.limits else { return limits };
+    let counts = [
+        (&given.sessions, &mut limits.sessions),
+        (&given.sessions_per_address, &mut limits.sessions_per_address),
+    ];
+    for (given, limit) in counts {
+        *limit = value(given).map_or(*limit, |count| count.0 as usize);
+    }
+    limits.login_attempts = value(&given.login_attempts).map_or(limits.login_attempts, |n| n.0);
+    let times = [
+        (&given.login_timeout, &mut limits.login_timeout),
+        (&given.idle_timeout, &mut limits.idle_timeout),
+        (&given.data_connect_timeout, &mut limits.data_connect_timeout),
+        (&given.stall_timeout, &mut limits.stall_timeout),
+    ];
+    for (given, limit) in times {
+        *limit = value(given).map_or(*limit, |time| time.0);
+    }
+    limits.drain_timeout = value(&given.drain_timeout).copied().unwrap_or(limits.drain_timeout);
+    limits
+}
+
+fn log(file: &File) -> LogSettings {
+    let given = file.log.as_ref();
+    LogSettings {
+        format: given.and_then(|log| value(&log.format).copied()).unwrap_or_default(),
+        level: given.and_then(|log| value(&log.level).copied()).unwrap_or_default(),
+    }
+}
+
+/// What stands there, unless it is absent or wrong.
+fn value<T>(leaf: &Option<Leaf<T>>) -> Option<&T> {
+    leaf.as_ref()?.value.as_ref()
+}
+
+/// The entries of a section of names; none where it is absent.
+fn entries<T>(named: &Option<Named<T>>) -> &[(String, T)] {
+    named.as_ref().map_or(&[], |named| &named.items)
+}
+
+/// At least one entry must be there.
+fn refuse_empty<T>(named: &Option<Named<T>>, problems: &mut Problems) {
+    if let Some(named) = named.as_ref().filter(|named| named.items.is_empty()) {
+        problems.error(&named.at, "is empty; at least one is needed");
+    }
+}
+
+/// Names of listeners, pools and backends appear in messages, logs and metric labels.
+fn check_name(name: &str, at: &At, problems: &mut Problems) {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || !name.chars().all(fits) {
+        problems.error(at, "a name is made of letters, digits, \"-\", \"_\" and \".\"");
+    }
+}
+
+/// `what` ("listener") called `name` is nowhere among `names`.
+fn dangling<'a>(
+    what: &str,
+    name: &str,
+    names: impl IntoIterator<Item = &'a str> + Clone,
+    at: &At,
+    problems: &mut Problems,
+) {
+    let meant = super::nearest::nearest(name, names.clone());
+    let names: Vec<_> = names.into_iter().collect();
+    let known = match (&meant, names.is_empty()) {
+        (_, true) => format!("; there is no {what} at all"),
+        (None, _) => format!("; there are: {}", names.join(", ")),
+        (Some(_), _) => String::new(),
+    };
+    problems.error_meant(at, format!("there is no {what} \"{name}\"{known}"), meant);
+}

@@ -1,0 +1,216 @@
+use std::collections::{BTreeSet, HashMap};
+
+use globset::{GlobSet, GlobSetBuilder};
+
+use super::backends::Entrance;
+use super::{dangling, entries, value};
+use crate::config::leaf::OneOrMore;
+use crate::config::report::Problems;
+use crate::config::schema::{self, File};
+use crate::config::values::{Authenticate, Text, UserGlob};
+use crate::op::RemotePath;
+use crate::route::{Access, Match, Route, RouteTable};
+
+pub(super) fn compile(
+    file: &File,
+    entrances: HashMap<String, Entrance>,
+    problems: &mut Problems,
+) -> RouteTable {
+    let Some(routes) = &file.routes else { return RouteTable(Vec::new()) };
+    if routes.items.is_empty() {
+        problems.error(&routes.at, "is empty; without a route nobody can log in");
+    }
+    let mut compiled = Vec::new();
+    let mut everybody = None;
+    for route in &routes.items {
+        if let Some(line) = everybody {
+            let message = format!(
+                "is never reached: the route in line {line} has no `match` and takes everybody"
+            );
+            problems.error(&route.at, message);
+        } else if route.r#match.is_none() {
+            everybody = Some(route.at.mark.line);
+        }
+        compiled.extend(compile_route(file, route, &entrances, problems));
+    }
+    warn_of_idle(file, &routes.items, problems);
+    RouteTable(compiled)
+}
+
+fn compile_route(
+    file: &File,
+    route: &schema::Route,
+    entrances: &HashMap<String, Entrance>,
+    problems: &mut Problems,
+) -> Option<Route> {
+    let matches = matches(file, route, problems);
+    check_backend(file, route, problems);
+    let access = access(file, route, entrances, problems);
+    Some(Route {
+        matches,
+        access: access?,
+        backend: value(&route.backend)?.0.clone(),
+        root: value(&route.root).cloned().unwrap_or_else(RemotePath::root),
+    })
+}
+
+fn check_backend(file: &File, route: &schema::Route, problems: &mut Problems) {
+    if let Some(leaf) = &route.backend
+        && let Some(backend) = &leaf.value
+        && !entries(&file.backends).iter().any(|(name, _)| *name == backend.0)
+    {
+        let names = entries(&file.backends).iter().map(|(name, _)| name.as_str());
+        dangling("backend", &backend.0, names, &leaf.at, problems);
+    }
+}
+
+fn access(
+    file: &File,
+    route: &schema::Route,
+    entrances: &HashMap<String, Entrance>,
+    problems: &mut Problems,
+) -> Option<Access> {
+    let leaf = route.authenticate.as_ref()?;
+    let authenticate = *leaf.value.as_ref()?;
+    if authenticate == Authenticate::Gateway && entries(&file.users).is_empty() {
+        let message = "the gateway knows nobody: there are no `users`, so nobody could log in";
+        problems.error(&leaf.at, message);
+    }
+    let backend = &value(&route.backend)?.0;
+    match (authenticate, entrances.get(backend)?) {
+        (Authenticate::Backend, Entrance::PassThrough) => Some(Access::Backend),
+        (Authenticate::Gateway, Entrance::PassThrough) => Some(Access::GatewayPassThrough),
+        (Authenticate::Gateway, Entrance::Mapped(credentials)) => {
+            Some(Access::GatewayMapped(credentials.clone()?))
+        }
+        (Authenticate::Gateway, Entrance::Open) => Some(Access::GatewayOnly),
+        (Authenticate::Backend, Entrance::Mapped(_)) => {
+            let message = format!(
+                "backend \"{backend}\" is entered with the gateway's own account (its `login`), and a \
+                 mapped account must never be reachable with an unchecked password"
+            );
+            problems.error_meant(&leaf.at, message, Some("gateway".into()));
+            None
+        }
+        (Authenticate::Backend, Entrance::Open) => {
+            let message = format!(
+                "backend \"{backend}\" is a local folder, which cannot check passwords, and must never \
+                 be reachable with an unchecked password"
+            );
+            problems.error_meant(&leaf.at, message, Some("gateway".into()));
+            None
+        }
+    }
+}
+
+fn matches(file: &File, route: &schema::Route, problems: &mut Problems) -> Match {
+    let Some(given) = &route.r#match else { return Match::default() };
+    if let Some(listeners) = &given.listeners {
+        let names = entries(&file.listeners).iter().map(|(name, _)| name.as_str());
+        for (at, name) in listeners.values() {
+            if !names.clone().any(|known| known == name.0) {
+                dangling("listener", &name.0, names.clone(), at, problems);
+            }
+        }
+    }
+    let authenticate = value(&route.authenticate).copied();
+    if let Some(groups) = &given.groups {
+        check_groups(file, groups, authenticate, problems);
+    }
+    if let Some(users) = &given.users
+        && authenticate == Some(Authenticate::Gateway)
+    {
+        check_users(file, users, problems);
+    }
+    Match {
+        listeners: given.listeners.as_ref().map(texts),
+        users: given.users.as_ref().and_then(|users| globs(users, problems)),
+        groups: given.groups.as_ref().map(texts),
+        sources: given.sources.as_ref().map(|nets| nets.values().map(|(_, net)| *net).collect()),
+    }
+}
+
+fn check_groups(
+    file: &File,
+    groups: &OneOrMore<Text>,
+    authenticate: Option<Authenticate>,
+    problems: &mut Problems,
+) {
+    if authenticate == Some(Authenticate::Backend) {
+        let message = "groups match only users whom the gateway authenticated, and this route has \
+                       `authenticate: backend`";
+        problems.error(&groups.at, message);
+        return;
+    }
+    let users = entries(&file.users).iter();
+    let known: BTreeSet<&str> = users
+        .flat_map(|(_, user)| &user.groups)
+        .flat_map(|groups| groups.values())
+        .map(|(_, group)| group.0.as_str())
+        .collect();
+    for (at, group) in groups.values() {
+        if !known.contains(group.0.as_str()) {
+            dangling("user with the group", &group.0, known.iter().copied(), at, problems);
+        }
+    }
+}
+
+/// A pattern that fits none of the users whom the gateway knows lets nobody in.
+fn check_users(file: &File, patterns: &OneOrMore<UserGlob>, problems: &mut Problems) {
+    let users = entries(&file.users).iter().map(|(name, _)| name.as_str());
+    if users.len() == 0 {
+        return;
+    }
+    for (at, pattern) in patterns.values() {
+        let matcher = pattern.0.compile_matcher();
+        if !users.clone().any(|user| matcher.is_match(user)) {
+            dangling("user", pattern.0.glob(), users.clone(), at, problems);
+        }
+    }
+}
+
+fn globs(users: &OneOrMore<UserGlob>, problems: &mut Problems) -> Option<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for (_, pattern) in users.values() {
+        set.add(pattern.0.clone());
+    }
+    set.build().map_err(|e| problems.error(&users.at, e.to_string())).ok()
+}
+
+fn texts(list: &OneOrMore<Text>) -> Vec<String> {
+    list.values().map(|(_, text)| text.0.clone()).collect()
+}
+
+/// Listeners, backends and users that no route leads from, to or through.
+fn warn_of_idle(file: &File, routes: &[schema::Route], problems: &mut Problems) {
+    let names = |route: &schema::Route, listener: &str| {
+        let listeners = route.r#match.as_ref().and_then(|given| given.listeners.as_ref());
+        listeners.is_none_or(|list| list.values().any(|(_, name)| name.0 == listener))
+    };
+    for (name, listener) in entries(&file.listeners) {
+        if !routes.iter().any(|route| names(route, name)) {
+            problems.warning(
+                &listener.at,
+                "no route takes clients of this listener: nobody can log in",
+            );
+        }
+    }
+    for (name, backend) in entries(&file.backends) {
+        if !routes.iter().any(|route| value(&route.backend).is_some_and(|b| b.0 == *name)) {
+            problems.warning(&backend.at, "no route leads to this backend");
+        }
+    }
+    let checked = |route: &schema::Route| {
+        // A wrong word may have been meant as `gateway`.
+        route.authenticate.as_ref().is_some_and(|leaf| leaf.value != Some(Authenticate::Backend))
+    };
+    if let Some(users) = &file.users
+        && !users.items.is_empty()
+        && !routes.iter().any(checked)
+    {
+        problems.warning(
+            &users.at,
+            "no route has `authenticate: gateway`: these users are not asked for",
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! The configuration file: from YAML text to each module's own settings. Modules never import this.
+//!
+//! Nothing stops at the first mistake. [`tree`] keeps every position and duplicate key, [`read`] walks
+//! it against the [`schema`] and notes unknown, duplicate and missing keys and wrong values, and
+//! [`compile`] makes settings of what is left and notes what does not fit together.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::auth::UserTable;
+use crate::data::PoolSettings;
+use crate::front::ftp::ListenerSettings;
+use crate::route::RouteTable;
+use crate::session::Limits;
+
+mod compile;
+mod leaf;
+mod nearest;
+mod read;
+mod report;
+mod schema;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+
+pub use report::{Problem, Report, Severity};
+
+use read::Read;
+use report::{At, Problems};
+
+/// A configuration without errors, as each module wants it.
+pub struct Compiled {
+    pub listeners: Vec<ListenerSettings>,
+    pub pools: Vec<PoolSettings>,
+    /// By name.
+    pub backends: Vec<(String, BackendSettings)>,
+    pub users: UserTable,
+    pub routes: RouteTable,
+    pub limits: Limits,
+    /// Where `/metrics`, `/live` and `/ready` are served.
+    pub metrics: Option<SocketAddr>,
+    pub log: LogSettings,
+    /// What is allowed and has no effect; often empty.
+    pub warnings: Report,
+}
+
+/// One of the `backends`.
+#[derive(Clone)]
+pub enum BackendSettings {
+    Ftp(crate::backend::ftp::Settings),
+    Local(crate::backend::local::Settings),
+}
+
+/// `log`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Reads and checks the file at `path` and every file that it names.
+pub fn load(path: &Path) -> Result<Compiled, Report> {
+    let name = path.display().to_string();
+    let unreadable = |reason: String| {
+        let mut problems = Problems::default();
+        problems.error(&At::default(), reason);
+        Report::new(&name, "", problems)
+    };
+    let bytes = std::fs::read(path).map_err(|e| unreadable(format!("cannot be read: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        unreadable(format!("line {line} is not UTF-8 text"))
+    })?;
+    load_in(&text, &name, path.parent().unwrap_or(Path::new("")))
+}
+
+/// As [`load`], for text that stands in no file. Relative file names are seen from the current folder.
+pub fn load_str(text: &str, name: &str) -> Result<Compiled, Report> {
+    load_in(text, name, Path::new(""))
+}
+
+/// The JSON Schema of the file.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = <schema::File as Read>::schema();
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema
+}
+
+fn load_in(text: &str, name: &str, folder: &Path) -> Result<Compiled, Report> {
+    let mut problems = Problems::default();
+    let compiled = tree::parse(text, &mut problems).and_then(|root| {
+        let file = schema::File::read(&root, At::default(), &mut problems);
+        compile::compile(&file, folder, &mut problems)
+    });
+    if compiled.is_none() && problems.is_empty() {
+        problems.error(&At::default(), "holds no configuration");
+    }
+    let report = Report::new(name, text, problems);
+    match compiled {
+        Some(compiled) if !report.has_errors() => Ok(Compiled { warnings: report, ..compiled }),
+        _ => Err(report),
+    }
+}

@@ -1,0 +1,181 @@
+//! What is wrong with a configuration, all of it at once, for a tired person.
+
+use std::fmt;
+
+use super::secret;
+
+/// Every problem of one configuration, in the order of the file; without problems, its warnings.
+#[derive(Clone)]
+pub struct Report {
+    file: String,
+    lines: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong, or looks wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// From 1; 0 where the file as a whole is meant.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The key's path: `listeners.public.tls.mode`, `routes[0].backend`.
+    pub path: String,
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+    width: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// lockgate does not start.
+    Error,
+    /// It starts, but something written has no effect.
+    Warning,
+}
+
+impl Report {
+    pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
+        let mut problems = problems.0;
+        // What has no effect is often only the shadow of a mistake elsewhere.
+        if problems.iter().any(|p| p.severity == Severity::Error) {
+            problems.retain(|p| p.severity == Severity::Error);
+        }
+        problems.sort_by_key(|p| (p.line, p.column));
+        problems.dedup();
+        Self { file: file.into(), lines: text.lines().map(String::from).collect(), problems }
+    }
+
+    /// In the order of the file.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.problems.iter().any(|p| p.severity == Severity::Error)
+    }
+
+    fn write_problem(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if problem.line > 0 {
+            write!(f, ":{}:{}", problem.line, problem.column)?;
+        }
+        if problem.severity == Severity::Warning {
+            write!(f, ": warning")?;
+        }
+        if !problem.path.is_empty() {
+            write!(f, ": {}", problem.path)?;
+        }
+        write!(f, ": {}", problem.message)?;
+        if let Some(meant) = &problem.suggestion {
+            write!(f, " (did you mean \"{meant}\"?)")?;
+        }
+        writeln!(f)?;
+        self.write_source(problem, f)
+    }
+
+    fn write_source(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(line) = problem.line.checked_sub(1).and_then(|index| self.lines.get(index)) else {
+            return Ok(());
+        };
+        let line = secret::masked(line, &problem.path, problem.column);
+        let pad: String = line
+            .chars()
+            .take(problem.column - 1)
+            .map(|c| if c == '\t' { c } else { ' ' })
+            .collect();
+        let carets = "^".repeat(problem.width.max(1));
+        writeln!(f, "{:5} | {line}", problem.line)?;
+        writeln!(f, "      | {pad}{carets}")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            self.write_problem(problem, f)?;
+        }
+        let noun = if self.has_errors() { "problem" } else { "warning" };
+        let plural = if self.problems.len() == 1 { "" } else { "s" };
+        write!(f, "{} {noun}{plural}", self.problems.len())
+    }
+}
+
+/// The file's text stays out of it.
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Where a key or value stands in the file, and its path.
+#[derive(Debug, Clone, Default)]
+pub(super) struct At {
+    pub mark: Mark,
+    pub path: String,
+}
+
+/// A place in the text; line and column from 1.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mark {
+    pub line: usize,
+    pub column: usize,
+    pub width: usize,
+}
+
+impl At {
+    /// The key `key` of the section that stands here, which is not written.
+    pub(super) fn absent(&self, key: &str) -> At {
+        self.key(key, self.mark)
+    }
+
+    pub(super) fn key(&self, key: &str, mark: Mark) -> At {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        At { mark, path: format!("{}{dot}{key}", self.path) }
+    }
+
+    pub(super) fn item(&self, index: usize, mark: Mark) -> At {
+        At { mark, path: format!("{}[{index}]", self.path) }
+    }
+}
+
+/// The problems found so far.
+#[derive(Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn error(&mut self, at: &At, message: impl Into<String>) {
+        self.error_meant(at, message, None);
+    }
+
+    pub(super) fn error_meant(
+        &mut self,
+        at: &At,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        self.push(Severity::Error, at, message.into(), suggestion);
+    }
+
+    pub(super) fn warning(&mut self, at: &At, message: impl Into<String>) {
+        self.push(Severity::Warning, at, message.into(), None);
+    }
+
+    fn push(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>) {
+        let Mark { line, column, width } = at.mark;
+        let path = at.path.clone();
+        self.0.push(Problem { severity, line, column, path, message, suggestion, width });
+    }
+}

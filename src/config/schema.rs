@@ -1,0 +1,311 @@
+//! The configuration file: which keys there are and what they mean (DESIGN.md section 8).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Value as Json, json};
+
+use super::leaf::{Leaf, OneOrMore, Value, Wrong};
+use super::nearest::nearest;
+use super::read::{Many, Named, Read, section};
+use super::report::{At, Problems};
+use super::tree::{Kind, Node};
+use super::values::*;
+use super::{LogFormat, LogLevel};
+use crate::backend::PartialUploads;
+use crate::backend::ftp::DataMode;
+use crate::net::tls::SessionReuse;
+use crate::op::RemotePath;
+
+section! {
+    /// The configuration of a lockgate gateway.
+    File {
+        /// The doors that clients come to, by name.
+        [required] listeners: Named<Listener>,
+        /// Pools of passive data ports, by name.
+        data_ports: Named<Pool>,
+        /// The servers behind the gateway, by name.
+        [required] backends: Named<Backend>,
+        /// Users whom the gateway itself knows, by name.
+        users: Named<User>,
+        /// Who goes to which backend: chosen once, at login. The first match counts; a login that
+        /// matches none is refused.
+        [required] routes: Many<Route>,
+        /// Caps and deadlines.
+        limits: Limits,
+        /// Where /metrics, /live and /ready are served. Absent: nowhere.
+        metrics: Metrics,
+        /// What is logged, and how.
+        log: Log,
+    }
+    later ["policy", "admin", "audit"]
+}
+
+section! {
+    /// A door that clients come to.
+    Listener {
+        /// What clients speak here.
+        [required] protocol: Leaf<ListenerProtocol>,
+        /// IP address and port to listen on, or a list of them. Port 0: one that is free.
+        [required] address: OneOrMore<SocketAddr>,
+        /// TLS towards clients. Absent: none.
+        tls: ListenerTls,
+        /// The pool that passive data connections use. Absent: PASV and EPSV are refused.
+        data_ports: Leaf<Text>,
+        /// Active mode (PORT and EPRT).
+        active: Active,
+    }
+    later ["proxy_protocol", "host_keys"]
+    hints [
+        "port" => "the port is a part of `address`",
+        "passive_ports" => "passive ports are a pool of their own; `data_ports` names it",
+    ]
+}
+
+section! {
+    /// TLS towards clients.
+    ListenerTls {
+        /// none, optional (AUTH TLS is offered), required (AUTH TLS comes before the login), or
+        /// implicit (TLS from the first byte).
+        [required] mode: Leaf<ListenerTlsMode>,
+        /// PEM file with the certificate and its chain.
+        certificate: Leaf<FileName>,
+        /// PEM file with the certificate's private key.
+        key: Leaf<FileName>,
+        /// resumed: a data connection must resume its control connection's TLS session, so that
+        /// nobody can steal a transfer. any (default): it need not.
+        data_sessions: Leaf<DataSessions>,
+        /// Whether an upload that ends without TLS's close_notify counts as cut. Default: true.
+        require_close_notify: Leaf<bool>,
+    }
+    later ["client_certificate", "client_ca"]
+}
+
+section! {
+    /// Active mode towards clients.
+    Active {
+        /// Whether PORT and EPRT are served: the gateway connects to the client, to its own address
+        /// and ports from 1024 only. Default: false.
+        [required] allowed: Leaf<bool>,
+    }
+    later ["source_ports"]
+}
+
+section! {
+    /// A pool of passive data ports.
+    Pool {
+        /// First and last port, both included ("50000-50099"), or one port.
+        [required] range: Leaf<PortRange>,
+        /// Addresses that every port listens on. Default: 0.0.0.0.
+        listen: OneOrMore<IpAddr>,
+        /// Which address a client is told, by the network that it comes from; the first match
+        /// counts. Absent: the address that the client itself connected to.
+        advertise: Many<Advertise>,
+    }
+    later ["proxy_protocol", "client_match", "slice"]
+}
+
+section! {
+    /// An address that clients are told.
+    Advertise {
+        /// The clients' network. Absent: every client.
+        clients: Leaf<IpNet>,
+        /// The address that PASV names to them.
+        [required] address: Leaf<IpAddr>,
+    }
+}
+
+section! {
+    /// A server behind the gateway, or a folder of this machine.
+    Backend {
+        /// ftp (with or without TLS) or local (a folder).
+        [required] protocol: Leaf<BackendProtocol>,
+        /// ftp: the server's name or address, with the port unless it is 21 (implicit TLS: 990); or
+        /// a list, tried in order.
+        address: OneOrMore<HostPort>,
+        /// ftp: TLS towards the server. Absent: none.
+        tls: BackendTls,
+        /// ftp: passive (default) or active data connections.
+        data_mode: Leaf<DataMode>,
+        /// ftp: whether the address of a PASV reply is used where it is not the server's own.
+        /// Default: false.
+        trust_pasv_address: Leaf<bool>,
+        /// What becomes of an upload that was cut: keep (default), delete, or temporary-name.
+        partial_uploads: Leaf<PartialUploads>,
+        /// ftp: pass-through (default: the client's own name and password), or an account of the
+        /// gateway's.
+        login: Login,
+        /// ftp: for the connection to be made. Default: 10s.
+        connect_timeout: Leaf<Positive>,
+        /// ftp: for one answer of the server. Default: 60s.
+        reply_timeout: Leaf<Positive>,
+        /// local: the folder, which must exist.
+        folder: Leaf<FileName>,
+    }
+    later ["host_key", "known_hosts"]
+    hints ["port" => "the port is a part of `address`", "host" => "the host is a part of `address`"]
+}
+
+section! {
+    /// TLS towards a server.
+    BackendTls {
+        /// none, required (AUTH TLS), or implicit (TLS from the first byte).
+        [required] mode: Leaf<BackendTlsMode>,
+        /// PEM file with the authorities that may have signed the server's certificate. Absent: the
+        /// system's.
+        ca: Leaf<FileName>,
+        /// The name in the server's certificate. Default: the host of the first address.
+        server_name: Leaf<Text>,
+        /// auto (default): data connections resume the control connection's session. none: they do
+        /// not.
+        session_reuse: Leaf<SessionReuse>,
+        /// Accepts every certificate: anybody between here and the server can read passwords and
+        /// files. Default: false.
+        danger_accept_any: Leaf<bool>,
+    }
+}
+
+section! {
+    /// The account that the gateway uses at a server.
+    Account {
+        /// Its name.
+        [required] user: Leaf<Text>,
+        /// A file that holds its password and nothing else.
+        password_file: Leaf<FileName>,
+        /// The environment variable that holds its password.
+        password_env: Leaf<Text>,
+    }
+    later ["private_key"]
+    hints [
+        "password" => "a secret does not stand in this file; name it with password_file or password_env",
+    ]
+}
+
+section! {
+    /// A user whom the gateway itself knows.
+    User {
+        /// What `lockgate hash-password` printed ("$argon2id$…").
+        [required] password_hash: Leaf<Argon2id>,
+        /// Groups that routes can match.
+        groups: OneOrMore<Text>,
+    }
+    later ["authorized_keys"]
+    hints ["password" => "write the hash that `lockgate hash-password` prints, as password_hash"]
+}
+
+section! {
+    /// Who goes where.
+    Route {
+        /// Whom the route is for; every condition must hold. Absent: everybody.
+        r#match: Match,
+        /// Who checks the password: backend or gateway.
+        [required] authenticate: Leaf<Authenticate>,
+        /// The backend's name.
+        [required] backend: Leaf<Text>,
+        /// Folder of the backend that is put before every path of the client. Default: /.
+        root: Leaf<RemotePath>,
+    }
+}
+
+section! {
+    /// Conditions of a route.
+    Match {
+        /// Names of listeners.
+        listeners: OneOrMore<Text>,
+        /// Names of users, or patterns ("pay-*").
+        users: OneOrMore<UserGlob>,
+        /// Groups of users whom the gateway knows.
+        groups: OneOrMore<Text>,
+        /// Networks that clients come from.
+        sources: OneOrMore<IpNet>,
+    }
+}
+
+section! {
+    /// Caps and deadlines.
+    Limits {
+        /// Sessions in all. Default: 10000.
+        sessions: Leaf<Count>,
+        /// Sessions of one client address. Default: 50.
+        sessions_per_address: Leaf<Count>,
+        /// Failed logins before a session is closed. Default: 3.
+        login_attempts: Leaf<Count>,
+        /// From the connection to a login. Default: 60s.
+        login_timeout: Leaf<Positive>,
+        /// Without a command, transfers not counted. Default: 5m.
+        idle_timeout: Leaf<Positive>,
+        /// For a data connection to be made, TLS included. Default: 30s.
+        data_connect_timeout: Leaf<Positive>,
+        /// Without a byte in a transfer. Default: 2m.
+        stall_timeout: Leaf<Positive>,
+        /// What running transfers get after SIGTERM; 0s cuts them at once. Default: 30s.
+        drain_timeout: Leaf<Duration>,
+    }
+}
+
+section! {
+    /// Where measurements are served, read only.
+    Metrics {
+        /// IP address and port.
+        [required] address: Leaf<SocketAddr>,
+    }
+}
+
+section! {
+    /// What is logged, and how.
+    Log {
+        /// text (default) or json.
+        format: Leaf<LogFormat>,
+        /// error, warn, info (default), debug or trace.
+        level: Leaf<LogLevel>,
+    }
+}
+
+/// As whom a backend is entered.
+pub(super) struct Login {
+    pub at: At,
+    /// `None` for `pass-through`.
+    pub account: Option<Account>,
+}
+
+struct PassThrough;
+
+impl Value for PassThrough {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == "pass-through" {
+            return Ok(Self);
+        }
+        let message = format!("\"{text}\" is neither pass-through nor an account (user: …)");
+        Err(Wrong { message, meant: nearest(text, ["pass-through"]) })
+    }
+
+    fn schema() -> Json {
+        json!({ "const": "pass-through" })
+    }
+}
+
+impl Read for Login {
+    fn read(node: &Node, at: At, problems: &mut Problems) -> Self {
+        let account = match &node.kind {
+            Kind::Map(_) => Some(Account::read(node, at.clone(), problems)),
+            _ => {
+                Leaf::<PassThrough>::read(node, at.clone(), problems);
+                None
+            }
+        };
+        Self { at, account }
+    }
+
+    fn at(&self) -> &At {
+        &self.at
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [PassThrough::schema(), Account::schema()] })
+    }
+
+    fn keys() -> Vec<&'static str> {
+        Account::keys()
+    }
+}

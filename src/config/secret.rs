@@ -1,0 +1,47 @@
+//! Keeps secrets that somebody wrote into the file out of the source lines that a report quotes.
+
+/// The line as it may be shown: without what stands behind a key for a secret. `path` and `column`
+/// are the problem's: a value of such a key may stand on a line of its own.
+pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
+    let own_line = is_secret(path.rsplit('.').next().unwrap_or(path)).then(|| {
+        line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(index, _)| index)
+    });
+    let behind_key = line.match_indices(':').find_map(|(colon, _)| {
+        let key = line[..colon].trim_end().trim_end_matches(['"', '\'']);
+        let start = key.rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+        let key = &key[start.map_or(0, |index| index + 1)..];
+        (is_secret(key) && !line[colon + 1..].trim().is_empty()).then_some(colon + 1)
+    });
+    // A problem with the key itself stands before its colon.
+    let cut = match (behind_key, own_line) {
+        (Some(colon), _) => colon,
+        (None, Some(value)) if !line[value..].trim_end().ends_with(':') => value,
+        _ => return line.to_owned(),
+    };
+    format!("{} (not shown)", &line[..cut])
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let names = ["password", "passwd", "passphrase", "secret", "token"];
+    names.iter().any(|name| key.contains(name)) && !key.ends_with("_file") && !key.ends_with("_env")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_secret_keys_are_not_shown() {
+        for (line, path, column, shown) in [
+            ("login: { user: a, password: x }", "", 1, "login: { user: a, password: (not shown)"),
+            ("  \"password\": x", "a.password", 3, "  \"password\": (not shown)"),
+            ("    hunter2", "a.password_hash", 5, "     (not shown)"),
+            ("    password:", "a.password", 5, "    password:"),
+            ("  password_file: x", "a.password_file", 3, "  password_file: x"),
+            ("  user: x", "a.user", 3, "  user: x"),
+        ] {
+            assert_eq!(masked(line, path, column), shown);
+        }
+    }
+}

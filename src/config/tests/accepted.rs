@@ -1,0 +1,194 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::backend::ftp::{DataMode, TlsMode};
+use crate::backend::{Credentials, PartialUploads};
+use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
+use crate::data::Ports;
+use crate::front::ftp::TlsPolicy;
+use crate::route::Access;
+use crate::session::Limits;
+
+const LEAST: &str = "\
+listeners:
+  public: { protocol: ftp, address: 127.0.0.1:0, data_ports: pool }
+data_ports:
+  pool: { range: 50000 }
+backends:
+  server: { protocol: ftp, address: ftp.example.com }
+routes:
+  - { authenticate: backend, backend: server }
+";
+
+#[test]
+fn the_least_has_safe_defaults() {
+    let config = compiled(LEAST);
+    assert!(config.warnings.is_empty());
+    let listener = &config.listeners[0];
+    assert_eq!(listener.name, "public");
+    assert_eq!(listener.addresses, ["127.0.0.1:0".parse().unwrap()]);
+    assert!(matches!(listener.tls, TlsPolicy::None));
+    assert_eq!(listener.data_ports.as_deref(), Some("pool"));
+    assert!(!listener.active_allowed);
+    let pool = &config.pools[0];
+    assert!(matches!(&pool.ports, Ports::Range(range) if *range == (50000..=50000)));
+    assert_eq!(pool.listen, ["0.0.0.0".parse::<IpAddr>().unwrap()]);
+    assert!(pool.advertise.is_empty());
+    let BackendSettings::Ftp(server) = &config.backends[0].1 else { panic!() };
+    assert_eq!(
+        (server.name.as_str(), &*server.addresses),
+        ("server", &["ftp.example.com:21".into()][..])
+    );
+    assert!(matches!(server.tls, TlsMode::None));
+    assert_eq!(server.data_mode, DataMode::Passive);
+    assert!(!server.trust_pasv_address);
+    assert_eq!(server.partial_uploads, PartialUploads::Keep);
+    assert_eq!(server.connect_timeout, Duration::from_secs(10));
+    assert_eq!(server.reply_timeout, Duration::from_secs(60));
+    assert!(matches!(config.routes.0[0].access, Access::Backend));
+    assert!(config.routes.0[0].root.is_root());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.metrics, None);
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
+    assert!(load_str(LEAST, "least").is_ok());
+}
+
+#[test]
+fn every_key_arrives() {
+    let config = compiled(&format!(
+        r#"
+listeners:
+  a:
+    protocol: ftp
+    address: ["127.0.0.1:21", "[::1]:21"]
+    tls: {{ mode: optional, certificate: tls.crt, key: tls.key, data_sessions: resumed, require_close_notify: false }}
+    active: {{ allowed: true }}
+  b:
+    protocol: ftp
+    address: 127.0.0.1:990
+    tls: {{ mode: implicit, certificate: tls.crt, key: tls.key }}
+    data_ports: pool
+data_ports:
+  pool:
+    range: "50000-50099"
+    listen: ["127.0.0.1", "::1"]
+    advertise:
+      - {{ clients: 10.0.0.7, address: 10.0.0.5 }}
+      - {{ address: "2001:db8::7" }}
+backends:
+  mapped:
+    protocol: ftp
+    address: ["ftp.example.com", "[2001:db8::1]:2121"]
+    tls: {{ mode: implicit, ca: exchange-ca.crt, session_reuse: none }}
+    data_mode: active
+    trust_pasv_address: true
+    partial_uploads: temporary-name
+    login: {{ user: svc, password_file: exchange.password }}
+    connect_timeout: 1m30s
+    reply_timeout: 5s
+  from-env:
+    protocol: ftp
+    address: 10.0.0.1
+    tls: {{ mode: required, danger_accept_any: true }}
+    login: {{ user: svc, password_env: CARGO_PKG_NAME }}
+  through: {{ protocol: ftp, address: a, login: pass-through }}
+  files: {{ protocol: local, folder: files, partial_uploads: delete }}
+users:
+  alice: {{ password_hash: "{HASH}", groups: staff }}
+  null: {{ password_hash: "{HASH}" }}
+routes:
+  - {{ match: {{ listeners: [a, b], users: ["al*"], groups: [staff], sources: [10.0.0.0/8] }}, authenticate: gateway, backend: mapped, root: /srv/x }}
+  - {{ match: {{ users: alice }}, authenticate: gateway, backend: from-env }}
+  - {{ match: {{ users: alice }}, authenticate: gateway, backend: through }}
+  - {{ authenticate: gateway, backend: files }}
+limits: {{ sessions: 1, sessions_per_address: 2, login_attempts: 3, login_timeout: 4s, idle_timeout: 5s, data_connect_timeout: 6s, stall_timeout: 7s, drain_timeout: 0s }}
+metrics: {{ address: 127.0.0.1:9640 }}
+log: {{ format: json, level: trace }}
+"#
+    ));
+    assert!(config.warnings.is_empty(), "{}", config.warnings);
+    let TlsPolicy::Optional(tls) = &config.listeners[0].tls else { panic!() };
+    assert!(tls.require_resumed_data && !tls.require_close_notify);
+    assert!(config.listeners[0].active_allowed && config.listeners[0].addresses.len() == 2);
+    let TlsPolicy::Implicit(tls) = &config.listeners[1].tls else { panic!() };
+    assert!(!tls.require_resumed_data && tls.require_close_notify);
+    let advertise = &config.pools[0].advertise;
+    assert_eq!(advertise[0].clients, Some("10.0.0.7/32".parse().unwrap()));
+    assert_eq!(
+        (advertise[1].clients, advertise[1].address),
+        (None, "2001:db8::7".parse().unwrap())
+    );
+    backends(&config);
+    routes(&config);
+    let seconds = Duration::from_secs;
+    let limits = Limits {
+        sessions: 1,
+        sessions_per_address: 2,
+        login_attempts: 3,
+        login_timeout: seconds(4),
+        idle_timeout: seconds(5),
+        data_connect_timeout: seconds(6),
+        stall_timeout: seconds(7),
+        drain_timeout: seconds(0),
+    };
+    assert_eq!(config.limits, limits);
+    assert_eq!(config.metrics, Some("127.0.0.1:9640".parse().unwrap()));
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
+    assert_eq!(config.users.get(b"alice").unwrap().groups, ["staff"]);
+    assert_eq!(config.users.get(b"null").unwrap().password_hash, HASH);
+}
+
+fn backends(config: &Compiled) {
+    let BackendSettings::Ftp(mapped) = &config.backends[0].1 else { panic!() };
+    assert_eq!(mapped.addresses, ["ftp.example.com:990", "[2001:db8::1]:2121"]);
+    assert!(matches!(mapped.tls, TlsMode::Implicit(_)) && mapped.trust_pasv_address);
+    assert_eq!(mapped.data_mode, DataMode::Active);
+    assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
+    assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
+    let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
+    assert!(matches!(from_env.tls, TlsMode::Explicit(_)));
+    let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
+    assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
+    assert!(files.folder.is_absolute() && files.folder.ends_with("files"));
+}
+
+fn routes(config: &Compiled) {
+    let [mapped, from_env, through, files] = &config.routes.0[..] else { panic!() };
+    let password = |access: &Access| match access {
+        Access::GatewayMapped(Credentials { user, password, account: None }) => {
+            assert_eq!(user, b"svc");
+            String::from_utf8(password.to_vec()).unwrap()
+        }
+        _ => panic!(),
+    };
+    // The line end of the file is no part of it.
+    assert_eq!(password(&mapped.access), "open sesame");
+    assert_eq!(password(&from_env.access), "lockgate");
+    assert!(matches!(through.access, Access::GatewayPassThrough));
+    assert!(matches!(files.access, Access::GatewayOnly));
+    assert_eq!((mapped.backend.as_str(), mapped.root.as_bytes()), ("mapped", &b"/srv/x"[..]));
+    let source = "10.9.9.9".parse().unwrap();
+    let staff = ["staff".to_owned()];
+    assert!(mapped.matches.covers("b", source, b"alice", Some(&staff)));
+    assert!(!mapped.matches.covers("b", source, b"bob", Some(&staff)));
+    assert!(!mapped.matches.covers("b", source, b"alice", None));
+    assert!(!mapped.matches.covers("b", "11.0.0.1".parse().unwrap(), b"alice", Some(&staff)));
+    assert!(files.matches.covers("a", source, b"anybody", None));
+}
+
+/// Aliases repeat a value; a quoted number is a number; JSON is YAML.
+#[test]
+fn yaml_as_templates_write_it() {
+    compiled(&LEAST.replace("50000", "\"50000\"").replace('\n', "\r\n"));
+    compiled(&format!("\u{feff}---\n{LEAST}...\n"));
+    let text = LEAST.replace(
+        "data_ports: pool }",
+        "data_ports: pool }\n  b: { protocol: ftp, address: *a, data_ports: pool }",
+    );
+    let config = compiled(&text.replacen("127.0.0.1:0", "&a [127.0.0.1:0]", 1));
+    assert_eq!(config.listeners[1].addresses, config.listeners[0].addresses);
+    let json = r#"{"listeners": {"a": {"protocol": "ftp", "address": "127.0.0.1:0", "active": {"allowed": true}}},
+        "backends": {"b": {"protocol": "ftp", "address": "h"}}, "routes": [{"authenticate": "backend", "backend": "b"}]}"#;
+    compiled(json);
+}

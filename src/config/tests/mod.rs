@@ -1,0 +1,86 @@
+//! A configuration is a text beside files with certificates and passwords; each test gets its own.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Compiled, Report, load};
+
+mod accepted;
+mod mistakes;
+mod realistic;
+mod samples;
+mod text;
+
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
+                    aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM";
+
+/// `tls.crt` and `tls.key`, a certificate of itself; `other.key`, a key of another; the rest as the
+/// samples name it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["exchange.example.com".into()]).unwrap();
+    write("tls.crt", &made.cert.pem());
+    write("tls.key", &made.signing_key.serialize_pem());
+    write("other.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    write("exchange-ca.crt", &made.cert.pem());
+    write("exchange.password", "open sesame\r\n");
+    write("empty.password", "\n");
+    write("lines.password", "one\ntwo\n");
+    fs::create_dir(folder.path().join("files")).unwrap();
+    folder
+}
+
+fn load_beside(folder: &Path, text: &str) -> Result<Compiled, Report> {
+    let path = folder.join("lockgate.yaml");
+    fs::write(&path, text).unwrap();
+    load(&path)
+}
+
+/// The configuration of a text without errors.
+fn compiled(text: &str) -> Compiled {
+    load_beside(folder().path(), text).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// What is told about a text with errors; the folder's name is left out.
+fn report(text: &str) -> String {
+    let folder = folder();
+    let report = load_beside(folder.path(), text).err().expect("errors");
+    report.to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+/// A right configuration; tests replace a line of it.
+fn base() -> String {
+    format!(
+        r#"listeners:
+  public:
+    protocol: ftp
+    address: "0.0.0.0:21"
+    tls: {{ mode: required, certificate: tls.crt, key: tls.key }}
+    data_ports: pool
+data_ports:
+  pool:
+    range: 50000-50099
+backends:
+  server:
+    protocol: ftp
+    address: 10.1.2.3
+    login: pass-through
+  folder:
+    protocol: local
+    folder: files
+users:
+  alice:
+    password_hash: "{HASH}"
+    groups: [staff]
+routes:
+  - match: {{ groups: [staff] }}
+    authenticate: gateway
+    backend: folder
+  - authenticate: backend
+    backend: server
+limits:
+  sessions: 10
+"#
+    )
+}

@@ -1,0 +1,168 @@
+//! Configurations as tired people write them. Read the reports: would they help?
+
+use super::*;
+
+/// From memory of another server's configuration.
+#[test]
+fn from_another_servers_habits() {
+    let text = "\
+listeners:
+  ftps:
+    protocol: ftps
+    address: 0.0.0.0
+    port: 990
+    certificate: /etc/ssl/tls.crt
+    passive_ports: 50000-50100
+backends:
+  nas:
+    protocol: ftp
+    host: 10.0.0.9
+    timeout: 30
+routes:
+  - listener: ftps
+    backend: nas
+";
+    insta::assert_snapshot!(report(text), @r#"
+    lockgate.yaml:3:15: listeners.ftps.protocol: "ftps" has two meanings, so say which one: `protocol: ftp` with `tls.mode: required` (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, usually port 990)
+        3 |     protocol: ftps
+          |               ^^^^
+    lockgate.yaml:4:14: listeners.ftps.address: "0.0.0.0" has no port: write 0.0.0.0:21
+        4 |     address: 0.0.0.0
+          |              ^^^^^^^
+    lockgate.yaml:5:5: listeners.ftps.port: there is no such key: the port is a part of `address`
+        5 |     port: 990
+          |     ^^^^
+    lockgate.yaml:6:5: listeners.ftps.certificate: belongs one level deeper, under `tls`
+        6 |     certificate: /etc/ssl/tls.crt
+          |     ^^^^^^^^^^^
+    lockgate.yaml:7:5: listeners.ftps.passive_ports: there is no such key: passive ports are a pool of their own; `data_ports` names it
+        7 |     passive_ports: 50000-50100
+          |     ^^^^^^^^^^^^^
+    lockgate.yaml:9:3: backends.nas.address: is missing: where is the server?
+        9 |   nas:
+          |   ^^^
+    lockgate.yaml:11:5: backends.nas.host: there is no such key: the host is a part of `address`
+       11 |     host: 10.0.0.9
+          |     ^^^^
+    lockgate.yaml:12:5: backends.nas.timeout: there is no such key; here are: protocol, address, tls, data_mode, trust_pasv_address, partial_uploads, login, connect_timeout, reply_timeout, folder
+       12 |     timeout: 30
+          |     ^^^^^^^
+    lockgate.yaml:14:5: routes[0].listener: there is no such key (did you mean "match.listeners"?)
+       14 |   - listener: ftps
+          |     ^^^^^^^^
+    lockgate.yaml:14:5: routes[0].authenticate: is missing
+       14 |   - listener: ftps
+          |     ^
+    10 problems
+    "#);
+}
+
+/// A service account, and partners who are let through to it.
+#[test]
+fn a_shared_account_open_to_everybody() {
+    let text = "\
+listeners:
+  public: { protocol: ftp, address: \"0.0.0.0:21\", data_ports: main }
+data_ports:
+  main: { range: 50000-50099 }
+  spare: { range: 50050-50149 }
+backends:
+  exchange:
+    protocol: ftp
+    address: 10.20.0.8
+    login:
+      user: svc
+      password_file: secrets/exchange
+routes:
+  - match: { groups: [partner] }
+    authenticate: backend
+    backend: exchange
+";
+    insta::assert_snapshot!(report(text), @r#"
+    lockgate.yaml:5:19: data_ports.spare.range: 0.0.0.0:50050-50149 overlaps with 0.0.0.0:50000-50099 of data_ports.main (line 4)
+        5 |   spare: { range: 50050-50149 }
+          |                   ^^^^^^^^^^^
+    lockgate.yaml:12:22: backends.exchange.login.password_file: cannot read secrets/exchange: No such file or directory (os error 2)
+       12 |       password_file: secrets/exchange
+          |                      ^^^^^^^^^^^^^^^^
+    lockgate.yaml:14:14: routes[0].match.groups: groups match only users whom the gateway authenticated, and this route has `authenticate: backend`
+       14 |   - match: { groups: [partner] }
+          |              ^^^^^^
+    lockgate.yaml:15:19: routes[0].authenticate: backend "exchange" is entered with the gateway's own account (its `login`), and a mapped account must never be reachable with an unchecked password (did you mean "gateway"?)
+       15 |     authenticate: backend
+          |                   ^^^^^^^
+    4 problems
+    "#);
+}
+
+/// Copied twice, indented wrongly, and switched `on`.
+#[test]
+fn copied_and_indented_by_hand() {
+    let text = "\
+listeners:
+  public:
+    protocol: ftp
+    address: \"0.0.0.0:21\"
+    tls: on
+    data_ports: public
+    active: no
+  public:
+    protocol: ftp
+    address: \"0.0.0.0:990\"
+    data_ports: public
+data_ports:
+  public:
+  range: 50000-50099
+backends:
+  files:
+    protocol: local
+    folder: /srv/does-not-exist
+    tls: { mode: none }
+routes:
+  - match:
+    listeners: public
+    authenticate: yes
+    backend: file
+limits:
+  idle_timeout: 300
+";
+    insta::assert_snapshot!(report(text), @r#"
+    lockgate.yaml:5:10: listeners.public.tls: expected keys here: mode, certificate, key, data_sessions, require_close_notify
+        5 |     tls: on
+          |          ^^
+    lockgate.yaml:7:13: listeners.public.active: expected keys here: allowed
+        7 |     active: no
+          |             ^^
+    lockgate.yaml:8:3: listeners.public: is here for the second time (first in line 2)
+        8 |   public:
+          |   ^^^^^^
+    lockgate.yaml:13:3: data_ports.public: has nothing below it; it needs: range
+       13 |   public:
+          |   ^^^^^^
+    lockgate.yaml:14:10: data_ports.range: expected keys here: range, listen, advertise
+       14 |   range: 50000-50099
+          |          ^^^^^^^^^^^
+    lockgate.yaml:18:13: backends.files.folder: cannot open the folder /srv/does-not-exist: No such file or directory (os error 2)
+       18 |     folder: /srv/does-not-exist
+          |             ^^^^^^^^^^^^^^^^^^^
+    lockgate.yaml:19:5: backends.files.tls: belongs to `protocol: ftp`; a local backend has folder, partial_uploads
+       19 |     tls: { mode: none }
+          |     ^^^
+    lockgate.yaml:21:5: routes[0].match: has nothing below it; take it out, or indent its keys
+       21 |   - match:
+          |     ^^^^^
+    lockgate.yaml:22:5: routes[0].listeners: belongs one level deeper, under `match`
+       22 |     listeners: public
+          |     ^^^^^^^^^
+    lockgate.yaml:23:19: routes[0].authenticate: "yes" is none of backend, gateway
+       23 |     authenticate: yes
+          |                   ^^^
+    lockgate.yaml:24:14: routes[0].backend: there is no backend "file" (did you mean "files"?)
+       24 |     backend: file
+          |              ^^^^
+    lockgate.yaml:26:17: limits.idle_timeout: a duration needs a unit (did you mean "300s"?)
+       26 |   idle_timeout: 300
+          |                 ^^^
+    12 problems
+    "#);
+}

@@ -1,0 +1,41 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+/// Every shipped sample is right as it stands, beside the files that it names, and warns of nothing.
+#[test]
+fn every_sample_is_right() {
+    let samples = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config")).unwrap();
+    let mut seen = 0;
+    for sample in samples {
+        let path = sample.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let compiled = load_beside(folder().path(), &text)
+            .unwrap_or_else(|report| panic!("{}:\n{report}", path.display()));
+        assert!(compiled.warnings.is_empty(), "{}:\n{}", path.display(), compiled.warnings);
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+/// Samples spell out many defaults; a key that they show must not be one that nobody reads.
+#[test]
+fn the_schema_describes_every_key() {
+    fn walk(schema: &serde_json::Value, path: &str) {
+        for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            assert!(below["description"].as_str().is_some_and(|d| !d.is_empty()), "{path}");
+            assert!(!key.starts_with("r#"));
+            for inner in
+                [below, &below["additionalProperties"], &below["items"], &below["anyOf"][1]]
+            {
+                walk(inner, &path);
+            }
+        }
+    }
+    let schema = crate::config::json_schema();
+    assert_eq!(schema["required"], serde_json::json!(["listeners", "backends", "routes"]));
+    assert!(schema["properties"]["routes"]["items"]["properties"]["match"].is_object());
+    walk(&schema, "");
+}

@@ -1,0 +1,208 @@
+//! YAML text as a tree that keeps what a serde value loses: every position, and duplicate keys.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+
+use super::report::{At, Mark, Problems};
+
+/// More than any honest configuration; aliases of aliases grow without bound.
+const MAX_NODES: usize = 200_000;
+
+#[derive(Clone)]
+pub(super) struct Node {
+    pub mark: Mark,
+    pub kind: Kind,
+}
+
+#[derive(Clone)]
+pub(super) enum Kind {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// As text, whatever YAML would make of it: which type it has is for its key to say.
+    Scalar(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub key: String,
+    pub mark: Mark,
+    pub value: Node,
+}
+
+/// The file's one document; `None` where there is none or it is no YAML.
+pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
+    let options = granit_parser::options! { emit_comments: false };
+    let parser = Parser::new_from_str_with_options(text, options);
+    let mut builder = Builder { parser, anchors: HashMap::new(), nodes: 0, problems };
+    let parsed = builder.document();
+    match parsed {
+        Ok(root) => root,
+        Err(Stop::Syntax(e)) => {
+            let at = whole(mark_at(*e.marker(), 1));
+            problems.error(&at, format!("this is not YAML: {}", e.info()));
+            None
+        }
+        Err(Stop::TooBig(mark)) => {
+            problems.error(&whole(mark), "the aliases (*name) make the file too big");
+            None
+        }
+    }
+}
+
+struct Builder<'a, 'p> {
+    parser: Parser<'a, StrInput<'a>>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    problems: &'p mut Problems,
+}
+
+enum Stop {
+    Syntax(ScanError),
+    TooBig(Mark),
+}
+
+impl From<ScanError> for Stop {
+    fn from(error: ScanError) -> Self {
+        Stop::Syntax(error)
+    }
+}
+
+impl<'a> Builder<'a, '_> {
+    fn document(&mut self) -> Result<Option<Node>, Stop> {
+        let mut root = None;
+        while let Some((event, span)) = self.parser.next().transpose()? {
+            match event {
+                Event::StreamStart | Event::StreamEnd => {}
+                Event::DocumentStart(..) | Event::DocumentEnd => {}
+                _ if root.is_some() => {
+                    let at = whole(mark(&span));
+                    self.problems.error(&at, "a second document (---): one file holds one");
+                    return Ok(root);
+                }
+                event => root = Some(self.node(event, span)?),
+            }
+        }
+        Ok(root)
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Stop> {
+        let mark = mark(&span);
+        self.count(mark, 1)?;
+        let (kind, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag, mark);
+                (scalar(text, style), anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag, mark);
+                (self.list()?, anchor)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.refuse_tag(tag, mark);
+                (self.map()?, anchor)
+            }
+            Event::Alias(anchor) => return self.alias(anchor, mark),
+            _ => (Kind::Null, 0),
+        };
+        let node = Node { mark, kind };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self) -> Result<Kind, Stop> {
+        let mut items = Vec::new();
+        while let Some((event, span)) = self.parser.next().transpose()? {
+            if event == Event::SequenceEnd {
+                break;
+            }
+            items.push(self.node(event, span)?);
+        }
+        Ok(Kind::List(items))
+    }
+
+    fn map(&mut self) -> Result<Kind, Stop> {
+        let mut entries = Vec::new();
+        while let Some((event, span)) = self.parser.next().transpose()? {
+            if event == Event::MappingEnd {
+                break;
+            }
+            let null_name = match &event {
+                Event::Scalar(text, ..) => text.to_string(),
+                _ => String::new(),
+            };
+            let key = self.node(event, span)?;
+            let Some((event, span)) = self.parser.next().transpose()? else { break };
+            let value = self.node(event, span)?;
+            let mark = key.mark;
+            match key.kind {
+                Kind::Scalar(key) => entries.push(Entry { key, mark, value }),
+                // A user may be called "null".
+                Kind::Null if !null_name.is_empty() => {
+                    entries.push(Entry { key: null_name, mark, value });
+                }
+                _ => self.problems.error(&whole(mark), "a key must be a plain name"),
+            }
+        }
+        Ok(Kind::Map(entries))
+    }
+
+    fn alias(&mut self, anchor: usize, mark: Mark) -> Result<Node, Stop> {
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
+            self.problems.error(&whole(mark), "this alias stands inside of what it repeats");
+            return Ok(Node { mark, kind: Kind::Null });
+        };
+        self.count(mark, node.size())?;
+        Ok(node)
+    }
+
+    fn count(&mut self, mark: Mark, nodes: usize) -> Result<(), Stop> {
+        self.nodes += nodes;
+        if self.nodes > MAX_NODES { Err(Stop::TooBig(mark)) } else { Ok(()) }
+    }
+
+    /// `!!str` and its like change nothing, since the keys know their types.
+    fn refuse_tag(&mut self, tag: Option<Cow<'a, Tag>>, mark: Mark) {
+        if tag.is_some_and(|tag| !tag.is_yaml_core_schema()) {
+            self.problems.error(&whole(mark), "YAML tags (!name) have no meaning here");
+        }
+    }
+}
+
+impl Node {
+    fn size(&self) -> usize {
+        1 + match &self.kind {
+            Kind::Null | Kind::Scalar(_) => 0,
+            Kind::List(items) => items.iter().map(Node::size).sum(),
+            Kind::Map(entries) => entries.iter().map(|e| 1 + e.value.size()).sum(),
+        }
+    }
+}
+
+fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Kind {
+    let null = ["", "~", "null", "Null", "NULL"];
+    match style {
+        ScalarStyle::Plain if null.contains(&&*text) => Kind::Null,
+        // A block scalar's line end is YAML's, not the operator's.
+        ScalarStyle::Literal | ScalarStyle::Folded => Kind::Scalar(text.trim_end().to_owned()),
+        _ => Kind::Scalar(text.into_owned()),
+    }
+}
+
+fn mark(span: &Span) -> Mark {
+    let one_line = span.start.line() == span.end.line();
+    mark_at(span.start, if one_line { span.end.col().saturating_sub(span.start.col()) } else { 1 })
+}
+
+fn mark_at(marker: granit_parser::Marker, width: usize) -> Mark {
+    Mark { line: marker.line(), column: marker.col() + 1, width }
+}
+
+fn whole(mark: Mark) -> At {
+    At { mark, path: String::new() }
+}

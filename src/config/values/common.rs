@@ -1,0 +1,155 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use argon2::password_hash::PasswordHash;
+use serde_json::{Value as Json, json};
+
+use crate::config::leaf::{Value, Wrong};
+use crate::op::RemotePath;
+
+impl Value for bool {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let message = format!("\"{text}\" is neither true nor false");
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Wrong::meant(message, "true"),
+                "false" | "no" | "off" | "0" => Wrong::meant(message, "false"),
+                _ => Wrong::new(message),
+            },
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+}
+
+/// A whole number from 1.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Count(pub u32);
+
+impl Value for Count {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match text.parse() {
+            Ok(0) => Wrong::new("must be at least 1"),
+            Ok(number) => Ok(Self(number)),
+            Err(_) => {
+                let digits = text.replace(['_', ',', '\'', ' '], "");
+                let message = format!("\"{text}\" is no whole number from 1 to {}", u32::MAX);
+                let meant = digits.parse::<u32>().ok().filter(|number| *number > 0);
+                Err(Wrong { message, meant: meant.map(|number| number.to_string()) })
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX })
+    }
+}
+
+impl Value for Duration {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let message = format!("\"{text}\" is no duration such as 30s, 5m or 1h30m");
+        match humantime::parse_duration(text) {
+            // humantime takes a bare zero.
+            Ok(duration) if text != "0" => Ok(duration),
+            _ if text.bytes().all(|b| b.is_ascii_digit()) => {
+                Wrong::meant("a duration needs a unit", format!("{text}s"))
+            }
+            _ => Wrong::new(message),
+        }
+    }
+}
+
+/// A duration that is not zero.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Positive(pub Duration);
+
+impl Value for Positive {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match Duration::parse(text)? {
+            Duration::ZERO => Wrong::new("must be longer than nothing"),
+            duration => Ok(Self(duration)),
+        }
+    }
+}
+
+/// A name or the like: not empty, no control characters, since none survives in a log or in FTP.
+#[derive(Clone)]
+pub(in crate::config) struct Text(pub String);
+
+impl Value for Text {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text.is_empty() {
+            return Wrong::new("is empty");
+        }
+        if text.chars().any(char::is_control) {
+            return Wrong::new("holds a control character");
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A file or folder, as written.
+#[derive(Clone)]
+pub(in crate::config) struct FileName(pub PathBuf);
+
+impl Value for FileName {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let Text(name) = Text::parse(text)?;
+        Ok(Self(name.into()))
+    }
+}
+
+/// A pattern over user names.
+pub(in crate::config) struct UserGlob(pub globset::Glob);
+
+impl Value for UserGlob {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let Text(pattern) = Text::parse(text)?;
+        match globset::Glob::new(&pattern) {
+            Ok(glob) => Ok(Self(glob)),
+            Err(e) => Wrong::new(format!("\"{text}\" is no pattern: {}", e.kind())),
+        }
+    }
+}
+
+impl Value for RemotePath {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let Text(path) = Text::parse(text)?;
+        if !path.starts_with('/') {
+            return Wrong::meant("must be absolute: begin with a slash", format!("/{path}"));
+        }
+        if path.split('/').any(|part| part == "..") {
+            return Wrong::new("must not hold \"..\"");
+        }
+        RemotePath::resolve(&RemotePath::root(), path.as_bytes())
+            .or_else(|e| Wrong::new(e.to_string()))
+    }
+}
+
+/// The hash of a password, as `lockgate hash-password` prints it.
+#[derive(Clone)]
+pub(in crate::config) struct Argon2id(pub String);
+
+impl Value for Argon2id {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let no = |what: &str| Wrong::new(format!("{what}; make one with `lockgate hash-password`"));
+        if !text.starts_with('$') {
+            return no("is no password hash (\"$argon2id$…\")");
+        }
+        // Some shells and templates take "$argon2id" for a variable.
+        let Ok(hash) = PasswordHash::new(text) else {
+            return no("is a damaged password hash (is it in single quotes, and whole?)");
+        };
+        if hash.algorithm != argon2::ARGON2ID_IDENT {
+            return no(&format!("is a hash of kind {}; only argon2id is taken", hash.algorithm));
+        }
+        if hash.salt.is_none() || hash.hash.is_none() || argon2::Params::try_from(&hash).is_err() {
+            return no("is a damaged password hash (is it whole?)");
+        }
+        Ok(Self(text.into()))
+    }
+}

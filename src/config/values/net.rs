@@ -1,0 +1,164 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+use serde_json::{Value as Json, json};
+
+use crate::config::leaf::{Value, Wrong};
+
+/// Where to listen.
+impl Value for SocketAddr {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Wrong::new(format!(
+                "\"{text}\" has no port: write {}",
+                SocketAddr::new(ip, 21)
+            ));
+        }
+        let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).ip();
+        let port = text.rsplit(':').next().and_then(|port| port.parse().ok());
+        match (text.split(':').next(), port) {
+            (Some("" | "*" | "any"), Some(port)) if text.matches(':').count() == 1 => Wrong::meant(
+                format!("\"{text}\" names no address to listen on"),
+                SocketAddr::new(every, port).to_string(),
+            ),
+            (_, Some(port)) if text.matches(':').count() == 0 => Wrong::meant(
+                format!("\"{text}\" names no address to listen on"),
+                SocketAddr::new(every, port).to_string(),
+            ),
+            _ => Wrong::new(format!(
+                "\"{text}\" is no IP address with a port, such as 192.0.2.1:21 or [2001:db8::1]:21"
+            )),
+        }
+    }
+}
+
+impl Value for IpAddr {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        text.parse().or_else(|_| Wrong::new(format!("\"{text}\" is no IP address")))
+    }
+}
+
+impl Value for IpNet {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return no_mapped(IpNet::from(address));
+        }
+        let Ok(network) = text.parse::<IpNet>() else {
+            return Wrong::new(format!("\"{text}\" is no network, such as 10.0.0.0/8"));
+        };
+        if network.trunc() != network {
+            let message = format!("\"{text}\" is a host with a network's length");
+            return Wrong::meant(message, network.trunc().to_string());
+        }
+        no_mapped(network)
+    }
+}
+
+/// Clients with an IPv4-mapped address count as IPv4 clients, so such a network matches nobody.
+fn no_mapped(network: IpNet) -> Result<IpNet, Wrong> {
+    match network {
+        IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {
+            Wrong::new("is an IPv4 network in IPv6 form; write it as IPv4")
+        }
+        network => Ok(network),
+    }
+}
+
+/// "50000-50099", or one port.
+#[derive(Clone)]
+pub(in crate::config) struct PortRange(pub RangeInclusive<u16>);
+
+impl Value for PortRange {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (port(first), port(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self(first..=last)),
+            (Some(first), Some(last)) => {
+                Wrong::meant(format!("\"{text}\" ends before it begins"), format!("{last}-{first}"))
+            }
+            _ => {
+                let message = format!("\"{text}\" is no range of ports from 1 to 65535");
+                let numbers: Vec<_> =
+                    text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
+                match numbers[..] {
+                    [first, last] if port(first).is_some() && port(last).is_some() => {
+                        let meant = format!("{first}-{last}");
+                        let meant = Some(meant).filter(|meant| meant != text);
+                        Err(Wrong { message, meant })
+                    }
+                    _ => Wrong::new(message),
+                }
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
+            { "type": "integer", "minimum": 1, "maximum": 65535 },
+        ] })
+    }
+}
+
+/// A server: name or address, and a port unless it is the usual one.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::config) struct HostPort {
+    /// Without brackets.
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+impl HostPort {
+    /// `host:port`, as a resolver takes it.
+    pub(in crate::config) fn with_default_port(&self, default: u16) -> String {
+        let port = self.port.unwrap_or(default);
+        match self.host.contains(':') {
+            true => format!("[{}]:{port}", self.host),
+            false => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+impl Value for HostPort {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let message = format!("leave out \"{scheme}://\"; an address is a host and a port");
+            return Wrong::meant(message, rest.split(['/', '@']).next().unwrap_or(rest));
+        }
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Wrong::meant("an IPv6 address stands in brackets", format!("[{text}]"));
+        }
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, rest.strip_prefix(':').or(Some(rest))),
+            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let bracketed = text.starts_with('[');
+        let good =
+            if bracketed { host.parse::<std::net::Ipv6Addr>().is_ok() } else { is_host(host) };
+        if !good {
+            return Wrong::new(format!("\"{text}\" is no host name or address with a port"));
+        }
+        let port = match port {
+            None => None,
+            Some(port) => match port.parse::<u16>() {
+                Ok(port) if port > 0 => Some(port),
+                _ => return Wrong::new(format!("\"{port}\" is no port from 1 to 65535")),
+            },
+        };
+        Ok(Self { host: host.into(), port })
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let character = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    // "10.1.2.300" would be asked of the resolver.
+    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let fits = if numeric { host.parse::<Ipv4Addr>().is_ok() } else { host.bytes().all(character) };
+    !host.is_empty() && host.len() <= 253 && fits
+}

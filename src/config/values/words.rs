@@ -1,0 +1,136 @@
+use serde_json::{Value as Json, json};
+
+use crate::backend::PartialUploads;
+use crate::backend::ftp::DataMode;
+use crate::config::leaf::{Choice, Value, Wrong};
+use crate::config::nearest::nearest;
+use crate::config::{LogFormat, LogLevel};
+use crate::net::tls::SessionReuse;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum ListenerProtocol {
+    Ftp,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum BackendProtocol {
+    Ftp,
+    Local,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum ListenerTlsMode {
+    None,
+    Optional,
+    Required,
+    Implicit,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum BackendTlsMode {
+    None,
+    Required,
+    Implicit,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum DataSessions {
+    Any,
+    Resumed,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum Authenticate {
+    Backend,
+    Gateway,
+}
+
+impl Value for ListenerProtocol {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        protocol(text, &[("ftp", Self::Ftp)])
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["ftp"] })
+    }
+}
+
+impl Value for BackendProtocol {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        protocol(text, &[("ftp", Self::Ftp), ("local", Self::Local)])
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["ftp", "local"] })
+    }
+}
+
+fn protocol<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Wrong> {
+    if let Some((_, protocol)) = known.iter().find(|(word, _)| *word == text) {
+        return Ok(*protocol);
+    }
+    match text {
+        "ftps" | "ftpes" => Wrong::new(format!(
+            "\"{text}\" has two meanings, so say which one: `protocol: ftp` with `tls.mode: required` \
+             (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, \
+             usually port 990)"
+        )),
+        "sftp" => Wrong::new("sftp is not built yet in this version"),
+        _ => {
+            let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+            let message = format!("\"{text}\" is no protocol; write {}", words.join(" or "));
+            Err(Wrong { message, meant: nearest(text, words) })
+        }
+    }
+}
+
+impl Choice for ListenerTlsMode {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("optional", Self::Optional),
+        ("required", Self::Required),
+        ("implicit", Self::Implicit),
+    ];
+}
+
+impl Choice for BackendTlsMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("required", Self::Required), ("implicit", Self::Implicit)];
+}
+
+impl Choice for DataSessions {
+    const ALL: &'static [(&'static str, Self)] = &[("any", Self::Any), ("resumed", Self::Resumed)];
+}
+
+impl Choice for Authenticate {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("backend", Self::Backend), ("gateway", Self::Gateway)];
+}
+
+impl Choice for SessionReuse {
+    const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("none", Self::None)];
+}
+
+impl Choice for DataMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("passive", Self::Passive), ("active", Self::Active)];
+}
+
+impl Choice for PartialUploads {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("keep", Self::Keep), ("delete", Self::Delete), ("temporary-name", Self::TemporaryName)];
+}
+
+impl Choice for LogFormat {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Choice for LogLevel {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}

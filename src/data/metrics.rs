@@ -1,0 +1,62 @@
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// The passive pools' state, one set of series a pool.
+#[derive(Clone)]
+pub struct PoolMetrics {
+    size: IntGaugeVec,
+    reserved: IntGaugeVec,
+    active: IntGaugeVec,
+    exhausted: IntCounterVec,
+    stray: IntCounterVec,
+}
+
+/// One pool's handles.
+pub(super) struct Handles {
+    pub size: IntGauge,
+    pub reserved: IntGauge,
+    pub active: IntGauge,
+    pub exhausted: IntCounter,
+    pub stray: IntCounter,
+}
+
+impl PoolMetrics {
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["pool"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let counter = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(Opts::new(name, help), &["pool"])?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        Ok(Self {
+            size: gauge("lockgate_data_ports", "Passive data ports that listen")?,
+            reserved: gauge(
+                "lockgate_data_ports_reserved",
+                "Reservations that wait for their data connection",
+            )?,
+            active: gauge("lockgate_data_ports_active", "Passive data connections in use")?,
+            exhausted: counter(
+                "lockgate_data_ports_exhausted_total",
+                "PASV and EPSV refused because no port was free for the client's address",
+            )?,
+            stray: counter(
+                "lockgate_data_ports_stray_total",
+                "Connections to a data port that matched no reservation and were closed",
+            )?,
+        })
+    }
+
+    pub(super) fn handles(&self, pool: &str) -> Handles {
+        let labels = &[pool];
+        Handles {
+            size: self.size.with_label_values(labels),
+            reserved: self.reserved.with_label_values(labels),
+            active: self.active.with_label_values(labels),
+            exhausted: self.exhausted.with_label_values(labels),
+            stray: self.stray.with_label_values(labels),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One client's session: its state and its loop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use zeroize::Zeroizing;
+
+use super::control::{Control, Line};
+use super::data_connection::Asked;
+use super::listener::Shared;
+use super::reply;
+use super::settings::{TlsPolicy, TlsSettings};
+use crate::net::Stream;
+use crate::net::tls::ControlTls;
+use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+use crate::session::{Door, Session};
+use crate::wire::ftp::command::{self, Command};
+use crate::wire::ftp::listing::FactSet;
+
+/// What cutting a transfer may take after force was used, before the session is simply dropped.
+const AFTER_FORCE: Duration = Duration::from_secs(8);
+
+pub(super) struct Client {
+    pub(super) shared: Arc<Shared>,
+    pub(super) door: Door,
+    /// The address that the control connection came to.
+    pub(super) local: SocketAddr,
+    pub(super) control: Control,
+    pub(super) tls: Option<ControlTls>,
+    pub(super) login: LoginState,
+    pub(super) attempts: u32,
+    /// PROT P.
+    pub(super) private: bool,
+    /// PBSZ was said, which PROT wants first.
+    pub(super) buffer_size: bool,
+    pub(super) transfer: TransferState,
+    pub(super) facts: FactSet,
+    begun: Instant,
+}
+
+/// How far the login is.
+pub(super) enum LoginState {
+    Nobody,
+    User(Vec<u8>),
+    /// The backend wants ACCT.
+    Account(Vec<u8>, Zeroizing<Vec<u8>>),
+    In(Box<LoggedIn>),
+}
+
+pub(super) struct LoggedIn {
+    pub(super) session: Session,
+    pub(super) directory: RemotePath,
+    pub(super) rename_from: Option<RemotePath>,
+}
+
+/// What the next transfer is to be like.
+pub(super) struct TransferState {
+    pub(super) representation: Representation,
+    pub(super) restart: u64,
+    pub(super) asked: Option<Asked>,
+    /// EPSV ALL: nothing but EPSV any more.
+    pub(super) epsv_only: bool,
+}
+
+impl Default for TransferState {
+    fn default() -> Self {
+        // RFC 959 section 5.1: the default is ASCII.
+        Self { representation: Representation::Ascii, restart: 0, asked: None, epsv_only: false }
+    }
+}
+
+/// Whether the session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    Close,
+}
+
+impl Client {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut door: Door,
+        local: SocketAddr,
+        stream: Stream,
+        tls: Option<ControlTls>,
+    ) -> Self {
+        let private = stream.is_tls();
+        door.protocol = if private { "ftps" } else { "ftp" };
+        Self {
+            shared,
+            door,
+            local,
+            control: Control::new(stream),
+            tls,
+            login: LoginState::Nobody,
+            attempts: 0,
+            private,
+            buffer_size: private,
+            transfer: TransferState::default(),
+            facts: FactSet::default(),
+            begun: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let drain = self.shared.drain.clone();
+        let forced = async {
+            drain.forced().await;
+            tokio::time::sleep(AFTER_FORCE).await;
+        };
+        tokio::select! {
+            () = self.serve() => {}
+            () = forced => {}
+        }
+        if let LoginState::In(logged_in) = self.login {
+            // A goodbye that hangs must not keep the session's place.
+            let _ = timeout(Duration::from_secs(2), logged_in.session.close()).await;
+        }
+        self.control.shutdown().await;
+    }
+
+    async fn serve(&mut self) {
+        self.answer(220, "lockgate FTP gateway ready").await;
+        loop {
+            let Some(line) = self.next_line().await else { return };
+            if self.obey(line).await == Flow::Close {
+                return;
+            }
+        }
+    }
+
+    /// The next line within the deadlines; `None` at the session's end, the client told why.
+    async fn next_line(&mut self) -> Option<Line> {
+        let limits = &self.shared.gateway.limits;
+        let (deadline, why) = match self.login {
+            LoginState::In(_) => {
+                (Instant::now() + limits.idle_timeout, "no command came for too long; goodbye")
+            }
+            _ => (self.login_deadline(), "no login came in time; goodbye"),
+        };
+        let drain = self.shared.drain.clone();
+        tokio::select! {
+            biased;
+            () = drain.draining() => {
+                self.answer(421, "the gateway is shutting down; connect again").await;
+                None
+            }
+            line = self.control.line() => line,
+            () = sleep_until(deadline) => {
+                self.answer(421, why).await;
+                None
+            }
+        }
+    }
+
+    async fn obey(&mut self, line: Line) -> Flow {
+        let Ok(line) = line.map(Zeroizing::new) else {
+            self.answer(500, "the command line is too long; it was dropped").await;
+            return Flow::Continue;
+        };
+        match command::parse(&line) {
+            Ok(command) => self.execute(command).await,
+            Err(error) => {
+                let (code, text) = reply::of_command_error(&error);
+                self.answer(code, &text).await;
+                Flow::Continue
+            }
+        }
+    }
+
+    async fn execute(&mut self, command: Command) -> Flow {
+        // REST and RNFR are for the very next command.
+        let restart = match command {
+            Command::Retr(_) | Command::Store(..) | Command::Stou => self.transfer.restart,
+            Command::Pasv | Command::Epsv(_) | Command::Port(_) | Command::Type(_) => {
+                self.transfer.restart
+            }
+            _ => 0,
+        };
+        self.transfer.restart = restart;
+        if !matches!(command, Command::Rnto(_))
+            && let LoginState::In(logged_in) = &mut self.login
+        {
+            logged_in.rename_from = None;
+        }
+        self.dispatch(command).await
+    }
+
+    pub(super) fn tls_settings(&self) -> Option<&TlsSettings> {
+        match &self.shared.settings.tls {
+            TlsPolicy::None => None,
+            TlsPolicy::Optional(tls) | TlsPolicy::Required(tls) | TlsPolicy::Implicit(tls) => {
+                Some(tls)
+            }
+        }
+    }
+
+    /// Whether this listener refuses what is not protected.
+    pub(super) fn tls_required(&self) -> bool {
+        matches!(self.shared.settings.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_))
+    }
+
+    /// Until when a login must be done.
+    pub(super) fn login_deadline(&self) -> Instant {
+        self.begun + self.shared.gateway.limits.login_timeout
+    }
+
+    /// As after the greeting: the time for the login runs anew.
+    pub(super) fn begin_again(&mut self) {
+        self.begun = Instant::now();
+    }
+
+    pub(super) async fn answer(&mut self, code: u16, text: &str) {
+        self.control.reply(code, &[text]).await;
+    }
+
+    /// The backend's words for a success where it has some, else ours.
+    pub(super) async fn answer_with(&mut self, code: u16, text: &str, words: Option<Words>) {
+        match words {
+            Some(words) if words.code / 100 == 2 => {
+                self.control.reply(words.code, &words.lines).await
+            }
+            _ => self.answer(code, text).await,
+        }
+    }
+
+    /// Tells a failure; a session whose backend is lost ends with it.
+    pub(super) async fn fail(&mut self, failure: &Failure) -> Flow {
+        let words = reply::of_failure(failure);
+        self.control.reply(words.code, &words.lines).await;
+        match failure.kind {
+            FailureKind::Unavailable => Flow::Close,
+            _ => Flow::Continue,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! SIZE, MDTM, MLST (RFC 3659), MFMT (draft-somers-ftp-mfxx).
+
+use super::Outcome;
+use crate::backend::Answer;
+use crate::front::ftp::client::{Client, Flow};
+use crate::op::{Entry, Failure, FailureKind, Operation, Precision, RemotePath};
+use crate::wire::ftp::listing::render_facts;
+use crate::wire::ftp::time::format_time;
+
+impl Client {
+    pub(super) async fn size(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        let operation = Operation::Size(path, self.transfer.representation);
+        match self.logged_in()?.session.perform(operation).await? {
+            Answer::Size(size) => self.answer(213, &size.to_string()).await,
+            _ => return Err(unexpected()),
+        }
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn mdtm(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        let entry = self.entry(path).await?;
+        let time = entry.attributes.modified.filter(|time| time.precision == Precision::Second);
+        match time.and_then(|time| format_time(time.seconds)) {
+            Some(time) => self.answer(213, &time).await,
+            None => self.answer(550, "the backend does not tell its time to the second").await,
+        }
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn mfmt(&mut self, seconds: i64, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        let operation = Operation::SetModified { path, seconds };
+        self.logged_in()?.session.perform(operation).await?;
+        let time = format_time(seconds).unwrap_or_default();
+        let text = [b"Modify=", time.as_bytes(), b"; ", given].concat();
+        self.control.reply(213, &[text]).await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn mlst(&mut self, given: Option<Vec<u8>>) -> Outcome {
+        let path = self.path(given.as_deref().unwrap_or_default())?;
+        let entry = self.entry(path.clone()).await?;
+        let entry = Entry { name: path.as_bytes().to_vec(), ..entry };
+        let mut facts = vec![b' '];
+        if !render_facts(&entry, self.facts, &mut facts) {
+            return Err(Failure::client(
+                FailureKind::NameRefused,
+                "the name cannot be carried over FTP",
+            ));
+        }
+        self.control.reply(250, &[b"Facts:", &facts[..], b"End"]).await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn entry(&mut self, path: RemotePath) -> Result<Entry, Failure> {
+        match self.logged_in()?.session.perform(Operation::Stat(path)).await? {
+            Answer::Entry(entry) => Ok(entry),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::gateway(FailureKind::Internal, "the backend answered another question")
+}

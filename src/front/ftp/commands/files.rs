@@ -1,0 +1,64 @@
+//! RNFR, RNTO, DELE, MKD, RMD (RFC 959 section 4.1.3), SITE CHMOD.
+
+use super::Outcome;
+use crate::backend::Answer;
+use crate::front::ftp::client::{Client, Flow};
+use crate::op::{Failure, Operation, Words};
+
+impl Client {
+    pub(super) async fn rnfr(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        let logged_in = self.logged_in()?;
+        logged_in.session.perform(Operation::Stat(path.clone())).await?;
+        logged_in.rename_from = Some(path);
+        self.answer(350, "it is there; RNTO with the new name").await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn rnto(&mut self, given: &[u8]) -> Outcome {
+        let to = self.path(given)?;
+        let Some(from) = self.logged_in()?.rename_from.take() else {
+            self.answer(503, "RNFR first").await;
+            return Ok(Flow::Continue);
+        };
+        self.change(Operation::Rename { from, to }, "renamed").await
+    }
+
+    pub(super) async fn dele(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        self.change(Operation::Remove(path), "deleted").await
+    }
+
+    pub(super) async fn rmd(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        self.change(Operation::RemoveDirectory(path), "directory removed").await
+    }
+
+    pub(super) async fn mkd(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        // The backend's 257 would name the path as it is there.
+        self.logged_in()?.session.perform(Operation::MakeDirectory(path.clone())).await?;
+        self.answer_path(&path, b" created").await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn chmod(&mut self, mode: u32, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        let words = self.done(Operation::SetPermissions { path, mode }).await?;
+        self.answer_with(200, "permissions set", words).await;
+        Ok(Flow::Continue)
+    }
+
+    async fn change(&mut self, operation: Operation, text: &str) -> Outcome {
+        let words = self.done(operation).await?;
+        self.answer_with(250, text, words).await;
+        Ok(Flow::Continue)
+    }
+
+    async fn done(&mut self, operation: Operation) -> Result<Option<Words>, Failure> {
+        match self.logged_in()?.session.perform(operation).await? {
+            Answer::Done(words) => Ok(words),
+            _ => Ok(None),
+        }
+    }
+}

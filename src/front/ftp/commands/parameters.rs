@@ -1,0 +1,143 @@
+//! TYPE, MODE, STRU, PASV, PORT, REST, ALLO (RFC 959), EPSV, EPRT (RFC 2428).
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+
+use super::Outcome;
+use crate::data::{Pool, Reservation};
+use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::data_connection::Asked;
+use crate::op::{Failure, FailureKind, Representation};
+use crate::wire::ftp::host_port::{Epsv, format_port};
+
+impl Client {
+    pub(super) async fn set_type(&mut self, wanted: Option<Representation>) -> Outcome {
+        match wanted {
+            Some(representation) => {
+                self.transfer.representation = representation;
+                self.answer(200, "type set").await;
+            }
+            None => self.answer(504, "TYPE A, I and L 8 are known").await,
+        }
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn mode(&mut self, letter: u8) -> Outcome {
+        match letter {
+            b'S' => self.answer(200, "mode set to stream").await,
+            _ => self.answer(504, "only MODE S (stream) is known").await,
+        }
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn structure(&mut self, letter: u8) -> Outcome {
+        match letter {
+            b'F' => self.answer(200, "structure set to file").await,
+            _ => self.answer(504, "only STRU F (file) is known").await,
+        }
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn rest(&mut self, offset: u64) -> Outcome {
+        self.transfer.restart = offset;
+        self.answer(350, &format!("the next transfer begins at byte {offset}")).await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn allo(&mut self) -> Outcome {
+        self.answer(202, "no storage needs to be allocated").await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn pasv(&mut self) -> Outcome {
+        if self.transfer.epsv_only {
+            self.answer(501, "EPSV ALL was said: use EPSV").await;
+            return Ok(Flow::Continue);
+        }
+        let pool = self.pool()?;
+        let IpAddr::V4(advertised) = pool.advertised(self.door.peer.ip(), self.local.ip()) else {
+            self.answer(425, "PASV names an IPv4 address, and this is IPv6: use EPSV").await;
+            return Ok(Flow::Continue);
+        };
+        let reservation = self.reserve(&pool)?;
+        let address = SocketAddrV4::new(advertised, reservation.port());
+        self.transfer.asked = Some(Asked::Passive(reservation));
+        let text = format!("Entering Passive Mode ({}).", format_port(address));
+        self.answer(227, &text).await;
+        Ok(Flow::Continue)
+    }
+
+    /// EPSV names no address: it is answered only where the port is reached at the control
+    /// connection's own.
+    pub(super) async fn epsv(&mut self, protocol: Epsv) -> Outcome {
+        if protocol == Epsv::All {
+            self.transfer.epsv_only = true;
+            self.answer(200, "EPSV ALL: nothing but EPSV from now on").await;
+            return Ok(Flow::Continue);
+        }
+        let pool = self.pool()?;
+        let local = self.local.ip();
+        let other_family = match protocol {
+            Epsv::V4 => local.is_ipv6(),
+            Epsv::V6 => local.is_ipv4(),
+            _ => false,
+        };
+        let reachable =
+            pool.listens_at(local) && pool.advertised(self.door.peer.ip(), local) == local;
+        if other_family || !reachable {
+            let family = if local.is_ipv4() { 1 } else { 2 };
+            let text = match other_family {
+                true => format!("network protocol not supported, use ({family})"),
+                false => "data connections come to another address: use PASV".to_owned(),
+            };
+            self.answer(522, &text).await;
+            return Ok(Flow::Continue);
+        }
+        let reservation = self.reserve(&pool)?;
+        let text = format!("Entering Extended Passive Mode (|||{}|)", reservation.port());
+        self.transfer.asked = Some(Asked::Passive(reservation));
+        self.answer(229, &text).await;
+        Ok(Flow::Continue)
+    }
+
+    /// PORT and EPRT. The address is judged before anything is connected.
+    pub(super) async fn port(&mut self, to: SocketAddr) -> Outcome {
+        let refusal = if self.transfer.epsv_only {
+            Some((501, "EPSV ALL was said: use EPSV"))
+        } else if !self.shared.settings.active_allowed {
+            Some((502, "active mode is not offered here: use EPSV or PASV"))
+        } else if to.ip().to_canonical() != self.door.peer.ip() {
+            Some((504, "data connections go to the address that you come from only"))
+        } else if to.port() < 1024 {
+            Some((504, "data connections go to ports from 1024 on only"))
+        } else {
+            None
+        };
+        match refusal {
+            Some((code, text)) => self.answer(code, text).await,
+            None => {
+                let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+                self.transfer.asked = Some(Asked::Active { from: self.local.ip(), to });
+                self.answer(200, "data connections go there").await;
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn pool(&self) -> Result<Arc<Pool>, Failure> {
+        self.shared.pool.clone().ok_or_else(|| {
+            Failure::new(
+                FailureKind::Unsupported,
+                crate::op::Fault::Policy,
+                "passive mode is not offered here: use PORT or EPRT",
+            )
+        })
+    }
+
+    /// A port for the next transfer; the one of an older PASV is given back.
+    fn reserve(&mut self, pool: &Pool) -> Result<Reservation, Failure> {
+        self.transfer.asked = None;
+        pool.reserve(self.door.peer.ip())
+            .map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
+    }
+}

@@ -1,0 +1,259 @@
+//! RETR, STOR, APPE, STOU (RFC 959 section 4.1.3), and how a transfer of either direction ends.
+
+use std::io;
+
+use super::Outcome;
+use crate::data::{RelayError, Sink, Source, relay};
+use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::control::End;
+use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection};
+use crate::net::Stream;
+use crate::net::tls::Direction;
+use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
+use crate::session::Upload;
+use crate::wire::ftp::command::Store;
+
+impl Client {
+    pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
+        let path = self.path(given)?;
+        let asked = self.take_asked()?;
+        let offset = std::mem::take(&mut self.transfer.restart);
+        let representation = self.transfer.representation;
+        let mut download = self.logged_in()?.session.read(path, offset, representation).await?;
+        self.answer(150, "here it comes").await;
+
+        let limits = self.shared.gateway.limits.clone();
+        let progress = download.progress();
+        let end = {
+            let opening = data_connection::open(
+                asked,
+                Direction::Download,
+                protection(&self.shared.settings.tls, &self.tls, self.private),
+                limits.data_connect_timeout,
+            );
+            let source = download.source();
+            let work = async {
+                let DataConnection { stream, active: _active } = opening.await?;
+                let mut sink = Sink::Socket(stream);
+                if let Err(error) = relay(source, &mut sink, &progress, limits.stall_timeout).await
+                {
+                    // Many servers end TLS without close_notify; whether that was all, the
+                    // backend's last reply says.
+                    if !matches!(source, Source::Socket(s) if s.is_tls()) || !is_bare_end(&error) {
+                        return Err(download_failure(error));
+                    }
+                }
+                complete(sink, limits.stall_timeout).await;
+                Ok(())
+            };
+            self.control.during(work, &progress, false, &self.shared.drain).await
+        };
+        match end {
+            End::Done => {
+                let words = download.finish().await?;
+                self.answer_with(226, "transfer complete", words).await;
+                Ok(Flow::Continue)
+            }
+            end => {
+                let failure = failure_of(&end);
+                download.abort(&failure).await;
+                Ok(self.answer_cut(end, &failure).await)
+            }
+        }
+    }
+
+    pub(super) async fn store(&mut self, given: &[u8], store: Store) -> Outcome {
+        let path = self.path(given)?;
+        let mode = store.mode(std::mem::take(&mut self.transfer.restart));
+        self.receive(path, mode).await
+    }
+
+    pub(super) async fn stou(&mut self) -> Outcome {
+        let directory = self.logged_in()?.directory.clone();
+        self.transfer.restart = 0;
+        self.receive(directory, WriteMode::Unique).await
+    }
+
+    async fn receive(&mut self, path: RemotePath, mode: WriteMode) -> Outcome {
+        let asked = self.take_asked()?;
+        let representation = self.transfer.representation;
+        let folder = path.clone();
+        let mut upload = self.logged_in()?.session.write(path, mode, representation).await?;
+        let begin = match mode {
+            WriteMode::Unique => begin_unique(&upload, &folder),
+            _ => b"ready for the data".to_vec(),
+        };
+        self.control.reply(150, &[begin]).await;
+
+        let limits = self.shared.gateway.limits.clone();
+        let progress = upload.progress();
+        let demand_close_notify =
+            self.tls_settings().is_some_and(|settings| settings.require_close_notify);
+        let end = {
+            let opening = data_connection::open(
+                asked,
+                Direction::Upload,
+                protection(&self.shared.settings.tls, &self.tls, self.private),
+                limits.data_connect_timeout,
+            );
+            let sink = upload.sink();
+            let work = async {
+                let DataConnection { stream, active: _active } = opening.await?;
+                let mut source = Source::Socket(stream);
+                let moved = relay(&mut source, sink, &progress, limits.stall_timeout).await;
+                match moved {
+                    Err(error) if demand_close_notify || !is_bare_end(&error) => {
+                        return Err(upload_failure(error));
+                    }
+                    _ => {}
+                }
+                if let Source::Socket(stream) = source {
+                    complete(Sink::Socket(stream), limits.stall_timeout).await;
+                }
+                Ok(())
+            };
+            self.control.during(work, &progress, true, &self.shared.drain).await
+        };
+        match end {
+            End::Done => {
+                let words = upload.finish().await?;
+                self.answer_with(226, "transfer complete", words).await;
+                Ok(Flow::Continue)
+            }
+            end => {
+                let failure = failure_of(&end);
+                upload.abort(&failure).await;
+                Ok(self.answer_cut(end, &failure).await)
+            }
+        }
+    }
+
+    /// The data connection that was asked for, once; judged before the backend is asked anything.
+    pub(super) fn take_asked(&mut self) -> Result<Asked, Failure> {
+        if self.tls_required() && !self.private {
+            return Err(Failure::new(
+                FailureKind::DataConnection,
+                Fault::Policy,
+                "data connections must be protected here: PROT P first",
+            )
+            .with_peer(Words {
+                code: 521,
+                lines: vec![b"data connections must be protected here: PROT P first".to_vec()],
+            }));
+        }
+        self.transfer.asked.take().ok_or_else(|| {
+            Failure::client(FailureKind::DataConnection, "EPSV, PASV, PORT or EPRT first")
+        })
+    }
+
+    /// The replies to a transfer that did not come to its end.
+    pub(super) async fn answer_cut(&mut self, end: End, failure: &Failure) -> Flow {
+        match end {
+            End::Aborted => {
+                self.answer(426, "transfer aborted").await;
+                self.answer(226, "ABOR done").await;
+                Flow::Continue
+            }
+            End::Gone => Flow::Close,
+            End::Forced => {
+                self.answer(426, &failure.message).await;
+                self.answer(421, "the gateway is shutting down; connect again").await;
+                Flow::Close
+            }
+            End::Done | End::Failed(_) => self.fail(failure).await,
+        }
+    }
+}
+
+/// The control session's TLS for the data connection, where PROT P is in force.
+pub(super) fn protection<'a>(
+    policy: &crate::front::ftp::TlsPolicy,
+    tls: &'a Option<crate::net::tls::ControlTls>,
+    private: bool,
+) -> Option<Protection<'a>> {
+    use crate::front::ftp::TlsPolicy;
+    let settings = match policy {
+        TlsPolicy::None => return None,
+        TlsPolicy::Optional(s) | TlsPolicy::Required(s) | TlsPolicy::Implicit(s) => s,
+    };
+    let tls = tls.as_ref().filter(|_| private)?;
+    Some(Protection { tls, resumed: settings.require_resumed_data })
+}
+
+/// The end that means *complete*. All is said and done then: a client that does not end in turn is
+/// its own affair.
+pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) {
+    if let Sink::Socket(stream) = sink
+        && let Err(error) = Stream::complete(stream, deadline).await
+    {
+        tracing::debug!(%error, "closing the client's data connection");
+    }
+}
+
+/// Why a transfer did not come to its end.
+pub(super) fn failure_of(end: &End) -> Failure {
+    match end {
+        End::Failed(failure) => failure.clone(),
+        End::Aborted => Failure::client(FailureKind::Aborted, "the client aborted the transfer"),
+        End::Gone => Failure::client(
+            FailureKind::Aborted,
+            "the client's control connection was gone before the transfer's end",
+        ),
+        End::Forced => Failure::gateway(
+            FailureKind::Aborted,
+            "the transfer was cut because the gateway is shutting down",
+        ),
+        End::Done => Failure::gateway(FailureKind::Internal, "a whole transfer was cut"),
+    }
+}
+
+/// STOU: the name that was chosen (RFC 1123 section 4.1.2.9), where the backend has told it.
+fn begin_unique(upload: &Upload, folder: &RemotePath) -> Vec<u8> {
+    match upload.path().name() {
+        Some(name) if upload.path() != folder => [b"FILE: ", name].concat(),
+        _ => b"ready for the data; the backend does not tell the name it chose".to_vec(),
+    }
+}
+
+fn is_bare_end(error: &RelayError) -> bool {
+    matches!(error, RelayError::Source(e) if e.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+fn download_failure(error: RelayError) -> Failure {
+    match error {
+        RelayError::Source(e) => Failure::backend(
+            FailureKind::TransferCut,
+            "the file could not be read to its end from the backend",
+        )
+        .with_detail(e),
+        RelayError::Sink(e) => {
+            Failure::client(FailureKind::TransferCut, "the data connection to the client broke")
+                .with_detail(e)
+        }
+        RelayError::Stalled(_) => Failure::client(FailureKind::TransferCut, error),
+    }
+}
+
+fn upload_failure(error: RelayError) -> Failure {
+    match error {
+        RelayError::Source(e) if e.kind() == io::ErrorKind::UnexpectedEof => Failure::client(
+            FailureKind::TransferCut,
+            "the data connection ended without TLS close_notify: the upload counts as cut",
+        ),
+        RelayError::Source(e) => {
+            Failure::client(FailureKind::TransferCut, "the data connection from the client broke")
+                .with_detail(e)
+        }
+        RelayError::Sink(e)
+            if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
+            Failure::backend(FailureKind::NoSpace, "the backend has no space left for the file")
+        }
+        RelayError::Sink(e) => Failure::backend(
+            FailureKind::TransferCut,
+            "the file could not be written to its end at the backend",
+        )
+        .with_detail(e),
+        RelayError::Stalled(_) => Failure::client(FailureKind::TransferCut, error),
+    }
+}

@@ -1,0 +1,192 @@
+//! The control connection to a client: lines in, replies out, and what is heard during a transfer.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::data::Progress;
+use crate::net::tls::ControlTls;
+use crate::net::{Drain, Stream};
+use crate::op::Failure;
+use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong};
+use crate::wire::ftp::reply;
+
+/// A client that does not take a reply for so long is gone.
+const REPLY_DEADLINE: Duration = Duration::from_secs(30);
+/// Commands that may wait while a transfer runs; with more, the connection is not read on.
+const HELD: usize = 32;
+
+pub(super) type Line = Result<Vec<u8>, TooLong>;
+
+pub(super) struct Control {
+    /// `None` only after a TLS handshake that failed.
+    stream: Option<Stream>,
+    lines: LineBuffer,
+    /// Lines that came during a transfer and wait for its end.
+    held: VecDeque<Line>,
+    closed: bool,
+}
+
+/// How a transfer went on the client's side.
+pub(super) enum End {
+    Done,
+    Failed(Failure),
+    /// ABOR, still to be answered.
+    Aborted,
+    /// The control connection is gone.
+    Gone,
+    /// The gateway must stop now.
+    Forced,
+}
+
+impl Control {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream: Some(stream),
+            lines: LineBuffer::new(MAX_COMMAND),
+            held: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::is_tls)
+    }
+
+    /// The next line; `None` when the client is gone. Cancel safe.
+    pub(super) async fn line(&mut self) -> Option<Line> {
+        match self.held.pop_front() {
+            Some(line) => Some(line),
+            None => self.arriving_line().await,
+        }
+    }
+
+    /// Sends one reply. A client that is gone is noticed by the next read.
+    pub(super) async fn reply(&mut self, code: u16, lines: &[impl AsRef<[u8]>]) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut text = Vec::new();
+        reply::encode(code, lines, &mut text);
+        let sent = timeout(REPLY_DEADLINE, async {
+            stream.write_all(&text).await?;
+            stream.flush().await
+        });
+        if !matches!(sent.await, Ok(Ok(()))) {
+            self.closed = true;
+        }
+    }
+
+    /// The server's half of AUTH TLS. Whatever came in clear behind the command is thrown away.
+    pub(super) async fn start_tls(&mut self, tls: &ControlTls, limit: Duration) -> io::Result<()> {
+        self.lines.clear();
+        self.held.clear();
+        let Some(Stream::Plain(tcp)) = self.stream.take() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let stream = timeout(limit, tls.accept_control(tcp))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Runs a transfer's `work` while the client is listened to: ABOR ends it, STAT is answered,
+    /// other commands wait. An `upload` whose control connection is gone is at an end.
+    pub(super) async fn during(
+        &mut self,
+        work: impl Future<Output = Result<(), Failure>>,
+        progress: &Progress,
+        upload: bool,
+        drain: &Drain,
+    ) -> End {
+        let mut work = pin!(work);
+        loop {
+            let listening = !self.closed && self.held.len() < HELD;
+            let line = tokio::select! {
+                biased;
+                done = &mut work => break match done {
+                    Ok(()) if upload && self.ended_without_quit() => End::Gone,
+                    Ok(()) => End::Done,
+                    Err(failure) => End::Failed(failure),
+                },
+                line = self.arriving_line(), if listening => line,
+                () = drain.forced() => break End::Forced,
+            };
+            match line {
+                None if upload => break End::Gone,
+                // A download needs nobody to listen; a client that is gone does not take it.
+                None => {}
+                Some(Ok(line)) if is_verb(&line, b"ABOR") => break End::Aborted,
+                Some(Ok(line)) if is_verb(&line, b"STAT") => {
+                    let status = format!("Transfer in progress: {} bytes so far", progress.bytes());
+                    self.reply(213, &[status]).await;
+                }
+                Some(line) => self.held.push_back(line),
+            }
+        }
+    }
+
+    /// close_notify where there is TLS, then the end; bounded.
+    pub(super) async fn shutdown(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
+        }
+    }
+
+    async fn arriving_line(&mut self) -> Option<Line> {
+        loop {
+            if let Some(line) = self.lines.next_line() {
+                return Some(line);
+            }
+            if self.closed {
+                return None;
+            }
+            let stream = self.stream.as_mut()?;
+            let mut bytes = [0; 2048];
+            match stream.read(&mut bytes).await {
+                Ok(n) if n > 0 => self.lines.extend(&bytes[..n]),
+                _ => self.closed = true,
+            }
+        }
+    }
+
+    /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
+    fn ended_without_quit(&mut self) -> bool {
+        let mut quit = self.held.iter().any(|line| is_quit(line));
+        while !self.closed {
+            // Only what is there already.
+            match poll_once(self.arriving_line()) {
+                Some(Some(line)) => {
+                    quit |= is_quit(&line);
+                    self.held.push_back(line);
+                }
+                Some(None) => break,
+                None => return false,
+            }
+            if self.held.len() >= HELD {
+                return false;
+            }
+        }
+        !quit
+    }
+}
+
+fn is_quit(line: &Line) -> bool {
+    line.as_ref().is_ok_and(|line| is_verb(line, b"QUIT"))
+}
+
+fn is_verb(line: &[u8], verb: &[u8]) -> bool {
+    line.trim_ascii_end().eq_ignore_ascii_case(verb)
+}
+
+/// The future's value if it is there at once.
+fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}

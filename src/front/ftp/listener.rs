@@ -1,0 +1,139 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::client::Client;
+use super::settings::{ListenerSettings, TlsPolicy};
+use crate::data::Pool;
+use crate::net::tls::ControlTls;
+use crate::net::{self, Drain, Stream};
+use crate::session::{Admission, Door, Gateway, Seat};
+use crate::wire::ftp::reply;
+
+/// What every session of a listener shares.
+pub struct Shared {
+    pub settings: ListenerSettings,
+    pub gateway: Arc<Gateway>,
+    pub admission: Arc<Admission>,
+    /// Passive ports; `None`: PASV and EPSV are refused.
+    pub pool: Option<Arc<Pool>>,
+    pub drain: Drain,
+}
+
+/// An FTP listener whose sockets are open.
+pub struct BoundListener {
+    shared: Arc<Shared>,
+    sockets: Vec<TcpListener>,
+}
+
+impl BoundListener {
+    /// Opens every address of the listener, or none.
+    pub fn bind(shared: Shared) -> Result<Self, (SocketAddr, std::io::Error)> {
+        let sockets = shared.settings.addresses.iter();
+        let sockets = sockets.map(|address| net::listen(*address).map_err(|e| (*address, e)));
+        Ok(Self { sockets: sockets.collect::<Result<_, _>>()?, shared: Arc::new(shared) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.shared.settings.name
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Accepts until the drain begins.
+    pub fn serve(self) {
+        for socket in self.sockets {
+            let shared = self.shared.clone();
+            let stop = shared.drain.token().clone();
+            tokio::spawn(async move {
+                stop.run_until_cancelled(async {
+                    loop {
+                        let (tcp, peer) = net::accept(&socket).await;
+                        welcome(&shared, tcp, peer);
+                    }
+                })
+                .await;
+            });
+        }
+    }
+}
+
+fn welcome(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) {
+    match shared.admission.admit(peer.ip()) {
+        Ok(seat) => {
+            let shared = shared.clone();
+            shared.clone().drain.spawn(run(shared, tcp, peer, seat));
+        }
+        Err(refusal) => {
+            tracing::warn!(%peer, listener = shared.settings.name, %refusal, "connection refused");
+            if !matches!(shared.settings.tls, TlsPolicy::Implicit(_)) {
+                shared.drain.spawn(refuse(tcp, refusal.to_string()));
+            }
+        }
+    }
+}
+
+/// 421 to one that cannot be served; bounded, whatever the client does.
+async fn refuse(mut tcp: TcpStream, why: String) {
+    let mut text = Vec::new();
+    reply::encode(421, &[why], &mut text);
+    let _ = timeout(Duration::from_secs(1), async {
+        tcp.write_all(&text).await?;
+        tcp.shutdown().await
+    })
+    .await;
+}
+
+async fn run(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, _seat: Seat) {
+    let Ok(local) = tcp.local_addr() else { return };
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
+    let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
+    let door = Door {
+        listener: shared.settings.name.clone(),
+        protocol: "ftp",
+        peer,
+        session: shared.gateway.next_session(),
+    };
+    let Some((stream, tls)) = protect(&shared, tcp, peer).await else { return };
+    let open = shared.gateway.open_sessions(&door.listener);
+    open.inc();
+    tracing::debug!(session = door.session, %peer, listener = door.listener, "session begins");
+    Client::new(shared, door.clone(), local, stream, tls).run().await;
+    tracing::debug!(session = door.session, "session ends");
+    open.dec();
+}
+
+/// The TLS of the control session, begun at once where it is implicit.
+async fn protect(
+    shared: &Shared,
+    tcp: TcpStream,
+    peer: SocketAddr,
+) -> Option<(Stream, Option<ControlTls>)> {
+    let settings = match &shared.settings.tls {
+        TlsPolicy::None => return Some((Stream::Plain(tcp), None)),
+        TlsPolicy::Optional(tls) | TlsPolicy::Required(tls) => {
+            return Some((Stream::Plain(tcp), Some(tls.tls.control_session())));
+        }
+        TlsPolicy::Implicit(tls) => tls,
+    };
+    let tls = settings.tls.control_session();
+    let limit = shared.gateway.limits.login_timeout;
+    match timeout(limit, tls.accept_control(tcp)).await {
+        Ok(Ok(stream)) => Some((stream, Some(tls))),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, listener = shared.settings.name, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::info!(%peer, listener = shared.settings.name, "TLS handshake not in time");
+            None
+        }
+    }
+}

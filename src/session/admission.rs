@@ -1,0 +1,89 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Limits;
+
+/// Counts the sessions, in all and by client address.
+pub struct Admission {
+    sessions: usize,
+    per_address: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A session's place; given back when dropped.
+pub struct Seat {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the gateway has its most sessions ({0}); try again later")]
+    Full(usize),
+    #[error("your address has its most sessions ({0}); close one and try again")]
+    AddressFull(usize),
+}
+
+impl Admission {
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            sessions: limits.sessions,
+            per_address: limits.sessions_per_address,
+            taken: Mutex::default(),
+        })
+    }
+
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Refusal> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.all >= self.sessions {
+            return Err(Refusal::Full(self.sessions));
+        }
+        let of_address = taken.by_address.entry(address).or_default();
+        if *of_address >= self.per_address {
+            return Err(Refusal::AddressFull(self.per_address));
+        }
+        *of_address += 1;
+        taken.all += 1;
+        Ok(Seat { admission: self.clone(), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.admission.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.all -= 1;
+        if let Some(of_address) = taken.by_address.get_mut(&self.address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                taken.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_hold_and_seats_come_back() {
+        let limits = Limits { sessions: 3, sessions_per_address: 2, ..Limits::default() };
+        let admission = Admission::new(&limits);
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let first = admission.admit(a).unwrap();
+        let _second = admission.admit(a).unwrap();
+        assert_eq!(admission.admit(a).err(), Some(Refusal::AddressFull(2)));
+        let _third = admission.admit(b).unwrap();
+        assert_eq!(admission.admit(b).err(), Some(Refusal::Full(3)));
+        drop(first);
+        assert!(admission.admit(a).is_ok());
+    }
+}

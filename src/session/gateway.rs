@@ -1,0 +1,130 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use prometheus::IntGauge;
+
+use super::record::{Metrics, Who};
+use super::{Limits, Session};
+use crate::auth::{Identity, PasswordCheck};
+use crate::backend::{Backend, Credentials, Login};
+use crate::op::{Failure, FailureKind, Fault};
+use crate::route::{Access, Route, RouteTable};
+
+/// What all fronts share: users, routes, backends.
+pub struct Gateway {
+    pub passwords: PasswordCheck,
+    pub routes: RouteTable,
+    /// By name in the configuration; each route names one of them.
+    pub backends: HashMap<String, Arc<dyn Backend>>,
+    pub limits: Limits,
+    pub metrics: Metrics,
+}
+
+/// Where somebody knocks.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub listener: String,
+    /// `ftp`, `ftps`: for the record.
+    pub protocol: &'static str,
+    pub peer: SocketAddr,
+    /// Tells the sessions of one gateway's run apart.
+    pub session: u64,
+}
+
+impl Gateway {
+    /// A number for a new session.
+    pub fn next_session(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The gauge of a listener's open sessions.
+    pub fn open_sessions(&self, listener: &str) -> IntGauge {
+        self.metrics.sessions(listener)
+    }
+
+    /// Finds out who somebody is, chooses the route, and logs in at its backend. Writes one record.
+    pub async fn login(&self, door: &Door, credentials: Credentials) -> Result<Session, Failure> {
+        let started = Instant::now();
+        let route = self.route(door, &credentials.user);
+        let who = Who {
+            session: door.session,
+            peer: door.peer,
+            listener: door.listener.clone(),
+            protocol: door.protocol,
+            user: credentials.user.escape_ascii().to_string(),
+            backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
+        };
+        let entered = self.enter(route, credentials).await;
+        self.metrics.login(&who, started, entered.as_ref().map(|_| ()));
+        let (identity, route, backend) = entered?;
+        Ok(Session {
+            identity,
+            who: Arc::new(who),
+            metrics: self.metrics.clone(),
+            root: route.root.clone(),
+            backend,
+        })
+    }
+
+    /// The first route that fits. Somebody whom the gateway knows never falls through to a backend's
+    /// own password check.
+    fn route(&self, door: &Door, user: &[u8]) -> Option<&Route> {
+        let known = self.passwords.known(user);
+        let groups = known.map(|user| user.groups.as_slice());
+        self.routes.0.iter().find(|route| {
+            let unchecked = matches!(route.access, Access::Backend);
+            (known.is_none() || !unchecked)
+                && route.matches.covers(&door.listener, door.peer.ip(), user, groups)
+        })
+    }
+
+    async fn enter<'a>(
+        &self,
+        route: Option<&'a Route>,
+        credentials: Credentials,
+    ) -> Result<(Identity, &'a Route, Box<dyn crate::backend::BackendSession>), Failure> {
+        let mut identity = Identity { user: credentials.user.clone(), groups: vec![] };
+        let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
+        if !unchecked {
+            // Without a route, too: who is unknown looks and lasts like a wrong password.
+            let user = self.passwords.verify(&credentials.user, &credentials.password).await;
+            match (user, route) {
+                (Some(user), Some(_)) => identity.groups = user.groups.clone(),
+                (Some(_), None) => return Err(refused("no route is for this user here")),
+                (None, _) => return Err(refused("unknown user or wrong password")),
+            }
+        }
+        let route = route.ok_or_else(|| refused("no route is for this user here"))?;
+        let backend = self.backends.get(&route.backend).ok_or_else(|| {
+            Failure::gateway(FailureKind::Internal, "the route's backend is not there")
+        })?;
+        let login = match &route.access {
+            Access::Backend | Access::GatewayPassThrough => Login::Unchecked(credentials),
+            Access::GatewayMapped(account) => Login::Vouched(Some(account.clone())),
+            Access::GatewayOnly => Login::Vouched(None),
+        };
+        let mapped = matches!(login, Login::Vouched(_));
+        match backend.login(&login).await {
+            Ok(session) => Ok((identity, route, session)),
+            // The words would be about an account that the client knows nothing of.
+            Err(failure) if mapped && failure.kind != FailureKind::Unavailable => {
+                Err(Failure::new(
+                    FailureKind::Unavailable,
+                    Fault::Backend,
+                    "the backend server does not let the gateway in; tell the gateway's operator",
+                )
+                .with_detail(failure.message))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// The same words for every reason: a client learns nothing about which users there are.
+fn refused(reason: &str) -> Failure {
+    Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(reason)
+}

@@ -1,0 +1,203 @@
+//! One consuming object an operation: it writes the log line and the metrics together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
+
+/// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
+/// fixed words only, never what a client says.
+#[derive(Clone)]
+pub struct Metrics {
+    sessions: IntGaugeVec,
+    logins: IntCounterVec,
+    operations: IntCounterVec,
+    transfers: IntCounterVec,
+    bytes: IntCounterVec,
+}
+
+/// Who does something; the same in each record of a session.
+pub(super) struct Who {
+    /// Tells the sessions of one gateway's run apart.
+    pub session: u64,
+    pub peer: SocketAddr,
+    pub listener: String,
+    pub protocol: &'static str,
+    pub user: String,
+    pub backend: String,
+}
+
+/// An operation under way. It ends in [`Record::done`] or [`Record::failed`]; dropped without either
+/// it says that the session ended meanwhile.
+pub(super) struct Record {
+    who: Arc<Who>,
+    metrics: Metrics,
+    operation: &'static str,
+    path: RemotePath,
+    to: Option<RemotePath>,
+    direction: Option<&'static str>,
+    quiet: bool,
+    started: Instant,
+    written: bool,
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let sessions = IntGaugeVec::new(
+            Opts::new("lockgate_sessions", "Open client sessions"),
+            &["listener"],
+        )?;
+        registry.register(Box::new(sessions.clone()))?;
+        Ok(Self {
+            sessions,
+            logins: counter("lockgate_logins_total", "Logins", &["listener", "outcome"])?,
+            operations: counter(
+                "lockgate_operations_total",
+                "Operations at backends, transfers included",
+                &["backend", "operation", "outcome", "fault"],
+            )?,
+            transfers: counter(
+                "lockgate_transfers_total",
+                "File transfers that ended",
+                &["listener", "backend", "direction", "outcome"],
+            )?,
+            bytes: counter(
+                "lockgate_transfer_bytes_total",
+                "Bytes of files moved, of cut transfers too",
+                &["listener", "backend", "direction"],
+            )?,
+        })
+    }
+
+    pub(super) fn sessions(&self, listener: &str) -> IntGauge {
+        self.sessions.with_label_values(&[listener])
+    }
+
+    /// One login, let in or not.
+    pub(super) fn login(&self, who: &Who, started: Instant, outcome: Result<(), &Failure>) {
+        let outcome_name = match outcome {
+            Ok(()) => "ok",
+            Err(failure) if failure.kind == FailureKind::LoginRefused => "refused",
+            Err(_) => "failed",
+        };
+        self.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
+        let failure = outcome.err();
+        tracing::info!(
+            target: "lockgate::record",
+            event = "login",
+            session = who.session,
+            peer = %who.peer,
+            listener = who.listener,
+            protocol = who.protocol,
+            user = who.user,
+            backend = who.backend,
+            seconds = started.elapsed().as_secs_f64(),
+            outcome = outcome_name,
+            fault = failure.map(|f| f.fault.as_str()),
+            reason = failure.map(|f| f.message.as_str()),
+            detail = failure.and_then(|f| f.detail.as_deref()),
+            "login"
+        );
+    }
+}
+
+impl Record {
+    pub(super) fn new(who: Arc<Who>, metrics: Metrics, operation: &Operation) -> Self {
+        Self {
+            who,
+            metrics,
+            operation: operation.name(),
+            path: operation.path().clone(),
+            to: match operation {
+                Operation::Rename { to, .. } => Some(to.clone()),
+                _ => None,
+            },
+            direction: match operation {
+                Operation::Read { .. } => Some("download"),
+                Operation::Write { .. } => Some("upload"),
+                _ => None,
+            },
+            // Looking around is for those who debug; changes and transfers are for everybody.
+            quiet: operation.effects().read_only() && !matches!(operation, Operation::Read { .. }),
+            started: Instant::now(),
+            written: false,
+        }
+    }
+
+    pub(super) fn done(mut self, bytes: u64) {
+        self.write(bytes, None);
+    }
+
+    pub(super) fn failed(mut self, bytes: u64, failure: &Failure) {
+        self.write(bytes, Some(failure));
+    }
+
+    /// The name that a backend chose.
+    pub(super) fn set_path(&mut self, path: RemotePath) {
+        self.path = path;
+    }
+
+    fn write(&mut self, bytes: u64, failure: Option<&Failure>) {
+        self.written = true;
+        let who = &*self.who;
+        let outcome = failure.map_or("ok", |f| f.kind.as_str());
+        let fault = failure.map_or("none", |f| f.fault.as_str());
+        self.metrics
+            .operations
+            .with_label_values(&[who.backend.as_str(), self.operation, outcome, fault])
+            .inc();
+        if let Some(direction) = self.direction {
+            let labels = [who.listener.as_str(), who.backend.as_str(), direction];
+            self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
+            let [listener, backend, direction] = labels;
+            self.metrics
+                .transfers
+                .with_label_values(&[listener, backend, direction, outcome])
+                .inc();
+        }
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    target: "lockgate::record",
+                    $level,
+                    event = if self.direction.is_some() { "transfer" } else { "operation" },
+                    session = who.session,
+                    peer = %who.peer,
+                    listener = who.listener,
+                    protocol = who.protocol,
+                    user = who.user,
+                    backend = who.backend,
+                    operation = self.operation,
+                    path = %self.path,
+                    to = self.to.as_ref().map(tracing::field::display),
+                    bytes = self.direction.map(|_| bytes),
+                    seconds = self.started.elapsed().as_secs_f64(),
+                    outcome,
+                    fault = failure.map(|f| f.fault.as_str()),
+                    reason = failure.map(|f| f.message.as_str()),
+                    detail = failure.and_then(|f| f.detail.as_deref()),
+                    "{} {}", self.operation, outcome
+                )
+            };
+        }
+        if self.quiet { line!(tracing::Level::DEBUG) } else { line!(tracing::Level::INFO) }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.written {
+            let failure =
+                Failure::new(FailureKind::Aborted, Fault::Gateway, "the session ended meanwhile");
+            self.write(0, Some(&failure));
+        }
+    }
+}

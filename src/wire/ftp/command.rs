@@ -1,0 +1,360 @@
+//! Commands (RFC 959, 2228, 2389, 2428, 3659, 4217; X-forms of RFC 775), parsed from a line.
+
+use std::net::SocketAddr;
+
+use zeroize::Zeroizing;
+
+use super::host_port::{self, Epsv, HostPortError};
+use crate::op::{Representation, WriteMode};
+
+/// What a client said. Path arguments are raw bytes without CR, LF, NUL or IAC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    // Access control
+    User(Vec<u8>),
+    Pass(Zeroizing<Vec<u8>>),
+    Acct(Zeroizing<Vec<u8>>),
+    Quit,
+    Rein,
+    // Security (RFC 2228, 4217)
+    Auth(Vec<u8>),
+    Pbsz,
+    Prot(Vec<u8>),
+    Ccc,
+    // Working directory
+    Cwd(Vec<u8>),
+    Cdup,
+    Pwd,
+    // Transfer parameters
+    Type(Option<Representation>),
+    Mode(u8),
+    Stru(u8),
+    Pasv,
+    Epsv(Epsv),
+    Port(SocketAddr),
+    Rest(u64),
+    Allo,
+    // Transfers
+    Retr(Vec<u8>),
+    Store(Vec<u8>, Store),
+    Stou,
+    Abor,
+    // Listings; `None`: the working directory
+    List(Option<Vec<u8>>),
+    Nlst(Option<Vec<u8>>),
+    Mlsd(Option<Vec<u8>>),
+    Mlst(Option<Vec<u8>>),
+    Stat(Option<Vec<u8>>),
+    // Facts
+    Size(Vec<u8>),
+    Mdtm(Vec<u8>),
+    Mfmt { seconds: i64, path: Vec<u8> },
+    // Files and folders
+    Rnfr(Vec<u8>),
+    Rnto(Vec<u8>),
+    Dele(Vec<u8>),
+    Mkd(Vec<u8>),
+    Rmd(Vec<u8>),
+    Chmod { mode: u32, path: Vec<u8> },
+    // The rest
+    Feat,
+    Opts(Vec<u8>),
+    Help,
+    SiteHelp,
+    Noop,
+    Syst,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    Replace,
+    Append,
+}
+
+/// Why a line is no command that can be carried out; fault: the client's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// 500
+    #[error("not an FTP command")]
+    NotACommand,
+    /// 500
+    #[error("{0}: command not understood")]
+    Unknown(String),
+    /// 502
+    #[error("SITE {0} is not offered; SITE HELP tells what is")]
+    UnknownSite(String),
+    /// 501
+    #[error("{0}")]
+    Argument(&'static str),
+    /// 504
+    #[error("{0}")]
+    Parameter(&'static str),
+    /// 553
+    #[error("a name with CR, LF, NUL or 0xFF in it cannot be carried over FTP")]
+    Name,
+    /// 522 (RFC 2428)
+    #[error("network protocol not supported, use (1,2)")]
+    Protocol,
+}
+
+use Command as C;
+use CommandError as E;
+
+/// Parses one line. Exactly one space parts the verb from its argument; what follows is the
+/// argument, leading and trailing spaces included.
+pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
+    let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+    let (verb, argument) = (&line[..end], line.get(end + 1..).unwrap_or_default());
+    if verb.is_empty() || verb.len() > 8 || !verb.iter().all(u8::is_ascii_alphabetic) {
+        return Err(E::NotACommand);
+    }
+    let verb = String::from_utf8_lossy(&verb.to_ascii_uppercase()).into_owned();
+    Ok(match verb.as_str() {
+        "USER" => C::User(name(argument)?),
+        "PASS" => C::Pass(Zeroizing::new(secret(argument)?)),
+        "ACCT" => C::Acct(Zeroizing::new(secret(argument)?)),
+        "QUIT" => C::Quit,
+        "REIN" => C::Rein,
+        "AUTH" => C::Auth(argument.trim_ascii().to_ascii_uppercase()),
+        "PBSZ" if numeric(argument) => C::Pbsz,
+        "PBSZ" => return Err(E::Argument("PBSZ wants a number; with TLS it is 0")),
+        "PROT" => C::Prot(argument.trim_ascii().to_ascii_uppercase()),
+        "CCC" => C::Ccc,
+        "CWD" | "XCWD" => C::Cwd(name(argument)?),
+        "CDUP" | "XCUP" => C::Cdup,
+        "PWD" | "XPWD" => C::Pwd,
+        "TYPE" => C::Type(representation(argument)?),
+        "MODE" => C::Mode(letter(argument)?),
+        "STRU" => C::Stru(letter(argument)?),
+        "PASV" => C::Pasv,
+        "EPSV" => C::Epsv(host_port::parse_epsv(argument).map_err(bad_address)?),
+        "PORT" => C::Port(host_port::parse_port(argument).map_err(bad_address)?.into()),
+        "EPRT" => C::Port(host_port::parse_eprt(argument).map_err(bad_address)?),
+        "REST" => C::Rest(number(argument).ok_or(E::Argument("REST wants a count of bytes"))?),
+        "ALLO" => C::Allo,
+        "RETR" => C::Retr(name(argument)?),
+        "STOR" => C::Store(name(argument)?, Store::Replace),
+        "APPE" => C::Store(name(argument)?, Store::Append),
+        "STOU" => C::Stou,
+        "ABOR" => C::Abor,
+        "LIST" => C::List(listed(argument)?),
+        "NLST" => C::Nlst(listed(argument)?),
+        "MLSD" => C::Mlsd(optional(argument)?),
+        "MLST" => C::Mlst(optional(argument)?),
+        "STAT" => C::Stat(listed(argument)?),
+        "SIZE" => C::Size(name(argument)?),
+        "MDTM" => C::Mdtm(name(argument)?),
+        "MFMT" => mfmt(argument)?,
+        "RNFR" => C::Rnfr(name(argument)?),
+        "RNTO" => C::Rnto(name(argument)?),
+        "DELE" => C::Dele(name(argument)?),
+        "MKD" | "XMKD" => C::Mkd(name(argument)?),
+        "RMD" | "XRMD" => C::Rmd(name(argument)?),
+        "SITE" => site(argument)?,
+        "FEAT" => C::Feat,
+        "OPTS" => C::Opts(argument.to_vec()),
+        "HELP" => C::Help,
+        "NOOP" => C::Noop,
+        "SYST" => C::Syst,
+        _ => return Err(E::Unknown(verb)),
+    })
+}
+
+impl Store {
+    /// The write that STOR or APPE means after `REST offset`.
+    pub fn mode(self, offset: u64) -> WriteMode {
+        match self {
+            Store::Replace => WriteMode::From { offset },
+            Store::Append => WriteMode::Append,
+        }
+    }
+}
+
+/// Bytes that FTP cannot carry in a name: they would end the line or begin a Telnet command.
+pub fn is_carriable(name: &[u8]) -> bool {
+    !name.iter().any(|b| matches!(b, b'\r' | b'\n' | 0 | 255))
+}
+
+fn name(argument: &[u8]) -> Result<Vec<u8>, CommandError> {
+    optional(argument)?.ok_or(E::Argument("a name is missing"))
+}
+
+fn optional(argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+    match argument {
+        b"" => Ok(None),
+        name if is_carriable(name) => Ok(Some(name.to_vec())),
+        _ => Err(E::Name),
+    }
+}
+
+fn secret(argument: &[u8]) -> Result<Vec<u8>, CommandError> {
+    if argument.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        return Err(E::Argument("a password with CR, LF or NUL in it cannot be carried over FTP"));
+    }
+    Ok(argument.to_vec())
+}
+
+/// LIST, NLST and STAT: options such as `-la` that clients send are taken off.
+fn listed(mut argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+    while let Some(option) = argument.strip_prefix(b"-") {
+        let end = option.iter().position(|b| *b == b' ').unwrap_or(option.len());
+        if !option[..end].iter().all(u8::is_ascii_alphanumeric) {
+            break;
+        }
+        argument = option.get(end + 1..).unwrap_or_default();
+    }
+    optional(argument)
+}
+
+fn representation(argument: &[u8]) -> Result<Option<Representation>, CommandError> {
+    match argument.trim_ascii().to_ascii_uppercase().as_slice() {
+        b"A" | b"A N" => Ok(Some(Representation::Ascii)),
+        b"I" | b"L 8" => Ok(Some(Representation::Image)),
+        b"" => Err(E::Argument("TYPE wants A, I or L 8")),
+        _ => Ok(None),
+    }
+}
+
+fn letter(argument: &[u8]) -> Result<u8, CommandError> {
+    match argument.trim_ascii() {
+        [letter] => Ok(letter.to_ascii_uppercase()),
+        _ => Err(E::Argument("one letter is wanted")),
+    }
+}
+
+fn mfmt(argument: &[u8]) -> Result<Command, CommandError> {
+    const USAGE: CommandError = E::Argument("MFMT wants YYYYMMDDHHMMSS and a name");
+    let space = argument.iter().position(|b| *b == b' ').ok_or(USAGE)?;
+    let seconds = super::time::parse_time(&argument[..space]).ok_or(USAGE)?;
+    Ok(C::Mfmt { seconds, path: name(&argument[space + 1..])? })
+}
+
+fn site(argument: &[u8]) -> Result<Command, CommandError> {
+    let end = argument.iter().position(|b| *b == b' ').unwrap_or(argument.len());
+    let verb = argument[..end].to_ascii_uppercase();
+    let rest = argument.get(end + 1..).unwrap_or_default();
+    match verb.as_slice() {
+        b"CHMOD" => {
+            const USAGE: CommandError = E::Argument("SITE CHMOD wants an octal mode and a name");
+            let space = rest.iter().position(|b| *b == b' ').ok_or(USAGE)?;
+            let mode = std::str::from_utf8(&rest[..space]).map_err(|_| USAGE)?;
+            let mode = u32::from_str_radix(mode, 8).map_err(|_| USAGE)?;
+            if mode > 0o7777 {
+                return Err(USAGE);
+            }
+            Ok(C::Chmod { mode, path: name(&rest[space + 1..])? })
+        }
+        b"HELP" => Ok(C::SiteHelp),
+        verb => Err(E::UnknownSite(verb.escape_ascii().to_string())),
+    }
+}
+
+fn number(argument: &[u8]) -> Option<u64> {
+    if !numeric(argument) {
+        return None;
+    }
+    std::str::from_utf8(argument.trim_ascii()).ok()?.parse().ok()
+}
+
+fn numeric(argument: &[u8]) -> bool {
+    let argument = argument.trim_ascii();
+    !argument.is_empty() && argument.iter().all(u8::is_ascii_digit)
+}
+
+fn bad_address(error: HostPortError) -> CommandError {
+    match error {
+        HostPortError::Syntax => E::Argument("not an address and port"),
+        HostPortError::Protocol => E::Protocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_is_everything_behind_one_space() {
+        assert_eq!(parse(b"RETR  a b "), Ok(C::Retr(b" a b ".into())));
+        assert_eq!(parse(b"retr \xe9"), Ok(C::Retr(b"\xe9".into())));
+        assert_eq!(parse(b"XPWD"), Ok(C::Pwd));
+        assert_eq!(parse(b"RETR"), Err(E::Argument("a name is missing")));
+        assert_eq!(parse(b""), Err(E::NotACommand));
+        assert_eq!(parse(b"\x16\x03\x01"), Err(E::NotACommand));
+        assert_eq!(parse(b"FOO x"), Err(E::Unknown("FOO".into())));
+    }
+
+    #[test]
+    fn every_verb_that_takes_a_name_refuses_what_could_be_a_second_command() {
+        for verb in [
+            "USER",
+            "CWD",
+            "XCWD",
+            "RETR",
+            "STOR",
+            "APPE",
+            "LIST",
+            "NLST",
+            "MLSD",
+            "MLST",
+            "STAT",
+            "SIZE",
+            "MDTM",
+            "MFMT 20260101000000",
+            "RNFR",
+            "RNTO",
+            "DELE",
+            "MKD",
+            "XMKD",
+            "RMD",
+            "XRMD",
+            "SITE CHMOD 644",
+        ] {
+            for bad in [&b"a\rDELE b"[..], b"a\nDELE b", b"a\0b", b"a\xffb"] {
+                let line = [verb.as_bytes(), b" ", bad].concat();
+                assert_eq!(parse(&line), Err(E::Name), "{verb} {}", bad.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn options_of_listings_are_no_names() {
+        for (line, expected) in [
+            (&b"LIST"[..], None),
+            (b"LIST -a", None),
+            (b"LIST -la", None),
+            (b"LIST -a -l sub dir", Some(&b"sub dir"[..])),
+            (b"LIST ./-a", Some(b"./-a")),
+            (b"LIST -a.txt", Some(b"-a.txt")),
+        ] {
+            assert_eq!(parse(line), Ok(C::List(expected.map(<[u8]>::to_vec))));
+        }
+    }
+
+    #[test]
+    fn parameters() {
+        assert_eq!(parse(b"TYPE a n"), Ok(C::Type(Some(Representation::Ascii))));
+        assert_eq!(parse(b"TYPE L 8"), Ok(C::Type(Some(Representation::Image))));
+        assert_eq!(parse(b"TYPE E"), Ok(C::Type(None)));
+        assert_eq!(parse(b"REST 18446744073709551615"), Ok(C::Rest(u64::MAX)));
+        assert!(parse(b"REST 18446744073709551616").is_err());
+        assert!(parse(b"REST -1").is_err());
+        assert_eq!(parse(b"EPSV 3"), Err(E::Protocol));
+        assert_eq!(
+            parse(b"SITE chmod 0644 a b"),
+            Ok(C::Chmod { mode: 0o644, path: b"a b".into() })
+        );
+        assert!(parse(b"SITE CHMOD 99999 a").is_err());
+        assert_eq!(parse(b"SITE EXEC ls"), Err(E::UnknownSite("EXEC".into())));
+        assert_eq!(
+            parse(b"MFMT 20260102030405 x y"),
+            Ok(C::Mfmt { seconds: 1767323045, path: b"x y".into() })
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(line: Vec<u8>) {
+            let _ = parse(&line);
+        }
+    }
+}

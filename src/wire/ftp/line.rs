@@ -1,0 +1,144 @@
+//! Lines of a control connection (RFC 959 section 5.3, Telnet's IAC of RFC 854), bounded.
+
+/// The longest command line, in bytes without its end.
+pub const MAX_COMMAND: usize = 4096;
+
+const LF: u8 = 10;
+const CR: u8 = 13;
+const IAC: u8 = 255;
+
+/// Cuts arriving bytes into lines. Telnet commands (IP, DM, option offers) are taken out, `IAC IAC`
+/// becomes one 0xFF. A line that is too long is dropped whole, and said so when its end has come.
+#[derive(Debug)]
+pub struct LineBuffer {
+    line: Vec<u8>,
+    ready: std::collections::VecDeque<Result<Vec<u8>, TooLong>>,
+    limit: usize,
+    overflown: bool,
+    telnet: Telnet,
+}
+
+/// A line longer than the limit; it was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telnet {
+    Off,
+    Text,
+    Iac,
+    Option,
+}
+
+impl LineBuffer {
+    /// `limit`: bytes a line may have.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            line: Vec::new(),
+            ready: Default::default(),
+            limit,
+            overflown: false,
+            telnet: Telnet::Text,
+        }
+    }
+
+    /// For lines that are no Telnet, such as a listing's: every byte but the line end is kept.
+    pub fn binary(limit: usize) -> Self {
+        Self { telnet: Telnet::Off, ..Self::new(limit) }
+    }
+
+    /// Takes what arrived. Memory is bounded by the limit and by what one call brings: callers read
+    /// only while [`LineBuffer::ready`] is small.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.telnet = match (self.telnet, byte) {
+                (Telnet::Text, IAC) => Telnet::Iac,
+                (Telnet::Off, byte) => {
+                    self.push(byte);
+                    Telnet::Off
+                }
+                (Telnet::Text, byte) => self.push(byte),
+                (Telnet::Iac, 251..=254) => Telnet::Option,
+                (Telnet::Iac, 240..=250) => Telnet::Text,
+                (Telnet::Iac, IAC) => self.push(IAC),
+                (Telnet::Iac, byte) => {
+                    // A client that does not double its 0xFF: keep it, so that the name is refused
+                    // rather than silently another one.
+                    self.push(IAC);
+                    self.push(byte)
+                }
+                (Telnet::Option, _) => Telnet::Text,
+            };
+        }
+    }
+
+    /// The next whole line, without its end.
+    pub fn next_line(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
+        self.ready.pop_front()
+    }
+
+    /// How many whole lines wait.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Throws away everything, lines and parts: what came in clear before TLS.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    fn push(&mut self, byte: u8) -> Telnet {
+        match byte {
+            LF => self.end_line(),
+            // One more than the limit: the CR of the line's end.
+            _ if self.line.len() > self.limit => self.overflown = true,
+            _ if !self.overflown => self.line.push(byte),
+            _ => {}
+        }
+        Telnet::Text
+    }
+
+    fn end_line(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
+        if line.last() == Some(&CR) {
+            line.pop();
+        }
+        let overflown = std::mem::take(&mut self.overflown) || line.len() > self.limit;
+        self.ready.push_back(if overflown { Err(TooLong) } else { Ok(line) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<Result<Vec<u8>, TooLong>> {
+        let mut buffer = LineBuffer::new(8);
+        chunks.iter().for_each(|chunk| buffer.extend(chunk));
+        std::iter::from_fn(|| buffer.next_line()).collect()
+    }
+
+    #[test]
+    fn crlf_and_lf_end_a_line_wherever_it_is_cut() {
+        assert_eq!(
+            lines(&[b"NO", b"OP\r", b"\nPWD\nrest"]),
+            [Ok(b"NOOP".into()), Ok(b"PWD".into())]
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_dropped_and_the_next_one_lives() {
+        assert_eq!(
+            lines(&[b"12345678\r\n123456789\r\nNOOP\r\n"]),
+            [Ok(b"12345678".into()), Err(TooLong), Ok(b"NOOP".into())]
+        );
+        assert_eq!(lines(&[&[b'x'; 5000], b"\r\nNOOP\r\n"]), [Err(TooLong), Ok(b"NOOP".into())]);
+    }
+
+    #[test]
+    fn telnet_is_taken_out() {
+        assert_eq!(lines(&[b"\xff\xf4\xff\xf2ABOR\r\n"]), [Ok(b"ABOR".into())]);
+        assert_eq!(lines(&[b"\xff", b"\xfb", b"\nA\xff\xffB\r\n"]), [Ok(b"A\xffB".into())]);
+        assert_eq!(lines(&[b"A\xffB\r\n"]), [Ok(b"A\xffB".into())]);
+    }
+}

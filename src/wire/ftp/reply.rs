@@ -1,0 +1,173 @@
+//! Replies (RFC 959 section 4.2): written by fronts, read by backends, both bounded.
+
+use crate::op::Words;
+
+/// The longest line of a reply that is read, in bytes; longer ones are cut.
+pub const MAX_LINE: usize = 8192;
+/// The most lines of one reply that are read.
+pub const MAX_LINES: usize = 512;
+
+/// Appends a reply to `out`. Control characters cannot forge a line: they become `?`; 0xFF is
+/// doubled (RFC 854).
+pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
+    let last = lines.len().saturating_sub(1);
+    let code = format!("{code:03}");
+    if lines.is_empty() {
+        out.extend_from_slice(code.as_bytes());
+        out.extend_from_slice(b" \r\n");
+    }
+    for (i, line) in lines.iter().enumerate() {
+        let line = line.as_ref();
+        if i == last {
+            out.extend_from_slice(code.as_bytes());
+            out.push(b' ');
+        } else if i == 0 {
+            out.extend_from_slice(code.as_bytes());
+            out.push(b'-');
+        } else if line.first().is_some_and(u8::is_ascii_digit) {
+            // A line in the middle that begins like a code could be taken for the end.
+            out.push(b' ');
+        }
+        for &byte in line {
+            match byte {
+                0..=31 | 127 => out.push(b'?'),
+                255 => out.extend_from_slice(&[255, 255]),
+                byte => out.push(byte),
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Puts lines together into replies.
+#[derive(Debug, Default)]
+pub struct ReplyReader {
+    open: Option<Words>,
+}
+
+/// What is wrong with a peer's reply; the connection is out of step then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    #[error("a line that is no FTP reply")]
+    NotAReply,
+    #[error("a reply of more than {MAX_LINES} lines")]
+    TooManyLines,
+}
+
+impl ReplyReader {
+    /// Takes one line; the reply when this was its last.
+    pub fn line(&mut self, line: &[u8]) -> Result<Option<Words>, ReplyError> {
+        let head = code_of(line);
+        let Some(open) = &mut self.open else {
+            let (code, more) = head.ok_or(ReplyError::NotAReply)?;
+            let reply = Words { code, lines: vec![text_of(line)] };
+            if more {
+                self.open = Some(reply);
+                return Ok(None);
+            }
+            return Ok(Some(reply));
+        };
+        if open.lines.len() >= MAX_LINES {
+            return Err(ReplyError::TooManyLines);
+        }
+        match head {
+            Some((code, false)) if code == open.code => {
+                open.lines.push(text_of(line));
+                Ok(self.open.take())
+            }
+            // Some servers put the code before every line.
+            Some((code, true)) if code == open.code => {
+                open.lines.push(text_of(line));
+                Ok(None)
+            }
+            _ => {
+                open.lines.push(line.to_vec());
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The code, and whether more lines follow.
+fn code_of(line: &[u8]) -> Option<(u16, bool)> {
+    let digits = line.first_chunk::<3>()?;
+    if !digits.iter().all(u8::is_ascii_digit) || !(b'1'..=b'6').contains(&digits[0]) {
+        return None;
+    }
+    let code = digits.iter().fold(0, |code, d| code * 10 + u16::from(d - b'0'));
+    match line.get(3) {
+        None | Some(b' ') => Some((code, false)),
+        Some(b'-') => Some((code, true)),
+        Some(_) => None,
+    }
+}
+
+fn text_of(line: &[u8]) -> Vec<u8> {
+    line.get(4..).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str]) -> Result<Option<Words>, ReplyError> {
+        let mut reader = ReplyReader::default();
+        let mut last = Ok(None);
+        for line in lines {
+            last = reader.line(line.as_bytes());
+        }
+        last
+    }
+
+    fn words(code: u16, lines: &[&str]) -> Words {
+        Words { code, lines: lines.iter().map(|l| l.as_bytes().to_vec()).collect() }
+    }
+
+    #[test]
+    fn reads_one_and_many_lines() {
+        assert_eq!(read(&["220 hello"]), Ok(Some(words(220, &["hello"]))));
+        assert_eq!(read(&["230"]), Ok(Some(words(230, &[""]))));
+        assert_eq!(read(&["220-a", "220 b"]), Ok(Some(words(220, &["a", "b"]))));
+        assert_eq!(
+            read(&["211-Features:", " MDTM", "213 no end", "211 End"]),
+            Ok(Some(words(211, &["Features:", " MDTM", "213 no end", "End"])))
+        );
+        assert_eq!(read(&["220-a", "220-b", "220 c"]), Ok(Some(words(220, &["a", "b", "c"]))));
+        assert_eq!(read(&["SSH-2.0-x"]), Err(ReplyError::NotAReply));
+        assert_eq!(read(&["999 x"]), Err(ReplyError::NotAReply));
+    }
+
+    #[test]
+    fn too_many_lines_are_an_error() {
+        let mut lines = vec!["220-a"];
+        lines.resize(MAX_LINES + 1, "more");
+        assert_eq!(read(&lines), Err(ReplyError::TooManyLines));
+    }
+
+    #[test]
+    fn writes_what_cannot_be_forged() {
+        let mut out = Vec::new();
+        encode(257, &["\"/a\r\n230 b\" x"], &mut out);
+        assert_eq!(out, b"257 \"/a??230 b\" x\r\n");
+        out.clear();
+        encode(211, &["Features:", " MDTM", "211 evil", "End"], &mut out);
+        assert_eq!(out, b"211-Features:\r\n MDTM\r\n 211 evil\r\n211 End\r\n");
+        out.clear();
+        encode(200, &[b"\xff"], &mut out);
+        assert_eq!(out, b"200 \xff\xff\r\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_back_as_one_reply(texts in proptest::collection::vec("[ -~]{0,40}", 1..6)) {
+            let mut out = Vec::new();
+            encode(250, &texts, &mut out);
+            let mut reader = ReplyReader::default();
+            let lines: Vec<_> = out.strip_suffix(b"\r\n").unwrap().split(|b| *b == b'\n').collect();
+            for (i, line) in lines.iter().enumerate() {
+                let reply = reader.line(line.strip_suffix(b"\r").unwrap_or(line)).unwrap();
+                assert_eq!(reply.is_some(), i == lines.len() - 1);
+            }
+        }
+    }
+}
