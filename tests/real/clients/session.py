@@ -15,7 +15,6 @@ NAMES = {
     "trailing-space": b"trailing ",
     "utf-8": "gr\u00fc\u00df-\u20ac-\u6f22.txt".encode(),
     "latin-1": b"caf\xe9.txt",
-    "byte-ff": b"y\xffy",
     "dash": b"-x",
     "hash": b"#1",
     "percent": b"100%41",

@@ -22,7 +22,7 @@ const LIMITS: [Limit; 8] = [
         software: Software::PureFtpd,
         steps: &["name:leading-space"],
         reason: "pure-ftpd skips spaces between verb and argument, here for STOR only",
-        stays: true,
+        stays: false,
     },
     Limit {
         software: Software::PureFtpd,
@@ -38,7 +38,7 @@ const LIMITS: [Limit; 8] = [
     },
     Limit {
         software: Software::PureFtpd,
-        steps: &["name:tab", "names-tab"],
+        steps: &["names-tab"],
         reason: "pure-ftpd makes a control character in a listing an underscore",
         stays: true,
     },
