@@ -130,7 +130,8 @@ fn raw() {
             let resumes = limits::direct(server.software, "resumption").is_none();
             assert_eq!(data.resumed(), resumes, "{name}: resumption of the control session");
             data.read_to_end(&mut Vec::new()).expect("reading a listing");
-            data.finish().expect("ending a data connection");
+            // The server may have gone already, having sent all.
+            let _ = data.finish();
             assert_eq!(client.read().code, 226, "{name}");
         }
         let file = format!("raw-{name}");
