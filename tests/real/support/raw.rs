@@ -166,7 +166,8 @@ impl Raw {
         let mut data = self.data(tcp);
         data.write_all(bytes).expect("writing to a data connection");
         data.finish().expect("ending a data connection");
-        drop(data);
+        // Whatever the server still sends (tickets) is read: unread, it would reset the connection.
+        let _ = io::copy(&mut data, &mut io::sink());
         self.read()
     }
 
