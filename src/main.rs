@@ -60,8 +60,18 @@ enum Level {
     Trace,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match execute(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // For a person at a terminal: the causes, no stack.
+            eprintln!("lockgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run { log_format, log_level } => {
             let Some(mut config) = load(&arguments.config) else {
