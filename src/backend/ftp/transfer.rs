@@ -14,9 +14,9 @@ use crate::op::{Failure, Operation, Words};
 
 /// What bringing the control connection back into step may take.
 const STEP: Duration = Duration::from_secs(5);
-/// Replies that may come between ABOR and the answer to the PWD behind it: the transfer's and
-/// ABOR's own, and one to spare.
-const REPLIES: usize = 3;
+/// Replies that may come between the first one after ABOR and the answer to PWD: ABOR's own, and
+/// one to spare.
+const REPLIES: usize = 2;
 
 struct FtpRead {
     turn: Turn,
@@ -74,13 +74,12 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
     let sent = connection.control.send("ABOR", None).await;
     drop(stream);
     // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
-    // both sides are in step again.
-    let sent = match sent {
-        Ok(()) => connection.control.send("PWD", None).await,
-        Err(e) => Err(e),
-    };
+    // both sides are in step again. It waits for the first: pure-ftpd takes what comes together with
+    // ABOR for a part of it.
     let in_step = async {
         sent?;
+        connection.control.reply().await?;
+        connection.control.send("PWD", None).await?;
         for _ in 0..=REPLIES {
             if connection.control.reply().await?.code == 257 {
                 return Ok(true);
