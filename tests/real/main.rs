@@ -1,5 +1,6 @@
 //! lockgate between real clients and real servers. See tests/README.md.
 
+mod backend;
 mod lifecycle;
 mod matrix;
 mod memory;

@@ -14,9 +14,9 @@ use crate::op::{Failure, Operation, Words};
 
 /// What bringing the control connection back into step may take.
 const STEP: Duration = Duration::from_secs(5);
-/// Replies that may come between ABOR and the answer to the PWD behind it: the transfer's and
-/// ABOR's own, and one to spare.
-const REPLIES: usize = 3;
+/// Replies that may come between the first one after ABOR and the answer to PWD: ABOR's own, and
+/// one to spare.
+const REPLIES: usize = 2;
 
 struct FtpRead {
     turn: Turn,
@@ -76,20 +76,21 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
     let sent = connection.control.send("ABOR", None).await;
     drop(stream);
     // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
-    // both sides are in step again.
-    let sent = match sent {
-        Ok(()) => connection.control.send("PWD", None).await,
-        Err(e) => Err(e),
-    };
+    // both sides are in step again. It waits for the first: pure-ftpd takes what comes together with
+    // ABOR for a part of it.
     let mut told = None;
     let in_step = async {
         sent?;
+        let mut asked = false;
         for _ in 0..=REPLIES {
             let words = connection.control.reply().await?;
             match words.code {
                 257 => return Ok(true),
                 400.. if told.is_none() => told = Some(reply::failure("the transfer", words)),
                 _ => {}
+            }
+            if !std::mem::replace(&mut asked, true) {
+                connection.control.send("PWD", None).await?;
             }
         }
         Ok::<bool, Failure>(false)

@@ -87,22 +87,23 @@ impl FtpWrite {
             }
         }
         let words = self.turn.reply(2, "the end of the upload").await?;
-        match self.temporary.take() {
-            None => Ok(words),
-            Some(temporary) => self.rename(&temporary).await,
+        if let Some(temporary) = self.temporary.take() {
+            self.rename(&temporary).await?;
         }
+        // The client stored a file: the words about the rename would only puzzle it.
+        Ok(words)
     }
 
-    async fn rename(&mut self, temporary: &RemotePath) -> Result<Words, Failure> {
+    async fn rename(&mut self, temporary: &RemotePath) -> Result<(), Failure> {
         let (from, to) = (temporary.as_bytes(), self.path.as_bytes());
         self.turn.expect(3, "RNFR", Some(from)).await?;
         let renamed = self.turn.expect(2, "RNTO", Some(to)).await;
-        let Err(failure) = renamed else { return renamed };
+        let Err(failure) = renamed else { return Ok(()) };
         self.turn.check()?;
         // Some servers do not rename onto a file that is there.
         self.turn.expect(2, "DELE", Some(to)).await.map_err(|_| failure)?;
         self.turn.expect(3, "RNFR", Some(from)).await?;
-        self.turn.expect(2, "RNTO", Some(to)).await
+        self.turn.expect(2, "RNTO", Some(to)).await.map(drop)
     }
 
     async fn delete_part(&mut self) {

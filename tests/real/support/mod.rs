@@ -9,6 +9,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod scripted;
 pub mod servers;
 
 use argon2::password_hash::{PasswordHasher, SaltString};

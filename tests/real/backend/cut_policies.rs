@@ -1,0 +1,92 @@
+//! What `partial_uploads` does to files that are there already, and to uploads that are whole.
+
+use std::sync::OnceLock;
+
+use super::SERVERS;
+use super::cuts::{Bench, Cut, cut_upload, payload};
+use crate::support::cells::{Cell, Failure, run_all};
+
+const OLD: usize = 300_000;
+
+type Story = fn(&Bench, &str) -> Vec<Failure>;
+
+/// A file that was there before is no part of a cut upload: `delete` does not delete it.
+fn delete_spares(bench: &Bench, folder: &str, command: &str, offset: usize) -> Vec<Failure> {
+    let mut client = bench.client("delete");
+    client.expect(&format!("MKD /{folder}"), 257);
+    let path = format!("/{folder}/old.bin");
+    let old = &payload()[..OLD];
+    let stored = client.upload(&format!("STOR {path}"), old);
+    assert_eq!(stored.code, 226, "{}", stored.text);
+    if offset > 0 {
+        client.expect(&format!("REST {offset}"), 350);
+    }
+    let session = cut_upload(bench, client, &format!("{command} {path}"), Cut::Reset);
+    session.expect("the session goes on").expect("NOOP", 200);
+    let now = std::fs::read(bench.endpoint.home.join(&path[1..])).unwrap_or_default();
+    let spared = if offset > 0 { offset } else { OLD };
+    if now.get(..spared) == Some(&old[..spared]) {
+        return vec![];
+    }
+    vec![Failure::new(command, format!("{} bytes are there, not the old ones", now.len()))]
+}
+
+fn append(bench: &Bench, folder: &str) -> Vec<Failure> {
+    delete_spares(bench, folder, "APPE", 0)
+}
+
+fn restart(bench: &Bench, folder: &str) -> Vec<Failure> {
+    delete_spares(bench, folder, "STOR", 100_000)
+}
+
+/// The old file stays as it is until the new one is whole.
+fn overwrite(bench: &Bench, folder: &str) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for cut in [Cut::Reset, Cut::Abor, Cut::Gone] {
+        let mut client = bench.client("temporary-name");
+        let folder = format!("{folder}-{cut:?}");
+        client.expect(&format!("MKD /{folder}"), 257);
+        let path = format!("/{folder}/file.bin");
+        let file = bench.endpoint.home.join(&path[1..]);
+        let now = || std::fs::read(&file).unwrap_or_default();
+        let stored = client.upload(&format!("STOR {path}"), &payload()[..OLD]);
+        if stored.code != 226 || now() != payload()[..OLD] {
+            failures.push(Failure::new("new", format!("{} {}", now().len(), stored.text)));
+            continue;
+        }
+        let session = cut_upload(bench, client, &format!("STOR {path}"), cut);
+        if now() != payload()[..OLD] {
+            failures.push(Failure::new("overwrite", format!("{cut:?}: {} bytes", now().len())));
+        }
+        let Some(mut client) = session else { continue };
+        let new = &payload()[5000..];
+        let stored = client.upload(&format!("STOR {path}"), new);
+        if stored.code != 226 || now() != new {
+            failures.push(Failure::new("again", format!("{} {}", now().len(), stored.text)));
+        }
+        let (listed, _) = client.download(&format!("NLST /{folder}"));
+        if !String::from_utf8_lossy(&listed).contains("file.bin") {
+            failures.push(Failure::new("list", String::from_utf8_lossy(&listed)));
+        }
+    }
+    failures
+}
+
+#[test]
+fn keep_to_what_they_say() {
+    let benches: [OnceLock<Bench>; SERVERS.len()] = [const { OnceLock::new() }; SERVERS.len()];
+    let mut cells = Vec::new();
+    let stories: [(&str, Story); 3] =
+        [("append", append), ("restart", restart), ("overwrite", overwrite)];
+    for (name, bench) in SERVERS.into_iter().zip(&benches) {
+        for (story, tell) in stories {
+            let run = move || {
+                let bench = bench.get_or_init(|| Bench::start(name));
+                let folder = format!("policy-{}-{story}", bench.endpoint.tls.name());
+                bench.judge(tell(bench, &folder))
+            };
+            cells.push(Cell { name: format!("{name}/{story}"), run: Box::new(run) });
+        }
+    }
+    run_all("cut policies", cells);
+}

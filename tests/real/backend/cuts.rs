@@ -1,0 +1,197 @@
+//! Uploads that are cut: no server may be left with a file that looks whole.
+
+use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::{SERVERS, client, gateway, server};
+use crate::support::cells::{Cell, Failure, run_all};
+use crate::support::gateway::Gateway;
+use crate::support::process::POLL;
+use crate::support::raw::{Raw, Wire};
+use crate::support::servers::{Endpoint, Software, endpoint};
+use crate::support::{Tls, pattern};
+
+pub const POLICIES: [&str; 3] = ["keep", "delete", "temporary-name"];
+const SENT: usize = 2 << 20;
+const SOON: Duration = Duration::from_secs(15);
+const SHOWN_LINES: usize = 12;
+
+/// How the client's side ends before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The data connection is reset.
+    Reset,
+    /// The control connection is gone, then the data ends as if it were all.
+    Gone,
+    Abor,
+    /// With TLS: the end without close_notify.
+    BareEnd,
+}
+
+pub fn payload() -> &'static [u8] {
+    static PAYLOAD: OnceLock<Vec<u8>> = OnceLock::new();
+    PAYLOAD.get_or_init(|| pattern((4 << 20) + 77))
+}
+
+/// One gateway before one server, with a backend for each policy.
+pub struct Bench {
+    pub gateway: Gateway,
+    pub endpoint: Endpoint,
+}
+
+impl Bench {
+    pub fn start(name: &'static str) -> Self {
+        let endpoint = endpoint(name);
+        let keys = |policy| format!("{}, partial_uploads: {policy}", server(&endpoint));
+        let mut gateway = gateway(&POLICIES.map(|policy| (policy, keys(policy))));
+        // The table of failures shows them.
+        gateway.shown_lines = 0;
+        Self { gateway, endpoint }
+    }
+
+    /// A logged-in client before the backend with this policy, with TLS where the server has it.
+    pub fn client(&self, policy: &str) -> Raw {
+        client(&self.gateway, &self.listener(policy))
+    }
+
+    fn listener(&self, policy: &str) -> String {
+        let suffix = if self.endpoint.tls == Tls::None { "" } else { "-tls" };
+        format!("{policy}{suffix}")
+    }
+
+    pub fn judge(&self, mut failures: Vec<Failure>) -> Vec<Failure> {
+        if !failures.is_empty() {
+            failures.push(Failure::new("gateway-log", self.gateway.log_tail(SHOWN_LINES)));
+        }
+        failures
+    }
+}
+
+/// Sends a part, waits until the gateway has it all, and cuts. The session, where it goes on.
+pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Option<Raw> {
+    let tcp = client.passive();
+    client.expect(command, 150);
+    let mut data = client.data(tcp);
+    data.write_all(&payload()[..SENT]).expect("sending a part");
+    data.flush().expect("sending a part");
+    while !client.expect("STAT", 213).text.contains(&format!(" {SENT} bytes")) {
+        std::thread::sleep(POLL);
+    }
+    match cut {
+        Cut::Reset => {
+            reset(data);
+            assert_eq!(client.read().code, 426);
+        }
+        Cut::BareEnd => {
+            data.socket().shutdown(Shutdown::Write).expect("ending the data connection");
+            assert_eq!(client.read().code, 426);
+        }
+        Cut::Abor => {
+            client.expect("ABOR", 426);
+            assert_eq!(client.read().code, 226);
+        }
+        Cut::Gone => {
+            drop(client);
+            // It may be closed already.
+            let _ = data.finish();
+            let path = command.split_once(' ').expect("a name").1;
+            let event = bench
+                .gateway
+                .await_log(|event| event["event"] == "transfer" && event["path"] == path, SOON);
+            assert_ne!(event["outcome"], "ok", "{event}");
+            return None;
+        }
+    }
+    Some(client)
+}
+
+fn reset(data: Wire) {
+    SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
+}
+
+/// Both control connections are in step, and the session works on.
+fn works_on(client: &mut Raw, folder: &str, home: &Path) -> Vec<Failure> {
+    let bytes = &payload()[1000..(1 << 20)];
+    let path = format!("/{folder}/next.bin");
+    client.expect("NOOP", 200);
+    let stored = client.upload(&format!("STOR {path}"), bytes);
+    let (read, last) = client.download(&format!("RETR {path}"));
+    let on_disk = std::fs::read(home.join(&path[1..])).unwrap_or_default();
+    client.expect("PWD", 257);
+    let mut failures = Vec::new();
+    if (stored.code, last.code) != (226, 226) {
+        failures.push(Failure::new("works-on", format!("{} {}", stored.text, last.text)));
+    }
+    if read != bytes || on_disk != bytes {
+        failures.push(Failure::new("works-on", "the bytes of the next file differ"));
+    }
+    failures
+}
+
+/// What the server may have of a cut upload.
+fn left(endpoint: &Endpoint, policy: &str, folder: &Path) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    match (std::fs::read(folder.join("cut.bin")), policy) {
+        (Ok(part), "keep") => {
+            if part.len() > SENT || !payload().starts_with(&part) {
+                failures.push(Failure::new("left", format!("{} bytes, no part", part.len())));
+            }
+        }
+        (Ok(part), _) => {
+            let detail = format!("{} bytes under the final name", part.len());
+            failures.push(Failure::new("left", detail));
+        }
+        // pure-ftpd itself writes to a temporary name.
+        (Err(error), "keep") if endpoint.software != Software::PureFtpd => {
+            failures.push(Failure::new("left", format!("no part is kept: {error}")));
+        }
+        (Err(error), _) if error.kind() == ErrorKind::NotFound => {}
+        (Err(error), _) => failures.push(Failure::new("left", error.to_string())),
+    }
+    let names = std::fs::read_dir(folder).expect("listing a folder");
+    let names = names.map(|entry| entry.expect("an entry").file_name());
+    let others: Vec<_> = names.filter(|name| name != "cut.bin").collect();
+    let allowed = if policy == "temporary-name" { 1 } else { 0 };
+    if others.len() > allowed {
+        failures.push(Failure::new("left", format!("other files: {others:?}")));
+    }
+    failures
+}
+
+fn cell(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
+    let folder = format!("cut-{policy}-{}-{cut:?}", bench.endpoint.tls.name());
+    let mut client = bench.client(policy);
+    client.expect(&format!("MKD /{folder}"), 257);
+    let session = cut_upload(bench, client, &format!("STOR /{folder}/cut.bin"), cut);
+    let on_disk = bench.endpoint.home.join(&folder);
+    let mut failures = left(&bench.endpoint, policy, &on_disk);
+    if let Some(mut client) = session {
+        failures.extend(works_on(&mut client, &folder, bench.endpoint.home));
+        client.expect("QUIT", 221);
+    }
+    let _ = std::fs::remove_dir_all(on_disk);
+    bench.judge(failures)
+}
+
+#[test]
+fn never_look_whole() {
+    let benches: [OnceLock<Bench>; SERVERS.len()] = [const { OnceLock::new() }; SERVERS.len()];
+    let mut cells = Vec::new();
+    for (name, bench) in SERVERS.into_iter().zip(&benches) {
+        for policy in POLICIES {
+            for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::BareEnd] {
+                if cut == Cut::BareEnd && name.ends_with("-plain") {
+                    continue;
+                }
+                let run = move || cell(bench.get_or_init(|| Bench::start(name)), policy, cut);
+                cells.push(Cell { name: format!("{name}/{policy}/{cut:?}"), run: Box::new(run) });
+            }
+        }
+    }
+    run_all("cuts", cells);
+}

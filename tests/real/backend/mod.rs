@@ -1,0 +1,118 @@
+//! The gateway in front of FTP backends: real servers, and one that does what a test says.
+
+mod active;
+mod big;
+mod cut_policies;
+mod cuts;
+mod logins;
+mod reuse;
+mod scripted_control;
+mod scripted_data;
+mod scripted_listings;
+mod scripted_tls;
+
+use std::fmt::Write as _;
+
+use crate::support::gateway::Gateway;
+use crate::support::pki::pki;
+use crate::support::raw::Raw;
+use crate::support::scripted::Scripted;
+use crate::support::servers::Endpoint;
+use crate::support::{PASSWORD, Tls, USER, ports};
+
+/// The six doors that differ: three servers, in clear and with AUTH TLS.
+const SERVERS: [&str; 6] = [
+    "vsftpd-plain",
+    "vsftpd-tls",
+    "proftpd-plain",
+    "proftpd-tls",
+    "pureftpd-plain",
+    "pureftpd-tls",
+];
+
+/// `address` and `tls` of a real server, for a backend's part of the configuration.
+fn server(endpoint: &Endpoint) -> String {
+    let ca = pki().ca.display();
+    let mode = match endpoint.tls {
+        Tls::None => return format!("address: \"127.0.0.1:{}\"", endpoint.port),
+        Tls::Explicit => "required",
+        Tls::Implicit => "implicit",
+    };
+    format!(
+        "address: \"127.0.0.1:{}\", tls: {{ mode: {mode}, ca: {ca}, server_name: localhost }}",
+        endpoint.port
+    )
+}
+
+/// The listeners `plain` and `tls` of each name: `NAME` and `NAME-tls`, and their data ports.
+fn doors(names: &[&str], data_ports: u16) -> String {
+    let (certificate, key) = (pki().certificate.display(), pki().key.display());
+    let mut yaml = String::from("listeners:\n");
+    for name in names {
+        for (suffix, tls) in [
+            ("", "{ mode: none }".to_owned()),
+            ("-tls", format!("{{ mode: required, certificate: {certificate}, key: {key} }}")),
+        ] {
+            writeln!(
+                yaml,
+                "  {name}{suffix}: {{ protocol: ftp, address: \"127.0.0.1:0\", tls: {tls}, \
+                 data_ports: pool }}"
+            )
+            .expect("writing to a string");
+        }
+    }
+    let pool = ports::block(data_ports);
+    let (first, last) = (pool.start(), pool.end());
+    write!(
+        yaml,
+        "data_ports:\n  pool: {{ range: {first}-{last}, listen: [\"127.0.0.1\"] }}\n\
+         limits: {{ sessions: 1000, sessions_per_address: 1000 }}\n"
+    )
+    .expect("writing to a string");
+    yaml
+}
+
+/// A gateway with the listeners `NAME` (in clear) and `NAME-tls` for each backend; the keys are
+/// those of the backend besides `protocol`. The backends check the passwords.
+fn gateway(backends: &[(&str, String)]) -> Gateway {
+    let names: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
+    let mut yaml = doors(&names, 24);
+    yaml.push_str("backends:\n");
+    for (name, keys) in backends {
+        writeln!(yaml, "  {name}: {{ protocol: ftp, {keys} }}").expect("writing to a string");
+    }
+    yaml.push_str("routes:\n");
+    for name in names {
+        writeln!(
+            yaml,
+            "  - {{ match: {{ listeners: [{name}, {name}-tls] }}, authenticate: backend, \
+             backend: {name} }}"
+        )
+        .expect("writing to a string");
+    }
+    Gateway::start(&yaml)
+}
+
+/// A gateway before a scripted backend, with the listener `back`. `keys` begins with a comma, where
+/// there are any.
+fn before(backend: &Scripted, keys: &str) -> Gateway {
+    gateway(&[("back", format!("address: \"{}\"{keys}", backend.address))])
+}
+
+/// A client that is greeted and protected as the listener's name says.
+fn greeted(gateway: &Gateway, listener: &str) -> Raw {
+    let (mut client, greeting) = Raw::connect(gateway.address(listener));
+    assert_eq!(greeting.code, 220, "{}", greeting.text);
+    if listener.ends_with("-tls") {
+        client.auth_tls();
+    }
+    client
+}
+
+/// A client that is logged in as the servers' one user, with TYPE I.
+fn client(gateway: &Gateway, listener: &str) -> Raw {
+    let mut client = greeted(gateway, listener);
+    client.login(USER, PASSWORD);
+    client.expect("TYPE I", 200);
+    client
+}
