@@ -2,5 +2,6 @@
 
 mod lifecycle;
 mod matrix;
+mod protocol;
 mod servers_direct;
 mod support;
