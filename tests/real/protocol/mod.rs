@@ -2,14 +2,14 @@
 
 // mod abort;
 // mod active;
-// mod control;
+mod control;
 // mod cuts;
 // mod drain;
 // mod limits;
 // mod listings;
 // mod logins;
 // mod names;
-// mod resumption;
+mod resumption;
 mod security;
 
 use std::net::SocketAddr;
