@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use crate::data::Progress;
@@ -158,7 +159,8 @@ impl Control {
         let mut quit = self.held.iter().any(|line| is_quit(line));
         while !self.closed {
             // Only what is there already.
-            match poll_once(self.arriving_line()) {
+            // A transfer that used up the task's turn must not hide it.
+            match poll_once(unconstrained(self.arriving_line())) {
                 Some(Some(line)) => {
                     quit |= is_quit(&line);
                     self.held.push_back(line);
