@@ -147,7 +147,7 @@ impl Control {
             }
             let stream = self.stream.as_mut()?;
             let mut bytes = [0; 2048];
-            match stream.read(&mut bytes).await {
+            match read(stream, &mut bytes).await {
                 Ok(n) if n > 0 => self.lines.extend(&bytes[..n]),
                 _ => self.closed = true,
             }
@@ -173,6 +173,19 @@ impl Control {
             }
         }
         !quit
+    }
+}
+
+/// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
+/// wait for bytes that are there already. Cancel safe.
+async fn read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
+    let Stream::Plain(tcp) = stream else { return stream.read(bytes).await };
+    loop {
+        tcp.readable().await?;
+        match tcp.try_read(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
     }
 }
 
