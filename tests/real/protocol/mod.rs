@@ -1,14 +1,14 @@
 //! The front's protocol, said word for word: the built gateway before a folder.
 
-// mod abort;
+mod abort;
 // mod active;
 mod control;
 // mod cuts;
 // mod drain;
 // mod limits;
-// mod listings;
+mod listings;
 // mod logins;
-// mod names;
+mod names;
 mod resumption;
 mod security;
 
