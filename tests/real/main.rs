@@ -4,5 +4,6 @@ mod backend;
 mod lifecycle;
 mod matrix;
 mod memory;
+mod protocol;
 mod servers_direct;
 mod support;

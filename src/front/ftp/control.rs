@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use crate::data::Progress;
@@ -146,7 +147,7 @@ impl Control {
             }
             let stream = self.stream.as_mut()?;
             let mut bytes = [0; 2048];
-            match stream.read(&mut bytes).await {
+            match read(stream, &mut bytes).await {
                 Ok(n) if n > 0 => self.lines.extend(&bytes[..n]),
                 _ => self.closed = true,
             }
@@ -158,7 +159,8 @@ impl Control {
         let mut quit = self.held.iter().any(is_quit);
         while !self.closed {
             // Only what is there already.
-            match poll_once(self.arriving_line()) {
+            // A transfer that used up the task's turn must not hide it.
+            match poll_once(unconstrained(self.arriving_line())) {
                 Some(Some(line)) => {
                     quit |= is_quit(&line);
                     self.held.push_back(line);
@@ -171,6 +173,19 @@ impl Control {
             }
         }
         !quit
+    }
+}
+
+/// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
+/// wait for bytes that are there already. Cancel safe.
+async fn read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
+    let Stream::Plain(tcp) = stream else { return stream.read(bytes).await };
+    loop {
+        tcp.readable().await?;
+        match tcp.try_read(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
     }
 }
 

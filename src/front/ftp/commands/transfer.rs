@@ -15,9 +15,9 @@ use crate::wire::ftp::command::Store;
 
 impl Client {
     pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
+        let offset = std::mem::take(&mut self.transfer.restart);
         let path = self.path(given)?;
         let asked = self.take_asked()?;
-        let offset = std::mem::take(&mut self.transfer.restart);
         let representation = self.transfer.representation;
         let mut download = self.logged_in()?.session.read(path, offset, representation).await?;
         self.answer(150, "here it comes").await;
@@ -62,8 +62,8 @@ impl Client {
     }
 
     pub(super) async fn store(&mut self, given: &[u8], store: Store) -> Outcome {
-        let path = self.path(given)?;
         let mode = store.mode(std::mem::take(&mut self.transfer.restart));
+        let path = self.path(given)?;
         self.receive(path, mode).await
     }
 
