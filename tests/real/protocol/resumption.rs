@@ -150,7 +150,7 @@ fn lftp_takes_twenty_files() {
     for turn in 0..TURNS {
         script += &format!("put up -o file-{turn}\nget file-{turn} -o back-{turn}\n");
     }
-    lftp::lftp(&site, own.path(), &script).expect_ok("lftp");
+    lftp::lftp(&site, TlsVersion::Newest, own.path(), &script).expect_ok("lftp");
     for turn in 0..TURNS {
         assert!(lock.get(&format!("file-{turn}")) == bytes, "file-{turn} differs");
         let back = std::fs::read(own.path().join(format!("back-{turn}"))).expect("a file");
