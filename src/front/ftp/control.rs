@@ -20,6 +20,9 @@ const REPLY_DEADLINE: Duration = Duration::from_secs(30);
 /// Commands that may wait while a transfer runs; with more, the connection is not read on.
 const HELD: usize = 32;
 
+/// For what the kernel has to come through the runtime.
+const AT_HAND: Duration = Duration::from_millis(100);
+
 pub(super) type Line = Result<Vec<u8>, TooLong>;
 
 pub(super) struct Control {
@@ -108,7 +111,7 @@ impl Control {
             let line = tokio::select! {
                 biased;
                 done = &mut work => break match done {
-                    Ok(()) if upload && self.ended_without_quit() => End::Gone,
+                    Ok(()) if upload && self.ended_without_quit().await => End::Gone,
                     Ok(()) => End::Done,
                     Err(failure) => End::Failed(failure),
                 },
@@ -154,23 +157,41 @@ impl Control {
     }
 
     /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
-    fn ended_without_quit(&mut self) -> bool {
-        let mut quit = self.held.iter().any(|line| is_quit(line));
+    async fn ended_without_quit(&mut self) -> bool {
+        let mut quit = self.held.iter().any(is_quit);
         while !self.closed {
             // Only what is there already.
-            match poll_once(self.arriving_line()) {
-                Some(Some(line)) => {
+            let line = match poll_once(self.arriving_line()) {
+                Some(line) => line,
+                // The kernel may know of an end that the runtime has not heard of yet.
+                None if self.something_waits() => {
+                    match timeout(AT_HAND, self.arriving_line()).await {
+                        Ok(line) => line,
+                        Err(_) => return false,
+                    }
+                }
+                None => return false,
+            };
+            match line {
+                Some(line) => {
                     quit |= is_quit(&line);
                     self.held.push_back(line);
                 }
-                Some(None) => break,
-                None => return false,
+                None => break,
             }
             if self.held.len() >= HELD {
                 return false;
             }
         }
         !quit
+    }
+
+    /// Whether bytes, the end or an error wait in the socket.
+    fn something_waits(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let Some(stream) = &self.stream else { return true };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(stream.tcp(), &mut [0_u8; 1], flags) != Err(rustix::io::Errno::WOULDBLOCK)
     }
 }
 
