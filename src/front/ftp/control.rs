@@ -211,3 +211,40 @@ fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
         std::task::Poll::Pending => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// One thread: between the client's end and the question nothing asks the kernel for events.
+    #[tokio::test]
+    async fn an_upload_is_cut_where_only_the_kernel_knows_that_the_client_is_gone() {
+        for (last_words, gone) in [(&b""[..], true), (b"NOOP\r\n", true), (b"QUIT\r\n", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            assert!(poll_once(control.arriving_line()).is_none());
+            std::io::Write::write_all(&mut client, last_words).unwrap();
+            client.shutdown(std::net::Shutdown::Both).unwrap();
+            let whole = async { Ok(()) };
+            let progress = Progress::default();
+            let end = control.during(whole, &progress, true, &Drain::default()).await;
+            assert_eq!(matches!(end, End::Gone), gone, "{}", last_words.escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_of_a_client_that_is_there_is_whole() {
+        for words in [&b""[..], b"NOOP\r\n", b"NO"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            std::io::Write::write_all(&mut client, words).unwrap();
+            let whole = async { Ok(()) };
+            let progress = Progress::default();
+            let end = control.during(whole, &progress, true, &Drain::default()).await;
+            assert!(matches!(end, End::Done), "{}", words.escape_ascii());
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::{SERVERS, client, gateway, server};
 use crate::support::cells::{Cell, Failure, caught, run_all};
 use crate::support::gateway::Gateway;
 use crate::support::process::POLL;
-use crate::support::raw::{Raw, Wire};
+use crate::support::raw::Raw;
 use crate::support::servers::{Endpoint, Software, endpoint};
 use crate::support::{Tls, pattern};
 
@@ -88,7 +88,8 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
     }
     match cut {
         Cut::Reset => {
-            reset(data);
+            SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
+            drop(data);
             assert_eq!(client.read().code, 426);
         }
         Cut::BareEnd => {
@@ -100,7 +101,7 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
             assert_eq!(client.read().code, 226);
         }
         Cut::Gone => {
-            drop(client);
+            client.vanish();
             // It may be closed already.
             let _ = data.finish();
             let path = command.split_once(' ').expect("a name").1;
@@ -112,10 +113,6 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
         }
     }
     Some(client)
-}
-
-fn reset(data: Wire) {
-    SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
 }
 
 /// Both control connections are in step, and the session works on.
