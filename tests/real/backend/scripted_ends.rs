@@ -132,3 +132,29 @@ fn an_upload_that_the_server_ends_early_fails_and_leaves_both_sides_in_step() {
     assert!((400..600).contains(&reply.code), "{}", reply.text);
     assert!(client.expect("CWD /x", 250).text.contains("in step"));
 }
+
+/// A server that says nothing about the reset of its data connection.
+#[test]
+fn abor_ends_what_the_reset_does_not() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("CWD", "250 in step");
+        peer.until("STOR")?;
+        peer.reply("150 send it")?;
+        let data = peer.data()?;
+        peer.until("ABOR")?;
+        drop(data);
+        peer.reply("426 cut\r\n226 ABOR done")?;
+        peer.serve()
+    });
+    let gateway = before(&backend, ", partial_uploads: delete");
+    let mut client = client(&gateway, "back");
+    let tcp = client.passive();
+    client.expect("STOR a", 150);
+    let data = client.data(tcp);
+    SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
+    drop(data);
+    assert_eq!(client.read().code, 426);
+    backend.assert_saw("DELE /a");
+    assert!(client.expect("CWD /x", 250).text.contains("in step"));
+}
