@@ -12,5 +12,5 @@ pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
 pub use metrics::PoolMetrics;
 pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
-pub use relay::{Progress, RelayError, relay};
+pub use relay::{Progress, RelayError, Side, relay};
 pub use rendezvous::{Active, Exhausted, Reservation};

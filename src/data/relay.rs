@@ -28,8 +28,21 @@ pub enum RelayError {
     Source(io::Error),
     #[error("writing: {0}")]
     Sink(io::Error),
-    #[error("no byte moved for {}", humantime::format_duration(*.0))]
-    Stalled(Duration),
+    #[error("no byte moved for {}", humantime::format_duration(*.after))]
+    Stalled { side: Side, after: Duration },
+}
+
+/// Which of a relay's two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Source,
+    Sink,
+}
+
+impl Side {
+    pub(super) fn stalled(self, after: Duration) -> RelayError {
+        RelayError::Stalled { side: self, after }
+    }
 }
 
 impl Progress {
@@ -71,13 +84,13 @@ async fn copy(
     loop {
         let filled = timeout(stall, poll_fn(|cx| fill(from, cx, &mut buffer)))
             .await
-            .map_err(|_| RelayError::Stalled(stall))?;
+            .map_err(|_| Side::Source.stalled(stall))?;
         let (filled, end) = filled.map_err(RelayError::Source)?;
         let written = timeout(stall, async {
             to.write_all(&buffer[..filled]).await?;
             if end.is_some() { to.flush().await } else { Ok(()) }
         });
-        written.await.map_err(|_| RelayError::Stalled(stall))?.map_err(RelayError::Sink)?;
+        written.await.map_err(|_| Side::Sink.stalled(stall))?.map_err(RelayError::Sink)?;
         progress.add(filled);
         match end {
             None => {}
@@ -178,6 +191,6 @@ mod tests {
         let mut sink = Sink::Socket(Stream::Plain(to));
         let stall = Duration::from_secs(5);
         let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
-        assert!(matches!(end, Err(RelayError::Stalled(_))), "{end:?}");
+        assert!(matches!(end, Err(RelayError::Stalled { side: Side::Source, .. })), "{end:?}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::relay::{Progress, RelayError};
+use super::relay::{Progress, RelayError, Side};
 
 /// What the pipe is asked to hold, and so the most that one splice moves. The kernel may give less.
 const PIPE: usize = 1024 * 1024;
@@ -25,7 +25,7 @@ pub(super) async fn splice(
         let taken =
             timeout(stall, from.async_io(Interest::READABLE, || step(from, &pipe_in, PIPE)))
                 .await
-                .map_err(|_| RelayError::Stalled(stall))?
+                .map_err(|_| Side::Source.stalled(stall))?
                 .map_err(RelayError::Source)?;
         if taken == 0 {
             return Ok(());
@@ -36,7 +36,7 @@ pub(super) async fn splice(
             let given =
                 timeout(stall, to.async_io(Interest::WRITABLE, || step(&pipe_out, to, left)))
                     .await
-                    .map_err(|_| RelayError::Stalled(stall))?
+                    .map_err(|_| Side::Sink.stalled(stall))?
                     .map_err(RelayError::Sink)?;
             left -= given;
             progress.add(given);

@@ -1,4 +1,4 @@
-//! RETR, and ABOR, which ends transfers of both directions (RFC 959 sections 4.1.3 and 5.4).
+//! RETR, and how transfers of both directions are cut (RFC 959 sections 4.1.3 and 5.4).
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::op::{Failure, Operation, Words};
 
 /// What bringing the control connection back into step may take.
 const STEP: Duration = Duration::from_secs(5);
+/// For a server to answer the reset of its data connection by itself.
+const NOTICE: Duration = Duration::from_secs(1);
 /// Replies that may come between the first one after ABOR and the answer to PWD: ABOR's own, and
 /// one to spare.
 const REPLIES: usize = 2;
@@ -68,35 +70,39 @@ impl Drop for FtpRead {
     }
 }
 
-/// Cuts a transfer: ABOR and a reset, never FIN or close_notify, which would say *complete*. Then
-/// the control connection is brought back into step, or given up. Returns what the server said
-/// against the transfer.
+/// Cuts a transfer: a reset, never FIN or close_notify, which would say *complete*, and ABOR to a
+/// server that does not answer the reset. Then the control connection is brought back into step, or
+/// given up. Returns what the server said against the transfer.
 pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option<Failure> {
     stream.reset_on_drop();
-    let sent = connection.control.send("ABOR", None).await;
     drop(stream);
-    // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
-    // both sides are in step again. It waits for the first: pure-ftpd takes what comes together with
-    // ABOR for a part of it.
+    let control = &mut connection.control;
     let mut told = None;
     let in_step = async {
-        sent?;
-        let mut asked = false;
-        for _ in 0..=REPLIES {
-            let words = connection.control.reply().await?;
-            match words.code {
-                257 => return Ok(true),
-                400.. if told.is_none() => told = Some(reply::failure("the transfer", words)),
-                _ => {}
+        // ABOR only then: ProFTPD 1.3.8 can crash when it comes together with the reset.
+        let first = match timeout(NOTICE, control.reply()).await {
+            Ok(noticed) => noticed?,
+            Err(_) => {
+                control.send("ABOR", None).await?;
+                control.reply().await?
             }
-            if !std::mem::replace(&mut asked, true) {
-                connection.control.send("PWD", None).await?;
+        };
+        if first.code >= 400 {
+            told = Some(reply::failure("the transfer", first));
+        }
+        // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
+        // both sides are in step again. It comes after the first: pure-ftpd takes what arrives along
+        // with ABOR for a part of it.
+        control.send("PWD", None).await?;
+        for _ in 0..=REPLIES {
+            if control.reply().await?.code == 257 {
+                return Ok(true);
             }
         }
         Ok::<bool, Failure>(false)
     };
     if !matches!(timeout(STEP, in_step).await, Ok(Ok(true))) {
-        tracing::info!("the backend's control connection is out of step after ABOR; given up");
+        tracing::info!("the backend's control connection is out of step after a cut; given up");
         connection.give_up();
     }
     told

@@ -18,23 +18,27 @@ use crate::wire::ftp::reply;
 
 /// A client that does not take a reply for so long is gone.
 const REPLY_DEADLINE: Duration = Duration::from_secs(30);
-/// Commands that may wait while a transfer runs; with more, the connection is not read on.
-const HELD: usize = 32;
+/// Commands that may wait while a transfer runs, and their bytes; with more, the connection is not
+/// read on. Clients that send NOOP to keep a translated address alive do so for hours.
+const HELD: usize = 1024;
+const HELD_BYTES: usize = 64 * 1024;
+/// For what the kernel has to come through the runtime.
+const AT_HAND: Duration = Duration::from_millis(100);
 
 pub(super) type Line = Result<Vec<u8>, TooLong>;
 
 pub(super) struct Control {
-    /// `None` only after a TLS handshake that failed.
+    /// `None` after a TLS handshake that failed, and once the client takes no replies.
     stream: Option<Stream>,
     lines: LineBuffer,
     /// Lines that came during a transfer and wait for its end.
     held: VecDeque<Line>,
+    held_bytes: usize,
     closed: bool,
 }
 
-/// How a transfer went on the client's side.
-pub(super) enum End {
-    Done,
+/// Why a transfer did not come to its end.
+pub(super) enum Cut {
     Failed(Failure),
     /// ABOR, still to be answered.
     Aborted,
@@ -50,6 +54,7 @@ impl Control {
             stream: Some(stream),
             lines: LineBuffer::new(MAX_COMMAND),
             held: VecDeque::new(),
+            held_bytes: 0,
             closed: false,
         }
     }
@@ -61,12 +66,15 @@ impl Control {
     /// The next line; `None` when the client is gone. Cancel safe.
     pub(super) async fn line(&mut self) -> Option<Line> {
         match self.held.pop_front() {
-            Some(line) => Some(line),
+            Some(line) => {
+                self.held_bytes -= size(&line);
+                Some(line)
+            }
             None => self.arriving_line().await,
         }
     }
 
-    /// Sends one reply. A client that is gone is noticed by the next read.
+    /// Sends one reply. What a client has sent that does not take it is forgotten.
     pub(super) async fn reply(&mut self, code: u16, lines: &[impl AsRef<[u8]>]) {
         let Some(stream) = &mut self.stream else { return };
         let mut text = Vec::new();
@@ -76,14 +84,15 @@ impl Control {
             stream.flush().await
         });
         if !matches!(sent.await, Ok(Ok(()))) {
+            self.stream = None;
             self.closed = true;
+            self.forget();
         }
     }
 
     /// The server's half of AUTH TLS. Whatever came in clear behind the command is thrown away.
     pub(super) async fn start_tls(&mut self, tls: &ControlTls, limit: Duration) -> io::Result<()> {
-        self.lines.clear();
-        self.held.clear();
+        self.forget();
         let Some(Stream::Plain(tcp)) = self.stream.take() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
@@ -96,36 +105,38 @@ impl Control {
 
     /// Runs a transfer's `work` while the client is listened to: ABOR ends it, STAT is answered,
     /// other commands wait. An `upload` whose control connection is gone is at an end.
-    pub(super) async fn during(
+    pub(super) async fn during<T>(
         &mut self,
-        work: impl Future<Output = Result<(), Failure>>,
+        work: impl Future<Output = Result<T, Failure>>,
         progress: &Progress,
         upload: bool,
         drain: &Drain,
-    ) -> End {
+    ) -> Result<T, Cut> {
         let mut work = pin!(work);
         loop {
-            let listening = !self.closed && self.held.len() < HELD;
+            let listening = !self.closed && self.may_hold_more();
             let line = tokio::select! {
                 biased;
                 done = &mut work => break match done {
-                    Ok(()) if upload && self.ended_without_quit() => End::Gone,
-                    Ok(()) => End::Done,
-                    Err(failure) => End::Failed(failure),
+                    Ok(_) if upload && self.ended_without_quit().await => Err(Cut::Gone),
+                    Ok(done) => Ok(done),
+                    Err(failure) => Err(Cut::Failed(failure)),
                 },
-                line = self.arriving_line(), if listening => line,
-                () = drain.forced() => break End::Forced,
+                // A transfer that uses up the task's turn must not hide it.
+                line = unconstrained(self.arriving_line()), if listening => line,
+                () = drain.forced() => break Err(Cut::Forced),
             };
             match line {
-                None if upload => break End::Gone,
+                // One who said QUIT may go; the data connection tells the file's end.
+                None if upload && !self.held.iter().any(is_quit) => break Err(Cut::Gone),
                 // A download needs nobody to listen; a client that is gone does not take it.
                 None => {}
-                Some(Ok(line)) if is_verb(&line, b"ABOR") => break End::Aborted,
+                Some(Ok(line)) if is_verb(&line, b"ABOR") => break Err(Cut::Aborted),
                 Some(Ok(line)) if is_verb(&line, b"STAT") => {
                     let status = format!("Transfer in progress: {} bytes so far", progress.bytes());
                     self.reply(213, &[status]).await;
                 }
-                Some(line) => self.held.push_back(line),
+                Some(line) => self.hold(line),
             }
         }
     }
@@ -155,25 +166,58 @@ impl Control {
     }
 
     /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
-    fn ended_without_quit(&mut self) -> bool {
+    async fn ended_without_quit(&mut self) -> bool {
         let mut quit = self.held.iter().any(is_quit);
-        while !self.closed {
+        while !self.closed && self.may_hold_more() {
             // Only what is there already.
-            // A transfer that used up the task's turn must not hide it.
-            match poll_once(unconstrained(self.arriving_line())) {
-                Some(Some(line)) => {
-                    quit |= is_quit(&line);
-                    self.held.push_back(line);
+            let line = match poll_once(self.arriving_line()) {
+                Some(line) => line,
+                // The kernel may know of an end that the runtime has not heard of yet.
+                None if self.something_waits() => {
+                    match timeout(AT_HAND, self.arriving_line()).await {
+                        Ok(line) => line,
+                        Err(_) => return false,
+                    }
                 }
-                Some(None) => break,
                 None => return false,
-            }
-            if self.held.len() >= HELD {
-                return false;
+            };
+            match line {
+                Some(line) => {
+                    quit |= is_quit(&line);
+                    self.hold(line);
+                }
+                None => break,
             }
         }
-        !quit
+        self.closed && !quit
     }
+
+    /// Whether bytes, the end or an error wait in the socket.
+    fn something_waits(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let Some(stream) = &self.stream else { return true };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(stream.tcp(), &mut [0_u8; 1], flags) != Err(rustix::io::Errno::WOULDBLOCK)
+    }
+
+    fn may_hold_more(&self) -> bool {
+        self.held.len() < HELD && self.held_bytes < HELD_BYTES
+    }
+
+    fn hold(&mut self, line: Line) {
+        self.held_bytes += size(&line);
+        self.held.push_back(line);
+    }
+
+    fn forget(&mut self) {
+        self.lines.clear();
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+}
+
+fn size(line: &Line) -> usize {
+    line.as_ref().map_or(0, Vec::len)
 }
 
 /// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
@@ -195,4 +239,41 @@ fn is_quit(line: &Line) -> bool {
 
 fn is_verb(line: &[u8], verb: &[u8]) -> bool {
     line.trim_ascii_end().eq_ignore_ascii_case(verb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// One thread: between the client's end and the question nothing asks the kernel for events.
+    #[tokio::test]
+    async fn an_upload_is_cut_where_only_the_kernel_knows_that_the_client_is_gone() {
+        for (last_words, gone) in [(&b""[..], true), (b"NOOP\r\n", true), (b"QUIT\r\n", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            assert!(poll_once(control.arriving_line()).is_none());
+            std::io::Write::write_all(&mut client, last_words).unwrap();
+            client.shutdown(std::net::Shutdown::Both).unwrap();
+            let whole = async { Ok(()) };
+            let progress = Progress::default();
+            let end = control.during(whole, &progress, true, &Drain::default()).await;
+            assert_eq!(matches!(end, Err(Cut::Gone)), gone, "{}", last_words.escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_of_a_client_that_is_there_is_whole() {
+        for words in [&b""[..], b"NOOP\r\n", b"NO"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            std::io::Write::write_all(&mut client, words).unwrap();
+            let whole = async { Ok(()) };
+            let progress = Progress::default();
+            let end = control.during(whole, &progress, true, &Drain::default()).await;
+            assert!(end.is_ok(), "{}", words.escape_ascii());
+        }
+    }
 }

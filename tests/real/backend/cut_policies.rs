@@ -83,7 +83,7 @@ fn keep_to_what_they_say() {
             let run = move || {
                 let bench = bench.get_or_init(|| Bench::start(name));
                 let folder = format!("policy-{}-{story}", bench.endpoint.tls.name());
-                bench.judge(tell(bench, &folder))
+                bench.judge(|| tell(bench, &folder))
             };
             cells.push(Cell { name: format!("{name}/{story}"), run: Box::new(run) });
         }

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde_json::Value;
 use socket2::SockRef;
 
 use super::{SERVERS, client, gateway, server};
-use crate::support::cells::{Cell, Failure, run_all};
+use crate::support::cells::{Cell, Failure, caught, run_all};
 use crate::support::gateway::Gateway;
 use crate::support::process::POLL;
-use crate::support::raw::{Raw, Wire};
+use crate::support::raw::Raw;
 use crate::support::servers::{Endpoint, Software, endpoint};
 use crate::support::{Tls, pattern};
 
@@ -64,9 +65,12 @@ impl Bench {
         format!("{policy}{suffix}")
     }
 
-    pub fn judge(&self, mut failures: Vec<Failure>) -> Vec<Failure> {
+    /// Tells a story, and shows the gateway's side of it where it fails.
+    pub fn judge(&self, story: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
+        let mut failures = caught(story);
         if !failures.is_empty() {
             failures.push(Failure::new("gateway-log", self.gateway.log_tail(SHOWN_LINES)));
+            failures.push(Failure::new("server-log", self.endpoint.server.log_tail(SHOWN_LINES)));
         }
         failures
     }
@@ -84,7 +88,8 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
     }
     match cut {
         Cut::Reset => {
-            reset(data);
+            SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
+            drop(data);
             assert_eq!(client.read().code, 426);
         }
         Cut::BareEnd => {
@@ -96,22 +101,18 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
             assert_eq!(client.read().code, 226);
         }
         Cut::Gone => {
-            drop(client);
+            client.vanish();
             // It may be closed already.
             let _ = data.finish();
             let path = command.split_once(' ').expect("a name").1;
-            let event = bench
-                .gateway
-                .await_log(|event| event["event"] == "transfer" && event["path"] == path, SOON);
+            // Told when all is done with the backend.
+            let is_cut = |event: &Value| event["path"] == path && event["bytes"] == SENT;
+            let event = bench.gateway.await_log(is_cut, SOON);
             assert_ne!(event["outcome"], "ok", "{event}");
             return None;
         }
     }
     Some(client)
-}
-
-fn reset(data: Wire) {
-    SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
 }
 
 /// Both control connections are in step, and the session works on.
@@ -163,7 +164,7 @@ fn left(endpoint: &Endpoint, policy: &str, folder: &Path) -> Vec<Failure> {
     failures
 }
 
-fn cell(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
+fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
     let folder = format!("cut-{policy}-{}-{cut:?}", bench.endpoint.tls.name());
     let mut client = bench.client(policy);
     client.expect(&format!("MKD /{folder}"), 257);
@@ -175,7 +176,7 @@ fn cell(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
         client.expect("QUIT", 221);
     }
     let _ = std::fs::remove_dir_all(on_disk);
-    bench.judge(failures)
+    failures
 }
 
 #[test]
@@ -188,7 +189,10 @@ fn never_look_whole() {
                 if cut == Cut::BareEnd && name.ends_with("-plain") {
                     continue;
                 }
-                let run = move || cell(bench.get_or_init(|| Bench::start(name)), policy, cut);
+                let run = move || {
+                    let bench = bench.get_or_init(|| Bench::start(name));
+                    bench.judge(|| story(bench, policy, cut))
+                };
                 cells.push(Cell { name: format!("{name}/{policy}/{cut:?}"), run: Box::new(run) });
             }
         }

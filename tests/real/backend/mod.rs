@@ -8,7 +8,9 @@ mod logins;
 mod reuse;
 mod scripted_control;
 mod scripted_data;
+mod scripted_ends;
 mod scripted_listings;
+mod scripted_logins;
 mod scripted_tls;
 
 use std::fmt::Write as _;
@@ -44,7 +46,7 @@ fn server(endpoint: &Endpoint) -> String {
     )
 }
 
-/// The listeners `plain` and `tls` of each name: `NAME` and `NAME-tls`, and their data ports.
+/// The listeners `NAME` (in clear) and `NAME-tls` of each name, and their data ports.
 fn doors(names: &[&str], data_ports: u16) -> String {
     let (certificate, key) = (pki().certificate.display(), pki().key.display());
     let mut yaml = String::from("listeners:\n");

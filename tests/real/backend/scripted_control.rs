@@ -1,1 +1,88 @@
-//! x
+//! Control connections of a scripted server behind the login: its words, its silence and its end.
+
+use std::time::{Duration, Instant};
+
+use super::scripted_logins::{assert_lost, wait_for_the_end};
+use super::{before, client};
+use crate::support::raw::Reply;
+use crate::support::scripted::Scripted;
+
+#[test]
+fn silence_after_the_login() {
+    for command in ["SIZE a", "RETR a", "LIST"] {
+        let backend = Scripted::start(|peer| {
+            peer.greet()?;
+            peer.answer("FEAT", "211-\r\n SIZE\r\n211 end");
+            peer.until("TYPE")?;
+            wait_for_the_end(peer)
+        });
+        let gateway = before(&backend, ", reply_timeout: 1s");
+        let mut client = client(&gateway, "back");
+        let _data = client.passive();
+        let start = Instant::now();
+        assert_lost(&client.command(command));
+        assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+        assert!(client.at_end());
+    }
+}
+
+#[test]
+fn the_server_ends_while_the_client_is_idle() {
+    for goodbye in ["", "421 Timeout (60 seconds): closing control connection."] {
+        let backend = Scripted::start(move |peer| {
+            peer.greet()?;
+            peer.until("CWD")?;
+            peer.reply("250 there")?;
+            if !goodbye.is_empty() {
+                peer.reply(goodbye)?;
+            }
+            Ok(())
+        });
+        let gateway = before(&backend, "");
+        let mut client = client(&gateway, "back");
+        client.expect("CWD /a", 250);
+        let reply = client.command("CWD /b");
+        assert_lost_or(&reply, goodbye);
+        assert!(client.at_end());
+    }
+}
+
+fn assert_lost_or(reply: &Reply, words: &str) {
+    match words {
+        "" => assert_lost(reply),
+        words => assert_eq!(reply.text, format!("{words}\r\n")),
+    }
+}
+
+#[test]
+fn a_421_in_answer_ends_the_session() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("MKD", "421 Timeout, says the backend");
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    assert_eq!(client.command("MKD /a").text, "421 Timeout, says the backend\r\n");
+    assert!(client.at_end());
+}
+
+#[test]
+fn replies_of_several_lines_pass() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("PASS", "230-Welcome.\r\n  Be nice.\r\n215 is no end.\r\n230 in");
+        peer.answer("CWD", "250-This folder\r\n holds things.\r\n250 there");
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    assert_eq!(
+        client.expect("CWD /a", 250).text,
+        "250-This folder\r\n holds things.\r\n250 there\r\n"
+    );
+    // They are still in step.
+    client.expect("DELE a", 250);
+    client.expect("MKD b", 257);
+    client.expect("QUIT", 221);
+}

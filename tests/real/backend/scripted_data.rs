@@ -1,1 +1,81 @@
-//! x
+//! How data connections to a scripted server are opened.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::{before, client};
+use crate::support::scripted::Scripted;
+
+const FOREIGN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+#[test]
+fn a_refused_epsv_is_remembered() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("EPSV", "500 EPSV is not known here");
+        for _ in 0..3 {
+            peer.until("RETR")?;
+            peer.give(b"bytes")?;
+        }
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    for _ in 0..3 {
+        let (bytes, last) = client.download("RETR a");
+        assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
+    }
+    assert_eq!((backend.count("EPSV"), backend.count("PASV")), (1, 3));
+}
+
+/// A server that names 127.0.0.2 in its PASV reply; whoever connects there is told something else.
+struct Foreign {
+    backend: Scripted,
+    trap: TcpListener,
+}
+
+impl Foreign {
+    /// `honest`: the data really is at the address that is named.
+    fn start(honest: bool) -> Self {
+        // One port on both addresses.
+        let (own, trap) = loop {
+            let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listening");
+            let port = own.local_addr().expect("an address").port();
+            if let Ok(trap) = TcpListener::bind((FOREIGN, port)) {
+                break (own, trap);
+            }
+        };
+        let port = own.local_addr().expect("an address").port();
+        let (there, trap) = if honest { (trap, own) } else { (own, trap) };
+        trap.set_nonblocking(true).expect("a listener that does not block");
+        let backend = Scripted::start(move |peer| {
+            peer.greet()?;
+            peer.answer("EPSV", "522 no");
+            peer.until("PASV")?;
+            let [high, low] = port.to_be_bytes();
+            peer.reply(&format!("227 passive (127,0,0,2,{high},{low})"))?;
+            peer.use_listener(there.try_clone()?);
+            peer.until("RETR")?;
+            peer.give(b"bytes")?;
+            peer.serve()
+        });
+        Self { backend, trap }
+    }
+
+    fn check(self, keys: &str) {
+        let gateway = before(&self.backend, keys);
+        let (bytes, last) = client(&gateway, "back").download("RETR a");
+        assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
+        // The transfer is over: whatever was to come has come.
+        assert!(self.trap.accept().is_err(), "somebody connected to the wrong address");
+    }
+}
+
+#[test]
+fn a_foreign_pasv_address_is_ignored() {
+    Foreign::start(false).check("");
+}
+
+#[test]
+fn a_foreign_pasv_address_is_obeyed_where_it_is_trusted() {
+    Foreign::start(true).check(", trust_pasv_address: true");
+}

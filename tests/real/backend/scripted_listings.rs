@@ -1,1 +1,173 @@
-//! x
+//! Listings of scripted servers, as clients get them.
+
+use super::{before, client};
+use crate::support::gateway::Gateway;
+use crate::support::scripted::Scripted;
+
+/// A server without MLSD that lists these lines, with `-a` and without.
+fn lister(lines: &'static [&'static str]) -> (Scripted, Gateway) {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        loop {
+            peer.until("LIST")?;
+            peer.give(
+                lines.iter().map(|line| format!("{line}\r\n")).collect::<String>().as_bytes(),
+            )?;
+        }
+    });
+    let gateway = before(&backend, "");
+    (backend, gateway)
+}
+
+fn listing(gateway: &Gateway, command: &str) -> Vec<String> {
+    let (bytes, last) = client(gateway, "back").download(command);
+    assert_eq!(last.code, 226, "{command}: {}", last.text);
+    let text: String = bytes.into_iter().map(char::from).collect();
+    assert!(text.is_empty() || text.ends_with("\r\n"), "{command}: {text:?}");
+    text.split_terminator("\r\n").map(str::to_owned).collect()
+}
+
+/// The line of this name, without it.
+#[track_caller]
+fn line<'a>(lines: &'a [String], name: &str) -> &'a str {
+    let found = lines.iter().find_map(|line| line.strip_suffix(&format!(" {name}")));
+    found.unwrap_or_else(|| panic!("no {name:?} in {lines:?}"))
+}
+
+#[test]
+fn the_dos_shape() {
+    let (_backend, gateway) = lister(&[
+        "03-14-24  01:05PM       <DIR>          Program Files",
+        "11-02-2019  12:30AM            1234567 data.csv",
+        "2021-07-30  23:59                   42 a  b",
+    ]);
+    let facts = listing(&gateway, "MLSD");
+    assert_eq!(facts.len(), 3, "{facts:?}");
+    let folder = line(&facts, "Program Files").to_ascii_lowercase();
+    assert!(folder.contains("type=dir;") && folder.contains("modify=202403141305"), "{folder}");
+    let file = line(&facts, "data.csv").to_ascii_lowercase();
+    assert!(file.contains("type=file;") && file.contains("size=1234567;"), "{file}");
+    assert!(file.contains("modify=201911020030"), "{file}");
+    assert!(line(&facts, "a  b").to_ascii_lowercase().contains("size=42;"));
+    let lines = listing(&gateway, "LIST");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(line(&lines, "Program Files").starts_with('d'), "{lines:?}");
+    assert!(line(&lines, "data.csv").starts_with('-'), "{lines:?}");
+    assert!(line(&lines, "data.csv").contains(" 1234567 "), "{lines:?}");
+    assert_eq!(listing(&gateway, "NLST"), ["Program Files", "data.csv", "a  b"]);
+}
+
+#[test]
+fn unix_shapes() {
+    let (_backend, gateway) = lister(&[
+        "total 24",
+        "drwxr-xr-x   2 ftp      ftp          4096 Jan  2  2020 .",
+        "drwxr-xr-x   2 ftp      ftp          4096 Jan  2  2020 ..",
+        "-rw-r--r--   1 ftp      ftp            77 Jan  2  2020  two  spaces",
+        "-rw-r--r--   1 ftp                     78 Jan  2  2020 no-group",
+        "lrwxrwxrwx   1 ftp      ftp             6 Jan  2  2020 link -> target",
+        "crw-rw-rw-   1 root     root       1,   3 Jan  2  2020 null",
+        "drwxrwsr-t+  2 ftp      ftp          4096 Jan  2  2020 .hidden",
+        "-rw-r--r--   1 ftp      ftp    8589934592 Jan  2  2020 big",
+        "this is no line of a listing",
+        "-rw-r--r--   1 ftp      ftp             1 Jan  2  2020 \u{e9}",
+    ]);
+    let names = [" two  spaces", "no-group", "link", "null", ".hidden", "big", "\u{c3}\u{a9}"]
+        .map(str::to_owned);
+    assert_eq!(listing(&gateway, "NLST"), names);
+    let facts: Vec<_> = listing(&gateway, "MLSD");
+    assert_eq!(facts.len(), names.len(), "{facts:?}");
+    let fact = |name: &str| line(&facts, name).to_ascii_lowercase();
+    assert!(fact(" two  spaces").contains("size=77;"), "{facts:?}");
+    assert!(fact("no-group").contains("size=78;"), "{facts:?}");
+    assert!(fact("big").contains("size=8589934592;"), "{facts:?}");
+    assert!(fact(".hidden").contains("type=dir;"), "{facts:?}");
+    assert!(fact("big").contains("modify=20200102"), "{facts:?}");
+    let lines = listing(&gateway, "LIST");
+    assert_eq!(lines.len(), names.len(), "{lines:?}");
+    assert!(line(&lines, "link -> target").starts_with('l'), "{lines:?}");
+}
+
+const PLAIN: &[u8] = b"-rw-r--r--   1 ftp      ftp            77 Jan  2  2020 there\r\n";
+
+/// A server that takes `-a` for a name, and says so in its way.
+fn takes_it_for_a_name(with_an_empty_listing: bool) {
+    let backend = Scripted::start(move |peer| {
+        peer.greet()?;
+        loop {
+            match (peer.until("LIST")?.as_str(), with_an_empty_listing) {
+                ("LIST", _) => peer.give(PLAIN)?,
+                (_, true) => peer.give(b"")?,
+                (_, false) => peer.reply("550 -a: no such file")?,
+            }
+        }
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    for _ in 0..3 {
+        let (bytes, last) = client.download("NLST");
+        assert_eq!((bytes.as_slice(), last.code), (&b"there\r\n"[..], 226));
+    }
+    let lists = backend.lines().into_iter().filter(|line| line.starts_with("LIST"));
+    assert_eq!(lists.collect::<Vec<_>>(), ["LIST -a", "LIST", "LIST", "LIST"]);
+}
+
+#[test]
+fn an_empty_listing_tells_that_list_takes_no_options() {
+    takes_it_for_a_name(true);
+}
+
+#[test]
+fn a_550_tells_that_list_takes_no_options() {
+    takes_it_for_a_name(false);
+}
+
+#[test]
+fn a_server_that_knows_the_option_is_asked_with_it() {
+    let (backend, gateway) = lister(&["drwxr-xr-x   2 ftp ftp 4096 Jan  2  2020 ."]);
+    let mut client = client(&gateway, "back");
+    for _ in 0..2 {
+        assert_eq!(client.download("NLST").0, b"");
+    }
+    let lists = backend.lines().into_iter().filter(|line| line.starts_with("LIST"));
+    assert_eq!(lists.collect::<Vec<_>>(), ["LIST -a", "LIST -a"]);
+}
+
+#[test]
+fn a_listing_that_the_server_cannot_finish_fails() {
+    let backend = Scripted::start(|peer| {
+        use std::io::Write;
+        peer.greet()?;
+        peer.until("LIST")?;
+        peer.reply("150 here it comes")?;
+        peer.data()?.write_all(PLAIN)?;
+        peer.reply("451 the disk is gone")?;
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    let tcp = client.passive();
+    client.expect("LIST", 150);
+    let _ = std::io::Read::read_to_end(&mut client.data(tcp), &mut Vec::new());
+    assert_eq!(client.read().text, "451 the disk is gone\r\n");
+    client.expect("CWD /x", 250);
+}
+
+#[test]
+fn an_mlsd_line_cannot_name_another_folder() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("FEAT", "211-features\r\n MLST type*;size*;\r\n211 end");
+        loop {
+            peer.until("MLSD")?;
+            peer.give(
+                b"type=cdir; /x\r\ntype=file;size=1; ../../etc/passwd\r\ntype=file;size=2; fine\r\n\
+                  type=file;size=3; a\rb\r\ntype=file;size=4;  first space\r\n",
+            )?;
+        }
+    });
+    let gateway = before(&backend, "");
+    let names = listing(&gateway, "NLST");
+    assert_eq!(names, ["fine", " first space"]);
+    assert_eq!(backend.count("LIST"), 0);
+}

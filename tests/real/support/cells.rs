@@ -36,8 +36,7 @@ pub fn run_all(table: &str, cells: Vec<Cell>) {
     let worker = || {
         while let Some(cell) = { queue.lock().expect("no holder panics").pop_front() } {
             let start = Instant::now();
-            let failed = catch_unwind(AssertUnwindSafe(|| (cell.run)()))
-                .unwrap_or_else(|panic| vec![Failure::new("panic", panic_text(&*panic))]);
+            let failed = caught(|| (cell.run)());
             let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
             println!("{table} {}: {verdict} in {:.1?}", cell.name, start.elapsed());
             let mut failures = failures.lock().expect("no holder panics");
@@ -63,6 +62,12 @@ pub fn run_all(table: &str, cells: Vec<Cell>) {
         text.push_str(&format!("{cell:cell_width$}  {step:step_width$}  {detail}\n"));
     }
     panic!("{table}: {} of {total} cells failed\n{text}", failed.len());
+}
+
+/// A panic is a failure like others.
+pub fn caught(run: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| vec![Failure::new("panic", panic_text(&*panic))])
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -135,6 +135,13 @@ impl Raw {
         }
     }
 
+    /// The control connection is gone at once. Closing alone would not do: a child that another test
+    /// starts just now holds the socket too, until its exec.
+    pub fn vanish(self) {
+        let socket = self.control.get_ref().socket();
+        socket.shutdown(std::net::Shutdown::Both).expect("ending the control connection");
+    }
+
     /// Whether the server closed the connection, reading what is left.
     pub fn at_end(&mut self) -> bool {
         let mut rest = Vec::new();

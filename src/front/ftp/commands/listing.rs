@@ -8,7 +8,7 @@ use super::Outcome;
 use super::transfer::{complete, failure_of, protection};
 use crate::data::{Progress, Sink};
 use crate::front::ftp::client::{Client, Flow};
-use crate::front::ftp::control::End;
+
 use crate::front::ftp::data_connection::{self, DataConnection};
 use crate::net::tls::Direction;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp};
@@ -64,8 +64,11 @@ impl Client {
             let work = async {
                 let DataConnection { mut stream, active: _active } = opening.await?;
                 while let Some(lines) = subject.next_lines(&format).await? {
-                    let sent = timeout(limits.stall_timeout, stream.write_all(&lines)).await;
-                    match sent {
+                    let sent = timeout(limits.stall_timeout, async {
+                        stream.write_all(&lines).await?;
+                        stream.flush().await
+                    });
+                    match sent.await {
                         Ok(Ok(())) => progress.add(lines.len()),
                         Ok(Err(e)) => return Err(broken(e)),
                         Err(_) => return Err(broken("the client does not take the listing")),
@@ -77,15 +80,15 @@ impl Client {
             self.control.during(work, &progress, false, &self.shared.drain).await
         };
         match end {
-            End::Done => {
+            Ok(()) => {
                 subject.finish();
                 self.answer(226, "listing complete").await;
                 Ok(Flow::Continue)
             }
-            end => {
-                let failure = failure_of(&end);
+            Err(cut) => {
+                let failure = failure_of(&cut);
                 subject.abort(&failure).await;
-                Ok(self.answer_cut(end, &failure).await)
+                Ok(self.answer_cut(cut, &failure).await)
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::io;
 
 use super::Outcome;
-use crate::data::{RelayError, Sink, Source, relay};
+use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
-use crate::front::ftp::control::End;
+use crate::front::ftp::control::Cut;
 use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection};
 use crate::net::Stream;
 use crate::net::tls::Direction;
@@ -43,20 +43,22 @@ impl Client {
                         return Err(download_failure(error));
                     }
                 }
-                complete(sink, limits.stall_timeout).await;
-                Ok(())
+                Ok((sink, _active))
             };
             self.control.during(work, &progress, false, &self.shared.drain).await
         };
         match end {
-            End::Done => {
+            Ok((sink, _active)) => {
+                // The client's data ends as whole only when the backend has said so; else dropping
+                // the connection is a reset.
                 let words = download.finish().await?;
+                complete(sink, limits.stall_timeout).await;
                 self.answer_with(226, "transfer complete", words).await;
                 Ok(Flow::Continue)
             }
-            end => {
-                let failure = download.abort(failure_of(&end)).await;
-                Ok(self.answer_cut(end, &failure).await)
+            Err(cut) => {
+                let failure = download.abort(failure_of(&cut)).await;
+                Ok(self.answer_cut(cut, &failure).await)
             }
         }
     }
@@ -114,14 +116,14 @@ impl Client {
             self.control.during(work, &progress, true, &self.shared.drain).await
         };
         match end {
-            End::Done => {
+            Ok(()) => {
                 let words = upload.finish().await?;
                 self.answer_with(226, "transfer complete", words).await;
                 Ok(Flow::Continue)
             }
-            end => {
-                let failure = upload.abort(failure_of(&end)).await;
-                Ok(self.answer_cut(end, &failure).await)
+            Err(cut) => {
+                let failure = upload.abort(failure_of(&cut)).await;
+                Ok(self.answer_cut(cut, &failure).await)
             }
         }
     }
@@ -145,20 +147,20 @@ impl Client {
     }
 
     /// The replies to a transfer that did not come to its end.
-    pub(super) async fn answer_cut(&mut self, end: End, failure: &Failure) -> Flow {
-        match end {
-            End::Aborted => {
+    pub(super) async fn answer_cut(&mut self, cut: Cut, failure: &Failure) -> Flow {
+        match cut {
+            Cut::Aborted => {
                 self.answer(426, "transfer aborted").await;
                 self.answer(226, "ABOR done").await;
                 Flow::Continue
             }
-            End::Gone => Flow::Close,
-            End::Forced => {
+            Cut::Gone => Flow::Close,
+            Cut::Forced => {
                 self.answer(426, &failure.message).await;
                 self.answer(421, "the gateway is shutting down; connect again").await;
                 Flow::Close
             }
-            End::Done | End::Failed(_) => self.fail(failure).await,
+            Cut::Failed(_) => self.fail(failure).await,
         }
     }
 }
@@ -189,19 +191,18 @@ pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) {
 }
 
 /// Why a transfer did not come to its end.
-pub(super) fn failure_of(end: &End) -> Failure {
-    match end {
-        End::Failed(failure) => failure.clone(),
-        End::Aborted => Failure::client(FailureKind::Aborted, "the client aborted the transfer"),
-        End::Gone => Failure::client(
+pub(super) fn failure_of(cut: &Cut) -> Failure {
+    match cut {
+        Cut::Failed(failure) => failure.clone(),
+        Cut::Aborted => Failure::client(FailureKind::Aborted, "the client aborted the transfer"),
+        Cut::Gone => Failure::client(
             FailureKind::Aborted,
             "the client's control connection was gone before the transfer's end",
         ),
-        End::Forced => Failure::gateway(
+        Cut::Forced => Failure::gateway(
             FailureKind::Aborted,
             "the transfer was cut because the gateway is shutting down",
         ),
-        End::Done => Failure::gateway(FailureKind::Internal, "a whole transfer was cut"),
     }
 }
 
@@ -228,7 +229,7 @@ fn download_failure(error: RelayError) -> Failure {
             Failure::client(FailureKind::TransferCut, "the data connection to the client broke")
                 .with_detail(e)
         }
-        RelayError::Stalled(_) => Failure::client(FailureKind::TransferCut, error),
+        RelayError::Stalled { .. } => stalled(&error, Fault::Backend, Fault::Client),
     }
 }
 
@@ -252,6 +253,14 @@ fn upload_failure(error: RelayError) -> Failure {
             "the file could not be written to its end at the backend",
         )
         .with_detail(e),
-        RelayError::Stalled(_) => Failure::client(FailureKind::TransferCut, error),
+        RelayError::Stalled { .. } => stalled(&error, Fault::Client, Fault::Backend),
     }
+}
+
+fn stalled(error: &RelayError, source: Fault, sink: Fault) -> Failure {
+    let fault = match error {
+        RelayError::Stalled { side: Side::Source, .. } => source,
+        _ => sink,
+    };
+    Failure::new(FailureKind::TransferCut, fault, error)
 }

@@ -1,44 +1,15 @@
-//! An FTP server that does what a test tells it to, on 127.0.0.1.
-
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A peer that says nothing for so long is gone.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-pub struct Scripted {
-    pub address: SocketAddr,
-    shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    ended: AtomicBool,
-    seen: Mutex<Seen>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Seen {
-    connections: usize,
-    lines: Vec<String>,
-    panicked: bool,
-}
+use super::{Shared, TIMEOUT, is_verb};
 
 /// One control connection to it.
 pub struct Peer {
     control: BufReader<Wire>,
     shared: Arc<Shared>,
-    /// Counted from 1.
-    pub number: usize,
     answers: Vec<(&'static str, &'static str)>,
     data: Option<TcpListener>,
 }
@@ -49,95 +20,12 @@ enum Wire {
     Taken,
 }
 
-impl Scripted {
-    /// Runs the script for each control connection; the connection ends with it. An error of the
-    /// connection is an end like others; a panic fails the test.
-    pub fn start(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listening");
-        let address = listener.local_addr().expect("a listener has an address");
-        let shared = Arc::new(Shared::default());
-        let (own, script) = (shared.clone(), Arc::new(script));
-        let acceptor = thread::spawn(move || {
-            while let Ok((tcp, _)) = listener.accept() {
-                if own.ended.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (shared, script) = (own.clone(), script.clone());
-                thread::spawn(move || shared.clone().serve(tcp, &*script));
-            }
-        });
-        Self { address, shared, acceptor: Some(acceptor) }
-    }
-
-    pub fn connections(&self) -> usize {
-        self.shared.lock().connections
-    }
-
-    /// All lines that came, of all connections.
-    pub fn lines(&self) -> Vec<String> {
-        self.shared.lock().lines.clone()
-    }
-
-    /// How often a verb came.
-    pub fn count(&self, verb: &str) -> usize {
-        self.lines().iter().filter(|line| is_verb(line, verb)).count()
-    }
-
-    #[track_caller]
-    pub fn assert_saw(&self, line: &str) {
-        let lines = self.lines();
-        assert!(lines.iter().any(|seen| seen == line), "no {line:?} among {lines:?}");
-    }
-
-    /// Waits for a line to come that is not answered: nothing else tells when it has.
-    #[track_caller]
-    pub fn await_line(&self, line: &str) {
-        let came = |seen: &mut Seen| !seen.lines.iter().any(|other| other == line);
-        let seen = self.shared.changed.wait_timeout_while(self.shared.lock(), TIMEOUT, came);
-        let (seen, waited) = seen.expect("no holder panics");
-        assert!(!waited.timed_out(), "no {line:?} among {:?}", seen.lines);
-    }
-}
-
-impl Drop for Scripted {
-    fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        let _ = TcpStream::connect(self.address);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
-        assert!(thread::panicking() || !self.shared.lock().panicked, "the script panicked");
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("no holder panics")
-    }
-
-    fn serve(self: Arc<Self>, tcp: TcpStream, script: &dyn Fn(&mut Peer) -> io::Result<()>) {
-        tcp.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
-        tcp.set_write_timeout(Some(TIMEOUT)).expect("a timeout above zero");
-        let number = {
-            let mut seen = self.lock();
-            seen.connections += 1;
-            seen.connections
-        };
-        let control = BufReader::new(Wire::Plain(tcp));
-        let mut peer =
-            Peer { control, shared: self.clone(), number, answers: Vec::new(), data: None };
-        if catch_unwind(AssertUnwindSafe(|| script(&mut peer))).is_err() {
-            self.lock().panicked = true;
-        }
-    }
-}
-
-fn is_verb(line: &str, verb: &str) -> bool {
-    line.split(' ').next() == Some(verb)
-}
-
 impl Peer {
+    pub(super) fn new(tcp: TcpStream, shared: Arc<Shared>) -> Self {
+        let control = BufReader::new(Wire::Plain(tcp));
+        Self { control, shared, answers: Vec::new(), data: None }
+    }
+
     /// From now on this verb is answered so by [`Peer::until`]; the text may have several lines.
     pub fn answer(&mut self, verb: &'static str, reply: &'static str) {
         self.answers.retain(|(other, _)| *other != verb);
@@ -167,7 +55,6 @@ impl Peer {
         let line: String = line.into_iter().map(char::from).collect();
         let line = line.trim_end_matches(['\r', '\n']).to_owned();
         self.shared.lock().lines.push(line.clone());
-        self.shared.changed.notify_all();
         Ok(line)
     }
 
@@ -222,6 +109,11 @@ impl Peer {
         Ok(port)
     }
 
+    /// A listener of the script's own for the next data connection.
+    pub fn use_listener(&mut self, listener: TcpListener) {
+        self.data = Some(listener);
+    }
+
     /// The data connection, made before or after the 150.
     pub fn data(&mut self) -> io::Result<TcpStream> {
         let listener = self.data.take().ok_or(io::ErrorKind::NotConnected)?;
@@ -259,12 +151,9 @@ impl Peer {
         Ok(())
     }
 
-    /// Ends our direction, and waits for the other's end.
-    pub fn hang_up(&mut self) -> io::Result<()> {
-        if let Wire::Plain(tcp) = self.control.get_ref() {
-            tcp.shutdown(Shutdown::Write)?;
-        }
-        io::copy(&mut self.control, &mut io::sink()).map(drop)
+    /// Closes the control connection; data connections live on.
+    pub fn close_control(&mut self) {
+        *self.control.get_mut() = Wire::Taken;
     }
 }
 

@@ -1,0 +1,152 @@
+//! Logins at a scripted server that does not do what servers do.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use super::{before, gateway, greeted};
+use crate::support::raw::Reply;
+use crate::support::scripted::{Peer, Scripted};
+use crate::support::{PASSWORD, USER};
+
+/// What the client is told by PASS when the server does this from the start.
+fn login(script: fn(&mut Peer) -> io::Result<()>) -> Reply {
+    let backend = Scripted::start(script);
+    let gateway = before(&backend, ", reply_timeout: 1s");
+    let mut client = greeted(&gateway, "back");
+    client.expect(&format!("USER {USER}"), 331);
+    let start = Instant::now();
+    let reply = client.command(&format!("PASS {PASSWORD}"));
+    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    if reply.code == 421 {
+        assert!(client.at_end(), "the session goes on after {}", reply.text);
+    }
+    reply
+}
+
+/// Until the other side has closed.
+pub fn wait_for_the_end(peer: &mut Peer) -> io::Result<()> {
+    while peer.line().is_ok() {}
+    Ok(())
+}
+
+#[track_caller]
+pub fn assert_lost(reply: &Reply) {
+    assert_eq!(reply.code, 421, "{}", reply.text);
+    assert!(reply.text.contains("backend"), "no reason: {}", reply.text);
+}
+
+#[test]
+fn garbage_is_no_greeting() {
+    assert_lost(&login(|peer| {
+        peer.send(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n")?;
+        wait_for_the_end(peer)
+    }));
+    assert_lost(&login(|peer| {
+        peer.send(b"\x00\x01\x02\xff\xfe no line end")?;
+        wait_for_the_end(peer)
+    }));
+    assert_lost(&login(|peer| peer.reply("421 no room for one more backend session")));
+}
+
+#[test]
+fn a_server_that_is_full_says_so() {
+    let reply = login(|peer| peer.reply("530 too many backend users"));
+    assert_eq!(reply.code, 421, "{}", reply.text);
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let free = free.expect("a free port");
+    let gateway = gateway(&[("back", format!("address: \"{free}\""))]);
+    let mut client = greeted(&gateway, "back");
+    client.expect(&format!("USER {USER}"), 331);
+    assert_lost(&client.command(&format!("PASS {PASSWORD}")));
+    assert!(client.at_end());
+}
+
+#[test]
+fn a_server_that_dies_during_the_login() {
+    assert_lost(&login(|_| Ok(())));
+    assert_lost(&login(Peer::greet));
+    assert_lost(&login(|peer| {
+        peer.greet()?;
+        peer.until("PASS").map(drop)
+    }));
+}
+
+#[test]
+fn a_server_that_never_answers() {
+    assert_lost(&login(wait_for_the_end));
+    assert_lost(&login(|peer| {
+        peer.greet()?;
+        peer.until("PASS")?;
+        wait_for_the_end(peer)
+    }));
+}
+
+#[test]
+fn replies_without_an_end_are_refused() {
+    assert_lost(&login(|peer| {
+        peer.greet()?;
+        peer.until("PASS")?;
+        peer.send(b"230 ")?;
+        peer.send(&[b'x'; 100_000])?;
+        peer.send(b"\r\n")?;
+        peer.serve()
+    }));
+    // The same without a line end, for as long as it is taken.
+    assert_lost(&login(|peer| {
+        peer.greet()?;
+        peer.until("PASS")?;
+        loop {
+            peer.send(&[b'x'; 100_000])?;
+        }
+    }));
+    assert_lost(&login(|peer| {
+        peer.greet()?;
+        peer.until("PASS")?;
+        peer.send("230-welcome\r\n".repeat(100_000).as_bytes())?;
+        peer.send(b"230 in\r\n")?;
+        peer.serve()
+    }));
+}
+
+#[test]
+fn the_refusal_of_a_login_is_told_in_the_servers_words() {
+    for words in ["530 the backend does not like you", "530-first line\r\n530 second line"] {
+        let backend = Scripted::start(move |peer| {
+            peer.greet()?;
+            peer.answer("PASS", words);
+            peer.serve()
+        });
+        let gateway = before(&backend, "");
+        let mut client = greeted(&gateway, "back");
+        client.expect(&format!("USER {USER}"), 331);
+        assert_eq!(client.command("PASS wrong").text, format!("{words}\r\n"));
+        // The session is there for another try.
+        client.expect(&format!("USER {USER}"), 331);
+        client.expect("PASS wrong", 530);
+    }
+}
+
+#[test]
+fn an_account_completes_the_login() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("PASS", "332 the backend wants to know your account");
+        peer.answer("ACCT", "230 in");
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = greeted(&gateway, "back");
+    client.expect(&format!("USER {USER}"), 331);
+    let asked = client.expect(&format!("PASS {PASSWORD}"), 332);
+    assert_eq!(asked.text, "332 the backend wants to know your account\r\n");
+    client.expect("PWD", 530);
+    client.expect("ACCT 47-11", 230);
+    client.expect("PWD", 257);
+    backend.assert_saw("ACCT 47-11");
+    backend.assert_saw(&format!("PASS {PASSWORD}"));
+}
