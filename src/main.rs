@@ -84,11 +84,11 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 config.log.level = level.into();
             }
             logging::init(config.log);
-            runtime()?.block_on(run(config))
+            serve(run(config))
         }
         Command::Check => Ok(check(&arguments.config)),
         Command::Demo => {
-            runtime()?.block_on(demo::run())?;
+            serve(demo::run())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::HashPassword => {
@@ -175,11 +175,15 @@ fn hash_password() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+fn serve<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the asynchronous runtime did not start")
+        .context("the asynchronous runtime did not start")?;
+    let done = runtime.block_on(work);
+    // A file system that hangs must not keep a stopped gateway alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done
 }
 
 impl From<Format> for LogFormat {

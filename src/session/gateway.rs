@@ -46,8 +46,14 @@ impl Gateway {
         self.metrics.sessions(listener)
     }
 
-    /// Finds out who somebody is, chooses the route, and logs in at its backend. Writes one record.
-    pub async fn login(&self, door: &Door, credentials: Credentials) -> Result<Session, Failure> {
+    /// Finds out who somebody is, chooses the route, and logs in at its backend, all until
+    /// `deadline`. Writes one record.
+    pub async fn login(
+        &self,
+        door: &Door,
+        credentials: Credentials,
+        deadline: tokio::time::Instant,
+    ) -> Result<Session, Failure> {
         let started = Instant::now();
         let route = self.route(door, &credentials.user);
         let who = Who {
@@ -58,7 +64,10 @@ impl Gateway {
             user: credentials.user.escape_ascii().to_string(),
             backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
         };
-        let entered = self.enter(route, credentials).await;
+        let entered = tokio::time::timeout_at(deadline, self.enter(route, credentials));
+        let entered = entered.await.unwrap_or_else(|_| {
+            Err(Failure::backend(FailureKind::Unavailable, "the login took too long; try again"))
+        });
         self.metrics.login(&who, started, entered.as_ref().map(|_| ()));
         let (identity, route, backend) = entered?;
         Ok(Session {

@@ -15,6 +15,7 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cap_std::ambient_authority;
@@ -137,13 +138,25 @@ fn misdirected(operation: &Operation) -> Failure {
     Failure::gateway(FailureKind::Internal, format_args!("{operation}: not asked for in this way"))
 }
 
-/// Runs what may block on tokio's threads for it. It is not stopped when the future is dropped.
+/// What a file system may take for one call before the client is told that it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs what may block on tokio's threads for it. It is not stopped when the future is dropped, nor
+/// when it takes too long; then nobody waits for it any more.
 async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(call).await.unwrap_or_else(|_| {
-        Err(Failure::gateway(FailureKind::Internal, "a file system call did not come to its end"))
-    })
+    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(call)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err(Failure::gateway(
+            FailureKind::Internal,
+            "a file system call did not come to its end",
+        )),
+        Err(_) => Err(Failure::backend(
+            FailureKind::TimedOut,
+            "the backend's file system does not answer",
+        )),
+    }
 }
 
 #[cfg(test)]

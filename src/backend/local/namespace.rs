@@ -109,7 +109,8 @@ fn set_permissions(root: &Dir, path: &RemotePath, mode: u32) -> Result<Answer, F
     if !metadata.is_file() && !metadata.is_dir() {
         return Err(refused(FailureKind::PermissionDenied, what, NOT_A_FILE));
     }
-    let permissions = Permissions::from_mode(mode & 0o7777);
+    // Without setuid, setgid and sticky: the file belongs to the gateway's own user.
+    let permissions = Permissions::from_mode(mode & 0o777);
     done(root.set_permissions(relative(path), permissions), || what)
 }
 

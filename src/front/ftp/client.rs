@@ -147,7 +147,8 @@ impl Client {
                 self.answer(421, "the gateway is shutting down; connect again").await;
                 None
             }
-            line = self.control.line() => line,
+            // Somebody who is not logged in cannot put the deadline off by talking on.
+            line = self.control.line(), if !self.is_late() => line,
             () = sleep_until(deadline) => {
                 self.answer(421, why).await;
                 None
@@ -173,15 +174,36 @@ impl Client {
     }
 
     async fn execute(&mut self, command: Command) -> Flow {
-        // REST and RNFR are for the very next command.
-        let restart = match command {
-            Command::Retr(_) | Command::Store(..) | Command::Stou => self.transfer.restart,
-            Command::Pasv | Command::Epsv(_) | Command::Port(_) | Command::Type(_) => {
-                self.transfer.restart
-            }
-            _ => 0,
-        };
-        self.transfer.restart = restart;
+        // REST is for the next transfer; what clients say between the two leaves it alone, everything
+        // else forgets it. RNFR is for the very next command.
+        use Command as C;
+        let keeps_restart = matches!(
+            command,
+            C::Retr(_)
+                | C::Store(..)
+                | C::Stou
+                | C::Pasv
+                | C::Epsv(_)
+                | C::Port(_)
+                | C::Type(_)
+                | C::Mode(_)
+                | C::Stru(_)
+                | C::Allo
+                | C::Noop
+                | C::Pbsz
+                | C::Prot(_)
+                | C::Size(_)
+                | C::Mdtm(_)
+                | C::Feat
+                | C::Opts(_)
+                | C::Stat(None)
+                | C::Pwd
+                | C::Syst
+                | C::Help
+        );
+        if !keeps_restart {
+            self.transfer.restart = 0;
+        }
         if !matches!(command, Command::Rnto(_))
             && let LoginState::In(logged_in) = &mut self.login
         {
@@ -215,6 +237,10 @@ impl Client {
     /// Until when a login must be done.
     pub(super) fn login_deadline(&self) -> Instant {
         self.begun + self.shared.gateway.limits.login_timeout
+    }
+
+    fn is_late(&self) -> bool {
+        !matches!(self.login, LoginState::In(_)) && Instant::now() >= self.login_deadline()
     }
 
     /// As after the greeting: the time for the login runs anew.

@@ -1,6 +1,5 @@
 //! USER, PASS, ACCT, REIN, QUIT: RFC 959 sections 4.1.1 and 5.4.
 
-use tokio::time::timeout_at;
 use zeroize::Zeroizing;
 
 use crate::backend::Credentials;
@@ -53,10 +52,10 @@ impl Client {
     pub(super) async fn rein(&mut self) {
         if let LoginState::In(logged_in) = std::mem::replace(&mut self.login, LoginState::Nobody) {
             logged_in.session.close().await;
+            self.begin_again();
         }
         self.transfer = TransferState::default();
         self.facts = Default::default();
-        self.begin_again();
         self.answer(220, "ready for another user").await;
     }
 
@@ -77,11 +76,7 @@ impl Client {
     ) -> Flow {
         let credentials = Credentials { user: user.clone(), password: password.clone(), account };
         let gateway = self.shared.gateway.clone();
-        let login = gateway.login(&self.door, credentials);
-        let entered = timeout_at(self.login_deadline(), login).await.unwrap_or_else(|_| {
-            Err(Failure::gateway(FailureKind::Unavailable, "the login took too long; try again"))
-        });
-        match entered {
+        match gateway.login(&self.door, credentials, self.login_deadline()).await {
             Ok(session) => {
                 let directory = session.home();
                 let logged_in = LoggedIn { session, directory, rename_from: None };
@@ -92,7 +87,6 @@ impl Client {
             Err(failure) => {
                 if failure.kind == FailureKind::AccountNeeded {
                     self.login = LoginState::Account(user, password);
-                    return self.fail(&failure).await;
                 }
                 self.refuse(&failure).await
             }

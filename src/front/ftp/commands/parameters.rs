@@ -55,12 +55,17 @@ impl Client {
             return Ok(Flow::Continue);
         }
         let pool = self.pool()?;
-        let IpAddr::V4(advertised) = pool.advertised(self.door.peer.ip(), self.local.ip()) else {
+        let advertised = pool.advertised(self.door.peer.ip(), self.local.ip());
+        let IpAddr::V4(named) = advertised else {
             self.answer(425, "PASV names an IPv4 address, and this is IPv6: use EPSV").await;
             return Ok(Flow::Continue);
         };
+        if advertised == self.local.ip() && !pool.listens_at(advertised) {
+            self.answer(425, "no data port listens on the address that you came to").await;
+            return Ok(Flow::Continue);
+        }
         let reservation = self.reserve(&pool)?;
-        let address = SocketAddrV4::new(advertised, reservation.port());
+        let address = SocketAddrV4::new(named, reservation.port());
         self.transfer.asked = Some(Asked::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
         self.answer(227, &text).await;
