@@ -9,4 +9,4 @@ pub mod tls;
 pub use drain::Drain;
 pub use listen::{accept, listen};
 pub use poll::poll_once;
-pub use stream::{Stream, prepare};
+pub use stream::{Stream, prepare, reset_on_drop};

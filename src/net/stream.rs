@@ -34,8 +34,13 @@ impl Stream {
     /// From now on dropping it is a reset (zero linger), never FIN or close_notify, so that no peer
     /// takes what it received for a whole file.
     pub fn reset_on_drop(&self) {
-        // A socket that is gone already needs no reset.
-        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+        reset_on_drop(self.tcp());
+    }
+
+    /// Takes [`Stream::reset_on_drop`] back.
+    pub fn close_on_drop(&self) {
+        // A socket that is gone already needs no close.
+        let _ = SockRef::from(self.tcp()).set_linger(None);
     }
 
     /// The end that means *complete*: close_notify and FIN. Fails when the last bytes cannot be sent
@@ -52,8 +57,7 @@ impl Stream {
     }
 
     async fn end(&mut self, deadline: Duration, drain: bool) -> io::Result<()> {
-        // The socket may be gone already; the shutdown tells.
-        let _ = SockRef::from(self.tcp()).set_linger(None);
+        self.close_on_drop();
         let ended = tokio::time::timeout(deadline, async {
             self.shutdown().await?;
             let mut rest = [0; 1024];
@@ -62,6 +66,12 @@ impl Stream {
         });
         ended.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+/// As [`Stream::reset_on_drop`], before there is TLS.
+pub fn reset_on_drop(tcp: &TcpStream) {
+    // A socket that is gone already needs no reset.
+    let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
 /// nodelay and keepalive: what every TCP connection of the gateway gets.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use prometheus::IntGauge;
-
-use super::record::{Metrics, Who};
+use super::record::{Metrics, OpenSession, Who};
 use super::{Limits, Session};
 use crate::auth::{Identity, PasswordCheck};
 use crate::backend::{Backend, Credentials, Login};
@@ -41,9 +39,9 @@ impl Gateway {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The gauge of a listener's open sessions.
-    pub fn open_sessions(&self, listener: &str) -> IntGauge {
-        self.metrics.sessions(listener)
+    /// Counts a session of a listener as open until dropped.
+    pub fn open_session(&self, listener: &str) -> OpenSession {
+        self.metrics.session(listener)
     }
 
     /// Finds out who somebody is, chooses the route, and logs in at its backend, all until

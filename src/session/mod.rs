@@ -12,6 +12,6 @@ mod user_session;
 pub use admission::{Admission, Refusal, Seat};
 pub use gateway::{Door, Gateway};
 pub use limits::Limits;
-pub use record::Metrics;
+pub use record::{Metrics, OpenSession};
 pub use transfers::{Download, FolderListing, Upload};
 pub use user_session::Session;

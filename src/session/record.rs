@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
 
 /// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
@@ -30,6 +31,15 @@ pub(super) struct Who {
     pub backend: String,
 }
 
+/// A session that the gauge counts.
+pub struct OpenSession(IntGauge);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// An operation under way. It ends in [`Record::done`] or [`Record::failed`]; dropped without either
 /// it says that the session ended meanwhile.
 pub(super) struct Record {
@@ -41,6 +51,7 @@ pub(super) struct Record {
     direction: Option<&'static str>,
     quiet: bool,
     started: Instant,
+    progress: Arc<Progress>,
     written: bool,
 }
 
@@ -77,8 +88,11 @@ impl Metrics {
         })
     }
 
-    pub(super) fn sessions(&self, listener: &str) -> IntGauge {
-        self.sessions.with_label_values(&[listener])
+    /// Counts a session as open until dropped.
+    pub(super) fn session(&self, listener: &str) -> OpenSession {
+        let open = self.sessions.with_label_values(&[listener]);
+        open.inc();
+        OpenSession(open)
     }
 
     /// One login, let in or not.
@@ -128,16 +142,22 @@ impl Record {
             // Looking around is for those who debug; changes and transfers are for everybody.
             quiet: operation.effects().read_only() && !matches!(operation, Operation::Read { .. }),
             started: Instant::now(),
+            progress: Arc::default(),
             written: false,
         }
     }
 
-    pub(super) fn done(mut self, bytes: u64) {
-        self.write(bytes, None);
+    pub(super) fn done(mut self) {
+        self.write(None);
     }
 
-    pub(super) fn failed(mut self, bytes: u64, failure: &Failure) {
-        self.write(bytes, Some(failure));
+    pub(super) fn failed(mut self, failure: &Failure) {
+        self.write(Some(failure));
+    }
+
+    /// What counts a transfer's bytes.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     /// The name that a backend chose.
@@ -145,8 +165,9 @@ impl Record {
         self.path = path;
     }
 
-    fn write(&mut self, bytes: u64, failure: Option<&Failure>) {
+    fn write(&mut self, failure: Option<&Failure>) {
         self.written = true;
+        let bytes = self.progress.bytes();
         let who = &*self.who;
         let outcome = failure.map_or("ok", |f| f.kind.as_str());
         let fault = failure.map_or("none", |f| f.fault.as_str());
@@ -197,7 +218,7 @@ impl Drop for Record {
         if !self.written {
             let failure =
                 Failure::new(FailureKind::Aborted, Fault::Gateway, "the session ended meanwhile");
-            self.write(0, Some(&failure));
+            self.write(Some(&failure));
         }
     }
 }

@@ -11,14 +11,12 @@ use crate::op::{Entry, Failure, Fault, RemotePath, Words};
 pub struct Download {
     pub(super) transfer: Box<dyn ReadTransfer>,
     pub(super) record: Record,
-    pub(super) progress: Arc<Progress>,
 }
 
 /// A file on its way from the client.
 pub struct Upload {
     pub(super) transfer: Box<dyn WriteTransfer>,
     pub(super) record: Record,
-    pub(super) progress: Arc<Progress>,
     /// As the client sees it.
     pub(super) path: RemotePath,
 }
@@ -35,20 +33,20 @@ impl Download {
     }
 
     pub fn progress(&self) -> Arc<Progress> {
-        self.progress.clone()
+        self.record.progress()
     }
 
     /// The source has ended: asks the backend whether that was all.
     pub async fn finish(self) -> Result<Option<Words>, Failure> {
         let outcome = self.transfer.finish().await;
-        end(self.record, &self.progress, outcome)
+        end(self.record, outcome)
     }
 
     /// Ends it before its end. Returns the failure, in the backend's own words where it was the
     /// backend's.
     pub async fn abort(self, failure: Failure) -> Failure {
         let failure = told(failure, self.transfer.abort().await);
-        self.record.failed(self.progress.bytes(), &failure);
+        self.record.failed(&failure);
         failure
     }
 }
@@ -59,7 +57,7 @@ impl Upload {
     }
 
     pub fn progress(&self) -> Arc<Progress> {
-        self.progress.clone()
+        self.record.progress()
     }
 
     /// The file's name as the client sees it.
@@ -70,14 +68,14 @@ impl Upload {
     /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.
     pub async fn finish(self) -> Result<Option<Words>, Failure> {
         let outcome = self.transfer.finish().await;
-        end(self.record, &self.progress, outcome)
+        end(self.record, outcome)
     }
 
     /// Cut: the backend must not take what it has for a whole file. Returns the failure, in the
     /// backend's own words where it was the backend's.
     pub async fn abort(self, failure: Failure) -> Failure {
         let failure = told(failure, self.transfer.abort().await);
-        self.record.failed(self.progress.bytes(), &failure);
+        self.record.failed(&failure);
         failure
     }
 }
@@ -90,14 +88,14 @@ impl FolderListing {
     /// The end was reached, or an error told.
     pub fn finish(self, outcome: Result<(), &Failure>) {
         match outcome {
-            Ok(()) => self.record.done(0),
-            Err(failure) => self.record.failed(0, failure),
+            Ok(()) => self.record.done(),
+            Err(failure) => self.record.failed(failure),
         }
     }
 
     pub async fn abort(self, failure: &Failure) {
         self.listing.abort().await;
-        self.record.failed(0, failure);
+        self.record.failed(failure);
     }
 }
 
@@ -109,14 +107,10 @@ fn told(failure: Failure, by_backend: Option<Failure>) -> Failure {
     }
 }
 
-fn end(
-    record: Record,
-    progress: &Progress,
-    outcome: Result<Option<Words>, Failure>,
-) -> Result<Option<Words>, Failure> {
+fn end(record: Record, outcome: Result<Option<Words>, Failure>) -> Result<Option<Words>, Failure> {
     match &outcome {
-        Ok(_) => record.done(progress.bytes()),
-        Err(failure) => record.failed(progress.bytes(), failure),
+        Ok(_) => record.done(),
+        Err(failure) => record.failed(failure),
     }
     outcome
 }

@@ -28,8 +28,8 @@ impl Session {
         let (record, target) = self.admit(operation)?;
         let answer = self.backend.perform(&target).await;
         match &answer {
-            Ok(_) => record.done(0),
-            Err(failure) => record.failed(0, failure),
+            Ok(_) => record.done(),
+            Err(failure) => record.failed(failure),
         }
         answer
     }
@@ -50,7 +50,7 @@ impl Session {
     ) -> Result<Download, Failure> {
         let (record, target) = self.admit(Operation::Read { path, offset, representation })?;
         match self.backend.open_read(&target).await {
-            Ok(transfer) => Ok(Download { transfer, record, progress: Arc::default() }),
+            Ok(transfer) => Ok(Download { transfer, record }),
             Err(failure) => refused(record, failure),
         }
     }
@@ -66,7 +66,7 @@ impl Session {
             Ok(transfer) => {
                 let path = transfer.path().strip_root(&self.root).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
-                Ok(Upload { transfer, record, progress: Arc::default(), path })
+                Ok(Upload { transfer, record, path })
             }
             Err(failure) => refused(record, failure),
         }
@@ -87,6 +87,6 @@ impl Session {
 }
 
 fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
-    record.failed(0, &failure);
+    record.failed(&failure);
     Err(failure)
 }

@@ -17,7 +17,8 @@ enum Opening {
     Listening(TcpListener),
 }
 
-/// Makes a data connection and sends the command that uses it. On success the server has said 1xx
+/// Makes a data connection and sends the command that uses it. Dropping the connection is a reset from
+/// its first moment on: an end by FIN would mean *complete* for an upload. On success the server has said 1xx
 /// and its last reply is still to come; after a failure the control connection is in step, or given
 /// up.
 pub(super) async fn start(
@@ -31,10 +32,13 @@ pub(super) async fn start(
         DataMode::Passive => Opening::Connected(passive(connection, peer).await?),
         DataMode::Active => Opening::Listening(active(connection).await?),
     };
-    if offset > 0 {
+    // An offset that a refused transfer left behind at the server is taken back.
+    if offset > 0 || connection.restart_pending {
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
+        connection.restart_pending = offset > 0;
     }
     let preliminary = connection.expect(1, verb, argument).await?;
+    connection.restart_pending = false;
     match establish(connection, opening, peer).await {
         Ok(stream) => Ok((stream, preliminary)),
         Err(failure) => Err(explain(connection, failure).await),
@@ -56,6 +60,7 @@ async fn passive(connection: &mut Connection, peer: IpAddr) -> Result<TcpStream,
         Err(_) => return Err(no_channel(format!("connecting to {address}: not in time"))),
     };
     net::prepare(&tcp);
+    net::reset_on_drop(&tcp);
     Ok(tcp)
 }
 
@@ -124,6 +129,7 @@ async fn establish(
                 tracing::warn!(%from, "a stranger connected to a port opened for the backend");
             },
         };
+        net::reset_on_drop(&tcp);
         match &connection.tls {
             None => Ok(Stream::Plain(tcp)),
             Some(tls) => tls.connect(tcp).await,

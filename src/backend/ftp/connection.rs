@@ -17,6 +17,8 @@ pub(super) struct Connection {
     pub(super) tls: Option<ClientTls>,
     /// The server refused EPSV; PASV is used from then on.
     pub(super) epsv_refused: bool,
+    /// REST was said and no transfer has used it up.
+    pub(super) restart_pending: bool,
     representation: Option<Representation>,
     directory: Option<RemotePath>,
     lost: bool,
@@ -31,6 +33,7 @@ impl Connection {
             list_all: ListAll::default(),
             tls,
             epsv_refused: false,
+            restart_pending: false,
             representation: None,
             directory: None,
             lost: false,

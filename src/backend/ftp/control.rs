@@ -118,7 +118,6 @@ impl Control {
                 if let Some(words) =
                     self.replies.line(&line).map_err(|e| invalid(&e.to_string()))?
                 {
-                    tracing::trace!(reply = %words, "backend");
                     return Ok(words);
                 }
             }

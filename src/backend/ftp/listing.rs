@@ -29,6 +29,9 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     lines: LineBuffer,
     /// Whether any line came, `.` and `..` too.
     any: bool,
+    /// The data connection has ended, the last reply is still to come.
+    ending: bool,
+    /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
     done: bool,
 }
 
@@ -65,8 +68,17 @@ async fn start(
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     async fn begin(mut turn: C, path: &RemotePath, facts: bool) -> Result<Self, Failure> {
         let (stream, _) = start(&mut turn, path, facts).await?;
+        stream.close_on_drop();
         let lines = LineBuffer::binary(MAX_LINE);
-        Ok(Self { turn, stream: Some(stream), facts, lines, any: false, done: false })
+        Ok(Self {
+            turn,
+            stream: Some(stream),
+            facts,
+            lines,
+            any: false,
+            ending: false,
+            done: false,
+        })
     }
 
     async fn next_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
@@ -106,8 +118,10 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     /// More bytes; at the end, what the server says about the listing.
     async fn receive(&mut self) -> Result<(), Failure> {
         let Some(stream) = &mut self.stream else {
-            self.done = true;
-            self.turn.reply(2, "listing").await?;
+            // Done only when it has been said: until then an abort has a reply to take.
+            let said = self.turn.reply(2, "listing").await;
+            (self.ending, self.done) = (false, true);
+            said?;
             return self.again_without_all().await;
         };
         let mut bytes = [0; 16 * 1024];
@@ -133,13 +147,19 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             return Ok(());
         }
         self.turn.list_all = ListAll::No;
-        self.stream = Some(channel::start(&mut self.turn, "LIST", None, 0).await?.0);
+        // Cut in here, nobody would know what was said.
         self.done = false;
+        let started = channel::start(&mut self.turn, "LIST", None, 0).await;
+        self.done = started.is_err();
+        let (stream, _) = started?;
+        stream.close_on_drop();
+        self.stream = Some(stream);
         Ok(())
     }
 
     fn end(&mut self) {
         self.stream = None;
+        self.ending = true;
         // A last line without its end.
         self.lines.extend(b"\n");
     }
@@ -158,10 +178,16 @@ impl Listing for FtpListing<Turn> {
     }
 
     async fn abort(mut self: Box<Self>) {
-        if let Some(stream) = self.stream.take() {
-            self.done = true;
-            transfer::abort(&mut self.turn, stream).await;
+        if self.done {
+            return;
         }
+        match self.stream.take() {
+            Some(stream) => drop(transfer::abort(&mut self.turn, stream).await),
+            // All came, and only the last reply is missing; whatever it is, it is taken.
+            None if self.ending => drop(self.turn.reply(2, "listing").await),
+            None => return,
+        }
+        self.done = true;
     }
 }
 
@@ -179,12 +205,23 @@ pub(super) async fn find(
     path: &RemotePath,
 ) -> Result<Option<Entry>, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
-    let mut listing = FtpListing::begin(connection, &parent, false).await?;
-    let mut found = None;
-    while let Some(entries) = listing.next_entries().await? {
-        found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
+    // For all of it: a server that dribbles must not keep the client waiting for ever.
+    let limit = connection.settings.reply_timeout;
+    let search = async {
+        let mut listing = FtpListing::begin(&mut *connection, &parent, false).await?;
+        let mut found = None;
+        while let Some(entries) = listing.next_entries().await? {
+            found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
+        }
+        Ok(found)
+    };
+    match timeout(limit, search).await {
+        Ok(found) => found,
+        Err(_) => {
+            connection.give_up();
+            Err(reply::unavailable("looking a name up in its folder took too long"))
+        }
     }
-    Ok(found)
 }
 
 /// What a failed CWD before a listing is to the client: the folder is not there.

@@ -189,11 +189,24 @@ async fn authenticate(
     }
     match words.code {
         200..=299 => Ok(()),
-        _ => Err(Failure::backend(
-            FailureKind::LoginRefused,
-            format!("the backend server refused the login: {words}"),
-        )
-        .with_peer(words)),
+        _ => {
+            let shown = without_secrets(&words, credentials);
+            let message = format!("the backend server refused the login: {shown}");
+            Err(Failure::backend(FailureKind::LoginRefused, message).with_peer(words))
+        }
+    }
+}
+
+/// What may go to a log: some servers repeat the command that they refuse.
+fn without_secrets(words: &Words, credentials: &Credentials) -> String {
+    let secrets = [Some(&credentials.password), credentials.account.as_ref()];
+    let told = secrets.into_iter().flatten().any(|secret| {
+        let holds = |line: &Vec<u8>| line.windows(secret.len()).any(|w| w == secret.as_slice());
+        !secret.is_empty() && words.lines.iter().any(holds)
+    });
+    match told {
+        true => format!("{} (the words are not shown, they hold a password)", words.code),
+        false => words.to_string(),
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) async fn open(
     };
     turn.set_type(*representation).await?;
     let (stream, _) = channel::start(&mut turn, "RETR", Some(path.as_bytes()), *offset).await?;
+    // What is received has its end told by the server; an orderly close spoils nothing.
+    stream.close_on_drop();
     Ok(Box::new(FtpRead {
         turn,
         source: Some(Source::Socket(stream)),

@@ -44,19 +44,20 @@ pub(super) async fn open(
             channel::start(&mut turn, "STOU", None, 0).await?
         }
     };
-    // Until it is whole, the end of this connection must never look like the end of the file.
-    stream.reset_on_drop();
+    let folder = path;
     let path = match mode {
-        WriteMode::Unique => unique_name(&preliminary, path),
+        WriteMode::Unique => unique_name(&preliminary, folder),
         _ => path.clone(),
     };
+    // A file that this upload began, under a name that is known.
+    let own = whole || (*mode == WriteMode::Unique && path != *folder);
     Ok(Box::new(FtpWrite {
         turn,
         sink: Some(Sink::Socket(stream)),
         idle: Sink::Writer(Box::new(tokio::io::sink())),
         path,
         temporary,
-        delete_part: whole && policy == PartialUploads::Delete,
+        delete_part: own && policy == PartialUploads::Delete,
     }))
 }
 
@@ -94,24 +95,43 @@ impl FtpWrite {
         Ok(words)
     }
 
+    /// Gives the whole file its name. Some servers do not rename onto a file that is there: that one is
+    /// put aside first, and put back if the new one cannot take its place.
     async fn rename(&mut self, temporary: &RemotePath) -> Result<(), Failure> {
-        let (from, to) = (temporary.as_bytes(), self.path.as_bytes());
-        self.turn.expect(3, "RNFR", Some(from)).await?;
-        let renamed = self.turn.expect(2, "RNTO", Some(to)).await;
-        let Err(failure) = renamed else { return Ok(()) };
+        let to = self.path.clone();
+        let Err(refusal) = self.rename_once(temporary, &to).await else { return Ok(()) };
         self.turn.check()?;
-        // Some servers do not rename onto a file that is there.
-        self.turn.expect(2, "DELE", Some(to)).await.map_err(|_| failure)?;
-        self.turn.expect(3, "RNFR", Some(from)).await?;
-        self.turn.expect(2, "RNTO", Some(to)).await.map(drop)
+        let aside = temporary_name(&to)?;
+        if self.rename_once(&to, &aside).await.is_err() {
+            return Err(refusal);
+        }
+        if let Err(failure) = self.rename_once(temporary, &to).await {
+            if let Err(lost) = self.rename_once(&aside, &to).await {
+                tracing::error!(path = %to, %aside, failure = %lost, "the old file stays aside");
+            }
+            return Err(failure);
+        }
+        if let Err(failure) = self.turn.expect(2, "DELE", Some(aside.as_bytes())).await {
+            tracing::warn!(%aside, %failure, "the replaced file stays aside");
+        }
+        Ok(())
+    }
+
+    async fn rename_once(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Failure> {
+        self.turn.expect(3, "RNFR", Some(from.as_bytes())).await?;
+        self.turn.expect(2, "RNTO", Some(to.as_bytes())).await.map(drop)
     }
 
     async fn delete_part(&mut self) {
-        if self.delete_part && self.turn.check().is_ok() {
-            let deleted = self.turn.expect(2, "DELE", Some(self.path.as_bytes())).await;
-            if let Err(failure) = deleted {
-                tracing::warn!(path = %self.path, %failure, "the part of a cut upload stays");
-            }
+        if !self.delete_part {
+            return;
+        }
+        let deleted = match self.turn.check() {
+            Ok(()) => self.turn.expect(2, "DELE", Some(self.path.as_bytes())).await.map(drop),
+            lost => lost,
+        };
+        if let Err(failure) = deleted {
+            tracing::warn!(path = %self.path, %failure, "the part of a cut upload stays");
         }
     }
 }

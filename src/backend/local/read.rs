@@ -16,7 +16,8 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 /// Bytes that one call reads or writes at most, and so what a transfer buffers.
 pub(super) const BLOCK: usize = 256 * 1024;
 
-/// The largest file, in bytes as stored, whose size in TYPE A is counted.
+/// The largest file, in bytes as stored, whose size in TYPE A is counted, and the last byte where a
+/// reading in TYPE A can begin.
 const COUNTED: u64 = 16 * 1024 * 1024;
 
 /// Opens a file at `offset` bytes of the representation asked for. An offset behind the end is
@@ -58,6 +59,11 @@ async fn open_at(root: Arc<Dir>, path: RemotePath, offset: u64) -> Result<(File,
 
 /// Only reading tells where an offset of the translated text is in the file.
 async fn skip(reader: &mut ToCrlf<File>, offset: u64, path: &RemotePath) -> Result<(), Failure> {
+    if offset > COUNTED {
+        let what = format_args!("read {path} from byte {offset}");
+        let reason = "REST in TYPE A is not counted so far; use TYPE I";
+        return Err(refused(FailureKind::Unsupported, what, reason));
+    }
     let skipped = count(&mut reader.take(offset))
         .await
         .map_err(|e| failed(format_args!("read {path}"), &e))?;

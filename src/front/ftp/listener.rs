@@ -102,12 +102,10 @@ async fn run(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, _seat: Seat)
         session: shared.gateway.next_session(),
     };
     let Some((stream, tls)) = protect(&shared, tcp, peer).await else { return };
-    let open = shared.gateway.open_sessions(&door.listener);
-    open.inc();
+    let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, %peer, listener = door.listener, "session begins");
     Client::new(shared, door.clone(), local, stream, tls).run().await;
     tracing::debug!(session = door.session, "session ends");
-    open.dec();
 }
 
 /// The TLS of the control session, begun at once where it is implicit.
