@@ -102,6 +102,33 @@ impl FailureKind {
     }
 }
 
+impl FailureKind {
+    /// A sentence for clients who must not see a backend's own words, which may name its paths.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            FailureKind::NotFound => "no such file or folder",
+            FailureKind::PermissionDenied => "the backend does not permit it",
+            FailureKind::AlreadyExists => "it exists already",
+            FailureKind::NotADirectory => "that is no folder",
+            FailureKind::IsADirectory => "that is a folder, not a file",
+            FailureKind::DirectoryNotEmpty => "the folder is not empty",
+            FailureKind::NoSpace => "the backend has no space left",
+            FailureKind::NameRefused => "the backend refuses this name",
+            FailureKind::Unsupported => "the backend does not offer this",
+            FailureKind::InvalidArgument => "the backend does not accept this argument",
+            FailureKind::LoginRefused => "the backend wants another login",
+            FailureKind::AccountNeeded => "the backend wants an account",
+            FailureKind::DataConnection => "no data connection to the backend could be made",
+            FailureKind::TransferCut => "the backend ended the transfer before its end",
+            FailureKind::Aborted => "the transfer was aborted",
+            FailureKind::Unavailable => "the backend is not available; log in again",
+            FailureKind::TimedOut => "the backend did not answer in time",
+            FailureKind::Busy => "the backend is busy; try again",
+            FailureKind::Internal => "the backend could not do it",
+        }
+    }
+}
+
 impl Failure {
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
         Self { kind, fault, message: escaped(message), detail: None, peer: None }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
+use super::user_session::{veiled, veiled_words};
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
 use crate::op::{Entry, Failure, Fault, RemotePath, Words};
@@ -11,12 +12,16 @@ use crate::op::{Entry, Failure, Fault, RemotePath, Words};
 pub struct Download {
     pub(super) transfer: Box<dyn ReadTransfer>,
     pub(super) record: Record,
+    /// The route's, whose path clients must not see.
+    pub(super) root: RemotePath,
 }
 
 /// A file on its way from the client.
 pub struct Upload {
     pub(super) transfer: Box<dyn WriteTransfer>,
     pub(super) record: Record,
+    /// The route's, whose path clients must not see.
+    pub(super) root: RemotePath,
     /// As the client sees it.
     pub(super) path: RemotePath,
 }
@@ -25,6 +30,8 @@ pub struct Upload {
 pub struct FolderListing {
     pub(super) listing: Box<dyn Listing>,
     pub(super) record: Record,
+    /// The route's, whose path clients must not see.
+    pub(super) root: RemotePath,
 }
 
 impl Download {
@@ -39,7 +46,7 @@ impl Download {
     /// The source has ended: asks the backend whether that was all.
     pub async fn finish(self) -> Result<Option<Words>, Failure> {
         let outcome = self.transfer.finish().await;
-        end(self.record, outcome)
+        end(self.record, &self.root, outcome)
     }
 
     /// Ends it before its end. Returns the failure, in the backend's own words where it was the
@@ -47,7 +54,7 @@ impl Download {
     pub async fn abort(self, failure: Failure) -> Failure {
         let failure = told(failure, self.transfer.abort().await);
         self.record.failed(&failure);
-        failure
+        veiled(&self.root, failure)
     }
 }
 
@@ -68,7 +75,7 @@ impl Upload {
     /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.
     pub async fn finish(self) -> Result<Option<Words>, Failure> {
         let outcome = self.transfer.finish().await;
-        end(self.record, outcome)
+        end(self.record, &self.root, outcome)
     }
 
     /// Cut: the backend must not take what it has for a whole file. Returns the failure, in the
@@ -76,13 +83,13 @@ impl Upload {
     pub async fn abort(self, failure: Failure) -> Failure {
         let failure = told(failure, self.transfer.abort().await);
         self.record.failed(&failure);
-        failure
+        veiled(&self.root, failure)
     }
 }
 
 impl FolderListing {
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        self.listing.next().await
+        self.listing.next().await.map_err(|failure| veiled(&self.root, failure))
     }
 
     /// The end was reached, or an error told.
@@ -107,10 +114,19 @@ fn told(failure: Failure, by_backend: Option<Failure>) -> Failure {
     }
 }
 
-fn end(record: Record, outcome: Result<Option<Words>, Failure>) -> Result<Option<Words>, Failure> {
-    match &outcome {
-        Ok(_) => record.done(),
-        Err(failure) => record.failed(failure),
+fn end(
+    record: Record,
+    root: &RemotePath,
+    outcome: Result<Option<Words>, Failure>,
+) -> Result<Option<Words>, Failure> {
+    match outcome {
+        Ok(words) => {
+            record.done();
+            Ok(veiled_words(root, words))
+        }
+        Err(failure) => {
+            record.failed(&failure);
+            Err(veiled(root, failure))
+        }
     }
-    outcome
 }

@@ -4,7 +4,9 @@ use super::record::{Metrics, Record, Who};
 use super::transfers::{Download, FolderListing, Upload};
 use crate::auth::Identity;
 use crate::backend::{Answer, BackendSession};
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, WriteMode};
+use crate::op::{
+    Failure, FailureKind, Fault, Operation, RemotePath, Representation, Words, WriteMode,
+};
 use crate::policy;
 use crate::route::Target;
 
@@ -26,19 +28,23 @@ impl Session {
     /// What ends in a plain answer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let (record, target) = self.admit(operation)?;
-        let answer = self.backend.perform(&target).await;
-        match &answer {
-            Ok(_) => record.done(),
-            Err(failure) => record.failed(failure),
+        match self.backend.perform(&target).await {
+            Ok(answer) => {
+                record.done();
+                Ok(match answer {
+                    Answer::Done(words) => Answer::Done(veiled_words(&self.root, words)),
+                    answer => answer,
+                })
+            }
+            Err(failure) => refused(record, &self.root, failure),
         }
-        answer
     }
 
     pub async fn list(&self, path: RemotePath) -> Result<FolderListing, Failure> {
         let (record, target) = self.admit(Operation::List(path))?;
         match self.backend.list(&target).await {
-            Ok(listing) => Ok(FolderListing { listing, record }),
-            Err(failure) => refused(record, failure),
+            Ok(listing) => Ok(FolderListing { listing, record, root: self.root.clone() }),
+            Err(failure) => refused(record, &self.root, failure),
         }
     }
 
@@ -50,8 +56,8 @@ impl Session {
     ) -> Result<Download, Failure> {
         let (record, target) = self.admit(Operation::Read { path, offset, representation })?;
         match self.backend.open_read(&target).await {
-            Ok(transfer) => Ok(Download { transfer, record }),
-            Err(failure) => refused(record, failure),
+            Ok(transfer) => Ok(Download { transfer, record, root: self.root.clone() }),
+            Err(failure) => refused(record, &self.root, failure),
         }
     }
 
@@ -66,9 +72,9 @@ impl Session {
             Ok(transfer) => {
                 let path = transfer.path().strip_root(&self.root).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
-                Ok(Upload { transfer, record, path })
+                Ok(Upload { transfer, record, path, root: self.root.clone() })
             }
-            Err(failure) => refused(record, failure),
+            Err(failure) => refused(record, &self.root, failure),
         }
     }
 
@@ -81,12 +87,27 @@ impl Session {
         let permit = policy::decide(&self.identity, operation);
         match Target::new(permit, &self.root) {
             Ok(target) => Ok((record, target)),
-            Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
+            Err(e) => refused(record, &self.root, Failure::client(FailureKind::NameRefused, e)),
         }
     }
 }
 
-fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
+/// With a `root`, a client must not see the backend's words: they name paths as they are there.
+pub(super) fn veiled_words(root: &RemotePath, words: Option<Words>) -> Option<Words> {
+    words.filter(|_| root.is_root())
+}
+
+/// As [`veiled_words`]. What was hidden is in the record.
+pub(super) fn veiled(root: &RemotePath, failure: Failure) -> Failure {
+    if root.is_root() || failure.fault != Fault::Backend {
+        return failure;
+    }
+    let detail =
+        failure.detail.map_or(failure.message.clone(), |d| format!("{}: {d}", failure.message));
+    Failure::backend(failure.kind, failure.kind.sentence()).with_detail(detail)
+}
+
+fn refused<T>(record: Record, root: &RemotePath, failure: Failure) -> Result<T, Failure> {
     record.failed(&failure);
-    Err(failure)
+    Err(veiled(root, failure))
 }
