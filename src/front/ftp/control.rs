@@ -5,8 +5,8 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use crate::data::Progress;
@@ -109,8 +109,10 @@ impl Control {
             let line = tokio::select! {
                 biased;
                 done = &mut work => break match done {
-                    Ok(()) if upload && self.ended_without_quit() => End::Gone,
-                    Ok(()) => End::Done,
+                    Ok(()) => match upload && self.ended_without_quit().await {
+                        true => End::Gone,
+                        false => End::Done,
+                    },
                     Err(failure) => End::Failed(failure),
                 },
                 line = self.arriving_line(), if listening => line,
@@ -155,25 +157,30 @@ impl Control {
     }
 
     /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
-    fn ended_without_quit(&mut self) -> bool {
-        let mut quit = self.held.iter().any(|line| is_quit(line));
-        while !self.closed {
-            // Only what is there already.
-            // A transfer that used up the task's turn must not hide it.
-            match poll_once(unconstrained(self.arriving_line())) {
-                Some(Some(line)) => {
-                    quit |= is_quit(&line);
-                    self.held.push_back(line);
-                }
-                Some(None) => break,
-                None => return false,
-            }
+    async fn ended_without_quit(&mut self) -> bool {
+        if !self.closed && !self.stream.as_ref().is_some_and(is_hung_up) {
+            return false;
+        }
+        let mut quit = self.held.iter().any(is_quit);
+        // The end is there already: nothing is waited for.
+        while let Some(line) = self.arriving_line().await {
+            quit |= is_quit(&line);
+            self.held.push_back(line);
             if self.held.len() >= HELD {
                 return false;
             }
         }
         !quit
     }
+}
+
+/// Asks the kernel: the runtime may have heard of the data connection's end already and of this
+/// connection's, which came before it, not yet.
+fn is_hung_up(stream: &Stream) -> bool {
+    let mut polled = [PollFd::new(stream.tcp(), PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    rustix::event::poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(ends)
 }
 
 /// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
@@ -195,13 +202,4 @@ fn is_quit(line: &Line) -> bool {
 
 fn is_verb(line: &[u8], verb: &[u8]) -> bool {
     line.trim_ascii_end().eq_ignore_ascii_case(verb)
-}
-
-/// The future's value if it is there at once.
-fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
-    }
 }
