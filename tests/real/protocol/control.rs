@@ -75,7 +75,8 @@ fn a_long_line_is_one_500_and_the_session_lives() {
 fn what_is_no_command() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
-    for line in ["FOO", "FOO bar", "", " NOOP", "RETRIEVE a", "\x16\x03\x01", "123", "GET / HTTP/1.0"]
+    for line in
+        ["FOO", "FOO bar", "", " NOOP", "RETRIEVE a", "\x16\x03\x01", "123", "GET / HTTP/1.0"]
     {
         raw.expect(line, 500);
     }
@@ -148,10 +149,10 @@ fn rest_is_for_the_next_command_only() {
     raw.expect("RETR file", 425);
     assert_eq!(raw.download("RETR file").0, b"0123456789");
     raw.expect("REST 11", 350);
-    let _tcp = raw.passive();
+    raw.expect("EPSV", 229);
     assert_eq!(raw.command("RETR file").code / 100, 5);
     raw.expect("REST 11", 350);
-    let _tcp = raw.passive();
+    raw.expect("EPSV", 229);
     assert_eq!(raw.command("STOR file").code / 100, 5);
     assert_eq!(lock.get("file"), b"0123456789");
     raw.expect("REST 8", 350);

@@ -48,7 +48,8 @@ fn names(raw: &mut Raw, command: &str) -> Vec<String> {
 fn options_are_no_names() {
     let (_lock, mut raw) = start();
     let all = ["-a", "a.txt", "b.txt", "c.bin", "sub dir"];
-    for command in ["LIST", "LIST -a", "LIST -l", "LIST -la", "LIST -a -l", "LIST -la .", "LIST /"] {
+    for command in ["LIST", "LIST -a", "LIST -l", "LIST -la", "LIST -a -l", "LIST -la .", "LIST /"]
+    {
         assert_eq!(names(&mut raw, command), all, "{command}");
     }
     for command in ["NLST", "NLST -a", "NLST -CF"] {
@@ -83,8 +84,12 @@ fn patterns() {
 #[test]
 fn a_name_cannot_forge_a_line() {
     let (lock, mut raw) = start();
-    let forged: [&[u8]; 4] =
-        [b"x\r\n-rw-r--r-- 1 0 0 9 Jan 1 00:00 forged", b"x\nforged", b"x\rforged", b"\n213 forged"];
+    let forged: [&[u8]; 4] = [
+        b"x\r\n-rw-r--r-- 1 0 0 9 Jan 1 00:00 forged",
+        b"x\nforged",
+        b"x\rforged",
+        b"\n213 forged",
+    ];
     for name in forged {
         std::fs::write(lock.folder.path().join(OsStr::from_bytes(name)), "").expect("a file");
     }
