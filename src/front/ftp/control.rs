@@ -5,13 +5,14 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use crate::data::Progress;
 use crate::net::tls::ControlTls;
-use crate::net::{Drain, Stream, poll_once};
+use crate::net::{Drain, Stream};
 use crate::op::Failure;
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong};
 use crate::wire::ftp::reply;
@@ -22,8 +23,6 @@ const REPLY_DEADLINE: Duration = Duration::from_secs(30);
 /// read on. Clients that send NOOP to keep a translated address alive do so for hours.
 const HELD: usize = 1024;
 const HELD_BYTES: usize = 64 * 1024;
-/// For what the kernel has to come through the runtime.
-const AT_HAND: Duration = Duration::from_millis(100);
 
 pub(super) type Line = Result<Vec<u8>, TooLong>;
 
@@ -167,37 +166,17 @@ impl Control {
 
     /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
     async fn ended_without_quit(&mut self) -> bool {
-        let mut quit = self.held.iter().any(is_quit);
-        while !self.closed && self.may_hold_more() {
-            // Only what is there already.
-            let line = match poll_once(self.arriving_line()) {
-                Some(line) => line,
-                // The kernel may know of an end that the runtime has not heard of yet.
-                None if self.something_waits() => {
-                    match timeout(AT_HAND, self.arriving_line()).await {
-                        Ok(line) => line,
-                        Err(_) => return false,
-                    }
-                }
-                None => return false,
-            };
-            match line {
-                Some(line) => {
-                    quit |= is_quit(&line);
-                    self.hold(line);
-                }
-                None => break,
+        if !self.closed && !self.stream.as_ref().is_some_and(is_hung_up) {
+            return false;
+        }
+        // The end is there already: nothing is waited for.
+        while self.may_hold_more() {
+            match self.arriving_line().await {
+                Some(line) => self.hold(line),
+                None => return !self.held.iter().any(is_quit),
             }
         }
-        self.closed && !quit
-    }
-
-    /// Whether bytes, the end or an error wait in the socket.
-    fn something_waits(&self) -> bool {
-        use rustix::net::{RecvFlags, recv};
-        let Some(stream) = &self.stream else { return true };
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        recv(stream.tcp(), &mut [0_u8; 1], flags) != Err(rustix::io::Errno::WOULDBLOCK)
+        false
     }
 
     fn may_hold_more(&self) -> bool {
@@ -218,6 +197,15 @@ impl Control {
 
 fn size(line: &Line) -> usize {
     line.as_ref().map_or(0, Vec::len)
+}
+
+/// Asks the kernel: the runtime may have heard of the data connection's end already and of this
+/// connection's, which came before it, not yet.
+fn is_hung_up(stream: &Stream) -> bool {
+    let mut polled = [PollFd::new(stream.tcp(), PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    rustix::event::poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(ends)
 }
 
 /// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
@@ -244,6 +232,7 @@ fn is_verb(line: &[u8], verb: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::poll_once;
     use tokio::net::TcpListener;
 
     /// One thread: between the client's end and the question nothing asks the kernel for events.

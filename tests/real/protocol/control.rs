@@ -149,10 +149,10 @@ fn rest_is_for_the_next_command_only() {
     raw.expect("RETR file", 425);
     assert_eq!(raw.download("RETR file").0, b"0123456789");
     raw.expect("REST 11", 350);
-    let _tcp = raw.passive();
+    raw.expect("EPSV", 229);
     assert_eq!(raw.command("RETR file").code / 100, 5);
     raw.expect("REST 11", 350);
-    let _tcp = raw.passive();
+    raw.expect("EPSV", 229);
     assert_eq!(raw.command("STOR file").code / 100, 5);
     assert_eq!(lock.get("file"), b"0123456789");
     raw.expect("REST 8", 350);

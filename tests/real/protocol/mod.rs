@@ -1,16 +1,18 @@
 //! The front's protocol, said word for word: the built gateway before a folder.
 
 mod abort;
-// mod active;
+mod active;
+mod close_notify;
 mod control;
-// mod cuts;
-// mod drain;
-// mod limits;
+mod cuts;
+mod drain;
+mod limits;
 mod listings;
-// mod logins;
+mod logins;
 mod names;
 mod resumption;
 mod security;
+mod tls_versions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -174,7 +174,7 @@ fn curl_takes_several_files_in_one_session() {
         let manner = curl::Manner { data: DataMode::Epsv, tls };
         for urls in urls.chunks(uploads_a_call) {
             let mut command = curl::curl(&site, manner, own.path());
-            urls.iter().for_each(|url| drop(command.args(["-T", "up", url])));
+            command.args(urls.iter().flat_map(|url| ["-T", "up", url]));
             run(&mut command, b"", Duration::from_secs(40)).expect_ok("uploading");
         }
         let mut command = curl::curl(&site, manner, own.path());

@@ -91,10 +91,21 @@ impl Raw {
 
     /// Sends the bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).expect("sending to the control connection");
+    }
+
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let wire = self.control.get_mut();
-        wire.write_all(bytes)
-            .and_then(|()| wire.flush())
-            .expect("sending to the control connection");
+        wire.write_all(bytes).and_then(|()| wire.flush())
+    }
+
+    /// Whether the server says nothing for so long.
+    pub fn quiet_for(&self, time: Duration) -> bool {
+        let socket = self.socket();
+        socket.set_read_timeout(Some(time)).expect("a timeout above zero");
+        let peeked = socket.peek(&mut [0]);
+        socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
+        peeked.is_err_and(|e| matches!(e.kind(), io::ErrorKind::WouldBlock))
     }
 
     /// Sends a line and reads its reply.

@@ -1,0 +1,195 @@
+//! SIGTERM, and what /live, /ready and /metrics say.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::{Lock, Plan, SOON};
+use crate::support::raw::dial;
+use crate::support::{PASSWORD, USER, pattern};
+
+/// Status and body.
+fn get(lock: &Lock, path: &str) -> (u16, String) {
+    let mut tcp = dial(lock.gateway.address("metrics"));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    tcp.write_all(request.as_bytes()).expect("asking");
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).expect("the answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no status in {head}")), body.to_owned())
+}
+
+/// A series by its name and labels, as they stand on the page.
+#[track_caller]
+fn value(page: &str, series: &str) -> u64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in:\n{page}"))
+}
+
+fn await_draining(lock: &Lock) {
+    lock.gateway.terminate();
+    let draining = |event: &serde_json::Value| {
+        event["message"].as_str().is_some_and(|message| message.starts_with("draining"))
+    };
+    lock.gateway.await_log(draining, SOON);
+    let end = Instant::now() + SOON;
+    while get(lock, "/ready").0 != 503 {
+        assert!(Instant::now() < end, "/ready does not say that it drains");
+    }
+}
+
+#[test]
+fn a_running_download_ends_whole() {
+    let mut lock = Plan::default().start();
+    let length = lock.put_large("large");
+    let mut idle = lock.client();
+    let mut unknown = lock.connect();
+    let mut raw = lock.client();
+    let mut tcp = raw.begin("RETR large");
+    tcp.read_exact(&mut vec![0; length / 64]).expect("a part of the file");
+    assert_eq!(get(&lock, "/ready").0, 200);
+    await_draining(&lock);
+
+    for idle in [&mut idle, &mut unknown] {
+        let reply = idle.read();
+        assert_eq!(reply.code, 421, "{}", reply.text);
+        assert!(reply.text.contains("shutting down"), "{}", reply.text);
+        assert!(idle.at_end());
+    }
+    assert!(TcpStream::connect(lock.address()).is_err(), "a new session was accepted");
+    assert_eq!(get(&lock, "/live").0, 200);
+    assert_eq!(value(&get(&lock, "/metrics").1, "lockgate_sessions{listener=\"front\"}"), 1);
+
+    let rest = std::io::copy(&mut tcp, &mut std::io::sink()).expect("the rest of the file");
+    drop(tcp);
+    assert_eq!(rest as usize, length - length / 64);
+    assert_eq!(raw.read().code, 226);
+    assert_eq!(raw.read().code, 421);
+    assert!(raw.at_end());
+    let status = lock.gateway.wait(SOON).expect("it ends when the transfer has");
+    assert!(status.success(), "{status}");
+    let stopped = |event: &serde_json::Value| event["message"] == "stopped";
+    assert_eq!(lock.gateway.await_log(stopped, SOON)["forced"], false);
+}
+
+#[test]
+fn a_running_upload_ends_whole() {
+    let mut lock = Plan { tls: "required", ..Plan::default() }.start();
+    let bytes = pattern(600_000);
+    let mut raw = lock.tls_client();
+    let tcp = raw.begin("STOR up");
+    let mut data = raw.data(tcp);
+    data.write_all(&bytes[..300_000]).expect("sending a part");
+    await_draining(&lock);
+    data.write_all(&bytes[300_000..]).and_then(|()| data.finish()).expect("sending the rest");
+    drop(data);
+    assert_eq!(raw.read().code, 226);
+    assert!(lock.gateway.wait(SOON).expect("it ends when the transfer has").success());
+    assert!(lock.get("up") == bytes, "the file differs");
+}
+
+#[test]
+fn a_transfer_that_does_not_end_is_cut() {
+    let plan = Plan { limits: "drain_timeout: 1s", partial_uploads: "delete", ..Plan::default() };
+    let mut lock = plan.start();
+    lock.put_large("large");
+    let mut down = lock.client();
+    let mut unread = down.begin("RETR large");
+    let mut up = lock.client();
+    let mut unfinished = up.begin("STOR up");
+    unfinished.write_all(b"part").expect("sending a part");
+    let begun = Instant::now();
+    await_draining(&lock);
+    for raw in [&mut down, &mut up] {
+        assert!(raw.quiet_for(Duration::from_millis(200)), "it was cut before its time");
+    }
+    for raw in [&mut down, &mut up] {
+        let reply = raw.read();
+        assert_eq!(reply.code, 426, "{}", reply.text);
+        assert_eq!(raw.read().code, 421);
+        assert!(raw.at_end());
+    }
+    let status = lock.gateway.wait(SOON).expect("it ends by force");
+    assert!(status.success(), "{status}");
+    assert!(begun.elapsed() >= Duration::from_millis(900));
+    for data in [&mut unread, &mut unfinished] {
+        let end = std::io::copy(data, &mut std::io::sink());
+        assert!(end.is_err(), "an end that looks complete");
+    }
+    assert_eq!(lock.names(), ["large"]);
+    let stopped = |event: &serde_json::Value| event["message"] == "stopped";
+    assert_eq!(lock.gateway.await_log(stopped, SOON)["forced"], true);
+}
+
+#[test]
+fn metrics_count_what_was_done() {
+    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
+    assert_eq!(get(&lock, "/live"), (200, "live\n".into()));
+    assert_eq!(get(&lock, "/ready"), (200, "ready\n".into()));
+    assert_eq!(get(&lock, "/other").0, 404);
+
+    let mut raw = lock.connect();
+    raw.expect(&format!("USER {USER}"), 331);
+    raw.expect("PASS wrong", 530);
+    raw.login(USER, PASSWORD);
+    raw.expect("TYPE I", 200);
+    assert_eq!(raw.upload("STOR file", &pattern(70_001)).code, 226);
+    assert_eq!(raw.download("RETR file").0.len(), 70_001);
+    raw.expect("REST 70000", 350);
+    assert_eq!(raw.download("RETR file").0.len(), 1);
+    let data = raw.begin("STOR cut");
+    crate::support::raw::Wire::Plain(data).reset();
+    assert_eq!(raw.read().code, 426);
+
+    // A port that waits for this client: another session of the same address finds none.
+    let port = raw.expect("EPSV", 229).text;
+    let port = port.rsplit('|').nth(1).and_then(|port| port.parse().ok()).expect("a port");
+    let mut second = lock.client();
+    let refusal = second.expect("EPSV", 425).text;
+    assert!(refusal.contains("no data port is free"), "{refusal}");
+    // A stray takes nothing away; only from another address is it known for one.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let at = |last: u8, port: u16| std::net::SocketAddr::from(([127, 0, 0, last], port));
+    socket.bind(&at(7, 0).into()).expect("an address of 127.0.0.0/8");
+    socket.connect(&at(1, port).into()).expect("connecting");
+    assert_eq!((&socket).read(&mut [0]).expect("an end"), 0);
+
+    let page = get(&lock, "/metrics").1;
+    let front = "{listener=\"front\"}";
+    let transfers = |direction: &str, outcome: &str| {
+        format!(
+            "lockgate_transfers_total{{backend=\"files\",direction=\"{direction}\",\
+             listener=\"front\",outcome=\"{outcome}\"}}"
+        )
+    };
+    let bytes = |direction: &str| {
+        format!(
+            "lockgate_transfer_bytes_total{{backend=\"files\",direction=\"{direction}\",\
+             listener=\"front\"}}"
+        )
+    };
+    for (series, expected) in [
+        (format!("lockgate_sessions{front}"), 2),
+        ("lockgate_logins_total{listener=\"front\",outcome=\"ok\"}".into(), 2),
+        ("lockgate_logins_total{listener=\"front\",outcome=\"refused\"}".into(), 1),
+        (transfers("download", "ok"), 2),
+        (transfers("upload", "ok"), 1),
+        (transfers("upload", "transfer-cut"), 1),
+        (bytes("download"), 70_002),
+        (bytes("upload"), 70_001),
+        ("lockgate_data_ports{pool=\"pool\"}".into(), 1),
+        ("lockgate_data_ports_reserved{pool=\"pool\"}".into(), 1),
+        ("lockgate_data_ports_active{pool=\"pool\"}".into(), 0),
+        ("lockgate_data_ports_exhausted_total{pool=\"pool\"}".into(), 1),
+        ("lockgate_data_ports_stray_total{pool=\"pool\"}".into(), 1),
+    ] {
+        assert_eq!(value(&page, &series), expected, "{series}");
+    }
+    let _held = raw.expect("LIST", 150);
+    let mut tcp = dial(at(1, port));
+    std::io::copy(&mut tcp, &mut std::io::sink()).expect("the listing, on the port kept");
+    drop(tcp);
+    assert_eq!(raw.read().code, 226);
+}

@@ -1,0 +1,172 @@
+//! The caps and deadlines of `limits`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use super::{Lock, Plan, SOON, in_step};
+use crate::support::raw::{Raw, Reply};
+use crate::support::{PASSWORD, USER};
+
+fn start(limits: &'static str) -> Lock {
+    Plan { limits, partial_uploads: "delete", ..Plan::default() }.start()
+}
+
+fn from(last: u8, lock: &Lock) -> (Raw, Reply) {
+    let own = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    Raw::connect_from(own, lock.address()).expect("connecting from an address of 127.0.0.0/8")
+}
+
+/// Tries until a seat has come back: a session's end is not told to others.
+fn seat_comes_back(mut connect: impl FnMut() -> (Raw, Reply)) {
+    let end = Instant::now() + SOON;
+    while connect().1.code != 220 {
+        assert!(Instant::now() < end, "no seat came back");
+    }
+}
+
+#[test]
+fn sessions_per_address() {
+    let lock = start("sessions_per_address: 2");
+    let held = [from(5, &lock), from(5, &lock)];
+    assert!(held.iter().all(|(_, greeting)| greeting.code == 220));
+    let (mut third, refusal) = from(5, &lock);
+    assert_eq!(refusal.code, 421);
+    assert!(refusal.text.contains("your address has its most sessions (2)"), "{}", refusal.text);
+    assert!(third.at_end());
+    assert_eq!(from(6, &lock).1.code, 220, "another address is not concerned");
+    let [(mut first, _), second] = held;
+    first.expect("QUIT", 221);
+    seat_comes_back(|| from(5, &lock));
+    drop(second);
+}
+
+#[test]
+fn sessions_in_all() {
+    let lock = start("sessions: 2");
+    let mut held = vec![from(5, &lock).0, from(6, &lock).0];
+    let (mut third, refusal) = from(7, &lock);
+    assert_eq!(refusal.code, 421);
+    assert!(refusal.text.contains("the gateway has its most sessions (2)"), "{}", refusal.text);
+    assert!(third.at_end());
+    // Dropped without QUIT.
+    held.pop();
+    seat_comes_back(|| from(7, &lock));
+}
+
+/// Reads the 421 that ends a session, which came no sooner than `least`.
+#[track_caller]
+fn expires(raw: &mut Raw, since: Instant, least: Duration, reason: &str) {
+    let reply = raw.read();
+    assert_eq!(reply.code, 421, "{}", reply.text);
+    assert!(reply.text.contains(reason), "{}", reply.text);
+    assert!(raw.at_end());
+    let took = since.elapsed();
+    assert!((least..least + Duration::from_secs(8)).contains(&took), "after {took:?}");
+}
+
+#[test]
+fn login_timeout() {
+    let lock = start("login_timeout: 1s");
+    let limit = Duration::from_millis(900);
+    let since = Instant::now();
+    let mut silent = lock.connect();
+    let mut busy = lock.connect();
+    // What is said meanwhile does not prolong it.
+    while busy.try_send(b"NOOP\r\n").and_then(|()| busy.try_read()).is_ok_and(|r| r.code == 200) {
+        assert!(since.elapsed() < SOON, "no login, and no end");
+    }
+    expires(&mut silent, since, limit, "no login came in time");
+    assert!(since.elapsed() >= limit && busy.at_end());
+    let mut raw = lock.client();
+    assert!(raw.quiet_for(Duration::from_millis(1200)), "the limit is for those not logged in");
+    in_step(&mut raw);
+}
+
+#[test]
+fn idle_timeout_does_not_count_transfers() {
+    let lock = start("idle_timeout: 1s");
+    let length = lock.put_large("large");
+    let mut raw = lock.client();
+    let mut tcp = raw.begin("RETR large");
+    let begun = Instant::now();
+    let mut piece = vec![0; 4096];
+    let mut taken = 0;
+    while begun.elapsed() < Duration::from_millis(2500) {
+        tcp.read_exact(&mut piece).expect("a piece of the file");
+        taken += piece.len();
+        assert!(raw.quiet_for(Duration::from_millis(100)), "something was said in a transfer");
+    }
+    taken += std::io::copy(&mut tcp, &mut std::io::sink()).expect("the rest") as usize;
+    drop(tcp);
+    assert_eq!(taken, length);
+    assert_eq!(raw.read().code, 226);
+    in_step(&mut raw);
+    expires(&mut raw, Instant::now(), Duration::from_millis(900), "no command came for too long");
+}
+
+#[test]
+fn stall_timeout() {
+    let lock = start("stall_timeout: 1s, idle_timeout: 30s");
+    lock.put_large("large");
+    let mut raw = lock.client();
+    let _unread = raw.begin("RETR large");
+    assert_eq!(raw.read().code, 426);
+    in_step(&mut raw);
+    let mut tcp = raw.begin("STOR up");
+    tcp.write_all(b"part").expect("sending a part");
+    assert_eq!(raw.read().code, 426);
+    let mut rest = Vec::new();
+    assert!(tcp.read_to_end(&mut rest).is_err(), "an end that looks complete");
+    in_step(&mut raw);
+    assert_eq!(lock.names(), ["large"]);
+}
+
+#[test]
+fn data_connect_timeout() {
+    let lock = start("data_connect_timeout: 500ms");
+    lock.put("file", "bytes");
+    let mut raw = lock.client();
+    for line in ["RETR file", "STOR new", "LIST"] {
+        raw.expect("EPSV", 229);
+        raw.expect(line, 150);
+        let reply = raw.read();
+        assert_eq!(reply.code, 425, "{line}: {}", reply.text);
+        assert!(reply.text.contains("no data connection came to port"), "{}", reply.text);
+        in_step(&mut raw);
+    }
+    assert_eq!(lock.names(), ["file"]);
+    assert_eq!(raw.download("RETR file").0, b"bytes");
+}
+
+#[test]
+fn data_tls_must_come_in_time_too() {
+    let plan = Plan { tls: "required", limits: "data_connect_timeout: 500ms", ..Plan::default() };
+    let lock = plan.start();
+    lock.put("file", "bytes");
+    let mut raw = lock.tls_client();
+    let _silent = raw.begin("RETR file");
+    assert_eq!(raw.read().code, 425);
+    in_step(&mut raw);
+    assert_eq!(raw.download("RETR file").0, b"bytes");
+}
+
+#[test]
+fn login_attempts() {
+    let lock = start("login_attempts: 2");
+    let mut raw = lock.connect();
+    raw.expect(&format!("USER {USER}"), 331);
+    raw.expect("PASS wrong", 530);
+    raw.expect(&format!("USER {USER}"), 331);
+    raw.send_bytes(format!("PASS wrong\r\nUSER {USER}\r\nPASS {PASSWORD}\r\n").as_bytes());
+    assert_eq!(raw.read().code, 530);
+    let reply = raw.read();
+    assert_eq!(reply.code, 421, "{}", reply.text);
+    assert!(reply.text.contains("too many failed logins"), "{}", reply.text);
+    assert!(raw.at_end());
+    // The right password in time is let in.
+    let mut raw = lock.connect();
+    raw.expect(&format!("USER {USER}"), 331);
+    raw.expect("PASS wrong", 530);
+    raw.login(USER, PASSWORD);
+}

@@ -1,0 +1,92 @@
+//! Who is let in, and that a refusal tells nothing about which users there are.
+
+use std::time::{Duration, Instant};
+
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+
+use super::{Lock, Plan};
+use crate::support::gateway::Gateway;
+use crate::support::raw::Raw;
+use crate::support::{PASSWORD, USER};
+
+/// The time and the words of a refused login.
+fn refused(gateway: &Gateway, user: &str) -> (Duration, String) {
+    let (mut raw, _) = Raw::connect(gateway.address("front"));
+    raw.expect(&format!("USER {user}"), 331);
+    let begun = Instant::now();
+    let reply = raw.expect("PASS wrong", 530);
+    (begun.elapsed(), reply.text)
+}
+
+#[test]
+fn an_unknown_user_looks_and_lasts_like_a_wrong_password() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Much more work than everything around it, however slow this build is.
+    let hash = hash(PASSWORD.as_bytes(), 8192, 2);
+    let gateway = Gateway::start(&format!(
+        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
+         backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         users:\n  {USER}: {{ password_hash: \"{hash}\" }}\n  unrouted: {{ password_hash: \"{hash}\" }}\n  unison: {{ password_hash: \"{hash}\" }}\n\
+         routes:\n  - {{ match: {{ users: [{USER}, \"un*n\"] }}, authenticate: gateway, backend: files }}\n",
+        folder.path(),
+    ));
+    // Known, unknown with a route, unknown without one, known without one.
+    let users = [USER, "unknown", "nobody", "unrouted"];
+    let mut runs = users.map(|_| Vec::new());
+    // In turns, so that a busy moment of the machine meets all of them.
+    for _ in 0..5 {
+        for (user, runs) in users.iter().zip(&mut runs) {
+            runs.push(refused(&gateway, user));
+        }
+    }
+    let words: Vec<&String> = runs.iter().flatten().map(|(_, text)| text).collect();
+    assert!(words.iter().all(|text| *text == words[0]), "{words:?}");
+    let medians = runs.map(|mut runs| {
+        runs.sort();
+        runs[2].0
+    });
+    let (least, most) = (medians.iter().min(), medians.iter().max());
+    let (least, most) = (least.expect("four"), most.expect("four"));
+    assert!(*most < *least * 2, "medians for {users:?}: {medians:?}");
+}
+
+/// A gateway whose backend is another lockgate that knows the user by another password.
+fn chain(routes: &str) -> (Lock, Gateway) {
+    let behind = Plan::default().start();
+    let gateway = Gateway::start(&format!(
+        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
+         backends:\n  behind: {{ protocol: ftp, address: \"{}\" }}\n\
+         users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+         routes:\n{routes}",
+        behind.address(),
+        hash(b"of the gateway", 8, 1),
+    ));
+    (behind, gateway)
+}
+
+fn hash(password: &[u8], memory: u32, passes: u32) -> String {
+    let params = Params::new(memory, passes, 1, None).expect("argon2's parameters");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let salt = SaltString::encode_b64(b"lockgate-test").expect("a salt");
+    argon2.hash_password(password, &salt).expect("hashing a password").to_string()
+}
+
+#[test]
+fn a_user_of_the_gateway_never_falls_through_to_the_backend() {
+    let (behind, gateway) = chain("  - { authenticate: backend, backend: behind }\n");
+    // The backend itself would let this in.
+    behind.client();
+    let (mut raw, _) = Raw::connect(gateway.address("front"));
+    for password in [PASSWORD, "of the gateway"] {
+        raw.expect(&format!("USER {USER}"), 331);
+        raw.expect(&format!("PASS {password}"), 530);
+    }
+    let logins = behind.gateway.log_tail(usize::MAX).matches("\"event\":\"login\"").count();
+    assert_eq!(logins, 1, "the backend was asked");
+    // Somebody whom the gateway does not know is the backend's affair: its words come through.
+    raw.expect("USER stranger", 331);
+    raw.expect("PASS wrong", 530);
+    let asked = |event: &serde_json::Value| event["user"] == "stranger";
+    behind.gateway.await_log(asked, super::SOON);
+}
