@@ -60,8 +60,18 @@ enum Level {
     Trace,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match execute(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // For a person at a terminal: the causes, no stack.
+            eprintln!("lockgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run { log_format, log_level } => {
             let Some(mut config) = load(&arguments.config) else {
@@ -95,6 +105,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
@@ -111,6 +122,17 @@ async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A session takes two descriptors and a transfer two more; the usual soft limit of 1024 is for
+/// programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays low: sessions may be refused");
+    }
 }
 
 fn check(path: &std::path::Path) -> ExitCode {

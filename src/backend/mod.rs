@@ -84,7 +84,8 @@ pub trait ReadTransfer: Send {
     /// After the source's end: what the backend says about it.
     async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure>;
 
-    async fn abort(self: Box<Self>);
+    /// Before the end. Returns what the backend itself had against the transfer, if it said so.
+    async fn abort(self: Box<Self>) -> Option<Failure>;
 }
 
 /// A file being written. It ends in `finish` or `abort`; dropped without either, it counts as
@@ -101,8 +102,8 @@ pub trait WriteTransfer: Send {
     async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure>;
 
     /// Cut: the backend's partial file is kept, deleted or left under its temporary name, as
-    /// configured.
-    async fn abort(self: Box<Self>);
+    /// configured. Returns what the backend itself had against the transfer, if it said so.
+    async fn abort(self: Box<Self>) -> Option<Failure>;
 }
 
 /// What becomes of a file whose upload was cut (`partial_uploads`).

@@ -2,9 +2,11 @@
 
 mod drain;
 mod listen;
+mod poll;
 mod stream;
 pub mod tls;
 
 pub use drain::Drain;
 pub use listen::{accept, listen};
+pub use poll::poll_once;
 pub use stream::{Stream, prepare};

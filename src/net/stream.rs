@@ -38,15 +38,26 @@ impl Stream {
         let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
 
-    /// The end that means *complete*: close_notify and FIN, then what the peer still sends is taken,
-    /// since a socket closed with unread bytes answers RST. Fails when the peer does not end within
-    /// `deadline`.
+    /// The end that means *complete*: close_notify and FIN. Fails when the last bytes cannot be sent
+    /// within `deadline`.
     pub async fn complete(mut self, deadline: Duration) -> io::Result<()> {
+        self.end(deadline, false).await
+    }
+
+    /// As [`Stream::complete`], for one who has sent: what the peer still sends is taken until it
+    /// ends too, since a socket closed with unread bytes (session tickets) answers RST, which would
+    /// cut what was sent.
+    pub async fn complete_and_drain(mut self, deadline: Duration) -> io::Result<()> {
+        self.end(deadline, true).await
+    }
+
+    async fn end(&mut self, deadline: Duration, drain: bool) -> io::Result<()> {
+        // The socket may be gone already; the shutdown tells.
         let _ = SockRef::from(self.tcp()).set_linger(None);
         let ended = tokio::time::timeout(deadline, async {
             self.shutdown().await?;
             let mut rest = [0; 1024];
-            while self.read(&mut rest).await? > 0 {}
+            while drain && self.read(&mut rest).await? > 0 {}
             Ok(())
         });
         ended.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

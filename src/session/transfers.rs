@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::record::Record;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
-use crate::op::{Entry, Failure, RemotePath, Words};
+use crate::op::{Entry, Failure, Fault, RemotePath, Words};
 
 /// A file on its way to the client.
 pub struct Download {
@@ -44,9 +44,12 @@ impl Download {
         end(self.record, &self.progress, outcome)
     }
 
-    pub async fn abort(self, failure: &Failure) {
-        self.transfer.abort().await;
-        self.record.failed(self.progress.bytes(), failure);
+    /// Ends it before its end. Returns the failure, in the backend's own words where it was the
+    /// backend's.
+    pub async fn abort(self, failure: Failure) -> Failure {
+        let failure = told(failure, self.transfer.abort().await);
+        self.record.failed(self.progress.bytes(), &failure);
+        failure
     }
 }
 
@@ -70,10 +73,12 @@ impl Upload {
         end(self.record, &self.progress, outcome)
     }
 
-    /// Cut: the backend must not take what it has for a whole file.
-    pub async fn abort(self, failure: &Failure) {
-        self.transfer.abort().await;
-        self.record.failed(self.progress.bytes(), failure);
+    /// Cut: the backend must not take what it has for a whole file. Returns the failure, in the
+    /// backend's own words where it was the backend's.
+    pub async fn abort(self, failure: Failure) -> Failure {
+        let failure = told(failure, self.transfer.abort().await);
+        self.record.failed(self.progress.bytes(), &failure);
+        failure
     }
 }
 
@@ -93,6 +98,14 @@ impl FolderListing {
     pub async fn abort(self, failure: &Failure) {
         self.listing.abort().await;
         self.record.failed(0, failure);
+    }
+}
+
+/// What a backend says about a transfer that the client cut is only the echo of that.
+fn told(failure: Failure, by_backend: Option<Failure>) -> Failure {
+    match by_backend {
+        Some(told) if failure.fault == Fault::Backend => told,
+        _ => failure,
     }
 }
 

@@ -3,5 +3,7 @@
 mod backend;
 mod lifecycle;
 mod matrix;
+mod memory;
+mod protocol;
 mod servers_direct;
 mod support;

@@ -232,10 +232,9 @@ fn curl_and_lftp() {
             let lftp = move || {
                 let bench = benches.get(backend);
                 let site = bench.site(mode, tls);
-                judge(
-                    bench,
-                    lftp_cell(&site, &format!("lftp-{mode}-{backend}"), &bench.backend.home()),
-                )
+                let folder = format!("lftp-{mode}-{backend}");
+                let home = bench.backend.home();
+                judge(bench, lftp_cell(&site, TlsVersion::Newest, &folder, &home))
             };
             cells.push(Cell { name: format!("{mode}/{backend}/lftp"), run: Box::new(lftp) });
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::reply::unavailable;
-use crate::net::Stream;
+use super::reply::{failure, unavailable};
+use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Words};
 use crate::wire::ftp::command::is_carriable;
 use crate::wire::ftp::line::LineBuffer;
@@ -86,8 +86,23 @@ impl Control {
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
+        self.in_step()?;
         self.send(verb, argument).await?;
         self.reply().await
+    }
+
+    /// Nothing may be there that answers no question: it would be taken for the next one's answer.
+    /// A server says 421 that way when it was idle for too long.
+    fn in_step(&mut self) -> Result<(), Failure> {
+        let said = match poll_once(self.next_reply()) {
+            None if self.lines.is_empty() => return Ok(()),
+            None => return Err(unavailable("it began to speak unasked")),
+            Some(said) => said.map_err(|e| unavailable(format!("before a command: {e}")))?,
+        };
+        match said.code {
+            421 => Err(failure("the backend closed the session", said)),
+            _ => Err(unavailable(format!("out of step: it said {said} unasked"))),
+        }
     }
 
     /// close_notify where there is TLS, then the end; bounded.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::{Turn, channel, operations};
+use super::{Turn, channel, operations, reply};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
 use crate::net::Stream;
@@ -54,9 +54,10 @@ impl ReadTransfer for FtpRead {
         self.turn.reply(2, "RETR").await.map(Some)
     }
 
-    async fn abort(mut self: Box<Self>) {
-        if let Some(Source::Socket(stream)) = self.source.take() {
-            abort(&mut self.turn, stream).await;
+    async fn abort(mut self: Box<Self>) -> Option<Failure> {
+        match self.source.take() {
+            Some(Source::Socket(stream)) => abort(&mut self.turn, stream).await,
+            _ => None,
         }
     }
 }
@@ -71,14 +72,15 @@ impl Drop for FtpRead {
 
 /// Cuts a transfer: a reset, never FIN or close_notify, which would say *complete*, and ABOR to a
 /// server that does not answer the reset. Then the control connection is brought back into step, or
-/// given up.
-pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
+/// given up. Returns what the server said against the transfer.
+pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option<Failure> {
     stream.reset_on_drop();
     drop(stream);
     let control = &mut connection.control;
+    let mut told = None;
     let in_step = async {
         // ABOR only then: ProFTPD 1.3.8 can crash when it comes together with the reset.
-        match timeout(NOTICE, control.reply()).await {
+        let mut words = match timeout(NOTICE, control.reply()).await {
             Ok(noticed) => noticed?,
             Err(_) => control.command("ABOR", None).await?,
         };
@@ -87,7 +89,11 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
         // with ABOR for a part of it.
         control.send("PWD", None).await?;
         for _ in 0..=REPLIES {
-            if control.reply().await?.code == 257 {
+            if words.code >= 400 && told.is_none() {
+                told = Some(reply::failure("the transfer", words));
+            }
+            words = control.reply().await?;
+            if words.code == 257 {
                 return Ok(true);
             }
         }
@@ -97,4 +103,5 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) {
         tracing::info!("the backend's control connection is out of step after a cut; given up");
         connection.give_up();
     }
+    told
 }

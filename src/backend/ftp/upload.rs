@@ -82,7 +82,7 @@ impl FtpWrite {
     async fn complete(&mut self) -> Result<Words, Failure> {
         if let Some(Sink::Socket(stream)) = self.sink.take() {
             // Whether the server has it all, its reply says.
-            if let Err(e) = stream.complete(self.turn.settings.reply_timeout).await {
+            if let Err(e) = stream.complete_and_drain(self.turn.settings.reply_timeout).await {
                 tracing::debug!(error = %e, "closing the data connection to the backend");
             }
         }
@@ -136,11 +136,11 @@ impl WriteTransfer for FtpWrite {
         }
     }
 
-    async fn abort(mut self: Box<Self>) {
-        if let Some(Sink::Socket(stream)) = self.sink.take() {
-            transfer::abort(&mut self.turn, stream).await;
-            self.delete_part().await;
-        }
+    async fn abort(mut self: Box<Self>) -> Option<Failure> {
+        let Some(Sink::Socket(stream)) = self.sink.take() else { return None };
+        let told = transfer::abort(&mut self.turn, stream).await;
+        self.delete_part().await;
+        told
     }
 }
 

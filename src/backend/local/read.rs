@@ -104,7 +104,9 @@ impl ReadTransfer for LocalRead {
         Ok(None)
     }
 
-    async fn abort(self: Box<Self>) {}
+    async fn abort(self: Box<Self>) -> Option<Failure> {
+        None
+    }
 }
 
 #[cfg(test)]

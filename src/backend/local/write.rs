@@ -160,7 +160,7 @@ impl WriteTransfer for LocalWrite {
         .await
     }
 
-    async fn abort(mut self: Box<Self>) {
+    async fn abort(mut self: Box<Self>) -> Option<Failure> {
         // What has come is worth keeping as far as the disk takes it; more is not to be done here.
         let _ = self.flush().await;
         let _ = blocking(move || {
@@ -170,6 +170,7 @@ impl WriteTransfer for LocalWrite {
             Ok(())
         })
         .await;
+        None
     }
 }
 
@@ -207,7 +208,7 @@ mod tests {
                 let transfer = sandbox.begin("file", from(0), b"part").await;
                 match dropped {
                     true => drop(transfer),
-                    false => transfer.abort().await,
+                    false => drop(transfer.abort().await),
                 }
                 match partial {
                     PartialUploads::Keep => {

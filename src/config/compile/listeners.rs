@@ -16,9 +16,9 @@ pub(super) fn compile(
     let mut listeners = Vec::new();
     for (name, listener) in entries(&file.listeners) {
         check_name(name, &listener.at, problems);
+        check_data(file, listener, problems);
         // What the rest means depends on it.
         let Some(ListenerProtocol::Ftp) = value(&listener.protocol) else { continue };
-        check_data(file, listener, problems);
         let tls = match &listener.tls {
             Some(tls) => policy(tls, folder, problems),
             None => Some(TlsPolicy::None),

@@ -23,6 +23,9 @@ routes:
     backend: nas
 ";
     insta::assert_snapshot!(report(text), @r#"
+    lockgate.yaml:2:3: listeners.ftps: has no way to transfer anything: name a pool with `data_ports` (passive mode), or write `active: { allowed: true }`
+        2 |   ftps:
+          |   ^^^^
     lockgate.yaml:3:15: listeners.ftps.protocol: "ftps" has two meanings, so say which one: `protocol: ftp` with `tls.mode: required` (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, usually port 990)
         3 |     protocol: ftps
           |               ^^^^
@@ -53,7 +56,7 @@ routes:
     lockgate.yaml:14:5: routes[0].authenticate: is missing
        14 |   - listener: ftps
           |     ^
-    10 problems
+    11 problems
     "#);
 }
 

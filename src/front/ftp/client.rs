@@ -157,12 +157,14 @@ impl Client {
 
     async fn obey(&mut self, line: Line) -> Flow {
         let Ok(line) = line.map(Zeroizing::new) else {
+            self.forget_preparations();
             self.answer(500, "the command line is too long; it was dropped").await;
             return Flow::Continue;
         };
         match command::parse(&line) {
             Ok(command) => self.execute(command).await,
             Err(error) => {
+                self.forget_preparations();
                 let (code, text) = reply::of_command_error(&error);
                 self.answer(code, &text).await;
                 Flow::Continue
@@ -186,6 +188,14 @@ impl Client {
             logged_in.rename_from = None;
         }
         self.dispatch(command).await
+    }
+
+    /// REST and RNFR were for the command that was refused, too.
+    fn forget_preparations(&mut self) {
+        self.transfer.restart = 0;
+        if let LoginState::In(logged_in) = &mut self.login {
+            logged_in.rename_from = None;
+        }
     }
 
     pub(super) fn tls_settings(&self) -> Option<&TlsSettings> {

@@ -6,11 +6,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use crate::data::Progress;
 use crate::net::tls::ControlTls;
-use crate::net::{Drain, Stream};
+use crate::net::{Drain, Stream, poll_once};
 use crate::op::Failure;
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong};
 use crate::wire::ftp::reply;
@@ -149,7 +150,7 @@ impl Control {
             }
             let stream = self.stream.as_mut()?;
             let mut bytes = [0; 2048];
-            match stream.read(&mut bytes).await {
+            match read(stream, &mut bytes).await {
                 Ok(n) if n > 0 => self.lines.extend(&bytes[..n]),
                 _ => self.closed = true,
             }
@@ -160,8 +161,8 @@ impl Control {
     async fn ended_without_quit(&mut self) -> bool {
         let mut quit = self.held.iter().any(is_quit);
         while !self.closed {
-            // Only what is there already.
-            let line = match poll_once(self.arriving_line()) {
+            // Only what is there already; a transfer that used up the task's turn must not hide it.
+            let line = match poll_once(unconstrained(self.arriving_line())) {
                 Some(line) => line,
                 // The kernel may know of an end that the runtime has not heard of yet.
                 None if self.something_waits() => {
@@ -195,21 +196,25 @@ impl Control {
     }
 }
 
+/// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
+/// wait for bytes that are there already. Cancel safe.
+async fn read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
+    let Stream::Plain(tcp) = stream else { return stream.read(bytes).await };
+    loop {
+        tcp.readable().await?;
+        match tcp.try_read(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
+
 fn is_quit(line: &Line) -> bool {
     line.as_ref().is_ok_and(|line| is_verb(line, b"QUIT"))
 }
 
 fn is_verb(line: &[u8], verb: &[u8]) -> bool {
     line.trim_ascii_end().eq_ignore_ascii_case(verb)
-}
-
-/// The future's value if it is there at once.
-fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::ProducesTickets;
+use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::files::ServerCertificate;
-use super::ticket::{OwnedTicketer, SessionId, SessionStore};
+use super::ticket::{Heirs, OwnedTicketer, ReadOnly, SessionId, SessionStore};
 use crate::net::Stream;
 
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
@@ -26,6 +26,7 @@ pub struct ControlTls {
     listener: ServerTls,
     id: SessionId,
     by_id: Arc<SessionStore>,
+    heirs: Heirs,
 }
 
 /// Which way a data connection carries the file.
@@ -52,14 +53,19 @@ impl ServerTls {
 
     /// A new control session's TLS.
     pub fn control_session(&self) -> ControlTls {
-        ControlTls { listener: self.clone(), id: rand::random(), by_id: Arc::default() }
+        ControlTls {
+            listener: self.clone(),
+            id: rand::random(),
+            by_id: Arc::default(),
+            heirs: Heirs::default(),
+        }
     }
 }
 
 impl ControlTls {
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let config = self.config(CONTROL_TICKETS).0;
+        let (config, _) = self.config(CONTROL_TICKETS, self.id, self.by_id.clone());
         let tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
         Ok(Stream::Tls(Box::new(tls.into())))
     }
@@ -75,20 +81,32 @@ impl ControlTls {
             Direction::Download => 1,
             Direction::Upload => 0,
         };
-        let (config, ticketer) = self.config(tickets);
+        let heir = rand::random();
+        let store = Arc::new(ReadOnly(self.by_id.clone()));
+        let (config, ticketer) = self.config(tickets, heir, store);
         let tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         // Without a ticket it was resumed by id, and the store holds only this session's.
-        let own = ticketer.noted().is_none_or(|owner| owner == self.id);
-        Ok((Stream::Tls(Box::new(tls.into())), resumed && own))
+        let own = |owner| owner == self.id || self.heirs.contains(&owner);
+        let resumed = resumed && ticketer.noted().is_none_or(own);
+        if resumed {
+            self.heirs.add(heir);
+        }
+        Ok((Stream::Tls(Box::new(tls.into())), resumed))
     }
 
-    fn config(&self, tickets: usize) -> (ServerConfig, Arc<OwnedTicketer>) {
-        let ticketer = Arc::new(OwnedTicketer::new(self.listener.ticketer.clone(), self.id));
+    /// `owner`: whom its tickets name.
+    fn config(
+        &self,
+        tickets: usize,
+        owner: SessionId,
+        store: Arc<dyn StoresServerSessions>,
+    ) -> (ServerConfig, Arc<OwnedTicketer>) {
+        let ticketer = Arc::new(OwnedTicketer::new(self.listener.ticketer.clone(), owner));
         let mut config = ServerConfig::clone(&self.listener.base);
         config.send_tls13_tickets = tickets;
         config.ticketer = ticketer.clone();
-        config.session_storage = self.by_id.clone();
+        config.session_storage = store;
         (config, ticketer)
     }
 }

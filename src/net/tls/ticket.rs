@@ -1,9 +1,11 @@
 //! Resumption tickets that name their owner (DESIGN.md section 3).
 //!
-//! Every control session wraps one shared ticketer: `encrypt` puts the session's id before the
-//! plaintext, `decrypt` takes it off and notes it. Stateless, the same for TLS 1.2 and 1.3, and one
-//! ticket may be resumed as often as the client likes. TLS 1.2 clients without tickets resume by
-//! session id out of a store that belongs to the control session alone.
+//! Every connection wraps one shared ticketer: `encrypt` puts an id before the plaintext, `decrypt`
+//! takes it off and notes it. The same for TLS 1.2 and 1.3, and one ticket may be resumed as often as
+//! the client likes. A control connection's tickets name its session; a data connection's name the
+//! data connection, which becomes the session's heir only once it is known to have resumed it:
+//! tickets go out before that. TLS 1.2 clients without tickets resume by session id out of a store
+//! that belongs to the control session alone, and that data connections only read.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,6 +86,51 @@ impl StoresServerSessions for SessionStore {
 
     fn can_cache(&self) -> bool {
         true
+    }
+}
+
+/// What a data connection sees of the control session's store: whoever it is, it adds nothing.
+#[derive(Debug)]
+pub(super) struct ReadOnly(pub Arc<SessionStore>);
+
+impl StoresServerSessions for ReadOnly {
+    fn put(&self, _: Vec<u8>, _: Vec<u8>) -> bool {
+        false
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.take(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
+/// The most heirs that are remembered; with tickets used once, a client has about ten in hand.
+const HEIRS: usize = 64;
+
+/// The ids in tickets that data connections of a control session got, once these had resumed it. A
+/// stranger's data connection gets tickets too before it is known for one; its id never comes in
+/// here.
+#[derive(Debug, Default)]
+pub(super) struct Heirs(Mutex<VecDeque<SessionId>>);
+
+impl Heirs {
+    pub(super) fn add(&self, id: SessionId) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() == HEIRS {
+            ids.pop_front();
+        }
+        ids.push_back(id);
+    }
+
+    pub(super) fn contains(&self, id: &SessionId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 }
 

@@ -7,8 +7,8 @@ const LF: u8 = 10;
 const CR: u8 = 13;
 const IAC: u8 = 255;
 
-/// Cuts arriving bytes into lines. Telnet commands (IP, DM, option offers) are taken out, `IAC IAC`
-/// becomes one 0xFF. A line that is too long is dropped whole, and said so when its end has come.
+/// Cuts arriving bytes into lines. Telnet commands (IP, DM, option offers) that begin a line are
+/// taken out, `IAC IAC` becomes one 0xFF. A line that is too long is dropped whole, and said so when its end has come.
 #[derive(Debug)]
 pub struct LineBuffer {
     line: Vec<u8>,
@@ -48,7 +48,7 @@ impl LineBuffer {
     }
 
     /// Takes what arrived. Memory is bounded by the limit and by what one call brings: callers read
-    /// only while [`LineBuffer::ready`] is small.
+    /// on only when no whole line is left.
     pub fn extend(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.telnet = match (self.telnet, byte) {
@@ -58,12 +58,12 @@ impl LineBuffer {
                     Telnet::Off
                 }
                 (Telnet::Text, byte) => self.push(byte),
-                (Telnet::Iac, 251..=254) => Telnet::Option,
-                (Telnet::Iac, 240..=250) => Telnet::Text,
+                (Telnet::Iac, 251..=254) if self.line.is_empty() => Telnet::Option,
+                (Telnet::Iac, 240..=250) if self.line.is_empty() => Telnet::Text,
                 (Telnet::Iac, IAC) => self.push(IAC),
                 (Telnet::Iac, byte) => {
                     // A client that does not double its 0xFF: keep it, so that the name is refused
-                    // rather than silently another one.
+                    // rather than silently another one. What FTP has of Telnet begins a line.
                     self.push(IAC);
                     self.push(byte)
                 }
@@ -77,9 +77,9 @@ impl LineBuffer {
         self.ready.pop_front()
     }
 
-    /// How many whole lines wait.
-    pub fn ready(&self) -> usize {
-        self.ready.len()
+    /// Whether nothing is there, not even a part of a line.
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty() && self.ready.is_empty()
     }
 
     /// Throws away everything, lines and parts: what came in clear before TLS.
@@ -140,5 +140,6 @@ mod tests {
         assert_eq!(lines(&[b"\xff\xf4\xff\xf2ABOR\r\n"]), [Ok(b"ABOR".into())]);
         assert_eq!(lines(&[b"\xff", b"\xfb", b"\nA\xff\xffB\r\n"]), [Ok(b"A\xffB".into())]);
         assert_eq!(lines(&[b"A\xffB\r\n"]), [Ok(b"A\xffB".into())]);
+        assert_eq!(lines(&[b"A\xff\xf4B\r\n"]), [Ok(b"A\xff\xf4B".into())]);
     }
 }

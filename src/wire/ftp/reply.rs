@@ -7,8 +7,8 @@ pub const MAX_LINE: usize = 8192;
 /// The most lines of one reply that are read.
 pub const MAX_LINES: usize = 512;
 
-/// Appends a reply to `out`. Control characters cannot forge a line: they become `?`; 0xFF is
-/// doubled (RFC 854).
+/// Appends a reply to `out`. Control characters cannot forge a line: all but the tab, which names
+/// have, become `?`; 0xFF is doubled (RFC 854).
 pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
     let last = lines.len().saturating_sub(1);
     let code = format!("{code:03}");
@@ -30,7 +30,7 @@ pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
         }
         for &byte in line {
             match byte {
-                0..=31 | 127 => out.push(b'?'),
+                0..=8 | 10..=31 | 127 => out.push(b'?'),
                 255 => out.extend_from_slice(&[255, 255]),
                 byte => out.push(byte),
             }

@@ -15,7 +15,6 @@ NAMES = {
     "trailing-space": b"trailing ",
     "utf-8": "gr\u00fc\u00df-\u20ac-\u6f22.txt".encode(),
     "latin-1": b"caf\xe9.txt",
-    "byte-ff": b"y\xffy",
     "dash": b"-x",
     "hash": b"#1",
     "percent": b"100%41",
@@ -37,6 +36,10 @@ class Client(ftplib.FTP_TLS):
     """ftplib, with session reuse on data connections, implicit TLS, and EPSV, PASV, PORT or EPRT
     as the job says, not as the address family does."""
 
+    # Of all connections of the session: a failed step opens a new one.
+    ragged = []
+    resumed = []
+
     def __init__(self):
         context = None
         if JOB["tls"] != "none":
@@ -44,8 +47,6 @@ class Client(ftplib.FTP_TLS):
             if JOB.get("tls_max") == "1.2":
                 context.maximum_version = ssl.TLSVersion.TLSv1_2
         super().__init__(context=context, timeout=JOB["timeout"], encoding="latin-1")
-        self.ragged = []
-        self.unresumed = 0
         self.data_connections = 0
         self.command = ""
 
@@ -88,7 +89,7 @@ class Client(ftplib.FTP_TLS):
             conn = self.context.wrap_socket(
                 conn, server_hostname=self.host, session=session, suppress_ragged_eofs=False
             )
-            self.unresumed += not conn.session_reused
+            self.resumed.append(conn.session_reused)
         return conn, size
 
     def shut(self, conn):
@@ -315,10 +316,11 @@ def main():
         c.rmd("sub")
         refused(c, "CWD sub")
     steps.run("rmdir", rmdir)
-    if JOB["tls"] != "none" and steps.client:
-        client = steps.client
-        steps.emit("resumption", not client.unresumed, "%d not resumed" % client.unresumed)
-        steps.emit("close-notify", not client.ragged, "%d: %s" % (len(client.ragged), client.ragged[:3]))
+    if JOB["tls"] != "none":
+        resumed, ragged = Client.resumed, Client.ragged
+        detail = "%d of %d data connections" % (sum(resumed), len(resumed))
+        steps.emit("resumption", all(resumed), detail)
+        steps.emit("close-notify", not ragged, "%d without: %s" % (len(ragged), ragged[:3]))
     steps.run("quit", lambda c: c.sendcmd("HELP"))
     if steps.client:
         steps.emit("bye", steps.client.quit().startswith("221"), "")

@@ -73,7 +73,7 @@ pub fn curl_cell(site: &Site, manner: Manner, folder: &str, home: &Path) -> Vec<
 }
 
 /// lftp: several files up and down in one session.
-pub fn lftp_cell(site: &Site, folder: &str, home: &Path) -> Vec<Failure> {
+pub fn lftp_cell(site: &Site, tls: TlsVersion, folder: &str, home: &Path) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     let up = payload().path.display();
     let script = format!(
@@ -81,7 +81,7 @@ pub fn lftp_cell(site: &Site, folder: &str, home: &Path) -> Vec<Failure> {
          get 1.bin\nget 2.bin\nget 3.bin\ncls -1\nmv 3.bin 4.bin\nrm 4.bin"
     );
     let mut failures = Vec::new();
-    failures.extend(failed("lftp", &lftp::lftp(site, own.path(), &script)));
+    failures.extend(failed("lftp", &lftp::lftp(site, tls, own.path(), &script)));
     for name in ["1.bin", "2.bin"] {
         failures.extend(on_disk(home, &format!("{folder}/{name}")));
     }

@@ -106,6 +106,15 @@ impl Gateway {
     }
 
     /// SIGTERM: it drains.
+    /// The process's resident memory.
+    pub fn resident_kib(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the process's status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse().ok()).expect("VmRSS in kB")
+    }
+
     pub fn terminate(&self) {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
     }

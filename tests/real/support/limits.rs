@@ -11,7 +11,7 @@ struct Limit {
     stays: bool,
 }
 
-const LIMITS: [Limit; 7] = [
+const LIMITS: [Limit; 8] = [
     Limit {
         software: Software::Vsftpd,
         steps: &["mlsd", "mlst", "names-mlsd"],
@@ -22,7 +22,7 @@ const LIMITS: [Limit; 7] = [
         software: Software::PureFtpd,
         steps: &["name:leading-space"],
         reason: "pure-ftpd skips spaces between verb and argument, here for STOR only",
-        stays: true,
+        stays: false,
     },
     Limit {
         software: Software::PureFtpd,
@@ -38,7 +38,7 @@ const LIMITS: [Limit; 7] = [
     },
     Limit {
         software: Software::PureFtpd,
-        steps: &["name:tab", "names-tab"],
+        steps: &["names-tab"],
         reason: "pure-ftpd makes a control character in a listing an underscore",
         stays: true,
     },
@@ -46,6 +46,12 @@ const LIMITS: [Limit; 7] = [
         software: Software::PureFtpd,
         steps: &["nlst-options"],
         reason: "pure-ftpd takes the options of NLST for a file's name",
+        stays: false,
+    },
+    Limit {
+        software: Software::PureFtpd,
+        steps: &["resumption"],
+        reason: "pure-ftpd resumes no TLS 1.3 session, only 1.2",
         stays: false,
     },
     Limit {

@@ -1,17 +1,22 @@
 //! A tiny FTP client that says just what a test tells it to.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::pki::pki;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+const STREAM: socket2::Type = socket2::Type::STREAM;
 
 /// A control connection.
 pub struct Raw {
@@ -53,8 +58,35 @@ impl Raw {
         (raw, greeting)
     }
 
+    /// Connects from another address of this machine (127.0.0.2) and reads the greeting.
+    pub fn connect_from(own: IpAddr, peer: SocketAddr) -> io::Result<(Self, Reply)> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(peer), STREAM, None)?;
+        socket.bind(&SocketAddr::new(own, 0).into())?;
+        socket.connect(&peer.into())?;
+        let mut raw = Self::silent(peer, Wire::Plain(bounded(socket.into())));
+        let greeting = raw.try_read()?;
+        Ok((raw, greeting))
+    }
+
     fn silent(peer: SocketAddr, wire: Wire) -> Self {
-        Self { control: BufReader::new(wire), peer, tls: client_config(), protected: false }
+        let tls = client_config(rustls::ALL_VERSIONS);
+        Self { control: BufReader::new(wire), peer, tls, protected: false }
+    }
+
+    /// How this session speaks TLS from now on, and with whose tickets.
+    pub fn set_tls(&mut self, config: Arc<ClientConfig>) {
+        self.tls = config;
+    }
+
+    /// The TCP connection under the control connection.
+    pub fn socket(&self) -> &TcpStream {
+        self.control.get_ref().socket()
+    }
+
+    /// Sends bytes of which the last is TCP's urgent one.
+    pub fn send_urgent(&mut self, bytes: &[u8]) {
+        let sent = rustix::net::send(self.socket(), bytes, SendFlags::OOB);
+        assert_eq!(sent.expect("sending urgent data"), bytes.len());
     }
 
     /// Sends the bytes as they are.
@@ -150,6 +182,14 @@ impl Raw {
         dial(SocketAddr::new(self.peer.ip(), port))
     }
 
+    /// EPSV and a command that must be answered 150; the data connection is TCP only yet.
+    #[track_caller]
+    pub fn begin(&mut self, line: &str) -> TcpStream {
+        let tcp = self.passive();
+        self.expect(line, 150);
+        tcp
+    }
+
     /// What a data connection becomes after the 150.
     pub fn data(&self, tcp: TcpStream) -> Wire {
         if self.protected { self.handshake(tcp) } else { Wire::Plain(tcp) }
@@ -173,21 +213,33 @@ impl Raw {
         let mut data = self.data(tcp);
         data.write_all(bytes).expect("writing to a data connection");
         data.finish().expect("ending a data connection");
-        drop(data);
+        // Whatever the server still sends (tickets) is read: unread, it would reset the connection.
+        let _ = io::copy(&mut data, &mut io::sink());
         self.read()
     }
 
-    fn handshake(&self, mut tcp: TcpStream) -> Wire {
-        let name = ServerName::try_from("localhost").expect("a name");
-        let mut tls = ClientConnection::new(self.tls.clone(), name).expect("a TLS client");
-        while tls.is_handshaking() {
-            tls.complete_io(&mut tcp).expect("the TLS handshake");
-        }
-        Wire::Tls(Box::new(StreamOwned::new(tls, tcp)))
+    fn handshake(&self, tcp: TcpStream) -> Wire {
+        Wire::tls(tcp, self.tls.clone())
     }
 }
 
 impl Wire {
+    /// The client's half of a TLS handshake.
+    pub fn tls(mut tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut tls = ClientConnection::new(config, name).expect("a TLS client");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).expect("the TLS handshake");
+        }
+        Self::Tls(Box::new(StreamOwned::new(tls, tcp)))
+    }
+
+    /// RST instead of an end.
+    pub fn reset(self) {
+        let linger = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+        linger.expect("setting SO_LINGER");
+    }
+
     /// close_notify where there is TLS, and the end of our direction.
     pub fn finish(&mut self) -> io::Result<()> {
         if let Self::Tls(stream) = self {
@@ -243,18 +295,23 @@ impl Write for Wire {
 pub fn dial(peer: SocketAddr) -> TcpStream {
     let tcp =
         TcpStream::connect(peer).unwrap_or_else(|error| panic!("connecting to {peer}: {error}"));
+    bounded(tcp)
+}
+
+/// No test waits for ever.
+fn bounded(tcp: TcpStream) -> TcpStream {
     tcp.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
     tcp.set_write_timeout(Some(TIMEOUT)).expect("a timeout above zero");
     tcp
 }
 
-fn client_config() -> Arc<ClientConfig> {
+/// A client's TLS with a ticket store of its own.
+pub fn client_config(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_file(&pki().ca).expect("reading the test CA");
     roots.add(ca).expect("a CA certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.expect("the default TLS versions");
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
+    let builder = builder.expect("known TLS versions");
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -16,11 +16,11 @@ impl Client {
     }
 
     pub(super) async fn rnto(&mut self, given: &[u8]) -> Outcome {
-        let to = self.path(given)?;
         let Some(from) = self.logged_in()?.rename_from.take() else {
             self.answer(503, "RNFR first").await;
             return Ok(Flow::Continue);
         };
+        let to = self.path(given)?;
         self.change(Operation::Rename { from, to }, "renamed").await
     }
 

@@ -15,9 +15,9 @@ use crate::wire::ftp::command::Store;
 
 impl Client {
     pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
+        let offset = std::mem::take(&mut self.transfer.restart);
         let path = self.path(given)?;
         let asked = self.take_asked()?;
-        let offset = std::mem::take(&mut self.transfer.restart);
         let representation = self.transfer.representation;
         let mut download = self.logged_in()?.session.read(path, offset, representation).await?;
         self.answer(150, "here it comes").await;
@@ -55,16 +55,15 @@ impl Client {
                 Ok(Flow::Continue)
             }
             end => {
-                let failure = failure_of(&end);
-                download.abort(&failure).await;
+                let failure = download.abort(failure_of(&end)).await;
                 Ok(self.answer_cut(end, &failure).await)
             }
         }
     }
 
     pub(super) async fn store(&mut self, given: &[u8], store: Store) -> Outcome {
-        let path = self.path(given)?;
         let mode = store.mode(std::mem::take(&mut self.transfer.restart));
+        let path = self.path(given)?;
         self.receive(path, mode).await
     }
 
@@ -121,8 +120,7 @@ impl Client {
                 Ok(Flow::Continue)
             }
             end => {
-                let failure = failure_of(&end);
-                upload.abort(&failure).await;
+                let failure = upload.abort(failure_of(&end)).await;
                 Ok(self.answer_cut(end, &failure).await)
             }
         }
@@ -180,8 +178,8 @@ pub(super) fn protection<'a>(
     Some(Protection { tls, resumed: settings.require_resumed_data })
 }
 
-/// The end that means *complete*. All is said and done then: a client that does not end in turn is
-/// its own affair.
+/// The end that means *complete*. Nobody waits for the client's: some end only after they have read
+/// 226.
 pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) {
     if let Sink::Socket(stream) = sink
         && let Err(error) = Stream::complete(stream, deadline).await

@@ -1,19 +1,23 @@
 use std::path::Path;
 
-use super::{DEADLINE, Site, client};
+use super::{DEADLINE, Site, TlsVersion, client};
 use crate::support::Tls;
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 
 /// Runs a script of lftp's commands after its login, in `folder`.
-pub fn lftp(site: &Site, folder: &Path, script: &str) -> Output {
+pub fn lftp(site: &Site, tls: TlsVersion, folder: &Path, script: &str) -> Output {
     let scheme = if site.tls == Tls::Implicit { "ftps" } else { "ftp" };
     let forced = site.tls != Tls::None;
+    let priority = match tls {
+        TlsVersion::V12 => "set ssl:priority NORMAL:-VERS-TLS1.3",
+        TlsVersion::Newest => "",
+    };
     let text = format!(
         "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 15\nset dns:order inet\n\
          set ssl:ca-file {}\nset ssl:verify-certificate yes\nset ftp:ssl-allow {forced}\n\
          set ftp:ssl-force {forced}\nset ftp:ssl-protect-data {forced}\n\
-         open -u {},{} -p {} {scheme}://localhost\n{script}\nbye\n",
+         {priority}\nopen -u {},{} -p {} {scheme}://localhost\n{script}\nbye\n",
         pki().ca.display(),
         site.user,
         site.password,

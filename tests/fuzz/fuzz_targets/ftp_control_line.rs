@@ -1,0 +1,23 @@
+//! What a client sends on the control connection, cut into packets at 0xFE.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lockgate::wire::ftp::command::{Command, is_carriable, parse};
+use lockgate::wire::ftp::line::{LineBuffer, MAX_COMMAND};
+
+fuzz_target!(|stream: &[u8]| {
+    let mut buffer = LineBuffer::new(MAX_COMMAND);
+    for packet in stream.split(|b| *b == 0xFE) {
+        buffer.extend(packet);
+        while let Some(line) = buffer.next_line() {
+            let Ok(line) = line else { continue };
+            assert!(line.len() <= MAX_COMMAND && !line.contains(&b'\n'));
+            if let Ok(Command::Retr(name) | Command::Dele(name) | Command::Rnto(name)) =
+                parse(&line)
+            {
+                assert!(!name.is_empty() && is_carriable(&name));
+            }
+        }
+    }
+});

@@ -1,0 +1,168 @@
+//! ABOR, STAT and QUIT while a transfer runs (RFC 959 section 4.1.3, Telnet of RFC 854).
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::{Lock, Plan, in_step};
+use crate::support::raw::{Raw, Wire};
+
+/// How a client says ABOR.
+type Saying = fn(&mut Raw);
+
+const SAYINGS: [(&str, Saying); 6] = [
+    ("bare", |raw| raw.send_bytes(b"ABOR\r\n")),
+    ("small letters", |raw| raw.send_bytes(b"abor\r\n")),
+    ("IAC IP IAC DM in line", |raw| raw.send_bytes(b"\xff\xf4\xff\xf2ABOR\r\n")),
+    ("urgent IAC, as in RFC 959's clients", |raw| {
+        raw.send_urgent(b"\xff\xf4\xff");
+        raw.send_bytes(b"\xf2ABOR\r\n");
+    }),
+    ("urgent DM", |raw| {
+        raw.send_bytes(b"\xff\xf4");
+        raw.send_urgent(b"\xff\xf2");
+        raw.send_bytes(b"ABOR\r\n");
+    }),
+    ("all of it urgent", |raw| raw.send_urgent(b"\xff\xf4\xff\xf2ABOR\r\n")),
+];
+
+/// A download that the client does not read to its end.
+fn stuck_download(lock: &Lock, raw: &mut Raw) -> Wire {
+    let length = lock.put_large("large");
+    let tcp = raw.begin("RETR large");
+    let mut data = raw.data(tcp);
+    data.read_exact(&mut vec![0; length / 64]).expect("the beginning of the file");
+    data
+}
+
+/// An upload of which `part` has been written to the folder.
+fn stuck_upload(lock: &Lock, raw: &mut Raw, part: &[u8]) -> Wire {
+    let tcp = raw.begin("STOR up");
+    let mut data = raw.data(tcp);
+    data.write_all(part).and_then(|()| data.flush()).expect("sending a part");
+    while !raw.expect("STAT", 213).text.contains(&format!(" {} bytes", part.len())) {}
+    assert!(lock.path("up").exists());
+    data
+}
+
+#[track_caller]
+fn expect_aborted(raw: &mut Raw, how: &str) {
+    let first = raw.read();
+    assert_eq!(first.code, 426, "{how}: {}", first.text);
+    let second = raw.read();
+    assert_eq!(second.code, 226, "{how}: {}", second.text);
+    in_step(raw);
+}
+
+fn at_end(mut data: Wire, how: &str) {
+    let mut rest = Vec::new();
+    let end = data.read_to_end(&mut rest);
+    assert!(end.is_err(), "{how}: an end that looks complete");
+}
+
+#[test]
+fn abor_cuts_a_download() {
+    for tls in ["none", "required"] {
+        let lock = Plan { tls, ..Plan::default() }.start();
+        let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
+        // Urgent data is for connections in clear: with TLS the signals would damage a record.
+        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 3 });
+        for (how, say) in sayings {
+            let data = stuck_download(&lock, &mut raw);
+            say(&mut raw);
+            expect_aborted(&mut raw, how);
+            at_end(data, how);
+        }
+    }
+}
+
+#[test]
+fn abor_cuts_an_upload() {
+    for tls in ["none", "required"] {
+        let lock = Plan { tls, partial_uploads: "delete", ..Plan::default() }.start();
+        let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
+        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 3 });
+        for (how, say) in sayings {
+            let data = stuck_upload(&lock, &mut raw, b"part");
+            say(&mut raw);
+            expect_aborted(&mut raw, how);
+            at_end(data, how);
+            assert!(lock.names().is_empty(), "{how}");
+        }
+    }
+}
+
+#[test]
+fn abor_before_the_data_connection_is_there() {
+    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    lock.put("file", "bytes");
+    let mut raw = lock.client();
+    for line in ["RETR file", "STOR new", "LIST"] {
+        raw.expect("EPSV", 229);
+        raw.expect(line, 150);
+        raw.send_bytes(b"ABOR\r\n");
+        expect_aborted(&mut raw, line);
+    }
+    assert_eq!(lock.names(), ["file"]);
+    assert_eq!(raw.download("RETR file").0, b"bytes");
+}
+
+#[test]
+fn commands_behind_abor_are_answered_behind_it() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    let _data = stuck_download(&lock, &mut raw);
+    raw.send_bytes(b"SYST\r\nABOR\r\nPWD\r\n");
+    for expected in [426, 226, 215, 257] {
+        assert_eq!(raw.read().code, expected);
+    }
+    in_step(&mut raw);
+}
+
+#[test]
+fn stat_tells_how_far_a_transfer_is() {
+    let lock = Plan::default().start();
+    let length = lock.put_large("file");
+    let mut raw = lock.client();
+    let mut tcp = raw.begin("RETR file");
+    tcp.read_exact(&mut vec![0; length / 4]).expect("a quarter of the file");
+    raw.send_bytes(b"\xff\xf4\xff\xf2STAT\r\n");
+    let text = raw.read().text;
+    let bytes: usize = text
+        .split(' ')
+        .find_map(|word| word.parse().ok().filter(|_| !word.starts_with("213")))
+        .unwrap_or_else(|| panic!("no count in {text}"));
+    assert!((length / 4..length).contains(&bytes), "{text}");
+    let rest = read_to_end(tcp);
+    assert_eq!(rest, length - length / 4);
+    assert_eq!(raw.read().code, 226);
+    assert_eq!(raw.expect("STAT", 211).code, 211);
+    in_step(&mut raw);
+}
+
+#[test]
+fn quit_waits_for_the_transfer() {
+    let lock = Plan::default().start();
+    let length = lock.put_large("file");
+    let mut raw = lock.client();
+    let tcp = raw.begin("RETR file");
+    raw.send_bytes(b"QUIT\r\n");
+    assert_eq!(read_to_end(tcp), length);
+    assert_eq!(raw.read().code, 226);
+    assert_eq!(raw.read().code, 221);
+    assert!(raw.at_end());
+
+    let mut raw = lock.client();
+    let mut tcp = raw.begin("STOR up");
+    tcp.write_all(b"first ").expect("sending a part");
+    raw.send_bytes(b"QUIT\r\n");
+    tcp.write_all(b"second").expect("sending the rest");
+    drop(tcp);
+    assert_eq!(raw.read().code, 226);
+    assert_eq!(raw.read().code, 221);
+    assert!(raw.at_end());
+    assert_eq!(lock.get("up"), b"first second");
+}
+
+fn read_to_end(mut tcp: TcpStream) -> usize {
+    std::io::copy(&mut tcp, &mut std::io::sink()).expect("the rest of the file") as usize
+}

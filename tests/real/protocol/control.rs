@@ -1,0 +1,197 @@
+//! Lines and replies of the control connection, and what is neither login, name nor transfer.
+
+use std::io::Write;
+
+use super::{Plan, in_step};
+use crate::support::pattern;
+
+#[test]
+fn commands_in_one_packet_are_answered_in_order() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    // More than wait at a time during a transfer.
+    let commands = ["NOOP", "SYST", "PWD", "TYPE A", "FOO"].repeat(50);
+    let packet: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
+    raw.send_bytes(packet.as_bytes());
+    for expected in [200, 215, 257, 200, 500].repeat(50) {
+        let reply = raw.read();
+        assert_eq!(reply.code, expected, "{}", reply.text);
+    }
+    in_step(&mut raw);
+}
+
+#[test]
+fn commands_behind_a_transfer_wait_for_its_end() {
+    let lock = Plan::default().start();
+    let bytes = pattern(3 << 20);
+    lock.put("down", &bytes);
+    let mut raw = lock.client();
+    let behind = ["SYST", "PWD", "SIZE down", "FOO"].repeat(20);
+    let packet: String = behind.iter().map(|line| format!("{line}\r\n")).collect();
+    let replies = [215, 257, 213, 500].repeat(20);
+
+    let mut tcp = raw.passive();
+    raw.send_bytes(format!("RETR down\r\n{packet}").as_bytes());
+    assert_eq!(raw.read().code, 150);
+    let mut got = Vec::new();
+    std::io::Read::read_to_end(&mut tcp, &mut got).expect("reading the file");
+    assert!(got == bytes, "the file differs");
+    drop(tcp);
+    for expected in [226].iter().chain(&replies) {
+        assert_eq!(raw.read().code, *expected);
+    }
+
+    let mut tcp = raw.passive();
+    raw.send_bytes(format!("STOR up\r\n{packet}").as_bytes());
+    assert_eq!(raw.read().code, 150);
+    tcp.write_all(&bytes).expect("sending the file");
+    drop(tcp);
+    for expected in [226].iter().chain(&replies) {
+        assert_eq!(raw.read().code, *expected);
+    }
+    assert!(lock.get("up") == bytes, "the file differs");
+    in_step(&mut raw);
+}
+
+#[test]
+fn a_long_line_is_one_500_and_the_session_lives() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    let longest = format!("MKD {}", "x".repeat(4096 - 4));
+    assert_eq!(raw.command(&longest).code / 100, 5);
+    for length in [4097, 5000, 300_000] {
+        let reply = raw.command(&"x".repeat(length));
+        assert_eq!(reply.code, 500, "{}", reply.text);
+        assert!(reply.text.contains("too long"), "{}", reply.text);
+        in_step(&mut raw);
+    }
+    // What stands behind the limit is no command of its own.
+    raw.expect(&format!("{} NOOP", "x".repeat(4096)), 500);
+    in_step(&mut raw);
+    assert!(lock.names().is_empty());
+}
+
+#[test]
+fn what_is_no_command() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    for line in
+        ["FOO", "FOO bar", "", " NOOP", "RETRIEVE a", "\x16\x03\x01", "123", "GET / HTTP/1.0"]
+    {
+        raw.expect(line, 500);
+    }
+    in_step(&mut raw);
+}
+
+#[test]
+fn small_commands() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    let help = raw.expect("HELP", 214).text;
+    for verb in ["RETR", "MLSD", "EPSV", "XRMD"] {
+        assert!(help.contains(verb), "{help}");
+    }
+    let features = raw.expect("FEAT", 211).text;
+    for feature in ["EPSV", "MDTM", "MFMT", "REST STREAM", "SIZE", "UTF8", "MLST type*;size*;"] {
+        assert!(features.contains(&format!("\r\n {feature}")), "{feature}: {features}");
+    }
+    assert!(!features.contains("EPRT"), "active mode is not allowed here: {features}");
+    for (line, code) in [
+        ("SYST", 215),
+        ("ALLO 100", 202),
+        ("ACCT x", 202),
+        ("OPTS UTF8 ON", 200),
+        ("OPTS UTF8 OFF", 504),
+        ("OPTS MLST size;", 200),
+        ("OPTS FOO", 501),
+        ("SITE HELP", 214),
+        ("SITE EXEC ls", 502),
+        ("SITE CHMOD 99999 a", 501),
+        ("SITE CHMOD 600 missing", 550),
+        ("TYPE E", 504),
+        ("TYPE", 501),
+        ("TYPE L 8", 200),
+        ("MODE S", 200),
+        ("MODE Z", 504),
+        ("STRU F", 200),
+        ("STRU R", 504),
+        ("ABOR", 225),
+        ("RETR", 501),
+        ("PASS again", 503),
+        ("USER other", 503),
+    ] {
+        raw.expect(line, code);
+    }
+    assert!(raw.expect("FEAT", 211).text.contains("size*;modify;"));
+    in_step(&mut raw);
+}
+
+#[test]
+fn rest_is_for_the_next_command_only() {
+    let lock = Plan::default().start();
+    lock.put("file", "0123456789");
+    let mut raw = lock.client();
+    for line in ["REST", "REST -1", "REST 1x", "REST 99999999999999999999"] {
+        raw.expect(line, 501);
+    }
+    raw.expect("REST 4", 350);
+    assert_eq!(raw.download("RETR file").0, b"456789");
+    assert_eq!(raw.download("RETR file").0, b"0123456789");
+    // Whatever stands between, refused or not, takes it back.
+    for between in ["NOOP", "FOO", "SIZE missing", "RETR missing", "RETR a\rb", "RETR", "LIST"] {
+        raw.expect("REST 4", 350);
+        let code = raw.command(between).code;
+        assert_ne!(code, 150, "no data connection was asked for");
+        assert_eq!(raw.download("RETR file").0, b"0123456789", "behind {between}");
+    }
+    // Without a data connection it fails, and the client tries again from the start.
+    raw.expect("REST 4", 350);
+    raw.expect("RETR file", 425);
+    assert_eq!(raw.download("RETR file").0, b"0123456789");
+    raw.expect("REST 11", 350);
+    let _tcp = raw.passive();
+    assert_eq!(raw.command("RETR file").code / 100, 5);
+    raw.expect("REST 11", 350);
+    let _tcp = raw.passive();
+    assert_eq!(raw.command("STOR file").code / 100, 5);
+    assert_eq!(lock.get("file"), b"0123456789");
+    raw.expect("REST 8", 350);
+    assert_eq!(raw.upload("STOR file", b"xyz").code, 226);
+    assert_eq!(lock.get("file"), b"01234567xyz");
+}
+
+#[test]
+fn rnfr_is_for_the_next_command_only() {
+    let lock = Plan::default().start();
+    lock.put("file", "");
+    let mut raw = lock.client();
+    raw.expect("RNFR missing", 550);
+    raw.expect("RNTO new", 503);
+    for between in ["NOOP", "FOO", "DELE missing", "RNTO a\rb", "RNFR missing"] {
+        raw.expect("RNFR file", 350);
+        raw.command(between);
+        raw.expect("RNTO new", 503);
+    }
+    raw.expect("RNFR file", 350);
+    raw.expect("RNTO new", 250);
+    assert_eq!(lock.names(), ["new"]);
+}
+
+#[test]
+fn epsv_and_pasv() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    raw.expect("EPSV 3", 522);
+    raw.expect("EPSV 2", 522);
+    raw.expect("EPSV x", 501);
+    raw.expect("EPSV 1", 229);
+    assert!(raw.expect("PASV", 227).text.contains("(127,0,0,1,"));
+    raw.expect("LIST missing", 550);
+    raw.expect("LIST", 425);
+    raw.expect("EPSV ALL", 200);
+    raw.expect("PASV", 501);
+    raw.expect("PORT 127,0,0,1,200,200", 501);
+    raw.expect("EPRT |1|127.0.0.1|51400|", 501);
+    raw.expect("EPSV", 229);
+    raw.expect("REIN", 220);
+}

@@ -1,0 +1,167 @@
+//! The front's protocol, said word for word: the built gateway before a folder.
+
+mod abort;
+// mod active;
+mod control;
+// mod cuts;
+// mod drain;
+// mod limits;
+mod listings;
+// mod logins;
+mod names;
+mod resumption;
+mod security;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::gateway::Gateway;
+use crate::support::pki::pki;
+use crate::support::raw::Raw;
+use crate::support::{PASSWORD, USER, argon2_hash, ports};
+
+/// For what must come, however busy the machine is.
+const SOON: Duration = Duration::from_secs(15);
+
+/// A configuration, as far as these tests differ in it.
+struct Plan {
+    /// `none`, `optional`, `required`, `implicit`.
+    tls: &'static str,
+    /// More keys of `tls`, each with a comma before it.
+    tls_keys: &'static str,
+    active: bool,
+    partial_uploads: &'static str,
+    /// The keys of `limits`.
+    limits: &'static str,
+    data_ports: u16,
+    /// `debug`: listings and sessions are logged too.
+    log_level: &'static str,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            tls: "none",
+            tls_keys: "",
+            active: false,
+            partial_uploads: "keep",
+            limits: "sessions: 1000",
+            data_ports: 8,
+            log_level: "info",
+        }
+    }
+}
+
+/// A gateway that serves `folder`.
+struct Lock {
+    gateway: Gateway,
+    folder: TempDir,
+    implicit: bool,
+}
+
+impl Plan {
+    fn start(&self) -> Lock {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = ports::block(self.data_ports);
+        let tls = match self.tls {
+            "none" => "{ mode: none }".to_owned(),
+            mode => format!(
+                "{{ mode: {mode}, certificate: {}, key: {}{} }}",
+                pki().certificate.display(),
+                pki().key.display(),
+                self.tls_keys
+            ),
+        };
+        let gateway = Gateway::start(&format!(
+            "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, \
+             active: {{ allowed: {} }}, tls: {tls} }}\n\
+             data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
+             backends:\n  files: {{ protocol: local, folder: {:?}, partial_uploads: {} }}\n\
+             users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+             routes:\n  - {{ authenticate: gateway, backend: files }}\n\
+             limits: {{ {} }}\n\
+             metrics: {{ address: \"127.0.0.1:0\" }}\n\
+             log: {{ level: {} }}\n",
+            self.active,
+            pool.start(),
+            pool.end(),
+            folder.path(),
+            self.partial_uploads,
+            argon2_hash(),
+            self.limits,
+            self.log_level,
+        ));
+        Lock { gateway, folder, implicit: self.tls == "implicit" }
+    }
+}
+
+impl Lock {
+    fn address(&self) -> SocketAddr {
+        self.gateway.address("front")
+    }
+
+    /// A client that has read the greeting.
+    fn connect(&self) -> Raw {
+        let connect = if self.implicit { Raw::connect_implicit } else { Raw::connect };
+        let (raw, greeting) = connect(self.address());
+        assert_eq!(greeting.code, 220, "{}", greeting.text);
+        raw
+    }
+
+    /// A client that is logged in, in clear unless TLS is implicit.
+    fn client(&self) -> Raw {
+        let mut raw = self.connect();
+        raw.login(USER, PASSWORD);
+        raw.expect("TYPE I", 200);
+        raw
+    }
+
+    /// A client that said AUTH TLS and is logged in.
+    fn tls_client(&self) -> Raw {
+        let mut raw = self.connect();
+        raw.auth_tls();
+        raw.login(USER, PASSWORD);
+        raw.expect("TYPE I", 200);
+        raw
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), bytes).expect("writing a file");
+    }
+
+    fn get(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).expect("reading a file")
+    }
+
+    /// A file that no socket buffer holds, without a byte written.
+    fn put_large(&self, name: &str) -> usize {
+        const LARGE: usize = 64 << 20;
+        let file = std::fs::File::create(self.path(name)).expect("making a file");
+        file.set_len(LARGE as u64).expect("giving a file its length");
+        LARGE
+    }
+
+    /// What is in the folder, sorted.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).expect("reading a folder");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// The session is in step: NOOP is answered by its own reply.
+#[track_caller]
+fn in_step(raw: &mut Raw) {
+    let reply = raw.expect("NOOP", 200);
+    assert!(reply.text.contains("NOOP"), "{}", reply.text);
+}

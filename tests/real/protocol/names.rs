@@ -1,0 +1,170 @@
+//! Names are bytes, and none becomes a second command.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::{Lock, Plan, in_step};
+use crate::support::raw::Raw;
+
+const VERBS: [&str; 24] = [
+    "CWD",
+    "XCWD",
+    "RETR",
+    "STOR",
+    "APPE",
+    "LIST",
+    "NLST",
+    "MLSD",
+    "MLST",
+    "STAT",
+    "SIZE",
+    "MDTM",
+    "MFMT 20260102030405",
+    "RNFR",
+    "RNTO",
+    "DELE",
+    "MKD",
+    "XMKD",
+    "RMD",
+    "XRMD",
+    "SITE CHMOD 600",
+    "LIST -la",
+    "NLST -a",
+    "USER",
+];
+
+/// Bytes that could end a line or begin a Telnet command, in the middle and at both ends of a name.
+const BAD: [&[u8]; 9] = [
+    b"a\rb",
+    b"a\rDELE b",
+    b"\ra",
+    b"a\0b",
+    b"a\0",
+    b"a\xff\xffb",
+    b"a\xffb",
+    b"a\xff\xf4b",
+    b"a\xff\xfb\x01b",
+];
+
+fn snapshot(lock: &Lock) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| {
+        let bytes = std::fs::read(lock.path(&name)).unwrap_or_default();
+        (name, bytes)
+    };
+    lock.names().into_iter().map(read).collect()
+}
+
+fn send(raw: &mut Raw, verb: &str, name: &[u8]) {
+    raw.send_bytes(&[verb.as_bytes(), b" ", name, b"\r\n"].concat());
+}
+
+#[test]
+fn no_verb_takes_a_name_that_could_be_a_second_command() {
+    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    // What a name would mean if the gateway took the byte out, or cut the name there.
+    for name in ["a", "b", "ab", "a\u{1}b", "moved"] {
+        lock.put(name, name);
+    }
+    std::fs::create_dir(lock.path("folder")).expect("a folder");
+    let before = snapshot(&lock);
+    let mut raw = lock.client();
+    for verb in VERBS {
+        for name in BAD {
+            let what = format!("{verb} {}", name.escape_ascii());
+            if verb == "USER" {
+                raw.expect("REIN", 220);
+            }
+            let _tcp = (verb != "USER").then(|| raw.passive());
+            if verb == "RNTO" {
+                raw.expect("RNFR moved", 350);
+            }
+            send(&mut raw, verb, name);
+            let reply = raw.read();
+            assert_eq!(reply.code, 553, "{what}: {}", reply.text);
+            in_step(&mut raw);
+            if verb == "USER" {
+                raw.expect("PASS x", 503);
+            }
+        }
+    }
+    assert_eq!(snapshot(&lock), before);
+}
+
+#[test]
+fn a_line_feed_begins_a_line_of_its_own() {
+    let lock = Plan::default().start();
+    lock.put("b", "");
+    let mut raw = lock.client();
+    // Two commands on the wire, two replies: none hidden in a name, none left over.
+    raw.send_bytes(b"SIZE a\nSIZE b\r\n");
+    assert_eq!(raw.read().code, 550);
+    assert_eq!(raw.read().code, 213);
+    in_step(&mut raw);
+}
+
+#[test]
+fn names_go_through_byte_for_byte() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    let names: [&[u8]; 9] = [
+        b"caf\xe9",
+        "gr\u{fc}\u{df}".as_bytes(),
+        b"\xfe\xf4",
+        b" leading and trailing ",
+        b"tab\there",
+        b"-dash",
+        b"100%41",
+        b"back\\slash",
+        b"say \"hi\"",
+    ];
+    for name in names {
+        let what = name.escape_ascii();
+        let on_disk = lock.folder.path().join(OsStr::from_bytes(name));
+        send(&mut raw, "MKD", name);
+        let reply = raw.read();
+        assert_eq!(reply.code, 257, "{what}: {}", reply.text);
+        assert!(on_disk.is_dir(), "{what} is not on the disk");
+        send(&mut raw, "CWD", name);
+        assert_eq!(raw.read().code, 250, "{what}");
+        let latin: String = name.iter().copied().map(char::from).collect();
+        let latin = latin.replace('"', "\"\"");
+        let text = raw.expect("PWD", 257).text;
+        assert!(text.starts_with(&format!("257 \"/{latin}\" ")), "{what}: {text}");
+        raw.expect("CWD ..", 250);
+        send(&mut raw, "RNFR", name);
+        assert_eq!(raw.read().code, 350, "{what}");
+        send(&mut raw, "RNTO", &[name, b"2"].concat());
+        assert_eq!(raw.read().code, 250, "{what}");
+        send(&mut raw, "RMD", &[name, b"2"].concat());
+        assert_eq!(raw.read().code, 250, "{what}");
+        let tcp = raw.passive();
+        send(&mut raw, "STOR", name);
+        assert_eq!(raw.read().code, 150, "{what}");
+        drop(tcp);
+        assert_eq!(raw.read().code, 226, "{what}");
+        assert!(on_disk.is_file(), "{what} is not on the disk");
+        send(&mut raw, "DELE", name);
+        assert_eq!(raw.read().code, 250, "{what}");
+        assert!(lock.names().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn no_name_leaves_the_folder() {
+    let lock = Plan::default().start();
+    let outside = tempfile::NamedTempFile::new().expect("a file outside");
+    let name = outside.path().file_name().expect("a name").to_string_lossy().into_owned();
+    std::os::unix::fs::symlink(outside.path(), lock.path("link")).expect("a link");
+    std::os::unix::fs::symlink("/tmp", lock.path("folder")).expect("a link");
+    let mut raw = lock.client();
+    for path in ["link", &format!("folder/{name}")] {
+        for verb in ["RETR", "APPE"] {
+            let _tcp = raw.passive();
+            assert_eq!(raw.command(&format!("{verb} {path}")).code / 100, 5, "{verb} {path}");
+        }
+    }
+    // Above the root is the root.
+    assert_eq!(raw.upload(&format!("STOR ../{name}"), b"inside").code, 226);
+    assert_eq!(lock.get(&name), b"inside");
+    assert_eq!(std::fs::read(outside.path()).expect("the file outside"), b"");
+}

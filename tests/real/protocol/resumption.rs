@@ -1,0 +1,198 @@
+//! `data_sessions: resumed`: a data connection must resume its own control session's TLS.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, SupportedProtocolVersion};
+
+use super::{Lock, Plan, in_step};
+use crate::support::clients::{Site, TlsVersion, curl, lftp};
+use crate::support::pki::pki;
+use crate::support::process::run;
+use crate::support::raw::{Raw, Wire, client_config};
+use crate::support::{DataMode, PASSWORD, Tls, USER, pattern};
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+const TURNS: usize = 20;
+
+/// `delete`: what is refused leaves nothing.
+fn start() -> Lock {
+    let tls_keys = ", data_sessions: resumed";
+    Plan { tls: "required", tls_keys, partial_uploads: "delete", ..Plan::default() }.start()
+}
+
+fn client(lock: &Lock, config: &Arc<ClientConfig>) -> Raw {
+    let mut raw = lock.connect();
+    raw.set_tls(config.clone());
+    raw.auth_tls();
+    raw.login(USER, PASSWORD);
+    raw.expect("TYPE I", 200);
+    raw
+}
+
+fn fresh(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    client_config(&[version])
+}
+
+/// Tries a download and an upload whose data connections speak TLS as `theirs` says.
+fn expect_refused(lock: &Lock, raw: &mut Raw, theirs: &Arc<ClientConfig>, resumes: bool) {
+    for line in ["RETR there", "LIST", "STOR new"] {
+        let tcp = raw.begin(line);
+        let mut data = Wire::tls(tcp, theirs.clone());
+        // Later it comes with a ticket that it got on the first connection, before it was refused.
+        assert!(data.resumed() == resumes || line != "RETR there", "{line}");
+        // It may be reset already.
+        let _ = data.write_all(b"bytes").and_then(|()| data.finish());
+        let mut bytes = Vec::new();
+        let _ = data.read_to_end(&mut bytes);
+        assert_eq!(bytes, b"", "{line}");
+        let reply = raw.read();
+        assert_eq!(reply.code, 425, "{line}: {}", reply.text);
+        for cause in ["session resumption", "server name (SNI)"] {
+            assert!(reply.text.contains(cause), "{line}: {}", reply.text);
+        }
+        in_step(raw);
+    }
+    assert_eq!(lock.names(), ["there"]);
+    assert_eq!(raw.download("RETR there").0, b"secret", "its own session must do");
+}
+
+#[test]
+fn without_resumption_there_is_no_transfer() {
+    let lock = start();
+    lock.put("there", "secret");
+    for version in VERSIONS {
+        let mut raw = client(&lock, &fresh(version));
+        expect_refused(&lock, &mut raw, &fresh(version), false);
+    }
+}
+
+#[test]
+fn the_ticket_of_another_session_is_no_entrance() {
+    let lock = start();
+    lock.put("there", "secret");
+    for version in VERSIONS {
+        let thief = fresh(version);
+        let mut of_thief = client(&lock, &thief);
+        // The thief's own connections resume, on tickets of its data connections too.
+        assert_eq!(of_thief.download("RETR there").0, b"secret");
+        let mut raw = client(&lock, &fresh(version));
+        expect_refused(&lock, &mut raw, &thief, true);
+        in_step(&mut of_thief);
+    }
+}
+
+#[test]
+fn the_ticket_of_an_earlier_control_session_is_no_entrance() {
+    let lock = start();
+    lock.put("there", "secret");
+    for version in VERSIONS {
+        let earlier = fresh(version);
+        client(&lock, &earlier).expect("QUIT", 221);
+        let mut raw = client(&lock, &fresh(version));
+        expect_refused(&lock, &mut raw, &earlier, true);
+    }
+}
+
+#[test]
+fn twenty_up_and_down() {
+    let lock = start();
+    for version in VERSIONS {
+        let mut raw = client(&lock, &fresh(version));
+        for turn in 0..TURNS {
+            let bytes = pattern(40_000 + turn);
+            let name = format!("file-{turn}");
+            // rustls as a client uses a ticket of TLS 1.3 once; uploads bring no new one.
+            if version == &TLS12 || turn < 7 {
+                let tcp = raw.begin(&format!("STOR {name}"));
+                let mut data = raw.data(tcp);
+                assert!(data.resumed());
+                data.write_all(&bytes).and_then(|()| data.finish()).expect("sending a file");
+                drop(data);
+                assert_eq!(raw.read().code, 226);
+                assert!(lock.get(&name) == bytes, "{name} differs");
+            } else {
+                lock.put(&name, &bytes);
+            }
+            let (back, reply) = raw.download(&format!("RETR {name}"));
+            assert_eq!(reply.code, 226);
+            assert!(back == bytes, "{name} differs");
+        }
+        in_step(&mut raw);
+    }
+}
+
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/resumption.py");
+
+#[test]
+fn openssl() {
+    let lock = start();
+    for (version, tickets) in [("1.2", "tickets"), ("1.2", "no-tickets"), ("1.3", "tickets")] {
+        let mut command = Command::new("python3");
+        command.arg(PYTHON).arg(lock.address().port().to_string()).arg(&pki().ca);
+        command.args([USER, PASSWORD, version, tickets, &TURNS.to_string()]);
+        run(&mut command, b"", Duration::from_secs(40)).expect_ok("ftplib with one session");
+    }
+}
+
+#[test]
+fn lftp_takes_twenty_files() {
+    let lock = start();
+    let site = Site::new(lock.address().port(), Tls::Explicit);
+    let own = tempfile::tempdir().expect("a client's home");
+    let bytes = pattern(30_000);
+    std::fs::write(own.path().join("up"), &bytes).expect("writing a file");
+    let mut script = String::new();
+    for turn in 0..TURNS {
+        script += &format!("put up -o file-{turn}\nget file-{turn} -o back-{turn}\n");
+    }
+    lftp::lftp(&site, TlsVersion::Newest, own.path(), &script).expect_ok("lftp");
+    for turn in 0..TURNS {
+        assert!(lock.get(&format!("file-{turn}")) == bytes, "file-{turn} differs");
+        let back = std::fs::read(own.path().join(format!("back-{turn}"))).expect("a file");
+        assert!(back == bytes, "back-{turn} differs");
+    }
+}
+
+/// curl with OpenSSL keeps the newest ticket only and uses one of TLS 1.3 once; an upload brings no
+/// new one. So with TLS 1.3 each upload is a call of its own.
+#[test]
+fn curl_takes_several_files_in_one_session() {
+    const FILES: usize = 4;
+    let lock = start();
+    let site = Site::new(lock.address().port(), Tls::Explicit);
+    let bytes = pattern(30_000);
+    let urls: Vec<String> =
+        (0..FILES).map(|turn| curl::url(&site, &format!("file-{turn}"))).collect();
+    for (tls, uploads_a_call) in [(TlsVersion::V12, FILES), (TlsVersion::Newest, 1)] {
+        let own = tempfile::tempdir().expect("a client's home");
+        std::fs::write(own.path().join("up"), &bytes).expect("writing a file");
+        let manner = curl::Manner { data: DataMode::Epsv, tls };
+        for urls in urls.chunks(uploads_a_call) {
+            let mut command = curl::curl(&site, manner, own.path());
+            urls.iter().for_each(|url| drop(command.args(["-T", "up", url])));
+            run(&mut command, b"", Duration::from_secs(40)).expect_ok("uploading");
+        }
+        let mut command = curl::curl(&site, manner, own.path());
+        for (turn, url) in urls.iter().enumerate() {
+            command.args(["-o", &format!("back-{turn}"), url]);
+        }
+        run(&mut command, b"", Duration::from_secs(40)).expect_ok("downloading");
+        for turn in 0..FILES {
+            let there = lock.path(&format!("file-{turn}"));
+            let back = own.path().join(format!("back-{turn}"));
+            assert!(same(&there, &bytes) && same(&back, &bytes), "file-{turn} differs");
+            std::fs::remove_file(there).expect("removing a file");
+        }
+    }
+    let logins = lock.gateway.log_tail(usize::MAX).matches("\"event\":\"login\"").count();
+    assert_eq!(logins, 2 + FILES + 1, "curl did not keep to one session");
+}
+
+fn same(file: &Path, bytes: &[u8]) -> bool {
+    std::fs::read(file).is_ok_and(|read| read == bytes)
+}

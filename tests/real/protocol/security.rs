@@ -1,0 +1,230 @@
+//! AUTH, PBSZ, PROT, REIN, and which TLS is spoken (RFC 2228, 4217).
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustls::version::{TLS12, TLS13};
+
+use super::{Lock, Plan, in_step};
+use crate::support::pki::pki;
+use crate::support::process::{Output, run};
+use crate::support::raw::{Raw, client_config};
+use crate::support::{PASSWORD, USER};
+
+fn start(mode: &'static str) -> Lock {
+    Plan { tls: mode, ..Plan::default() }.start()
+}
+
+#[test]
+fn what_came_in_clear_behind_auth_tls_is_thrown_away() {
+    let lock = start("optional");
+    for injected in ["USER evil\r\nNOOP\r\n", "USER evil\r\nSYST", "NOOP\r\n".repeat(100).as_str()]
+    {
+        let mut raw = lock.connect();
+        raw.send_bytes(format!("AUTH TLS\r\n{injected}").as_bytes());
+        assert_eq!(raw.read().code, 234);
+        raw.start_tls();
+        // PWD has a reply that nothing injected has.
+        let reply = raw.command("PWD");
+        assert_eq!(reply.code, 530, "{}", reply.text);
+        let reply = raw.command(&format!("PASS {PASSWORD}"));
+        assert_eq!(reply.code, 503, "USER in clear took effect: {}", reply.text);
+        raw.login(USER, PASSWORD);
+        in_step(&mut raw);
+    }
+}
+
+#[test]
+fn no_password_in_clear_where_tls_is_required() {
+    let lock = start("required");
+    let mut raw = lock.connect();
+    let reply = raw.expect(&format!("USER {USER}"), 530);
+    assert!(reply.text.contains("AUTH TLS"), "{}", reply.text);
+    let reply = raw.command(&format!("PASS {PASSWORD}"));
+    assert!(matches!(reply.code, 503 | 530), "{}", reply.text);
+    raw.expect("PWD", 530);
+    raw.expect("PBSZ 0", 503);
+    raw.expect("PROT P", 503);
+    raw.auth_tls();
+    raw.login(USER, PASSWORD);
+    raw.expect("PWD", 257);
+}
+
+#[test]
+fn no_data_in_clear_where_tls_is_required() {
+    for mode in ["required", "implicit"] {
+        let lock = start(mode);
+        lock.put("there", "secret");
+        let mut raw = lock.connect();
+        if mode == "required" {
+            raw.expect("AUTH TLS", 234);
+            raw.start_tls();
+            raw.login(USER, PASSWORD);
+            raw.expect("PBSZ 0", 200);
+            // PROT was not said: it is C by default.
+            for line in ["RETR there", "STOR new", "APPE there", "STOU", "LIST", "NLST", "MLSD"] {
+                let _tcp = raw.passive();
+                raw.expect(line, 521);
+            }
+        } else {
+            raw.login(USER, PASSWORD);
+        }
+        raw.expect("PROT C", 534);
+        raw.expect("PROT S", 536);
+        raw.expect("PROT X", 504);
+        in_step(&mut raw);
+        assert_eq!(lock.names(), ["there"]);
+        assert_eq!(lock.get("there"), b"secret");
+    }
+}
+
+#[test]
+fn prot_wants_pbsz_and_neither_wants_a_login() {
+    let lock = start("optional");
+    let mut raw = lock.connect();
+    raw.expect("PBSZ 0", 503);
+    raw.expect("PROT P", 503);
+    raw.expect("AUTH TLS", 234);
+    raw.start_tls();
+    raw.expect("PROT P", 503);
+    raw.expect("PBSZ nothing", 501);
+    raw.expect("PROT P", 503);
+    raw.expect("PBSZ 0", 200);
+    raw.expect("PROT P", 200);
+    raw.expect("PROT C", 200);
+    raw.expect("CCC", 533);
+    raw.login(USER, PASSWORD);
+    raw.expect("TYPE I", 200);
+    // Protected control and data in clear: `optional` means it.
+    assert_eq!(raw.upload("STOR clear", b"bytes").code, 226);
+    assert_eq!(lock.get("clear"), b"bytes");
+}
+
+#[test]
+fn prot_takes_back_a_reservation() {
+    let lock = start("optional");
+    lock.put("file", "bytes");
+    let mut raw = lock.tls_client();
+    let _tcp = raw.passive();
+    raw.expect("PROT C", 200);
+    raw.expect("RETR file", 425);
+    in_step(&mut raw);
+}
+
+#[test]
+fn implicit_tls_starts_with_prot_p() {
+    let lock = start("implicit");
+    let mut raw = lock.client();
+    assert_eq!(raw.upload("STOR file", b"bytes").code, 226);
+    assert_eq!(raw.download("RETR file").0, b"bytes");
+    raw.expect("AUTH TLS", 503);
+    let status = raw.expect("STAT", 211);
+    assert!(status.text.contains("data connections under TLS"), "{}", status.text);
+}
+
+#[test]
+fn auth_where_it_does_not_fit() {
+    let lock = start("none");
+    let mut raw = lock.connect();
+    raw.expect("AUTH TLS", 502);
+    raw.login(USER, PASSWORD);
+    assert!(!raw.expect("FEAT", 211).text.contains("AUTH"));
+
+    let lock = start("optional");
+    let mut raw = lock.connect();
+    assert!(raw.expect("FEAT", 211).text.contains("\r\n AUTH TLS\r\n"));
+    raw.expect("AUTH", 501);
+    raw.expect("AUTH GSSAPI", 504);
+    raw.expect(&format!("USER {USER}"), 331);
+    raw.expect("AUTH TLS", 503);
+    raw.expect(&format!("PASS {PASSWORD}"), 230);
+    raw.expect("AUTH TLS", 503);
+    raw.expect("REIN", 220);
+    raw.auth_tls();
+    raw.expect("AUTH TLS", 503);
+    in_step(&mut raw);
+}
+
+#[test]
+fn rein_forgets_the_login_and_keeps_tls() {
+    let lock = start("required");
+    lock.put("file", "0123456789");
+    std::fs::create_dir(lock.path("sub")).expect("a folder");
+    let mut raw = lock.tls_client();
+    raw.expect("CWD sub", 250);
+    raw.expect("RNFR /file", 350);
+    raw.expect("REST 5", 350);
+    raw.expect("REIN", 220);
+    raw.expect("PWD", 530);
+    raw.expect(&format!("PASS {PASSWORD}"), 503);
+    raw.login(USER, PASSWORD);
+    assert!(raw.expect("PWD", 257).text.contains("\"/\""));
+    raw.expect("RNTO moved", 503);
+    let (bytes, _) = raw.download("RETR file");
+    // TYPE A is the default again; there is no line in the file.
+    assert_eq!(bytes, b"0123456789");
+    assert_eq!(lock.names(), ["file", "sub"]);
+}
+
+#[test]
+fn tls_1_2_and_1_3() {
+    let lock = start("implicit");
+    let (mut newest, _) = Raw::connect_implicit(lock.address());
+    newest.login(USER, PASSWORD);
+    let lock = start("required");
+    for version in [&TLS12, &TLS13] {
+        let mut raw = lock.connect();
+        raw.set_tls(client_config(&[version]));
+        raw.auth_tls();
+        raw.login(USER, PASSWORD);
+        raw.expect("TYPE I", 200);
+        assert_eq!(raw.upload("STOR file", b"bytes").code, 226);
+        assert_eq!(raw.download("RETR file").0, b"bytes");
+    }
+}
+
+/// Prints the version that a server of its own accepts from this client, then what the gateway says
+/// to the same offer.
+const OLD_TLS: &str = r#"
+import socket, ssl, sys, threading
+port, certificate, key, wanted = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+version = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2}[wanted]
+def context(kind):
+    made = ssl.SSLContext(kind)
+    made.set_ciphers("ALL:@SECLEVEL=0")
+    made.minimum_version = made.maximum_version = version
+    return made
+client = context(ssl.PROTOCOL_TLS_CLIENT)
+client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+server = context(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(certificate, key)
+listener = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=lambda: server.wrap_socket(listener.accept()[0], server_side=True)).start()
+with client.wrap_socket(socket.create_connection(listener.getsockname(), 10)) as own:
+    print("own", own.version())
+try:
+    with client.wrap_socket(socket.create_connection(("127.0.0.1", port), 10)) as gateway:
+        print("gateway", gateway.version())
+except ssl.SSLError as error:
+    print("gateway", error.reason)
+"#;
+
+#[test]
+fn tls_1_1_is_refused() {
+    let lock = start("implicit");
+    let offer = |version: &str| -> Output {
+        let mut command = Command::new("python3");
+        command.args(["-W", "ignore", "-c", OLD_TLS, &lock.address().port().to_string()]);
+        command.arg(&pki().certificate).arg(&pki().key).arg(version);
+        run(&mut command, b"", Duration::from_secs(20)).expect_ok("offering TLS")
+    };
+    let refused = offer("1.1");
+    let text = String::from_utf8_lossy(&refused.stdout).into_owned();
+    // An offer that old lacks what rustls asks for even before the version.
+    let refusals = ["SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_PROTOCOL_VERSION"];
+    let refusals = refusals.map(|reason| format!("own TLSv1.1\ngateway {reason}\n"));
+    assert!(refusals.contains(&text), "{text}");
+    let accepted = offer("1.2");
+    let text = String::from_utf8_lossy(&accepted.stdout).into_owned();
+    assert_eq!(text, "own TLSv1.2\ngateway TLSv1.2\n");
+}
