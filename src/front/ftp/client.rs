@@ -11,7 +11,7 @@ use super::control::{Control, Line};
 use super::data_connection::Asked;
 use super::listener::Shared;
 use super::reply;
-use super::settings::{TlsPolicy, TlsSettings};
+use super::settings::TlsPolicy;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
@@ -217,15 +217,6 @@ impl Client {
         self.transfer.restart = 0;
         if let LoginState::In(logged_in) = &mut self.login {
             logged_in.rename_from = None;
-        }
-    }
-
-    pub(super) fn tls_settings(&self) -> Option<&TlsSettings> {
-        match &self.shared.settings.tls {
-            TlsPolicy::None => None,
-            TlsPolicy::Optional(tls) | TlsPolicy::Required(tls) | TlsPolicy::Implicit(tls) => {
-                Some(tls)
-            }
         }
     }
 

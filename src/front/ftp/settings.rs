@@ -26,6 +26,18 @@ pub enum TlsPolicy {
     Implicit(TlsSettings),
 }
 
+impl TlsPolicy {
+    /// `None` where there is no TLS at all.
+    pub fn settings(&self) -> Option<&TlsSettings> {
+        match self {
+            TlsPolicy::None => None,
+            TlsPolicy::Optional(tls) | TlsPolicy::Required(tls) | TlsPolicy::Implicit(tls) => {
+                Some(tls)
+            }
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct TlsSettings {
     pub tls: ServerTls,

@@ -16,7 +16,7 @@ const VERBS: [&str; 6] = [
 impl Client {
     pub(super) async fn feat(&mut self) {
         let mut lines = vec!["Features:".to_owned()];
-        if self.tls_settings().is_some() {
+        if self.shared.settings.tls.settings().is_some() {
             lines.extend([" AUTH TLS".into(), " PBSZ".into(), " PROT".into()]);
         }
         if self.shared.settings.active_allowed {

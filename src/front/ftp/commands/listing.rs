@@ -5,11 +5,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::Outcome;
-use super::transfer::{complete, failure_of, protection};
+use super::transfer::{complete, failure_of, open};
 use crate::data::{Progress, Sink};
 use crate::front::ftp::client::{Client, Flow};
 
-use crate::front::ftp::data_connection::{self, DataConnection};
+use crate::front::ftp::data_connection::DataConnection;
 use crate::net::tls::Direction;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp};
 use crate::session::FolderListing;
@@ -55,12 +55,7 @@ impl Client {
         let limits = self.shared.gateway.limits.clone();
         let progress = Progress::default();
         let end = {
-            let opening = data_connection::open(
-                asked,
-                Direction::Download,
-                protection(&self.shared.settings.tls, &self.tls, self.private),
-                limits.data_connect_timeout,
-            );
+            let opening = open(&self.shared, &self.tls, self.private, asked, Direction::Download);
             let work = async {
                 let DataConnection { mut stream, active: _active } = opening.await?;
                 while let Some(lines) = subject.next_lines(&format).await? {

@@ -7,8 +7,9 @@ use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
 use crate::front::ftp::control::Cut;
 use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection};
+use crate::front::ftp::listener::Shared;
 use crate::net::Stream;
-use crate::net::tls::Direction;
+use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
 use crate::session::Upload;
 use crate::wire::ftp::command::Store;
@@ -25,12 +26,7 @@ impl Client {
         let limits = self.shared.gateway.limits.clone();
         let progress = download.progress();
         let end = {
-            let opening = data_connection::open(
-                asked,
-                Direction::Download,
-                protection(&self.shared.settings.tls, &self.tls, self.private),
-                limits.data_connect_timeout,
-            );
+            let opening = open(&self.shared, &self.tls, self.private, asked, Direction::Download);
             let source = download.source();
             let work = async {
                 let DataConnection { stream, active: _active } = opening.await?;
@@ -88,15 +84,14 @@ impl Client {
 
         let limits = self.shared.gateway.limits.clone();
         let progress = upload.progress();
-        let demand_close_notify =
-            self.tls_settings().is_some_and(|settings| settings.require_close_notify);
+        let demand_close_notify = self
+            .shared
+            .settings
+            .tls
+            .settings()
+            .is_some_and(|settings| settings.require_close_notify);
         let end = {
-            let opening = data_connection::open(
-                asked,
-                Direction::Upload,
-                protection(&self.shared.settings.tls, &self.tls, self.private),
-                limits.data_connect_timeout,
-            );
+            let opening = open(&self.shared, &self.tls, self.private, asked, Direction::Upload);
             let sink = upload.sink();
             let work = async {
                 let DataConnection { stream, active: _active } = opening.await?;
@@ -165,19 +160,19 @@ impl Client {
     }
 }
 
-/// The control session's TLS for the data connection, where PROT P is in force.
-pub(super) fn protection<'a>(
-    policy: &crate::front::ftp::TlsPolicy,
-    tls: &'a Option<crate::net::tls::ControlTls>,
+/// Makes the data connection that was asked for, under the control session's TLS where PROT P is in
+/// force.
+pub(super) fn open<'a>(
+    shared: &'a Shared,
+    tls: &'a Option<ControlTls>,
     private: bool,
-) -> Option<Protection<'a>> {
-    use crate::front::ftp::TlsPolicy;
-    let settings = match policy {
-        TlsPolicy::None => return None,
-        TlsPolicy::Optional(s) | TlsPolicy::Required(s) | TlsPolicy::Implicit(s) => s,
-    };
-    let tls = tls.as_ref().filter(|_| private)?;
-    Some(Protection { tls, resumed: settings.require_resumed_data })
+    asked: Asked,
+    direction: Direction,
+) -> impl Future<Output = Result<DataConnection, Failure>> + 'a {
+    let resumed = shared.settings.tls.settings().is_some_and(|tls| tls.require_resumed_data);
+    let tls = tls.as_ref().filter(|_| private);
+    let protection = tls.map(|tls| Protection { tls, resumed });
+    data_connection::open(asked, direction, protection, shared.gateway.limits.data_connect_timeout)
 }
 
 /// The end that means *complete*. Nobody waits for the client's: some end only after they have read
