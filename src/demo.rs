@@ -4,6 +4,7 @@
 //! the gateway with explicit FTPS. Everything lives in a temporary folder that goes with it.
 
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -38,7 +39,7 @@ pub async fn run() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    println!("\nStopping; the temporary folder goes too.");
+    say("\nStopping; the temporary folder goes too.");
     gateway.stop().await;
     legacy.stop().await;
     folder.close().context("removing the temporary folder")
@@ -47,7 +48,7 @@ pub async fn run() -> anyhow::Result<()> {
 fn introduce(folder: &Path, gateway: SocketAddr, legacy: SocketAddr) {
     let ca = folder.join("ca.crt");
     let (ca, port) = (ca.display(), gateway.port());
-    println!(
+    say(&format!(
         "\
 lockgate demo
 
@@ -67,7 +68,12 @@ What happens is logged below, each operation twice: by the gateway (listener=gat
 legacy server behind it (listener=legacy). Ctrl-C stops and cleans up.
 ",
         files = folder.join("files").display(),
-    );
+    ));
+}
+
+/// Nobody may be left to read it, and the folder must go all the same.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// The legacy server: plain FTP in front of a folder.

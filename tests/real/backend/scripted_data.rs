@@ -79,3 +79,23 @@ fn a_foreign_pasv_address_is_ignored() {
 fn a_foreign_pasv_address_is_obeyed_where_it_is_trusted() {
     Foreign::start(true).check(", trust_pasv_address: true");
 }
+
+/// Both sides speak FTP: the server translates, and the gateway moves the bytes as they are.
+#[test]
+fn ascii_is_passed_on() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.until("RETR")?;
+        peer.give(b"a\nb\r\n")?;
+        peer.until("RETR")?;
+        peer.give(b"a\nb\r\n")?;
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    for representation in ["TYPE A", "TYPE I"] {
+        client.expect(representation, 200);
+        assert_eq!(client.download("RETR a").0, b"a\nb\r\n");
+        backend.assert_saw(representation);
+    }
+}

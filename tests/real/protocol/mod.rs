@@ -2,6 +2,7 @@
 
 mod abort;
 mod active;
+mod ascii;
 mod close_notify;
 mod control;
 mod cuts;

@@ -1,0 +1,21 @@
+//! TYPE A (RFC 959 section 3.1.1.1): translated for a folder, passed on to a server that speaks FTP.
+
+use super::Plan;
+
+const TEXT: &[u8] = b"one\r\ntwo\r\n\r\nlast without an end";
+
+#[test]
+fn lines_end_as_the_folder_has_them() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    raw.expect("TYPE A", 200);
+    assert_eq!(raw.upload("STOR text", TEXT).code, 226);
+    assert_eq!(lock.get("text"), b"one\ntwo\n\nlast without an end");
+    assert_eq!(raw.download("RETR text").0, TEXT);
+    assert!(raw.expect("SIZE text", 213).text.starts_with(&format!("213 {}", TEXT.len())));
+    raw.expect("TYPE I", 200);
+    assert_eq!(raw.download("RETR text").0, b"one\ntwo\n\nlast without an end");
+    raw.expect("TYPE A", 200);
+    assert_eq!(raw.upload("APPE text", b"\r\nmore\r\n").code, 226);
+    assert_eq!(lock.get("text"), b"one\ntwo\n\nlast without an end\nmore\n");
+}
