@@ -114,11 +114,13 @@ impl Pool {
     pub fn reserve(&self, client: IpAddr) -> Result<Reservation, Exhausted> {
         let start = rand::random_range(0..self.ports.len().max(1));
         let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
-        let reservation = ahead
-            .iter()
-            .chain(behind)
-            .find_map(|port| Rendezvous::reserve(&self.rendezvous, *port, client));
-        reservation.ok_or_else(|| {
+        let find = |last_resort| {
+            ahead
+                .iter()
+                .chain(behind)
+                .find_map(|port| Rendezvous::reserve(&self.rendezvous, *port, client, last_resort))
+        };
+        find(false).or_else(|| find(true)).ok_or_else(|| {
             self.metrics.exhausted.inc();
             Exhausted { pool: self.settings.name.clone(), ports: self.ports.len() }
         })

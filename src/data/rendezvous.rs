@@ -4,15 +4,22 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::metrics::Handles;
 
+/// For so long a port is left alone for a client whose reservation there ended without a connection:
+/// that connection may still be on its way, and must not be taken for the next transfer's.
+const REST: Duration = Duration::from_secs(5);
+/// Keys at rest that are remembered before those are cleared away that have rested enough.
+const RESTING: usize = 1024;
+
 /// All live reservations of a pool.
 pub(super) struct Rendezvous {
-    waiting: Mutex<HashMap<Key, Waiting>>,
+    table: Mutex<Table>,
     metrics: Arc<Handles>,
 }
 
@@ -20,6 +27,12 @@ pub(super) struct Rendezvous {
 struct Key {
     port: u16,
     client: IpAddr,
+}
+
+#[derive(Default)]
+struct Table {
+    waiting: HashMap<Key, Waiting>,
+    resting: HashMap<Key, Instant>,
 }
 
 struct Waiting {
@@ -50,18 +63,31 @@ pub struct Exhausted {
 
 impl Rendezvous {
     pub(super) fn new(metrics: Arc<Handles>) -> Self {
-        Self { waiting: Mutex::default(), metrics }
+        Self { table: Mutex::default(), metrics }
     }
 
-    /// `None` when the port already waits for a connection of this client.
-    pub(super) fn reserve(this: &Arc<Self>, port: u16, client: IpAddr) -> Option<Reservation> {
+    /// `None` when the port already waits for a connection of this client, or, unless it is the last
+    /// resort, rests for it.
+    pub(super) fn reserve(
+        this: &Arc<Self>,
+        port: u16,
+        client: IpAddr,
+        last_resort: bool,
+    ) -> Option<Reservation> {
         let key = Key { port, client: client.to_canonical() };
         let (owner, arrival) = oneshot::channel();
         let id = rand::random();
-        match this.lock().entry(key) {
+        let mut table = this.lock();
+        let rests = table.resting.get(&key).is_some_and(|since| since.elapsed() < REST);
+        if rests && !last_resort {
+            return None;
+        }
+        match table.waiting.entry(key) {
             Entry::Occupied(_) => return None,
             Entry::Vacant(slot) => slot.insert(Waiting { id, owner }),
         };
+        table.resting.remove(&key);
+        drop(table);
         this.metrics.reserved.inc();
         Some(Reservation { rendezvous: this.clone(), key, id, arrival })
     }
@@ -70,7 +96,7 @@ impl Rendezvous {
     /// uses up nothing.
     pub(super) fn arrived(&self, port: u16, peer: SocketAddr, tcp: TcpStream) {
         let key = Key { port, client: peer.ip().to_canonical() };
-        let waiting = self.lock().remove(&key);
+        let waiting = self.lock().waiting.remove(&key);
         match waiting {
             Some(waiting) => {
                 self.metrics.reserved.dec();
@@ -84,8 +110,8 @@ impl Rendezvous {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,12 +131,19 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Entry::Occupied(entry) = self.rendezvous.lock().entry(self.key)
-            && entry.get().id == self.id
-        {
-            entry.remove();
-            self.rendezvous.metrics.reserved.dec();
+        let mut table = self.rendezvous.lock();
+        if table.waiting.get(&self.key).is_none_or(|waiting| waiting.id != self.id) {
+            return;
         }
+        table.waiting.remove(&self.key);
+        if table.resting.len() >= RESTING {
+            table.resting.retain(|_, since| since.elapsed() < REST);
+        }
+        // Past the cap nothing is remembered: memory comes before this comfort.
+        if table.resting.len() < RESTING {
+            table.resting.insert(self.key, Instant::now());
+        }
+        self.rendezvous.metrics.reserved.dec();
     }
 }
 
@@ -174,10 +207,26 @@ mod tests {
         let pool = pool(1);
         let client = "127.0.0.1".parse().unwrap();
         drop(pool.reserve(client).unwrap());
+        // The only port does not rest.
         let again = pool.reserve(client).unwrap();
         assert_eq!(pool.rendezvous.metrics.reserved.get(), 1);
         drop(again);
         assert_eq!(pool.rendezvous.metrics.reserved.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_port_rests_while_its_connection_may_be_on_the_way() {
+        let pool = pool(2);
+        let client = "127.0.0.1".parse().unwrap();
+        let spent = pool.reserve(client).unwrap();
+        let port = spent.port();
+        drop(spent);
+        let mut next = pool.reserve(client).unwrap();
+        assert_ne!(next.port(), port);
+        let mut late = connect("127.0.0.1", port).await;
+        assert_eq!(late.read(&mut [0]).await.unwrap(), 0);
+        let _own = connect("127.0.0.1", next.port()).await;
+        assert!(next.connected().await.is_some());
     }
 
     #[tokio::test]
