@@ -1,8 +1,8 @@
 //! The configuration file: from YAML text to each module's own settings. Modules never import this.
 //!
-//! Nothing stops at the first mistake. [`tree`] keeps every position and duplicate key, [`read`] walks
-//! it against the [`schema`] and notes unknown, duplicate and missing keys and wrong values, and
-//! [`compile`] makes settings of what is left and notes what does not fit together.
+//! Nothing stops at the first mistake. `tree` keeps every position and duplicate key, `read` walks
+//! it against the `schema` and notes unknown, duplicate and missing keys and wrong values, and
+//! `compile` makes settings of what is left and notes what does not fit together.
 
 use std::net::SocketAddr;
 use std::path::Path;
