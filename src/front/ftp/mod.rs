@@ -1,6 +1,6 @@
 //! FTP and FTPS at the front (RFC 959, 2228, 2389, 2428, 3659, 4217).
 //!
-//! `listener` accepts; each connection is one [`client::Client`], whose task owns all its state:
+//! `listener` accepts; each connection is one `client::Client`, whose task owns all its state:
 //! the control connection, the login, the working directory, the data connection that was asked for.
 //! `commands/` has one file a group of verbs.
 
