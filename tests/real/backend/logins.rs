@@ -1,6 +1,8 @@
 //! Whose password goes where: mapped accounts, the gateway's own users, and a route's root.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -168,6 +170,69 @@ fn a_root_is_neither_seen_nor_left() {
     let outside = backend.lines().into_iter().filter(|line| line.contains(" /"));
     let outside: Vec<_> = outside.filter(|line| !line.contains(" /srv/exchange")).collect();
     assert!(outside.is_empty(), "{outside:?}");
+}
+
+/// What the backend says names paths as they are there.
+#[test]
+fn a_root_is_not_seen_in_the_backends_words() {
+    const REFUSAL: &str = "550 /srv/x/in/y: No such file";
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("CWD", "250 CWD to /srv/x/in ok");
+        for verb in ["DELE", "SIZE", "MKD", "RMD"] {
+            peer.answer(verb, REFUSAL);
+        }
+        peer.until("RETR")?;
+        peer.reply(REFUSAL)?;
+        peer.until("RETR")?;
+        peer.reply("150 opening /srv/x/in/y")?;
+        peer.data()?.write_all(b"bytes")?;
+        peer.reply("226 /srv/x/in/y is sent")?;
+        peer.until("RETR")?;
+        peer.reply("150 opening /srv/x/in/y")?;
+        peer.data()?.write_all(b"a part")?;
+        peer.reply("451 /srv/x/in/y: input/output error")?;
+        peer.until("STOR")?;
+        peer.reply("553 /srv/x/in/y: read-only")?;
+        peer.serve()
+    });
+    let setup = Setup::new(&backend, true, &["authenticate: gateway, root: /srv/x"]);
+    let mut client = setup.alice();
+    let mut replies = vec![client.expect("TYPE I", 200), client.expect("CWD in", 250)];
+    for line in ["DELE y", "SIZE y", "MKD y", "RMD y"] {
+        replies.push(client.expect(line, 550));
+    }
+    let _unused = client.passive();
+    replies.push(client.expect("RETR y", 550));
+    let (bytes, last) = client.download("RETR y");
+    assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
+    replies.push(last);
+    let tcp = client.passive();
+    replies.push(client.expect("RETR y", 150));
+    // How it ends, the reply says.
+    let _ = std::io::copy(&mut client.data(tcp), &mut std::io::sink());
+    replies.push(client.read());
+    assert!(matches!(replies.last(), Some(reply) if reply.code == 451 || reply.code == 426));
+    let _unused = client.passive();
+    replies.push(client.command("STOR y"));
+    for reply in replies {
+        assert!(!reply.text.contains("srv"), "{}", reply.text);
+    }
+    // The operator sees them.
+    for (operation, words) in [
+        ("remove", "/srv/x/in/y: No such file"),
+        ("read", "/srv/x/in/y: No such file"),
+        ("read", "/srv/x/in/y: input/output error"),
+        ("write", "/srv/x/in/y: read-only"),
+    ] {
+        setup.gateway.await_log(
+            |event| {
+                event["operation"] == operation
+                    && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+            },
+            Duration::from_secs(15),
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod scripted_data;
 mod scripted_ends;
 mod scripted_listings;
 mod scripted_logins;
+mod scripted_renames;
 mod scripted_tls;
 
 use std::fmt::Write as _;
@@ -77,6 +78,10 @@ fn doors(names: &[&str], data_ports: u16) -> String {
 /// A gateway with the listeners `NAME` (in clear) and `NAME-tls` for each backend; the keys are
 /// those of the backend besides `protocol`. The backends check the passwords.
 fn gateway(backends: &[(&str, String)]) -> Gateway {
+    Gateway::start(&configuration(backends))
+}
+
+fn configuration(backends: &[(&str, String)]) -> String {
     let names: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
     let mut yaml = doors(&names, 24);
     yaml.push_str("backends:\n");
@@ -92,7 +97,7 @@ fn gateway(backends: &[(&str, String)]) -> Gateway {
         )
         .expect("writing to a string");
     }
-    Gateway::start(&yaml)
+    yaml
 }
 
 /// A gateway before a scripted backend, with the listener `back`. `keys` begins with a comma, where

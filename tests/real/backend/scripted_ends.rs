@@ -59,6 +59,29 @@ fn a_download_that_the_server_ends_early_is_not_whole() {
     }
 }
 
+/// Clients that do not read the last reply go by how the data ends.
+#[test]
+fn a_download_that_the_server_ends_early_does_not_end_as_a_whole_one() {
+    for last in ["426 the disk is gone", "451 the disk is gone"] {
+        let backend = Scripted::start(move |peer| {
+            peer.greet()?;
+            peer.until("RETR")?;
+            peer.reply("150 here it comes")?;
+            peer.data()?.write_all(b"a part")?;
+            peer.reply(last)?;
+            peer.serve()
+        });
+        let gateway = before(&backend, "");
+        let mut client = client(&gateway, "back");
+        let mut data = client.begin("RETR a");
+        let end = data.read_to_end(&mut Vec::new());
+        let error = end.expect_err("an end that looks complete");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        assert_eq!(client.read().text, format!("{last}\r\n"));
+        client.expect("CWD /x", 250);
+    }
+}
+
 #[test]
 fn a_download_whose_data_is_reset_is_not_whole_whatever_the_server_says() {
     let backend = Scripted::start(|peer| {

@@ -1,5 +1,10 @@
 //! Listings of scripted servers, as clients get them.
 
+use std::io::{BufRead, BufReader, Read};
+use std::net::Shutdown;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
 use super::{before, client};
 use crate::support::gateway::Gateway;
 use crate::support::scripted::Scripted;
@@ -170,4 +175,58 @@ fn an_mlsd_line_cannot_name_another_folder() {
     let names = listing(&gateway, "NLST");
     assert_eq!(names, ["fine", " first space"]);
     assert_eq!(backend.count("LIST"), 0);
+}
+
+/// A reply that was left behind would answer the next command.
+#[test]
+fn abor_between_a_listings_last_line_and_its_last_reply() {
+    const SOON: Duration = Duration::from_secs(15);
+    for command in ["LIST", "MLSD"] {
+        for own in ["LIST", "MLSD"] {
+            for deleted in ["250 gone, says the backend", "550 kept, says the backend"] {
+                let (ended, has_ended) = mpsc::channel();
+                let (go_on, may_go_on) = mpsc::channel();
+                let may_go_on = Mutex::new(may_go_on);
+                let backend = Scripted::start(move |peer| {
+                    peer.greet()?;
+                    if own == "MLSD" {
+                        peer.answer("FEAT", "211-features\r\n MLST type*;size*;\r\n211 end");
+                    }
+                    peer.answer("DELE", deleted);
+                    peer.until(own)?;
+                    peer.reply("150 here it comes")?;
+                    let mut data = peer.data()?;
+                    std::io::Write::write_all(
+                        &mut data,
+                        if own == "LIST" { PLAIN } else { b"type=file;size=77; there\r\n" },
+                    )?;
+                    data.shutdown(Shutdown::Write)?;
+                    // The gateway closes its side when it has seen the end of ours.
+                    data.read_to_end(&mut Vec::new())?;
+                    ended.send(()).expect("the test waits");
+                    let waited = may_go_on.lock().expect("no holder panics").recv_timeout(SOON);
+                    waited.expect("the test's word");
+                    peer.reply("226 that was all")?;
+                    peer.serve()
+                });
+                let gateway = before(&backend, "");
+                let mut client = client(&gateway, "back");
+                let mut data = BufReader::new(client.begin(command));
+                let mut line = String::new();
+                data.read_line(&mut line).expect("the listing's one line");
+                assert!(line.ends_with(" there\r\n"), "{line}");
+                has_ended.recv_timeout(SOON).expect("the end of the backend's data");
+                // ABOR is heard right behind STAT.
+                client.send_bytes(b"STAT\r\nABOR\r\n");
+                assert_eq!(client.read().code, 213);
+                assert!(client.quiet_for(Duration::from_millis(200)), "the end was not awaited");
+                go_on.send(()).expect("the script waits");
+                assert_eq!(client.read().code, 426);
+                assert_eq!(client.read().code, 226);
+                assert_eq!(client.command("DELE x").text, format!("{deleted}\r\n"));
+                client.expect("NOOP", 200);
+                client.expect("QUIT", 221);
+            }
+        }
+    }
 }

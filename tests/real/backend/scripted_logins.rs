@@ -4,7 +4,8 @@ use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use super::{before, gateway, greeted};
+use super::{before, configuration, gateway, greeted};
+use crate::support::gateway::Gateway;
 use crate::support::raw::Reply;
 use crate::support::scripted::{Peer, Scripted};
 use crate::support::{PASSWORD, USER};
@@ -149,4 +150,52 @@ fn an_account_completes_the_login() {
     client.expect("PWD", 257);
     backend.assert_saw("ACCT 47-11");
     backend.assert_saw(&format!("PASS {PASSWORD}"));
+}
+
+const SOON: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_password_that_the_server_echoes_is_not_logged() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("PASS", "530 PASS secret-word refused");
+        peer.serve()
+    });
+    let mut yaml = configuration(&[("back", format!("address: \"{}\"", backend.address))]);
+    yaml.push_str("log: { level: debug }\n");
+    let gateway = Gateway::start(&yaml);
+    let mut client = greeted(&gateway, "back");
+    client.expect(&format!("USER {USER}"), 331);
+    client.expect("PASS secret-word", 530);
+    backend.assert_saw("PASS secret-word");
+    client.expect("QUIT", 221);
+    let record = gateway.await_log(|event| event["event"] == "login", SOON);
+    assert_eq!(record["outcome"], "refused", "{record}");
+    let log = gateway.log_tail(usize::MAX);
+    assert!(!log.contains("secret-word"), "{log}");
+}
+
+#[test]
+fn a_login_that_takes_longer_than_login_timeout_is_one_failed_login() {
+    let backend = Scripted::start(wait_for_the_end);
+    let keys = format!("address: \"{}\", reply_timeout: 60s", backend.address);
+    let yaml = configuration(&[("back", keys)]);
+    let yaml = yaml.replace("limits: {", "limits: { login_timeout: 1s,");
+    let gateway = Gateway::start(&yaml);
+    for session in [1, 2] {
+        let mut client = greeted(&gateway, "back");
+        client.expect(&format!("USER {USER}"), 331);
+        client.expect(&format!("PASS {PASSWORD}"), 421);
+        assert!(client.at_end());
+        let of_session =
+            |event: &serde_json::Value| event["event"] == "login" && event["session"] == session;
+        let record = gateway.await_log(of_session, SOON);
+        assert_eq!(record["outcome"], "failed", "{record}");
+    }
+    // The second's record is there: so is whatever the first one had.
+    let log = gateway.log_tail(usize::MAX);
+    let records = log
+        .lines()
+        .filter(|line| line.contains("\"event\":\"login\"") && line.contains("\"session\":1,"));
+    assert_eq!(records.count(), 1, "{log}");
 }

@@ -118,6 +118,29 @@ fn commands_behind_abor_are_answered_behind_it() {
     in_step(&mut raw);
 }
 
+/// Clients keep a translated address alive with NOOP.
+#[test]
+fn a_client_that_says_much_during_an_upload_is_still_heard() {
+    const NOOPS: usize = 200;
+    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    let mut raw = lock.client();
+    let data = stuck_upload(&lock, &mut raw, b"part");
+    raw.send_bytes("NOOP\r\n".repeat(NOOPS).as_bytes());
+    let status = raw.expect("STAT", 213);
+    assert!(status.text.contains(" 4 bytes"), "{}", status.text);
+    raw.send_bytes(b"ABOR\r\n");
+    assert_eq!(raw.read().code, 426);
+    assert_eq!(raw.read().code, 226);
+    for n in 0..NOOPS {
+        let reply = raw.read();
+        assert_eq!(reply.code, 200, "NOOP {n}: {}", reply.text);
+    }
+    raw.expect("SYST", 215);
+    in_step(&mut raw);
+    at_end(data, "an upload with NOOPs");
+    assert!(lock.names().is_empty());
+}
+
 #[test]
 fn stat_tells_how_far_a_transfer_is() {
     let lock = Plan::default().start();

@@ -201,3 +201,17 @@ fn epsv_and_pasv() {
     raw.expect("EPSV", 229);
     raw.expect("REIN", 220);
 }
+
+/// The files are the gateway's own user's: whoever ran one would run it as that user.
+#[test]
+fn site_chmod_gives_no_setuid() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lock = Plan::default().start();
+    lock.put("file", "");
+    let mut raw = lock.client();
+    for (mode, expected) in [("6755", 0o755), ("7700", 0o700), ("0644", 0o644)] {
+        raw.expect(&format!("SITE CHMOD {mode} file"), 200);
+        let metadata = std::fs::metadata(lock.path("file")).expect("looking at the file");
+        assert_eq!(metadata.permissions().mode() & 0o7777, expected, "{mode}");
+    }
+}

@@ -134,6 +134,31 @@ fn clients_killed_with_their_data_unread() {
     assert!(lock.names().is_empty(), "{:?}", lock.names());
 }
 
+/// One who said QUIT need not wait for its answer.
+#[test]
+fn an_upload_whose_client_said_quit_and_went_is_whole() {
+    for kind in KINDS {
+        let lock = start(kind, "none");
+        let whole = pattern(2 << 20);
+        for session in 1..=10 {
+            let mut raw = lock.client();
+            let mut tcp = raw.begin("STOR up");
+            tcp.write_all(&whole).expect("sending the file");
+            raw.send_bytes(b"QUIT\r\n");
+            hang_up(raw);
+            drop(tcp);
+            let record = lock.gateway.await_log(
+                |event| event["event"] == "transfer" && event["session"] == session,
+                SOON,
+            );
+            assert_eq!(record["outcome"], "ok", "{kind}: {record}");
+            assert_eq!(lock.names(), ["up"], "{kind}");
+            assert!(lock.get("up") == whole, "{kind}: the file differs");
+            std::fs::remove_file(lock.path("up")).expect("deleting the file");
+        }
+    }
+}
+
 #[test]
 fn an_upload_that_is_aborted() {
     for kind in KINDS {

@@ -84,6 +84,32 @@ fn login_timeout() {
 }
 
 #[test]
+fn login_timeout_cannot_be_put_off() {
+    let lock = start("login_timeout: 1s");
+    // A flood is always some lines ahead of what is answered.
+    for (line, at_once, code) in [("REIN", 1, 220), ("NOOP", 500, 200)] {
+        let since = Instant::now();
+        let mut raw = lock.connect();
+        let packet = format!("{line}\r\n").repeat(at_once);
+        let last = 'talking: loop {
+            // Fails behind the 421, which is still to be read.
+            let _ = raw.try_send(packet.as_bytes());
+            for _ in 0..at_once {
+                let reply = raw.read();
+                if reply.code != code {
+                    break 'talking reply;
+                }
+            }
+            assert!(since.elapsed() < Duration::from_secs(8), "{line} goes on and on");
+        };
+        assert_eq!(last.code, 421, "{line}: {}", last.text);
+        assert!(last.text.contains("no login came in time"), "{}", last.text);
+        assert!(since.elapsed() >= Duration::from_millis(900), "{line}: {:?}", since.elapsed());
+        assert!(raw.at_end());
+    }
+}
+
+#[test]
 fn idle_timeout_does_not_count_transfers() {
     let lock = start("idle_timeout: 1s");
     let length = lock.put_large("large");

@@ -60,9 +60,14 @@ impl Peer {
 
     /// Answers commands as servers do until this verb comes, and leaves that to the script.
     pub fn until(&mut self, verb: &str) -> io::Result<String> {
+        self.until_any(&[verb])
+    }
+
+    /// The same for several verbs.
+    pub fn until_any(&mut self, verbs: &[&str]) -> io::Result<String> {
         loop {
             let line = self.line()?;
-            if is_verb(&line, verb) {
+            if verbs.iter().any(|verb| is_verb(&line, verb)) {
                 return Ok(line);
             }
             let scripted = self.answers.iter().find(|(verb, _)| is_verb(&line, verb));
