@@ -25,6 +25,7 @@ pub(super) async fn login(
     let (control, tls) = open(settings).await?;
     let mut connection = Connection::new(control, settings.clone(), tls);
     authenticate(&mut connection, credentials).await?;
+    protect_data(&mut connection).await?;
     learn(&mut connection).await?;
     let home = home(&mut connection).await?;
     Ok((connection, home))
@@ -76,7 +77,7 @@ async fn protected(
     tls: ClientTls,
 ) -> Result<(Control, Option<ClientTls>), OpenError> {
     let tcp = connect(settings).await?;
-    let mut control = if implicit {
+    let control = if implicit {
         let stream = handshake(settings, &tls, tcp).await?;
         greeted(settings, stream).await?
     } else {
@@ -88,10 +89,6 @@ async fn protected(
         };
         Control::new(handshake(settings, &tls, tcp).await?, settings.reply_timeout)
     };
-    for (verb, argument) in [("PBSZ", b"0"), ("PROT", b"P")] {
-        let words = control.command(verb, Some(argument)).await?;
-        reply::expect(2, verb, words).map_err(refused("does not protect data connections"))?;
-    }
     Ok((control, Some(tls)))
 }
 
@@ -208,6 +205,23 @@ fn without_secrets(words: &Words, credentials: &Credentials) -> String {
         true => format!("{} (the words are not shown, they hold a password)", words.code),
         false => words.to_string(),
     }
+}
+
+/// PBSZ and PROT P (RFC 4217), behind the login, since some servers refuse them before it. Implicit
+/// servers protect data connections anyway, and some do not know the verbs.
+async fn protect_data(connection: &mut Connection) -> Result<(), Failure> {
+    let implicit = match connection.settings.tls {
+        TlsMode::None => return Ok(()),
+        TlsMode::Explicit(_) => false,
+        TlsMode::Implicit(_) => true,
+    };
+    for (verb, argument) in [("PBSZ", b"0"), ("PROT", b"P")] {
+        let words = connection.ask(verb, Some(argument)).await?;
+        if !(implicit && matches!(words.code, 500 | 502..=504)) {
+            reply::expect(2, verb, words).map_err(refused("does not protect data connections"))?;
+        }
+    }
+    Ok(())
 }
 
 /// FEAT, and UTF-8 names where the server has them.

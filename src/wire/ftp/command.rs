@@ -108,7 +108,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
     if verb.is_empty() || verb.len() > 8 || !verb.iter().all(u8::is_ascii_alphabetic) {
         return Err(E::NotACommand);
     }
-    let verb = String::from_utf8_lossy(&verb.to_ascii_uppercase()).into_owned();
+    let verb: String = verb.iter().map(|b| char::from(b.to_ascii_uppercase())).collect();
     Ok(match verb.as_str() {
         "USER" => C::User(name(argument)?),
         "PASS" => C::Pass(Zeroizing::new(secret(argument)?)),

@@ -72,8 +72,8 @@ fn after_auth(peer: &mut Peer, injected: &[u8]) -> io::Result<()> {
     peer.serve()
 }
 
-/// Taken for answers, they would let anybody in: PBSZ, PROT, USER and PASS would be answered by
-/// what an attacker wrote.
+/// Taken for answers, they would let anybody in: USER and PASS would be answered by what an attacker
+/// wrote.
 #[test]
 fn what_comes_in_clear_behind_the_234_is_thrown_away() {
     let one = Scripted::start(|peer| after_auth(peer, b"230 injected\r\n"));
@@ -123,7 +123,7 @@ fn no_password_goes_out_in_clear() {
 }
 
 #[test]
-fn a_server_without_prot_p_gets_no_password() {
+fn before_a_server_without_prot_p_nobody_is_let_in() {
     for (verb, refusal) in [("PROT", "504 only PROT C"), ("PBSZ", "500 what?")] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;
@@ -135,9 +135,23 @@ fn a_server_without_prot_p_gets_no_password() {
         });
         let reply = login(&backend, "required");
         assert_eq!(reply.code, 421, "{}", reply.text);
+        assert!(reply.text.contains("does not protect data connections"), "{}", reply.text);
         assert_eq!(backend.count(verb), 1);
-        assert_no_credentials(&backend);
     }
+}
+
+/// Implicit TLS protects data connections by itself: not every such server knows the verbs.
+#[test]
+fn an_implicit_server_need_not_know_prot() {
+    let backend = Scripted::start(|peer| {
+        peer.start_tls(trusted())?;
+        peer.greet()?;
+        peer.answer("PBSZ", "500 PBSZ is not known here");
+        peer.answer("PROT", "502 PROT is not known here");
+        peer.serve()
+    });
+    let reply = login(&backend, "implicit");
+    assert_eq!(reply.code, 230, "{}", reply.text);
 }
 
 #[test]
