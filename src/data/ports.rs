@@ -53,7 +53,8 @@ pub struct BindError {
 /// The bound ports of a pool. Ports are never bound or closed while the gateway runs.
 pub struct Pool {
     settings: PoolSettings,
-    ports: Vec<u16>,
+    /// In order.
+    pub(super) ports: Vec<u16>,
     listeners: std::sync::Mutex<Vec<TcpListener>>,
     pub(super) rendezvous: Arc<Rendezvous>,
     metrics: Arc<Handles>,
@@ -141,11 +142,6 @@ impl Pool {
             .listen
             .iter()
             .any(|ip| *ip == local || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4()))
-    }
-
-    /// The ports, in order.
-    pub fn ports(&self) -> &[u16] {
-        &self.ports
     }
 
     pub fn name(&self) -> &str {

@@ -63,8 +63,4 @@ impl Entry {
     pub fn new(name: impl Into<Vec<u8>>, kind: EntryKind) -> Self {
         Self { name: name.into(), kind, attributes: Attributes::default() }
     }
-
-    pub fn is_directory(&self) -> bool {
-        self.kind == EntryKind::Directory
-    }
 }

@@ -85,10 +85,6 @@ impl Effects {
         Self(effects.iter().fold(0, |set, e| set | *e as u16))
     }
 
-    pub fn contains(self, effect: Effect) -> bool {
-        self.0 & effect as u16 != 0
-    }
-
     /// Whether nothing is changed: reads and listings only.
     pub fn read_only(self) -> bool {
         self.0 & !(Effect::Read as u16 | Effect::List as u16) == 0

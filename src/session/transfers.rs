@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
-use super::user_session::{veiled, veiled_words};
+use super::user_session::{failed, veiled, veiled_words};
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
 use crate::op::{Entry, Failure, Fault, RemotePath, Words};
@@ -53,8 +53,7 @@ impl Download {
     /// backend's.
     pub async fn abort(self, failure: Failure) -> Failure {
         let failure = told(failure, self.transfer.abort().await);
-        self.record.failed(&failure);
-        veiled(&self.root, failure)
+        failed(self.record, &self.root, failure)
     }
 }
 
@@ -82,8 +81,7 @@ impl Upload {
     /// backend's own words where it was the backend's.
     pub async fn abort(self, failure: Failure) -> Failure {
         let failure = told(failure, self.transfer.abort().await);
-        self.record.failed(&failure);
-        veiled(&self.root, failure)
+        failed(self.record, &self.root, failure)
     }
 }
 
@@ -92,12 +90,9 @@ impl FolderListing {
         self.listing.next().await.map_err(|failure| veiled(&self.root, failure))
     }
 
-    /// The end was reached, or an error told.
-    pub fn finish(self, outcome: Result<(), &Failure>) {
-        match outcome {
-            Ok(()) => self.record.done(),
-            Err(failure) => self.record.failed(failure),
-        }
+    /// The end was reached.
+    pub fn finish(self) {
+        self.record.done();
     }
 
     pub async fn abort(self, failure: &Failure) {
@@ -124,9 +119,6 @@ fn end(
             record.done();
             Ok(veiled_words(root, words))
         }
-        Err(failure) => {
-            record.failed(&failure);
-            Err(veiled(root, failure))
-        }
+        Err(failure) => Err(failed(record, root, failure)),
     }
 }

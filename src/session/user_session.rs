@@ -108,6 +108,11 @@ pub(super) fn veiled(root: &RemotePath, failure: Failure) -> Failure {
 }
 
 fn refused<T>(record: Record, root: &RemotePath, failure: Failure) -> Result<T, Failure> {
+    Err(failed(record, root, failure))
+}
+
+/// Writes the record of what did not succeed; what is returned is for the client.
+pub(super) fn failed(record: Record, root: &RemotePath, failure: Failure) -> Failure {
     record.failed(&failure);
-    Err(veiled(root, failure))
+    veiled(root, failure)
 }

@@ -27,10 +27,11 @@ pub struct Raw {
     protected: bool,
 }
 
-pub enum Wire {
+/// `C`: which side of TLS this is.
+pub enum Wire<C = ClientConnection> {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-    /// Only while a plain connection becomes a TLS one.
+    Tls(Box<StreamOwned<C, TcpStream>>),
+    /// Closed, or only while a plain connection becomes a TLS one.
     Taken,
 }
 
@@ -275,7 +276,10 @@ impl Wire {
     }
 }
 
-impl Read for Wire {
+impl<C> Read for Wire<C>
+where
+    StreamOwned<C, TcpStream>: Read,
+{
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.read(buffer),
@@ -285,7 +289,10 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl<C> Write for Wire<C>
+where
+    StreamOwned<C, TcpStream>: Write,
+{
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.write(bytes),

@@ -182,7 +182,7 @@ impl Subject {
 
     fn finish(self) {
         if let Subject::Folder { listing, .. } = self {
-            listing.finish(Ok(()));
+            listing.finish();
         }
     }
 

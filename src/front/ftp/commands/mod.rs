@@ -33,12 +33,10 @@ impl Client {
             C::Noop => self.answer(200, "NOOP ok").await,
             C::Syst => self.answer(215, "UNIX Type: L8").await,
             C::Stat(None) => self.status().await,
+            C::Allo => self.answer(202, "no storage needs to be allocated").await,
             C::Abor => self.answer(225, "no transfer to abort").await,
-            command if !matches!(self.login, LoginState::In(_)) => {
-                let text = "not logged in: USER and PASS first";
-                // ALLO is superfluous, whoever says it.
-                let code = if command == C::Allo { 202 } else { 530 };
-                self.answer(code, text).await;
+            _ if !matches!(self.login, LoginState::In(_)) => {
+                self.answer(530, "not logged in: USER and PASS first").await;
             }
             command => return self.dispatch_logged_in(command).await,
         }
@@ -57,7 +55,6 @@ impl Client {
             C::Epsv(protocol) => self.epsv(protocol).await,
             C::Port(address) => self.port(address).await,
             C::Rest(offset) => self.rest(offset).await,
-            C::Allo => self.allo().await,
             C::Retr(path) => self.retr(&path).await,
             C::Store(path, store) => self.store(&path, store).await,
             C::Stou => self.stou().await,

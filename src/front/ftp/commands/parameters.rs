@@ -44,11 +44,6 @@ impl Client {
         Ok(Flow::Continue)
     }
 
-    pub(super) async fn allo(&mut self) -> Outcome {
-        self.answer(202, "no storage needs to be allocated").await;
-        Ok(Flow::Continue)
-    }
-
     pub(super) async fn pasv(&mut self) -> Outcome {
         if self.transfer.epsv_only {
             self.answer(501, "EPSV ALL was said: use EPSV").await;

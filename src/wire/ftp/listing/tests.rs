@@ -107,7 +107,7 @@ fn the_reply_to_mlst_may_name_a_path() {
     assert_eq!(found.name, b"/srv/a b;c");
     assert_eq!(found.attributes.size, Some(7));
     let found = parse_facts_line(b"type=cdir; /srv").unwrap();
-    assert_eq!((found.name.as_slice(), found.is_directory()), (&b"/srv"[..], true));
+    assert_eq!((found.name.as_slice(), &found.kind), (&b"/srv"[..], &EntryKind::Directory));
     for line in
         [&b""[..], b" ", b"  ", b"  /srv", b" type=file;", b" type=file; ", b"type=file; a\0"]
     {

@@ -5,19 +5,14 @@ use std::sync::Arc;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{Shared, TIMEOUT, is_verb};
+use crate::support::raw::Wire;
 
 /// One control connection to it.
 pub struct Peer {
-    control: BufReader<Wire>,
+    control: BufReader<Wire<ServerConnection>>,
     shared: Arc<Shared>,
     answers: Vec<(&'static str, &'static str)>,
     data: Option<TcpListener>,
-}
-
-enum Wire {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
-    Taken,
 }
 
 impl Peer {
@@ -159,33 +154,5 @@ impl Peer {
     /// Closes the control connection; data connections live on.
     pub fn close_control(&mut self) {
         *self.control.get_mut() = Wire::Taken;
-    }
-}
-
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-            Self::Taken => Ok(0),
-        }
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-            Self::Taken => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(tcp) => tcp.flush(),
-            Self::Tls(stream) => stream.flush(),
-            Self::Taken => Ok(()),
-        }
     }
 }
