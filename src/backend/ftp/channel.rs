@@ -12,6 +12,9 @@ use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind, Words};
 use crate::wire::ftp::host_port::{format_eprt, format_port, parse_epsv_reply, parse_pasv_reply};
 
+/// How often a server is asked for a port before its 425 is told to the client.
+const PORT_TRIES: usize = 3;
+
 enum Opening {
     Connected(TcpStream),
     Listening(TcpListener),
@@ -69,7 +72,7 @@ async fn passive(connection: &mut Connection, peer: IpAddr) -> Result<TcpStream,
 async fn passive_address(connection: &mut Connection, peer: IpAddr) -> Result<SocketAddr, Failure> {
     let trusted = connection.settings.trust_pasv_address;
     if peer.is_ipv6() || !(connection.epsv_refused || trusted) {
-        let words = connection.ask("EPSV", None).await?;
+        let words = ask_for_port(connection, "EPSV").await?;
         match words.code {
             229 => {
                 let port = parse_epsv_reply(&words.lines.concat());
@@ -80,13 +83,27 @@ async fn passive_address(connection: &mut Connection, peer: IpAddr) -> Result<So
             _ => return Err(reply::failure("EPSV", words)),
         }
     }
-    let words = connection.expect(2, "PASV", None).await?;
+    let words = ask_for_port(connection, "PASV").await?;
+    let words = reply::expect(2, "PASV", words);
+    let words = connection.noted(words)?;
     let named = parse_pasv_reply(&words.lines.concat());
     let named = named.map_err(|_| not_understood("PASV", &words))?;
     // Servers behind address translation name an address that is not theirs, and bad ones somebody
     // else's.
     let ip = if trusted { IpAddr::V4(*named.ip()) } else { peer };
     Ok(SocketAddr::new(ip, named.port()))
+}
+
+/// 425 to EPSV or PASV is worth another try: ProFTPD and pure-ftpd say it when two of their sessions
+/// choose the same port at once. Nothing has begun yet.
+async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<Words, Failure> {
+    for _ in 1..PORT_TRIES {
+        let words = connection.ask(verb, None).await?;
+        if words.code != 425 {
+            return Ok(words);
+        }
+    }
+    connection.ask(verb, None).await
 }
 
 async fn active(connection: &mut Connection) -> Result<TcpListener, Failure> {

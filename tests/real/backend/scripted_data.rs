@@ -99,3 +99,28 @@ fn ascii_is_passed_on() {
         backend.assert_saw(representation);
     }
 }
+
+/// ProFTPD and pure-ftpd say 425 when two of their sessions choose the same port at once.
+#[test]
+fn a_server_without_a_port_is_asked_again() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        for _ in 0..2 {
+            peer.until("EPSV")?;
+            peer.reply("425 Address already in use")?;
+        }
+        peer.until("RETR")?;
+        peer.give(b"bytes")?;
+        for _ in 0..3 {
+            peer.until("EPSV")?;
+            peer.reply("425 Address already in use")?;
+        }
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    assert_eq!(client.download("RETR a").0, b"bytes");
+    client.expect("EPSV", 229);
+    assert!(client.expect("RETR a", 425).text.contains("Address already in use"));
+    client.expect("NOOP", 200);
+}

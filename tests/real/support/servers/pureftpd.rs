@@ -17,7 +17,7 @@ pub fn start() -> Server {
     command.arg("mkdb").arg(&base).arg("-f").arg(&users);
     run(&mut command, b"", READY).expect_ok("making the users' database of pure-ftpd");
 
-    let (port, passive) = (*ports::block(2).end(), ports::block(40));
+    let (port, passive) = (*ports::block(2).end(), ports::block(200));
     let mut command = Command::new(program("pure-ftpd"));
     command
         .arg("-S")
