@@ -71,6 +71,17 @@ class Client(ftplib.FTP_TLS):
         return self.welcome
 
     def makepasv(self):
+        for _ in range(2):
+            try:
+                return self.passive_address()
+            except ftplib.error_temp as error:
+                # ProFTPD and pure-ftpd say so themselves when two of their sessions choose one port;
+                # the gateway never uses these words here.
+                if "Address already in use" not in str(error):
+                    raise
+        return self.passive_address()
+
+    def passive_address(self):
         if JOB["data"] == "epsv":
             return ftplib.parse229(self.sendcmd("EPSV"), self.sock.getpeername())
         return super().makepasv()
