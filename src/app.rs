@@ -13,6 +13,7 @@ use crate::auth::PasswordCheck;
 use crate::backend::Backend;
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
+use crate::backend::sftp::SftpBackend;
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::ftp::{BoundListener, ListenerSettings, Shared};
@@ -114,6 +115,7 @@ fn backends(
     for (name, settings) in settings {
         let backend: Arc<dyn Backend> = match settings {
             BackendSettings::Ftp(settings) => Arc::new(FtpBackend::new(settings)),
+            BackendSettings::Sftp(settings) => Arc::new(SftpBackend::new(settings)),
             BackendSettings::Local(settings) => {
                 let opened = LocalBackend::open(&settings);
                 let backend = name.clone();

@@ -1,9 +1,11 @@
 //! Who somebody is.
 
+mod authorized_keys;
 mod identity;
 mod password;
 mod users;
 
+pub use authorized_keys::AuthorizedKeys;
 pub use identity::Identity;
 pub use password::{PasswordCheck, hash_password};
 pub use users::{User, UserTable};

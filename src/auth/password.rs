@@ -63,6 +63,7 @@ pub fn hash_password(password: &[u8]) -> Result<String, argon2::password_hash::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::AuthorizedKeys;
     use std::collections::HashMap;
 
     fn secret(text: &str) -> Zeroizing<Vec<u8>> {
@@ -74,6 +75,7 @@ mod tests {
         let user = User {
             password_hash: hash_password(b"open sesame").unwrap(),
             groups: vec!["g".into()],
+            keys: AuthorizedKeys::default(),
         };
         let check = PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), user)])));
         assert!(check.verify(b"alice", &secret("open sesame")).await.is_some());

@@ -1,11 +1,15 @@
 use std::collections::HashMap;
 
+use super::AuthorizedKeys;
+
 /// A user whom the gateway itself knows (`users`).
 #[derive(Clone)]
 pub struct User {
     /// An argon2id hash in PHC form (`$argon2id$…`), already seen to parse.
     pub password_hash: String,
     pub groups: Vec<String>,
+    /// Public keys that are as good as the password.
+    pub keys: AuthorizedKeys,
 }
 
 /// The `users` of the configuration, by name.

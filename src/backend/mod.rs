@@ -1,13 +1,19 @@
 //! The servers behind the gateway. Every backend turns a [`Target`] into its own protocol.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use crate::data::{Sink, Source};
-use crate::op::{Entry, Failure, RemotePath, Words};
+use crate::op::{Changes, Entry, Failure, FileSystem, RemotePath, Words};
 use crate::route::Target;
 
 pub mod ftp;
 pub mod local;
+pub mod sftp;
 
 /// How a session gets in at a backend.
 pub enum Login {
@@ -25,6 +31,8 @@ pub struct Credentials {
     pub password: zeroize::Zeroizing<Vec<u8>>,
     /// ACCT, where a backend asked for one.
     pub account: Option<zeroize::Zeroizing<Vec<u8>>>,
+    /// A private key of the gateway's, for backends that take one instead of the password.
+    pub key: Option<Arc<russh::keys::PrivateKey>>,
 }
 
 /// A configured backend.
@@ -41,6 +49,9 @@ pub trait BackendSession: Send + Sync {
     /// Where the login put the user.
     fn home(&self) -> RemotePath;
 
+    /// What it can beyond the basics.
+    fn abilities(&self) -> Abilities;
+
     /// Everything that ends in a plain answer: stat, size, enter, remove, rename, folders, attributes.
     async fn perform(&self, target: &Target) -> Result<Answer, Failure>;
 
@@ -50,8 +61,11 @@ pub trait BackendSession: Send + Sync {
 
     async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure>;
 
-    /// Says goodbye. Dropping without it is allowed and rude.
-    async fn close(self: Box<Self>);
+    /// A file to be read and written at any offset, as far as the backend can.
+    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure>;
+
+    /// Says goodbye. Dropping without it is allowed and rude. Nothing is asked of it afterwards.
+    async fn close(&self);
 }
 
 /// What [`BackendSession::perform`] brings.
@@ -63,6 +77,74 @@ pub enum Answer {
     Entry(Entry),
     /// To `Size`, in bytes of the representation asked for.
     Size(u64),
+    /// To `ReadLink`: where it leads, as it is written there.
+    Link(Vec<u8>),
+    /// To `FileSystem`.
+    FileSystem(FileSystem),
+    /// To `AccountNames`, in the order asked for; empty where an id has no name.
+    AccountNames { users: Vec<Vec<u8>>, groups: Vec<Vec<u8>> },
+}
+
+/// What a backend's session can beyond the basics; the rest is refused as unsupported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Abilities {
+    pub file_system: bool,
+    pub hard_link: bool,
+    /// [`OpenFile::sync`].
+    pub sync: bool,
+    /// `SetAttributes` of a symlink itself.
+    pub link_attributes: bool,
+    /// [`OpenFile::copy_data`].
+    pub copy_data: bool,
+    pub account_names: bool,
+}
+
+/// A file that is open for reads and writes at any offset. Many requests may be under way at once:
+/// each takes effect in the order of the calls (not of the polls), and is answered when it is done.
+/// Callers bound how many, and how many bytes, are under way.
+///
+/// It ends in `close` or `abort`; dropped without either, it counts as aborted.
+#[async_trait]
+pub trait OpenFile: Send + Sync {
+    /// Up to `length` bytes from `offset`, at least one; `None` at and behind the end.
+    fn read_at(
+        &self,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>;
+
+    /// All of `data` at `offset`.
+    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>>;
+
+    /// What the file is now.
+    async fn stat(&self) -> Result<Entry, Failure>;
+
+    async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure>;
+
+    /// Returns when all that was written is safe at the backend.
+    async fn sync(&self) -> Result<(), Failure>;
+
+    async fn file_system(&self) -> Result<FileSystem, Failure>;
+
+    /// Copies `length` bytes (0: all to the end) from `offset` to `to`, which this same backend
+    /// session opened, at `to_offset`.
+    async fn copy_data(
+        &self,
+        offset: u64,
+        length: u64,
+        to: &Arc<dyn OpenFile>,
+        to_offset: u64,
+    ) -> Result<(), Failure>;
+
+    /// What was written is whole: waits until the backend has it safe and says so. All requests made
+    /// before take effect before it.
+    async fn close(&self) -> Result<(), Failure>;
+
+    /// Cut: what was written is kept, deleted or left under its temporary name, as configured.
+    async fn abort(&self);
+
+    /// The backend's own kind of file, for `copy_data`.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// A folder being listed, in batches, so that its size does not become the gateway's memory.

@@ -33,6 +33,7 @@ use report::{At, Problems};
 /// A configuration without errors, as each module wants it.
 pub struct Compiled {
     pub listeners: Vec<ListenerSettings>,
+    pub sftp_listeners: Vec<crate::front::sftp::ListenerSettings>,
     pub pools: Vec<PoolSettings>,
     /// By name.
     pub backends: Vec<(String, BackendSettings)>,
@@ -50,6 +51,7 @@ pub struct Compiled {
 #[derive(Clone)]
 pub enum BackendSettings {
     Ftp(crate::backend::ftp::Settings),
+    Sftp(crate::backend::sftp::Settings),
     Local(crate::backend::local::Settings),
 }
 

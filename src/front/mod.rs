@@ -1,3 +1,4 @@
 //! The doors: what clients speak.
 
 pub mod ftp;
+pub mod sftp;

@@ -3,6 +3,7 @@
 mod drain;
 mod listen;
 mod poll;
+pub mod ssh;
 mod stream;
 pub mod tls;
 

@@ -28,6 +28,13 @@ pub struct Attributes {
     pub owner: Option<Vec<u8>>,
     pub group: Option<Vec<u8>>,
     pub links: Option<u64>,
+    /// Numeric user and group.
+    pub ids: Option<(u32, u32)>,
+    /// Of the last access; seconds since the epoch, UTC.
+    pub accessed: Option<i64>,
+    /// The type bits of a Unix mode (`S_IFMT`), where the peer told them: they tell the kinds of
+    /// [`EntryKind::Other`] apart.
+    pub type_bits: Option<u32>,
 }
 
 /// A point in time, UTC. Listings of the `ls -l` shape tell no zone; they are read as UTC.

@@ -12,8 +12,10 @@ pub struct Failure {
     pub message: String,
     /// For the log only: addresses, system errors and what else clients need not know.
     pub detail: Option<String>,
-    /// The peer's own code and text, passed on between like protocols.
+    /// The peer's own reply, passed on between like protocols.
     pub peer: Option<Words>,
+    /// As `peer`, of a peer that answers with a status.
+    pub status: Option<Status>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +56,13 @@ pub enum Fault {
     Policy,
     Backend,
     Gateway,
+}
+
+/// A numeric status and its text as the peer gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub code: u32,
+    pub message: Vec<u8>,
 }
 
 /// An FTP reply as the peer gave it: code and lines of text, without the line ends.
@@ -131,7 +140,7 @@ impl FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
-        Self { kind, fault, message: escaped(message), detail: None, peer: None }
+        Self { kind, fault, message: escaped(message), detail: None, peer: None, status: None }
     }
 
     pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
@@ -148,6 +157,11 @@ impl Failure {
 
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(escaped(detail));
+        self
+    }
+
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = Some(status);
         self
     }
 

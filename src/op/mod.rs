@@ -3,12 +3,16 @@
 //! Fronts translate their protocol into an [`Operation`] on [`RemotePath`]s; backends translate it
 //! onwards. What comes back is an [`Entry`], a list of them, a stream (see `backend`), or a [`Failure`].
 
+mod effects;
 mod entry;
 mod failure;
+mod file;
 mod operation;
 mod path;
 
+pub use effects::{Effect, Effects};
 pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
-pub use failure::{Failure, FailureKind, Fault, Words};
-pub use operation::{Effect, Effects, Operation, Representation, WriteMode};
+pub use failure::{Failure, FailureKind, Fault, Status, Words};
+pub use file::{Changes, FileSystem, OpenMode};
+pub use operation::{Onto, Operation, Representation, WriteMode};
 pub use path::{PathError, RemotePath};

@@ -1,13 +1,16 @@
 use std::fmt;
+use std::sync::LazyLock;
 
-use super::RemotePath;
+use super::{Changes, Effect, Effects, OpenMode, RemotePath};
 
 /// What a client asks for. Paths are as the client sees them until a route turns an allowed
 /// operation into a `Target`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// What a path is: kind, size, times.
+    /// What a path is: kind, size, times; of a symlink, what it leads to.
     Stat(RemotePath),
+    /// As `Stat`, of a symlink itself.
+    LinkStat(RemotePath),
     /// Size as the peer counts it in this representation (RFC 3659 section 4).
     Size(RemotePath, Representation),
     /// Whether a path is a folder that can be worked in.
@@ -23,22 +26,52 @@ pub enum Operation {
         mode: WriteMode,
         representation: Representation,
     },
+    /// Opens a file for reads and writes at any offset, as far as the backend can.
+    Open {
+        path: RemotePath,
+        mode: OpenMode,
+    },
     Remove(RemotePath),
     MakeDirectory(RemotePath),
     RemoveDirectory(RemotePath),
     Rename {
         from: RemotePath,
         to: RemotePath,
+        onto: Onto,
     },
-    /// Seconds since the epoch, UTC.
-    SetModified {
+    SetAttributes {
         path: RemotePath,
-        seconds: i64,
+        changes: Changes,
+        /// Of a symlink: whether what it leads to is meant, or the link itself.
+        follow: bool,
     },
-    SetPermissions {
-        path: RemotePath,
-        mode: u32,
+    /// Where a symlink leads, as it was written.
+    ReadLink(RemotePath),
+    /// `target` is written into the link as it is.
+    Symlink {
+        target: Vec<u8>,
+        link: RemotePath,
     },
+    HardLink {
+        from: RemotePath,
+        to: RemotePath,
+    },
+    /// The space and limits of the file system that holds a path.
+    FileSystem(RemotePath),
+    /// The names of numeric owners and groups.
+    AccountNames {
+        users: Vec<u32>,
+        groups: Vec<u32>,
+    },
+}
+
+/// What a rename does with a file that has the new name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Onto {
+    /// What the backend does with it (RFC 959 leaves it open).
+    AsBackend,
+    Refused,
+    Replaced,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,35 +94,8 @@ pub enum Representation {
     Ascii,
 }
 
-/// One thing an operation does to the namespace or to data; policy speaks of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Effect {
-    Read = 1,
-    List = 2,
-    Create = 4,
-    Overwrite = 8,
-    Append = 16,
-    Delete = 32,
-    Rename = 64,
-    MakeDirectory = 128,
-    SetAttributes = 256,
-}
-
-/// A set of [`Effect`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Effects(u16);
-
-impl Effects {
-    pub fn of(effects: &[Effect]) -> Self {
-        Self(effects.iter().fold(0, |set, e| set | *e as u16))
-    }
-
-    /// Whether nothing is changed: reads and listings only.
-    pub fn read_only(self) -> bool {
-        self.0 & !(Effect::Read as u16 | Effect::List as u16) == 0
-    }
-}
+/// The path of what is about no path.
+static NOWHERE: LazyLock<RemotePath> = LazyLock::new(RemotePath::root);
 
 impl Operation {
     /// All that this operation may do. A write without append creates or overwrites: which of the
@@ -97,15 +103,25 @@ impl Operation {
     pub fn effects(&self) -> Effects {
         use Effect::*;
         match self {
-            Self::Stat(_) | Self::Size(..) | Self::Enter(_) | Self::List(_) => Effects::of(&[List]),
+            Self::Stat(_)
+            | Self::LinkStat(_)
+            | Self::Size(..)
+            | Self::Enter(_)
+            | Self::List(_)
+            | Self::ReadLink(_)
+            | Self::FileSystem(_)
+            | Self::AccountNames { .. } => Effects::of(&[List]),
             Self::Read { .. } => Effects::of(&[Read]),
             Self::Write { mode: WriteMode::From { .. }, .. } => Effects::of(&[Create, Overwrite]),
             Self::Write { mode: WriteMode::Append, .. } => Effects::of(&[Create, Append]),
             Self::Write { mode: WriteMode::Unique, .. } => Effects::of(&[Create]),
+            Self::Open { mode, .. } => mode.effects(),
             Self::Remove(_) | Self::RemoveDirectory(_) => Effects::of(&[Delete]),
             Self::MakeDirectory(_) => Effects::of(&[MakeDirectory]),
+            Self::Rename { onto: Onto::Refused, .. } => Effects::of(&[Rename]),
             Self::Rename { .. } => Effects::of(&[Rename, Overwrite]),
-            Self::SetModified { .. } | Self::SetPermissions { .. } => Effects::of(&[SetAttributes]),
+            Self::SetAttributes { changes, .. } => changes.effects(),
+            Self::Symlink { .. } | Self::HardLink { .. } => Effects::of(&[Create, Link]),
         }
     }
 
@@ -113,46 +129,70 @@ impl Operation {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stat(_) => "stat",
+            Self::LinkStat(_) => "link-stat",
             Self::Size(..) => "size",
             Self::Enter(_) => "enter",
             Self::List(_) => "list",
             Self::Read { .. } => "read",
             Self::Write { mode: WriteMode::Append, .. } => "append",
             Self::Write { .. } => "write",
+            Self::Open { mode, .. } => mode.name(),
             Self::Remove(_) => "remove",
             Self::MakeDirectory(_) => "make-directory",
             Self::RemoveDirectory(_) => "remove-directory",
             Self::Rename { .. } => "rename",
-            Self::SetModified { .. } => "set-modified",
-            Self::SetPermissions { .. } => "set-permissions",
+            Self::SetAttributes { .. } => "set-attributes",
+            Self::ReadLink(_) => "read-link",
+            Self::Symlink { .. } => "symlink",
+            Self::HardLink { .. } => "hard-link",
+            Self::FileSystem(_) => "file-system",
+            Self::AccountNames { .. } => "account-names",
         }
     }
 
-    /// The path it is about (the old one of a rename).
+    /// The path it is about (the old one of a rename, the new one of a link).
     pub fn path(&self) -> &RemotePath {
         match self {
             Self::Stat(path)
+            | Self::LinkStat(path)
             | Self::Size(path, _)
             | Self::Enter(path)
             | Self::List(path)
             | Self::Read { path, .. }
             | Self::Write { path, .. }
+            | Self::Open { path, .. }
             | Self::Remove(path)
             | Self::MakeDirectory(path)
             | Self::RemoveDirectory(path)
-            | Self::SetModified { path, .. }
-            | Self::SetPermissions { path, .. }
+            | Self::SetAttributes { path, .. }
+            | Self::ReadLink(path)
+            | Self::Symlink { link: path, .. }
+            | Self::HardLink { to: path, .. }
+            | Self::FileSystem(path)
             | Self::Rename { from: path, .. } => path,
+            Self::AccountNames { .. } => &NOWHERE,
         }
     }
 
-    /// The same operation with every path replaced by what `map` makes of it.
+    /// The other path of what has two, and where a symlink is to lead.
+    pub fn other_path(&self) -> Option<String> {
+        match self {
+            Self::Rename { to, .. } => Some(to.to_string()),
+            Self::HardLink { from, .. } => Some(from.to_string()),
+            Self::Symlink { target, .. } => Some(target.escape_ascii().to_string()),
+            _ => None,
+        }
+    }
+
+    /// The same operation with every path replaced by what `map` makes of it. Where a symlink is to
+    /// lead is not a path of the backend's namespace, and stays.
     pub fn map_paths<E>(
         self,
         mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
     ) -> Result<Self, E> {
         Ok(match self {
             Self::Stat(path) => Self::Stat(map(path)?),
+            Self::LinkStat(path) => Self::LinkStat(map(path)?),
             Self::Size(path, representation) => Self::Size(map(path)?, representation),
             Self::Enter(path) => Self::Enter(map(path)?),
             Self::List(path) => Self::List(map(path)?),
@@ -162,12 +202,21 @@ impl Operation {
             Self::Write { path, mode, representation } => {
                 Self::Write { path: map(path)?, mode, representation }
             }
+            Self::Open { path, mode } => Self::Open { path: map(path)?, mode },
             Self::Remove(path) => Self::Remove(map(path)?),
             Self::MakeDirectory(path) => Self::MakeDirectory(map(path)?),
             Self::RemoveDirectory(path) => Self::RemoveDirectory(map(path)?),
-            Self::Rename { from, to } => Self::Rename { from: map(from)?, to: map(to)? },
-            Self::SetModified { path, seconds } => Self::SetModified { path: map(path)?, seconds },
-            Self::SetPermissions { path, mode } => Self::SetPermissions { path: map(path)?, mode },
+            Self::Rename { from, to, onto } => {
+                Self::Rename { from: map(from)?, to: map(to)?, onto }
+            }
+            Self::SetAttributes { path, changes, follow } => {
+                Self::SetAttributes { path: map(path)?, changes, follow }
+            }
+            Self::ReadLink(path) => Self::ReadLink(map(path)?),
+            Self::Symlink { target, link } => Self::Symlink { target, link: map(link)? },
+            Self::HardLink { from, to } => Self::HardLink { from: map(from)?, to: map(to)? },
+            Self::FileSystem(path) => Self::FileSystem(map(path)?),
+            Self::AccountNames { users, groups } => Self::AccountNames { users, groups },
         })
     }
 }

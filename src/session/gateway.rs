@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use russh::keys::PublicKey;
+
 use super::record::{Metrics, OpenSession, Who};
 use super::{Limits, Session};
 use crate::auth::{Identity, PasswordCheck};
@@ -21,11 +23,30 @@ pub struct Gateway {
     pub metrics: Metrics,
 }
 
+/// How somebody shows who they are. SSH certificates would be a third way.
+pub enum Proof {
+    Password(Credentials),
+    /// A public key whose private half the client has been seen to hold.
+    PublicKey {
+        user: Vec<u8>,
+        key: Box<PublicKey>,
+    },
+}
+
+impl Proof {
+    fn user(&self) -> &[u8] {
+        match self {
+            Proof::Password(credentials) => &credentials.user,
+            Proof::PublicKey { user, .. } => user,
+        }
+    }
+}
+
 /// Where somebody knocks.
 #[derive(Debug, Clone)]
 pub struct Door {
     pub listener: String,
-    /// `ftp`, `ftps`: for the record.
+    /// `ftp`, `sftp`: for the record.
     pub protocol: &'static str,
     pub peer: SocketAddr,
     /// Tells the sessions of one gateway's run apart.
@@ -49,20 +70,20 @@ impl Gateway {
     pub async fn login(
         &self,
         door: &Door,
-        credentials: Credentials,
+        proof: Proof,
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
         let started = Instant::now();
-        let route = self.route(door, &credentials.user);
+        let route = self.route(door, proof.user());
         let who = Who {
             session: door.session,
             peer: door.peer,
             listener: door.listener.clone(),
             protocol: door.protocol,
-            user: credentials.user.escape_ascii().to_string(),
+            user: proof.user().escape_ascii().to_string(),
             backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
         };
-        let entered = tokio::time::timeout_at(deadline, self.enter(route, credentials));
+        let entered = tokio::time::timeout_at(deadline, self.enter(route, door, proof));
         let entered = entered.await.unwrap_or_else(|_| {
             Err(Failure::backend(FailureKind::Unavailable, "the login took too long; try again"))
         });
@@ -75,6 +96,15 @@ impl Gateway {
             root: route.root.clone(),
             backend,
         })
+    }
+
+    /// Whether a login with this key would be let in at the gateway: before the client has to sign.
+    pub fn admits_key(&self, door: &Door, user: &[u8], key: &PublicKey) -> bool {
+        let mapped =
+            |route: &Route| matches!(route.access, Access::GatewayMapped(_) | Access::GatewayOnly);
+        let known = self.passwords.known(user);
+        self.route(door, user).is_some_and(mapped)
+            && known.is_some_and(|known| known.keys.admits(key, door.peer.ip()))
     }
 
     /// The first route that fits. Somebody whom the gateway knows never falls through to a backend's
@@ -92,17 +122,26 @@ impl Gateway {
     async fn enter<'a>(
         &self,
         route: Option<&'a Route>,
-        credentials: Credentials,
+        door: &Door,
+        proof: Proof,
     ) -> Result<(Identity, &'a Route, Box<dyn crate::backend::BackendSession>), Failure> {
-        let mut identity = Identity { user: credentials.user.clone(), groups: vec![] };
+        let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
         let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
         if !unchecked {
             // Without a route, too: who is unknown looks and lasts like a wrong password.
-            let user = self.passwords.verify(&credentials.user, &credentials.password).await;
+            let user = match &proof {
+                Proof::Password(Credentials { user, password, .. }) => {
+                    self.passwords.verify(user, password).await
+                }
+                Proof::PublicKey { user, key } => {
+                    let known = self.passwords.known(user);
+                    known.filter(|user| user.keys.admits(key, door.peer.ip()))
+                }
+            };
             match (user, route) {
                 (Some(user), Some(_)) => identity.groups = user.groups.clone(),
                 (Some(_), None) => return Err(refused("no route is for this user here")),
-                (None, _) => return Err(refused("unknown user or wrong password")),
+                (None, _) => return Err(refused("unknown user, wrong password or unknown key")),
             }
         }
         let route = route.ok_or_else(|| refused("no route is for this user here"))?;
@@ -110,7 +149,12 @@ impl Gateway {
             Failure::gateway(FailureKind::Internal, "the route's backend is not there")
         })?;
         let login = match &route.access {
-            Access::Backend | Access::GatewayPassThrough => Login::Unchecked(credentials),
+            Access::Backend | Access::GatewayPassThrough => match proof {
+                Proof::Password(credentials) => Login::Unchecked(credentials),
+                Proof::PublicKey { .. } => {
+                    return Err(refused("a public key cannot be passed through to a backend"));
+                }
+            },
             Access::GatewayMapped(account) => Login::Vouched(Some(account.clone())),
             Access::GatewayOnly => Login::Vouched(None),
         };

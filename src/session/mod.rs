@@ -5,13 +5,15 @@
 mod admission;
 mod gateway;
 mod limits;
+mod opened_file;
 mod record;
 mod transfers;
 mod user_session;
 
 pub use admission::{Admission, Refusal, Seat};
-pub use gateway::{Door, Gateway};
+pub use gateway::{Door, Gateway, Proof};
 pub use limits::Limits;
+pub use opened_file::OpenedFile;
 pub use record::{Metrics, OpenSession};
 pub use transfers::{Download, FolderListing, Upload};
 pub use user_session::Session;

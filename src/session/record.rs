@@ -47,11 +47,13 @@ pub(super) struct Record {
     metrics: Metrics,
     operation: &'static str,
     path: RemotePath,
-    to: Option<RemotePath>,
+    to: Option<String>,
     direction: Option<&'static str>,
     quiet: bool,
     started: Instant,
     progress: Arc<Progress>,
+    /// What is read from a file that is open for writing, too.
+    back: Arc<Progress>,
     written: bool,
 }
 
@@ -130,19 +132,20 @@ impl Record {
             metrics,
             operation: operation.name(),
             path: operation.path().clone(),
-            to: match operation {
-                Operation::Rename { to, .. } => Some(to.clone()),
-                _ => None,
-            },
+            to: operation.other_path(),
             direction: match operation {
                 Operation::Read { .. } => Some("download"),
                 Operation::Write { .. } => Some("upload"),
+                Operation::Open { mode, .. } if mode.write || mode.append => Some("upload"),
+                Operation::Open { .. } => Some("download"),
                 _ => None,
             },
             // Looking around is for those who debug; changes and transfers are for everybody.
-            quiet: operation.effects().read_only() && !matches!(operation, Operation::Read { .. }),
+            quiet: operation.effects().read_only()
+                && !matches!(operation, Operation::Read { .. } | Operation::Open { .. }),
             started: Instant::now(),
             progress: Arc::default(),
+            back: Arc::default(),
             written: false,
         }
     }
@@ -158,6 +161,14 @@ impl Record {
     /// What counts a transfer's bytes.
     pub(super) fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
+    }
+
+    /// What counts the bytes that are read, and those that are written, of a file open for both.
+    pub(super) fn both_ways(&self) -> (Arc<Progress>, Arc<Progress>) {
+        match self.direction {
+            Some("upload") => (self.back.clone(), self.progress.clone()),
+            _ => (self.progress.clone(), self.back.clone()),
+        }
     }
 
     /// The name that a backend chose.
@@ -178,6 +189,12 @@ impl Record {
         if let Some(direction) = self.direction {
             let labels = [who.listener.as_str(), who.backend.as_str(), direction];
             self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
+            let back = self.back.bytes();
+            if back > 0 {
+                // Only uploads have a way back: a file open for both.
+                let labels = [who.listener.as_str(), who.backend.as_str(), "download"];
+                self.metrics.bytes.with_label_values(&labels).inc_by(back);
+            }
             let [listener, backend, direction] = labels;
             self.metrics
                 .transfers
@@ -198,7 +215,7 @@ impl Record {
                     backend = who.backend,
                     operation = self.operation,
                     path = %self.path,
-                    to = self.to.as_ref().map(tracing::field::display),
+                    to = self.to.as_deref(),
                     bytes = self.direction.map(|_| bytes),
                     seconds = self.started.elapsed().as_secs_f64(),
                     outcome,

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
+use super::opened_file::OpenedFile;
 use super::record::{Metrics, Record, Who};
 use super::transfers::{Download, FolderListing, Upload};
 use crate::auth::Identity;
-use crate::backend::{Answer, BackendSession};
+use crate::backend::{Abilities, Answer, BackendSession};
 use crate::op::{
-    Failure, FailureKind, Fault, Operation, RemotePath, Representation, Words, WriteMode,
+    Failure, FailureKind, Fault, OpenMode, Operation, RemotePath, Representation, Words, WriteMode,
 };
 use crate::policy;
 use crate::route::Target;
@@ -33,6 +34,7 @@ impl Session {
                 record.done();
                 Ok(match answer {
                     Answer::Done(words) => Answer::Done(veiled_words(&self.root, words)),
+                    Answer::Link(target) => Answer::Link(veiled_link(&self.root, target)?),
                     answer => answer,
                 })
             }
@@ -78,12 +80,39 @@ impl Session {
         }
     }
 
-    pub async fn close(self) {
+    /// What the backend can beyond the basics.
+    pub fn abilities(&self) -> Abilities {
+        let all = self.backend.abilities();
+        Abilities { hard_link: all.hard_link && self.root.is_root(), ..all }
+    }
+
+    /// A file to be read and written at any offset.
+    pub async fn open(
+        self: &Arc<Self>,
+        path: RemotePath,
+        mode: OpenMode,
+    ) -> Result<OpenedFile, Failure> {
+        let operation = Operation::Open { path: path.clone(), mode };
+        let (record, target) = self.admit(operation)?;
+        match self.backend.open(&target).await {
+            Ok(file) => Ok(OpenedFile::new(self.clone(), path, file, record)),
+            Err(failure) => refused(record, &self.root, failure),
+        }
+    }
+
+    pub async fn close(&self) {
         self.backend.close().await;
     }
 
-    fn admit(&self, operation: Operation) -> Result<(Record, Target), Failure> {
+    pub(super) fn admit(&self, operation: Operation) -> Result<(Record, Target), Failure> {
         let record = Record::new(self.who.clone(), self.metrics.clone(), &operation);
+        // A root is a prefix, no jail: a link could lead out of it.
+        let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
+        if links && !self.root.is_root() {
+            let why = "links are not made below a route's root: they could lead out of it";
+            let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
+            return refused(record, &self.root, denied);
+        }
         let permit = policy::decide(&self.identity, operation);
         match Target::new(permit, &self.root) {
             Ok(target) => Ok((record, target)),
@@ -95,6 +124,22 @@ impl Session {
 /// With a `root`, a client must not see the backend's words: they name paths as they are there.
 pub(super) fn veiled_words(root: &RemotePath, words: Option<Words>) -> Option<Words> {
     words.filter(|_| root.is_root())
+}
+
+/// Where a symlink leads, as a client of a route with `root` may know it.
+fn veiled_link(root: &RemotePath, target: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    if root.is_root() || !target.starts_with(b"/") {
+        return Ok(target);
+    }
+    let inside = RemotePath::resolve(&RemotePath::root(), &target).ok();
+    match inside.and_then(|path| path.strip_root(root)) {
+        Some(path) => Ok(path.as_bytes().to_vec()),
+        None => Err(Failure::new(
+            FailureKind::PermissionDenied,
+            Fault::Policy,
+            "the symlink leads out of what you may see",
+        )),
+    }
 }
 
 /// As [`veiled_words`]. What was hidden is in the record.

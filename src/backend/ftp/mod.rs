@@ -17,7 +17,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Answer, Backend, BackendSession, Listing, Login, ReadTransfer, WriteTransfer};
+use super::{
+    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
+    WriteTransfer,
+};
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::route::Target;
 use connection::Connection;
@@ -76,6 +79,10 @@ impl BackendSession for FtpSession {
         self.home.clone()
     }
 
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
         operations::perform(&mut *self.turn().await?, target.operation()).await
     }
@@ -92,7 +99,11 @@ impl BackendSession for FtpSession {
         upload::open(self.turn().await?, target.operation()).await
     }
 
-    async fn close(self: Box<Self>) {
+    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
+        Err(operations::misdirected(target.operation()))
+    }
+
+    async fn close(&self) {
         let mut connection = self.connection.lock().await;
         connection.quit().await;
     }

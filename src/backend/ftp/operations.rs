@@ -4,8 +4,8 @@ use super::connection::Connection;
 use super::listing;
 use crate::backend::Answer;
 use crate::op::{
-    Attributes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath, Representation,
-    Timestamp, Words,
+    Attributes, Changes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath,
+    Representation, Timestamp, Words,
 };
 use crate::wire::ftp::listing::parse_facts_line;
 use crate::wire::ftp::time::{format_time, parse_time};
@@ -36,12 +36,14 @@ pub(super) async fn perform(
             connection.check()?;
             connection.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
         }
-        Operation::Rename { from, to } => {
+        Operation::Rename { from, to, .. } => {
             connection.forget_directory();
             connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
             connection.expect(2, "RNTO", Some(to.as_bytes())).await.map(done)
         }
-        Operation::SetModified { path, seconds } => {
+        Operation::SetAttributes {
+            path, changes: Changes { modified: Some(seconds), .. }, ..
+        } => {
             if !connection.features.mfmt {
                 return Err(unsupported("the backend server cannot set a file's time (MFMT)"));
             }
@@ -51,13 +53,13 @@ pub(super) async fn perform(
             let argument = [time.as_bytes(), b" ", path.as_bytes()].concat();
             connection.expect(2, "MFMT", Some(&argument)).await.map(done)
         }
-        Operation::SetPermissions { path, mode } => {
+        Operation::SetAttributes {
+            path, changes: Changes { permissions: Some(mode), .. }, ..
+        } => {
             let argument = [format!("CHMOD {mode:03o} ").as_bytes(), path.as_bytes()].concat();
             connection.expect(2, "SITE", Some(&argument)).await.map(done)
         }
-        Operation::List(_) | Operation::Read { .. } | Operation::Write { .. } => {
-            Err(misdirected(operation))
-        }
+        _ => Err(misdirected(operation)),
     }
 }
 

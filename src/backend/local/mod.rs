@@ -21,8 +21,8 @@ use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
+use super::{Abilities, OpenFile, ReadTransfer, WriteTransfer};
 use super::{Answer, Backend, BackendSession, Listing, Login, PartialUploads};
-use super::{ReadTransfer, WriteTransfer};
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
 use crate::route::Target;
 
@@ -89,6 +89,10 @@ impl BackendSession for LocalSession {
         RemotePath::root()
     }
 
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
         let root = Arc::clone(&self.root);
         match target.operation().clone() {
@@ -130,7 +134,11 @@ impl BackendSession for LocalSession {
         }
     }
 
-    async fn close(self: Box<Self>) {}
+    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
+        Err(misdirected(target.operation()))
+    }
+
+    async fn close(&self) {}
 }
 
 /// An operation that came through the wrong one of the trait's methods.
@@ -171,8 +179,12 @@ mod tests {
     async fn an_unchecked_password_never_gets_in() {
         let sandbox = Sandbox::new();
         let password = Zeroizing::new(b"x".to_vec());
-        let login =
-            Login::Unchecked(Credentials { user: b"root".to_vec(), password, account: None });
+        let login = Login::Unchecked(Credentials {
+            user: b"root".to_vec(),
+            password,
+            account: None,
+            key: None,
+        });
         let refused = sandbox.backend().login(&login).await.err().unwrap();
         assert_eq!(refused.kind, FailureKind::LoginRefused);
         assert!(sandbox.backend().login(&Login::Vouched(None)).await.is_ok());

@@ -29,21 +29,23 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
             not_root(path, "remove")?;
             done(root.remove_dir(relative(path)), || format!("remove the directory {path}"))
         }
-        Operation::Rename { from, to } => {
+        Operation::Rename { from, to, .. } => {
             not_root(from, "rename")?;
             not_root(to, "replace")?;
             let renamed = root.rename(relative(from), root, relative(to));
             done(renamed, || format!("rename {from} to {to}"))
         }
-        Operation::SetModified { path, seconds } => {
-            let set = set_modified(root, path, *seconds);
-            done(set, || format!("set the time of {path}"))
+        Operation::SetAttributes { path, changes, .. } => {
+            if let Some(mode) = changes.permissions {
+                set_permissions(root, path, mode)?;
+            }
+            if let Some(seconds) = changes.modified {
+                let set = set_modified(root, path, seconds);
+                done(set, || format!("set the time of {path}"))?;
+            }
+            Ok(Answer::Done(None))
         }
-        Operation::SetPermissions { path, mode } => set_permissions(root, path, *mode),
-        Operation::Size(_, Representation::Ascii)
-        | Operation::List(_)
-        | Operation::Read { .. }
-        | Operation::Write { .. } => Err(misdirected(operation)),
+        _ => Err(misdirected(operation)),
     }
 }
 
@@ -122,6 +124,7 @@ pub(super) fn attributes(metadata: &Metadata) -> Attributes {
         owner: Some(metadata.uid().to_string().into_bytes()),
         group: Some(metadata.gid().to_string().into_bytes()),
         links: Some(metadata.nlink()),
+        ..Attributes::default()
     }
 }
 
@@ -131,6 +134,7 @@ mod tests {
 
     use super::super::testing::{Sandbox, path};
     use super::*;
+    use crate::op::{Changes, Onto};
 
     #[tokio::test]
     async fn nothing_leads_outside() {
@@ -146,8 +150,16 @@ mod tests {
                 Operation::Stat(path(name)),
                 Operation::Size(path(name), Representation::Image),
                 Operation::Size(path(name), Representation::Ascii),
-                Operation::SetModified { path: path(name), seconds: 1 },
-                Operation::SetPermissions { path: path(name), mode: 0o777 },
+                Operation::SetAttributes {
+                    path: path(name),
+                    changes: Changes::modified(1),
+                    follow: true,
+                },
+                Operation::SetAttributes {
+                    path: path(name),
+                    changes: Changes::permissions(0o777),
+                    follow: true,
+                },
             ] {
                 let said = operation.to_string();
                 let refused = sandbox.refusal(operation).await;
@@ -160,8 +172,16 @@ mod tests {
             Operation::Remove(path("absolute/secret")),
             Operation::MakeDirectory(path("relative/new")),
             Operation::RemoveDirectory(path("relative/new")),
-            Operation::Rename { from: path("sub"), to: path("relative/sub") },
-            Operation::Rename { from: path("absolute/secret"), to: path("secret") },
+            Operation::Rename {
+                from: path("sub"),
+                to: path("relative/sub"),
+                onto: Onto::AsBackend,
+            },
+            Operation::Rename {
+                from: path("absolute/secret"),
+                to: path("secret"),
+                onto: Onto::AsBackend,
+            },
         ] {
             let said = operation.to_string();
             let refused = sandbox.refusal(operation).await;
@@ -197,7 +217,11 @@ mod tests {
         for name in ["loop", "dangling", "loop/x"] {
             assert_eq!(sandbox.refusal(Operation::Stat(path(name))).await, FailureKind::NotFound);
         }
-        let set = Operation::SetModified { path: path("link"), seconds: 1_000_000_000 };
+        let set = Operation::SetAttributes {
+            path: path("link"),
+            changes: Changes::modified(1_000_000_000),
+            follow: true,
+        };
         sandbox.perform(set).await.unwrap();
         assert_eq!(sandbox.host("sub/file").metadata().unwrap().mtime(), 1_000_000_000);
     }
@@ -219,6 +243,7 @@ mod tests {
                 owner: Some(metadata.uid().to_string().into_bytes()),
                 group: Some(metadata.gid().to_string().into_bytes()),
                 links: Some(1),
+                ..Attributes::default()
             }
         );
         let root = sandbox.stat("/").await.unwrap();
@@ -247,7 +272,7 @@ mod tests {
         let done = [
             Operation::MakeDirectory(path("a")),
             Operation::MakeDirectory(path("empty")),
-            Operation::Rename { from: path("file"), to: path("a/file") },
+            Operation::Rename { from: path("file"), to: path("a/file"), onto: Onto::AsBackend },
             Operation::Enter(path("a")),
             Operation::Enter(path("/")),
         ];
@@ -267,9 +292,16 @@ mod tests {
             (Operation::RemoveDirectory(path("a")), FailureKind::DirectoryNotEmpty),
             (Operation::RemoveDirectory(path("a/file")), FailureKind::NotADirectory),
             (Operation::RemoveDirectory(path("/")), FailureKind::PermissionDenied),
-            (Operation::Rename { from: path("a"), to: path("a/b") }, FailureKind::InvalidArgument),
             (
-                Operation::Rename { from: path("a/file"), to: path("empty") },
+                Operation::Rename { from: path("a"), to: path("a/b"), onto: Onto::AsBackend },
+                FailureKind::InvalidArgument,
+            ),
+            (
+                Operation::Rename {
+                    from: path("a/file"),
+                    to: path("empty"),
+                    onto: Onto::AsBackend,
+                },
                 FailureKind::IsADirectory,
             ),
         ];
@@ -289,7 +321,8 @@ mod tests {
         let sandbox = Sandbox::new();
         sandbox.put("old", "old");
         sandbox.put("new", "new");
-        let rename = Operation::Rename { from: path("new"), to: path("old") };
+        let rename =
+            Operation::Rename { from: path("new"), to: path("old"), onto: Onto::AsBackend };
         sandbox.perform(rename).await.unwrap();
         assert_eq!(sandbox.names(), ["old"]);
         assert_eq!(sandbox.get("old").unwrap(), b"new");
@@ -300,7 +333,10 @@ mod tests {
         let sandbox = Sandbox::new();
         let (from, to) = (path(b"caf\xe9\n"), path(b"\xff\xfe"));
         sandbox.perform(Operation::MakeDirectory(from.clone())).await.unwrap();
-        sandbox.perform(Operation::Rename { from, to: to.clone() }).await.unwrap();
+        sandbox
+            .perform(Operation::Rename { from, to: to.clone(), onto: Onto::AsBackend })
+            .await
+            .unwrap();
         match sandbox.perform(Operation::Stat(to)).await.unwrap() {
             Answer::Entry(entry) => assert_eq!(entry.name, b"\xff\xfe"),
             other => panic!("{other:?}"),
@@ -313,16 +349,38 @@ mod tests {
         sandbox.put("file", "x");
         let name = path("file");
         for (seconds, mode) in [(-86_400, 0o000), (951_782_400, 0o640)] {
-            let set = Operation::SetPermissions { path: name.clone(), mode };
+            let set = Operation::SetAttributes {
+                path: name.clone(),
+                changes: Changes::permissions(mode),
+                follow: true,
+            };
             sandbox.perform(set).await.unwrap();
-            let set = Operation::SetModified { path: name.clone(), seconds };
+            let set = Operation::SetAttributes {
+                path: name.clone(),
+                changes: Changes::modified(seconds),
+                follow: true,
+            };
             sandbox.perform(set).await.unwrap();
             let metadata = sandbox.host("file").metadata().unwrap();
             assert_eq!((metadata.mtime(), metadata.mode() & 0o7777), (seconds, mode));
         }
-        sandbox.perform(Operation::SetModified { path: path("/"), seconds: 5 }).await.unwrap();
+        sandbox
+            .perform(Operation::SetAttributes {
+                path: path("/"),
+                changes: Changes::modified(5),
+                follow: true,
+            })
+            .await
+            .unwrap();
         assert_eq!(sandbox.host("").metadata().unwrap().mtime(), 5);
-        sandbox.perform(Operation::SetPermissions { path: path("/"), mode: 0o750 }).await.unwrap();
+        sandbox
+            .perform(Operation::SetAttributes {
+                path: path("/"),
+                changes: Changes::permissions(0o750),
+                follow: true,
+            })
+            .await
+            .unwrap();
         assert_eq!(sandbox.host("").metadata().unwrap().permissions().mode() & 0o7777, 0o750);
     }
 

@@ -32,7 +32,7 @@ pub(super) fn credentials(
         }
     };
     let user = value(&account.user)?.0.clone().into_bytes();
-    Some(Credentials { user, password: password?, account: None })
+    Some(Credentials { user, password: password?, account: None, key: None })
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {

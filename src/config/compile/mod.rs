@@ -28,7 +28,19 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Op
     let log = log(file);
     let limits = limits(file);
     let warnings = Report::new("", "", Problems::default());
-    Some(Compiled { listeners, pools, backends, users, routes, limits, metrics, log, warnings })
+    let sftp_listeners = Vec::new();
+    Some(Compiled {
+        listeners,
+        sftp_listeners,
+        pools,
+        backends,
+        users,
+        routes,
+        limits,
+        metrics,
+        log,
+        warnings,
+    })
 }
 
 fn limits(file: &File) -> crate::session::Limits {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::{entries, value};
-use crate::auth::{User, UserTable};
+use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::config::report::Problems;
 use crate::config::schema::File;
 
@@ -14,7 +14,10 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> UserTable {
         let groups = user.groups.iter().flat_map(|groups| groups.values());
         let groups = groups.map(|(_, group)| group.0.clone()).collect();
         if let Some(hash) = value(&user.password_hash) {
-            users.insert(name.clone().into_bytes(), User { password_hash: hash.0.clone(), groups });
+            users.insert(
+                name.clone().into_bytes(),
+                User { password_hash: hash.0.clone(), groups, keys: AuthorizedKeys::default() },
+            );
         }
     }
     UserTable::new(users)

@@ -156,7 +156,7 @@ fn backends(config: &Compiled) {
 fn routes(config: &Compiled) {
     let [mapped, from_env, through, files] = &config.routes.0[..] else { panic!() };
     let password = |access: &Access| match access {
-        Access::GatewayMapped(Credentials { user, password, account: None }) => {
+        Access::GatewayMapped(Credentials { user, password, account: None, .. }) => {
             assert_eq!(user, b"svc");
             String::from_utf8(password.to_vec()).unwrap()
         }

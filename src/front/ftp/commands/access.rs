@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use crate::backend::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
 use crate::op::{Failure, FailureKind};
+use crate::session::Proof;
 
 impl Client {
     pub(super) async fn user(&mut self, name: Vec<u8>) -> Flow {
@@ -74,9 +75,10 @@ impl Client {
         password: Zeroizing<Vec<u8>>,
         account: Option<Zeroizing<Vec<u8>>>,
     ) -> Flow {
-        let credentials = Credentials { user: user.clone(), password: password.clone(), account };
+        let credentials =
+            Credentials { user: user.clone(), password: password.clone(), account, key: None };
         let gateway = self.shared.gateway.clone();
-        match gateway.login(&self.door, credentials, self.login_deadline()).await {
+        match gateway.login(&self.door, Proof::Password(credentials), self.login_deadline()).await {
             Ok(session) => {
                 let directory = session.home();
                 let logged_in = LoggedIn { session, directory, rename_from: None };

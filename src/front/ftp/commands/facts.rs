@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::backend::Answer;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Entry, Failure, FailureKind, Operation, Precision, RemotePath};
+use crate::op::{Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath};
 use crate::wire::ftp::listing::render_facts;
 use crate::wire::ftp::time::format_time;
 
@@ -31,7 +31,8 @@ impl Client {
 
     pub(super) async fn mfmt(&mut self, seconds: i64, given: &[u8]) -> Outcome {
         let path = self.path(given)?;
-        let operation = Operation::SetModified { path, seconds };
+        let operation =
+            Operation::SetAttributes { path, changes: Changes::modified(seconds), follow: true };
         self.logged_in()?.session.perform(operation).await?;
         let time = format_time(seconds).unwrap_or_default();
         let text = [b"Modify=", time.as_bytes(), b"; ", given].concat();

@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::backend::Answer;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Failure, Operation, Words};
+use crate::op::{Changes, Failure, Onto, Operation, Words};
 
 impl Client {
     pub(super) async fn rnfr(&mut self, given: &[u8]) -> Outcome {
@@ -21,7 +21,7 @@ impl Client {
             return Ok(Flow::Continue);
         };
         let to = self.path(given)?;
-        self.change(Operation::Rename { from, to }, "renamed").await
+        self.change(Operation::Rename { from, to, onto: Onto::AsBackend }, "renamed").await
     }
 
     pub(super) async fn dele(&mut self, given: &[u8]) -> Outcome {
@@ -44,7 +44,8 @@ impl Client {
 
     pub(super) async fn chmod(&mut self, mode: u32, given: &[u8]) -> Outcome {
         let path = self.path(given)?;
-        let words = self.done(Operation::SetPermissions { path, mode }).await?;
+        let changes = Changes::permissions(mode);
+        let words = self.done(Operation::SetAttributes { path, changes, follow: true }).await?;
         self.answer_with(200, "permissions set", words).await;
         Ok(Flow::Continue)
     }

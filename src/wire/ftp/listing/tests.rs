@@ -162,6 +162,7 @@ fn ls_lines_are_rendered_as_clients_read_them() {
         owner: Some("owner".into()),
         group: Some("group".into()),
         links: Some(2),
+        ..Attributes::default()
     };
     let at = |modified| Attributes { modified, ..full.attributes.clone() };
     let file = |modified| Entry { attributes: at(modified), ..full.clone() };
@@ -220,6 +221,7 @@ fn facts_are_rendered_as_chosen() {
         owner: Some(b"a;b c".to_vec()),
         group: Some(b"users".to_vec()),
         links: None,
+        ..Attributes::default()
     };
     let folder = Entry { kind: EntryKind::Directory, ..file.clone() };
     let bare = |kind| Entry::new("x", kind);

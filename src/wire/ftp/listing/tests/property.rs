@@ -38,7 +38,7 @@ prop_compose! {
         links in option::of(any::<u64>()),
     ) -> Entry {
         let modified = seconds.map(Timestamp::exact);
-        Entry { name, kind, attributes: Attributes { size, modified, permissions, owner, group, links } }
+        Entry { name, kind, attributes: Attributes { size, modified, permissions, owner, group, links, ..Attributes::default() } }
     }
 }
 

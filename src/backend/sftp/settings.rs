@@ -1,0 +1,34 @@
+use std::time::Duration;
+
+use super::KnownHosts;
+use crate::backend::PartialUploads;
+
+/// An `sftp` backend as configured.
+#[derive(Clone)]
+pub struct Settings {
+    /// The backend's name in the configuration, for messages.
+    pub name: String,
+    /// `host:port`, resolved anew at each login; a list is tried in order.
+    pub addresses: Vec<String>,
+    pub host_key: HostKey,
+    /// Takes algorithms that are no longer safe, behind the safe ones (`algorithms: legacy`).
+    pub legacy_algorithms: bool,
+    pub partial_uploads: PartialUploads,
+    /// For the TCP connection and, again, for the key exchange.
+    pub connect_timeout: Duration,
+    /// For the answer to one request.
+    pub reply_timeout: Duration,
+    /// Without a byte from the server before it is asked whether it lives.
+    pub keepalive: Duration,
+}
+
+/// How the server is known.
+#[derive(Clone)]
+pub enum HostKey {
+    /// `host_key`: SHA-256 fingerprints in OpenSSH's form, `SHA256:` and base64; one must fit.
+    Fingerprints(Vec<String>),
+    /// `known_hosts`: a file in OpenSSH's format, for the address's host and port.
+    KnownHosts(KnownHosts),
+    /// `danger_accept_any_host_key`: whoever answers is believed.
+    AcceptAny,
+}

@@ -1,0 +1,24 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+
+/// An SFTP listener as configured.
+#[derive(Clone)]
+pub struct ListenerSettings {
+    /// The name in the configuration.
+    pub name: String,
+    pub addresses: Vec<SocketAddr>,
+    /// At most one of each kind; the client chooses.
+    pub host_keys: Vec<Arc<PrivateKey>>,
+    /// New keys are agreed on after so many bytes in one direction (`rekey.bytes`).
+    pub rekey_bytes: u64,
+    /// And after so long (`rekey.time`).
+    pub rekey_time: Duration,
+    /// Without a byte from the client before it is asked whether it lives; three unanswered end the
+    /// connection.
+    pub keepalive: Duration,
+    /// SFTP channels open at once on one connection.
+    pub channels: usize,
+}

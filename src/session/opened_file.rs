@@ -1,0 +1,131 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::sync::{Mutex, PoisonError};
+
+use super::Session;
+use super::record::Record;
+use super::user_session::{failed, veiled};
+use crate::backend::OpenFile;
+use crate::data::Progress;
+use crate::op::{Changes, Entry, Failure, FileSystem, Operation, RemotePath};
+
+/// A file that a client has open: the backend's half and the record, kept together. Dropped without
+/// [`OpenedFile::close`] or [`OpenedFile::abort`], it counts as cut.
+pub struct OpenedFile {
+    session: Arc<Session>,
+    /// As the client sees it.
+    path: RemotePath,
+    file: Arc<dyn OpenFile>,
+    record: Mutex<Option<Record>>,
+    read: Arc<Progress>,
+    written: Arc<Progress>,
+}
+
+impl OpenedFile {
+    pub(super) fn new(
+        session: Arc<Session>,
+        path: RemotePath,
+        file: Arc<dyn OpenFile>,
+        record: Record,
+    ) -> Self {
+        let (read, written) = record.both_ways();
+        Self { session, path, file, record: Mutex::new(Some(record)), read, written }
+    }
+
+    /// As [`OpenFile::read_at`].
+    pub fn read_at(
+        &self,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+        let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
+        let session = self.session.clone();
+        Box::pin(async move {
+            let bytes = reading.await.map_err(|failure| veiled(&session.root, failure))?;
+            read.add(bytes.as_ref().map_or(0, Bytes::len));
+            Ok(bytes)
+        })
+    }
+
+    /// As [`OpenFile::write_at`].
+    pub fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
+        let length = data.len();
+        let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
+        let session = self.session.clone();
+        Box::pin(async move {
+            writing.await.map_err(|failure| veiled(&session.root, failure))?;
+            written.add(length);
+            Ok(())
+        })
+    }
+
+    pub async fn stat(&self) -> Result<Entry, Failure> {
+        self.file.stat().await.map_err(|failure| self.veiled(failure))
+    }
+
+    /// Judged anew: being allowed to write a file is not being allowed to change what it is.
+    pub async fn set_attributes(&self, changes: Changes) -> Result<(), Failure> {
+        let (path, follow) = (self.path.clone(), true);
+        let (record, _) = self.session.admit(Operation::SetAttributes { path, changes, follow })?;
+        match self.file.set_attributes(&changes).await {
+            Ok(()) => {
+                record.done();
+                Ok(())
+            }
+            Err(failure) => Err(failed(record, &self.session.root, failure)),
+        }
+    }
+
+    pub async fn sync(&self) -> Result<(), Failure> {
+        self.file.sync().await.map_err(|failure| self.veiled(failure))
+    }
+
+    pub async fn file_system(&self) -> Result<FileSystem, Failure> {
+        self.file.file_system().await.map_err(|failure| self.veiled(failure))
+    }
+
+    /// As [`OpenFile::copy_data`]; both files are of one session.
+    pub async fn copy_data(
+        &self,
+        offset: u64,
+        length: u64,
+        to: &OpenedFile,
+        to_offset: u64,
+    ) -> Result<(), Failure> {
+        let copied = self.file.copy_data(offset, length, &to.file, to_offset).await;
+        copied.map_err(|failure| self.veiled(failure))
+    }
+
+    /// The client has said that this is all: waits until the backend has it safe.
+    pub async fn close(&self) -> Result<(), Failure> {
+        let record = self.take_record();
+        let closed = self.file.close().await;
+        match (record, closed) {
+            (Some(record), Ok(())) => record.done(),
+            (Some(record), Err(failure)) => {
+                return Err(failed(record, &self.session.root, failure));
+            }
+            (None, closed) => return closed.map_err(|failure| self.veiled(failure)),
+        }
+        Ok(())
+    }
+
+    /// Cut off, for the reason that is given.
+    pub async fn abort(&self, failure: &Failure) {
+        let record = self.take_record();
+        self.file.abort().await;
+        if let Some(record) = record {
+            record.failed(failure);
+        }
+    }
+
+    fn take_record(&self) -> Option<Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn veiled(&self, failure: Failure) -> Failure {
+        veiled(&self.session.root, failure)
+    }
+}
