@@ -11,6 +11,8 @@ pub mod process;
 pub mod raw;
 pub mod scripted;
 pub mod servers;
+pub mod sftp_actions;
+pub mod ssh;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
