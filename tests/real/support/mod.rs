@@ -1,6 +1,7 @@
 //! What the tests against real software stand on. Everything is on 127.0.0.1.
 
 pub mod actions;
+pub mod bench;
 pub mod cells;
 pub mod clients;
 pub mod gateway;
