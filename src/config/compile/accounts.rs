@@ -69,7 +69,8 @@ fn secret(
     } else {
         // A key in the wrong place has been told.
         if account.private_key.is_none() {
-            let or_key = if with_keys { ", `password_env` or `private_key`" } else { " or `password_env`" };
+            let or_key =
+                if with_keys { ", `password_env` or `private_key`" } else { " or `password_env`" };
             problems.error(&account.at, format!("needs `password_file`{or_key}"));
         }
         None

@@ -77,9 +77,8 @@ fn decode(bytes: &[u8], passphrase: Option<&str>) -> Result<PrivateKey, String> 
             return Err("is not encrypted; take `passphrase_file` out".into());
         }
         (true, None) => return Err("is encrypted, and there is no passphrase for it".into()),
-        (true, Some(_)) => decode_secret_key(text, passphrase).map_err(|e| {
-            format!("cannot be decrypted ({e}): is it the right passphrase?")
-        })?,
+        (true, Some(_)) => decode_secret_key(text, passphrase)
+            .map_err(|e| format!("cannot be decrypted ({e}): is it the right passphrase?"))?,
     };
     usable(key)
 }
@@ -88,7 +87,8 @@ fn is_encrypted(text: &str) -> bool {
     let said = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
     let openssh = || PrivateKey::from_openssh(text).is_ok_and(|key| key.is_encrypted());
     // PuTTY says "Encryption: none".
-    let putty = text.lines().any(|line| line.starts_with("Encryption: ") && !line.ends_with("none"));
+    let putty =
+        text.lines().any(|line| line.starts_with("Encryption: ") && !line.ends_with("none"));
     said.iter().any(|words| text.contains(words)) || putty || openssh()
 }
 

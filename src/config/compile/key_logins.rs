@@ -24,7 +24,8 @@ pub(super) fn warn_of_idle(
     for (name, user) in entries(&file.users) {
         let Some(keys) = &user.authorized_keys else { continue };
         let only_way = user.password_hash.is_none();
-        let so = if only_way { "so this user can never log in" } else { "so these keys open nothing" };
+        let so =
+            if only_way { "so this user can never log in" } else { "so these keys open nothing" };
         let mut theirs = routes.iter().filter(|route| takes(route, name, user, &sftp)).peekable();
         if sftp.is_empty() {
             problems.warning(

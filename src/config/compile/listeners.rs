@@ -51,8 +51,9 @@ fn refuse_foreign(
     let one_connection = "SFTP has no data connections: all goes through the one port of `address`";
     let keys = [
         Key::new("address", &listener.address, &[Ftp, Sftp]),
-        Key::new("tls", &listener.tls, &[Ftp])
-            .instead("SFTP is encrypted by SSH, and knows no certificate: `host_keys` names its keys"),
+        Key::new("tls", &listener.tls, &[Ftp]).instead(
+            "SFTP is encrypted by SSH, and knows no certificate: `host_keys` names its keys",
+        ),
         Key::new("data_ports", &listener.data_ports, &[Ftp]).instead(one_connection),
         Key::new("active", &listener.active, &[Ftp]).instead(one_connection),
         Key::new("host_keys", &listener.host_keys, &[Sftp])

@@ -63,7 +63,8 @@ fn host_keys(
         let Some(key) = key_files::private_key(&path, None, at, problems) else { continue };
         if keys.iter().any(|earlier| earlier.algorithm() == key.algorithm()) {
             let kind = key.algorithm();
-            problems.error(at, format!("is the second key of the kind {kind}; one of each is enough"));
+            problems
+                .error(at, format!("is the second key of the kind {kind}; one of each is enough"));
             continue;
         }
         keys.push(Arc::new(key));

@@ -9,5 +9,6 @@ pub(super) use common::{Argon2id, Count, FileName, Positive, Text, UpTo, UserGlo
 pub(super) use net::{HostPort, PortRange};
 pub(super) use ssh::{Fingerprint, RekeyBytes};
 pub(super) use words::{
-    Algorithms, Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
+    Algorithms, Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol,
+    ListenerTlsMode,
 };

@@ -13,7 +13,8 @@ impl Value for Fingerprint {
         if fits(text) {
             return Ok(Self(text.into()));
         }
-        let message = format!("\"{text}\" is no SHA-256 fingerprint (\"SHA256:\" and 43 characters)");
+        let message =
+            format!("\"{text}\" is no SHA-256 fingerprint (\"SHA256:\" and 43 characters)");
         if let Some(key) = whole_key(text) {
             let meant = key.fingerprint(HashAlg::Sha256).to_string();
             return Wrong::meant("is a host key, and its fingerprint is expected", meant);

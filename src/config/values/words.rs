@@ -63,7 +63,8 @@ impl ListenerProtocol {
 }
 
 impl BackendProtocol {
-    const ALL: &[(&str, Self)] = &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local)];
+    const ALL: &[(&str, Self)] =
+        &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local)];
 
     pub(in crate::config) fn word(self) -> &'static str {
         word(Self::ALL, self)
