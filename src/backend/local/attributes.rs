@@ -173,3 +173,155 @@ fn told_of(told: &StatVfs) -> FileSystem {
         longest_name: told.f_namemax,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::testing::{READ, Sandbox, WRITE, path};
+    use super::*;
+    use crate::backend::Answer;
+    use crate::op::Operation;
+
+    fn set(name: &str, changes: Changes, follow: bool) -> Operation {
+        Operation::SetAttributes { path: path(name), changes, follow }
+    }
+
+    fn size(size: u64) -> Changes {
+        Changes { size: Some(size), ..Changes::default() }
+    }
+
+    #[tokio::test]
+    async fn all_at_once_by_path_and_by_file() {
+        let sandbox = Sandbox::new();
+        for by_path in [true, false] {
+            sandbox.put("file", "0123");
+            let metadata = sandbox.host("file").metadata().unwrap();
+            let changes = Changes {
+                size: Some(2),
+                owner: Some((metadata.uid(), metadata.gid())),
+                permissions: Some(0o6640),
+                accessed: Some(1_000_000_000),
+                modified: Some(-5),
+            };
+            if by_path {
+                sandbox.perform(set("file", changes, true)).await.unwrap();
+            } else {
+                let file = sandbox.open("file", WRITE).await.unwrap();
+                file.set_attributes(&changes).await.unwrap();
+                assert_eq!(file.stat().await.unwrap(), sandbox.stat("file").await.unwrap());
+                file.close().await.unwrap();
+            }
+            let attributes = sandbox.stat("file").await.unwrap().attributes;
+            assert_eq!(attributes.size, Some(2));
+            assert_eq!(attributes.permissions, Some(0o640));
+            assert_eq!(attributes.accessed, Some(1_000_000_000));
+            assert_eq!(attributes.modified, Some(Timestamp::exact(-5)));
+            assert_eq!(sandbox.get("file").unwrap(), b"01");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_named_stays() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123");
+        let both = Changes { accessed: Some(1), modified: Some(2), ..Changes::default() };
+        sandbox.perform(set("file", both, true)).await.unwrap();
+        let before = sandbox.stat("file").await.unwrap();
+        let accessed = Changes { accessed: Some(3), ..Changes::default() };
+        for changes in [Changes::default(), accessed] {
+            sandbox.perform(set("file", changes, true)).await.unwrap();
+            let file = sandbox.open("file", READ).await.unwrap();
+            file.set_attributes(&changes).await.unwrap();
+        }
+        let mut after = sandbox.stat("file").await.unwrap();
+        assert_eq!(after.attributes.accessed, Some(3));
+        after.attributes.accessed = Some(1);
+        assert_eq!(after, before);
+    }
+
+    #[tokio::test]
+    async fn another_owner_is_refused_before_anything_is_changed() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123");
+        let metadata = sandbox.host("file").metadata().unwrap();
+        let owner = Some((metadata.uid() + 1, metadata.gid()));
+        let changes = Changes { owner, ..size(0) };
+        let refused = sandbox.refusal(set("file", changes, true)).await;
+        assert_eq!(refused, FailureKind::PermissionDenied);
+        let file = sandbox.open("file", WRITE).await.unwrap();
+        let refused = file.set_attributes(&changes).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::PermissionDenied);
+        assert_eq!(sandbox.get("file").unwrap(), b"0123");
+    }
+
+    #[tokio::test]
+    async fn sizes_are_of_files() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("../outside/secret", sandbox.host("out")).unwrap();
+        sandbox.perform(set("file", size(6), true)).await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"0123\0\0");
+        for (name, kind) in [
+            ("folder", FailureKind::IsADirectory),
+            ("out", FailureKind::PermissionDenied),
+            ("missing", FailureKind::NotFound),
+        ] {
+            assert_eq!(sandbox.refusal(set(name, size(0), true)).await, kind);
+        }
+        let file = sandbox.open("file", READ).await.unwrap();
+        let refused = file.set_attributes(&size(0)).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::PermissionDenied);
+        assert_eq!(std::fs::read(sandbox.outside().join("secret")).unwrap(), b"secret");
+    }
+
+    #[tokio::test]
+    async fn a_link_itself_has_only_times() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "");
+        symlink("file", sandbox.host("link")).unwrap();
+        symlink("../outside/secret", sandbox.host("out")).unwrap();
+        let before = sandbox.stat("file").await.unwrap();
+        for name in ["link", "out"] {
+            sandbox.perform(set(name, Changes::modified(7), false)).await.unwrap();
+            let times = sandbox.host(name).symlink_metadata().unwrap();
+            assert_eq!(times.mtime(), 7);
+            for changes in [size(0), Changes::permissions(0o600)] {
+                let refused = sandbox.refusal(set(name, changes, false)).await;
+                assert_eq!(refused, FailureKind::Unsupported);
+            }
+        }
+        assert_eq!(sandbox.stat("file").await.unwrap(), before);
+        sandbox.perform(set("file", Changes::permissions(0o600), false)).await.unwrap();
+        assert_eq!(sandbox.stat("file").await.unwrap().attributes.permissions, Some(0o600));
+    }
+
+    #[tokio::test]
+    async fn file_systems_are_told() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("../outside", sandbox.host("out")).unwrap();
+        let told = rustix::fs::statvfs(sandbox.host("")).unwrap();
+        let check = |is: FileSystem| {
+            assert_eq!(
+                (is.block_size, is.blocks, is.files),
+                (told.f_bsize, told.f_blocks, told.f_files)
+            );
+            assert_eq!((is.longest_name, is.id), (told.f_namemax, told.f_fsid));
+        };
+        for name in ["file", "folder", "/"] {
+            match sandbox.perform(Operation::FileSystem(path(name))).await.unwrap() {
+                Answer::FileSystem(is) => check(is),
+                other => panic!("{other:?}"),
+            }
+        }
+        check(sandbox.open("file", READ).await.unwrap().file_system().await.unwrap());
+        for (name, kind) in
+            [("missing", FailureKind::NotFound), ("out", FailureKind::PermissionDenied)]
+        {
+            assert_eq!(sandbox.refusal(Operation::FileSystem(path(name))).await, kind);
+        }
+    }
+}

@@ -204,3 +204,121 @@ fn by_hand(from: &File, mut to: &File, range: Range, appends: bool) -> io::Resul
     }
     Ok(read as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::super::testing::{BOTH, READ, Sandbox, WRITE};
+    use super::*;
+    use crate::op::OpenMode;
+
+    #[tokio::test]
+    async fn what_was_asked_before_and_after_keeps_its_place() {
+        let sandbox = Sandbox::new();
+        sandbox.put("from", "0123456789");
+        sandbox.put("to", "");
+        let from = sandbox.open("from", BOTH).await.unwrap();
+        let to = sandbox.open("to", BOTH).await.unwrap();
+        let before = from.write_at(2, Bytes::from_static(b"ab"));
+        let copy = from.copy_data(1, 5, &to, 3);
+        let after = async { from.write_at(0, Bytes::from_static(b"XXXXX")).await };
+        let read = async { to.read_at(0, 100).await };
+        let (copied, written, read, before) = tokio::join!(copy, after, read, before);
+        (copied.unwrap(), written.unwrap(), before.unwrap());
+        assert_eq!(read.unwrap().unwrap(), &b"\0\0\x001ab45"[..]);
+    }
+
+    #[tokio::test]
+    async fn all_to_the_end_and_more_than_a_step() {
+        let sandbox = Sandbox::new();
+        let content: Vec<u8> = (0..STEP as usize + 700_001).map(|n| (n / 7) as u8).collect();
+        sandbox.put("from", &content);
+        sandbox.put("to", "old");
+        let from = sandbox.open("from", READ).await.unwrap();
+        let to = sandbox.open("to", WRITE).await.unwrap();
+        from.copy_data(1, 0, &to, 2).await.unwrap();
+        assert_eq!(sandbox.get("to").unwrap(), [b"ol", &content[1..]].concat());
+        let append = OpenMode { append: true, ..WRITE };
+        sandbox.put("to", "old");
+        let to = sandbox.open("to", append).await.unwrap();
+        from.copy_data(5, 1_000_000, &to, 0).await.unwrap();
+        assert_eq!(sandbox.get("to").unwrap(), [b"old", &content[5..1_000_005]].concat());
+    }
+
+    #[tokio::test]
+    async fn never_onto_itself_nor_from_behind_the_end() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123456789");
+        let one = sandbox.open("file", BOTH).await.unwrap();
+        let two = sandbox.open("file", BOTH).await.unwrap();
+        for to in [&one, &two] {
+            for (offset, length, to_offset) in [
+                (0, 0, 0),
+                (0, 5, 4),
+                (4, 5, 0),
+                (0, 0, 9),
+                (0, 11, 20),
+                (11, 1, 0),
+                (1, 5, u64::MAX),
+            ] {
+                let refused = one.copy_data(offset, length, to, to_offset).await.unwrap_err();
+                assert_eq!(refused.kind, FailureKind::InvalidArgument, "{offset} {length}");
+            }
+            one.copy_data(0, 5, to, 5).await.unwrap();
+            assert_eq!(sandbox.get("file").unwrap(), b"0123401234");
+            sandbox.put("file", "0123456789");
+        }
+        one.copy_data(10, 0, &two, 0).await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"0123456789");
+        let reader = sandbox.open("file", READ).await.unwrap();
+        let refused = one.copy_data(0, 1, &reader, 20).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn copies_in_opposite_directions_do_not_wait_for_each_other() {
+        let sandbox = Sandbox::new();
+        for name in ["a", "b"] {
+            sandbox.put(name, [name.as_bytes()[0]; 1000]);
+        }
+        let a = sandbox.open("a", BOTH).await.unwrap();
+        let b = sandbox.open("b", BOTH).await.unwrap();
+        for _ in 0..50 {
+            let both =
+                async { tokio::join!(a.copy_data(0, 500, &b, 500), b.copy_data(0, 500, &a, 500)) };
+            let (there, back) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+            (there.unwrap(), back.unwrap());
+        }
+        assert_eq!(sandbox.get("a").unwrap(), [[b'a'; 500], [b'b'; 500]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_it_between_steps_and_gives_the_files_back() {
+        let sandbox = Sandbox::new();
+        let large = std::fs::File::create(sandbox.host("large")).unwrap();
+        large.set_len(1 << 40).unwrap();
+        sandbox.put("small", "");
+        let from = sandbox.open("large", READ).await.unwrap();
+        let to = sandbox.open("small", BOTH).await.unwrap();
+        {
+            let copy = from.copy_data(0, 0, &to, 0);
+            let abort = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                to.abort().await;
+            };
+            let both = async { tokio::join!(copy, abort) };
+            let (copied, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+            assert_eq!(copied.unwrap_err().kind, FailureKind::Aborted);
+        }
+        // A dropped copy, too.
+        let to = sandbox.open("small", BOTH).await.unwrap();
+        let copy = from.copy_data(0, 0, &to, 0);
+        assert!(tokio::time::timeout(Duration::from_millis(20), copy).await.is_err());
+        let stat = tokio::time::timeout(Duration::from_secs(30), to.stat()).await.unwrap();
+        assert!(stat.unwrap().attributes.size < Some(1 << 40));
+        std::fs::File::create(sandbox.host("small")).unwrap();
+    }
+}

@@ -281,3 +281,6 @@ impl Drop for LocalFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,95 @@ fn leads_out(target: &[u8], link: &RemotePath) -> bool {
     });
     depth.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Sandbox, path};
+    use super::*;
+    use crate::backend::Answer;
+    use crate::op::Operation;
+
+    fn symlink(target: &[u8], link: &str) -> Operation {
+        Operation::Symlink { target: target.to_vec(), link: path(link) }
+    }
+
+    #[tokio::test]
+    async fn a_link_is_told_as_it_is_written() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "");
+        std::os::unix::fs::symlink("/etc/passwd", sandbox.host("absolute")).unwrap();
+        for (target, link) in [(&b"file"[..], "to-file"), (b"caf\xe9/nowhere", "dangling")] {
+            sandbox.perform(symlink(target, link)).await.unwrap();
+        }
+        for (name, target) in [
+            ("to-file", &b"file"[..]),
+            ("dangling", b"caf\xe9/nowhere"),
+            ("absolute", b"/etc/passwd"),
+        ] {
+            match sandbox.perform(Operation::ReadLink(path(name))).await.unwrap() {
+                Answer::Link(told) => assert_eq!(told, target),
+                other => panic!("{other:?}"),
+            }
+            match sandbox.perform(Operation::LinkStat(path(name))).await.unwrap() {
+                Answer::Entry(entry) => {
+                    assert_eq!(entry.name, name.as_bytes());
+                    assert_eq!(entry.kind, EntryKind::Symlink(Some(target.to_vec())));
+                    assert_eq!(entry.attributes.type_bits, Some(0o120_000));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sandbox.stat("to-file").await.unwrap().kind, EntryKind::File);
+        let refused = sandbox.refusal(Operation::ReadLink(path("file"))).await;
+        assert_eq!(refused, FailureKind::InvalidArgument);
+        let refused = sandbox.refusal(Operation::ReadLink(path("missing"))).await;
+        assert_eq!(refused, FailureKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn no_link_leads_out() {
+        let sandbox = Sandbox::new();
+        std::fs::create_dir_all(sandbox.host("a/b")).unwrap();
+        for (target, link) in [
+            (&b"/etc/passwd"[..], "link"),
+            (b"/", "link"),
+            (b"..", "link"),
+            (b"../outside/secret", "link"),
+            (b"x/../../outside/secret", "link"),
+            (b"../../..", "a/b/link"),
+            (b"..//.././../outside", "a/b/link"),
+        ] {
+            let refused = sandbox.refusal(symlink(target, link)).await;
+            assert_eq!(refused, FailureKind::PermissionDenied, "{}", target.escape_ascii());
+        }
+        for (target, link) in [(&b"../.."[..], "a/b/up"), (b"../a/b", "a/down"), (b".", "here")] {
+            sandbox.perform(symlink(target, link)).await.unwrap();
+        }
+        let refused = sandbox.refusal(symlink(b"a", "here")).await;
+        assert_eq!(refused, FailureKind::AlreadyExists);
+        let refused = sandbox.refusal(symlink(b"a\0b", "nul")).await;
+        assert_eq!(refused, FailureKind::InvalidArgument);
+        let refused = sandbox.refusal(symlink(b"", "empty")).await;
+        assert_eq!(refused, FailureKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn hard_links_stay_inside() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "x");
+        std::os::unix::fs::symlink("../outside", sandbox.host("way")).unwrap();
+        let link = |from: &str, to: &str| Operation::HardLink { from: path(from), to: path(to) };
+        sandbox.perform(link("file", "other")).await.unwrap();
+        assert_eq!(sandbox.stat("other").await.unwrap().attributes.links, Some(2));
+        for (from, to, kind) in [
+            ("way/secret", "secret", FailureKind::PermissionDenied),
+            ("file", "way/new", FailureKind::PermissionDenied),
+            ("file", "other", FailureKind::AlreadyExists),
+            ("missing", "new", FailureKind::NotFound),
+            ("/", "new", FailureKind::PermissionDenied),
+        ] {
+            assert_eq!(sandbox.refusal(link(from, to)).await, kind, "{from} {to}");
+        }
+        assert_eq!(sandbox.names(), ["file", "other", "way"]);
+    }
+}

@@ -331,6 +331,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rename_to_a_new_name_replaces_nothing() {
+        let sandbox = Sandbox::new();
+        sandbox.put("old", "old");
+        sandbox.put("new", "new");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("nowhere", sandbox.host("dangling")).unwrap();
+        symlink("../outside", sandbox.host("way")).unwrap();
+        let rename = |from: &str, to: &str| Operation::Rename {
+            from: path(from),
+            to: path(to),
+            onto: Onto::Refused,
+        };
+        for (from, to, kind) in [
+            ("new", "old", FailureKind::AlreadyExists),
+            ("new", "folder", FailureKind::AlreadyExists),
+            ("new", "dangling", FailureKind::AlreadyExists),
+            ("missing", "other", FailureKind::NotFound),
+            ("folder", "folder/in", FailureKind::InvalidArgument),
+            ("new", "way/new", FailureKind::PermissionDenied),
+            ("way/secret", "secret", FailureKind::PermissionDenied),
+        ] {
+            assert_eq!(sandbox.refusal(rename(from, to)).await, kind, "{from} {to}");
+        }
+        sandbox.perform(rename("new", "folder/new")).await.unwrap();
+        sandbox.perform(rename("folder", "other")).await.unwrap();
+        assert_eq!(sandbox.get("other/new").unwrap(), b"new");
+        assert_eq!(sandbox.get("old").unwrap(), b"old");
+        let replace =
+            Operation::Rename { from: path("other/new"), to: path("old"), onto: Onto::Replaced };
+        sandbox.perform(replace).await.unwrap();
+        assert_eq!(sandbox.get("old").unwrap(), b"new");
+    }
+
+    #[tokio::test]
     async fn names_are_bytes() {
         let sandbox = Sandbox::new();
         let (from, to) = (path(b"caf\xe9\n"), path(b"\xff\xfe"));

@@ -177,9 +177,8 @@ impl WriteTransfer for LocalWrite {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::time::Duration;
 
-    use super::super::testing::{Sandbox, feed, from};
+    use super::super::testing::{Sandbox, feed, from, settle};
     use super::*;
 
     const ALL: [PartialUploads; 3] =
@@ -226,17 +225,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// What a dropped transfer leaves to other threads comes soon.
-    async fn settle(what: impl Fn() -> bool) {
-        for _ in 0..1000 {
-            if what() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("it did not come to this");
     }
 
     #[tokio::test]
