@@ -227,7 +227,9 @@ mod tests {
         let after = async { from.write_at(0, Bytes::from_static(b"XXXXX")).await };
         let read = async { to.read_at(0, 100).await };
         let (copied, written, read, before) = tokio::join!(copy, after, read, before);
-        (copied.unwrap(), written.unwrap(), before.unwrap());
+        for done in [copied, written, before] {
+            done.unwrap();
+        }
         assert_eq!(read.unwrap().unwrap(), &b"\0\0\x001ab45"[..]);
     }
 
@@ -290,7 +292,9 @@ mod tests {
             let both =
                 async { tokio::join!(a.copy_data(0, 500, &b, 500), b.copy_data(0, 500, &a, 500)) };
             let (there, back) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
-            (there.unwrap(), back.unwrap());
+            for copied in [there, back] {
+                copied.unwrap();
+            }
         }
         assert_eq!(sandbox.get("a").unwrap(), [[b'a'; 500], [b'b'; 500]].concat());
     }

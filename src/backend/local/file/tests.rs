@@ -29,7 +29,9 @@ async fn takes_effect_in_the_order_of_the_calls_not_of_the_polls() {
     drop(file.write_at(4, bytes(b"!")));
     assert_eq!(read_two.await.unwrap().unwrap(), &b"otwo"[..]);
     assert_eq!(read_one.await.unwrap().unwrap(), &b"one"[..]);
-    (two.await.unwrap(), one.await.unwrap());
+    for write in [two, one] {
+        write.await.unwrap();
+    }
     // What nobody waited for was written, too.
     assert_eq!(file.read_at(0, 10).await.unwrap().unwrap(), &b"otwo!"[..]);
 }
