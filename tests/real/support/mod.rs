@@ -13,6 +13,7 @@ pub mod raw;
 pub mod scripted;
 pub mod servers;
 pub mod sftp_actions;
+pub mod sftp_lock;
 pub mod ssh;
 
 use argon2::password_hash::{PasswordHasher, SaltString};

@@ -70,7 +70,7 @@ pub fn python() -> PathBuf {
 }
 
 /// A client that reads none of the developer's own settings.
-fn client(program: &str, home: &Path) -> Command {
+pub fn client(program: &str, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("LC_ALL", "C.UTF-8").env("TERM", "dumb");
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
