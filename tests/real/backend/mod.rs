@@ -13,6 +13,8 @@ mod scripted_listings;
 mod scripted_logins;
 mod scripted_renames;
 mod scripted_tls;
+mod sftp_cuts;
+mod sftp_logins;
 
 use std::fmt::Write as _;
 

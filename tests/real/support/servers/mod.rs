@@ -65,14 +65,11 @@ pub const SFTP_NAMES: [&str; 3] = ["sshd", "proftpd-sftp", "asyncssh"];
 /// The SFTP server of this name; it is started if it is not yet.
 pub fn sftp_endpoint(name: &'static str) -> SftpEndpoint {
     static SERVERS: [OnceLock<Server>; SFTP_NAMES.len()] = [const { OnceLock::new() }; 3];
-    let (index, start, software): (_, fn() -> Server, _) = match name {
-        "sshd" => (0, sshd::start, Software::Sshd),
-        "proftpd-sftp" => (1, proftpd::start_sftp, Software::ProFtpdSftp),
-        "asyncssh" => (2, asyncssh::start, Software::Asyncssh),
-        other => panic!("no SFTP server is named {other:?}"),
-    };
-    let server = SERVERS[index].get_or_init(start);
-    let port = server.doors.ssh.unwrap_or_else(|| panic!("{name} has no SSH port"));
+    let index = SFTP_NAMES.iter().position(|other| *other == name);
+    let index = index.unwrap_or_else(|| panic!("no SFTP server is named {name:?}"));
+    let server = SERVERS[index].get_or_init(|| private_sftp(name));
+    let software = [Software::Sshd, Software::ProFtpdSftp, Software::Asyncssh][index];
+    let port = server.port();
     let jailed = software != Software::Sshd;
     SftpEndpoint { software, port, home: &server.home, jailed, server }
 }
@@ -119,6 +116,16 @@ pub fn endpoint(name: &'static str) -> Endpoint {
     Endpoint { software, port, tls, home: &server.home, server }
 }
 
+/// One that no other test uses, and that may be mistreated.
+pub fn private_sftp(name: &str) -> Server {
+    match name {
+        "sshd" => sshd::start(),
+        "proftpd-sftp" => proftpd::start_sftp(),
+        "asyncssh" => asyncssh::start(),
+        other => panic!("no SFTP server is named {other:?}"),
+    }
+}
+
 /// The ports of a server.
 #[derive(Clone, Copy, Default)]
 struct Doors {
@@ -141,6 +148,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Where it speaks SSH.
+    pub fn port(&self) -> u16 {
+        self.doors.ssh.expect("a server that speaks SSH")
+    }
+
     /// Of the process that listens.
     pub fn id(&self) -> u32 {
         self.child.id()
