@@ -344,7 +344,7 @@ fn accounts() {
     one(
         account,
         "{ user: svc, password_env: HOME, passphrase_file: exchange.passphrase }",
-        "11:63",
+        "11:62",
         "does nothing without `private_key`",
     );
     let told = report(&with(account, "{ user: svc, passphrase: hunter2 }"));
