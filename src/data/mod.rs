@@ -6,6 +6,7 @@ mod metrics;
 mod ports;
 mod relay;
 mod rendezvous;
+mod sequenced;
 mod splice;
 
 pub use ascii::{FromCrlf, ToCrlf};
@@ -14,3 +15,6 @@ pub use metrics::PoolMetrics;
 pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
 pub use relay::{Progress, RelayError, Side, relay};
 pub use rendezvous::{Active, Exhausted, Reservation};
+pub use sequenced::{
+    Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
+};

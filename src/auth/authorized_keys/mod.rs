@@ -83,12 +83,12 @@ fn entry(line: &str) -> Result<Entry, String> {
         false => {
             let (options, rest) = options::split(line)?;
             if !is_key_type(first_word(rest)) {
+                // The text itself is left out: somebody may have named a file with a password.
                 return Err(match rest.is_empty() {
-                    true => {
-                        "is no key: expected a type and the key, such as ssh-ed25519 AAAA…".into()
-                    }
-                    false => format!("has \"{}\" where a key type belongs", first_word(rest)),
-                });
+                    true => "is no key: expected a type and the key, such as ssh-ed25519 AAAA…",
+                    false => "has no key type where one belongs, such as ssh-ed25519",
+                }
+                .into());
             }
             (Options::parse(options)?, rest)
         }

@@ -85,7 +85,7 @@ fn keys_that_are_not_taken() {
     refused(&ED25519.replace("ssh-ed25519", "sk-ssh-ed25519@openssh.com"), "security key");
     refused("ssh-ed25519", "damaged key");
     refused(ED25519.split(' ').nth(1).unwrap(), "is no key");
-    refused("-----BEGIN OPENSSH PRIVATE KEY-----", "where a key type belongs");
+    refused("-----BEGIN OPENSSH PRIVATE KEY-----", "no key type where one belongs");
 }
 
 #[test]

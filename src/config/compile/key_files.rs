@@ -26,9 +26,11 @@ pub(super) fn private_key(
             return None;
         }
     };
-    judge_exposure(path, at, problems);
     match decode(&bytes, passphrase) {
-        Ok(key) => Some(key),
+        Ok(key) => {
+            judge_exposure(path, at, problems);
+            Some(key)
+        }
         Err(reason) => {
             problems.error(at, format!("{shown} {reason}"));
             None

@@ -52,6 +52,11 @@ fn read(path: &Path, at: &At, problems: &mut Problems) -> AuthorizedKeys {
             return AuthorizedKeys::default();
         }
     };
+    if text.contains("PRIVATE KEY-----") {
+        let message = format!("{shown} holds a private key; its public half is needed (\".pub\")");
+        problems.error(at, message);
+        return AuthorizedKeys::default();
+    }
     match AuthorizedKeys::parse(&text) {
         Ok(keys) => {
             if keys.is_empty() {
