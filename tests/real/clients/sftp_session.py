@@ -19,7 +19,7 @@ NAMES = {
     "leading-space": b" leading",
     "trailing-space": b"trailing ",
     "utf-8": "gr\u00fc\u00df-\u20ac-\u6f22.txt".encode(),
-    "latin-1": b"caf\xe9\xff.txt",
+    "latin-1": b"caf\xe9.txt",
     "dash": b"-x",
     "hash": b"#1",
     "percent": b"100%41",
@@ -379,7 +379,9 @@ def main():
         c.put(path("mode"), b"x")
         able("chmod", lambda: c.chmod(path("mode"), 0o640))
         if can("chmod"):
-            equal(stat.S_IMODE(c.stat(path("mode")).st_mode), 0o640)
+            # In the listing: some FTP servers tell of one file nothing but its size and time.
+            [mode] = [row[2].st_mode for row in c.rows(folder) if row[0] == b"mode"]
+            equal(oct(stat.S_IMODE(mode)), oct(0o640))
     run("chmod", chmod)
 
     def mtime(c):
@@ -470,7 +472,8 @@ def main():
     def clean(c):
         for name in ("part", "grown"):
             c.remove(path(name))
-        equal(c.names(folder), [b"kept.bin"])
+        # A server that spoils a name may leave a file behind; these are none of them.
+        assert not {b"part", b"grown", b"copy", b"link"} & set(c.names(folder)), c.names(folder)
     run("clean", clean)
 
     if JOB["gateway"]:
@@ -503,8 +506,9 @@ def names(steps, path, folder):
     for key, raw in kept.items():
         steps.run("delete:" + key, lambda c: c.remove(path(raw)))
 
-    # A line end in a name is carried where it can be, and refused elsewhere: it is no command.
-    for key, raw in (("newline", b"two\nlines"), ("carriage-return", b"two\r\nDELE kept.bin")):
+    # Line ends and Telnet's IAC are carried where they can be, and refused elsewhere: no commands.
+    for key, raw in (("newline", b"two\nlines"), ("carriage-return", b"two\r\nDELE kept.bin"),
+                     ("iac", b"\xff\xf4")):
         def line_end(c):
             able("line-ends", lambda: c.put(path(raw), b"x"))
             if can("line-ends"):
