@@ -26,7 +26,6 @@ pub(super) fn compile(
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
-        connections: ftp::Settings::CONNECTIONS,
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         connections: value(&backend.connections)
