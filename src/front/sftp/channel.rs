@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use russh::server::Msg;
+use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,11 @@ pub(super) const SUBSYSTEM: &str = "sftp";
 const WAITING: usize = 1024 * 1024;
 /// What requests under way may take to end when the client has gone, before they are dropped.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+const ONLY_SFTP: &[u8] = b"this server offers only SFTP\r\n";
+const STDERR: u32 = 1;
+/// From that line to the refusal.
+const READING: Duration = Duration::from_millis(100);
 
 pub(super) struct Channel {
     connection: Arc<Connection>,
@@ -69,6 +74,15 @@ struct Running {
     work: Work,
 }
 
+/// What a channel is for.
+enum Asked {
+    Sftp,
+    /// A shell or a command.
+    Program,
+    /// The channel ends before.
+    Nothing,
+}
+
 /// Why a channel ends.
 enum End {
     /// The client has closed it, and has had every answer.
@@ -86,19 +100,28 @@ impl Channel {
         connection: Arc<Connection>,
         session: Arc<Session>,
         channel: russh::Channel<Msg>,
+        handle: Handle,
         end: CancellationToken,
     ) {
         let (mut read, write) = channel.split();
-        let asked = async { subsystem_asked(&mut read).await };
         let drain = connection.shared.drain.clone();
         let asked = tokio::select! {
-            asked = asked => asked,
-            () = end.cancelled() => false,
-            () = drain.draining() => false,
+            asked = asked(&mut read) => asked,
+            () = end.cancelled() => Asked::Nothing,
+            () = drain.draining() => Asked::Nothing,
         };
-        if !asked {
-            let _ = write.close().await;
-            return;
+        match asked {
+            Asked::Sftp => {}
+            Asked::Program => {
+                // What it sends to its command must not hold up the other channels.
+                drop(read);
+                let _ = timeout(LAST_REQUESTS, refuse_program(&write, &handle)).await;
+                return;
+            }
+            Asked::Nothing => {
+                let _ = write.close().await;
+                return;
+            }
         }
         let requests = Requests::new(session.clone(), drain);
         let channel = Self {
@@ -355,13 +378,28 @@ impl Future for Running {
     }
 }
 
-/// Waits until the client asks for SFTP; what else it asks for russh's handler answers.
-async fn subsystem_asked(read: &mut ChannelReadHalf) -> bool {
+/// What a client starts on a channel; what else it asks for russh's handler answers.
+async fn asked(read: &mut ChannelReadHalf) -> Asked {
     loop {
         match read.wait().await {
-            Some(ChannelMsg::RequestSubsystem { name, .. }) if name == SUBSYSTEM => return true,
-            Some(ChannelMsg::Close) | None => return false,
+            Some(ChannelMsg::RequestSubsystem { name, .. }) if name == SUBSYSTEM => {
+                return Asked::Sftp;
+            }
+            Some(ChannelMsg::Exec { .. } | ChannelMsg::RequestShell { .. }) => {
+                return Asked::Program;
+            }
+            Some(ChannelMsg::Close) | None => return Asked::Nothing,
             Some(_) => {}
         }
     }
+}
+
+/// Says why where people read it, which OpenSSH's client does not show when the refusal comes at once.
+async fn refuse_program(write: &ChannelWriteHalf<Msg>, handle: &Handle) -> Option<()> {
+    write.extended_data_bytes(STDERR, ONLY_SFTP).await.ok()?;
+    tokio::time::sleep(READING).await;
+    handle.channel_failure(write.id()).await.ok()?;
+    write.exit_status(1).await.ok()?;
+    write.eof().await.ok()?;
+    write.close().await.ok()
 }

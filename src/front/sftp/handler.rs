@@ -14,8 +14,6 @@ use super::auth::{self, Logins};
 use super::channel::Channel;
 use super::connection::Connection;
 
-const ONLY_SFTP: &[u8] = b"this server offers only SFTP\r\n";
-const STDERR: u32 = 1;
 /// Channels that one connection may open in all its life: russh keeps some kilobytes of each that the
 /// gateway closed first.
 const CHANNELS_EVER: u64 = 5000;
@@ -52,20 +50,12 @@ impl Handler {
         wanted.is_some_and(|wanted| !std::mem::replace(&mut wanted.started, true))
     }
 
-    /// As internal-sftp does behind a ForceCommand: says why, and ends the channel.
+    /// The channel's task says why, and answers.
     fn refuse_program(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        if !self.start(id) {
-            return session.channel_failure(id);
+        match self.start(id) {
+            true => Ok(()),
+            false => session.channel_failure(id),
         }
-        session.channel_success(id)?;
-        session.extended_data(id, STDERR, ONLY_SFTP)?;
-        session.exit_status_request(id, 1)?;
-        session.eof(id)?;
-        session.close(id)?;
-        if let Some(wanted) = self.channels.remove(&id) {
-            wanted.end.cancel();
-        }
-        Ok(())
     }
 
     fn refusal(&self) -> Option<ChannelOpenFailure> {
@@ -132,7 +122,7 @@ impl russh::server::Handler for Handler {
         &mut self,
         channel: russh::Channel<Msg>,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        russh: &mut Session,
     ) -> Result<(), Error> {
         if let Some(why) = self.refusal() {
             reply.reject(why).await;
@@ -148,12 +138,12 @@ impl russh::server::Handler for Handler {
         self.ever += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.open.clone());
-        let connection = self.connection.clone();
+        let (connection, handle) = (self.connection.clone(), russh.handle());
         reply.accept().await;
         self.connection.channels.spawn(async move {
             let _place = place;
             let _ended = end.clone().drop_guard();
-            Channel::serve(connection, session, channel, end).await;
+            Channel::serve(connection, session, channel, handle, end).await;
         });
         Ok(())
     }
