@@ -119,8 +119,8 @@ async fn give_name(
 ) -> Result<(), Failure> {
     if server.extensions.posix_rename && !exclusive {
         let body = Extension::PosixRename { from: wire(temporary), to: wire(to) };
-        let what = format_args!("give the finished upload its name {to}");
-        return server.requests.ask(RequestBody::Extended(body)).await?.done(what);
+        let what = format!("give the finished upload its name {to}");
+        return server.requests.ask(RequestBody::Extended(body)).await?.done(&what);
     }
     let refusal = match rename(server, temporary, to).await {
         Err(refusal) if refusal.kind != FailureKind::Unavailable && !exclusive => refusal,

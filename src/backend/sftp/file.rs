@@ -134,22 +134,22 @@ impl OpenFile for SftpFile {
     }
 
     async fn set_attributes(&self, wanted: &Changes) -> Result<(), Failure> {
-        let what = format_args!("set the attributes of {}", self.handle.path());
+        let what = format!("set the attributes of {}", self.handle.path());
         let now = match needs_times(wanted) {
-            true => Some(self.handle.stat().await?.attributes(what)?),
+            true => Some(self.handle.stat().await?.attributes(&what)?),
             false => None,
         };
-        let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(what))?;
-        self.handle.set_stat(attributes).await?.done(what)
+        let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(&what))?;
+        self.handle.set_stat(attributes).await?.done(&what)
     }
 
     async fn sync(&self) -> Result<(), Failure> {
-        let what = format_args!("sync {}", self.handle.path());
+        let what = format!("sync {}", self.handle.path());
         if !self.server().extensions.file_sync {
-            return Err(unsupported(what, "fsync"));
+            return Err(unsupported(&what, "fsync"));
         }
         let body = Extension::FileSync { handle: self.handle.bytes() };
-        self.server().requests.ask(RequestBody::Extended(body)).await?.done(what)
+        self.server().requests.ask(RequestBody::Extended(body)).await?.done(&what)
     }
 
     async fn file_system(&self) -> Result<FileSystem, Failure> {
@@ -163,7 +163,7 @@ impl OpenFile for SftpFile {
             }
         };
         let said = sftp::FileSystem::decode(self.extended(body, what).await?);
-        said.map(attributes::file_system).ok_or_else(|| misunderstood(what))
+        said.map(attributes::file_system).ok_or_else(|| misunderstood(&what))
     }
 
     async fn copy_data(
@@ -173,11 +173,11 @@ impl OpenFile for SftpFile {
         to: &Arc<dyn OpenFile>,
         to_offset: u64,
     ) -> Result<(), Failure> {
-        let what = format_args!("copy from {}", self.handle.path());
+        let what = format!("copy from {}", self.handle.path());
         let to = to.as_any().downcast_ref::<SftpFile>();
         let same = to.filter(|to| Arc::ptr_eq(to.server(), self.server()));
         let (true, Some(to)) = (self.server().extensions.copy_data, same) else {
-            return Err(unsupported(what, "copy-data"));
+            return Err(unsupported(&what, "copy-data"));
         };
         let body = RequestBody::Extended(Extension::CopyData {
             from_handle: self.handle.bytes(),
@@ -187,7 +187,7 @@ impl OpenFile for SftpFile {
             to_offset,
         });
         to.handle.note_change();
-        self.server().requests.ask_noting(body, Some(to.handle.spoiled())).await?.done(what)
+        self.server().requests.ask_noting(body, Some(to.handle.spoiled())).await?.done(&what)
     }
 
     async fn close(&self) -> Result<(), Failure> {

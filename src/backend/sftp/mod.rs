@@ -11,6 +11,8 @@ mod known_hosts;
 mod listing;
 mod login;
 mod operations;
+#[cfg(test)]
+mod real;
 mod requests;
 mod server;
 mod settings;

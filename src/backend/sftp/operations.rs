@@ -103,7 +103,7 @@ async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure>
 
 async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
     let entry = stat(server, path).await?;
-    let what = format_args!("cannot tell the size of {path}");
+    let what = format!("cannot tell the size of {path}");
     match (entry.kind, entry.attributes.size) {
         (EntryKind::Directory, _) => {
             let message = format_args!("{what}: it is a directory");
@@ -134,11 +134,11 @@ pub(super) async fn rename(
     to: &RemotePath,
     onto: Onto,
 ) -> Result<(), Failure> {
-    let what = format_args!("rename {from} to {to}");
+    let what = format!("rename {from} to {to}");
     let posix = server.extensions.posix_rename;
     let body = match onto {
         Onto::Replaced if !posix => {
-            return Err(unsupported(what, "a rename that replaces a file"));
+            return Err(unsupported(&what, "a rename that replaces a file"));
         }
         Onto::Replaced | Onto::AsBackend if posix => {
             R::Extended(Extension::PosixRename { from: wire(from), to: wire(to) })
@@ -146,7 +146,7 @@ pub(super) async fn rename(
         _ => R::Rename { from: wire(from), to: wire(to) },
     };
     server.changes.note(to);
-    let renamed = server.requests.ask(body).await?.done(what);
+    let renamed = server.requests.ask(body).await?.done(&what);
     explained(server, renamed, to, Tried::Make).await
 }
 
@@ -156,9 +156,9 @@ async fn set_attributes(
     wanted: &Changes,
     follow: bool,
 ) -> Result<(), Failure> {
-    let what = format_args!("set the attributes of {path}");
+    let what = format!("set the attributes of {path}");
     if !follow && !server.extensions.link_set_stat {
-        return Err(unsupported(what, "attributes of links themselves"));
+        return Err(unsupported(&what, "attributes of links themselves"));
     }
     let now = match (needs_times(wanted), follow) {
         (false, _) => None,
@@ -166,10 +166,10 @@ async fn set_attributes(
         (true, false) => Some(R::LinkStat { path: wire(path) }),
     };
     let now = match now {
-        Some(body) => Some(server.requests.ask(body).await?.attributes(what)?),
+        Some(body) => Some(server.requests.ask(body).await?.attributes(&what)?),
         None => None,
     };
-    let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(what))?;
+    let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(&what))?;
     if wanted.size.is_some() {
         server.changes.note(path);
     }
@@ -178,7 +178,7 @@ async fn set_attributes(
         true => R::SetStat { path, attributes },
         false => R::Extended(Extension::LinkSetStat { path, attributes }),
     };
-    server.requests.ask(body).await?.done(what)
+    server.requests.ask(body).await?.done(&what)
 }
 
 pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
@@ -187,10 +187,10 @@ pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
 }
 
 async fn read_link(server: &Server, path: &RemotePath) -> Result<Vec<u8>, Failure> {
-    let what = format_args!("read the link {path}");
-    let names = server.requests.ask(R::ReadLink { path: wire(path) }).await?.names(what)?;
+    let what = format!("read the link {path}");
+    let names = server.requests.ask(R::ReadLink { path: wire(path) }).await?.names(&what)?;
     let target = names.unwrap_or_default().into_iter().next();
-    target.map(|target| target.name.to_vec()).ok_or_else(|| misunderstood(what))
+    target.map(|target| target.name.to_vec()).ok_or_else(|| misunderstood(&what))
 }
 
 async fn account_names(

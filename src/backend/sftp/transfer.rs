@@ -70,13 +70,13 @@ pub(super) async fn open(
 }
 
 async fn open_file(server: &Arc<Server>, path: &RemotePath) -> Result<Reading, Failure> {
-    let what = format_args!("open {path} for reading");
+    let what = format!("open {path} for reading");
     let body = RequestBody::Open {
         path: wire(path),
         flags: OpenFlags::READ,
         attributes: Attributes::default(),
     };
-    let opened = server.requests.ask(body).await?.handle(what);
+    let opened = server.requests.ask(body).await?.handle(&what);
     let handle = explained(server, opened, path, Tried::Open).await?;
     Ok(Reading(Handle::new(server.clone(), handle, path.clone())))
 }
@@ -110,9 +110,9 @@ fn too_short(path: &RemotePath, offset: u64, length: u64) -> Failure {
 
 /// The size of a file as TYPE A transfers it. Reads all of it.
 pub(super) async fn count_ascii(server: &Arc<Server>, path: &RemotePath) -> Result<u64, Failure> {
-    let what = format_args!("tell the size of {path}");
+    let what = format!("tell the size of {path}");
     let file = open_file(server, path).await?;
-    let length = file.0.stat().await?.attributes(what)?.size.unwrap_or(u64::MAX);
+    let length = file.0.stat().await?.attributes(&what)?.size.unwrap_or(u64::MAX);
     if length > COUNTED {
         let message = format_args!(
             "cannot {what}: SIZE in TYPE A of a file this large is not counted; use TYPE I"

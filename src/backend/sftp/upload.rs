@@ -91,14 +91,14 @@ async fn continue_at(
     offset: u64,
     representation: Representation,
 ) -> Result<Begun, Failure> {
-    let what = format_args!("continue {path} at byte {offset}");
+    let what = format!("continue {path} at byte {offset}");
     if representation == Representation::Ascii {
         let message =
             format_args!("cannot {what}: the offset in TYPE A is not that in the file; use TYPE I");
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
     let file = open_file(server, path, path, WRITE, Ending::Stays).await?;
-    let length = file.handle.stat().await?.attributes(what)?.size;
+    let length = file.handle.stat().await?.attributes(&what)?.size;
     match length {
         Some(length) if length < offset => {
             let message = format_args!("cannot {what}: it is only {length} bytes long");
@@ -107,7 +107,7 @@ async fn continue_at(
         Some(length) if length == offset => Ok(file),
         _ => {
             let attributes = Attributes { size: Some(offset), ..Attributes::default() };
-            file.handle.set_stat(attributes).await?.done(what)?;
+            file.handle.set_stat(attributes).await?.done(&what)?;
             Ok(file)
         }
     }
