@@ -16,7 +16,10 @@ fn pwd(site: &SftpSite, more: &[&str]) -> Output {
 #[test]
 fn passwords() {
     let lock = SftpPlan::default().start();
-    lock.scenario("logins", json!({ "methods": ["publickey", "password", "keyboard-interactive"] }));
+    lock.scenario(
+        "logins",
+        json!({ "methods": ["publickey", "password", "keyboard-interactive"] }),
+    );
     let wrong = SftpSite { password: "wrong".to_owned(), ..lock.site() };
     let output = pwd(&wrong, &[]);
     assert!(!output.ok() && output.stdout.is_empty(), "{}", output.describe());
