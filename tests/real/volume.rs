@@ -87,15 +87,16 @@ fn many_files(bench: &Bench, front: &str) -> Vec<Failure> {
     for number in 0..SMALL_FILES {
         fs::write(source.join(format!("{number}.txt")), small(number)).expect("writing a file");
     }
-    let (seen, disk) = bench.place("small");
+    let folder = format!("small-{front}");
+    let (seen, disk) = bench.place(&folder);
     let mut failures = Vec::new();
     if front == "sftp" {
         let batch = format!("put -r small /{seen}\nget -r /{seen} back\n");
         let mut command = sftp_command(&bench.sftp_site(), own.path(), &[]);
         failures.extend(failed("put -r, get -r", &run(&mut command, batch.as_bytes(), LIMIT)));
     } else {
-        let script = "mirror -R small small\nmirror small back";
-        failures.extend(failed("mirror", &with_lftp(bench, front, own.path(), script)));
+        let script = format!("mirror -R small {folder}\nmirror {folder} back");
+        failures.extend(failed("mirror", &with_lftp(bench, front, own.path(), &script)));
     }
     failures.extend(differing(&disk));
     failures.extend(differing(&own.path().join("back")));
@@ -127,8 +128,8 @@ fn a_thousand_small_files() {
 }
 
 /// A folder made on the server's own side.
-fn crowd(bench: &Bench) -> (String, PathBuf) {
-    let (seen, disk) = bench.place("crowd");
+fn crowd(bench: &Bench, folder: &str) -> (String, PathBuf) {
+    let (seen, disk) = bench.place(folder);
     fs::create_dir(&disk).expect("a folder");
     for number in 0..ENTRIES {
         File::create(disk.join(format!("entry-{number:05}"))).expect("a file");
@@ -140,7 +141,8 @@ fn crowd(bench: &Bench) -> (String, PathBuf) {
 }
 
 fn listing(bench: &Bench, front: &str) -> Vec<Failure> {
-    let (seen, disk) = crowd(bench);
+    let folder = format!("crowd-{front}");
+    let (seen, disk) = crowd(bench, &folder);
     let mut failures = Vec::new();
     let mut whole = |step: &str, text: &[u8]| {
         let text = String::from_utf8_lossy(text);
@@ -165,8 +167,8 @@ fn listing(bench: &Bench, front: &str) -> Vec<Failure> {
     } else {
         let (mut client, _) = Raw::connect(bench.gateway.address(&format!("{front}-front")));
         client.login(USER, PASSWORD);
-        for command in ["LIST crowd", "NLST crowd", "MLSD crowd"] {
-            let (bytes, last) = client.download(command);
+        for command in ["LIST", "NLST", "MLSD"] {
+            let (bytes, last) = client.download(&format!("{command} {folder}"));
             assert_eq!(last.code, 226, "{}", last.text);
             whole(command, &bytes);
         }
@@ -245,13 +247,14 @@ fn same(step: &str, path: &Path) -> Option<Failure> {
 fn big(bench: &Bench, front: &str) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     let up = source().display();
-    let (seen, disk) = bench.place("big.bin");
+    let name = format!("big-{front}.bin");
+    let (seen, disk) = bench.place(&name);
     let batch = format!("put {up} /{seen}\nget /{seen} back.bin\n");
     let output = match front {
         "sftp" => {
             run(&mut sftp_command(&bench.sftp_site(), own.path(), &[]), batch.as_bytes(), LIMIT)
         }
-        mode => curl_both(&ftp_site(bench, mode), own.path()),
+        mode => curl_both(&ftp_site(bench, mode), &name, own.path()),
     };
     let mut failures: Vec<Failure> = failed("client", &output).into_iter().collect();
     failures.extend(same("on-disk", &disk));
@@ -261,19 +264,19 @@ fn big(bench: &Bench, front: &str) -> Vec<Failure> {
 }
 
 /// Up, then down.
-fn curl_both(site: &Site, own: &Path) -> Output {
+fn curl_both(site: &Site, name: &str, own: &Path) -> Output {
     use crate::support::DataMode;
     use crate::support::clients::curl::{Manner, curl, url};
     let manner = Manner { data: DataMode::Epsv, tls: TlsVersion::Newest };
     let limit = LIMIT.as_secs().to_string();
     let mut up: Command = curl(site, manner, own);
-    up.arg("--max-time").arg(&limit).arg("-T").arg(source()).arg(url(site, "big.bin"));
+    up.arg("--max-time").arg(&limit).arg("-T").arg(source()).arg(url(site, name));
     let output = run(&mut up, b"", LIMIT);
     if !output.ok() {
         return output;
     }
     let mut down = curl(site, manner, own);
-    down.arg("--max-time").arg(limit).args(["-o", "back.bin"]).arg(url(site, "big.bin"));
+    down.arg("--max-time").arg(limit).args(["-o", "back.bin"]).arg(url(site, name));
     run(&mut down, b"", LIMIT)
 }
 
