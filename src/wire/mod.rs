@@ -1,3 +1,4 @@
 //! Sans-I/O codecs, used by fronts and backends alike. They decide; sockets are elsewhere.
 
 pub mod ftp;
+pub mod sftp;

@@ -1,0 +1,176 @@
+//! Requests beyond the draft (its section 8; OpenSSH PROTOCOL section 4).
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::attributes::Attributes;
+use super::fields::{Fields, count, put_string};
+
+pub const POSIX_RENAME: &str = "posix-rename@openssh.com";
+pub const STAT_VFS: &str = "statvfs@openssh.com";
+pub const FILE_STAT_VFS: &str = "fstatvfs@openssh.com";
+pub const HARD_LINK: &str = "hardlink@openssh.com";
+pub const FILE_SYNC: &str = "fsync@openssh.com";
+pub const LINK_SET_STAT: &str = "lsetstat@openssh.com";
+pub const LIMITS: &str = "limits@openssh.com";
+pub const EXPAND_PATH: &str = "expand-path@openssh.com";
+pub const COPY_DATA: &str = "copy-data";
+pub const USERS_GROUPS_BY_ID: &str = "users-groups-by-id@openssh.com";
+
+/// The value with which VERSION announces each extension that is known here.
+pub const ANNOUNCED: [(&str, &str); 10] = [
+    (POSIX_RENAME, "1"),
+    (STAT_VFS, "2"),
+    (FILE_STAT_VFS, "2"),
+    (HARD_LINK, "1"),
+    (FILE_SYNC, "1"),
+    (LINK_SET_STAT, "1"),
+    (LIMITS, "1"),
+    (EXPAND_PATH, "1"),
+    (COPY_DATA, "1"),
+    (USERS_GROUPS_BY_ID, "1"),
+];
+
+/// The most users, and the most groups, that one request may ask for.
+pub const MAX_IDS: usize = 4096;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extension {
+    /// rename(2): `to` is replaced.
+    PosixRename {
+        from: Bytes,
+        to: Bytes,
+    },
+    /// Answered with [`FileSystem`](super::FileSystem), as is the next.
+    StatVfs {
+        path: Bytes,
+    },
+    FileStatVfs {
+        handle: Bytes,
+    },
+    /// `from` exists, `to` is made.
+    HardLink {
+        from: Bytes,
+        to: Bytes,
+    },
+    FileSync {
+        handle: Bytes,
+    },
+    /// SETSTAT that does not follow a link.
+    LinkSetStat {
+        path: Bytes,
+        attributes: Attributes,
+    },
+    /// Answered with [`Limits`](super::Limits).
+    Limits,
+    /// REALPATH that knows `~` and `~user`.
+    ExpandPath {
+        path: Bytes,
+    },
+    /// Offsets and length in bytes; a length of 0 means to the file's end.
+    CopyData {
+        from_handle: Bytes,
+        from_offset: u64,
+        length: u64,
+        to_handle: Bytes,
+        to_offset: u64,
+    },
+    /// Up to [`MAX_IDS`] of each. Answered with [`UsersGroups`](super::UsersGroups).
+    UsersGroupsById {
+        users: Vec<u32>,
+        groups: Vec<u32>,
+    },
+    /// To be answered OP_UNSUPPORTED.
+    Unknown {
+        name: Bytes,
+        data: Bytes,
+    },
+}
+
+use Extension as X;
+
+impl Extension {
+    /// What the request calls it.
+    pub fn name(&self) -> &[u8] {
+        let name = match self {
+            X::PosixRename { .. } => POSIX_RENAME,
+            X::StatVfs { .. } => STAT_VFS,
+            X::FileStatVfs { .. } => FILE_STAT_VFS,
+            X::HardLink { .. } => HARD_LINK,
+            X::FileSync { .. } => FILE_SYNC,
+            X::LinkSetStat { .. } => LINK_SET_STAT,
+            X::Limits => LIMITS,
+            X::ExpandPath { .. } => EXPAND_PATH,
+            X::CopyData { .. } => COPY_DATA,
+            X::UsersGroupsById { .. } => USERS_GROUPS_BY_ID,
+            X::Unknown { name, .. } => return name,
+        };
+        name.as_bytes()
+    }
+
+    pub(super) fn decode(mut fields: Fields) -> Option<Self> {
+        let f = &mut fields;
+        let name = f.string()?;
+        Some(match std::str::from_utf8(&name).unwrap_or_default() {
+            POSIX_RENAME => X::PosixRename { from: f.string()?, to: f.string()? },
+            STAT_VFS => X::StatVfs { path: f.string()? },
+            FILE_STAT_VFS => X::FileStatVfs { handle: f.string()? },
+            HARD_LINK => X::HardLink { from: f.string()?, to: f.string()? },
+            FILE_SYNC => X::FileSync { handle: f.string()? },
+            LINK_SET_STAT => {
+                X::LinkSetStat { path: f.string()?, attributes: Attributes::decode(f)? }
+            }
+            LIMITS => X::Limits,
+            EXPAND_PATH => X::ExpandPath { path: f.string()? },
+            COPY_DATA => X::CopyData {
+                from_handle: f.string()?,
+                from_offset: f.u64()?,
+                length: f.u64()?,
+                to_handle: f.string()?,
+                to_offset: f.u64()?,
+            },
+            USERS_GROUPS_BY_ID => {
+                X::UsersGroupsById { users: ids(f.string()?)?, groups: ids(f.string()?)? }
+            }
+            _ => X::Unknown { name, data: fields.rest() },
+        })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) {
+        put_string(self.name(), out);
+        match self {
+            X::PosixRename { from, to } | X::HardLink { from, to } => {
+                put_string(from, out);
+                put_string(to, out);
+            }
+            X::StatVfs { path: name }
+            | X::ExpandPath { path: name }
+            | X::FileStatVfs { handle: name }
+            | X::FileSync { handle: name } => put_string(name, out),
+            X::LinkSetStat { path, attributes } => {
+                put_string(path, out);
+                attributes.encode(out);
+            }
+            X::Limits => {}
+            X::CopyData { from_handle, from_offset, length, to_handle, to_offset } => {
+                put_string(from_handle, out);
+                out.put_u64(*from_offset);
+                out.put_u64(*length);
+                put_string(to_handle, out);
+                out.put_u64(*to_offset);
+            }
+            X::UsersGroupsById { users, groups } => {
+                for ids in [users, groups] {
+                    out.put_u32(count(ids.len() * 4));
+                    ids.iter().for_each(|id| out.put_u32(*id));
+                }
+            }
+            X::Unknown { data, .. } => out.put_slice(data),
+        }
+    }
+}
+
+fn ids(list: Bytes) -> Option<Vec<u32>> {
+    let (ids, rest) = list.as_chunks::<4>();
+    (rest.is_empty() && ids.len() <= MAX_IDS)
+        .then(|| ids.iter().map(|id| u32::from_be_bytes(*id)).collect())
+}

@@ -1,0 +1,33 @@
+//! How a file is opened (draft-ietf-secsh-filexfer-02 section 6.3).
+
+/// `pflags` of OPEN. Bits that are not known are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenFlags(pub u32);
+
+impl OpenFlags {
+    pub const READ: Self = Self(1);
+    pub const WRITE: Self = Self(2);
+    /// Writes go to the file's end, whatever their offset.
+    pub const APPEND: Self = Self(4);
+    pub const CREATE: Self = Self(8);
+    pub const TRUNCATE: Self = Self(16);
+    /// With CREATE: fail if the file exists.
+    pub const EXCLUSIVE: Self = Self(32);
+
+    /// Whether all of `flags` are set.
+    pub const fn contains(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    pub const fn union(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
+}
+
+impl std::ops::BitOr for OpenFlags {
+    type Output = Self;
+
+    fn bitor(self, flags: Self) -> Self {
+        self.union(flags)
+    }
+}

@@ -1,0 +1,41 @@
+//! Status codes (draft-ietf-secsh-filexfer-02 section 7).
+
+/// What became of a request. Servers of later versions send codes above 8: they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StatusCode(pub u32);
+
+impl StatusCode {
+    pub const OK: Self = Self(0);
+    pub const EOF: Self = Self(1);
+    pub const NO_SUCH_FILE: Self = Self(2);
+    pub const PERMISSION_DENIED: Self = Self(3);
+    pub const FAILURE: Self = Self(4);
+    pub const BAD_MESSAGE: Self = Self(5);
+    /// Made up by clients, never sent by a server.
+    pub const NO_CONNECTION: Self = Self(6);
+    /// Made up by clients, never sent by a server.
+    pub const CONNECTION_LOST: Self = Self(7);
+    pub const OP_UNSUPPORTED: Self = Self(8);
+
+    /// For logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OK => "OK",
+            Self::EOF => "EOF",
+            Self::NO_SUCH_FILE => "NO_SUCH_FILE",
+            Self::PERMISSION_DENIED => "PERMISSION_DENIED",
+            Self::FAILURE => "FAILURE",
+            Self::BAD_MESSAGE => "BAD_MESSAGE",
+            Self::NO_CONNECTION => "NO_CONNECTION",
+            Self::CONNECTION_LOST => "CONNECTION_LOST",
+            Self::OP_UNSUPPORTED => "OP_UNSUPPORTED",
+            _ => "unknown status",
+        }
+    }
+}
+
+impl std::fmt::Display for StatusCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name(), self.0)
+    }
+}
