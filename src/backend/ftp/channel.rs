@@ -149,7 +149,7 @@ async fn establish(
         net::reset_on_drop(&tcp);
         match &connection.tls {
             None => Ok(Stream::Plain(tcp)),
-            Some(tls) => tls.connect(tcp).await,
+            Some(tls) => tls.connect_data(tcp).await,
         }
     });
     match made.await {

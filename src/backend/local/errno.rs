@@ -38,6 +38,7 @@ fn explain(error: &io::Error) -> (FailureKind, &'static str) {
         Some(Errno::NAMETOOLONG) => (NameRefused, "the name is too long"),
         // Encrypted and case-folding file systems refuse names that are not UTF-8 in this way.
         Some(Errno::ILSEQ) => (NameRefused, "the file system does not take this name"),
+        Some(Errno::OVERFLOW) => (InvalidArgument, "the offset is too large"),
         Some(Errno::INVAL) => (InvalidArgument, "the file system does not take this argument"),
         Some(Errno::XDEV) => (Unsupported, "the two names lie on different file systems"),
         Some(Errno::OPNOTSUPP) => (Unsupported, "the file system does not offer this"),

@@ -1,17 +1,18 @@
-use std::ffi::OsString;
 use std::io;
 use std::mem;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use async_trait::async_trait;
-use cap_std::fs::{Dir, DirEntry, FileType, ReadDir};
+use cap_std::fs::{Dir, DirEntry, ReadDir};
 
+use super::attributes::attributes;
 use super::blocking;
 use super::errno::failed;
-use super::namespace::attributes;
+use super::links::kind_of;
 use super::place::relative;
 use crate::backend::Listing;
-use crate::op::{Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath};
+use crate::op::{Attributes, Entry, Failure, FailureKind, RemotePath};
 
 /// Entries in one batch.
 const BATCH: usize = 256;
@@ -93,21 +94,8 @@ impl Folder {
             // A folder that may be read but not searched tells names and kinds only.
             Err(_) => (found.file_type()?, Attributes::default()),
         };
-        let kind = self.kind(kind, &name);
+        let kind = kind_of(&self.dir, kind, Path::new(&name));
         Ok(Some(Entry { name: name.into_vec(), kind, attributes }))
-    }
-
-    fn kind(&self, kind: FileType, name: &OsString) -> EntryKind {
-        if kind.is_dir() {
-            EntryKind::Directory
-        } else if kind.is_file() {
-            EntryKind::File
-        } else if kind.is_symlink() {
-            let target = self.dir.read_link_contents(name).ok();
-            EntryKind::Symlink(target.map(|target| target.into_os_string().into_vec()))
-        } else {
-            EntryKind::Other
-        }
     }
 }
 
@@ -120,6 +108,7 @@ mod tests {
 
     use super::super::testing::Sandbox;
     use super::*;
+    use crate::op::EntryKind;
 
     #[tokio::test]
     async fn comes_in_batches() {

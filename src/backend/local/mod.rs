@@ -2,11 +2,17 @@
 //!
 //! Every call to the file system runs on tokio's blocking threads.
 
+mod attributes;
+mod copy;
 mod errno;
+mod file;
+mod links;
 mod listing;
 mod namespace;
+mod open;
 mod partial;
 mod place;
+mod queue;
 mod read;
 #[cfg(test)]
 mod testing;
@@ -90,7 +96,14 @@ impl BackendSession for LocalSession {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities::default()
+        Abilities {
+            file_system: true,
+            hard_link: true,
+            sync: true,
+            link_attributes: true,
+            copy_data: true,
+            account_names: false,
+        }
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
@@ -135,7 +148,13 @@ impl BackendSession for LocalSession {
     }
 
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        Err(misdirected(target.operation()))
+        match target.operation() {
+            Operation::Open { path, mode } => {
+                let root = Arc::clone(&self.root);
+                Ok(Arc::new(file::open(root, path.clone(), *mode, self.partial_uploads).await?))
+            }
+            other => Err(misdirected(other)),
+        }
     }
 
     async fn close(&self) {}
@@ -156,15 +175,17 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(call)).await {
         Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(Failure::gateway(
-            FailureKind::Internal,
-            "a file system call did not come to its end",
-        )),
-        Err(_) => Err(Failure::backend(
-            FailureKind::TimedOut,
-            "the backend's file system does not answer",
-        )),
+        Ok(Err(_)) => Err(unfinished()),
+        Err(_) => Err(hung()),
     }
+}
+
+fn unfinished() -> Failure {
+    Failure::gateway(FailureKind::Internal, "a file system call did not come to its end")
+}
+
+fn hung() -> Failure {
+    Failure::backend(FailureKind::TimedOut, "the backend's file system does not answer")
 }
 
 #[cfg(test)]

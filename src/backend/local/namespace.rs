@@ -1,21 +1,25 @@
 //! The operations that end in a plain answer.
 
 use std::io;
+use std::path::Path;
 
-use cap_std::fs::{Dir, Metadata, MetadataExt, Permissions, PermissionsExt};
-use rustix::fs::{Access, AtFlags, Timespec, Timestamps, UTIME_OMIT};
+use cap_std::fs::Dir;
+use rustix::fs::{Access, AtFlags, RenameFlags};
+use rustix::io::Errno;
 
-use super::errno::{NOT_A_FILE, failed, refused};
+use super::errno::{failed, refused};
 use super::misdirected;
 use super::place::{only_file, relative, split};
+use super::{attributes, links};
 use crate::backend::Answer;
-use crate::op::{Attributes, Entry, EntryKind, Timestamp};
+use crate::op::{Entry, EntryKind, Onto};
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
 
 /// Blocks for as long as the file system does.
 pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failure> {
     match operation {
         Operation::Stat(path) => stat(root, path).map(Answer::Entry),
+        Operation::LinkStat(path) => links::stat(root, path).map(Answer::Entry),
         Operation::Size(path, Representation::Image) => size(root, path).map(Answer::Size),
         Operation::Enter(path) => done(enter(root, path), || format!("enter {path}")),
         Operation::Remove(path) => {
@@ -29,23 +33,40 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
             not_root(path, "remove")?;
             done(root.remove_dir(relative(path)), || format!("remove the directory {path}"))
         }
-        Operation::Rename { from, to, .. } => {
+        Operation::Rename { from, to, onto } => {
             not_root(from, "rename")?;
             not_root(to, "replace")?;
-            let renamed = root.rename(relative(from), root, relative(to));
+            let (old, new) = (relative(from), relative(to));
+            let renamed = match onto {
+                Onto::Refused => rename_to_new(root, old, new),
+                Onto::Replaced | Onto::AsBackend => root.rename(old, root, new),
+            };
             done(renamed, || format!("rename {from} to {to}"))
         }
-        Operation::SetAttributes { path, changes, .. } => {
-            if let Some(mode) = changes.permissions {
-                set_permissions(root, path, mode)?;
-            }
-            if let Some(seconds) = changes.modified {
-                let set = set_modified(root, path, seconds);
-                done(set, || format!("set the time of {path}"))?;
-            }
-            Ok(Answer::Done(None))
+        Operation::SetAttributes { path, changes, follow } => {
+            attributes::set(root, path, changes, *follow).map(|()| Answer::Done(None))
         }
-        _ => Err(misdirected(operation)),
+        Operation::ReadLink(path) => links::read(root, path).map(Answer::Link),
+        Operation::Symlink { target, link } => {
+            links::symlink(root, target, link).map(|()| Answer::Done(None))
+        }
+        Operation::HardLink { from, to } => {
+            not_root(from, "link")?;
+            let linked = root.hard_link(relative(from), root, relative(to));
+            done(linked, || format!("link {from} as {to}"))
+        }
+        Operation::FileSystem(path) => attributes::file_system(root, path).map(Answer::FileSystem),
+        Operation::AccountNames { .. } => Err(refused(
+            FailureKind::Unsupported,
+            "tell the names of users and groups",
+            "those of the gateway's machine are not for its clients",
+        )),
+        // Those have their own methods.
+        Operation::Size(_, Representation::Ascii)
+        | Operation::List(_)
+        | Operation::Read { .. }
+        | Operation::Write { .. }
+        | Operation::Open { .. } => Err(misdirected(operation)),
     }
 }
 
@@ -71,7 +92,7 @@ fn stat(root: &Dir, path: &RemotePath) -> Result<Entry, Failure> {
         _ => EntryKind::Other,
     };
     let name = path.name().unwrap_or(b"/").to_vec();
-    Ok(Entry { name, kind, attributes: attributes(&metadata) })
+    Ok(Entry { name, kind, attributes: attributes::attributes(&metadata) })
 }
 
 fn size(root: &Dir, path: &RemotePath) -> Result<u64, Failure> {
@@ -79,6 +100,23 @@ fn size(root: &Dir, path: &RemotePath) -> Result<u64, Failure> {
     let metadata = root.metadata(relative(path)).map_err(|e| failed(&what, &e))?;
     only_file(&metadata, &what)?;
     Ok(metadata.len())
+}
+
+/// The last names are not followed, so they can be given to the system in their folders.
+fn rename_to_new(root: &Dir, old: &Path, new: &Path) -> io::Result<()> {
+    let ((old_folder, old_name), (new_folder, new_name)) = (split(old), split(new));
+    let (old_dir, new_dir) = (root.open_dir(old_folder)?, root.open_dir(new_folder)?);
+    let flags = RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(&old_dir, old_name, &new_dir, new_name, flags) {
+        // Not all file systems can; then what comes between look and rename is replaced.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            match new_dir.symlink_metadata(new_name) {
+                Ok(_) => Err(Errno::EXIST.into()),
+                Err(_) => root.rename(old, root, new),
+            }
+        }
+        renamed => Ok(renamed?),
+    }
 }
 
 fn enter(root: &Dir, path: &RemotePath) -> io::Result<()> {
@@ -90,51 +128,13 @@ pub(super) fn enterable(folder: &Dir) -> io::Result<()> {
     Ok(rustix::fs::accessat(folder, ".", Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
-/// Symlinks are resolved inside the sandbox first, and what is then there is not followed: a name
-/// that was made a symlink meanwhile cannot reach a file outside. No file is opened, so neither its
-/// permissions nor a pipe matter.
-fn set_modified(root: &Dir, path: &RemotePath, seconds: i64) -> io::Result<()> {
-    let real = root.canonicalize(relative(path))?;
-    let (folder, name) = split(&real);
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
-    };
-    let folder = root.open_dir(folder)?;
-    Ok(rustix::fs::utimensat(&folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-fn set_permissions(root: &Dir, path: &RemotePath, mode: u32) -> Result<Answer, Failure> {
-    let what = format!("set the permissions of {path}");
-    let metadata = root.metadata(relative(path)).map_err(|e| failed(&what, &e))?;
-    // cap-std may have to open it, which hangs on a pipe.
-    if !metadata.is_file() && !metadata.is_dir() {
-        return Err(refused(FailureKind::PermissionDenied, what, NOT_A_FILE));
-    }
-    // Without setuid, setgid and sticky: the file belongs to the gateway's own user.
-    let permissions = Permissions::from_mode(mode & 0o777);
-    done(root.set_permissions(relative(path), permissions), || what)
-}
-
-pub(super) fn attributes(metadata: &Metadata) -> Attributes {
-    Attributes {
-        size: Some(metadata.len()),
-        modified: Some(Timestamp::exact(metadata.mtime())),
-        permissions: Some(metadata.mode() & 0o7777),
-        owner: Some(metadata.uid().to_string().into_bytes()),
-        group: Some(metadata.gid().to_string().into_bytes()),
-        links: Some(metadata.nlink()),
-        ..Attributes::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use super::super::testing::{Sandbox, path};
     use super::*;
-    use crate::op::{Changes, Onto};
+    use crate::op::{Attributes, Changes, Timestamp};
 
     #[tokio::test]
     async fn nothing_leads_outside() {
@@ -243,7 +243,9 @@ mod tests {
                 owner: Some(metadata.uid().to_string().into_bytes()),
                 group: Some(metadata.gid().to_string().into_bytes()),
                 links: Some(1),
-                ..Attributes::default()
+                ids: Some((metadata.uid(), metadata.gid())),
+                accessed: Some(metadata.atime()),
+                type_bits: Some(0o100_000),
             }
         );
         let root = sandbox.stat("/").await.unwrap();
@@ -325,6 +327,40 @@ mod tests {
             Operation::Rename { from: path("new"), to: path("old"), onto: Onto::AsBackend };
         sandbox.perform(rename).await.unwrap();
         assert_eq!(sandbox.names(), ["old"]);
+        assert_eq!(sandbox.get("old").unwrap(), b"new");
+    }
+
+    #[tokio::test]
+    async fn a_rename_to_a_new_name_replaces_nothing() {
+        let sandbox = Sandbox::new();
+        sandbox.put("old", "old");
+        sandbox.put("new", "new");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("nowhere", sandbox.host("dangling")).unwrap();
+        symlink("../outside", sandbox.host("way")).unwrap();
+        let rename = |from: &str, to: &str| Operation::Rename {
+            from: path(from),
+            to: path(to),
+            onto: Onto::Refused,
+        };
+        for (from, to, kind) in [
+            ("new", "old", FailureKind::AlreadyExists),
+            ("new", "folder", FailureKind::AlreadyExists),
+            ("new", "dangling", FailureKind::AlreadyExists),
+            ("missing", "other", FailureKind::NotFound),
+            ("folder", "folder/in", FailureKind::InvalidArgument),
+            ("new", "way/new", FailureKind::PermissionDenied),
+            ("way/secret", "secret", FailureKind::PermissionDenied),
+        ] {
+            assert_eq!(sandbox.refusal(rename(from, to)).await, kind, "{from} {to}");
+        }
+        sandbox.perform(rename("new", "folder/new")).await.unwrap();
+        sandbox.perform(rename("folder", "other")).await.unwrap();
+        assert_eq!(sandbox.get("other/new").unwrap(), b"new");
+        assert_eq!(sandbox.get("old").unwrap(), b"old");
+        let replace =
+            Operation::Rename { from: path("other/new"), to: path("old"), onto: Onto::Replaced };
+        sandbox.perform(replace).await.unwrap();
         assert_eq!(sandbox.get("old").unwrap(), b"new");
     }
 

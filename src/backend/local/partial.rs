@@ -113,16 +113,20 @@ pub(super) struct Temporary {
 
 impl Temporary {
     /// Creates it beside `path`, or beside the file that a symlink there leads to: that is replaced,
-    /// with its permissions kept, and the symlink stays.
-    pub(super) fn create(root: Arc<Dir>, path: &Path, what: &str) -> Result<(File, Self), Failure> {
+    /// with its permissions kept, and the symlink stays. `options` tell how it is opened.
+    pub(super) fn create(
+        root: Arc<Dir>,
+        path: &Path,
+        options: &mut OpenOptions,
+        what: &str,
+    ) -> Result<(File, Self), Failure> {
         let replaced = root.metadata(path).ok();
         if let Some(replaced) = &replaced {
             only_file(replaced, what)?;
         }
         let place = real(&root, path).map_err(|e| failed(what, &e))?;
         let temporary = split(&place).0.join(random_name(".lockgate-", ".part"));
-        let mut options = OpenOptions::new();
-        let (file, _) = open_file(&root, &temporary, options.write(true).create_new(true), what)?;
+        let (file, _) = open_file(&root, &temporary, options.create_new(true), what)?;
         if let Some(replaced) = replaced {
             // Not all file systems have permissions; the upload matters more.
             let _ = file.set_permissions(Permissions::from_mode(replaced.mode() & 0o777));

@@ -1,14 +1,19 @@
 //! A backend on a folder that is gone after the test.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{LocalBackend, LocalSession, Settings};
-use crate::backend::{Answer, BackendSession, PartialUploads, ReadTransfer, WriteTransfer};
+use crate::backend::{
+    Answer, BackendSession, OpenFile, PartialUploads, ReadTransfer, WriteTransfer,
+};
 use crate::data::{Sink, Source};
-use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath, Representation, WriteMode};
+use crate::op::{Entry, Failure, FailureKind, OpenMode};
+use crate::op::{Operation, RemotePath, Representation, WriteMode};
 use crate::route::Target;
 
 pub(super) struct Sandbox {
@@ -22,6 +27,36 @@ pub(super) fn path(given: impl AsRef<[u8]>) -> RemotePath {
 
 pub(super) fn from(offset: u64) -> WriteMode {
     WriteMode::From { offset }
+}
+
+pub(super) const READ: OpenMode = OpenMode {
+    read: true,
+    write: false,
+    append: false,
+    create: false,
+    truncate: false,
+    exclusive: false,
+    permissions: None,
+};
+
+pub(super) const WRITE: OpenMode = OpenMode { read: false, write: true, ..READ };
+
+pub(super) const BOTH: OpenMode = OpenMode { write: true, ..READ };
+
+/// As clients upload.
+pub(super) const UPLOAD: OpenMode = OpenMode { create: true, truncate: true, ..WRITE };
+
+pub(super) const EXCLUSIVE: OpenMode = OpenMode { create: true, exclusive: true, ..WRITE };
+
+/// What a drop leaves to other threads comes soon.
+pub(super) async fn settle(what: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if what() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it did not come to this");
 }
 
 impl Sandbox {
@@ -43,7 +78,7 @@ impl Sandbox {
         LocalBackend::open(&Settings { folder, partial_uploads }).unwrap()
     }
 
-    fn session(&self) -> LocalSession {
+    pub(super) fn session(&self) -> LocalSession {
         let LocalBackend { root, partial_uploads } = self.backend();
         LocalSession { root, partial_uploads }
     }
@@ -138,6 +173,15 @@ impl Sandbox {
         let path = path(name);
         let target = Target::for_test(Operation::Write { path, mode, representation });
         self.session().open_write(&target).await
+    }
+
+    pub(super) async fn open(
+        &self,
+        name: &str,
+        mode: OpenMode,
+    ) -> Result<Arc<dyn OpenFile>, Failure> {
+        let target = Target::for_test(Operation::Open { path: path(name), mode });
+        self.session().open(&target).await
     }
 
     /// Opens and writes, and leaves the end to the caller.

@@ -48,13 +48,13 @@ struct Opened {
 
 fn replace(root: Arc<Dir>, path: RemotePath, partial: PartialUploads) -> Result<Opened, Failure> {
     let what = format!("open {path} for writing");
+    let mut options = OpenOptions::new();
+    options.write(true);
     if partial == PartialUploads::TemporaryName {
-        let (file, temporary) = Temporary::create(root, relative(&path), &what)?;
+        let (file, temporary) = Temporary::create(root, relative(&path), &mut options, &what)?;
         return Ok(Opened { file, path, ending: Ending::Renamed(temporary) });
     }
-    let mut options = OpenOptions::new();
-    let (file, metadata) =
-        open_file(&root, relative(&path), options.write(true).create(true), &what)?;
+    let (file, metadata) = open_file(&root, relative(&path), options.create(true), &what)?;
     // Not by O_TRUNC: only now is it sure to be a regular file.
     file.set_len(0).map_err(|e| failed(&what, &e))?;
     let ending = match partial {
@@ -177,9 +177,8 @@ impl WriteTransfer for LocalWrite {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::time::Duration;
 
-    use super::super::testing::{Sandbox, feed, from};
+    use super::super::testing::{Sandbox, feed, from, settle};
     use super::*;
 
     const ALL: [PartialUploads; 3] =
@@ -226,17 +225,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// What a dropped transfer leaves to other threads comes soon.
-    async fn settle(what: impl Fn() -> bool) {
-        for _ in 0..1000 {
-            if what() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("it did not come to this");
     }
 
     #[tokio::test]

@@ -1,0 +1,327 @@
+//! What files are, told and changed, by path and by open file.
+
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, Permissions, PermissionsExt as _};
+use rustix::fs::{AtFlags, StatVfs, Timespec, Timestamps, UTIME_OMIT};
+
+use super::errno::{NOT_A_FILE, failed, refused};
+use super::place::{open_file, real, relative, split};
+use crate::op::{Attributes, Changes, Failure, FailureKind, FileSystem, RemotePath, Timestamp};
+
+pub(super) fn attributes(metadata: &Metadata) -> Attributes {
+    Attributes {
+        size: Some(metadata.len()),
+        modified: Some(Timestamp::exact(metadata.mtime())),
+        permissions: Some(metadata.mode() & 0o7777),
+        owner: Some(metadata.uid().to_string().into_bytes()),
+        group: Some(metadata.gid().to_string().into_bytes()),
+        links: Some(metadata.nlink()),
+        ids: Some((metadata.uid(), metadata.gid())),
+        accessed: Some(metadata.atime()),
+        type_bits: Some(metadata.mode() & 0o170_000),
+    }
+}
+
+/// Changes what a path leads to, or with `follow` false what it is. Blocks.
+pub(super) fn set(
+    root: &Dir,
+    path: &RemotePath,
+    changes: &Changes,
+    follow: bool,
+) -> Result<(), Failure> {
+    let what = format!("set the attributes of {path}");
+    let name = relative(path);
+    let itself = root.symlink_metadata(name).map_err(|e| failed(&what, &e))?;
+    if itself.is_symlink() && !follow {
+        return set_link(root, name, changes, &itself, &what);
+    }
+    let metadata = root.metadata(name).map_err(|e| failed(&what, &e))?;
+    same_owner(changes, (metadata.uid(), metadata.gid()), &what)?;
+    if let Some(size) = changes.size {
+        let (file, _) = open_file(root, name, OpenOptions::new().write(true), &what)?;
+        file.set_len(size).map_err(|e| failed(&what, &e))?;
+    }
+    if let Some(mode) = changes.permissions {
+        // cap-std may have to open it, which hangs on a pipe.
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(refused(FailureKind::PermissionDenied, what, NOT_A_FILE));
+        }
+        let permissions = Permissions::from_mode(mode & MODE);
+        root.set_permissions(name, permissions).map_err(|e| failed(&what, &e))?;
+    }
+    // Symlinks are resolved inside the sandbox first, and what is then there is not followed: a name
+    // that was made a symlink meanwhile cannot reach a file outside. No file is opened, so neither its
+    // permissions nor a pipe matter.
+    let place = real(root, name).map_err(|e| failed(&what, &e))?;
+    set_times(root, &place, changes, &what)
+}
+
+fn set_link(
+    root: &Dir,
+    name: &Path,
+    changes: &Changes,
+    link: &Metadata,
+    what: &str,
+) -> Result<(), Failure> {
+    same_owner(changes, (link.uid(), link.gid()), what)?;
+    if changes.size.is_some() || changes.permissions.is_some() {
+        let reason = "a symbolic link has no size and permissions that can be set";
+        return Err(refused(FailureKind::Unsupported, what, reason));
+    }
+    set_times(root, name, changes, what)
+}
+
+/// Of what lies at `place`, whose last name is not followed.
+fn set_times(root: &Dir, place: &Path, changes: &Changes, what: &str) -> Result<(), Failure> {
+    let Some(times) = times(changes) else { return Ok(()) };
+    let (folder, name) = split(place);
+    let folder = root.open_dir(folder).map_err(|e| failed(what, &e))?;
+    rustix::fs::utimensat(&folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|e| failed(what, &e.into()))
+}
+
+/// Of an open file. Blocks.
+pub(super) fn set_open(
+    file: &File,
+    path: &RemotePath,
+    changes: &Changes,
+    writable: bool,
+) -> Result<(), Failure> {
+    let what = format!("set the attributes of {path}");
+    let metadata = file.metadata().map_err(|e| failed(&what, &e))?;
+    same_owner(changes, (metadata.uid(), metadata.gid()), &what)?;
+    if let Some(size) = changes.size {
+        if !writable {
+            let reason = "its size can be set only when it is open for writing";
+            return Err(refused(FailureKind::PermissionDenied, what, reason));
+        }
+        file.set_len(size).map_err(|e| failed(&what, &e))?;
+    }
+    if let Some(mode) = changes.permissions {
+        let permissions = std::fs::Permissions::from_mode(mode & MODE);
+        file.set_permissions(permissions).map_err(|e| failed(&what, &e))?;
+    }
+    match times(changes) {
+        Some(times) => rustix::fs::futimens(file, &times).map_err(|e| failed(&what, &e.into())),
+        None => Ok(()),
+    }
+}
+
+/// Permissions that clients set: without setuid, setgid and sticky, since the files belong to the
+/// gateway's own user.
+pub(super) const MODE: u32 = 0o777;
+
+/// Files belong to the gateway's own user; clients are no users of this machine.
+fn same_owner(changes: &Changes, is: (u32, u32), what: &str) -> Result<(), Failure> {
+    match changes.owner {
+        Some(owner) if owner != is => {
+            let reason = "owners are not changed here; leave owner and group out";
+            Err(refused(FailureKind::PermissionDenied, what, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn times(changes: &Changes) -> Option<Timestamps> {
+    let time = |seconds: Option<i64>| match seconds {
+        Some(tv_sec) => Timespec { tv_sec, tv_nsec: 0 },
+        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+    };
+    (changes.accessed.is_some() || changes.modified.is_some()).then(|| Timestamps {
+        last_access: time(changes.accessed),
+        last_modification: time(changes.modified),
+    })
+}
+
+/// Of a folder itself, of everything else by the folder that it lies in: what a path stands for need
+/// not be readable. Blocks.
+pub(super) fn file_system(root: &Dir, path: &RemotePath) -> Result<FileSystem, Failure> {
+    let look = || {
+        let place = root.canonicalize(relative(path))?;
+        let folder = match root.metadata(&place)?.is_dir() {
+            true => root.open_dir(&place)?,
+            false => root.open_dir(split(&place).0)?,
+        };
+        Ok(rustix::fs::fstatvfs(&folder)?)
+    };
+    let told = look().map_err(|e| failed(format_args!("look at the file system of {path}"), &e))?;
+    Ok(told_of(&told))
+}
+
+/// Of an open file. Blocks.
+pub(super) fn file_system_open(file: &File, path: &RemotePath) -> Result<FileSystem, Failure> {
+    let told = rustix::fs::fstatvfs(file)
+        .map_err(|e| failed(format_args!("look at the file system of {path}"), &e.into()))?;
+    Ok(told_of(&told))
+}
+
+fn told_of(told: &StatVfs) -> FileSystem {
+    FileSystem {
+        block_size: told.f_bsize,
+        fragment_size: told.f_frsize,
+        blocks: told.f_blocks,
+        blocks_free: told.f_bfree,
+        blocks_available: told.f_bavail,
+        files: told.f_files,
+        files_free: told.f_ffree,
+        files_available: told.f_favail,
+        id: told.f_fsid,
+        flags: told.f_flag.bits(),
+        longest_name: told.f_namemax,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::testing::{READ, Sandbox, WRITE, path};
+    use super::*;
+    use crate::backend::Answer;
+    use crate::op::Operation;
+
+    fn set(name: &str, changes: Changes, follow: bool) -> Operation {
+        Operation::SetAttributes { path: path(name), changes, follow }
+    }
+
+    fn size(size: u64) -> Changes {
+        Changes { size: Some(size), ..Changes::default() }
+    }
+
+    #[tokio::test]
+    async fn all_at_once_by_path_and_by_file() {
+        let sandbox = Sandbox::new();
+        for by_path in [true, false] {
+            sandbox.put("file", "0123");
+            let metadata = sandbox.host("file").metadata().unwrap();
+            let changes = Changes {
+                size: Some(2),
+                owner: Some((metadata.uid(), metadata.gid())),
+                permissions: Some(0o6640),
+                accessed: Some(1_000_000_000),
+                modified: Some(-5),
+            };
+            if by_path {
+                sandbox.perform(set("file", changes, true)).await.unwrap();
+            } else {
+                let file = sandbox.open("file", WRITE).await.unwrap();
+                file.set_attributes(&changes).await.unwrap();
+                assert_eq!(file.stat().await.unwrap(), sandbox.stat("file").await.unwrap());
+                file.close().await.unwrap();
+            }
+            let attributes = sandbox.stat("file").await.unwrap().attributes;
+            assert_eq!(attributes.size, Some(2));
+            assert_eq!(attributes.permissions, Some(0o640));
+            assert_eq!(attributes.accessed, Some(1_000_000_000));
+            assert_eq!(attributes.modified, Some(Timestamp::exact(-5)));
+            assert_eq!(sandbox.get("file").unwrap(), b"01");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_named_stays() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123");
+        let both = Changes { accessed: Some(1), modified: Some(2), ..Changes::default() };
+        sandbox.perform(set("file", both, true)).await.unwrap();
+        let before = sandbox.stat("file").await.unwrap();
+        let accessed = Changes { accessed: Some(3), ..Changes::default() };
+        for changes in [Changes::default(), accessed] {
+            sandbox.perform(set("file", changes, true)).await.unwrap();
+            let file = sandbox.open("file", READ).await.unwrap();
+            file.set_attributes(&changes).await.unwrap();
+        }
+        let mut after = sandbox.stat("file").await.unwrap();
+        assert_eq!(after.attributes.accessed, Some(3));
+        after.attributes.accessed = Some(1);
+        assert_eq!(after, before);
+    }
+
+    #[tokio::test]
+    async fn another_owner_is_refused_before_anything_is_changed() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123");
+        let metadata = sandbox.host("file").metadata().unwrap();
+        let owner = Some((metadata.uid() + 1, metadata.gid()));
+        let changes = Changes { owner, ..size(0) };
+        let refused = sandbox.refusal(set("file", changes, true)).await;
+        assert_eq!(refused, FailureKind::PermissionDenied);
+        let file = sandbox.open("file", WRITE).await.unwrap();
+        let refused = file.set_attributes(&changes).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::PermissionDenied);
+        assert_eq!(sandbox.get("file").unwrap(), b"0123");
+    }
+
+    #[tokio::test]
+    async fn sizes_are_of_files() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("../outside/secret", sandbox.host("out")).unwrap();
+        sandbox.perform(set("file", size(6), true)).await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"0123\0\0");
+        for (name, kind) in [
+            ("folder", FailureKind::IsADirectory),
+            ("out", FailureKind::PermissionDenied),
+            ("missing", FailureKind::NotFound),
+        ] {
+            assert_eq!(sandbox.refusal(set(name, size(0), true)).await, kind);
+        }
+        let file = sandbox.open("file", READ).await.unwrap();
+        let refused = file.set_attributes(&size(0)).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::PermissionDenied);
+        assert_eq!(std::fs::read(sandbox.outside().join("secret")).unwrap(), b"secret");
+    }
+
+    #[tokio::test]
+    async fn a_link_itself_has_only_times() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "");
+        symlink("file", sandbox.host("link")).unwrap();
+        symlink("../outside/secret", sandbox.host("out")).unwrap();
+        let before = sandbox.stat("file").await.unwrap();
+        for name in ["link", "out"] {
+            sandbox.perform(set(name, Changes::modified(7), false)).await.unwrap();
+            let times = sandbox.host(name).symlink_metadata().unwrap();
+            assert_eq!(times.mtime(), 7);
+            for changes in [size(0), Changes::permissions(0o600)] {
+                let refused = sandbox.refusal(set(name, changes, false)).await;
+                assert_eq!(refused, FailureKind::Unsupported);
+            }
+        }
+        assert_eq!(sandbox.stat("file").await.unwrap(), before);
+        sandbox.perform(set("file", Changes::permissions(0o600), false)).await.unwrap();
+        assert_eq!(sandbox.stat("file").await.unwrap().attributes.permissions, Some(0o600));
+    }
+
+    #[tokio::test]
+    async fn file_systems_are_told() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "");
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink("../outside", sandbox.host("out")).unwrap();
+        let told = rustix::fs::statvfs(sandbox.host("")).unwrap();
+        let check = |is: FileSystem| {
+            assert_eq!(
+                (is.block_size, is.blocks, is.files),
+                (told.f_bsize, told.f_blocks, told.f_files)
+            );
+            assert_eq!((is.longest_name, is.id), (told.f_namemax, told.f_fsid));
+        };
+        for name in ["file", "folder", "/"] {
+            match sandbox.perform(Operation::FileSystem(path(name))).await.unwrap() {
+                Answer::FileSystem(is) => check(is),
+                other => panic!("{other:?}"),
+            }
+        }
+        check(sandbox.open("file", READ).await.unwrap().file_system().await.unwrap());
+        for (name, kind) in
+            [("missing", FailureKind::NotFound), ("out", FailureKind::PermissionDenied)]
+        {
+            assert_eq!(sandbox.refusal(Operation::FileSystem(path(name))).await, kind);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Copies between open files without the client's bytes on the way.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use super::blocking;
+use super::errno::{failed, refused};
+use super::file::{Held, LocalFile, Open, Shared};
+use super::queue::Lent;
+use super::read::BLOCK;
+use crate::op::{Failure, FailureKind};
+
+/// Bytes between two looks at whether the copy is still wanted.
+const STEP: u64 = 8 * 1024 * 1024;
+
+/// As `OpenFile::copy_data`. Both files' queues stand still meanwhile, so that what was asked before
+/// and after keeps its place.
+pub(super) async fn copy(
+    from: &LocalFile,
+    offset: u64,
+    length: u64,
+    to: &LocalFile,
+    to_offset: u64,
+) -> Result<(), Failure> {
+    from.shared.readable()?;
+    to.shared.writable()?;
+    let mut files = Files::borrow(from, to).await?;
+    let mut range = None;
+    loop {
+        let (back, rest) = blocking(move || {
+            let rest = match range {
+                None => files.begin(offset, length, to_offset),
+                Some(range) => files.step(range),
+            };
+            Ok((files, rest))
+        })
+        .await?;
+        let rest = rest?;
+        if rest.left == 0 {
+            return Ok(());
+        }
+        back.stepped();
+        (files, range) = (back, Some(rest));
+    }
+}
+
+/// What is still to be copied.
+#[derive(Clone, Copy)]
+struct Range {
+    offset: u64,
+    left: u64,
+    to_offset: u64,
+}
+
+struct Files {
+    from: Side,
+    /// `None`: the same one.
+    to: Option<Side>,
+}
+
+struct Side {
+    shared: Arc<Shared>,
+    lent: Lent<Held>,
+}
+
+impl Files {
+    async fn borrow(from: &LocalFile, to: &LocalFile) -> Result<Self, Failure> {
+        let (shared, to_shared) = (from.shared.clone(), to.shared.clone());
+        if Arc::ptr_eq(&from.queue, &to.queue) {
+            let lent = from.queue.borrow().await?;
+            return Ok(Self { from: Side { shared, lent }, to: None });
+        }
+        // Two copies in opposite directions must not each have the first place in one queue.
+        static PLACES: Mutex<()> = Mutex::new(());
+        let (lent, to_lent) = {
+            let _both_at_once = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+            (from.queue.borrow(), to.queue.borrow())
+        };
+        let from = Side { shared, lent: lent.await? };
+        let to = Side { shared: to_shared, lent: to_lent.await? };
+        Ok(Self { from, to: Some(to) })
+    }
+
+    fn stepped(&self) {
+        self.from.lent.queue().stepped();
+        if let Some(to) = &self.to {
+            to.lent.queue().stepped();
+        }
+    }
+
+    fn begin(&mut self, offset: u64, length: u64, to_offset: u64) -> Result<Range, Failure> {
+        let what = format!("copy from {}", self.from.shared.path);
+        let invalid = |reason: &str| refused(FailureKind::InvalidArgument, &what, reason);
+        let metadata = |open: &Open| open.file.metadata().map_err(|e| failed(&what, &e));
+
+        let from = metadata(self.from.open()?)?;
+        let (to, appends) = match &mut self.to {
+            Some(to) => (metadata(to.open()?)?, to.shared.appends()),
+            None => (from.clone(), self.from.shared.appends()),
+        };
+        let there = from.len().saturating_sub(offset);
+        let left = if length == 0 { there } else { length };
+        if left > there {
+            return Err(invalid("it ends before"));
+        }
+        let Some(to_end) = to_offset.checked_add(left) else {
+            return Err(invalid("the offset is too large"));
+        };
+        let same = (from.dev(), from.ino()) == (to.dev(), to.ino());
+        if same && !appends && left > 0 && offset < to_end && to_offset < offset + left {
+            return Err(invalid("it would be copied onto itself"));
+        }
+        Ok(Range { offset, left, to_offset })
+    }
+
+    fn step(&mut self, range: Range) -> Result<Range, Failure> {
+        let what = format!("copy from {}", self.from.shared.path);
+        self.wanted(&what)?;
+        let Self { from: Side { shared, lent }, to } = self;
+        let (appends, copied) = match to {
+            None => {
+                let open = open(shared, lent)?;
+                (shared.appends(), piece(&open.file, &open.file, range, shared.appends()))
+            }
+            Some(to) => {
+                let appends = to.shared.appends();
+                let (from, to) = (open(shared, lent)?, to.open()?);
+                (appends, piece(&from.file, &to.file, range, appends))
+            }
+        };
+        let copied = match copied {
+            Ok(0) => Err(refused(FailureKind::InvalidArgument, &what, "it became shorter")),
+            Ok(copied) => Ok(copied),
+            Err(error) => Err(failed(&what, &error)),
+        };
+        let copied = copied.map_err(|failure| self.spoilt(failure))?;
+        Ok(Range {
+            offset: range.offset + copied,
+            left: range.left.saturating_sub(copied),
+            to_offset: if appends { range.to_offset } else { range.to_offset + copied },
+        })
+    }
+
+    fn wanted(&self, what: &str) -> Result<(), Failure> {
+        let mut sides = [Some(&self.from), self.to.as_ref()].into_iter().flatten();
+        match sides.any(|side| side.shared.cut.load(Ordering::Relaxed)) {
+            true => Err(refused(FailureKind::Aborted, what, "the file is no longer wanted")),
+            false => Ok(()),
+        }
+    }
+
+    /// What was begun to be written is not whole.
+    fn spoilt(&mut self, failure: Failure) -> Failure {
+        match self.to.as_mut().unwrap_or(&mut self.from).open() {
+            Ok(open) => open.spoilt(failure),
+            Err(_) => failure,
+        }
+    }
+}
+
+impl Side {
+    fn open(&mut self) -> Result<&mut Open, Failure> {
+        open(&self.shared, &mut self.lent)
+    }
+}
+
+fn open<'a>(shared: &Shared, lent: &'a mut Lent<Held>) -> Result<&'a mut Open, Failure> {
+    match lent.get() {
+        Some(held) => held.open(&shared.path),
+        None => Err(super::unfinished()),
+    }
+}
+
+/// Copies at least one byte, where one is there, and at most [`STEP`].
+fn piece(from: &File, to: &File, range: Range, appends: bool) -> io::Result<u64> {
+    let length = range.left.min(STEP);
+    if !appends {
+        let (mut offset, mut to_offset) = (range.offset, range.to_offset);
+        let length = usize::try_from(length).unwrap_or(BLOCK);
+        let (from_at, to_at) = (Some(&mut offset), Some(&mut to_offset));
+        match rustix::fs::copy_file_range(from, from_at, to, to_at, length) {
+            // Not all kernels and pairs of file systems can; some say so with 0.
+            Ok(0) | Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            Ok(copied) => return Ok(copied as u64),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    by_hand(from, to, range, appends)
+}
+
+fn by_hand(from: &File, mut to: &File, range: Range, appends: bool) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let most = range.left.min(BLOCK as u64) as usize;
+    let read = from.read_at(&mut block[..most], range.offset)?;
+    match appends {
+        true => io::Write::write_all(&mut to, &block[..read])?,
+        false => to.write_all_at(&block[..read], range.to_offset)?,
+    }
+    Ok(read as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::super::testing::{BOTH, READ, Sandbox, WRITE};
+    use super::*;
+    use crate::op::OpenMode;
+
+    #[tokio::test]
+    async fn what_was_asked_before_and_after_keeps_its_place() {
+        let sandbox = Sandbox::new();
+        sandbox.put("from", "0123456789");
+        sandbox.put("to", "");
+        let from = sandbox.open("from", BOTH).await.unwrap();
+        let to = sandbox.open("to", BOTH).await.unwrap();
+        let before = from.write_at(2, Bytes::from_static(b"ab"));
+        let copy = from.copy_data(1, 5, &to, 3);
+        let after = async { from.write_at(0, Bytes::from_static(b"XXXXX")).await };
+        let read = async { to.read_at(0, 100).await };
+        let (copied, written, read, before) = tokio::join!(copy, after, read, before);
+        for done in [copied, written, before] {
+            done.unwrap();
+        }
+        assert_eq!(read.unwrap().unwrap(), &b"\0\0\x001ab45"[..]);
+    }
+
+    #[tokio::test]
+    async fn all_to_the_end_and_more_than_a_step() {
+        let sandbox = Sandbox::new();
+        let content: Vec<u8> = (0..STEP as usize + 700_001).map(|n| (n / 7) as u8).collect();
+        sandbox.put("from", &content);
+        sandbox.put("to", "old");
+        let from = sandbox.open("from", READ).await.unwrap();
+        let to = sandbox.open("to", WRITE).await.unwrap();
+        from.copy_data(1, 0, &to, 2).await.unwrap();
+        assert_eq!(sandbox.get("to").unwrap(), [b"ol", &content[1..]].concat());
+        let append = OpenMode { append: true, ..WRITE };
+        sandbox.put("to", "old");
+        let to = sandbox.open("to", append).await.unwrap();
+        from.copy_data(5, 1_000_000, &to, 0).await.unwrap();
+        assert_eq!(sandbox.get("to").unwrap(), [b"old", &content[5..1_000_005]].concat());
+    }
+
+    #[tokio::test]
+    async fn never_onto_itself_nor_from_behind_the_end() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "0123456789");
+        let one = sandbox.open("file", BOTH).await.unwrap();
+        let two = sandbox.open("file", BOTH).await.unwrap();
+        for to in [&one, &two] {
+            for (offset, length, to_offset) in [
+                (0, 0, 0),
+                (0, 5, 4),
+                (4, 5, 0),
+                (0, 0, 9),
+                (0, 11, 20),
+                (11, 1, 0),
+                (1, 5, u64::MAX),
+            ] {
+                let refused = one.copy_data(offset, length, to, to_offset).await.unwrap_err();
+                assert_eq!(refused.kind, FailureKind::InvalidArgument, "{offset} {length}");
+            }
+            one.copy_data(0, 5, to, 5).await.unwrap();
+            assert_eq!(sandbox.get("file").unwrap(), b"0123401234");
+            sandbox.put("file", "0123456789");
+        }
+        one.copy_data(10, 0, &two, 0).await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"0123456789");
+        let reader = sandbox.open("file", READ).await.unwrap();
+        let refused = one.copy_data(0, 1, &reader, 20).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn copies_in_opposite_directions_do_not_wait_for_each_other() {
+        let sandbox = Sandbox::new();
+        for name in ["a", "b"] {
+            sandbox.put(name, [name.as_bytes()[0]; 1000]);
+        }
+        let a = sandbox.open("a", BOTH).await.unwrap();
+        let b = sandbox.open("b", BOTH).await.unwrap();
+        for _ in 0..50 {
+            let both =
+                async { tokio::join!(a.copy_data(0, 500, &b, 500), b.copy_data(0, 500, &a, 500)) };
+            let (there, back) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+            for copied in [there, back] {
+                copied.unwrap();
+            }
+        }
+        assert_eq!(sandbox.get("a").unwrap(), [[b'a'; 500], [b'b'; 500]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_it_between_steps_and_gives_the_files_back() {
+        let sandbox = Sandbox::new();
+        let large = std::fs::File::create(sandbox.host("large")).unwrap();
+        large.set_len(1 << 40).unwrap();
+        sandbox.put("small", "");
+        let from = sandbox.open("large", READ).await.unwrap();
+        let to = sandbox.open("small", BOTH).await.unwrap();
+        {
+            let copy = from.copy_data(0, 0, &to, 0);
+            let abort = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                to.abort().await;
+            };
+            let both = async { tokio::join!(copy, abort) };
+            let (copied, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+            assert_eq!(copied.unwrap_err().kind, FailureKind::Aborted);
+        }
+        // A dropped copy, too.
+        let to = sandbox.open("small", BOTH).await.unwrap();
+        let copy = from.copy_data(0, 0, &to, 0);
+        assert!(tokio::time::timeout(Duration::from_millis(20), copy).await.is_err());
+        let stat = tokio::time::timeout(Duration::from_secs(30), to.stat()).await.unwrap();
+        assert!(stat.unwrap().attributes.size < Some(1 << 40));
+        std::fs::File::create(sandbox.host("small")).unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! Opens a file as `open(2)` would, inside the sandbox.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+
+use super::attributes::MODE;
+use super::errno::{failed, refused};
+use super::partial::{Ending, Leftover, Temporary};
+use super::place::{open_file, relative};
+use crate::backend::PartialUploads;
+use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
+
+/// What a created file gets where the client says nothing, before the umask.
+const DEFAULT_MODE: u32 = 0o666;
+
+/// Blocks. `partial_uploads` is about files that this call begins: those that it creates exclusively,
+/// and those that it creates or else empties.
+pub(super) fn open(
+    root: Arc<Dir>,
+    path: &RemotePath,
+    mode: &OpenMode,
+    partial: PartialUploads,
+) -> Result<(File, Ending), Failure> {
+    let what = format!("open {path} for {}", purpose(mode));
+    let writes = mode.write || mode.append;
+    if !writes && (!mode.read || mode.create || mode.truncate || mode.exclusive) {
+        let reason = "nothing can be created or emptied without being opened for writing";
+        return Err(refused(FailureKind::InvalidArgument, what, reason));
+    }
+    let mut options = OpenOptions::new();
+    options.read(mode.read).write(mode.write && !mode.append).append(mode.append);
+    options.mode(mode.permissions.map_or(DEFAULT_MODE, |permissions| permissions & MODE));
+
+    let exclusive = mode.create && mode.exclusive;
+    let replaces = mode.create && mode.truncate && !mode.append && !exclusive;
+    if replaces && partial == PartialUploads::TemporaryName {
+        let (file, temporary) = Temporary::create(root, relative(path), &mut options, &what)?;
+        return Ok((file, Ending::Renamed(temporary)));
+    }
+    options.create(mode.create && !exclusive).create_new(exclusive);
+    let (file, metadata) = open_file(&root, relative(path), &mut options, &what)?;
+    if mode.truncate {
+        // Not by O_TRUNC: only now is it sure to be a regular file.
+        file.set_len(0).map_err(|e| failed(&what, &e))?;
+    }
+    let ending = match partial {
+        PartialUploads::Delete if exclusive || replaces => {
+            Ending::Deleted(Leftover::new(root, relative(path), &metadata, &what)?)
+        }
+        // A name that is claimed exclusively must be taken at once.
+        PartialUploads::Delete | PartialUploads::Keep | PartialUploads::TemporaryName => {
+            Ending::Stays
+        }
+    };
+    Ok((file, ending))
+}
+
+fn purpose(mode: &OpenMode) -> &'static str {
+    match (mode.read, mode.write, mode.append) {
+        (true, _, true) => "reading and appending",
+        (false, _, true) => "appending",
+        (true, true, false) => "reading and writing",
+        (false, true, false) => "writing",
+        (_, false, false) => "reading",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, FileType, Mode};
+
+    use super::super::testing::{BOTH, EXCLUSIVE, READ, Sandbox, UPLOAD, WRITE};
+    use super::*;
+
+    const APPEND: OpenMode = OpenMode { append: true, create: true, ..WRITE };
+
+    #[tokio::test]
+    async fn only_files_and_only_inside() {
+        let sandbox = Sandbox::new();
+        std::fs::create_dir(sandbox.host("folder")).unwrap();
+        symlink(sandbox.outside().join("secret"), sandbox.host("absolute")).unwrap();
+        symlink("../outside/secret", sandbox.host("relative")).unwrap();
+        symlink("../outside/new", sandbox.host("dangling")).unwrap();
+        symlink("../outside", sandbox.host("way")).unwrap();
+        for mode in [READ, WRITE, BOTH, UPLOAD, APPEND] {
+            for (name, kind) in [
+                ("folder", FailureKind::IsADirectory),
+                ("/", FailureKind::IsADirectory),
+                ("absolute", FailureKind::PermissionDenied),
+                ("relative", FailureKind::PermissionDenied),
+                ("dangling", FailureKind::PermissionDenied),
+                ("way/secret", FailureKind::PermissionDenied),
+                ("way/new", FailureKind::PermissionDenied),
+            ] {
+                let refused = sandbox.open(name, mode).await.err().unwrap();
+                assert_eq!(refused.kind, kind, "{name} {mode:?}");
+            }
+        }
+        for partial in [PartialUploads::Delete, PartialUploads::TemporaryName] {
+            let sandbox = Sandbox::with(partial);
+            symlink("../outside/new", sandbox.host("dangling")).unwrap();
+            for mode in [UPLOAD, EXCLUSIVE] {
+                assert!(sandbox.open("dangling", mode).await.is_err());
+            }
+            assert_eq!(sandbox.names(), ["dangling"]);
+            assert_eq!(std::fs::read_dir(sandbox.outside()).unwrap().count(), 1);
+        }
+        assert_eq!(std::fs::read(sandbox.outside().join("secret")).unwrap(), b"secret");
+        assert_eq!(std::fs::read_dir(sandbox.outside()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_does_not_hang() {
+        let sandbox = Sandbox::new();
+        let fifo = sandbox.host("fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for mode in [READ, WRITE, BOTH, UPLOAD, APPEND] {
+            let opened =
+                tokio::time::timeout(Duration::from_secs(10), sandbox.open("fifo", mode)).await;
+            assert_eq!(opened.unwrap().err().unwrap().kind, FailureKind::PermissionDenied);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_mode_says_what_must_be_there() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "old");
+        let refused = async |name, mode| sandbox.open(name, mode).await.err().unwrap().kind;
+        assert_eq!(refused("missing", READ).await, FailureKind::NotFound);
+        assert_eq!(refused("missing", BOTH).await, FailureKind::NotFound);
+        assert_eq!(refused("file", EXCLUSIVE).await, FailureKind::AlreadyExists);
+        for mode in [
+            OpenMode { read: false, ..READ },
+            OpenMode { create: true, ..READ },
+            OpenMode { truncate: true, ..READ },
+        ] {
+            assert_eq!(refused("file", mode).await, FailureKind::InvalidArgument, "{mode:?}");
+            assert_eq!(refused("missing", mode).await, FailureKind::InvalidArgument, "{mode:?}");
+        }
+        assert_eq!(sandbox.get("file").unwrap(), b"old");
+        assert_eq!(sandbox.names(), ["file"]);
+
+        let create = OpenMode { create: true, ..BOTH };
+        sandbox.open("file", create).await.unwrap().close().await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"old");
+        let empty = OpenMode { truncate: true, ..WRITE };
+        sandbox.open("file", empty).await.unwrap().close().await.unwrap();
+        assert_eq!(sandbox.get("file").unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn created_files_get_their_permissions() {
+        for partial in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName]
+        {
+            let sandbox = Sandbox::with(partial);
+            sandbox.put("old", "");
+            let mode =
+                |name: &str| sandbox.host(name).metadata().unwrap().permissions().mode() & 0o7777;
+            let old = mode("old");
+            // The umask, which tests do not change, leaves the owner's bits alone.
+            for (name, how) in [("upload", UPLOAD), ("exclusive", EXCLUSIVE)] {
+                let how = OpenMode { permissions: Some(0o6700), ..how };
+                sandbox.open(name, how).await.unwrap().close().await.unwrap();
+                assert_eq!(mode(name), 0o700, "{partial:?}");
+            }
+            sandbox.open("new", UPLOAD).await.unwrap().close().await.unwrap();
+            assert_eq!(mode("new"), old, "{partial:?}");
+            let how = OpenMode { permissions: Some(0o700), ..UPLOAD };
+            sandbox.open("old", how).await.unwrap().close().await.unwrap();
+            assert_eq!(mode("old"), old, "{partial:?}");
+        }
+    }
+}
