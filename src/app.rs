@@ -17,6 +17,7 @@ use crate::backend::sftp::SftpBackend;
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::ftp::{BoundListener, ListenerSettings, Shared};
+use crate::front::sftp;
 use crate::net::Drain;
 use crate::session::{Admission, Gateway, Metrics};
 
@@ -74,6 +75,14 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         };
         listeners.push(bind(shared)?);
     }
+    let mut sftp_listeners = Vec::new();
+    for settings in config.sftp_listeners {
+        let listener = settings.name.clone();
+        let (gateway, admission, drain) = (gateway.clone(), admission.clone(), drain.clone());
+        let shared = sftp::Shared { settings, gateway, admission, drain };
+        let refused = |(address, reason)| StartError::Listen { listener, address, reason };
+        sftp_listeners.push(sftp::BoundListener::bind(shared).map_err(refused)?);
+    }
     let metrics = match config.metrics {
         None => None,
         Some(address) => {
@@ -88,6 +97,9 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
     for listener in &listeners {
         addresses.extend(listener.addresses().into_iter().map(|a| (listener.name().to_owned(), a)));
     }
+    for listener in &sftp_listeners {
+        addresses.extend(listener.addresses().into_iter().map(|a| (listener.name().to_owned(), a)));
+    }
     addresses.extend(metrics.iter().filter_map(|m| Some(("metrics".to_owned(), m.address()?))));
 
     pools.values().for_each(|pool| pool.serve(&end));
@@ -95,6 +107,7 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         metrics.serve(end.clone());
     }
     listeners.into_iter().for_each(BoundListener::serve);
+    sftp_listeners.into_iter().for_each(sftp::BoundListener::serve);
     Ok(Running { addresses, drain, drain_timeout, end })
 }
 

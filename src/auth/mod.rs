@@ -5,7 +5,7 @@ mod identity;
 mod password;
 mod users;
 
-pub use authorized_keys::AuthorizedKeys;
+pub use authorized_keys::{AuthorizedKeys, BadLine};
 pub use identity::Identity;
 pub use password::{PasswordCheck, hash_password};
 pub use users::{User, UserTable};

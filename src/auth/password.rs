@@ -14,7 +14,8 @@ use super::{User, UserTable};
 /// The gateway's own password check.
 pub struct PasswordCheck {
     users: UserTable,
-    /// The dearest hash of the table: what a password for an unknown user is held against.
+    /// The dearest hash of the table: what a password is held against where the user is unknown or
+    /// has none.
     stand_in: Option<String>,
     /// Each verification costs a core and, by argon2's defaults, 19 MiB.
     turns: Arc<Semaphore>,
@@ -23,13 +24,12 @@ pub struct PasswordCheck {
 impl PasswordCheck {
     pub fn new(users: UserTable) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let cost = |user: &User| {
-            let hash = PasswordHash::new(&user.password_hash).ok()?;
-            let params = Params::try_from(&hash).ok()?;
+        let cost = |hash: &String| {
+            let params = Params::try_from(&PasswordHash::new(hash).ok()?).ok()?;
             Some(u64::from(params.m_cost()) * u64::from(params.t_cost()))
         };
-        let dearest = users.iter().map(|(_, user)| user).max_by_key(|user| cost(user));
-        let stand_in = dearest.map(|user| user.password_hash.clone());
+        let hashes = users.iter().filter_map(|(_, user)| user.password_hash.as_ref());
+        let stand_in = hashes.max_by_key(|hash| cost(hash)).cloned();
         Self { users, stand_in, turns: Arc::new(Semaphore::new(cores)) }
     }
 
@@ -40,8 +40,9 @@ impl PasswordCheck {
 
     /// The user, if there is one and this is the password. Takes the same time either way.
     pub async fn verify(&self, name: &[u8], password: &Zeroizing<Vec<u8>>) -> Option<&User> {
-        let user = self.users.get(name);
-        let hash = user.map(|user| &user.password_hash).or(self.stand_in.as_ref())?.clone();
+        let user = self.users.get(name).filter(|user| user.password_hash.is_some());
+        let own = user.and_then(|user| user.password_hash.as_ref());
+        let hash = own.or(self.stand_in.as_ref())?.clone();
         let password = password.clone();
         // Neither the semaphore is ever closed nor does verification panic; were it so, nobody gets in.
         let turn = self.turns.clone().acquire_owned().await.ok()?;
@@ -72,16 +73,23 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_fits() {
-        let user = User {
-            password_hash: hash_password(b"open sesame").unwrap(),
+        let user = |password_hash| User {
+            password_hash,
             groups: vec!["g".into()],
             keys: AuthorizedKeys::default(),
         };
-        let check = PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), user)])));
+        let alice = user(Some(hash_password(b"open sesame").unwrap()));
+        let check = PasswordCheck::new(UserTable::new(HashMap::from([
+            (b"alice".to_vec(), alice),
+            (b"keys-only".to_vec(), user(None)),
+        ])));
         assert!(check.verify(b"alice", &secret("open sesame")).await.is_some());
         assert!(check.verify(b"alice", &secret("wrong")).await.is_none());
         // The stand-in's own password opens nothing for somebody unknown.
-        assert!(check.verify(b"mallory", &secret("open sesame")).await.is_none());
+        for name in [&b"mallory"[..], b"keys-only"] {
+            assert!(check.verify(name, &secret("open sesame")).await.is_none());
+        }
+        assert!(check.known(b"keys-only").is_some());
     }
 
     #[tokio::test]

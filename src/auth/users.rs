@@ -5,8 +5,9 @@ use super::AuthorizedKeys;
 /// A user whom the gateway itself knows (`users`).
 #[derive(Clone)]
 pub struct User {
-    /// An argon2id hash in PHC form (`$argon2id$…`), already seen to parse.
-    pub password_hash: String,
+    /// An argon2id hash in PHC form (`$argon2id$…`), already seen to parse. Without one no password
+    /// lets the user in.
+    pub password_hash: Option<String>,
     pub groups: Vec<String>,
     /// Public keys that are as good as the password.
     pub keys: AuthorizedKeys,

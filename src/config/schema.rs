@@ -49,18 +49,39 @@ section! {
         [required] protocol: Leaf<ListenerProtocol>,
         /// IP address and port to listen on, or a list of them. Port 0: one that is free.
         [required] address: OneOrMore<SocketAddr>,
-        /// TLS towards clients. Absent: none.
+        /// ftp: TLS towards clients. Absent: none.
         tls: ListenerTls,
-        /// The pool that passive data connections use. Absent: PASV and EPSV are refused.
+        /// ftp: the pool that passive data connections use. Absent: PASV and EPSV are refused.
         data_ports: Leaf<Text>,
-        /// Active mode (PORT and EPRT).
+        /// ftp: active mode (PORT and EPRT).
         active: Active,
+        /// sftp: the file with the private key that shows clients who the server is (OpenSSH or PEM
+        /// format, not encrypted), or a list with one of each kind.
+        host_keys: OneOrMore<FileName>,
+        /// sftp: when new session keys are agreed on.
+        rekey: Rekey,
+        /// sftp: without a byte from the client before it is asked whether it lives; three unanswered
+        /// end the connection. Default: 60s.
+        keepalive: Leaf<Positive>,
+        /// sftp: channels open at once on one connection. Default: 10.
+        channels: Leaf<UpTo<1000>>,
     }
-    later ["proxy_protocol", "host_keys"]
+    later ["proxy_protocol"]
     hints [
+        "host_key" => "write host_keys, with one file or a list",
         "port" => "the port is a part of `address`",
         "passive_ports" => "passive ports are a pool of their own; `data_ports` names it",
     ]
+}
+
+section! {
+    /// When new SSH session keys are agreed on, whichever comes first.
+    Rekey {
+        /// After so much in one direction, from 1MiB to 1GiB. Default: 1GiB.
+        bytes: Leaf<RekeyBytes>,
+        /// After so long. Default: 1h.
+        time: Leaf<Positive>,
+    }
 }
 
 section! {
@@ -119,10 +140,10 @@ section! {
 section! {
     /// A server behind the gateway, or a folder of this machine.
     Backend {
-        /// ftp (with or without TLS) or local (a folder).
+        /// ftp (with or without TLS), sftp, or local (a folder).
         [required] protocol: Leaf<BackendProtocol>,
-        /// ftp: the server's name or address, with the port unless it is 21 (implicit TLS: 990); or
-        /// a list, tried in order.
+        /// ftp, sftp: the server's name or address, with the port unless it is the usual one (ftp 21,
+        /// implicit TLS 990, sftp 22); or a list, tried in order.
         address: OneOrMore<HostPort>,
         /// ftp: TLS towards the server. Absent: none.
         tls: BackendTls,
@@ -131,20 +152,39 @@ section! {
         /// ftp: whether the address of a PASV reply is used where it is not the server's own.
         /// Default: false.
         trust_pasv_address: Leaf<bool>,
+        /// ftp: control connections of one session at most; each file that an SFTP client has open
+        /// takes one. From 1 to 64. Default: 4.
+        connections: Leaf<UpTo<64>>,
+        /// sftp: the SHA-256 fingerprint of the server's host key ("SHA256:…"), or a list.
+        host_key: OneOrMore<Fingerprint>,
+        /// sftp: instead of host_key, a file in OpenSSH's known_hosts format with the server in it.
+        known_hosts: Leaf<FileName>,
+        /// sftp: instead of host_key, accepts every server: anybody between here and the server can
+        /// read passwords and files. Default: false.
+        danger_accept_any_host_key: Leaf<bool>,
+        /// sftp: modern (default), or legacy: also SHA-1, CBC and small groups, for servers that know
+        /// nothing better.
+        algorithms: Leaf<Algorithms>,
+        /// sftp: without a byte from the server before it is asked whether it lives. Default: 30s.
+        keepalive: Leaf<Positive>,
         /// What becomes of an upload that was cut: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
-        /// ftp: pass-through (default: the client's own name and password), or an account of the
+        /// ftp, sftp: pass-through (default: the client's own name and password), or an account of the
         /// gateway's.
         login: Login,
-        /// ftp: for the connection to be made. Default: 10s.
+        /// ftp, sftp: for the connection to be made. Default: 10s.
         connect_timeout: Leaf<Positive>,
-        /// ftp: for one answer of the server. Default: 60s.
+        /// ftp, sftp: for one answer of the server. Default: 60s.
         reply_timeout: Leaf<Positive>,
         /// local: the folder, which must exist.
         folder: Leaf<FileName>,
     }
-    later ["host_key", "known_hosts"]
-    hints ["port" => "the port is a part of `address`", "host" => "the host is a part of `address`"]
+    hints [
+        "port" => "the port is a part of `address`",
+        "host" => "the host is a part of `address`",
+        "host_keys" => "write host_key, with one fingerprint or a list",
+        "private_key" => "it belongs to the account: login: { user: …, private_key: … }",
+    ]
 }
 
 section! {
@@ -175,22 +215,28 @@ section! {
         password_file: Leaf<FileName>,
         /// The environment variable that holds its password.
         password_env: Leaf<Text>,
+        /// sftp: instead of a password, the file with its private key (OpenSSH or PEM format).
+        private_key: Leaf<FileName>,
+        /// sftp: a file that holds the private key's passphrase and nothing else.
+        passphrase_file: Leaf<FileName>,
     }
-    later ["private_key"]
     hints [
         "password" => "a secret does not stand in this file; name it with password_file or password_env",
+        "passphrase" => "a secret does not stand in this file; name it with passphrase_file",
     ]
 }
 
 section! {
     /// A user whom the gateway itself knows.
     User {
-        /// What `lockgate hash-password` printed ("$argon2id$…").
-        [required] password_hash: Leaf<Argon2id>,
+        /// What `lockgate hash-password` printed ("$argon2id$…"). Absent: no password lets the user in.
+        password_hash: Leaf<Argon2id>,
+        /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP
+        /// clients that hold one of them need no password.
+        authorized_keys: OneOrMore<FileName>,
         /// Groups that routes can match.
         groups: OneOrMore<Text>,
     }
-    later ["authorized_keys"]
     hints ["password" => "write the hash that `lockgate hash-password` prints, as password_hash"]
 }
 

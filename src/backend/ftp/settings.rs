@@ -20,6 +20,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For one reply on the control connection.
     pub reply_timeout: Duration,
+    /// Control connections of one session at most: a file open for an SFTP client holds one.
+    pub connections: usize,
 }
 
 /// How the control connection is protected; the data connections follow it.

@@ -1,38 +1,102 @@
 use std::path::Path;
+use std::sync::Arc;
 
+use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
-use super::value;
+use super::{key_files, value};
 use crate::backend::Credentials;
+use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::Account;
+use crate::config::values::{BackendProtocol, FileName};
 
-/// The account of a mapped login, its password read.
+/// The account of a mapped login, its password or key read.
 pub(super) fn credentials(
     account: &Account,
+    protocol: BackendProtocol,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<Credentials> {
-    let password = match (&account.password_file, &account.password_env) {
-        (Some(_), Some(env)) => {
-            problems.error(&env.at, "`password_file` is there too; one of them is enough");
-            None
-        }
-        (Some(file), None) => {
-            let path = folder.join(&file.value.as_ref()?.0);
-            from_file(&path).map_err(|why| problems.error(&file.at, why)).ok()
-        }
-        (None, Some(env)) => {
-            let name = &env.value.as_ref()?.0;
-            from_environment(name).map_err(|why| problems.error(&env.at, why)).ok()
-        }
-        (None, None) => {
-            problems.error(&account.at, "needs `password_file` or `password_env`");
-            None
-        }
-    };
+    let secret = secret(account, protocol, folder, problems);
     let user = value(&account.user)?.0.clone().into_bytes();
-    Some(Credentials { user, password: password?, account: None, key: None })
+    let (password, key) = match secret? {
+        Secret::Password(password) => (password, None),
+        Secret::Key(key) => (Zeroizing::default(), Some(Arc::new(key))),
+    };
+    Some(Credentials { user, password, account: None, key })
+}
+
+enum Secret {
+    Password(Zeroizing<Vec<u8>>),
+    Key(PrivateKey),
+}
+
+/// The one of the three ways to name it.
+fn secret(
+    account: &Account,
+    protocol: BackendProtocol,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let with_keys = protocol == BackendProtocol::Sftp;
+    for leaf in [&account.private_key, &account.passphrase_file].into_iter().flatten() {
+        if !with_keys {
+            let message = "belongs to `protocol: sftp`; FTP knows passwords only";
+            problems.error(&leaf.at, message);
+        } else if account.private_key.is_none() {
+            problems.error(&leaf.at, "does nothing without `private_key`");
+        }
+    }
+    let file = account.password_file.as_ref().map(|leaf| ("password_file", &leaf.at));
+    let env = account.password_env.as_ref().map(|leaf| ("password_env", &leaf.at));
+    let key = account.private_key.as_ref().filter(|_| with_keys);
+    let key_at = key.map(|leaf| ("private_key", &leaf.at));
+    let given: Vec<_> = [file, env, key_at].into_iter().flatten().collect();
+    if let [(first, _), (_, second), ..] = given[..] {
+        problems.error(second, format!("`{first}` is there too; one of them is enough"));
+        return None;
+    }
+    if let Some(leaf) = &account.password_file {
+        let path = folder.join(&leaf.value.as_ref()?.0);
+        let password = from_file(&path).map_err(|why| problems.error(&leaf.at, why));
+        password.ok().map(Secret::Password)
+    } else if let Some(leaf) = &account.password_env {
+        let password = from_environment(&leaf.value.as_ref()?.0);
+        password.map_err(|why| problems.error(&leaf.at, why)).ok().map(Secret::Password)
+    } else if let Some(leaf) = key {
+        private_key(leaf, account, folder, problems).map(Secret::Key)
+    } else {
+        // A key in the wrong place has been told.
+        if account.private_key.is_none() {
+            let or_key =
+                if with_keys { ", `password_env` or `private_key`" } else { " or `password_env`" };
+            problems.error(&account.at, format!("needs `password_file`{or_key}"));
+        }
+        None
+    }
+}
+
+fn private_key(
+    leaf: &Leaf<FileName>,
+    account: &Account,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<PrivateKey> {
+    let passphrase = match &account.passphrase_file {
+        Some(leaf) => {
+            let path = folder.join(&leaf.value.as_ref()?.0);
+            let passphrase = from_file(&path).and_then(|bytes| {
+                let text = std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned()));
+                text.map_err(|_| format!("{} is not UTF-8 text", path.display()))
+            });
+            Some(passphrase.map_err(|why| problems.error(&leaf.at, why)).ok()?)
+        }
+        None => None,
+    };
+    let path = folder.join(&leaf.value.as_ref()?.0);
+    let passphrase = passphrase.as_ref().map(|text| text.as_str());
+    key_files::private_key(&path, passphrase, &leaf.at, problems)
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {

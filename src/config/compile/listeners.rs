@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{check_name, dangling, entries, refuse_empty, value};
+use super::{check_name, dangling, entries, foreign, refuse_empty, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
@@ -16,7 +16,12 @@ pub(super) fn compile(
     let mut listeners = Vec::new();
     for (name, listener) in entries(&file.listeners) {
         check_name(name, &listener.at, problems);
-        check_data(file, listener, problems);
+        if let Some(protocol) = value(&listener.protocol) {
+            refuse_foreign(listener, *protocol, problems);
+        }
+        if value(&listener.protocol) != Some(&ListenerProtocol::Sftp) {
+            check_data(file, listener, problems);
+        }
         // What the rest means depends on it.
         let Some(ListenerProtocol::Ftp) = value(&listener.protocol) else { continue };
         let tls = match &listener.tls {
@@ -34,6 +39,30 @@ pub(super) fn compile(
         });
     }
     listeners
+}
+
+fn refuse_foreign(
+    listener: &schema::Listener,
+    protocol: ListenerProtocol,
+    problems: &mut Problems,
+) {
+    use ListenerProtocol::{Ftp, Sftp};
+    use foreign::Key;
+    let one_connection = "SFTP has no data connections: all goes through the one port of `address`";
+    let keys = [
+        Key::new("address", &listener.address, &[Ftp, Sftp]),
+        Key::new("tls", &listener.tls, &[Ftp]).instead(
+            "SFTP is encrypted by SSH, and knows no certificate: `host_keys` names its keys",
+        ),
+        Key::new("data_ports", &listener.data_ports, &[Ftp]).instead(one_connection),
+        Key::new("active", &listener.active, &[Ftp]).instead(one_connection),
+        Key::new("host_keys", &listener.host_keys, &[Sftp])
+            .instead("FTP is encrypted by TLS: `tls` names its certificate and key"),
+        Key::new("rekey", &listener.rekey, &[Sftp]),
+        Key::new("keepalive", &listener.keepalive, &[Sftp]),
+        Key::new("channels", &listener.channels, &[Sftp]),
+    ];
+    foreign::refuse("a listener", protocol, &keys, ListenerProtocol::word, problems);
 }
 
 /// There must be a way for data connections, and the pool must exist.

@@ -11,24 +11,29 @@ use crate::config::leaf::Leaf;
 
 mod accounts;
 mod backends;
+mod foreign;
+mod key_files;
+mod key_logins;
 mod listeners;
 mod pools;
 mod routes;
+mod sftp_listeners;
 mod sockets;
 mod users;
 
 pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Option<Compiled> {
     let pools = pools::compile(file, problems);
     let listeners = listeners::compile(file, folder, problems);
+    let sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, entrances) = backends::compile(file, folder, problems);
-    let users = users::compile(file, problems);
+    let users = users::compile(file, folder, problems);
+    key_logins::warn_of_idle(file, &entrances, problems);
     let routes = routes::compile(file, entrances, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let log = log(file);
     let limits = limits(file);
     let warnings = Report::new("", "", Problems::default());
-    let sftp_listeners = Vec::new();
     Some(Compiled {
         listeners,
         sftp_listeners,
@@ -78,6 +83,13 @@ fn log(file: &File) -> LogSettings {
 /// What stands there, unless it is absent or wrong.
 fn value<T>(leaf: &Option<Leaf<T>>) -> Option<&T> {
     leaf.as_ref()?.value.as_ref()
+}
+
+/// A whole text file.
+fn text(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))
 }
 
 /// The entries of a section of names; none where it is absent.

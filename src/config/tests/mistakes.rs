@@ -108,9 +108,9 @@ fn keys() {
 fn listeners() {
     let tls = "{ mode: required, certificate: tls.crt, key: tls.key }";
     one("protocol: ftp", "protocol: ftps", "3:15", "`tls.mode: required` (AUTH TLS");
-    one("protocol: ftp", "protocol: sftp", "3:15", "sftp is not built yet");
+    one("protocol: ftp", "protocol: ssh", "3:15", r#"did you mean "sftp"?"#);
     one("protocol: ftp", "protocol: ftpx", "3:15", r#"did you mean "ftp"?"#);
-    one("\"0.0.0.0:21\"", "0.0.0.0", "4:14", "has no port: write 0.0.0.0:21");
+    one("\"0.0.0.0:21\"", "0.0.0.0", "4:14", "has no port: write 0.0.0.0:21 for FTP");
     one("\"0.0.0.0:21\"", "\":21\"", "4:14", r#"did you mean "0.0.0.0:21"?"#);
     one("\"0.0.0.0:21\"", "21", "4:14", r#"did you mean "0.0.0.0:21"?"#);
     one("\"0.0.0.0:21\"", "ftp.example.com:21", "4:14", "is no IP address with a port");
@@ -217,6 +217,9 @@ fn backends() {
     );
     one("folder: files", "folder: nowhere", "17:13", "cannot open the folder nowhere");
     one("    folder: files\n", "", "15:3: backends.folder.folder", "is missing");
+    one(address, &with("connections: 65"), "14:18", r#"did you mean "64"?"#);
+    one(address, &with("algorithms: legacy"), "14:17", "belongs to `protocol: sftp`");
+    one(address, &with("host_keys: a"), "14:5", "write host_key, with one");
     one(address, &with("data_mode: activ"), "14:16", r#"did you mean "active"?"#);
     one(address, &with("partial_uploads: remove"), "14:22", "none of keep, delete, temporary-name");
     one(address, &with("connect_timeout: 10"), "14:22", r#"did you mean "10s"?"#);
@@ -284,6 +287,8 @@ fn users() {
     one(HASH, other, "20:20", "kind argon2i; only argon2id");
     one(HASH, &HASH[..HASH.len() - 60], "20:20", "damaged");
     one("  alice:", "  \"al\\rice\":", "19:3", "control characters");
+    let hash = format!("    password_hash: \"{HASH}\"\n");
+    one(&hash, "", "19:3: users.alice", "neither `password_hash` nor `authorized_keys`");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A configuration is a text beside files with certificates and passwords; each test gets its own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Compiled, Report, load};
@@ -9,13 +10,27 @@ mod accepted;
 mod mistakes;
 mod realistic;
 mod samples;
+mod sftp;
 mod text;
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
                     aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM";
 
-/// `tls.crt` and `tls.key`, a certificate of itself; `other.key`, a key of another; the rest as the
-/// samples name it.
+/// Made with ssh-keygen; see keys/README.md.
+const SSH_KEYS: [(&str, &str); 8] = [
+    ("ssh_host_ed25519_key", include_str!("keys/ed25519")),
+    ("ssh_host_rsa_key", include_str!("keys/rsa")),
+    ("ecdsa", include_str!("keys/ecdsa")),
+    ("second_ed25519", include_str!("keys/second_ed25519")),
+    ("weak_rsa", include_str!("keys/weak_rsa")),
+    ("locked", include_str!("keys/locked")),
+    ("pkcs8.pem", include_str!("keys/pkcs8.pem")),
+    ("exchange_key", include_str!("keys/ed25519")),
+];
+const PUBLIC_KEY: &str = include_str!("keys/ed25519.pub");
+
+/// `tls.crt` and `tls.key`, a certificate of itself; `other.key`, a key of another; SSH keys, each
+/// readable by its owner only; the rest as the samples name it.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -27,8 +42,22 @@ fn folder() -> tempfile::TempDir {
     write("exchange.password", "open sesame\r\n");
     write("empty.password", "\n");
     write("lines.password", "one\ntwo\n");
+    write("exchange.passphrase", "open sesame\n");
+    let names = "server.example.com,[10.1.2.3]:2222,files-a.example.com,[files-b.example.com]:2222";
+    write("known_hosts", &format!("{names} {PUBLIC_KEY}"));
+    write("alice.pub", PUBLIC_KEY);
+    write("acme.keys", &format!("# ACME\nfrom=\"198.51.100.0/24\" {PUBLIC_KEY}"));
+    write("bad.keys", &format!("cert-authority {PUBLIC_KEY}nonsense\n"));
+    for (name, key) in SSH_KEYS {
+        write(name, key);
+        mode(&folder.path().join(name), 0o600);
+    }
     fs::create_dir(folder.path().join("files")).unwrap();
     folder
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn load_beside(folder: &Path, text: &str) -> Result<Compiled, Report> {

@@ -29,7 +29,7 @@ routes:
     lockgate.yaml:3:15: listeners.ftps.protocol: "ftps" has two meanings, so say which one: `protocol: ftp` with `tls.mode: required` (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, usually port 990)
         3 |     protocol: ftps
           |               ^^^^
-    lockgate.yaml:4:14: listeners.ftps.address: "0.0.0.0" has no port: write 0.0.0.0:21
+    lockgate.yaml:4:14: listeners.ftps.address: "0.0.0.0" has no port: write 0.0.0.0:21 for FTP, 0.0.0.0:22 for SFTP
         4 |     address: 0.0.0.0
           |              ^^^^^^^
     lockgate.yaml:5:5: listeners.ftps.port: there is no such key: the port is a part of `address`
@@ -47,7 +47,7 @@ routes:
     lockgate.yaml:11:5: backends.nas.host: there is no such key: the host is a part of `address`
        11 |     host: 10.0.0.9
           |     ^^^^
-    lockgate.yaml:12:5: backends.nas.timeout: there is no such key; here are: protocol, address, tls, data_mode, trust_pasv_address, partial_uploads, login, connect_timeout, reply_timeout, folder
+    lockgate.yaml:12:5: backends.nas.timeout: there is no such key; here are: protocol, address, tls, data_mode, trust_pasv_address, connections, host_key, known_hosts, danger_accept_any_host_key, algorithms, keepalive, partial_uploads, login, connect_timeout, reply_timeout, folder
        12 |     timeout: 30
           |     ^^^^^^^
     lockgate.yaml:14:5: routes[0].listener: there is no such key (did you mean "match.listeners"?)
@@ -148,7 +148,7 @@ limits:
     lockgate.yaml:18:13: backends.files.folder: cannot open the folder /srv/does-not-exist: No such file or directory (os error 2)
        18 |     folder: /srv/does-not-exist
           |             ^^^^^^^^^^^^^^^^^^^
-    lockgate.yaml:19:5: backends.files.tls: belongs to `protocol: ftp`; a local backend has folder, partial_uploads
+    lockgate.yaml:19:5: backends.files.tls: belongs to `protocol: ftp`; a backend of `protocol: local` has folder, partial_uploads
        19 |     tls: { mode: none }
           |     ^^^
     lockgate.yaml:21:5: routes[0].match: has nothing below it; take it out, or indent its keys

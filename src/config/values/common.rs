@@ -49,6 +49,23 @@ impl Value for Count {
     }
 }
 
+/// A whole number from 1 to `MAX`.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct UpTo<const MAX: u32>(pub u32);
+
+impl<const MAX: u32> Value for UpTo<MAX> {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match Count::parse(text)? {
+            Count(number) if number <= MAX => Ok(Self(number)),
+            _ => Wrong::meant(format!("must be at most {MAX}"), MAX.to_string()),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 1, "maximum": MAX })
+    }
+}
+
 impl Value for Duration {
     fn parse(text: &str) -> Result<Self, Wrong> {
         let message = format!("\"{text}\" is no duration such as 30s, 5m or 1h30m");

@@ -2,10 +2,13 @@
 
 mod common;
 mod net;
+mod ssh;
 mod words;
 
-pub(super) use common::{Argon2id, Count, FileName, Positive, Text, UserGlob};
+pub(super) use common::{Argon2id, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use net::{HostPort, PortRange};
+pub(super) use ssh::{Fingerprint, RekeyBytes};
 pub(super) use words::{
-    Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
+    Algorithms, Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol,
+    ListenerTlsMode,
 };

@@ -14,8 +14,9 @@ impl Value for SocketAddr {
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Wrong::new(format!(
-                "\"{text}\" has no port: write {}",
-                SocketAddr::new(ip, 21)
+                "\"{text}\" has no port: write {} for FTP, {} for SFTP",
+                SocketAddr::new(ip, 21),
+                SocketAddr::new(ip, 22)
             ));
         }
         let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).ip();

@@ -10,12 +10,21 @@ use crate::net::tls::SessionReuse;
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum ListenerProtocol {
     Ftp,
+    Sftp,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum BackendProtocol {
     Ftp,
+    Sftp,
     Local,
+}
+
+/// Of SSH, towards a server.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum Algorithms {
+    Modern,
+    Legacy,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -45,26 +54,44 @@ pub(in crate::config) enum Authenticate {
     Gateway,
 }
 
+impl ListenerProtocol {
+    const ALL: &[(&str, Self)] = &[("ftp", Self::Ftp), ("sftp", Self::Sftp)];
+
+    pub(in crate::config) fn word(self) -> &'static str {
+        word(Self::ALL, self)
+    }
+}
+
+impl BackendProtocol {
+    const ALL: &[(&str, Self)] =
+        &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local)];
+
+    pub(in crate::config) fn word(self) -> &'static str {
+        word(Self::ALL, self)
+    }
+}
+
 impl Value for ListenerProtocol {
     fn parse(text: &str) -> Result<Self, Wrong> {
-        protocol(text, &[("ftp", Self::Ftp)])
+        protocol(text, Self::ALL)
     }
 
     fn schema() -> Json {
-        json!({ "enum": ["ftp"] })
+        words(Self::ALL)
     }
 }
 
 impl Value for BackendProtocol {
     fn parse(text: &str) -> Result<Self, Wrong> {
-        protocol(text, &[("ftp", Self::Ftp), ("local", Self::Local)])
+        protocol(text, Self::ALL)
     }
 
     fn schema() -> Json {
-        json!({ "enum": ["ftp", "local"] })
+        words(Self::ALL)
     }
 }
 
+/// Protocols are no [`Choice`]: "ftps" gets an answer of its own.
 fn protocol<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Wrong> {
     if let Some((_, protocol)) = known.iter().find(|(word, _)| *word == text) {
         return Ok(*protocol);
@@ -75,13 +102,26 @@ fn protocol<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Wrong> {
              (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, \
              usually port 990)"
         )),
-        "sftp" => Wrong::new("sftp is not built yet in this version"),
+        "ssh" | "scp" => Wrong::meant(format!("\"{text}\" is no protocol here"), "sftp"),
         _ => {
             let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
             let message = format!("\"{text}\" is no protocol; write {}", words.join(" or "));
             Err(Wrong { message, meant: nearest(text, words) })
         }
     }
+}
+
+fn word<T: PartialEq>(known: &[(&'static str, T)], value: T) -> &'static str {
+    known.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
+}
+
+fn words<T>(known: &[(&str, T)]) -> Json {
+    json!({ "enum": known.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
+}
+
+impl Choice for Algorithms {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("modern", Self::Modern), ("legacy", Self::Legacy)];
 }
 
 impl Choice for ListenerTlsMode {

@@ -1,5 +1,24 @@
-//! The SFTP front: SSH (RFC 4251-4254) with the one subsystem `sftp`, version 3.
+//! The SFTP front: SSH (RFC 4251-4254) with the one subsystem `sftp`, version 3
+//! (draft-ietf-secsh-filexfer-02).
+//!
+//! `listener` accepts; each SSH connection is one `connection::Connection`, watched by one task:
+//! deadlines, drain, its end. russh asks `handler` who may log in (`auth`) and what a channel may do.
+//! Each SFTP channel is one `channel::Channel`, whose task owns its handles and requests; all channels
+//! of a connection share one session. `requests/` has one file a group of requests.
 
+mod answers;
+mod auth;
+mod channel;
+mod connection;
+mod folder;
+mod handler;
+mod handles;
+mod listener;
+mod names;
+mod requests;
+mod room;
 mod settings;
+mod status;
 
+pub use listener::{BoundListener, Shared};
 pub use settings::ListenerSettings;

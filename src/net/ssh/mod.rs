@@ -4,4 +4,4 @@ mod algorithms;
 mod queued;
 
 pub use algorithms::{legacy, modern};
-pub use queued::Queued;
+pub use queued::{Cutter, Queued};

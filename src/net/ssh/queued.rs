@@ -1,17 +1,20 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// What one read of the socket may bring, in bytes.
-const READ: usize = 256 * 1024;
+/// What one read of the socket may bring at first, and once reads have filled their buffer, in bytes.
+const FIRST_READ: usize = 8 * 1024;
+const LARGEST_READ: usize = 256 * 1024;
 /// A spare buffer larger than this is given back, in bytes.
 const SPARE: usize = 64 * 1024;
 /// What is left to be written when the stream is dropped gets this long.
@@ -21,14 +24,24 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// two of its sessions that both send in bulk would wait for each other for ever. The queue is bounded;
 /// it must hold what the peer's windows allow to be under way, or that wait is back.
 pub struct Queued {
-    read: BufReader<OwnedReadHalf>,
+    read: OwnedReadHalf,
+    /// What was read; `taken..filled` is still to be given out.
+    buffer: Vec<u8>,
+    taken: usize,
+    filled: usize,
     shared: Arc<Shared>,
     /// The most bytes that wait to be written.
     capacity: usize,
 }
 
+/// Ends a [`Queued`] from outside, whoever holds it.
+pub struct Cutter(Arc<Shared>);
+
 #[derive(Default)]
 struct Shared {
+    cut: AtomicBool,
+    /// Waits for bytes of the peer.
+    reader: AtomicWaker,
     queue: Mutex<Queue>,
     /// There is something to write, or the end.
     work: Notify,
@@ -53,7 +66,40 @@ impl Queued {
         let (read, write) = tcp.into_split();
         let shared = Arc::new(Shared::default());
         tokio::spawn(write_queue(write, shared.clone()));
-        Self { read: BufReader::with_capacity(READ, read), shared, capacity }
+        let buffer = vec![0; FIRST_READ];
+        Self { read, buffer, taken: 0, filled: 0, shared, capacity }
+    }
+
+    pub fn cutter(&self) -> Cutter {
+        Cutter(self.shared.clone())
+    }
+
+    /// Reads anew once all was given out. Idle connections keep a small buffer.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.taken < self.filled {
+            return Poll::Ready(Ok(()));
+        }
+        if self.filled == self.buffer.len() && self.filled < LARGEST_READ {
+            self.buffer = vec![0; self.filled * 2];
+        }
+        (self.taken, self.filled) = (0, 0);
+        let mut buf = ReadBuf::new(&mut self.buffer);
+        ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
+        self.filled = buf.filled().len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Cutter {
+    /// From now on reads and writes fail. What is queued already gets its last seconds.
+    pub fn cut(&self) {
+        self.0.cut.store(true, Ordering::Release);
+        self.0.reader.wake();
+        let mut queue = self.0.lock();
+        queue.broken = Some(io::ErrorKind::ConnectionAborted);
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -128,7 +174,17 @@ impl AsyncRead for Queued {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.read).poll_read(cx, buf)
+        self.shared.reader.register(cx.waker());
+        if self.shared.cut.load(Ordering::Acquire) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        ready!(self.poll_fill(cx))?;
+        let this = &mut *self;
+        let there = this.buffer.get(this.taken..this.filled).unwrap_or_default();
+        let given = there.len().min(buf.remaining());
+        buf.put_slice(&there[..given]);
+        this.taken += given;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -225,6 +281,36 @@ mod tests {
         queued.write_all(&[7; 5000]).await.unwrap();
         drop(queued);
         assert_eq!(reader.await.unwrap(), sent + 5000);
+    }
+
+    #[tokio::test]
+    async fn what_arrives_is_read_whole_with_a_growing_buffer() {
+        let (near, mut far) = pair().await;
+        let data: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7) as u8).collect();
+        let sent = data.clone();
+        tokio::spawn(async move { far.write_all(&sent).await });
+        let mut queued = Queued::new(near, 1000);
+        assert_eq!(queued.buffer.len(), FIRST_READ);
+        let mut all = Vec::new();
+        queued.read_to_end(&mut all).await.unwrap();
+        assert!(all == data);
+        assert!(queued.buffer.len() > FIRST_READ && queued.buffer.len() <= LARGEST_READ);
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_reads_and_writes_that_wait() {
+        let (near, _far) = pair().await;
+        let queued = Queued::new(near, 1000);
+        let cutter = queued.cutter();
+        let (mut read, mut write) = tokio::io::split(queued);
+        let reading = tokio::spawn(async move { read.read_u8().await });
+        let writing = tokio::spawn(async move { while write.write_all(&[7; 1000]).await.is_ok() {} });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!reading.is_finished() && !writing.is_finished());
+        cutter.cut();
+        timeout(Duration::from_secs(10), writing).await.unwrap().unwrap();
+        let read = timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test]

@@ -1,117 +1,37 @@
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{accounts, check_name, entries, refuse_empty, value};
-use crate::backend::{Credentials, ftp, local};
-use crate::config::BackendSettings;
-use crate::config::read::Read;
+use super::{addresses, value};
+use crate::backend::ftp;
 use crate::config::report::{At, Problems};
-use crate::config::schema::{self, File};
-use crate::config::values::{BackendProtocol, BackendTlsMode};
+use crate::config::schema;
+use crate::config::values::BackendTlsMode;
 use crate::net::tls::{ClientTls, ClientTlsError, load_ca};
 
-/// As whom a backend is entered.
-pub(super) enum Entrance {
-    /// As the client.
-    PassThrough,
-    /// As the gateway's account; `None` where its password could not be read.
-    Mapped(Option<Credentials>),
-    /// It has no accounts.
-    Open,
-}
+/// Each takes a login at the server, and many servers limit them.
+const CONNECTIONS: usize = 4;
 
-/// The settings, and the entrance of every backend whose protocol is known.
 pub(super) fn compile(
-    file: &File,
-    folder: &Path,
-    problems: &mut Problems,
-) -> (Vec<(String, BackendSettings)>, HashMap<String, Entrance>) {
-    refuse_empty(&file.backends, problems);
-    let (mut backends, mut entrances) = (Vec::new(), HashMap::new());
-    for (name, backend) in entries(&file.backends) {
-        check_name(name, &backend.at, problems);
-        let (settings, entrance) = match value(&backend.protocol) {
-            Some(BackendProtocol::Ftp) => {
-                let entrance = match backend.login.as_ref().and_then(|login| login.account.as_ref())
-                {
-                    Some(account) => {
-                        Entrance::Mapped(accounts::credentials(account, folder, problems))
-                    }
-                    None => Entrance::PassThrough,
-                };
-                (ftp(name, backend, folder, problems).map(BackendSettings::Ftp), entrance)
-            }
-            Some(BackendProtocol::Local) => {
-                (local(backend, folder, problems).map(BackendSettings::Local), Entrance::Open)
-            }
-            None => continue,
-        };
-        entrances.insert(name.clone(), entrance);
-        backends.extend(settings.map(|settings| (name.clone(), settings)));
-    }
-    (backends, entrances)
-}
-
-fn local(
-    backend: &schema::Backend,
-    folder: &Path,
-    problems: &mut Problems,
-) -> Option<local::Settings> {
-    let ftp_only = [
-        backend.address.as_ref().map(Read::at),
-        backend.tls.as_ref().map(Read::at),
-        backend.data_mode.as_ref().map(Read::at),
-        backend.trust_pasv_address.as_ref().map(Read::at),
-        backend.login.as_ref().map(Read::at),
-        backend.connect_timeout.as_ref().map(Read::at),
-        backend.reply_timeout.as_ref().map(Read::at),
-    ];
-    for at in ftp_only.into_iter().flatten() {
-        problems
-            .error(at, "belongs to `protocol: ftp`; a local backend has folder, partial_uploads");
-    }
-    let Some(leaf) = &backend.folder else {
-        problems.error(&backend.at.absent("folder"), "is missing: a local backend needs it");
-        return None;
-    };
-    let path = folder.join(&leaf.value.as_ref()?.0);
-    if let Err(e) = std::fs::read_dir(&path) {
-        problems.error(&leaf.at, format!("cannot open the folder {}: {e}", path.display()));
-    }
-    let partial_uploads = value(&backend.partial_uploads).copied().unwrap_or_default();
-    Some(local::Settings { folder: path, partial_uploads })
-}
-
-fn ftp(
     name: &str,
     backend: &schema::Backend,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<ftp::Settings> {
-    if let Some(leaf) = &backend.folder {
-        let message =
-            "belongs to `protocol: local`; for a folder of the server, use a route's `root`";
-        problems.error(&leaf.at, message);
-    }
     let tls = tls(backend, folder, problems);
-    let Some(addresses) = &backend.address else {
-        problems.error(&backend.at.absent("address"), "is missing: where is the server?");
-        return None;
-    };
+    let addresses = addresses(backend, problems)?;
     let tls = tls?;
     let default_port = if matches!(tls, ftp::TlsMode::Implicit(_)) { 990 } else { 21 };
-    let addresses = addresses.values();
     Some(ftp::Settings {
         name: name.into(),
-        addresses: addresses.map(|(_, address)| address.with_default_port(default_port)).collect(),
+        addresses: addresses.iter().map(|a| a.with_default_port(default_port)).collect(),
         tls,
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
+        connections: value(&backend.connections).map_or(CONNECTIONS, |n| n.0 as usize),
     })
 }
 

@@ -1,0 +1,77 @@
+use std::net::IpAddr;
+
+use globset::{GlobBuilder, GlobMatcher};
+use ipnet::IpNet;
+
+/// The patterns of `from="…"` (ssh_config(5), PATTERNS), over addresses: names are not looked up.
+#[derive(Clone)]
+pub(super) struct Sources(Vec<Pattern>);
+
+#[derive(Clone)]
+struct Pattern {
+    negated: bool,
+    what: What,
+}
+
+#[derive(Clone)]
+enum What {
+    Network(IpNet),
+    /// `192.0.2.*`, over the address as text.
+    Text(GlobMatcher),
+}
+
+impl Sources {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let patterns = text.split(',').map(|pattern| {
+            let (negated, bare) = match pattern.strip_prefix('!') {
+                Some(bare) => (true, bare),
+                None => (false, pattern),
+            };
+            Ok(Pattern { negated, what: what(bare)? })
+        });
+        patterns.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One pattern must match, and none of the negated ones.
+    pub(super) fn admit(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        let matching = || self.0.iter().filter(|pattern| pattern.what.covers(source));
+        matching().any(|pattern| !pattern.negated) && !matching().any(|pattern| pattern.negated)
+    }
+}
+
+impl What {
+    fn covers(&self, source: IpAddr) -> bool {
+        match self {
+            What::Network(network) => network.contains(&source),
+            What::Text(pattern) => pattern.is_match(source.to_string()),
+        }
+    }
+}
+
+fn what(text: &str) -> Result<What, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(What::Network(address.to_canonical().into()));
+    }
+    if text.contains('/') {
+        let network = text.parse::<IpNet>().ok().filter(|network| network.trunc() == *network);
+        // Clients are compared as IPv4 where they are, so an IPv4-mapped network would match nobody.
+        let mapped = |network: &IpNet| network.addr() != network.addr().to_canonical();
+        return network.filter(|network| !mapped(network)).map(What::Network).ok_or_else(|| {
+            format!("has \"{text}\" in `from`, which is no network such as 192.0.2.0/24")
+        });
+    }
+    let address = |b: u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':' | b'*' | b'?');
+    // Letters are digits of IPv6 only: "*.cafe" is a name.
+    let numeric = text.contains(':') || !text.bytes().any(|b| b.is_ascii_alphabetic());
+    if text.is_empty() || !text.bytes().all(address) || !numeric {
+        return Err(format!(
+            "has \"{text}\" in `from`; names are not looked up, so write addresses, networks or \
+             patterns such as 192.0.2.*"
+        ));
+    }
+    let pattern = GlobBuilder::new(&text.to_ascii_lowercase()).build();
+    pattern
+        .map(|pattern| What::Text(pattern.compile_matcher()))
+        .map_err(|e| format!("has \"{text}\" in `from`: {}", e.kind()))
+}

@@ -1,0 +1,108 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::{addresses, value};
+use crate::backend::sftp::{HostKey, KnownHosts, Settings};
+use crate::config::leaf::Leaf;
+use crate::config::report::{At, Problems};
+use crate::config::schema::Backend;
+use crate::config::values::{Algorithms, FileName, HostPort};
+
+const PORT: u16 = 22;
+
+pub(super) fn compile(
+    name: &str,
+    backend: &Backend,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    let addresses = addresses(backend, problems);
+    let host_key = host_key(backend, addresses.as_deref().unwrap_or(&[]), folder, problems);
+    Some(Settings {
+        name: name.into(),
+        addresses: addresses?.iter().map(|address| address.with_default_port(PORT)).collect(),
+        host_key: host_key?,
+        legacy_algorithms: value(&backend.algorithms) == Some(&Algorithms::Legacy),
+        partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
+        connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
+        reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
+        keepalive: value(&backend.keepalive).map_or(Duration::from_secs(30), |t| t.0),
+    })
+}
+
+/// There are three ways to say how the server is known, and one of them it must be.
+fn host_key(
+    backend: &Backend,
+    addresses: &[HostPort],
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<HostKey> {
+    let accept_any = backend.danger_accept_any_host_key.as_ref();
+    let accept_any = accept_any.filter(|leaf| leaf.value != Some(false));
+    let given: Vec<(&str, &At)> = [
+        ("host_key", backend.host_key.as_ref().map(|list| &list.at)),
+        ("known_hosts", backend.known_hosts.as_ref().map(|leaf| &leaf.at)),
+        ("danger_accept_any_host_key", accept_any.map(|leaf| &leaf.at)),
+    ]
+    .into_iter()
+    .filter_map(|(name, at)| Some((name, at?)))
+    .collect();
+    match given[..] {
+        [] => {
+            problems.error(&backend.at.absent("host_key"), missing(addresses));
+            return None;
+        }
+        [_] => {}
+        [(first, _), (_, second), ..] => {
+            let message = format!(
+                "`{first}` is there too; host_key, known_hosts and danger_accept_any_host_key exclude \
+                 each other"
+            );
+            problems.error(second, message);
+            return None;
+        }
+    }
+    if let Some(list) = &backend.host_key {
+        let fingerprints: Vec<_> = list.values().map(|(_, print)| print.0.clone()).collect();
+        return (fingerprints.len() == list.items.len())
+            .then_some(HostKey::Fingerprints(fingerprints));
+    }
+    match &backend.known_hosts {
+        Some(leaf) => known_hosts(leaf, addresses, folder, problems),
+        None => accept_any.and_then(|leaf| leaf.value).map(|_| HostKey::AcceptAny),
+    }
+}
+
+fn missing(addresses: &[HostPort]) -> String {
+    format!(
+        "is missing: without it anybody could pose as the server. `{} | ssh-keygen -lf -` prints the \
+         fingerprints; compare them with the server's operator and write one here (or name a file with \
+         known_hosts)",
+        keyscan(addresses.first())
+    )
+}
+
+fn keyscan(address: Option<&HostPort>) -> String {
+    match address {
+        Some(HostPort { host, port: Some(port) }) if *port != PORT => {
+            format!("ssh-keyscan -p {port} {host}")
+        }
+        Some(HostPort { host, .. }) => format!("ssh-keyscan {host}"),
+        None => "ssh-keyscan HOST".into(),
+    }
+}
+
+/// The file must know every address: another would be refused at each login.
+fn known_hosts(
+    leaf: &Leaf<FileName>,
+    addresses: &[HostPort],
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<HostKey> {
+    let path = folder.join(&leaf.value.as_ref()?.0);
+    let shown = path.display();
+    let text = super::super::text(&path).map_err(|why| problems.error(&leaf.at, why)).ok()?;
+    let parsed = KnownHosts::parse(&text);
+    let known = parsed.map_err(|why| problems.error(&leaf.at, format!("{shown}: {why}"))).ok()?;
+    Some(HostKey::KnownHosts(known))
+}

@@ -1,0 +1,73 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+
+use super::{entries, key_files, value};
+use crate::config::report::Problems;
+use crate::config::schema::{self, File};
+use crate::config::values::ListenerProtocol;
+use crate::front::sftp::ListenerSettings;
+
+const REKEY_BYTES: u64 = 1 << 30;
+const REKEY_TIME: Duration = Duration::from_secs(3600);
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const CHANNELS: usize = 10;
+
+/// What all listeners have in common is judged in `listeners`.
+pub(super) fn compile(
+    file: &File,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<ListenerSettings> {
+    let mut listeners = Vec::new();
+    for (name, listener) in entries(&file.listeners) {
+        if value(&listener.protocol) != Some(&ListenerProtocol::Sftp) {
+            continue;
+        }
+        let addresses = listener.address.iter().flat_map(|list| list.values());
+        let rekey = listener.rekey.as_ref();
+        listeners.push(ListenerSettings {
+            name: name.clone(),
+            addresses: addresses.map(|(_, address)| *address).collect(),
+            host_keys: host_keys(listener, folder, problems),
+            rekey_bytes: rekey
+                .and_then(|rekey| value(&rekey.bytes))
+                .map_or(REKEY_BYTES, |bytes| bytes.0),
+            rekey_time: rekey
+                .and_then(|rekey| value(&rekey.time))
+                .map_or(REKEY_TIME, |time| time.0),
+            keepalive: value(&listener.keepalive).map_or(KEEPALIVE, |time| time.0),
+            channels: value(&listener.channels).map_or(CHANNELS, |count| count.0 as usize),
+        });
+    }
+    listeners
+}
+
+/// One of each kind: a client says which kind it takes, and two would leave it open which one it gets.
+fn host_keys(
+    listener: &schema::Listener,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<Arc<PrivateKey>> {
+    let Some(files) = &listener.host_keys else {
+        let message = "is missing: an SFTP server needs a key that clients know it by; \
+                       `ssh-keygen -t ed25519 -N \"\" -f ssh_host_ed25519_key` makes one";
+        problems.error(&listener.at.absent("host_keys"), message);
+        return Vec::new();
+    };
+    let mut keys: Vec<Arc<PrivateKey>> = Vec::new();
+    for (at, name) in files.values() {
+        let path = folder.join(&name.0);
+        let Some(key) = key_files::private_key(&path, None, at, problems) else { continue };
+        if keys.iter().any(|earlier| earlier.algorithm() == key.algorithm()) {
+            let kind = key.algorithm();
+            problems
+                .error(at, format!("is the second key of the kind {kind}; one of each is enough"));
+            continue;
+        }
+        keys.push(Arc::new(key));
+    }
+    keys
+}

@@ -1,0 +1,80 @@
+use russh::keys::ssh_key::Fingerprint as Digest;
+use russh::keys::{HashAlg, PublicKey};
+use serde_json::{Value as Json, json};
+
+use crate::config::leaf::{Value, Wrong};
+
+/// The SHA-256 fingerprint of a host key, in OpenSSH's form.
+#[derive(Clone)]
+pub(in crate::config) struct Fingerprint(pub String);
+
+impl Value for Fingerprint {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if fits(text) {
+            return Ok(Self(text.into()));
+        }
+        let message =
+            format!("\"{text}\" is no SHA-256 fingerprint (\"SHA256:\" and 43 characters)");
+        if let Some(key) = whole_key(text) {
+            let meant = key.fingerprint(HashAlg::Sha256).to_string();
+            return Wrong::meant("is a host key, and its fingerprint is expected", meant);
+        }
+        let hexadecimal = text.strip_prefix("MD5:").unwrap_or(text);
+        if hexadecimal.split(':').all(|pair| pair.len() == 2) {
+            return Wrong::new(format!(
+                "\"{text}\" is an MD5 fingerprint, which no longer proves anything; \
+                 `ssh-keyscan HOST | ssh-keygen -lf -` prints the SHA-256 one"
+            ));
+        }
+        let bare = text.trim().trim_end_matches('=');
+        let bare = bare.split_once(':').map_or(bare, |(_, base64)| base64);
+        let meant = Some(format!("SHA256:{bare}")).filter(|meant| fits(meant));
+        Err(Wrong { message, meant })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^SHA256:[A-Za-z0-9+/]{43}$" })
+    }
+}
+
+fn fits(text: &str) -> bool {
+    text.parse::<Digest>().is_ok_and(|digest| digest.is_sha256() && digest.to_string() == text)
+}
+
+/// `ssh-ed25519 AAAA…`, or a line of ssh-keyscan with the host before it.
+fn whole_key(text: &str) -> Option<PublicKey> {
+    let behind_host = || PublicKey::from_openssh(text.split_once(' ')?.1).ok();
+    PublicKey::from_openssh(text).ok().or_else(behind_host)
+}
+
+/// "512MiB": from 1 MiB, so that exchanges of keys are not all that happens, to 1 GiB, which is the
+/// most that SSH should go on with one key (RFC 4253, section 9).
+#[derive(Clone, Copy)]
+pub(in crate::config) struct RekeyBytes(pub u64);
+
+const UNITS: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+impl Value for RekeyBytes {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let message = format!("\"{text}\" is no size such as 512MiB or 1GiB");
+        let Ok(number) = number.parse::<u64>() else { return Wrong::new(message) };
+        let Some((_, factor)) = UNITS.iter().find(|(known, _)| *known == unit) else {
+            // "1GB", "1 GiB", "1g"
+            let initial = unit.trim().to_ascii_uppercase();
+            let meant = UNITS.iter().find(|(known, _)| {
+                initial.chars().next().is_some_and(|initial| known.starts_with(initial))
+            });
+            return Err(Wrong { message, meant: meant.map(|(unit, _)| format!("{number}{unit}")) });
+        };
+        match number.checked_mul(*factor) {
+            Some(bytes) if ((1 << 20)..=(1 << 30)).contains(&bytes) => Ok(Self(bytes)),
+            _ => Wrong::new(format!("\"{text}\" is not between 1MiB and 1GiB")),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
+    }
+}

@@ -1,0 +1,105 @@
+//! Logins (RFC 4252, RFC 4256): password, one hidden prompt that asks for it, public keys.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use russh::keys::PublicKey;
+use russh::server::Auth;
+use russh::{Disconnect, MethodKind, MethodSet};
+use zeroize::Zeroizing;
+
+use super::connection::Connection;
+use crate::backend::Credentials;
+use crate::op::{Failure, FailureKind};
+use crate::session::Proof;
+
+/// Public keys that one connection may offer, whether it holds them or not. Agents have many.
+const OFFERS: u32 = 20;
+/// Refused requests of all kinds before russh itself ends the connection.
+pub(super) const REQUESTS: usize = 100;
+
+const PROMPTS: &[(Cow<'static, str>, bool)] = &[(Cow::Borrowed("Password: "), false)];
+
+/// The logins of one connection.
+pub(super) struct Logins {
+    connection: Arc<Connection>,
+    failed: u32,
+    offered: u32,
+}
+
+/// What is offered to everybody: which users have keys is nobody's business.
+pub(super) fn methods() -> MethodSet {
+    let methods = [MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive];
+    MethodSet::from(&methods[..])
+}
+
+/// All methods stay open for another try.
+pub(super) fn reject() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
+pub(super) fn ask_password() -> Auth {
+    Auth::Partial { name: "".into(), instructions: "".into(), prompts: PROMPTS.into() }
+}
+
+impl Logins {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, failed: 0, offered: 0 }
+    }
+
+    pub(super) async fn password(&mut self, user: &str, password: &[u8]) -> Auth {
+        let password = Zeroizing::new(password.to_vec());
+        let user = user.as_bytes().to_vec();
+        let credentials = Credentials { user, password, account: None, key: None };
+        self.enter(Proof::Password(credentials)).await
+    }
+
+    /// Whether it is worth a signature.
+    pub(super) fn offer(&mut self, user: &str, key: &PublicKey) -> Auth {
+        self.offered += 1;
+        if self.offered > OFFERS {
+            self.too_many("too many public keys; offer the right one first");
+            return reject();
+        }
+        let Connection { shared, door, .. } = &*self.connection;
+        match shared.gateway.admits_key(door, user.as_bytes(), key) {
+            true => Auth::Accept,
+            false => reject(),
+        }
+    }
+
+    /// `key` has signed.
+    pub(super) async fn public_key(&mut self, user: &str, key: &PublicKey) -> Auth {
+        let (user, key) = (user.as_bytes().to_vec(), Box::new(key.clone()));
+        self.enter(Proof::PublicKey { user, key }).await
+    }
+
+    async fn enter(&mut self, proof: Proof) -> Auth {
+        let connection = &self.connection;
+        let gateway = &connection.shared.gateway;
+        match gateway.login(&connection.door, proof, connection.login_deadline()).await {
+            Ok(session) => {
+                connection.admit(session);
+                Auth::Accept
+            }
+            Err(failure) => {
+                self.refused(&failure);
+                reject()
+            }
+        }
+    }
+
+    fn refused(&mut self, failure: &Failure) {
+        self.failed += 1;
+        if matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) {
+            // The only words that SSH has for a refused login come with the end of the connection.
+            self.connection.end(Disconnect::ServiceNotAvailable, failure.message.clone());
+        } else if self.failed >= self.connection.shared.gateway.limits.login_attempts {
+            self.too_many("too many failed logins; goodbye");
+        }
+    }
+
+    fn too_many(&self, why: &str) {
+        self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, why);
+    }
+}

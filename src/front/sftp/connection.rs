@@ -1,0 +1,212 @@
+//! One SSH connection: who is logged in, when it must end, and its end.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use russh::Disconnect;
+use russh::server::{Config, Handle, run_stream};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::handler::Handler;
+use super::listener::Shared;
+use crate::net::ssh::Queued;
+use crate::session::{Door, Session};
+
+/// What waits to be written, in bytes. More than usual clients' windows let be under way, or russh
+/// would not read while it writes.
+const QUEUE: usize = 8 * 1024 * 1024;
+/// For a client to take the last words and go.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// What the channels may take to cut what is open, before the session is simply dropped.
+const AFTER_END: Duration = Duration::from_secs(8);
+
+/// What the watching task, russh's handler and the channels share.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) door: Door,
+    begun: Instant,
+    session: OnceLock<Arc<Session>>,
+    ending: OnceLock<Ending>,
+    /// `ending` is set.
+    end: CancellationToken,
+    /// The channels' tasks.
+    pub(super) channels: TaskTracker,
+    /// The connection is gone; what is open is cut.
+    pub(super) closing: CancellationToken,
+    /// Channels with requests under way.
+    busy: AtomicUsize,
+    /// Milliseconds from `begun` to the last request.
+    last_request: AtomicU64,
+}
+
+/// Why the gateway ends a connection; told to the client.
+#[derive(Debug, Clone)]
+struct Ending {
+    code: u32,
+    why: String,
+}
+
+/// As long as it lives, its connection is not idle.
+pub(super) struct Busy(Arc<Connection>);
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, door: Door) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            door,
+            begun: Instant::now(),
+            session: OnceLock::new(),
+            ending: OnceLock::new(),
+            end: CancellationToken::new(),
+            channels: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            busy: AtomicUsize::new(0),
+            last_request: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) async fn run(self: Arc<Self>, config: Arc<Config>, tcp: TcpStream) {
+        let queued = Queued::new(tcp, QUEUE);
+        let cutter = queued.cutter();
+        let greeting = run_stream(config, queued, Handler::new(self.clone()));
+        let greeting = timeout_at(self.login_deadline(), greeting);
+        let mut running = tokio::select! {
+            greeted = greeting => match greeted {
+                Ok(Ok(running)) => running,
+                Ok(Err(error)) => return self.log_end(&error.to_string()),
+                Err(_) => return self.log_end("no SSH version came in time"),
+            },
+            () = self.shared.drain.draining() => return,
+        };
+        tokio::select! {
+            ended = &mut running => match ended {
+                Ok(()) => self.log_end("the client has gone"),
+                Err(error) => self.log_end(&error.to_string()),
+            },
+            ending = self.watch() => {
+                self.log_end(&ending.why);
+                let _ = timeout(GOODBYE, async {
+                    ending.tell(&running.handle()).await;
+                    (&mut running).await
+                })
+                .await;
+            }
+        }
+        cutter.cut();
+        self.closing.cancel();
+        self.channels.close();
+        let _ = timeout(AFTER_END, self.channels.wait()).await;
+        if let Some(session) = self.session.get() {
+            // A goodbye that hangs must not keep the session's place.
+            let _ = timeout(GOODBYE, session.close()).await;
+        }
+    }
+
+    /// Somebody has logged in.
+    pub(super) fn admit(&self, session: Session) {
+        self.note_request();
+        // russh asks for no second login.
+        let _ = self.session.set(Arc::new(session));
+    }
+
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        self.session.get()
+    }
+
+    /// Ends the connection; the first reason counts. What was sent before is sent.
+    pub(super) fn end(&self, code: Disconnect, why: impl Into<String>) {
+        let _ = self.ending.set(Ending::new(code, why));
+        self.end.cancel();
+    }
+
+    /// Until when a login must be done.
+    pub(super) fn login_deadline(&self) -> Instant {
+        self.begun + self.shared.gateway.limits.login_timeout
+    }
+
+    pub(super) fn note_request(&self) {
+        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_request.store(since, Ordering::Relaxed);
+    }
+
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Returns when the gateway must end the connection.
+    async fn watch(&self) -> Ending {
+        let drain = &self.shared.drain;
+        let drained = async {
+            drain.draining().await;
+            self.channels.close();
+            self.channels.wait().await;
+        };
+        let shutting_down = || {
+            Ending::new(Disconnect::ByApplication, "the gateway is shutting down; connect again")
+        };
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => match self.ending.get() {
+                Some(ending) => ending.clone(),
+                None => Ending::new(Disconnect::ByApplication, "goodbye"),
+            },
+            () = drain.forced() => shutting_down(),
+            () = drained => shutting_down(),
+            () = self.no_login() => {
+                Ending::new(Disconnect::ByApplication, "no login came in time; goodbye")
+            }
+            () = self.idle() => {
+                Ending::new(Disconnect::ByApplication, "no request came for too long; goodbye")
+            }
+        }
+    }
+
+    async fn no_login(&self) {
+        sleep_until(self.login_deadline()).await;
+        if self.session.get().is_some() {
+            std::future::pending().await
+        }
+    }
+
+    async fn idle(&self) {
+        let limit = self.shared.gateway.limits.idle_timeout;
+        loop {
+            let last = Duration::from_millis(self.last_request.load(Ordering::Relaxed));
+            let busy = self.busy.load(Ordering::Relaxed) > 0 || self.session.get().is_none();
+            let until = if busy { Instant::now() + limit } else { self.begun + last + limit };
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    fn log_end(&self, why: &str) {
+        let Door { session, peer, listener, .. } = &self.door;
+        tracing::debug!(session, %peer, listener, why, "the SSH connection ends");
+    }
+}
+
+impl Ending {
+    fn new(code: Disconnect, why: impl Into<String>) -> Self {
+        Self { code: code as u32, why: why.into() }
+    }
+
+    async fn tell(&self, client: &Handle) {
+        let code = Disconnect::try_from(self.code).unwrap_or(Disconnect::ByApplication);
+        // A connection that is gone need not be told.
+        let _ = client.disconnect(code, self.why.clone(), "en".to_owned()).await;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.note_request();
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,242 @@
+//! What a client has open on one channel. Handles are numbers that are not used again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::folder::Folder;
+use crate::op::{Failure, FailureKind, OpenMode};
+use crate::session::OpenedFile;
+
+/// Handles that one channel may have open at once.
+pub(super) const MOST: usize = 256;
+
+pub(super) struct Handles {
+    open: HashMap<u32, (Handle, Place)>,
+    places: Arc<Semaphore>,
+    next: u32,
+}
+
+/// A place for one handle, from the moment that it is asked for.
+pub(super) struct Place(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit);
+
+#[derive(Clone)]
+pub(super) enum Handle {
+    File(Arc<File>),
+    Folder(Arc<Folder>),
+}
+
+/// An open file with its writes under way.
+pub(super) struct File {
+    pub(super) file: OpenedFile,
+    pub(super) mode: OpenMode,
+    writes: Writes,
+}
+
+#[derive(Default)]
+struct Writes {
+    state: Mutex<WriteState>,
+    settled: Notify,
+}
+
+#[derive(Default)]
+struct WriteState {
+    under_way: usize,
+    /// The first that failed: the file is not what the client meant.
+    failed: Option<Failure>,
+}
+
+/// A write under way; over when dropped.
+pub(super) struct Writing(Arc<File>);
+
+impl Handles {
+    pub(super) fn new() -> Self {
+        Self { open: HashMap::new(), places: Arc::new(Semaphore::new(MOST)), next: 0 }
+    }
+
+    /// A place for a handle that is to be opened.
+    pub(super) fn reserve(&self) -> Result<Place, Failure> {
+        self.places.clone().try_acquire_owned().map(Place).map_err(|_| {
+            let why = format!("{MOST} files and folders are open; close one first");
+            Failure::client(FailureKind::Busy, why)
+        })
+    }
+
+    pub(super) fn opened(&mut self, handle: Handle, place: Place) -> Bytes {
+        // After 2^32 files the numbers begin anew, past what is still open.
+        while self.open.contains_key(&self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.open.insert(number, (handle, place));
+        Bytes::copy_from_slice(&number.to_be_bytes())
+    }
+
+    pub(super) fn file(&self, handle: &Bytes) -> Result<Arc<File>, Failure> {
+        match self.get(handle) {
+            Some(Handle::File(file)) => Ok(file.clone()),
+            Some(Handle::Folder(_)) => Err(invalid("that handle is a folder's, not a file's")),
+            None => Err(unknown()),
+        }
+    }
+
+    pub(super) fn folder(&self, handle: &Bytes) -> Result<Arc<Folder>, Failure> {
+        match self.get(handle) {
+            Some(Handle::Folder(folder)) => Ok(folder.clone()),
+            Some(Handle::File(_)) => Err(invalid("that handle is a file's, not a folder's")),
+            None => Err(unknown()),
+        }
+    }
+
+    /// From now on the client has it no more.
+    pub(super) fn remove(&mut self, handle: &Bytes) -> Result<Handle, Failure> {
+        let number = number(handle).and_then(|number| self.open.remove(&number));
+        number.map(|(handle, _)| handle).ok_or_else(unknown)
+    }
+
+    pub(super) fn remove_all(&mut self) -> Vec<Handle> {
+        self.open.drain().map(|(_, (handle, _))| handle).collect()
+    }
+
+    /// Nothing is open or being opened.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.available_permits() == MOST
+    }
+
+    fn get(&self, handle: &Bytes) -> Option<&Handle> {
+        self.open.get(&number(handle)?).map(|(handle, _)| handle)
+    }
+}
+
+impl Handle {
+    /// The client goes without closing it: what was written is not whole.
+    pub(super) async fn abandon(self) {
+        let gone = "the client has gone and left it open";
+        let failure = Failure::client(FailureKind::Aborted, gone);
+        match self {
+            Handle::File(file) if file.writes() => file.file.abort(&failure).await,
+            Handle::File(file) => {
+                // Nothing is lost with a file that was read.
+                let _ = file.file.close().await;
+            }
+            Handle::Folder(folder) => folder.close().await,
+        }
+    }
+}
+
+impl File {
+    pub(super) fn new(file: OpenedFile, mode: OpenMode) -> Self {
+        Self { file, mode, writes: Writes::default() }
+    }
+
+    pub(super) fn writes(&self) -> bool {
+        self.mode.write || self.mode.append
+    }
+
+    /// Something that changes the data is under way.
+    pub(super) fn writing(self: &Arc<Self>) -> Writing {
+        self.writes.lock().under_way += 1;
+        Writing(self.clone())
+    }
+
+    /// The client has said that this is all. Writes under way are waited for; had one failed, the file
+    /// is cut, and the close fails as the write did.
+    pub(super) async fn close(&self) -> Result<(), Failure> {
+        while self.writes.lock().under_way > 0 {
+            self.writes.settled.notified().await;
+        }
+        let failed = self.writes.lock().failed.take();
+        match failed {
+            None => self.file.close().await,
+            Some(failure) => {
+                self.file.abort(&failure).await;
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Writes {
+    fn lock(&self) -> std::sync::MutexGuard<'_, WriteState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    /// What became of it.
+    pub(super) fn done<T>(self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &outcome {
+            let mut state = self.0.writes.lock();
+            state.failed.get_or_insert_with(|| failure.clone());
+        }
+        outcome
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut state = self.0.writes.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        if state.under_way == 0 {
+            self.0.writes.settled.notify_one();
+        }
+    }
+}
+
+fn number(handle: &Bytes) -> Option<u32> {
+    Some(u32::from_be_bytes(handle.as_ref().try_into().ok()?))
+}
+
+fn unknown() -> Failure {
+    invalid("no such handle: it was closed, or never given out")
+}
+
+fn invalid(why: &str) -> Failure {
+    Failure::client(FailureKind::InvalidArgument, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> Handle {
+        Handle::Folder(Arc::new(Folder::finished()))
+    }
+
+    #[test]
+    fn handles_are_bounded_and_not_used_again() {
+        let mut handles = Handles::new();
+        let open = |handles: &mut Handles| {
+            handles.reserve().map(|place| handles.opened(folder(), place))
+        };
+        let mut given: Vec<_> = (0..MOST).map(|_| open(&mut handles).unwrap()).collect();
+        assert_eq!(open(&mut handles).unwrap_err().kind, FailureKind::Busy);
+        let first = given.remove(0);
+        assert!(handles.remove(&first).is_ok());
+        assert!(handles.remove(&first).is_err());
+        // A place that is kept counts, until it is given up.
+        let place = handles.reserve().unwrap();
+        assert!(handles.reserve().is_err());
+        drop(place);
+        let again = open(&mut handles).unwrap();
+        assert!(again != first && !given.contains(&again));
+        assert_eq!(handles.remove_all().len(), MOST);
+        assert!(handles.is_empty());
+    }
+
+    #[test]
+    fn a_handle_is_its_very_bytes() {
+        let mut handles = Handles::new();
+        let place = handles.reserve().unwrap();
+        let handle = handles.opened(folder(), place);
+        assert!(handles.folder(&handle).is_ok());
+        assert_eq!(handles.file(&handle).err().unwrap().kind, FailureKind::InvalidArgument);
+        let longer = [&handle[..], b"\0"].concat();
+        for wrong in [b"" as &[u8], b"\0\0\0\x07", &longer] {
+            assert!(handles.folder(&Bytes::copy_from_slice(wrong)).is_err());
+        }
+    }
+}
