@@ -8,6 +8,7 @@ mod ports;
 mod read_ahead;
 mod relay;
 mod rendezvous;
+mod sequenced;
 mod splice;
 mod window;
 mod write_behind;
@@ -20,5 +21,8 @@ pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
 pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
 pub use relay::{Progress, RelayError, Side, relay};
 pub use rendezvous::{Active, Exhausted, Reservation};
+pub use sequenced::{
+    Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
+};
 pub use window::{Budget, Share, Window};
 pub use write_behind::{Behind, WriteAt, WriteBehind};

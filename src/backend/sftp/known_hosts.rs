@@ -36,7 +36,10 @@ impl KnownHosts {
                 format!("line {number} is no known_hosts line (names, key type, key): {e}")
             })?;
             if entry.marker() == Some(&Marker::CertAuthority) {
-                tracing::warn!(line = number, "@cert-authority in a known_hosts file is not used: host certificates are not checked");
+                tracing::warn!(
+                    line = number,
+                    "@cert-authority in a known_hosts file is not used: host certificates are not checked"
+                );
                 continue;
             }
             lines.push(entry);
@@ -59,7 +62,7 @@ impl KnownHosts {
     }
 
     /// The kinds of keys that are known of a host: those are the ones to ask it for.
-    pub(super) fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
+    pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         let known = self.lines_of(host, port).filter(|line| line.marker().is_none());
         known.map(|line| line.public_key().algorithm()).collect()
     }

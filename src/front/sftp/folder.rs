@@ -36,8 +36,7 @@ impl Folder {
         let itself = [&b"."[..], b".."].map(|name| Entry::new(name, EntryKind::Directory));
         let now = Timestamp::now();
         let names = itself.into_iter().filter_map(|entry| names::listed(entry, now)).collect();
-        let mut state =
-            State { path, listing: Some(listing), names, left_out: 0, failed: None };
+        let mut state = State { path, listing: Some(listing), names, left_out: 0, failed: None };
         match state.fetch().await {
             Ok(()) => Ok(Self(Mutex::new(state))),
             Err(failure) => Err(failure),

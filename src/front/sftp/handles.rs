@@ -20,7 +20,9 @@ pub(super) struct Handles {
 }
 
 /// A place for one handle, from the moment that it is asked for.
-pub(super) struct Place(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit);
+pub(super) struct Place(
+    #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+);
 
 #[derive(Clone)]
 pub(super) enum Handle {
@@ -209,9 +211,8 @@ mod tests {
     #[test]
     fn handles_are_bounded_and_not_used_again() {
         let mut handles = Handles::new();
-        let open = |handles: &mut Handles| {
-            handles.reserve().map(|place| handles.opened(folder(), place))
-        };
+        let open =
+            |handles: &mut Handles| handles.reserve().map(|place| handles.opened(folder(), place));
         let mut given: Vec<_> = (0..MOST).map(|_| open(&mut handles).unwrap()).collect();
         assert_eq!(open(&mut handles).unwrap_err().kind, FailureKind::Busy);
         let first = given.remove(0);

@@ -304,7 +304,8 @@ mod tests {
         let cutter = queued.cutter();
         let (mut read, mut write) = tokio::io::split(queued);
         let reading = tokio::spawn(async move { read.read_u8().await });
-        let writing = tokio::spawn(async move { while write.write_all(&[7; 1000]).await.is_ok() {} });
+        let writing =
+            tokio::spawn(async move { while write.write_all(&[7; 1000]).await.is_ok() {} });
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!reading.is_finished() && !writing.is_finished());
         cutter.cut();

@@ -65,9 +65,9 @@ impl Requests {
 
     fn file_system_of(&self, handle: &Bytes) -> Result<Work, Failure> {
         let file = self.handles.file(handle)?;
-        Ok(Box::pin(async move {
-            Ok(extended(file_system(file.file.file_system().await?).encode()))
-        }))
+        Ok(Box::pin(
+            async move { Ok(extended(file_system(file.file.file_system().await?).encode())) },
+        ))
     }
 
     fn sync(&self, handle: &Bytes) -> Result<Work, Failure> {
