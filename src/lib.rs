@@ -1,5 +1,5 @@
-//! lockgate, an FTP and FTPS gateway: it terminates one protocol at the front and re-originates each
-//! operation to a backend over another.
+//! lockgate, an FTP, FTPS and SFTP gateway: it terminates one protocol at the front and re-originates
+//! each operation to a backend over another.
 //!
 //! # The floors
 //!
@@ -9,14 +9,14 @@
 //! |---|---|
 //! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol's name |
 //! | [`wire`] | sans-I/O codecs, used by fronts and backends |
-//! | [`net`] | sockets, TLS, draining |
-//! | [`data`] | the data plane: passive ports, who owns a data connection, moving bytes |
-//! | [`auth`] | who somebody is |
+//! | [`net`] | sockets, TLS, what both ends of SSH share, draining |
+//! | [`data`] | the data plane: passive ports, who owns a data connection, moving bytes; between files read in order and files read anywhere |
+//! | [`auth`] | who somebody is: passwords, public keys |
 //! | [`policy`] | what they may do |
 //! | [`route`] | where it goes |
-//! | [`backend`] | the servers behind: FTP, a local folder |
+//! | [`backend`] | the servers behind: FTP, SFTP, a local folder |
 //! | [`session`] | the fronts' only doors: login and the operations, one record each |
-//! | [`front`] | what clients speak |
+//! | [`front`] | what clients speak: FTP, SFTP |
 //! | [`admin`] | metrics and health |
 //! | [`config`] | the file, compiled to each module's own settings |
 //! | [`app`] | make all, bind all, then serve |
@@ -27,6 +27,13 @@
 //! [`op::RemotePath`] → [`session::Session::read`] → [`policy::decide`] → `Permit` →
 //! [`route::Target`] → [`backend::BackendSession::open_read`] → [`data::relay`] to the connection that
 //! `data::rendezvous` matched → outcome → record → reply.
+//!
+//! # The walk of one SFTP READ
+//!
+//! The OPEN before it took the same way down to [`backend::BackendSession::open`] and left a
+//! [`session::OpenedFile`] under a handle, with the permit that it was opened with. Then: SSH channel
+//! → [`wire::sftp`] → handle → [`session::OpenedFile::read_at`] → [`backend::OpenFile::read_at`] → DATA, in
+//! whatever order answers come; CLOSE writes the record.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 const BAD_CONFIGURATION: u8 = 64;
 
 #[derive(Parser)]
-#[command(version, about = "An FTP and FTPS gateway: one protocol in front, another behind")]
+#[command(version, about = "An FTP, FTPS and SFTP gateway: one protocol in front, another behind")]
 struct Arguments {
     /// The configuration file
     #[arg(long, global = true, default_value = "/etc/lockgate/lockgate.yaml")]
@@ -37,7 +37,7 @@ enum Command {
     },
     /// Say everything that is wrong with the configuration; exit status 64 if anything is
     Check,
-    /// Try it: a legacy FTP server and the gateway in front of it, in a temporary folder
+    /// Try it: an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
     /// Read a password from standard input and print its hash for `users`
     HashPassword,

@@ -2,15 +2,27 @@
 
 mod ascii;
 mod endpoint;
+mod fault;
 mod metrics;
 mod ports;
+mod read_ahead;
 mod relay;
 mod rendezvous;
+mod sequenced;
 mod splice;
+mod window;
+mod write_behind;
 
 pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
+pub use fault::Fault;
 pub use metrics::PoolMetrics;
 pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
+pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
 pub use relay::{Progress, RelayError, Side, relay};
 pub use rendezvous::{Active, Exhausted, Reservation};
+pub use sequenced::{
+    Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
+};
+pub use window::{Budget, Share, Window};
+pub use write_behind::{Behind, WriteAt, WriteBehind};

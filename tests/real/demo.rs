@@ -1,6 +1,8 @@
-//! `lockgate demo`: what it prints to be pasted works, and nothing of it stays.
+//! `lockgate demo`: what it prints to be pasted works at every door, and nothing of it stays.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,42 +10,73 @@ use std::time::Duration;
 use crate::support::process::{pid, run, spawn, wait};
 
 const SOON: Duration = Duration::from_secs(20);
+/// What somebody might type into sftp.
+const TYPED: &[u8] = b"ls -l\nput /etc/hostname inbox/typed\nget readings.csv fetched.csv\nbye\n";
 
 #[test]
 fn the_printed_commands_work_and_nothing_stays() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let home = folder.path();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-    command.arg("demo").env("TMPDIR", folder.path());
+    command.arg("demo").env("TMPDIR", home);
     let mut demo = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
     let printed = BufReader::new(demo.stdout.take().expect("stdout is piped"));
     let mut commands = Vec::new();
     for line in printed.lines() {
         let line = line.expect("a line of the demo");
-        if line.trim_start().starts_with("curl ") || line.trim_start().starts_with("lftp ") {
+        if line.trim_start().starts_with("curl ") || line.trim_start().starts_with("sftp ") {
             commands.push(line.trim().to_owned());
         }
         if line.contains("Ctrl-C stops") {
             break;
         }
     }
-    assert_eq!(commands.len(), 4, "{commands:?}");
-    let mut shown = String::new();
-    for line in &commands {
+    let askpass = askpass(home);
+    let shown = |line: &String| {
         let mut shell = Command::new("sh");
-        shell.args(["-c", line]).env("HOME", folder.path());
-        let output = run(&mut shell, b"", SOON).expect_ok(line);
-        shown += &String::from_utf8_lossy(&output.stdout);
-    }
-    for expected in ["readings.csv", "08:00,boiler,71.5", "You read it over TLS."] {
-        assert!(shown.contains(expected), "{expected} was not shown in:\n{shown}");
-    }
-    let demo_folder = |entry: &std::io::Result<std::fs::DirEntry>| {
-        entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with("lockgate-demo"))
+        shell.args(["-c", line]).current_dir(home).env("HOME", home);
+        shell.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "force");
+        let typed = if line.starts_with("sftp ") { TYPED } else { b"" };
+        let output = run(&mut shell, typed, SOON).expect_ok(line);
+        String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let entries = |folder: &Path| std::fs::read_dir(folder).expect("the folder's entries");
-    assert_eq!(entries(folder.path()).filter(demo_folder).count(), 1);
+    let [list, get, put, implicit, sftp, plain_list, plain_get] = &commands[..] else {
+        panic!("{commands:?}");
+    };
+    assert!(shown(list).contains("Größe 10 µm.txt"));
+    assert!(shown(get).contains("08:00,boiler,71.5"));
+    shown(put);
+    assert!(shown(implicit).contains("You read it encrypted."));
+    let said = shown(sftp);
+    assert!(said.contains("readings.csv") && said.contains("inbox"), "{said}");
+    let fetched = fs::read_to_string(home.join("fetched.csv")).expect("what sftp got");
+    assert!(fetched.contains("08:00,boiler,71.5"), "{fetched}");
+    let hostname = fs::read("/etc/hostname").expect("this machine's name");
+    let inbox = demo_folder(home).expect("the demo's folder").join("ftp-files/inbox");
+    for name in ["hostname", "typed"] {
+        assert_eq!(fs::read(inbox.join(name)).expect("what was put"), hostname, "{name}");
+    }
+    assert!(shown(plain_list).contains("orders.csv"));
+    assert!(shown(plain_get).contains("4711,valve DN50,12"));
+
     rustix::process::kill_process(pid(&demo), rustix::process::Signal::INT).expect("Ctrl-C");
     let status = wait(&mut demo, SOON).expect("it ends after Ctrl-C");
     assert!(status.success(), "{status}");
-    assert_eq!(entries(folder.path()).filter(demo_folder).count(), 0, "its folder stays");
+    assert_eq!(demo_folder(home), None, "its folder stays");
+}
+
+/// Types the demo's password for ssh, which would ask at the terminal.
+fn askpass(home: &Path) -> std::path::PathBuf {
+    let script = home.join("askpass");
+    fs::write(&script, "#!/bin/sh\necho demo\n").expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("executable");
+    script
+}
+
+fn demo_folder(home: &Path) -> Option<std::path::PathBuf> {
+    let entries = fs::read_dir(home).expect("the folder's entries");
+    let mut paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lockgate-demo"))
+    })
 }

@@ -3,10 +3,10 @@
 use super::*;
 
 const ED25519: &str =
-    concat!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINfrjCXbDwDVdi+bR2t4chwP9NnmCMDpII+K+9hcx6yS",);
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINfrjCXbDwDVdi+bR2t4chwP9NnmCMDpII+K+9hcx6yS";
 
 const SECOND: &str =
-    concat!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAj3u7gstvsyGy8EX35NKoKGUbBR0tzqdYZ/Fdcfb8EG",);
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAj3u7gstvsyGy8EX35NKoKGUbBR0tzqdYZ/Fdcfb8EG";
 
 const ECDSA: &str = concat!(
     "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGjCHYbe",

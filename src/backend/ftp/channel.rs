@@ -1,6 +1,7 @@
 //! Data connections to a server: EPSV and PASV, EPRT and PORT (RFC 959, RFC 2428), TLS (RFC 4217).
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -15,10 +16,10 @@ use crate::wire::ftp::host_port::{format_eprt, format_port, parse_epsv_reply, pa
 /// How often a server is asked for a port before its 425 is told to the client.
 const PORT_TRIES: usize = 3;
 
-enum Opening {
-    Connected(TcpStream),
-    Listening(TcpListener),
-}
+/// For a server to say by itself that its data connection was not made.
+const NOTICE: Duration = Duration::from_secs(1);
+/// The same, of one that has announced the transfer with 1xx.
+const ANNOUNCED: Duration = Duration::from_secs(5);
 
 /// Makes a data connection and sends the command that uses it. Dropping the connection is a reset from
 /// its first moment on: an end by FIN would mean *complete* for an upload. On success the server has said 1xx
@@ -31,10 +32,30 @@ pub(super) async fn start(
     offset: u64,
 ) -> Result<(Stream, Words), Failure> {
     let peer = address(connection)?;
-    let opening = match connection.settings.data_mode {
-        DataMode::Passive => Opening::Connected(passive(connection, peer).await?),
-        DataMode::Active => Opening::Listening(active(connection).await?),
+    let (tcp, preliminary) = match connection.settings.data_mode {
+        DataMode::Passive => passive(connection, peer, verb, argument, offset).await?,
+        DataMode::Active => {
+            let listener = active(connection).await?;
+            let preliminary = command(connection, verb, argument, offset).await?;
+            match accepted(connection, listener, peer).await {
+                Ok(tcp) => (tcp, preliminary),
+                Err(failure) => return Err(explain(connection, failure).await),
+            }
+        }
     };
+    match protected(connection, tcp).await {
+        Ok(stream) => Ok((stream, preliminary)),
+        Err(failure) => Err(explain(connection, failure).await),
+    }
+}
+
+/// The command itself, up to its 1xx.
+async fn command(
+    connection: &mut Connection,
+    verb: &str,
+    argument: Option<&[u8]>,
+    offset: u64,
+) -> Result<Words, Failure> {
     // An offset that a refused transfer left behind at the server is taken back.
     if offset > 0 || connection.restart_pending {
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
@@ -42,21 +63,101 @@ pub(super) async fn start(
     }
     let preliminary = connection.expect(1, verb, argument).await?;
     connection.restart_pending = false;
-    match establish(connection, opening, peer).await {
-        Ok(stream) => Ok((stream, preliminary)),
-        Err(failure) => Err(explain(connection, failure).await),
+    Ok(preliminary)
+}
+
+/// The command goes out while the data connection is being made: that saves a round trip. A server
+/// that wants the connection first is asked once more, and is remembered.
+async fn passive(
+    connection: &mut Connection,
+    peer: IpAddr,
+    verb: &str,
+    argument: Option<&[u8]>,
+    offset: u64,
+) -> Result<(TcpStream, Words), Failure> {
+    let address = passive_address(connection, peer).await?;
+    let limit = connection.settings.connect_timeout;
+    if !connection.connect_first {
+        match at_once(connection, address, verb, argument, offset).await {
+            Started::Both(tcp, words) => return Ok((tcp, words)),
+            Started::Failed(failure) => return Err(failure),
+            Started::ConnectFirst => {}
+        }
+        tracing::debug!(verb, "the backend wants its data connection before the command");
+        connection.connect_first = true;
+        let address = passive_address(connection, peer).await?;
+        let tcp = connect(address, limit).await?;
+        return Ok((tcp, command(connection, verb, argument, offset).await?));
+    }
+    let tcp = connect(address, limit).await?;
+    Ok((tcp, command(connection, verb, argument, offset).await?))
+}
+
+enum Started {
+    Both(TcpStream, Words),
+    Failed(Failure),
+    /// The server had no patience for a connection that was on its way.
+    ConnectFirst,
+}
+
+async fn at_once(
+    connection: &mut Connection,
+    address: SocketAddr,
+    verb: &str,
+    argument: Option<&[u8]>,
+    offset: u64,
+) -> Started {
+    let connecting = connect(address, connection.settings.connect_timeout);
+    tokio::pin!(connecting);
+    let (made, told) = {
+        let commanding = command(connection, verb, argument, offset);
+        tokio::pin!(commanding);
+        tokio::select! {
+            told = &mut commanding => (None, Some(told)),
+            made = &mut connecting => {
+                let told = match made {
+                    Ok(_) => Some(commanding.await),
+                    // The server waits for what will not come; it may say so by itself.
+                    Err(_) => timeout(NOTICE, commanding).await.ok(),
+                };
+                (Some(made), told)
+            }
+        }
+    };
+    let Some(told) = told else {
+        connection.replace();
+        return Started::Failed(
+            made.and_then(Result::err).unwrap_or_else(|| no_channel("no word")),
+        );
+    };
+    let words = match told {
+        Ok(words) => words,
+        Err(refusal) if refusal.peer.as_ref().is_some_and(|words| words.code == 425) => {
+            let made = match made {
+                Some(made) => made,
+                None => connecting.await,
+            };
+            return if made.is_ok() { Started::ConnectFirst } else { Started::Failed(refusal) };
+        }
+        Err(refusal) => return Started::Failed(refusal),
+    };
+    let made = match made {
+        Some(made) => made,
+        None => connecting.await,
+    };
+    match made {
+        Ok(tcp) => Started::Both(tcp, words),
+        Err(failure) => match timeout(ANNOUNCED, explain(connection, failure.clone())).await {
+            Ok(explained) => Started::Failed(explained),
+            Err(_) => {
+                connection.replace();
+                Started::Failed(failure)
+            }
+        },
     }
 }
 
-fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {
-    let peer = connection.control.stream().peer_addr();
-    let peer = peer.map_err(|e| reply::unavailable(format!("its address: {e}")));
-    Ok(connection.noted(peer)?.ip().to_canonical())
-}
-
-async fn passive(connection: &mut Connection, peer: IpAddr) -> Result<TcpStream, Failure> {
-    let address = passive_address(connection, peer).await?;
-    let limit = connection.settings.connect_timeout;
+async fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
     let tcp = match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(tcp)) => tcp,
         Ok(Err(e)) => return Err(no_channel(format!("connecting to {address}: {e}"))),
@@ -65,6 +166,12 @@ async fn passive(connection: &mut Connection, peer: IpAddr) -> Result<TcpStream,
     net::prepare(&tcp);
     net::reset_on_drop(&tcp);
     Ok(tcp)
+}
+
+fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {
+    let peer = connection.control.stream().peer_addr();
+    let peer = peer.map_err(|e| reply::unavailable(format!("its address: {e}")));
+    Ok(connection.noted(peer)?.ip().to_canonical())
 }
 
 /// EPSV first, since it works through address translation; PASV for servers that refuse it, and
@@ -129,30 +236,28 @@ async fn active(connection: &mut Connection) -> Result<TcpListener, Failure> {
     Ok(listener)
 }
 
-async fn establish(
+async fn accepted(
     connection: &Connection,
-    opening: Opening,
+    listener: TcpListener,
     peer: IpAddr,
-) -> Result<Stream, Failure> {
-    let limit = connection.settings.connect_timeout;
-    let made = timeout(limit, async {
-        let tcp = match opening {
-            Opening::Connected(tcp) => tcp,
-            Opening::Listening(listener) => loop {
-                let (tcp, from) = net::accept(&listener).await;
-                if from.ip() == peer {
-                    break tcp;
-                }
-                tracing::warn!(%from, "a stranger connected to a port opened for the backend");
-            },
-        };
-        net::reset_on_drop(&tcp);
-        match &connection.tls {
-            None => Ok(Stream::Plain(tcp)),
-            Some(tls) => tls.connect(tcp).await,
+) -> Result<TcpStream, Failure> {
+    let arrival = timeout(connection.settings.connect_timeout, async {
+        loop {
+            let (tcp, from) = net::accept(&listener).await;
+            if from.ip() == peer {
+                return tcp;
+            }
+            tracing::warn!(%from, "a stranger connected to a port opened for the backend");
         }
     });
-    match made.await {
+    let tcp = arrival.await.map_err(|_| no_channel("not made in time"))?;
+    net::reset_on_drop(&tcp);
+    Ok(tcp)
+}
+
+async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
+    let Some(tls) = &connection.tls else { return Ok(Stream::Plain(tcp)) };
+    match timeout(connection.settings.connect_timeout, tls.connect_data(tcp)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(e)) => Err(no_channel(format!("TLS: {e}"))),
         Err(_) => Err(no_channel("not made in time")),

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::control::Control;
 use super::features::{Features, ListAll};
@@ -19,9 +20,15 @@ pub(super) struct Connection {
     pub(super) epsv_refused: bool,
     /// REST was said and no transfer has used it up.
     pub(super) restart_pending: bool,
+    /// The server wants the data connection to be there before the command that uses it.
+    pub(super) connect_first: bool,
+    /// When an operation was last done with it.
+    pub(super) used: Instant,
     representation: Option<Representation>,
     directory: Option<RemotePath>,
     lost: bool,
+    /// The gateway lost step itself, without a word of the server's: a new login does as well.
+    replaceable: bool,
 }
 
 impl Connection {
@@ -34,9 +41,12 @@ impl Connection {
             tls,
             epsv_refused: false,
             restart_pending: false,
+            connect_first: false,
+            used: Instant::now(),
             representation: None,
             directory: None,
             lost: false,
+            replaceable: false,
         }
     }
 
@@ -48,6 +58,25 @@ impl Connection {
     /// From here on nothing is asked of the server any more.
     pub(super) fn give_up(&mut self) {
         self.lost = true;
+    }
+
+    /// As [`Connection::give_up`]; the session goes on with a new login.
+    pub(super) fn replace(&mut self) {
+        (self.lost, self.replaceable) = (true, true);
+    }
+
+    /// Whether something more can be asked of it.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.lost && self.control.is_settled()
+    }
+
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.replaceable
+    }
+
+    /// As far as it can be seen without asking: a server says 421 when it was idle for too long.
+    pub(super) fn is_in_step(&mut self) -> bool {
+        self.is_usable() && self.control.in_step().is_ok()
     }
 
     /// Notes what an error means for the connection.
@@ -107,6 +136,11 @@ impl Connection {
             self.representation = Some(wanted);
         }
         Ok(())
+    }
+
+    /// What TYPE the server was told with the login.
+    pub(super) fn note_type(&mut self, representation: Representation) {
+        self.representation = Some(representation);
     }
 
     /// Makes `path` the server's working directory; the server's words where it was asked.

@@ -18,12 +18,20 @@ pub(super) struct Control {
     lines: LineBuffer,
     replies: ReplyReader,
     deadline: Duration,
+    /// Commands whose last reply has not come yet.
+    owed: usize,
 }
 
 impl Control {
     /// `deadline`: for each command to be taken and each reply to come.
     pub(super) fn new(stream: Stream, deadline: Duration) -> Self {
-        Self { stream, lines: LineBuffer::new(MAX_LINE), replies: ReplyReader::default(), deadline }
+        Self {
+            stream,
+            lines: LineBuffer::new(MAX_LINE),
+            replies: ReplyReader::default(),
+            deadline,
+            owed: 0,
+        }
     }
 
     pub(super) fn stream(&self) -> &Stream {
@@ -58,21 +66,50 @@ impl Control {
             line.extend_from_slice(argument);
         }
         line.extend_from_slice(b"\r\n");
+        self.owed += 1;
+        self.write(verb, &line).await
+    }
+
+    /// Sends commands in one flight; each is answered by its own reply.
+    pub(super) async fn send_all(&mut self, commands: &[&str]) -> Result<(), Failure> {
+        self.in_step()?;
+        self.owed += commands.len();
+        let lines: Vec<u8> =
+            commands.iter().flat_map(|command| [command.as_bytes(), b"\r\n"].concat()).collect();
+        self.write("the commands after the login", &lines).await
+    }
+
+    async fn write(&mut self, what: &str, bytes: &[u8]) -> Result<(), Failure> {
         let sent = timeout(self.deadline, async {
-            self.stream.write_all(&line).await?;
+            self.stream.write_all(bytes).await?;
             self.stream.flush().await
         });
         match sent.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(unavailable(format!("sending {verb}: {e}"))),
-            Err(_) => Err(unavailable(format!("{verb} could not be sent in time"))),
+            Ok(Err(e)) => Err(unavailable(format!("sending {what}: {e}"))),
+            Err(_) => Err(unavailable(format!("{what} could not be sent in time"))),
         }
+    }
+
+    /// Whether the last reply to every command has come.
+    pub(super) fn is_settled(&self) -> bool {
+        self.owed == 0
+    }
+
+    /// Both sides have been brought into step by other means than counting.
+    pub(super) fn settle(&mut self) {
+        self.owed = 0;
     }
 
     /// The next reply.
     pub(super) async fn reply(&mut self) -> Result<Words, Failure> {
         match timeout(self.deadline, self.next_reply()).await {
-            Ok(Ok(words)) => Ok(words),
+            Ok(Ok(words)) => {
+                if words.code >= 200 {
+                    self.owed = self.owed.saturating_sub(1);
+                }
+                Ok(words)
+            }
             Ok(Err(e)) => Err(unavailable(e.to_string())),
             Err(_) => Err(unavailable(format!(
                 "no reply within {}",
@@ -93,7 +130,7 @@ impl Control {
 
     /// Nothing may be there that answers no question: it would be taken for the next one's answer.
     /// A server says 421 that way when it was idle for too long.
-    fn in_step(&mut self) -> Result<(), Failure> {
+    pub(super) fn in_step(&mut self) -> Result<(), Failure> {
         let said = match poll_once(self.next_reply()) {
             None if self.lines.is_empty() => return Ok(()),
             None => return Err(unavailable("it began to speak unasked")),

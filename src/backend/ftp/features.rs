@@ -10,7 +10,6 @@ pub(super) struct Features {
     pub mdtm: bool,
     /// MFMT, which sets a file's time.
     pub mfmt: bool,
-    pub utf8: bool,
 }
 
 /// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such
@@ -40,7 +39,6 @@ impl Features {
                 b"SIZE" => features.size = true,
                 b"MDTM" => features.mdtm = true,
                 b"MFMT" => features.mfmt = true,
-                b"UTF8" => features.utf8 = true,
                 _ => {}
             }
         }

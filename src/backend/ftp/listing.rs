@@ -1,11 +1,13 @@
 //! Folders: MLSD where the server has it (RFC 3659 section 7), else LIST in whatever shape.
 
 use std::ops::DerefMut;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::cache::Cache;
 use super::connection::Connection;
 use super::features::ListAll;
 use super::{Turn, channel, reply, transfer};
@@ -33,11 +35,26 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     ending: bool,
     /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
     done: bool,
+    memory: Option<Memory>,
 }
 
-pub(super) async fn open(turn: Turn, path: &RemotePath) -> Result<Box<dyn Listing>, Failure> {
+/// Where the entries are remembered for a while.
+struct Memory {
+    cache: Arc<Cache>,
+    generation: u64,
+    folder: RemotePath,
+}
+
+pub(super) async fn open(
+    turn: Turn,
+    cache: &Arc<Cache>,
+    path: &RemotePath,
+) -> Result<Box<dyn Listing>, Failure> {
     let facts = turn.features.mlst;
-    Ok(Box::new(FtpListing::begin(turn, path, facts).await?))
+    let (cache, generation) = (cache.clone(), cache.generation());
+    let mut listing = FtpListing::begin(turn, path, facts).await?;
+    listing.memory = Some(Memory { cache, generation, folder: path.clone() });
+    Ok(Box::new(listing))
 }
 
 async fn start(
@@ -78,6 +95,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             any: false,
             ending: false,
             done: false,
+            memory: None,
         })
     }
 
@@ -87,6 +105,9 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         loop {
             self.take(&mut entries, now);
             if !entries.is_empty() {
+                if let Some(Memory { cache, generation, folder }) = &self.memory {
+                    cache.put(*generation, folder.as_bytes(), &entries, self.facts);
+                }
                 return Ok(Some(entries));
             }
             if self.done {
@@ -174,7 +195,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
 #[async_trait]
 impl Listing for FtpListing<Turn> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        self.next_entries().await
+        let next = self.next_entries().await;
+        next.map_err(|failure| self.turn.pool().softened(failure))
     }
 
     async fn abort(mut self: Box<Self>) {

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -15,20 +17,58 @@ use super::settings::{Settings, TlsMode};
 use crate::backend::Credentials;
 use crate::net::tls::ClientTls;
 use crate::net::{self, Stream};
-use crate::op::{Failure, FailureKind, RemotePath, Words};
+use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+
+/// Between two replies to commands that were sent in one flight; a server that takes longer has
+/// dropped the second one.
+const DROPPED: Duration = Duration::from_secs(3);
+
+/// Whether a server takes several commands in one flight. Old ones drop what arrives while they
+/// answer the first.
+#[derive(Debug, Default)]
+pub(super) struct Pipelining {
+    refused: AtomicBool,
+}
 
 /// A session ready to work, and where the login put the user.
 pub(super) async fn login(
     settings: &Arc<Settings>,
+    pipelining: &Pipelining,
     credentials: &Credentials,
 ) -> Result<(Connection, RemotePath), Failure> {
+    if !pipelining.refused.load(Ordering::Relaxed) {
+        let mut connection = entered(settings, credentials).await?;
+        if let Some(answers) = ask_at_once(&mut connection).await? {
+            let home = learn(&mut connection, answers)?;
+            return Ok((connection, home));
+        }
+        if !pipelining.refused.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                backend = %settings.name,
+                "the backend drops commands that are sent in one flight; each is sent by itself now"
+            );
+        }
+    }
+    let mut connection = entered(settings, credentials).await?;
+    let mut answers = Vec::new();
+    for command in after_login(settings) {
+        let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
+        let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
+        answers.push(connection.ask(verb, argument).await?);
+    }
+    let home = learn(&mut connection, answers)?;
+    Ok((connection, home))
+}
+
+/// Connected, protected as configured, and let in.
+async fn entered(
+    settings: &Arc<Settings>,
+    credentials: &Credentials,
+) -> Result<Connection, Failure> {
     let (control, tls) = open(settings).await?;
     let mut connection = Connection::new(control, settings.clone(), tls);
     authenticate(&mut connection, credentials).await?;
-    protect_data(&mut connection).await?;
-    learn(&mut connection).await?;
-    let home = home(&mut connection).await?;
-    Ok((connection, home))
+    Ok(connection)
 }
 
 /// A greeted control connection, protected as configured. A server that does not know the preferred
@@ -207,44 +247,62 @@ fn without_secrets(words: &Words, credentials: &Credentials) -> String {
     }
 }
 
-/// PBSZ and PROT P (RFC 4217), behind the login, since some servers refuse them before it. Implicit
-/// servers protect data connections anyway, and some do not know the verbs.
-async fn protect_data(connection: &mut Connection) -> Result<(), Failure> {
-    let implicit = match connection.settings.tls {
-        TlsMode::None => return Ok(()),
-        TlsMode::Explicit(_) => false,
-        TlsMode::Implicit(_) => true,
-    };
-    for (verb, argument) in [("PBSZ", b"0"), ("PROT", b"P")] {
-        let words = connection.ask(verb, Some(argument)).await?;
-        if !(implicit && matches!(words.code, 500 | 502..=504)) {
-            reply::expect(2, verb, words).map_err(refused("does not protect data connections"))?;
+/// What is asked of every server once the user is in. PBSZ and PROT (RFC 4217) come then, since some
+/// servers refuse them before. UTF-8 is asked for without knowing whether the server has it: one
+/// that has not says so, and nothing changes.
+fn after_login(settings: &Settings) -> &'static [&'static str] {
+    match settings.tls {
+        TlsMode::None => &["FEAT", "OPTS UTF8 ON", "PWD", "TYPE I"],
+        _ => &["PBSZ 0", "PROT P", "FEAT", "OPTS UTF8 ON", "PWD", "TYPE I"],
+    }
+}
+
+/// All in one flight; `None` when the server answers the first of them and not the rest.
+async fn ask_at_once(connection: &mut Connection) -> Result<Option<Vec<Words>>, Failure> {
+    let commands = after_login(&connection.settings);
+    connection.control.send_all(commands).await?;
+    let mut answers = vec![connection.control.reply().await?];
+    while answers.len() < commands.len() {
+        match timeout(DROPPED, connection.control.reply()).await {
+            Ok(Ok(words)) => answers.push(words),
+            Ok(Err(_)) | Err(_) => return Ok(None),
         }
     }
-    Ok(())
+    Ok(Some(answers))
 }
 
-/// FEAT, and UTF-8 names where the server has them.
-async fn learn(connection: &mut Connection) -> Result<(), Failure> {
-    let words = connection.ask("FEAT", None).await?;
-    if words.code == 211 {
-        connection.features = Features::parse(&words);
+/// What the answers to [`after_login`] say; and where the login put the user.
+fn learn(connection: &mut Connection, answers: Vec<Words>) -> Result<RemotePath, Failure> {
+    let mut home = RemotePath::root();
+    let commands = after_login(&connection.settings);
+    // Implicit servers protect data connections anyway, and some do not know the verbs.
+    let implicit = matches!(connection.settings.tls, TlsMode::Implicit(_));
+    for (command, words) in commands.iter().zip(answers) {
+        if words.code == 421 {
+            return Err(reply::failure(command, words));
+        }
+        match *command {
+            "PBSZ 0" | "PROT P" if implicit && matches!(words.code, 500 | 502..=504) => {}
+            "PBSZ 0" | "PROT P" => {
+                let answered = reply::expect(2, command, words);
+                answered.map_err(refused("does not protect data connections"))?;
+            }
+            "FEAT" if words.code == 211 => connection.features = Features::parse(&words),
+            "PWD" => home = place(&words),
+            "TYPE I" if words.code / 100 == 2 => connection.note_type(Representation::Image),
+            _ => {}
+        }
     }
-    if connection.features.utf8 {
-        // Whatever it answers: FEAT has said that names are UTF-8.
-        connection.ask("OPTS", Some(b"UTF8 ON")).await?;
-    }
-    Ok(())
+    Ok(home)
 }
 
-async fn home(connection: &mut Connection) -> Result<RemotePath, Failure> {
-    let words = connection.ask("PWD", None).await?;
-    let path = (words.code == 257).then(|| quoted(&words)).flatten();
+fn place(words: &Words) -> RemotePath {
+    let path = (words.code == 257).then(|| quoted(words)).flatten();
     let path = path.filter(|path| path.starts_with(b"/"));
     match path.map(|path| RemotePath::resolve(&RemotePath::root(), &path)) {
-        Some(Ok(home)) => Ok(home),
+        Some(Ok(home)) => home,
         // A server whose paths are of another shape: the root is what all have.
-        _ => Ok(RemotePath::root()),
+        _ => RemotePath::root(),
     }
 }
 

@@ -1,49 +1,61 @@
 //! An FTP or FTPS server as a backend (RFC 959, 2228, 2389, 2428, 3659, 4217).
 
+mod attributes;
+mod cache;
 mod channel;
 mod connection;
 mod control;
 mod features;
+mod file;
 mod listing;
 mod login;
 mod operations;
+mod pool;
+mod renames;
 mod reply;
 mod settings;
 mod transfer;
 mod upload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
     WriteTransfer,
 };
-use crate::op::{Failure, FailureKind, RemotePath};
+use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath};
 use crate::route::Target;
-use connection::Connection;
+use cache::Cache;
+use login::Pipelining;
+use pool::{Pool, Turn};
 
 pub use settings::{DataMode, Settings, TlsMode};
+
+/// How long an operation waits for a control connection, where all are in transfers.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The same, of a file that is to be opened: the end of another one may be under way.
+const OPEN: Duration = Duration::from_secs(5);
 
 /// A configured FTP backend.
 pub struct FtpBackend {
     settings: Arc<Settings>,
+    pipelining: Arc<Pipelining>,
 }
 
-/// One logged-in control connection. Operations take turns on it; a transfer holds it to its end.
+/// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
+#[derive(Clone)]
 struct FtpSession {
-    connection: Arc<Mutex<Connection>>,
+    pool: Arc<Pool>,
+    cache: Arc<Cache>,
     home: RemotePath,
 }
 
-/// The control connection, held by one operation.
-type Turn = OwnedMutexGuard<Connection>;
-
 impl FtpBackend {
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings) }
+        Self { settings: Arc::new(settings), pipelining: Arc::default() }
     }
 }
 
@@ -59,17 +71,37 @@ impl Backend for FtpBackend {
                 ));
             }
         };
-        let (connection, home) = login::login(&self.settings, credentials).await?;
-        Ok(Box::new(FtpSession { connection: Arc::new(Mutex::new(connection)), home }))
+        let (settings, pipelining) = (self.settings.clone(), self.pipelining.clone());
+        let (pool, home) = Pool::login(settings, pipelining, credentials.clone()).await?;
+        Ok(Box::new(FtpSession { pool, cache: Arc::default(), home }))
     }
 }
 
 impl FtpSession {
-    /// The control connection in step, or why there is none.
+    /// A control connection in step, or why there is none.
     async fn turn(&self) -> Result<Turn, Failure> {
-        let connection = self.connection.clone().lock_owned().await;
-        connection.check()?;
-        Ok(connection)
+        self.pool.turn(PATIENCE).await
+    }
+
+    /// From memory where that is fresh; else asked and remembered.
+    async fn stat(&self, operation: &Operation) -> Result<Entry, Failure> {
+        let path = operation.path();
+        let link = matches!(operation, Operation::LinkStat(_));
+        if link {
+            // No FTP client asks for that.
+            self.pool.allow_many();
+        }
+        if let Some(entry) = self.cache.get(path, link, !self.pool.is_many()) {
+            return Ok(entry);
+        }
+        let generation = self.cache.generation();
+        let mut turn = self.turn().await?;
+        let asked = operations::stat(&mut turn, path).await;
+        let entry = asked.map_err(|failure| self.pool.softened(failure))?;
+        if let Some(folder) = path.parent() {
+            self.cache.put(generation, folder.as_bytes(), std::slice::from_ref(&entry), true);
+        }
+        Ok(entry)
     }
 }
 
@@ -80,15 +112,28 @@ impl BackendSession for FtpSession {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities::default()
+        Abilities { sync: true, ..Abilities::default() }
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        operations::perform(&mut *self.turn().await?, target.operation()).await
+        let operation = target.operation();
+        let changes = match operation {
+            Operation::Stat(_) | Operation::LinkStat(_) => {
+                return self.stat(operation).await.map(Answer::Entry);
+            }
+            Operation::Size(..) | Operation::Enter(_) => false,
+            _ => true,
+        };
+        let _writer = changes.then(|| self.cache.writer());
+        let mut turn = self.turn().await?;
+        let performed = operations::perform(&mut turn, operation).await;
+        performed.map_err(|failure| self.pool.softened(failure))
     }
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        listing::open(self.turn().await?, target.operation().path()).await
+        let turn = self.turn().await?;
+        let listing = listing::open(turn, &self.cache, target.operation().path()).await;
+        listing.map_err(|failure| self.pool.softened(failure))
     }
 
     async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
@@ -96,15 +141,18 @@ impl BackendSession for FtpSession {
     }
 
     async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        upload::open(self.turn().await?, target.operation()).await
+        upload::open(self.turn().await?, self.cache.writer(), target.operation()).await
     }
 
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        Err(operations::misdirected(target.operation()))
+        let Operation::Open { path, mode } = target.operation() else {
+            return Err(operations::misdirected(target.operation()));
+        };
+        self.pool.allow_many();
+        Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
     }
 
     async fn close(&self) {
-        let mut connection = self.connection.lock().await;
-        connection.quit().await;
+        self.pool.close().await;
     }
 }

@@ -1,14 +1,14 @@
-//! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659), MFMT, SITE CHMOD.
+//! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659).
 
 use super::connection::Connection;
-use super::listing;
+use super::{attributes, listing, renames};
 use crate::backend::Answer;
 use crate::op::{
-    Attributes, Changes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath,
+    Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
     Representation, Timestamp, Words,
 };
 use crate::wire::ftp::listing::parse_facts_line;
-use crate::wire::ftp::time::{format_time, parse_time};
+use crate::wire::ftp::time::parse_time;
 
 pub(super) async fn perform(
     connection: &mut Connection,
@@ -16,7 +16,9 @@ pub(super) async fn perform(
 ) -> Result<Answer, Failure> {
     let done = |words: Words| Answer::Done(Some(words));
     match operation {
-        Operation::Stat(path) => stat(connection, path).await.map(Answer::Entry),
+        Operation::Stat(path) | Operation::LinkStat(path) => {
+            stat(connection, path).await.map(Answer::Entry)
+        }
         Operation::Size(path, representation) => {
             connection.set_type(*representation).await?;
             size(connection, path).await.map(Answer::Size)
@@ -36,31 +38,71 @@ pub(super) async fn perform(
             connection.check()?;
             connection.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
         }
-        Operation::Rename { from, to, .. } => {
+        Operation::Rename { from, to, onto } => {
             connection.forget_directory();
-            connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
-            connection.expect(2, "RNTO", Some(to.as_bytes())).await.map(done)
-        }
-        Operation::SetAttributes {
-            path, changes: Changes { modified: Some(seconds), .. }, ..
-        } => {
-            if !connection.features.mfmt {
-                return Err(unsupported("the backend server cannot set a file's time (MFMT)"));
+            match onto {
+                Onto::AsBackend => renames::rename(connection, from, to).await.map(done),
+                Onto::Refused => renames::rename_to_new(connection, from, to).await.map(done),
+                Onto::Replaced => renames::replace(connection, from, to).await.map(done),
             }
-            let time = format_time(*seconds).ok_or_else(|| {
-                Failure::client(FailureKind::InvalidArgument, "the time is out of MFMT's range")
-            })?;
-            let argument = [time.as_bytes(), b" ", path.as_bytes()].concat();
-            connection.expect(2, "MFMT", Some(&argument)).await.map(done)
         }
-        Operation::SetAttributes {
-            path, changes: Changes { permissions: Some(mode), .. }, ..
-        } => {
-            let argument = [format!("CHMOD {mode:03o} ").as_bytes(), path.as_bytes()].concat();
-            connection.expect(2, "SITE", Some(&argument)).await.map(done)
+        Operation::SetAttributes { path, changes, .. } => {
+            attributes::set(connection, path, changes).await.map(Answer::Done)
+        }
+        Operation::Symlink { .. } | Operation::ReadLink(_) => {
+            Err(unsupported("the backend server is reached by FTP, which has no symlinks"))
+        }
+        Operation::HardLink { .. } => {
+            Err(unsupported("the backend server is reached by FTP, which has no hard links"))
+        }
+        Operation::FileSystem(_) => Err(no_file_system()),
+        Operation::AccountNames { .. } => {
+            Err(unsupported("the backend server is reached by FTP, which tells no account names"))
         }
         _ => Err(misdirected(operation)),
     }
+}
+
+pub(super) fn no_file_system() -> Failure {
+    unsupported("the backend server is reached by FTP, which tells nothing of its file systems")
+}
+
+/// Whether there is something of this name; asked, never remembered.
+pub(super) async fn exists(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<bool, Failure> {
+    match stat(connection, path).await {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A file's bytes; `None` where there is nothing of this name.
+pub(super) async fn file_size(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<u64>, Failure> {
+    if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => return Ok(Some(size)),
+            // What it is not for: a folder, or nothing.
+            Err(_) => connection.check()?,
+        }
+    }
+    let entry = match stat(connection, path).await {
+        Ok(entry) => entry,
+        Err(failure) if failure.kind == FailureKind::NotFound => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    if entry.kind == EntryKind::Directory {
+        return Err(Failure::backend(FailureKind::IsADirectory, format!("{path} is a folder")));
+    }
+    entry.attributes.size.map(Some).ok_or_else(|| {
+        unsupported("the backend server does not tell how large the file is, which is needed to go on with it")
+    })
 }
 
 /// An operation that came to the wrong door of this backend.
@@ -68,7 +110,7 @@ pub(super) fn misdirected(operation: &Operation) -> Failure {
     Failure::gateway(FailureKind::Internal, format!("{} was misdirected", operation.name()))
 }
 
-async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
+pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
     if path.is_root() {
         return Ok(Entry::new(*b"/", EntryKind::Directory));
     }
@@ -144,6 +186,6 @@ async fn modified(
     Ok(seconds.flatten().map(Timestamp::exact))
 }
 
-fn unsupported(message: &str) -> Failure {
+pub(super) fn unsupported(message: &str) -> Failure {
     Failure::backend(FailureKind::Unsupported, message)
 }

@@ -16,12 +16,18 @@ pub struct Settings {
     /// Takes the address of a PASV reply even where it is not the control peer's.
     pub trust_pasv_address: bool,
     pub partial_uploads: PartialUploads,
+    /// The most control connections of one session, at least 1. Each open file of an SFTP client
+    /// needs one; FTP clients never need a second.
+    pub connections: usize,
     /// For the TCP connection and, again, for the TLS handshake.
     pub connect_timeout: Duration,
     /// For one reply on the control connection.
     pub reply_timeout: Duration,
-    /// Control connections of one session at most: a file open for an SFTP client holds one.
-    pub connections: usize,
+}
+
+impl Settings {
+    /// `connections` where nothing is configured.
+    pub const CONNECTIONS: usize = 4;
 }
 
 /// How the control connection is protected; the data connections follow it.

@@ -10,7 +10,7 @@ use super::{Turn, channel, operations, reply};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
 use crate::net::Stream;
-use crate::op::{Failure, Operation, Words};
+use crate::op::{Failure, Operation, RemotePath, Representation, Words};
 
 /// What bringing the control connection back into step may take.
 const STEP: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const NOTICE: Duration = Duration::from_secs(1);
 /// one to spare.
 const REPLIES: usize = 2;
 
-struct FtpRead {
+pub(super) struct FtpRead {
     turn: Turn,
     /// `None` once it has ended one way or the other.
     source: Option<Source>,
@@ -28,21 +28,30 @@ struct FtpRead {
 }
 
 pub(super) async fn open(
-    mut turn: Turn,
+    turn: Turn,
     operation: &Operation,
 ) -> Result<Box<dyn ReadTransfer>, Failure> {
     let Operation::Read { path, offset, representation } = operation else {
         return Err(operations::misdirected(operation));
     };
-    turn.set_type(*representation).await?;
-    let (stream, _) = channel::start(&mut turn, "RETR", Some(path.as_bytes()), *offset).await?;
+    Ok(Box::new(begin(turn, path, *offset, *representation).await?))
+}
+
+pub(super) async fn begin(
+    mut turn: Turn,
+    path: &RemotePath,
+    offset: u64,
+    representation: Representation,
+) -> Result<FtpRead, Failure> {
+    turn.set_type(representation).await?;
+    let (stream, _) = channel::start(&mut turn, "RETR", Some(path.as_bytes()), offset).await?;
     // What is received has its end told by the server; an orderly close spoils nothing.
     stream.close_on_drop();
-    Ok(Box::new(FtpRead {
+    Ok(FtpRead {
         turn,
         source: Some(Source::Socket(stream)),
         idle: Source::Reader(Box::new(tokio::io::empty())),
-    }))
+    })
 }
 
 #[async_trait]
@@ -61,6 +70,12 @@ impl ReadTransfer for FtpRead {
             Some(Source::Socket(stream)) => abort(&mut self.turn, stream).await,
             _ => None,
         }
+    }
+}
+
+impl FtpRead {
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
     }
 }
 
@@ -103,7 +118,9 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
         }
         Ok::<bool, Failure>(false)
     };
-    if !matches!(timeout(STEP, in_step).await, Ok(Ok(true))) {
+    if matches!(timeout(STEP, in_step).await, Ok(Ok(true))) {
+        connection.control.settle();
+    } else {
         tracing::info!("the backend's control connection is out of step after a cut; given up");
         connection.give_up();
     }

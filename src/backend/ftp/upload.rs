@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::{Turn, channel, operations, transfer};
+use super::cache::Writer;
+use super::{Turn, channel, operations, renames, transfer};
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::Sink;
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Words, WriteMode};
+use crate::op::{Failure, Operation, RemotePath, Representation, Words, WriteMode};
 
-struct FtpWrite {
+pub(super) struct FtpWrite {
     turn: Turn,
     /// `None` once it has ended one way or the other.
     sink: Option<Sink>,
@@ -17,26 +18,39 @@ struct FtpWrite {
     temporary: Option<RemotePath>,
     /// Whether a part is deleted: the upload began a file of its own and is configured so.
     delete_part: bool,
+    /// Until it has ended, nothing is remembered of what is there.
+    _writer: Writer,
 }
 
 pub(super) async fn open(
-    mut turn: Turn,
+    turn: Turn,
+    writer: Writer,
     operation: &Operation,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let Operation::Write { path, mode, representation } = operation else {
         return Err(operations::misdirected(operation));
     };
-    let whole = *mode == WriteMode::From { offset: 0 };
+    Ok(Box::new(begin(turn, writer, path, *mode, *representation).await?))
+}
+
+pub(super) async fn begin(
+    mut turn: Turn,
+    writer: Writer,
+    path: &RemotePath,
+    mode: WriteMode,
+    representation: Representation,
+) -> Result<FtpWrite, Failure> {
+    let whole = mode == WriteMode::From { offset: 0 };
     let policy = turn.settings.partial_uploads;
     let temporary = match policy {
-        PartialUploads::TemporaryName if whole => Some(temporary_name(path)?),
+        PartialUploads::TemporaryName if whole => Some(renames::temporary_name(path)?),
         _ => None,
     };
-    turn.set_type(*representation).await?;
+    turn.set_type(representation).await?;
     let written = temporary.as_ref().unwrap_or(path).as_bytes();
     let (stream, preliminary) = match mode {
         WriteMode::From { offset } => {
-            channel::start(&mut turn, "STOR", Some(written), *offset).await?
+            channel::start(&mut turn, "STOR", Some(written), offset).await?
         }
         WriteMode::Append => channel::start(&mut turn, "APPE", Some(written), 0).await?,
         WriteMode::Unique => {
@@ -50,23 +64,16 @@ pub(super) async fn open(
         _ => path.clone(),
     };
     // A file that this upload began, under a name that is known.
-    let own = whole || (*mode == WriteMode::Unique && path != *folder);
-    Ok(Box::new(FtpWrite {
+    let own = whole || (mode == WriteMode::Unique && path != *folder);
+    Ok(FtpWrite {
         turn,
         sink: Some(Sink::Socket(stream)),
         idle: Sink::Writer(Box::new(tokio::io::sink())),
         path,
         temporary,
         delete_part: own && policy == PartialUploads::Delete,
-    }))
-}
-
-/// Hidden, in the same folder, so that the rename at the end stays on one file system.
-fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
-    let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
-    path.parent()
-        .and_then(|folder| RemotePath::resolve(&folder, name.as_bytes()).ok())
-        .ok_or_else(|| Failure::client(FailureKind::IsADirectory, "the root is no file"))
+        _writer: writer,
+    })
 }
 
 /// RFC 1123 section 4.1.2.9: `150 FILE: name`. A server that does not say it leaves the folder.
@@ -89,37 +96,19 @@ impl FtpWrite {
         }
         let words = self.turn.reply(2, "the end of the upload").await?;
         if let Some(temporary) = self.temporary.take() {
-            self.rename(&temporary).await?;
+            renames::replace(&mut self.turn, &temporary, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
         Ok(words)
     }
 
-    /// Gives the whole file its name. Some servers do not rename onto a file that is there: that one is
-    /// put aside first, and put back if the new one cannot take its place.
-    async fn rename(&mut self, temporary: &RemotePath) -> Result<(), Failure> {
-        let to = self.path.clone();
-        let Err(refusal) = self.rename_once(temporary, &to).await else { return Ok(()) };
-        self.turn.check()?;
-        let aside = temporary_name(&to)?;
-        if self.rename_once(&to, &aside).await.is_err() {
-            return Err(refusal);
-        }
-        if let Err(failure) = self.rename_once(temporary, &to).await {
-            if let Err(lost) = self.rename_once(&aside, &to).await {
-                tracing::error!(path = %to, %aside, failure = %lost, "the old file stays aside");
-            }
-            return Err(failure);
-        }
-        if let Err(failure) = self.turn.expect(2, "DELE", Some(aside.as_bytes())).await {
-            tracing::warn!(%aside, %failure, "the replaced file stays aside");
-        }
-        Ok(())
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
-    async fn rename_once(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Failure> {
-        self.turn.expect(3, "RNFR", Some(from.as_bytes())).await?;
-        self.turn.expect(2, "RNTO", Some(to.as_bytes())).await.map(drop)
+    /// Whether it is being written under another name.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
     }
 
     async fn delete_part(&mut self) {

@@ -1,14 +1,36 @@
 //! An SFTP server as a backend (SSH File Transfer Protocol version 3 over SSH, RFC 4251-4254).
 
+mod ahead;
+mod attributes;
+mod connection;
+mod ending;
+mod file;
+mod handle;
+mod host_key;
 mod known_hosts;
+mod listing;
+mod login;
+mod operations;
+#[cfg(test)]
+mod real;
+mod requests;
+mod server;
 mod settings;
+mod status;
+mod transfer;
+mod upload;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Backend, BackendSession, Login};
-use crate::op::{Failure, FailureKind};
+use super::{
+    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
+    WriteTransfer,
+};
+use crate::op::{Failure, FailureKind, RemotePath};
+use crate::route::Target;
+use server::Server;
 
 pub use known_hosts::KnownHosts;
 pub use settings::{HostKey, Settings};
@@ -26,7 +48,57 @@ impl SftpBackend {
 
 #[async_trait]
 impl Backend for SftpBackend {
-    async fn login(&self, _login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
-        Err(Failure::gateway(FailureKind::Unsupported, &self.settings.name))
+    async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
+        let credentials = match login {
+            Login::Unchecked(credentials) | Login::Vouched(Some(credentials)) => credentials,
+            Login::Vouched(None) => {
+                return Err(Failure::gateway(
+                    FailureKind::Internal,
+                    "an SFTP backend was entered without an account",
+                ));
+            }
+        };
+        let server = login::login(&self.settings, credentials).await?;
+        Ok(Box::new(SftpSession { server: Arc::new(server) }))
+    }
+}
+
+/// One SSH connection with one SFTP channel. Operations and files share it.
+struct SftpSession {
+    server: Arc<Server>,
+}
+
+#[async_trait]
+impl BackendSession for SftpSession {
+    fn home(&self) -> RemotePath {
+        self.server.home.clone()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.server.abilities()
+    }
+
+    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
+        operations::perform(&self.server, target.operation()).await
+    }
+
+    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
+        listing::open(&self.server, target.operation()).await
+    }
+
+    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
+        transfer::open(&self.server, target.operation()).await
+    }
+
+    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+        upload::open(&self.server, target.operation()).await
+    }
+
+    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
+        file::open(&self.server, target.operation()).await
+    }
+
+    async fn close(&self) {
+        self.server.requests.end();
     }
 }

@@ -22,14 +22,14 @@ pub(super) fn credentials(
     let user = value(&account.user)?.0.clone().into_bytes();
     let (password, key) = match secret? {
         Secret::Password(password) => (password, None),
-        Secret::Key(key) => (Zeroizing::default(), Some(Arc::new(key))),
+        Secret::Key(key) => (Zeroizing::default(), Some(key)),
     };
     Some(Credentials { user, password, account: None, key })
 }
 
 enum Secret {
     Password(Zeroizing<Vec<u8>>),
-    Key(PrivateKey),
+    Key(Arc<PrivateKey>),
 }
 
 /// The one of the three ways to name it.
@@ -65,7 +65,7 @@ fn secret(
         let password = from_environment(&leaf.value.as_ref()?.0);
         password.map_err(|why| problems.error(&leaf.at, why)).ok().map(Secret::Password)
     } else if let Some(leaf) = key {
-        private_key(leaf, account, folder, problems).map(Secret::Key)
+        private_key(leaf, account, folder, problems).map(|key| Secret::Key(Arc::new(key)))
     } else {
         // A key in the wrong place has been told.
         if account.private_key.is_none() {

@@ -9,9 +9,6 @@ use crate::config::schema;
 use crate::config::values::BackendTlsMode;
 use crate::net::tls::{ClientTls, ClientTlsError, load_ca};
 
-/// Each takes a login at the server, and many servers limit them.
-const CONNECTIONS: usize = 4;
-
 pub(super) fn compile(
     name: &str,
     backend: &schema::Backend,
@@ -31,7 +28,8 @@ pub(super) fn compile(
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
-        connections: value(&backend.connections).map_or(CONNECTIONS, |n| n.0 as usize),
+        connections: value(&backend.connections)
+            .map_or(ftp::Settings::CONNECTIONS, |n| n.0 as usize),
     })
 }
 

@@ -104,5 +104,16 @@ fn known_hosts(
     let text = super::super::text(&path).map_err(|why| problems.error(&leaf.at, why)).ok()?;
     let parsed = KnownHosts::parse(&text);
     let known = parsed.map_err(|why| problems.error(&leaf.at, format!("{shown}: {why}"))).ok()?;
+    for address in addresses {
+        if known.algorithms(&address.host, address.port.unwrap_or(PORT)).is_empty() {
+            let message = format!(
+                "{shown} holds no key of {}; `{}` prints its keys, to be compared with the server's \
+                 operator before they are added",
+                address.with_default_port(PORT),
+                keyscan(Some(address))
+            );
+            problems.error(&leaf.at, message);
+        }
+    }
     Some(HostKey::KnownHosts(known))
 }

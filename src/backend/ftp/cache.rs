@@ -1,0 +1,145 @@
+//! What listings and stats told a moment ago, so that a client's stats of what it has just listed
+//! cost nothing. Never the base of a resume: sizes for that are asked.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::op::{Entry, EntryKind, RemotePath};
+
+/// How old what is told may be.
+const FRESH: Duration = Duration::from_secs(2);
+/// The most that is remembered, in bytes, as estimated by [`weight`].
+const MOST: usize = 4 * 1024 * 1024;
+
+#[derive(Default)]
+pub(super) struct Cache {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<Arc<[u8]>, Told>,
+    /// Oldest first; a path that was told again is in it more than once.
+    order: VecDeque<(Arc<[u8]>, Instant)>,
+    bytes: usize,
+    /// Goes on with everything that may change what is there.
+    generation: u64,
+    /// Files being written.
+    writers: usize,
+    sweeping: bool,
+}
+
+struct Told {
+    entry: Entry,
+    since: Instant,
+    exact: bool,
+}
+
+/// While it is there, something is being written, and nothing is remembered.
+pub(super) struct Writer(Arc<Cache>);
+
+impl Cache {
+    /// To be taken before something is asked that will be remembered.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// `exact`: times are known to the second, and so on. Forgotten at once where something has
+    /// changed since `generation`.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        generation: u64,
+        folder: &[u8],
+        entries: &[Entry],
+        exact: bool,
+    ) {
+        let mut table = self.lock();
+        if table.generation != generation || table.writers > 0 {
+            return;
+        }
+        let since = Instant::now();
+        for entry in entries {
+            let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
+            let path: Arc<[u8]> = [folder, slash, &entry.name].concat().into();
+            table.bytes += weight(&path);
+            table.order.push_back((path.clone(), since));
+            table.entries.insert(path, Told { entry: entry.clone(), since, exact });
+        }
+        while table.bytes > MOST {
+            table.drop_oldest();
+        }
+        if !table.order.is_empty() && !std::mem::replace(&mut table.sweeping, true) {
+            tokio::spawn(sweep(self.clone()));
+        }
+    }
+
+    /// `link`: a symlink itself is meant. `exact`: as it was put.
+    pub(super) fn get(&self, path: &RemotePath, link: bool, exact: bool) -> Option<Entry> {
+        let table = self.lock();
+        let told = table.entries.get(path.as_bytes())?;
+        let fresh = told.since.elapsed() < FRESH && (told.exact || !exact);
+        let itself = match told.entry.kind {
+            EntryKind::File => told.entry.attributes.size.is_some(),
+            EntryKind::Directory => true,
+            EntryKind::Symlink(_) | EntryKind::Other => link,
+        };
+        (fresh && itself).then(|| told.entry.clone())
+    }
+
+    /// Something changes, or may.
+    pub(super) fn writer(self: &Arc<Self>) -> Writer {
+        let mut table = self.lock();
+        table.forget();
+        table.writers += 1;
+        Writer(self.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn forget(&mut self) {
+        self.generation += 1;
+        (self.entries, self.order, self.bytes) = Default::default();
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((path, since)) = self.order.pop_front() else { return };
+        self.bytes = self.bytes.saturating_sub(weight(&path));
+        if self.entries.get(&path).is_some_and(|told| told.since == since) {
+            self.entries.remove(&path);
+        }
+    }
+}
+
+/// An idle session keeps nothing.
+async fn sweep(cache: Arc<Cache>) {
+    loop {
+        tokio::time::sleep(FRESH).await;
+        let mut table = cache.lock();
+        while table.order.front().is_some_and(|(_, since)| since.elapsed() >= FRESH) {
+            table.drop_oldest();
+        }
+        if table.order.is_empty() {
+            (table.entries, table.order) = Default::default();
+            table.sweeping = false;
+            return;
+        }
+    }
+}
+
+/// A path and what is told of it, in bytes, roughly.
+fn weight(path: &[u8]) -> usize {
+    2 * path.len() + size_of::<Entry>() + 128
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut table = self.0.lock();
+        table.forget();
+        table.writers -= 1;
+    }
+}

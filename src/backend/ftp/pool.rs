@@ -1,0 +1,257 @@
+//! The control connections of one session: each carries one transfer or operation at a time.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::features::Features;
+use super::login::{self, Pipelining};
+use super::reply::unavailable;
+use super::settings::Settings;
+use crate::backend::Credentials;
+use crate::op::{Failure, FailureKind, RemotePath};
+
+/// A further connection that nobody uses for so long is closed.
+const SPARE: Duration = Duration::from_secs(60);
+/// For the goodbye to a connection that is in use when the session ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// All control connections of one session. A client that does one thing after the other has one,
+/// and its loss is the session's end; one that has several files open gets more, up to the
+/// setting `connections`, and what is lost is logged in anew.
+pub(super) struct Pool {
+    settings: Arc<Settings>,
+    pipelining: Arc<Pipelining>,
+    credentials: Credentials,
+    features: Features,
+    /// One for each connection that may be in use.
+    permits: Arc<Semaphore>,
+    many: AtomicBool,
+    state: Lock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: Vec<Arc<Mutex<Connection>>>,
+    /// The session's only connection was lost, and the session with it.
+    lost: bool,
+    closed: bool,
+    reaping: bool,
+}
+
+/// A control connection, held by one operation. Dropped between a command and its last reply, the
+/// connection is given up.
+pub(super) struct Turn {
+    connection: OwnedMutexGuard<Connection>,
+    pool: Arc<Pool>,
+    /// Given back behind the connection.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// Logs the first connection in; and where the login put the user.
+    pub(super) async fn login(
+        settings: Arc<Settings>,
+        pipelining: Arc<Pipelining>,
+        credentials: Credentials,
+    ) -> Result<(Arc<Self>, RemotePath), Failure> {
+        let (connection, home) = login::login(&settings, &pipelining, &credentials).await?;
+        let features = connection.features;
+        let connections = vec![Arc::new(Mutex::new(connection))];
+        let pool = Self {
+            settings,
+            pipelining,
+            credentials,
+            features,
+            permits: Arc::new(Semaphore::new(1)),
+            many: AtomicBool::new(false),
+            state: Lock::new(State { connections, ..State::default() }),
+        };
+        Ok((Arc::new(pool), home))
+    }
+
+    pub(super) fn features(&self) -> Features {
+        self.features
+    }
+
+    /// From now on several things may be under way at once.
+    pub(super) fn allow_many(&self) {
+        if !self.many.swap(true, Ordering::AcqRel) {
+            self.permits.add_permits(self.settings.connections.saturating_sub(1));
+        }
+    }
+
+    pub(super) fn is_many(&self) -> bool {
+        self.many.load(Ordering::Acquire)
+    }
+
+    /// A connection in step: a free one, a new one, or within `wait` one that others are done with.
+    pub(super) async fn turn(self: &Arc<Self>, wait: Duration) -> Result<Turn, Failure> {
+        let busy = || {
+            let most = self.settings.connections;
+            Failure::gateway(
+                FailureKind::Busy,
+                format!(
+                    "all {most} connections to the backend server are in use by files that are open; close one of them first"
+                ),
+            )
+        };
+        let permit = timeout(wait, self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| busy())?.map_err(unavailable)?;
+        let connection = match self.free()? {
+            Some(connection) => connection,
+            None => self.another().await?,
+        };
+        Ok(Turn { connection, pool: self.clone(), _permit: permit })
+    }
+
+    /// One of those that are there.
+    fn free(&self) -> Result<Option<OwnedMutexGuard<Connection>>, Failure> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(unavailable("the session was closed"));
+        }
+        if state.lost && !self.is_many() {
+            return Err(unavailable("it was lost before"));
+        }
+        while let Some(at) = state.connections.iter().position(|c| c.try_lock().is_ok()) {
+            let Ok(mut connection) = state.connections[at].clone().try_lock_owned() else {
+                return Ok(None);
+            };
+            // What a server has closed meanwhile is found out before anything is asked.
+            if !self.is_many() || connection.is_in_step() {
+                return Ok(Some(connection));
+            }
+            state.connections.swap_remove(at);
+        }
+        Ok(None)
+    }
+
+    async fn another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
+        let login = login::login(&self.settings, &self.pipelining, &self.credentials).await;
+        let (connection, _) = match login {
+            Ok(login) => login,
+            Err(failure) if self.lock().connections.is_empty() => return Err(failure),
+            // The session goes on with those that it has.
+            Err(failure) => {
+                return Err(Failure::backend(
+                    FailureKind::Busy,
+                    "the backend server admits no further connection; close an open file first",
+                )
+                .with_detail(failure.detail.unwrap_or(failure.message)));
+            }
+        };
+        let connection = Arc::new(Mutex::new(connection));
+        // Nobody else knows it yet.
+        let held = connection.clone().lock_owned().await;
+        let mut state = self.lock();
+        if state.closed {
+            return Err(unavailable("the session was closed"));
+        }
+        state.connections.push(connection);
+        if state.connections.len() > 1 && !std::mem::replace(&mut state.reaping, true) {
+            tokio::spawn(reap(Arc::downgrade(self)));
+        }
+        Ok(held)
+    }
+
+    /// Of a failed operation: where others go on, a lost connection is not the session's end.
+    pub(super) fn softened(&self, failure: Failure) -> Failure {
+        match failure.kind {
+            FailureKind::Unavailable if self.is_many() => Failure {
+                kind: FailureKind::TransferCut,
+                message: "the connection to the backend server was lost on the way; try again"
+                    .into(),
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let connections = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.connections)
+        };
+        for connection in connections {
+            // One that is in use says goodbye when that ends.
+            if let Ok(mut connection) = timeout(GOODBYE, connection.lock()).await {
+                connection.quit().await;
+            }
+        }
+    }
+
+    /// Closes what is spare for too long; whether there may be more later.
+    fn close_spare(&self) -> bool {
+        let mut state = self.lock();
+        let mut kept = 0;
+        state.connections.retain(|connection| {
+            kept += 1;
+            match connection.clone().try_lock_owned() {
+                Ok(mut spare) if kept > 1 && spare.used.elapsed() >= SPARE => {
+                    tokio::spawn(async move { spare.quit().await });
+                    false
+                }
+                _ => true,
+            }
+        });
+        state.reaping = state.connections.len() > 1;
+        state.reaping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SPARE / 4).await;
+        if !pool.upgrade().is_some_and(|pool| pool.close_spare()) {
+            return;
+        }
+    }
+}
+
+impl Turn {
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl Deref for Turn {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.connection.used = Instant::now();
+        let own = OwnedMutexGuard::mutex(&self.connection).clone();
+        let mut state = self.pool.lock();
+        if !self.connection.is_usable() {
+            state.connections.retain(|connection| !Arc::ptr_eq(connection, &own));
+            state.lost |= !self.connection.is_replaceable();
+        } else if state.closed {
+            // Only a runtime that is going down has no task left for that.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { own.lock().await.quit().await });
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! RNFR and RNTO (RFC 959 section 4.1.3), on servers that do and do not rename onto a file that is
+//! there.
+
+use super::connection::Connection;
+use super::operations;
+use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
+
+/// Hidden, in the same folder, so that the rename at the end stays on one file system.
+pub(super) fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
+    let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
+    path.parent()
+        .and_then(|folder| RemotePath::resolve(&folder, name.as_bytes()).ok())
+        .ok_or_else(|| Failure::client(FailureKind::IsADirectory, "the root is no file"))
+}
+
+/// What the server does with a file that has the new name is the server's matter.
+pub(super) async fn rename(
+    connection: &mut Connection,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<Words, Failure> {
+    connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
+    connection.expect(2, "RNTO", Some(to.as_bytes())).await
+}
+
+/// Never onto what is there. Between the question and the rename somebody else may make it: FTP has
+/// no way to do both at once.
+pub(super) async fn rename_to_new(
+    connection: &mut Connection,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<Words, Failure> {
+    if operations::exists(connection, to).await? {
+        return Err(Failure::backend(
+            FailureKind::AlreadyExists,
+            format!("{to} exists already; a plain rename does not replace it"),
+        ));
+    }
+    rename(connection, from, to).await
+}
+
+/// Onto a file that is there, too. Some servers do not do that: the old file is put aside first, and
+/// put back if the new one cannot take its place.
+pub(super) async fn replace(
+    connection: &mut Connection,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<Words, Failure> {
+    connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
+    let refusal = match connection.expect(2, "RNTO", Some(to.as_bytes())).await {
+        Ok(words) => return Ok(words),
+        Err(refusal) => refusal,
+    };
+    connection.check()?;
+    // A folder is never put aside: it could not be deleted behind it.
+    if connection.features.mlst {
+        let there = operations::stat(connection, to).await;
+        connection.check()?;
+        if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
+            return Err(refusal);
+        }
+    }
+    let aside = temporary_name(to)?;
+    if rename(connection, to, &aside).await.is_err() {
+        return Err(refusal);
+    }
+    let words = match rename(connection, from, to).await {
+        Ok(words) => words,
+        Err(failure) => {
+            if let Err(lost) = rename(connection, &aside, to).await {
+                tracing::error!(path = %to, %aside, failure = %lost, "the old file stays aside");
+            }
+            return Err(failure);
+        }
+    };
+    if let Err(failure) = connection.expect(2, "DELE", Some(aside.as_bytes())).await {
+        tracing::warn!(%aside, %failure, "the replaced file stays aside");
+    }
+    Ok(words)
+}

@@ -1,0 +1,179 @@
+//! Reads ahead of a client that reads a file from front to back: it may have few or small requests
+//! under way, the gateway has as many bytes as the connection is long.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+use super::handle::Handle;
+use crate::data::{LEAST_AHEAD, MOST_AHEAD, ReadAt, Share, Window};
+use crate::op::Failure;
+
+/// Reads, each where the last one ended, after which more of them are expected.
+const RUN: u32 = 4;
+/// How far behind the newest read others may still come, in bytes.
+const LATE: u64 = 4 * 1024 * 1024;
+
+/// What is being read ahead of one open file: pieces without gaps, in order.
+pub(super) struct Ahead {
+    pieces: VecDeque<Piece>,
+    /// Bytes in `pieces`.
+    held: usize,
+    /// Where a reader from front to back goes on.
+    expected: u64,
+    run: u32,
+    /// As [`super::server::ContentChanges`] counted when the pieces were asked for.
+    changes: u64,
+    window: Window,
+}
+
+struct Piece {
+    offset: u64,
+    length: u32,
+    bytes: Shared<BoxFuture<'static, Result<Bytes, Failure>>>,
+    /// Bytes that were asked for by the client.
+    served: u32,
+    _share: Share,
+}
+
+type Read = BoxFuture<'static, Result<Option<Bytes>, Failure>>;
+
+impl Ahead {
+    pub(super) fn new() -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            held: 0,
+            expected: 0,
+            run: 0,
+            changes: 0,
+            window: Window::new(LEAST_AHEAD, LEAST_AHEAD, MOST_AHEAD),
+        }
+    }
+
+    /// Serves a client's read, from what is under way or by one of its own.
+    pub(super) fn read(&mut self, file: &Handle, offset: u64, length: u32) -> Read {
+        let changes = file.server().changes.count(file.path());
+        if changes != self.changes {
+            self.forget();
+            self.changes = changes;
+        }
+        let end = offset.saturating_add(length.into());
+        let in_order = offset == self.expected;
+        self.run = if in_order { self.run.saturating_add(1) } else { 0 };
+        self.expected = if in_order || !self.holds(offset) { end } else { self.expected.max(end) };
+        if !self.holds(offset) {
+            // Elsewhere, or at an end that may have moved since.
+            self.forget();
+            let read = file.read_all(offset, length);
+            if self.run >= RUN {
+                self.ask(file, end, length);
+            }
+            return Box::pin(
+                async move { Ok(Some(read.await?).filter(|bytes| !bytes.is_empty())) },
+            );
+        }
+        self.ask(file, end, length);
+        let read = self.serve(offset, end);
+        self.window.delivered(length as usize, file.round_trip());
+        read
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.pieces.clear();
+        self.held = 0;
+    }
+
+    /// Whether the byte at `offset` is in a piece, or was to be and has not come yet.
+    fn holds(&self, offset: u64) -> bool {
+        self.pieces.iter().any(|piece| {
+            let length = match piece.bytes.peek() {
+                Some(Ok(bytes)) => bytes.len() as u64,
+                Some(Err(_)) => 0,
+                None => piece.length.into(),
+            };
+            offset >= piece.offset && offset - piece.offset < length
+        })
+    }
+
+    /// Asks for more: at least up to `end`, and as far as the window has room.
+    fn ask(&mut self, file: &Handle, end: u64, length: u32) {
+        let largest = file.largest();
+        // A multiple of the client's reads, so that few of them lie in two pieces.
+        let piece =
+            if length == 0 { largest } else { (largest / length).max(1) * length.min(largest) };
+        let size = piece as usize;
+        loop {
+            let last = self.pieces.back();
+            let ended = last.is_some_and(|last| match last.bytes.peek() {
+                Some(Ok(bytes)) => bytes.len() < last.length as usize,
+                Some(Err(_)) => true,
+                None => false,
+            });
+            let offset = last.map_or(end, |last| last.offset + u64::from(last.length));
+            let needed = !self.pieces.is_empty() && offset < end;
+            if ended
+                || offset.checked_add(piece.into()).is_none()
+                || !(needed || self.held + size <= self.window.size())
+            {
+                return;
+            }
+            let budget = &file.server().ahead;
+            let share = match budget.take(size) {
+                Some(share) => share,
+                None if needed => budget.take_anyway(size),
+                None => return,
+            };
+            let bytes = file.read_all(offset, piece).shared();
+            self.pieces.push_back(Piece { offset, length: piece, bytes, served: 0, _share: share });
+            self.held += size;
+        }
+    }
+
+    /// The bytes from `offset` to `end`, as far as they are in the pieces.
+    fn serve(&mut self, offset: u64, end: u64) -> Read {
+        let mut parts = Vec::with_capacity(1);
+        for piece in &mut self.pieces {
+            let piece_end = piece.offset + u64::from(piece.length);
+            let (from, to) = (offset.max(piece.offset), end.min(piece_end));
+            if from >= to {
+                continue;
+            }
+            // Both within a piece's length.
+            let (start, stop) = ((from - piece.offset) as usize, (to - piece.offset) as usize);
+            piece.served = piece.served.saturating_add((stop - start) as u32);
+            parts.push((piece.bytes.clone(), start, stop));
+        }
+        let late = self.expected.saturating_sub(LATE);
+        while let Some(front) = self.pieces.front() {
+            let passed = front.offset + u64::from(front.length) <= late;
+            if front.served < front.length && !passed {
+                break;
+            }
+            self.held -= front.length as usize;
+            self.pieces.pop_front();
+        }
+        Box::pin(gather(parts))
+    }
+}
+
+type Part = (Shared<BoxFuture<'static, Result<Bytes, Failure>>>, usize, usize);
+
+/// `None` where the file ends before the first byte.
+async fn gather(parts: Vec<Part>) -> Result<Option<Bytes>, Failure> {
+    let mut gathered = BytesMut::new();
+    let count = parts.len();
+    for (bytes, start, stop) in parts {
+        let bytes = bytes.await?;
+        let part = bytes.slice(start.min(bytes.len())..stop.min(bytes.len()));
+        if count == 1 {
+            return Ok(Some(part).filter(|part| !part.is_empty()));
+        }
+        gathered.extend_from_slice(&part);
+        if part.len() < stop - start {
+            break;
+        }
+    }
+    Ok(Some(gathered.freeze()).filter(|bytes| !bytes.is_empty()))
+}

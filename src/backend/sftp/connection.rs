@@ -1,0 +1,198 @@
+//! One SSH connection with its one channel (RFC 4254 sections 5 and 6.5), from TCP to the subsystem.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::{self, Handle, Msg};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::host_key::Verifier;
+use super::requests::{Incoming, Outgoing};
+use super::settings::Settings;
+use crate::net;
+use crate::net::ssh::{Queued, legacy, modern};
+use crate::op::{Failure, FailureKind};
+
+/// What the server may send before it is asked for more, in bytes: more than all reads ahead.
+const WINDOW: u32 = 16 * 1024 * 1024;
+/// The most that russh takes.
+const PACKET: u32 = 65535;
+/// Messages, window adjustments among them, that wait for the channel's reader.
+const CHANNEL_BUFFER: usize = 4096;
+/// Bytes that wait to be written: more than the servers' windows usually are.
+const WRITE_QUEUE: usize = 16 * 1024 * 1024;
+/// Questions without an answer before a silent server is given up.
+const KEEPALIVES: usize = 3;
+/// What saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// An SSH connection behind its key exchange, before or after authentication.
+pub(super) struct Connection {
+    pub(super) handle: Handle<Verifier>,
+    _socket: Socket,
+}
+
+/// The connection's socket a second time. Dropped, it ends the connection: russh ends with its socket,
+/// whatever it is waiting for.
+struct Socket(socket2::Socket);
+
+pub(super) struct ChannelReader(ChannelReadHalf);
+pub(super) struct ChannelWriter(ChannelWriteHalf<Msg>);
+
+/// Tries the addresses in order, each of a name's too. Brings the one that answered with it.
+pub(super) async fn connect(settings: &Settings) -> Result<(TcpStream, &str), Failure> {
+    let mut errors = Vec::new();
+    for address in &settings.addresses {
+        let resolved = timeout(settings.connect_timeout, tokio::net::lookup_host(address)).await;
+        let candidates: Vec<SocketAddr> = match resolved {
+            Ok(Ok(candidates)) => candidates.collect(),
+            Ok(Err(e)) => {
+                errors.push(format!("{address}: {e}"));
+                continue;
+            }
+            Err(_) => {
+                errors.push(format!("{address}: the name was not resolved in time"));
+                continue;
+            }
+        };
+        for candidate in candidates {
+            match timeout(settings.connect_timeout, TcpStream::connect(candidate)).await {
+                Ok(Ok(tcp)) => return Ok((tcp, address)),
+                Ok(Err(e)) => errors.push(format!("{candidate}: {e}")),
+                Err(_) => errors.push(format!("{candidate}: not connected in time")),
+            }
+        }
+    }
+    Err(unreachable(errors.join("; ")))
+}
+
+pub(super) async fn exchange_keys(
+    settings: &Arc<Settings>,
+    tcp: TcpStream,
+    address: &str,
+) -> Result<Connection, Failure> {
+    net::prepare(&tcp);
+    let socket = Socket(SockRef::from(&tcp).try_clone().map_err(unreachable)?);
+    let (host, port) = host_and_port(address, &tcp);
+    let verifier = Verifier::new(settings.clone(), &host, port);
+    let refusal = verifier.refusal();
+    let offered = if settings.legacy_algorithms { legacy() } else { modern() };
+    let config = client::Config {
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        channel_buffer_size: CHANNEL_BUFFER,
+        preferred: verifier.order(offered),
+        keepalive_interval: Some(settings.keepalive),
+        keepalive_max: KEEPALIVES,
+        nodelay: true,
+        ..client::Config::default()
+    };
+    let stream = Queued::new(tcp, WRITE_QUEUE);
+    let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
+    match connected {
+        Ok(handle) => Ok(Connection { handle, _socket: socket }),
+        Err(error) => Err(refusal.take().unwrap_or_else(|| no_handshake(settings, &error))),
+    }
+}
+
+/// As the operator wrote them, for known_hosts.
+fn host_and_port(address: &str, tcp: &TcpStream) -> (String, u16) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "22"));
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let real = tcp.peer_addr().map_or(22, |peer| peer.port());
+    (host.to_owned(), port.parse().unwrap_or(real))
+}
+
+fn no_handshake(settings: &Settings, error: &russh::Error) -> Failure {
+    let algorithms = matches!(error, russh::Error::NoCommonAlgo { .. });
+    let hint = match algorithms && !settings.legacy_algorithms {
+        true => "; `algorithms: legacy` offers what old servers know",
+        false => "",
+    };
+    unreachable(format!("the SSH handshake did not come about: {error}{hint}"))
+}
+
+impl Connection {
+    /// Opens the one channel. INIT may follow at once: the server reads it when the subsystem runs.
+    pub(super) async fn open_channel(&self) -> Result<(ChannelReader, ChannelWriter), Failure> {
+        let channel = self.handle.channel_open_session().await;
+        let channel = channel.map_err(|e| unreachable(format!("opening a channel: {e}")))?;
+        let started = channel.request_subsystem(true, "sftp").await;
+        started.map_err(|e| unreachable(format!("asking for the sftp subsystem: {e}")))?;
+        let (read, write) = channel.split();
+        Ok((ChannelReader(read), ChannelWriter(write)))
+    }
+
+    /// Ends the connection, in whatever state, when `ended` is cancelled.
+    pub(super) fn end_with(self, ended: CancellationToken) {
+        tokio::spawn(async move {
+            ended.cancelled().await;
+            let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
+            if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
+                // What is queued goes out, then russh closes.
+                let _ = timeout(GOODBYE, self.handle_closed()).await;
+            }
+        });
+    }
+
+    async fn handle_closed(&self) {
+        while !self.handle.is_closed() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.shutdown(std::net::Shutdown::Both)
+            && error.kind() != io::ErrorKind::NotConnected
+        {
+            tracing::debug!(%error, "closing the connection to a backend server");
+        }
+    }
+}
+
+impl Incoming for ChannelReader {
+    async fn next(&mut self) -> Result<Bytes, String> {
+        loop {
+            match self.0.wait().await {
+                Some(ChannelMsg::Data { data }) => return Ok(data),
+                Some(ChannelMsg::Failure) => {
+                    return Err("the server does not offer the sftp subsystem".to_owned());
+                }
+                // What sftp servers say on standard error is for their operator.
+                Some(ChannelMsg::ExtendedData { data, .. }) => {
+                    tracing::debug!(said = %data.escape_ascii(), "a backend's sftp server");
+                }
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    tracing::debug!(exit_status, "a backend's sftp server has ended");
+                }
+                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
+                    return Err("the server closed the channel".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Outgoing for ChannelWriter {
+    async fn send(&mut self, bytes: Bytes) -> Result<(), String> {
+        self.0.data_bytes(bytes).await.map_err(|e| e.to_string())
+    }
+}
+
+pub(super) fn unreachable(detail: impl std::fmt::Display) -> Failure {
+    Failure::backend(
+        FailureKind::Unavailable,
+        "the backend server cannot be reached; try again later or tell the gateway's operator",
+    )
+    .with_detail(detail)
+}

@@ -1,0 +1,109 @@
+//! Whether the server is the one that is meant (RFC 4251 section 4.1).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use russh::Preferred;
+use russh::client::Handler;
+use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
+
+use super::known_hosts::Verdict;
+use super::settings::{HostKey, Settings};
+use crate::op::{Failure, FailureKind};
+
+/// Judges the key that a server presents, for one connection.
+pub(super) struct Verifier {
+    settings: Arc<Settings>,
+    host: String,
+    port: u16,
+    refusal: Refusal,
+}
+
+/// Why a server was not believed; russh itself only says that it was not.
+#[derive(Clone, Default)]
+pub(super) struct Refusal(Arc<Mutex<Option<Failure>>>);
+
+impl Refusal {
+    pub(super) fn take(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(settings: Arc<Settings>, host: &str, port: u16) -> Self {
+        Self { settings, host: host.to_owned(), port, refusal: Refusal::default() }
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        self.refusal.clone()
+    }
+
+    /// Kinds of host keys that are known go first, as in OpenSSH: else a server with several keys
+    /// might show one that nobody knows.
+    pub(super) fn order(&self, preferred: Preferred) -> Preferred {
+        let HostKey::KnownHosts(known) = &self.settings.host_key else { return preferred };
+        let known = known.algorithms(&self.host, self.port);
+        // A known RSA key signs with any hash.
+        let is_known = |offered: &&Algorithm| match offered {
+            Algorithm::Rsa { .. } => known.iter().any(|k| matches!(k, Algorithm::Rsa { .. })),
+            offered => known.contains(offered),
+        };
+        let (first, rest): (Vec<_>, Vec<_>) = preferred.key.iter().partition(is_known);
+        let key = first.into_iter().chain(rest).cloned().collect();
+        Preferred { key, ..preferred }
+    }
+
+    fn judge(&self, key: &PublicKeyOrCertificate) -> Result<(), String> {
+        let Self { settings, host, port, .. } = self;
+        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
+            return Err("it presented a host certificate, which is not checked".to_owned());
+        };
+        let presented = key.fingerprint(HashAlg::Sha256).to_string();
+        let kind = key.algorithm();
+        let kind = kind.as_str();
+        match &settings.host_key {
+            HostKey::AcceptAny => Ok(()),
+            HostKey::Fingerprints(expected) => {
+                // Padding is optional: some tools write it.
+                let fits = |one: &String| one.trim_end_matches('=') == presented;
+                expected.iter().any(fits).then_some(()).ok_or_else(|| {
+                    format!(
+                        "{host}:{port} presented {kind} {presented}, `host_key` says {}; if the server's key was changed on purpose, put `host_key: \"{presented}\"` into the backend's configuration",
+                        expected.join(", ")
+                    )
+                })
+            }
+            HostKey::KnownHosts(known) => match known.judge(host, *port, key) {
+                Verdict::Known => Ok(()),
+                Verdict::Unknown => {
+                    let name = if *port == 22 { host.clone() } else { format!("[{host}]:{port}") };
+                    let line = key.to_openssh().unwrap_or_default();
+                    Err(format!(
+                        "{host}:{port} presented {kind} {presented}, which `known_hosts` has not for it; if it is the right one, add the line `{name} {line}` there, or set `host_key: \"{presented}\"`"
+                    ))
+                }
+                Verdict::Revoked => Err(format!(
+                    "{host}:{port} presented {kind} {presented}, which is @revoked in `known_hosts`"
+                )),
+            },
+        }
+    }
+}
+
+impl Handler for Verifier {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
+        let Err(detail) = self.judge(key) else { return Ok(true) };
+        tracing::warn!(backend = %self.settings.name, %detail, "a backend server's host key is not the expected one");
+        let failure = Failure::backend(
+            FailureKind::Unavailable,
+            "the backend server's host key is not the one the gateway expects; tell its operator",
+        );
+        let failure = failure.with_detail(detail);
+        *self.refusal.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        Ok(false)
+    }
+}

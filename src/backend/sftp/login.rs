@@ -1,0 +1,176 @@
+//! Who the gateway is to the server (RFC 4252, RFC 4256), and what the server can.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use russh::MethodKind;
+use russh::client::{AuthResult, KeyboardInteractiveAuthResponse};
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, Connection, unreachable};
+use super::requests::{Incoming, Outgoing, Requests};
+use super::server::{Extensions, Server};
+use super::settings::Settings;
+use super::status::{Expect, misunderstood};
+use crate::backend::Credentials;
+use crate::op::{Failure, FailureKind, RemotePath};
+use crate::wire::sftp::{
+    Extension, Limits, MAX_PACKET, PacketReader, RequestBody, Version, encode_init,
+};
+
+/// Rounds of questions that a server may ask instead of taking a password.
+const ROUNDS: usize = 8;
+
+/// A server ready to work.
+pub(super) async fn login(
+    settings: &Arc<Settings>,
+    credentials: &Credentials,
+) -> Result<Server, Failure> {
+    let (tcp, address) = connection::connect(settings).await?;
+    let ready = async {
+        let mut connection = connection::exchange_keys(settings, tcp, address).await?;
+        authenticate(&mut connection, credentials).await?;
+        let (reader, writer) = connection.open_channel().await?;
+        let ended = CancellationToken::new();
+        let on_failure = ended.clone().drop_guard();
+        connection.end_with(ended.clone());
+        let server = greet(settings, reader, writer, ended).await?;
+        on_failure.disarm();
+        Ok(server)
+    };
+    let ready = timeout(settings.connect_timeout, ready).await;
+    ready.unwrap_or_else(|_| Err(unreachable("it did not let the gateway in in time")))
+}
+
+async fn authenticate(
+    connection: &mut Connection,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
+    let (Ok(user), Ok(password)) =
+        (std::str::from_utf8(&credentials.user), std::str::from_utf8(&credentials.password))
+    else {
+        return Err(refused("SSH carries user names and passwords in UTF-8 only, this is neither"));
+    };
+    let result = match &credentials.key {
+        Some(key) => with_key(connection, user, key).await?,
+        None => connection.handle.authenticate_password(user, password).await.map_err(broken)?,
+    };
+    let AuthResult::Failure { remaining_methods, partial_success } = result else { return Ok(()) };
+    if remaining_methods.is_empty() && connection.handle.is_closed() {
+        return Err(unreachable("it closed the connection during the login"));
+    }
+    let offers = |kind| remaining_methods.contains(&kind);
+    if partial_success {
+        return Err(refused("it wants a second proof, which the gateway cannot give"));
+    }
+    match &credentials.key {
+        None if offers(MethodKind::KeyboardInteractive) && !offers(MethodKind::Password) => {
+            answer_questions(connection, user, password).await
+        }
+        None => Err(refused("the user name or the password is wrong")),
+        Some(_) => Err(refused("it does not take the gateway's key for this user")),
+    }
+}
+
+async fn with_key(
+    connection: &mut Connection,
+    user: &str,
+    key: &Arc<PrivateKey>,
+) -> Result<AuthResult, Failure> {
+    let hash = match key.algorithm().is_rsa() {
+        // A server that does not say what it takes knows SHA-2 since years all the same.
+        true => {
+            let best = connection.handle.best_supported_rsa_hash().await.map_err(broken)?;
+            best.unwrap_or(Some(russh::keys::HashAlg::Sha256))
+        }
+        false => None,
+    };
+    let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
+    connection.handle.authenticate_publickey(user, key).await.map_err(broken)
+}
+
+/// Keyboard-interactive as a password prompt: one hidden question is the password, nothing else is
+/// answered.
+async fn answer_questions(
+    connection: &mut Connection,
+    user: &str,
+    password: &str,
+) -> Result<(), Failure> {
+    let handle = &mut connection.handle;
+    let mut answer =
+        handle.authenticate_keyboard_interactive_start(user, None).await.map_err(broken)?;
+    let mut given = false;
+    for _ in 0..ROUNDS {
+        let prompts = match answer {
+            KeyboardInteractiveAuthResponse::Success => return Ok(()),
+            KeyboardInteractiveAuthResponse::Failure { .. } => {
+                return Err(refused("the user name or the password is wrong"));
+            }
+            KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => prompts,
+        };
+        let answers = match prompts.as_slice() {
+            [] => Vec::new(),
+            [prompt] if !prompt.echo && !given => {
+                given = true;
+                vec![password.to_owned()]
+            }
+            _ => return Err(refused("it asks for more than a password")),
+        };
+        answer = handle.authenticate_keyboard_interactive_respond(answers).await.map_err(broken)?;
+    }
+    Err(refused("it asks and asks"))
+}
+
+/// INIT and VERSION; then what is to be known of the server, in one flight.
+pub(super) async fn greet(
+    settings: &Arc<Settings>,
+    mut incoming: impl Incoming,
+    mut outgoing: impl Outgoing,
+    ended: CancellationToken,
+) -> Result<Server, Failure> {
+    let mut init = BytesMut::new();
+    encode_init(&mut init);
+    outgoing.send(init.freeze()).await.map_err(unreachable)?;
+    let mut packets = PacketReader::new(MAX_PACKET);
+    let version = loop {
+        if let Some(packet) = packets.next().map_err(unreachable)? {
+            break Version::decode(packet).map_err(unreachable)?;
+        }
+        packets.push(incoming.next().await.map_err(unreachable)?);
+    };
+    // A later version is offered, version 3 is what both then speak.
+    if version.version < 3 {
+        let said = version.version;
+        return Err(unreachable(format!("it speaks version {said} of SFTP, not 3")));
+    }
+    let extensions = Extensions::of(&version);
+    let requests = Requests::start(incoming, outgoing, packets, settings.reply_timeout, ended);
+    let limits = extensions.limits.then(|| requests.ask(RequestBody::Extended(Extension::Limits)));
+    let home = requests.ask(RequestBody::RealPath { path: Bytes::from_static(b".") });
+    let limits = match limits {
+        None => Limits::default(),
+        Some(limits) => limits
+            .await?
+            .extended("ask for its limits")
+            .ok()
+            .and_then(Limits::decode)
+            .unwrap_or_default(),
+    };
+    let home = home.await?.names("ask for the home folder")?.unwrap_or_default();
+    let home = home.into_iter().next().filter(|home| home.name.starts_with(b"/"));
+    let home = home.ok_or_else(|| misunderstood("ask for the home folder"))?;
+    let home = RemotePath::resolve(&RemotePath::root(), &home.name)
+        .map_err(|e| Failure::backend(FailureKind::Unavailable, e))?;
+    Ok(Server::new(settings.clone(), requests, extensions, limits, home))
+}
+
+fn refused(why: &str) -> Failure {
+    let message = format_args!("the backend server refused the login: {why}");
+    Failure::backend(FailureKind::LoginRefused, message)
+}
+
+fn broken(error: russh::Error) -> Failure {
+    unreachable(format!("the login was cut: {error}"))
+}

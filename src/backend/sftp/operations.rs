@@ -1,0 +1,249 @@
+//! Operations that end in a plain answer (draft-ietf-secsh-filexfer-02 sections 6.5 to 6.11, 8).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::attributes::{self, changes, needs_times};
+use super::server::{Server, wire};
+use super::status::{Expect, misunderstood, unsupported};
+use super::transfer;
+use crate::backend::Answer;
+use crate::op::{
+    Changes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation,
+};
+use crate::wire::sftp::{self, Extension, RequestBody, UsersGroups};
+
+use RequestBody as R;
+
+pub(super) async fn perform(
+    server: &Arc<Server>,
+    operation: &Operation,
+) -> Result<Answer, Failure> {
+    let done = |()| Answer::Done(None);
+    match operation {
+        Operation::Stat(path) => stat(server, path).await.map(Answer::Entry),
+        Operation::LinkStat(path) => link_stat(server, path).await.map(Answer::Entry),
+        Operation::Size(path, Representation::Image) => size(server, path).await.map(Answer::Size),
+        Operation::Size(path, Representation::Ascii) => {
+            transfer::count_ascii(server, path).await.map(Answer::Size)
+        }
+        Operation::Enter(path) => enter(server, path).await.map(done),
+        Operation::Remove(path) => {
+            let removed = plain(server, R::Remove { path: wire(path) }, operation).await;
+            explained(server, removed, path, Tried::Remove).await.map(done)
+        }
+        Operation::MakeDirectory(path) => {
+            let body = R::MakeDir { path: wire(path), attributes: sftp::Attributes::default() };
+            let made = plain(server, body, operation).await;
+            explained(server, made, path, Tried::Make).await.map(done)
+        }
+        Operation::RemoveDirectory(path) => {
+            let removed = plain(server, R::RemoveDir { path: wire(path) }, operation).await;
+            explained(server, removed, path, Tried::RemoveDirectory).await.map(done)
+        }
+        Operation::Rename { from, to, onto } => rename(server, from, to, *onto).await.map(done),
+        Operation::SetAttributes { path, changes, follow } => {
+            set_attributes(server, path, changes, *follow).await.map(done)
+        }
+        Operation::ReadLink(path) => read_link(server, path).await.map(Answer::Link),
+        Operation::Symlink { target, link } => {
+            let body = R::Symlink { target: Bytes::copy_from_slice(target), link: wire(link) };
+            let made = plain(server, body, operation).await;
+            explained(server, made, link, Tried::Make).await.map(done)
+        }
+        Operation::HardLink { from, to } => {
+            if !server.extensions.hard_link {
+                return Err(unsupported(operation, "hard links"));
+            }
+            let body = R::Extended(Extension::HardLink { from: wire(from), to: wire(to) });
+            let made = plain(server, body, operation).await;
+            explained(server, made, to, Tried::Make).await.map(done)
+        }
+        Operation::FileSystem(path) => {
+            if !server.extensions.stat_vfs {
+                return Err(unsupported(operation, "statvfs"));
+            }
+            let body = R::Extended(Extension::StatVfs { path: wire(path) });
+            let said = server.requests.ask(body).await?.extended(operation)?;
+            let said = sftp::FileSystem::decode(said).ok_or_else(|| misunderstood(operation))?;
+            Ok(Answer::FileSystem(attributes::file_system(said)))
+        }
+        Operation::AccountNames { users, groups } => {
+            account_names(server, users, groups, operation).await
+        }
+        _ => Err(misdirected(operation)),
+    }
+}
+
+/// An operation that came to the wrong door of this backend.
+pub(super) fn misdirected(operation: &Operation) -> Failure {
+    Failure::gateway(FailureKind::Internal, format_args!("{} was misdirected", operation.name()))
+}
+
+async fn plain(server: &Server, body: RequestBody, operation: &Operation) -> Result<(), Failure> {
+    server.requests.ask(body).await?.done(operation)
+}
+
+pub(super) async fn stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
+    let said = server.requests.ask(R::Stat { path: wire(path) }).await?;
+    let said = said.attributes(format_args!("tell what {path} is"))?;
+    Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
+}
+
+async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
+    let said = server.requests.ask(R::LinkStat { path: wire(path) }).await?;
+    let said = said.attributes(format_args!("tell what {path} is"))?;
+    Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
+}
+
+async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
+    let entry = stat(server, path).await?;
+    let what = format!("cannot tell the size of {path}");
+    match (entry.kind, entry.attributes.size) {
+        (EntryKind::Directory, _) => {
+            let message = format_args!("{what}: it is a directory");
+            Err(Failure::backend(FailureKind::IsADirectory, message))
+        }
+        (_, Some(size)) => Ok(size),
+        (_, None) => {
+            let message = format_args!("{what}: the backend server does not say it");
+            Err(Failure::backend(FailureKind::Unsupported, message))
+        }
+    }
+}
+
+async fn enter(server: &Server, path: &RemotePath) -> Result<(), Failure> {
+    match stat(server, path).await?.kind {
+        EntryKind::Directory => Ok(()),
+        _ => Err(Failure::backend(
+            FailureKind::NotADirectory,
+            format_args!("cannot enter {path}: it is not a directory"),
+        )),
+    }
+}
+
+/// RENAME refuses a name that is taken, as OpenSSH has it; posix-rename replaces.
+pub(super) async fn rename(
+    server: &Server,
+    from: &RemotePath,
+    to: &RemotePath,
+    onto: Onto,
+) -> Result<(), Failure> {
+    let what = format!("rename {from} to {to}");
+    let posix = server.extensions.posix_rename;
+    let body = match onto {
+        Onto::Replaced if !posix => {
+            return Err(unsupported(&what, "a rename that replaces a file"));
+        }
+        Onto::Replaced | Onto::AsBackend if posix => {
+            R::Extended(Extension::PosixRename { from: wire(from), to: wire(to) })
+        }
+        _ => R::Rename { from: wire(from), to: wire(to) },
+    };
+    server.changes.note(to);
+    let renamed = server.requests.ask(body).await?.done(&what);
+    explained(server, renamed, to, Tried::Make).await
+}
+
+async fn set_attributes(
+    server: &Server,
+    path: &RemotePath,
+    wanted: &Changes,
+    follow: bool,
+) -> Result<(), Failure> {
+    let what = format!("set the attributes of {path}");
+    if !follow && !server.extensions.link_set_stat {
+        return Err(unsupported(&what, "attributes of links themselves"));
+    }
+    let now = match (needs_times(wanted), follow) {
+        (false, _) => None,
+        (true, true) => Some(R::Stat { path: wire(path) }),
+        (true, false) => Some(R::LinkStat { path: wire(path) }),
+    };
+    let now = match now {
+        Some(body) => Some(server.requests.ask(body).await?.attributes(&what)?),
+        None => None,
+    };
+    let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(&what))?;
+    if wanted.size.is_some() {
+        server.changes.note(path);
+    }
+    let path = wire(path);
+    let body = match follow {
+        true => R::SetStat { path, attributes },
+        false => R::Extended(Extension::LinkSetStat { path, attributes }),
+    };
+    server.requests.ask(body).await?.done(&what)
+}
+
+pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
+    let message = format_args!("cannot {what}: SFTP carries times from 1970 to 2106 only");
+    Failure::client(FailureKind::InvalidArgument, message)
+}
+
+async fn read_link(server: &Server, path: &RemotePath) -> Result<Vec<u8>, Failure> {
+    let what = format!("read the link {path}");
+    let names = server.requests.ask(R::ReadLink { path: wire(path) }).await?.names(&what)?;
+    let target = names.unwrap_or_default().into_iter().next();
+    target.map(|target| target.name.to_vec()).ok_or_else(|| misunderstood(&what))
+}
+
+async fn account_names(
+    server: &Server,
+    users: &[u32],
+    groups: &[u32],
+    operation: &Operation,
+) -> Result<Answer, Failure> {
+    if !server.extensions.users_groups {
+        return Err(unsupported(operation, "the names of users and groups"));
+    }
+    let body = Extension::UsersGroupsById { users: users.to_vec(), groups: groups.to_vec() };
+    let said = server.requests.ask(R::Extended(body)).await?.extended(operation)?;
+    let said = UsersGroups::decode(said)
+        .filter(|said| said.users.len() == users.len() && said.groups.len() == groups.len())
+        .ok_or_else(|| misunderstood(operation))?;
+    let plain = |names: Vec<Bytes>| names.iter().map(|name| name.to_vec()).collect();
+    Ok(Answer::AccountNames { users: plain(said.users), groups: plain(said.groups) })
+}
+
+/// What a request wanted from the path, for [`explained`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// A new name.
+    Make,
+    /// A file's content.
+    Open,
+    Remove,
+    RemoveDirectory,
+}
+
+/// FAILURE alone is all that OpenSSH says to most that goes wrong. What is at the path tells more: a
+/// round trip that only failures cost.
+pub(super) async fn explained<T>(
+    server: &Server,
+    outcome: Result<T, Failure>,
+    path: &RemotePath,
+    tried: Tried,
+) -> Result<T, Failure> {
+    let failure = match outcome {
+        Err(failure) if failure.kind == FailureKind::Internal && failure.status.is_some() => {
+            failure
+        }
+        outcome => return outcome,
+    };
+    let is = match tried {
+        Tried::Open => stat(server, path).await,
+        _ => link_stat(server, path).await,
+    };
+    let is_folder = is.as_ref().is_ok_and(|entry| entry.kind == EntryKind::Directory);
+    let kind = match tried {
+        Tried::Make if is.is_ok() => FailureKind::AlreadyExists,
+        Tried::Open | Tried::Remove if is_folder => FailureKind::IsADirectory,
+        Tried::RemoveDirectory if is_folder => FailureKind::DirectoryNotEmpty,
+        Tried::RemoveDirectory if is.is_ok() => FailureKind::NotADirectory,
+        _ => return Err(failure),
+    };
+    let message = format!("{} ({})", failure.message, kind.sentence());
+    Err(Failure { kind, message, ..failure })
+}

@@ -1,0 +1,366 @@
+//! Many requests under way at once over one channel (draft-ietf-secsh-filexfer-02 section 3: answers
+//! may come in any order, requests of one file take effect in the order they were sent).
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::op::{Failure, FailureKind};
+use crate::wire::sftp::{
+    PacketReader, Request, RequestBody, Response, ResponseBody, StatusCode, encode_write_header,
+};
+
+/// The most requests without an answer; fronts and transfers stay far below.
+const MAX_WAITING: usize = 8192;
+/// The most bytes that wait to be sent, or were asked for and have not come.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Packets that are sent together.
+const BATCH: usize = 64;
+/// Data that is copied behind its header rather than sent as a message of its own, in bytes.
+const SMALL: usize = 4096;
+
+/// Where the server's bytes come from.
+pub(super) trait Incoming: Send + 'static {
+    /// The next bytes, or why there are no more. Cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Result<Bytes, String>> + Send;
+}
+
+/// Where bytes for the server go to.
+pub(super) trait Outgoing: Send + 'static {
+    fn send(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Asks the server. The channel lives until the last clone is gone, and is then given up.
+#[derive(Clone)]
+pub(super) struct Requests {
+    inner: Arc<Inner>,
+    ended: CancellationToken,
+    _alive: Arc<DropGuard>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    /// Bounded by `MAX_WAITING` and `MAX_BYTES`.
+    outgoing: mpsc::UnboundedSender<Packet>,
+    /// Nanoseconds of the shortest round trip seen.
+    round_trip: AtomicU64,
+}
+
+struct State {
+    next: u64,
+    /// By number; its low 32 bits are the id.
+    waiting: BTreeMap<u64, Waiting>,
+    /// Since when the oldest request is the oldest one, and so the server's to answer.
+    oldest_since: Instant,
+    bytes: usize,
+    ended: Option<Failure>,
+}
+
+struct Waiting {
+    /// `None`: nobody wants to know.
+    answer: Option<oneshot::Sender<ResponseBody>>,
+    since: Instant,
+    bytes: usize,
+    /// Set when the answer is a refusal.
+    refused: Option<Arc<AtomicBool>>,
+}
+
+struct Packet {
+    header: Bytes,
+    data: Option<Bytes>,
+}
+
+impl Requests {
+    /// Starts the channel's two tasks, behind INIT and VERSION; `packets` may hold what came behind
+    /// it. `limit`: what the server may take for the oldest request. `ended` is cancelled when the
+    /// channel is of no more use, and ends it when cancelled.
+    pub(super) fn start(
+        incoming: impl Incoming,
+        outgoing: impl Outgoing,
+        packets: PacketReader,
+        limit: Duration,
+        ended: CancellationToken,
+    ) -> Self {
+        let (sender, queue) = mpsc::unbounded_channel();
+        let state = Mutex::new(State {
+            next: 0,
+            waiting: BTreeMap::new(),
+            oldest_since: Instant::now(),
+            bytes: 0,
+            ended: None,
+        });
+        let round_trip = AtomicU64::new(u64::MAX);
+        let inner = Arc::new(Inner { state, outgoing: sender, round_trip });
+        tokio::spawn(send_all(outgoing, queue, ended.clone()));
+        tokio::spawn(receive_all(incoming, packets, inner.clone(), limit, ended.clone()));
+        let alive = Arc::new(ended.clone().drop_guard());
+        Self { inner, ended, _alive: alive }
+    }
+
+    /// Sends a request; its answer comes with the future.
+    pub(super) fn ask(&self, body: RequestBody) -> Answer {
+        self.ask_noting(body, None)
+    }
+
+    /// As [`Requests::ask`]; `refused` is set before a refusal is told.
+    pub(super) fn ask_noting(&self, body: RequestBody, refused: Option<Arc<AtomicBool>>) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        match self.inner.enqueue(body, Some(sender), refused) {
+            Ok(()) => Answer { receiver, inner: Some(self.inner.clone()), failure: None },
+            Err(failure) => Answer { receiver, inner: None, failure: Some(failure) },
+        }
+    }
+
+    /// Sends a request whose answer nobody waits for.
+    pub(super) fn tell(&self, body: RequestBody) {
+        // Without a connection there is nothing left to be told.
+        let _ = self.inner.enqueue(body, None, None);
+    }
+
+    /// The shortest round trip seen; a guess for a near server before the first.
+    pub(super) fn round_trip(&self) -> Duration {
+        match self.inner.round_trip.load(Ordering::Relaxed) {
+            u64::MAX => Duration::from_millis(1),
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
+    /// Gives the channel up: everything under way fails.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+}
+
+/// An answer to come. Dropped before, a handle in it is closed.
+pub(super) struct Answer {
+    receiver: oneshot::Receiver<ResponseBody>,
+    inner: Option<Arc<Inner>>,
+    failure: Option<Failure>,
+}
+
+impl Future for Answer {
+    type Output = Result<ResponseBody, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(failure) = this.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        let answer = ready!(Pin::new(&mut this.receiver).poll(cx));
+        let inner = this.inner.take();
+        Poll::Ready(answer.map_err(|_| {
+            let ended = inner.and_then(|inner| inner.lock().ended.clone());
+            ended.unwrap_or_else(|| lost("it has ended"))
+        }))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        self.receiver.close();
+        if let Ok(ResponseBody::Handle(handle)) = self.receiver.try_recv() {
+            let _ = inner.enqueue(RequestBody::Close { handle }, None, None);
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enqueue(
+        &self,
+        body: RequestBody,
+        answer: Option<oneshot::Sender<ResponseBody>>,
+        refused: Option<Arc<AtomicBool>>,
+    ) -> Result<(), Failure> {
+        let bytes = match &body {
+            RequestBody::Read { length, .. } => *length as usize,
+            RequestBody::Write { data, .. } => data.len(),
+            _ => 0,
+        };
+        let mut header = BytesMut::with_capacity(64);
+        let mut state = self.lock();
+        if let Some(failure) = &state.ended {
+            return Err(failure.clone());
+        }
+        if state.waiting.len() >= MAX_WAITING || state.bytes + bytes > MAX_BYTES {
+            let message = "too much is asked of the backend server at once; try again";
+            return Err(Failure::gateway(FailureKind::Busy, message));
+        }
+        let (number, now) = (state.next, Instant::now());
+        let id = number as u32;
+        let data = match body {
+            RequestBody::Write { handle, offset, data } => {
+                encode_write_header(id, &handle, offset, data.len(), &mut header);
+                Some(data)
+            }
+            body => {
+                Request { id, body }.encode(&mut header);
+                None
+            }
+        };
+        state.next += 1;
+        state.bytes += bytes;
+        if state.waiting.is_empty() {
+            state.oldest_since = now;
+        }
+        state.waiting.insert(number, Waiting { answer, since: now, bytes, refused });
+        // Under the lock: what has the lower number goes first. Nobody receives once it has ended.
+        let _ = self.outgoing.send(Packet { header: header.freeze(), data });
+        Ok(())
+    }
+
+    /// Gives an answer to who waits for it. `Err`: why the server cannot be believed any more.
+    fn resolve(&self, packet: Bytes) -> Result<(), String> {
+        let Response { id, body } = Response::decode(packet).map_err(|e| e.to_string())?;
+        let waiting = {
+            let mut state = self.lock();
+            let Some(oldest) = state.waiting.keys().next().copied() else {
+                return Err(format!("it answered request {id}, which nobody made"));
+            };
+            let number = oldest + u64::from(id.wrapping_sub(oldest as u32));
+            let Some(waiting) = state.waiting.remove(&number) else {
+                return Err(format!("it answered request {id}, which nobody made"));
+            };
+            state.bytes -= waiting.bytes;
+            let now = Instant::now();
+            if number == oldest {
+                state.oldest_since = now;
+            }
+            let round_trip = u64::try_from((now - waiting.since).as_nanos()).unwrap_or(u64::MAX);
+            self.round_trip.fetch_min(round_trip, Ordering::Relaxed);
+            waiting
+        };
+        let is_refusal =
+            matches!(&body, ResponseBody::Status { code, .. } if *code != StatusCode::OK);
+        if let Some(refused) = waiting.refused.filter(|_| is_refusal) {
+            refused.store(true, Ordering::Release);
+        }
+        let unwanted = match waiting.answer {
+            Some(answer) => answer.send(body).err(),
+            None => None,
+        };
+        if let Some(ResponseBody::Handle(handle)) = unwanted {
+            // An OPEN that was given up: its handle must not stay open.
+            let _ = self.enqueue(RequestBody::Close { handle }, None, None);
+        }
+        Ok(())
+    }
+
+    /// When the oldest request has waited for `limit`; `Err` if it has.
+    fn deadline(&self, limit: Duration) -> Result<Instant, ()> {
+        let (state, now) = (self.lock(), Instant::now());
+        match state.waiting.is_empty() {
+            true => Ok(now + limit),
+            false if state.oldest_since + limit <= now => Err(()),
+            false => Ok(state.oldest_since + limit),
+        }
+    }
+
+    /// From now on everything fails, what waits first.
+    fn end(&self, failure: Failure) {
+        let waiting = {
+            let mut state = self.lock();
+            state.ended.get_or_insert(failure);
+            state.bytes = 0;
+            std::mem::take(&mut state.waiting)
+        };
+        drop(waiting);
+    }
+}
+
+async fn receive_all(
+    mut incoming: impl Incoming,
+    mut packets: PacketReader,
+    inner: Arc<Inner>,
+    limit: Duration,
+    ended: CancellationToken,
+) {
+    let given_up = ended.clone();
+    let given_up = given_up.cancelled();
+    let watchdog = tokio::time::sleep(limit);
+    tokio::pin!(given_up, watchdog);
+    let why = loop {
+        match resolve_all(&mut packets, &inner) {
+            Ok(()) => {}
+            Err(detail) => {
+                tracing::warn!(%detail, "a backend server broke the SFTP protocol; its connection is dropped");
+                break lost(detail);
+            }
+        }
+        tokio::select! {
+            biased;
+            bytes = incoming.next() => match bytes {
+                Ok(bytes) => packets.push(bytes),
+                Err(detail) => break lost(detail),
+            },
+            () = &mut watchdog => match inner.deadline(limit) {
+                Ok(deadline) => watchdog.as_mut().reset(deadline),
+                Err(()) => break lost("it does not answer any more"),
+            },
+            () = &mut given_up => break lost("the session has ended"),
+        }
+    };
+    inner.end(why);
+    ended.cancel();
+}
+
+fn resolve_all(packets: &mut PacketReader, inner: &Inner) -> Result<(), String> {
+    while let Some(packet) = packets.next().map_err(|e| e.to_string())? {
+        inner.resolve(packet)?;
+    }
+    Ok(())
+}
+
+async fn send_all(
+    mut outgoing: impl Outgoing,
+    mut queue: mpsc::UnboundedReceiver<Packet>,
+    ended: CancellationToken,
+) {
+    let sending = async {
+        let mut batch = Vec::with_capacity(BATCH);
+        while queue.recv_many(&mut batch, BATCH).await > 0 {
+            let mut small = BytesMut::new();
+            for Packet { header, data } in batch.drain(..) {
+                small.extend_from_slice(&header);
+                match data {
+                    Some(data) if data.len() > SMALL => {
+                        outgoing.send(small.split().freeze()).await?;
+                        outgoing.send(data).await?;
+                    }
+                    data => small.extend_from_slice(&data.unwrap_or_default()),
+                }
+            }
+            if !small.is_empty() {
+                outgoing.send(small.freeze()).await?;
+            }
+        }
+        Ok::<(), String>(())
+    };
+    tokio::select! {
+        sent = sending => if let Err(detail) = sent {
+            tracing::debug!(%detail, "sending to a backend server");
+        },
+        () = ended.cancelled() => {}
+    }
+    ended.cancel();
+}
+
+pub(super) fn lost(detail: impl std::fmt::Display) -> Failure {
+    Failure::backend(
+        FailureKind::Unavailable,
+        "the connection to the backend server is lost; log in again",
+    )
+    .with_detail(detail)
+}

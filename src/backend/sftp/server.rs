@@ -1,0 +1,133 @@
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::requests::Requests;
+use super::settings::Settings;
+use crate::backend::Abilities;
+use crate::data::{Budget, MOST_AHEAD};
+use crate::op::RemotePath;
+use crate::wire::sftp::{Limits, Version, extension};
+
+/// The largest read and write: what OpenSSH's limits are, and all that it allows.
+const LARGEST: u64 = 255 * 1024;
+/// As above, of a server that does not say: what each must take (draft section 3).
+const USUAL: u64 = 32 * 1024;
+
+/// A server that is logged in to, as a session's operations and files share it.
+pub(super) struct Server {
+    pub(super) settings: Arc<Settings>,
+    pub(super) requests: Requests,
+    pub(super) extensions: Extensions,
+    pub(super) home: RemotePath,
+    /// Bytes of the largest READ and WRITE.
+    pub(super) largest_read: u32,
+    pub(super) largest_write: u32,
+    /// What the session's reads ahead may hold.
+    pub(super) ahead: Budget,
+    pub(super) changes: ContentChanges,
+}
+
+/// The extensions that are used, where the server offers them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extensions {
+    pub(super) posix_rename: bool,
+    pub(super) stat_vfs: bool,
+    pub(super) file_stat_vfs: bool,
+    pub(super) hard_link: bool,
+    pub(super) file_sync: bool,
+    pub(super) link_set_stat: bool,
+    pub(super) limits: bool,
+    pub(super) copy_data: bool,
+    pub(super) users_groups: bool,
+}
+
+impl Extensions {
+    pub(super) fn of(version: &Version) -> Self {
+        let offers = |name: &str| {
+            let value = extension::ANNOUNCED.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+            version.offers(name.as_bytes(), value.unwrap_or_default().as_bytes())
+        };
+        Self {
+            posix_rename: offers(extension::POSIX_RENAME),
+            stat_vfs: offers(extension::STAT_VFS),
+            file_stat_vfs: offers(extension::FILE_STAT_VFS),
+            hard_link: offers(extension::HARD_LINK),
+            file_sync: offers(extension::FILE_SYNC),
+            link_set_stat: offers(extension::LINK_SET_STAT),
+            limits: offers(extension::LIMITS),
+            copy_data: offers(extension::COPY_DATA),
+            users_groups: offers(extension::USERS_GROUPS_BY_ID),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        requests: Requests,
+        extensions: Extensions,
+        limits: Limits,
+        home: RemotePath,
+    ) -> Self {
+        let largest = |limit| match limit {
+            0 => USUAL as u32,
+            limit => limit.min(LARGEST) as u32,
+        };
+        Self {
+            settings,
+            requests,
+            extensions,
+            home,
+            largest_read: largest(limits.read),
+            largest_write: largest(limits.write),
+            ahead: Budget::new(MOST_AHEAD),
+            changes: ContentChanges::default(),
+        }
+    }
+
+    pub(super) fn abilities(&self) -> Abilities {
+        let offers = &self.extensions;
+        Abilities {
+            file_system: offers.stat_vfs,
+            hard_link: offers.hard_link,
+            sync: offers.file_sync,
+            link_attributes: offers.link_set_stat,
+            copy_data: offers.copy_data,
+            account_names: offers.users_groups,
+        }
+    }
+}
+
+/// A path as it goes over the wire.
+pub(super) fn wire(path: &RemotePath) -> Bytes {
+    Bytes::copy_from_slice(path.as_bytes())
+}
+
+/// Counts what this session changes in files, so that what was read ahead of one handle does not
+/// outlive a write through another. Paths that fall together only cost a read.
+pub(super) struct ContentChanges([AtomicU64; 64]);
+
+impl Default for ContentChanges {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl ContentChanges {
+    pub(super) fn note(&self, path: &RemotePath) {
+        self.of(path).fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn count(&self, path: &RemotePath) -> u64 {
+        self.of(path).load(Ordering::Acquire)
+    }
+
+    fn of(&self, path: &RemotePath) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        &self.0[hasher.finish() as usize % self.0.len()]
+    }
+}

@@ -1,0 +1,205 @@
+//! Files written from one end to the other: OPEN, WRITEs that wait for no answer, CLOSE
+//! (draft-ietf-secsh-filexfer-02 sections 6.3 and 6.4).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::io::AsyncWriteExt;
+
+use super::ending::{self, Ending};
+use super::handle::Handle;
+use super::operations::{Tried, explained, misdirected};
+use super::server::{Server, wire};
+use super::status::Expect;
+use crate::backend::WriteTransfer;
+use crate::data::{Behind, Fault, FromCrlf, Sink, WriteBehind};
+use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
+use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
+
+/// How often a name for `Unique` is drawn; one draw has 128 random bits.
+const DRAWS: usize = 3;
+
+struct SftpWrite {
+    sink: Sink,
+    behind: Behind<Handle>,
+    fault: Fault,
+    file: Begun,
+}
+
+/// A file that is open for writing. Dropped before its end, it counts as cut.
+struct Begun {
+    handle: Handle,
+    ending: Option<Ending>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending::cut_behind(self.handle.clone(), ending);
+        }
+    }
+}
+
+pub(super) async fn open(
+    server: &Arc<Server>,
+    operation: &Operation,
+) -> Result<Box<dyn WriteTransfer>, Failure> {
+    let Operation::Write { path, mode, representation } = operation else {
+        return Err(misdirected(operation));
+    };
+    let (file, offset) = match mode {
+        WriteMode::From { offset: 0 } => (replace(server, path).await?, 0),
+        WriteMode::From { offset } => {
+            (continue_at(server, path, *offset, *representation).await?, *offset)
+        }
+        WriteMode::Append => append(server, path).await?,
+        WriteMode::Unique => (unique(server, path).await?, 0),
+    };
+    let fault = Fault::default();
+    let (stream, behind) = WriteBehind::new(file.handle.clone(), offset, fault.clone());
+    let sink = match representation {
+        Representation::Image => Sink::Writer(Box::new(stream)),
+        Representation::Ascii => Sink::Writer(Box::new(FromCrlf::new(stream))),
+    };
+    Ok(Box::new(SftpWrite { sink, behind, fault, file }))
+}
+
+const WRITE: OpenFlags = OpenFlags::WRITE;
+
+async fn replace(server: &Arc<Server>, path: &RemotePath) -> Result<Begun, Failure> {
+    let ending = Ending::of_new(server, path, false)?;
+    let Ending::Renamed { .. } = &ending else {
+        let flags = WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        return open_file(server, path, path, flags, ending).await;
+    };
+    // In one flight with it: what will be replaced.
+    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+    let written = ending.written(path).clone();
+    let mut file = open_file(server, &written, path, flags, ending).await?;
+    let there = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
+    if let Some(ending) = file.ending.take() {
+        ending::prepare(&file.handle, &ending, there).await?;
+        file.ending = Some(ending);
+    }
+    Ok(file)
+}
+
+async fn continue_at(
+    server: &Arc<Server>,
+    path: &RemotePath,
+    offset: u64,
+    representation: Representation,
+) -> Result<Begun, Failure> {
+    let what = format!("continue {path} at byte {offset}");
+    if representation == Representation::Ascii {
+        let message =
+            format_args!("cannot {what}: the offset in TYPE A is not that in the file; use TYPE I");
+        return Err(Failure::client(FailureKind::Unsupported, message));
+    }
+    let file = open_file(server, path, path, WRITE, Ending::Stays).await?;
+    let length = file.handle.stat().await?.attributes(&what)?.size;
+    match length {
+        Some(length) if length < offset => {
+            let message = format_args!("cannot {what}: it is only {length} bytes long");
+            Err(Failure::client(FailureKind::InvalidArgument, message))
+        }
+        Some(length) if length == offset => Ok(file),
+        _ => {
+            let attributes = Attributes { size: Some(offset), ..Attributes::default() };
+            file.handle.set_stat(attributes).await?.done(&what)?;
+            Ok(file)
+        }
+    }
+}
+
+/// Also the offset of the end: some servers pass APPEND over.
+async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(Begun, u64), Failure> {
+    let flags = WRITE | OpenFlags::APPEND | OpenFlags::CREATE;
+    let file = open_file(server, path, path, flags, Ending::Stays).await?;
+    let length = file.handle.stat().await?.attributes(format_args!("append to {path}"))?.size;
+    let end = length.ok_or_else(|| {
+        let message = format_args!("cannot append to {path}: the backend does not tell its size");
+        Failure::backend(FailureKind::Unsupported, message)
+    })?;
+    Ok((file, end))
+}
+
+async fn unique(server: &Arc<Server>, folder: &RemotePath) -> Result<Begun, Failure> {
+    let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+    let mut draws = 0;
+    loop {
+        draws += 1;
+        let name = format!("upload-{:032x}", rand::random::<u128>());
+        let path = RemotePath::resolve(folder, name.as_bytes())
+            .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
+        // Nobody knows the name before it is whole: no other is needed meanwhile.
+        let ending = match Ending::of_new(server, &path, true)? {
+            Ending::Renamed { .. } => Ending::Stays,
+            ending => ending,
+        };
+        match open_file(server, &path, &path, flags, ending).await {
+            Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => {}
+            opened => return opened,
+        }
+    }
+}
+
+/// `written`: the name that is opened, of the file that is `path` in the end.
+async fn open_file(
+    server: &Arc<Server>,
+    written: &RemotePath,
+    path: &RemotePath,
+    flags: OpenFlags,
+    ending: Ending,
+) -> Result<Begun, Failure> {
+    let body = RequestBody::Open { path: wire(written), flags, attributes: Attributes::default() };
+    server.changes.note(path);
+    let opened = server.requests.ask(body).await?.handle(format_args!("open {path} for writing"));
+    let tried = match flags.contains(OpenFlags::EXCLUSIVE) {
+        true => Tried::Make,
+        false => Tried::Open,
+    };
+    let handle = explained(server, opened, written, tried).await?;
+    let handle = Handle::new(server.clone(), handle, path.clone());
+    Ok(Begun { handle, ending: Some(ending) })
+}
+
+#[async_trait]
+impl WriteTransfer for SftpWrite {
+    fn sink(&mut self) -> &mut Sink {
+        &mut self.sink
+    }
+
+    fn path(&self) -> &RemotePath {
+        self.file.handle.path()
+    }
+
+    /// The last WRITE and CLOSE go in one flight.
+    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        let sent = match &mut self.sink {
+            Sink::Writer(writer) => writer.shutdown().await,
+            Sink::Socket(stream) => stream.shutdown().await,
+        };
+        let Self { behind, fault, mut file, .. } = *self;
+        let cut = move |error: std::io::Error| {
+            let message = format_args!("the upload was cut: {error}");
+            fault.take().unwrap_or_else(|| Failure::backend(FailureKind::TransferCut, message))
+        };
+        let written = async move {
+            match sent {
+                Ok(()) => behind.answers().await.map_err(cut),
+                Err(error) => Err(cut(error)),
+            }
+        };
+        let Some(ending) = file.ending.take() else { return Ok(None) };
+        ending::complete(file.handle.clone(), ending, written).await.map(|()| None)
+    }
+
+    async fn abort(mut self: Box<Self>) -> Option<Failure> {
+        if let Some(ending) = self.file.ending.take() {
+            ending::cut(&self.file.handle, &ending).await;
+        }
+        self.fault.take()
+    }
+}

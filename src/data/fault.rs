@@ -1,0 +1,21 @@
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::op::Failure;
+
+/// What a stream's far side has against it: the stream itself can only fail with an I/O error.
+#[derive(Debug, Clone, Default)]
+pub struct Fault(Arc<Mutex<Option<Failure>>>);
+
+impl Fault {
+    /// Keeps the first failure. Returns the error for the stream.
+    pub fn note(&self, failure: Failure) -> io::Error {
+        let error = io::Error::other(failure.clone());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+        error
+    }
+
+    pub fn take(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

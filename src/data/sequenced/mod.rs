@@ -1,0 +1,213 @@
+//! A file that its backend reads and writes only in sequence, offered at any offset. Reads and
+//! writes that come out of order inside a bounded window are put in order; a reader's seek restarts
+//! the transfer; what would need random writes is refused, never done wrong.
+
+mod actor;
+mod ahead;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::op::{Failure, FailureKind};
+use actor::{Actor, Request};
+
+/// How far apart from where a transfer is, in bytes, a read or write may be to wait for it; the most
+/// that is held of either.
+pub const WINDOW: u64 = 4 * 1024 * 1024;
+
+/// A file of a backend that knows transfers only. Each method has its own deadlines.
+#[async_trait]
+pub trait SequentialFile: Send + Sync {
+    /// Reads from `offset` bytes on.
+    async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure>;
+
+    async fn open_write(&self, from: WriteFrom) -> Result<Box<dyn SequentialWrite>, Failure>;
+
+    /// Bytes, as the backend says now; `None` where there is no such file.
+    async fn size(&self) -> Result<Option<u64>, Failure>;
+}
+
+/// Where a transfer writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteFrom {
+    /// A new file; what an old one had is gone.
+    Start,
+    /// Behind what the file has.
+    End,
+}
+
+/// A file being read in sequence. It ends in `finish` or `abort`.
+#[async_trait]
+pub trait SequentialRead: Send {
+    /// Appends some bytes; how many. 0: there are no more, and `finish` says whether that was all.
+    /// Cancel safe.
+    async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure>;
+
+    /// What the backend says about the end.
+    async fn finish(self: Box<Self>) -> Result<(), Failure>;
+
+    /// Before the end. Returns what the backend had against the transfer, if it said so.
+    async fn abort(self: Box<Self>) -> Option<Failure>;
+}
+
+/// A file being written in sequence. It ends in `finish` or `abort`.
+#[async_trait]
+pub trait SequentialWrite: Send {
+    async fn write(&mut self, data: Bytes) -> Result<(), Failure>;
+
+    /// All is written: returns when the backend has it safe.
+    async fn finish(self: Box<Self>) -> Result<(), Failure>;
+
+    /// Cut. Returns what the backend had against the transfer, if it said so.
+    async fn abort(self: Box<Self>) -> Option<Failure>;
+}
+
+/// What an opened file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purpose {
+    pub read: bool,
+    pub write: Option<Begin>,
+}
+
+/// How the first write of an opened file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// A new or emptied file, made when it is opened.
+    Start,
+    /// Behind what there is, each write, whatever its offset; begun when it is opened.
+    End,
+    /// Begun with the first write, which must be where the file ends then.
+    Existing,
+}
+
+/// The file at any offset. Requests take effect in the order of the calls. Dropped without `close`
+/// or `abort`, it counts as aborted.
+pub struct Sequenced {
+    requests: mpsc::UnboundedSender<Request>,
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+    known: Arc<Known>,
+}
+
+/// What the actor lets others know.
+#[derive(Debug)]
+struct Known {
+    /// Bytes; `u64::MAX`: not known.
+    size: AtomicU64,
+    /// A write has begun and its end is not confirmed.
+    unfinished: AtomicBool,
+}
+
+impl Sequenced {
+    /// Opens for the purpose: reads begin at once at 0 where nothing is written, and so do writes
+    /// that begin a file or append, so that the backend's refusal comes here.
+    pub async fn open(file: Arc<dyn SequentialFile>, purpose: Purpose) -> Result<Self, Failure> {
+        let known =
+            Arc::new(Known { size: AtomicU64::new(u64::MAX), unfinished: AtomicBool::new(false) });
+        let (requests, queue) = mpsc::unbounded_channel();
+        let actor = Actor::open(file, purpose, queue, known.clone()).await?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(actor.run(stop.clone()));
+        Ok(Self { requests, stop, task: Mutex::new(Some(task)), known })
+    }
+
+    /// Up to `length` bytes from `offset`: fewer only at the end, or behind bytes that were read
+    /// before; `None` at and behind the end, once the backend has said that it is the end.
+    pub fn read_at(
+        &self,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+        self.ask(|answer| Request::Read { offset, length, answer })
+    }
+
+    /// Answered when the backend's transfer has taken it, or when it is held for what comes before
+    /// it.
+    pub fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
+        self.ask(|answer| Request::Write { offset, data, answer })
+    }
+
+    /// To nothing, or to what the size is; else refused.
+    pub async fn truncate(&self, size: u64) -> Result<(), Failure> {
+        self.ask(|answer| Request::Truncate { size, answer }).await
+    }
+
+    /// Ends the transfer of what was written; later writes go on behind it.
+    pub async fn sync(&self) -> Result<(), Failure> {
+        self.ask(|answer| Request::Sync { answer }).await
+    }
+
+    /// What was written is whole, as far as the backend says so; else its failure.
+    pub async fn close(&self) -> Result<(), Failure> {
+        self.ask(|answer| Request::Close { answer }).await
+    }
+
+    /// Cut: returns when the transfer that was under way has ended.
+    pub async fn abort(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // A task that panicked has ended, too.
+            let _ = task.await;
+        }
+    }
+
+    /// Bytes, where it is known from what was written, or from a read's end.
+    pub fn size(&self) -> Option<u64> {
+        self.known.size()
+    }
+
+    /// Whether something is being written whose end the backend has not confirmed.
+    pub fn is_unfinished(&self) -> bool {
+        self.known.unfinished.load(Ordering::Acquire)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Request,
+    ) -> BoxFuture<'static, Result<T, Failure>> {
+        let (answer, answered) = oneshot::channel();
+        // Without the actor the answer's sender is dropped with the request.
+        let _ = self.requests.send(request(answer));
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
+    }
+}
+
+impl Drop for Sequenced {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Known {
+    fn size(&self) -> Option<u64> {
+        Some(self.size.load(Ordering::Acquire)).filter(|size| *size != u64::MAX)
+    }
+
+    fn set_size(&self, size: Option<u64>) {
+        self.size.store(size.unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn set_unfinished(&self, unfinished: bool) {
+        self.unfinished.store(unfinished, Ordering::Release);
+    }
+}
+
+fn closed() -> Failure {
+    Failure::client(FailureKind::Aborted, "the file was closed before this was done")
+}
+
+fn unsupported(message: impl std::fmt::Display) -> Failure {
+    Failure::backend(FailureKind::Unsupported, message)
+}

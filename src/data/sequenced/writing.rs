@@ -1,0 +1,242 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{Begin, Known, SequentialFile, SequentialWrite, WINDOW, WriteFrom, unsupported};
+use crate::op::{Failure, FailureKind};
+
+/// A file being written: the transfer, and what came too early for it.
+pub(super) struct Writing {
+    begin: Begin,
+    transfer: Option<Box<dyn SequentialWrite>>,
+    /// Where the next byte goes; `None` before the first write of a file that is there, and for
+    /// writes that all go to the end.
+    position: Option<u64>,
+    /// By offset; all behind `position`.
+    early: BTreeMap<u64, Bytes>,
+    early_bytes: u64,
+    /// Why nothing more can be written: what the backend has is no whole file.
+    broken: Option<Failure>,
+}
+
+impl Writing {
+    pub(super) async fn begin(file: &dyn SequentialFile, begin: Begin) -> Result<Self, Failure> {
+        let (transfer, position) = match begin {
+            Begin::Start => (Some(file.open_write(WriteFrom::Start).await?), Some(0)),
+            Begin::End => (Some(file.open_write(WriteFrom::End).await?), None),
+            Begin::Existing => (None, None),
+        };
+        let (early, early_bytes) = (BTreeMap::new(), 0);
+        Ok(Self { begin, transfer, position, early, early_bytes, broken: None })
+    }
+
+    /// Whether something was written whose end the backend has not confirmed.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.transfer.is_some() || !self.early.is_empty()
+    }
+
+    pub(super) async fn write(
+        &mut self,
+        file: &dyn SequentialFile,
+        offset: u64,
+        data: Bytes,
+    ) -> Result<(), Failure> {
+        self.check()?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        if self.begin == Begin::End {
+            return self.send(file, data).await;
+        }
+        let position = self.find_position(file).await?;
+        let length = data.len() as u64;
+        if offset == position {
+            self.send(file, data).await?;
+            self.position = Some(position + length);
+            return self.send_early(file).await;
+        }
+        if let Err(refused) = self.hold(position, offset, data) {
+            return Err(self.refuse(refused).await);
+        }
+        Ok(())
+    }
+
+    /// Asked of the backend before the first write, and never before.
+    async fn find_position(&mut self, file: &dyn SequentialFile) -> Result<u64, Failure> {
+        if let Some(position) = self.position {
+            return Ok(position);
+        }
+        let size = file.size().await?.unwrap_or(0);
+        self.position = Some(size);
+        Ok(size)
+    }
+
+    fn hold(&mut self, position: u64, offset: u64, data: Bytes) -> Result<(), Failure> {
+        let length = data.len() as u64;
+        let end = offset.saturating_add(length);
+        if offset < position {
+            return Err(unsupported(format!(
+                "the backend writes files in sequence only: the bytes at {offset} cannot be \
+                 replaced, {position} are there; write the whole file anew"
+            )));
+        }
+        if end - position > WINDOW || self.early_bytes + length > WINDOW {
+            return Err(unsupported(format!(
+                "the backend writes files in sequence only: {offset} is too far from {position}, \
+                 where the file is; write it in order"
+            )));
+        }
+        let before = self.early.range(..=offset).next_back();
+        let overlaps_before = before.is_some_and(|(at, held)| at + held.len() as u64 > offset);
+        if overlaps_before || self.early.range(offset..end).next().is_some() {
+            return Err(unsupported(format!(
+                "the backend writes files in sequence only: the bytes at {offset} are written twice"
+            )));
+        }
+        self.early.insert(offset, data);
+        self.early_bytes += length;
+        Ok(())
+    }
+
+    async fn send_early(&mut self, file: &dyn SequentialFile) -> Result<(), Failure> {
+        while let Some(position) = self.position
+            && let Some((&offset, _)) = self.early.first_key_value()
+            && offset <= position
+        {
+            let Some(data) = self.early.remove(&offset) else { break };
+            let length = data.len() as u64;
+            self.early_bytes -= length;
+            if offset < position {
+                let twice = format!(
+                    "the backend writes files in sequence only: {offset} was written twice"
+                );
+                return Err(self.refuse(unsupported(twice)).await);
+            }
+            self.send(file, data).await?;
+            self.position = Some(position + length);
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, file: &dyn SequentialFile, data: Bytes) -> Result<(), Failure> {
+        if self.transfer.is_none() {
+            self.transfer = Some(self.go_on(file).await?);
+        }
+        let Some(transfer) = &mut self.transfer else { return Ok(()) };
+        match transfer.write(data).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.refuse(failure).await),
+        }
+    }
+
+    /// A transfer behind what is there.
+    async fn go_on(
+        &mut self,
+        file: &dyn SequentialFile,
+    ) -> Result<Box<dyn SequentialWrite>, Failure> {
+        let Some(position) = self.position else { return file.open_write(WriteFrom::End).await };
+        match file.size().await? {
+            None if position == 0 => file.open_write(WriteFrom::Start).await,
+            Some(size) if size == position => file.open_write(WriteFrom::End).await,
+            size => {
+                let size = size.unwrap_or(0);
+                let failure = Failure::backend(
+                    FailureKind::TransferCut,
+                    format!(
+                        "the file at the backend was changed by somebody else: it has {size} bytes, not {position}"
+                    ),
+                );
+                self.broken = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    /// What was begun is cut: without these bytes it would not be what the client wrote. A refusal
+    /// before anything was written changes nothing.
+    async fn refuse(&mut self, failure: Failure) -> Failure {
+        let begun = self.is_unfinished();
+        (self.early, self.early_bytes) = (BTreeMap::new(), 0);
+        let told = match self.transfer.take() {
+            Some(transfer) => transfer.abort().await,
+            None => None,
+        };
+        // A refusal of ours stays what it is; about a broken transfer the backend knows more.
+        let failure = match failure.kind {
+            FailureKind::Unsupported => failure,
+            _ => told.unwrap_or(failure),
+        };
+        if begun {
+            self.broken = Some(failure.clone());
+        } else if self.begin == Begin::Existing {
+            self.position = None;
+        }
+        failure
+    }
+
+    pub(super) async fn truncate(
+        &mut self,
+        file: &dyn SequentialFile,
+        size: u64,
+    ) -> Result<(), Failure> {
+        self.check()?;
+        let now = match self.position {
+            Some(position) => position,
+            None if self.transfer.is_some() => {
+                return Err(unsupported(
+                    "the backend cannot cut off a file that is being appended",
+                ));
+            }
+            None => file.size().await?.unwrap_or(0),
+        };
+        if now == size && self.early.is_empty() {
+            return Ok(());
+        }
+        if size > 0 {
+            return Err(unsupported(format!(
+                "the backend cannot cut a file off or fill it up: it has {now} bytes, {size} are \
+                 wanted; only 0 can be had"
+            )));
+        }
+        (self.early, self.early_bytes) = (BTreeMap::new(), 0);
+        if let Some(transfer) = self.transfer.take() {
+            transfer.finish().await?;
+        }
+        self.transfer = Some(file.open_write(WriteFrom::Start).await?);
+        self.position = Some(0);
+        Ok(())
+    }
+
+    /// The backend has all that was written, or says why not.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        self.check()?;
+        if let (Some((offset, _)), Some(position)) = (self.early.first_key_value(), self.position) {
+            let hole = format!(
+                "the file would have a hole from {position} to {offset}: these bytes never came, \
+                 and the backend writes files in sequence only"
+            );
+            return Err(self.refuse(unsupported(hole)).await);
+        }
+        let Some(transfer) = self.transfer.take() else { return Ok(()) };
+        transfer.finish().await.inspect_err(|failure| self.broken = Some(failure.clone()))
+    }
+
+    pub(super) async fn abort(&mut self) {
+        (self.early, self.early_bytes) = (BTreeMap::new(), 0);
+        if let Some(transfer) = self.transfer.take() {
+            transfer.abort().await;
+        }
+    }
+
+    pub(super) fn tell(&self, known: &Known) {
+        known.set_unfinished(self.is_unfinished());
+        let last = self.early.last_key_value().map(|(at, held)| at + held.len() as u64);
+        if self.begin != Begin::End && (self.position.is_some() || last.is_some()) {
+            known.set_size(last.or(self.position));
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+}

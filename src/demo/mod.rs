@@ -1,0 +1,200 @@
+//! `lockgate demo`: the main job, bridging, on one machine without root or configuration.
+//!
+//! Two servers of one protocol each (the `local` backend behind a plain FTP and behind an SFTP
+//! listener) and, in front of them, the gateway: three doors to the FTP server, and one to the SFTP
+//! server for those who speak FTP only. Everything lives in a temporary folder that goes with it.
+
+mod files;
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::Context;
+use russh::keys::{HashAlg, PublicKey};
+
+use crate::config::{self, Compiled, LogSettings};
+use crate::data::Ports;
+use crate::{app, auth, logging};
+
+const USER: &str = "demo";
+const PASSWORD: &str = "demo";
+/// Passive ports of each pool; any that are free.
+const DATA_PORTS: u16 = 4;
+
+/// Runs until Ctrl-C or SIGTERM.
+pub async fn run() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let folder = tempfile::Builder::new().prefix("lockgate-demo-").tempdir()?;
+    let folder_path = folder.path();
+    files::certificate(folder_path).context("making a certificate")?;
+    let server_key = files::host_key(&folder_path.join("server_host_key"))?;
+    let gateway_key = files::host_key(&folder_path.join("gateway_host_key"))?;
+    files::samples(folder_path).context("making the sample files")?;
+    logging::init(LogSettings::default());
+
+    let servers = app::start(servers(folder_path)?).await?;
+    let places = |running: &app::Running| Places(running.addresses.clone());
+    let gateway = gateway(folder_path, &places(&servers), &server_key)?;
+    let gateway = app::start(gateway).await?;
+    let (doors, behind) = (places(&gateway), places(&servers));
+    fs::write(folder_path.join("known_hosts"), known_hosts(doors.port("sftp")?, &gateway_key)?)?;
+    say(&introduction(folder_path, &doors, &behind)?);
+
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    say("\nStopping; the temporary folder goes too.");
+    gateway.stop().await;
+    servers.stop().await;
+    folder.close().context("removing the temporary folder")
+}
+
+fn introduction(folder: &Path, doors: &Places, behind: &Places) -> anyhow::Result<String> {
+    let (auth_tls, implicit, sftp, plain) = (
+        doors.port("auth-tls")?,
+        doors.port("implicit-tls")?,
+        doors.port("sftp")?,
+        doors.port("plain-ftp")?,
+    );
+    let (ftp_server, sftp_server) = (behind.port("ftp-server")?, behind.port("sftp-server")?);
+    let folder = folder.display();
+    let curl = format!("curl --cacert {folder}/ca.crt");
+    let account = format!("{USER}:{PASSWORD}@localhost");
+    Ok(format!(
+        "\
+lockgate demo
+
+    FTP with AUTH TLS ──▶ :{auth_tls:<5} ┐
+    implicit FTPS ──────▶ :{implicit:<5} ├─ lockgate ── plain FTP ──▶ :{ftp_server:<5} a server that knows plain FTP only
+    SFTP ───────────────▶ :{sftp:<5} ┘
+    plain FTP ──────────▶ :{plain:<5} ── lockgate ── SFTP ───────▶ :{sftp_server:<5} a server that knows SFTP only
+
+User {USER}, password {PASSWORD}. The FTP server's files are in {folder}/ftp-files,
+the SFTP server's in {folder}/sftp-files. Paste into another terminal:
+
+The FTP server, over FTP with AUTH TLS: a listing, a download, an upload
+
+    {curl} --ssl-reqd ftp://{account}:{auth_tls}/
+    {curl} --ssl-reqd ftp://{account}:{auth_tls}/readings.csv
+    {curl} --ssl-reqd -T /etc/hostname ftp://{account}:{auth_tls}/inbox/
+
+The same server over implicit FTPS, for clients that know nothing else
+
+    {curl} ftps://{account}:{implicit}/welcome.txt
+
+The same server over SFTP: type the password, then for example ls -l, get readings.csv, bye
+
+    sftp -P {sftp} -o UserKnownHostsFile={folder}/known_hosts {USER}@localhost
+
+The other way: the SFTP server, for a machine that speaks FTP only
+
+    curl ftp://{account}:{plain}/
+    curl ftp://{account}:{plain}/orders.csv
+
+What happens is logged below, each operation twice: by the gateway (listener=auth-tls, implicit-tls,
+sftp, plain-ftp) and by the server behind it (listener=ftp-server, sftp-server). Ctrl-C stops and
+cleans up.
+"
+    ))
+}
+
+/// Nobody may be left to read it, and the folder must go all the same.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The servers behind: plain FTP and SFTP, each in front of a folder.
+fn servers(folder: &Path) -> anyhow::Result<Compiled> {
+    let hash = auth::hash_password(PASSWORD.as_bytes())
+        .map_err(|e| anyhow::anyhow!("hashing the demo password: {e}"))?;
+    let yaml = format!(
+        "\
+listeners:
+  ftp-server: {{ protocol: ftp, address: \"{ftp}\", data_ports: ftp-server }}
+  sftp-server: {{ protocol: sftp, address: \"{sftp}\", host_keys: \"{folder}/server_host_key\" }}
+data_ports:
+  ftp-server: {{ range: 65000, listen: [\"127.0.0.1\"] }}
+backends:
+  ftp-files: {{ protocol: local, folder: \"{folder}/ftp-files\" }}
+  sftp-files: {{ protocol: local, folder: \"{folder}/sftp-files\" }}
+users:
+  {USER}: {{ password_hash: \"{hash}\" }}
+routes:
+  - {{ match: {{ listeners: [ftp-server] }}, authenticate: gateway, backend: ftp-files }}
+  - {{ match: {{ listeners: [sftp-server] }}, authenticate: gateway, backend: sftp-files }}
+",
+        ftp = preferred(2120),
+        sftp = preferred(2220),
+        folder = folder.display(),
+    );
+    compile(&yaml)
+}
+
+/// The gateway: the servers check the password themselves.
+fn gateway(folder: &Path, behind: &Places, server_key: &PublicKey) -> anyhow::Result<Compiled> {
+    let folder = folder.display();
+    let tls = format!("certificate: \"{folder}/tls.crt\", key: \"{folder}/tls.key\"");
+    let yaml = format!(
+        "\
+listeners:
+  auth-tls: {{ protocol: ftp, address: \"{auth_tls}\", tls: {{ mode: required, {tls} }}, data_ports: gateway }}
+  implicit-tls: {{ protocol: ftp, address: \"{implicit}\", tls: {{ mode: implicit, {tls} }}, data_ports: gateway }}
+  sftp: {{ protocol: sftp, address: \"{sftp}\", host_keys: \"{folder}/gateway_host_key\" }}
+  plain-ftp: {{ protocol: ftp, address: \"{plain}\", data_ports: gateway }}
+data_ports:
+  gateway: {{ range: 65000, listen: [\"127.0.0.1\"] }}
+backends:
+  ftp-server: {{ protocol: ftp, address: \"127.0.0.1:{ftp_server}\" }}
+  sftp-server: {{ protocol: sftp, address: \"127.0.0.1:{sftp_server}\", host_key: \"{host_key}\" }}
+routes:
+  - {{ match: {{ listeners: [plain-ftp] }}, authenticate: backend, backend: sftp-server }}
+  - {{ authenticate: backend, backend: ftp-server }}
+",
+        auth_tls = preferred(2121),
+        implicit = preferred(2990),
+        sftp = preferred(2222),
+        plain = preferred(2123),
+        ftp_server = behind.port("ftp-server")?,
+        sftp_server = behind.port("sftp-server")?,
+        host_key = server_key.fingerprint(HashAlg::Sha256),
+    );
+    compile(&yaml)
+}
+
+fn compile(yaml: &str) -> anyhow::Result<Compiled> {
+    let mut config = config::load_str(yaml, "demo")?;
+    for pool in &mut config.pools {
+        pool.ports = Ports::Ephemeral(DATA_PORTS);
+    }
+    Ok(config)
+}
+
+/// What a client must know to log in without a question about the host key.
+fn known_hosts(port: u16, key: &PublicKey) -> anyhow::Result<String> {
+    Ok(format!("[localhost]:{port},[127.0.0.1]:{port} {}\n", key.to_openssh()?))
+}
+
+/// An address that is easy to remember, if it is free, else any.
+fn preferred(port: u16) -> SocketAddr {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    match TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+/// Bound addresses by listener.
+struct Places(Vec<(String, SocketAddr)>);
+
+impl Places {
+    fn port(&self, listener: &str) -> anyhow::Result<u16> {
+        let place = self.0.iter().find(|(name, _)| name == listener);
+        let (_, address) = place.with_context(|| format!("{listener} does not listen"))?;
+        Ok(address.port())
+    }
+}
