@@ -10,8 +10,8 @@ use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::window::{Budget, Share, Window};
 use super::Fault;
+use super::window::{Budget, Share, Window};
 use crate::op::Failure;
 
 /// The bounds of what a file's reads ahead may hold, in bytes.

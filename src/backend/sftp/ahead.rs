@@ -70,7 +70,9 @@ impl Ahead {
             if self.run >= RUN {
                 self.ask(file, end, length);
             }
-            return Box::pin(async move { Ok(Some(read.await?).filter(|bytes| !bytes.is_empty())) });
+            return Box::pin(
+                async move { Ok(Some(read.await?).filter(|bytes| !bytes.is_empty())) },
+            );
         }
         self.ask(file, end, length);
         let read = self.serve(offset, end);
@@ -99,7 +101,8 @@ impl Ahead {
     fn ask(&mut self, file: &Handle, end: u64, length: u32) {
         let largest = file.largest();
         // A multiple of the client's reads, so that few of them lie in two pieces.
-        let piece = if length == 0 { largest } else { (largest / length).max(1) * length.min(largest) };
+        let piece =
+            if length == 0 { largest } else { (largest / length).max(1) * length.min(largest) };
         let size = piece as usize;
         loop {
             let last = self.pieces.back();

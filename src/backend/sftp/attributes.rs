@@ -144,11 +144,17 @@ mod tests {
         let entry = listed(&named(b"a file", line, 0o100644), 1_795_000_000).unwrap();
         assert_eq!(entry.kind, EntryKind::File);
         let told = entry.attributes;
-        assert_eq!((told.links, told.owner.unwrap(), told.group.unwrap()), (Some(3), b"alice".to_vec(), b"staff".to_vec()));
+        assert_eq!(
+            (told.links, told.owner.unwrap(), told.group.unwrap()),
+            (Some(3), b"alice".to_vec(), b"staff".to_vec())
+        );
         assert_eq!(told.ids, Some((1000, 100)));
         assert_eq!(told.modified, Some(Timestamp::exact(4_000_000_000)));
         let other = listed(&named(b"other", line, 0o040755), 0).unwrap();
-        assert_eq!((other.kind, other.attributes.owner.unwrap()), (EntryKind::Directory, b"1000".to_vec()));
+        assert_eq!(
+            (other.kind, other.attributes.owner.unwrap()),
+            (EntryKind::Directory, b"1000".to_vec())
+        );
     }
 
     #[test]

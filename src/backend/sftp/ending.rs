@@ -73,7 +73,8 @@ impl Ending {
         }
         server.changes.note(path);
         let removed = server.requests.ask(RequestBody::Remove { path: wire(path) }).await;
-        if let Err(failure) = removed.and_then(|answer| answer.done(format_args!("remove {path}"))) {
+        if let Err(failure) = removed.and_then(|answer| answer.done(format_args!("remove {path}")))
+        {
             tracing::warn!(%path, %failure, "the part of a cut upload stays");
         }
     }

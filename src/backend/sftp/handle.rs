@@ -141,16 +141,15 @@ impl Handle {
         Ok(gathered.freeze())
     }
 
-    pub(super) async fn data(
-        &self,
-        answer: Answer,
-        wanted: u32,
-    ) -> Result<Option<Bytes>, Failure> {
+    pub(super) async fn data(&self, answer: Answer, wanted: u32) -> Result<Option<Bytes>, Failure> {
         let data = answer.await?.data(format_args!("read {}", self.0.path))?;
         match data {
             Some(data) if data.len() > wanted as usize => Err(Failure::backend(
                 FailureKind::Internal,
-                format_args!("cannot read {}: the backend server sent more than was asked for", self.0.path),
+                format_args!(
+                    "cannot read {}: the backend server sent more than was asked for",
+                    self.0.path
+                ),
             )),
             data => Ok(data),
         }

@@ -92,7 +92,10 @@ impl Verifier {
 impl Handler for Verifier {
     type Error = russh::Error;
 
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
         let Err(detail) = self.judge(key) else { return Ok(true) };
         tracing::warn!(backend = %self.settings.name, %detail, "a backend server's host key is not the expected one");
         let failure = Failure::backend(

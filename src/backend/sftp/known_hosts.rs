@@ -36,7 +36,10 @@ impl KnownHosts {
                 format!("line {number} is no known_hosts line (names, key type, key): {e}")
             })?;
             if entry.marker() == Some(&Marker::CertAuthority) {
-                tracing::warn!(line = number, "@cert-authority in a known_hosts file is not used: host certificates are not checked");
+                tracing::warn!(
+                    line = number,
+                    "@cert-authority in a known_hosts file is not used: host certificates are not checked"
+                );
                 continue;
             }
             lines.push(entry);

@@ -118,8 +118,7 @@ async fn answer_questions(
             }
             _ => return Err(refused("it asks for more than a password")),
         };
-        answer =
-            handle.authenticate_keyboard_interactive_respond(answers).await.map_err(broken)?;
+        answer = handle.authenticate_keyboard_interactive_respond(answers).await.map_err(broken)?;
     }
     Err(refused("it asks and asks"))
 }
@@ -147,11 +146,8 @@ pub(super) async fn greet(
         return Err(unreachable(format!("it speaks version {said} of SFTP, not 3")));
     }
     let extensions = Extensions::of(&version);
-    let requests =
-        Requests::start(incoming, outgoing, packets, settings.reply_timeout, ended);
-    let limits = extensions
-        .limits
-        .then(|| requests.ask(RequestBody::Extended(Extension::Limits)));
+    let requests = Requests::start(incoming, outgoing, packets, settings.reply_timeout, ended);
+    let limits = extensions.limits.then(|| requests.ask(RequestBody::Extended(Extension::Limits)));
     let home = requests.ask(RequestBody::RealPath { path: Bytes::from_static(b".") });
     let limits = match limits {
         None => Limits::default(),

@@ -81,11 +81,7 @@ pub(super) fn misdirected(operation: &Operation) -> Failure {
     Failure::gateway(FailureKind::Internal, format_args!("{} was misdirected", operation.name()))
 }
 
-async fn plain(
-    server: &Server,
-    body: RequestBody,
-    operation: &Operation,
-) -> Result<(), Failure> {
+async fn plain(server: &Server, body: RequestBody, operation: &Operation) -> Result<(), Failure> {
     server.requests.ask(body).await?.done(operation)
 }
 

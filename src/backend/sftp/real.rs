@@ -233,10 +233,7 @@ async fn whole_files_both_ways() {
         let rest = get(&*session, &read(&path, half as u64, Representation::Image)).await.unwrap();
         assert!(rest == content[half..]);
         let behind = read(&path, length as u64 + 1, Representation::Image);
-        assert_eq!(
-            get(&*session, &behind).await.unwrap_err().kind,
-            FailureKind::InvalidArgument
-        );
+        assert_eq!(get(&*session, &behind).await.unwrap_err().kind, FailureKind::InvalidArgument);
         put(&*session, &write(&path, WriteMode::From { offset: half as u64 }), b"tail").await;
         put(&*session, &write(&path, WriteMode::Append), b"+more").await;
         let expected = [&content[..half], b"tail+more"].concat();
@@ -280,11 +277,9 @@ async fn get_or_refusal(session: &dyn BackendSession, target: &Target) -> Failur
 async fn cuts_as_configured() {
     let sshd = Sshd::start();
     let path = sshd.path("file");
-    for (policy, left) in [
-        (PartialUploads::Keep, 1),
-        (PartialUploads::Delete, 0),
-        (PartialUploads::TemporaryName, 2),
-    ] {
+    for (policy, left) in
+        [(PartialUploads::Keep, 1), (PartialUploads::Delete, 0), (PartialUploads::TemporaryName, 2)]
+    {
         let session = sshd.session_with(policy).await;
         std::fs::write(sshd.file("file"), "old").unwrap();
         let target = write(&path, WriteMode::From { offset: 0 });
@@ -399,11 +394,8 @@ async fn names_and_attributes() {
     let accessed = metadata.accessed().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
     assert!(accessed.as_secs() > 1_700_000_000);
 
-    let rename = |from: &str, to: &str, onto| O::Rename {
-        from: sshd.path(from),
-        to: sshd.path(to),
-        onto,
-    };
+    let rename =
+        |from: &str, to: &str, onto| O::Rename { from: sshd.path(from), to: sshd.path(to), onto };
     let refused = perform(session, rename("file-3", "file-4", Onto::Refused)).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::AlreadyExists);
     perform(session, rename("file-3", "file-4", Onto::AsBackend)).await.unwrap();

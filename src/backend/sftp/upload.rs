@@ -153,8 +153,7 @@ async fn open_file(
     flags: OpenFlags,
     ending: Ending,
 ) -> Result<Begun, Failure> {
-    let body =
-        RequestBody::Open { path: wire(written), flags, attributes: Attributes::default() };
+    let body = RequestBody::Open { path: wire(written), flags, attributes: Attributes::default() };
     server.changes.note(path);
     let opened = server.requests.ask(body).await?.handle(format_args!("open {path} for writing"));
     let tried = match flags.contains(OpenFlags::EXCLUSIVE) {
