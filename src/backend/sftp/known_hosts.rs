@@ -62,7 +62,7 @@ impl KnownHosts {
     }
 
     /// The kinds of keys that are known of a host: those are the ones to ask it for.
-    pub(super) fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
+    pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         let known = self.lines_of(host, port).filter(|line| line.marker().is_none());
         known.map(|line| line.public_key().algorithm()).collect()
     }
