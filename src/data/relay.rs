@@ -14,8 +14,8 @@ use super::splice::splice;
 use super::{Sink, Source};
 use crate::net::Stream;
 
-/// A relay's buffer where bytes cannot be spliced: four full TLS records. One a running transfer.
-const BUFFER: usize = 64 * 1024;
+/// A relay's buffer where bytes cannot be spliced: sixteen full TLS records. One a running transfer.
+const BUFFER: usize = 256 * 1024;
 
 /// Bytes moved so far; read by others while the relay runs.
 #[derive(Debug, Default)]

@@ -257,7 +257,7 @@ async fn accepted(
 
 async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
     let Some(tls) = &connection.tls else { return Ok(Stream::Plain(tcp)) };
-    match timeout(connection.settings.connect_timeout, tls.connect(tcp)).await {
+    match timeout(connection.settings.connect_timeout, tls.connect_data(tcp)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(e)) => Err(no_channel(format!("TLS: {e}"))),
         Err(_) => Err(no_channel("not made in time")),

@@ -167,7 +167,6 @@ mod tests {
 
     #[test]
     fn hashed_names() {
-        // russh's sample; the other two by `ssh-keygen -H`.
         let text = format!("|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak= {ONE}");
         assert_eq!(judged(&text, "example.com", 22), Verdict::Known);
         assert_eq!(judged(&text, "example.com", 2222), Verdict::Unknown);
@@ -184,7 +183,8 @@ mod tests {
         let revoked = format!("{text}@revoked * {ONE}\n");
         assert_eq!(judged(&revoked, "example.com", 22), Verdict::Revoked);
         let known = KnownHosts::parse(&revoked).unwrap();
-        assert_eq!(known.algorithms("example.com", 22), [Algorithm::Ed25519; 2]);
+        let algorithms = [Algorithm::Ed25519, Algorithm::Ed25519];
+        assert_eq!(known.algorithms("example.com", 22), algorithms);
         assert_eq!(known.judge("example.com", 22, &key(OTHER)), Verdict::Known);
     }
 

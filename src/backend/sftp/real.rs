@@ -501,7 +501,8 @@ async fn a_server_that_dies_ends_everything() {
         run(Command::new("kill").args(["-9", child]));
     }
     sshd.child.kill().unwrap();
-    let all = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut Vec::new()));
+    let mut rest = Vec::new();
+    let all = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut rest));
     assert!(all.await.unwrap().is_err());
     assert_eq!(transfer.abort().await.unwrap().kind, FailureKind::Unavailable);
     let stat = perform(&*session, Operation::Stat(sshd.path("file"))).await.unwrap_err();

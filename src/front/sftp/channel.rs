@@ -33,9 +33,11 @@ use crate::wire::sftp::{
 
 pub(super) const SUBSYSTEM: &str = "sftp";
 
-/// Packets that wait for room; with more the client is not read. READs of clients that ask far ahead
-/// must fit in, or the news that a client has taken answers could not be read. In bytes.
+/// Packets that wait for room; with more the client is not read. In bytes.
 const WAITING: usize = 1024 * 1024;
+/// The same while the client has answers to take: that it has taken some comes behind what it asked
+/// since, so it is read on.
+const WAITING_FOR_CLIENT: usize = 3 * 1024 * 1024;
 /// What requests under way may take to end when the client has gone, before they are dropped.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
@@ -200,7 +202,11 @@ impl Channel {
                     self.sending = None;
                     match sent {
                         Some(cost) => self.room.give_back(cost),
-                        None => return End::Gone,
+                        None => {
+                            let why = "the client took no answer for too long";
+                            self.connection.end(Disconnect::ConnectionLost, why);
+                            return End::Gone;
+                        }
                     }
                 }
                 Some((id, cost, outcome)) = self.running.next(), if !self.running.is_empty() => {
@@ -227,7 +233,8 @@ impl Channel {
     }
 
     fn wants_more(&self) -> bool {
-        !self.ended && self.waiting_bytes < WAITING
+        let most = if self.sending.is_some() { WAITING_FOR_CLIENT } else { WAITING };
+        !self.ended && self.waiting_bytes < most
     }
 
     /// Nothing is under way and nothing is to be sent.

@@ -149,8 +149,9 @@ impl russh::server::Handler for Handler {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
-        // Its task has been told through the channel.
-        self.channels.remove(&id);
+        if let Some(wanted) = self.channels.remove(&id) {
+            wanted.end.cancel();
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::{BULK, Buffered};
 use crate::net::Stream;
 
 /// Whether data connections to a backend resume the control connection's TLS session.
@@ -105,10 +106,20 @@ impl ClientTls {
         self.fallback.is_some()
     }
 
-    /// The client's half of the handshake.
+    /// The client's half of the handshake, on a control connection.
     pub async fn connect(&self, tcp: TcpStream) -> io::Result<Stream> {
         let connector = TlsConnector::from(self.preferred.clone());
+        let tcp = Buffered::for_control(tcp);
         let tls = connector.connect(self.server_name.clone(), tcp).await?;
+        Ok(Stream::Tls(Box::new(tls.into())))
+    }
+
+    /// As [`ClientTls::connect`], of a data connection.
+    pub async fn connect_data(&self, tcp: TcpStream) -> io::Result<Stream> {
+        let connector = TlsConnector::from(self.preferred.clone());
+        let tcp = Buffered::for_data(tcp);
+        let mut tls = connector.connect(self.server_name.clone(), tcp).await?;
+        tls.get_mut().1.set_buffer_limit(Some(BULK));
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 }

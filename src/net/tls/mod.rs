@@ -1,10 +1,16 @@
 //! TLS 1.2 and 1.3 in both roles, and the tickets that tell whose session a data connection resumes.
 
+mod buffered;
 mod client;
 mod files;
 mod server;
 mod ticket;
 
+pub use buffered::Buffered;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use files::{PemError, ServerCertificate, load_ca};
 pub use server::{ControlTls, Direction, ServerTls};
+
+/// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
+/// enough to make the system calls cheaper than the cipher.
+const BULK: usize = 256 * 1024;

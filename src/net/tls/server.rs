@@ -8,6 +8,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::files::ServerCertificate;
 use super::ticket::{Heirs, OwnedTicketer, ReadOnly, SessionId, SessionStore};
+use super::{BULK, Buffered};
 use crate::net::Stream;
 
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
@@ -66,7 +67,7 @@ impl ControlTls {
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
         let (config, _) = self.config(CONTROL_TICKETS, self.id, self.by_id.clone());
-        let tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        let tls = TlsAcceptor::from(Arc::new(config)).accept(Buffered::for_control(tcp)).await?;
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
@@ -84,7 +85,9 @@ impl ControlTls {
         let heir = rand::random();
         let store = Arc::new(ReadOnly(self.by_id.clone()));
         let (config, ticketer) = self.config(tickets, heir, store);
-        let tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        let tcp = Buffered::for_data(tcp);
+        let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        tls.get_mut().1.set_buffer_limit(Some(BULK));
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         // Without a ticket it was resumed by id, and the store holds only this session's.
         let own = |owner| owner == self.id || self.heirs.contains(&owner);

@@ -18,6 +18,8 @@ mod extensions;
 mod files;
 mod folders;
 mod links;
+#[cfg(test)]
+mod tests;
 
 pub(super) use extensions::announced;
 
