@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::Answers;
 use super::connection::{Busy, Connection};
+use super::opening::{Asked, asked, refuse_program};
 use super::requests::{Outcome, Requests, Work, announced};
 use super::room::{Cost, Room};
 use crate::net::poll_once;
@@ -31,8 +32,6 @@ use crate::wire::sftp::{
     DecodeError, MAX_PACKET, PacketReader, Request, ResponseBody, StatusCode, VERSION, decode_init,
 };
 
-pub(super) const SUBSYSTEM: &str = "sftp";
-
 /// Packets that wait for room; with more the client is not read. In bytes.
 const WAITING: usize = 1024 * 1024;
 /// The same while the client has answers to take: that it has taken some comes behind what it asked
@@ -40,11 +39,6 @@ const WAITING: usize = 1024 * 1024;
 const WAITING_FOR_CLIENT: usize = 3 * 1024 * 1024;
 /// What requests under way may take to end when the client has gone, before they are dropped.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
-
-const ONLY_SFTP: &[u8] = b"this server offers only SFTP\r\n";
-const STDERR: u32 = 1;
-/// From that line to the refusal.
-const READING: Duration = Duration::from_millis(100);
 
 pub(super) struct Channel {
     connection: Arc<Connection>,
@@ -74,15 +68,6 @@ struct Running {
     id: u32,
     cost: Cost,
     work: Work,
-}
-
-/// What a channel is for.
-enum Asked {
-    Sftp,
-    /// A shell or a command.
-    Program,
-    /// The channel ends before.
-    Nothing,
 }
 
 /// Why a channel ends.
@@ -383,30 +368,4 @@ impl Future for Running {
         let (id, cost) = (self.id, self.cost);
         self.work.as_mut().poll(cx).map(|outcome| (id, cost, outcome))
     }
-}
-
-/// What a client starts on a channel; what else it asks for russh's handler answers.
-async fn asked(read: &mut ChannelReadHalf) -> Asked {
-    loop {
-        match read.wait().await {
-            Some(ChannelMsg::RequestSubsystem { name, .. }) if name == SUBSYSTEM => {
-                return Asked::Sftp;
-            }
-            Some(ChannelMsg::Exec { .. } | ChannelMsg::RequestShell { .. }) => {
-                return Asked::Program;
-            }
-            Some(ChannelMsg::Close) | None => return Asked::Nothing,
-            Some(_) => {}
-        }
-    }
-}
-
-/// Says why where people read it, which OpenSSH's client does not show when the refusal comes at once.
-async fn refuse_program(write: &ChannelWriteHalf<Msg>, handle: &Handle) -> Option<()> {
-    write.extended_data_bytes(STDERR, ONLY_SFTP).await.ok()?;
-    tokio::time::sleep(READING).await;
-    handle.channel_failure(write.id()).await.ok()?;
-    write.exit_status(1).await.ok()?;
-    write.eof().await.ok()?;
-    write.close().await.ok()
 }

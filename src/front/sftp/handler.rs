@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{self, Logins};
 use super::channel::Channel;
 use super::connection::Connection;
+use super::opening::SUBSYSTEM;
 
 /// Channels that one connection may open in all its life: russh keeps some kilobytes of each that the
 /// gateway closed first.
@@ -161,7 +162,7 @@ impl russh::server::Handler for Handler {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        match name == super::channel::SUBSYSTEM && self.start(id) {
+        match name == SUBSYSTEM && self.start(id) {
             true => session.channel_success(id),
             false => session.channel_failure(id),
         }

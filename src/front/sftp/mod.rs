@@ -15,6 +15,7 @@ mod handler;
 mod handles;
 mod listener;
 mod names;
+mod opening;
 mod requests;
 mod room;
 mod settings;
