@@ -1,6 +1,7 @@
 """What a client of SSH and SFTP can do wrong, or at a bad moment. The job is one JSON object on stdin,
 with the name of a scenario; each step comes out as one line of JSON."""
 
+import io
 import json
 import socket
 import struct
@@ -329,6 +330,23 @@ def rekey():
     connection.close()
 
 
+def order():
+    """paramiko's put() waits for the answers to its writes in the order of the writes, and for ever
+    where they come in another: what it takes, all clients take."""
+    connection = logged_in()
+    client = sftp(connection)
+    data = bytes(range(256)) * (JOB["bytes"] // 256)
+    for turn in range(JOB["turns"]):
+        def put():
+            client.putfo(io.BytesIO(data), "order.bin")
+            with client.open("order.bin", "rb") as file:
+                file.prefetch(len(data))
+                assert file.read() == data, "the bytes differ"
+        if not step("put-%d" % turn, put):
+            break
+    connection.close()
+
+
 def cut_put():
     """Sends a part of a file, waits until it is answered, and is gone as the job says."""
     connection = logged_in()
@@ -362,6 +380,6 @@ def cut_put():
 
 SCENARIOS = {
     "broken-packets": broken_packets, "channels": channels, "idle-channel": idle_channel,
-    "logins": logins, "attempts": attempts, "grace": grace, "rekey": rekey, "cut-put": cut_put,
+    "logins": logins, "attempts": attempts, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
 }
 SCENARIOS[JOB["scenario"]]()

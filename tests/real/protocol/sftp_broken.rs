@@ -37,3 +37,11 @@ fn shell_and_exec_are_refused() {
     }
     lock.at_rest();
 }
+
+/// Not what a client does wrong, but what it cannot take: see the scenario.
+#[test]
+fn writes_are_answered_in_their_order() {
+    let lock = SftpPlan::default().start();
+    lock.scenario("order", json!({ "bytes": 12 << 20, "turns": 3 }));
+    lock.at_rest();
+}
