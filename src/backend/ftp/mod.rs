@@ -14,6 +14,10 @@ mod pool;
 mod renames;
 mod reply;
 mod settings;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod upload;
 

@@ -66,13 +66,11 @@ impl Ahead {
         if !self.holds(offset) {
             // Elsewhere, or at an end that may have moved since.
             self.forget();
-            let read = file.read_all(offset, length);
+            let read = plain(file, offset, length);
             if self.run >= RUN {
                 self.ask(file, end, length);
             }
-            return Box::pin(
-                async move { Ok(Some(read.await?).filter(|bytes| !bytes.is_empty())) },
-            );
+            return read;
         }
         self.ask(file, end, length);
         let read = self.serve(offset, end);
@@ -156,6 +154,16 @@ impl Ahead {
         }
         Box::pin(gather(parts))
     }
+}
+
+/// As the server answers it: the client knows short answers and asks for the rest.
+fn plain(file: &Handle, offset: u64, length: u32) -> Read {
+    if length > file.largest() {
+        let read = file.read_all(offset, length);
+        return Box::pin(async move { Ok(Some(read.await?).filter(|bytes| !bytes.is_empty())) });
+    }
+    let (answer, file) = (file.read(offset, length), file.clone());
+    Box::pin(async move { file.data(answer, length).await })
 }
 
 type Part = (Shared<BoxFuture<'static, Result<Bytes, Failure>>>, usize, usize);

@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 
 use super::requests::Answer;
 use super::server::Server;
@@ -14,7 +15,10 @@ use crate::wire::sftp::{Attributes, RequestBody};
 
 /// An open file at the server. Closing it is left to who has it.
 #[derive(Clone)]
-pub(super) struct Handle(Arc<Open>);
+pub(super) struct Handle(Arc<Open>, Option<Size>);
+
+/// What the server says of a file's size, asked for once; `None` where it says nothing.
+type Size = Shared<BoxFuture<'static, Option<u64>>>;
 
 struct Open {
     server: Arc<Server>,
@@ -26,7 +30,20 @@ struct Open {
 
 impl Handle {
     pub(super) fn new(server: Arc<Server>, handle: Bytes, path: RemotePath) -> Self {
-        Self(Arc::new(Open { server, handle, path, spoiled: Arc::default() }))
+        Self(Arc::new(Open { server, handle, path, spoiled: Arc::default() }), None)
+    }
+
+    /// The same file, whose size is asked for now: an answer that is short because the file ends is
+    /// known as such without another round trip.
+    pub(super) fn sized(&self) -> Self {
+        let (size, what) = (self.stat(), format!("tell the size of {}", self.path()));
+        let size = async move { size.await.ok()?.attributes(what).ok()?.size };
+        Self(self.0.clone(), Some(size.boxed().shared()))
+    }
+
+    /// As it was when [`Handle::sized`] was called.
+    pub(super) async fn size(&self) -> Option<u64> {
+        self.1.clone()?.await
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {
@@ -127,6 +144,10 @@ impl Handle {
     async fn whole(&self, answer: Answer, offset: u64, wanted: u32) -> Result<Bytes, Failure> {
         let Some(first) = self.data(answer, wanted).await? else { return Ok(Bytes::new()) };
         if first.len() == wanted as usize {
+            return Ok(first);
+        }
+        let size = self.size().await.unwrap_or(u64::MAX);
+        if offset.saturating_add(first.len() as u64) >= size {
             return Ok(first);
         }
         let mut gathered = BytesMut::from(&first[..]);

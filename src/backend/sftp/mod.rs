@@ -17,6 +17,8 @@ mod requests;
 mod server;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod upload;
 

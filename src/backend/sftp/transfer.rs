@@ -44,19 +44,16 @@ pub(super) async fn open(
     };
     let file = open_file(server, path).await?;
     let fault = Fault::default();
-    let stream = |offset| {
-        let handle = file.0.clone();
-        ReadAhead::new(handle, offset, server.ahead.clone(), fault.clone())
-    };
+    let handle = file.0.sized();
+    let stream =
+        |offset| ReadAhead::new(handle.clone(), offset, server.ahead.clone(), fault.clone());
     let reader: Box<dyn AsyncRead + Send + Unpin> = match representation {
         Representation::Image => {
-            let length = (*offset > 0).then(|| file.0.stat());
             let reader = stream(*offset);
-            if let Some(length) = length {
-                let length = length.await?.attributes(operation)?.size;
-                if let Some(length) = length.filter(|length| length < offset) {
-                    return Err(too_short(path, *offset, length));
-                }
+            if *offset > 0
+                && let Some(length) = handle.size().await.filter(|length| length < offset)
+            {
+                return Err(too_short(path, *offset, length));
             }
             Box::new(reader)
         }

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{entries, value};
@@ -56,6 +57,11 @@ fn read(path: &Path, at: &At, problems: &mut Problems) -> AuthorizedKeys {
         let message = format!("{shown} holds a private key; its public half is needed (\".pub\")");
         problems.error(at, message);
         return AuthorizedKeys::default();
+    }
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o002 != 0 {
+        problems
+            .error(at, format!("{shown} can be changed by everybody on this machine; chmod it"));
     }
     match AuthorizedKeys::parse(&text) {
         Ok(keys) => {

@@ -13,7 +13,7 @@ fn silence_after_the_login() {
         let backend = Scripted::start(|peer| {
             peer.greet()?;
             peer.answer("FEAT", "211-\r\n SIZE\r\n211 end");
-            peer.until("TYPE")?;
+            peer.until_any(&["SIZE", "EPSV", "CWD"])?;
             wait_for_the_end(peer)
         });
         let gateway = before(&backend, ", reply_timeout: 1s");

@@ -261,6 +261,9 @@ fn users() {
     let told =
         load_beside(folder.path(), &with("alice.pub", "empty.keys")).err().unwrap().to_string();
     assert!(told.contains("empty.keys holds no key"), "{told}");
+    mode(&folder.path().join("alice.pub"), 0o666);
+    let told = load_beside(folder.path(), &base()).err().unwrap().to_string();
+    assert!(told.contains("alice.pub can be changed by everybody"), "{told}");
 }
 
 #[test]

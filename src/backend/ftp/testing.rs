@@ -1,0 +1,339 @@
+//! An FTP server for tests that counts round trips: it keeps files in memory, and can be as odd as
+//! real ones are.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{DataMode, FtpBackend, Settings, TlsMode};
+use crate::backend::{Backend, BackendSession, Credentials, Login, PartialUploads};
+
+/// What is odd about a server.
+#[derive(Clone, Default)]
+pub(super) struct Oddities {
+    /// Throws away what comes along with a command.
+    pub drops_pipelined: bool,
+    /// Answers 425 to the first transfer of each connection.
+    pub impatient: bool,
+    /// Ends each download after so many bytes with this reply.
+    pub cuts_at: Option<(usize, &'static str)>,
+    /// Refuses the end of each upload.
+    pub refuses_uploads: Option<&'static str>,
+    /// Renames onto nothing that is there.
+    pub never_replaces: bool,
+    pub no_mlst: bool,
+    /// Names a port where nobody listens.
+    pub dead_ports: bool,
+    /// Of `RETR`: closes both connections after so many bytes.
+    pub dies_at: Option<usize>,
+    /// Logins beyond so many at once are refused.
+    pub most: Option<usize>,
+}
+
+#[derive(Default)]
+pub(super) struct Seen {
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub lines: Vec<String>,
+    /// Times that a server that had answered everything got something to do.
+    pub rounds: usize,
+    pub connections: usize,
+    pub open: usize,
+}
+
+#[derive(Clone)]
+pub(super) struct Server {
+    address: String,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Server {
+    pub(super) async fn start(files: &[(&str, &[u8])], odd: Oddities) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = Self { address, seen: Arc::default() };
+        let own = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
+        server.seen().files.extend(own);
+        let seen = server.seen.clone();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (seen, odd) = (seen.clone(), odd.clone());
+                tokio::spawn(async move {
+                    {
+                        let mut seen = seen.lock().unwrap();
+                        seen.connections += 1;
+                        seen.open += 1;
+                    }
+                    let mut session = Session::new(tcp, seen.clone(), odd);
+                    // How a connection ends does not matter.
+                    let _ = session.run().await;
+                    drop(session);
+                    seen.lock().unwrap().open -= 1;
+                });
+            }
+        });
+        server
+    }
+
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+
+    pub(super) fn file(&self, name: &str) -> Option<Vec<u8>> {
+        self.seen().files.get(name).cloned()
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.seen().lines.clone()
+    }
+
+    pub(super) fn count(&self, verb: &str) -> usize {
+        self.lines().iter().filter(|line| line.split(' ').next() == Some(verb)).count()
+    }
+
+    /// Round trips since the last call.
+    pub(super) fn take_rounds(&self) -> usize {
+        std::mem::take(&mut self.seen().rounds)
+    }
+
+    pub(super) fn backend(&self) -> FtpBackend {
+        self.backend_with(|_| {})
+    }
+
+    pub(super) fn backend_with(&self, change: impl FnOnce(&mut Settings)) -> FtpBackend {
+        let mut settings = Settings {
+            name: "test".into(),
+            addresses: vec![self.address.clone()],
+            tls: TlsMode::None,
+            data_mode: DataMode::Passive,
+            trust_pasv_address: false,
+            partial_uploads: PartialUploads::Keep,
+            connections: Settings::CONNECTIONS,
+            connect_timeout: Duration::from_secs(5),
+            reply_timeout: Duration::from_secs(10),
+        };
+        change(&mut settings);
+        FtpBackend::new(settings)
+    }
+
+    pub(super) async fn session(&self) -> Box<dyn BackendSession> {
+        login(&self.backend()).await
+    }
+}
+
+pub(super) async fn login(backend: &FtpBackend) -> Box<dyn BackendSession> {
+    let credentials = Credentials {
+        user: b"user".to_vec(),
+        password: b"password".to_vec().into(),
+        account: None,
+        key: None,
+    };
+    backend.login(&Login::Unchecked(credentials)).await.expect("a login")
+}
+
+struct Session {
+    control: TcpStream,
+    buffered: Vec<u8>,
+    seen: Arc<Mutex<Seen>>,
+    odd: Oddities,
+    data: Option<TcpListener>,
+    offset: usize,
+    from: String,
+    impatient: bool,
+}
+
+type Ended = std::io::Result<()>;
+
+impl Session {
+    fn new(control: TcpStream, seen: Arc<Mutex<Seen>>, odd: Oddities) -> Self {
+        let impatient = odd.impatient;
+        let (buffered, data, offset, from) = (vec![], None, 0, String::new());
+        Self { control, buffered, seen, odd, data, offset, from, impatient }
+    }
+
+    async fn run(&mut self) -> Ended {
+        self.reply("220 counting").await?;
+        loop {
+            let line = self.line().await?;
+            self.seen.lock().unwrap().lines.push(line.clone());
+            let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
+            if verb == "QUIT" {
+                return self.reply("221 goodbye").await;
+            }
+            self.answer(verb, argument).await?;
+        }
+    }
+
+    /// The next command. Whatever is not there yet when all was answered is a round trip.
+    async fn line(&mut self) -> std::io::Result<String> {
+        let mut waited = false;
+        loop {
+            if let Some(end) = self.buffered.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffered.drain(..=end).collect();
+                if self.odd.drops_pipelined {
+                    self.buffered.clear();
+                }
+                return Ok(String::from_utf8(line).unwrap().trim_end().to_owned());
+            }
+            if !waited {
+                self.seen.lock().unwrap().rounds += 1;
+                waited = true;
+            }
+            let mut bytes = [0; 4096];
+            match self.control.read(&mut bytes).await {
+                Ok(n) if n > 0 => self.buffered.extend(&bytes[..n]),
+                ended => {
+                    // Nothing more was asked.
+                    self.seen.lock().unwrap().rounds -= 1;
+                    return Err(ended.err().unwrap_or(std::io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+        }
+    }
+
+    async fn reply(&mut self, text: &str) -> Ended {
+        self.control.write_all(format!("{text}\r\n").as_bytes()).await
+    }
+
+    async fn answer(&mut self, verb: &str, argument: &str) -> Ended {
+        let size = self.seen.lock().unwrap().files.get(argument).map(Vec::len);
+        match verb {
+            "USER" => {
+                let open = self.seen.lock().unwrap().open;
+                match self.odd.most {
+                    Some(most) if open > most => self.reply("530 too many").await,
+                    _ => self.reply("331 password").await,
+                }
+            }
+            "PASS" => self.reply("230 in").await,
+            "FEAT" if self.odd.no_mlst => self.reply("211-\r\n SIZE\r\n MDTM\r\n211 end").await,
+            "FEAT" => {
+                self.reply("211-\r\n MLST type*;size*;modify*;\r\n SIZE\r\n MFMT\r\n211 end").await
+            }
+            "PWD" => self.reply("257 \"/\"").await,
+            "OPTS" | "TYPE" | "SITE" => self.reply("200 done").await,
+            "CWD" => self.reply("250 done").await,
+            "EPSV" => {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let port = listener.local_addr()?.port();
+                self.data = Some(listener).filter(|_| !self.odd.dead_ports);
+                self.reply(&format!("229 passive (|||{port}|)")).await
+            }
+            "REST" => {
+                self.offset = argument.parse().unwrap();
+                self.reply("350 go on").await
+            }
+            "SIZE" => match size {
+                Some(size) => self.reply(&format!("213 {size}")).await,
+                None => self.reply("550 no such file").await,
+            },
+            "MDTM" => self.reply("213 20260102030405").await,
+            "MLST" => match size {
+                Some(size) => {
+                    self.reply(&format!("250-\r\n {}\r\n250 end", facts(size, argument))).await
+                }
+                None => self.reply("550 no such file").await,
+            },
+            "MFMT" => self.reply("213 done").await,
+            "DELE" => {
+                let gone = self.seen.lock().unwrap().files.remove(argument);
+                self.reply(if gone.is_some() { "250 done" } else { "550 no such file" }).await
+            }
+            "RNFR" if size.is_none() => self.reply("550 no such file").await,
+            "RNFR" => {
+                self.from = argument.to_owned();
+                self.reply("350 to where?").await
+            }
+            "RNTO" if size.is_some() && self.odd.never_replaces => {
+                self.reply("553 there is such a file").await
+            }
+            "RNTO" => {
+                let from = std::mem::take(&mut self.from);
+                {
+                    let mut seen = self.seen.lock().unwrap();
+                    let bytes = seen.files.remove(&from).unwrap_or_default();
+                    seen.files.insert(argument.to_owned(), bytes);
+                }
+                self.reply("250 done").await
+            }
+            "RETR" | "STOR" | "APPE" | "MLSD" | "LIST" => self.transfer(verb, argument).await,
+            "ABOR" => self.reply("226 nothing to abort").await,
+            _ => self.reply("502 not here").await,
+        }
+    }
+
+    async fn transfer(&mut self, verb: &str, argument: &str) -> Ended {
+        let offset = std::mem::take(&mut self.offset);
+        let bytes = self.seen.lock().unwrap().files.get(argument).cloned();
+        if verb == "RETR" && bytes.is_none() {
+            return self.reply("550 no such file").await;
+        }
+        if std::mem::take(&mut self.impatient) {
+            return self.reply("425 no data connection yet").await;
+        }
+        let Some(listener) = self.data.take() else {
+            return self.reply("425 nobody came").await;
+        };
+        let (mut data, _) = listener.accept().await?;
+        self.reply("150 go").await?;
+        match verb {
+            "STOR" | "APPE" => {
+                let mut taken = match verb {
+                    "APPE" => bytes.unwrap_or_default(),
+                    _ => bytes.unwrap_or_default().into_iter().take(offset).collect(),
+                };
+                self.seen.lock().unwrap().files.insert(argument.to_owned(), taken.clone());
+                // The upload's data and its end are one flight: the server waits for it.
+                self.seen.lock().unwrap().rounds += 1;
+                let mut new = Vec::new();
+                let end = data.read_to_end(&mut new).await;
+                taken.extend(new);
+                self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
+                match (end, self.odd.refuses_uploads) {
+                    (Err(_), _) => self.reply("426 cut").await,
+                    (Ok(_), Some(refusal)) => self.reply(refusal).await,
+                    (Ok(_), None) => self.reply("226 taken").await,
+                }
+            }
+            "RETR" => {
+                let bytes = bytes.unwrap_or_default().split_off(offset);
+                if let Some(at) = self.odd.dies_at.filter(|at| *at < bytes.len()) {
+                    data.write_all(&bytes[..at]).await?;
+                    return Err(std::io::ErrorKind::ConnectionAborted.into());
+                }
+                let (part, last) = match self.odd.cuts_at {
+                    Some((at, refusal)) => (&bytes[..at.min(bytes.len())], refusal),
+                    None => (&bytes[..], "226 that was all"),
+                };
+                let sent = data.write_all(part).await;
+                drop(data);
+                self.reply(if sent.is_ok() { last } else { "426 cut" }).await
+            }
+            _ => {
+                let listing = self.listing(verb, argument);
+                data.write_all(&listing).await?;
+                drop(data);
+                self.reply("226 that was all").await
+            }
+        }
+    }
+
+    fn listing(&self, verb: &str, folder: &str) -> Vec<u8> {
+        let seen = self.seen.lock().unwrap();
+        let folder = if verb == "LIST" || folder == "/" { "" } else { folder };
+        let inside = seen.files.iter().filter_map(|(path, bytes)| {
+            Some((path.strip_prefix(folder)?.strip_prefix('/')?, bytes.len()))
+        });
+        let line = |(name, size)| match verb {
+            "MLSD" => format!("{}\r\n", facts(size, name)),
+            _ => format!("-rw-r--r-- 1 u g {size} Jan 02 2026 {name}\r\n"),
+        };
+        inside.map(line).collect::<String>().into_bytes()
+    }
+}
+
+fn facts(size: usize, name: &str) -> String {
+    format!("type=file;size={size};modify=20260102030405; {name}")
+}

@@ -1,0 +1,540 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::testing::{Oddities, Server, login};
+use super::*;
+use crate::backend::PartialUploads;
+use crate::op::{Changes, Onto, OpenMode, Representation};
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::resolve(&RemotePath::root(), text.as_bytes()).expect("a path")
+}
+
+fn target(operation: Operation) -> Target {
+    Target::for_test(operation)
+}
+
+fn reading() -> OpenMode {
+    OpenMode { read: true, ..OpenMode::default() }
+}
+
+/// What `sftp put` and most clients open for an upload.
+fn replacing() -> OpenMode {
+    OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() }
+}
+
+/// What is there is gone on with.
+fn continuing() -> OpenMode {
+    OpenMode { write: true, create: true, ..OpenMode::default() }
+}
+
+async fn open(
+    session: &dyn BackendSession,
+    name: &str,
+    mode: OpenMode,
+) -> Result<Arc<dyn OpenFile>, Failure> {
+    session.open(&target(Operation::Open { path: path(name), mode })).await
+}
+
+async fn stat(session: &dyn BackendSession, name: &str) -> Result<Entry, Failure> {
+    match session.perform(&target(Operation::Stat(path(name)))).await? {
+        Answer::Entry(entry) => Ok(entry),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn perform(session: &dyn BackendSession, operation: Operation) -> Result<Answer, Failure> {
+    session.perform(&target(operation)).await
+}
+
+/// As OpenSSH's sftp does: 64 requests of 32 KiB under way.
+async fn get(file: &dyn OpenFile) -> Result<Vec<u8>, Failure> {
+    const BLOCK: u32 = 32 * 1024;
+    let mut bytes = Vec::new();
+    loop {
+        let at = bytes.len() as u64;
+        let reads = (0..64).map(|i| file.read_at(at + i * u64::from(BLOCK), BLOCK));
+        for read in join_all(reads).await {
+            match read? {
+                Some(read) => bytes.extend(read),
+                None => return Ok(bytes),
+            }
+        }
+    }
+}
+
+async fn put(file: &dyn OpenFile, bytes: &[u8]) -> Result<(), Failure> {
+    let blocks = bytes.chunks(32 * 1024).enumerate();
+    let writes =
+        blocks.map(|(i, block)| file.write_at(i as u64 * 32 * 1024, Bytes::copy_from_slice(block)));
+    for written in join_all(writes).await {
+        written?;
+    }
+    Ok(())
+}
+
+fn bytes(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i * 31 + i / 257) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_login_takes_three_round_trips() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let _session = server.session().await;
+    assert_eq!(
+        server.lines(),
+        ["USER user", "PASS password", "FEAT", "OPTS UTF8 ON", "PWD", "TYPE I"]
+    );
+    // The last one is what the server waits for now.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.take_rounds() - 1, 3);
+}
+
+#[tokio::test]
+async fn a_server_that_drops_what_is_sent_at_once_is_asked_one_by_one() {
+    let server =
+        Server::start(&[("/a", b"1")], Oddities { drops_pipelined: true, ..Default::default() })
+            .await;
+    let backend = server.backend();
+    let session = login(&backend).await;
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(1));
+    assert_eq!(server.seen().connections, 2);
+    // That is remembered.
+    login(&backend).await;
+    assert_eq!(server.seen().connections, 3);
+}
+
+/// What a whole transfer costs, `open` to `close`.
+async fn rounds(server: &Server, session: &dyn BackendSession, put_bytes: Option<&[u8]>) -> usize {
+    server.take_rounds();
+    match put_bytes {
+        Some(bytes) => {
+            let file = open(session, "/new", replacing()).await.unwrap();
+            put(&*file, bytes).await.unwrap();
+            file.close().await.unwrap();
+        }
+        None => {
+            let file = open(session, "/a", reading()).await.unwrap();
+            assert_eq!(get(&*file).await.unwrap(), server.file("/a").unwrap());
+            file.close().await.unwrap();
+        }
+    }
+    // The wait for the first command was counted before, the one for the next is now.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.take_rounds()
+}
+
+#[tokio::test]
+async fn small_files_take_two_and_three_round_trips() {
+    let server = Server::start(&[("/a", &bytes(4096))], Oddities::default()).await;
+    let session = server.session().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..3 {
+        assert_eq!(rounds(&server, &*session, None).await, 2);
+        assert_eq!(rounds(&server, &*session, Some(&bytes(4096))).await, 3);
+        assert_eq!(server.file("/new").unwrap(), bytes(4096));
+    }
+    assert_eq!(server.seen().connections, 1);
+    // FTP clients' transfers are the same.
+    let read =
+        Operation::Read { path: path("/a"), offset: 0, representation: Representation::Image };
+    let mut transfer = session.open_read(&target(read)).await.unwrap();
+    let crate::data::Source::Socket(stream) = transfer.source() else { panic!("no socket") };
+    let mut all = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(stream, &mut all).await.unwrap();
+    transfer.finish().await.unwrap();
+    assert_eq!(all, bytes(4096));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.take_rounds(), 2);
+}
+
+#[tokio::test]
+async fn a_stat_that_follows_a_listing_costs_nothing() {
+    for no_mlst in [false, true] {
+        let odd = Oddities { no_mlst, ..Default::default() };
+        let names: Vec<String> = (0..1000).map(|i| format!("/file{i}")).collect();
+        let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
+        let server = Server::start(&files, odd).await;
+        let session = server.session().await;
+        // SFTP clients ask for links themselves.
+        let _ = perform(&*session, Operation::LinkStat(path("/"))).await;
+        let mut listing = session.list(&target(Operation::List(path("/")))).await.unwrap();
+        let mut listed = 0;
+        while let Some(entries) = listing.next().await.unwrap() {
+            listed += entries.len();
+        }
+        drop(listing);
+        assert_eq!(listed, 1000);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let lines = server.lines().len();
+        for name in &names {
+            assert_eq!(stat(&*session, name).await.unwrap().attributes.size, Some(4));
+            let link = perform(&*session, Operation::LinkStat(path(name))).await;
+            assert!(matches!(link, Ok(Answer::Entry(_))));
+        }
+        assert_eq!(server.lines().len(), lines, "{:?}", &server.lines()[lines..]);
+        // After any write the server is asked.
+        server.seen().files.insert("/file1".into(), b"seven b".to_vec());
+        perform(&*session, Operation::Remove(path("/file0"))).await.unwrap();
+        assert_eq!(stat(&*session, "/file1").await.unwrap().attributes.size, Some(7));
+        assert_eq!(stat(&*session, "/file0").await.unwrap_err().kind, FailureKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_two_seconds_old_at_most_and_never_the_base_of_a_resume() {
+    let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
+    let session = server.session().await;
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4));
+    server.seen().files.insert("/a".into(), bytes(10));
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4), "remembered");
+    let size = perform(&*session, Operation::Size(path("/a"), Representation::Image)).await;
+    assert!(matches!(size, Ok(Answer::Size(10))), "{size:?}");
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    assert!(file.write_at(4, Bytes::from_static(b"x")).await.is_err());
+    file.write_at(10, Bytes::from_static(b"x")).await.unwrap();
+    // While something is written nothing is remembered.
+    stat(&*session, "/a").await.unwrap();
+    let asked = server.count("MLST");
+    stat(&*session, "/a").await.unwrap();
+    assert_eq!(server.count("MLST"), asked + 1);
+    file.close().await.unwrap();
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(11));
+    server.seen().files.insert("/a".into(), bytes(20));
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(20));
+}
+
+#[tokio::test]
+async fn a_large_file_comes_and_goes_whole() {
+    let content = bytes(20_000_000);
+    let server = Server::start(&[("/a", &content)], Oddities::default()).await;
+    let session = server.session().await;
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    assert!(get(&*file).await.unwrap() == content);
+    file.close().await.unwrap();
+    assert_eq!((server.count("RETR"), server.count("REST")), (1, 0));
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    put(&*file, &content).await.unwrap();
+    file.close().await.unwrap();
+    assert!(server.file("/new").unwrap() == content);
+    assert_eq!((server.count("STOR"), server.count("APPE")), (1, 0));
+    // A seek.
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    let read = file.read_at(15_000_000, 1000).await.unwrap().unwrap();
+    assert!(read == content[15_000_000..15_001_000]);
+    assert_eq!(server.count("REST"), 1);
+    file.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_patience_gets_its_connection_first() {
+    let odd = Oddities { impatient: true, ..Default::default() };
+    let server = Server::start(&[("/a", b"bytes")], odd).await;
+    let session = server.session().await;
+    for transfers in [2, 3] {
+        let file = open(&*session, "/a", reading()).await.unwrap();
+        assert_eq!(get(&*file).await.unwrap(), b"bytes");
+        file.close().await.unwrap();
+        assert_eq!(server.count("RETR"), transfers);
+    }
+    assert_eq!(server.seen().connections, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_while_the_data_connection_is_made_leaves_both_in_step() {
+    let server = Server::start(&[("/a", b"bytes")], Oddities::default()).await;
+    let session = server.session().await;
+    for _ in 0..3 {
+        let refused = open(&*session, "/absent", reading()).await.err().expect("a refusal");
+        assert_eq!(refused.kind, FailureKind::NotFound);
+        let file = open(&*session, "/a", reading()).await.unwrap();
+        assert_eq!(get(&*file).await.unwrap(), b"bytes");
+        file.close().await.unwrap();
+    }
+    assert_eq!(server.seen().connections, 1);
+}
+
+#[tokio::test]
+async fn a_data_connection_that_cannot_be_made_is_told_and_the_session_goes_on() {
+    let odd = Oddities { dead_ports: true, ..Default::default() };
+    let server = Server::start(&[("/a", b"bytes")], odd).await;
+    let session = server.session().await;
+    let refused = open(&*session, "/a", reading()).await.err().expect("a refusal");
+    assert_eq!(refused.kind, FailureKind::DataConnection, "{refused}");
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(5));
+}
+
+#[tokio::test]
+async fn a_cut_download_never_ends_as_a_whole_one() {
+    for last in ["426 cut", "451 the disk is gone", "550 gone"] {
+        let odd = Oddities { cuts_at: Some((100_000, last)), ..Default::default() };
+        let server = Server::start(&[("/a", &bytes(300_000))], odd).await;
+        let session = server.session().await;
+        let file = open(&*session, "/a", reading()).await.unwrap();
+        let failure = get(&*file).await.unwrap_err();
+        assert!(failure.message.contains(last), "{failure}");
+        assert!(file.read_at(300_000, 10).await.is_err());
+        file.close().await.unwrap();
+        // The connection is in step.
+        stat(&*session, "/a").await.unwrap();
+        assert_eq!(server.seen().connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_takes_only_its_own_transfer_along() {
+    let odd = Oddities { dies_at: Some(100_000), ..Default::default() };
+    let server = Server::start(&[("/a", &bytes(300_000)), ("/b", b"b")], odd).await;
+    let session = server.session().await;
+    let writing = open(&*session, "/new", replacing()).await.unwrap();
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    let failure = get(&*file).await.unwrap_err();
+    assert_ne!(failure.kind, FailureKind::Unavailable, "{failure}");
+    file.close().await.unwrap();
+    put(&*writing, &bytes(50_000)).await.unwrap();
+    writing.close().await.unwrap();
+    assert_eq!(server.file("/new").unwrap(), bytes(50_000));
+    assert_eq!(stat(&*session, "/b").await.unwrap().attributes.size, Some(1));
+}
+
+#[tokio::test]
+async fn each_open_file_has_its_own_connection_up_to_the_cap() {
+    let content = bytes(200_000);
+    let server = Server::start(&[("/a", &content), ("/b", &content)], Oddities::default()).await;
+    let session = login(&server.backend_with(|settings| settings.connections = 2)).await;
+    let write = open(&*session, "/new", replacing()).await.unwrap();
+    let read = open(&*session, "/a", reading()).await.unwrap();
+    assert_eq!(read.read_at(0, 10).await.unwrap().unwrap(), content[..10]);
+    let busy = open(&*session, "/c", replacing()).await.err().expect("too many");
+    assert_eq!(busy.kind, FailureKind::Busy, "{busy}");
+    // At the cap an open file has no size rather than a wrong one.
+    assert_eq!(read.stat().await.unwrap().attributes.size, None);
+    put(&*write, &content).await.unwrap();
+    assert_eq!(write.stat().await.unwrap().attributes.size, Some(200_000));
+    write.close().await.unwrap();
+    assert_eq!(read.stat().await.unwrap().attributes.size, Some(200_000));
+    assert!(get(&*read).await.unwrap() == content);
+    read.close().await.unwrap();
+    assert_eq!(server.seen().connections, 2);
+    session.close().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.seen().open, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_admits_no_further_connection_ends_nothing() {
+    let odd = Oddities { most: Some(1), ..Default::default() };
+    let server = Server::start(&[("/a", b"bytes")], odd).await;
+    let session = server.session().await;
+    let write = open(&*session, "/new", replacing()).await.unwrap();
+    let busy = open(&*session, "/a", reading()).await.err().expect("too many");
+    assert_eq!(busy.kind, FailureKind::Busy, "{busy}");
+    put(&*write, b"new").await.unwrap();
+    write.close().await.unwrap();
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    assert_eq!(get(&*file).await.unwrap(), b"bytes");
+}
+
+#[tokio::test]
+async fn a_refused_upload_is_the_failure_of_its_close() {
+    for refusal in ["552 no space left", "451 the disk is gone"] {
+        let odd = Oddities { refuses_uploads: Some(refusal), ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let session = login(
+            &server.backend_with(|settings| settings.partial_uploads = PartialUploads::Delete),
+        )
+        .await;
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        put(&*file, &bytes(1000)).await.unwrap();
+        assert!(file.close().await.unwrap_err().message.contains(refusal));
+        assert_eq!(server.file("/new"), None, "the part is deleted");
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_cut_upload_is_as_configured() {
+    for (policy, left) in [
+        (PartialUploads::Keep, vec!["/new"]),
+        (PartialUploads::Delete, vec![]),
+        (PartialUploads::TemporaryName, vec![".part"]),
+    ] {
+        for drops in [false, true] {
+            let server = Server::start(&[], Oddities::default()).await;
+            let session =
+                login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
+            let file = open(&*session, "/new", replacing()).await.unwrap();
+            put(&*file, &bytes(100_000)).await.unwrap();
+            if drops {
+                drop(file);
+            } else {
+                file.abort().await;
+            }
+            // Bounded by the patience of the next operation.
+            perform(&*session, Operation::Enter(path("/"))).await.unwrap();
+            for _ in 0..40 {
+                tokio::time::sleep(Duration::from_millis(25)).await;
+                if policy != PartialUploads::Delete || server.file("/new").is_none() {
+                    break;
+                }
+            }
+            let files: Vec<String> = server.seen().files.keys().cloned().collect();
+            assert_eq!(files.len(), left.len(), "{policy:?} {files:?}");
+            assert!(files.iter().zip(&left).all(|(file, end)| file.ends_with(end)), "{files:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_name_is_given_up_at_the_close() {
+    for never_replaces in [false, true] {
+        let odd = Oddities { never_replaces, ..Default::default() };
+        let server = Server::start(&[("/new", b"old")], odd).await;
+        let policy = PartialUploads::TemporaryName;
+        let session =
+            login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        put(&*file, b"new bytes").await.unwrap();
+        assert_eq!(server.file("/new").unwrap(), b"old");
+        file.set_attributes(&Changes::permissions(0o600)).await.unwrap();
+        assert_eq!(server.count("SITE"), 0);
+        file.close().await.unwrap();
+        assert_eq!(server.file("/new").unwrap(), b"new bytes");
+        assert_eq!(server.seen().files.len(), 1);
+        assert!(server.lines().contains(&"SITE CHMOD 600 /new".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn permissions_are_set_at_once_and_times_behind_the_end() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let session = server.session().await;
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    put(&*file, b"bytes").await.unwrap();
+    let changes = Changes {
+        permissions: Some(0o640),
+        modified: Some(1_700_000_000),
+        accessed: Some(1_700_000_000),
+        ..Changes::default()
+    };
+    file.set_attributes(&changes).await.unwrap();
+    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 0));
+    file.close().await.unwrap();
+    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
+    // What cannot be is refused before anything is done.
+    let owner = Changes { owner: Some((1, 1)), ..changes };
+    let accessed = Changes { modified: None, ..changes };
+    for changes in [owner, accessed] {
+        let operation = Operation::SetAttributes { path: path("/new"), changes, follow: true };
+        let refused = perform(&*session, operation).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Unsupported);
+    }
+    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
+}
+
+#[tokio::test]
+async fn modes_are_kept_as_far_as_ftp_can() {
+    let server = Server::start(&[("/a", b"bytes")], Oddities::default()).await;
+    let session = server.session().await;
+    let kind = async |name: &str, mode: OpenMode| {
+        open(&*session, name, mode).await.err().map(|failure| failure.kind)
+    };
+    let write = OpenMode { write: true, ..OpenMode::default() };
+    let exclusive = OpenMode { exclusive: true, ..replacing() };
+    let append = OpenMode { append: true, create: true, ..write };
+    assert_eq!(kind("/absent", write).await, Some(FailureKind::NotFound));
+    assert_eq!(
+        kind("/absent", OpenMode { append: true, ..write }).await,
+        Some(FailureKind::NotFound)
+    );
+    assert_eq!(kind("/a", exclusive).await, Some(FailureKind::AlreadyExists));
+    assert_eq!(server.file("/a").unwrap(), b"bytes");
+    assert_eq!(kind("/", reading()).await, Some(FailureKind::IsADirectory));
+
+    let file = open(&*session, "/b", exclusive).await.unwrap();
+    put(&*file, b"new").await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.file("/b").unwrap(), b"new");
+
+    let file = open(&*session, "/a", append).await.unwrap();
+    file.write_at(0, Bytes::from_static(b" more")).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"bytes more");
+
+    // sshfs: emptied through the handle, then written.
+    let file = open(&*session, "/a", write).await.unwrap();
+    file.set_attributes(&Changes { size: Some(0), ..Changes::default() }).await.unwrap();
+    put(&*file, b"anew").await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"anew");
+
+    // A file that is only made.
+    let file = open(&*session, "/empty", continuing()).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.file("/empty").unwrap(), b"");
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"anew");
+}
+
+#[tokio::test]
+async fn a_path_is_truncated_to_nothing_only() {
+    let server = Server::start(&[("/a", b"bytes")], Oddities::default()).await;
+    let session = server.session().await;
+    let truncate = async |size| {
+        let changes = Changes { size: Some(size), ..Changes::default() };
+        perform(&*session, Operation::SetAttributes { path: path("/a"), changes, follow: true })
+            .await
+    };
+    assert_eq!(truncate(3).await.unwrap_err().kind, FailureKind::Unsupported);
+    truncate(5).await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"bytes");
+    truncate(0).await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"");
+}
+
+#[tokio::test]
+async fn renames_replace_or_refuse_as_asked() {
+    for never_replaces in [false, true] {
+        let odd = Oddities { never_replaces, ..Default::default() };
+        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+        let session = server.session().await;
+        let rename = async |from: &str, to: &str, onto| {
+            let operation = Operation::Rename { from: path(from), to: path(to), onto };
+            perform(&*session, operation).await.map_err(|failure| failure.kind)
+        };
+        assert_eq!(
+            rename("/a", "/b", Onto::Refused).await.unwrap_err(),
+            FailureKind::AlreadyExists
+        );
+        assert_eq!(server.file("/b").unwrap(), b"b");
+        assert_eq!(rename("/x", "/b", Onto::Replaced).await.unwrap_err(), FailureKind::NotFound);
+        assert_eq!(server.file("/b").unwrap(), b"b");
+        rename("/a", "/b", Onto::Replaced).await.unwrap();
+        assert_eq!(server.seen().files.len(), 1);
+        assert_eq!(server.file("/b").unwrap(), b"a");
+        rename("/b", "/c", Onto::Refused).await.unwrap();
+        assert_eq!(server.file("/c").unwrap(), b"a");
+    }
+}
+
+#[tokio::test]
+async fn what_ftp_has_not_is_refused() {
+    let server = Server::start(&[("/a", b"a")], Oddities::default()).await;
+    let session = server.session().await;
+    for operation in [
+        Operation::ReadLink(path("/a")),
+        Operation::Symlink { target: b"a".to_vec(), link: path("/l") },
+        Operation::HardLink { from: path("/a"), to: path("/l") },
+        Operation::FileSystem(path("/")),
+        Operation::AccountNames { users: vec![0], groups: vec![0] },
+    ] {
+        let refused = perform(&*session, operation).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Unsupported);
+        assert!(refused.message.contains("FTP"), "{refused}");
+    }
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    assert_eq!(file.file_system().await.unwrap_err().kind, FailureKind::Unsupported);
+}
