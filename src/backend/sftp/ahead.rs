@@ -99,8 +99,8 @@ impl Ahead {
     fn ask(&mut self, file: &Handle, end: u64, length: u32) {
         let largest = file.largest();
         // A multiple of the client's reads, so that few of them lie in two pieces.
-        let piece =
-            if length == 0 { largest } else { (largest / length).max(1) * length.min(largest) };
+        let times = largest.checked_div(length).unwrap_or(1).max(1);
+        let piece = if times > 1 { times * length } else { largest };
         let size = piece as usize;
         loop {
             let last = self.pieces.back();

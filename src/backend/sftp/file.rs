@@ -163,7 +163,7 @@ impl OpenFile for SftpFile {
             }
         };
         let said = sftp::FileSystem::decode(self.extended(body, what).await?);
-        said.map(attributes::file_system).ok_or_else(|| misunderstood(&what))
+        said.map(attributes::file_system).ok_or_else(|| misunderstood(what))
     }
 
     async fn copy_data(

@@ -10,6 +10,8 @@ mod host_key;
 mod known_hosts;
 mod listing;
 mod login;
+#[cfg(test)]
+mod logins;
 mod operations;
 #[cfg(test)]
 mod real;

@@ -104,7 +104,7 @@ impl Sshd {
     }
 
     fn login(&self, key: &str) -> Login {
-        let key = PrivateKey::read_openssh_file(&self.folder.path().join(key)).unwrap();
+        let key = PrivateKey::read_openssh_file(self.folder.path().join(key)).unwrap();
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         Login::Vouched(Some(Credentials {
             user: user.trim_ascii().to_vec(),
@@ -614,4 +614,89 @@ fn cpu() -> f64 {
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
     (ticks(11) + ticks(12)) / 100.0
+}
+
+/// Delays each direction by 25 ms without limiting the rate.
+async fn far(port: u16) -> u16 {
+    use tokio::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let relayed = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((a, b), (c, d)) = (near.into_split(), far.into_split());
+            for (mut from, mut to) in [(a, d), (c, b)] {
+                let (late, mut due) = tokio::sync::mpsc::unbounded_channel();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 256 * 1024];
+                    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                        let at = tokio::time::Instant::now() + Duration::from_millis(25);
+                        let _ = late.send((at, buffer[..n].to_vec()));
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some((at, bytes)) = due.recv().await {
+                        tokio::time::sleep_until(at).await;
+                        if to.write_all(&bytes).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    relayed
+}
+
+/// Prints what a file takes over 50 ms of round trip. 2 MiB under way, as sftp has it, are 40 MiB/s.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenSSH's sshd"]
+async fn far_away() {
+    let sshd = Sshd::start();
+    let port = far(sshd.port).await;
+    let settings = Settings { addresses: vec![format!("127.0.0.1:{port}")], ..sshd.settings() };
+    let session = SftpBackend::new(settings).login(&sshd.login("user")).await.unwrap();
+    let content = pattern(128 << 20);
+    std::fs::write(sshd.file("file"), &content).unwrap();
+    let rate = |what: &str, started: Instant| {
+        println!("{what}: {:.0} MiB/s", 128.0 / started.elapsed().as_secs_f64());
+    };
+    let started = Instant::now();
+    let target = read(&sshd.path("file"), 0, Representation::Image);
+    let all = get(&*session, &target).await.unwrap();
+    rate("open_read", started);
+    assert!(all == content);
+
+    let started = Instant::now();
+    let target = write(&sshd.path("copy"), WriteMode::From { offset: 0 });
+    put(&*session, &target, &content).await;
+    rate("open_write", started);
+
+    let started = Instant::now();
+    let mode = OpenMode { read: true, ..OpenMode::default() };
+    let target = Target::for_test(Operation::Open { path: sshd.path("file"), mode });
+    let file = session.open(&target).await.unwrap();
+    let mut under_way = FuturesOrdered::new();
+    let (mut asked, mut done) = (0u64, 0usize);
+    while done < content.len() {
+        while under_way.len() < 64 && asked < content.len() as u64 {
+            under_way.push_back(file.read_at(asked, 32_768));
+            asked += 32_768;
+        }
+        let bytes = under_way.next().await.unwrap().unwrap().unwrap();
+        assert!(bytes[..] == content[done..done + bytes.len()]);
+        done += bytes.len();
+    }
+    rate("read_at, 64 of 32 KiB", started);
+
+    std::fs::write(sshd.file("small"), &content[..4096]).unwrap();
+    let started = Instant::now();
+    let target = read(&sshd.path("small"), 0, Representation::Image);
+    assert_eq!(get(&*session, &target).await.unwrap().len(), 4096);
+    let (got, started) = (started.elapsed(), Instant::now());
+    let target = write(&sshd.path("small"), WriteMode::From { offset: 0 });
+    put(&*session, &target, &content[..4096]).await;
+    let put = started.elapsed();
+    println!("small get {got:?}, small put {put:?}");
+    assert!(got < Duration::from_millis(145) && put < Duration::from_millis(145));
 }

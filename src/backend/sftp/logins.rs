@@ -1,0 +1,229 @@
+//! Logins at an SSH server of russh's that says what each test wants.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session, run_stream};
+use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use tokio::net::TcpListener;
+
+use super::{HostKey, Settings, SftpBackend};
+use crate::backend::{Backend, Credentials, Login, PartialUploads};
+use crate::op::{Failure, FailureKind};
+use crate::wire::sftp::{
+    Attributes, MAX_PACKET, Name, PacketReader, Request, Response as Answer, ResponseBody, Version,
+};
+
+#[derive(Clone)]
+struct Server {
+    methods: &'static [MethodKind],
+    /// What keyboard-interactive asks, and whether it shows what is typed.
+    questions: &'static [(&'static str, bool)],
+    subsystem: bool,
+    packets: Arc<std::sync::Mutex<(PacketReader, bool)>>,
+}
+
+fn server(methods: &'static [MethodKind]) -> Server {
+    let packets = Arc::new(std::sync::Mutex::new((PacketReader::new(MAX_PACKET), false)));
+    Server { methods, questions: &[("Password: ", false)], subsystem: true, packets }
+}
+
+impl Server {
+    fn reject(&self) -> Auth {
+        let proceed_with_methods = Some(MethodSet::from(self.methods));
+        Auth::Reject { proceed_with_methods, partial_success: false }
+    }
+
+    fn judge(&self, user: &str, password: &[u8]) -> Auth {
+        match (user, password) {
+            ("alice", b"Secret") => Auth::Accept,
+            _ => self.reject(),
+        }
+    }
+}
+
+impl Handler for Server {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
+        match self.methods.contains(&MethodKind::Password) {
+            true => Ok(self.judge(user, password.as_bytes())),
+            false => Ok(self.reject()),
+        }
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        let Some(mut answers) = response else {
+            let ask = |(text, echo): &(&'static str, bool)| (Cow::Borrowed(*text), *echo);
+            return Ok(Auth::Partial {
+                name: "".into(),
+                instructions: "".into(),
+                prompts: self.questions.iter().map(ask).collect(),
+            });
+        };
+        Ok(self.judge(user, &answers.next().unwrap_or_default()))
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        match self.subsystem {
+            true => session.channel_success(channel),
+            false => session.channel_failure(channel),
+        }
+    }
+
+    async fn data(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if !self.subsystem {
+            return Ok(());
+        }
+        let mut out = BytesMut::new();
+        {
+            let mut state = self.packets.lock().unwrap();
+            let (packets, greeted) = &mut *state;
+            packets.push(Bytes::copy_from_slice(data));
+            while let Some(packet) = packets.next().unwrap() {
+                if !std::mem::replace(greeted, true) {
+                    Version { version: 3, extensions: Vec::new() }.encode(&mut out);
+                    continue;
+                }
+                let id = Request::decode(packet).unwrap().id;
+                let (name, longname) = (Bytes::from_static(b"/home/alice"), Bytes::new());
+                let home = Name { name, longname, attributes: Attributes::default() };
+                Answer { id, body: ResponseBody::Names(vec![home]) }.encode(&mut out);
+            }
+        }
+        session.data(channel, out.freeze())
+    }
+}
+
+fn settings(address: String) -> Settings {
+    Settings {
+        name: "scripted".to_owned(),
+        addresses: vec![address],
+        host_key: HostKey::AcceptAny,
+        legacy_algorithms: false,
+        partial_uploads: PartialUploads::Keep,
+        connect_timeout: Duration::from_secs(3),
+        reply_timeout: Duration::from_secs(3),
+        keepalive: Duration::from_secs(10),
+    }
+}
+
+async fn login(server: Server, user: &str, password: &str) -> Result<Vec<u8>, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
+    let config = russh::server::Config {
+        keys: vec![key],
+        methods: MethodSet::from(server.methods),
+        auth_rejection_time: Duration::from_millis(10),
+        ..russh::server::Config::default()
+    };
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let _ = run_stream(Arc::new(config), tcp, server).await.unwrap().await;
+    });
+    let login = Login::Unchecked(Credentials {
+        user: user.as_bytes().to_vec(),
+        password: zeroize::Zeroizing::new(password.as_bytes().to_vec()),
+        account: None,
+        key: None,
+    });
+    let session = SftpBackend::new(settings(address)).login(&login).await?;
+    Ok(session.home().as_bytes().to_vec())
+}
+
+const PASSWORD: &[MethodKind] = &[MethodKind::Password, MethodKind::PublicKey];
+const QUESTIONS: &[MethodKind] = &[MethodKind::KeyboardInteractive];
+
+#[tokio::test]
+async fn a_password_and_the_same_as_the_answer_to_a_question() {
+    for methods in [PASSWORD, QUESTIONS] {
+        let home = login(server(methods), "alice", "Secret").await.unwrap();
+        assert_eq!(home, b"/home/alice");
+        for (user, password) in [("alice", "wrong"), ("alice", ""), ("bob", "Secret")] {
+            let refused = login(server(methods), user, password).await.unwrap_err();
+            assert_eq!(refused.kind, FailureKind::LoginRefused, "{refused:?}");
+            assert!(refused.message.contains("the user name or the password is wrong"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_one_hidden_question_is_taken_for_the_password() {
+    for questions in [&[("Token: ", true)][..], &[("Password: ", false), ("Token: ", false)]] {
+        let asking = Server { questions, ..server(QUESTIONS) };
+        let refused = login(asking, "alice", "Secret").await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::LoginRefused);
+        assert!(refused.message.contains("more than a password"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_subsystem_it_is_no_backend() {
+    let bare = Server { subsystem: false, ..server(PASSWORD) };
+    let refused = login(bare, "alice", "Secret").await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Unavailable);
+    assert!(refused.detail.unwrap().contains("sftp subsystem"));
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let silent = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut said = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut said).await.unwrap();
+        said
+    });
+    let started = Instant::now();
+    let settings = Settings { connect_timeout: Duration::from_millis(300), ..settings(address) };
+    let login = Login::Unchecked(Credentials {
+        user: b"alice".to_vec(),
+        password: zeroize::Zeroizing::default(),
+        account: None,
+        key: None,
+    });
+    let refused = SftpBackend::new(settings).login(&login).await.err().unwrap();
+    assert_eq!(refused.kind, FailureKind::Unavailable);
+    assert!(started.elapsed() < Duration::from_secs(3));
+    // The connection is gone too.
+    let said = tokio::time::timeout(Duration::from_secs(5), silent).await.unwrap().unwrap();
+    assert!(said.starts_with(b"SSH-2.0-"));
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_an_account() {
+    let backend = SftpBackend::new(settings("127.0.0.1:1".to_owned()));
+    let refused = backend.login(&Login::Vouched(None)).await.err().unwrap();
+    assert_eq!(refused.kind, FailureKind::Internal);
+}
