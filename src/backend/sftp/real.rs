@@ -690,13 +690,19 @@ async fn far_away() {
     rate("read_at, 64 of 32 KiB", started);
 
     std::fs::write(sshd.file("small"), &content[..4096]).unwrap();
-    let started = Instant::now();
-    let target = read(&sshd.path("small"), 0, Representation::Image);
-    assert_eq!(get(&*session, &target).await.unwrap().len(), 4096);
-    let (got, started) = (started.elapsed(), Instant::now());
-    let target = write(&sshd.path("small"), WriteMode::From { offset: 0 });
-    put(&*session, &target, &content[..4096]).await;
-    let put = started.elapsed();
-    println!("small get {got:?}, small put {put:?}");
-    assert!(got < Duration::from_millis(145) && put < Duration::from_millis(145));
+    let (mut gets, mut puts) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let started = Instant::now();
+        let target = read(&sshd.path("small"), 0, Representation::Image);
+        assert_eq!(get(&*session, &target).await.unwrap().len(), 4096);
+        gets.push(started.elapsed());
+        let started = Instant::now();
+        let target = write(&sshd.path("small"), WriteMode::From { offset: 0 });
+        put(&*session, &target, &content[..4096]).await;
+        puts.push(started.elapsed());
+    }
+    println!("small gets {gets:?}, small puts {puts:?}");
+    // Two round trips; the best of five, since machines have other work too.
+    let best = |times: Vec<Duration>| times.into_iter().min().unwrap();
+    assert!(best(gets) < Duration::from_millis(145) && best(puts) < Duration::from_millis(145));
 }
