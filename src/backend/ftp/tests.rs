@@ -259,7 +259,8 @@ async fn a_distant_server_hears_the_command_while_the_data_connection_is_made() 
     put(&*file, &bytes(100_000)).await.unwrap();
     file.close().await.unwrap();
     assert!(server.file("/new").unwrap() == bytes(100_000));
-    assert_eq!((server.seen().early, server.seen().connections), (3, 1));
+    assert_eq!(server.seen().early, 3);
+    assert_eq!(server.seen().connections, 1);
 }
 
 #[tokio::test]
