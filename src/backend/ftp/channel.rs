@@ -16,6 +16,8 @@ use crate::wire::ftp::host_port::{format_eprt, format_port, parse_epsv_reply, pa
 /// How often a server is asked for a port before its 425 is told to the client.
 const PORT_TRIES: usize = 3;
 
+/// A server that is near has its data connection before the command: less can go wrong so.
+const HEAD_START: Duration = Duration::from_millis(1);
 /// For a server to say by itself that its data connection was not made.
 const NOTICE: Duration = Duration::from_secs(1);
 /// The same, of one that has announced the transfer with 1xx.
@@ -109,6 +111,16 @@ async fn at_once(
 ) -> Started {
     let connecting = connect(address, connection.settings.connect_timeout);
     tokio::pin!(connecting);
+    match timeout(HEAD_START, &mut connecting).await {
+        Ok(Ok(tcp)) => {
+            return match command(connection, verb, argument, offset).await {
+                Ok(words) => Started::Both(tcp, words),
+                Err(refusal) => Started::Failed(refusal),
+            };
+        }
+        Ok(Err(failure)) => return Started::Failed(failure),
+        Err(_) => {}
+    }
     let (made, told) = {
         let commanding = command(connection, verb, argument, offset);
         tokio::pin!(commanding);

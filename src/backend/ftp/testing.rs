@@ -16,7 +16,9 @@ use crate::backend::{Backend, BackendSession, Credentials, Login, PartialUploads
 pub(super) struct Oddities {
     /// Throws away what comes along with a command.
     pub drops_pipelined: bool,
-    /// Answers 425 to the first transfer of each connection.
+    /// Data connections take a second to be made, as to a server far away.
+    pub distant: bool,
+    /// Answers 425 to a transfer whose connection is not there yet.
     pub impatient: bool,
     /// Ends each download after so many bytes with this reply.
     pub cuts_at: Option<(usize, &'static str)>,
@@ -41,6 +43,8 @@ pub(super) struct Seen {
     pub rounds: usize,
     pub connections: usize,
     pub open: usize,
+    /// Transfers that were asked for before their data connection was there.
+    pub early: usize,
 }
 
 #[derive(Clone)]
@@ -141,16 +145,16 @@ struct Session {
     data: Option<TcpListener>,
     offset: usize,
     from: String,
-    impatient: bool,
+    /// They keep others from connecting.
+    fillers: Vec<TcpStream>,
 }
 
 type Ended = std::io::Result<()>;
 
 impl Session {
     fn new(control: TcpStream, seen: Arc<Mutex<Seen>>, odd: Oddities) -> Self {
-        let impatient = odd.impatient;
         let (buffered, data, offset, from) = (vec![], None, 0, String::new());
-        Self { control, buffered, seen, odd, data, offset, from, impatient }
+        Self { control, buffered, seen, odd, data, offset, from, fillers: vec![] }
     }
 
     async fn run(&mut self) -> Ended {
@@ -216,9 +220,7 @@ impl Session {
             "OPTS" | "TYPE" | "SITE" => self.reply("200 done").await,
             "CWD" => self.reply("250 done").await,
             "EPSV" => {
-                let listener = TcpListener::bind("127.0.0.1:0").await?;
-                let port = listener.local_addr()?.port();
-                self.data = Some(listener).filter(|_| !self.odd.dead_ports);
+                let port = self.listen().await?;
                 self.reply(&format!("229 passive (|||{port}|)")).await
             }
             "REST" => {
@@ -264,13 +266,46 @@ impl Session {
         }
     }
 
+    async fn listen(&mut self) -> std::io::Result<u16> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:0".parse().unwrap())?;
+        let listener = socket.listen(if self.odd.distant { 0 } else { 16 })?;
+        let address = listener.local_addr()?;
+        self.fillers.clear();
+        // The kernel drops the first packet of those for whom there is no room.
+        while self.odd.distant
+            && let Ok(filler) =
+                tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(address)).await
+        {
+            self.fillers.push(filler?);
+        }
+        self.data = Some(listener).filter(|_| !self.odd.dead_ports);
+        Ok(address.port())
+    }
+
+    /// Whether a data connection has been made before the command came.
+    async fn has_data(&mut self) -> std::io::Result<bool> {
+        let Some(listener) = &self.data else { return Ok(true) };
+        if self.fillers.is_empty() {
+            return Ok(true);
+        }
+        for _ in self.fillers.drain(..) {
+            listener.accept().await?;
+        }
+        self.seen.lock().unwrap().early += 1;
+        Ok(false)
+    }
+
     async fn transfer(&mut self, verb: &str, argument: &str) -> Ended {
         let offset = std::mem::take(&mut self.offset);
         let bytes = self.seen.lock().unwrap().files.get(argument).cloned();
+        let has_data = self.has_data().await?;
         if verb == "RETR" && bytes.is_none() {
             return self.reply("550 no such file").await;
         }
-        if std::mem::take(&mut self.impatient) {
+        if self.odd.impatient && !has_data {
+            // Whoever comes may come, and next time the way is free.
+            self.odd.distant = false;
             return self.reply("425 no data connection yet").await;
         }
         let Some(listener) = self.data.take() else {

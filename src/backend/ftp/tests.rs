@@ -231,7 +231,7 @@ async fn a_large_file_comes_and_goes_whole() {
 
 #[tokio::test]
 async fn a_server_without_patience_gets_its_connection_first() {
-    let odd = Oddities { impatient: true, ..Default::default() };
+    let odd = Oddities { distant: true, impatient: true, ..Default::default() };
     let server = Server::start(&[("/a", b"bytes")], odd).await;
     let session = server.session().await;
     for transfers in [2, 3] {
@@ -241,10 +241,43 @@ async fn a_server_without_patience_gets_its_connection_first() {
         assert_eq!(server.count("RETR"), transfers);
     }
     assert_eq!(server.seen().connections, 1);
+    assert_eq!(server.seen().early, 1);
 }
 
 #[tokio::test]
-async fn a_refusal_while_the_data_connection_is_made_leaves_both_in_step() {
+async fn a_distant_server_hears_the_command_while_the_data_connection_is_made() {
+    let odd = Oddities { distant: true, ..Default::default() };
+    let server = Server::start(&[("/a", &bytes(300_000))], odd).await;
+    let session = server.session().await;
+    // A refusal comes then, too, and leaves both sides in step.
+    let refused = open(&*session, "/absent", reading()).await.err().expect("a refusal");
+    assert_eq!(refused.kind, FailureKind::NotFound);
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    assert!(get(&*file).await.unwrap() == bytes(300_000));
+    file.close().await.unwrap();
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    put(&*file, &bytes(100_000)).await.unwrap();
+    file.close().await.unwrap();
+    assert!(server.file("/new").unwrap() == bytes(100_000));
+    assert_eq!(server.seen().early, 3);
+    assert_eq!(server.seen().connections, 1);
+}
+
+#[tokio::test]
+async fn a_distant_server_whose_data_connection_is_never_made() {
+    let odd = Oddities { distant: true, dead_ports: true, ..Default::default() };
+    let server = Server::start(&[("/a", b"bytes")], odd).await;
+    let backend = server.backend_with(|settings| {
+        settings.connect_timeout = Duration::from_millis(500);
+    });
+    let session = login(&backend).await;
+    let refused = open(&*session, "/a", reading()).await.err().expect("a refusal");
+    assert_eq!(refused.kind, FailureKind::DataConnection, "{refused}");
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(5));
+}
+
+#[tokio::test]
+async fn a_refused_transfer_leaves_both_in_step() {
     let server = Server::start(&[("/a", b"bytes")], Oddities::default()).await;
     let session = server.session().await;
     for _ in 0..3 {

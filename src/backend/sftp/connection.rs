@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::{self, Handle, Msg};
+use russh::keys::Algorithm;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::host_key::Verifier;
+use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
 use crate::net;
@@ -37,6 +38,13 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(super) struct Connection {
     pub(super) handle: Handle<Verifier>,
     _socket: Socket,
+}
+
+/// Why there is no connection to a server that is believed.
+pub(super) enum NotReached {
+    /// It showed a key that is not pinned; it may have others.
+    OtherKey(Failure, Algorithm),
+    Failed(Failure),
 }
 
 /// The connection's socket a second time. Dropped, it ends the connection: russh ends with its socket,
@@ -77,9 +85,11 @@ pub(super) async fn exchange_keys(
     settings: &Arc<Settings>,
     tcp: TcpStream,
     address: &str,
-) -> Result<Connection, Failure> {
+    unpinned: &Unpinned,
+) -> Result<Connection, NotReached> {
     net::prepare(&tcp);
-    let socket = Socket(SockRef::from(&tcp).try_clone().map_err(unreachable)?);
+    let cloned = SockRef::from(&tcp).try_clone();
+    let socket = Socket(cloned.map_err(|e| NotReached::Failed(unreachable(e)))?);
     let (host, port) = host_and_port(address, &tcp);
     let verifier = Verifier::new(settings.clone(), &host, port);
     let refusal = verifier.refusal();
@@ -88,7 +98,7 @@ pub(super) async fn exchange_keys(
         window_size: WINDOW,
         maximum_packet_size: PACKET,
         channel_buffer_size: CHANNEL_BUFFER,
-        preferred: verifier.order(offered),
+        preferred: unpinned.without(verifier.order(offered)),
         keepalive_interval: Some(settings.keepalive),
         keepalive_max: KEEPALIVES,
         nodelay: true,
@@ -98,7 +108,11 @@ pub(super) async fn exchange_keys(
     let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
     match connected {
         Ok(handle) => Ok(Connection { handle, _socket: socket }),
-        Err(error) => Err(refusal.take().unwrap_or_else(|| no_handshake(settings, &error))),
+        Err(error) => Err(match refusal.take() {
+            Some((failure, Some(kind))) => NotReached::OtherKey(failure, kind),
+            Some((failure, None)) => NotReached::Failed(failure),
+            None => NotReached::Failed(no_handshake(settings, &error)),
+        }),
     }
 }
 

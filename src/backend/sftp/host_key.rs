@@ -1,6 +1,6 @@
 //! Whether the server is the one that is meant (RFC 4251 section 4.1).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::Preferred;
 use russh::client::Handler;
@@ -18,12 +18,50 @@ pub(super) struct Verifier {
     refusal: Refusal,
 }
 
+/// Kinds of host keys that a backend's server has shown and nobody pinned: the kind cannot be seen from
+/// a fingerprint. They are not asked for again.
+#[derive(Default)]
+pub(super) struct Unpinned(Mutex<Vec<Algorithm>>);
+
+impl Unpinned {
+    pub(super) fn add(&self, kind: &Algorithm) {
+        let mut kinds = self.kinds();
+        if !kinds.contains(kind) {
+            kinds.push(kind.clone());
+        }
+    }
+
+    /// The server's keys may have changed: all kinds are asked for again.
+    pub(super) fn forget(&self) {
+        self.kinds().clear();
+    }
+
+    pub(super) fn without(&self, preferred: Preferred) -> Preferred {
+        let kinds = self.kinds();
+        let is_left = |offered: &&Algorithm| {
+            !kinds.iter().any(|kind| match offered {
+                Algorithm::Rsa { .. } => matches!(kind, Algorithm::Rsa { .. }),
+                offered => kind == *offered,
+            })
+        };
+        let key = preferred.key.iter().filter(is_left).cloned().collect();
+        Preferred { key, ..preferred }
+    }
+
+    fn kinds(&self) -> MutexGuard<'_, Vec<Algorithm>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Why a server was not believed; russh itself only says that it was not.
 #[derive(Clone, Default)]
-pub(super) struct Refusal(Arc<Mutex<Option<Failure>>>);
+pub(super) struct Refusal(Arc<Mutex<Option<Refused>>>);
+
+/// With the key's kind, where another kind of key might be the pinned one.
+type Refused = (Failure, Option<Algorithm>);
 
 impl Refusal {
-    pub(super) fn take(&self) -> Option<Failure> {
+    pub(super) fn take(&self) -> Option<Refused> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -97,13 +135,18 @@ impl Handler for Verifier {
         key: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
         let Err(detail) = self.judge(key) else { return Ok(true) };
-        tracing::warn!(backend = %self.settings.name, %detail, "a backend server's host key is not the expected one");
         let failure = Failure::backend(
             FailureKind::Unavailable,
             "the backend server's host key is not the one the gateway expects; tell its operator",
         );
         let failure = failure.with_detail(detail);
-        *self.refusal.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        let kind = match (&self.settings.host_key, key) {
+            (HostKey::Fingerprints(_), PublicKeyOrCertificate::PublicKey { key, .. }) => {
+                Some(key.algorithm())
+            }
+            _ => None,
+        };
+        *self.refusal.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure, kind));
         Ok(false)
     }
 }

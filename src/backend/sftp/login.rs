@@ -9,7 +9,8 @@ use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Connection, unreachable};
+use super::connection::{self, Connection, NotReached, unreachable};
+use super::host_key::Unpinned;
 use super::requests::{Incoming, Outgoing, Requests};
 use super::server::{Extensions, Server};
 use super::settings::Settings;
@@ -27,10 +28,10 @@ const ROUNDS: usize = 8;
 pub(super) async fn login(
     settings: &Arc<Settings>,
     credentials: &Credentials,
+    unpinned: &Unpinned,
 ) -> Result<Server, Failure> {
-    let (tcp, address) = connection::connect(settings).await?;
     let ready = async {
-        let mut connection = connection::exchange_keys(settings, tcp, address).await?;
+        let mut connection = reach(settings, unpinned).await?;
         authenticate(&mut connection, credentials).await?;
         let (reader, writer) = connection.open_channel().await?;
         let ended = CancellationToken::new();
@@ -42,6 +43,31 @@ pub(super) async fn login(
     };
     let ready = timeout(settings.connect_timeout, ready).await;
     ready.unwrap_or_else(|_| Err(unreachable("it did not let the gateway in in time")))
+}
+
+/// A connection to a server that is believed. One with several keys may first show another than the
+/// pinned one; it is then asked for its others.
+async fn reach(settings: &Arc<Settings>, unpinned: &Unpinned) -> Result<Connection, Failure> {
+    let mut shown = Vec::new();
+    let mut refusal = None;
+    loop {
+        let (tcp, address) = connection::connect(settings).await?;
+        let last = match connection::exchange_keys(settings, tcp, address, unpinned).await {
+            Ok(connection) => return Ok(connection),
+            Err(NotReached::OtherKey(failure, kind)) if !shown.contains(&kind) => {
+                unpinned.add(&kind);
+                shown.push(kind);
+                refusal.get_or_insert(failure);
+                continue;
+            }
+            Err(NotReached::OtherKey(failure, _) | NotReached::Failed(failure)) => failure,
+        };
+        // Its keys may have changed: the next login asks for all kinds again.
+        unpinned.forget();
+        let failure = refusal.unwrap_or(last);
+        tracing::warn!(backend = %settings.name, detail = failure.detail, "no backend server that is believed");
+        return Err(failure);
+    }
 }
 
 async fn authenticate(

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::route::Target;
+use host_key::Unpinned;
 use server::Server;
 
 pub use known_hosts::KnownHosts;
@@ -42,11 +43,12 @@ pub use settings::{HostKey, Settings};
 /// A configured SFTP backend.
 pub struct SftpBackend {
     settings: Arc<Settings>,
+    unpinned: Unpinned,
 }
 
 impl SftpBackend {
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings) }
+        Self { settings: Arc::new(settings), unpinned: Unpinned::default() }
     }
 }
 
@@ -62,7 +64,7 @@ impl Backend for SftpBackend {
                 ));
             }
         };
-        let server = login::login(&self.settings, credentials).await?;
+        let server = login::login(&self.settings, credentials, &self.unpinned).await?;
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 }

@@ -86,8 +86,7 @@ impl Sshd {
     }
 
     fn fingerprint(&self) -> String {
-        let key = std::fs::read_to_string(self.folder.path().join("host.pub")).unwrap();
-        PublicKey::from_openssh(&key).unwrap().fingerprint(HashAlg::Sha256).to_string()
+        fingerprint(&self.folder.path().join("host.pub"))
     }
 
     fn settings(&self) -> Settings {
@@ -178,6 +177,11 @@ async fn perform(session: &dyn BackendSession, operation: Operation) -> Result<A
     session.perform(&Target::for_test(operation)).await
 }
 
+fn fingerprint(file: &std::path::Path) -> String {
+    let key = std::fs::read_to_string(file).unwrap();
+    PublicKey::from_openssh(&key).unwrap().fingerprint(HashAlg::Sha256).to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
 async fn keys_and_host_keys() {
@@ -197,6 +201,14 @@ async fn keys_and_host_keys() {
     assert_eq!(refused.kind, FailureKind::Unavailable);
     assert!(refused.message.contains("host key"), "{refused:?}");
     assert!(refused.detail.unwrap().contains(&sshd.fingerprint()));
+
+    // The pinned key is not the one that is shown first.
+    let ecdsa =
+        HostKey::Fingerprints(vec![fingerprint(&sshd.folder.path().join("host_ecdsa.pub"))]);
+    let backend = SftpBackend::new(Settings { host_key: ecdsa, ..sshd.settings() });
+    for _ in 0..2 {
+        backend.login(&sshd.login("user")).await.unwrap().close().await;
+    }
 
     // Only the second key is known: it must be the one that is asked for. Hashed, by ssh-keygen.
     let key = std::fs::read_to_string(sshd.folder.path().join("host_ecdsa.pub")).unwrap();
@@ -690,13 +702,19 @@ async fn far_away() {
     rate("read_at, 64 of 32 KiB", started);
 
     std::fs::write(sshd.file("small"), &content[..4096]).unwrap();
-    let started = Instant::now();
-    let target = read(&sshd.path("small"), 0, Representation::Image);
-    assert_eq!(get(&*session, &target).await.unwrap().len(), 4096);
-    let (got, started) = (started.elapsed(), Instant::now());
-    let target = write(&sshd.path("small"), WriteMode::From { offset: 0 });
-    put(&*session, &target, &content[..4096]).await;
-    let put = started.elapsed();
-    println!("small get {got:?}, small put {put:?}");
-    assert!(got < Duration::from_millis(145) && put < Duration::from_millis(145));
+    let (mut gets, mut puts) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let started = Instant::now();
+        let target = read(&sshd.path("small"), 0, Representation::Image);
+        assert_eq!(get(&*session, &target).await.unwrap().len(), 4096);
+        gets.push(started.elapsed());
+        let started = Instant::now();
+        let target = write(&sshd.path("small"), WriteMode::From { offset: 0 });
+        put(&*session, &target, &content[..4096]).await;
+        puts.push(started.elapsed());
+    }
+    println!("small gets {gets:?}, small puts {puts:?}");
+    // Two round trips; the best of five, since machines have other work too.
+    let best = |times: Vec<Duration>| times.into_iter().min().unwrap();
+    assert!(best(gets) < Duration::from_millis(145) && best(puts) < Duration::from_millis(145));
 }
