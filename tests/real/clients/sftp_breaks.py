@@ -229,14 +229,6 @@ def logins():
         connection.close()
     step("interactive", interactive)
 
-    def second_try():
-        connection = transport()
-        refused(lambda: connection.auth_password(JOB["user"], "wrong"), paramiko.AuthenticationException)
-        connection.auth_password(JOB["user"], JOB["password"])
-        sftp(connection).stat(".")
-        connection.close()
-    step("second-try", second_try)
-
     def unknown_user():
         connection = transport()
         refused(lambda: connection.auth_password("nobody-here", JOB["password"]),
@@ -249,23 +241,6 @@ def logins():
         refused(lambda: connection.open_session(timeout=JOB["timeout"]))
         connection.close()
     step("channel-before-login", early_channel)
-
-
-def attempts():
-    """So many wrong passwords end the connection."""
-    connection = transport()
-    for number in range(JOB["attempts"]):
-        step("wrong-%d" % (number + 1), lambda: refused(
-            lambda: connection.auth_password(JOB["user"], "wrong"), paramiko.SSHException, EOFError))
-    def gone():
-        refused(lambda: connection.auth_password(JOB["user"], JOB["password"]),
-                paramiko.SSHException, EOFError)
-        assert not connection.is_authenticated(), "the right password came too late"
-        end = time.monotonic() + JOB["timeout"]
-        while connection.is_active():
-            assert time.monotonic() < end, "the connection stays"
-            time.sleep(0.01)
-    step("gone", gone)
 
 
 def grace():
@@ -380,6 +355,6 @@ def cut_put():
 
 SCENARIOS = {
     "broken-packets": broken_packets, "channels": channels, "idle-channel": idle_channel,
-    "logins": logins, "attempts": attempts, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
+    "logins": logins, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
 }
 SCENARIOS[JOB["scenario"]]()

@@ -426,12 +426,14 @@ def main():
     run("fsync", fsync)
 
     def copy(c):
-        with c.open(path("kept.bin"), "rb") as source, c.open(path("copy"), "wb") as target:
-            able("copy-data", lambda: c.extended(
-                b"copy-data", source.handle, wire.int64(0), wire.int64(0), target.handle, wire.int64(0)))
-        if can("copy-data"):
-            equal(c.get(path("copy")), payload)
-        c.remove(path("copy"))
+        try:
+            with c.open(path("kept.bin"), "rb") as source, c.open(path("copy"), "wb") as target:
+                able("copy-data", lambda: c.extended(
+                    b"copy-data", source.handle, wire.int64(0), wire.int64(0), target.handle, wire.int64(0)))
+            if can("copy-data"):
+                equal(c.get(path("copy")), payload)
+        finally:
+            c.remove(path("copy"))
     run("copy-data", copy)
 
     # What is advertised works, and what does not work is not advertised.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::clients::SftpSite;
-use crate::support::clients::openssh::sftp;
+use crate::support::clients::openssh::{persistent_sftp, sftp};
 use crate::support::process::Output;
 use crate::support::sftp_lock::{SftpLock, SftpPlan, comes_true};
 use crate::support::ssh::{keys, public};
@@ -23,6 +23,10 @@ fn passwords() {
     let wrong = SftpSite { password: "wrong".to_owned(), ..lock.site() };
     let output = pwd(&wrong, &[]);
     assert!(!output.ok() && output.stdout.is_empty(), "{}", output.describe());
+    let home = tempfile::tempdir().expect("a client's home");
+    let (output, asked) = persistent_sftp(&lock.site(), home.path(), 1);
+    output.expect_ok("the right password behind a wrong one");
+    assert_eq!(asked, 2);
     let asked = ["-o", "PreferredAuthentications=keyboard-interactive"];
     pwd(&lock.site(), &asked).expect_ok("keyboard-interactive");
     lock.at_rest();
@@ -94,7 +98,11 @@ fn algorithms() {
 fn attempts_are_counted() {
     let limits = "login_attempts: 3, sessions_per_address: 100";
     let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
-    lock.scenario("attempts", json!({ "attempts": 3 }));
+    let home = tempfile::tempdir().expect("a client's home");
+    let (output, asked) = persistent_sftp(&lock.site(), home.path(), 3);
+    assert!(!output.ok(), "the right password came too late: {}", output.describe());
+    // The client may ask its user once more before it hears that the connection is over.
+    assert!((3..=4).contains(&asked), "asked {asked} times");
     lock.at_rest();
 }
 

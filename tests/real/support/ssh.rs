@@ -55,7 +55,16 @@ pub fn askpass() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let path = keys().folder.path().join("askpass");
-        let script = "#!/bin/sh\nprintf '%s\\n' \"$LOCKGATE_TEST_PASSWORD\"\n";
+        // Each question leaves a line in the file that is named; the first so many get a wrong answer.
+        let script = "#!/bin/sh
+asked=${LOCKGATE_TEST_ASKED:-/dev/null}
+echo asked >>\"$asked\"
+if [ \"$(wc -l <\"$asked\")\" -le \"${LOCKGATE_TEST_WRONG:-0}\" ] && [ -s \"$asked\" ]; then
+    echo wrong
+else
+    printf '%s\\n' \"$LOCKGATE_TEST_PASSWORD\"
+fi
+";
         std::fs::write(&path, script).expect("writing askpass");
         open(&path, 0o755);
         path

@@ -9,6 +9,10 @@ use crate::support::ssh::askpass;
 
 /// One of OpenSSH's programs, ready for its own arguments.
 pub fn openssh(program: &str, site: &SftpSite, home: &Path) -> Command {
+    openssh_with(program, site, home, "NumberOfPasswordPrompts=1")
+}
+
+fn openssh_with(program: &str, site: &SftpSite, home: &Path, prompts: &str) -> Command {
     let mut command = client(program, home);
     command.env("SSH_ASKPASS", askpass()).env("SSH_ASKPASS_REQUIRE", "force");
     command.env("LOCKGATE_TEST_PASSWORD", &site.password);
@@ -17,7 +21,7 @@ pub fn openssh(program: &str, site: &SftpSite, home: &Path) -> Command {
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
         "GlobalKnownHostsFile=/dev/null",
-        "NumberOfPasswordPrompts=1",
+        prompts,
         "ConnectTimeout=15",
     ] {
         command.args(["-o", option]);
@@ -33,6 +37,18 @@ pub fn openssh(program: &str, site: &SftpSite, home: &Path) -> Command {
     };
     command.arg(if program == "ssh" { "-p" } else { "-P" }).arg(site.port.to_string());
     command
+}
+
+/// sftp that is asked for the password up to six times, and gives a wrong one `wrong` times first.
+/// Brings how often it was asked, too.
+pub fn persistent_sftp(site: &SftpSite, home: &Path, wrong: usize) -> (Output, usize) {
+    let asked = home.join("asked");
+    let mut command = openssh_with("sftp", site, home, "NumberOfPasswordPrompts=6");
+    command.env("LOCKGATE_TEST_ASKED", &asked).env("LOCKGATE_TEST_WRONG", wrong.to_string());
+    command.args(["-o", "BatchMode=no", "-o", "PreferredAuthentications=password", "-b", "-"]);
+    command.arg(format!("{}@127.0.0.1", site.user));
+    let output = run(&mut command, b"pwd\n", DEADLINE);
+    (output, std::fs::read_to_string(asked).unwrap_or_default().lines().count())
 }
 
 /// sftp with a batch of commands, in `folder`; `more` are arguments before the destination.
