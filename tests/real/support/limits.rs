@@ -81,6 +81,12 @@ const LIMITS: [Limit; 12] = [
     },
     Limit {
         software: Software::ProFtpdSftp,
+        steps: &["two-channels"],
+        reason: "mod_sftp now and then drops a connection that has a second channel",
+        stays: false,
+    },
+    Limit {
+        software: Software::ProFtpdSftp,
         steps: &["copy-data"],
         reason: "mod_sftp knows no copy-data",
         stays: false,
