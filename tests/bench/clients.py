@@ -10,11 +10,14 @@ import subprocess
 import time
 from collections import namedtuple
 
-from ground import PASSWORD, SMALL, UPLOADS
+from ground import PASSWORD, UPLOADS
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
+# Some gateways hang now and then.
+STALL_SECONDS = 15
 
-# What each is called with: the ground, an endpoint, the file or folder of the ground's home.
+# get(ground, endpoint, file, to): a file or folder of the server's home to a local one.
+# put(ground, endpoint, files): those of a local folder, each under its name.
 Client = namedtuple("Client", "get put")
 
 
@@ -23,7 +26,7 @@ def client_for(protocol, many_files):
         ("ftp", False): (curl_get, curl_put),
         ("ftp", True): (ftplib_get, ftplib_put),
         ("sftp", False): (sftp_get, sftp_put),
-        ("sftp", True): (sftp_get_small, sftp_put_small),
+        ("sftp", True): (sftp_get_many, sftp_put),
     }[protocol, many_files])
 
 
@@ -33,14 +36,15 @@ def curl_get(ground, endpoint, file, to="/dev/null"):
     return _curl(endpoint, file, ["--output", to])
 
 
-def curl_put(ground, endpoint, file):
-    return _curl(endpoint, f"{UPLOADS}/{file}", ["--upload-file", ground.home / file])
+def curl_put(ground, endpoint, files):
+    file, = files.iterdir()
+    return _curl(endpoint, f"{UPLOADS}/{file.name}", ["--upload-file", file])
 
 
 def _curl(endpoint, path, arguments):
     tls = ["--ssl-reqd", "--insecure"] if endpoint.tls else []
     command = ["curl", "--silent", "--show-error", "--disable", "--ftp-method", "nocwd",
-               "--user", f"{endpoint.user}:{PASSWORD}", "--max-time", str(PATIENCE_SECONDS),
+               "--user", f"{endpoint.user}:{PASSWORD}", "--speed-time", str(STALL_SECONDS), "--speed-limit", "1000",
                "--write-out", "%{time_pretransfer} %{time_total}", *tls, *arguments,
                f"ftp://{endpoint.host}:{endpoint.port}/{path}"]
     began, ended = map(float, _output(command).split())
@@ -49,22 +53,22 @@ def _curl(endpoint, path, arguments):
 
 # Python's ftplib: many small files over FTP (curl sleeps between the transfers of one call)
 
-def ftplib_get(ground, endpoint, _files, to=None):
+def ftplib_get(ground, endpoint, folder, to=None):
     with _ftplib(endpoint) as session:
         began = time.perf_counter()
         for name in ground.small_names():
             chunks = []
-            session.retrbinary(f"RETR {SMALL}/{name}", chunks.append)
+            session.retrbinary(f"RETR {folder}/{name}", chunks.append)
             if to:
                 (to / name).write_bytes(b"".join(chunks))
         return time.perf_counter() - began
 
 
-def ftplib_put(ground, endpoint, _files):
-    contents = [(ground.home / SMALL / name).read_bytes() for name in ground.small_names()]
+def ftplib_put(ground, endpoint, files):
+    contents = [(file.name, file.read_bytes()) for file in files.iterdir()]
     with _ftplib(endpoint) as session:
         began = time.perf_counter()
-        for name, content in zip(ground.small_names(), contents):
+        for name, content in contents:
             session.storbinary(f"STOR {UPLOADS}/{name}", io.BytesIO(content))
         return time.perf_counter() - began
 
@@ -88,18 +92,14 @@ def sftp_get(ground, endpoint, file, to="/dev/null"):
     return _sftp(ground, endpoint, f"get {file} {to}")
 
 
-def sftp_put(ground, endpoint, file):
-    return _sftp(ground, endpoint, f"put {ground.home / file} {UPLOADS}/")
-
-
-def sftp_get_small(ground, endpoint, _files, to=None):
-    to = to or ground.folder / "small-got"
+def sftp_get_many(ground, endpoint, folder, to=None):
+    to = to or ground.folder / "got-many"
     to.mkdir(exist_ok=True)
-    return _sftp(ground, endpoint, f"get {SMALL}/* {to}/")
+    return _sftp(ground, endpoint, f"get {folder}/* {to}/")
 
 
-def sftp_put_small(ground, endpoint, _files):
-    return _sftp(ground, endpoint, f"put {ground.home / SMALL}/* {UPLOADS}/")
+def sftp_put(ground, endpoint, files):
+    return _sftp(ground, endpoint, f"put {files}/* {UPLOADS}/")
 
 
 def _sftp(ground, endpoint, command):

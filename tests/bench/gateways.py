@@ -3,7 +3,8 @@
 from ground import LOCKGATE, OWNER, PASSWORD, RCLONE, RELAY, USER, Endpoint, run
 from processes import Process, port_block
 
-RELAY_HOST = "127.0.0.2"
+# The limit and the distance listen on the same ports as the server.
+RELAY_HOST, FAR_HOST = "127.0.0.2", "127.0.0.3"
 DATA_PORTS = 50
 
 
@@ -113,10 +114,11 @@ def rclone(ground, name, front, backend, tls=False):
 
 
 def relay(ground, name, backend, delay_ms=0):
-    """The same ports on another address, data ports too."""
+    """The server's ports on another address, its data ports too."""
+    host = FAR_HOST if delay_ms else RELAY_HOST
     ports = [str(backend.port)]
     if backend.passive:
         ports.append("{}-{}".format(*backend.passive))
-    command = [RELAY, RELAY_HOST, backend.host, str(delay_ms), *ports]
-    process = Process(name, command, ground.log(name), backend.port, RELAY_HOST)
-    return process, backend.at(RELAY_HOST)
+    command = [RELAY, host, backend.host, str(delay_ms), *ports]
+    process = Process(name, command, ground.log(name), backend.port, host)
+    return process, backend.at(host)

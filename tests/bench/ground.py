@@ -53,6 +53,7 @@ class Ground:
         self.far_mib = max(big_mib // 4, 1)
         self.home = self.folder / "home"
         self.uploads = self.home / UPLOADS
+        self.uploaded = 0
         self._make_files()
         self._make_keys()
 
@@ -84,9 +85,19 @@ class Ground:
     def small_names(self):
         return [f"f{number:05}" for number in range(self.small_count)]
 
-    def clear_uploads(self):
+    def outgoing(self, file):
+        """A folder with what to upload, under names that no upload had before: some gateways remember
+        files that were removed behind their back. Earlier uploads are gone."""
         for path in self.uploads.iterdir():
             path.unlink()
+        shutil.rmtree(self.folder / "out", ignore_errors=True)
+        out = self.folder / "out"
+        out.mkdir()
+        self.uploaded += 1
+        source = self.home / file
+        for path in source.iterdir() if source.is_dir() else [source]:
+            os.link(path, out / f"{self.uploaded}-{path.name}")
+        return out
 
     def _make_keys(self):
         self.certificate, self.key = self.folder / "tls.crt", self.folder / "tls.key"

@@ -36,8 +36,9 @@ def measure(ground, pair, servers, relays, rounds, with_peers, say):
             figures[subject] = Figures(error=_short(error))
             say(f"  {subject}: {error}")
             if subject in started:
-                say(started[subject][0].log_tail())
-                _stop(started.pop(subject)[0], servers)
+                process, _ = started.pop(subject)
+                say(process.log_tail())
+                _stop(process, servers)
     samples, failed = {subject: [] for subject in started}, Counter()
     for number in range(rounds):
         for subject, (process, endpoint) in started.items():
@@ -49,7 +50,7 @@ def measure(ground, pair, servers, relays, rounds, with_peers, say):
                 say(f"  {subject}, round {number + 1}: {error}\n{process.log_tail()}")
                 continue
             samples[subject].append(sample)
-            say("  {}: get {:.0f}, {:.2f} s CPU; put {:.0f}, {:.2f} s CPU".format(subject, *sample))
+            say("  {}: get {:.0f} ({:.2f} s CPU), put {:.0f} ({:.2f})".format(subject, *sample))
     for process, _ in started.values():
         _stop(process, servers)
     for subject, taken in samples.items():
@@ -62,10 +63,10 @@ def measure(ground, pair, servers, relays, rounds, with_peers, say):
 
 
 def _timed(ground, pair, direction, process, endpoint):
-    ground.clear_uploads()
     client = client_for(endpoint.protocol, pair.many_files)
+    files = pair.files if direction == "get" else ground.outgoing(pair.files)
     before = process.settled_cpu_seconds()
-    seconds = getattr(client, direction)(ground, endpoint, pair.files)
+    seconds = getattr(client, direction)(ground, endpoint, files)
     cpu = process.settled_cpu_seconds() - before
     if pair.many_files:
         return ground.small_count / seconds, cpu * 1000 / ground.small_count
@@ -75,22 +76,25 @@ def _timed(ground, pair, direction, process, endpoint):
 
 def _check_bytes(ground, pair, endpoint):
     """Warms up, too."""
-    ground.clear_uploads()
     client = client_for(endpoint.protocol, pair.many_files)
     got = ground.folder / "got"
     if pair.many_files:
-        got.mkdir(exist_ok=True)
-    client.get(ground, endpoint, pair.files, to=got)
-    client.put(ground, endpoint, pair.files)
-    original = ground.home / pair.files
-    names = ground.small_names() if pair.many_files else [""]
-    sent = ground.uploads if pair.many_files else ground.uploads / pair.files
-    for copy in (got, sent):
-        for name in names:
-            path = copy / name if name else copy
-            if not path.exists() or not filecmp.cmp(original / name if name else original, path, shallow=False):
-                raise RuntimeError(f"{path} is not what {original} holds")
-    shutil.rmtree(got) if got.is_dir() else got.unlink()
+        got.mkdir()
+    try:
+        client.get(ground, endpoint, pair.files, to=got)
+        _same(ground.home / pair.files, got)
+    finally:
+        shutil.rmtree(got) if got.is_dir() else got.unlink(missing_ok=True)
+    out = ground.outgoing(pair.files)
+    client.put(ground, endpoint, out)
+    _same(out, ground.uploads)
+
+
+def _same(original, copy):
+    names = [path.name for path in original.iterdir()] if original.is_dir() else [""]
+    for name in names:
+        if not filecmp.cmp(original / name, copy / name, shallow=False):
+            raise RuntimeError(f"{copy / name} is not what was sent")
 
 
 def _stop(process, servers):
@@ -99,4 +103,4 @@ def _stop(process, servers):
 
 
 def _short(error):
-    return " ".join(str(error).split())[:120]
+    return str(error).splitlines()[0][:80]

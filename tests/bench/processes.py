@@ -53,6 +53,10 @@ def _is_free(port):
     return True
 
 
+class NotReady(RuntimeError):
+    """It did not start; what its log says."""
+
+
 class Process:
     """A child in a process group of its own, ready once something accepts on its port."""
 
@@ -69,13 +73,15 @@ class Process:
     def _wait_for(self, address, port):
         deadline = time.monotonic() + READY_SECONDS
         while self.child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
             try:
                 socket.create_connection((address, port), 1).close()
-                return
             except OSError:
-                time.sleep(0.05)
+                continue
+            if self.child.poll() is None:
+                return
         self.stop()
-        raise RuntimeError(f"{self.name} does not answer on {address}:{port}; {self.log_tail()}")
+        raise NotReady(f"does not start\n{self.log_tail()}")
 
     def log_tail(self):
         lines = Path(self.log).read_text(errors="replace").splitlines()

@@ -61,6 +61,11 @@ def _rows(pairs, results):
                    f"{figure.get_cpu:.2f}", f"{figure.put_cpu:.2f}"]
 
 
+def _cpu(figure, is_server):
+    # A server's sessions leave orphans whose time is in nobody's account. It is no gateway anyway.
+    return ["", ""] if is_server else [f"{figure.get_cpu:.2f}", f"{figure.put_cpu:.2f}"]
+
+
 def _share(rate, direct):
     return f"{rate / direct:.2f}" if direct else "–"
 
