@@ -91,7 +91,7 @@ TLSOptions NoSessionReuseRequired
     return process, Endpoint("ftp", port, tls=tls)
 
 
-def rclone(ground, name, front, backend, tls=False):
+def rclone(ground, name, front, backend):
     """`rclone serve`, without a cache of files: they pass through."""
     port = port_block(1)
     remote = f"[server]\ntype = {backend.protocol}\nhost = {backend.host}\nport = {backend.port}\n"
@@ -105,12 +105,10 @@ def rclone(ground, name, front, backend, tls=False):
     if front == "ftp":
         first = port_block(200)
         command += ["--passive-port", f"{first}-{first + 199}"]
-        if tls:
-            command += ["--cert", ground.certificate, "--key", ground.key]
     else:
         command += ["--key", ground.gateway_host_key, "--authorized-keys", ground.authorized_keys]
     process = Process(name, command, ground.log(name), port)
-    return process, Endpoint(front, port, tls=tls)
+    return process, Endpoint(front, port)
 
 
 def relay(ground, name, backend, delay_ms=0):

@@ -47,7 +47,7 @@ def rates(get, put, of):
 PAIRS = [
     Pair("ftp-ftp", "FTP → FTP", BIG, "ftp", "vsftpd", "vsftpd", peers=(PROFTPD, RCLONE), relayed=True,
          asked=[*rates(1.3, 1.0, PROFTPD), Asked("cpu", 0.30)]),
-    Pair("ftps-ftp", "FTP+TLS → FTP", BIG, "ftp", "vsftpd", "vsftpd", tls=True, peers=(PROFTPD, RCLONE),
+    Pair("ftps-ftp", "FTP+TLS → FTP", BIG, "ftp", "vsftpd", "vsftpd", tls=True, peers=(PROFTPD,),
          asked=[*rates(1.3, 2.0, PROFTPD), Asked("cpu", 0.7)]),
     Pair("sftp-sftp", "SFTP → SFTP", BIG, "sftp", "sshd", "sshd", relayed=True,
          asked=[*rates(1.5, 1.2, RCLONE), Asked("cpu", 1.6)]),
@@ -89,4 +89,4 @@ def start(ground, pair, subject, servers, relays):
         case "ProFTPD mod_proxy":
             return gateways.proftpd(ground, name, backend, pair.tls)
         case "rclone serve":
-            return gateways.rclone(ground, name, pair.front, backend, pair.tls)
+            return gateways.rclone(ground, name, pair.front, backend)
