@@ -80,11 +80,11 @@ def _verdicts(pairs, results):
                 for direction in ("get", "put"):
                     cpu = getattr(own, f"{direction}_cpu")
                     yield [_title(pair), f"{direction} CPU s/GiB", f"≤ {asked.factor:.2f}", f"{cpu:.2f}",
-                           _word(cpu <= asked.factor)]
+                           _word(round(cpu, 2) <= asked.factor)]
             else:
                 ratio = getattr(own, asked.what) / getattr(other, asked.what)
                 yield [_title(pair), asked.what, f"{asked.factor:g} × {asked.of}", f"{ratio:.2f} ×",
-                       _word(ratio >= asked.factor)]
+                       _word(round(ratio, 2) >= asked.factor)]
 
 
 def _title(pair):
