@@ -1,7 +1,7 @@
 //! One SFTP channel: requests come in, answers go out as they are ready.
 //!
-//! One task owns it all. Requests begin in the order of their packets and are answered in whatever
-//! order they end. What is under way is bounded (`room`); what does not fit waits, and when too much
+//! One task owns it all. Requests begin in the order of their packets, unless one must wait for
+//! another (`order`), and are answered in whatever order they end. What is under way is bounded (`room`); what does not fit waits, and when too much
 //! waits the client is not read any more.
 
 use std::collections::VecDeque;
@@ -312,7 +312,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Begins a request. It is polled here once, so that it takes effect before those that follow.
+    /// Begins a request. It is polled here once: what has its turn is asked of the backend before
+    /// those that follow.
     async fn begin(&mut self, request: Request, cost: Cost) {
         self.room.take(cost);
         let Request { id, body } = request;

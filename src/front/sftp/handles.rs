@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::folder::Folder;
-use crate::op::{Failure, FailureKind, OpenMode};
+use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
 use crate::session::OpenedFile;
 
 /// Handles that one channel may have open at once.
@@ -33,6 +33,8 @@ pub(super) enum Handle {
 /// An open file with its writes under way.
 pub(super) struct File {
     pub(super) file: OpenedFile,
+    /// As it was opened: since then it may have got another name.
+    pub(super) path: RemotePath,
     pub(super) mode: OpenMode,
     writes: Writes,
 }
@@ -130,8 +132,8 @@ impl Handle {
 }
 
 impl File {
-    pub(super) fn new(file: OpenedFile, mode: OpenMode) -> Self {
-        Self { file, mode, writes: Writes::default() }
+    pub(super) fn new(file: OpenedFile, path: RemotePath, mode: OpenMode) -> Self {
+        Self { file, path, mode, writes: Writes::default() }
     }
 
     pub(super) fn writes(&self) -> bool {

@@ -4,7 +4,8 @@
 //! `listener` accepts; each SSH connection is one `connection::Connection`, watched by one task:
 //! deadlines, drain, its end. russh asks `handler` who may log in (`auth`) and what a channel may do.
 //! Each SFTP channel is one `channel::Channel`, whose task owns its handles and requests; all channels
-//! of a connection share one session. `requests/` has one file a group of requests.
+//! of a connection share one session. `requests/` has one file a group of requests; `order` says which
+//! of them wait for others.
 
 mod answers;
 mod auth;
@@ -16,6 +17,7 @@ mod handles;
 mod listener;
 mod names;
 mod opening;
+mod order;
 mod requests;
 mod room;
 mod settings;
