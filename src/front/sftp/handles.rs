@@ -1,4 +1,5 @@
-//! What a client has open on one channel. Handles are numbers that are not used again.
+//! What a client has open on one channel. A handle is a number that is not used again before
+//! all others were.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

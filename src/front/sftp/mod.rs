@@ -14,6 +14,7 @@ mod connection;
 mod folder;
 mod handler;
 mod handles;
+mod incoming;
 mod listener;
 mod names;
 mod opening;
