@@ -23,6 +23,8 @@ mod requests;
 mod room;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use listener::{BoundListener, Shared};
 pub use settings::ListenerSettings;

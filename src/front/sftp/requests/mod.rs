@@ -21,7 +21,7 @@ mod folders;
 mod links;
 mod paths;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use extensions::announced;
 

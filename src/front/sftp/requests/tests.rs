@@ -25,7 +25,7 @@ type Ended = Result<(), Failure>;
 
 /// What was called, in order; and the ends of the writes.
 #[derive(Default)]
-struct Stub {
+pub(in crate::front::sftp) struct Stub {
     calls: Mutex<Vec<String>>,
     writes: Mutex<Vec<oneshot::Sender<Ended>>>,
     /// Operations on paths that contain this text wait for it.
@@ -39,7 +39,7 @@ impl Stub {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
     }
 
-    fn calls(&self) -> Vec<String> {
+    pub(in crate::front::sftp) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.calls.lock().unwrap())
     }
 
@@ -186,10 +186,10 @@ impl Listing for Once {
     async fn abort(self: Box<Self>) {}
 }
 
-async fn requests() -> (Requests, Arc<Stub>) {
-    let stub = Arc::new(Stub::default());
+/// A gateway with nothing but that backend.
+pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
     let backend: Arc<dyn Backend> = Arc::new(Shared(stub.clone()));
-    let gateway = Gateway {
+    Gateway {
         passwords: PasswordCheck::new(UserTable::default()),
         routes: RouteTable(vec![Route {
             matches: Match::default(),
@@ -200,7 +200,12 @@ async fn requests() -> (Requests, Arc<Stub>) {
         backends: HashMap::from([("stub".to_owned(), backend)]),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
-    };
+    }
+}
+
+async fn requests() -> (Requests, Arc<Stub>) {
+    let stub = Arc::new(Stub::default());
+    let gateway = gateway(&stub);
     let door = Door {
         listener: "test".into(),
         protocol: "sftp",
