@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use russh::client;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PublicKeyOrCertificate};
+use russh::server::Auth;
+use russh::{Disconnect, client};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::auth::Logins;
+use super::connection::Connection;
 use super::listener::{BoundListener, Shared};
 use super::requests::tests::{Stub, gateway};
 use super::settings::ListenerSettings;
 use crate::net::Drain;
-use crate::session::Admission;
+use crate::session::{Admission, Door};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
 };
@@ -31,8 +34,7 @@ impl client::Handler for AnyServer {
     }
 }
 
-/// A listener over the scripted backend, and where it is.
-async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
+fn shared(stub: &Arc<Stub>) -> Shared {
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
     let settings = ListenerSettings {
         name: "test".into(),
@@ -45,8 +47,12 @@ async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);
-    let shared = Shared { settings, gateway, admission, drain: Drain::new() };
-    let bound = BoundListener::bind(shared).unwrap();
+    Shared { settings, gateway, admission, drain: Drain::new() }
+}
+
+/// A listener over the scripted backend, and where it is.
+async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
+    let bound = BoundListener::bind(shared(stub)).unwrap();
     let address = bound.addresses()[0];
     bound.serve();
     address
@@ -110,4 +116,28 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
         }
         assert_eq!(calls, ["close"]);
     }
+}
+
+#[tokio::test]
+async fn nobody_enters_a_connection_that_is_to_end() {
+    let connection = || {
+        let shared = Arc::new(shared(&Arc::new(Stub::default())));
+        let peer = "127.0.0.1:1".parse().unwrap();
+        Connection::new(
+            shared,
+            Door { listener: "test".into(), protocol: "sftp", peer, session: 1 },
+        )
+    };
+    let told = connection();
+    told.end(Disconnect::NoMoreAuthMethodsAvailable, "too many failed logins");
+    let gone = connection();
+    gone.closing.cancel();
+    for ending in [told, gone] {
+        let auth = Logins::new(ending.clone()).password("u", b"right").await;
+        assert!(matches!(auth, Auth::Reject { .. }));
+        assert!(ending.session().is_none());
+    }
+    let well = connection();
+    let auth = Logins::new(well.clone()).password("u", b"right").await;
+    assert!(matches!(auth, Auth::Accept) && well.session().is_some());
 }
