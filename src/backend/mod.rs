@@ -121,6 +121,12 @@ pub trait OpenFile: Send + Sync {
 
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure>;
 
+    /// Whether what is asked about the path is to be asked of this file: it has another name until
+    /// its end, or the backend does not know yet what was written.
+    fn answers_for_path(&self) -> bool {
+        false
+    }
+
     /// Returns when all that was written is safe at the backend.
     async fn sync(&self) -> Result<(), Failure>;
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Longer than any session needs to cut what it has open and to say goodbye.
+const AFTER_FORCE: Duration = Duration::from_secs(16);
+
 /// Seen by every session: no new work once draining, none at all once forced.
 #[derive(Clone, Default)]
 pub struct Drain {
@@ -52,7 +55,7 @@ impl Drain {
         }
         self.forced.cancel();
         // Cutting a transfer talks to the backend (ABOR); that too is bounded.
-        let _ = tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await;
+        let _ = tokio::time::timeout(AFTER_FORCE, self.tasks.wait()).await;
         true
     }
 }

@@ -15,4 +15,4 @@ pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
 pub use failure::{Failure, FailureKind, Fault, Status, Words};
 pub use file::{Changes, FileSystem, OpenMode};
 pub use operation::{Onto, Operation, Representation, WriteMode};
-pub use path::{PathError, RemotePath};
+pub use path::{MAX_PATH, PathError, RemotePath};

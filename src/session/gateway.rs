@@ -7,6 +7,7 @@ use std::time::Instant;
 use russh::keys::PublicKey;
 
 use super::record::{Metrics, OpenSession, Who};
+use super::unfinished::Unfinished;
 use super::{Limits, Session};
 use crate::auth::{Identity, PasswordCheck};
 use crate::backend::{Backend, Credentials, Login};
@@ -95,6 +96,7 @@ impl Gateway {
             metrics: self.metrics.clone(),
             root: route.root.clone(),
             backend,
+            unfinished: Unfinished::default(),
         })
     }
 

@@ -8,6 +8,7 @@ mod limits;
 mod opened_file;
 mod record;
 mod transfers;
+mod unfinished;
 mod user_session;
 
 pub use admission::{Admission, Refusal, Seat};

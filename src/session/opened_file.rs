@@ -101,6 +101,7 @@ impl OpenedFile {
     /// The client has said that this is all: waits until the backend has it safe.
     pub async fn close(&self) -> Result<(), Failure> {
         let record = self.take_record();
+        self.session.unfinished.end(&self.file);
         let closed = self.file.close().await;
         match (record, closed) {
             (Some(record), Ok(())) => record.done(),
@@ -115,6 +116,7 @@ impl OpenedFile {
     /// Cut off, for the reason that is given.
     pub async fn abort(&self, failure: &Failure) {
         let record = self.take_record();
+        self.session.unfinished.end(&self.file);
         self.file.abort().await;
         if let Some(record) = record {
             record.failed(failure);

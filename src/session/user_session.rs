@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::opened_file::OpenedFile;
 use super::record::{Metrics, Record, Who};
 use super::transfers::{Download, FolderListing, Upload};
+use super::unfinished::Unfinished;
 use crate::auth::Identity;
 use crate::backend::{Abilities, Answer, BackendSession};
 use crate::op::{
@@ -18,6 +19,7 @@ pub struct Session {
     pub(super) metrics: Metrics,
     pub(super) root: RemotePath,
     pub(super) backend: Box<dyn BackendSession>,
+    pub(super) unfinished: Unfinished,
 }
 
 impl Session {
@@ -29,7 +31,11 @@ impl Session {
     /// What ends in a plain answer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let (record, target) = self.admit(operation)?;
-        match self.backend.perform(&target).await {
+        let performed = match self.unfinished.answer(target.operation()).await {
+            Some(answered) => answered,
+            None => self.backend.perform(&target).await,
+        };
+        match performed {
             Ok(answer) => {
                 record.done();
                 Ok(match answer {
@@ -95,7 +101,12 @@ impl Session {
         let operation = Operation::Open { path: path.clone(), mode };
         let (record, target) = self.admit(operation)?;
         match self.backend.open(&target).await {
-            Ok(file) => Ok(OpenedFile::new(self.clone(), path, file, record)),
+            Ok(file) => {
+                if mode.write || mode.append {
+                    self.unfinished.begin(target.operation().path().clone(), &file);
+                }
+                Ok(OpenedFile::new(self.clone(), path, file, record))
+            }
             Err(failure) => refused(record, &self.root, failure),
         }
     }

@@ -276,6 +276,10 @@ impl OpenFile for FtpFile {
         }
     }
 
+    fn answers_for_path(&self) -> bool {
+        self.sequenced.is_unfinished()
+    }
+
     async fn sync(&self) -> Result<(), Failure> {
         self.sequenced.sync().await
     }

@@ -35,8 +35,9 @@ pub(super) async fn open(
         Ok((path, file, ending))
     })
     .await?;
+    let renamed = matches!(ending, Ending::Renamed(_));
     let queue = Queue::new(Held(Some(Open { file, ending, broken: None })));
-    let shared = Shared { path, mode, cut: AtomicBool::new(false) };
+    let shared = Shared { path, mode, renamed, cut: AtomicBool::new(false) };
     Ok(LocalFile { queue, shared: Arc::new(shared), ended: AtomicBool::new(false) })
 }
 
@@ -51,6 +52,8 @@ pub(super) struct LocalFile {
 pub(super) struct Shared {
     pub(super) path: RemotePath,
     mode: OpenMode,
+    /// It gets its name at its end.
+    renamed: bool,
     /// The end is a cut: nothing long goes on.
     pub(super) cut: AtomicBool,
 }
@@ -223,6 +226,10 @@ impl OpenFile for LocalFile {
             attributes::set_open(&open.file, &shared.path, &changes, writable)
         })
         .await
+    }
+
+    fn answers_for_path(&self) -> bool {
+        self.shared.renamed && !self.ended.load(Ordering::Relaxed)
     }
 
     async fn sync(&self) -> Result<(), Failure> {

@@ -143,6 +143,11 @@ impl OpenFile for SftpFile {
         self.handle.set_stat(attributes).await?.done(&what)
     }
 
+    fn answers_for_path(&self) -> bool {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*ending, Some(Ending::Renamed { .. }))
+    }
+
     async fn sync(&self) -> Result<(), Failure> {
         let what = format!("sync {}", self.handle.path());
         if !self.server().extensions.file_sync {

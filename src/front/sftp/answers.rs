@@ -16,6 +16,8 @@ use crate::wire::sftp::{Response, ResponseBody, encode_data_header};
 const COPIED: usize = 8 * 1024;
 /// Small answers are put together up to so many bytes.
 const TOGETHER: usize = 32 * 1024;
+/// What a client must take within the stall limit, in bytes: a slow one is no dead one.
+const PIECE: usize = 64 * 1024;
 /// What is sent before new answers are looked at, in bytes.
 const BATCH: usize = 128 * 1024;
 
@@ -78,14 +80,17 @@ impl Answers {
 
 impl Batch {
     /// Sends it as the client's window lets it; gives what it took up. `None`: the client has gone, or
-    /// took nothing for as long as `limit`.
+    /// did not take [`PIECE`] within `limit`.
     pub(super) async fn send(
         self,
         client: Arc<ChannelWriteHalf<Msg>>,
         limit: Duration,
     ) -> Option<Cost> {
-        for part in self.parts {
-            timeout(limit, client.data_bytes(part)).await.ok()?.ok()?;
+        for mut part in self.parts {
+            while !part.is_empty() {
+                let piece = part.split_to(part.len().min(PIECE));
+                timeout(limit, client.data_bytes(piece)).await.ok()?.ok()?;
+            }
         }
         Some(self.cost)
     }
@@ -100,7 +105,7 @@ mod tests {
     fn small_answers_travel_together_and_large_data_is_not_copied() {
         let status =
             || ResponseBody::Status { code: StatusCode::OK, message: Bytes::from_static(b"x") };
-        let cost = Cost { requests: 1, read: 5, written: 0 };
+        let cost = Cost { read: 5, ..Cost::ONE };
         let data = Bytes::from(vec![7; 20_000]);
         let mut answers = Answers::default();
         let mut expected = BytesMut::new();
@@ -117,7 +122,7 @@ mod tests {
         assert_eq!(batch.parts.len(), 3);
         assert_eq!(batch.parts[1].as_ptr(), data.as_ptr());
         assert_eq!(batch.parts.concat(), expected);
-        assert_eq!(batch.cost, Cost { requests: 4, read: 20, written: 0 });
+        assert_eq!(batch.cost, Cost { requests: 4, read: 20, ..Cost::default() });
         assert!(answers.next_batch().is_none());
     }
 

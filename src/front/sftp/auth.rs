@@ -56,6 +56,9 @@ impl Logins {
 
     /// Whether it is worth a signature.
     pub(super) fn offer(&mut self, user: &str, key: &PublicKey) -> Auth {
+        if self.connection.is_ending() {
+            return reject();
+        }
         self.offered += 1;
         if self.offered > OFFERS {
             self.too_many("too many public keys; offer the right one first");
@@ -76,10 +79,19 @@ impl Logins {
 
     async fn enter(&mut self, proof: Proof) -> Auth {
         let connection = &self.connection;
+        // What a client sent behind its last try is no further one.
+        if connection.is_ending() {
+            return reject();
+        }
         let gateway = &connection.shared.gateway;
-        match gateway.login(&connection.door, proof, connection.login_deadline()).await {
+        let login = gateway.login(&connection.door, proof, connection.login_deadline());
+        let entered = tokio::select! {
+            entered = login => entered,
+            () = connection.closing.cancelled() => return reject(),
+        };
+        match entered {
             Ok(session) => {
-                connection.admit(session);
+                connection.admit(session).await;
                 Auth::Accept
             }
             Err(failure) => {

@@ -1,10 +1,10 @@
 //! One SFTP channel: requests come in, answers go out as they are ready.
 //!
-//! One task owns it all. Requests begin in the order of their packets and are answered in whatever
-//! order they end. What is under way is bounded (`room`); what does not fit waits, and when too much
-//! waits the client is not read any more.
+//! One task owns it all. Requests begin in the order of their packets, unless one must wait for
+//! another (`order`), and are answered in whatever order they end. What is under way is bounded
+//! (`room`); what does not fit waits (`incoming`), and when too much waits the client is not read any
+//! more.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,43 +17,40 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Answers;
 use super::connection::{Busy, Connection};
+use super::incoming::{Arrived, Incoming};
 use super::opening::{Asked, asked, refuse_program};
 use super::requests::{Outcome, Requests, Work, announced};
-use super::room::{Cost, Room};
+use super::room::{Cost, Room, share};
 use crate::net::poll_once;
 use crate::op::{Failure, FailureKind};
 use crate::session::Session;
-use crate::wire::sftp::{
-    DecodeError, MAX_PACKET, PacketReader, Request, ResponseBody, StatusCode, VERSION, decode_init,
-};
+use crate::wire::sftp::{Request, ResponseBody, StatusCode, VERSION, decode_init};
 
 /// Packets that wait for room; with more the client is not read. In bytes.
 const WAITING: usize = 1024 * 1024;
 /// The same while the client has answers to take: that it has taken some comes behind what it asked
 /// since, so it is read on.
 const WAITING_FOR_CLIENT: usize = 3 * 1024 * 1024;
-/// What requests under way may take to end when the client has gone, before they are dropped.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// All that a channel's end may take: the last words, the end of what was asked, and the cutting of
+/// what is open. Then the rest is dropped. The connection's end and the drain wait longer than that.
+pub(super) const END: Duration = Duration::from_secs(8);
+/// Of which so much is for the cutting alone.
+const CUTTING: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(super) struct Channel {
     connection: Arc<Connection>,
     session: Arc<Session>,
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
-    reader: PacketReader,
-    /// The client's first packet has come.
-    greeted: bool,
+    incoming: Incoming,
     /// The client sends no more.
     ended: bool,
-    waiting: VecDeque<Bytes>,
-    waiting_bytes: usize,
-    /// The first that waits, decoded.
-    next: Option<(Request, Cost)>,
     room: Room,
     requests: Requests,
     running: FuturesUnordered<Running>,
@@ -76,6 +73,10 @@ enum End {
     Done,
     /// The client does not listen any more.
     Gone,
+    /// It takes no answers.
+    Stalled,
+    /// The gateway stops.
+    Forced,
     /// What it sent is no SFTP.
     Broken(String),
 }
@@ -93,6 +94,7 @@ impl Channel {
         let (mut read, write) = channel.split();
         let drain = connection.shared.drain.clone();
         let asked = tokio::select! {
+            biased;
             asked = asked(&mut read) => asked,
             () = end.cancelled() => Asked::Nothing,
             () = drain.draining() => Asked::Nothing,
@@ -102,7 +104,7 @@ impl Channel {
             Asked::Program => {
                 // What it sends to its command must not hold up the other channels.
                 drop(read);
-                let _ = timeout(LAST_REQUESTS, refuse_program(&write, &handle)).await;
+                let _ = timeout(LAST_WORDS, refuse_program(&write, &handle)).await;
                 return;
             }
             Asked::Nothing => {
@@ -116,12 +118,8 @@ impl Channel {
             session,
             read,
             write: Arc::new(write),
-            reader: PacketReader::new(MAX_PACKET),
-            greeted: false,
+            incoming: Incoming::new(),
             ended: false,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            next: None,
             room: Room::default(),
             requests,
             running: FuturesUnordered::new(),
@@ -136,26 +134,56 @@ impl Channel {
         let drain = self.connection.shared.drain.clone();
         let ended = tokio::select! {
             biased;
+            () = drain.forced() => End::Forced,
             () = end.cancelled() => End::Gone,
-            () = drain.forced() => End::Gone,
             ended = self.exchange() => ended,
         };
-        let status = match &ended {
+        let end_by = Instant::now() + END;
+        self.last_words(&ended).await;
+        if !matches!(ended, End::Forced) {
+            self.begin_the_rest().await;
+        }
+        // A backend's session is left in step: what it was asked is waited for.
+        let _ = timeout_at(end_by - CUTTING, self.settle()).await;
+        self.running.clear();
+        // Files that are dropped count as cut, too.
+        let _ = timeout_at(end_by, self.requests.abandon()).await;
+    }
+
+    async fn last_words(&mut self, ended: &End) {
+        let door = &self.connection.door;
+        let status = match ended {
             End::Done => Some(0),
             End::Broken(why) => {
-                let door = &self.connection.door;
                 tracing::warn!(session = door.session, peer = %door.peer, why, "SFTP channel ended");
                 Some(1)
             }
-            End::Gone => None,
+            End::Stalled => {
+                let why = "the client took no answer for too long";
+                tracing::warn!(session = door.session, peer = %door.peer, why, "SFTP channel ended");
+                // Others of the connection may be well.
+                match self.channels() > 1 {
+                    true => drop(timeout(LAST_WORDS, self.write.close()).await),
+                    false => self.connection.end(Disconnect::ConnectionLost, why),
+                }
+                None
+            }
+            End::Gone | End::Forced => None,
         };
         if let Some(status) = status {
-            let _ = timeout(LAST_REQUESTS, self.say_goodbye(status)).await;
+            let _ = timeout(LAST_WORDS, self.say_goodbye(status)).await;
         }
-        // A backend's session is left in step: what it was asked is waited for.
-        let _ = timeout(LAST_REQUESTS, self.settle()).await;
-        self.running.clear();
-        self.requests.abandon().await;
+    }
+
+    /// What had arrived whole before the end is done: a client that has sent CLOSE need not wait for
+    /// the answer.
+    async fn begin_the_rest(&mut self) {
+        while let Some(message) = poll_once(self.read.wait())
+            && self.take_in(message).is_ok()
+        {}
+        while let Some(request) = self.incoming.next_unheard() {
+            self.begin(request, Cost::default()).await;
+        }
     }
 
     async fn exchange(&mut self) -> End {
@@ -163,6 +191,7 @@ impl Channel {
         let mut busy: Option<Busy> = None;
         loop {
             if let Err(end) = self.begin_what_fits().await {
+                self.incoming.is_broken();
                 return end;
             }
             self.send_next();
@@ -187,11 +216,7 @@ impl Channel {
                     self.sending = None;
                     match sent {
                         Some(cost) => self.room.give_back(cost),
-                        None => {
-                            let why = "the client took no answer for too long";
-                            self.connection.end(Disconnect::ConnectionLost, why);
-                            return End::Gone;
-                        }
+                        None => return End::Stalled,
                     }
                 }
                 Some((id, cost, outcome)) = self.running.next(), if !self.running.is_empty() => {
@@ -219,33 +244,28 @@ impl Channel {
 
     fn wants_more(&self) -> bool {
         let most = if self.sending.is_some() { WAITING_FOR_CLIENT } else { WAITING };
-        !self.ended && self.waiting_bytes < most
+        !self.ended && self.incoming.waiting() < share(most, self.channels())
+    }
+
+    /// Channels of the connection, this one with them.
+    fn channels(&self) -> usize {
+        self.connection.channels.len()
     }
 
     /// Nothing is under way and nothing is to be sent.
     fn is_quiet(&self) -> bool {
-        self.next.is_none() && self.running.is_empty() && self.sending.is_none()
+        self.incoming.is_empty() && self.running.is_empty() && self.sending.is_none()
     }
 
     fn take_in(&mut self, message: Option<ChannelMsg>) -> Result<(), End> {
         match message {
             Some(ChannelMsg::Data { data }) => {
-                self.reader.push(data);
-                loop {
-                    match self.reader.next() {
-                        Ok(Some(packet)) => {
-                            self.waiting_bytes += packet.len();
-                            self.waiting.push_back(packet);
-                        }
-                        Ok(None) => break,
-                        Err(error) => return Err(End::Broken(error.to_string())),
-                    }
-                }
+                self.incoming.push(data).map_err(|error| End::Broken(error.to_string()))?;
                 self.connection.note_request();
             }
             Some(ChannelMsg::Eof) => {
                 self.ended = true;
-                if self.reader.held() > 0 {
+                if self.incoming.is_cut() {
                     return Err(End::Broken("the client stopped inside a packet".to_owned()));
                 }
             }
@@ -255,47 +275,16 @@ impl Channel {
         Ok(())
     }
 
-    /// Begins what waits, in order, as long as there is room.
+    /// Begins what waits, as long as there is room.
     async fn begin_what_fits(&mut self) -> Result<(), End> {
         loop {
-            if self.next.is_none() {
-                if !self.room.has(Cost { requests: 1, ..Cost::default() }) {
-                    return Ok(());
-                }
-                let Some(packet) = self.waiting.pop_front() else { return Ok(()) };
-                self.waiting_bytes -= packet.len();
-                self.next = self.decode(packet)?;
-                continue;
+            match self.incoming.next(&self.room, self.channels()) {
+                Ok(Some(Arrived::Request(request, cost))) => self.begin(request, cost).await,
+                Ok(Some(Arrived::Greeting(packet))) => self.greet(packet)?,
+                Ok(Some(Arrived::Unknown(id))) => self.refuse_unknown(id),
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(End::Broken(error.to_string())),
             }
-            if !self.next.as_ref().is_some_and(|(_, cost)| self.room.has(*cost)) {
-                return Ok(());
-            }
-            if let Some((request, cost)) = self.next.take() {
-                self.begin(request, cost).await;
-            }
-        }
-    }
-
-    /// The request in a packet; `None` where there is nothing to begin.
-    fn decode(&mut self, packet: Bytes) -> Result<Option<(Request, Cost)>, End> {
-        if !self.greeted {
-            self.greet(packet)?;
-            return Ok(None);
-        }
-        match Request::decode(packet) {
-            Ok(request) => {
-                let cost = Cost::of(&request.body);
-                Ok(Some((request, cost)))
-            }
-            Err(DecodeError::UnknownType { id, .. }) => {
-                let code = StatusCode::OP_UNSUPPORTED;
-                let message = Bytes::from_static(b"packets of this type are not known here");
-                let cost = Cost { requests: 1, ..Cost::default() };
-                self.room.take(cost);
-                self.answers.push(id, ResponseBody::Status { code, message }, cost);
-                Ok(None)
-            }
-            Err(error) => Err(End::Broken(error.to_string())),
         }
     }
 
@@ -305,14 +294,21 @@ impl Channel {
             let why = format!("the client speaks SFTP version {version}; {VERSION} is the least");
             return Err(End::Broken(why));
         }
-        self.greeted = true;
         let mut hello = BytesMut::new();
         announced(self.session.abilities()).encode(&mut hello);
         self.answers.push_bytes(hello);
         Ok(())
     }
 
-    /// Begins a request. It is polled here once, so that it takes effect before those that follow.
+    fn refuse_unknown(&mut self, id: u32) {
+        let code = StatusCode::OP_UNSUPPORTED;
+        let message = Bytes::from_static(b"packets of this type are not known here");
+        self.room.take(Cost::ONE);
+        self.answers.push(id, ResponseBody::Status { code, message }, Cost::ONE);
+    }
+
+    /// Begins a request. It is polled here once: what has its turn is asked of the backend before
+    /// those that follow.
     async fn begin(&mut self, request: Request, cost: Cost) {
         self.room.take(cost);
         let Request { id, body } = request;
@@ -331,7 +327,7 @@ impl Channel {
         }
         let body = self.requests.answer(outcome);
         let left = cost.answered();
-        self.room.give_back(Cost { requests: 0, read: 0, written: cost.written });
+        self.room.give_back(Cost { held: cost.held, ..Cost::default() });
         self.answers.push(id, body, left);
     }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::channel;
 use super::handler::Handler;
 use super::listener::Shared;
 use crate::net::ssh::Queued;
@@ -21,8 +22,8 @@ use crate::session::{Door, Session};
 const QUEUE: usize = 8 * 1024 * 1024;
 /// For a client to take the last words and go.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// What the channels may take to cut what is open, before the session is simply dropped.
-const AFTER_END: Duration = Duration::from_secs(8);
+/// For the channels to end, before the session is closed.
+const AFTER_END: Duration = Duration::from_secs(channel::END.as_secs() + 1);
 
 /// What the watching task, russh's handler and the channels share.
 pub(super) struct Connection {
@@ -82,23 +83,30 @@ impl Connection {
             },
             () = self.shared.drain.draining() => return,
         };
-        tokio::select! {
-            ended = &mut running => match ended {
-                Ok(()) => self.log_end("the client has gone"),
-                Err(error) => self.log_end(&error.to_string()),
-            },
+        let over = tokio::select! {
+            ended = &mut running => {
+                match ended {
+                    Ok(()) => self.log_end("the client has gone"),
+                    Err(error) => self.log_end(&error.to_string()),
+                }
+                true
+            }
             ending = self.watch() => {
                 self.log_end(&ending.why);
-                let _ = timeout(GOODBYE, async {
+                let told = async {
                     ending.tell(&running.handle()).await;
                     (&mut running).await
-                })
-                .await;
+                };
+                timeout(GOODBYE, told).await.is_ok()
             }
-        }
+        };
         cutter.cut();
         self.closing.cancel();
         self.channels.close();
+        if !over {
+            // A login under way must not bring a session that nobody would close.
+            let _ = timeout(GOODBYE, running).await;
+        }
         let _ = timeout(AFTER_END, self.channels.wait()).await;
         if let Some(session) = self.session.get() {
             // A goodbye that hangs must not keep the session's place.
@@ -107,10 +115,11 @@ impl Connection {
     }
 
     /// Somebody has logged in.
-    pub(super) fn admit(&self, session: Session) {
+    pub(super) async fn admit(&self, session: Session) {
         self.note_request();
-        // russh asks for no second login.
-        let _ = self.session.set(Arc::new(session));
+        if let Err(second) = self.session.set(Arc::new(session)) {
+            let _ = timeout(GOODBYE, second.close()).await;
+        }
     }
 
     pub(super) fn session(&self) -> Option<&Arc<Session>> {
@@ -121,6 +130,11 @@ impl Connection {
     pub(super) fn end(&self, code: Disconnect, why: impl Into<String>) {
         let _ = self.ending.set(Ending::new(code, why));
         self.end.cancel();
+    }
+
+    /// It is to end: nothing new begins.
+    pub(super) fn is_ending(&self) -> bool {
+        self.end.is_cancelled() || self.closing.is_cancelled()
     }
 
     /// Until when a login must be done.

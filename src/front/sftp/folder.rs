@@ -12,7 +12,7 @@ use crate::wire::sftp::Name;
 /// What one answer holds at most.
 const NAMES: usize = 128;
 /// In bytes.
-const ANSWER: usize = 64 * 1024;
+pub(super) const ANSWER: usize = 64 * 1024;
 
 /// READDIRs of one handle wait for each other.
 pub(super) struct Folder(Mutex<State>);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{self, Logins};
 use super::channel::Channel;
 use super::connection::Connection;
+use super::listener::window;
 use super::opening::SUBSYSTEM;
 
 /// Channels that one connection may open in all its life: russh keeps some kilobytes of each that the
@@ -154,6 +155,10 @@ impl russh::server::Handler for Handler {
             wanted.end.cancel();
         }
         Ok(())
+    }
+
+    fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
+        window(self.open.load(Ordering::Relaxed))
     }
 
     async fn subsystem_request(

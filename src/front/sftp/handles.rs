@@ -1,4 +1,5 @@
-//! What a client has open on one channel. Handles are numbers that are not used again.
+//! What a client has open on one channel. A handle is a number that is not used again before
+//! all others were.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::folder::Folder;
-use crate::op::{Failure, FailureKind, OpenMode};
+use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
 use crate::session::OpenedFile;
 
 /// Handles that one channel may have open at once.
@@ -33,6 +34,8 @@ pub(super) enum Handle {
 /// An open file with its writes under way.
 pub(super) struct File {
     pub(super) file: OpenedFile,
+    /// As it was opened: since then it may have got another name.
+    pub(super) path: RemotePath,
     pub(super) mode: OpenMode,
     writes: Writes,
 }
@@ -130,8 +133,8 @@ impl Handle {
 }
 
 impl File {
-    pub(super) fn new(file: OpenedFile, mode: OpenMode) -> Self {
-        Self { file, mode, writes: Writes::default() }
+    pub(super) fn new(file: OpenedFile, path: RemotePath, mode: OpenMode) -> Self {
+        Self { file, path, mode, writes: Writes::default() }
     }
 
     pub(super) fn writes(&self) -> bool {

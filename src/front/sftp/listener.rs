@@ -14,8 +14,14 @@ use super::settings::ListenerSettings;
 use crate::net::{self, Drain, ssh};
 use crate::session::{Admission, Door, Gateway, Seat};
 
-/// What a client may send on a channel before it is told that there is room for more, in bytes.
-const WINDOW: u32 = 2 * 1024 * 1024;
+/// What a client may send on a new channel before it is told that there is room for more, in bytes.
+/// While new keys are asked for, russh takes twice as much from all channels together before it cuts
+/// the connection: more than sockets' buffers hold of what was sent before the client heard of it.
+const WINDOW: u32 = 6 * 1024 * 1024;
+/// The same later, for each channel, as long as the sum stays below that bound.
+const LATER_WINDOW: u32 = 2 * 1024 * 1024;
+/// What all channels' windows may be together: russh's bound without SSH's own bytes.
+const ALL_WINDOWS: u32 = 2 * (WINDOW - WINDOW / 16);
 /// The largest SSH packet, in bytes.
 const PACKET: u32 = 64 * 1024;
 /// Messages of one channel that wait for its task. It takes them at once unless it has its fill.
@@ -82,7 +88,7 @@ fn config(settings: &ListenerSettings) -> Config {
     Config {
         server_id: SshId::Standard("SSH-2.0-lockgate".into()),
         methods: auth::methods(),
-        // Attempts are counted and delayed by what they cost, see `auth`.
+        // Attempts are counted in `auth`; what delays a guess is the check itself.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
         max_auth_attempts: auth::REQUESTS,
@@ -103,6 +109,12 @@ fn config(settings: &ListenerSettings) -> Config {
         keepalive_max: KEEPALIVES,
         ..Config::default()
     }
+}
+
+/// What a client may send ahead on each of so many channels, in bytes.
+pub(super) fn window(channels: usize) -> u32 {
+    let channels = u32::try_from(channels).unwrap_or(u32::MAX);
+    (ALL_WINDOWS / channels.max(1)).clamp(PACKET, LATER_WINDOW)
 }
 
 fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, peer: SocketAddr) {
@@ -145,4 +157,20 @@ async fn run(
     let session = door.session;
     Connection::new(shared, door).run(config, tcp).await;
     tracing::debug!(session, "session ends");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_windows_fit_what_is_taken_while_keys_change() {
+        assert_eq!(window(1), LATER_WINDOW);
+        for channels in 1..=100 {
+            // With SSH's own bytes for packets of 32 KiB and more.
+            let sum = u64::from(window(channels)) * channels as u64;
+            assert!(sum + sum / 100 <= 2 * u64::from(WINDOW), "{channels}");
+            assert!(channels > 5 || window(channels) == LATER_WINDOW);
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! `listener` accepts; each SSH connection is one `connection::Connection`, watched by one task:
 //! deadlines, drain, its end. russh asks `handler` who may log in (`auth`) and what a channel may do.
 //! Each SFTP channel is one `channel::Channel`, whose task owns its handles and requests; all channels
-//! of a connection share one session. `requests/` has one file a group of requests.
+//! of a connection share one session. `requests/` has one file a group of requests; `order` says which
+//! of them wait for others.
 
 mod answers;
 mod auth;
@@ -13,13 +14,17 @@ mod connection;
 mod folder;
 mod handler;
 mod handles;
+mod incoming;
 mod listener;
 mod names;
 mod opening;
+mod order;
 mod requests;
 mod room;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use listener::{BoundListener, Shared};
 pub use settings::ListenerSettings;

@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Why a packet is no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// To be answered BAD_MESSAGE; without an id nothing can be answered, the session is over.
+    /// Where the next packet begins cannot be trusted either: the channel is over.
     #[error("a broken SFTP packet: it ends too early, or a count in it cannot be right")]
     Broken {
         /// The request's id, if the packet reached that far.

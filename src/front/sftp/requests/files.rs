@@ -23,8 +23,8 @@ impl Requests {
         let place = self.handles.reserve()?;
         let session = self.session.clone();
         Ok(Box::pin(async move {
-            let file = session.open(path, mode).await?;
-            Ok(Outcome::Opened(Handle::File(Arc::new(File::new(file, mode))), place))
+            let file = File::new(session.open(path.clone(), mode).await?, path, mode);
+            Ok(Outcome::Opened(Handle::File(Arc::new(file)), place))
         }))
     }
 

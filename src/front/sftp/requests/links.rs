@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Requests, Work, another_answer, done, named};
 use crate::backend::Answer;
-use crate::op::{Failure, FailureKind, Operation};
+use crate::op::{Failure, FailureKind, MAX_PATH, Operation};
 
 impl Requests {
     pub(super) fn read_link(&self, path: &Bytes) -> Result<Work, Failure> {
@@ -19,6 +19,10 @@ impl Requests {
     pub(super) fn symlink(&self, target: &Bytes, link: &Bytes) -> Result<Work, Failure> {
         if target.is_empty() || target.contains(&0) {
             let why = "a symlink leads to a name that is not empty and has no NUL";
+            return Err(Failure::client(FailureKind::InvalidArgument, why));
+        }
+        if target.len() > MAX_PATH {
+            let why = format!("a symlink leads to a name of at most {MAX_PATH} bytes");
             return Err(Failure::client(FailureKind::InvalidArgument, why));
         }
         let (target, link) = (target.to_vec(), self.path(link)?);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::handles::{Handle, Handles, Place};
+use super::order::Order;
 use super::{names, status};
 use crate::backend::Answer;
 use crate::net::Drain;
@@ -18,8 +19,9 @@ mod extensions;
 mod files;
 mod folders;
 mod links;
+mod paths;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use extensions::announced;
 
@@ -28,10 +30,11 @@ pub(super) struct Requests {
     session: Arc<Session>,
     home: RemotePath,
     handles: Handles,
+    order: Order,
     drain: Drain,
 }
 
-/// A request under way. What it is to do has begun once it was polled.
+/// A request under way. What it is to do begins when it is polled, or as soon as its turn has come.
 pub(super) type Work = BoxFuture<'static, Result<Outcome, Failure>>;
 
 pub(super) enum Outcome {
@@ -42,12 +45,32 @@ pub(super) enum Outcome {
 
 impl Requests {
     pub(super) fn new(session: Arc<Session>, drain: Drain) -> Self {
-        Self { home: session.home(), session, handles: Handles::new(), drain }
+        Self {
+            home: session.home(),
+            session,
+            handles: Handles::new(),
+            order: Order::default(),
+            drain,
+        }
     }
 
-    /// Begins a request. What is called on an open file is called here, so that it takes effect in
-    /// the order of the packets.
+    /// Begins a request. READ and WRITE are called here, so that they take effect in the order of the
+    /// packets; what names a path waits for its turn.
     pub(super) fn begin(&mut self, request: RequestBody) -> Work {
+        let uses = self.uses(&request);
+        let work = self.called(request);
+        if uses.is_empty() {
+            return work;
+        }
+        let mut turn = self.order.turn(uses);
+        Box::pin(async move {
+            turn.come().await;
+            work.await
+        })
+    }
+
+    /// What a request is to do. Nothing but READ and WRITE has begun before it is polled.
+    fn called(&mut self, request: RequestBody) -> Work {
         use RequestBody as R;
         let begun = match request {
             R::Open { path, flags, attributes } => self.open(&path, flags, &attributes),

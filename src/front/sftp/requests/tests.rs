@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use prometheus::Registry;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::*;
 use crate::auth::{PasswordCheck, UserTable};
@@ -24,9 +25,13 @@ type Ended = Result<(), Failure>;
 
 /// What was called, in order; and the ends of the writes.
 #[derive(Default)]
-struct Stub {
+pub(in crate::front::sftp) struct Stub {
     calls: Mutex<Vec<String>>,
     writes: Mutex<Vec<oneshot::Sender<Ended>>>,
+    /// Operations on paths that contain this text wait for it.
+    held: Mutex<Option<(&'static str, Arc<Notify>)>>,
+    /// Files have another name until they are closed.
+    temporary: AtomicBool,
 }
 
 impl Stub {
@@ -34,8 +39,25 @@ impl Stub {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
     }
 
-    fn calls(&self) -> Vec<String> {
+    pub(in crate::front::sftp) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    /// Holds up what is asked about paths with this text until it is told to go on.
+    fn hold(&self, text: &'static str) -> Arc<Notify> {
+        let go_on = Arc::new(Notify::new());
+        *self.held.lock().unwrap() = Some((text, go_on.clone()));
+        go_on
+    }
+
+    async fn asked(&self, operation: &Operation) {
+        self.called(operation.to_string());
+        let held = self.held.lock().unwrap().clone();
+        if let Some((text, go_on)) = held
+            && operation.to_string().contains(text)
+        {
+            go_on.notified().await;
+        }
     }
 
     fn end_write(&self, outcome: Ended) {
@@ -63,11 +85,17 @@ impl BackendSession for Shared {
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        self.0.called(target.operation().to_string());
-        Ok(Answer::Done(None))
+        self.0.asked(target.operation()).await;
+        match target.operation() {
+            Operation::Stat(_) | Operation::LinkStat(_) => {
+                Ok(Answer::Entry(Entry::new("x", EntryKind::File)))
+            }
+            _ => Ok(Answer::Done(None)),
+        }
     }
 
-    async fn list(&self, _: &Target) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
+        self.0.asked(target.operation()).await;
         let entries = ["a", "", "b/c", "..", "d"];
         let entries = entries.map(|name| Entry::new(name, EntryKind::File)).to_vec();
         Ok(Box::new(Once(Some(entries))))
@@ -82,7 +110,7 @@ impl BackendSession for Shared {
     }
 
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        self.0.called(target.operation().to_string());
+        self.0.asked(target.operation()).await;
         Ok(Arc::new(Shared(self.0.clone())))
     }
 
@@ -104,12 +132,21 @@ impl OpenFile for Shared {
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {
+        self.0.called("file stat");
         Ok(Entry::new("x", EntryKind::File))
     }
 
     async fn set_attributes(&self, changes: &Changes) -> Ended {
         self.0.called(format!("size {:?}", changes.size));
+        let held = self.0.held.lock().unwrap().clone();
+        if let Some(("file", go_on)) = held {
+            go_on.notified().await;
+        }
         Ok(())
+    }
+
+    fn answers_for_path(&self) -> bool {
+        self.0.temporary.load(Ordering::Relaxed)
     }
 
     async fn sync(&self) -> Ended {
@@ -149,10 +186,10 @@ impl Listing for Once {
     async fn abort(self: Box<Self>) {}
 }
 
-async fn requests() -> (Requests, Arc<Stub>) {
-    let stub = Arc::new(Stub::default());
+/// A gateway with nothing but that backend.
+pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
     let backend: Arc<dyn Backend> = Arc::new(Shared(stub.clone()));
-    let gateway = Gateway {
+    Gateway {
         passwords: PasswordCheck::new(UserTable::default()),
         routes: RouteTable(vec![Route {
             matches: Match::default(),
@@ -163,7 +200,12 @@ async fn requests() -> (Requests, Arc<Stub>) {
         backends: HashMap::from([("stub".to_owned(), backend)]),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
-    };
+    }
+}
+
+async fn requests() -> (Requests, Arc<Stub>) {
+    let stub = Arc::new(Stub::default());
+    let gateway = gateway(&stub);
     let door = Door {
         listener: "test".into(),
         protocol: "sftp",
@@ -237,6 +279,89 @@ async fn a_close_behind_a_failed_write_fails_and_cuts_the_file() {
     assert_eq!(writing.await.err().unwrap().kind, FailureKind::NoSpace);
     assert_eq!(close.await.err().unwrap().message, "the disk is full");
     assert_eq!(stub.calls().last().unwrap(), "abort");
+}
+
+fn path(path: &'static str) -> Bytes {
+    Bytes::from_static(path.as_bytes())
+}
+
+fn now(work: &mut Work) -> Option<Result<Outcome, Failure>> {
+    work.now_or_never()
+}
+
+/// What sshfs sends to create a file.
+#[tokio::test]
+async fn what_names_a_path_waits_for_the_open_before_it_and_for_nothing_else() {
+    let (mut requests, stub) = requests().await;
+    let go_on = stub.hold("write /home/u/x");
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+    let attributes = Attributes::default();
+    let mut open = requests.begin(RequestBody::Open { path: path("x"), flags, attributes });
+    let mut stat = requests.begin(RequestBody::LinkStat { path: path("x") });
+    let mut list = requests.begin(RequestBody::OpenDir { path: path(".") });
+    let mut other = requests.begin(RequestBody::LinkStat { path: path("y") });
+    let mut above = requests.begin(RequestBody::Stat { path: path("/home") });
+    assert!(now(&mut open).is_none());
+    assert!(now(&mut stat).is_none() && now(&mut list).is_none());
+    assert!(now(&mut other).is_some() && now(&mut above).is_some());
+    let called = ["write /home/u/x", "link-stat /home/u/y", "stat /home"];
+    assert_eq!(stub.calls(), called);
+    go_on.notify_one();
+    drop(open.await.unwrap());
+    assert!(stat.await.is_ok() && list.await.is_ok());
+    assert_eq!(stub.calls(), ["link-stat /home/u/x", "list /home/u"]);
+}
+
+/// What sshfs and editors send to save a file: nobody waits for the answer to CLOSE.
+#[tokio::test]
+async fn a_rename_waits_for_the_close_before_it() {
+    let (mut requests, stub) = requests().await;
+    let handle = requests.open_for_writing().await;
+    let mut writing = requests.begin(write(&handle, 0));
+    assert!(now(&mut writing).is_none());
+    let mut close = requests.begin(RequestBody::Close { handle });
+    let mut rename = requests.begin(RequestBody::Rename { from: path("x"), to: path("y") });
+    let mut stat = requests.begin(RequestBody::Stat { path: path("y") });
+    stub.calls();
+    assert!(now(&mut close).is_none() && now(&mut rename).is_none() && now(&mut stat).is_none());
+    stub.end_write(Ok(()));
+    assert!(writing.await.is_ok() && close.await.is_ok());
+    assert!(rename.await.is_ok() && stat.await.is_ok());
+    assert_eq!(stub.calls(), ["close", "rename /home/u/x", "stat /home/u/y"]);
+}
+
+#[tokio::test]
+async fn a_close_waits_for_changes_to_the_open_file() {
+    let (mut requests, stub) = requests().await;
+    let handle = requests.open_for_writing().await;
+    let go_on = stub.hold("file");
+    let attributes = Attributes { permissions: Some(0o600), ..Attributes::default() };
+    let change = RequestBody::FileSetStat { handle: handle.clone(), attributes };
+    let mut change = requests.begin(change);
+    let mut close = requests.begin(RequestBody::Close { handle });
+    assert!(now(&mut change).is_none() && now(&mut close).is_none());
+    assert_eq!(stub.calls(), ["write /home/u/x", "size None"]);
+    go_on.notify_one();
+    assert!(change.await.is_ok() && close.await.is_ok());
+    assert_eq!(stub.calls(), ["close"]);
+}
+
+#[tokio::test]
+async fn a_file_without_its_name_yet_answers_for_its_path() {
+    let (mut requests, stub) = requests().await;
+    stub.temporary.store(true, Ordering::Relaxed);
+    let handle = requests.open_for_writing().await;
+    stub.calls();
+    let stat = requests.ask(RequestBody::LinkStat { path: path("x") }).await;
+    assert!(matches!(stat, ResponseBody::Attributes(_)), "{stat:?}");
+    let attributes = Attributes { permissions: Some(0o600), ..Attributes::default() };
+    let change = RequestBody::SetStat { path: path("x"), attributes };
+    assert_eq!(code(requests.ask(change).await), StatusCode::OK);
+    assert_eq!(stub.calls(), ["file stat", "size None"]);
+    requests.ask(RequestBody::Stat { path: path("y") }).await;
+    assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    requests.ask(RequestBody::Stat { path: path("x") }).await;
+    assert_eq!(stub.calls(), ["stat /home/u/y", "close", "stat /home/u/x"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,143 @@
+//! Whole connections: russh's client at the door, a scripted backend behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use russh::keys::{PrivateKey, PublicKeyOrCertificate};
+use russh::server::Auth;
+use russh::{Disconnect, client};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::auth::Logins;
+use super::connection::Connection;
+use super::listener::{BoundListener, Shared};
+use super::requests::tests::{Stub, gateway};
+use super::settings::ListenerSettings;
+use crate::net::Drain;
+use crate::session::{Admission, Door};
+use crate::wire::sftp::{
+    Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct AnyServer;
+
+impl client::Handler for AnyServer {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+fn shared(stub: &Arc<Stub>) -> Shared {
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
+    let settings = ListenerSettings {
+        name: "test".into(),
+        addresses: vec!["127.0.0.1:0".parse().unwrap()],
+        host_keys: vec![Arc::new(key)],
+        rekey_bytes: 1 << 30,
+        rekey_time: Duration::from_secs(3600),
+        keepalive: Duration::from_secs(60),
+        channels: 10,
+    };
+    let gateway = Arc::new(gateway(stub));
+    let admission = Admission::new(&gateway.limits);
+    Shared { settings, gateway, admission, drain: Drain::new() }
+}
+
+/// A listener over the scripted backend, and where it is.
+async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
+    let bound = BoundListener::bind(shared(stub)).unwrap();
+    let address = bound.addresses()[0];
+    bound.serve();
+    address
+}
+
+async fn enter(address: std::net::SocketAddr) -> client::Handle<AnyServer> {
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut client = client::connect_stream(Arc::default(), tcp, AnyServer).await.unwrap();
+    assert!(client.authenticate_password("u", "p").await.unwrap().success());
+    client
+}
+
+fn packets(bodies: impl IntoIterator<Item = RequestBody>) -> Bytes {
+    let mut packets = BytesMut::new();
+    for (id, body) in (0..).zip(bodies) {
+        Request { id, body }.encode(&mut packets);
+    }
+    packets.freeze()
+}
+
+async fn handle(channel: &mut russh::Channel<client::Msg>, reader: &mut PacketReader) -> Bytes {
+    loop {
+        while let Some(packet) = reader.next().unwrap() {
+            // VERSION comes first.
+            if let Ok(Response { body: ResponseBody::Handle(handle), .. }) =
+                Response::decode(packet)
+            {
+                return handle;
+            }
+        }
+        if let russh::ChannelMsg::Data { data } = channel.wait().await.unwrap() {
+            reader.push(data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_close_counts_though_the_channel_is_closed_behind_it() {
+    let stub = Arc::new(Stub::default());
+    let address = serve(&stub).await;
+    let client = enter(address).await;
+    for _ in 0..20 {
+        let mut channel = client.channel_open_session().await.unwrap();
+        channel.request_subsystem(true, "sftp").await.unwrap();
+        let mut init = BytesMut::new();
+        encode_init(&mut init);
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+        let path = Bytes::from_static(b"x");
+        let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
+        init.extend_from_slice(&packets([open]));
+        channel.data_bytes(init.freeze()).await.unwrap();
+        let mut reader = PacketReader::new(1000);
+        let handle = timeout(SOON, handle(&mut channel, &mut reader)).await.unwrap();
+        stub.calls();
+        channel.data_bytes(packets([RequestBody::Close { handle }])).await.unwrap();
+        channel.close().await.unwrap();
+        let mut calls = Vec::new();
+        while calls.is_empty() {
+            sleep(Duration::from_millis(1)).await;
+            calls = stub.calls();
+        }
+        assert_eq!(calls, ["close"]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_enters_a_connection_that_is_to_end() {
+    let connection = || {
+        let shared = Arc::new(shared(&Arc::new(Stub::default())));
+        let peer = "127.0.0.1:1".parse().unwrap();
+        Connection::new(
+            shared,
+            Door { listener: "test".into(), protocol: "sftp", peer, session: 1 },
+        )
+    };
+    let told = connection();
+    told.end(Disconnect::NoMoreAuthMethodsAvailable, "too many failed logins");
+    let gone = connection();
+    gone.closing.cancel();
+    for ending in [told, gone] {
+        let auth = Logins::new(ending.clone()).password("u", b"right").await;
+        assert!(matches!(auth, Auth::Reject { .. }));
+        assert!(ending.session().is_none());
+    }
+    let well = connection();
+    let auth = Logins::new(well.clone()).password("u", b"right").await;
+    assert!(matches!(auth, Auth::Accept) && well.session().is_some());
+}

@@ -1,0 +1,47 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::backend::{Answer, OpenFile};
+use crate::op::{Failure, Operation, RemotePath};
+
+/// The files that a session has open for writing, by their paths at the backend: what has no name of
+/// its own before its end, or not all its bytes, answers itself for its path.
+#[derive(Default)]
+pub(super) struct Unfinished(Mutex<HashMap<RemotePath, Weak<dyn OpenFile>>>);
+
+impl Unfinished {
+    pub(super) fn begin(&self, path: RemotePath, file: &Arc<dyn OpenFile>) {
+        let mut all = self.lock();
+        all.retain(|_, file| file.strong_count() > 0);
+        all.insert(path, Arc::downgrade(file));
+    }
+
+    pub(super) fn end(&self, file: &Arc<dyn OpenFile>) {
+        let file = Arc::downgrade(file);
+        self.lock().retain(|_, other| !other.ptr_eq(&file));
+    }
+
+    /// What an open file answers in the backend's stead; `None` where that knows.
+    pub(super) async fn answer(&self, operation: &Operation) -> Option<Result<Answer, Failure>> {
+        match operation {
+            Operation::Stat(path) | Operation::LinkStat(path) => {
+                let stat = self.find(path)?.stat().await;
+                Some(stat.map(Answer::Entry))
+            }
+            Operation::SetAttributes { path, changes, .. } => {
+                let set = self.find(path)?.set_attributes(changes).await;
+                Some(set.map(|()| Answer::Done(None)))
+            }
+            _ => None,
+        }
+    }
+
+    fn find(&self, path: &RemotePath) -> Option<Arc<dyn OpenFile>> {
+        let file = self.lock().get(path)?.upgrade()?;
+        file.answers_for_path().then_some(file)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RemotePath, Weak<dyn OpenFile>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
