@@ -7,8 +7,11 @@ mod gateway;
 mod limits;
 mod opened_file;
 mod record;
+#[cfg(test)]
+mod tests;
 mod transfers;
 mod user_session;
+mod veil;
 
 pub use admission::{Admission, Refusal, Seat};
 pub use gateway::{Door, Gateway, Proof};

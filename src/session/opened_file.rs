@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Session;
 use super::record::Record;
-use super::user_session::{failed, veiled};
+use super::user_session::failed;
+use super::veil;
 use crate::backend::OpenFile;
 use crate::data::Progress;
 use crate::op::{Changes, Entry, Failure, FileSystem, Operation, RemotePath};
@@ -43,7 +44,7 @@ impl OpenedFile {
         let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
         let session = self.session.clone();
         Box::pin(async move {
-            let bytes = reading.await.map_err(|failure| veiled(&session.root, failure))?;
+            let bytes = reading.await.map_err(|failure| veil::failure(&session.root, failure))?;
             read.add(bytes.as_ref().map_or(0, Bytes::len));
             Ok(bytes)
         })
@@ -55,7 +56,7 @@ impl OpenedFile {
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
         Box::pin(async move {
-            writing.await.map_err(|failure| veiled(&session.root, failure))?;
+            writing.await.map_err(|failure| veil::failure(&session.root, failure))?;
             written.add(length);
             Ok(())
         })
@@ -126,6 +127,6 @@ impl OpenedFile {
     }
 
     fn veiled(&self, failure: Failure) -> Failure {
-        veiled(&self.session.root, failure)
+        veil::failure(&self.session.root, failure)
     }
 }
