@@ -96,7 +96,7 @@ fn config(settings: &ListenerSettings) -> Config {
         maximum_packet_size: PACKET,
         channel_buffer_size: CHANNEL_MESSAGES,
         event_buffer_size: EVENTS,
-        preferred: ssh::modern(),
+        preferred: ssh::server(),
         // Idleness is judged by requests, in `connection`.
         inactivity_timeout: None,
         keepalive_interval: Some(settings.keepalive),
