@@ -88,6 +88,32 @@ async fn no_failure_of_a_backend_shows_the_root() {
 }
 
 #[tokio::test]
+async fn copies_are_recorded_with_their_bytes() {
+    let (folder, session, registry) = below_a_root().await;
+    let new = OpenMode { write: true, create: true, ..READ };
+    let from = session.open(path("file"), READ).await.unwrap();
+    let to = session.open(path("copy"), new).await.unwrap();
+    from.copy_data(3, 0, &to, 0).await.unwrap();
+    from.copy_data(0, 2, &to, 4).await.unwrap();
+    assert_eq!(veiled(to.copy_data(0, 0, &from, 0).await), FailureKind::PermissionDenied);
+    to.close().await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("customers/acme/copy")).unwrap(), b"tentco");
+    assert_eq!(counted(&registry, "lockgate_transfer_bytes_total", "copy"), 6.0);
+    assert_eq!(counted(&registry, "lockgate_operations_total", "copy"), 3.0);
+}
+
+/// The sum over all series with this value of some label.
+fn counted(registry: &Registry, name: &str, label: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name).unwrap();
+    let ours = family
+        .get_metric()
+        .iter()
+        .filter(|metric| metric.get_label().iter().any(|pair| pair.value() == label));
+    ours.map(|metric| metric.get_counter().get_value()).sum()
+}
+
+#[tokio::test]
 async fn symlinks_are_told_as_the_client_sees_them() {
     let (_folder, session, _) = below_a_root().await;
     for (name, told) in [

@@ -107,7 +107,7 @@ impl Session {
         let operation = Operation::Open { path: path.clone(), mode };
         let (record, target) = self.admit(operation)?;
         match self.backend.open(&target).await {
-            Ok(file) => Ok(OpenedFile::new(self.clone(), path, file, record)),
+            Ok(file) => Ok(OpenedFile::new(self.clone(), path, mode.append, file, record)),
             Err(failure) => Err(failed(record, &self.root, failure)),
         }
     }

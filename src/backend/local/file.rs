@@ -111,7 +111,7 @@ impl Shared {
     }
 
     pub(super) fn writable(&self) -> Result<(), Failure> {
-        match self.mode.write || self.mode.append {
+        match self.mode.writes() {
             true => Ok(()),
             false => Err(self.not_open_for("write", "writing")),
         }

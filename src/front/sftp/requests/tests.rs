@@ -63,7 +63,12 @@ impl BackendSession for Shared {
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        self.0.called(target.operation().to_string());
+        match target.operation() {
+            Operation::MakeDirectory { permissions, .. } => {
+                self.0.called(format!("make-directory {permissions:?}"));
+            }
+            other => self.0.called(other.to_string()),
+        }
         Ok(Answer::Done(None))
     }
 
@@ -120,8 +125,12 @@ impl OpenFile for Shared {
         Ok(FileSystem::default())
     }
 
-    async fn copy_data(&self, _: u64, _: u64, _: &Arc<dyn OpenFile>, _: u64) -> Ended {
-        Ok(())
+    async fn copy_data(&self, from: u64, length: u64, _: &Arc<dyn OpenFile>, to: u64) -> Ended {
+        self.0.called(format!("copy {from} {length} {to}"));
+        match from == to {
+            true => Err(Failure::client(FailureKind::InvalidArgument, "onto itself")),
+            false => Ok(()),
+        }
     }
 
     async fn close(&self) -> Ended {
@@ -237,6 +246,42 @@ async fn a_close_behind_a_failed_write_fails_and_cuts_the_file() {
     assert_eq!(writing.await.err().unwrap().kind, FailureKind::NoSpace);
     assert_eq!(close.await.err().unwrap().message, "the disk is full");
     assert_eq!(stub.calls().last().unwrap(), "abort");
+}
+
+#[tokio::test]
+async fn a_folder_is_made_with_its_mode_in_one_step() {
+    let (mut requests, stub) = requests().await;
+    for permissions in [Some(0o40_700), None] {
+        let attributes = Attributes { permissions, ..Attributes::default() };
+        let make = RequestBody::MakeDir { path: Bytes::from_static(b"x"), attributes };
+        assert_eq!(code(requests.ask(make).await), StatusCode::OK);
+    }
+    assert_eq!(stub.calls(), ["make-directory Some(448)", "make-directory None"]);
+}
+
+#[tokio::test]
+async fn the_backend_judges_copies_within_one_file() {
+    let (mut requests, stub) = requests().await;
+    let flags = OpenFlags::READ | OpenFlags::WRITE;
+    let path = Bytes::from_static(b"x");
+    let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
+    let ResponseBody::Handle(handle) = requests.ask(open).await else { panic!() };
+    stub.calls();
+    let copy = |from_offset, to_offset| {
+        RequestBody::Extended(Extension::CopyData {
+            from_handle: handle.clone(),
+            from_offset,
+            length: 0,
+            to_handle: handle.clone(),
+            to_offset,
+        })
+    };
+    assert_eq!(code(requests.ask(copy(0, 100)).await), StatusCode::OK);
+    assert_eq!(code(requests.ask(copy(7, 7)).await), StatusCode::FAILURE);
+    assert_eq!(stub.calls(), ["copy 0 0 100", "copy 7 0 7"]);
+    // What was refused has changed nothing: the file is whole.
+    assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    assert_eq!(stub.calls(), ["close"]);
 }
 
 #[tokio::test]
