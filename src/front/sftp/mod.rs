@@ -21,5 +21,5 @@ mod room;
 mod settings;
 mod status;
 
-pub use listener::{BoundListener, Shared};
+pub use listener::{Shared, bind};
 pub use settings::ListenerSettings;
