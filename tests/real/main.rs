@@ -8,3 +8,4 @@ mod memory;
 mod protocol;
 mod servers_direct;
 mod support;
+mod volume;

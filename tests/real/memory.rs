@@ -1,11 +1,20 @@
 //! Memory is a design number: what an idle session costs.
 
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
 use std::thread;
 
+use serde_json::{Value, json};
+
+use crate::support::bench::host_keys;
+use crate::support::clients::python;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
+use crate::support::process::{Leash, kill_group, spawn};
 use crate::support::raw::Raw;
+use crate::support::servers::{endpoint, sftp_endpoint};
+use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, argon2_hash_with, ports};
 
 const SESSIONS: usize = 400;
@@ -105,4 +114,136 @@ fn password_checks_give_their_memory_back() {
     let left = gateway.resident_kib().saturating_sub(before);
     println!("{left} KiB left behind by 32 password checks ({before} KiB before)");
     assert!(left <= CHECKS, "{left} KiB left behind, {CHECKS} are allowed");
+}
+
+/// KiB an SFTP session may cost: idle, the connection to its backend included, and in full transfer.
+const SFTP_IDLE: usize = 400;
+const SFTP_MOVING: usize = 12 << 10;
+const IDLE_SESSIONS: usize = 60;
+const MOVING_SESSIONS: usize = 6;
+/// What a download reads: more than any window.
+const LENGTH: u64 = 256 << 20;
+
+/// Sessions of `clients/sftp_hold.py`.
+struct Held {
+    child: Child,
+    _leash: Leash,
+}
+
+impl Held {
+    fn start(gateway: &Gateway, mut job: Value) -> Self {
+        use std::os::unix::process::CommandExt;
+        let object = job.as_object_mut().expect("an object");
+        object.extend([
+            ("port".to_owned(), json!(gateway.address("sftp").port())),
+            ("user".to_owned(), json!(USER)),
+            ("password".to_owned(), json!(PASSWORD)),
+        ]);
+        let mut command = std::process::Command::new(python());
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/sftp_hold.py"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child = spawn(&mut command);
+        let leash = Leash::new(Some(&child), None);
+        let stdin = child.stdin.as_mut().expect("stdin is piped");
+        writeln!(stdin, "{job}").expect("giving the job");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("reading");
+        assert_eq!(line.trim(), "held");
+        Self { child, _leash: leash }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}
+
+/// The SFTP front before a backend of each kind.
+fn sftp_front(backend: &str, folder: &std::path::Path) -> (Gateway, std::path::PathBuf) {
+    let (keys_of_backend, home) = match backend {
+        "local" => (format!("protocol: local, folder: {folder:?}"), folder.to_owned()),
+        "proftpd-plain" => {
+            let server = endpoint("proftpd-plain");
+            let keys = format!("protocol: ftp, address: \"127.0.0.1:{}\"", server.port);
+            (keys, server.home.to_owned())
+        }
+        name => {
+            let server = sftp_endpoint(match name {
+                "proftpd-sftp" => "proftpd-sftp",
+                _ => "sshd",
+            });
+            let fingerprint = &keys().fingerprints[0];
+            let keys = format!(
+                "protocol: sftp, address: \"127.0.0.1:{}\", host_key: \"{fingerprint}\"",
+                server.port
+            );
+            (keys, server.home.to_owned())
+        }
+    };
+    let (users, authenticate) = match backend {
+        "local" => {
+            (format!("users:\n  {USER}: {{ password_hash: \"{}\" }}\n", argon2_hash()), "gateway")
+        }
+        _ => (String::new(), "backend"),
+    };
+    let gateway = Gateway::start(&format!(
+        "listeners:\n  sftp: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
+         backends:\n  back: {{ {keys_of_backend} }}\n{users}\
+         routes:\n  - {{ authenticate: {authenticate}, backend: back }}\n\
+         limits: {{ sessions_per_address: 10000 }}\n",
+        host_keys(),
+    ));
+    (gateway, home)
+}
+
+#[test]
+fn an_idle_sftp_session_is_small() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for backend in ["local", "proftpd-plain", "sshd"] {
+        let (gateway, _) = sftp_front(backend, folder.path());
+        let _first = Held::start(&gateway, json!({ "how": "idle", "count": 8 }));
+        let before = gateway.resident_kib();
+        let _open = Held::start(&gateway, json!({ "how": "idle", "count": IDLE_SESSIONS }));
+        let each = gateway.resident_kib().saturating_sub(before) / IDLE_SESSIONS;
+        println!("sftp to {backend}: {each} KiB an idle session ({before} KiB before)");
+        assert!(each <= SFTP_IDLE, "{backend}: {each} KiB an idle session");
+    }
+}
+
+/// However long the file is, a transfer's memory is bounded by its windows.
+#[test]
+fn an_sftp_transfer_is_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for backend in ["local", "proftpd-plain", "sshd"] {
+        let (gateway, home) = sftp_front(backend, folder.path());
+        let name = "memory.bin";
+        let disk = home.join(name);
+        std::fs::File::create(&disk).and_then(|file| file.set_len(LENGTH)).expect("a sparse file");
+        let path = match backend {
+            "sshd" => disk.display().to_string(),
+            _ => format!("/{name}"),
+        };
+        let _first = Held::start(&gateway, json!({ "how": "idle", "count": 2 }));
+        let before = gateway.resident_kib();
+        for how in ["read", "write"] {
+            let job = json!({ "how": how, "count": MOVING_SESSIONS, "file": path, "blocks": 200 });
+            let held = Held::start(&gateway, job);
+            // The largest of some looks, while all of them move.
+            let look = |_| {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                gateway.resident_kib()
+            };
+            let most = (0..20).map(look).max().unwrap_or(0);
+            drop(held);
+            let each = most.saturating_sub(before) / MOVING_SESSIONS;
+            println!("sftp to {backend}: {each} KiB a session that {how}s ({before} KiB before)");
+            assert!(each <= SFTP_MOVING, "{backend}: {each} KiB a session that {how}s");
+        }
+        let _ = std::fs::remove_file(&disk);
+        for number in 0..MOVING_SESSIONS {
+            let _ = std::fs::remove_file(home.join(format!("{name}.{number}")));
+        }
+    }
 }

@@ -2,14 +2,21 @@
 
 use std::io::Read;
 
+use serde_json::json;
+
 use crate::support::actions::{
     curl_cell, curl_modes, lftp_cell, ncftp_cell, session_cell, tnftp_cell,
 };
 use crate::support::cells::{Cell, Failure, run_all};
 use crate::support::clients::curl::Manner;
-use crate::support::clients::{Site, TlsVersion};
+use crate::support::clients::{SftpSite, Site, TlsVersion};
 use crate::support::raw::Raw;
-use crate::support::servers::{Endpoint, NAMES, PLAIN, Software, endpoint};
+use crate::support::servers::{
+    Endpoint, NAMES, PLAIN, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
+};
+use crate::support::sftp_actions::{
+    Place, curl_sftp_cell, lftp_sftp_cell, openssh_cell, paramiko_cell, preserved, psftp_cell,
+};
 use crate::support::{DataMode, PASSWORD, Tls, USER, limits};
 
 fn site(endpoint: &Endpoint) -> Site {
@@ -148,4 +155,42 @@ fn raw() {
         client.expect("QUIT", 221);
         assert!(client.at_end(), "{name} keeps the connection open");
     }
+}
+
+fn sftp_place(server: &SftpEndpoint, folder: &str) -> (String, std::path::PathBuf) {
+    let disk = server.home.join(folder);
+    let seen = if server.jailed { folder.to_owned() } else { disk.display().to_string() };
+    (seen.trim_start_matches('/').to_owned(), disk)
+}
+
+/// Every SFTP client straight to every SFTP server.
+#[test]
+fn sftp() {
+    type Tell = fn(&SftpSite, &Place) -> Vec<Failure>;
+    let clients: [(&str, Tell); 6] = [
+        ("openssh", openssh_cell),
+        ("preserved", preserved),
+        ("lftp", lftp_sftp_cell),
+        ("curl", curl_sftp_cell),
+        ("psftp", psftp_cell),
+        ("paramiko", |site, place| paramiko_cell(site.clone(), place, json!({}), false, |_| None)),
+    ];
+    let mut cells = Vec::new();
+    for name in SFTP_NAMES {
+        for (client, tell) in clients {
+            let run = move || {
+                let server = sftp_endpoint(name);
+                let (folder, disk) = sftp_place(&server, &format!("direct-{client}-{name}"));
+                let place = Place { folder: &folder, disk: &disk };
+                let mut failures = tell(&SftpSite::new(server.port), &place);
+                failures.retain(|it| limits::direct(server.software, &it.step).is_none());
+                if !failures.is_empty() {
+                    failures.push(Failure::new("server-log", server.server.log_tail(8)));
+                }
+                failures
+            };
+            cells.push(Cell { name: format!("{name}/{client}"), run: Box::new(run) });
+        }
+    }
+    run_all("direct", cells);
 }

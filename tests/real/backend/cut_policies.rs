@@ -2,8 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::SERVERS;
-use super::cuts::{Bench, Cut, cut_upload, payload};
+use super::cuts::{Bench, COUNT, Cut, cut_upload, payload, servers};
 use crate::support::cells::{Cell, Failure, run_all};
 
 const OLD: usize = 300_000;
@@ -74,15 +73,16 @@ fn overwrite(bench: &Bench, folder: &str) -> Vec<Failure> {
 
 #[test]
 fn keep_to_what_they_say() {
-    let benches: [OnceLock<Bench>; SERVERS.len()] = [const { OnceLock::new() }; SERVERS.len()];
+    let benches: [OnceLock<Bench>; COUNT] = [const { OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
     let stories: [(&str, Story); 3] =
         [("append", append), ("restart", restart), ("overwrite", overwrite)];
-    for (name, bench) in SERVERS.into_iter().zip(&benches) {
+    for (name, bench) in servers().zip(&benches) {
         for (story, tell) in stories {
             let run = move || {
                 let bench = bench.get_or_init(|| Bench::start(name));
-                let folder = format!("policy-{}-{story}", bench.endpoint.tls.name());
+                let name = format!("policy-{}-{story}", bench.endpoint.tls.name());
+                let folder = bench.folder(&name);
                 bench.judge(|| tell(bench, &folder))
             };
             cells.push(Cell { name: format!("{name}/{story}"), run: Box::new(run) });

@@ -9,12 +9,14 @@ use std::time::Duration;
 use serde_json::Value;
 use socket2::SockRef;
 
-use super::{SERVERS, client, gateway, server};
+use super::{SERVERS, client, gateway, server, sftp_server};
 use crate::support::cells::{Cell, Failure, caught, run_all};
 use crate::support::gateway::Gateway;
 use crate::support::process::POLL;
 use crate::support::raw::Raw;
-use crate::support::servers::{Endpoint, Software, endpoint};
+use crate::support::servers::{
+    Endpoint, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
+};
 use crate::support::{Tls, pattern};
 
 pub const POLICIES: [&str; 3] = ["keep", "delete", "temporary-name"];
@@ -42,22 +44,40 @@ pub fn payload() -> &'static [u8] {
 /// One gateway before one server, with a backend for each policy.
 pub struct Bench {
     pub gateway: Gateway,
+    /// An SFTP server counts as one without TLS.
     pub endpoint: Endpoint,
+    /// Where the user's folder is below `endpoint.home`, with a slash at the end.
+    base: String,
 }
+
+/// All that an upload through the FTP front can go to.
+pub fn servers() -> impl Iterator<Item = &'static str> {
+    SERVERS.into_iter().chain(SFTP_NAMES)
+}
+
+pub const COUNT: usize = SERVERS.len() + SFTP_NAMES.len();
 
 impl Bench {
     pub fn start(name: &'static str) -> Self {
-        let endpoint = endpoint(name);
-        let keys = |policy| format!("{}, partial_uploads: {policy}", server(&endpoint));
+        let (endpoint, keys, base) = match SFTP_NAMES.contains(&name) {
+            true => sftp(sftp_endpoint(name)),
+            false => (endpoint(name), server(&endpoint(name)), String::new()),
+        };
+        let keys = |policy| format!("{keys}, partial_uploads: {policy}");
         let mut gateway = gateway(&POLICIES.map(|policy| (policy, keys(policy))));
         // The table of failures shows them.
         gateway.shown_lines = 0;
-        Self { gateway, endpoint }
+        Self { gateway, endpoint, base }
     }
 
     /// A logged-in client before the backend with this policy, with TLS where the server has it.
     pub fn client(&self, policy: &str) -> Raw {
         client(&self.gateway, &self.listener(policy))
+    }
+
+    /// A folder of this name, as both the client and `endpoint.home` have it.
+    pub fn folder(&self, name: &str) -> String {
+        format!("{}{name}", self.base)
     }
 
     fn listener(&self, policy: &str) -> String {
@@ -74,6 +94,16 @@ impl Bench {
         }
         failures
     }
+}
+
+fn sftp(server: SftpEndpoint) -> (Endpoint, String, String) {
+    let SftpEndpoint { software, port, home, jailed, server: process } = server;
+    let (home, base) = match jailed {
+        true => (home, String::new()),
+        false => (Path::new("/"), format!("{}/", home.display()).split_off(1)),
+    };
+    let endpoint = Endpoint { software, port, tls: Tls::None, home, server: process };
+    (endpoint, sftp_server(&server), base)
 }
 
 /// Sends a part, waits until the gateway has it all, and cuts. The session, where it goes on.
@@ -165,7 +195,7 @@ fn left(endpoint: &Endpoint, policy: &str, folder: &Path) -> Vec<Failure> {
 }
 
 fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
-    let folder = format!("cut-{policy}-{}-{cut:?}", bench.endpoint.tls.name());
+    let folder = bench.folder(&format!("cut-{policy}-{}-{cut:?}", bench.endpoint.tls.name()));
     let mut client = bench.client(policy);
     client.expect(&format!("MKD /{folder}"), 257);
     let session = cut_upload(bench, client, &format!("STOR /{folder}/cut.bin"), cut);
@@ -181,12 +211,12 @@ fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
 
 #[test]
 fn never_look_whole() {
-    let benches: [OnceLock<Bench>; SERVERS.len()] = [const { OnceLock::new() }; SERVERS.len()];
+    let benches: [OnceLock<Bench>; COUNT] = [const { OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
-    for (name, bench) in SERVERS.into_iter().zip(&benches) {
+    for (name, bench) in servers().zip(&benches) {
         for policy in POLICIES {
             for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::BareEnd] {
-                if cut == Cut::BareEnd && name.ends_with("-plain") {
+                if cut == Cut::BareEnd && !name.ends_with("-tls") {
                     continue;
                 }
                 let run = move || {

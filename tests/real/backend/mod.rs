@@ -13,6 +13,8 @@ mod scripted_listings;
 mod scripted_logins;
 mod scripted_renames;
 mod scripted_tls;
+mod sftp_cuts;
+mod sftp_logins;
 
 use std::fmt::Write as _;
 
@@ -20,7 +22,8 @@ use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
 use crate::support::raw::Raw;
 use crate::support::scripted::Scripted;
-use crate::support::servers::Endpoint;
+use crate::support::servers::{Endpoint, SftpEndpoint};
+use crate::support::ssh::keys;
 use crate::support::{PASSWORD, Tls, USER, ports};
 
 /// The six doors that differ: three servers, in clear and with AUTH TLS.
@@ -45,6 +48,12 @@ fn server(endpoint: &Endpoint) -> String {
         "address: \"127.0.0.1:{}\", tls: {{ mode: {mode}, ca: {ca}, server_name: localhost }}",
         endpoint.port
     )
+}
+
+/// As [`server`], of an SFTP server.
+fn sftp_server(endpoint: &SftpEndpoint) -> String {
+    let fingerprint = &keys().fingerprints[0];
+    format!("protocol: sftp, address: \"127.0.0.1:{}\", host_key: \"{fingerprint}\"", endpoint.port)
 }
 
 /// The listeners `NAME` (in clear) and `NAME-tls` of each name, and their data ports.
@@ -76,7 +85,7 @@ fn doors(names: &[&str], data_ports: u16) -> String {
 }
 
 /// A gateway with the listeners `NAME` (in clear) and `NAME-tls` for each backend; the keys are
-/// those of the backend besides `protocol`. The backends check the passwords.
+/// those of the backend; without `protocol` it is an FTP server. The backends check the passwords.
 fn gateway(backends: &[(&str, String)]) -> Gateway {
     Gateway::start(&configuration(backends))
 }
@@ -86,7 +95,8 @@ fn configuration(backends: &[(&str, String)]) -> String {
     let mut yaml = doors(&names, 24);
     yaml.push_str("backends:\n");
     for (name, keys) in backends {
-        writeln!(yaml, "  {name}: {{ protocol: ftp, {keys} }}").expect("writing to a string");
+        let protocol = if keys.starts_with("protocol:") { "" } else { "protocol: ftp, " };
+        writeln!(yaml, "  {name}: {{ {protocol}{keys} }}").expect("writing to a string");
     }
     yaml.push_str("routes:\n");
     for name in names {

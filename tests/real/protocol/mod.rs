@@ -13,6 +13,10 @@ mod logins;
 mod names;
 mod resumption;
 mod security;
+mod sftp_broken;
+mod sftp_logins;
+mod sftp_openssh;
+mod sftp_rekey;
 mod tls_versions;
 
 use std::net::SocketAddr;

@@ -39,17 +39,27 @@ pub fn session_cell(
     excused: impl Fn(&str) -> Option<&'static str>,
 ) -> Vec<Failure> {
     let steps = session(&Job { site, data, tls, folder, payload: &payload().path });
+    let mut failures = judged(folder, steps, excused);
+    failures.extend(on_disk(home, &format!("{folder}/kept.bin")));
+    let _ = std::fs::remove_dir_all(home.join(folder));
+    failures
+}
+
+/// The failures among the steps, without those for which `excused` has a reason.
+pub fn judged(
+    name: &str,
+    steps: Vec<Step>,
+    excused: impl Fn(&str) -> Option<&'static str>,
+) -> Vec<Failure> {
     let mut failures = Vec::new();
     for Step { step, ok, detail } in steps {
         match (ok, excused(&step)) {
             (true, None) => {}
-            (true, Some(reason)) => println!("{folder}: {step} works, though: {reason}"),
+            (true, Some(reason)) => println!("{name}: {step} works, though: {reason}"),
             (false, Some(_)) => {}
             (false, None) => failures.push(Failure { step, detail }),
         }
     }
-    failures.extend(on_disk(home, &format!("{folder}/kept.bin")));
-    let _ = std::fs::remove_dir_all(home.join(folder));
     failures
 }
 

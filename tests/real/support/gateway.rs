@@ -1,7 +1,7 @@
 //! The gateway itself: the built binary with a configuration of the test's.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Leash, Output, pid, run, spawn, wait};
+use super::raw::dial;
 
 const READY: Duration = Duration::from_secs(20);
 const KEPT_LINES: usize = 20_000;
@@ -105,7 +106,6 @@ impl Gateway {
         shown.join("\n")
     }
 
-    /// SIGTERM: it drains.
     /// The process's resident memory.
     pub fn resident_kib(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
@@ -115,6 +115,38 @@ impl Gateway {
         kib.and_then(|kib| kib.parse().ok()).expect("VmRSS in kB")
     }
 
+    /// A series of the metrics page by its name and labels, as they stand there.
+    pub fn metric(&self, series: &str) -> Option<u64> {
+        let mut tcp = dial(self.address("metrics"));
+        tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("asking for the metrics");
+        let mut page = String::new();
+        tcp.read_to_string(&mut page).expect("the metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok())
+    }
+
+    /// Its TCP connections to a port of this machine.
+    pub fn connections_to(&self, port: u16) -> usize {
+        let own: Vec<String> = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("the process's files")
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter_map(|link| {
+                let text = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned();
+                Some(text)
+            })
+            .collect();
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the TCP table");
+        let peer = format!(":{port:04X}");
+        let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| {
+            row.get(2).is_some_and(|remote| remote.ends_with(&peer))
+                && row.get(9).is_some_and(|inode| own.iter().any(|it| it == inode))
+        })
+        .count()
+    }
+
+    /// SIGTERM: it drains.
     pub fn terminate(&self) {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
     }

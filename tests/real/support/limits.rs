@@ -11,7 +11,7 @@ struct Limit {
     stays: bool,
 }
 
-const LIMITS: [Limit; 8] = [
+const LIMITS: [Limit; 13] = [
     Limit {
         software: Software::Vsftpd,
         steps: &["mlsd", "mlst", "names-mlsd"],
@@ -58,6 +58,37 @@ const LIMITS: [Limit; 8] = [
         software: Software::PureFtpd,
         steps: &["quoted-folder"],
         reason: "pure-ftpd does not double a quote in 257",
+        stays: false,
+    },
+    Limit {
+        software: Software::Asyncssh,
+        steps: &["scp-up", "scp-down"],
+        reason: "asyncssh tells no exit status of the sftp subsystem, so scp ends with 1",
+        stays: false,
+    },
+    Limit {
+        software: Software::Asyncssh,
+        steps: &["symlink"],
+        reason: "asyncssh takes the arguments of SYMLINK in the draft's order, unless the client \
+                 names itself OpenSSH or paramiko, and cannot follow a relative link in a chroot",
+        stays: true,
+    },
+    Limit {
+        software: Software::ProFtpdSftp,
+        steps: &["symlink"],
+        reason: "mod_sftp reads a symlink in a chroot as an absolute path",
+        stays: true,
+    },
+    Limit {
+        software: Software::ProFtpdSftp,
+        steps: &["two-channels"],
+        reason: "mod_sftp now and then drops a connection that has a second channel",
+        stays: false,
+    },
+    Limit {
+        software: Software::ProFtpdSftp,
+        steps: &["copy-data"],
+        reason: "mod_sftp knows no copy-data",
         stays: false,
     },
 ];

@@ -1,6 +1,7 @@
 //! What the tests against real software stand on. Everything is on 127.0.0.1.
 
 pub mod actions;
+pub mod bench;
 pub mod cells;
 pub mod clients;
 pub mod gateway;
@@ -11,6 +12,9 @@ pub mod process;
 pub mod raw;
 pub mod scripted;
 pub mod servers;
+pub mod sftp_actions;
+pub mod sftp_lock;
+pub mod ssh;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{DEADLINE, Site, TlsVersion, client};
+use super::{DEADLINE, SftpSite, Site, TlsVersion, client};
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 use crate::support::{DataMode, Tls};
@@ -48,4 +48,14 @@ pub fn upload(site: &Site, manner: Manner, file: &Path, path: &str) -> Output {
 pub fn download(site: &Site, manner: Manner, path: &str) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
     run(curl(site, manner, home.path()).arg(url(site, path)), b"", DEADLINE)
+}
+
+/// curl over SFTP; `path` begins at the root.
+pub fn curl_sftp(site: &SftpSite, path: &str, more: &[&std::ffi::OsStr]) -> Output {
+    let home = tempfile::tempdir().expect("a client's home");
+    let mut command = client("curl", home.path());
+    command.args(["--disable", "--silent", "--show-error", "--max-time", "40", "--insecure"]);
+    command.arg("--user").arg(format!("{}:{}", site.user, site.password)).args(more);
+    command.arg(format!("sftp://127.0.0.1:{}/{path}", site.port));
+    run(&mut command, b"", DEADLINE)
 }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{DEADLINE, Site, TlsVersion, client};
+use super::{DEADLINE, SftpSite, Site, TlsVersion, client};
 use crate::support::Tls;
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
@@ -22,6 +22,20 @@ pub fn lftp(site: &Site, tls: TlsVersion, folder: &Path, script: &str) -> Output
         site.user,
         site.password,
         site.port,
+    );
+    let mut command = client("lftp", folder);
+    run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), DEADLINE)
+}
+
+/// The same over SFTP: lftp starts OpenSSH's ssh.
+pub fn lftp_sftp(site: &SftpSite, folder: &Path, script: &str) -> Output {
+    const SSH: &str = "ssh -a -x -F /dev/null -o StrictHostKeyChecking=no \
+                       -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
+    let text = format!(
+        "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 15\nset dns:order inet\n\
+         set sftp:connect-program \"{SSH}\"\nset sftp:auto-confirm yes\n\
+         open -u {},{} -p {} sftp://127.0.0.1\n{script}\nbye\n",
+        site.user, site.password, site.port,
     );
     let mut command = client("lftp", folder);
     run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), DEADLINE)

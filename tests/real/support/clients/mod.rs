@@ -1,15 +1,20 @@
-//! Real FTP clients, each run with a deadline and a home of its own.
+//! Real clients, each run with a deadline and a home of its own.
 
 pub mod curl;
 pub mod lftp;
 pub mod ncftp;
+pub mod openssh;
+pub mod paramiko;
+pub mod psftp;
 pub mod session;
 pub mod tnftp;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::servers::tools;
+use super::ssh::keys;
 use super::{PASSWORD, Tls, USER};
 
 /// What one run of a client may take.
@@ -37,8 +42,35 @@ impl Site {
     }
 }
 
+/// An SFTP server, or the gateway, as a client finds it.
+#[derive(Debug, Clone)]
+pub struct SftpSite {
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    /// A private key instead of the password.
+    pub key: Option<PathBuf>,
+    pub fingerprints: Vec<String>,
+}
+
+impl SftpSite {
+    /// With the tests' one user and host keys.
+    pub fn new(port: u16) -> Self {
+        let fingerprints = keys().fingerprints.to_vec();
+        let (user, password) = (USER.to_owned(), PASSWORD.to_owned());
+        Self { port, user, password, key: None, fingerprints }
+    }
+}
+
+/// The Python that has paramiko and asyncssh.
+pub fn python() -> PathBuf {
+    let path = tools().join("venv/bin/python");
+    assert!(path.exists(), "{} is missing: run tests/install", path.display());
+    path
+}
+
 /// A client that reads none of the developer's own settings.
-fn client(program: &str, home: &Path) -> Command {
+pub fn client(program: &str, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("LC_ALL", "C.UTF-8").env("TERM", "dumb");
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

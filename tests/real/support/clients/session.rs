@@ -59,7 +59,8 @@ pub fn session(job: &Job) -> Vec<Step> {
     steps(&output)
 }
 
-fn steps(output: &Output) -> Vec<Step> {
+/// The steps that a script printed.
+pub fn steps(output: &Output) -> Vec<Step> {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut steps: Vec<Step> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

@@ -1,8 +1,10 @@
-//! Real FTP servers: foreground children on free loopback ports, each with a folder of its own
+//! Real servers: foreground children on free loopback ports, each with a folder of its own
 //! that is the user's home. Started when first asked for, shared by all tests of the process.
 
+mod asyncssh;
 mod proftpd;
 mod pureftpd;
+mod sshd;
 mod vsftpd;
 
 use std::fs::{self, File, Permissions};
@@ -41,6 +43,35 @@ pub enum Software {
     Vsftpd,
     ProFtpd,
     PureFtpd,
+    Sshd,
+    ProFtpdSftp,
+    Asyncssh,
+}
+
+/// An SFTP server, as a backend of the gateway sees it. All have the first of the tests' host keys.
+#[derive(Clone, Copy)]
+pub struct SftpEndpoint {
+    pub software: Software,
+    pub port: u16,
+    /// The folder of the user.
+    pub home: &'static Path,
+    /// Whether the user sees the home as `/`; else it is seen under its own path.
+    pub jailed: bool,
+    pub server: &'static Server,
+}
+
+pub const SFTP_NAMES: [&str; 3] = ["sshd", "proftpd-sftp", "asyncssh"];
+
+/// The SFTP server of this name; it is started if it is not yet.
+pub fn sftp_endpoint(name: &'static str) -> SftpEndpoint {
+    static SERVERS: [OnceLock<Server>; SFTP_NAMES.len()] = [const { OnceLock::new() }; 3];
+    let index = SFTP_NAMES.iter().position(|other| *other == name);
+    let index = index.unwrap_or_else(|| panic!("no SFTP server is named {name:?}"));
+    let server = SERVERS[index].get_or_init(|| private_sftp(name));
+    let software = [Software::Sshd, Software::ProFtpdSftp, Software::Asyncssh][index];
+    let port = server.port();
+    let jailed = software != Software::Sshd;
+    SftpEndpoint { software, port, home: &server.home, jailed, server }
 }
 
 pub const NAMES: [&str; 9] = [
@@ -85,13 +116,25 @@ pub fn endpoint(name: &'static str) -> Endpoint {
     Endpoint { software, port, tls, home: &server.home, server }
 }
 
+/// One that no other test uses, and that may be mistreated.
+pub fn private_sftp(name: &str) -> Server {
+    match name {
+        "sshd" => sshd::start(),
+        "proftpd-sftp" => proftpd::start_sftp(),
+        "asyncssh" => asyncssh::start(),
+        other => panic!("no SFTP server is named {other:?}"),
+    }
+}
+
 /// The ports of a server.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Doors {
     /// Greets in clear.
     clear: Option<u16>,
     /// Speaks TLS at once.
     implicit: Option<u16>,
+    /// SSH.
+    ssh: Option<u16>,
 }
 
 /// A running server.
@@ -105,6 +148,16 @@ pub struct Server {
 }
 
 impl Server {
+    /// Where it speaks SSH.
+    pub fn port(&self) -> u16 {
+        self.doors.ssh.expect("a server that speaks SSH")
+    }
+
+    /// Of the process that listens.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log_tail(&self, lines: usize) -> String {
         tail(&self.log, lines)
     }
@@ -198,20 +251,19 @@ impl Server {
 
 impl Doors {
     fn greet(self) -> bool {
-        self.clear.is_none_or(|port| greets(port, false))
-            && self.implicit.is_none_or(|port| greets(port, true))
+        self.clear.is_none_or(|port| greets(port, Some("220")))
+            && self.implicit.is_none_or(|port| greets(port, None))
+            && self.ssh.is_none_or(|port| greets(port, Some("SSH-2.0-")))
     }
 }
 
 /// Whether the port answers; one of implicit TLS says nothing before the handshake.
-fn greets(port: u16, implicit: bool) -> bool {
+fn greets(port: u16, greeting: Option<&str>) -> bool {
     let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    if implicit {
-        return true;
-    }
+    let Some(greeting) = greeting else { return true };
     stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout above zero");
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).is_ok() && line.starts_with("220")
+    BufReader::new(stream).read_line(&mut line).is_ok() && line.starts_with(greeting)
 }
 
 fn owner() -> Owner {
@@ -223,12 +275,17 @@ fn owner() -> Owner {
     Owner { uid, gid }
 }
 
-/// An installed program, or one that tests/install unpacked.
-fn program(name: &str) -> PathBuf {
-    let tools = std::env::var_os("LOCKGATE_TEST_TOOLS").map_or_else(
+/// Where tests/install puts what is not the system's.
+pub fn tools() -> PathBuf {
+    std::env::var_os("LOCKGATE_TEST_TOOLS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools"),
         PathBuf::from,
-    );
+    )
+}
+
+/// An installed program, or one that tests/install unpacked.
+fn program(name: &str) -> PathBuf {
+    let tools = tools();
     let places = [tools.join("root/usr/sbin"), tools.join("root/usr/bin"), "/usr/sbin".into()];
     let found = places.iter().map(|place| place.join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is in none of {places:?}: run tests/install"))

@@ -3,6 +3,7 @@ use std::process::Command;
 use super::{Doors, Nest, OWNER, Server, program};
 use crate::support::pki::pki;
 use crate::support::process::run;
+use crate::support::ssh::{keys, public_line};
 use crate::support::{PASSWORD, USER, ports};
 
 /// One instance: plain and AUTH TLS on one port, implicit TLS on another. Data connections must
@@ -27,8 +28,44 @@ pub fn start() -> Server {
     );
     let file = nest.write("proftpd.conf", &text);
     let mut command = Command::new(program("proftpd"));
-    let doors = Doors { clear: Some(port), implicit: Some(implicit) };
+    let doors = Doors { clear: Some(port), implicit: Some(implicit), ssh: None };
     nest.start(command.arg("--nodaemon").arg("--config").arg(file), doors)
+}
+
+/// mod_sftp: an instance of its own, with the same users.
+pub fn start_sftp() -> Server {
+    let nest = Nest::new("proftpd-sftp");
+    let users = nest.write("users", &format!("{}\n", user_line(&nest)));
+    let port = ports::one();
+    let folder = nest.folder.path().display();
+    let host_keys: String =
+        keys().host.iter().map(|key| format!("SFTPHostKey {}\n", key.display())).collect();
+    // It wants public keys in RFC 4716's format.
+    let key = nest.write("user.keys", &rfc4716());
+    let text = format!(
+        "ModulePath /usr/lib/proftpd\nLoadModule mod_sftp.c\n\
+         ServerName lockgate-test\nServerType standalone\nDefaultAddress 127.0.0.1\nUseIPv6 off\n\
+         PidFile {folder}/pid\nScoreboardFile {folder}/scoreboard\n\
+         User {OWNER}\nGroup {OWNER}\nWtmpLog off\nTransferLog none\n\
+         SystemLog {log}\nMaxInstances 200\nPort {port}\nDelayEngine off\n\
+         AuthOrder mod_auth_file.c\nAuthUserFile {users}\nRequireValidShell off\n\
+         DefaultRoot ~\nUmask 022 022\nAllowOverwrite on\nAllowStoreRestart on\n\
+         AllowRetrieveRestart on\nMaxLoginAttempts 10\nSFTPEngine on\nSFTPLog {log}\n{host_keys}\
+         SFTPAuthorizedUserKeys file:{key}\n",
+        log = nest.log.display(),
+        users = users.display(),
+        key = key.display(),
+    );
+    let file = nest.write("proftpd.conf", &text);
+    let mut command = Command::new(program("proftpd"));
+    let doors = Doors { ssh: Some(port), ..Doors::default() };
+    nest.start(command.arg("--nodaemon").arg("--config").arg(file), doors)
+}
+
+fn rfc4716() -> String {
+    let line = public_line(&keys().user);
+    let base64 = line.split(' ').nth(1).expect("a key");
+    format!("---- BEGIN SSH2 PUBLIC KEY ----\n{base64}\n---- END SSH2 PUBLIC KEY ----\n")
 }
 
 /// What each virtual host wants said anew; without AuthOrder it would ask PAM first, for seconds.

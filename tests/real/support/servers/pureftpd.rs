@@ -34,5 +34,5 @@ pub fn start() -> Server {
         // nothing to syslog.
         .args(["-E", "-A", "-H", "-Y", "1", "-D", "-f", "none"])
         .args(["-u", "1", "-U", "133:022", "-c", "200", "-C", "200"]);
-    nest.start(&mut command, Doors { clear: Some(port), implicit: None })
+    nest.start(&mut command, Doors { clear: Some(port), ..Doors::default() })
 }

@@ -45,8 +45,8 @@ pub fn start(mode: Mode) -> Server {
     }
     let file = nest.write("vsftpd.conf", &text);
     let doors = match mode {
-        Mode::Implicit => Doors { clear: None, implicit: Some(port) },
-        _ => Doors { clear: Some(port), implicit: None },
+        Mode::Implicit => Doors { implicit: Some(port), ..Doors::default() },
+        _ => Doors { clear: Some(port), ..Doors::default() },
     };
     nest.start(Command::new(program("vsftpd")).arg(file), doors)
 }

@@ -1,0 +1,360 @@
+"""What a client of SSH and SFTP can do wrong, or at a bad moment. The job is one JSON object on stdin,
+with the name of a scenario; each step comes out as one line of JSON."""
+
+import io
+import json
+import socket
+import struct
+import sys
+import time
+
+import paramiko
+from paramiko import sftp as wire
+
+JOB = json.load(sys.stdin)
+BLOCK = 32768
+
+
+def transport():
+    connection = paramiko.Transport(("127.0.0.1", JOB["port"]))
+    connection.banner_timeout = connection.auth_timeout = JOB["timeout"]
+    connection.start_client(timeout=JOB["timeout"])
+    return connection
+
+
+def logged_in():
+    connection = transport()
+    connection.auth_password(JOB["user"], JOB["password"])
+    return connection
+
+
+def sftp(connection):
+    client = paramiko.SFTPClient.from_transport(connection)
+    client.get_channel().settimeout(JOB["timeout"])
+    return client
+
+
+def step(name, action):
+    try:
+        detail, ok = repr(action()), True
+    except Exception as error:
+        detail, ok = "%s: %s" % (type(error).__name__, error), False
+    print(json.dumps({"step": name, "ok": ok, "detail": detail[:2000]}), flush=True)
+    return ok
+
+
+def refused(action, *kinds):
+    try:
+        action()
+    except kinds or Exception as error:
+        return repr(error)
+    raise AssertionError("was not refused")
+
+
+def ends(channel):
+    """The channel is ended by the server in time."""
+    end = time.monotonic() + JOB["timeout"]
+    channel.settimeout(JOB["timeout"])
+    while time.monotonic() < end:
+        if not channel.recv(65536):
+            return
+    raise AssertionError("the channel stays open")
+
+
+def raw_channel(connection, init=True):
+    channel = connection.open_session(timeout=JOB["timeout"])
+    channel.settimeout(JOB["timeout"])
+    channel.invoke_subsystem("sftp")
+    if init:
+        channel.sendall(packet(wire.CMD_INIT, struct.pack(">I", 3)))
+        length = struct.unpack(">I", exactly(channel, 4))[0]
+        body = exactly(channel, length)
+        assert body[0] == wire.CMD_VERSION, body
+    return channel
+
+
+def exactly(channel, count):
+    parts = b""
+    while len(parts) < count:
+        part = channel.recv(count - len(parts))
+        assert part, "the channel ended"
+        parts += part
+    return parts
+
+
+def packet(kind, body):
+    return struct.pack(">IB", len(body) + 1, kind) + body
+
+
+def string(text):
+    return struct.pack(">I", len(text)) + text
+
+
+# What is no SFTP packet, and must end the channel.
+BROKEN = {
+    "over-long": struct.pack(">I", 1 << 30) + b"x" * 1000,
+    "longest": b"\xff" * 64,
+    "empty": struct.pack(">I", 0),
+    "text": b"GET / HTTP/1.1\r\nHost: lockgate\r\n\r\n",
+    "no-request-id": packet(wire.CMD_STAT, b"\0\0"),
+    "string-too-long": packet(wire.CMD_STAT, struct.pack(">II", 1, 5000) + b"short"),
+    "second-init": packet(wire.CMD_INIT, struct.pack(">I", 3)),
+    "write-without-data": packet(wire.CMD_WRITE, struct.pack(">I", 1) + string(b"h")),
+}
+
+
+def broken_packets():
+    """Each ends its channel, and neither the connection nor its other channels."""
+    connection = logged_in()
+    other = sftp(connection)
+    for name, data in BROKEN.items():
+        def one():
+            channel = raw_channel(connection)
+            channel.sendall(data)
+            ends(channel)
+            channel.close()
+            other.stat(".")
+        step(name, one)
+
+    def before_init():
+        channel = raw_channel(connection, init=False)
+        channel.sendall(packet(wire.CMD_STAT, struct.pack(">I", 1) + string(b"/")))
+        ends(channel)
+        other.stat(".")
+    step("before-init", before_init)
+
+    # Known as a packet, but not what is asked for: answered, and the channel lives.
+    def unknown_type():
+        channel = raw_channel(connection)
+        channel.sendall(packet(99, struct.pack(">I", 77) + b"whatever"))
+        length = struct.unpack(">I", exactly(channel, 4))[0]
+        body = exactly(channel, length)
+        kind, number, code = struct.unpack(">BII", body[:9])
+        assert (kind, number, code) == (wire.CMD_STATUS, 77, wire.SFTP_OP_UNSUPPORTED), body
+        channel.close()
+    step("unknown-type", unknown_type)
+
+    def bad_handle():
+        for kind, rest in ((wire.CMD_READ, struct.pack(">QI", 0, 10)), (wire.CMD_CLOSE, b""),
+                           (wire.CMD_READDIR, b""), (wire.CMD_FSTAT, b"")):
+            channel = raw_channel(connection)
+            for handle in (b"", b"nonsense", b"\0" * 4, b"x" * 256):
+                channel.sendall(packet(kind, struct.pack(">I", 5) + string(handle) + rest))
+                length = struct.unpack(">I", exactly(channel, 4))[0]
+                body = exactly(channel, length)
+                kind_, number, code = struct.unpack(">BII", body[:9])
+                assert (kind_, number) == (wire.CMD_STATUS, 5) and code != 0, body
+            channel.close()
+    step("bad-handle", bad_handle)
+
+    # One byte at a time is as good as any way to send a packet.
+    def piecemeal():
+        channel = raw_channel(connection)
+        for byte in packet(wire.CMD_REALPATH, struct.pack(">I", 9) + string(b".")):
+            channel.sendall(bytes([byte]))
+        body = exactly(channel, struct.unpack(">I", exactly(channel, 4))[0])
+        assert body[0] == wire.CMD_NAME, body
+        channel.close()
+    step("piecemeal", piecemeal)
+
+    # Many requests in one breath, of which the answers are not read for a while.
+    def flood():
+        channel = raw_channel(connection)
+        count = 2000
+        requests = b"".join(
+            packet(wire.CMD_REALPATH, struct.pack(">I", number) + string(b"/")) for number in range(count))
+        channel.sendall(requests)
+        seen = set()
+        for _ in range(count):
+            body = exactly(channel, struct.unpack(">I", exactly(channel, 4))[0])
+            seen.add(struct.unpack(">I", body[1:5])[0])
+        assert seen == set(range(count))
+        channel.close()
+    step("flood", flood)
+    step("other-channel", lambda: other.stat("."))
+    connection.close()
+
+
+def channels():
+    """Up to the limit, and no more; one that is closed makes room."""
+    connection = logged_in()
+    held = [sftp(connection) for _ in range(JOB["channels"])]
+    step("all", lambda: [client.stat(".").st_mode for client in held])
+    step("one-more", lambda: refused(lambda: connection.open_session(timeout=JOB["timeout"]),
+                                     paramiko.ChannelException))
+    held.pop().close()
+
+    def again():
+        end = time.monotonic() + JOB["timeout"]
+        while True:
+            try:
+                return sftp(connection).stat(".").st_mode
+            except paramiko.ChannelException:
+                assert time.monotonic() < end, "no room came back"
+    step("again", again)
+    step("others", lambda: [client.stat(".").st_mode for client in held])
+    connection.close()
+
+
+def idle_channel():
+    """A connection without a channel, and a channel without a subsystem, harm nobody."""
+    connection = logged_in()
+    connection.open_session(timeout=JOB["timeout"])
+    step("another", lambda: sftp(connection).stat(".").st_mode)
+    connection.close()
+
+
+def logins():
+    def methods():
+        connection = transport()
+        try:
+            connection.auth_none(JOB["user"])
+        except paramiko.BadAuthenticationType as error:
+            assert set(error.allowed_types) == set(JOB["methods"]), error.allowed_types
+            return
+        finally:
+            connection.close()
+        raise AssertionError("none is let in")
+    step("none", methods)
+
+    def interactive():
+        connection = transport()
+        asked = []
+        def answer(title, instructions, prompts):
+            asked.append(prompts)
+            return [JOB["password"] for _ in prompts]
+        connection.auth_interactive(JOB["user"], answer)
+        assert any(prompts for prompts in asked), asked
+        sftp(connection).stat(".")
+        connection.close()
+    step("interactive", interactive)
+
+    def unknown_user():
+        connection = transport()
+        refused(lambda: connection.auth_password("nobody-here", JOB["password"]),
+                paramiko.AuthenticationException)
+        connection.close()
+    step("unknown-user", unknown_user)
+
+    def early_channel():
+        connection = transport()
+        refused(lambda: connection.open_session(timeout=JOB["timeout"]))
+        connection.close()
+    step("channel-before-login", early_channel)
+
+
+def grace():
+    """A connection that does not log in is ended, whatever it did before."""
+    def silent():
+        with socket.create_connection(("127.0.0.1", JOB["port"]), JOB["timeout"]) as connection:
+            while connection.recv(4096):
+                pass
+    def halfway():
+        connection = transport()
+        end = time.monotonic() + JOB["timeout"]
+        while connection.is_active():
+            assert time.monotonic() < end, "the connection stays"
+            time.sleep(0.01)
+    def busy():
+        connection = transport()
+        end = time.monotonic() + JOB["timeout"]
+        while connection.is_active():
+            assert time.monotonic() < end, "the connection stays"
+            connection.send_ignore(100)
+            time.sleep(0.02)
+    for name, action in (("silent", silent), ("halfway", halfway), ("busy", busy)):
+        def timed():
+            since = time.monotonic()
+            action()
+            took = time.monotonic() - since
+            assert took >= JOB["grace"] * 0.9, "ended after %.1f s" % took
+        step(name, timed)
+    def in_time():
+        connection = logged_in()
+        client = sftp(connection)
+        time.sleep(JOB["grace"] * 1.3)
+        client.stat(".")
+        connection.close()
+    step("logged-in", in_time)
+
+
+def rekey():
+    """New keys while a transfer is in flight, asked for by the client, both ways."""
+    connection = logged_in()
+    client = sftp(connection)
+    data = bytes(range(256)) * (JOB["bytes"] // 256)
+
+    def up():
+        with client.open("rekey.bin", "wb") as file:
+            file.set_pipelined(True)
+            for turn, start in enumerate(range(0, len(data), BLOCK)):
+                file.write(data[start : start + BLOCK])
+                if turn % 32 == 16:
+                    connection.renegotiate_keys()
+    step("up", up)
+
+    def down():
+        parts = []
+        with client.open("rekey.bin", "rb") as file:
+            file.prefetch(len(data))
+            while part := file.read(1 << 20):
+                parts.append(part)
+                connection.renegotiate_keys()
+        assert b"".join(parts) == data, "the bytes differ"
+    step("down", down)
+    connection.close()
+
+
+def order():
+    """paramiko's put() waits for the answers to its writes in the order of the writes, and for ever
+    where they come in another: what it takes, all clients take."""
+    connection = logged_in()
+    client = sftp(connection)
+    data = bytes(range(256)) * (JOB["bytes"] // 256)
+    for turn in range(JOB["turns"]):
+        def put():
+            client.putfo(io.BytesIO(data), "order.bin")
+            with client.open("order.bin", "rb") as file:
+                file.prefetch(len(data))
+                assert file.read() == data, "the bytes differ"
+        if not step("put-%d" % turn, put):
+            break
+    connection.close()
+
+
+def cut_put():
+    """Sends a part of a file, waits until it is answered, and is gone as the job says."""
+    connection = logged_in()
+    client = sftp(connection)
+    data = bytes(range(256)) * (JOB["bytes"] // 256)
+    file = client.open(JOB["path"], "wb")
+    file.set_pipelined(True)
+    for start in range(0, len(data), BLOCK):
+        file.write(data[start : start + BLOCK])
+    # All but the last request of a stream are answered once a later one is.
+    while client._expecting:
+        client._read_response()
+    print(json.dumps({"step": "sent", "ok": True, "detail": ""}), flush=True)
+    how = JOB["how"]
+    if how == "channel":
+        client.get_channel().close()
+        step("next-channel", lambda: sftp(connection).stat(".").st_mode)
+        connection.close()
+    elif how == "eof":
+        client.get_channel().shutdown_write()
+        ends(client.get_channel())
+        connection.close()
+    elif how == "disconnect":
+        connection.close()
+    elif how == "reset":
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sock.close()
+    else:
+        raise AssertionError(how)
+
+
+SCENARIOS = {
+    "broken-packets": broken_packets, "channels": channels, "idle-channel": idle_channel,
+    "logins": logins, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
+}
+SCENARIOS[JOB["scenario"]]()

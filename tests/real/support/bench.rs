@@ -1,0 +1,239 @@
+//! One gateway before one backend, with a listener for each front.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::cells::Failure;
+use super::clients::{SftpSite, Site};
+use super::gateway::Gateway;
+use super::pki::pki;
+use super::servers::{
+    Endpoint, NAMES, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
+};
+use super::ssh::keys;
+use super::{Tls, USER, argon2_hash, limits, ports};
+
+/// Of the gateway's log, for each failing cell.
+const SHOWN_LINES: usize = 8;
+pub const LOCAL: &str = "local";
+
+/// The `tls.mode` of an FTP listener, which is its name too, and what the client makes of it.
+pub const FRONTS: [(&str, Tls); 4] = [
+    ("none", Tls::None),
+    ("optional", Tls::Explicit),
+    ("required", Tls::Explicit),
+    ("implicit", Tls::Implicit),
+];
+
+pub struct Bench {
+    pub gateway: Gateway,
+    pub backend: Backend,
+}
+
+pub enum Backend {
+    Ftp(Endpoint),
+    Sftp(SftpEndpoint),
+    Local(TempDir),
+}
+
+impl Backend {
+    fn find(name: &'static str) -> Self {
+        if name == LOCAL {
+            return Self::Local(tempfile::tempdir().expect("a folder for the local backend"));
+        }
+        match SFTP_NAMES.contains(&name) {
+            true => Self::Sftp(sftp_endpoint(name)),
+            false => Self::Ftp(endpoint(name)),
+        }
+    }
+
+    /// The folder of the user.
+    pub fn home(&self) -> &Path {
+        match self {
+            Self::Ftp(server) => server.home,
+            Self::Sftp(server) => server.home,
+            Self::Local(folder) => folder.path(),
+        }
+    }
+
+    pub fn excused(&self, step: &str) -> Option<&'static str> {
+        match self {
+            Self::Ftp(server) => limits::behind_gateway(server.software, step),
+            Self::Sftp(server) => limits::behind_gateway(server.software, step),
+            Self::Local(_) => None,
+        }
+    }
+
+    /// What an SFTP client can do before this backend, for `clients/sftp_session.py`.
+    pub fn can(&self) -> Value {
+        match self {
+            Self::Ftp(server) => json!({
+                "symlink": false,
+                "hardlink": false,
+                "statvfs": false,
+                "copy-data": "advertised",
+                "fsync": "advertised",
+                "truncate": false,
+                "random-write": false,
+                "line-ends": false,
+                // vsftpd knows no MFMT.
+                "mtime": server.software != Software::Vsftpd,
+            }),
+            Self::Sftp(server) if server.software == Software::ProFtpdSftp => {
+                json!({ "copy-data": "advertised" })
+            }
+            Self::Sftp(_) => json!({
+                "hardlink": true, "statvfs": true, "fsync": true, "copy-data": "advertised"
+            }),
+            Self::Local(_) => json!({
+                "hardlink": true, "statvfs": true, "fsync": true, "copy-data": true
+            }),
+        }
+    }
+
+    /// Its part of the configuration, with the routes to it.
+    fn yaml(&self) -> String {
+        let ca = pki().ca.display();
+        let (backend, authenticate, root) = match self {
+            Self::Local(folder) => {
+                (format!("{{ protocol: local, folder: {:?} }}", folder.path()), "gateway", None)
+            }
+            Self::Sftp(server) => {
+                let (port, fingerprint) = (server.port, &keys().fingerprints[0]);
+                let backend = format!(
+                    "{{ protocol: sftp, address: \"127.0.0.1:{port}\", host_key: \"{fingerprint}\" }}"
+                );
+                (backend, "backend", (!server.jailed).then_some(server.home))
+            }
+            Self::Ftp(Endpoint { port, tls, .. }) => {
+                let tls = match tls {
+                    Tls::None => "{ mode: none }".to_owned(),
+                    Tls::Explicit => {
+                        format!("{{ mode: required, ca: {ca}, server_name: localhost }}")
+                    }
+                    Tls::Implicit => {
+                        format!("{{ mode: implicit, ca: {ca}, server_name: localhost }}")
+                    }
+                };
+                let backend =
+                    format!("{{ protocol: ftp, address: \"127.0.0.1:{port}\", tls: {tls} }}");
+                (backend, "backend", None)
+            }
+        };
+        let users = match self {
+            Self::Local(_) => {
+                format!("users:\n  {USER}: {{ password_hash: \"{}\" }}\n", argon2_hash())
+            }
+            _ => String::new(),
+        };
+        // The SFTP front sees such a server from its real root: a `root` would forbid links.
+        let rooted = root.map_or(String::new(), |root| {
+            let names: Vec<String> = FRONTS.map(|(mode, _)| format!("{mode}-front")).into();
+            format!(
+                "  - {{ match: {{ listeners: [{}] }}, authenticate: {authenticate}, backend: back, \
+                 root: {root:?} }}\n",
+                names.join(", ")
+            )
+        });
+        format!(
+            "backends:\n  back: {backend}\n{users}routes:\n{rooted}  \
+             - {{ authenticate: {authenticate}, backend: back }}\n"
+        )
+    }
+}
+
+impl Bench {
+    pub fn start(name: &'static str) -> Self {
+        let backend = Backend::find(name);
+        let pool = ports::block(24);
+        let mut yaml = String::from("listeners:\n");
+        for (mode, _) in FRONTS {
+            let tls = match mode {
+                "none" => "{ mode: none }".to_owned(),
+                mode => format!(
+                    "{{ mode: {mode}, certificate: {}, key: {} }}",
+                    pki().certificate.display(),
+                    pki().key.display()
+                ),
+            };
+            writeln!(
+                yaml,
+                "  {mode}-front:\n    {{ protocol: ftp, address: \"127.0.0.1:0\", tls: {tls}, \
+                 data_ports: pool, active: {{ allowed: true }} }}"
+            )
+            .expect("writing to a string");
+        }
+        let (first, last) = (pool.start(), pool.end());
+        write!(
+            yaml,
+            "  sftp-front: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
+             data_ports:\n  pool: {{ range: {first}-{last}, listen: [\"127.0.0.1\"] }}\n{}\
+             limits: {{ sessions: 1000, sessions_per_address: 1000 }}\n",
+            host_keys(),
+            backend.yaml()
+        )
+        .expect("writing to a string");
+        let mut gateway = Gateway::start(&yaml);
+        // The table of failures shows them.
+        gateway.shown_lines = 0;
+        Self { gateway, backend }
+    }
+
+    pub fn site(&self, mode: &str, tls: Tls) -> Site {
+        Site::new(self.gateway.address(&format!("{mode}-front")).port(), tls)
+    }
+
+    pub fn sftp_site(&self) -> SftpSite {
+        SftpSite::new(self.gateway.address("sftp-front").port())
+    }
+
+    /// Where a folder of the user's is: as SFTP clients of the gateway see it, without the first
+    /// slash, and on disk.
+    pub fn place(&self, folder: &str) -> (String, PathBuf) {
+        let disk = self.backend.home().join(folder);
+        let seen = match &self.backend {
+            Backend::Sftp(server) if !server.jailed => disk.display().to_string(),
+            _ => folder.to_owned(),
+        };
+        (seen.trim_start_matches('/').to_owned(), disk)
+    }
+
+    /// Removes what the backend is known not to do, and shows the gateway's side of the rest.
+    pub fn judge(&self, mut failures: Vec<Failure>) -> Vec<Failure> {
+        failures.retain(|failure| self.backend.excused(&failure.step).is_none());
+        if !failures.is_empty() {
+            failures.push(Failure::new("gateway-log", self.gateway.log_tail(SHOWN_LINES)));
+        }
+        failures
+    }
+}
+
+/// The keys of an SFTP listener, as YAML.
+pub fn host_keys() -> String {
+    format!("[{}]", keys().host.each_ref().map(|key| key.display().to_string()).join(", "))
+}
+
+const COUNT: usize = NAMES.len() + SFTP_NAMES.len() + 1;
+
+/// The benches, each started when its first cell runs.
+pub struct Benches([OnceLock<Bench>; COUNT]);
+
+impl Benches {
+    pub fn new() -> Self {
+        Self([const { OnceLock::new() }; COUNT])
+    }
+
+    pub fn get(&self, name: &'static str) -> &Bench {
+        let index = backends().position(|other| other == name).unwrap_or(COUNT - 1);
+        self.0[index].get_or_init(|| Bench::start(name))
+    }
+}
+
+/// All backends there are.
+pub fn backends() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter().chain(SFTP_NAMES).chain([LOCAL])
+}

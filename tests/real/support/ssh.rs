@@ -1,0 +1,110 @@
+//! Keys of SSH servers and users, and what the clients need to give a password.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::process::{SharedFolder, run};
+
+/// Made once per process, by ssh-keygen.
+pub struct Keys {
+    /// One of each kind that servers have.
+    pub host: [PathBuf; 3],
+    /// `SHA256:…` of each.
+    pub fingerprints: [String; 3],
+    /// A user's, without a passphrase; the public one has `.pub` after it.
+    pub user: PathBuf,
+    /// Another user's, whom nobody lets in.
+    pub stranger: PathBuf,
+    folder: SharedFolder,
+}
+
+const KINDS: [(&str, &[&str]); 3] =
+    [("ed25519", &[]), ("ecdsa", &["-b", "256"]), ("rsa", &["-b", "2048"])];
+
+pub fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let folder = SharedFolder::new().expect("a folder for keys");
+        // An authorized_keys file is read by the user that logs in.
+        open(folder.path(), 0o755);
+        let make = |name: &str, kind: &str, more: &[&str]| {
+            let path = folder.path().join(name);
+            keygen(["-q", "-t", kind, "-N", "", "-C", "test", "-f"], &path, more);
+            path
+        };
+        let host = KINDS.map(|(kind, more)| make(&format!("host_{kind}"), kind, more));
+        let fingerprints = std::array::from_fn(|index: usize| fingerprint(&host[index]));
+        let user = make("user", "ed25519", &[]);
+        let stranger = make("stranger", "ed25519", &[]);
+        open(&public(&user), 0o644);
+        Keys { host, fingerprints, user, stranger, folder }
+    })
+}
+
+/// The file with the public half.
+pub fn public(key: &Path) -> PathBuf {
+    let mut name = key.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+/// A program that prints the password it finds in `LOCKGATE_TEST_PASSWORD`, as SSH_ASKPASS.
+pub fn askpass() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = keys().folder.path().join("askpass");
+        // Each question leaves a line in the file that is named; the first so many get a wrong answer.
+        let script = "#!/bin/sh
+asked=${LOCKGATE_TEST_ASKED:-/dev/null}
+echo asked >>\"$asked\"
+if [ \"$(wc -l <\"$asked\")\" -le \"${LOCKGATE_TEST_WRONG:-0}\" ] && [ -s \"$asked\" ]; then
+    echo wrong
+else
+    printf '%s\\n' \"$LOCKGATE_TEST_PASSWORD\"
+fi
+";
+        std::fs::write(&path, script).expect("writing askpass");
+        open(&path, 0o755);
+        path
+    })
+}
+
+/// The hashed `known_hosts` lines of the first host key for a port of 127.0.0.1, as OpenSSH writes
+/// them (`HashKnownHosts yes`).
+pub fn hashed_known_hosts(port: u16) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("known_hosts");
+    std::fs::write(&file, known_hosts(port)).expect("writing known_hosts");
+    keygen(["-q", "-H", "-f"], &file, &[]);
+    std::fs::read_to_string(&file).expect("reading known_hosts")
+}
+
+pub fn known_hosts(port: u16) -> String {
+    let line = std::fs::read_to_string(public(&keys().host[0])).expect("reading a public key");
+    format!("[127.0.0.1]:{port} {line}")
+}
+
+/// The public half as `type base64`.
+pub fn public_line(key: &Path) -> String {
+    std::fs::read_to_string(public(key)).expect("reading a public key")
+}
+
+fn keygen<const N: usize>(arguments: [&str; N], path: &Path, more: &[&str]) -> Vec<u8> {
+    let mut command = Command::new("ssh-keygen");
+    command.args(arguments).arg(path).args(more);
+    run(&mut command, b"", Duration::from_secs(20)).expect_ok("ssh-keygen").stdout
+}
+
+fn fingerprint(key: &Path) -> String {
+    let text = String::from_utf8(keygen(["-l", "-f"], key, &[])).expect("ASCII");
+    let word = text.split(' ').nth(1).expect("a fingerprint");
+    word.to_owned()
+}
+
+fn open(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, mode).expect("setting permissions");
+}

@@ -1,0 +1,300 @@
+//! Much at once: many small files, folders with many entries, one big file.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::support::bench::Bench;
+use crate::support::cells::{Cell, Failure, run_all};
+use crate::support::clients::lftp::{lftp, lftp_sftp};
+use crate::support::clients::openssh::sftp_command;
+use crate::support::clients::{Site, TlsVersion};
+use crate::support::process::{Output, SharedFolder, run};
+use crate::support::raw::Raw;
+use crate::support::{PASSWORD, Tls, USER, full, pattern};
+
+const SMALL_FILES: usize = 1000;
+const ENTRIES: usize = 20_000;
+const CHUNK: usize = 1 << 20;
+/// What one client may take for one direction.
+const LIMIT: Duration = Duration::from_secs(900);
+
+type Tell = fn(&Bench, &str) -> Vec<Failure>;
+
+/// A front (`sftp`, or an FTP listener's name) before a backend.
+type Pair = (&'static str, &'static str);
+
+fn all(table: &str, pairs: &[Pair], in_full: &[Pair], tell: Tell) {
+    let pairs = pairs.iter().chain(if full() { in_full } else { &[] });
+    let cells = pairs.map(|&(front, backend)| {
+        let run = move || {
+            let bench = Bench::start(backend);
+            bench.judge(tell(&bench, front))
+        };
+        Cell { name: format!("{front}/{backend}"), run: Box::new(run) }
+    });
+    run_all(table, cells.collect());
+}
+
+/// Runs lftp in `own` before either front; paths are relative to the login's folder.
+fn with_lftp(bench: &Bench, front: &str, own: &Path, script: &str) -> Output {
+    match front {
+        "sftp" => {
+            let (base, _) = bench.place("");
+            lftp_sftp(&bench.sftp_site(), own, &format!("cd /{base}\n{script}"))
+        }
+        mode => lftp(&ftp_site(bench, mode), TlsVersion::Newest, own, script),
+    }
+}
+
+fn ftp_site(bench: &Bench, mode: &str) -> Site {
+    bench.site(mode, if mode == "none" { Tls::None } else { Tls::Explicit })
+}
+
+fn failed(step: &str, output: &Output) -> Option<Failure> {
+    (!output.ok())
+        .then(|| Failure::new(step, output.describe().chars().take(2000).collect::<String>()))
+}
+
+/// The bytes of the small file of a number: from none to 4 KiB.
+fn small(number: usize) -> Vec<u8> {
+    let mut bytes = pattern(number * 4 % 4097);
+    bytes.extend_from_slice(number.to_string().as_bytes());
+    bytes
+}
+
+fn differing(folder: &Path) -> Option<Failure> {
+    let wrong = (0..SMALL_FILES).filter(|number| {
+        fs::read(folder.join(format!("{number}.txt"))).ok() != Some(small(*number))
+    });
+    let wrong: Vec<usize> = wrong.collect();
+    (!wrong.is_empty()).then(|| {
+        Failure::new(
+            "files",
+            format!("{} of {SMALL_FILES} differ: {:?}", wrong.len(), wrong.get(..5)),
+        )
+    })
+}
+
+fn many_files(bench: &Bench, front: &str) -> Vec<Failure> {
+    let own = tempfile::tempdir().expect("a client's home");
+    let source = own.path().join("small");
+    fs::create_dir(&source).expect("a folder");
+    for number in 0..SMALL_FILES {
+        fs::write(source.join(format!("{number}.txt")), small(number)).expect("writing a file");
+    }
+    let folder = format!("small-{front}");
+    let (seen, disk) = bench.place(&folder);
+    let mut failures = Vec::new();
+    if front == "sftp" {
+        let batch = format!("put -r small /{seen}\nget -r /{seen} back\n");
+        let mut command = sftp_command(&bench.sftp_site(), own.path(), &[]);
+        failures.extend(failed("put -r, get -r", &run(&mut command, batch.as_bytes(), LIMIT)));
+    } else {
+        let script = format!("mirror -R small {folder}\nmirror {folder} back");
+        failures.extend(failed("mirror", &with_lftp(bench, front, own.path(), &script)));
+    }
+    failures.extend(differing(&disk));
+    failures.extend(differing(&own.path().join("back")));
+    let _ = fs::remove_dir_all(disk);
+    failures
+}
+
+#[test]
+fn a_thousand_small_files() {
+    let pairs = [("sftp", "sshd"), ("sftp", "proftpd-plain"), ("sftp", "local"), ("none", "sshd")];
+    let in_full = [
+        ("sftp", "vsftpd-tls"),
+        ("none", "proftpd-sftp"),
+        ("sftp", "proftpd-sftp"),
+        ("sftp", "asyncssh"),
+        ("sftp", "pureftpd-tls"),
+        ("sftp", "proftpd-tls"),
+        ("none", "asyncssh"),
+        ("none", "proftpd-plain"),
+        ("required", "vsftpd-tls"),
+        ("none", "local"),
+    ];
+    all("small files", &pairs, &in_full, many_files);
+}
+
+/// A folder made on the server's own side.
+fn crowd(bench: &Bench, folder: &str) -> (String, PathBuf) {
+    let (seen, disk) = bench.place(folder);
+    fs::create_dir(&disk).expect("a folder");
+    for number in 0..ENTRIES {
+        File::create(disk.join(format!("entry-{number:05}"))).expect("a file");
+    }
+    let owner = fs::metadata(bench.backend.home()).expect("a folder");
+    use std::os::unix::fs::MetadataExt;
+    chown(&disk, Some(owner.uid()), Some(owner.gid())).expect("giving a folder away");
+    (seen, disk)
+}
+
+fn listing(bench: &Bench, front: &str) -> Vec<Failure> {
+    let folder = format!("crowd-{front}");
+    let (seen, disk) = crowd(bench, &folder);
+    let mut failures = Vec::new();
+    let mut whole = |step: &str, text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        let mut names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.trim_end().rsplit([' ', '/']).next())
+            .filter(|name| name.starts_with("entry-"))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() != ENTRIES {
+            failures.push(Failure::new(step, format!("{} of {ENTRIES} entries", names.len())));
+        }
+    };
+    if front == "sftp" {
+        let own = tempfile::tempdir().expect("a client's home");
+        for batch in [format!("ls -1f /{seen}\n"), format!("ls -lf /{seen}\n")] {
+            let mut command = sftp_command(&bench.sftp_site(), own.path(), &[]);
+            let output = run(&mut command, batch.as_bytes(), LIMIT);
+            whole(&batch, &output.stdout);
+        }
+    } else {
+        let (mut client, _) = Raw::connect(bench.gateway.address(&format!("{front}-front")));
+        client.login(USER, PASSWORD);
+        for command in ["LIST", "NLST", "MLSD"] {
+            let (bytes, last) = client.download(&format!("{command} {folder}"));
+            assert_eq!(last.code, 226, "{}", last.text);
+            whole(command, &bytes);
+        }
+        client.expect("NOOP", 200);
+    }
+    let _ = fs::remove_dir_all(disk);
+    failures
+}
+
+#[test]
+fn twenty_thousand_entries() {
+    let pairs = [
+        ("sftp", "sshd"),
+        ("sftp", "proftpd-plain"),
+        ("sftp", "vsftpd-plain"),
+        ("sftp", "local"),
+        ("none", "sshd"),
+        ("none", "proftpd-sftp"),
+    ];
+    let in_full = [
+        ("sftp", "proftpd-sftp"),
+        ("sftp", "asyncssh"),
+        ("sftp", "pureftpd-plain"),
+        ("none", "asyncssh"),
+        ("none", "local"),
+    ];
+    all("entries", &pairs, &in_full, listing);
+}
+
+struct Source {
+    path: PathBuf,
+    _folder: SharedFolder,
+}
+
+/// 16 MiB, with `--full` 1 GiB; each MiB differs from the others.
+fn source() -> &'static Path {
+    static SOURCE: OnceLock<Source> = OnceLock::new();
+    let source = SOURCE.get_or_init(|| {
+        let folder = SharedFolder::new().expect("a folder for the big file");
+        let path = folder.path().join("big.bin");
+        let mut file = File::create(&path).expect("making the big file");
+        let chunk = pattern(CHUNK);
+        for number in 0..if full() { 1024 } else { 16_u64 } {
+            file.write_all(&number.to_le_bytes()).expect("writing the big file");
+            file.write_all(&chunk[8..]).expect("writing the big file");
+        }
+        Source { path, _folder: folder }
+    });
+    &source.path
+}
+
+fn same(step: &str, path: &Path) -> Option<Failure> {
+    let (mut left, mut right) = (
+        File::open(source()).expect("the source"),
+        match File::open(path) {
+            Ok(file) => file,
+            Err(error) => return Some(Failure::new(step, error.to_string())),
+        },
+    );
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for chunk in 0.. {
+        a.clear();
+        b.clear();
+        Read::by_ref(&mut left).take(CHUNK as u64).read_to_end(&mut a).expect("reading the source");
+        Read::by_ref(&mut right).take(CHUNK as u64).read_to_end(&mut b).expect("reading the copy");
+        if a != b {
+            return Some(Failure::new(step, format!("differs in MiB {chunk}")));
+        }
+        if a.is_empty() {
+            break;
+        }
+    }
+    None
+}
+
+fn big(bench: &Bench, front: &str) -> Vec<Failure> {
+    let own = tempfile::tempdir().expect("a client's home");
+    let up = source().display();
+    let name = format!("big-{front}.bin");
+    let (seen, disk) = bench.place(&name);
+    let batch = format!("put {up} /{seen}\nget /{seen} back.bin\n");
+    let output = match front {
+        "sftp" => {
+            run(&mut sftp_command(&bench.sftp_site(), own.path(), &[]), batch.as_bytes(), LIMIT)
+        }
+        mode => curl_both(&ftp_site(bench, mode), &name, own.path()),
+    };
+    let mut failures: Vec<Failure> = failed("client", &output).into_iter().collect();
+    failures.extend(same("on-disk", &disk));
+    failures.extend(same("down", &own.path().join("back.bin")));
+    let _ = fs::remove_file(disk);
+    failures
+}
+
+/// Up, then down.
+fn curl_both(site: &Site, name: &str, own: &Path) -> Output {
+    use crate::support::DataMode;
+    use crate::support::clients::curl::{Manner, curl, url};
+    let manner = Manner { data: DataMode::Epsv, tls: TlsVersion::Newest };
+    let limit = LIMIT.as_secs().to_string();
+    let mut up: Command = curl(site, manner, own);
+    up.arg("--max-time").arg(&limit).arg("-T").arg(source()).arg(url(site, name));
+    let output = run(&mut up, b"", LIMIT);
+    if !output.ok() {
+        return output;
+    }
+    let mut down = curl(site, manner, own);
+    down.arg("--max-time").arg(limit).args(["-o", "back.bin"]).arg(url(site, name));
+    run(&mut down, b"", LIMIT)
+}
+
+#[test]
+fn a_big_file() {
+    let pairs = [
+        ("sftp", "sshd"),
+        ("sftp", "proftpd-sftp"),
+        ("sftp", "asyncssh"),
+        ("sftp", "local"),
+        ("sftp", "vsftpd-tls"),
+        ("sftp", "proftpd-plain"),
+        ("sftp", "pureftpd-tls"),
+        ("none", "sshd"),
+        ("required", "sshd"),
+        ("required", "proftpd-sftp"),
+        ("none", "asyncssh"),
+    ];
+    let in_full = [
+        ("sftp", "proftpd-tls"),
+        ("sftp", "vsftpd-plain"),
+        ("sftp", "pureftpd-plain"),
+        ("none", "proftpd-sftp"),
+    ];
+    all("big", &pairs, &in_full, big);
+}
