@@ -16,9 +16,8 @@ use crate::backend::local::{self, LocalBackend};
 use crate::backend::sftp::SftpBackend;
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
-use crate::front::ftp::{BoundListener, ListenerSettings, Shared};
-use crate::front::sftp;
-use crate::net::Drain;
+use crate::front::{ftp, sftp};
+use crate::net::{Drain, ListenError, Listener};
 use crate::session::{Admission, Gateway, Metrics};
 
 /// Why the gateway did not start. Nothing is left running then.
@@ -28,8 +27,8 @@ pub enum StartError {
     Backend { backend: String, reason: local::OpenError },
     #[error(transparent)]
     DataPort(#[from] BindError),
-    #[error("listener \"{listener}\" cannot listen on {address}: {reason}")]
-    Listen { listener: String, address: SocketAddr, reason: std::io::Error },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -66,48 +65,35 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
     });
     let mut listeners = Vec::new();
     for settings in config.listeners {
-        let shared = Shared {
+        listeners.push(ftp::bind(ftp::Shared {
             pool: settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned(),
             settings,
             gateway: gateway.clone(),
             admission: admission.clone(),
             drain: drain.clone(),
-        };
-        listeners.push(bind(shared)?);
+        })?);
     }
-    let mut sftp_listeners = Vec::new();
     for settings in config.sftp_listeners {
-        let listener = settings.name.clone();
         let (gateway, admission, drain) = (gateway.clone(), admission.clone(), drain.clone());
-        let shared = sftp::Shared { settings, gateway, admission, drain };
-        let refused = |(address, reason)| StartError::Listen { listener, address, reason };
-        sftp_listeners.push(sftp::BoundListener::bind(shared).map_err(refused)?);
+        listeners.push(sftp::bind(sftp::Shared { settings, gateway, admission, drain })?);
     }
     let metrics = match config.metrics {
         None => None,
         Some(address) => {
             let bound = BoundMetrics::bind(address, registry, drain.clone());
-            let refused =
-                |reason| StartError::Listen { listener: "metrics".into(), address, reason };
-            Some(bound.map_err(refused)?)
+            let listener = "metrics".to_owned();
+            Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
     };
 
-    let mut addresses = Vec::new();
-    for listener in &listeners {
-        addresses.extend(listener.addresses().into_iter().map(|a| (listener.name().to_owned(), a)));
-    }
-    for listener in &sftp_listeners {
-        addresses.extend(listener.addresses().into_iter().map(|a| (listener.name().to_owned(), a)));
-    }
+    let mut addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
     addresses.extend(metrics.iter().filter_map(|m| Some(("metrics".to_owned(), m.address()?))));
 
     pools.values().for_each(|pool| pool.serve(&end));
     if let Some(metrics) = metrics {
         metrics.serve(end.clone());
     }
-    listeners.into_iter().for_each(BoundListener::serve);
-    sftp_listeners.into_iter().for_each(sftp::BoundListener::serve);
+    listeners.into_iter().for_each(Listener::serve);
     Ok(Running { addresses, drain, drain_timeout, end })
 }
 
@@ -138,13 +124,4 @@ fn backends(
         backends.insert(name, backend);
     }
     Ok(backends)
-}
-
-fn bind(shared: Shared) -> Result<BoundListener, StartError> {
-    let ListenerSettings { name: listener, .. } = shared.settings.clone();
-    BoundListener::bind(shared).map_err(|(address, reason)| StartError::Listen {
-        listener,
-        address,
-        reason,
-    })
 }

@@ -4,12 +4,17 @@
 use std::sync::Arc;
 
 use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Argon2, Params};
+use argon2::password_hash::{self, Output, PasswordHash, PasswordHasher, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::{User, UserTable};
+
+/// In argon2's blocks of 1 KiB: glibc's allocator maps what is larger than 32 MiB by itself and unmaps
+/// it when it is freed; smaller pieces it would keep, for each thread that has ever checked a password.
+/// What of them is not used costs no memory.
+const MAPPED: usize = 33 * 1024;
 
 /// The gateway's own password check.
 pub struct PasswordCheck {
@@ -48,11 +53,28 @@ impl PasswordCheck {
         let turn = self.turns.clone().acquire_owned().await.ok()?;
         let fits = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            PasswordHash::new(&hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
+            fits(&password, &hash).unwrap_or(false)
         });
         if fits.await.unwrap_or(false) { user } else { None }
     }
+}
+
+/// As `PasswordVerifier::verify_password` does, in memory that is given back.
+fn fits(password: &[u8], hash: &str) -> Result<bool, password_hash::Error> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Ok(false) };
+    let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let params = Params::try_from(&hash)?;
+    let mut memory = Vec::with_capacity(params.block_count().max(MAPPED));
+    memory.resize(params.block_count(), Block::default());
+    let argon2 = Argon2::new(Algorithm::try_from(hash.algorithm)?, version, params);
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    let computed = Output::init_with(expected.len(), |out| {
+        Ok(argon2.hash_password_into_with_memory(password, salt, out, &mut memory)?)
+    })?;
+    // Takes the same time wherever they differ.
+    Ok(computed == expected)
 }
 
 /// An argon2id hash in PHC form with a fresh salt, for `password_hash` in the configuration.
@@ -90,6 +112,26 @@ mod tests {
             assert!(check.verify(name, &secret("open sesame")).await.is_none());
         }
         assert!(check.known(b"keys-only").is_some());
+    }
+
+    #[test]
+    fn hashes_of_all_kinds_are_understood() {
+        let hash = |algorithm, version, params| {
+            let salt = SaltString::generate(&mut OsRng);
+            let argon2 = Argon2::new(algorithm, version, params);
+            argon2.hash_password(b"open sesame", &salt).unwrap().to_string()
+        };
+        let small = || Params::new(64, 1, 2, Some(16)).unwrap();
+        let large = Params::new(u32::try_from(MAPPED).unwrap() + 8, 1, 1, None).unwrap();
+        for hash in [
+            hash(Algorithm::Argon2id, Version::V0x13, small()),
+            hash(Algorithm::Argon2i, Version::V0x10, small()),
+            hash(Algorithm::Argon2id, Version::V0x13, large),
+        ] {
+            assert!(fits(b"open sesame", &hash).unwrap(), "{hash}");
+            assert!(!fits(b"open barley", &hash).unwrap(), "{hash}");
+        }
+        assert!(fits(b"", "").is_err());
     }
 
     #[tokio::test]

@@ -1,12 +1,78 @@
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::Drain;
+
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// A front's listener whose sockets are open.
+pub struct Listener {
+    name: String,
+    sockets: Vec<TcpListener>,
+    drain: Drain,
+    welcome: Arc<Welcome>,
+}
+
+/// What is done with each connection; must not block.
+type Welcome = dyn Fn(TcpStream, SocketAddr) + Send + Sync;
+
+/// Why a listener has no sockets.
+#[derive(Debug, thiserror::Error)]
+#[error("listener \"{listener}\" cannot listen on {address}: {reason}")]
+pub struct ListenError {
+    pub listener: String,
+    pub address: SocketAddr,
+    pub reason: io::Error,
+}
+
+impl Listener {
+    /// Opens every address, or none.
+    pub fn bind(
+        name: &str,
+        addresses: &[SocketAddr],
+        drain: &Drain,
+        welcome: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
+    ) -> Result<Self, ListenError> {
+        let open = |address: &SocketAddr| {
+            let (listener, address) = (name.to_owned(), *address);
+            listen(address).map_err(|reason| ListenError { listener, address, reason })
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            sockets: addresses.iter().map(open).collect::<Result<_, _>>()?,
+            drain: drain.clone(),
+            welcome: Arc::new(welcome),
+        })
+    }
+
+    /// What each socket is bound to, with the listener's name.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let bound = self.sockets.iter().filter_map(|socket| socket.local_addr().ok());
+        bound.map(|address| (self.name.clone(), address)).collect()
+    }
+
+    /// Accepts until the drain begins.
+    pub fn serve(self) {
+        for socket in self.sockets {
+            let (stop, welcome) = (self.drain.token().clone(), self.welcome.clone());
+            tokio::spawn(async move {
+                stop.run_until_cancelled(async {
+                    loop {
+                        let (tcp, peer) = accept(&socket).await;
+                        welcome(tcp, peer);
+                    }
+                })
+                .await;
+            });
+        }
+    }
+}
 
 /// Opens a listening socket. IPv6 sockets take IPv6 only: `0.0.0.0` and `::` can both be listened on.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -48,4 +114,32 @@ fn is_about_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_or_none_and_nobody_while_draining() {
+        let drain = Drain::new();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let welcome = move |_, peer| tell.send(peer).unwrap();
+        let listener = Listener::bind("l", &[loopback, loopback], &drain, welcome).unwrap();
+        let bound = listener.addresses();
+        assert_eq!(bound.len(), 2);
+        let taken = Listener::bind("other", &[loopback, bound[0].1], &drain, |_, _| {});
+        let error = taken.err().unwrap();
+        assert_eq!((&*error.listener, error.address), ("other", bound[0].1));
+        listener.serve();
+        for (name, address) in bound {
+            assert_eq!(name, "l");
+            let client = TcpStream::connect(address).await.unwrap();
+            assert_eq!(told.recv().await.unwrap(), client.local_addr().unwrap());
+        }
+        assert!(!drain.drain(Duration::from_secs(10)).await);
+        // The accept loops have ended, and their sockets with them.
+        assert_eq!(told.recv().await, None);
+    }
 }

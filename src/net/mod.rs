@@ -8,6 +8,6 @@ mod stream;
 pub mod tls;
 
 pub use drain::Drain;
-pub use listen::{accept, listen};
+pub use listen::{ListenError, Listener, accept, listen};
 pub use poll::poll_once;
 pub use stream::{Stream, prepare, reset_on_drop};

@@ -48,6 +48,11 @@ pub struct FileSystem {
 }
 
 impl OpenMode {
+    /// Whether anything may be written.
+    pub fn writes(&self) -> bool {
+        self.write || self.append
+    }
+
     pub(super) fn effects(&self) -> Effects {
         let said = [
             (self.read, Effect::Read),
@@ -62,7 +67,7 @@ impl OpenMode {
     }
 
     pub(super) fn name(&self) -> &'static str {
-        match (self.read, self.write || self.append) {
+        match (self.read, self.writes()) {
             (true, true) => "read-write",
             (_, true) if self.append => "append",
             (_, true) => "write",

@@ -31,8 +31,20 @@ pub enum Operation {
         path: RemotePath,
         mode: OpenMode,
     },
+    /// Data from one open file to another, by the backend itself.
+    Copy {
+        from: RemotePath,
+        to: RemotePath,
+        /// `to` was opened for appending.
+        append: bool,
+    },
     Remove(RemotePath),
-    MakeDirectory(RemotePath),
+    MakeDirectory {
+        path: RemotePath,
+        /// The low twelve bits of a Unix mode that it is to have, before the backend's umask. A backend
+        /// that cannot give a narrower one than the usual 0755 makes none.
+        permissions: Option<u32>,
+    },
     RemoveDirectory(RemotePath),
     Rename {
         from: RemotePath,
@@ -117,7 +129,9 @@ impl Operation {
             Self::Write { mode: WriteMode::Unique, .. } => Effects::of(&[Create]),
             Self::Open { mode, .. } => mode.effects(),
             Self::Remove(_) | Self::RemoveDirectory(_) => Effects::of(&[Delete]),
-            Self::MakeDirectory(_) => Effects::of(&[MakeDirectory]),
+            Self::Copy { append: false, .. } => Effects::of(&[Read, Overwrite]),
+            Self::Copy { append: true, .. } => Effects::of(&[Read, Append]),
+            Self::MakeDirectory { .. } => Effects::of(&[MakeDirectory]),
             Self::Rename { onto: Onto::Refused, .. } => Effects::of(&[Rename]),
             Self::Rename { .. } => Effects::of(&[Rename, Overwrite]),
             Self::SetAttributes { changes, .. } => changes.effects(),
@@ -138,7 +152,8 @@ impl Operation {
             Self::Write { .. } => "write",
             Self::Open { mode, .. } => mode.name(),
             Self::Remove(_) => "remove",
-            Self::MakeDirectory(_) => "make-directory",
+            Self::Copy { .. } => "copy",
+            Self::MakeDirectory { .. } => "make-directory",
             Self::RemoveDirectory(_) => "remove-directory",
             Self::Rename { .. } => "rename",
             Self::SetAttributes { .. } => "set-attributes",
@@ -150,7 +165,7 @@ impl Operation {
         }
     }
 
-    /// The path it is about (the old one of a rename, the new one of a link).
+    /// The path it is about (the old one of a rename or copy, the new one of a link).
     pub fn path(&self) -> &RemotePath {
         match self {
             Self::Stat(path)
@@ -162,7 +177,8 @@ impl Operation {
             | Self::Write { path, .. }
             | Self::Open { path, .. }
             | Self::Remove(path)
-            | Self::MakeDirectory(path)
+            | Self::Copy { from: path, .. }
+            | Self::MakeDirectory { path, .. }
             | Self::RemoveDirectory(path)
             | Self::SetAttributes { path, .. }
             | Self::ReadLink(path)
@@ -177,7 +193,7 @@ impl Operation {
     /// The other path of what has two, and where a symlink is to lead.
     pub fn other_path(&self) -> Option<String> {
         match self {
-            Self::Rename { to, .. } => Some(to.to_string()),
+            Self::Rename { to, .. } | Self::Copy { to, .. } => Some(to.to_string()),
             Self::HardLink { from, .. } => Some(from.to_string()),
             Self::Symlink { target, .. } => Some(target.escape_ascii().to_string()),
             _ => None,
@@ -204,7 +220,12 @@ impl Operation {
             }
             Self::Open { path, mode } => Self::Open { path: map(path)?, mode },
             Self::Remove(path) => Self::Remove(map(path)?),
-            Self::MakeDirectory(path) => Self::MakeDirectory(map(path)?),
+            Self::Copy { from, to, append } => {
+                Self::Copy { from: map(from)?, to: map(to)?, append }
+            }
+            Self::MakeDirectory { path, permissions } => {
+                Self::MakeDirectory { path: map(path)?, permissions }
+            }
             Self::RemoveDirectory(path) => Self::RemoveDirectory(map(path)?),
             Self::Rename { from, to, onto } => {
                 Self::Rename { from: map(from)?, to: map(to)?, onto }

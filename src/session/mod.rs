@@ -7,9 +7,12 @@ mod gateway;
 mod limits;
 mod opened_file;
 mod record;
+#[cfg(test)]
+mod tests;
 mod transfers;
 mod unfinished;
 mod user_session;
+mod veil;
 
 pub use admission::{Admission, Refusal, Seat};
 pub use gateway::{Door, Gateway, Proof};

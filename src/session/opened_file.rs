@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Session;
 use super::record::Record;
-use super::user_session::{failed, veiled};
+use super::user_session::failed;
+use super::veil;
 use crate::backend::OpenFile;
 use crate::data::Progress;
 use crate::op::{Changes, Entry, Failure, FileSystem, Operation, RemotePath};
@@ -17,6 +18,7 @@ pub struct OpenedFile {
     session: Arc<Session>,
     /// As the client sees it.
     path: RemotePath,
+    appends: bool,
     file: Arc<dyn OpenFile>,
     record: Mutex<Option<Record>>,
     read: Arc<Progress>,
@@ -27,11 +29,12 @@ impl OpenedFile {
     pub(super) fn new(
         session: Arc<Session>,
         path: RemotePath,
+        appends: bool,
         file: Arc<dyn OpenFile>,
         record: Record,
     ) -> Self {
         let (read, written) = record.both_ways();
-        Self { session, path, file, record: Mutex::new(Some(record)), read, written }
+        Self { session, path, appends, file, record: Mutex::new(Some(record)), read, written }
     }
 
     /// As [`OpenFile::read_at`].
@@ -43,7 +46,7 @@ impl OpenedFile {
         let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
         let session = self.session.clone();
         Box::pin(async move {
-            let bytes = reading.await.map_err(|failure| veiled(&session.root, failure))?;
+            let bytes = reading.await.map_err(|failure| veil::failure(&session.root, failure))?;
             read.add(bytes.as_ref().map_or(0, Bytes::len));
             Ok(bytes)
         })
@@ -55,7 +58,7 @@ impl OpenedFile {
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
         Box::pin(async move {
-            writing.await.map_err(|failure| veiled(&session.root, failure))?;
+            writing.await.map_err(|failure| veil::failure(&session.root, failure))?;
             written.add(length);
             Ok(())
         })
@@ -86,7 +89,8 @@ impl OpenedFile {
         self.file.file_system().await.map_err(|failure| self.veiled(failure))
     }
 
-    /// As [`OpenFile::copy_data`]; both files are of one session.
+    /// As [`OpenFile::copy_data`]; both files are of one session. Judged anew: rules on what may be
+    /// written know the file that it comes from.
     pub async fn copy_data(
         &self,
         offset: u64,
@@ -94,8 +98,27 @@ impl OpenedFile {
         to: &OpenedFile,
         to_offset: u64,
     ) -> Result<(), Failure> {
-        let copied = self.file.copy_data(offset, length, &to.file, to_offset).await;
-        copied.map_err(|failure| self.veiled(failure))
+        let (from, to_path, append) = (self.path.clone(), to.path.clone(), to.appends);
+        let (record, _) = self.session.admit(Operation::Copy { from, to: to_path, append })?;
+        // Only the backend knows what "all" is; it is asked along the way, so that nothing that comes
+        // later overtakes the copy.
+        let all = async {
+            match length {
+                0 => self.file.stat().await.ok().and_then(|entry| entry.attributes.size),
+                _ => offset.checked_add(length),
+            }
+        };
+        let copying = self.file.copy_data(offset, length, &to.file, to_offset);
+        let (end, copied) = futures_util::future::join(all, copying).await;
+        match copied {
+            Ok(()) => {
+                let bytes = end.map_or(0, |end| end.saturating_sub(offset));
+                record.progress().add(usize::try_from(bytes).unwrap_or(usize::MAX));
+                record.done();
+                Ok(())
+            }
+            Err(failure) => Err(failed(record, &self.session.root, failure)),
+        }
     }
 
     /// The client has said that this is all: waits until the backend has it safe.
@@ -128,6 +151,6 @@ impl OpenedFile {
     }
 
     fn veiled(&self, failure: Failure) -> Failure {
-        veiled(&self.session.root, failure)
+        veil::failure(&self.session.root, failure)
     }
 }

@@ -136,8 +136,9 @@ impl Record {
             direction: match operation {
                 Operation::Read { .. } => Some("download"),
                 Operation::Write { .. } => Some("upload"),
-                Operation::Open { mode, .. } if mode.write || mode.append => Some("upload"),
+                Operation::Open { mode, .. } if mode.writes() => Some("upload"),
                 Operation::Open { .. } => Some("download"),
+                Operation::Copy { .. } => Some("copy"),
                 _ => None,
             },
             // Looking around is for those who debug; changes and transfers are for everybody.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::record::Record;
-use super::user_session::{failed, veiled, veiled_words};
+use super::user_session::failed;
+use super::veil;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
 use crate::op::{Entry, Failure, Fault, RemotePath, Words};
@@ -32,6 +33,8 @@ pub struct FolderListing {
     pub(super) record: Record,
     /// The route's, whose path clients must not see.
     pub(super) root: RemotePath,
+    /// As the client sees it.
+    pub(super) path: RemotePath,
 }
 
 impl Download {
@@ -52,8 +55,7 @@ impl Download {
     /// Ends it before its end. Returns the failure, in the backend's own words where it was the
     /// backend's.
     pub async fn abort(self, failure: Failure) -> Failure {
-        let failure = told(failure, self.transfer.abort().await);
-        failed(self.record, &self.root, failure)
+        cut(self.record, &self.root, failure, self.transfer.abort().await)
     }
 }
 
@@ -80,14 +82,16 @@ impl Upload {
     /// Cut: the backend must not take what it has for a whole file. Returns the failure, in the
     /// backend's own words where it was the backend's.
     pub async fn abort(self, failure: Failure) -> Failure {
-        let failure = told(failure, self.transfer.abort().await);
-        failed(self.record, &self.root, failure)
+        cut(self.record, &self.root, failure, self.transfer.abort().await)
     }
 }
 
 impl FolderListing {
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        self.listing.next().await.map_err(|failure| veiled(&self.root, failure))
+        let Self { listing, root, path, .. } = self;
+        let entries = listing.next().await.map_err(|failure| veil::failure(root, failure))?;
+        let seen = |entry| veil::entry(root, path, entry);
+        Ok(entries.map(|entries| entries.into_iter().map(seen).collect()))
     }
 
     /// The end was reached.
@@ -102,10 +106,18 @@ impl FolderListing {
 }
 
 /// What a backend says about a transfer that the client cut is only the echo of that.
-fn told(failure: Failure, by_backend: Option<Failure>) -> Failure {
+fn cut(
+    record: Record,
+    root: &RemotePath,
+    failure: Failure,
+    by_backend: Option<Failure>,
+) -> Failure {
     match by_backend {
-        Some(told) if failure.fault == Fault::Backend => told,
-        _ => failure,
+        Some(told) if failure.fault == Fault::Backend => failed(record, root, told),
+        _ => {
+            record.failed(&failure);
+            veil::said_by_front(root, failure)
+        }
     }
 }
 
@@ -117,7 +129,7 @@ fn end(
     match outcome {
         Ok(words) => {
             record.done();
-            Ok(veiled_words(root, words))
+            Ok(veil::words(root, words))
         }
         Err(failure) => Err(failed(record, root, failure)),
     }

@@ -4,10 +4,11 @@ use super::opened_file::OpenedFile;
 use super::record::{Metrics, Record, Who};
 use super::transfers::{Download, FolderListing, Upload};
 use super::unfinished::Unfinished;
+use super::veil;
 use crate::auth::Identity;
 use crate::backend::{Abilities, Answer, BackendSession};
 use crate::op::{
-    Failure, FailureKind, Fault, OpenMode, Operation, RemotePath, Representation, Words, WriteMode,
+    Failure, FailureKind, Fault, OpenMode, Operation, RemotePath, Representation, WriteMode,
 };
 use crate::policy;
 use crate::route::Target;
@@ -30,29 +31,40 @@ impl Session {
 
     /// What ends in a plain answer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
+        let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
         let (record, target) = self.admit(operation)?;
         let performed = match self.unfinished.answer(target.operation()).await {
             Some(answered) => answered,
             None => self.backend.perform(&target).await,
         };
         match performed {
+            Ok(Answer::Link(target)) => match veil::link(&self.root, &folder, target) {
+                Some(target) => {
+                    record.done();
+                    Ok(Answer::Link(target))
+                }
+                None => {
+                    let why = "the symlink leads out of what you may see";
+                    refused(record, Failure::new(FailureKind::PermissionDenied, Fault::Policy, why))
+                }
+            },
             Ok(answer) => {
                 record.done();
                 Ok(match answer {
-                    Answer::Done(words) => Answer::Done(veiled_words(&self.root, words)),
-                    Answer::Link(target) => Answer::Link(veiled_link(&self.root, target)?),
+                    Answer::Done(words) => Answer::Done(veil::words(&self.root, words)),
+                    Answer::Entry(entry) => Answer::Entry(veil::entry(&self.root, &folder, entry)),
                     answer => answer,
                 })
             }
-            Err(failure) => refused(record, &self.root, failure),
+            Err(failure) => Err(failed(record, &self.root, failure)),
         }
     }
 
     pub async fn list(&self, path: RemotePath) -> Result<FolderListing, Failure> {
-        let (record, target) = self.admit(Operation::List(path))?;
+        let (record, target) = self.admit(Operation::List(path.clone()))?;
         match self.backend.list(&target).await {
-            Ok(listing) => Ok(FolderListing { listing, record, root: self.root.clone() }),
-            Err(failure) => refused(record, &self.root, failure),
+            Ok(listing) => Ok(FolderListing { listing, record, root: self.root.clone(), path }),
+            Err(failure) => Err(failed(record, &self.root, failure)),
         }
     }
 
@@ -65,7 +77,7 @@ impl Session {
         let (record, target) = self.admit(Operation::Read { path, offset, representation })?;
         match self.backend.open_read(&target).await {
             Ok(transfer) => Ok(Download { transfer, record, root: self.root.clone() }),
-            Err(failure) => refused(record, &self.root, failure),
+            Err(failure) => Err(failed(record, &self.root, failure)),
         }
     }
 
@@ -82,7 +94,7 @@ impl Session {
                 record.set_path(path.clone());
                 Ok(Upload { transfer, record, path, root: self.root.clone() })
             }
-            Err(failure) => refused(record, &self.root, failure),
+            Err(failure) => Err(failed(record, &self.root, failure)),
         }
     }
 
@@ -102,12 +114,12 @@ impl Session {
         let (record, target) = self.admit(operation)?;
         match self.backend.open(&target).await {
             Ok(file) => {
-                if mode.write || mode.append {
+                if mode.writes() {
                     self.unfinished.begin(target.operation().path().clone(), &file);
                 }
-                Ok(OpenedFile::new(self.clone(), path, file, record))
+                Ok(OpenedFile::new(self.clone(), path, mode.append, file, record))
             }
-            Err(failure) => refused(record, &self.root, failure),
+            Err(failure) => Err(failed(record, &self.root, failure)),
         }
     }
 
@@ -122,53 +134,24 @@ impl Session {
         if links && !self.root.is_root() {
             let why = "links are not made below a route's root: they could lead out of it";
             let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
-            return refused(record, &self.root, denied);
+            return refused(record, denied);
         }
         let permit = policy::decide(&self.identity, operation);
         match Target::new(permit, &self.root) {
             Ok(target) => Ok((record, target)),
-            Err(e) => refused(record, &self.root, Failure::client(FailureKind::NameRefused, e)),
+            Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
         }
     }
 }
 
-/// With a `root`, a client must not see the backend's words: they name paths as they are there.
-pub(super) fn veiled_words(root: &RemotePath, words: Option<Words>) -> Option<Words> {
-    words.filter(|_| root.is_root())
+/// Refused before a backend was asked.
+fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
+    record.failed(&failure);
+    Err(failure)
 }
 
-/// Where a symlink leads, as a client of a route with `root` may know it.
-fn veiled_link(root: &RemotePath, target: Vec<u8>) -> Result<Vec<u8>, Failure> {
-    if root.is_root() || !target.starts_with(b"/") {
-        return Ok(target);
-    }
-    let inside = RemotePath::resolve(&RemotePath::root(), &target).ok();
-    match inside.and_then(|path| path.strip_root(root)) {
-        Some(path) => Ok(path.as_bytes().to_vec()),
-        None => Err(Failure::new(
-            FailureKind::PermissionDenied,
-            Fault::Policy,
-            "the symlink leads out of what you may see",
-        )),
-    }
-}
-
-/// As [`veiled_words`]. What was hidden is in the record.
-pub(super) fn veiled(root: &RemotePath, failure: Failure) -> Failure {
-    if root.is_root() || failure.fault != Fault::Backend {
-        return failure;
-    }
-    let detail =
-        failure.detail.map_or(failure.message.clone(), |d| format!("{}: {d}", failure.message));
-    Failure::backend(failure.kind, failure.kind.sentence()).with_detail(detail)
-}
-
-fn refused<T>(record: Record, root: &RemotePath, failure: Failure) -> Result<T, Failure> {
-    Err(failed(record, root, failure))
-}
-
-/// Writes the record of what did not succeed; what is returned is for the client.
+/// Writes the record of what a backend did not do; what is returned is for the client.
 pub(super) fn failed(record: Record, root: &RemotePath, failure: Failure) -> Failure {
     record.failed(&failure);
-    veiled(root, failure)
+    veil::failure(root, failure)
 }

@@ -1,5 +1,9 @@
 //! The gateway's process: it starts, says what it bound, serves, and ends.
 
+use std::fs::Permissions;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordVerifier};
@@ -75,4 +79,27 @@ fn hash_password() {
     let hash = PasswordHash::new(text.trim()).expect("a PHC string");
     let argon2 = argon2::Argon2::default();
     argon2.verify_password(PASSWORD.as_bytes(), &hash).expect("the password fits its hash");
+}
+
+#[test]
+fn an_ssh_connection_that_ends_before_a_login_is_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("host_key");
+    std::fs::write(&key, include_bytes!("../../src/config/tests/keys/ed25519")).expect("a key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("the key's mode");
+    let gateway = Gateway::start(&format!(
+        "listeners:\n  front: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: [{key:?}] }}\n\
+         backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+         routes:\n  - {{ authenticate: gateway, backend: files }}\n",
+        folder.path(),
+        argon2_hash(),
+    ));
+    let mut client = TcpStream::connect(gateway.address("front")).expect("a connection");
+    client.write_all(b"SSH-2.0-gone\r\n").expect("writing the version");
+    client.shutdown(Shutdown::Write).expect("the end");
+    let ended =
+        |event: &serde_json::Value| event["message"] == "the SSH connection ends before a login";
+    let told = gateway.await_log(ended, SOON);
+    assert_eq!((&told["level"], &told["listener"]), (&"INFO".into(), &"front".into()));
 }

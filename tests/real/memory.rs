@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::support::process::{Leash, kill_group, spawn};
 use crate::support::raw::Raw;
 use crate::support::servers::{endpoint, sftp_endpoint};
 use crate::support::ssh::keys;
-use crate::support::{PASSWORD, USER, argon2_hash, ports};
+use crate::support::{PASSWORD, USER, argon2_hash, argon2_hash_with, ports};
 
 const SESSIONS: usize = 400;
 /// KiB an idle session may cost, logged in, its backend's control connection included. Some of what
@@ -22,17 +23,19 @@ const SESSIONS: usize = 400;
 const PLAIN: usize = 32;
 const TLS: usize = 64;
 
+/// KiB that password checks may leave behind. One costs 19 MiB while it lasts.
+const CHECKS: usize = 16 * 1024;
+
 /// The server behind, in a process of its own: its memory must not be counted.
-fn legacy(folder: &std::path::Path) -> Gateway {
+fn legacy(folder: &std::path::Path, hash: &str) -> Gateway {
     Gateway::start(&format!(
         "listeners:\n  legacy: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }}\n\
          data_ports:\n  pool: {{ range: {}, listen: [\"127.0.0.1\"] }}\n\
          backends:\n  files: {{ protocol: local, folder: {folder:?} }}\n\
-         users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+         users:\n  {USER}: {{ password_hash: \"{hash}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n\
          limits: {{ sessions_per_address: 10000 }}\n",
         ports::one(),
-        argon2_hash(),
     ))
 }
 
@@ -80,7 +83,7 @@ fn sessions(gateway: &Gateway, listener: &str, count: usize) -> Vec<Raw> {
 #[test]
 fn an_idle_session_is_small() {
     let folder = tempfile::tempdir().expect("a folder");
-    let legacy = legacy(folder.path());
+    let legacy = legacy(folder.path(), &argon2_hash());
     for (listener, allowed) in [("plain", PLAIN), ("tls", TLS)] {
         let gateway = front(&legacy);
         // What is made once, by the first sessions, is no session's. They stay: what they gave back
@@ -92,6 +95,25 @@ fn an_idle_session_is_small() {
         println!("{listener}: {each} KiB an idle session ({before} KiB before)");
         assert!(each <= allowed, "{listener}: {each} KiB an idle session, {allowed} are allowed");
     }
+}
+
+#[test]
+fn password_checks_give_their_memory_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // With argon2's usual memory.
+    let hash = argon2_hash_with(19 * 1024);
+    let gateway = legacy(folder.path(), &hash);
+    let login = || drop(sessions(&gateway, "legacy", 1));
+    let before = gateway.resident_kib();
+    thread::scope(|scope| {
+        // Many at once, so that many of the gateway's threads have their turn.
+        for _ in 0..8 {
+            scope.spawn(|| (0..4).for_each(|_| login()));
+        }
+    });
+    let left = gateway.resident_kib().saturating_sub(before);
+    println!("{left} KiB left behind by 32 password checks ({before} KiB before)");
+    assert!(left <= CHECKS, "{left} KiB left behind, {CHECKS} are allowed");
 }
 
 /// KiB an SFTP session may cost: idle, the connection to its backend included, and in full transfer.

@@ -59,7 +59,7 @@ pub(super) async fn open(
     }
     let known = session.cache.get(&path, false, false).map(|entry| (entry, Instant::now()));
     let transfers = Arc::new(Transfers { session, path, temporary: AtomicBool::new(false) });
-    let write = match mode.write || mode.append {
+    let write = match mode.writes() {
         true => Some(transfers.begin(mode).await?),
         false => None,
     };

@@ -10,6 +10,9 @@ use crate::op::{
 use crate::wire::ftp::listing::parse_facts_line;
 use crate::wire::ftp::time::parse_time;
 
+/// What servers usually give a folder.
+const USUAL_FOLDER: u32 = 0o755;
+
 pub(super) async fn perform(
     connection: &mut Connection,
     operation: &Operation,
@@ -27,8 +30,8 @@ pub(super) async fn perform(
         Operation::Remove(path) => {
             connection.expect(2, "DELE", Some(path.as_bytes())).await.map(done)
         }
-        Operation::MakeDirectory(path) => {
-            connection.expect(2, "MKD", Some(path.as_bytes())).await.map(done)
+        Operation::MakeDirectory { path, permissions } => {
+            make_directory(connection, path, *permissions).await.map(done)
         }
         Operation::RemoveDirectory(path) => {
             // Servers refuse to remove the folder that they are in.
@@ -61,6 +64,32 @@ pub(super) async fn perform(
         }
         _ => Err(misdirected(operation)),
     }
+}
+
+/// FTP makes a folder with the server's own mode. It is taken for [`USUAL_FOLDER`]; what is to be
+/// narrower is made so behind it, or removed again.
+async fn make_directory(
+    connection: &mut Connection,
+    path: &RemotePath,
+    permissions: Option<u32>,
+) -> Result<Words, Failure> {
+    let made = connection.expect(2, "MKD", Some(path.as_bytes())).await?;
+    let Some(mode) = permissions.filter(|mode| mode & USUAL_FOLDER != USUAL_FOLDER) else {
+        return Ok(made);
+    };
+    let Err(refusal) = attributes::set_permissions(connection, path, mode & 0o777).await else {
+        return Ok(made);
+    };
+    let removed = connection.expect(2, "RMD", Some(path.as_bytes())).await;
+    let left = match removed {
+        Ok(_) => "so it was removed again",
+        Err(_) => "and it could not be removed again: it is there, open to others",
+    };
+    let message = format!(
+        "the directory {path} was made, but could not be given the permissions {mode:03o}, {left}: {}",
+        refusal.message
+    );
+    Err(Failure { message, ..refusal })
 }
 
 pub(super) fn no_file_system() -> Failure {

@@ -27,6 +27,7 @@ pub(super) struct Oddities {
     /// Renames onto nothing that is there.
     pub never_replaces: bool,
     pub no_mlst: bool,
+    pub no_site: bool,
     /// Names a port where nobody listens.
     pub dead_ports: bool,
     /// Of `RETR`: closes both connections after so many bytes.
@@ -217,6 +218,9 @@ impl Session {
                 self.reply("211-\r\n MLST type*;size*;modify*;\r\n SIZE\r\n MFMT\r\n211 end").await
             }
             "PWD" => self.reply("257 \"/\"").await,
+            "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
+            "MKD" => self.reply("257 made").await,
+            "RMD" => self.reply("250 removed").await,
             "OPTS" | "TYPE" | "SITE" => self.reply("200 done").await,
             "CWD" => self.reply("250 done").await,
             "EPSV" => {

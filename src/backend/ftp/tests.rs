@@ -571,3 +571,21 @@ async fn what_ftp_has_not_is_refused() {
     let file = open(&*session, "/a", reading()).await.unwrap();
     assert_eq!(file.file_system().await.unwrap_err().kind, FailureKind::Unsupported);
 }
+
+#[tokio::test]
+async fn a_folder_has_the_permissions_asked_for_or_is_not_made() {
+    for no_site in [false, true] {
+        let odd = Oddities { no_site, ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let session = server.session().await;
+        let make = |permissions| Operation::MakeDirectory { path: path("/new"), permissions };
+        for usual in [None, Some(0o777), Some(0o755)] {
+            perform(&*session, make(usual)).await.unwrap();
+        }
+        assert_eq!((server.count("MKD"), server.count("SITE")), (3, 0));
+        let private = perform(&*session, make(Some(0o700))).await;
+        assert!(server.lines().contains(&"SITE CHMOD 700 /new".to_owned()));
+        assert_eq!(private.is_err(), no_site);
+        assert_eq!(server.count("RMD"), usize::from(no_site));
+    }
+}

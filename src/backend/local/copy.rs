@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
-use super::blocking;
+use super::calls::unfinished;
 use super::errno::{failed, refused};
 use super::file::{Held, LocalFile, Open, Shared};
 use super::queue::Lent;
@@ -32,14 +32,17 @@ pub(super) async fn copy(
     let mut files = Files::borrow(from, to).await?;
     let mut range = None;
     loop {
-        let (back, rest) = blocking(move || {
-            let rest = match range {
-                None => files.begin(offset, length, to_offset),
-                Some(range) => files.step(range),
-            };
-            Ok((files, rest))
-        })
-        .await?;
+        let (back, rest) = from
+            .queue
+            .calls()
+            .run(move || {
+                let rest = match range {
+                    None => files.begin(offset, length, to_offset),
+                    Some(range) => files.step(range),
+                };
+                Ok((files, rest))
+            })
+            .await?;
         let rest = rest?;
         if rest.left == 0 {
             return Ok(());
@@ -172,7 +175,7 @@ impl Side {
 fn open<'a>(shared: &Shared, lent: &'a mut Lent<Held>) -> Result<&'a mut Open, Failure> {
     match lent.get() {
         Some(held) => held.open(&shared.path),
-        None => Err(super::unfinished()),
+        None => Err(unfinished()),
     }
 }
 

@@ -14,29 +14,32 @@ use futures_util::future::BoxFuture;
 use rustix::buffer::spare_capacity;
 
 use super::attributes::{self, attributes};
+use super::calls::Calls;
+use super::copy;
 use super::errno::{failed, refused};
 use super::partial::Ending;
 use super::queue::Queue;
 use super::read::BLOCK;
-use super::{blocking, copy};
 use crate::backend::{OpenFile, PartialUploads};
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
 };
 
 pub(super) async fn open(
+    calls: &Calls,
     root: Arc<Dir>,
     path: RemotePath,
     mode: OpenMode,
     partial: PartialUploads,
 ) -> Result<LocalFile, Failure> {
-    let (path, file, ending) = blocking(move || {
-        let (file, ending) = super::open::open(root, &path, &mode, partial)?;
-        Ok((path, file, ending))
-    })
-    .await?;
+    let (path, file, ending) = calls
+        .run(move || {
+            let (file, ending) = super::open::open(root, &path, &mode, partial)?;
+            Ok((path, file, ending))
+        })
+        .await?;
     let renamed = matches!(ending, Ending::Renamed(_));
-    let queue = Queue::new(Held(Some(Open { file, ending, broken: None })));
+    let queue = Queue::new(calls.clone(), Held(Some(Open { file, ending, broken: None })));
     let shared = Shared { path, mode, renamed, cut: AtomicBool::new(false) };
     Ok(LocalFile { queue, shared: Arc::new(shared), ended: AtomicBool::new(false) })
 }
@@ -114,7 +117,7 @@ impl Shared {
     }
 
     pub(super) fn writable(&self) -> Result<(), Failure> {
-        match self.mode.write || self.mode.append {
+        match self.mode.writes() {
             true => Ok(()),
             false => Err(self.not_open_for("write", "writing")),
         }

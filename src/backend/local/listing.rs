@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cap_std::fs::{Dir, DirEntry, ReadDir};
 
 use super::attributes::attributes;
-use super::blocking;
+use super::calls::Calls;
 use super::errno::failed;
 use super::links::kind_of;
 use super::place::relative;
@@ -18,19 +18,20 @@ use crate::op::{Attributes, Entry, Failure, FailureKind, RemotePath};
 const BATCH: usize = 256;
 
 /// Opens a folder; blocks. Its entries are read as they are asked for.
-pub(super) fn open(root: &Dir, path: RemotePath) -> Result<LocalListing, Failure> {
+pub(super) fn open(calls: Calls, root: &Dir, path: RemotePath) -> Result<LocalListing, Failure> {
     let open = || {
         let dir = root.open_dir(relative(&path))?;
         let entries = dir.entries()?;
         Ok(Folder { dir, entries })
     };
     match open() {
-        Ok(folder) => Ok(LocalListing { path, state: State::Reading(folder) }),
+        Ok(folder) => Ok(LocalListing { calls, path, state: State::Reading(folder) }),
         Err(error) => Err(failed(format_args!("list {path}"), &error)),
     }
 }
 
 pub(super) struct LocalListing {
+    calls: Calls,
     path: RemotePath,
     state: State,
 }
@@ -62,11 +63,13 @@ impl Listing for LocalListing {
             }
         };
         let path = self.path.clone();
-        let (folder, batch) = blocking(move || {
-            let batch = folder.batch().map_err(|e| failed(format_args!("list {path}"), &e))?;
-            Ok((folder, batch))
-        })
-        .await?;
+        let (folder, batch) = self
+            .calls
+            .run(move || {
+                let batch = folder.batch().map_err(|e| failed(format_args!("list {path}"), &e))?;
+                Ok((folder, batch))
+            })
+            .await?;
         self.state = if batch.len() < BATCH { State::Whole } else { State::Reading(folder) };
         Ok((!batch.is_empty()).then_some(batch))
     }

@@ -1,8 +1,9 @@
 //! A folder of this machine as a backend, sandboxed with cap-std: no path, `..` or symlink leaves it.
 //!
-//! Every call to the file system runs on tokio's blocking threads.
+//! Every call to the file system runs on tokio's blocking threads, a bounded number at a time.
 
 mod attributes;
+mod calls;
 mod copy;
 mod errno;
 mod file;
@@ -21,11 +22,12 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+
+use calls::Calls;
 
 use super::{Abilities, OpenFile, ReadTransfer, WriteTransfer};
 use super::{Answer, Backend, BackendSession, Listing, Login, PartialUploads};
@@ -52,6 +54,7 @@ pub struct OpenError {
 /// A folder that clients see as `/`. It stays the folder that was opened, whatever is renamed later.
 pub struct LocalBackend {
     root: Arc<Dir>,
+    calls: Calls,
     partial_uploads: PartialUploads,
 }
 
@@ -63,7 +66,7 @@ impl LocalBackend {
         let root = Dir::open_ambient_dir(folder, ambient_authority())
             .and_then(|root| namespace::enterable(&root).map(|()| root))
             .map_err(|source| OpenError { folder: folder.clone(), source })?;
-        Ok(Self { root: Arc::new(root), partial_uploads: *partial_uploads })
+        Ok(Self { root: Arc::new(root), calls: Calls::new(), partial_uploads: *partial_uploads })
     }
 }
 
@@ -74,6 +77,7 @@ impl Backend for LocalBackend {
         match login {
             Login::Vouched(_) => Ok(Box::new(LocalSession {
                 root: Arc::clone(&self.root),
+                calls: self.calls.clone(),
                 partial_uploads: self.partial_uploads,
             })),
             Login::Unchecked(_) => Err(Failure::backend(
@@ -86,6 +90,7 @@ impl Backend for LocalBackend {
 
 struct LocalSession {
     root: Arc<Dir>,
+    calls: Calls,
     partial_uploads: PartialUploads,
 }
 
@@ -109,8 +114,10 @@ impl BackendSession for LocalSession {
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
         let root = Arc::clone(&self.root);
         match target.operation().clone() {
-            Operation::Size(path, Representation::Ascii) => read::count_ascii(root, path).await,
-            operation => blocking(move || namespace::perform(&root, &operation)).await,
+            Operation::Size(path, Representation::Ascii) => {
+                read::count_ascii(&self.calls, root, path).await
+            }
+            operation => self.calls.run(move || namespace::perform(&root, &operation)).await,
         }
     }
 
@@ -118,7 +125,8 @@ impl BackendSession for LocalSession {
         match target.operation() {
             Operation::List(path) => {
                 let (root, path) = (Arc::clone(&self.root), path.clone());
-                Ok(Box::new(blocking(move || listing::open(&root, path)).await?))
+                let calls = self.calls.clone();
+                Ok(Box::new(self.calls.run(move || listing::open(calls, &root, path)).await?))
             }
             other => Err(misdirected(other)),
         }
@@ -128,7 +136,9 @@ impl BackendSession for LocalSession {
         match target.operation() {
             Operation::Read { path, offset, representation } => {
                 let root = Arc::clone(&self.root);
-                Ok(Box::new(read::open(root, path.clone(), *offset, *representation).await?))
+                Ok(Box::new(
+                    read::open(&self.calls, root, path.clone(), *offset, *representation).await?,
+                ))
             }
             other => Err(misdirected(other)),
         }
@@ -140,7 +150,8 @@ impl BackendSession for LocalSession {
                 let root = Arc::clone(&self.root);
                 let (path, representation, partial) =
                     (path.clone(), *representation, self.partial_uploads);
-                let opened = write::open(root, path, *mode, representation, partial).await?;
+                let opened =
+                    write::open(&self.calls, root, path, *mode, representation, partial).await?;
                 Ok(Box::new(opened))
             }
             other => Err(misdirected(other)),
@@ -151,7 +162,10 @@ impl BackendSession for LocalSession {
         match target.operation() {
             Operation::Open { path, mode } => {
                 let root = Arc::clone(&self.root);
-                Ok(Arc::new(file::open(root, path.clone(), *mode, self.partial_uploads).await?))
+                Ok(Arc::new(
+                    file::open(&self.calls, root, path.clone(), *mode, self.partial_uploads)
+                        .await?,
+                ))
             }
             other => Err(misdirected(other)),
         }
@@ -163,29 +177,6 @@ impl BackendSession for LocalSession {
 /// An operation that came through the wrong one of the trait's methods.
 fn misdirected(operation: &Operation) -> Failure {
     Failure::gateway(FailureKind::Internal, format_args!("{operation}: not asked for in this way"))
-}
-
-/// What a file system may take for one call before the client is told that it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs what may block on tokio's threads for it. It is not stopped when the future is dropped, nor
-/// when it takes too long; then nobody waits for it any more.
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(call)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(unfinished()),
-        Err(_) => Err(hung()),
-    }
-}
-
-fn unfinished() -> Failure {
-    Failure::gateway(FailureKind::Internal, "a file system call did not come to its end")
-}
-
-fn hung() -> Failure {
-    Failure::backend(FailureKind::TimedOut, "the backend's file system does not answer")
 }
 
 #[cfg(test)]

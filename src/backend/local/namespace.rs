@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt};
 use rustix::fs::{Access, AtFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::attributes::MODE;
 use super::errno::{failed, refused};
 use super::misdirected;
 use super::place::{only_file, relative, split};
@@ -14,6 +15,9 @@ use super::{attributes, links};
 use crate::backend::Answer;
 use crate::op::{Entry, EntryKind, Onto};
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
+
+/// What a folder gets where the client says nothing, before the umask.
+const FOLDER_MODE: u32 = 0o777;
 
 /// Blocks for as long as the file system does.
 pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failure> {
@@ -26,8 +30,11 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
             not_root(path, "remove")?;
             done(root.remove_file(relative(path)), || format!("remove {path}"))
         }
-        Operation::MakeDirectory(path) => {
-            done(root.create_dir(relative(path)), || format!("make the directory {path}"))
+        Operation::MakeDirectory { path, permissions } => {
+            let mut folder = DirBuilder::new();
+            folder.mode(permissions.map_or(FOLDER_MODE, |permissions| permissions & MODE));
+            let made = root.create_dir_with(relative(path), &folder);
+            done(made, || format!("make the directory {path}"))
         }
         Operation::RemoveDirectory(path) => {
             not_root(path, "remove")?;
@@ -66,6 +73,7 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
         | Operation::List(_)
         | Operation::Read { .. }
         | Operation::Write { .. }
+        | Operation::Copy { .. }
         | Operation::Open { .. } => Err(misdirected(operation)),
     }
 }
@@ -136,6 +144,25 @@ mod tests {
     use super::*;
     use crate::op::{Attributes, Changes, Timestamp};
 
+    fn make(path: RemotePath) -> Operation {
+        Operation::MakeDirectory { path, permissions: None }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_made_with_its_permissions() {
+        let sandbox = Sandbox::new();
+        let mode =
+            |name: &str| sandbox.host(name).metadata().unwrap().permissions().mode() & 0o7777;
+        // The umask, which tests do not change, leaves the owner's bits alone.
+        let permissions = Some(0o6700);
+        let private = Operation::MakeDirectory { path: path("private"), permissions };
+        sandbox.perform(private).await.unwrap();
+        assert_eq!(mode("private") & 0o777, 0o700);
+        sandbox.perform(make(path("usual"))).await.unwrap();
+        std::fs::create_dir(sandbox.host("plain")).unwrap();
+        assert_eq!(mode("usual"), mode("plain"));
+    }
+
     #[tokio::test]
     async fn nothing_leads_outside() {
         let sandbox = Sandbox::new();
@@ -170,7 +197,7 @@ mod tests {
             Operation::Enter(path("absolute")),
             Operation::Enter(path("relative")),
             Operation::Remove(path("absolute/secret")),
-            Operation::MakeDirectory(path("relative/new")),
+            make(path("relative/new")),
             Operation::RemoveDirectory(path("relative/new")),
             Operation::Rename {
                 from: path("sub"),
@@ -272,8 +299,8 @@ mod tests {
         let sandbox = Sandbox::new();
         sandbox.put("file", "x");
         let done = [
-            Operation::MakeDirectory(path("a")),
-            Operation::MakeDirectory(path("empty")),
+            make(path("a")),
+            make(path("empty")),
             Operation::Rename { from: path("file"), to: path("a/file"), onto: Onto::AsBackend },
             Operation::Enter(path("a")),
             Operation::Enter(path("/")),
@@ -283,9 +310,9 @@ mod tests {
         }
         let long = path([b'n'; 300]);
         let refused = [
-            (Operation::MakeDirectory(path("a")), FailureKind::AlreadyExists),
-            (Operation::MakeDirectory(path("/")), FailureKind::AlreadyExists),
-            (Operation::MakeDirectory(long), FailureKind::NameRefused),
+            (make(path("a")), FailureKind::AlreadyExists),
+            (make(path("/")), FailureKind::AlreadyExists),
+            (make(long), FailureKind::NameRefused),
             (Operation::Enter(path("a/file")), FailureKind::NotADirectory),
             (Operation::Enter(path("b")), FailureKind::NotFound),
             (Operation::Stat(path("a/file/x")), FailureKind::NotADirectory),
@@ -368,7 +395,7 @@ mod tests {
     async fn names_are_bytes() {
         let sandbox = Sandbox::new();
         let (from, to) = (path(b"caf\xe9\n"), path(b"\xff\xfe"));
-        sandbox.perform(Operation::MakeDirectory(from.clone())).await.unwrap();
+        sandbox.perform(make(from.clone())).await.unwrap();
         sandbox
             .perform(Operation::Rename { from, to: to.clone(), onto: Onto::AsBackend })
             .await

@@ -24,10 +24,12 @@ pub(super) fn open(
     partial: PartialUploads,
 ) -> Result<(File, Ending), Failure> {
     let what = format!("open {path} for {}", purpose(mode));
-    let writes = mode.write || mode.append;
-    if !writes && (!mode.read || mode.create || mode.truncate || mode.exclusive) {
-        let reason = "nothing can be created or emptied without being opened for writing";
+    if !mode.writes() && (!mode.read || mode.truncate) {
+        let reason = "nothing is opened, or emptied, without being opened for reading or writing";
         return Err(refused(FailureKind::InvalidArgument, what, reason));
+    }
+    if !mode.writes() && mode.create {
+        return Ok((create_and_read(&root, path, mode, &what)?, Ending::Stays));
     }
     let mut options = OpenOptions::new();
     options.read(mode.read).write(mode.write && !mode.append).append(mode.append);
@@ -55,6 +57,26 @@ pub(super) fn open(
         }
     };
     Ok((file, ending))
+}
+
+/// `O_RDONLY | O_CREAT`: the standard library's way to open files creates none that are not written.
+fn create_and_read(
+    root: &Dir,
+    path: &RemotePath,
+    mode: &OpenMode,
+    what: &str,
+) -> Result<File, Failure> {
+    let path = relative(path);
+    if !mode.exclusive {
+        match open_file(root, path, OpenOptions::new().read(true), what) {
+            Err(failure) if failure.kind == FailureKind::NotFound => {}
+            opened => return opened.map(|(file, _)| file),
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(!mode.exclusive).create_new(mode.exclusive);
+    options.mode(mode.permissions.map_or(DEFAULT_MODE, |permissions| permissions & MODE));
+    open_file(root, path, &mut options, what).map(|(file, _)| file)
 }
 
 fn purpose(mode: &OpenMode) -> &'static str {
@@ -136,8 +158,8 @@ mod tests {
         assert_eq!(refused("file", EXCLUSIVE).await, FailureKind::AlreadyExists);
         for mode in [
             OpenMode { read: false, ..READ },
-            OpenMode { create: true, ..READ },
             OpenMode { truncate: true, ..READ },
+            OpenMode { truncate: true, create: true, ..READ },
         ] {
             assert_eq!(refused("file", mode).await, FailureKind::InvalidArgument, "{mode:?}");
             assert_eq!(refused("missing", mode).await, FailureKind::InvalidArgument, "{mode:?}");
@@ -151,6 +173,34 @@ mod tests {
         let empty = OpenMode { truncate: true, ..WRITE };
         sandbox.open("file", empty).await.unwrap().close().await.unwrap();
         assert_eq!(sandbox.get("file").unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn what_is_only_read_can_be_created_too() {
+        let sandbox = Sandbox::new();
+        sandbox.put("file", "old");
+        let create = OpenMode { create: true, ..READ };
+        let file = sandbox.open("file", create).await.unwrap();
+        assert_eq!(&file.read_at(0, 9).await.unwrap().unwrap()[..], b"old");
+        let exclusive = OpenMode { exclusive: true, ..create };
+        assert_eq!(
+            sandbox.open("file", exclusive).await.err().unwrap().kind,
+            FailureKind::AlreadyExists
+        );
+        for (name, how) in [("new", create), ("exclusive", exclusive)] {
+            let how = OpenMode { permissions: Some(0o600), ..how };
+            let file = sandbox.open(name, how).await.unwrap();
+            assert_eq!(file.read_at(0, 9).await.unwrap(), None);
+            let refused = file.write_at(0, "x".into()).await.unwrap_err();
+            assert_eq!(refused.kind, FailureKind::PermissionDenied);
+            file.close().await.unwrap();
+            assert_eq!(sandbox.get(name).unwrap(), b"");
+            let mode = sandbox.host(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        symlink("../outside/new", sandbox.host("dangling")).unwrap();
+        assert!(sandbox.open("dangling", create).await.is_err());
+        assert_eq!(std::fs::read_dir(sandbox.outside()).unwrap().count(), 1);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{PATIENCE, hung, unfinished};
+use super::calls::{Calls, PATIENCE, hung, unfinished};
 use crate::op::Failure;
 
 /// Works off what is to be done with one `T` on a blocking thread, which is given back as soon as
@@ -17,6 +17,7 @@ use crate::op::Failure;
 /// many requests wait.
 pub(super) struct Queue<T: Send + 'static> {
     runtime: Handle,
+    calls: Calls,
     state: Mutex<State<T>>,
     /// Steps done so far: tells slow from hung.
     steps: AtomicU64,
@@ -35,10 +36,10 @@ enum Job<T: Send + 'static> {
 
 impl<T: Send + 'static> Queue<T> {
     /// Within a tokio runtime.
-    pub(super) fn new(held: T) -> Arc<Self> {
+    pub(super) fn new(calls: Calls, held: T) -> Arc<Self> {
         let state = State { idle: Some(held), waiting: VecDeque::new() };
         let (runtime, state) = (Handle::current(), Mutex::new(state));
-        Arc::new(Self { runtime, state, steps: AtomicU64::new(0) })
+        Arc::new(Self { runtime, calls, state, steps: AtomicU64::new(0) })
     }
 
     /// What changes nothing: left out where nobody waits for the answer any more.
@@ -85,6 +86,10 @@ impl<T: Send + 'static> Queue<T> {
         async move { waited(&queue, given).await }
     }
 
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     /// A step of something long is done.
     pub(super) fn stepped(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
@@ -103,7 +108,7 @@ impl<T: Send + 'static> Queue<T> {
 
     fn start(self: &Arc<Self>, held: T) {
         let queue = self.clone();
-        drop(self.runtime.spawn_blocking(move || queue.work(held)));
+        self.calls.begin(&self.runtime, move || queue.work(held));
     }
 
     fn work(self: Arc<Self>, mut held: T) {

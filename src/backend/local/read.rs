@@ -6,7 +6,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::blocking;
+use super::calls::Calls;
 use super::errno::{failed, refused};
 use super::place::{open_file, relative};
 use crate::backend::{Answer, ReadTransfer};
@@ -23,15 +23,16 @@ const COUNTED: u64 = 16 * 1024 * 1024;
 /// Opens a file at `offset` bytes of the representation asked for. An offset behind the end is
 /// refused: a client that resumes there would take nothing for a whole file.
 pub(super) async fn open(
+    calls: &Calls,
     root: Arc<Dir>,
     path: RemotePath,
     offset: u64,
     representation: Representation,
 ) -> Result<LocalRead, Failure> {
     let reader: Box<dyn AsyncRead + Send + Unpin> = match representation {
-        Representation::Image => Box::new(open_at(root, path, offset).await?.0),
+        Representation::Image => Box::new(open_at(calls, root, path, offset).await?.0),
         Representation::Ascii => {
-            let mut reader = ToCrlf::new(open_at(root, path.clone(), 0).await?.0);
+            let mut reader = ToCrlf::new(open_at(calls, root, path.clone(), 0).await?.0);
             skip(&mut reader, offset, &path).await?;
             Box::new(reader)
         }
@@ -40,18 +41,24 @@ pub(super) async fn open(
 }
 
 /// Brings the file, and its length in bytes as stored.
-async fn open_at(root: Arc<Dir>, path: RemotePath, offset: u64) -> Result<(File, u64), Failure> {
-    let (file, length) = blocking(move || {
-        let what = format!("open {path} for reading");
-        let (mut file, metadata) =
-            open_file(&root, relative(&path), OpenOptions::new().read(true), &what)?;
-        if offset > metadata.len() {
-            return Err(too_short(&path, offset, metadata.len()));
-        }
-        file.seek(SeekFrom::Start(offset)).map_err(|e| failed(&what, &e))?;
-        Ok((file, metadata.len()))
-    })
-    .await?;
+async fn open_at(
+    calls: &Calls,
+    root: Arc<Dir>,
+    path: RemotePath,
+    offset: u64,
+) -> Result<(File, u64), Failure> {
+    let (file, length) = calls
+        .run(move || {
+            let what = format!("open {path} for reading");
+            let (mut file, metadata) =
+                open_file(&root, relative(&path), OpenOptions::new().read(true), &what)?;
+            if offset > metadata.len() {
+                return Err(too_short(&path, offset, metadata.len()));
+            }
+            file.seek(SeekFrom::Start(offset)).map_err(|e| failed(&what, &e))?;
+            Ok((file, metadata.len()))
+        })
+        .await?;
     let mut file = File::from_std(file);
     file.set_max_buf_size(BLOCK);
     Ok((file, length))
@@ -80,8 +87,12 @@ fn too_short(path: &RemotePath, offset: u64, length: u64) -> Failure {
 }
 
 /// The size of a file as TYPE A transfers it. Reads all of it.
-pub(super) async fn count_ascii(root: Arc<Dir>, path: RemotePath) -> Result<Answer, Failure> {
-    let (file, length) = open_at(root, path.clone(), 0).await?;
+pub(super) async fn count_ascii(
+    calls: &Calls,
+    root: Arc<Dir>,
+    path: RemotePath,
+) -> Result<Answer, Failure> {
+    let (file, length) = open_at(calls, root, path.clone(), 0).await?;
     let what = format!("tell the size of {path}");
     if length > COUNTED {
         let reason = "SIZE in TYPE A of a file this large is not counted; use TYPE I";

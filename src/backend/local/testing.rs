@@ -79,8 +79,8 @@ impl Sandbox {
     }
 
     pub(super) fn session(&self) -> LocalSession {
-        let LocalBackend { root, partial_uploads } = self.backend();
-        LocalSession { root, partial_uploads }
+        let LocalBackend { root, calls, partial_uploads } = self.backend();
+        LocalSession { root, calls, partial_uploads }
     }
 
     /// Where something in the backend's folder is on the host.

@@ -6,7 +6,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use super::blocking;
+use super::calls::Calls;
 use super::errno::{failed, refused};
 use super::partial::{Ending, Leftover, Temporary, random_name};
 use super::place::{open_file, relative};
@@ -19,6 +19,7 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words, WriteMo
 const DRAWS: usize = 3;
 
 pub(super) async fn open(
+    calls: &Calls,
     root: Arc<Dir>,
     path: RemotePath,
     mode: WriteMode,
@@ -30,14 +31,15 @@ pub(super) async fn open(
         let what = format_args!("continue {path}");
         return Err(refused(FailureKind::Unsupported, what, reason));
     }
-    let opened = blocking(move || match mode {
-        WriteMode::From { offset: 0 } => replace(root, path, partial),
-        WriteMode::From { offset } => continue_at(&root, path, offset),
-        WriteMode::Append => append(&root, path),
-        WriteMode::Unique => unique(root, &path, partial),
-    })
-    .await?;
-    Ok(opened.into_transfer(representation))
+    let opened = calls
+        .run(move || match mode {
+            WriteMode::From { offset: 0 } => replace(root, path, partial),
+            WriteMode::From { offset } => continue_at(&root, path, offset),
+            WriteMode::Append => append(&root, path),
+            WriteMode::Unique => unique(root, &path, partial),
+        })
+        .await?;
+    Ok(opened.into_transfer(calls.clone(), representation))
 }
 
 struct Opened {
@@ -111,19 +113,20 @@ fn unique(root: Arc<Dir>, folder: &RemotePath, partial: PartialUploads) -> Resul
 }
 
 impl Opened {
-    fn into_transfer(self, representation: Representation) -> LocalWrite {
+    fn into_transfer(self, calls: Calls, representation: Representation) -> LocalWrite {
         let mut file = File::from_std(self.file);
         file.set_max_buf_size(BLOCK);
         let sink = match representation {
             Representation::Image => Sink::Writer(Box::new(file)),
             Representation::Ascii => Sink::Writer(Box::new(FromCrlf::new(file))),
         };
-        LocalWrite { sink, path: self.path, ending: self.ending }
+        LocalWrite { calls, sink, path: self.path, ending: self.ending }
     }
 }
 
 /// Dropped, it does as `abort` does, but nobody waits for it.
 pub(super) struct LocalWrite {
+    calls: Calls,
     sink: Sink,
     path: RemotePath,
     ending: Ending,
@@ -152,24 +155,28 @@ impl WriteTransfer for LocalWrite {
 
     async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
         self.flush().await?;
-        blocking(move || {
-            let Self { sink, path, ending } = *self;
-            drop(sink);
-            ending.whole(&path).map(|()| None)
-        })
-        .await
+        let calls = self.calls.clone();
+        calls
+            .run(move || {
+                let Self { sink, path, ending, .. } = *self;
+                drop(sink);
+                ending.whole(&path).map(|()| None)
+            })
+            .await
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
         // What has come is worth keeping as far as the disk takes it; more is not to be done here.
         let _ = self.flush().await;
-        let _ = blocking(move || {
-            let Self { sink, ending, .. } = *self;
-            drop(sink);
-            ending.cut();
-            Ok(())
-        })
-        .await;
+        let calls = self.calls.clone();
+        let _ = calls
+            .run(move || {
+                let Self { sink, ending, .. } = *self;
+                drop(sink);
+                ending.cut();
+                Ok(())
+            })
+            .await;
         None
     }
 }
@@ -323,7 +330,7 @@ mod tests {
                 path: RemotePath::root(),
                 ending: Ending::Stays,
             };
-            let mut transfer = Box::new(opened.into_transfer(representation));
+            let mut transfer = Box::new(opened.into_transfer(Calls::new(), representation));
             feed(&mut *transfer, b"text").await;
             let failure = transfer.finish().await.unwrap_err();
             assert_eq!(failure.kind, FailureKind::NoSpace);

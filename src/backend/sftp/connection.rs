@@ -18,7 +18,7 @@ use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
 use crate::net;
-use crate::net::ssh::{Queued, legacy, modern};
+use crate::net::ssh::{Queued, client, legacy_client};
 use crate::op::{Failure, FailureKind};
 
 /// What the server may send before it is asked for more, in bytes: more than all reads ahead.
@@ -93,7 +93,7 @@ pub(super) async fn exchange_keys(
     let (host, port) = host_and_port(address, &tcp);
     let verifier = Verifier::new(settings.clone(), &host, port);
     let refusal = verifier.refusal();
-    let offered = if settings.legacy_algorithms { legacy() } else { modern() };
+    let offered = if settings.legacy_algorithms { legacy_client() } else { client() };
     let config = client::Config {
         window_size: WINDOW,
         maximum_packet_size: PACKET,

@@ -33,8 +33,10 @@ pub(super) async fn perform(
             let removed = plain(server, R::Remove { path: wire(path) }, operation).await;
             explained(server, removed, path, Tried::Remove).await.map(done)
         }
-        Operation::MakeDirectory(path) => {
-            let body = R::MakeDir { path: wire(path), attributes: sftp::Attributes::default() };
+        Operation::MakeDirectory { path, permissions } => {
+            let attributes =
+                sftp::Attributes { permissions: *permissions, ..sftp::Attributes::default() };
+            let body = R::MakeDir { path: wire(path), attributes };
             let made = plain(server, body, operation).await;
             explained(server, made, path, Tried::Make).await.map(done)
         }

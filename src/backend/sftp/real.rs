@@ -356,8 +356,10 @@ async fn names_and_attributes() {
     let session = &*session;
     let odd = sshd.path("");
     let odd = RemotePath::resolve(&odd, b"caf\xe9 \n\xff").unwrap();
-    perform(session, O::MakeDirectory(odd.clone())).await.unwrap();
-    let again = perform(session, O::MakeDirectory(odd.clone())).await.unwrap_err();
+    perform(session, O::MakeDirectory { path: odd.clone(), permissions: None }).await.unwrap();
+    let again = perform(session, O::MakeDirectory { path: odd.clone(), permissions: None })
+        .await
+        .unwrap_err();
     assert_eq!(again.kind, FailureKind::AlreadyExists);
     assert_eq!(again.status.unwrap().code, 4);
     perform(session, O::Enter(odd.clone())).await.unwrap();

@@ -551,3 +551,19 @@ async fn what_the_server_does_not_offer_is_unsupported() {
     let (renamed, asked) = tokio::join!(operations::perform(&server, &operation), peer.serve(ok()));
     assert!(renamed.is_ok() && matches!(asked, Q::Rename { .. }));
 }
+
+#[tokio::test]
+async fn a_folder_is_made_with_its_permissions() {
+    let (server, mut peer) = connected().await;
+    for permissions in [Some(0o700), None] {
+        let made = Operation::MakeDirectory { path: path("/new"), permissions };
+        let script = async {
+            let asked = peer.request().await;
+            let attributes = Attributes { permissions, ..Attributes::default() };
+            assert_eq!(asked.body, Q::MakeDir { path: "/new".into(), attributes });
+            peer.answer(asked.id, ok()).await;
+        };
+        let (made, ()) = tokio::join!(operations::perform(&server, &made), script);
+        made.unwrap();
+    }
+}

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::client::Client;
 use super::settings::{ListenerSettings, TlsPolicy};
 use crate::data::Pool;
 use crate::net::tls::ControlTls;
-use crate::net::{self, Drain, Stream};
+use crate::net::{Drain, ListenError, Listener, Stream};
 use crate::session::{Admission, Door, Gateway, Seat};
 use crate::wire::ftp::reply;
 
@@ -24,44 +24,12 @@ pub struct Shared {
     pub drain: Drain,
 }
 
-/// An FTP listener whose sockets are open.
-pub struct BoundListener {
-    shared: Arc<Shared>,
-    sockets: Vec<TcpListener>,
-}
-
-impl BoundListener {
-    /// Opens every address of the listener, or none.
-    pub fn bind(shared: Shared) -> Result<Self, (SocketAddr, std::io::Error)> {
-        let sockets = shared.settings.addresses.iter();
-        let sockets = sockets.map(|address| net::listen(*address).map_err(|e| (*address, e)));
-        Ok(Self { sockets: sockets.collect::<Result<_, _>>()?, shared: Arc::new(shared) })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.shared.settings.name
-    }
-
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
-    }
-
-    /// Accepts until the drain begins.
-    pub fn serve(self) {
-        for socket in self.sockets {
-            let shared = self.shared.clone();
-            let stop = shared.drain.token().clone();
-            tokio::spawn(async move {
-                stop.run_until_cancelled(async {
-                    loop {
-                        let (tcp, peer) = net::accept(&socket).await;
-                        welcome(&shared, tcp, peer);
-                    }
-                })
-                .await;
-            });
-        }
-    }
+/// Opens every address of an FTP listener, or none.
+pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
+    let shared = Arc::new(shared);
+    let ListenerSettings { name, addresses, .. } = &shared.settings;
+    let welcoming = shared.clone();
+    Listener::bind(name, addresses, &shared.drain, move |tcp, peer| welcome(&welcoming, tcp, peer))
 }
 
 fn welcome(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) {

@@ -12,5 +12,5 @@ mod listener;
 mod reply;
 mod settings;
 
-pub use listener::{BoundListener, Shared};
+pub use listener::{Shared, bind};
 pub use settings::{ListenerSettings, TlsPolicy, TlsSettings};

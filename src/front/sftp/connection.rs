@@ -202,7 +202,13 @@ impl Connection {
 
     fn log_end(&self, why: &str) {
         let Door { session, peer, listener, .. } = &self.door;
-        tracing::debug!(session, %peer, listener, why, "the SSH connection ends");
+        match self.session.get() {
+            Some(_) => tracing::debug!(session, %peer, listener, why, "the SSH connection ends"),
+            // Nothing else tells of it, and often it is a client that cannot get in.
+            None => {
+                tracing::info!(session, %peer, listener, why, "the SSH connection ends before a login");
+            }
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl File {
     }
 
     pub(super) fn writes(&self) -> bool {
-        self.mode.write || self.mode.append
+        self.mode.writes()
     }
 
     /// Something that changes the data is under way.

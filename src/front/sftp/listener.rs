@@ -5,13 +5,13 @@ use std::time::Duration;
 use russh::server::Config;
 use russh::{Limits, SshId};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::auth;
 use super::connection::Connection;
 use super::settings::ListenerSettings;
-use crate::net::{self, Drain, ssh};
+use crate::net::{Drain, ListenError, Listener, ssh};
 use crate::session::{Admission, Door, Gateway, Seat};
 
 /// What a client may send on a new channel before it is told that there is room for more, in bytes.
@@ -41,46 +41,13 @@ pub struct Shared {
     pub drain: Drain,
 }
 
-/// An SFTP listener whose sockets are open.
-pub struct BoundListener {
-    shared: Arc<Shared>,
-    config: Arc<Config>,
-    sockets: Vec<TcpListener>,
-}
-
-impl BoundListener {
-    /// Opens every address of the listener, or none.
-    pub fn bind(shared: Shared) -> Result<Self, (SocketAddr, std::io::Error)> {
-        let sockets = shared.settings.addresses.iter();
-        let sockets = sockets.map(|address| net::listen(*address).map_err(|e| (*address, e)));
-        let sockets = sockets.collect::<Result<_, _>>()?;
-        Ok(Self { sockets, config: Arc::new(config(&shared.settings)), shared: Arc::new(shared) })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.shared.settings.name
-    }
-
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
-    }
-
-    /// Accepts until the drain begins.
-    pub fn serve(self) {
-        for socket in self.sockets {
-            let (shared, config) = (self.shared.clone(), self.config.clone());
-            let stop = shared.drain.token().clone();
-            tokio::spawn(async move {
-                stop.run_until_cancelled(async {
-                    loop {
-                        let (tcp, peer) = net::accept(&socket).await;
-                        welcome(&shared, &config, tcp, peer);
-                    }
-                })
-                .await;
-            });
-        }
-    }
+/// Opens every address of an SFTP listener, or none.
+pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
+    let shared = Arc::new(shared);
+    let ListenerSettings { name, addresses, .. } = &shared.settings;
+    let (welcoming, config) = (shared.clone(), Arc::new(config(&shared.settings)));
+    let welcome = move |tcp, peer| welcome(&welcoming, &config, tcp, peer);
+    Listener::bind(name, addresses, &shared.drain, welcome)
 }
 
 fn config(settings: &ListenerSettings) -> Config {
@@ -102,7 +69,7 @@ fn config(settings: &ListenerSettings) -> Config {
         maximum_packet_size: PACKET,
         channel_buffer_size: CHANNEL_MESSAGES,
         event_buffer_size: EVENTS,
-        preferred: ssh::modern(),
+        preferred: ssh::server(),
         // Idleness is judged by requests, in `connection`.
         inactivity_timeout: None,
         keepalive_interval: Some(settings.keepalive),

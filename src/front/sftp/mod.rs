@@ -26,5 +26,5 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use listener::{BoundListener, Shared};
+pub use listener::{Shared, bind};
 pub use settings::ListenerSettings;

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::auth::Logins;
 use super::connection::Connection;
-use super::listener::{BoundListener, Shared};
+use super::listener::{Shared, bind};
 use super::requests::tests::{Stub, gateway};
 use super::settings::ListenerSettings;
 use crate::net::Drain;
@@ -52,8 +52,8 @@ fn shared(stub: &Arc<Stub>) -> Shared {
 
 /// A listener over the scripted backend, and where it is.
 async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
-    let bound = BoundListener::bind(shared(stub)).unwrap();
-    let address = bound.addresses()[0];
+    let bound = bind(shared(stub)).unwrap();
+    let address = bound.addresses()[0].1;
     bound.serve();
     address
 }

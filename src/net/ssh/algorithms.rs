@@ -11,8 +11,16 @@ const KEX: &[kex::Name] = &[
     kex::ECDH_SHA2_NISTP256,
     kex::ECDH_SHA2_NISTP384,
     kex::ECDH_SHA2_NISTP521,
-    kex::DH_G16_SHA512,
-    kex::DH_GEX_SHA256,
+];
+
+/// For backends only: finite fields cost a client nothing to ask for, and a server much to answer,
+/// before any login (CVE-2002-20001).
+const FINITE_FIELDS: &[kex::Name] = &[kex::DH_G16_SHA512, kex::DH_GEX_SHA256];
+
+const OLD_KEX: &[kex::Name] =
+    &[kex::DH_G14_SHA256, kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1];
+
+const MARKERS: &[kex::Name] = &[
     kex::EXTENSION_SUPPORT_AS_CLIENT,
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
@@ -41,10 +49,10 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
-/// What is offered to everybody: no SHA-1, no CBC, strict key exchange, post-quantum first.
-pub fn modern() -> Preferred {
+/// What a front offers: no SHA-1, no CBC, strict key exchange, post-quantum first.
+pub fn server() -> Preferred {
     Preferred {
-        kex: Cow::Borrowed(KEX),
+        kex: [KEX, MARKERS].concat().into(),
         key: Cow::Borrowed(KEYS),
         cipher: Cow::Borrowed(CIPHERS),
         mac: Cow::Borrowed(MACS),
@@ -53,21 +61,36 @@ pub fn modern() -> Preferred {
     }
 }
 
-/// As [`modern`], and behind it what old servers need: SHA-1, CBC and small groups.
-pub fn legacy() -> Preferred {
-    let modern = modern();
-    let behind = |first: &[kex::Name], more: &[kex::Name]| [first, more].concat();
+/// What backends are offered: as [`server`], and large finite-field groups.
+pub fn client() -> Preferred {
+    Preferred { kex: [KEX, FINITE_FIELDS, MARKERS].concat().into(), ..server() }
+}
+
+/// As [`client`], and behind it what old servers need: SHA-1, CBC and small groups.
+pub fn legacy_client() -> Preferred {
     Preferred {
-        kex: behind(
-            KEX,
-            &[kex::DH_G14_SHA256, kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1],
-        )
-        .into(),
+        kex: [KEX, FINITE_FIELDS, OLD_KEX, MARKERS].concat().into(),
         key: [KEYS, &[Algorithm::Rsa { hash: None }]].concat().into(),
         cipher: [CIPHERS, &[cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC]]
             .concat()
             .into(),
         mac: [MACS, &[mac::HMAC_SHA1_ETM, mac::HMAC_SHA1]].concat().into(),
-        ..modern
+        ..client()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_backends_are_offered_finite_fields() {
+        let finite = |offered: &Preferred| {
+            offered.kex.iter().filter(|name| name.as_ref().starts_with("diffie-hellman")).count()
+        };
+        assert_eq!(finite(&server()), 0);
+        assert_eq!(finite(&client()), 2);
+        assert!(finite(&legacy_client()) > 2);
+        assert_eq!(server().kex[0], kex::MLKEM768X25519_SHA256);
     }
 }

@@ -3,5 +3,5 @@
 mod algorithms;
 mod queued;
 
-pub use algorithms::{legacy, modern};
+pub use algorithms::{client, legacy_client, server};
 pub use queued::{Cutter, Queued};

@@ -15,8 +15,10 @@ use tokio::time::timeout;
 /// What one read of the socket may bring at first, and once reads have filled their buffer, in bytes.
 const FIRST_READ: usize = 8 * 1024;
 const LARGEST_READ: usize = 256 * 1024;
-/// A spare buffer larger than this is given back, in bytes.
-const SPARE: usize = 64 * 1024;
+/// Reads after which the buffer is made to fit the largest of them.
+const READS: u8 = 4;
+/// The queue's memory is given back when nothing was to be written for so long.
+const QUIET: Duration = Duration::from_secs(1);
 /// What is left to be written when the stream is dropped gets this long.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,9 @@ pub struct Queued {
     buffer: Vec<u8>,
     taken: usize,
     filled: usize,
+    /// The largest of the last reads, in bytes, and how many they are.
+    largest: usize,
+    reads: u8,
     shared: Arc<Shared>,
     /// The most bytes that wait to be written.
     capacity: usize,
@@ -67,26 +72,41 @@ impl Queued {
         let shared = Arc::new(Shared::default());
         tokio::spawn(write_queue(write, shared.clone()));
         let buffer = vec![0; FIRST_READ];
-        Self { read, buffer, taken: 0, filled: 0, shared, capacity }
+        Self { read, buffer, taken: 0, filled: 0, largest: 0, reads: 0, shared, capacity }
     }
 
     pub fn cutter(&self) -> Cutter {
         Cutter(self.shared.clone())
     }
 
-    /// Reads anew once all was given out. Idle connections keep a small buffer.
+    /// Reads anew once all was given out.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken < self.filled {
             return Poll::Ready(Ok(()));
         }
-        if self.filled == self.buffer.len() && self.filled < LARGEST_READ {
-            self.buffer = vec![0; self.filled * 2];
-        }
+        self.fit_buffer();
         (self.taken, self.filled) = (0, 0);
         let mut buf = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
         self.filled = buf.filled().len();
+        self.largest = self.largest.max(self.filled);
+        self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
+    }
+
+    /// Grows as reads fill it; small again after a few small ones, such as an idle connection's
+    /// keepalives.
+    fn fit_buffer(&mut self) {
+        let now = self.buffer.len();
+        let fit = match self.filled == now {
+            true => (now * 2).min(LARGEST_READ),
+            false if self.reads < READS => return,
+            false => (self.largest * 2).next_power_of_two().clamp(FIRST_READ, now),
+        };
+        if fit != now {
+            self.buffer = vec![0; fit];
+        }
+        (self.largest, self.reads) = (0, 0);
     }
 }
 
@@ -122,8 +142,11 @@ async fn write_queue(mut write: OwnedWriteHalf, shared: Arc<Shared>) {
                 let _ = write.shutdown().await;
                 return;
             }
-            spare.shrink_to(SPARE);
-            shared.work.notified().await;
+            if timeout(QUIET, shared.work.notified()).await.is_err() {
+                spare = Vec::new();
+                shared.lock().give_back();
+                shared.work.notified().await;
+            }
             continue;
         }
         if let Err(error) = shared.write(&mut write, &spare).await {
@@ -136,6 +159,14 @@ async fn write_queue(mut write: OwnedWriteHalf, shared: Arc<Shared>) {
             return;
         }
         spare.clear();
+    }
+}
+
+impl Queue {
+    fn give_back(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
     }
 }
 
@@ -295,6 +326,31 @@ mod tests {
         queued.read_to_end(&mut all).await.unwrap();
         assert!(all == data);
         assert!(queued.buffer.len() > FIRST_READ && queued.buffer.len() <= LARGEST_READ);
+    }
+
+    #[tokio::test]
+    async fn after_a_burst_the_memory_is_given_back() {
+        const BURST: usize = 3_000_000;
+        let (near, mut far) = pair().await;
+        let mut queued = Queued::new(near, BURST);
+        queued.write_all(&[7; BURST]).await.unwrap();
+        let mut bytes = vec![0; BURST];
+        far.read_exact(&mut bytes).await.unwrap();
+        tokio::time::sleep(2 * QUIET).await;
+        assert_eq!(queued.shared.lock().bytes.capacity(), 0);
+
+        let writing = tokio::spawn(async move {
+            far.write_all(&bytes).await.unwrap();
+            far
+        });
+        queued.read_exact(&mut vec![0; BURST]).await.unwrap();
+        let mut far = writing.await.unwrap();
+        assert!(queued.buffer.len() > FIRST_READ);
+        for _ in 0..2 * READS {
+            far.write_all(b"x").await.unwrap();
+            queued.read_u8().await.unwrap();
+        }
+        assert_eq!(queued.buffer.len(), FIRST_READ);
     }
 
     #[tokio::test]

@@ -84,7 +84,12 @@ pub fn pattern(len: usize) -> Vec<u8> {
 
 /// A hash with the least work, so that a test does not wait for it.
 pub fn argon2_hash() -> String {
-    let params = Params::new(8, 1, 1, None).expect("argon2's least parameters");
+    argon2_hash_with(8)
+}
+
+/// As [`argon2_hash`], of so many KiB.
+pub fn argon2_hash_with(memory: u32) -> String {
+    let params = Params::new(memory, 1, 1, None).expect("argon2's parameters");
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let salt = SaltString::encode_b64(b"lockgate-test").expect("a salt");
     argon2.hash_password(PASSWORD.as_bytes(), &salt).expect("hashing a password").to_string()

@@ -220,7 +220,8 @@ async fn after_a_failed_write_nothing_passes_for_whole() {
 async fn a_full_disk_is_told_by_the_write_and_by_close() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let path = RemotePath::root();
-    let queue = Queue::new(Held(Some(Open { file, ending: Ending::Stays, broken: None })));
+    let queue =
+        Queue::new(Calls::new(), Held(Some(Open { file, ending: Ending::Stays, broken: None })));
     let shared =
         Arc::new(Shared { path, mode: WRITE, renamed: false, cut: AtomicBool::new(false) });
     let file = LocalFile { queue, shared, ended: AtomicBool::new(false) };

@@ -37,7 +37,8 @@ impl Client {
     pub(super) async fn mkd(&mut self, given: &[u8]) -> Outcome {
         let path = self.path(given)?;
         // The backend's 257 would name the path as it is there.
-        self.logged_in()?.session.perform(Operation::MakeDirectory(path.clone())).await?;
+        let operation = Operation::MakeDirectory { path: path.clone(), permissions: None };
+        self.logged_in()?.session.perform(operation).await?;
         self.answer_path(&path, b" created").await;
         Ok(Flow::Continue)
     }

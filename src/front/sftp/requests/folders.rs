@@ -8,11 +8,8 @@ use super::{Outcome, Requests, Work, at_once, done, named};
 use crate::front::sftp::folder::Folder;
 use crate::front::sftp::handles::Handle;
 use crate::front::sftp::status;
-use crate::op::{Changes, Failure, FailureKind, Onto, Operation};
+use crate::op::{Failure, Onto, Operation};
 use crate::wire::sftp::{Attributes, ResponseBody};
-
-/// What OpenSSH's `mkdir` sends: nothing in particular.
-const USUAL: u32 = 0o777;
 
 impl Requests {
     pub(super) fn open_folder(&self, path: &Bytes) -> Result<Work, Failure> {
@@ -43,21 +40,8 @@ impl Requests {
         attributes: &Attributes,
     ) -> Result<Work, Failure> {
         let path = self.path(path)?;
-        let session = self.session.clone();
         let permissions = attributes.permissions.map(|mode| mode & 0o7777);
-        Ok(Box::pin(async move {
-            session.perform(Operation::MakeDirectory(path.clone())).await?;
-            if let Some(mode) = permissions.filter(|mode| *mode != USUAL) {
-                let changes = Changes::permissions(mode);
-                let operation = Operation::SetAttributes { path, changes, follow: true };
-                match session.perform(operation).await {
-                    // The folder is made; its mode is a wish, as it is under a umask.
-                    Err(failure) if is_about_a_wish(&failure) => {}
-                    outcome => drop(outcome?),
-                }
-            }
-            Ok(done())
-        }))
+        Ok(self.perform(Operation::MakeDirectory { path, permissions }, |_| Ok(done())))
     }
 
     pub(super) fn rename(&self, from: &Bytes, to: &Bytes, onto: Onto) -> Result<Work, Failure> {
@@ -69,8 +53,4 @@ impl Requests {
     pub(super) fn real_path(&self, path: &Bytes) -> Result<Work, Failure> {
         Ok(at_once(Ok(named(self.path(path)?.as_bytes().to_vec()))))
     }
-}
-
-fn is_about_a_wish(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Unsupported | FailureKind::PermissionDenied)
 }

@@ -85,7 +85,12 @@ impl BackendSession for Shared {
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        self.0.asked(target.operation()).await;
+        match target.operation() {
+            Operation::MakeDirectory { permissions, .. } => {
+                self.0.called(format!("make-directory {permissions:?}"));
+            }
+            other => self.0.asked(other).await,
+        }
         match target.operation() {
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 Ok(Answer::Entry(Entry::new("x", EntryKind::File)))
@@ -157,8 +162,12 @@ impl OpenFile for Shared {
         Ok(FileSystem::default())
     }
 
-    async fn copy_data(&self, _: u64, _: u64, _: &Arc<dyn OpenFile>, _: u64) -> Ended {
-        Ok(())
+    async fn copy_data(&self, from: u64, length: u64, _: &Arc<dyn OpenFile>, to: u64) -> Ended {
+        self.0.called(format!("copy {from} {length} {to}"));
+        match from == to {
+            true => Err(Failure::client(FailureKind::InvalidArgument, "onto itself")),
+            false => Ok(()),
+        }
     }
 
     async fn close(&self) -> Ended {
@@ -362,6 +371,42 @@ async fn a_file_without_its_name_yet_answers_for_its_path() {
     assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     requests.ask(RequestBody::Stat { path: path("x") }).await;
     assert_eq!(stub.calls(), ["stat /home/u/y", "close", "stat /home/u/x"]);
+}
+
+#[tokio::test]
+async fn a_folder_is_made_with_its_mode_in_one_step() {
+    let (mut requests, stub) = requests().await;
+    for permissions in [Some(0o40_700), None] {
+        let attributes = Attributes { permissions, ..Attributes::default() };
+        let make = RequestBody::MakeDir { path: Bytes::from_static(b"x"), attributes };
+        assert_eq!(code(requests.ask(make).await), StatusCode::OK);
+    }
+    assert_eq!(stub.calls(), ["make-directory Some(448)", "make-directory None"]);
+}
+
+#[tokio::test]
+async fn the_backend_judges_copies_within_one_file() {
+    let (mut requests, stub) = requests().await;
+    let flags = OpenFlags::READ | OpenFlags::WRITE;
+    let path = Bytes::from_static(b"x");
+    let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
+    let ResponseBody::Handle(handle) = requests.ask(open).await else { panic!() };
+    stub.calls();
+    let copy = |from_offset, to_offset| {
+        RequestBody::Extended(Extension::CopyData {
+            from_handle: handle.clone(),
+            from_offset,
+            length: 0,
+            to_handle: handle.clone(),
+            to_offset,
+        })
+    };
+    assert_eq!(code(requests.ask(copy(0, 100)).await), StatusCode::OK);
+    assert_eq!(code(requests.ask(copy(7, 7)).await), StatusCode::FAILURE);
+    assert_eq!(stub.calls(), ["copy 0 0 100", "copy 7 0 7"]);
+    // What was refused has changed nothing: the file is whole.
+    assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    assert_eq!(stub.calls(), ["close"]);
 }
 
 #[tokio::test]

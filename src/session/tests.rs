@@ -1,0 +1,147 @@
+//! Sessions of a route with a `root`, on a folder.
+
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tempfile::TempDir;
+
+use super::record::{Metrics, Who};
+use super::*;
+use crate::auth::Identity;
+use crate::backend::local::{LocalBackend, Settings};
+use crate::backend::{Answer, Backend, Login, PartialUploads};
+use crate::op::{
+    Changes, EntryKind, Failure, FailureKind, OpenMode, Operation, RemotePath, Representation,
+};
+
+const READ: OpenMode = OpenMode {
+    read: true,
+    write: false,
+    append: false,
+    create: false,
+    truncate: false,
+    exclusive: false,
+    permissions: None,
+};
+
+fn path(given: &str) -> RemotePath {
+    RemotePath::resolve(&RemotePath::root(), given.as_bytes()).unwrap()
+}
+
+/// Below `/customers/acme` of a folder: a file, a folder, and symlinks.
+async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
+    let folder = tempfile::tempdir().unwrap();
+    let acme = folder.path().join("customers/acme");
+    std::fs::create_dir_all(acme.join("inbox")).unwrap();
+    std::fs::write(acme.join("file"), "content").unwrap();
+    symlink("/customers/acme/file", acme.join("absolute")).unwrap();
+    symlink("file", acme.join("relative")).unwrap();
+    symlink("/customers/other", acme.join("out")).unwrap();
+    symlink("../../../customers/acme/file", acme.join("inbox/climbs")).unwrap();
+    let settings = Settings { folder: folder.path().into(), partial_uploads: PartialUploads::Keep };
+    let backend = LocalBackend::open(&settings).unwrap();
+    let registry = Registry::new();
+    let session = Session {
+        identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
+        who: Arc::new(Who {
+            session: 1,
+            peer: "127.0.0.1:1".parse().unwrap(),
+            listener: "test".into(),
+            protocol: "sftp",
+            user: "u".into(),
+            backend: "local".into(),
+        }),
+        metrics: Metrics::register(&registry).unwrap(),
+        unfinished: Default::default(),
+        root: path("/customers/acme"),
+        backend: backend.login(&Login::Vouched(None)).await.unwrap(),
+    };
+    (folder, Arc::new(session), registry)
+}
+
+fn veiled<T>(outcome: Result<T, Failure>) -> FailureKind {
+    let failure = outcome.err().unwrap();
+    assert!(!failure.message.contains("customers"), "{failure}");
+    assert!(failure.status.is_none() && failure.peer.is_none());
+    failure.kind
+}
+
+#[tokio::test]
+async fn no_failure_of_a_backend_shows_the_root() {
+    let (_folder, session, _) = below_a_root().await;
+    assert_eq!(veiled(session.open(path("inbox"), READ).await), FailureKind::IsADirectory);
+    let read = session.read(path("inbox"), 0, Representation::Image).await;
+    assert_eq!(veiled(read), FailureKind::IsADirectory);
+    let far = session.read(path("file"), 1000, Representation::Image).await;
+    assert_eq!(veiled(far), FailureKind::InvalidArgument);
+    assert_eq!(veiled(session.list(path("missing")).await), FailureKind::NotFound);
+    let no_link = session.perform(Operation::ReadLink(path("file"))).await;
+    assert_eq!(veiled(no_link), FailureKind::InvalidArgument);
+
+    let file = session.open(path("file"), READ).await.unwrap();
+    assert_eq!(veiled(file.write_at(0, "x".into()).await), FailureKind::PermissionDenied);
+    let emptied = file.set_attributes(Changes { size: Some(0), ..Changes::default() }).await;
+    assert_eq!(veiled(emptied), FailureKind::PermissionDenied);
+    file.close().await.unwrap();
+    veiled(file.stat().await);
+    veiled(file.read_at(0, 1).await);
+}
+
+#[tokio::test]
+async fn copies_are_recorded_with_their_bytes() {
+    let (folder, session, registry) = below_a_root().await;
+    let new = OpenMode { write: true, create: true, ..READ };
+    let from = session.open(path("file"), READ).await.unwrap();
+    let to = session.open(path("copy"), new).await.unwrap();
+    from.copy_data(3, 0, &to, 0).await.unwrap();
+    from.copy_data(0, 2, &to, 4).await.unwrap();
+    assert_eq!(veiled(to.copy_data(0, 0, &from, 0).await), FailureKind::PermissionDenied);
+    to.close().await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("customers/acme/copy")).unwrap(), b"tentco");
+    assert_eq!(counted(&registry, "lockgate_transfer_bytes_total", "copy"), 6.0);
+    assert_eq!(counted(&registry, "lockgate_operations_total", "copy"), 3.0);
+}
+
+/// The sum over all series with this value of some label.
+fn counted(registry: &Registry, name: &str, label: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name).unwrap();
+    let ours = family
+        .get_metric()
+        .iter()
+        .filter(|metric| metric.get_label().iter().any(|pair| pair.value() == label));
+    ours.map(|metric| metric.get_counter().get_value()).sum()
+}
+
+#[tokio::test]
+async fn symlinks_are_told_as_the_client_sees_them() {
+    let (_folder, session, _) = below_a_root().await;
+    for (name, told) in [
+        ("absolute", Some("/file")),
+        ("relative", Some("file")),
+        ("out", None),
+        ("inbox/climbs", Some("/file")),
+    ] {
+        let told = told.map(|target| target.as_bytes().to_vec());
+        match session.perform(Operation::ReadLink(path(name))).await {
+            Ok(Answer::Link(target)) => assert_eq!(Some(target), told, "{name}"),
+            refused => {
+                assert_eq!(veiled(refused), FailureKind::PermissionDenied);
+                assert_eq!(told, None, "{name}");
+            }
+        }
+        match session.perform(Operation::LinkStat(path(name))).await.unwrap() {
+            Answer::Entry(entry) => assert_eq!(entry.kind, EntryKind::Symlink(told), "{name}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut listing = session.list(path("/")).await.unwrap();
+    let mut links: Vec<_> = listing.next().await.unwrap().unwrap();
+    listing.finish();
+    links.retain(|entry| matches!(entry.kind, EntryKind::Symlink(_)));
+    links.sort_by(|a, b| a.name.cmp(&b.name));
+    let kinds: Vec<_> = links.into_iter().map(|entry| entry.kind).collect();
+    let link = |target: Option<&str>| EntryKind::Symlink(target.map(|t| t.as_bytes().to_vec()));
+    assert_eq!(kinds, [link(Some("/file")), link(None), link(Some("file"))]);
+}

@@ -1,0 +1,107 @@
+//! What a client of a route with a `root` must not see: paths as they are at the backend.
+
+use crate::op::{Entry, EntryKind, Failure, Fault, RemotePath, Words};
+
+/// A backend's words name paths as they are there.
+pub(super) fn words(root: &RemotePath, words: Option<Words>) -> Option<Words> {
+    words.filter(|_| root.is_root())
+}
+
+/// What came out of a backend, whosever fault it says it is. What was hidden is in the detail, for
+/// the record.
+pub(super) fn failure(root: &RemotePath, failure: Failure) -> Failure {
+    if root.is_root() {
+        return failure;
+    }
+    let Failure { kind, fault, message, detail, .. } = failure;
+    let detail = detail.map_or(message.clone(), |detail| format!("{message}: {detail}"));
+    Failure::new(kind, fault, kind.sentence()).with_detail(detail)
+}
+
+/// As [`failure`], of what a front says about a transfer: only what it says of the backend may name
+/// paths of there.
+pub(super) fn said_by_front(root: &RemotePath, said: Failure) -> Failure {
+    if said.fault == Fault::Backend { failure(root, said) } else { said }
+}
+
+/// An entry of `folder`, which is as the client sees it. A symlink that leads out keeps its name and
+/// loses its target.
+pub(super) fn entry(root: &RemotePath, folder: &RemotePath, mut entry: Entry) -> Entry {
+    if let EntryKind::Symlink(target) = &mut entry.kind {
+        *target = target.take().and_then(|target| link(root, folder, target));
+    }
+    entry
+}
+
+/// Where a symlink in `folder` leads, as the client may know it; `None` where that lies outside. A
+/// target that names folders above the root is told as an absolute path below it. Folders on the way
+/// that are symlinks themselves are not looked at.
+pub(super) fn link(root: &RemotePath, folder: &RemotePath, target: Vec<u8>) -> Option<Vec<u8>> {
+    if root.is_root() || !(target.starts_with(b"/") || climbs_out(folder, &target)) {
+        return Some(target);
+    }
+    let there = RemotePath::resolve(&folder.below(root).ok()?, &target).ok()?;
+    Some(there.strip_root(root)?.as_bytes().to_vec())
+}
+
+fn climbs_out(folder: &RemotePath, target: &[u8]) -> bool {
+    let depth = target.split(|b| *b == b'/').try_fold(
+        folder.components().count(),
+        |depth, name| match name {
+            b".." => depth.checked_sub(1),
+            b"" | b"." => Some(depth),
+            _ => Some(depth + 1),
+        },
+    );
+    depth.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{FailureKind, Status};
+
+    fn path(given: &str) -> RemotePath {
+        RemotePath::resolve(&RemotePath::root(), given.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn links_are_told_as_far_as_they_stay_below_the_root() {
+        let root = path("/customers/acme");
+        for (folder, target, told) in [
+            ("/", "y", Some("y")),
+            ("/", "../y", None),
+            ("/in", "../y", Some("../y")),
+            ("/in", "../../other/y", None),
+            ("/in", "../../acme/y", Some("/y")),
+            ("/in", "../../../customers/acme/y", Some("/y")),
+            ("/", "/customers/acme/in/y", Some("/in/y")),
+            ("/", "/customers/acme", Some("/")),
+            ("/", "/customers/other", None),
+            ("/", "/customers/acmeister", None),
+        ] {
+            let seen = link(&root, &path(folder), target.into());
+            assert_eq!(seen.as_deref(), told.map(str::as_bytes), "{folder} {target}");
+            let open = link(&RemotePath::root(), &path(folder), target.into());
+            assert_eq!(open.as_deref(), Some(target.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_backends_failure_keeps_its_kind_and_tells_the_record_alone() {
+        let root = path("/customers/acme");
+        for fault in [Fault::Client, Fault::Policy, Fault::Backend, Fault::Gateway] {
+            let said = "cannot open /customers/acme/x: it is a directory";
+            let told = Failure::new(FailureKind::IsADirectory, fault, said)
+                .with_status(Status { code: 4, message: said.into() })
+                .with_peer(Words { code: 550, lines: vec![said.into()] })
+                .with_detail("EISDIR");
+            let veiled = failure(&root, told.clone());
+            assert_eq!((veiled.kind, veiled.fault), (told.kind, fault));
+            assert_eq!(veiled.message, FailureKind::IsADirectory.sentence());
+            assert!(veiled.status.is_none() && veiled.peer.is_none());
+            assert_eq!(veiled.detail.unwrap(), format!("{said}: EISDIR"));
+            assert_eq!(failure(&RemotePath::root(), told).message, said);
+        }
+    }
+}
