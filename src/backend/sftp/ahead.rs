@@ -176,8 +176,7 @@ impl Piece {
     /// Whether it came too long ago. What is still under way does not get old, however slow it comes.
     fn is_old(&self) -> bool {
         let came = || self.bytes.clone().now_or_never();
-        self.asked.elapsed() > FRESH
-            && matches!(came(), Some(Ok((_, at))) if at.elapsed() > FRESH)
+        self.asked.elapsed() > FRESH && matches!(came(), Some(Ok((_, at))) if at.elapsed() > FRESH)
     }
 }
 

@@ -176,12 +176,7 @@ impl Handle {
     }
 
     /// Servers may answer a READ with less than was asked for: the rest is asked for then.
-    async fn rest(
-        &self,
-        first: Option<Bytes>,
-        offset: u64,
-        wanted: u32,
-    ) -> Result<Bytes, Failure> {
+    async fn rest(&self, first: Option<Bytes>, offset: u64, wanted: u32) -> Result<Bytes, Failure> {
         let Some(first) = first else { return Ok(Bytes::new()) };
         if first.len() == wanted as usize {
             return Ok(first);
