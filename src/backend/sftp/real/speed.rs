@@ -118,7 +118,8 @@ async fn far(port: u16) -> u16 {
         while let Ok((near, _)) = listener.accept().await {
             let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             // What is late here must not be late a second time, for an acknowledgement.
-            (near.set_nodelay(true).unwrap(), far.set_nodelay(true).unwrap());
+            near.set_nodelay(true).unwrap();
+            far.set_nodelay(true).unwrap();
             let ((a, b), (c, d)) = (near.into_split(), far.into_split());
             for (mut from, mut to) in [(a, d), (c, b)] {
                 let (late, mut due) = tokio::sync::mpsc::unbounded_channel();
