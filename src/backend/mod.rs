@@ -97,6 +97,8 @@ pub struct Abilities {
     /// [`OpenFile::copy_data`].
     pub copy_data: bool,
     pub account_names: bool,
+    /// A rename that replaces a file (`Onto::Replaced`).
+    pub replacing_rename: bool,
 }
 
 /// A file that is open for reads and writes at any offset. Many requests may be under way at once:

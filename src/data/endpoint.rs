@@ -1,4 +1,6 @@
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::net::Stream;
 
@@ -14,4 +16,14 @@ pub enum Source {
 pub enum Sink {
     Socket(Stream),
     Writer(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+impl Sink {
+    /// All bytes are written.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(stream) => stream.shutdown().await,
+            Self::Writer(writer) => writer.shutdown().await,
+        }
+    }
 }

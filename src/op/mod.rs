@@ -12,6 +12,7 @@ mod path;
 
 pub use effects::{Effect, Effects};
 pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
+pub(crate) use failure::escape;
 pub use failure::{Failure, FailureKind, Fault, Status, Words};
 pub use file::{Changes, FileSystem, OpenMode};
 pub use operation::{Onto, Operation, Representation, WriteMode};

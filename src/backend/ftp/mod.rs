@@ -116,7 +116,7 @@ impl BackendSession for FtpSession {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { sync: true, ..Abilities::default() }
+        Abilities { sync: true, replacing_rename: true, ..Abilities::default() }
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {

@@ -108,6 +108,7 @@ impl BackendSession for LocalSession {
             link_attributes: true,
             copy_data: true,
             account_names: false,
+            replacing_rename: true,
         }
     }
 

@@ -2,10 +2,12 @@
 //! under way, the gateway has as many bytes as the connection is long.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use tokio::time::Instant;
 
 use super::handle::Handle;
 use crate::data::{LEAST_AHEAD, MOST_AHEAD, ReadAt, Share, Window};
@@ -15,6 +17,9 @@ use crate::op::Failure;
 const RUN: u32 = 4;
 /// How far behind the newest read others may still come, in bytes.
 const LATE: u64 = 4 * 1024 * 1024;
+/// How long after the server's answer bytes are still those of the file: others may write it, and this
+/// session may under another name of it.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// What is being read ahead of one open file: pieces without gaps, in order.
 pub(super) struct Ahead {
@@ -25,18 +30,24 @@ pub(super) struct Ahead {
     expected: u64,
     run: u32,
     /// As [`super::server::ContentChanges`] counted when the pieces were asked for.
-    changes: u64,
+    changes: (u64, u64),
     window: Window,
+    /// The most bytes in `pieces`: fewer where they were not wanted in time.
+    most: usize,
 }
 
 struct Piece {
     offset: u64,
     length: u32,
-    bytes: Shared<BoxFuture<'static, Result<Bytes, Failure>>>,
+    bytes: Coming,
+    asked: Instant,
     /// Bytes that were asked for by the client.
     served: u32,
     _share: Share,
 }
+
+/// The bytes, and when they came.
+type Coming = Shared<BoxFuture<'static, Result<(Bytes, Instant), Failure>>>;
 
 type Read = BoxFuture<'static, Result<Option<Bytes>, Failure>>;
 
@@ -47,17 +58,20 @@ impl Ahead {
             held: 0,
             expected: 0,
             run: 0,
-            changes: 0,
+            changes: (0, 0),
             window: Window::new(LEAST_AHEAD, LEAST_AHEAD, MOST_AHEAD),
+            most: MOST_AHEAD,
         }
     }
 
     /// Serves a client's read, from what is under way or by one of its own.
     pub(super) fn read(&mut self, file: &Handle, offset: u64, length: u32) -> Read {
         let changes = file.server().changes.count(file.path());
-        if changes != self.changes {
-            self.forget();
+        if changes != self.changes || self.pieces.front().is_some_and(Piece::is_old) {
             self.changes = changes;
+            // What was read in vain is not read ahead again.
+            self.most = if self.pieces.is_empty() { self.most } else { self.held / 2 };
+            self.forget();
         }
         let end = offset.saturating_add(length.into());
         let in_order = offset == self.expected;
@@ -73,7 +87,7 @@ impl Ahead {
             return read;
         }
         self.ask(file, end, length);
-        let read = self.serve(offset, end);
+        let read = self.serve(file, offset, end);
         self.window.delivered(length as usize, file.round_trip());
         read
     }
@@ -87,7 +101,7 @@ impl Ahead {
     fn holds(&self, offset: u64) -> bool {
         self.pieces.iter().any(|piece| {
             let length = match piece.bytes.peek() {
-                Some(Ok(bytes)) => bytes.len() as u64,
+                Some(Ok((bytes, _))) => bytes.len() as u64,
                 Some(Err(_)) => 0,
                 None => piece.length.into(),
             };
@@ -105,7 +119,7 @@ impl Ahead {
         loop {
             let last = self.pieces.back();
             let ended = last.is_some_and(|last| match last.bytes.peek() {
-                Some(Ok(bytes)) => bytes.len() < last.length as usize,
+                Some(Ok((bytes, _))) => bytes.len() < last.length as usize,
                 Some(Err(_)) => true,
                 None => false,
             });
@@ -113,7 +127,7 @@ impl Ahead {
             let needed = !self.pieces.is_empty() && offset < end;
             if ended
                 || offset.checked_add(piece.into()).is_none()
-                || !(needed || self.held + size <= self.window.size())
+                || !(needed || self.held + size <= self.window.size().min(self.most))
             {
                 return;
             }
@@ -123,14 +137,15 @@ impl Ahead {
                 None if needed => budget.take_anyway(size),
                 None => return,
             };
-            let bytes = file.read_all(offset, piece).shared();
-            self.pieces.push_back(Piece { offset, length: piece, bytes, served: 0, _share: share });
+            let bytes = file.read_piece(offset, piece).shared();
+            let (length, asked) = (piece, Instant::now());
+            self.pieces.push_back(Piece { offset, length, bytes, asked, served: 0, _share: share });
             self.held += size;
         }
     }
 
     /// The bytes from `offset` to `end`, as far as they are in the pieces.
-    fn serve(&mut self, offset: u64, end: u64) -> Read {
+    fn serve(&mut self, file: &Handle, offset: u64, end: u64) -> Read {
         let mut parts = Vec::with_capacity(1);
         for piece in &mut self.pieces {
             let piece_end = piece.offset + u64::from(piece.length);
@@ -150,9 +165,18 @@ impl Ahead {
                 break;
             }
             self.held -= front.length as usize;
+            self.most = self.most.saturating_add(front.length as usize).min(MOST_AHEAD);
             self.pieces.pop_front();
         }
-        Box::pin(gather(parts))
+        Box::pin(gather(parts, file.clone(), offset, end))
+    }
+}
+
+impl Piece {
+    /// Whether it came too long ago. What is still under way does not get old, however slow it comes.
+    fn is_old(&self) -> bool {
+        let came = || self.bytes.clone().now_or_never();
+        self.asked.elapsed() > FRESH && matches!(came(), Some(Ok((_, at))) if at.elapsed() > FRESH)
     }
 }
 
@@ -166,14 +190,27 @@ fn plain(file: &Handle, offset: u64, length: u32) -> Read {
     Box::pin(async move { file.data(answer, length).await })
 }
 
-type Part = (Shared<BoxFuture<'static, Result<Bytes, Failure>>>, usize, usize);
+/// What is wanted of a piece: from where to where.
+type Part = (Coming, usize, usize);
 
 /// `None` where the file ends before the first byte.
-async fn gather(parts: Vec<Part>) -> Result<Option<Bytes>, Failure> {
+async fn gather(
+    parts: Vec<Part>,
+    file: Handle,
+    offset: u64,
+    end: u64,
+) -> Result<Option<Bytes>, Failure> {
     let mut gathered = BytesMut::new();
     let count = parts.len();
     for (bytes, start, stop) in parts {
-        let bytes = bytes.await?;
+        let bytes = match bytes.await {
+            Ok((bytes, _)) => bytes,
+            // The piece is larger than what the client wants of it, which alone may be readable.
+            Err(_) if gathered.is_empty() => {
+                return plain(&file, offset, end.saturating_sub(offset) as u32).await;
+            }
+            Err(_) => break,
+        };
         let part = bytes.slice(start.min(bytes.len())..stop.min(bytes.len()));
         if count == 1 {
             return Ok(Some(part).filter(|part| !part.is_empty()));

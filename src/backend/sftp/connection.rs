@@ -37,7 +37,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// An SSH connection behind its key exchange, before or after authentication.
 pub(super) struct Connection {
     pub(super) handle: Handle<Verifier>,
-    _socket: Socket,
+    socket: Socket,
 }
 
 /// Why there is no connection to a server that is believed.
@@ -107,7 +107,7 @@ pub(super) async fn exchange_keys(
     let stream = Queued::new(tcp, WRITE_QUEUE);
     let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
     match connected {
-        Ok(handle) => Ok(Connection { handle, _socket: socket }),
+        Ok(handle) => Ok(Connection { handle, socket }),
         Err(error) => Err(match refusal.take() {
             Some((failure, Some(kind))) => NotReached::OtherKey(failure, kind),
             Some((failure, None)) => NotReached::Failed(failure),
@@ -146,20 +146,16 @@ impl Connection {
 
     /// Ends the connection, in whatever state, when `ended` is cancelled.
     pub(super) fn end_with(self, ended: CancellationToken) {
+        let Self { handle, socket } = self;
         tokio::spawn(async move {
             ended.cancelled().await;
-            let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
+            let goodbye = handle.disconnect(Disconnect::ByApplication, "", "");
             if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
                 // What is queued goes out, then russh closes.
-                let _ = timeout(GOODBYE, self.handle_closed()).await;
+                let _ = timeout(GOODBYE, handle).await;
             }
+            drop(socket);
         });
-    }
-
-    async fn handle_closed(&self) {
-        while !self.handle.is_closed() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::attributes;
 use super::handle::Handle;
 use super::operations::{Tried, explained};
 use super::requests::lost;
 use super::server::{Server, wire};
 use super::status::Expect;
 use crate::backend::PartialUploads;
-use crate::op::{Failure, FailureKind, RemotePath};
+use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
 /// What a cut whose owner is gone may take.
@@ -60,45 +61,66 @@ impl Ending {
         match self {
             Self::Stays | Self::Deleted => Ok(()),
             Self::Renamed { temporary, exclusive } => {
-                server.changes.note(path);
+                server.changes.note_all();
                 give_name(server, temporary, path, *exclusive).await
             }
         }
     }
 
     /// The file is closed and not whole.
-    async fn cut(&self, server: &Server, path: &RemotePath) {
-        if !matches!(self, Self::Deleted) {
-            return;
-        }
-        server.changes.note(path);
-        let removed = server.requests.ask(RequestBody::Remove { path: wire(path) }).await;
-        if let Err(failure) = removed.and_then(|answer| answer.done(format_args!("remove {path}")))
+    async fn cut(&self, handle: &Handle) {
+        if matches!(self, Self::Deleted)
+            && let Err(failure) = delete_part(handle).await
         {
-            tracing::warn!(%path, %failure, "the part of a cut upload stays");
+            tracing::warn!(path = %handle.path(), %failure, "the part of a cut upload stays");
         }
     }
 }
 
-/// Closes a file that is not whole and does with it what is configured.
-pub(super) async fn cut(handle: &Handle, ending: &Ending) {
-    // Whatever the server says to the CLOSE: the file counts as a part.
-    let _ = handle.close().await;
-    ending.cut(handle.server(), handle.path()).await;
+/// Deletes what the upload made, and nothing else that has the name by now: the client may have sent
+/// the file again through another session, before the end of this one was noticed.
+async fn delete_part(handle: &Handle) -> Result<(), Failure> {
+    let (server, path) = (handle.server(), handle.path());
+    let there = server.requests.ask(RequestBody::LinkStat { path: wire(path) }).await?;
+    let there = there.attributes(format_args!("tell what {path} is"))?;
+    let entry = attributes::entry(b"", &there);
+    let size = there.size.filter(|size| handle.may_have_made(*size));
+    if entry.kind != EntryKind::File || size.is_none() {
+        let message = format_args!("{path} is not what this upload has written");
+        return Err(Failure::backend(FailureKind::AlreadyExists, message));
+    }
+    server.changes.note_all();
+    let removed = server.requests.ask(RequestBody::Remove { path: wire(path) }).await?;
+    removed.done(format_args!("remove {path}"))
+}
+
+/// Closes a file that is not whole and does with it what is configured. CLOSE is sent with the call;
+/// the rest goes on to its end when nobody waits for it.
+pub(super) fn cut(handle: &Handle, ending: Ending) -> impl Future<Output = ()> + Send + use<> {
+    let (closing, handle) = (handle.close(), handle.clone());
+    let cleanups = handle.server().cleanups.clone();
+    let cutting = cleanups.spawn(async move {
+        let cutting = async {
+            // Whatever the server says to the CLOSE: the file counts as a part.
+            let _ = closing.await;
+            ending.cut(&handle).await;
+        };
+        if timeout(CLEANUP, cutting).await.is_err() {
+            tracing::warn!(path = %handle.path(), "a cut upload was not cleaned up in time");
+        }
+    });
+    async {
+        // Only the end of the gateway ends it before.
+        let _ = cutting.await;
+    }
 }
 
 /// As [`cut`], when nobody is left to wait for it.
 pub(super) fn cut_behind(handle: Handle, ending: Ending) {
-    if !matches!(ending, Ending::Deleted) {
-        return handle.give_up();
-    }
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn(async move {
-                let _ = timeout(CLEANUP, cut(&handle, &ending)).await;
-            });
-        }
-        Err(_) => handle.give_up(),
+    let has_runtime = tokio::runtime::Handle::try_current().is_ok();
+    match matches!(ending, Ending::Deleted) && has_runtime {
+        true => drop(cut(&handle, ending)),
+        false => handle.give_up(),
     }
 }
 
@@ -157,7 +179,8 @@ pub(super) fn complete(
     written: impl Future<Output = Result<(), Failure>> + Send + 'static,
 ) -> impl Future<Output = Result<(), Failure>> + Send {
     let closing = handle.close();
-    let completing = tokio::spawn(async move {
+    let cleanups = handle.server().cleanups.clone();
+    let completing = cleanups.spawn(async move {
         let (server, path) = (handle.server(), handle.path());
         let closed = closing.await;
         let closed = closed.and_then(|answer| answer.done(format_args!("close {path}")));
@@ -167,7 +190,7 @@ pub(super) fn complete(
             refused => refused,
         };
         if outcome.is_err() {
-            ending.cut(server, path).await;
+            ending.cut(&handle).await;
         }
         outcome
     });

@@ -23,6 +23,9 @@ use crate::wire::sftp::{self, Extension, OpenFlags, RequestBody};
 /// The longest read that is answered whole, in bytes.
 const LONGEST_READ: u32 = 1024 * 1024;
 
+/// What one copy-data copies, in bytes.
+const COPY: u64 = 64 * 1024 * 1024;
+
 struct SftpFile {
     handle: Handle,
     /// `None` once it has ended one way or the other.
@@ -72,7 +75,7 @@ async fn open_handle(
     let attributes = sftp::Attributes { permissions: mode.permissions, ..Default::default() };
     let body = RequestBody::Open { path: wire(written), flags: flags(mode, renamed), attributes };
     if mode.truncate {
-        server.changes.note(path);
+        server.changes.note_all();
     }
     let opened = server.requests.ask(body).await?.handle(format_args!("open {path}"));
     let tried = if mode.exclusive { Tried::Make } else { Tried::Open };
@@ -105,6 +108,32 @@ impl SftpFile {
 
     fn take_ending(&self) -> Option<Ending> {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Lengths, of which 0 is all to the end.
+    async fn copy_pieces(
+        &self,
+        offset: u64,
+        length: u64,
+    ) -> Result<impl Iterator<Item = u64> + Send + use<>, Failure> {
+        let mut left = match length {
+            0 => {
+                let what = format_args!("tell the size of {}", self.handle.path()).to_string();
+                self.handle.stat().await?.attributes(what)?.size.unwrap_or(0).saturating_sub(offset)
+            }
+            length => length,
+        };
+        let mut last = false;
+        Ok(std::iter::from_fn(move || {
+            if last {
+                return None;
+            }
+            last = left <= COPY;
+            // To the end is to the end that the file has then.
+            let piece = if last && length == 0 { 0 } else { left.min(COPY) };
+            left -= left.min(COPY);
+            Some(piece)
+        }))
     }
 
     async fn extended(&self, body: Extension, what: &str) -> Result<Bytes, Failure> {
@@ -184,15 +213,25 @@ impl OpenFile for SftpFile {
         let (true, Some(to)) = (self.server().extensions.copy_data, same) else {
             return Err(unsupported(&what, "copy-data"));
         };
-        let body = RequestBody::Extended(Extension::CopyData {
-            from_handle: self.handle.bytes(),
-            from_offset: offset,
-            length,
-            to_handle: to.handle.bytes(),
-            to_offset,
-        });
-        to.handle.note_change();
-        self.server().requests.ask_noting(body, Some(to.handle.spoiled())).await?.done(&what)
+        // Some servers do nothing beside it, and may not seem dead for it: no piece takes long.
+        let mut done = 0;
+        for piece in self.copy_pieces(offset, length).await? {
+            let end = match piece {
+                0 => u64::MAX,
+                piece => to_offset.saturating_add(done).saturating_add(piece),
+            };
+            let body = RequestBody::Extended(Extension::CopyData {
+                from_handle: self.handle.bytes(),
+                from_offset: offset.saturating_add(done),
+                length: piece,
+                to_handle: to.handle.bytes(),
+                to_offset: to_offset.saturating_add(done),
+            });
+            let copied = self.server().requests.ask_noting(body, Some(to.handle.copying(end)));
+            copied.await?.done(&what)?;
+            done = done.saturating_add(piece);
+        }
+        Ok(())
     }
 
     async fn close(&self) -> Result<(), Failure> {
@@ -202,6 +241,7 @@ impl OpenFile for SftpFile {
             return Err(Failure::client(FailureKind::InvalidArgument, message));
         };
         self.ahead().forget();
+        self.handle.note_end();
         // A plain file's CLOSE speaks for itself; its writes had their own answers.
         let plain = matches!(ending, Ending::Stays);
         let handle = self.handle.clone();
@@ -220,7 +260,7 @@ impl OpenFile for SftpFile {
     async fn abort(&self) {
         self.ahead().forget();
         if let Some(ending) = self.take_ending() {
-            ending::cut(&self.handle, &ending).await;
+            ending::cut(&self.handle, ending).await;
         }
     }
 

@@ -1,17 +1,18 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use tokio::time::Instant;
 
-use super::requests::Answer;
+use super::requests::{Answer, Noted, Written};
 use super::server::Server;
 use super::status::Expect;
 use crate::data::{ReadAt, WriteAt};
 use crate::op::{Failure, FailureKind, RemotePath};
-use crate::wire::sftp::{Attributes, RequestBody};
+use crate::wire::sftp::{Attributes, RequestBody, ResponseBody};
 
 /// An open file at the server. Closing it is left to who has it.
 #[derive(Clone)]
@@ -24,13 +25,15 @@ struct Open {
     server: Arc<Server>,
     handle: Bytes,
     path: RemotePath,
-    /// A write was refused: what is there is not what was sent.
-    spoiled: Arc<AtomicBool>,
+    written: Arc<Written>,
+    /// The highest end of what was sent, in bytes.
+    sent: AtomicU64,
 }
 
 impl Handle {
     pub(super) fn new(server: Arc<Server>, handle: Bytes, path: RemotePath) -> Self {
-        Self(Arc::new(Open { server, handle, path, spoiled: Arc::default() }), None)
+        let (written, sent) = (Arc::default(), AtomicU64::new(0));
+        Self(Arc::new(Open { server, handle, path, written, sent }), None)
     }
 
     /// The same file, whose size is asked for now: an answer that is short because the file ends is
@@ -58,18 +61,34 @@ impl Handle {
         self.0.handle.clone()
     }
 
-    /// To be set when what this file holds is not what it was to hold.
-    pub(super) fn spoiled(&self) -> Arc<AtomicBool> {
-        self.0.spoiled.clone()
-    }
-
-    /// What was read ahead of this file is out of date.
-    pub(super) fn note_change(&self) {
+    /// Of a request that writes up to `end`, to be noted with its answer.
+    pub(super) fn writing(&self, end: u64) -> Noted {
         self.0.server.changes.note(&self.0.path);
+        self.0.sent.fetch_max(end, Ordering::AcqRel);
+        Noted { written: self.0.written.clone(), end }
     }
 
+    /// As [`Handle::writing`], of data that does not come through the gateway, up to `end` at most.
+    pub(super) fn copying(&self, end: u64) -> Noted {
+        self.0.server.changes.note_all();
+        Noted { end: 0, ..self.writing(end) }
+    }
+
+    /// What was written is now to be seen under each name of the file.
+    pub(super) fn note_end(&self) {
+        if self.0.sent.load(Ordering::Acquire) > 0 {
+            self.0.server.changes.note_all();
+        }
+    }
+
+    /// Not all that was sent was taken.
     pub(super) fn is_spoiled(&self) -> bool {
-        self.0.spoiled.load(Ordering::Acquire)
+        self.0.written.is_refused()
+    }
+
+    /// Whether a file of this size can be what this handle alone has written from its begin.
+    pub(super) fn may_have_made(&self, size: u64) -> bool {
+        (self.0.written.taken()..=self.0.sent.load(Ordering::Acquire)).contains(&size)
     }
 
     /// Sends CLOSE behind all that was sent before.
@@ -87,12 +106,12 @@ impl Handle {
     }
 
     pub(super) fn set_stat(&self, attributes: Attributes) -> Answer {
-        let spoiled = attributes.size.map(|_| self.spoiled());
-        if spoiled.is_some() {
-            self.note_change();
+        if let Some(size) = attributes.size {
+            self.0.server.changes.note_all();
+            self.0.sent.fetch_max(size, Ordering::AcqRel);
+            self.0.written.cut_off(size);
         }
-        let body = RequestBody::FileSetStat { handle: self.bytes(), attributes };
-        self.0.server.requests.ask_noting(body, spoiled)
+        self.0.server.requests.ask(RequestBody::FileSetStat { handle: self.bytes(), attributes })
     }
 
     /// One READ, of no more than the server's largest.
@@ -112,7 +131,8 @@ impl Handle {
         Box::pin(async move {
             let mut gathered = BytesMut::new();
             for (answer, at, wanted) in asked {
-                match this.whole(answer, at, wanted).await? {
+                let first = this.data(answer, wanted).await?;
+                match this.rest(first, at, wanted).await? {
                     // The usual case: one READ that brings all, not copied.
                     bytes if bytes.len() == length as usize => return Ok(bytes),
                     bytes => {
@@ -124,6 +144,21 @@ impl Handle {
                 }
             }
             Ok(gathered.freeze())
+        })
+    }
+
+    /// One piece, of no more than the server's largest, as [`Handle::read_all`] has it; also when the
+    /// server's first answer came.
+    pub(super) fn read_piece(
+        &self,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'static, Result<(Bytes, Instant), Failure>> {
+        let (answer, this) = (self.read(offset, length), self.clone());
+        Box::pin(async move {
+            let (body, at) = answer.timed().await?;
+            let first = this.judge(body, length)?;
+            Ok((this.rest(first, offset, length).await?, at))
         })
     }
 
@@ -141,13 +176,14 @@ impl Handle {
     }
 
     /// Servers may answer a READ with less than was asked for: the rest is asked for then.
-    async fn whole(&self, answer: Answer, offset: u64, wanted: u32) -> Result<Bytes, Failure> {
-        let Some(first) = self.data(answer, wanted).await? else { return Ok(Bytes::new()) };
+    async fn rest(&self, first: Option<Bytes>, offset: u64, wanted: u32) -> Result<Bytes, Failure> {
+        let Some(first) = first else { return Ok(Bytes::new()) };
         if first.len() == wanted as usize {
             return Ok(first);
         }
-        let size = self.size().await.unwrap_or(u64::MAX);
-        if offset.saturating_add(first.len() as u64) >= size {
+        // A file may be longer than its size says (0 under /proc), so only a size that is met counts.
+        let end = offset.checked_add(first.len() as u64);
+        if end.is_some() && end == self.size().await {
             return Ok(first);
         }
         let mut gathered = BytesMut::from(&first[..]);
@@ -163,16 +199,21 @@ impl Handle {
     }
 
     pub(super) async fn data(&self, answer: Answer, wanted: u32) -> Result<Option<Bytes>, Failure> {
-        let data = answer.await?.data(format_args!("read {}", self.0.path))?;
-        match data {
-            Some(data) if data.len() > wanted as usize => Err(Failure::backend(
-                FailureKind::Internal,
-                format_args!(
-                    "cannot read {}: the backend server sent more than was asked for",
-                    self.0.path
-                ),
-            )),
-            data => Ok(data),
+        self.judge(answer.await?, wanted)
+    }
+
+    fn judge(&self, answer: ResponseBody, wanted: u32) -> Result<Option<Bytes>, Failure> {
+        let path = &self.0.path;
+        let data = answer.data(format_args!("read {path}"))?;
+        let broken = |what: &str| {
+            let message = format_args!("cannot read {path}: the backend server {what}");
+            Err(Failure::backend(FailureKind::Internal, message))
+        };
+        match &data {
+            Some(data) if data.len() > wanted as usize => broken("sent more than was asked for"),
+            // The end has a status of its own; this may be in the middle.
+            Some(data) if data.is_empty() && wanted > 0 => broken("sent an answer without data"),
+            _ => Ok(data),
         }
     }
 
@@ -182,7 +223,6 @@ impl Handle {
         offset: u64,
         mut data: Bytes,
     ) -> BoxFuture<'static, Result<(), Failure>> {
-        self.note_change();
         let largest = self.0.server.largest_write.max(1) as usize;
         let mut asked = Vec::with_capacity(1);
         let mut at = offset;
@@ -190,8 +230,8 @@ impl Handle {
             let piece = data.split_to(data.len().min(largest));
             let length = piece.len() as u64;
             let body = RequestBody::Write { handle: self.bytes(), offset: at, data: piece };
-            asked.push(self.0.server.requests.ask_noting(body, Some(self.spoiled())));
             at = at.saturating_add(length);
+            asked.push(self.0.server.requests.ask_noting(body, Some(self.writing(at))));
             if data.is_empty() {
                 break;
             }

@@ -12,13 +12,15 @@ use super::requests::Answer;
 use super::server::{Server, wire};
 use super::status::Expect;
 use crate::backend::Listing;
-use crate::op::{Entry, Failure, Operation, RemotePath, Timestamp};
+use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath, Timestamp};
 use crate::wire::sftp::RequestBody;
 
 /// Entries of one batch.
 const BATCH: usize = 256;
 /// READDIRs under way: OpenSSH answers each with a hundred names.
 const AHEAD: usize = 4;
+/// Answers in a row that may be without an entry: `.` and `..` come alone at most.
+const EMPTY: usize = 16;
 
 struct SftpListing {
     server: Arc<Server>,
@@ -26,6 +28,8 @@ struct SftpListing {
     /// `None` once it is closed.
     handle: Option<Bytes>,
     asked: VecDeque<Answer>,
+    /// Answers in a row without an entry.
+    empty: usize,
     entries: VecDeque<Entry>,
 }
 
@@ -41,9 +45,12 @@ pub(super) async fn open(
         path: path.clone(),
         handle: Some(handle),
         asked: VecDeque::new(),
+        empty: 0,
         entries: VecDeque::new(),
     };
     listing.ask();
+    // Some servers open what is no folder, and say so only now.
+    listing.take().await?;
     Ok(Box::new(listing))
 }
 
@@ -56,10 +63,48 @@ impl SftpListing {
         }
     }
 
+    /// Takes the next answer; `false` when none is to come.
+    async fn take(&mut self) -> Result<bool, Failure> {
+        let Some(answer) = self.asked.pop_front() else { return Ok(false) };
+        let names = match answer.await {
+            Ok(answer) => answer.names(format_args!("list {}", self.path)),
+            Err(failure) => Err(failure),
+        };
+        match names {
+            Ok(Some(names)) => {
+                let now = Timestamp::now();
+                let before = self.entries.len();
+                self.entries.extend(names.iter().filter_map(|name| listed(name, now)));
+                self.empty = if self.entries.len() > before { 0 } else { self.empty + 1 };
+            }
+            // What was asked beside it may still bring names.
+            Ok(None) => self.close(),
+            // The end was said before; to what came behind it servers say what they like.
+            Err(failure) if self.handle.is_none() && failure.status.is_some() => {}
+            Err(failure) => {
+                self.abandon();
+                return Err(failure);
+            }
+        }
+        if self.empty > EMPTY {
+            self.abandon();
+            let message = format_args!(
+                "cannot list {}: the backend server answers without names and without an end",
+                self.path
+            );
+            return Err(Failure::backend(FailureKind::Internal, message));
+        }
+        Ok(true)
+    }
+
     fn close(&mut self) {
         if let Some(handle) = self.handle.take() {
             self.server.requests.tell(RequestBody::Close { handle });
         }
+    }
+
+    fn abandon(&mut self) {
+        self.close();
         self.asked.clear();
     }
 }
@@ -69,21 +114,8 @@ impl Listing for SftpListing {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         while self.entries.is_empty() {
             self.ask();
-            let Some(answer) = self.asked.pop_front() else { return Ok(None) };
-            let names = match answer.await {
-                Ok(answer) => answer.names(format_args!("list {}", self.path)),
-                Err(failure) => Err(failure),
-            };
-            match names {
-                Ok(Some(names)) => {
-                    let now = Timestamp::now();
-                    self.entries.extend(names.iter().filter_map(|name| listed(name, now)));
-                }
-                Ok(None) => self.close(),
-                Err(failure) => {
-                    self.close();
-                    return Err(failure);
-                }
+            if !self.take().await? {
+                return Ok(None);
             }
         }
         self.ask();
@@ -92,7 +124,7 @@ impl Listing for SftpListing {
     }
 
     async fn abort(mut self: Box<Self>) {
-        self.close();
+        self.abandon();
     }
 }
 

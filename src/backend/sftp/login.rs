@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use russh::MethodKind;
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +31,8 @@ pub(super) async fn login(
     credentials: &Credentials,
     unpinned: &Unpinned,
 ) -> Result<Server, Failure> {
+    let mut connection = reach(settings, unpinned).await?;
     let ready = async {
-        let mut connection = reach(settings, unpinned).await?;
         authenticate(&mut connection, credentials).await?;
         let (reader, writer) = connection.open_channel().await?;
         let ended = CancellationToken::new();
@@ -41,23 +42,37 @@ pub(super) async fn login(
         on_failure.disarm();
         Ok(server)
     };
-    let ready = timeout(settings.connect_timeout, ready).await;
+    let ready = timeout(settings.reply_timeout, ready).await;
     ready.unwrap_or_else(|_| Err(unreachable("it did not let the gateway in in time")))
 }
 
-/// A connection to a server that is believed. One with several keys may first show another than the
-/// pinned one; it is then asked for its others.
+/// A connection to a server that is believed. Each address has its own time to be connected to; then
+/// the key exchange has as much, with all that it takes to be shown the right key.
 async fn reach(settings: &Arc<Settings>, unpinned: &Unpinned) -> Result<Connection, Failure> {
+    let (tcp, address) = connection::connect(settings).await?;
+    let believed = timeout(settings.connect_timeout, believe(settings, tcp, address, unpinned));
+    believed.await.unwrap_or_else(|_| Err(unreachable("the SSH handshake took too long")))
+}
+
+/// A server with several keys may first show another than the pinned one; it is then asked for its
+/// others.
+async fn believe(
+    settings: &Arc<Settings>,
+    mut tcp: TcpStream,
+    address: &str,
+    unpinned: &Unpinned,
+) -> Result<Connection, Failure> {
     let mut shown = Vec::new();
     let mut refusal = None;
+    let server = tcp.peer_addr().map_err(unreachable)?;
     loop {
-        let (tcp, address) = connection::connect(settings).await?;
         let last = match connection::exchange_keys(settings, tcp, address, unpinned).await {
             Ok(connection) => return Ok(connection),
             Err(NotReached::OtherKey(failure, kind)) if !shown.contains(&kind) => {
                 unpinned.add(&kind);
                 shown.push(kind);
                 refusal.get_or_insert(failure);
+                tcp = TcpStream::connect(server).await.map_err(unreachable)?;
                 continue;
             }
             Err(NotReached::OtherKey(failure, _) | NotReached::Failed(failure)) => failure,

@@ -24,12 +24,20 @@ struct Server {
     /// What keyboard-interactive asks, and whether it shows what is typed.
     questions: &'static [(&'static str, bool)],
     subsystem: bool,
+    /// Before it judges a password.
+    thinks: Duration,
     packets: Arc<std::sync::Mutex<(PacketReader, bool)>>,
 }
 
 fn server(methods: &'static [MethodKind]) -> Server {
     let packets = Arc::new(std::sync::Mutex::new((PacketReader::new(MAX_PACKET), false)));
-    Server { methods, questions: &[("Password: ", false)], subsystem: true, packets }
+    Server {
+        methods,
+        questions: &[("Password: ", false)],
+        subsystem: true,
+        thinks: Duration::ZERO,
+        packets,
+    }
 }
 
 impl Server {
@@ -51,7 +59,10 @@ impl Handler for Server {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
         match self.methods.contains(&MethodKind::Password) {
-            true => Ok(self.judge(user, password.as_bytes())),
+            true => {
+                tokio::time::sleep(self.thinks).await;
+                Ok(self.judge(user, password.as_bytes()))
+            }
             false => Ok(self.reject()),
         }
     }
@@ -137,7 +148,8 @@ fn settings(address: String) -> Settings {
     }
 }
 
-async fn login(server: Server, user: &str, password: &str) -> Result<Vec<u8>, Failure> {
+/// Serves one connection.
+async fn serve(server: Server) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
@@ -151,13 +163,21 @@ async fn login(server: Server, user: &str, password: &str) -> Result<Vec<u8>, Fa
         let (tcp, _) = listener.accept().await.unwrap();
         let _ = run_stream(Arc::new(config), tcp, server).await.unwrap().await;
     });
+    address
+}
+
+async fn login(server: Server, user: &str, password: &str) -> Result<Vec<u8>, Failure> {
+    login_with(settings(serve(server).await), user, password).await
+}
+
+async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Vec<u8>, Failure> {
     let login = Login::Unchecked(Credentials {
         user: user.as_bytes().to_vec(),
         password: zeroize::Zeroizing::new(password.as_bytes().to_vec()),
         account: None,
         key: None,
     });
-    let session = SftpBackend::new(settings(address)).login(&login).await?;
+    let session = SftpBackend::new(settings).login(&login).await?;
     Ok(session.home().as_bytes().to_vec())
 }
 
@@ -226,4 +246,34 @@ async fn nobody_gets_in_without_an_account() {
     let backend = SftpBackend::new(settings("127.0.0.1:1".to_owned()));
     let refused = backend.login(&Login::Vouched(None)).await.err().unwrap();
     assert_eq!(refused.kind, FailureKind::Internal);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_there_does_not_take_the_time_of_the_next() {
+    // Its queue is full: what more would connect gets no answer.
+    let full = tokio::net::TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(1).unwrap();
+    let dead = full.local_addr().unwrap();
+    let mut queue = Vec::new();
+    let connect = || tokio::net::TcpStream::connect(dead);
+    while let Ok(Ok(tcp)) = tokio::time::timeout(Duration::from_millis(300), connect()).await {
+        queue.push(tcp);
+    }
+    let connect_timeout = Duration::from_secs(1);
+    let good = settings(serve(server(PASSWORD)).await);
+    let addresses = [vec![dead.to_string()], good.addresses.clone()].concat();
+    let settings = Settings { addresses, connect_timeout, ..good };
+    assert_eq!(login_with(settings, "alice", "Secret").await.unwrap(), b"/home/alice");
+}
+
+#[tokio::test]
+async fn checking_a_password_may_take_longer_than_connecting() {
+    let slow = Server { thinks: Duration::from_millis(1500), ..server(PASSWORD) };
+    let good = settings(serve(slow.clone()).await);
+    let settings = Settings { connect_timeout: Duration::from_secs(1), ..good };
+    assert_eq!(login_with(settings, "alice", "Secret").await.unwrap(), b"/home/alice");
+    let endless = Server { thinks: Duration::from_secs(60), ..slow };
+    let refused = login(endless, "alice", "Secret").await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Unavailable);
 }

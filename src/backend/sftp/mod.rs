@@ -25,8 +25,10 @@ mod transfer;
 mod upload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
@@ -39,6 +41,9 @@ use server::Server;
 
 pub use known_hosts::KnownHosts;
 pub use settings::{HostKey, Settings};
+
+/// What uploads that were cut may take when the session ends.
+const LAST_CLEANUPS: Duration = Duration::from_secs(10);
 
 /// A configured SFTP backend.
 pub struct SftpBackend {
@@ -104,7 +109,10 @@ impl BackendSession for SftpSession {
         file::open(&self.server, target.operation()).await
     }
 
+    /// Behind what uploads that were cut still have to do.
     async fn close(&self) {
+        self.server.cleanups.close();
+        let _ = timeout(LAST_CLEANUPS, self.server.cleanups.wait()).await;
         self.server.requests.end();
     }
 }

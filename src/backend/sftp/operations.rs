@@ -143,7 +143,7 @@ pub(super) async fn rename(
         }
         _ => R::Rename { from: wire(from), to: wire(to) },
     };
-    server.changes.note(to);
+    server.changes.note_all();
     let renamed = server.requests.ask(body).await?.done(&what);
     explained(server, renamed, to, Tried::Make).await
 }
@@ -169,7 +169,7 @@ async fn set_attributes(
     };
     let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(&what))?;
     if wanted.size.is_some() {
-        server.changes.note(path);
+        server.changes.note_all();
     }
     let path = wire(path);
     let body = match follow {

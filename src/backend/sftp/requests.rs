@@ -15,7 +15,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
-    PacketReader, Request, RequestBody, Response, ResponseBody, StatusCode, encode_write_header,
+    Extension, PacketReader, Request, RequestBody, Response, ResponseBody, StatusCode,
+    encode_write_header,
 };
 
 /// The most requests without an answer; fronts and transfers stay far below.
@@ -26,6 +27,10 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 const BATCH: usize = 64;
 /// Data that is copied behind its header rather than sent as a message of its own, in bytes.
 const SMALL: usize = 4096;
+/// The longest handle that a server may give, in bytes (draft section 3).
+const MAX_HANDLE: usize = 256;
+/// How often the limit for an answer fits into the one for work whose length the file decides.
+const LONG: u32 = 10;
 
 /// Where the server's bytes come from.
 pub(super) trait Incoming: Send + 'static {
@@ -52,6 +57,8 @@ struct Inner {
     outgoing: mpsc::UnboundedSender<Packet>,
     /// Nanoseconds of the shortest round trip seen.
     round_trip: AtomicU64,
+    /// Requests with a lower number have been given to the channel.
+    sent: AtomicU64,
 }
 
 struct State {
@@ -66,14 +73,58 @@ struct State {
 
 struct Waiting {
     /// `None`: nobody wants to know.
-    answer: Option<oneshot::Sender<ResponseBody>>,
+    answer: Option<oneshot::Sender<Answered>>,
     since: Instant,
     bytes: usize,
-    /// Set when the answer is a refusal.
-    refused: Option<Arc<AtomicBool>>,
+    /// As [`takes_long`] says.
+    long: bool,
+    noted: Option<Noted>,
+}
+
+/// An answer, and when it came.
+type Answered = (ResponseBody, Instant);
+
+/// What requests did to a file.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    refused: AtomicBool,
+    /// The highest end of what the server has taken, in bytes.
+    taken: AtomicU64,
+}
+
+impl Written {
+    /// A write was refused: what is there is not what was sent.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The file is to end at `end`.
+    pub(super) fn cut_off(&self, end: u64) {
+        self.taken.fetch_min(end, Ordering::AcqRel);
+    }
+
+    fn note(&self, end: u64, body: &ResponseBody) {
+        match body {
+            ResponseBody::Status { code: StatusCode::OK, .. } => {
+                self.taken.fetch_max(end, Ordering::AcqRel);
+            }
+            _ => self.refused.store(true, Ordering::Release),
+        }
+    }
+}
+
+/// To be noted before the answer is told: that it is a refusal, or that the file reaches to `end`.
+pub(super) struct Noted {
+    pub(super) written: Arc<Written>,
+    pub(super) end: u64,
 }
 
 struct Packet {
+    number: u64,
     header: Bytes,
     data: Option<Bytes>,
 }
@@ -98,8 +149,9 @@ impl Requests {
             ended: None,
         });
         let round_trip = AtomicU64::new(u64::MAX);
-        let inner = Arc::new(Inner { state, outgoing: sender, round_trip });
-        tokio::spawn(send_all(outgoing, queue, ended.clone()));
+        let sent = AtomicU64::new(0);
+        let inner = Arc::new(Inner { state, outgoing: sender, round_trip, sent });
+        tokio::spawn(send_all(outgoing, queue, inner.clone(), ended.clone()));
         tokio::spawn(receive_all(incoming, packets, inner.clone(), limit, ended.clone()));
         let alive = Arc::new(ended.clone().drop_guard());
         Self { inner, ended, _alive: alive }
@@ -110,10 +162,10 @@ impl Requests {
         self.ask_noting(body, None)
     }
 
-    /// As [`Requests::ask`]; `refused` is set before a refusal is told.
-    pub(super) fn ask_noting(&self, body: RequestBody, refused: Option<Arc<AtomicBool>>) -> Answer {
+    /// As [`Requests::ask`].
+    pub(super) fn ask_noting(&self, body: RequestBody, noted: Option<Noted>) -> Answer {
         let (sender, receiver) = oneshot::channel();
-        match self.inner.enqueue(body, Some(sender), refused) {
+        match self.inner.enqueue(body, Some(sender), noted) {
             Ok(()) => Answer { receiver, inner: Some(self.inner.clone()), failure: None },
             Err(failure) => Answer { receiver, inner: None, failure: Some(failure) },
         }
@@ -141,21 +193,23 @@ impl Requests {
 
 /// An answer to come. Dropped before, a handle in it is closed.
 pub(super) struct Answer {
-    receiver: oneshot::Receiver<ResponseBody>,
+    receiver: oneshot::Receiver<Answered>,
     inner: Option<Arc<Inner>>,
     failure: Option<Failure>,
 }
 
-impl Future for Answer {
-    type Output = Result<ResponseBody, Failure>;
+impl Answer {
+    /// As the future itself; also when the server's answer came, however late it is taken.
+    pub(super) async fn timed(mut self) -> Result<Answered, Failure> {
+        std::future::poll_fn(|cx| self.poll_timed(cx)).await
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(failure) = this.failure.take() {
+    fn poll_timed(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered, Failure>> {
+        if let Some(failure) = self.failure.take() {
             return Poll::Ready(Err(failure));
         }
-        let answer = ready!(Pin::new(&mut this.receiver).poll(cx));
-        let inner = this.inner.take();
+        let answer = ready!(Pin::new(&mut self.receiver).poll(cx));
+        let inner = self.inner.take();
         Poll::Ready(answer.map_err(|_| {
             let ended = inner.and_then(|inner| inner.lock().ended.clone());
             ended.unwrap_or_else(|| lost("it has ended"))
@@ -163,11 +217,19 @@ impl Future for Answer {
     }
 }
 
+impl Future for Answer {
+    type Output = Result<ResponseBody, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_timed(cx).map_ok(|(body, _)| body)
+    }
+}
+
 impl Drop for Answer {
     fn drop(&mut self) {
         let Some(inner) = self.inner.take() else { return };
         self.receiver.close();
-        if let Ok(ResponseBody::Handle(handle)) = self.receiver.try_recv() {
+        if let Ok((ResponseBody::Handle(handle), _)) = self.receiver.try_recv() {
             let _ = inner.enqueue(RequestBody::Close { handle }, None, None);
         }
     }
@@ -181,20 +243,19 @@ impl Inner {
     fn enqueue(
         &self,
         body: RequestBody,
-        answer: Option<oneshot::Sender<ResponseBody>>,
-        refused: Option<Arc<AtomicBool>>,
+        answer: Option<oneshot::Sender<Answered>>,
+        noted: Option<Noted>,
     ) -> Result<(), Failure> {
-        let bytes = match &body {
-            RequestBody::Read { length, .. } => *length as usize,
-            RequestBody::Write { data, .. } => data.len(),
-            _ => 0,
-        };
+        let (bytes, long) = (payload(&body), takes_long(&body));
+        // A handle that is not closed stays open at the server; there are no more of these than OPENs.
+        let closes = matches!(body, RequestBody::Close { .. });
         let mut header = BytesMut::with_capacity(64);
         let mut state = self.lock();
         if let Some(failure) = &state.ended {
             return Err(failure.clone());
         }
-        if state.waiting.len() >= MAX_WAITING || state.bytes + bytes > MAX_BYTES {
+        let full = state.waiting.len() >= MAX_WAITING || state.bytes + bytes > MAX_BYTES;
+        if full && !closes {
             let message = "too much is asked of the backend server at once; try again";
             return Err(Failure::gateway(FailureKind::Busy, message));
         }
@@ -210,26 +271,36 @@ impl Inner {
                 None
             }
         };
+        let bytes = bytes + header.len();
         state.next += 1;
         state.bytes += bytes;
         if state.waiting.is_empty() {
             state.oldest_since = now;
         }
-        state.waiting.insert(number, Waiting { answer, since: now, bytes, refused });
+        state.waiting.insert(number, Waiting { answer, since: now, bytes, long, noted });
         // Under the lock: what has the lower number goes first. Nobody receives once it has ended.
-        let _ = self.outgoing.send(Packet { header: header.freeze(), data });
+        let _ = self.outgoing.send(Packet { number, header: header.freeze(), data });
         Ok(())
     }
 
     /// Gives an answer to who waits for it. `Err`: why the server cannot be believed any more.
     fn resolve(&self, packet: Bytes) -> Result<(), String> {
         let Response { id, body } = Response::decode(packet).map_err(|e| e.to_string())?;
-        let waiting = {
+        if let ResponseBody::Handle(handle) = &body
+            && handle.len() > MAX_HANDLE
+        {
+            return Err(format!("its handle has {} bytes, {MAX_HANDLE} are allowed", handle.len()));
+        }
+        let (waiting, now) = {
             let mut state = self.lock();
             let Some(oldest) = state.waiting.keys().next().copied() else {
                 return Err(format!("it answered request {id}, which nobody made"));
             };
             let number = oldest + u64::from(id.wrapping_sub(oldest as u32));
+            // Else what it answers would wait here to be sent, without a bound.
+            if state.waiting.contains_key(&number) && number >= self.sent.load(Ordering::Acquire) {
+                return Err(format!("it answered request {id}, which was not sent yet"));
+            }
             let Some(waiting) = state.waiting.remove(&number) else {
                 return Err(format!("it answered request {id}, which nobody made"));
             };
@@ -240,31 +311,30 @@ impl Inner {
             }
             let round_trip = u64::try_from((now - waiting.since).as_nanos()).unwrap_or(u64::MAX);
             self.round_trip.fetch_min(round_trip, Ordering::Relaxed);
-            waiting
+            (waiting, now)
         };
-        let is_refusal =
-            matches!(&body, ResponseBody::Status { code, .. } if *code != StatusCode::OK);
-        if let Some(refused) = waiting.refused.filter(|_| is_refusal) {
-            refused.store(true, Ordering::Release);
+        if let Some(Noted { written, end }) = waiting.noted {
+            written.note(end, &body);
         }
         let unwanted = match waiting.answer {
-            Some(answer) => answer.send(body).err(),
+            Some(answer) => answer.send((body, now)).err(),
             None => None,
         };
-        if let Some(ResponseBody::Handle(handle)) = unwanted {
+        if let Some((ResponseBody::Handle(handle), _)) = unwanted {
             // An OPEN that was given up: its handle must not stay open.
             let _ = self.enqueue(RequestBody::Close { handle }, None, None);
         }
         Ok(())
     }
 
-    /// When the oldest request has waited for `limit`; `Err` if it has.
+    /// When the oldest request has waited for `limit`, or longer where it may; `Err` if it has.
     fn deadline(&self, limit: Duration) -> Result<Instant, ()> {
         let (state, now) = (self.lock(), Instant::now());
-        match state.waiting.is_empty() {
-            true => Ok(now + limit),
-            false if state.oldest_since + limit <= now => Err(()),
-            false => Ok(state.oldest_since + limit),
+        let Some(oldest) = state.waiting.values().next() else { return Ok(now + limit) };
+        let deadline = state.oldest_since + if oldest.long { limit * LONG } else { limit };
+        match deadline <= now {
+            true => Err(()),
+            false => Ok(deadline.min(now + limit)),
         }
     }
 
@@ -278,6 +348,22 @@ impl Inner {
         };
         drop(waiting);
     }
+}
+
+/// Bytes of a file that the request carries or its answer brings.
+fn payload(body: &RequestBody) -> usize {
+    match body {
+        RequestBody::Read { length, .. } => *length as usize,
+        RequestBody::Write { data, .. } => data.len(),
+        _ => 0,
+    }
+}
+
+/// Whether the server may have to move a file's bytes before it can answer; some do so with nothing
+/// else beside it.
+fn takes_long(body: &RequestBody) -> bool {
+    let RequestBody::Extended(extension) = body else { return false };
+    matches!(extension, Extension::CopyData { .. } | Extension::FileSync { .. })
 }
 
 async fn receive_all(
@@ -326,16 +412,22 @@ fn resolve_all(packets: &mut PacketReader, inner: &Inner) -> Result<(), String> 
 async fn send_all(
     mut outgoing: impl Outgoing,
     mut queue: mpsc::UnboundedReceiver<Packet>,
+    inner: Arc<Inner>,
     ended: CancellationToken,
 ) {
     let sending = async {
+        // Before it is sent: the answer may be there before the call returns.
+        let note = |number: u64| inner.sent.store(number + 1, Ordering::Release);
         let mut batch = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut batch, BATCH).await > 0 {
             let mut small = BytesMut::new();
-            for Packet { header, data } in batch.drain(..) {
+            let mut last = 0;
+            for Packet { number, header, data } in batch.drain(..) {
+                last = number;
                 small.extend_from_slice(&header);
                 match data {
                     Some(data) if data.len() > SMALL => {
+                        note(number);
                         outgoing.send(small.split().freeze()).await?;
                         outgoing.send(data).await?;
                     }
@@ -343,6 +435,7 @@ async fn send_all(
                 }
             }
             if !small.is_empty() {
+                note(last);
                 outgoing.send(small.freeze()).await?;
             }
         }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio_util::task::TaskTracker;
 
 use super::requests::Requests;
 use super::settings::Settings;
@@ -13,8 +14,10 @@ use crate::wire::sftp::{Limits, Version, extension};
 
 /// The largest read and write: what OpenSSH's limits are, and all that it allows.
 const LARGEST: u64 = 255 * 1024;
-/// As above, of a server that does not say: what each must take (draft section 3).
+/// As above, of a server that does not say, or less: what each must take (draft section 3).
 const USUAL: u64 = 32 * 1024;
+/// What a packet holds besides the data, in bytes, as OpenSSH has it.
+const AROUND: u64 = 1024;
 
 /// A server that is logged in to, as a session's operations and files share it.
 pub(super) struct Server {
@@ -28,6 +31,8 @@ pub(super) struct Server {
     /// What the session's reads ahead may hold.
     pub(super) ahead: Budget,
     pub(super) changes: ContentChanges,
+    /// What goes on after its owner: ends of uploads.
+    pub(super) cleanups: TaskTracker,
 }
 
 /// The extensions that are used, where the server offers them.
@@ -72,9 +77,13 @@ impl Server {
         limits: Limits,
         home: RemotePath,
     ) -> Self {
+        let packet = match limits.packet {
+            0 => LARGEST,
+            packet => packet.saturating_sub(AROUND),
+        };
         let largest = |limit| match limit {
             0 => USUAL as u32,
-            limit => limit.min(LARGEST) as u32,
+            limit => limit.min(packet).clamp(USUAL, LARGEST) as u32,
         };
         Self {
             settings,
@@ -85,6 +94,7 @@ impl Server {
             largest_write: largest(limits.write),
             ahead: Budget::new(MOST_AHEAD),
             changes: ContentChanges::default(),
+            cleanups: TaskTracker::new(),
         }
     }
 
@@ -97,6 +107,7 @@ impl Server {
             link_attributes: offers.link_set_stat,
             copy_data: offers.copy_data,
             account_names: offers.users_groups,
+            replacing_rename: offers.posix_rename,
         }
     }
 }
@@ -107,27 +118,38 @@ pub(super) fn wire(path: &RemotePath) -> Bytes {
 }
 
 /// Counts what this session changes in files, so that what was read ahead of one handle does not
-/// outlive a write through another. Paths that fall together only cost a read.
-pub(super) struct ContentChanges([AtomicU64; 64]);
+/// outlive a change through another. Single writes count for their path only (with others whose hash
+/// falls together): uploads beside a download must not cost it its reads ahead.
+pub(super) struct ContentChanges {
+    writes: [AtomicU64; 64],
+    others: AtomicU64,
+}
 
 impl Default for ContentChanges {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+        let writes = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { writes, others: AtomicU64::new(0) }
     }
 }
 
 impl ContentChanges {
+    /// A write.
     pub(super) fn note(&self, path: &RemotePath) {
         self.of(path).fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn count(&self, path: &RemotePath) -> u64 {
-        self.of(path).load(Ordering::Acquire)
+    /// Something rarer. The file may have other names, through links, that are being read.
+    pub(super) fn note_all(&self) {
+        self.others.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn count(&self, path: &RemotePath) -> (u64, u64) {
+        (self.of(path).load(Ordering::Acquire), self.others.load(Ordering::Acquire))
     }
 
     fn of(&self, path: &RemotePath) -> &AtomicU64 {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
-        &self.0[hasher.finish() as usize % self.0.len()]
+        &self.writes[hasher.finish() as usize % self.writes.len()]
     }
 }

@@ -14,9 +14,10 @@ pub struct Settings {
     /// Takes algorithms that are no longer safe, behind the safe ones (`algorithms: legacy`).
     pub legacy_algorithms: bool,
     pub partial_uploads: PartialUploads,
-    /// For the TCP connection and, again, for the key exchange.
+    /// For the TCP connection to each address and, again, for the key exchange.
     pub connect_timeout: Duration,
-    /// For the answer to one request.
+    /// For the login behind the key exchange, and for the answer to one request; ten times as long
+    /// where the server has a file to copy or to bring to its disk.
     pub reply_timeout: Duration,
     /// Without a byte from the server before it is asked whether it lives.
     pub keepalive: Duration,

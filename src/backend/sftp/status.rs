@@ -4,26 +4,22 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::op::{Failure, FailureKind, Status};
+use crate::op::{Failure, FailureKind, Status, escape};
 use crate::wire::sftp::{Attributes, Name, ResponseBody, StatusCode};
 
 /// What a server answered to `what` ("remove /in/x").
 pub(super) fn failure(what: impl fmt::Display, code: StatusCode, message: &[u8]) -> Failure {
     let said = match message {
         b"" => code.to_string(),
-        message => readable(message),
+        message => {
+            let mut readable = String::new();
+            // Writing to a String cannot fail.
+            let _ = escape(message, &mut readable);
+            readable
+        }
     };
     let status = Status { code: code.0, message: message.to_vec() };
     Failure::backend(kind(code, message), format_args!("cannot {what}: {said}")).with_status(status)
-}
-
-/// What is not UTF-8 as `\xNN`; control characters are escaped by the failure itself.
-fn readable(bytes: &[u8]) -> String {
-    let chunk = |chunk: std::str::Utf8Chunk<'_>| {
-        let invalid = chunk.invalid().iter().map(|b| format!("\\x{b:02x}"));
-        chunk.valid().to_owned() + &invalid.collect::<String>()
-    };
-    bytes.utf8_chunks().map(chunk).collect()
 }
 
 fn kind(code: StatusCode, message: &[u8]) -> FailureKind {
@@ -96,7 +92,7 @@ impl Expect for ResponseBody {
 
     fn data(self, what: impl fmt::Display) -> Result<Option<Bytes>, Failure> {
         match self {
-            R::Data(data) => Ok(Some(data).filter(|data| !data.is_empty())),
+            R::Data(data) => Ok(Some(data)),
             R::Status { code: StatusCode::EOF, .. } => Ok(None),
             other => Err(unexpected(what, other)),
         }

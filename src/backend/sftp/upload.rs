@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::io::AsyncWriteExt;
 
 use super::ending::{self, Ending};
 use super::handle::Handle;
@@ -154,7 +153,7 @@ async fn open_file(
     ending: Ending,
 ) -> Result<Begun, Failure> {
     let body = RequestBody::Open { path: wire(written), flags, attributes: Attributes::default() };
-    server.changes.note(path);
+    server.changes.note_all();
     let opened = server.requests.ask(body).await?.handle(format_args!("open {path} for writing"));
     let tried = match flags.contains(OpenFlags::EXCLUSIVE) {
         true => Tried::Make,
@@ -177,10 +176,7 @@ impl WriteTransfer for SftpWrite {
 
     /// The last WRITE and CLOSE go in one flight.
     async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
-        let sent = match &mut self.sink {
-            Sink::Writer(writer) => writer.shutdown().await,
-            Sink::Socket(stream) => stream.shutdown().await,
-        };
+        let sent = self.sink.shutdown().await;
         let Self { behind, fault, mut file, .. } = *self;
         let cut = move |error: std::io::Error| {
             let message = format_args!("the upload was cut: {error}");
@@ -198,7 +194,7 @@ impl WriteTransfer for SftpWrite {
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
         if let Some(ending) = self.file.ending.take() {
-            ending::cut(&self.file.handle, &ending).await;
+            ending::cut(&self.file.handle, ending).await;
         }
         self.fault.take()
     }

@@ -24,6 +24,8 @@ pub(in crate::front::sftp) fn announced(abilities: Abilities) -> Version {
         names::LINK_SET_STAT => abilities.link_attributes,
         names::COPY_DATA => abilities.copy_data,
         names::USERS_GROUPS_BY_ID => abilities.account_names,
+        // Without it clients take the plain RENAME, which may do.
+        names::POSIX_RENAME => abilities.replacing_rename,
         _ => true,
     };
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
@@ -168,10 +170,12 @@ mod tests {
             let version = announced(abilities);
             version.extensions.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
-        let always = [names::POSIX_RENAME, names::LIMITS, names::EXPAND_PATH];
+        let always = [names::LIMITS, names::EXPAND_PATH];
         assert_eq!(names(Abilities::default()), always);
         let some = names(Abilities { hard_link: true, ..Abilities::default() });
         assert!(some.contains(&Bytes::from_static(names::HARD_LINK.as_bytes())));
         assert_eq!(some.len(), always.len() + 1);
+        let some = names(Abilities { replacing_rename: true, ..Abilities::default() });
+        assert!(some.contains(&Bytes::from_static(names::POSIX_RENAME.as_bytes())));
     }
 }

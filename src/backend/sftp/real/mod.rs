@@ -1,0 +1,188 @@
+//! Against a real sshd of OpenSSH, as the user who runs the tests:
+//! `cargo test --lib backend::sftp::real -- --ignored`.
+
+mod logins;
+mod names;
+mod speed;
+mod transfers;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use russh::keys::{HashAlg, PrivateKey, PublicKey};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{HostKey, KnownHosts, Settings, SftpBackend};
+use crate::backend::{
+    Answer, Backend, BackendSession, Credentials, Login, PartialUploads, WriteTransfer,
+};
+use crate::data::{Sink, Source};
+use crate::op::{
+    Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
+    Representation, WriteMode,
+};
+use crate::route::Target;
+
+struct Sshd {
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(command: &mut Command) {
+    assert!(command.stdout(Stdio::null()).status().unwrap().success(), "{command:?}");
+}
+
+impl Sshd {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        for (name, kind) in
+            [("host", "ed25519"), ("host_ecdsa", "ecdsa"), ("user", "ed25519"), ("user_rsa", "rsa")]
+        {
+            run(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f", &file(name)]));
+        }
+        let keys = [file("user.pub"), file("user_rsa.pub")].map(|f| std::fs::read(f).unwrap());
+        std::fs::write(file("authorized_keys"), keys.concat()).unwrap();
+        std::fs::create_dir(file("files")).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nHostKey {}\nPidFile none\n\
+             AuthorizedKeysFile {}\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n\
+             Subsystem sftp internal-sftp\n",
+            file("host"),
+            file("host_ecdsa"),
+            file("authorized_keys"),
+        );
+        std::fs::write(file("config"), config).unwrap();
+        let child = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f", &file("config")])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "sshd does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { folder, port, child }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("files").join(name)
+    }
+
+    fn path(&self, name: &str) -> RemotePath {
+        let path = self.file(name);
+        RemotePath::resolve(&RemotePath::root(), path.as_os_str().as_encoded_bytes()).unwrap()
+    }
+
+    fn fingerprint(&self) -> String {
+        fingerprint(&self.folder.path().join("host.pub"))
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            name: "real".to_owned(),
+            addresses: vec![format!("127.0.0.1:{}", self.port)],
+            host_key: HostKey::Fingerprints(vec![self.fingerprint()]),
+            legacy_algorithms: false,
+            partial_uploads: PartialUploads::Keep,
+            connect_timeout: Duration::from_secs(10),
+            reply_timeout: Duration::from_secs(20),
+            keepalive: Duration::from_secs(15),
+        }
+    }
+
+    fn login(&self, key: &str) -> Login {
+        let key = PrivateKey::read_openssh_file(self.folder.path().join(key)).unwrap();
+        let user = Command::new("id").arg("-un").output().unwrap().stdout;
+        Login::Vouched(Some(Credentials {
+            user: user.trim_ascii().to_vec(),
+            password: zeroize::Zeroizing::default(),
+            account: None,
+            key: Some(Arc::new(key)),
+        }))
+    }
+
+    async fn session(&self) -> Box<dyn BackendSession> {
+        self.session_with(PartialUploads::Keep).await
+    }
+
+    async fn session_with(&self, partial_uploads: PartialUploads) -> Box<dyn BackendSession> {
+        let backend = SftpBackend::new(Settings { partial_uploads, ..self.settings() });
+        backend.login(&self.login("user")).await.unwrap()
+    }
+
+    async fn refusal(&self, settings: Settings, key: &str) -> Failure {
+        SftpBackend::new(settings).login(&self.login(key)).await.err().unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.file("")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n * 7 + n / 251 + n / 65_537) as u8).collect()
+}
+
+fn read(path: &RemotePath, offset: u64, representation: Representation) -> Target {
+    Target::for_test(Operation::Read { path: path.clone(), offset, representation })
+}
+
+fn write(path: &RemotePath, mode: WriteMode) -> Target {
+    let representation = Representation::Image;
+    Target::for_test(Operation::Write { path: path.clone(), mode, representation })
+}
+
+async fn get(session: &dyn BackendSession, target: &Target) -> Result<Vec<u8>, Failure> {
+    let mut transfer = session.open_read(target).await?;
+    let mut content = Vec::new();
+    match transfer.source() {
+        Source::Reader(reader) => reader.read_to_end(&mut content).await.unwrap(),
+        Source::Socket(_) => unreachable!(),
+    };
+    transfer.finish().await?;
+    Ok(content)
+}
+
+async fn feed(transfer: &mut dyn WriteTransfer, content: &[u8]) {
+    let Sink::Writer(writer) = transfer.sink() else { unreachable!() };
+    for part in content.chunks(65_536) {
+        writer.write_all(part).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+}
+
+async fn put(session: &dyn BackendSession, target: &Target, content: &[u8]) {
+    let mut transfer = session.open_write(target).await.unwrap();
+    feed(&mut *transfer, content).await;
+    transfer.finish().await.unwrap();
+}
+
+async fn perform(session: &dyn BackendSession, operation: Operation) -> Result<Answer, Failure> {
+    session.perform(&Target::for_test(operation)).await
+}
+
+fn fingerprint(file: &std::path::Path) -> String {
+    let key = std::fs::read_to_string(file).unwrap();
+    PublicKey::from_openssh(&key).unwrap().fingerprint(HashAlg::Sha256).to_string()
+}

@@ -1,0 +1,176 @@
+//! Files, whole, cut and open.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenSSH's sshd"]
+async fn whole_files_both_ways() {
+    let sshd = Sshd::start();
+    let session = sshd.session().await;
+    for length in [0, 1, 261_119, 261_120, 261_121, 522_240, 5_000_001] {
+        let content = pattern(length);
+        let path = sshd.path("file");
+        put(&*session, &write(&path, WriteMode::From { offset: 0 }), &content).await;
+        assert!(std::fs::read(sshd.file("file")).unwrap() == content, "{length}");
+        let all = get(&*session, &read(&path, 0, Representation::Image)).await.unwrap();
+        assert!(all == content, "{length}");
+        let half = length / 2;
+        let rest = get(&*session, &read(&path, half as u64, Representation::Image)).await.unwrap();
+        assert!(rest == content[half..]);
+        let behind = read(&path, length as u64 + 1, Representation::Image);
+        assert_eq!(get(&*session, &behind).await.unwrap_err().kind, FailureKind::InvalidArgument);
+        put(&*session, &write(&path, WriteMode::From { offset: half as u64 }), b"tail").await;
+        put(&*session, &write(&path, WriteMode::Append), b"+more").await;
+        let expected = [&content[..half], b"tail+more"].concat();
+        assert!(std::fs::read(sshd.file("file")).unwrap() == expected, "{length}");
+    }
+    let far = write(&sshd.path("file"), WriteMode::From { offset: u64::MAX / 4 });
+    assert_eq!(session.open_write(&far).await.err().unwrap().kind, FailureKind::InvalidArgument);
+    let unique = session.open_write(&write(&sshd.path(""), WriteMode::Unique)).await.unwrap();
+    assert!(unique.path().name().unwrap().starts_with(b"upload-"));
+    unique.finish().await.unwrap();
+
+    std::fs::write(sshd.file("text"), "a\nb\r\nc").unwrap();
+    let text = read(&sshd.path("text"), 2, Representation::Ascii);
+    assert_eq!(get(&*session, &text).await.unwrap(), b"\nb\r\nc");
+    let size = Operation::Size(sshd.path("text"), Representation::Ascii);
+    assert!(matches!(perform(&*session, size).await, Ok(Answer::Size(7))));
+
+    for (name, kind) in [("", FailureKind::IsADirectory), ("none/x", FailureKind::NotFound)] {
+        let target = read(&sshd.path(name), 0, Representation::Image);
+        // OpenSSH opens a folder for reading and refuses the first READ.
+        let refused = get_or_refusal(&*session, &target).await;
+        assert!(refused == kind || name.is_empty(), "{refused:?}");
+        let target = write(&sshd.path(name), WriteMode::From { offset: 0 });
+        assert_eq!(session.open_write(&target).await.err().unwrap().kind, kind);
+    }
+}
+
+async fn get_or_refusal(session: &dyn BackendSession, target: &Target) -> FailureKind {
+    match session.open_read(target).await {
+        Err(failure) => failure.kind,
+        Ok(mut transfer) => {
+            let Source::Reader(reader) = transfer.source() else { unreachable!() };
+            assert!(reader.read_to_end(&mut Vec::new()).await.is_err());
+            transfer.abort().await.unwrap().kind
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenSSH's sshd"]
+async fn cuts_as_configured() {
+    let sshd = Sshd::start();
+    let path = sshd.path("file");
+    for (policy, left) in
+        [(PartialUploads::Keep, 1), (PartialUploads::Delete, 0), (PartialUploads::TemporaryName, 2)]
+    {
+        let session = sshd.session_with(policy).await;
+        std::fs::write(sshd.file("file"), "old").unwrap();
+        let target = write(&path, WriteMode::From { offset: 0 });
+        let mut transfer = session.open_write(&target).await.unwrap();
+        feed(&mut *transfer, b"half").await;
+        assert!(transfer.abort().await.is_none());
+        assert_eq!(sshd.names().len(), left, "{policy:?} {:?}", sshd.names());
+        if policy == PartialUploads::TemporaryName {
+            assert_eq!(std::fs::read(sshd.file("file")).unwrap(), b"old");
+            let part = sshd.names().into_iter().find(|name| name.ends_with(".part")).unwrap();
+            assert_eq!(std::fs::read(sshd.file(&part)).unwrap(), b"half");
+            std::fs::remove_file(sshd.file(&part)).unwrap();
+        }
+        // As an open file, dropped, aborted and closed.
+        let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
+        for end in ["drop", "abort"] {
+            let _ = std::fs::remove_file(sshd.file("file"));
+            let target = Target::for_test(Operation::Open { path: path.clone(), mode });
+            let file = session.open(&target).await.unwrap();
+            file.write_at(0, Bytes::from_static(b"half")).await.unwrap();
+            match end {
+                "abort" => file.abort().await,
+                _ => drop(file),
+            }
+            let expected = if policy == PartialUploads::Delete { 0 } else { 1 };
+            let until = Instant::now() + Duration::from_secs(5);
+            while sshd.names().len() != expected {
+                assert!(Instant::now() < until, "{policy:?} {:?}", sshd.names());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            for name in sshd.names() {
+                std::fs::remove_file(sshd.file(&name)).unwrap();
+            }
+        }
+        let target = write(&path, WriteMode::From { offset: 0 });
+        for content in [&b"whole"[..], b"again"] {
+            put(&*session, &target, content).await;
+            assert_eq!(sshd.names(), ["file"], "{policy:?}");
+            assert_eq!(std::fs::read(sshd.file("file")).unwrap(), content);
+        }
+        let target = Target::for_test(Operation::Open {
+            path: path.clone(),
+            mode: OpenMode { exclusive: true, truncate: false, ..mode },
+        });
+        let refused = session.open(&target).await.err().unwrap();
+        assert_eq!(refused.kind, FailureKind::AlreadyExists, "{policy:?}");
+        std::fs::remove_file(sshd.file("file")).unwrap();
+        let file = session.open(&target).await.unwrap();
+        file.write_at(0, Bytes::from_static(b"mine")).await.unwrap();
+        file.close().await.unwrap();
+        assert_eq!(sshd.names(), ["file"], "{policy:?}");
+        std::fs::remove_file(sshd.file("file")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenSSH's sshd"]
+async fn open_files_at_any_offset() {
+    let sshd = Sshd::start();
+    let session = sshd.session().await;
+    let content = pattern(9_000_001);
+    std::fs::write(sshd.file("file"), &content).unwrap();
+    let mode = OpenMode { read: true, write: true, ..OpenMode::default() };
+    let open = Target::for_test(Operation::Open { path: sshd.path("file"), mode });
+    for length in [4096, 32_768, 100_000, 261_120, 300_000] {
+        let file = session.open(&open).await.unwrap();
+        // As sftp has it: many in flight, in order, until the end is told.
+        let mut under_way = FuturesOrdered::new();
+        let (mut asked, mut read) = (0u64, Vec::new());
+        while read.len() < content.len() {
+            while under_way.len() < 64 && asked < content.len() as u64 {
+                under_way.push_back(file.read_at(asked, length));
+                asked += u64::from(length);
+            }
+            read.extend_from_slice(&under_way.next().await.unwrap().unwrap().unwrap());
+        }
+        assert!(read == content, "{length}");
+        assert!(file.read_at(content.len() as u64, length).await.unwrap().is_none());
+        // Here and there, and a write amid what was read ahead.
+        for offset in [5, 8_999_990, 1_000_000, 1_000_100, 0] {
+            let bytes = file.read_at(offset, 100).await.unwrap().unwrap();
+            let end = content.len().min(offset as usize + 100);
+            assert!(bytes[..] == content[offset as usize..end], "{offset}");
+        }
+        for n in 0..20 {
+            file.read_at(n * 1000, 1000).await.unwrap();
+        }
+        let write = file.write_at(20_500, Bytes::from_static(b"new"));
+        let read = file.read_at(20_000, 1000);
+        write.await.unwrap();
+        assert_eq!(read.await.unwrap().unwrap()[500..503], *b"new");
+        file.write_at(20_500, Bytes::copy_from_slice(&content[20_500..20_503])).await.unwrap();
+        file.sync().await.unwrap();
+        assert_eq!(file.stat().await.unwrap().attributes.size, Some(9_000_001));
+        file.close().await.unwrap();
+        assert!(file.close().await.is_err());
+    }
+    let other = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
+    let other = Target::for_test(Operation::Open { path: sshd.path("copy"), mode: other });
+    let (from, to) = (session.open(&open).await.unwrap(), session.open(&other).await.unwrap());
+    let large = Bytes::from(content[..1_000_000].to_vec());
+    to.write_at(0, large).await.unwrap();
+    from.copy_data(1_000_000, 0, &to, 1_000_000).await.unwrap();
+    to.close().await.unwrap();
+    assert!(std::fs::read(sshd.file("copy")).unwrap() == content);
+    from.set_attributes(&Changes { size: Some(10), ..Changes::default() }).await.unwrap();
+    assert!(from.read_at(10, 10).await.unwrap().is_none());
+    assert!(from.file_system().await.unwrap().blocks > 0);
+}

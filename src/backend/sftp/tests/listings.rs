@@ -1,0 +1,73 @@
+//! Folders.
+
+use super::*;
+
+#[tokio::test]
+async fn a_listing_keeps_requests_under_way_and_ends_with_the_servers_word() {
+    let (server, mut peer) = connected().await;
+    let operation = Operation::List(path("/d"));
+    let script = async {
+        peer.serve(handle()).await;
+        let first = [peer.request().await, peer.request().await];
+        assert!(first.iter().all(|r| matches!(r.body, Q::ReadDir { .. })));
+        peer.answer(first[0].id, names(&[".", "..", "a", "b/c"])).await;
+        first
+    };
+    let (listing, first) = tokio::join!(listing::open(&server, &operation), script);
+    let mut listing = listing.unwrap();
+    let batch = listing.next().await.unwrap().unwrap();
+    assert_eq!(batch.iter().map(|e| &e.name[..]).collect::<Vec<_>>(), [b"a"]);
+    peer.answer(first[1].id, status(StatusCode::PERMISSION_DENIED, "")).await;
+    assert_eq!(listing.next().await.unwrap_err().kind, FailureKind::PermissionDenied);
+}
+
+/// As asyncssh has it.
+#[tokio::test]
+async fn what_turns_out_to_be_no_folder_cannot_be_opened() {
+    let (server, mut peer) = connected().await;
+    let operation = Operation::List(path("/f"));
+    let script = async {
+        peer.serve(handle()).await;
+        peer.serve(status(StatusCode::FAILURE, "Not a directory")).await;
+    };
+    let (listing, ()) = tokio::join!(listing::open(&server, &operation), script);
+    assert_eq!(listing.err().unwrap().kind, FailureKind::NotADirectory);
+    while !matches!(peer.request().await.body, Q::Close { .. }) {}
+}
+
+#[tokio::test]
+async fn names_beside_the_end_belong_to_the_folder() {
+    let (server, mut peer) = connected().await;
+    let operation = Operation::List(path("/d"));
+    let script = async {
+        peer.serve(handle()).await;
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            asked.push(peer.request().await.id);
+        }
+        peer.answer(asked[0], status(StatusCode::EOF, "")).await;
+        peer.answer(asked[1], status(StatusCode::EOF, "")).await;
+        peer.answer(asked[3], status(StatusCode::FAILURE, "behind the end")).await;
+        peer.answer(asked[2], names(&["last"])).await;
+    };
+    let (listing, ()) = tokio::join!(listing::open(&server, &operation), script);
+    let mut listing = listing.unwrap();
+    assert_eq!(listing.next().await.unwrap().unwrap()[0].name, b"last");
+    assert!(listing.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_folder_without_names_and_without_an_end_is_given_up() {
+    let (server, mut peer) = connected().await;
+    let operation = Operation::List(path("/d"));
+    let listing = async {
+        let mut listing = listing::open(&server, &operation).await?;
+        listing.next().await.map(drop)
+    };
+    let script = async {
+        peer.serve(handle()).await;
+        while let Q::ReadDir { .. } = peer.serve(names(&["."])).await {}
+    };
+    let (listed, ()) = tokio::join!(listing, script);
+    assert_eq!(listed.unwrap_err().kind, FailureKind::Internal);
+}

@@ -1,0 +1,206 @@
+//! Against a server that answers as each test says.
+
+mod listings;
+mod reads;
+mod requests;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::requests::{Incoming, Outgoing};
+use super::server::Server;
+use super::{HostKey, Settings, SftpSession, file, listing, login, operations, transfer, upload};
+use crate::backend::{BackendSession, OpenFile, PartialUploads};
+use crate::data::{Sink, Source};
+use crate::op::{
+    Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation, WriteMode,
+};
+use crate::wire::sftp::{
+    Attributes, Extension, Limits, MAX_PACKET, Name, OpenFlags, PacketReader, Request, RequestBody,
+    Response, ResponseBody, StatusCode, Version, decode_init,
+};
+
+use RequestBody as Q;
+use ResponseBody as A;
+
+struct FromPeer(mpsc::Receiver<Bytes>);
+struct ToPeer(mpsc::Sender<Bytes>);
+
+impl Incoming for FromPeer {
+    async fn next(&mut self) -> Result<Bytes, String> {
+        self.0.recv().await.ok_or_else(|| "the end".to_owned())
+    }
+}
+
+impl Outgoing for ToPeer {
+    async fn send(&mut self, bytes: Bytes) -> Result<(), String> {
+        self.0.send(bytes).await.map_err(|_| "the end".to_owned())
+    }
+}
+
+struct Peer {
+    packets: PacketReader,
+    from: mpsc::Receiver<Bytes>,
+    to: mpsc::Sender<Bytes>,
+}
+
+fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
+    Arc::new(Settings {
+        name: "scripted".to_owned(),
+        addresses: Vec::new(),
+        host_key: HostKey::AcceptAny,
+        legacy_algorithms: false,
+        partial_uploads,
+        connect_timeout: Duration::from_secs(10),
+        reply_timeout: Duration::from_secs(10),
+        keepalive: Duration::from_secs(10),
+    })
+}
+
+/// `extensions`: name and version.
+async fn connected_as(
+    extensions: &'static [(&'static str, &'static str)],
+    partial_uploads: PartialUploads,
+) -> (Arc<Server>, Peer) {
+    let limits = Limits { packet: 262_144, read: 261_120, write: 261_120, open_handles: 9 };
+    connected_to(extensions, limits, partial_uploads).await
+}
+
+async fn connected_to(
+    extensions: &'static [(&'static str, &'static str)],
+    limits: Limits,
+    partial_uploads: PartialUploads,
+) -> (Arc<Server>, Peer) {
+    let (to, incoming) = mpsc::channel(64);
+    let (outgoing, from) = mpsc::channel(64);
+    let mut peer = Peer { packets: PacketReader::new(MAX_PACKET), from, to };
+    let settings = settings(partial_uploads);
+    let greet =
+        login::greet(&settings, FromPeer(incoming), ToPeer(outgoing), CancellationToken::new());
+    let script = async {
+        assert_eq!(decode_init(peer.packet().await).unwrap(), 3);
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))
+        };
+        let version = Version { version: 3, extensions: extensions.iter().map(pair).collect() };
+        let mut packet = BytesMut::new();
+        version.encode(&mut packet);
+        peer.to.send(packet.freeze()).await.unwrap();
+        if extensions.iter().any(|(name, _)| name.starts_with("limits")) {
+            let asked = peer.request().await;
+            assert_eq!(asked.body, Q::Extended(Extension::Limits));
+            // Its answer comes behind the next one's.
+            let home = peer.request().await;
+            peer.answer(home.id, names(&["/home/me"])).await;
+            peer.answer(asked.id, A::Extended(limits.encode())).await;
+        } else {
+            let home = peer.request().await;
+            peer.answer(home.id, names(&["/home/me"])).await;
+        }
+    };
+    let (server, ()) = tokio::join!(greet, script);
+    (Arc::new(server.unwrap()), peer)
+}
+
+async fn connected() -> (Arc<Server>, Peer) {
+    let extensions = &[("limits@openssh.com", "1"), ("posix-rename@openssh.com", "1")];
+    connected_as(extensions, PartialUploads::Keep).await
+}
+
+impl Peer {
+    async fn packet(&mut self) -> Bytes {
+        loop {
+            if let Some(packet) = self.packets.next().unwrap() {
+                return packet;
+            }
+            let bytes = timeout(Duration::from_secs(60), self.from.recv()).await;
+            self.packets.push(bytes.expect("a request was expected").expect("the end"));
+        }
+    }
+
+    async fn request(&mut self) -> Request {
+        Request::decode(self.packet().await).unwrap()
+    }
+
+    async fn answer(&mut self, id: u32, body: ResponseBody) {
+        let mut packet = BytesMut::new();
+        Response { id, body }.encode(&mut packet);
+        // In pieces, as channels cut them.
+        for piece in packet.chunks(10_000) {
+            self.to.send(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+    }
+
+    /// Takes a request and answers it.
+    async fn serve(&mut self, body: ResponseBody) -> RequestBody {
+        let request = self.request().await;
+        self.answer(request.id, body).await;
+        request.body
+    }
+
+    async fn nothing(&mut self) {
+        assert_eq!(self.packets.next(), Ok(None));
+        let more = timeout(Duration::from_millis(50), self.from.recv()).await;
+        assert!(more.is_err(), "{more:?}");
+    }
+}
+
+fn names(names: &[&'static str]) -> ResponseBody {
+    let name = |name: &&'static str| Name {
+        name: Bytes::from_static(name.as_bytes()),
+        longname: Bytes::new(),
+        attributes: Attributes::default(),
+    };
+    A::Names(names.iter().map(name).collect())
+}
+
+fn status(code: StatusCode, message: &'static str) -> ResponseBody {
+    A::Status { code, message: Bytes::from_static(message.as_bytes()) }
+}
+
+fn ok() -> ResponseBody {
+    status(StatusCode::OK, "")
+}
+
+fn handle() -> ResponseBody {
+    A::Handle(Bytes::from_static(b"\xff\0h"))
+}
+
+fn data(length: usize) -> ResponseBody {
+    A::Data(Bytes::from(vec![b'x'; length]))
+}
+
+fn of_size(size: u64) -> ResponseBody {
+    A::Attributes(Attributes { size: Some(size), ..Attributes::default() })
+}
+
+fn path(given: &str) -> RemotePath {
+    RemotePath::resolve(&RemotePath::root(), given.as_bytes()).unwrap()
+}
+
+fn read() -> Operation {
+    Operation::Read { path: path("/f"), offset: 0, representation: Representation::Image }
+}
+
+fn write(mode: WriteMode) -> Operation {
+    Operation::Write { path: path("/f"), mode, representation: Representation::Image }
+}
+
+async fn opened(server: &Arc<Server>, peer: &mut Peer, mode: OpenMode) -> Arc<dyn OpenFile> {
+    let operation = Operation::Open { path: path("/f"), mode };
+    let (file, asked) = tokio::join!(file::open(server, &operation), peer.serve(handle()));
+    assert!(matches!(asked, Q::Open { .. }));
+    file.unwrap()
+}
+
+fn both() -> OpenMode {
+    OpenMode { read: true, write: true, ..OpenMode::default() }
+}

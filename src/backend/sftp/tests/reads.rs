@@ -1,0 +1,182 @@
+//! Files that are read.
+
+use super::*;
+
+#[tokio::test]
+async fn short_reads_and_ends() {
+    let (server, mut peer) = connected().await;
+    let file = opened(&server, &mut peer, both()).await;
+    let reading = tokio::spawn(file.read_at(100, 1000));
+    assert!(matches!(peer.serve(data(300)).await, Q::Read { offset: 100, length: 1000, .. }));
+    assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 300);
+    let reading = tokio::spawn(file.read_at(5000, 1000));
+    peer.serve(status(StatusCode::EOF, "End of file")).await;
+    assert!(reading.await.unwrap().unwrap().is_none());
+    let reading = tokio::spawn(file.read_at(0, 10));
+    peer.serve(data(11)).await;
+    assert_eq!(reading.await.unwrap().unwrap_err().kind, FailureKind::Internal);
+}
+
+#[tokio::test]
+async fn a_small_get_is_open_then_reads_and_a_close_nobody_waits_for() {
+    let (server, mut peer) = connected().await;
+    let operation = read();
+    let (transfer, _) = tokio::join!(transfer::open(&server, &operation), peer.serve(handle()));
+    let mut transfer = transfer.unwrap();
+    let asked = [peer.request().await, peer.request().await, peer.request().await];
+    assert!(matches!(asked[0].body, Q::FileStat { .. }));
+    assert!(matches!(asked[1].body, Q::Read { offset: 0, length: 261_120, .. }));
+    assert!(matches!(asked[2].body, Q::Read { offset: 261_120, .. }));
+    peer.nothing().await;
+    peer.answer(asked[2].id, status(StatusCode::EOF, "")).await;
+    peer.answer(asked[0].id, of_size(4096)).await;
+    peer.answer(asked[1].id, data(4096)).await;
+    let Source::Reader(reader) = transfer.source() else { panic!() };
+    let mut content = Vec::new();
+    reader.read_to_end(&mut content).await.unwrap();
+    assert_eq!(content.len(), 4096);
+    transfer.finish().await.unwrap();
+    assert!(matches!(peer.request().await.body, Q::Close { .. }));
+}
+
+#[tokio::test]
+async fn what_a_short_answer_left_out_is_asked_for() {
+    let (server, mut peer) = connected().await;
+    let operation = read();
+    let (transfer, _) = tokio::join!(transfer::open(&server, &operation), peer.serve(handle()));
+    let mut transfer = transfer.unwrap();
+    peer.serve(of_size(1000)).await;
+    peer.serve(data(300)).await;
+    peer.serve(status(StatusCode::EOF, "")).await;
+    let Source::Reader(reader) = transfer.source() else { panic!() };
+    let reading = async {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).await.unwrap();
+        content
+    };
+    let script = async {
+        assert!(matches!(peer.serve(data(1)).await, Q::Read { offset: 300, length: 260_820, .. }));
+        assert!(matches!(peer.serve(data(699)).await, Q::Read { offset: 301, .. }));
+        let end = status(StatusCode::EOF, "");
+        assert!(matches!(peer.serve(end).await, Q::Read { offset: 1000, .. }));
+    };
+    let (content, ()) = tokio::join!(reading, script);
+    assert_eq!(content.len(), 1000);
+}
+
+#[tokio::test]
+async fn reads_in_a_row_are_read_ahead_of_and_a_write_forgets_it() {
+    let (server, mut peer) = connected().await;
+    let file = opened(&server, &mut peer, both()).await;
+    for n in 0..4 {
+        let reading = tokio::spawn(file.read_at(n * 32_768, 32_768));
+        assert!(matches!(peer.serve(data(32_768)).await, Q::Read { length: 32_768, .. }));
+        reading.await.unwrap().unwrap();
+    }
+    let ahead = [peer.request().await, peer.request().await];
+    assert!(matches!(ahead[0].body, Q::Read { offset: 131_072, length: 229_376, .. }));
+    assert!(matches!(ahead[1].body, Q::Read { offset: 360_448, length: 229_376, .. }));
+    peer.answer(ahead[0].id, data(229_376)).await;
+    let served = file.read_at(131_072, 32_768).await.unwrap().unwrap();
+    assert_eq!(served.len(), 32_768);
+    while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
+    drop(file.write_at(200_000, Bytes::from_static(b"new")));
+    drop(file.read_at(163_840, 32_768));
+    assert!(matches!(peer.serve(ok()).await, Q::Write { .. }));
+    assert!(matches!(peer.serve(data(1)).await, Q::Read { offset: 163_840, length: 32_768, .. }));
+}
+
+#[tokio::test]
+async fn a_file_that_is_longer_than_its_size_is_read_to_its_end() {
+    for told in [0, 100] {
+        let (server, mut peer) = connected().await;
+        let operation = read();
+        let (transfer, _) = tokio::join!(transfer::open(&server, &operation), peer.serve(handle()));
+        let mut transfer = transfer.unwrap();
+        peer.serve(of_size(told)).await;
+        peer.serve(data(4096)).await;
+        peer.serve(status(StatusCode::EOF, "")).await;
+        let Source::Reader(reader) = transfer.source() else { panic!() };
+        let mut content = Vec::new();
+        let script = async {
+            assert!(matches!(peer.serve(data(10)).await, Q::Read { offset: 4096, .. }));
+            let end = status(StatusCode::EOF, "");
+            assert!(matches!(peer.serve(end).await, Q::Read { offset: 4106, .. }));
+        };
+        let reading = timeout(Duration::from_secs(10), reader.read_to_end(&mut content));
+        let (read, ()) = tokio::join!(reading, script);
+        assert_eq!(read.unwrap().unwrap(), 4106, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_data_is_no_end() {
+    let (server, mut peer) = connected().await;
+    let file = opened(&server, &mut peer, both()).await;
+    let reading = tokio::spawn(file.read_at(5, 10));
+    peer.serve(data(0)).await;
+    assert_eq!(reading.await.unwrap().unwrap_err().kind, FailureKind::Internal);
+}
+
+/// Four reads in a row, then the two pieces that are asked for ahead of the client.
+async fn read_ahead(peer: &mut Peer, file: &Arc<dyn OpenFile>) -> [Request; 2] {
+    for n in 0..4 {
+        let reading = tokio::spawn(file.read_at(n * 32_768, 32_768));
+        peer.serve(data(32_768)).await;
+        reading.await.unwrap().unwrap();
+    }
+    [peer.request().await, peer.request().await]
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_ahead_is_read_as_asked() {
+    let (server, mut peer) = connected().await;
+    let file = opened(&server, &mut peer, both()).await;
+    let ahead = read_ahead(&mut peer, &file).await;
+    let reading = tokio::spawn(file.read_at(131_072, 32_768));
+    while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
+    peer.answer(ahead[0].id, status(StatusCode::FAILURE, "a bad block")).await;
+    let asked = peer.serve(data(32_768)).await;
+    assert!(matches!(asked, Q::Read { offset: 131_072, length: 32_768, .. }), "{asked:?}");
+    assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 32_768);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_ahead_gets_old_from_its_answer_on() {
+    let (server, mut peer) = connected().await;
+    let file = opened(&server, &mut peer, both()).await;
+    let ahead = read_ahead(&mut peer, &file).await;
+    // Slow is not old.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let reading = tokio::spawn(file.read_at(131_072, 32_768));
+    while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
+    peer.answer(ahead[0].id, data(229_376)).await;
+    assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 32_768);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(file.read_at(163_840, 32_768).await.unwrap().unwrap().len(), 32_768);
+    while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(file.read_at(196_608, 32_768));
+    let asked = peer.request().await.body;
+    assert!(matches!(asked, Q::Read { offset: 196_608, length: 32_768, .. }), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_closed_is_read_anew_under_each_of_its_names() {
+    let (server, mut peer) = connected().await;
+    let file = opened(&server, &mut peer, both()).await;
+    let ahead = read_ahead(&mut peer, &file).await;
+    peer.answer(ahead[0].id, data(229_376)).await;
+    let operation = Operation::Open { path: path("/link"), mode: both() };
+    while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
+    let (link, _) = tokio::join!(file::open(&server, &operation), peer.serve(handle()));
+    let link = link.unwrap();
+    drop(link.write_at(131_072, Bytes::from_static(b"new")));
+    let closing = tokio::spawn(async move { link.close().await });
+    assert!(matches!(peer.serve(ok()).await, Q::Write { .. }));
+    assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+    closing.await.unwrap().unwrap();
+    drop(file.read_at(131_072, 32_768));
+    let asked = peer.request().await.body;
+    assert!(matches!(asked, Q::Read { offset: 131_072, length: 32_768, .. }), "{asked:?}");
+}

@@ -1,0 +1,175 @@
+//! Files that are written, and what becomes of parts.
+
+use super::*;
+use crate::op::Changes;
+
+#[tokio::test]
+async fn a_small_put_is_open_then_write_and_close_in_one_flight() {
+    let (server, mut peer) = connected().await;
+    let operation = write(WriteMode::From { offset: 0 });
+    let (transfer, asked) = tokio::join!(upload::open(&server, &operation), peer.serve(handle()));
+    let mut transfer = transfer.unwrap();
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
+    assert!(matches!(asked, Q::Open { flags: f, .. } if f == flags), "{asked:?}");
+    let Sink::Writer(writer) = transfer.sink() else { panic!() };
+    writer.write_all(b"content").await.unwrap();
+    let finishing = tokio::spawn(transfer.finish());
+    let (first, second) = (peer.request().await, peer.request().await);
+    assert!(matches!(&first.body, Q::Write { offset: 0, data, .. } if data == "content"));
+    assert!(matches!(second.body, Q::Close { .. }));
+    peer.answer(second.id, ok()).await;
+    peer.answer(first.id, ok()).await;
+    finishing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_write_is_the_uploads_failure_and_the_part_goes() {
+    for last in [false, true] {
+        let (server, mut peer) = connected_as(&[], PartialUploads::Delete).await;
+        let operation = write(WriteMode::From { offset: 0 });
+        let (transfer, _) = tokio::join!(upload::open(&server, &operation), peer.serve(handle()));
+        let mut transfer = transfer.unwrap();
+        let Sink::Writer(writer) = transfer.sink() else { panic!() };
+        writer.write_all(b"content").await.unwrap();
+        writer.flush().await.unwrap();
+        let full = status(StatusCode::FAILURE, "No space left on device");
+        let failure = if last {
+            let finishing = tokio::spawn(transfer.finish());
+            peer.serve(full).await;
+            assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+            assert!(matches!(peer.serve(of_size(7)).await, Q::LinkStat { .. }));
+            assert!(matches!(peer.serve(ok()).await, Q::Remove { .. }));
+            finishing.await.unwrap().unwrap_err()
+        } else {
+            peer.serve(full).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(writer.flush().await.is_err());
+            let aborting = tokio::spawn(transfer.abort());
+            assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+            assert!(matches!(peer.serve(of_size(7)).await, Q::LinkStat { .. }));
+            assert!(matches!(peer.serve(ok()).await, Q::Remove { .. }));
+            aborting.await.unwrap().unwrap()
+        };
+        assert_eq!(failure.kind, FailureKind::NoSpace, "{last}");
+        peer.nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_wholly_written_never_gets_its_name() {
+    let extensions = &[("posix-rename@openssh.com", "1")];
+    let (server, mut peer) = connected_as(extensions, PartialUploads::TemporaryName).await;
+    let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
+    let operation = Operation::Open { path: path("/f"), mode };
+    let script = async {
+        assert!(matches!(peer.serve(status(StatusCode::NO_SUCH_FILE, "")).await, Q::Stat { .. }));
+        let Q::Open { path, flags, .. } = peer.serve(handle()).await else { panic!() };
+        assert!(path.starts_with(b"/.lockgate-") && path.ends_with(b".part"));
+        assert!(flags.contains(OpenFlags::EXCLUSIVE) && !flags.contains(OpenFlags::TRUNCATE));
+    };
+    let (file, ()) = tokio::join!(file::open(&server, &operation), script);
+    let file = file.unwrap();
+    // Nobody waits for the write's answer.
+    drop(file.write_at(0, Bytes::from_static(b"lost")));
+    let closing = tokio::spawn(async move { file.close().await });
+    peer.serve(status(StatusCode::FAILURE, "Input/output error")).await;
+    assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+    assert!(closing.await.unwrap().is_err());
+    peer.nothing().await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_rename_onto_files_has_the_old_one_put_aside() {
+    let (server, mut peer) = connected_as(&[], PartialUploads::TemporaryName).await;
+    let operation = write(WriteMode::From { offset: 0 });
+    let script = async {
+        peer.serve(A::Attributes(Attributes {
+            permissions: Some(0o100640),
+            ..Attributes::default()
+        }))
+        .await;
+        peer.serve(handle()).await;
+        let Q::FileSetStat { attributes, .. } = peer.serve(ok()).await else { panic!() };
+        assert_eq!(attributes.permissions, Some(0o640));
+    };
+    let (transfer, ()) = tokio::join!(upload::open(&server, &operation), script);
+    let finishing = tokio::spawn(transfer.unwrap().finish());
+    assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+    let refused = status(StatusCode::FAILURE, "File exists");
+    let Q::Rename { from: new, to } = peer.serve(refused).await else { panic!() };
+    assert_eq!(to, "/f");
+    let Q::Rename { from, to: aside } = peer.serve(ok()).await else { panic!() };
+    assert_eq!(from, "/f");
+    assert_eq!(peer.serve(ok()).await, Q::Rename { from: new, to });
+    assert_eq!(peer.serve(ok()).await, Q::Remove { path: aside });
+    finishing.await.unwrap().unwrap();
+}
+
+/// An upload with `partial_uploads: delete` that has sent seven bytes, of which seven were taken.
+async fn begun(peer: &mut Peer, server: &Arc<Server>) -> Arc<dyn OpenFile> {
+    let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
+    let file = opened(server, peer, mode).await;
+    let writing = tokio::spawn(file.write_at(0, Bytes::from_static(b"content")));
+    peer.serve(ok()).await;
+    writing.await.unwrap().unwrap();
+    file
+}
+
+#[tokio::test]
+async fn only_what_the_upload_made_is_deleted() {
+    let link = A::Attributes(Attributes {
+        size: Some(7),
+        permissions: Some(0o120777),
+        ..Attributes::default()
+    });
+    for (there, goes) in [
+        (of_size(7), true),
+        // Sent again over another connection, whole or not yet.
+        (of_size(9), false),
+        (of_size(6), false),
+        (link, false),
+        (A::Attributes(Attributes::default()), false),
+        (status(StatusCode::NO_SUCH_FILE, ""), false),
+    ] {
+        let (server, mut peer) = connected_as(&[], PartialUploads::Delete).await;
+        let file = begun(&mut peer, &server).await;
+        let aborting = tokio::spawn(async move { file.abort().await });
+        assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+        assert!(matches!(peer.serve(there.clone()).await, Q::LinkStat { .. }));
+        if goes {
+            assert!(matches!(peer.serve(ok()).await, Q::Remove { .. }));
+        }
+        aborting.await.unwrap();
+        assert!(timeout(Duration::from_millis(50), peer.request()).await.is_err(), "{there:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_goes_on_when_nobody_waits_and_before_the_sessions_end() {
+    let (server, mut peer) = connected_as(&[], PartialUploads::Delete).await;
+    let file = begun(&mut peer, &server).await;
+    let aborting = tokio::spawn(async move { file.abort().await });
+    let close = peer.request().await;
+    aborting.abort();
+    assert!(aborting.await.unwrap_err().is_cancelled());
+    let session = SftpSession { server };
+    let ending = tokio::spawn(async move { session.close().await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    peer.answer(close.id, ok()).await;
+    assert!(matches!(peer.serve(of_size(7)).await, Q::LinkStat { .. }));
+    assert!(matches!(peer.serve(ok()).await, Q::Remove { .. }));
+    ending.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_size_does_not_spoil_the_file() {
+    let (server, mut peer) = connected_as(&[], PartialUploads::Delete).await;
+    let file = begun(&mut peer, &server).await;
+    let changes = Changes { size: Some(1 << 40), ..Changes::default() };
+    let full = status(StatusCode::FAILURE, "No space left on device");
+    let (refused, _) = tokio::join!(file.set_attributes(&changes), peer.serve(full));
+    assert_eq!(refused.unwrap_err().kind, FailureKind::NoSpace);
+    let (closed, _) = tokio::join!(file.close(), peer.serve(ok()));
+    closed.unwrap();
+    peer.nothing().await;
+}
