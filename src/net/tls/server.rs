@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -87,6 +88,12 @@ impl ControlTls {
         let (config, ticketer) = self.config(tickets, heir, store);
         let tcp = Buffered::for_data(tcp);
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        if direction == Direction::Upload {
+            // Nothing goes out to an uploader any more that could carry the acknowledgement of its
+            // last flight, and many hold their data back until it comes (Nagle): 40 ms a file. A
+            // socket that is gone already needs none.
+            let _ = SockRef::from(tls.get_ref().0.tcp()).set_tcp_quickack(true);
+        }
         tls.get_mut().1.set_buffer_limit(Some(BULK));
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         // Without a ticket it was resumed by id, and the store holds only this session's.
