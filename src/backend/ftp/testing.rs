@@ -136,13 +136,16 @@ impl Server {
 }
 
 pub(super) async fn login(backend: &FtpBackend) -> Box<dyn BackendSession> {
-    let credentials = Credentials {
+    backend.login(&Login::Unchecked(credentials())).await.expect("a login")
+}
+
+pub(super) fn credentials() -> Credentials {
+    Credentials {
         user: b"user".to_vec(),
         password: b"password".to_vec().into(),
         account: None,
         key: None,
-    };
-    backend.login(&Login::Unchecked(credentials)).await.expect("a login")
+    }
 }
 
 struct Session {

@@ -768,3 +768,51 @@ async fn files_that_nobody_reads_are_no_hindrance() {
         file.close().await.unwrap();
     }
 }
+
+/// Both ends of a TLS connection.
+async fn tls_pair() -> (crate::net::Stream, crate::net::Stream) {
+    use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = ServerTls::new(ServerCertificate::load(&certificate, &key).unwrap()).unwrap();
+    let client = ClientTls::new("localhost", None, false, SessionReuse::None).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let control = server.control_session();
+    let (near, far) =
+        tokio::join!(client.connect_data(near), control.accept_data(far, Direction::Upload));
+    (near.unwrap(), far.unwrap().0)
+}
+
+#[tokio::test]
+async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
+    use crate::data::Sink;
+    use tokio::io::AsyncWriteExt;
+    let server = Server::start(&[], Oddities::default()).await;
+    let backend =
+        server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
+    let (settings, pipelining) = (backend.settings.clone(), backend.pipelining.clone());
+    let (pool, _) = Pool::login(settings, pipelining, testing::credentials()).await.unwrap();
+    let writer = Arc::<Cache>::default().writer();
+    let mode = crate::op::WriteMode::From { offset: 0 };
+    let turn = pool.turn(OPEN).await.unwrap();
+    let begun = upload::begin(turn, writer, &path("/new"), mode, Representation::Image, None).await;
+    let mut write = Box::new(begun.unwrap());
+    // Over TLS to somebody who stops reading; the server itself sees an end.
+    let (mut near, _far) = tls_pair().await;
+    near.reset_on_drop();
+    while tokio::time::timeout(Duration::from_millis(200), near.write_all(&[7; 16 * 1024]))
+        .await
+        .is_ok()
+    {}
+    let Sink::Socket(plain) = std::mem::replace(write.sink(), Sink::Socket(near)) else {
+        panic!("no socket")
+    };
+    plain.complete(Duration::from_secs(1)).await.unwrap();
+    let failure = write.end(true).await.expect_err("the end was never sent");
+    assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
+}
