@@ -242,9 +242,7 @@ impl WriteTransfer for FtpWrite {
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        if self.sink.is_none() {
-            return None;
-        }
+        self.sink.as_ref()?;
         let told = self.cut().await;
         self.delete_part().await;
         told
