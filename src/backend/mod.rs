@@ -187,6 +187,9 @@ pub trait WriteTransfer: Send {
     /// The file that is being written, as the backend sees it (chosen by it for `Unique`).
     fn path(&self) -> &RemotePath;
 
+    /// How many bytes were put into the sink, said before the end of a transfer that was cut.
+    fn sent(&mut self, _bytes: u64) {}
+
     /// All bytes are written: closes the sink in the way that means *complete* and waits until the
     /// backend has it safe.
     async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure>;

@@ -81,7 +81,8 @@ impl Upload {
 
     /// Cut: the backend must not take what it has for a whole file. Returns the failure, in the
     /// backend's own words where it was the backend's.
-    pub async fn abort(self, failure: Failure) -> Failure {
+    pub async fn abort(mut self, failure: Failure) -> Failure {
+        self.transfer.sent(self.record.progress().bytes());
         cut(self.record, &self.root, failure, self.transfer.abort().await)
     }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::control::Control;
@@ -25,10 +26,22 @@ pub(super) struct Connection {
     /// When an operation was last done with it.
     pub(super) used: Instant,
     representation: Option<Representation>,
-    directory: Option<RemotePath>,
+    /// And as of which of the moves.
+    directory: Option<(RemotePath, u64)>,
+    /// Counts what may have moved folders, over any connection of the session.
+    pub(super) moves: Arc<AtomicU64>,
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
+}
+
+/// Held until it is done, or given up half-way.
+pub(super) struct Moving(Arc<AtomicU64>);
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Connection {
@@ -45,6 +58,7 @@ impl Connection {
             used: Instant::now(),
             representation: None,
             directory: None,
+            moves: Arc::default(),
             lost: false,
             replaceable: false,
         }
@@ -147,22 +161,24 @@ impl Connection {
     pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<Words, Failure> {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
+        let moves = self.moves.load(Ordering::Acquire);
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
-        self.directory = Some(path.clone());
+        self.directory = Some((path.clone(), moves));
         Ok(words)
     }
 
     /// As [`Connection::enter`], without asking when the server is there already.
     pub(super) async fn be_in(&mut self, path: &RemotePath) -> Result<(), Failure> {
-        if self.directory.as_ref() != Some(path) {
+        let moves = self.moves.load(Ordering::Acquire);
+        if self.directory.as_ref().is_none_or(|(there, as_of)| there != path || *as_of != moves) {
             self.enter(path).await?;
         }
         Ok(())
     }
 
-    /// After something below was removed or renamed: where the server is may be gone.
-    pub(super) fn forget_directory(&mut self) {
-        self.directory = None;
+    /// Something is being removed or renamed: where a connection is may have another name then.
+    pub(super) fn moving(&self) -> Moving {
+        Moving(self.moves.clone())
     }
 
     pub(super) async fn quit(&mut self) {

@@ -4,9 +4,7 @@
 //! A created file gets the server's own permissions: FTP has no way to give them beforehand.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -15,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::transfer::FtpRead;
-use super::upload::FtpWrite;
-use super::{FtpSession, OPEN, attributes, operations, transfer, upload};
+use super::upload::{FtpWrite, Part};
+use super::{FtpSession, OPEN, attributes, operations, renames, transfer, upload};
 use crate::backend::{OpenFile, ReadTransfer, WriteTransfer};
 use crate::data::{
     Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, Sink, Source,
@@ -27,16 +25,9 @@ use crate::op::{
     Representation, WriteMode,
 };
 
-/// What was known of a file when it was opened is told for so long.
-const FRESH: Duration = Duration::from_secs(2);
-/// How long a question beside a transfer waits for a control connection of its own.
-const ASIDE: Duration = Duration::from_millis(100);
-
 struct FtpFile {
     transfers: Arc<Transfers>,
     sequenced: Sequenced,
-    /// What was known when it was opened.
-    known: Option<(Entry, Instant)>,
     /// To be changed when what is being written has ended.
     later: Mutex<Changes>,
 }
@@ -45,8 +36,8 @@ struct FtpFile {
 struct Transfers {
     session: FtpSession,
     path: RemotePath,
-    /// What is being written has another name until its end.
-    temporary: AtomicBool,
+    /// The file that was begun here, until it is whole.
+    part: Arc<Mutex<Option<Part>>>,
 }
 
 pub(super) async fn open(
@@ -57,16 +48,14 @@ pub(super) async fn open(
     if path.is_root() {
         return Err(Failure::client(FailureKind::IsADirectory, "the root is a folder, not a file"));
     }
-    let known = session.cache.get(&path, false, false).map(|entry| (entry, Instant::now()));
-    let transfers = Arc::new(Transfers { session, path, temporary: AtomicBool::new(false) });
+    let transfers = Arc::new(Transfers { session, path, part: Arc::default() });
     let write = match mode.writes() {
         true => Some(transfers.begin(mode).await?),
         false => None,
     };
-    let known = known.filter(|_| write.is_none());
     let purpose = Purpose { read: mode.read, write };
     let sequenced = Sequenced::open(transfers.clone(), purpose).await?;
-    Ok(FtpFile { transfers, sequenced, known, later: Mutex::default() })
+    Ok(FtpFile { transfers, sequenced, later: Mutex::default() })
 }
 
 impl Transfers {
@@ -78,8 +67,8 @@ impl Transfers {
             false => None,
             true if mode.create && mode.exclusive => {
                 let mut turn = self.session.pool.turn(OPEN).await?;
-                let there = operations::exists(&mut turn, &self.path).await;
-                if there.map_err(|failure| self.session.pool.softened(failure))? {
+                let absent = operations::is_absent(&mut turn, &self.path).await;
+                if !absent.map_err(|failure| self.session.pool.softened(failure))? {
                     return Err(Failure::backend(
                         FailureKind::AlreadyExists,
                         format!("{} exists already", self.path),
@@ -104,13 +93,41 @@ impl Transfers {
             (false, _, _) => Begin::Start,
         })
     }
+
+    fn part(&self) -> MutexGuard<'_, Option<Part>> {
+        lock(&self.part)
+    }
+
+    /// What is being written has another name until its end.
+    fn temporary(&self) -> Option<RemotePath> {
+        self.part().as_ref().and_then(|part| part.temporary.clone())
+    }
+
+    /// Where the file's bytes are now.
+    fn place(&self) -> RemotePath {
+        self.temporary().unwrap_or_else(|| self.path.clone())
+    }
+
+    /// A file that was whole at its last sync already gets its name.
+    async fn settle(&self) -> Result<(), Failure> {
+        let part = self.part().take();
+        let Some(temporary) = part.and_then(|part| part.temporary) else { return Ok(()) };
+        let _writer = self.session.cache.writer();
+        let mut turn = self.session.turn().await?;
+        let renamed = renames::replace(&mut turn, &temporary, &self.path).await;
+        renamed.map(drop).map_err(|failure| self.session.pool.softened(failure))
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
 impl SequentialFile for Transfers {
     async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
         let turn = self.session.pool.turn(OPEN).await?;
-        let begun = transfer::begin(turn, &self.path, offset, Representation::Image).await;
+        let begun = transfer::begin(turn, &self.place(), offset, Representation::Image).await;
         let read = begun.map_err(|failure| self.session.pool.softened(failure))?;
         Ok(Box::new(Reader(Box::new(read))))
     }
@@ -120,18 +137,42 @@ impl SequentialFile for Transfers {
             WriteFrom::Start => WriteMode::From { offset: 0 },
             WriteFrom::End => WriteMode::Append,
         };
-        let turn = self.session.pool.turn(OPEN).await?;
+        let mut turn = self.session.pool.turn(OPEN).await?;
         let writer = self.session.cache.writer();
-        let begun = upload::begin(turn, writer, &self.path, mode, Representation::Image).await;
-        let write = begun.map_err(|failure| self.session.pool.softened(failure))?;
-        self.temporary.store(write.is_temporary(), Ordering::Release);
-        Ok(Box::new(Writer(Box::new(write))))
+        let softened = |failure| self.session.pool.softened(failure);
+        let known = self.part().clone();
+        let part = match (known, from) {
+            (Some(part), WriteFrom::End) => Some(part),
+            (Some(part), WriteFrom::Start) => Some(Part { synced: 0, ..part }),
+            (None, WriteFrom::End) => None,
+            (None, WriteFrom::Start) => {
+                Some(Part::new(&mut turn, &self.path).await.map_err(softened)?)
+            }
+        };
+        let image = Representation::Image;
+        let begun = upload::begin(turn, writer, &self.path, mode, image, part.clone()).await;
+        let mut write = Box::new(begun.map_err(softened)?);
+        write.count(0);
+        *self.part() = part;
+        Ok(Box::new(Writer { write, part: self.part.clone() }))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
         let mut turn = self.session.pool.turn(OPEN).await?;
-        let size = operations::file_size(&mut turn, &self.path).await;
+        let size = operations::file_size(&mut turn, &self.place()).await;
         size.map_err(|failure| self.session.pool.softened(failure))
+    }
+
+    async fn wanted(&self) {
+        self.session.pool.wanted().await;
+    }
+
+    async fn abandon(&self) {
+        let Some(part) = self.part().take() else { return };
+        let _writer = self.session.cache.writer();
+        if let Ok(mut turn) = self.session.pool.turn(OPEN).await {
+            part.delete(&mut turn, &self.path, Some(0)).await;
+        }
     }
 }
 
@@ -159,27 +200,38 @@ impl SequentialRead for Reader {
     }
 }
 
-struct Writer(Box<FtpWrite>);
+struct Writer {
+    write: Box<FtpWrite>,
+    part: Arc<Mutex<Option<Part>>>,
+}
 
 #[async_trait]
 impl SequentialWrite for Writer {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
-        let limit = self.0.turn().settings.reply_timeout;
-        let Sink::Socket(stream) = self.0.sink() else { return Err(cut("writing")) };
+        let limit = self.write.turn().settings.reply_timeout;
+        self.write.count(data.len());
+        let Sink::Socket(stream) = self.write.sink() else { return Err(cut("writing")) };
         match timeout(limit, stream.write_all(&data)).await {
             Ok(written) => written.map_err(|e| cut("writing").with_detail(e)),
             Err(_) => Err(stalled("writing")),
         }
     }
 
-    async fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let pool = self.0.turn().pool().clone();
-        self.0.finish().await.map(drop).map_err(|failure| pool.softened(failure))
+    async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
+        let pool = self.write.turn().pool().clone();
+        let sent = self.write.counted();
+        self.write.end(whole).await.map_err(|failure| pool.softened(failure))?;
+        let mut part = lock(&self.part);
+        match whole {
+            true => *part = None,
+            false => part.iter_mut().for_each(|part| part.synced += sent),
+        }
+        Ok(())
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.0.turn().pool().clone();
-        self.0.abort().await.map(|failure| pool.softened(failure))
+        let pool = self.write.turn().pool().clone();
+        self.write.abort().await.map(|failure| pool.softened(failure))
     }
 }
 
@@ -201,18 +253,18 @@ impl FtpFile {
     /// The permissions over a connection of their own, while a transfer holds this file's; where
     /// there is none, or the file has another name yet, they wait for the end.
     async fn change_aside(&self, changes: Changes) -> Result<(), Failure> {
-        let Transfers { session, path, temporary } = &*self.transfers;
+        let Transfers { session, path, .. } = &*self.transfers;
         attributes::check(&session.pool.features(), &changes)?;
         let mut later = changes;
         if let Some(mode) = changes.permissions
-            && !temporary.load(Ordering::Acquire)
-            && let Ok(mut turn) = session.pool.turn(ASIDE).await
+            && self.transfers.temporary().is_none()
+            && let Some(mut turn) = session.pool.turn_aside().await
         {
             let set = attributes::set_permissions(&mut turn, path, mode).await;
             set.map_err(|failure| session.pool.softened(failure))?;
             later.permissions = None;
         }
-        let mut all = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.later);
         all.permissions = later.permissions.or(all.permissions);
         all.modified = later.modified.or(all.modified);
         Ok(())
@@ -246,21 +298,26 @@ impl OpenFile for FtpFile {
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {
-        let known = self.known.as_ref().filter(|(_, since)| since.elapsed() < FRESH);
-        let known = known.map(|(entry, _)| entry.clone());
-        if let Some(size) = self.sequenced.size() {
-            let mut entry = known.unwrap_or_else(|| self.entry());
-            entry.attributes.size = Some(size);
-            return Ok(entry);
+        let session = &self.transfers.session;
+        let size = self.sequenced.size();
+        let sized = |mut entry: Entry| {
+            entry.attributes.size = size.or(entry.attributes.size);
+            entry
+        };
+        let place = self.transfers.place();
+        if let Some(entry) = session.cache.get(&place, false, false) {
+            return Ok(sized(entry));
         }
-        let Transfers { session, path, .. } = &*self.transfers;
-        if let Some(entry) = known.or_else(|| session.cache.get(path, false, false)) {
-            return Ok(entry);
+        // What is being written is known here only; and without a free connection it is told
+        // without a size rather than with a wrong one.
+        if size.is_some() && self.sequenced.is_unfinished() {
+            return Ok(sized(self.entry()));
         }
-        // Without a free connection it is told without a size rather than with a wrong one.
-        let Ok(mut turn) = session.pool.turn(ASIDE).await else { return Ok(self.entry()) };
-        let asked = operations::stat(&mut turn, path).await;
-        asked.map_err(|failure| session.pool.softened(failure))
+        let Some(mut turn) = session.pool.turn_aside().await else {
+            return Ok(sized(self.entry()));
+        };
+        let asked = session.ask_stat(&mut turn, &place).await?;
+        Ok(sized(Entry { name: self.entry().name, ..asked }))
     }
 
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure> {
@@ -272,12 +329,13 @@ impl OpenFile for FtpFile {
         match self.sequenced.is_unfinished() {
             _ if rest == Changes::default() => Ok(()),
             true => self.change_aside(rest).await,
+            false if self.transfers.temporary().is_some() => self.change_aside(rest).await,
             false => self.change(&rest).await,
         }
     }
 
     fn answers_for_path(&self) -> bool {
-        self.sequenced.is_unfinished()
+        self.sequenced.is_unfinished() || self.transfers.temporary().is_some()
     }
 
     async fn sync(&self) -> Result<(), Failure> {
@@ -302,7 +360,8 @@ impl OpenFile for FtpFile {
 
     async fn close(&self) -> Result<(), Failure> {
         self.sequenced.close().await?;
-        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        self.transfers.settle().await?;
+        let later = std::mem::take(&mut *lock(&self.later));
         match later == Changes::default() {
             true => Ok(()),
             false => self.change(&later).await,

@@ -246,6 +246,11 @@ pub(super) async fn find(
     }
 }
 
+/// Whether a listing may be without this name although it is there.
+pub(super) fn may_hide(connection: &Connection, name: &[u8]) -> bool {
+    name.starts_with(b".") && !connection.features.mlst && connection.list_all != ListAll::Works
+}
+
 /// What a failed CWD before a listing is to the client: the folder is not there.
 pub(super) fn is_no_folder(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::NotFound | FailureKind::NotADirectory)

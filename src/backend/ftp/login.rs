@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,11 +22,29 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 /// dropped the second one.
 const DROPPED: Duration = Duration::from_secs(3);
 
+/// A server that seems to drop commands may have been slow only: after so long it is tried again.
+const AGAIN: Duration = Duration::from_secs(600);
+
 /// Whether a server takes several commands in one flight. Old ones drop what arrives while they
 /// answer the first.
 #[derive(Debug, Default)]
 pub(super) struct Pipelining {
-    refused: AtomicBool,
+    refused: Mutex<Option<Instant>>,
+}
+
+impl Pipelining {
+    fn is_refused(&self) -> bool {
+        self.lock().is_some_and(|since| since.elapsed() < AGAIN)
+    }
+
+    /// Whether that is news.
+    fn refuse(&self) -> bool {
+        self.lock().replace(Instant::now()).is_none()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A session ready to work, and where the login put the user.
@@ -36,13 +53,15 @@ pub(super) async fn login(
     pipelining: &Pipelining,
     credentials: &Credentials,
 ) -> Result<(Connection, RemotePath), Failure> {
-    if !pipelining.refused.load(Ordering::Relaxed) {
+    if !pipelining.is_refused() {
         let mut connection = entered(settings, credentials).await?;
         if let Some(answers) = ask_at_once(&mut connection).await? {
             let home = learn(&mut connection, answers)?;
             return Ok((connection, home));
         }
-        if !pipelining.refused.swap(true, Ordering::Relaxed) {
+        // It counts against the user's limit at some servers.
+        connection.quit().await;
+        if pipelining.refuse() {
             tracing::info!(
                 backend = %settings.name,
                 "the backend drops commands that are sent in one flight; each is sent by itself now"
@@ -338,6 +357,15 @@ fn unreachable(detail: impl std::fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn pipelining_is_tried_again_after_a_while() {
+        let pipelining = Pipelining::default();
+        assert!(pipelining.refuse() && pipelining.is_refused());
+        let long_ago = Instant::now().checked_sub(AGAIN + Duration::from_secs(1));
+        *pipelining.lock() = long_ago;
+        assert!(!pipelining.is_refused() || long_ago.is_none());
+    }
 
     #[test]
     fn the_path_of_a_257() {

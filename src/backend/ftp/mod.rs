@@ -98,9 +98,14 @@ impl FtpSession {
         if let Some(entry) = self.cache.get(path, link, !self.pool.is_many()) {
             return Ok(entry);
         }
-        let generation = self.cache.generation();
         let mut turn = self.turn().await?;
-        let asked = operations::stat(&mut turn, path).await;
+        self.ask_stat(&mut turn, path).await
+    }
+
+    /// Asked, and remembered.
+    async fn ask_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
+        let generation = self.cache.generation();
+        let asked = operations::stat(turn, path).await;
         let entry = asked.map_err(|failure| self.pool.softened(failure))?;
         if let Some(folder) = path.parent() {
             self.cache.put(generation, folder.as_bytes(), std::slice::from_ref(&entry), true);

@@ -19,9 +19,6 @@ pub(super) async fn perform(
 ) -> Result<Answer, Failure> {
     let done = |words: Words| Answer::Done(Some(words));
     match operation {
-        Operation::Stat(path) | Operation::LinkStat(path) => {
-            stat(connection, path).await.map(Answer::Entry)
-        }
         Operation::Size(path, representation) => {
             connection.set_type(*representation).await?;
             size(connection, path).await.map(Answer::Size)
@@ -39,10 +36,11 @@ pub(super) async fn perform(
                 connection.be_in(&RemotePath::root()).await.ok();
             }
             connection.check()?;
+            let _moving = connection.moving();
             connection.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
         }
         Operation::Rename { from, to, onto } => {
-            connection.forget_directory();
+            let _moving = connection.moving();
             match onto {
                 Onto::AsBackend => renames::rename(connection, from, to).await.map(done),
                 Onto::Refused => renames::rename_to_new(connection, from, to).await.map(done),
@@ -96,7 +94,8 @@ pub(super) fn no_file_system() -> Failure {
     unsupported("the backend server is reached by FTP, which tells nothing of its file systems")
 }
 
-/// Whether there is something of this name; asked, never remembered.
+/// Whether there is something of this name; asked, never remembered. For what would destroy it, see
+/// [`is_absent`].
 pub(super) async fn exists(
     connection: &mut Connection,
     path: &RemotePath,
@@ -108,7 +107,19 @@ pub(super) async fn exists(
     }
 }
 
-/// A file's bytes; `None` where there is nothing of this name.
+/// Whether there surely is nothing of this name; refused where the server does not let that be known.
+pub(super) async fn is_absent(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<bool, Failure> {
+    match file_size(connection, path).await {
+        Ok(size) => Ok(size.is_none()),
+        Err(failure) if failure.kind == FailureKind::IsADirectory => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A file's bytes; `None` where there surely is nothing of this name.
 pub(super) async fn file_size(
     connection: &mut Connection,
     path: &RemotePath,
@@ -121,11 +132,23 @@ pub(super) async fn file_size(
             Err(_) => connection.check()?,
         }
     }
-    let entry = match stat(connection, path).await {
-        Ok(entry) => entry,
-        Err(failure) if failure.kind == FailureKind::NotFound => return Ok(None),
-        Err(failure) => return Err(failure),
+    let entry = match connection.features.mlst {
+        true => match stat(connection, path).await {
+            Ok(entry) => Some(entry),
+            Err(failure) if failure.kind == FailureKind::NotFound => None,
+            Err(failure) => return Err(failure),
+        },
+        // A refused SIZE says little; the whole folder says it, where it shows such names.
+        false => match listing::find(connection, path).await? {
+            None if path.name().is_some_and(|name| listing::may_hide(connection, name)) => {
+                return Err(unsupported(
+                    "the backend server does not tell whether there is such a file already: it hides names that begin with a dot",
+                ));
+            }
+            found => found,
+        },
     };
+    let Some(entry) = entry else { return Ok(None) };
     if entry.kind == EntryKind::Directory {
         return Err(Failure::backend(FailureKind::IsADirectory, format!("{path} is a folder")));
     }

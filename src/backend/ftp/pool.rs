@@ -1,11 +1,11 @@
 //! The control connections of one session: each carries one transfer or operation at a time.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -18,6 +18,14 @@ use crate::op::{Failure, FailureKind, RemotePath};
 
 /// A further connection that nobody uses for so long is closed.
 const SPARE: Duration = Duration::from_secs(60);
+/// Who waits for a connection says so again and again.
+const REMINDER: Duration = Duration::from_secs(1);
+/// How long a question beside a transfer waits for a connection of its own, where all are in use.
+const ASIDE: Duration = Duration::from_millis(100);
+/// The same, for a further one to be logged in.
+const FURTHER: Duration = Duration::from_secs(5);
+/// After a further one was refused, such questions try none for so long.
+const REFUSED: Duration = Duration::from_secs(60);
 /// For the goodbye to a connection that is in use when the session ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -32,6 +40,9 @@ pub(super) struct Pool {
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
     many: AtomicBool,
+    /// Somebody waits for a connection.
+    wanted: Notify,
+    moves: Arc<AtomicU64>,
     state: Lock<State>,
 }
 
@@ -41,6 +52,8 @@ struct State {
     /// The session's only connection was lost, and the session with it.
     lost: bool,
     closed: bool,
+    /// When a further connection was last refused.
+    refused: Option<Instant>,
     reaping: bool,
 }
 
@@ -62,6 +75,7 @@ impl Pool {
     ) -> Result<(Arc<Self>, RemotePath), Failure> {
         let (connection, home) = login::login(&settings, &pipelining, &credentials).await?;
         let features = connection.features;
+        let moves = connection.moves.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
             settings,
@@ -70,6 +84,8 @@ impl Pool {
             features,
             permits: Arc::new(Semaphore::new(1)),
             many: AtomicBool::new(false),
+            wanted: Notify::new(),
+            moves,
             state: Lock::new(State { connections, ..State::default() }),
         };
         Ok((Arc::new(pool), home))
@@ -101,13 +117,57 @@ impl Pool {
                 ),
             )
         };
-        let permit = timeout(wait, self.permits.clone().acquire_owned()).await;
+        let permit = timeout(wait, self.permit()).await;
         let permit = permit.map_err(|_| busy())?.map_err(unavailable)?;
         let connection = match self.free()? {
             Some(connection) => connection,
             None => self.another().await?,
         };
         Ok(Turn { connection, pool: self.clone(), _permit: permit })
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+        let permit = self.permits.clone().acquire_owned();
+        tokio::pin!(permit);
+        // Who gets one at once reminds nobody.
+        if let Some(permit) = crate::net::poll_once(permit.as_mut()) {
+            return permit;
+        }
+        loop {
+            self.wanted.notify_one();
+            if let Ok(permit) = timeout(REMINDER, &mut permit).await {
+                return permit;
+            }
+        }
+    }
+
+    /// Returns when somebody waits for a connection.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// A connection that is there and free.
+    fn idle_turn(self: &Arc<Self>) -> Option<Turn> {
+        let permit = self.permits.clone().try_acquire_owned().ok()?;
+        let connection = self.free().ok()??;
+        Some(Turn { connection, pool: self.clone(), _permit: permit })
+    }
+
+    /// For a question beside a transfer, which can go without an answer.
+    pub(super) async fn turn_aside(self: &Arc<Self>) -> Option<Turn> {
+        if let Some(turn) = self.idle_turn() {
+            return Some(turn);
+        }
+        if self.lock().refused.is_some_and(|since| since.elapsed() < REFUSED) {
+            return None;
+        }
+        match timeout(FURTHER, self.turn(ASIDE)).await {
+            Ok(turn) => turn.ok(),
+            Err(_) => {
+                self.lock().refused = Some(Instant::now());
+                None
+            }
+        }
     }
 
     /// One of those that are there.
@@ -134,11 +194,12 @@ impl Pool {
 
     async fn another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
         let login = login::login(&self.settings, &self.pipelining, &self.credentials).await;
-        let (connection, _) = match login {
+        let (mut connection, _) = match login {
             Ok(login) => login,
             Err(failure) if self.lock().connections.is_empty() => return Err(failure),
             // The session goes on with those that it has.
             Err(failure) => {
+                self.lock().refused = Some(Instant::now());
                 return Err(Failure::backend(
                     FailureKind::Busy,
                     "the backend server admits no further connection; close an open file first",
@@ -146,6 +207,7 @@ impl Pool {
                 .with_detail(failure.detail.unwrap_or(failure.message)));
             }
         };
+        connection.moves = self.moves.clone();
         let connection = Arc::new(Mutex::new(connection));
         // Nobody else knows it yet.
         let held = connection.clone().lock_owned().await;

@@ -34,11 +34,19 @@ pub(super) struct Oddities {
     pub dies_at: Option<usize>,
     /// Logins beyond so many at once are refused.
     pub most: Option<usize>,
+    /// LIST does not take `-a`, and names with a dot are not shown.
+    pub hides_dots: bool,
+    /// SIZE is refused always.
+    pub no_size: bool,
+    /// Uploads show at their end only.
+    pub switches_at_the_end: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Seen {
     pub files: BTreeMap<String, Vec<u8>>,
+    /// By their name of now, what the files in them begin with.
+    pub folders: BTreeMap<String, String>,
     pub lines: Vec<String>,
     /// Times that a server that had answered everything got something to do.
     pub rounds: usize,
@@ -129,13 +137,16 @@ impl Server {
 }
 
 pub(super) async fn login(backend: &FtpBackend) -> Box<dyn BackendSession> {
-    let credentials = Credentials {
+    backend.login(&Login::Unchecked(credentials())).await.expect("a login")
+}
+
+pub(super) fn credentials() -> Credentials {
+    Credentials {
         user: b"user".to_vec(),
         password: b"password".to_vec().into(),
         account: None,
         key: None,
-    };
-    backend.login(&Login::Unchecked(credentials)).await.expect("a login")
+    }
 }
 
 struct Session {
@@ -146,6 +157,8 @@ struct Session {
     data: Option<TcpListener>,
     offset: usize,
     from: String,
+    /// Its working directory, as it was called when it was entered.
+    place: String,
     /// They keep others from connecting.
     fillers: Vec<TcpStream>,
 }
@@ -155,7 +168,8 @@ type Ended = std::io::Result<()>;
 impl Session {
     fn new(control: TcpStream, seen: Arc<Mutex<Seen>>, odd: Oddities) -> Self {
         let (buffered, data, offset, from) = (vec![], None, 0, String::new());
-        Self { control, buffered, seen, odd, data, offset, from, fillers: vec![] }
+        let place = String::new();
+        Self { control, buffered, seen, odd, data, offset, from, place, fillers: vec![] }
     }
 
     async fn run(&mut self) -> Ended {
@@ -219,10 +233,25 @@ impl Session {
             }
             "PWD" => self.reply("257 \"/\"").await,
             "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
-            "MKD" => self.reply("257 made").await,
             "RMD" => self.reply("250 removed").await,
             "OPTS" | "TYPE" | "SITE" => self.reply("200 done").await,
-            "CWD" => self.reply("250 done").await,
+            "CWD" => {
+                // Folders keep who is in them, whatever they are called later.
+                let mut moved = argument.trim_end_matches('/').to_owned();
+                if let Some(folder) = self.seen.lock().unwrap().folders.get(&moved) {
+                    moved.clone_from(folder);
+                }
+                self.place = moved;
+                self.reply("250 done").await
+            }
+            "MKD" => {
+                {
+                    let mut seen = self.seen.lock().unwrap();
+                    let inode = format!("{argument}#{}", seen.folders.len());
+                    seen.folders.insert(argument.to_owned(), inode);
+                }
+                self.reply("257 done").await
+            }
             "EPSV" => {
                 let port = self.listen().await?;
                 self.reply(&format!("229 passive (|||{port}|)")).await
@@ -231,6 +260,7 @@ impl Session {
                 self.offset = argument.parse().unwrap();
                 self.reply("350 go on").await
             }
+            "SIZE" if self.odd.no_size => self.reply("550 SIZE is not allowed here").await,
             "SIZE" => match size {
                 Some(size) => self.reply(&format!("213 {size}")).await,
                 None => self.reply("550 no such file").await,
@@ -247,6 +277,10 @@ impl Session {
                 let gone = self.seen.lock().unwrap().files.remove(argument);
                 self.reply(if gone.is_some() { "250 done" } else { "550 no such file" }).await
             }
+            "RNFR" if self.seen.lock().unwrap().folders.contains_key(argument) => {
+                self.from = argument.to_owned();
+                self.reply("350 to where?").await
+            }
             "RNFR" if size.is_none() => self.reply("550 no such file").await,
             "RNFR" => {
                 self.from = argument.to_owned();
@@ -259,8 +293,12 @@ impl Session {
                 let from = std::mem::take(&mut self.from);
                 {
                     let mut seen = self.seen.lock().unwrap();
-                    let bytes = seen.files.remove(&from).unwrap_or_default();
-                    seen.files.insert(argument.to_owned(), bytes);
+                    if let Some(inode) = seen.folders.remove(&from) {
+                        seen.folders.insert(argument.to_owned(), inode);
+                    }
+                    if let Some(bytes) = seen.files.remove(&from) {
+                        seen.files.insert(argument.to_owned(), bytes);
+                    }
                 }
                 self.reply("250 done").await
             }
@@ -304,6 +342,9 @@ impl Session {
         let offset = std::mem::take(&mut self.offset);
         let bytes = self.seen.lock().unwrap().files.get(argument).cloned();
         let has_data = self.has_data().await?;
+        if verb == "LIST" && argument == "-a" && self.odd.hides_dots {
+            return self.reply("501 no options").await;
+        }
         if verb == "RETR" && bytes.is_none() {
             return self.reply("550 no such file").await;
         }
@@ -323,13 +364,18 @@ impl Session {
                     "APPE" => bytes.unwrap_or_default(),
                     _ => bytes.unwrap_or_default().into_iter().take(offset).collect(),
                 };
-                self.seen.lock().unwrap().files.insert(argument.to_owned(), taken.clone());
+                if !self.odd.switches_at_the_end {
+                    self.seen.lock().unwrap().files.insert(argument.to_owned(), taken.clone());
+                }
                 // The upload's data and its end are one flight: the server waits for it.
                 self.seen.lock().unwrap().rounds += 1;
                 let mut new = Vec::new();
                 let end = data.read_to_end(&mut new).await;
                 taken.extend(new);
-                self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
+                let kept = end.is_ok() && self.odd.refuses_uploads.is_none();
+                if kept || !self.odd.switches_at_the_end {
+                    self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
+                }
                 match (end, self.odd.refuses_uploads) {
                     (Err(_), _) => self.reply("426 cut").await,
                     (Ok(_), Some(refusal)) => self.reply(refusal).await,
@@ -361,10 +407,16 @@ impl Session {
 
     fn listing(&self, verb: &str, folder: &str) -> Vec<u8> {
         let seen = self.seen.lock().unwrap();
-        let folder = if verb == "LIST" || folder == "/" { "" } else { folder };
+        let folder = match verb {
+            "LIST" => self.place.as_str(),
+            _ if folder == "/" => "",
+            _ => folder,
+        };
         let inside = seen.files.iter().filter_map(|(path, bytes)| {
             Some((path.strip_prefix(folder)?.strip_prefix('/')?, bytes.len()))
         });
+        let inside = inside
+            .filter(|(name, _): &(&str, usize)| !(self.odd.hides_dots && name.starts_with('.')));
         let line = |(name, size)| match verb {
             "MLSD" => format!("{}\r\n", facts(size, name)),
             _ => format!("-rw-r--r-- 1 u g {size} Jan 02 2026 {name}\r\n"),

@@ -339,10 +339,12 @@ async fn each_open_file_has_its_own_connection_up_to_the_cap() {
     let server = Server::start(&[("/a", &content), ("/b", &content)], Oddities::default()).await;
     let session = login(&server.backend_with(|settings| settings.connections = 2)).await;
     let write = open(&*session, "/new", replacing()).await.unwrap();
-    let read = open(&*session, "/a", reading()).await.unwrap();
-    assert_eq!(read.read_at(0, 10).await.unwrap().unwrap(), content[..10]);
+    let other = open(&*session, "/other", replacing()).await.unwrap();
     let busy = open(&*session, "/c", replacing()).await.err().expect("too many");
     assert_eq!(busy.kind, FailureKind::Busy, "{busy}");
+    other.close().await.unwrap();
+    let read = open(&*session, "/a", reading()).await.unwrap();
+    assert_eq!(read.read_at(0, 10).await.unwrap().unwrap(), content[..10]);
     // At the cap an open file has no size rather than a wrong one.
     assert_eq!(read.stat().await.unwrap().attributes.size, None);
     put(&*write, &content).await.unwrap();
@@ -588,4 +590,249 @@ async fn a_folder_has_the_permissions_asked_for_or_is_not_made() {
         assert_eq!(private.is_err(), no_site);
         assert_eq!(server.count("RMD"), usize::from(no_site));
     }
+}
+
+/// The session's first connection is held by a file, and another one listed `/in`.
+#[tokio::test]
+async fn a_folder_of_an_old_name_is_not_listed_under_it() {
+    let odd = Oddities { no_mlst: true, ..Default::default() };
+    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], odd).await;
+    server.seen().folders.insert("/in".into(), "/in#0".into());
+    let session = server.session().await;
+    let names = async || {
+        let mut listing = session.list(&target(Operation::List(path("/in")))).await.unwrap();
+        let mut names = Vec::new();
+        while let Some(entries) = listing.next().await.unwrap() {
+            names.extend(entries.into_iter().map(|entry| entry.name));
+        }
+        names
+    };
+    let file = open(&*session, "/held", replacing()).await.unwrap();
+    assert_eq!(names().await, [b"old"]);
+    file.close().await.unwrap();
+    // Now the first connection does everything, and then the other one has to list.
+    let (from, to) = (path("/in"), path("/old"));
+    let rename = Operation::Rename { from, to, onto: Onto::AsBackend };
+    perform(&*session, rename).await.unwrap();
+    perform(&*session, Operation::MakeDirectory { path: path("/in"), permissions: None })
+        .await
+        .unwrap();
+    assert_eq!(server.seen().folders["/in"], "/in#1");
+    let file = open(&*session, "/held", replacing()).await.unwrap();
+    assert_eq!(names().await, [b"new"]);
+    file.close().await.unwrap();
+    assert_eq!(server.seen().connections, 2);
+}
+
+#[tokio::test]
+async fn what_may_be_there_unseen_is_not_emptied() {
+    let odd = Oddities { no_mlst: true, hides_dots: true, no_size: true, ..Default::default() };
+    let server = Server::start(&[("/.profile", b"old"), ("/a", b"a")], odd).await;
+    let session = server.session().await;
+    for mode in [continuing(), OpenMode { exclusive: true, ..replacing() }] {
+        let refused = open(&*session, "/.profile", mode).await.err().expect("a refusal");
+        assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
+        assert_eq!(server.file("/.profile").unwrap(), b"old");
+    }
+    // What the folder shows, or would show.
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    file.write_at(1, Bytes::from_static(b"b")).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"ab");
+    open(&*session, "/new", continuing()).await.unwrap().close().await.unwrap();
+    assert_eq!(server.file("/new").unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_cut_behind_an_fsync_is_a_cut() {
+    for (policy, left) in [
+        (PartialUploads::Keep, vec!["/new"]),
+        (PartialUploads::Delete, vec![]),
+        (PartialUploads::TemporaryName, vec![".part", "/new"]),
+    ] {
+        for more in [false, true] {
+            let files: &[(&str, &[u8])] = match policy {
+                PartialUploads::TemporaryName => &[("/new", b"the old one")],
+                _ => &[],
+            };
+            let server = Server::start(files, Oddities::default()).await;
+            let session =
+                login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
+            let file = open(&*session, "/new", replacing()).await.unwrap();
+            put(&*file, &bytes(100_000)).await.unwrap();
+            file.sync().await.unwrap();
+            assert_eq!(file.stat().await.unwrap().attributes.size, Some(100_000));
+            if more {
+                file.write_at(100_000, Bytes::from_static(b"more")).await.unwrap();
+            }
+            file.abort().await;
+            let files: Vec<String> = server.seen().files.keys().cloned().collect();
+            assert_eq!(files.len(), left.len(), "{policy:?} {more} {files:?}");
+            assert!(files.iter().zip(&left).all(|(file, end)| file.ends_with(end)), "{files:?}");
+            if policy == PartialUploads::TemporaryName {
+                assert_eq!(server.file("/new").unwrap(), b"the old one");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_synced_gets_its_name_at_the_close() {
+    for more in [false, true] {
+        let server = Server::start(&[("/new", b"old")], Oddities::default()).await;
+        let policy = PartialUploads::TemporaryName;
+        let session =
+            login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        put(&*file, b"synced").await.unwrap();
+        file.sync().await.unwrap();
+        file.set_attributes(&Changes::permissions(0o600)).await.unwrap();
+        if more {
+            file.write_at(6, Bytes::from_static(b" more")).await.unwrap();
+        }
+        file.close().await.unwrap();
+        let expected: &[u8] = if more { b"synced more" } else { b"synced" };
+        assert_eq!(server.file("/new").unwrap(), expected);
+        assert_eq!(server.seen().files.len(), 1);
+        assert!(server.lines().contains(&"SITE CHMOD 600 /new".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn only_an_own_part_is_deleted() {
+    // The old file is there until the end, or somebody has stored the file whole meanwhile.
+    for comes_back in [false, true] {
+        let odd = Oddities { switches_at_the_end: true, ..Default::default() };
+        let server = Server::start(&[("/new", b"the old one")], odd).await;
+        let policy = PartialUploads::Delete;
+        let session =
+            login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        put(&*file, &bytes(1000)).await.unwrap();
+        if comes_back {
+            server.seen().files.insert("/new".into(), bytes(5000));
+        }
+        file.abort().await;
+        let expected = if comes_back { bytes(5000) } else { b"the old one".to_vec() };
+        assert_eq!(server.file("/new"), Some(expected));
+    }
+    // The same for FTP clients, who are counted elsewhere.
+    let odd = Oddities { switches_at_the_end: true, ..Default::default() };
+    let server = Server::start(&[], odd).await;
+    let policy = PartialUploads::Delete;
+    let session = login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
+    let write = Operation::Write {
+        path: path("/new"),
+        mode: crate::op::WriteMode::From { offset: 0 },
+        representation: Representation::Image,
+    };
+    let mut transfer = session.open_write(&target(write)).await.unwrap();
+    server.seen().files.insert("/new".into(), bytes(5000));
+    transfer.sent(1000);
+    transfer.abort().await;
+    assert_eq!(server.file("/new"), Some(bytes(5000)));
+}
+
+#[tokio::test]
+async fn an_open_file_tells_what_others_have_changed() {
+    let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
+    let session = server.session().await;
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4));
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    assert_eq!(file.stat().await.unwrap().attributes.size, Some(4));
+    server.seen().files.insert("/a".into(), bytes(10));
+    perform(&*session, Operation::Remove(path("/b"))).await.unwrap_err();
+    assert_eq!(file.stat().await.unwrap().attributes.size, Some(10));
+    // A reader at the end who waits for more.
+    get(&*file).await.unwrap();
+    server.seen().files.insert("/a".into(), bytes(20));
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let entry = file.stat().await.unwrap();
+    assert_eq!(entry.attributes.size, Some(20));
+    assert!(entry.attributes.modified.is_some());
+}
+
+#[tokio::test]
+async fn a_question_aside_does_not_log_in_again_and_again() {
+    let odd = Oddities { most: Some(1), ..Default::default() };
+    let server = Server::start(&[("/a", &bytes(5_000_000))], odd).await;
+    let session = server.session().await;
+    let file = open(&*session, "/a", reading()).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(file.stat().await.unwrap().attributes.size, None);
+    }
+    assert_eq!(server.count("USER"), 2);
+    let write = open(&*session, "/new", replacing()).await;
+    assert!(write.is_err());
+    let users = server.count("USER");
+    file.set_attributes(&Changes::permissions(0o600)).await.ok();
+    assert!(server.count("USER") <= users + 1);
+}
+
+#[tokio::test]
+async fn files_that_nobody_reads_are_no_hindrance() {
+    let content = bytes(5_000_000);
+    let server = Server::start(&[("/a", &content)], Oddities::default()).await;
+    let session = login(&server.backend_with(|settings| settings.connections = 2)).await;
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let file = open(&*session, "/a", reading()).await.unwrap();
+        assert_eq!(file.read_at(0, 1000).await.unwrap().unwrap(), content[..1000]);
+        files.push(file);
+    }
+    let asked = std::time::Instant::now();
+    perform(&*session, Operation::Size(path("/a"), Representation::Image)).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    for file in files {
+        assert_eq!(file.read_at(1000, 1000).await.unwrap().unwrap(), content[1000..2000]);
+        file.close().await.unwrap();
+    }
+}
+
+/// Both ends of a TLS connection.
+async fn tls_pair() -> (crate::net::Stream, crate::net::Stream) {
+    use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = ServerTls::new(ServerCertificate::load(&certificate, &key).unwrap()).unwrap();
+    let client = ClientTls::new("localhost", None, false, SessionReuse::None).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let control = server.control_session();
+    let (near, far) =
+        tokio::join!(client.connect_data(near), control.accept_data(far, Direction::Upload));
+    (near.unwrap(), far.unwrap().0)
+}
+
+#[tokio::test]
+async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
+    use crate::data::Sink;
+    use tokio::io::AsyncWriteExt;
+    let server = Server::start(&[], Oddities::default()).await;
+    let backend =
+        server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
+    let (settings, pipelining) = (backend.settings.clone(), backend.pipelining.clone());
+    let (pool, _) = Pool::login(settings, pipelining, testing::credentials()).await.unwrap();
+    let writer = Arc::<Cache>::default().writer();
+    let mode = crate::op::WriteMode::From { offset: 0 };
+    let turn = pool.turn(OPEN).await.unwrap();
+    let begun = upload::begin(turn, writer, &path("/new"), mode, Representation::Image, None).await;
+    let mut write = Box::new(begun.unwrap());
+    // Over TLS to somebody who stops reading; the server itself sees an end.
+    let (mut near, _far) = tls_pair().await;
+    near.reset_on_drop();
+    while tokio::time::timeout(Duration::from_millis(200), near.write_all(&[7; 16 * 1024]))
+        .await
+        .is_ok()
+    {}
+    let Sink::Socket(plain) = std::mem::replace(write.sink(), Sink::Socket(near)) else {
+        panic!("no socket")
+    };
+    plain.complete(Duration::from_secs(1)).await.unwrap();
+    let failure = write.end(true).await.expect_err("the end was never sent");
+    assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
 }

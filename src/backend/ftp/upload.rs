@@ -1,12 +1,16 @@
 //! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
 
+use std::io;
+
 use async_trait::async_trait;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use super::cache::Writer;
 use super::{Turn, channel, operations, renames, transfer};
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::Sink;
-use crate::op::{Failure, Operation, RemotePath, Representation, Words, WriteMode};
+use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
 
 pub(super) struct FtpWrite {
     turn: Turn,
@@ -14,23 +18,90 @@ pub(super) struct FtpWrite {
     sink: Option<Sink>,
     idle: Sink,
     path: RemotePath,
-    /// The name that is written to, where it is not `path` itself.
-    temporary: Option<RemotePath>,
-    /// Whether a part is deleted: the upload began a file of its own and is configured so.
-    delete_part: bool,
+    /// `None`: it continues an older file.
+    part: Option<Part>,
+    /// Bytes of this transfer, where they were counted.
+    sent: Option<u64>,
     /// Until it has ended, nothing is remembered of what is there.
     _writer: Writer,
 }
 
+/// A file that was begun here, until it is whole.
+#[derive(Clone)]
+pub(super) struct Part {
+    /// The name that is written to, where it is not the file's own.
+    pub(super) temporary: Option<RemotePath>,
+    /// Whether it is deleted when it is cut.
+    pub(super) delete: bool,
+    /// The bytes of an older file of this name, where that was asked.
+    pub(super) before: Option<u64>,
+    /// What earlier transfers of it have brought, in bytes.
+    pub(super) synced: u64,
+}
+
+impl Part {
+    /// As configured; before the first transfer.
+    pub(super) async fn new(turn: &mut Turn, path: &RemotePath) -> Result<Self, Failure> {
+        let policy = turn.settings.partial_uploads;
+        let mut part = Self { temporary: None, delete: false, before: None, synced: 0 };
+        match policy {
+            PartialUploads::Keep => {}
+            PartialUploads::TemporaryName => part.temporary = Some(renames::temporary_name(path)?),
+            PartialUploads::Delete => match operations::file_size(turn, path).await {
+                Ok(before) => (part.delete, part.before) = (true, before),
+                Err(failure) => {
+                    turn.check()?;
+                    tracing::info!(%path, %failure, "whether there is an older file is not known: a part would be kept");
+                }
+            },
+        }
+        Ok(part)
+    }
+
+    /// Deletes it where it is configured so, and where it is no other file: a server that switches at
+    /// the end still has the older one, and a client may have come back and stored it whole.
+    pub(super) async fn delete(&self, turn: &mut Turn, path: &RemotePath, sent: Option<u64>) {
+        if !self.delete {
+            return;
+        }
+        let deleted = match turn.check() {
+            Ok(()) => self.delete_own(turn, path, sent).await,
+            lost => lost,
+        };
+        if let Err(failure) = deleted {
+            tracing::warn!(%path, %failure, "the part of a cut upload stays");
+        }
+    }
+
+    async fn delete_own(
+        &self,
+        turn: &mut Turn,
+        path: &RemotePath,
+        sent: Option<u64>,
+    ) -> Result<(), Failure> {
+        let Some(size) = operations::file_size(turn, path).await? else { return Ok(()) };
+        let most = sent.map(|sent| self.synced + sent);
+        if self.before == Some(size) || most.is_some_and(|most| size > most) {
+            tracing::warn!(%path, size, ?most, "what is there behind a cut upload is not its part: kept");
+            return Ok(());
+        }
+        turn.expect(2, "DELE", Some(path.as_bytes())).await.map(drop)
+    }
+}
+
 pub(super) async fn open(
-    turn: Turn,
+    mut turn: Turn,
     writer: Writer,
     operation: &Operation,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let Operation::Write { path, mode, representation } = operation else {
         return Err(operations::misdirected(operation));
     };
-    Ok(Box::new(begin(turn, writer, path, *mode, *representation).await?))
+    let part = match mode {
+        WriteMode::From { offset: 0 } => Some(Part::new(&mut turn, path).await?),
+        _ => None,
+    };
+    Ok(Box::new(begin(turn, writer, path, *mode, *representation, part).await?))
 }
 
 pub(super) async fn begin(
@@ -39,15 +110,11 @@ pub(super) async fn begin(
     path: &RemotePath,
     mode: WriteMode,
     representation: Representation,
+    mut part: Option<Part>,
 ) -> Result<FtpWrite, Failure> {
-    let whole = mode == WriteMode::From { offset: 0 };
-    let policy = turn.settings.partial_uploads;
-    let temporary = match policy {
-        PartialUploads::TemporaryName if whole => Some(renames::temporary_name(path)?),
-        _ => None,
-    };
     turn.set_type(representation).await?;
-    let written = temporary.as_ref().unwrap_or(path).as_bytes();
+    let temporary = part.as_ref().and_then(|part| part.temporary.as_ref());
+    let written = temporary.unwrap_or(path).as_bytes();
     let (stream, preliminary) = match mode {
         WriteMode::From { offset } => {
             channel::start(&mut turn, "STOR", Some(written), offset).await?
@@ -64,14 +131,17 @@ pub(super) async fn begin(
         _ => path.clone(),
     };
     // A file that this upload began, under a name that is known.
-    let own = whole || (mode == WriteMode::Unique && path != *folder);
+    if mode == WriteMode::Unique && path != *folder {
+        let delete = turn.settings.partial_uploads == PartialUploads::Delete;
+        part = Some(Part { temporary: None, delete, before: None, synced: 0 });
+    }
     Ok(FtpWrite {
         turn,
         sink: Some(Sink::Socket(stream)),
         idle: Sink::Writer(Box::new(tokio::io::sink())),
         path,
-        temporary,
-        delete_part: own && policy == PartialUploads::Delete,
+        part,
+        sent: None,
         _writer: writer,
     })
 }
@@ -87,7 +157,18 @@ fn unique_name(preliminary: &Words, folder: &RemotePath) -> RemotePath {
 }
 
 impl FtpWrite {
-    async fn complete(&mut self) -> Result<Words, Failure> {
+    async fn complete(&mut self, whole: bool) -> Result<Words, Failure> {
+        // What is on its way must be out: behind a close some servers take what came for all.
+        if let Err(e) = self.flush().await {
+            let told = self.cut().await;
+            return Err(told.unwrap_or_else(|| {
+                Failure::backend(
+                    FailureKind::TransferCut,
+                    "the backend server did not take the end of the file",
+                )
+                .with_detail(e)
+            }));
+        }
         if let Some(Sink::Socket(stream)) = self.sink.take() {
             // Whether the server has it all, its reply says.
             if let Err(e) = stream.complete_and_drain(self.turn.settings.reply_timeout).await {
@@ -95,7 +176,7 @@ impl FtpWrite {
             }
         }
         let words = self.turn.reply(2, "the end of the upload").await?;
-        if let Some(temporary) = self.temporary.take() {
+        if whole && let Some(temporary) = self.part.take().and_then(|part| part.temporary) {
             renames::replace(&mut self.turn, &temporary, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
@@ -106,21 +187,38 @@ impl FtpWrite {
         &self.turn
     }
 
-    /// Whether it is being written under another name.
-    pub(super) fn is_temporary(&self) -> bool {
-        self.temporary.is_some()
+    /// The bytes of this transfer.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.sent = Some(self.sent.unwrap_or(0) + bytes as u64);
+    }
+
+    pub(super) fn counted(&self) -> u64 {
+        self.sent.unwrap_or(0)
+    }
+
+    /// `whole`: the file gets its name; else it is gone on with later.
+    pub(super) async fn end(mut self: Box<Self>, whole: bool) -> Result<Words, Failure> {
+        let ended = self.complete(whole).await;
+        if ended.is_err() {
+            self.delete_part().await;
+        }
+        ended
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let Some(Sink::Socket(stream)) = &mut self.sink else { return Ok(()) };
+        let flushed = timeout(self.turn.settings.reply_timeout, stream.flush()).await;
+        flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn cut(&mut self) -> Option<Failure> {
+        let Some(Sink::Socket(stream)) = self.sink.take() else { return None };
+        transfer::abort(&mut self.turn, stream).await
     }
 
     async fn delete_part(&mut self) {
-        if !self.delete_part {
-            return;
-        }
-        let deleted = match self.turn.check() {
-            Ok(()) => self.turn.expect(2, "DELE", Some(self.path.as_bytes())).await.map(drop),
-            lost => lost,
-        };
-        if let Err(failure) = deleted {
-            tracing::warn!(path = %self.path, %failure, "the part of a cut upload stays");
+        if let Some(part) = &self.part {
+            part.delete(&mut self.turn, &self.path, self.sent).await;
         }
     }
 }
@@ -135,19 +233,17 @@ impl WriteTransfer for FtpWrite {
         &self.path
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
-        match self.complete().await {
-            Ok(words) => Ok(Some(words)),
-            Err(failure) => {
-                self.delete_part().await;
-                Err(failure)
-            }
-        }
+    fn sent(&mut self, bytes: u64) {
+        self.sent = Some(bytes);
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure> {
+        self.end(true).await.map(Some)
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        let Some(Sink::Socket(stream)) = self.sink.take() else { return None };
-        let told = transfer::abort(&mut self.turn, stream).await;
+        self.sink.as_ref()?;
+        let told = self.cut().await;
         self.delete_part().await;
         told
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reading::{ReadAnswer, Reading};
 use super::writing::Writing;
-use super::{Known, Purpose, SequentialFile, unsupported};
+use super::{IDLE, Known, Purpose, SequentialFile, unsupported};
 use crate::op::{Failure, FailureKind};
 
 pub(super) type Answer = oneshot::Sender<Result<(), Failure>>;
@@ -62,7 +62,7 @@ impl Actor {
         }
         self.reading.abort().await;
         if let Some(writing) = &mut self.writing {
-            writing.abort().await;
+            writing.abort(&*self.file, closed).await;
         }
         self.known.set_unfinished(false);
     }
@@ -77,7 +77,7 @@ impl Actor {
             if !self.reading.is_waiting() {
                 let request = match next.take() {
                     Some(request) => request,
-                    None => match self.requests.recv().await {
+                    None => match self.next().await {
                         Some(request) => request,
                         None => return false,
                     },
@@ -102,6 +102,23 @@ impl Actor {
                 Some(request) = self.requests.recv() => next = self.take_read(request),
             }
         }
+    }
+
+    /// The next request; until then a transfer that nobody reads is nobody's hindrance.
+    async fn next(&mut self) -> Option<Request> {
+        if self.reading.is_running() {
+            let wanted = async {
+                tokio::time::sleep(IDLE).await;
+                self.file.wanted().await;
+            };
+            tokio::select! {
+                biased;
+                request = self.requests.recv() => return request,
+                () = wanted => {}
+            }
+            self.reading.abort().await;
+        }
+        self.requests.recv().await
     }
 
     /// Takes a read; gives any other request back.
@@ -135,10 +152,10 @@ impl Actor {
                 let _ = answer.send(self.truncate(size).await);
             }
             Request::Sync { answer } => {
-                let _ = answer.send(self.finish().await);
+                let _ = answer.send(self.finish(false).await);
             }
             Request::Close { answer } => {
-                let _ = answer.send(self.finish().await);
+                let _ = answer.send(self.finish(true).await);
                 return ControlFlow::Break(());
             }
         }
@@ -161,16 +178,16 @@ impl Actor {
         truncated
     }
 
-    async fn finish(&mut self) -> Result<(), Failure> {
+    async fn finish(&mut self, whole: bool) -> Result<(), Failure> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
-        let finished = writing.finish().await;
+        let finished = writing.finish(whole).await;
         writing.tell(&self.known);
         finished
     }
 
     fn tell_end(&self) {
         if self.writing.is_none() {
-            self.known.set_size(self.reading.end());
+            self.known.set_size(self.reading.size().map(|(size, until)| (size, Some(until))));
         }
     }
 }

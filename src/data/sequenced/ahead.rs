@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::WINDOW;
+use super::{PIECES, WINDOW};
+
+/// A smaller piece is copied, in bytes: a slice would hold the whole read that brought it.
+pub(super) const SLICE: usize = 128 * 1024;
 
 /// What a read transfer has brought and nobody has read yet. What is read is gone.
 #[derive(Default)]
@@ -35,6 +38,13 @@ impl Ahead {
     /// Where the transfer is.
     pub(super) fn position(&self) -> u64 {
         self.start + self.head.len() as u64
+    }
+
+    /// What was passed over, in pieces; the memory of each, in bytes.
+    #[cfg(test)]
+    pub(super) fn into_pieces(self) -> Vec<usize> {
+        let pieces = self.passed.into_values();
+        pieces.map(|piece| piece.try_into_mut().map_or(0, |piece| piece.capacity())).collect()
     }
 
     /// Bytes held.
@@ -83,12 +93,21 @@ impl Ahead {
         }
         let passed = self.head.split_to((end - self.start) as usize).freeze();
         self.passed_bytes += passed.len() as u64;
-        self.passed.insert(self.start, passed);
+        self.keep(self.start, passed);
         self.start = end;
-        while self.passed_bytes > WINDOW {
+        self.drop_oldest();
+    }
+
+    fn drop_oldest(&mut self) {
+        while self.passed_bytes > WINDOW || self.passed.len() > PIECES {
             let Some((_, oldest)) = self.passed.pop_first() else { return };
             self.passed_bytes -= oldest.len() as u64;
         }
+    }
+
+    fn keep(&mut self, start: u64, bytes: Bytes) {
+        let kept = if bytes.len() < SLICE { Bytes::copy_from_slice(&bytes) } else { bytes };
+        self.passed.insert(start, kept);
     }
 
     /// Up to where there are bytes without a gap from `offset` on.
@@ -116,11 +135,11 @@ impl Ahead {
             let piece = bytes.split_to(((end - at) as usize).min(bytes.len()));
             self.passed_bytes -= piece.len() as u64;
             if !before.is_empty() {
-                self.passed.insert(start, before);
+                self.keep(start, before);
             }
             at += piece.len() as u64;
             if bytes.has_remaining() {
-                self.passed.insert(at, bytes);
+                self.keep(at, bytes);
             }
             if piece.is_empty() {
                 break;
@@ -132,6 +151,7 @@ impl Ahead {
             self.start += piece.len() as u64;
             pieces.push(piece);
         }
+        self.drop_oldest();
         match pieces.len() {
             1 => pieces.swap_remove(0),
             _ => pieces.concat().into(),

@@ -9,14 +9,16 @@ mod reading;
 mod tests;
 mod writing;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::op::{Failure, FailureKind};
@@ -25,6 +27,10 @@ use actor::{Actor, Request};
 /// How far apart from where a transfer is, in bytes, a read or write may be to wait for it; the most
 /// that is held of either.
 pub const WINDOW: u64 = 4 * 1024 * 1024;
+/// In how many pieces that may be: small ones cost more than their bytes.
+const PIECES: usize = 1024;
+/// For so long a read transfer without readers keeps what others want.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// A file of a backend that knows transfers only. Each method has its own deadlines.
 #[async_trait]
@@ -36,6 +42,15 @@ pub trait SequentialFile: Send + Sync {
 
     /// Bytes, as the backend says now; `None` where there is no such file.
     async fn size(&self) -> Result<Option<u64>, Failure>;
+
+    /// Returns when somebody else waits for what a read transfer of this file holds. One without
+    /// readers is given up then, and begun anew for the next one. Cancel safe.
+    async fn wanted(&self) {
+        std::future::pending().await
+    }
+
+    /// What was written has no running transfer, and will never be whole.
+    async fn abandon(&self) {}
 }
 
 /// Where a transfer writes to.
@@ -66,8 +81,8 @@ pub trait SequentialRead: Send {
 pub trait SequentialWrite: Send {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure>;
 
-    /// All is written: returns when the backend has it safe.
-    async fn finish(self: Box<Self>) -> Result<(), Failure>;
+    /// All so far is written: returns when the backend has it safe. `whole`: nothing more will be.
+    async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure>;
 
     /// Cut. Returns what the backend had against the transfer, if it said so.
     async fn abort(self: Box<Self>) -> Option<Failure>;
@@ -103,8 +118,8 @@ pub struct Sequenced {
 /// What the actor lets others know.
 #[derive(Debug)]
 struct Known {
-    /// Bytes; `u64::MAX`: not known.
-    size: AtomicU64,
+    /// Bytes, and until when that counts.
+    size: Mutex<Option<(u64, Option<Instant>)>>,
     /// A write has begun and its end is not confirmed.
     unfinished: AtomicBool,
 }
@@ -113,8 +128,7 @@ impl Sequenced {
     /// Opens for the purpose: reads begin at once at 0 where nothing is written, and so do writes
     /// that begin a file or append, so that the backend's refusal comes here.
     pub async fn open(file: Arc<dyn SequentialFile>, purpose: Purpose) -> Result<Self, Failure> {
-        let known =
-            Arc::new(Known { size: AtomicU64::new(u64::MAX), unfinished: AtomicBool::new(false) });
+        let known = Arc::new(Known { size: Mutex::default(), unfinished: AtomicBool::new(false) });
         let (requests, queue) = mpsc::unbounded_channel();
         let actor = Actor::open(file, purpose, queue, known.clone()).await?;
         let stop = CancellationToken::new();
@@ -163,7 +177,7 @@ impl Sequenced {
         }
     }
 
-    /// Bytes, where it is known from what was written, or from a read's end.
+    /// Bytes, where it is known from what was written, or from a read's end not long ago.
     pub fn size(&self) -> Option<u64> {
         self.known.size()
     }
@@ -192,11 +206,12 @@ impl Drop for Sequenced {
 
 impl Known {
     fn size(&self) -> Option<u64> {
-        Some(self.size.load(Ordering::Acquire)).filter(|size| *size != u64::MAX)
+        let (size, until) = (*self.size.lock().unwrap_or_else(PoisonError::into_inner))?;
+        until.is_none_or(|until| Instant::now() < until).then_some(size)
     }
 
-    fn set_size(&self, size: Option<u64>) {
-        self.size.store(size.unwrap_or(u64::MAX), Ordering::Release);
+    fn set_size(&self, size: Option<(u64, Option<Instant>)>) {
+        *self.size.lock().unwrap_or_else(PoisonError::into_inner) = size;
     }
 
     fn set_unfinished(&self, unfinished: bool) {

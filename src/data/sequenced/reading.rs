@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Found};
+use super::ahead::{Ahead, Found, SLICE};
 use super::{SequentialFile, SequentialRead};
 use crate::op::Failure;
 
@@ -16,7 +16,7 @@ const CHUNK: usize = 256 * 1024;
 /// A read that the transfer does not come near waits so long for those that it serves.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// After so long without a reader, a server may have given the transfer up by itself.
-const IDLE: Duration = Duration::from_secs(10);
+const FORSAKEN: Duration = Duration::from_secs(10);
 /// For so long the end that was seen counts as the end: files grow.
 const END: Duration = Duration::from_secs(2);
 
@@ -27,17 +27,33 @@ pub(super) type ReadAnswer = oneshot::Sender<Result<Option<Bytes>, Failure>>;
 pub(super) struct Reading {
     transfer: Option<Box<dyn SequentialRead>>,
     ahead: Ahead,
+    /// Where the transfer began.
+    begun: u64,
+    /// Why the transfer brings no more (`None`: its end came); what the backend says about that is
+    /// still to be heard.
+    over: Option<Option<Failure>>,
     /// By offset, then by the order of the calls.
     waiting: BTreeMap<(u64, u64), Waiting>,
     asked: u64,
-    /// Where the file ended, and when the backend said so.
-    end: Option<(u64, Instant)>,
+    /// Whom the transfer was begun for: answered before it may be begun for another.
+    served: Option<(u64, u64)>,
+    /// Where the file ended.
+    end: Option<End>,
     /// Where the backend cut the file off, and what it said: never the file's end.
     cut: Option<(u64, Failure)>,
     /// Since when nobody waits.
     idle: Option<Instant>,
     /// The transfer was left alone for so long that its cut says nothing about the file.
     forsaken: bool,
+}
+
+#[derive(Clone, Copy)]
+struct End {
+    at: u64,
+    /// When the backend said so.
+    seen: Instant,
+    /// Whether that is the file's size, too: an end that was seen from behind is not.
+    exact: bool,
 }
 
 struct Waiting {
@@ -49,7 +65,8 @@ struct Waiting {
 /// What the transfer has to do next for those who wait.
 enum Step {
     Fill,
-    Begin(u64),
+    Finish,
+    Begin(u64, u64),
 }
 
 impl Reading {
@@ -61,7 +78,7 @@ impl Reading {
 
     pub(super) fn ask(&mut self, offset: u64, length: u32, answer: ReadAnswer) {
         if let Some(since) = self.idle.take() {
-            self.forsaken |= since.elapsed() >= IDLE;
+            self.forsaken |= since.elapsed() >= FORSAKEN;
         }
         self.asked += 1;
         let length = u64::from(length.clamp(1, LONGEST)).min(u64::MAX - offset);
@@ -73,9 +90,18 @@ impl Reading {
         !self.waiting.is_empty()
     }
 
+    pub(super) fn is_running(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// How large the file is, and until when that counts.
+    pub(super) fn size(&self) -> Option<(u64, Instant)> {
+        self.end.filter(|end| end.exact).map(|end| (end.at, end.seen + END))
+    }
+
     /// Where the file ends, while that is fresh.
-    pub(super) fn end(&self) -> Option<u64> {
-        self.end.filter(|(_, seen)| seen.elapsed() < END).map(|(end, _)| end)
+    fn end(&self) -> Option<u64> {
+        self.end.filter(|end| end.seen.elapsed() < END).map(|end| end.at)
     }
 
     /// Answers all who can be answered with what is here.
@@ -112,7 +138,8 @@ impl Reading {
     pub(super) async fn advance(&mut self, file: &dyn SequentialFile) {
         match self.step() {
             Some(Step::Fill) => self.fill().await,
-            Some(Step::Begin(offset)) => self.restart(file, offset).await,
+            Some(Step::Finish) => self.finish(file).await,
+            Some(Step::Begin(offset, asked)) => self.restart(file, (offset, asked)).await,
             None => {}
         }
     }
@@ -123,19 +150,28 @@ impl Reading {
     }
 
     fn step(&self) -> Option<Step> {
-        let ((lowest, _), _) = self.waiting.first_key_value()?;
+        let ((lowest, first), _) = self.waiting.first_key_value()?;
         if self.transfer.is_none() {
-            return Some(Step::Begin(*lowest));
+            return Some(Step::Begin(*lowest, *first));
+        }
+        if self.over.is_some() {
+            return Some(Step::Finish);
         }
         let reached = |offset: &u64| self.ahead.reaches(*offset);
+        // Two who are impatient would else take the transfer from each other for ever.
+        if self.served.is_some_and(|(offset, asked)| {
+            self.waiting.contains_key(&(offset, asked)) && reached(&offset)
+        }) {
+            return Some(Step::Fill);
+        }
         let impatient = self.waiting.iter().filter(|((offset, _), _)| !reached(offset));
         let impatient = impatient.filter(|(_, waiting)| waiting.since.elapsed() >= PATIENCE);
-        if let Some(((offset, _), _)) = impatient.min_by_key(|((_, asked), _)| *asked) {
-            return Some(Step::Begin(*offset));
+        if let Some(((offset, asked), _)) = impatient.min_by_key(|((_, asked), _)| *asked) {
+            return Some(Step::Begin(*offset, *asked));
         }
         match self.waiting.keys().any(|(offset, _)| reached(offset)) {
             true => Some(Step::Fill),
-            false => Some(Step::Begin(*lowest)),
+            false => Some(Step::Begin(*lowest, *first)),
         }
     }
 
@@ -143,30 +179,28 @@ impl Reading {
         let reached = |offset: &u64| self.ahead.reaches(*offset);
         let wanted = self.waiting.keys().map(|(offset, _)| *offset).find(reached);
         let Some(transfer) = &mut self.transfer else { return };
-        if let Some(offset) = wanted {
+        // Passed over in pieces that are not as small as what a network brings at a time.
+        if let Some(offset) = wanted.filter(|_| self.ahead.head.len() >= SLICE) {
             self.ahead.pass_to(offset);
         }
         self.ahead.head.reserve(CHUNK);
-        let ended = match transfer.read(&mut self.ahead.head).await {
-            Ok(n) if n > 0 => {
-                return;
-            }
-            Ok(_) => None,
-            Err(failure) => Some(failure),
-        };
-        self.finish(ended).await;
+        match transfer.read(&mut self.ahead.head).await {
+            Ok(0) => self.over = Some(None),
+            Ok(_) => {}
+            Err(failure) => self.over = Some(Some(failure)),
+        }
     }
 
     /// The transfer has ended, by itself or by a failure. What the backend says about it counts.
-    async fn finish(&mut self, broken: Option<Failure>) {
+    async fn finish(&mut self, file: &dyn SequentialFile) {
         let Some(transfer) = self.transfer.take() else { return };
         let position = self.ahead.position();
-        let failure = match broken {
+        let failure = match self.over.take().flatten() {
             None => transfer.finish().await.err(),
             Some(failure) => Some(transfer.abort().await.unwrap_or(failure)),
         };
         match failure {
-            None => self.end = Some((position, Instant::now())),
+            None => self.end = Some(found_end(file, self.begun, position).await),
             // Begun anew by the next step.
             Some(_) if std::mem::take(&mut self.forsaken) => {}
             Some(failure) => {
@@ -187,13 +221,17 @@ impl Reading {
         }
     }
 
-    async fn restart(&mut self, file: &dyn SequentialFile, offset: u64) {
+    async fn restart(&mut self, file: &dyn SequentialFile, (offset, asked): (u64, u64)) {
         self.abort().await;
         self.ahead = Ahead::at(offset);
         (self.end, self.cut) = (None, None);
         let failure = match file.open_read(offset).await {
             Ok(transfer) => {
-                (self.transfer, self.forsaken) = (Some(transfer), false);
+                (self.transfer, self.begun, self.forsaken) = (Some(transfer), offset, false);
+                self.served = Some((offset, asked));
+                // What they have waited for others counts once.
+                let now = Instant::now();
+                self.waiting.values_mut().for_each(|waiting| waiting.since = now);
                 return;
             }
             Err(failure) => failure,
@@ -201,7 +239,7 @@ impl Reading {
         // Servers refuse an offset behind the end.
         match file.size().await {
             Ok(Some(size)) if offset > 0 && offset >= size => {
-                self.end = Some((size, Instant::now()));
+                self.end = Some(End { at: size, seen: Instant::now(), exact: true });
             }
             _ => self.fail(&failure),
         }
@@ -216,6 +254,7 @@ impl Reading {
 
     /// Ends a transfer that nobody wants any more.
     pub(super) async fn abort(&mut self) {
+        self.over = None;
         if let Some(transfer) = self.transfer.take() {
             transfer.abort().await;
         }
@@ -227,6 +266,12 @@ impl Reading {
         const SOON: Duration = Duration::from_millis(250);
         let Some(transfer) = &mut self.transfer else { return };
         self.ahead = Ahead::default();
+        if self.over.take().is_some_and(|broken| broken.is_none()) {
+            if let Some(transfer) = self.transfer.take() {
+                let _ = transfer.finish().await;
+            }
+            return;
+        }
         let rest = tokio::time::timeout(SOON, transfer.read(&mut self.ahead.head)).await;
         match (rest, self.transfer.take()) {
             (Ok(Ok(0)), Some(transfer)) => drop(transfer.finish().await),
@@ -239,5 +284,17 @@ impl Reading {
     pub(super) async fn forget(&mut self) {
         self.abort().await;
         *self = Self { asked: self.asked, ..Self::default() };
+    }
+}
+
+/// Some servers take an offset behind the end, too, and bring nothing from there.
+async fn found_end(file: &dyn SequentialFile, begun: u64, position: u64) -> End {
+    let seen = Instant::now();
+    if position > begun || position == 0 {
+        return End { at: position, seen, exact: true };
+    }
+    match file.size().await {
+        Ok(Some(size)) if size <= position => End { at: size, seen, exact: true },
+        _ => End { at: position, seen, exact: false },
     }
 }

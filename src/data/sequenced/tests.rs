@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::ahead::{Ahead, Found};
 use super::*;
@@ -23,6 +23,14 @@ struct Fake {
     /// Where it is there, each write takes one permit.
     gate: Option<Semaphore>,
     write_fails_at: Option<usize>,
+    /// A transfer's begin, each of its reads and its end take so long.
+    takes: [Duration; 3],
+    /// An offset behind the end brings nothing instead of a refusal.
+    rest_anywhere: bool,
+    /// Begins of writes that are not refused.
+    most_writes: Option<usize>,
+    /// Others want the connection.
+    wanted: Notify,
 }
 
 impl Fake {
@@ -56,17 +64,29 @@ fn lost(what: &str) -> Failure {
     Failure::backend(FailureKind::TransferCut, what)
 }
 
+/// Not even a tick of the paused clock for nothing.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 #[async_trait]
 impl SequentialFile for Shared {
     async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
         self.0.log(format!("read {offset}"));
-        if offset > self.0.content.lock().unwrap().len() as u64 {
+        pause(self.0.takes[0]).await;
+        let behind = offset > self.0.content.lock().unwrap().len() as u64;
+        if behind && !self.0.rest_anywhere {
             return Err(lost("REST is behind the end"));
         }
         Ok(Box::new(FakeRead(self.0.clone(), offset as usize)))
     }
 
     async fn open_write(&self, from: WriteFrom) -> Result<Box<dyn SequentialWrite>, Failure> {
+        if self.0.most_writes.is_some_and(|most| self.0.count("write") >= most) {
+            return Err(lost("no further write"));
+        }
         match from {
             WriteFrom::Start => {
                 self.0.log("write start");
@@ -82,12 +102,21 @@ impl SequentialFile for Shared {
         let size = self.0.content.lock().unwrap().len() as u64;
         Ok((self.0.exists || size > 0).then_some(size))
     }
+
+    async fn wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+
+    async fn abandon(&self) {
+        self.0.log("abandon");
+    }
 }
 
 #[async_trait]
 impl SequentialRead for FakeRead {
     async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure> {
         tokio::task::yield_now().await;
+        pause(self.0.takes[1]).await;
         let content = self.0.content.lock().unwrap();
         let cut = *self.0.cut_at.lock().unwrap();
         let end = cut.unwrap_or(content.len()).min(content.len());
@@ -104,6 +133,7 @@ impl SequentialRead for FakeRead {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Failure> {
+        pause(self.0.takes[2]).await;
         self.0.log("finish");
         match *self.0.cut_at.lock().unwrap() {
             Some(_) => Err(lost("451 the disk is gone")),
@@ -131,8 +161,8 @@ impl SequentialWrite for FakeWrite {
         }
     }
 
-    async fn finish(self: Box<Self>) -> Result<(), Failure> {
-        self.0.log("finish");
+    async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
+        self.0.log(if whole { "finish" } else { "sync" });
         Ok(())
     }
 
@@ -234,7 +264,8 @@ proptest! {
         let content = &*LARGE;
         let mut ahead = Ahead::default();
         for (offset, length, fills) in steps {
-            if fills && ahead.reaches(offset) {
+            // As a reading does: only for what is not there yet.
+            if fills && ahead.reaches(offset) && ahead.position() < offset + length {
                 ahead.pass_to(offset);
                 let from = ahead.position() as usize;
                 let to = (from + 256 * 1024).min(content.len());
@@ -519,7 +550,7 @@ async fn appends_go_to_the_end_in_the_order_of_the_calls() {
     file.write_at(0, Bytes::from_static(b"third")).await.unwrap();
     file.close().await.unwrap();
     assert_eq!(fake.content(), b"oldfirstsecondthird");
-    assert_eq!(fake.logged(), ["write end", "finish", "write end", "finish"]);
+    assert_eq!(fake.logged(), ["write end", "sync", "write end", "finish"]);
 }
 
 #[tokio::test]
@@ -583,4 +614,147 @@ async fn what_comes_behind_reads_takes_effect_behind_them() {
     assert!(read.await.unwrap().unwrap() == content);
     file.close().await.unwrap();
     assert!(fake.content() == [content, vec![9; 10]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_far_apart_are_all_served_however_slow_the_backend() {
+    let content = bytes(16_000_000);
+    let takes = [Duration::from_secs(3), Duration::from_secs(1), Duration::ZERO];
+    let fake = Arc::new(Fake { chunk: 200_000, takes, ..Fake::with(content.clone()) });
+    let file = open(&fake, READ).await;
+    let offsets = [0, 5_000_000, 10_000_000];
+    let reads = join_all(offsets.map(|at| file.read_at(at as u64, 800_000)));
+    let reads = tokio::time::timeout(Duration::from_secs(600), reads).await;
+    for (at, read) in offsets.into_iter().zip(reads.expect("no endless seeking")) {
+        assert!(read.unwrap().unwrap() == content[at..at + 800_000]);
+    }
+    assert!(fake.count("read") <= 4, "{:?}", fake.logged());
+    file.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_do_not_disturb_the_end_of_a_transfer() {
+    let takes = [Duration::ZERO, Duration::ZERO, Duration::from_millis(100)];
+    let fake = Arc::new(Fake { takes, ..Fake::with(bytes(1000)) });
+    let file = open(&fake, READ).await;
+    let first = tokio::spawn(file.read_at(0, 2000));
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(file.read_at(1000, 10));
+    }
+    assert_eq!(first.await.unwrap().unwrap().unwrap().len(), 1000);
+    file.close().await.unwrap();
+    assert_eq!(fake.logged(), ["read 0", "finish"]);
+}
+
+#[tokio::test]
+async fn what_a_truncation_throws_away_never_becomes_whole() {
+    let fake = Arc::new(Fake::with(vec![]));
+    let file = open(&fake, writing(Begin::Start)).await;
+    file.write_at(0, vec![7; 10].into()).await.unwrap();
+    file.truncate(0).await.unwrap();
+    file.write_at(0, vec![8; 5].into()).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(fake.content(), vec![8; 5]);
+    assert_eq!(fake.logged(), ["write start", "abort", "write start", "finish"]);
+
+    let fake = Arc::new(Fake { most_writes: Some(1), ..Fake::with(vec![]) });
+    let file = open(&fake, writing(Begin::Start)).await;
+    file.write_at(0, vec![7; 10].into()).await.unwrap();
+    assert!(file.truncate(0).await.is_err());
+    assert!(file.close().await.is_err(), "acknowledged writes are lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_seen_long_ago_is_no_size() {
+    let fake = Arc::new(Fake::with(bytes(1000)));
+    let file = open(&fake, READ).await;
+    assert_eq!(file.read_at(0, 2000).await.unwrap().unwrap().len(), 1000);
+    assert_eq!(file.size(), Some(1000));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(file.size(), None);
+}
+
+#[tokio::test]
+async fn nothing_from_behind_the_end_is_no_size() {
+    for exists in [true, false] {
+        let content = if exists { bytes(1000) } else { vec![] };
+        let fake = Arc::new(Fake { rest_anywhere: true, exists, ..Fake::with(content) });
+        let file = open(&fake, READ).await;
+        assert_eq!(file.read_at(9_000_000, 2000).await.unwrap(), None);
+        assert_eq!(file.size(), exists.then_some(1000));
+    }
+}
+
+#[test]
+fn what_is_passed_over_holds_no_more_than_its_bytes() {
+    // The first byte of each chunk stays.
+    let mut ahead = Ahead::default();
+    for chunk in 0..100_u64 {
+        ahead.head.reserve(256 * 1024);
+        ahead.head.extend_from_slice(&vec![1; 256 * 1024]);
+        let Found::Bytes(read) = ahead.take(chunk * 256 * 1024 + 1, 256 * 1024 - 1, false) else {
+            panic!("nothing of chunk {chunk}");
+        };
+        assert_eq!(read.len(), 256 * 1024 - 1);
+    }
+    let pieces = ahead.into_pieces();
+    assert_eq!(pieces.len(), 100);
+    assert!(pieces.iter().sum::<usize>() < 100_000, "{pieces:?}");
+    // Every other byte of one chunk stays.
+    let mut ahead = Ahead::default();
+    ahead.head.extend_from_slice(&vec![1; 256 * 1024]);
+    ahead.pass_to(256 * 1024);
+    for at in (0..128 * 1024).rev().map(|i| 2 * i + 1) {
+        ahead.take(at, 1, false);
+    }
+    assert!(ahead.into_pieces().len() <= PIECES);
+}
+
+#[tokio::test]
+async fn early_writes_are_bounded_in_number() {
+    let fake = Arc::new(Fake::with(vec![]));
+    let file = open(&fake, writing(Begin::Start)).await;
+    let mut taken = 0;
+    while taken < 10_000 && file.write_at(1 + 2 * taken, vec![1].into()).await.is_ok() {
+        taken += 1;
+    }
+    assert_eq!(taken, PIECES as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_reader_gives_its_transfer_up_to_others() {
+    let content = bytes(100_000);
+    let fake = Arc::new(Fake::with(content.clone()));
+    let file = open(&fake, READ).await;
+    assert!(file.read_at(0, 20_000).await.unwrap().unwrap() == content[..20_000]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(fake.logged(), ["read 0"], "nobody wants it");
+    fake.wanted.notify_one();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(fake.logged(), ["read 0", "abort"]);
+    assert!(file.read_at(20_000, 20_000).await.unwrap().unwrap() == content[20_000..40_000]);
+    // One that is read from is not.
+    fake.wanted.notify_one();
+    for i in 0..5 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(file.read_at(40_000 + i * 100, 100).await.unwrap().unwrap().len(), 100);
+    }
+    assert_eq!(fake.logged(), ["read 0", "abort", "read 20000"]);
+    file.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_behind_a_sync_is_abandoned() {
+    for closes in [false, true] {
+        let fake = Arc::new(Fake::with(vec![]));
+        let file = open(&fake, writing(Begin::Start)).await;
+        file.write_at(0, vec![1; 10].into()).await.unwrap();
+        file.sync().await.unwrap();
+        if closes {
+            file.close().await.unwrap();
+        }
+        file.abort().await;
+        assert_eq!(fake.count("abandon"), usize::from(!closes), "{:?}", fake.logged());
+    }
 }

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Begin, Known, SequentialFile, SequentialWrite, WINDOW, WriteFrom, unsupported};
+use super::{
+    Begin, Known, PIECES, SequentialFile, SequentialWrite, WINDOW, WriteFrom, unsupported,
+};
 use crate::op::{Failure, FailureKind};
 
 /// A file being written: the transfer, and what came too early for it.
@@ -80,7 +82,8 @@ impl Writing {
                  replaced, {position} are there; write the whole file anew"
             )));
         }
-        if end - position > WINDOW || self.early_bytes + length > WINDOW {
+        let too_many = self.early_bytes + length > WINDOW || self.early.len() >= PIECES;
+        if end - position > WINDOW || too_many {
             return Err(unsupported(format!(
                 "the backend writes files in sequence only: {offset} is too far from {position}, \
                  where the file is; write it in order"
@@ -93,7 +96,8 @@ impl Writing {
                 "the backend writes files in sequence only: the bytes at {offset} are written twice"
             )));
         }
-        self.early.insert(offset, data);
+        // A copy: a slice would hold all that came along with it.
+        self.early.insert(offset, Bytes::copy_from_slice(&data));
         self.early_bytes += length;
         Ok(())
     }
@@ -198,17 +202,22 @@ impl Writing {
                  wanted; only 0 can be had"
             )));
         }
+        let begun = self.is_unfinished();
         (self.early, self.early_bytes) = (BTreeMap::new(), 0);
+        // What it has is wanted no more; whole it never was.
         if let Some(transfer) = self.transfer.take() {
-            transfer.finish().await?;
+            transfer.abort().await;
         }
-        self.transfer = Some(file.open_write(WriteFrom::Start).await?);
+        let transfer = file.open_write(WriteFrom::Start).await;
+        self.transfer = Some(transfer.inspect_err(|failure| {
+            self.broken = begun.then(|| failure.clone());
+        })?);
         self.position = Some(0);
         Ok(())
     }
 
     /// The backend has all that was written, or says why not.
-    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+    pub(super) async fn finish(&mut self, whole: bool) -> Result<(), Failure> {
         self.check()?;
         if let (Some((offset, _)), Some(position)) = (self.early.first_key_value(), self.position) {
             let hole = format!(
@@ -218,13 +227,16 @@ impl Writing {
             return Err(self.refuse(unsupported(hole)).await);
         }
         let Some(transfer) = self.transfer.take() else { return Ok(()) };
-        transfer.finish().await.inspect_err(|failure| self.broken = Some(failure.clone()))
+        let finished = transfer.finish(whole).await;
+        finished.inspect_err(|failure| self.broken = Some(failure.clone()))
     }
 
-    pub(super) async fn abort(&mut self) {
+    pub(super) async fn abort(&mut self, file: &dyn SequentialFile, closed: bool) {
         (self.early, self.early_bytes) = (BTreeMap::new(), 0);
-        if let Some(transfer) = self.transfer.take() {
-            transfer.abort().await;
+        match self.transfer.take() {
+            Some(transfer) => drop(transfer.abort().await),
+            None if closed || self.broken.is_some() => {}
+            None => file.abandon().await,
         }
     }
 
@@ -232,7 +244,7 @@ impl Writing {
         known.set_unfinished(self.is_unfinished());
         let last = self.early.last_key_value().map(|(at, held)| at + held.len() as u64);
         if self.begin != Begin::End && (self.position.is_some() || last.is_some()) {
-            known.set_size(last.or(self.position));
+            known.set_size(last.or(self.position).map(|size| (size, None)));
         }
     }
 

@@ -2,6 +2,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,8 @@ pub struct Buffered {
     end: usize,
     /// The last read brought all that was asked for.
     full: bool,
+    /// What comes is acknowledged at once.
+    hasty: bool,
 }
 
 impl Buffered {
@@ -34,7 +37,19 @@ impl Buffered {
     }
 
     fn new(tcp: TcpStream, capacity: usize) -> Self {
-        Self { tcp, capacity, buffer: Box::default(), start: 0, end: 0, full: false }
+        Self { tcp, capacity, buffer: Box::default(), start: 0, end: 0, full: false, hasty: false }
+    }
+
+    /// For a server's handshake: some clients send their last flight in pieces, and hold each back
+    /// until the one before is acknowledged (Nagle). Delayed, that is 40 ms a connection.
+    pub(super) fn hasty(mut self) -> Self {
+        self.hasty = true;
+        self
+    }
+
+    /// The handshake is complete.
+    pub(super) fn unhurried(&mut self) {
+        self.hasty = false;
     }
 
     pub fn tcp(&self) -> &TcpStream {
@@ -59,6 +74,10 @@ impl AsyncRead for Buffered {
         if this.start == this.end {
             if !this.full || buf.remaining() >= this.capacity {
                 let before = buf.filled().len();
+                if this.hasty {
+                    // A socket that is gone already needs none.
+                    let _ = SockRef::from(&this.tcp).set_tcp_quickack(true);
+                }
                 ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
                 this.full = buf.remaining() == 0 && buf.filled().len() > before;
                 return Poll::Ready(Ok(()));

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -67,7 +68,9 @@ impl ControlTls {
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
         let (config, _) = self.config(CONTROL_TICKETS, self.id, self.by_id.clone());
-        let tls = TlsAcceptor::from(Arc::new(config)).accept(Buffered::for_control(tcp)).await?;
+        let tcp = Buffered::for_control(tcp).hasty();
+        let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        tls.get_mut().0.unhurried();
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
@@ -85,8 +88,15 @@ impl ControlTls {
         let heir = rand::random();
         let store = Arc::new(ReadOnly(self.by_id.clone()));
         let (config, ticketer) = self.config(tickets, heir, store);
-        let tcp = Buffered::for_data(tcp);
+        let tcp = Buffered::for_data(tcp).hasty();
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        tls.get_mut().0.unhurried();
+        if direction == Direction::Upload {
+            // Nothing goes out to an uploader any more that could carry the acknowledgement of its
+            // last flight, and many hold their data back until it comes (Nagle): 40 ms a file. A
+            // socket that is gone already needs none.
+            let _ = SockRef::from(tls.get_ref().0.tcp()).set_tcp_quickack(true);
+        }
         tls.get_mut().1.set_buffer_limit(Some(BULK));
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         // Without a ticket it was resumed by id, and the store holds only this session's.
@@ -111,5 +121,72 @@ impl ControlTls {
         config.ticketer = ticketer.clone();
         config.session_storage = store;
         (config, ticketer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::Instant;
+
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// As GnuTLS does: ChangeCipherSpec by itself, then the rest of the last flight.
+    fn handshake_in_pieces(mut tcp: std::net::TcpStream, config: Arc<ClientConfig>) {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = ClientConnection::new(config, name).unwrap();
+        loop {
+            let mut flight = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut flight).unwrap();
+            }
+            let piece = if flight.first() == Some(&20) { 6 } else { flight.len() };
+            tcp.write_all(&flight[..piece]).unwrap();
+            tcp.write_all(&flight[piece..]).unwrap();
+            if !tls.is_handshaking() {
+                break;
+            }
+            tls.read_tls(&mut tcp).unwrap();
+            tls.process_new_packets().unwrap();
+        }
+        // Until the server closes.
+        let _ = tcp.read_to_end(&mut Vec::new());
+    }
+
+    #[tokio::test]
+    async fn a_last_flight_in_pieces_does_not_wait_for_a_delayed_acknowledgement() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let chain = vec![made.cert.der().clone()];
+        let server = ServerTls::new(ServerCertificate { chain, key }).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Arc::new(client);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut times = Vec::new();
+        for _ in 0..11 {
+            let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let config = client.clone();
+            let peer = std::thread::spawn(move || handshake_in_pieces(near, config));
+            let (far, _) = listener.accept().await.unwrap();
+            let control = server.control_session();
+            let begun = Instant::now();
+            let (stream, _) = control.accept_data(far, Direction::Download).await.unwrap();
+            times.push(begun.elapsed());
+            drop(stream);
+            peer.join().unwrap();
+        }
+        times.sort();
+        assert!(times[5].as_millis() < 35, "{times:?}");
     }
 }

@@ -43,3 +43,20 @@ fn an_upload_without_close_notify_is_taken_where_that_is_allowed() {
         in_step(&mut raw);
     }
 }
+
+/// A client that does not set TCP_NODELAY holds a small file back until its last flight of the
+/// handshake is acknowledged; delayed, that is 40 ms a file.
+#[test]
+fn small_uploads_do_not_wait_for_a_delayed_acknowledgement() {
+    let lock = start(KINDS[0], "required");
+    let mut raw = lock.tls_client();
+    let mut times: Vec<_> = (0..15)
+        .map(|i| {
+            let begun = std::time::Instant::now();
+            assert_eq!(raw.upload(&format!("STOR small{i}"), b"small").code, 226);
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[times.len() / 2].as_millis() < 35, "{times:?}");
+}
