@@ -11,7 +11,7 @@ struct Limit {
     stays: bool,
 }
 
-const LIMITS: [Limit; 12] = [
+const LIMITS: &[Limit] = &[
     Limit {
         software: Software::Vsftpd,
         steps: &["mlsd", "mlst", "names-mlsd"],
