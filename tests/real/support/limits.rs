@@ -91,6 +91,19 @@ const LIMITS: &[Limit] = &[
         reason: "mod_sftp knows no copy-data",
         stays: false,
     },
+    Limit {
+        software: Software::RusshSftp,
+        steps: &["name:latin-1", "name:iac"],
+        reason: "russh-sftp makes a name lossy UTF-8 before the server sees it: refused there, since \
+                 it would be kept under another name",
+        stays: true,
+    },
+    Limit {
+        software: Software::RusshSftp,
+        steps: &["posix-rename-overwrites", "symlink", "hardlink", "statvfs", "fsync", "copy-data"],
+        reason: "russh-sftp leaves extensions and symlinks to its user, and this server has none",
+        stays: false,
+    },
 ];
 
 /// Why this step may fail when a client speaks to the server itself.

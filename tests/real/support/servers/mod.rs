@@ -1,9 +1,11 @@
 //! Real servers: foreground children on free loopback ports, each with a folder of its own
-//! that is the user's home. Started when first asked for, shared by all tests of the process.
+//! that is the user's home. Started when first asked for, shared by all tests of the process. One is a
+//! library and runs in this process.
 
 mod asyncssh;
 mod proftpd;
 mod pureftpd;
+mod russh_sftp;
 mod sshd;
 mod vsftpd;
 
@@ -18,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::Tls;
 use super::process::{Leash, POLL, kill_group, spawn};
@@ -46,6 +49,7 @@ pub enum Software {
     Sshd,
     ProFtpdSftp,
     Asyncssh,
+    RusshSftp,
 }
 
 /// An SFTP server, as a backend of the gateway sees it. All have the first of the tests' host keys.
@@ -60,15 +64,17 @@ pub struct SftpEndpoint {
     pub server: &'static Server,
 }
 
-pub const SFTP_NAMES: [&str; 3] = ["sshd", "proftpd-sftp", "asyncssh"];
+pub const SFTP_NAMES: [&str; 4] = ["sshd", "proftpd-sftp", "asyncssh", "russh-sftp"];
 
 /// The SFTP server of this name; it is started if it is not yet.
 pub fn sftp_endpoint(name: &'static str) -> SftpEndpoint {
-    static SERVERS: [OnceLock<Server>; SFTP_NAMES.len()] = [const { OnceLock::new() }; 3];
+    static SERVERS: [OnceLock<Server>; SFTP_NAMES.len()] =
+        [const { OnceLock::new() }; SFTP_NAMES.len()];
     let index = SFTP_NAMES.iter().position(|other| *other == name);
     let index = index.unwrap_or_else(|| panic!("no SFTP server is named {name:?}"));
     let server = SERVERS[index].get_or_init(|| private_sftp(name));
-    let software = [Software::Sshd, Software::ProFtpdSftp, Software::Asyncssh][index];
+    let software =
+        [Software::Sshd, Software::ProFtpdSftp, Software::Asyncssh, Software::RusshSftp][index];
     let port = server.port();
     let jailed = software != Software::Sshd;
     SftpEndpoint { software, port, home: &server.home, jailed, server }
@@ -122,6 +128,7 @@ pub fn private_sftp(name: &str) -> Server {
         "sshd" => sshd::start(),
         "proftpd-sftp" => proftpd::start_sftp(),
         "asyncssh" => asyncssh::start(),
+        "russh-sftp" => russh_sftp::start(),
         other => panic!("no SFTP server is named {other:?}"),
     }
 }
@@ -141,8 +148,10 @@ struct Doors {
 pub struct Server {
     doors: Doors,
     pub home: PathBuf,
-    child: Child,
+    /// None: it runs in this process.
+    child: Option<Child>,
     log: PathBuf,
+    _runtime: Option<Runtime>,
     _leash: Leash,
     _folder: TempDir,
 }
@@ -155,7 +164,7 @@ impl Server {
 
     /// Of the process that listens.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().expect("a server with a process of its own").id()
     }
 
     pub fn log_tail(&self, lines: usize) -> String {
@@ -165,7 +174,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        kill_group(&mut self.child);
+        if let Some(child) = &mut self.child {
+            kill_group(child);
+        }
     }
 }
 
@@ -223,13 +234,28 @@ impl Nest {
         let mut server = Server {
             doors,
             home: self.home,
-            child,
+            child: Some(child),
             log: self.log,
+            _runtime: None,
             _leash: leash,
             _folder: self.folder,
         };
         server.await_ready(command);
         server
+    }
+
+    /// One whose tasks listen already.
+    fn with_tasks(self, runtime: Runtime, doors: Doors) -> Server {
+        let leash = Leash::new(None, Some(self.folder.path()));
+        Server {
+            doors,
+            home: self.home,
+            child: None,
+            log: self.log,
+            _runtime: Some(runtime),
+            _leash: leash,
+            _folder: self.folder,
+        }
     }
 }
 
@@ -237,7 +263,8 @@ impl Server {
     fn await_ready(&mut self, command: &Command) {
         let end = Instant::now() + READY;
         while !self.doors.greet() {
-            let ended = self.child.try_wait().expect("looking at a server");
+            let child = self.child.as_mut();
+            let ended = child.and_then(|child| child.try_wait().expect("looking at a server"));
             assert!(
                 ended.is_none() && Instant::now() < end,
                 "{command:?} gives no greeting ({}); its log:\n{}",
