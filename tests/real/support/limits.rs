@@ -100,8 +100,15 @@ const LIMITS: &[Limit] = &[
     },
     Limit {
         software: Software::RusshSftp,
-        steps: &["posix-rename-overwrites", "symlink", "hardlink", "statvfs", "fsync", "copy-data"],
-        reason: "russh-sftp leaves extensions and symlinks to its user, and this server has none",
+        steps: &["posix-rename-overwrites"],
+        reason: "russh-sftp leaves extensions to its user: this server has no posix-rename, and a gateway \
+                 cannot replace a file at once with what is left",
+        stays: true,
+    },
+    Limit {
+        software: Software::RusshSftp,
+        steps: &["symlink", "hardlink", "statvfs", "fsync", "copy-data"],
+        reason: "russh-sftp leaves extensions to its user: this server has none, and no symlinks",
         stays: false,
     },
 ];

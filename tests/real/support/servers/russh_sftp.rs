@@ -60,11 +60,15 @@ fn config() -> Config {
     let key: &Path = &keys().host[0];
     Config {
         keys: vec![load_secret_key(key, None).expect("reading a host key")],
-        methods: MethodSet::from(&[MethodKind::Password][..]),
+        methods: methods(),
         auth_rejection_time: Duration::from_millis(10),
         channel_buffer_size: CHANNEL_MESSAGES,
         ..Config::default()
     }
+}
+
+fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::Password][..])
 }
 
 /// One connection.
@@ -80,7 +84,8 @@ impl Handler for Login {
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         Ok(match (user, password) {
             (USER, PASSWORD) => Auth::Accept,
-            _ => Auth::reject(),
+            // Unasked, russh lets no method be tried again.
+            _ => Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false },
         })
     }
 
