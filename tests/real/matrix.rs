@@ -123,7 +123,7 @@ const SFTP_CLIENTS: [SftpClient; 4] = [
         openssh_cell,
         &["vsftpd-tls", "proftpd-plain", "pureftpd-tls", "sshd", "proftpd-sftp", "asyncssh", LOCAL],
     ),
-    ("lftp", lftp_sftp_cell, &["proftpd-tls", "sshd", LOCAL]),
+    ("lftp", lftp_sftp_cell, &["proftpd-tls", "sshd", "russh-sftp", LOCAL]),
     ("curl", curl_sftp_cell, &["vsftpd-plain", "proftpd-sftp", LOCAL]),
     ("psftp", psftp_cell, &["pureftpd-plain", "asyncssh", LOCAL]),
 ];
@@ -169,7 +169,9 @@ fn sftp_clients() {
 fn sftp_times() {
     let benches = &Benches::new();
     let mut cells = Vec::new();
-    for backend in ["proftpd-plain", "pureftpd-tls", "sshd", "proftpd-sftp", "asyncssh", LOCAL] {
+    for backend in
+        ["proftpd-plain", "pureftpd-tls", "sshd", "proftpd-sftp", "asyncssh", "russh-sftp", LOCAL]
+    {
         let run = move || {
             let bench = benches.get(backend);
             assert_ne!(bench.backend.can()["mtime"], Value::Bool(false), "{backend}");

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::folder::Folder;
 use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
@@ -38,6 +39,8 @@ pub(super) struct File {
     pub(super) path: RemotePath,
     pub(super) mode: OpenMode,
     writes: Writes,
+    /// Comes when the last READ, WRITE or CLOSE so far is answered.
+    last: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 #[derive(Default)]
@@ -134,11 +137,31 @@ impl Handle {
 
 impl File {
     pub(super) fn new(file: OpenedFile, path: RemotePath, mode: OpenMode) -> Self {
-        Self { file, path, mode, writes: Writes::default() }
+        Self { file, path, mode, writes: Writes::default(), last: Mutex::default() }
     }
 
     pub(super) fn writes(&self) -> bool {
         self.mode.writes()
+    }
+
+    /// The same work, but answered behind all that was asked of the file before it. The protocol does not ask for
+    /// that, clients do: OpenSSH's scp cuts its copy off where answers to READs change places, and
+    /// paramiko waits for ever for an answer to a WRITE that came early.
+    pub(super) fn in_line<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> BoxFuture<'static, T> {
+        let (answered, last) = oneshot::channel();
+        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(last);
+        Box::pin(async move {
+            let outcome = work.await;
+            if let Some(before) = before {
+                // It is dropped, not sent.
+                let _: Result<(), _> = before.await;
+            }
+            drop(answered);
+            outcome
+        })
     }
 
     /// Something that changes the data is under way.

@@ -86,6 +86,13 @@ impl Backend {
             Self::Sftp(server) if server.software == Software::ProFtpdSftp => {
                 json!({ "copy-data": "advertised" })
             }
+            Self::Sftp(server) if server.software == Software::RusshSftp => json!({
+                "symlink": false,
+                "hardlink": false,
+                "statvfs": false,
+                "fsync": false,
+                "copy-data": "advertised",
+            }),
             Self::Sftp(_) => json!({
                 "hardlink": true, "statvfs": true, "fsync": true, "copy-data": "advertised"
             }),

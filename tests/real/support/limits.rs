@@ -11,7 +11,7 @@ struct Limit {
     stays: bool,
 }
 
-const LIMITS: [Limit; 13] = [
+const LIMITS: &[Limit] = &[
     Limit {
         software: Software::Vsftpd,
         steps: &["mlsd", "mlst", "names-mlsd"],
@@ -89,6 +89,26 @@ const LIMITS: [Limit; 13] = [
         software: Software::ProFtpdSftp,
         steps: &["copy-data"],
         reason: "mod_sftp knows no copy-data",
+        stays: false,
+    },
+    Limit {
+        software: Software::RusshSftp,
+        steps: &["name:latin-1", "name:iac"],
+        reason: "russh-sftp makes a name lossy UTF-8 before the server sees it: refused there, since \
+                 it would be kept under another name",
+        stays: true,
+    },
+    Limit {
+        software: Software::RusshSftp,
+        steps: &["posix-rename-overwrites"],
+        reason: "russh-sftp leaves extensions to its user: this server has no posix-rename, and a gateway \
+                 cannot replace a file at once with what is left",
+        stays: true,
+    },
+    Limit {
+        software: Software::RusshSftp,
+        steps: &["symlink", "hardlink", "statvfs", "fsync", "copy-data"],
+        reason: "russh-sftp leaves extensions to its user: this server has none, and no symlinks",
         stays: false,
     },
 ];

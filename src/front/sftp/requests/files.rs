@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Outcome, Requests, Work, at_once, done};
+use super::{Outcome, Requests, Work, done};
 use crate::front::sftp::handles::{File, Handle};
 use crate::front::sftp::room::LONGEST_DATA;
 use crate::front::sftp::status;
@@ -30,7 +30,10 @@ impl Requests {
 
     pub(super) fn close(&mut self, handle: &Bytes) -> Result<Work, Failure> {
         Ok(match self.handles.remove(handle)? {
-            Handle::File(file) => Box::pin(async move { file.close().await.map(|()| done()) }),
+            Handle::File(file) => {
+                let closing = file.clone();
+                file.in_line(async move { closing.close().await.map(|()| done()) })
+            }
             Handle::Folder(folder) => Box::pin(async move {
                 folder.close().await;
                 Ok(done())
@@ -45,10 +48,10 @@ impl Requests {
             return Err(Failure::client(FailureKind::PermissionDenied, why));
         }
         if length == 0 {
-            return Ok(at_once(Ok(Outcome::Answer(status::end_of_file()))));
+            return Ok(file.in_line(async { Ok(Outcome::Answer(status::end_of_file())) }));
         }
         let reading = file.file.read_at(offset, length.min(LONGEST_DATA));
-        Ok(Box::pin(async move {
+        Ok(file.in_line(async move {
             let data = reading.await?;
             Ok(Outcome::Answer(data.map_or_else(status::end_of_file, ResponseBody::Data)))
         }))
@@ -61,11 +64,11 @@ impl Requests {
             return Err(Failure::client(FailureKind::PermissionDenied, why));
         }
         if data.is_empty() {
-            return Ok(at_once(Ok(done())));
+            return Ok(file.in_line(async { Ok(done()) }));
         }
         let writing = file.writing();
         let work = file.file.write_at(offset, data);
-        Ok(Box::pin(async move { writing.done(work.await).map(|()| done()) }))
+        Ok(file.in_line(async move { writing.done(work.await).map(|()| done()) }))
     }
 }
 
