@@ -11,10 +11,6 @@ use lockgate::{app, auth, demo, logging};
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
-/// See Cargo.toml.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The configuration is wrong: `EX_USAGE` of sysexits.h.
 const BAD_CONFIGURATION: u8 = 64;
 

@@ -161,7 +161,9 @@ fn abor_ends_what_the_reset_does_not() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("CWD", "250 in step");
+        peer.answer("SIZE", "550 no such file");
         peer.until("STOR")?;
+        peer.answer("SIZE", "213 0");
         peer.reply("150 send it")?;
         let data = peer.data()?;
         peer.until("ABOR")?;
