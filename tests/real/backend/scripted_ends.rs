@@ -161,8 +161,10 @@ fn abor_ends_what_the_reset_does_not() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("CWD", "250 in step");
-        peer.answer("SIZE", "550 no such file");
+        peer.answer("FEAT", "211-\r\n MLST type*;size*;\r\n SIZE\r\n211 end");
+        peer.answer("MLST", "550 no such file");
         peer.until("STOR")?;
+        peer.answer("MLST", "250-\r\n type=file;size=0; /a\r\n250 end");
         peer.answer("SIZE", "213 0");
         peer.reply("150 send it")?;
         let data = peer.data()?;
