@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::data::{Sink, Source};
-use crate::op::{Changes, Entry, Failure, FileSystem, RemotePath, Words};
+use crate::op::{Changes, Entry, Failure, FailureKind, FileSystem, RemotePath, Words};
 use crate::route::Target;
 
 pub mod ftp;
@@ -210,4 +210,12 @@ pub enum PartialUploads {
     /// Uploads are written under a temporary name and renamed when whole; the only one that survives
     /// a crash of the gateway. Continued uploads (REST, APPE) go to the file itself.
     TemporaryName,
+}
+
+/// The name of an upload that is not whole yet, or of a file put aside: hidden, in the same folder, so that the rename at the end stays on one file system.
+fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
+    let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
+    path.parent()
+        .and_then(|folder| RemotePath::resolve(&folder, name.as_bytes()).ok())
+        .ok_or_else(|| Failure::client(FailureKind::IsADirectory, "the root is no file"))
 }

@@ -1,5 +1,6 @@
 //! Sockets, TLS and draining: what every front and backend stands on, without any protocol's words.
 
+mod connect;
 mod drain;
 mod listen;
 mod poll;
@@ -7,6 +8,7 @@ pub mod ssh;
 mod stream;
 pub mod tls;
 
+pub use connect::connect;
 pub use drain::Drain;
 pub use listen::{ListenError, Listener, accept, listen};
 pub use poll::poll_once;

@@ -1,7 +1,6 @@
 //! Connecting and logging in: RFC 959 section 5.4, RFC 4217.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -151,34 +150,9 @@ async fn protected(
     Ok((control, Some(tls)))
 }
 
-/// Tries the addresses in order, each of a name's too.
 async fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
-    let mut errors = Vec::new();
-    for address in &settings.addresses {
-        let resolved = timeout(settings.connect_timeout, tokio::net::lookup_host(address)).await;
-        let candidates: Vec<SocketAddr> = match resolved {
-            Ok(Ok(candidates)) => candidates.collect(),
-            Ok(Err(e)) => {
-                errors.push(format!("{address}: {e}"));
-                continue;
-            }
-            Err(_) => {
-                errors.push(format!("{address}: the name was not resolved in time"));
-                continue;
-            }
-        };
-        for candidate in candidates {
-            match timeout(settings.connect_timeout, TcpStream::connect(candidate)).await {
-                Ok(Ok(tcp)) => {
-                    net::prepare(&tcp);
-                    return Ok(tcp);
-                }
-                Ok(Err(e)) => errors.push(format!("{candidate}: {e}")),
-                Err(_) => errors.push(format!("{candidate}: not connected in time")),
-            }
-        }
-    }
-    Err(unreachable(errors.join("; ")))
+    let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
+    reached.map(|(tcp, _)| tcp).map_err(unreachable)
 }
 
 async fn handshake(

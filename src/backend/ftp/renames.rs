@@ -3,15 +3,8 @@
 
 use super::connection::Connection;
 use super::operations;
+use crate::backend::temporary_name;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
-
-/// Hidden, in the same folder, so that the rename at the end stays on one file system.
-pub(super) fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
-    let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
-    path.parent()
-        .and_then(|folder| RemotePath::resolve(&folder, name.as_bytes()).ok())
-        .ok_or_else(|| Failure::client(FailureKind::IsADirectory, "the root is no file"))
-}
 
 /// What the server does with a file that has the new name is the server's matter.
 pub(super) async fn rename(

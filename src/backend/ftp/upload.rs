@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::cache::Writer;
 use super::{Turn, channel, operations, renames, transfer};
-use crate::backend::{PartialUploads, WriteTransfer};
+use crate::backend::{PartialUploads, WriteTransfer, temporary_name};
 use crate::data::Sink;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
 
@@ -46,7 +46,7 @@ impl Part {
         let mut part = Self { temporary: None, delete: false, before: None, synced: 0 };
         match policy {
             PartialUploads::Keep => {}
-            PartialUploads::TemporaryName => part.temporary = Some(renames::temporary_name(path)?),
+            PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
             PartialUploads::Delete => match operations::file_size(turn, path).await {
                 Ok(before) => (part.delete, part.before) = (true, before),
                 Err(failure) => {

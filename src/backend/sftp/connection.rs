@@ -1,7 +1,6 @@
 //! One SSH connection with its one channel (RFC 4254 sections 5 and 6.5), from TCP to the subsystem.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
-use crate::net;
 use crate::net::ssh::{Queued, client, legacy_client};
 use crate::op::{Failure, FailureKind};
 
@@ -54,40 +52,12 @@ struct Socket(socket2::Socket);
 pub(super) struct ChannelReader(ChannelReadHalf);
 pub(super) struct ChannelWriter(ChannelWriteHalf<Msg>);
 
-/// Tries the addresses in order, each of a name's too. Brings the one that answered with it.
-pub(super) async fn connect(settings: &Settings) -> Result<(TcpStream, &str), Failure> {
-    let mut errors = Vec::new();
-    for address in &settings.addresses {
-        let resolved = timeout(settings.connect_timeout, tokio::net::lookup_host(address)).await;
-        let candidates: Vec<SocketAddr> = match resolved {
-            Ok(Ok(candidates)) => candidates.collect(),
-            Ok(Err(e)) => {
-                errors.push(format!("{address}: {e}"));
-                continue;
-            }
-            Err(_) => {
-                errors.push(format!("{address}: the name was not resolved in time"));
-                continue;
-            }
-        };
-        for candidate in candidates {
-            match timeout(settings.connect_timeout, TcpStream::connect(candidate)).await {
-                Ok(Ok(tcp)) => return Ok((tcp, address)),
-                Ok(Err(e)) => errors.push(format!("{candidate}: {e}")),
-                Err(_) => errors.push(format!("{candidate}: not connected in time")),
-            }
-        }
-    }
-    Err(unreachable(errors.join("; ")))
-}
-
 pub(super) async fn exchange_keys(
     settings: &Arc<Settings>,
     tcp: TcpStream,
     address: &str,
     unpinned: &Unpinned,
 ) -> Result<Connection, NotReached> {
-    net::prepare(&tcp);
     let cloned = SockRef::from(&tcp).try_clone();
     let socket = Socket(cloned.map_err(|e| NotReached::Failed(unreachable(e)))?);
     let (host, port) = host_and_port(address, &tcp);

@@ -10,7 +10,7 @@ use super::operations::{Tried, explained};
 use super::requests::lost;
 use super::server::{Server, wire};
 use super::status::Expect;
-use crate::backend::PartialUploads;
+use crate::backend::{PartialUploads, temporary_name};
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
@@ -122,14 +122,6 @@ pub(super) fn cut_behind(handle: Handle, ending: Ending) {
         true => drop(cut(&handle, ending)),
         false => handle.give_up(),
     }
-}
-
-/// Hidden, in the same folder, so that the rename at the end stays on one file system.
-fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
-    let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
-    path.parent()
-        .and_then(|folder| RemotePath::resolve(&folder, name.as_bytes()).ok())
-        .ok_or_else(|| Failure::client(FailureKind::IsADirectory, "the root is no file"))
 }
 
 /// Gives the whole file its name. A server without posix-rename may refuse to rename onto a file that

@@ -17,6 +17,7 @@ use super::server::{Extensions, Server};
 use super::settings::Settings;
 use super::status::{Expect, misunderstood};
 use crate::backend::Credentials;
+use crate::net;
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{
     Extension, Limits, MAX_PACKET, PacketReader, RequestBody, Version, encode_init,
@@ -49,7 +50,8 @@ pub(super) async fn login(
 /// A connection to a server that is believed. Each address has its own time to be connected to; then
 /// the key exchange has as much, with all that it takes to be shown the right key.
 async fn reach(settings: &Arc<Settings>, unpinned: &Unpinned) -> Result<Connection, Failure> {
-    let (tcp, address) = connection::connect(settings).await?;
+    let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
+    let (tcp, address) = reached.map_err(unreachable)?;
     let believed = timeout(settings.connect_timeout, believe(settings, tcp, address, unpinned));
     believed.await.unwrap_or_else(|_| Err(unreachable("the SSH handshake took too long")))
 }
@@ -73,6 +75,7 @@ async fn believe(
                 shown.push(kind);
                 refusal.get_or_insert(failure);
                 tcp = TcpStream::connect(server).await.map_err(unreachable)?;
+                net::prepare(&tcp);
                 continue;
             }
             Err(NotReached::OtherKey(failure, _) | NotReached::Failed(failure)) => failure,
