@@ -24,6 +24,19 @@ pub enum Login {
     Vouched(Option<Credentials>),
 }
 
+impl Login {
+    /// As whom a backend with accounts is entered; `backend` is for the message.
+    fn account(&self, backend: &str) -> Result<&Credentials, Failure> {
+        match self {
+            Self::Unchecked(credentials) | Self::Vouched(Some(credentials)) => Ok(credentials),
+            Self::Vouched(None) => {
+                let why = format!("{backend} was entered without an account");
+                Err(Failure::gateway(FailureKind::Internal, why))
+            }
+        }
+    }
+}
+
 /// What a user gives to get in; wiped when dropped.
 #[derive(Clone)]
 pub struct Credentials {

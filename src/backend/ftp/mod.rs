@@ -30,7 +30,7 @@ use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
     WriteTransfer,
 };
-use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath};
+use crate::op::{Entry, Failure, Operation, RemotePath};
 use crate::route::Target;
 use cache::Cache;
 use login::Pipelining;
@@ -66,15 +66,7 @@ impl FtpBackend {
 #[async_trait]
 impl Backend for FtpBackend {
     async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
-        let credentials = match login {
-            Login::Unchecked(credentials) | Login::Vouched(Some(credentials)) => credentials,
-            Login::Vouched(None) => {
-                return Err(Failure::gateway(
-                    FailureKind::Internal,
-                    "an FTP backend was entered without an account",
-                ));
-            }
-        };
+        let credentials = login.account("an FTP backend")?;
         let (settings, pipelining) = (self.settings.clone(), self.pipelining.clone());
         let (pool, home) = Pool::login(settings, pipelining, credentials.clone()).await?;
         Ok(Box::new(FtpSession { pool, cache: Arc::default(), home }))

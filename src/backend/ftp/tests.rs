@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use super::testing::{Oddities, Server, login};
 use super::*;
 use crate::backend::PartialUploads;
+use crate::op::FailureKind;
 use crate::op::{Changes, Onto, OpenMode, Representation};
 
 fn path(text: &str) -> RemotePath {

@@ -34,7 +34,7 @@ use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
     WriteTransfer,
 };
-use crate::op::{Failure, FailureKind, RemotePath};
+use crate::op::{Failure, RemotePath};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -60,15 +60,7 @@ impl SftpBackend {
 #[async_trait]
 impl Backend for SftpBackend {
     async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
-        let credentials = match login {
-            Login::Unchecked(credentials) | Login::Vouched(Some(credentials)) => credentials,
-            Login::Vouched(None) => {
-                return Err(Failure::gateway(
-                    FailureKind::Internal,
-                    "an SFTP backend was entered without an account",
-                ));
-            }
-        };
+        let credentials = login.account("an SFTP backend")?;
         let server = login::login(&self.settings, credentials, &self.unpinned).await?;
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
