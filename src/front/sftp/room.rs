@@ -10,7 +10,7 @@ const REQUESTS: usize = 256;
 /// WRITEs of which the same is true.
 const WRITES: usize = 512;
 /// Bytes that READs and READDIRs may bring, until they are sent.
-const READ: usize = 3 * 1024 * 1024;
+pub(super) const READ: usize = 3 * 1024 * 1024;
 /// Bytes that requests hold, above all WRITEs, until the backend has answered.
 const HELD: usize = 4 * 1024 * 1024;
 /// A request up to so many bytes is paid for by its count.
