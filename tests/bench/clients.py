@@ -107,6 +107,7 @@ def _sftp(ground, endpoint, command):
     batch = f"pwd\n!date +%s.%N\n{command}\n!date +%s.%N\n"
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes",
                "LogLevel=ERROR", "PreferredAuthentications=publickey", "ConnectTimeout=20"]
+    options += [f"Ciphers={ground.cipher}"] if ground.cipher else []
     words = ["sftp", "-q", "-F", "none", "-b", "-", "-i", ground.user_key, "-P", endpoint.port]
     for option in options:
         words += ["-o", option]

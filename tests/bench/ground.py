@@ -45,10 +45,11 @@ class Endpoint:
 
 
 class Ground:
-    def __init__(self, big_mib, small_count):
+    def __init__(self, big_mib, small_count, cipher=None):
         self.folder = scratch_folder()
         self.owner = pwd.getpwnam(OWNER)
         self.big_mib, self.small_count = big_mib, small_count
+        self.cipher = cipher  # of OpenSSH's sftp; None: its own choice
         # Enough to see what a distance does to the rate.
         self.far_mib = max(big_mib // 4, 1)
         self.home = self.folder / "home"

@@ -19,7 +19,8 @@ def markdown(pairs, results, ground, rounds):
 
 
 def _document(pairs, results, ground, rounds, table):
-    parts = [f"{_machine()}, {time.strftime('%Y-%m-%d')}. Medians of {rounds}."]
+    cipher = f" sftp with {ground.cipher}." if ground.cipher else ""
+    parts = [f"{_machine()}, {time.strftime('%Y-%m-%d')}. Medians of {rounds}.{cipher}"]
     for files, title, unit, per in _sections(ground):
         here = [pair for pair in pairs if pair.files == files]
         if here:
