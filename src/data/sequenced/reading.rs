@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -183,7 +183,13 @@ impl Reading {
         if let Some(offset) = wanted.filter(|_| self.ahead.head.len() >= SLICE) {
             self.ahead.pass_to(offset);
         }
-        self.ahead.head.reserve(CHUNK);
+        let position = self.ahead.position();
+        let head = &mut self.ahead.head;
+        if head.is_empty() && head.capacity() == 0 {
+            *head = BytesMut::with_capacity(chunk(&self.waiting, position));
+        } else if head.len() == head.capacity() {
+            head.reserve(CHUNK);
+        }
         match transfer.read(&mut self.ahead.head).await {
             Ok(0) => self.over = Some(None),
             Ok(_) => {}
@@ -285,6 +291,15 @@ impl Reading {
         self.abort().await;
         *self = Self { asked: self.asked, ..Self::default() };
     }
+}
+
+/// Bytes to read from `position` on, where nothing is left over: up to where an answer ends, so that
+/// nothing is left over for the next, which would have to be copied.
+fn chunk(waiting: &BTreeMap<(u64, u64), Waiting>, position: u64) -> usize {
+    let far = position.saturating_add(CHUNK as u64);
+    let ends = waiting.range(..(far, 0)).map(|((offset, _), w)| offset + w.length);
+    let last = ends.filter(|end| *end > position && *end <= far).max();
+    last.map(|end| (end - position) as usize).filter(|length| *length >= SLICE).unwrap_or(CHUNK)
 }
 
 /// Some servers take an offset behind the end, too, and bring nothing from there.
