@@ -7,21 +7,23 @@ use std::time::{Duration, Instant};
 /// The shortest time over which a rate is measured: shorter ones measure the scheduler.
 const EPOCH: Duration = Duration::from_millis(5);
 
-/// A window of twice the bandwidth-delay product that is measured: so it can double with each round
-/// trip as long as it is what limits the rate, and stays small where the peer is near.
+/// A window of four times the bandwidth-delay product that is measured. What arrives in a round trip
+/// was asked for in the one before, so it doubles with each as long as it is what limits the rate, and
+/// it stays small where the peer is near.
 #[derive(Debug)]
 pub struct Window {
     size: usize,
     least: usize,
     most: usize,
-    epoch: Instant,
+    /// Since when `delivered` is counted; nothing is before something has arrived.
+    epoch: Option<Instant>,
     delivered: usize,
 }
 
 impl Window {
     /// In bytes: what it starts with, and its bounds once something has been delivered.
     pub fn new(start: usize, least: usize, most: usize) -> Self {
-        Self { size: start, least, most, epoch: Instant::now(), delivered: 0 }
+        Self { size: start, least, most, epoch: None, delivered: 0 }
     }
 
     /// Bytes that may be under way.
@@ -32,16 +34,20 @@ impl Window {
     /// So many bytes have arrived over a connection with this round trip.
     pub fn delivered(&mut self, bytes: usize, round_trip: Duration) {
         self.size = self.size.max(self.least);
+        let Some(epoch) = self.epoch else {
+            self.epoch = Some(Instant::now());
+            return;
+        };
         self.delivered += bytes;
-        let elapsed = self.epoch.elapsed();
+        let elapsed = epoch.elapsed();
         if elapsed < round_trip.max(EPOCH) {
             return;
         }
         let product = self.delivered as f64 / elapsed.as_secs_f64() * round_trip.as_secs_f64();
-        let target = ((product * 2.0) as usize).clamp(self.least, self.most);
+        let target = ((product * 4.0) as usize).clamp(self.least, self.most);
         // A pause of the consumer is no reason to begin anew.
         self.size = target.max(self.size - self.size / 4).max(self.least);
-        (self.epoch, self.delivered) = (Instant::now(), 0);
+        (self.epoch, self.delivered) = (Some(Instant::now()), 0);
     }
 }
 
@@ -99,9 +105,9 @@ mod tests {
     #[test]
     fn grows_with_distance_only() {
         let (mut near, mut far) = (window(), window());
-        for _ in 0..10 {
+        for _ in 0..5 {
             for window in [&mut near, &mut far] {
-                window.epoch = Instant::now() - Duration::from_millis(50);
+                window.epoch = Some(Instant::now() - Duration::from_millis(50));
             }
             // A window's worth in each round trip of the far one; 1 GiB/s at the near one.
             let all = far.size();

@@ -19,8 +19,9 @@ use super::settings::Settings;
 use crate::net::ssh::{Queued, client, legacy_client};
 use crate::op::{Failure, FailureKind};
 
-/// What the server may send before it is asked for more, in bytes: more than all reads ahead.
-const WINDOW: u32 = 16 * 1024 * 1024;
+/// What the server may send before it is asked for more, in bytes: twice more than all reads ahead, for
+/// russh grants more only when half of it is used.
+const WINDOW: u32 = 32 * 1024 * 1024;
 /// The most that russh takes.
 const PACKET: u32 = 65535;
 /// Messages, window adjustments among them, that wait for the channel's reader.
