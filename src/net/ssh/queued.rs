@@ -1,4 +1,5 @@
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +7,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -19,6 +21,9 @@ const LARGEST_READ: usize = 256 * 1024;
 const READS: u8 = 4;
 /// The queue's memory is given back when nothing was to be written for so long.
 const QUIET: Duration = Duration::from_secs(1);
+/// A write up to so many bytes goes out at once where nothing waits before it: the answer to a small
+/// question is not to wait for another task. Larger ones leave their caller free to encrypt the next.
+const AT_ONCE: usize = 16 * 1024;
 /// What is left to be written when the stream is dropped gets this long.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -34,6 +39,7 @@ pub struct Queued {
     /// The largest of the last reads, in bytes, and how many they are.
     largest: usize,
     reads: u8,
+    write: Arc<OwnedWriteHalf>,
     shared: Arc<Shared>,
     /// The most bytes that wait to be written.
     capacity: usize,
@@ -69,10 +75,11 @@ impl Queued {
     /// `capacity`: the most bytes that wait to be written.
     pub fn new(tcp: TcpStream, capacity: usize) -> Self {
         let (read, write) = tcp.into_split();
+        let write = Arc::new(write);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(write_queue(write, shared.clone()));
+        tokio::spawn(write_queue(write.clone(), shared.clone()));
         let buffer = vec![0; FIRST_READ];
-        Self { read, buffer, taken: 0, filled: 0, largest: 0, reads: 0, shared, capacity }
+        Self { read, buffer, taken: 0, filled: 0, largest: 0, reads: 0, write, shared, capacity }
     }
 
     pub fn cutter(&self) -> Cutter {
@@ -124,7 +131,7 @@ impl Cutter {
 }
 
 /// Writes until the queue has ended or the connection is broken.
-async fn write_queue(mut write: OwnedWriteHalf, shared: Arc<Shared>) {
+async fn write_queue(write: Arc<OwnedWriteHalf>, shared: Arc<Shared>) {
     let mut spare = Vec::new();
     loop {
         let ended = {
@@ -139,7 +146,7 @@ async fn write_queue(mut write: OwnedWriteHalf, shared: Arc<Shared>) {
         };
         if spare.is_empty() {
             if ended {
-                let _ = write.shutdown().await;
+                let _ = SockRef::from(write.as_ref().as_ref()).shutdown(Shutdown::Write);
                 return;
             }
             if timeout(QUIET, shared.work.notified()).await.is_err() {
@@ -149,7 +156,7 @@ async fn write_queue(mut write: OwnedWriteHalf, shared: Arc<Shared>) {
             }
             continue;
         }
-        if let Err(error) = shared.write(&mut write, &spare).await {
+        if let Err(error) = shared.write(&write, &spare).await {
             let mut queue = shared.lock();
             queue.broken = Some(error.kind());
             queue.bytes = Vec::new();
@@ -160,6 +167,18 @@ async fn write_queue(mut write: OwnedWriteHalf, shared: Arc<Shared>) {
         }
         spare.clear();
     }
+}
+
+async fn write_all(write: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        write.writable().await?;
+        match write.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Queue {
@@ -176,8 +195,8 @@ impl Shared {
     }
 
     /// Without a deadline as long as somebody owns the stream; they have their own.
-    async fn write(&self, write: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
-        let writing = write.write_all(bytes);
+    async fn write(&self, write: &OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
+        let writing = write_all(write, bytes);
         tokio::pin!(writing);
         loop {
             tokio::select! {
@@ -230,6 +249,12 @@ impl AsyncWrite for Queued {
             return Poll::Ready(Err(kind.into()));
         }
         let waiting = queue.bytes.len() + queue.writing;
+        if waiting == 0
+            && bytes.len() <= AT_ONCE
+            && let Ok(written @ 1..) = self.write.try_write(bytes)
+        {
+            return Poll::Ready(Ok(written));
+        }
         let room = self.capacity.saturating_sub(waiting);
         if room == 0 {
             queue.waker = Some(cx.waker().clone());
@@ -261,7 +286,7 @@ impl Drop for Queued {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
