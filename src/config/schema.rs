@@ -15,6 +15,7 @@ use super::values::*;
 use super::{LogFormat, LogLevel};
 use crate::backend::PartialUploads;
 use crate::backend::ftp::DataMode;
+use crate::data::ClientMatch;
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
 
@@ -123,8 +124,18 @@ section! {
         /// Which address a client is told, by the network that it comes from; the first match
         /// counts. Absent: the address that the client itself connected to.
         advertise: Many<Advertise>,
+        /// What a data connection's source must have in common with its control connection's:
+        /// address (default), network (the first 24 bits of an IPv4 address, 48 of an IPv6 address:
+        /// for clients behind a carrier's translation), or session (nothing: the TLS session that it
+        /// resumes tells whose it is).
+        client_match: Leaf<ClientMatch>,
+        /// Ports that wait for connections of one client address at a time. Default: 1000.
+        reservations_per_address: Leaf<Count>,
+        /// How long PASV and EPSV wait for a port to become free before they are refused. Default:
+        /// 10s.
+        wait: Leaf<Duration>,
     }
-    later ["proxy_protocol", "client_match", "slice"]
+    later ["proxy_protocol", "slice"]
 }
 
 section! {

@@ -6,7 +6,9 @@ pub struct PoolMetrics {
     size: IntGaugeVec,
     reserved: IntGaugeVec,
     active: IntGaugeVec,
+    queued: IntGaugeVec,
     exhausted: IntCounterVec,
+    expired: IntCounterVec,
     stray: IntCounterVec,
 }
 
@@ -15,7 +17,9 @@ pub(super) struct Handles {
     pub size: IntGauge,
     pub reserved: IntGauge,
     pub active: IntGauge,
+    pub queued: IntGauge,
     pub exhausted: IntCounter,
+    pub expired: IntCounter,
     pub stray: IntCounter,
 }
 
@@ -38,9 +42,17 @@ impl PoolMetrics {
                 "Reservations that wait for their data connection",
             )?,
             active: gauge("lockgate_data_ports_active", "Passive data connections in use")?,
+            queued: gauge(
+                "lockgate_data_ports_queued",
+                "Requests for a data port that wait for one to become free",
+            )?,
             exhausted: counter(
                 "lockgate_data_ports_exhausted_total",
-                "PASV and EPSV refused because no port was free for the client's address",
+                "Requests for a data port refused because none was free, or became so in time",
+            )?,
+            expired: counter(
+                "lockgate_data_ports_expired_total",
+                "Reservations whose data connection did not come in time",
             )?,
             stray: counter(
                 "lockgate_data_ports_stray_total",
@@ -55,6 +67,8 @@ impl PoolMetrics {
             size: self.size.with_label_values(labels),
             reserved: self.reserved.with_label_values(labels),
             active: self.active.with_label_values(labels),
+            queued: self.queued.with_label_values(labels),
+            expired: self.expired.with_label_values(labels),
             exhausted: self.exhausted.with_label_values(labels),
             stray: self.stray.with_label_values(labels),
         }

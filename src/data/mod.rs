@@ -20,7 +20,7 @@ pub use metrics::PoolMetrics;
 pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
 pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
 pub use relay::{Progress, RelayError, Side, relay};
-pub use rendezvous::{Active, Exhausted, Reservation};
+pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wanted};
 pub use sequenced::{
     Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
 };

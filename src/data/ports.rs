@@ -5,13 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::{Handles, PoolMetrics};
-use super::rendezvous::{Exhausted, Rendezvous, Reservation};
+use super::metrics::PoolMetrics;
+use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use crate::net;
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -24,6 +25,16 @@ pub struct PoolSettings {
     pub listen: Vec<IpAddr>,
     /// First match; without one, the address that the control connection came to.
     pub advertise: Vec<Advertise>,
+    pub client_match: ClientMatch,
+    /// Ports that wait for connections of one client address at a time, at most.
+    pub reservations_per_address: usize,
+    /// For a port to become free, where none is when a client asks.
+    pub wait: Duration,
+}
+
+impl PoolSettings {
+    pub const RESERVATIONS_PER_ADDRESS: usize = 1000;
+    pub const WAIT: Duration = Duration::from_secs(10);
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +61,9 @@ pub struct BindError {
     pub reason: io::Error,
 }
 
+/// Requests that wait for a port at a time, in one pool.
+const QUEUE: usize = 1024;
+
 /// The bound ports of a pool. Ports are never bound or closed while the gateway runs.
 pub struct Pool {
     settings: PoolSettings,
@@ -57,7 +71,6 @@ pub struct Pool {
     pub(super) ports: Vec<u16>,
     listeners: std::sync::Mutex<Vec<TcpListener>>,
     pub(super) rendezvous: Arc<Rendezvous>,
-    metrics: Arc<Handles>,
 }
 
 impl Pool {
@@ -88,12 +101,18 @@ impl Pool {
         }
         let metrics = Arc::new(metrics.handles(&settings.name));
         metrics.size.set(i64::try_from(ports.len()).unwrap_or(i64::MAX));
+        let ports: Vec<u16> = ports.into_iter().collect();
+        let rules = Rules {
+            client_match: settings.client_match,
+            per_address: settings.reservations_per_address,
+            queue: QUEUE,
+        };
+        let rendezvous = Rendezvous::new(&settings.name, ports.clone(), rules, metrics);
         Ok(Self {
-            ports: ports.into_iter().collect(),
+            ports,
             listeners: std::sync::Mutex::new(listeners),
-            rendezvous: Arc::new(Rendezvous::new(metrics.clone())),
+            rendezvous: Arc::new(rendezvous),
             settings,
-            metrics,
         })
     }
 
@@ -108,23 +127,24 @@ impl Pool {
                 stop.run_until_cancelled(accept(listener, &rendezvous)).await;
             });
         }
+        let (rendezvous, stop) = (self.rendezvous.clone(), stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(rendezvous.sweep()).await });
     }
 
-    /// Reserves a port for one data connection of `client`. Ports are chosen unpredictably; one port
-    /// serves many clients at once, told apart by their addresses.
-    pub fn reserve(&self, client: IpAddr) -> Result<Reservation, Exhausted> {
-        let start = rand::random_range(0..self.ports.len().max(1));
-        let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
-        let find = |last_resort| {
-            ahead
-                .iter()
-                .chain(behind)
-                .find_map(|port| Rendezvous::reserve(&self.rendezvous, *port, client, last_resort))
-        };
-        find(false).or_else(|| find(true)).ok_or_else(|| {
-            self.metrics.exhausted.inc();
-            Exhausted { pool: self.settings.name.clone(), ports: self.ports.len() }
-        })
+    /// Reserves a port for one data connection. Ports are chosen unpredictably; one port serves many
+    /// at once, told apart by their addresses and by the TLS sessions that they resume. Waits a while
+    /// where none is free for this client.
+    pub async fn reserve(&self, wanted: Wanted<'_>) -> Result<Reservation, Exhausted> {
+        self.rendezvous.reserve(wanted, self.settings.reservations_per_address).await
+    }
+
+    /// For a port to become free, where none is when a client asks.
+    pub fn wait(&self) -> Duration {
+        self.settings.wait
+    }
+
+    pub fn client_match(&self) -> ClientMatch {
+        self.settings.client_match
     }
 
     /// The address to name to `client`, whose control connection came to `local`.
@@ -149,7 +169,7 @@ impl Pool {
     }
 }
 
-async fn accept(listener: TcpListener, rendezvous: &Rendezvous) {
+async fn accept(listener: TcpListener, rendezvous: &Arc<Rendezvous>) {
     let Ok(local) = listener.local_addr() else { return };
     loop {
         let (tcp, peer) = net::accept(&listener).await;

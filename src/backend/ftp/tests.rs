@@ -804,8 +804,10 @@ async fn tls_pair() -> (crate::net::Stream, crate::net::Stream) {
     let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
     let control = server.control_session();
-    let (near, far) =
-        tokio::join!(client.connect_data(near), control.accept_data(far, Direction::Upload));
+    let (near, far) = tokio::join!(
+        client.connect_data(near),
+        control.accept_data(far, Vec::new(), Direction::Upload)
+    );
     (near.unwrap(), far.unwrap().0)
 }
 

@@ -3,29 +3,60 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{check_name, entries, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::data::{Advertise, PoolSettings, Ports};
+use crate::config::values::DataSessions;
+use crate::data::{Advertise, ClientMatch, PoolSettings, Ports};
 
 pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<PoolSettings> {
     let mut pools = Vec::new();
     for (name, pool) in entries(&file.data_ports) {
         check_name(name, &pool.at, problems);
-        if !listeners_of(file, name) {
+        if listeners_of(file, name).next().is_none() {
             problems.warning(&pool.at, "is used by no listener");
         }
         let advertise = advertise(pool, problems);
         let listen = listen(pool);
+        check_client_match(file, name, pool, problems);
         if let Some(range) = value(&pool.range) {
-            let ports = Ports::Range(range.0.clone());
-            pools.push(PoolSettings { name: name.clone(), ports, listen, advertise });
+            pools.push(PoolSettings {
+                name: name.clone(),
+                ports: Ports::Range(range.0.clone()),
+                listen,
+                advertise,
+                client_match: value(&pool.client_match).copied().unwrap_or_default(),
+                reservations_per_address: value(&pool.reservations_per_address)
+                    .map_or(PoolSettings::RESERVATIONS_PER_ADDRESS, |count| count.0 as usize),
+                wait: value(&pool.wait).copied().unwrap_or(PoolSettings::WAIT),
+            });
         }
     }
     pools
 }
 
-fn listeners_of(file: &File, pool: &str) -> bool {
-    let uses =
-        |listener: &schema::Listener| value(&listener.data_ports).is_some_and(|p| p.0 == pool);
-    entries(&file.listeners).iter().any(|(_, listener)| uses(listener))
+fn listeners_of<'a>(
+    file: &'a File,
+    pool: &'a str,
+) -> impl Iterator<Item = &'a (String, schema::Listener)> {
+    let uses = move |listener: &schema::Listener| {
+        value(&listener.data_ports).is_some_and(|used| used.0 == pool)
+    };
+    entries(&file.listeners).iter().filter(move |(_, listener)| uses(listener))
+}
+
+/// Where only the resumed session tells whose a connection is, it must be resumed.
+fn check_client_match(file: &File, name: &str, pool: &schema::Pool, problems: &mut Problems) {
+    let Some(leaf) = &pool.client_match else { return };
+    if leaf.value != Some(ClientMatch::Session) {
+        return;
+    }
+    for (listener, settings) in listeners_of(file, name) {
+        let sessions = settings.tls.as_ref().and_then(|tls| value(&tls.data_sessions));
+        if sessions != Some(&DataSessions::Resumed) {
+            let message = format!(
+                "session needs `data_sessions: resumed` in `tls` of every listener that uses the                  pool; \"{listener}\" has it not"
+            );
+            problems.error(&leaf.at, message);
+        }
+    }
 }
 
 /// The addresses that a pool listens on.

@@ -5,6 +5,7 @@ use crate::backend::ftp::DataMode;
 use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
+use crate::data::ClientMatch;
 use crate::net::tls::SessionReuse;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -154,6 +155,11 @@ impl Choice for SessionReuse {
 impl Choice for DataMode {
     const ALL: &'static [(&'static str, Self)] =
         &[("passive", Self::Passive), ("active", Self::Active)];
+}
+
+impl Choice for ClientMatch {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("address", Self::Address), ("network", Self::Network), ("session", Self::Session)];
 }
 
 impl Choice for PartialUploads {

@@ -4,13 +4,19 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::data::{Active, Reservation};
+use crate::data::{Active, Arrived, Reservation};
 use crate::net::tls::{ControlTls, Direction};
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
+
+/// After a connection whose TLS was not as it must be, for one that is better: the first may have been
+/// a stranger's.
+const ANOTHER: Duration = Duration::from_secs(3);
 
 /// What PASV, EPSV, PORT or EPRT asked for.
 pub(super) enum Asked {
@@ -48,6 +54,9 @@ pub(super) async fn open(
             format!("no data connection to {to} within {}", humantime::format_duration(limit))
         }
     };
+    if let Asked::Passive(reservation) = &asked {
+        reservation.renew(limit);
+    }
     match timeout(limit, made(asked, direction, protection)).await {
         Ok(connection) => connection,
         Err(_) => Err(refused(what)),
@@ -59,23 +68,63 @@ async fn made(
     direction: Direction,
     protection: Option<Protection<'_>>,
 ) -> Result<DataConnection, Failure> {
-    let (tcp, active) = match asked {
-        Asked::Passive(mut reservation) => {
-            let arrived = reservation.connected().await;
-            let (tcp, active) = arrived.ok_or_else(|| refused("the data port was closed"))?;
-            (tcp, Some(active))
+    let (stream, active) = match (asked, protection) {
+        (Asked::Passive(mut reservation), None) => {
+            let arrived = reservation.arrived().await.ok_or_else(expired)?;
+            (Stream::Plain(arrived.tcp), Some(reservation.activate()))
         }
-        Asked::Active { from, to } => {
+        (Asked::Passive(mut reservation), Some(protection)) => {
+            let stream = protected(&mut reservation, direction, &protection).await?;
+            (stream, Some(reservation.activate()))
+        }
+        (Asked::Active { from, to }, protection) => {
             let connected = connect(from, to).await;
-            (connected.map_err(|e| refused(format!("connecting to {to}: {e}")))?, None)
+            let tcp = connected.map_err(|e| refused(format!("connecting to {to}: {e}")))?;
+            let stream = match protection {
+                None => Stream::Plain(tcp),
+                Some(protection) => {
+                    handshake(Arrived { tcp, read: Vec::new(), peer: to }, direction, &protection)
+                        .await?
+                }
+            };
+            (stream, None)
         }
-    };
-    let stream = match protection {
-        None => Stream::Plain(tcp),
-        Some(protection) => handshake(tcp, direction, &protection).await?,
     };
     stream.reset_on_drop();
     Ok(DataConnection { stream, active })
+}
+
+/// The first connection whose TLS is as it must be. What a stranger sends meanwhile holds nobody up,
+/// and spoils nothing.
+async fn protected(
+    reservation: &mut Reservation,
+    direction: Direction,
+    protection: &Protection<'_>,
+) -> Result<Stream, Failure> {
+    let mut handshakes = FuturesUnordered::new();
+    let (mut failed, mut more) = (None, true);
+    loop {
+        if handshakes.is_empty() && !more {
+            return Err(failed.unwrap_or_else(expired));
+        }
+        tokio::select! {
+            arrived = reservation.arrived(), if more => match arrived {
+                Some(arrived) => handshakes.push(async {
+                    let peer = arrived.peer;
+                    (peer, handshake(arrived, direction, protection).await)
+                }),
+                None => more = false,
+            },
+            Some((peer, made)) = handshakes.next() => match made {
+                Ok(stream) => return Ok(stream),
+                Err(failure) => {
+                    reservation.refused(peer);
+                    failed = Some(failure);
+                }
+            },
+            () = sleep(ANOTHER), if failed.is_some() && handshakes.is_empty() => more = false,
+        }
+    }
 }
 
 async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
@@ -87,13 +136,13 @@ async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 }
 
 async fn handshake(
-    tcp: TcpStream,
+    arrived: Arrived,
     direction: Direction,
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
     let (stream, resumed) = protection
         .tls
-        .accept_data(tcp, direction)
+        .accept_data(arrived.tcp, arrived.read, direction)
         .await
         .map_err(|e| refused(format!("TLS on the data connection: {e}")))?;
     if protection.resumed && !resumed {
@@ -105,6 +154,10 @@ async fn handshake(
         ));
     }
     Ok(stream)
+}
+
+fn expired() -> Failure {
+    refused("no data connection came in time after EPSV or PASV: send it again")
 }
 
 fn refused(message: impl std::fmt::Display) -> Failure {

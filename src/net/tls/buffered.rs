@@ -32,8 +32,9 @@ impl Buffered {
         Self::new(tcp, 0)
     }
 
-    pub(super) fn for_data(tcp: TcpStream) -> Self {
-        Self::new(tcp, BULK)
+    /// `read` has been read from it already.
+    pub(super) fn for_data(tcp: TcpStream, read: Vec<u8>) -> Self {
+        Self { end: read.len(), buffer: read.into(), ..Self::new(tcp, BULK) }
     }
 
     fn new(tcp: TcpStream, capacity: usize) -> Self {
@@ -82,7 +83,7 @@ impl AsyncRead for Buffered {
                 this.full = buf.remaining() == 0 && buf.filled().len() > before;
                 return Poll::Ready(Ok(()));
             }
-            if this.buffer.is_empty() {
+            if this.buffer.len() != this.capacity {
                 this.buffer = vec![0; this.capacity].into();
             }
             let mut free = ReadBuf::new(&mut this.buffer);
@@ -148,8 +149,11 @@ mod tests {
                 far.write_all(&sent).await.unwrap();
                 far.shutdown().await.unwrap();
             });
-            let mut reader =
-                if control { Buffered::for_control(near) } else { Buffered::for_data(near) };
+            let mut reader = if control {
+                Buffered::for_control(near)
+            } else {
+                Buffered::for_data(near, Vec::new())
+            };
             let mut came = Vec::new();
             // What rustls asks for, and odd sizes.
             for length in [4096, 1, 4096, 100_000, 7, 300_000].into_iter().cycle() {
@@ -170,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_in_small_pieces_needs_no_buffer() {
         let (near, mut far) = pair().await;
-        let mut reader = Buffered::for_data(near);
+        let mut reader = Buffered::for_data(near, Vec::new());
         for _ in 0..10 {
             far.write_all(&[7; 1000]).await.unwrap();
             let mut bytes = [0; 4096];
@@ -182,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn what_came_before_a_reset_is_not_lost_and_the_reset_is_told() {
         let (near, mut far) = pair().await;
-        let mut reader = Buffered::for_data(near);
+        let mut reader = Buffered::for_data(near, Vec::new());
         far.write_all(&[7; 20_000]).await.unwrap();
         let mut came = 0;
         while came < 12_000 {

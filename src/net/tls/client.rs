@@ -117,7 +117,7 @@ impl ClientTls {
     /// As [`ClientTls::connect`], of a data connection.
     pub async fn connect_data(&self, tcp: TcpStream) -> io::Result<Stream> {
         let connector = TlsConnector::from(self.preferred.clone());
-        let tcp = Buffered::for_data(tcp);
+        let tcp = Buffered::for_data(tcp, Vec::new());
         let mut tls = connector.connect(self.server_name.clone(), tcp).await?;
         tls.get_mut().1.set_buffer_limit(Some(BULK));
         Ok(Stream::Tls(Box::new(tls.into())))

@@ -3,13 +3,16 @@
 mod buffered;
 mod client;
 mod files;
+mod hello;
 mod server;
 mod ticket;
 
 pub use buffered::Buffered;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use files::{PemError, ServerCertificate, load_ca};
+pub use hello::{FirstFlight, Offered};
 pub use server::{ControlTls, Direction, ServerTls};
+pub use ticket::SessionId;
 
 /// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
 /// enough to make the system calls cheaper than the cipher.

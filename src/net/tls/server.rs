@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
@@ -8,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::files::ServerCertificate;
-use super::ticket::{Heirs, OwnedTicketer, ReadOnly, SessionId, SessionStore};
+use super::hello::Offered;
+use super::ticket::{self, Heirs, Index, OwnedTicketer, Owner, ReadOnly, SessionId, SessionStore};
 use super::{BULK, Buffered};
 use crate::net::Stream;
 
@@ -21,6 +23,7 @@ const CONTROL_TICKETS: usize = 8;
 pub struct ServerTls {
     base: Arc<ServerConfig>,
     ticketer: Arc<dyn ProducesTickets>,
+    by_id: Arc<Index>,
 }
 
 /// The TLS of one control session and its data connections.
@@ -29,6 +32,8 @@ pub struct ControlTls {
     id: SessionId,
     by_id: Arc<SessionStore>,
     heirs: Heirs,
+    /// Whether the last data connection resumed it.
+    resumes: AtomicBool,
 }
 
 /// Which way a data connection carries the file.
@@ -50,35 +55,67 @@ impl ServerTls {
         let mut base = builder.with_single_cert(certificate.chain, certificate.key)?;
         base.send_tls13_tickets = CONTROL_TICKETS;
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self { base: Arc::new(base), ticketer })
+        Ok(Self { base: Arc::new(base), ticketer, by_id: Arc::default() })
     }
 
     /// A new control session's TLS.
     pub fn control_session(&self) -> ControlTls {
+        let id = rand::random();
+        let by_id = Arc::new(SessionStore::new(id, self.by_id.clone()));
         ControlTls {
             listener: self.clone(),
-            id: rand::random(),
-            by_id: Arc::default(),
+            id,
+            by_id,
             heirs: Heirs::default(),
+            resumes: false.into(),
         }
+    }
+
+    /// The control sessions that a client claims to belong to. Only a handshake shows whether it
+    /// does.
+    pub fn claimed(&self, offered: &Offered) -> Vec<SessionId> {
+        let owner = |ticket: &Vec<u8>| Some(ticket::open(&*self.ticketer, ticket)?.0.session);
+        let by_ticket = offered.tickets.iter().filter_map(owner);
+        by_ticket.chain(self.by_id.owner(&offered.session_id)).collect()
+    }
+}
+
+/// Whether both are one listener's.
+impl PartialEq for ServerTls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.base, &other.base)
     }
 }
 
 impl ControlTls {
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whether the client's data connections resume it, as far as is known.
+    pub fn resumes(&self) -> bool {
+        self.resumes.load(Ordering::Relaxed)
+    }
+
+    pub fn listener(&self) -> &ServerTls {
+        &self.listener
+    }
+
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let (config, _) = self.config(CONTROL_TICKETS, self.id, self.by_id.clone());
+        let (config, _) = self.config(CONTROL_TICKETS, Owner::itself(self.id), self.by_id.clone());
         let tcp = Buffered::for_control(tcp).hasty();
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
         tls.get_mut().0.unhurried();
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
-    /// The server's half of the handshake on a data connection, and whether it resumed this very
-    /// control session.
+    /// The server's half of the handshake on a data connection, of which `read` has been read already,
+    /// and whether it resumed this very control session.
     pub async fn accept_data(
         &self,
         tcp: TcpStream,
+        read: Vec<u8>,
         direction: Direction,
     ) -> io::Result<(Stream, bool)> {
         let tickets = match direction {
@@ -86,9 +123,10 @@ impl ControlTls {
             Direction::Upload => 0,
         };
         let heir = rand::random();
+        let owner = Owner { session: self.id, heir };
         let store = Arc::new(ReadOnly(self.by_id.clone()));
-        let (config, ticketer) = self.config(tickets, heir, store);
-        let tcp = Buffered::for_data(tcp).hasty();
+        let (config, ticketer) = self.config(tickets, owner, store);
+        let tcp = Buffered::for_data(tcp, read).hasty();
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
         tls.get_mut().0.unhurried();
         if direction == Direction::Upload {
@@ -100,11 +138,12 @@ impl ControlTls {
         tls.get_mut().1.set_buffer_limit(Some(BULK));
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         // Without a ticket it was resumed by id, and the store holds only this session's.
-        let own = |owner| owner == self.id || self.heirs.contains(&owner);
+        let own = |owner: Owner| owner.heir == self.id || self.heirs.contains(&owner.heir);
         let resumed = resumed && ticketer.noted().is_none_or(own);
         if resumed {
             self.heirs.add(heir);
         }
+        self.resumes.store(resumed, Ordering::Relaxed);
         Ok((Stream::Tls(Box::new(tls.into())), resumed))
     }
 
@@ -112,7 +151,7 @@ impl ControlTls {
     fn config(
         &self,
         tickets: usize,
-        owner: SessionId,
+        owner: Owner,
         store: Arc<dyn StoresServerSessions>,
     ) -> (ServerConfig, Arc<OwnedTicketer>) {
         let ticketer = Arc::new(OwnedTicketer::new(self.listener.ticketer.clone(), owner));
@@ -181,7 +220,8 @@ mod tests {
             let (far, _) = listener.accept().await.unwrap();
             let control = server.control_session();
             let begun = Instant::now();
-            let (stream, _) = control.accept_data(far, Direction::Download).await.unwrap();
+            let (stream, _) =
+                control.accept_data(far, Vec::new(), Direction::Download).await.unwrap();
             times.push(begun.elapsed());
             drop(stream);
             peer.join().unwrap();

@@ -1,35 +1,62 @@
 //! Resumption tickets that name their owner (DESIGN.md section 3).
 //!
-//! Every connection wraps one shared ticketer: `encrypt` puts an id before the plaintext, `decrypt`
+//! Every connection wraps one shared ticketer: `encrypt` puts an owner before the plaintext, `decrypt`
 //! takes it off and notes it. The same for TLS 1.2 and 1.3, and one ticket may be resumed as often as
-//! the client likes. A control connection's tickets name its session; a data connection's name the
-//! data connection, which becomes the session's heir only once it is known to have resumed it:
-//! tickets go out before that. TLS 1.2 clients without tickets resume by session id out of a store
-//! that belongs to the control session alone, and that data connections only read.
+//! the client likes. Every ticket names the control session that it was given under, so that its
+//! connection can be brought there; a data connection's names the data connection, too, which becomes
+//! the session's heir only once it is known to have resumed it: tickets go out before that. TLS 1.2
+//! clients without tickets resume by session id out of a store that belongs to the control session
+//! alone, and that data connections only read.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
 /// Names one control session among all, over restarts too.
-pub(super) type SessionId = [u8; 16];
+pub type SessionId = [u8; 16];
+
+/// Whom a ticket was given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// The control session that it was given under.
+    pub session: SessionId,
+    /// The session again, or the data connection that it was given on.
+    pub heir: SessionId,
+}
+
+impl Owner {
+    const BYTES: usize = 2 * size_of::<SessionId>();
+
+    pub(super) fn itself(session: SessionId) -> Self {
+        Self { session, heir: session }
+    }
+}
+
+/// The owner, and what rustls put into the ticket.
+pub(super) fn open(ticketer: &dyn ProducesTickets, ticket: &[u8]) -> Option<(Owner, Vec<u8>)> {
+    let mut owned = ticketer.decrypt(ticket)?;
+    let (session, rest) = owned.split_first_chunk()?;
+    let owner = Owner { session: *session, heir: *rest.first_chunk()? };
+    owned.drain(..Owner::BYTES);
+    Some((owner, owned))
+}
 
 #[derive(Debug)]
 pub(super) struct OwnedTicketer {
     shared: Arc<dyn ProducesTickets>,
-    owner: SessionId,
-    noted: Mutex<Option<SessionId>>,
+    owner: Owner,
+    noted: Mutex<Option<Owner>>,
 }
 
 impl OwnedTicketer {
-    pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: SessionId) -> Self {
+    pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: Owner) -> Self {
         Self { shared, owner, noted: Mutex::new(None) }
     }
 
     /// The owner named by the ticket that was decrypted last. It counts only once the handshake is
     /// complete and was a resumption.
-    pub(super) fn noted(&self) -> Option<SessionId> {
+    pub(super) fn noted(&self) -> Option<Owner> {
         *self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,15 +71,27 @@ impl ProducesTickets for OwnedTicketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.shared.encrypt(&[&self.owner, plain].concat())
+        self.shared.encrypt(&[&self.owner.session, &self.owner.heir, plain].concat())
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let mut owned = self.shared.decrypt(cipher)?;
-        let owner = *owned.first_chunk()?;
-        owned.drain(..owner.len());
+        let (owner, plain) = open(&*self.shared, cipher)?;
         *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
-        Some(owned)
+        Some(plain)
+    }
+}
+
+/// Which control session a TLS 1.2 session id belongs to, for all of a listener.
+#[derive(Debug, Default)]
+pub(super) struct Index(Mutex<HashMap<Vec<u8>, SessionId>>);
+
+impl Index {
+    pub(super) fn owner(&self, id: &[u8]) -> Option<SessionId> {
+        self.lock().get(id).copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, SessionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,22 +100,45 @@ const SESSIONS: usize = 8;
 
 /// TLS 1.2 sessions by id, of one control session; `take` does not delete, so that a session can be
 /// resumed again and again.
-#[derive(Debug, Default)]
-pub(super) struct SessionStore(Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>);
+#[derive(Debug)]
+pub(super) struct SessionStore {
+    owner: SessionId,
+    index: Arc<Index>,
+    sessions: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl SessionStore {
+    pub(super) fn new(owner: SessionId, index: Arc<Index>) -> Self {
+        Self { owner, index, sessions: Mutex::default() }
+    }
+}
+
+impl Drop for SessionStore {
+    fn drop(&mut self) {
+        let sessions = self.sessions.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.index.lock();
+        for (id, _) in sessions {
+            index.remove(id);
+        }
+    }
+}
 
 impl StoresServerSessions for SessionStore {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|(k, _)| *k != key);
-        if sessions.len() == SESSIONS {
-            sessions.pop_front();
+        let oldest = if sessions.len() == SESSIONS { sessions.pop_front() } else { None };
+        let mut index = self.index.lock();
+        if let Some((oldest, _)) = oldest {
+            index.remove(&oldest);
         }
+        index.insert(key.clone(), self.owner);
         sessions.push_back((key, value));
         true
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone())
     }
 
@@ -141,24 +203,28 @@ mod tests {
     #[test]
     fn a_ticket_names_its_owner() {
         let shared = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
-        let alice = OwnedTicketer::new(shared.clone(), [1; 16]);
-        let bob = OwnedTicketer::new(shared, [2; 16]);
+        let alice = OwnedTicketer::new(shared.clone(), Owner { session: [1; 16], heir: [3; 16] });
+        let bob = OwnedTicketer::new(shared, Owner::itself([2; 16]));
         let ticket = alice.encrypt(b"secrets").unwrap();
         assert_eq!(bob.noted(), None);
         assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
-        assert_eq!(bob.noted(), Some([1; 16]));
+        assert_eq!(bob.noted(), Some(Owner { session: [1; 16], heir: [3; 16] }));
         assert_eq!(bob.decrypt(b"rubbish"), None);
     }
 
     #[test]
     fn the_store_keeps_what_is_taken_and_is_bounded() {
-        let store = SessionStore::default();
+        let index = Arc::new(Index::default());
+        let store = SessionStore::new([1; 16], index.clone());
         for i in 0..20u8 {
             store.put(vec![i], vec![i, i]);
         }
         assert_eq!(store.take(&[19]), Some(vec![19, 19]));
         assert_eq!(store.take(&[19]), Some(vec![19, 19]));
         assert_eq!(store.get(&[0]), None);
-        assert_eq!(store.0.lock().unwrap().len(), SESSIONS);
+        assert_eq!(store.sessions.lock().unwrap().len(), SESSIONS);
+        assert_eq!((index.owner(&[19]), index.owner(&[0])), (Some([1; 16]), None));
+        drop(store);
+        assert!(index.lock().is_empty());
     }
 }

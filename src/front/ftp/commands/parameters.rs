@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use super::Outcome;
-use crate::data::{Pool, Reservation};
+use crate::data::{ClientMatch, Pool, Reservation, Wanted};
 use crate::front::ftp::client::{Client, Flow};
 use crate::front::ftp::data_connection::Asked;
-use crate::op::{Failure, FailureKind, Representation};
+use crate::op::{Failure, FailureKind, Fault, Representation};
 use crate::wire::ftp::host_port::{Epsv, format_port};
 
 impl Client {
@@ -59,7 +59,7 @@ impl Client {
             self.answer(425, "no data port listens on the address that you came to").await;
             return Ok(Flow::Continue);
         }
-        let reservation = self.reserve(&pool)?;
+        let reservation = self.reserve(&pool).await?;
         let address = SocketAddrV4::new(named, reservation.port());
         self.transfer.asked = Some(Asked::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
@@ -93,7 +93,7 @@ impl Client {
             self.answer(522, &text).await;
             return Ok(Flow::Continue);
         }
-        let reservation = self.reserve(&pool)?;
+        let reservation = self.reserve(&pool).await?;
         let text = format!("Entering Extended Passive Mode (|||{}|)", reservation.port());
         self.transfer.asked = Some(Asked::Passive(reservation));
         self.answer(229, &text).await;
@@ -128,16 +128,32 @@ impl Client {
         self.shared.pool.clone().ok_or_else(|| {
             Failure::new(
                 FailureKind::Unsupported,
-                crate::op::Fault::Policy,
+                Fault::Policy,
                 "passive mode is not offered here: use PORT or EPRT",
             )
         })
     }
 
     /// A port for the next transfer; the one of an older PASV is given back.
-    fn reserve(&mut self, pool: &Pool) -> Result<Reservation, Failure> {
+    async fn reserve(&mut self, pool: &Pool) -> Result<Reservation, Failure> {
         self.transfer.asked = None;
-        pool.reserve(self.door.peer.ip())
-            .map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
+        let required = self.shared.settings.tls.settings().is_some_and(|s| s.require_resumed_data);
+        let tls = self.tls.as_ref().filter(|tls| self.private && (required || tls.resumes()));
+        if tls.is_none() && pool.client_match() == ClientMatch::Session {
+            return Err(Failure::new(
+                FailureKind::DataConnection,
+                Fault::Policy,
+                "data connections are known here by their TLS session only: AUTH TLS and PROT P first",
+            ));
+        }
+        let wanted = Wanted {
+            client: self.door.peer.ip(),
+            session: self.door.session,
+            tls,
+            connect_within: self.shared.gateway.limits.data_connect_timeout,
+            wait: pool.wait(),
+        };
+        let reserved = pool.reserve(wanted).await;
+        reserved.map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
     }
 }

@@ -1,0 +1,298 @@
+//! Whatever the order of events: no connection comes to another's reservation, and nothing is left over.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+
+use super::client_key::ClientMatch;
+use super::table::{Arrival, Key, Lease, NoPlace, REST, Request, Rules, Table};
+use crate::net::tls::SessionId;
+
+const CLIENTS: u8 = 3;
+const SESSIONS: u64 = 9;
+const TO_CONNECT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// A session asks for a port, under TLS or not. What it had it gives back.
+    Reserve {
+        session: u64,
+        tls: bool,
+    },
+    /// Its client connects to the port that it was told last, though it may be given back meanwhile.
+    Connect {
+        session: u64,
+    },
+    /// Somebody connects, with the ticket of a session or with none.
+    Stray {
+        client: u8,
+        port: u16,
+        claims: Option<u64>,
+    },
+    /// One of those who have not said yet whose they are says so, or goes away.
+    Speak {
+        which: usize,
+    },
+    GoAway {
+        which: usize,
+    },
+    Cancel {
+        session: u64,
+    },
+    StopWaiting {
+        session: u64,
+    },
+    Pass {
+        millis: u64,
+    },
+}
+
+/// A connection, and for whom it was made.
+#[derive(Debug, Clone)]
+struct Connection {
+    client: IpAddr,
+    port: u16,
+    made_for: Option<u64>,
+    claims: Option<u64>,
+    tls: bool,
+}
+
+#[derive(Default)]
+struct Session {
+    lease: Option<Lease<Connection>>,
+    waiting: Option<oneshot::Receiver<Lease<Connection>>>,
+    tls: bool,
+    told: Option<Told>,
+    /// Under TLS: how many sessions shared its place when a connection without a claim came.
+    had: u32,
+}
+
+/// The port that a client was told last, and until when it may still connect there.
+#[derive(Clone, Copy)]
+struct Told {
+    port: u16,
+    until: Instant,
+    tls: bool,
+}
+
+struct World {
+    table: Table<Connection, u8>,
+    sessions: HashMap<u64, Session>,
+    unplaced: Vec<(Key, Connection)>,
+    now: Instant,
+}
+
+/// Sessions share clients' addresses, as behind translation.
+fn address(session: u64) -> IpAddr {
+    client((session % u64::from(CLIENTS)) as u8)
+}
+
+fn client(number: u8) -> IpAddr {
+    Ipv4Addr::new(192, 0, 2, number).into()
+}
+
+fn id(session: u64) -> SessionId {
+    [session as u8; 16]
+}
+
+impl World {
+    fn new(ports: u16, client_match: ClientMatch) -> Self {
+        let rules = Rules { client_match, per_address: 3, queue: 4 };
+        Self {
+            table: Table::new((1..=ports).collect(), rules),
+            sessions: (0..SESSIONS).map(|number| (number, Session::default())).collect(),
+            unplaced: Vec::new(),
+            now: Instant::now(),
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Reserve { session, tls } => self.reserve(session, tls),
+            Event::Connect { session } => {
+                let told = self.session(session).told.take();
+                let Some(Told { port, tls, .. }) = told.filter(|told| told.until > self.now) else {
+                    return;
+                };
+                let (client, claims) = (address(session), tls.then_some(session));
+                self.arrive(Connection { client, port, made_for: Some(session), claims, tls });
+            }
+            Event::Stray { client: number, port, claims } => {
+                let client = client(number);
+                // A ticket of a session is in its own hands only.
+                let claims = claims.filter(|session| !self.sessions[session].tls);
+                self.arrive(Connection { client, port, made_for: None, claims, tls: true });
+            }
+            Event::Speak { which } => {
+                if let Some((key, connection)) = self.take_unplaced(which) {
+                    if !connection.tls {
+                        return self.table.unplaced_no_more(key);
+                    }
+                    let claimed: Vec<_> = connection.claims.into_iter().map(id).collect();
+                    self.table.route(self.now, key, &claimed, connection);
+                }
+            }
+            Event::GoAway { which } => {
+                if let Some((key, _)) = self.take_unplaced(which) {
+                    self.table.unplaced_no_more(key);
+                }
+            }
+            Event::Cancel { session } => self.cancel(session),
+            Event::StopWaiting { session } => self.stop_waiting(session),
+            Event::Pass { millis } => {
+                self.now += Duration::from_millis(millis);
+                self.table.expire(self.now);
+                let keys = (0..SESSIONS).map(|s| self.table.key(0, address(s)).client);
+                for client in keys.collect::<Vec<_>>() {
+                    self.table.offer(self.now, client);
+                }
+            }
+        }
+        self.look();
+    }
+
+    fn session(&mut self, number: u64) -> &mut Session {
+        self.sessions.get_mut(&number).unwrap()
+    }
+
+    fn take_unplaced(&mut self, which: usize) -> Option<(Key, Connection)> {
+        let count = self.unplaced.len();
+        (count > 0).then(|| self.unplaced.swap_remove(which % count))
+    }
+
+    fn reserve(&mut self, session: u64, tls: bool) {
+        self.cancel(session);
+        self.stop_waiting(session);
+        let request = Request {
+            client: address(session),
+            session,
+            tls: tls.then(|| (0, id(session))),
+            deadline: self.now + TO_CONNECT,
+        };
+        self.session(session).tls = tls;
+        match self.table.reserve(self.now, &request) {
+            Ok(lease) => self.told(session, lease),
+            Err(NoPlace::NotNow) => self.session(session).waiting = self.table.queue(request),
+            Err(NoPlace::TooMany) => {}
+        }
+    }
+
+    fn told(&mut self, session: u64, lease: Lease<Connection>) {
+        self.table.renew(&lease, self.now + TO_CONNECT);
+        // What is on its way when the time is over arrives before the port has rested.
+        let (port, until) = (lease.key.port, self.now + TO_CONNECT + REST);
+        let session = self.session(session);
+        session.told = Some(Told { port, until, tls: session.tls });
+        session.had = 0;
+        session.lease = Some(lease);
+    }
+
+    fn cancel(&mut self, session: u64) {
+        if let Some(lease) = self.session(session).lease.take() {
+            self.table.release(self.now, &lease, false);
+            let late = self.now + REST;
+            if let Some(told) = &mut self.session(session).told {
+                told.until = late.min(told.until);
+            }
+        }
+    }
+
+    fn stop_waiting(&mut self, session: u64) {
+        if let Some(mut waiting) = self.session(session).waiting.take() {
+            waiting.close();
+            if let Ok(lease) = waiting.try_recv() {
+                self.table.release(self.now, &lease, false);
+            }
+            let client = self.table.key(0, address(session)).client;
+            self.table.offer(self.now, client);
+        }
+    }
+
+    fn arrive(&mut self, connection: Connection) {
+        let key = self.table.key(connection.port, connection.client);
+        match self.table.arrive(self.now, key, connection) {
+            Arrival::Shared(connection, 0) => self.unplaced.push((key, connection)),
+            Arrival::Shared(..) => panic!("another listener's"),
+            Arrival::Given | Arrival::Stray(_) => {}
+        }
+    }
+
+    /// What came to whom.
+    fn look(&mut self) {
+        for number in 0..SESSIONS {
+            let given = self.session(number).waiting.as_mut().and_then(|w| w.try_recv().ok());
+            if let Some(lease) = given {
+                self.session(number).waiting = None;
+                self.told(number, lease);
+            }
+            let session = self.session(number);
+            let Some(lease) = &mut session.lease else { continue };
+            while let Ok(connection) = lease.arrivals.try_recv() {
+                assert_eq!(connection.port, lease.key.port);
+                let own = connection.made_for.is_none_or(|owner| owner == number);
+                assert!(own, "{connection:?} came to session {number}");
+                if connection.made_for.is_none() && !session.tls {
+                    // In clear nothing tells who came first from an address.
+                    session.told = None;
+                }
+                match (session.tls, connection.claims) {
+                    (true, Some(claims)) => assert_eq!(claims, number),
+                    // Nobody but the handshake can tell; once at most.
+                    (true, None) => session.had += 1,
+                    (false, _) => {}
+                }
+                assert!(session.had <= 1);
+            }
+        }
+    }
+
+    fn end(mut self) {
+        for session in 0..SESSIONS {
+            self.stop_waiting(session);
+            self.cancel(session);
+        }
+        // Those that were served while others ended.
+        for session in 0..SESSIONS {
+            self.stop_waiting(session);
+            self.cancel(session);
+        }
+        while let Some((key, _)) = self.take_unplaced(0) {
+            self.table.unplaced_no_more(key);
+        }
+        self.table.expire(self.now + REST + TO_CONNECT);
+        assert!(self.table.is_empty(), "something is left over");
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let session = 0..SESSIONS;
+    prop_oneof![
+        4 => (session.clone(), any::<bool>()).prop_map(|(session, tls)| Event::Reserve { session, tls }),
+        4 => session.clone().prop_map(|session| Event::Connect { session }),
+        2 => (0..CLIENTS, 1..4u16, proptest::option::of(session.clone()))
+            .prop_map(|(client, port, claims)| Event::Stray { client, port, claims }),
+        3 => any::<usize>().prop_map(|which| Event::Speak { which }),
+        1 => any::<usize>().prop_map(|which| Event::GoAway { which }),
+        2 => session.clone().prop_map(|session| Event::Cancel { session }),
+        1 => session.prop_map(|session| Event::StopWaiting { session }),
+        2 => (0..12_000u64).prop_map(|millis| Event::Pass { millis }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn nothing_comes_to_another_and_nothing_is_left_over(
+        ports in 1..4u16,
+        by_network in any::<bool>(),
+        events in proptest::collection::vec(event(), 1..120),
+    ) {
+        let client_match = if by_network { ClientMatch::Network } else { ClientMatch::Address };
+        let mut world = World::new(ports, client_match);
+        events.into_iter().for_each(|event| world.happen(event));
+        world.end();
+    }
+}

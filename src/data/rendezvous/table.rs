@@ -1,0 +1,479 @@
+//! Who waits for which data connection: the bookkeeping, without sockets and without a clock.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::client_key::{ClientKey, ClientMatch};
+use crate::net::tls::SessionId;
+
+/// For so long a port is left alone for all but its last session, where a reservation ended without a
+/// connection: that may still be on its way, and must not be taken for another transfer's.
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// Keys at rest that are remembered.
+const RESTING: usize = 16 * 1024;
+/// Connections that one reservation may have to look at: its own, and others' that claim to be it.
+const ARRIVALS: usize = 4;
+/// Connections that may be on their way to a reservation of a shared place, beyond one for each.
+const SPARE: usize = 16;
+
+/// What the pool's reservations are bounded by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub client_match: ClientMatch,
+    /// Reservations of one address at a time.
+    pub per_address: usize,
+    /// Requests that wait at a time, in all.
+    pub queue: usize,
+}
+
+/// A port, and whom connections to it come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub port: u16,
+    pub client: ClientKey,
+}
+
+/// Who wants to reserve. `L` is a TLS listener.
+#[derive(Debug, Clone)]
+pub(super) struct Request<L> {
+    pub client: IpAddr,
+    /// Number of the session.
+    pub session: u64,
+    /// Its TLS session, which its data connections will resume: they can be told from others'.
+    /// `None`: the reservation shares its place with nobody.
+    pub tls: Option<(L, SessionId)>,
+    pub deadline: Instant,
+}
+
+/// All live reservations of a pool. `C` is a connection.
+pub(super) struct Table<C, L> {
+    rules: Rules,
+    ports: Vec<u16>,
+    places: HashMap<Key, Place<C, L>>,
+    resting: HashMap<Key, Rest>,
+    reserved: usize,
+    /// Reservations by address.
+    held: HashMap<IpAddr, usize>,
+    queues: HashMap<ClientKey, VecDeque<Queued<C, L>>>,
+    queued: usize,
+    /// Connections to shared places that have not said yet whose they are.
+    unplaced: HashMap<Key, usize>,
+    next: u64,
+}
+
+enum Place<C, L> {
+    Alone(Waiting<C>),
+    Shared { listener: L, sessions: HashMap<SessionId, Waiting<C>> },
+}
+
+struct Waiting<C> {
+    id: u64,
+    client: IpAddr,
+    session: u64,
+    deadline: Instant,
+    arrivals: mpsc::Sender<C>,
+    /// It was given a connection that claims nothing.
+    guessed: bool,
+}
+
+struct Rest {
+    until: Instant,
+    /// `None`: for connections of several.
+    session: Option<u64>,
+}
+
+struct Queued<C, L> {
+    request: Request<L>,
+    answer: oneshot::Sender<Lease<C>>,
+}
+
+/// A reservation; to be given back with [`Table::release`].
+#[derive(Debug)]
+pub(super) struct Lease<C> {
+    pub key: Key,
+    pub id: u64,
+    pub tls: Option<SessionId>,
+    /// Ends when the reservation has expired.
+    pub arrivals: mpsc::Receiver<C>,
+}
+
+/// Why nothing was reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoPlace {
+    /// The address has its most reservations.
+    TooMany,
+    /// None is free for this client; one may become so.
+    NotNow,
+}
+
+/// What becomes of a connection.
+pub(super) enum Arrival<C, L> {
+    Given,
+    /// Several wait there: what it offers to resume tells whose it is.
+    Shared(C, L),
+    Stray(C),
+}
+
+/// One reservation, for who looks from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub port: u16,
+    pub client: IpAddr,
+    pub session: u64,
+    pub shared: bool,
+}
+
+impl<C, L: Clone + PartialEq> Table<C, L> {
+    pub(super) fn new(ports: Vec<u16>, rules: Rules) -> Self {
+        Self {
+            rules,
+            ports,
+            places: HashMap::new(),
+            resting: HashMap::new(),
+            reserved: 0,
+            held: HashMap::new(),
+            queues: HashMap::new(),
+            queued: 0,
+            unplaced: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    pub(super) fn key(&self, port: u16, client: IpAddr) -> Key {
+        Key { port, client: self.rules.client_match.key(client) }
+    }
+
+    /// Nobody overtakes those of the same client who wait.
+    pub(super) fn reserve(
+        &mut self,
+        now: Instant,
+        request: &Request<L>,
+    ) -> Result<Lease<C>, NoPlace> {
+        let client = self.rules.client_match.key(request.client);
+        if self.held.get(&request.client).is_some_and(|held| *held >= self.rules.per_address) {
+            return Err(NoPlace::TooMany);
+        }
+        if self.queues.contains_key(&client) {
+            return Err(NoPlace::NotNow);
+        }
+        self.place(now, client, request).ok_or(NoPlace::NotNow)
+    }
+
+    /// `None`: the queue is full.
+    pub(super) fn queue(&mut self, request: Request<L>) -> Option<oneshot::Receiver<Lease<C>>> {
+        if self.queued >= self.rules.queue {
+            return None;
+        }
+        let client = self.rules.client_match.key(request.client);
+        let (answer, lease) = oneshot::channel();
+        self.queues.entry(client).or_default().push_back(Queued { request, answer });
+        self.queued += 1;
+        Some(lease)
+    }
+
+    /// Gives those of this client who wait what is free now. Whoever waits no more is forgotten.
+    pub(super) fn offer(&mut self, now: Instant, client: ClientKey) {
+        let Some(mut queue) = self.queues.remove(&client) else { return };
+        while let Some(first) = queue.pop_front() {
+            self.queued -= 1;
+            if first.answer.is_closed() {
+                continue;
+            }
+            let full = self.held.get(&first.request.client);
+            let full = full.is_some_and(|held| *held >= self.rules.per_address);
+            let lease = if full { None } else { self.place(now, client, &first.request) };
+            let Some(lease) = lease else {
+                self.queued += 1;
+                queue.push_front(first);
+                break;
+            };
+            if let Err(lease) = first.answer.send(lease) {
+                self.forget(lease.key, lease.id, lease.tls);
+            }
+        }
+        queue.retain(|waiting| {
+            let waits = !waiting.answer.is_closed();
+            self.queued -= usize::from(!waits);
+            waits
+        });
+        if !queue.is_empty() {
+            self.queues.insert(client, queue);
+        }
+    }
+
+    fn place(&mut self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<Lease<C>> {
+        let port = self.find(now, client, request)?;
+        let key = Key { port, client };
+        let (arrivals, received) = mpsc::channel(ARRIVALS);
+        self.next += 1;
+        let waiting = Waiting {
+            id: self.next,
+            client: request.client,
+            session: request.session,
+            deadline: request.deadline,
+            arrivals,
+            guessed: false,
+        };
+        if request.tls.is_none() {
+            self.resting.remove(&key);
+        }
+        match (self.places.entry(key), &request.tls) {
+            (Entry::Vacant(place), None) => {
+                place.insert(Place::Alone(waiting));
+            }
+            (Entry::Vacant(place), Some((listener, id))) => {
+                let sessions = HashMap::from([(*id, waiting)]);
+                place.insert(Place::Shared { listener: listener.clone(), sessions });
+            }
+            (Entry::Occupied(mut place), Some((_, id))) => match place.get_mut() {
+                Place::Shared { sessions, .. } => drop(sessions.insert(*id, waiting)),
+                Place::Alone(_) => return None,
+            },
+            (Entry::Occupied(_), None) => return None,
+        }
+        *self.held.entry(request.client).or_default() += 1;
+        self.reserved += 1;
+        let tls = request.tls.as_ref().map(|(_, id)| *id);
+        Some(Lease { key, id: self.next, tls, arrivals: received })
+    }
+
+    /// Ports are chosen unpredictably. One that rests for the session itself is the last resort.
+    fn find(&self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<u16> {
+        let start = rand::random_range(0..self.ports.len().max(1));
+        let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
+        let mut last_resort = None;
+        for port in ahead.iter().chain(behind) {
+            let key = Key { port: *port, client };
+            let free = match (self.places.get(&key), &request.tls) {
+                (None, _) => true,
+                (Some(Place::Shared { listener, sessions }), Some((own, id))) => {
+                    listener == own && !sessions.contains_key(id)
+                }
+                (Some(_), _) => false,
+            };
+            // Resumed sessions are told from what is late.
+            let rest = self.resting.get(&key).filter(|rest| rest.until > now);
+            match rest.filter(|_| request.tls.is_none()) {
+                None if free => return Some(*port),
+                Some(rest) if free && rest.session == Some(request.session) => {
+                    last_resort = Some(*port)
+                }
+                _ => {}
+            }
+        }
+        last_resort
+    }
+
+    /// Brings a connection to its owner, or says what is still to be found out about it.
+    pub(super) fn arrive(&mut self, now: Instant, key: Key, connection: C) -> Arrival<C, L> {
+        match self.places.get(&key) {
+            None => Arrival::Stray(connection),
+            Some(Place::Shared { listener, sessions }) => {
+                let unplaced = self.unplaced.entry(key).or_default();
+                if *unplaced >= sessions.len() + SPARE {
+                    return Arrival::Stray(connection);
+                }
+                *unplaced += 1;
+                Arrival::Shared(connection, listener.clone())
+            }
+            Some(Place::Alone(_)) => {
+                let Some(Place::Alone(waiting)) = self.places.remove(&key) else {
+                    return Arrival::Stray(connection);
+                };
+                self.release_address(waiting.client);
+                let in_time = waiting.deadline > now;
+                let given = match in_time {
+                    true => waiting.arrivals.try_send(connection).map_err(|e| e.into_inner()),
+                    false => Err(connection),
+                };
+                self.offer(now, key.client);
+                given.map_or_else(Arrival::Stray, |()| Arrival::Given)
+            }
+        }
+    }
+
+    /// Brings a connection to a shared place to the session that it claims. One that claims nothing
+    /// is given to the only one who waits, once. A stray comes back; it uses up nothing.
+    pub(super) fn route(
+        &mut self,
+        now: Instant,
+        key: Key,
+        claimed: &[SessionId],
+        connection: C,
+    ) -> Option<C> {
+        self.unplaced_no_more(key);
+        let Some(Place::Shared { sessions, .. }) = self.places.get_mut(&key) else {
+            return Some(connection);
+        };
+        let waiting = match claimed.iter().find(|id| sessions.contains_key(*id)) {
+            Some(id) => sessions.get_mut(id),
+            None if claimed.is_empty() && sessions.len() == 1 => {
+                let only = sessions.values_mut().next().filter(|only| !only.guessed);
+                only.map(|only| {
+                    only.guessed = true;
+                    only
+                })
+            }
+            None => None,
+        };
+        match waiting.filter(|waiting| waiting.deadline > now) {
+            Some(waiting) => waiting.arrivals.try_send(connection).err().map(|e| e.into_inner()),
+            None => Some(connection),
+        }
+    }
+
+    /// A connection to a shared place went away before it said whose it is.
+    pub(super) fn unplaced_no_more(&mut self, key: Key) {
+        if let Entry::Occupied(mut unplaced) = self.unplaced.entry(key) {
+            *unplaced.get_mut() -= 1;
+            if *unplaced.get() == 0 {
+                unplaced.remove();
+            }
+        }
+    }
+
+    /// Puts a reservation's end off, unless it has expired.
+    pub(super) fn renew(&mut self, lease: &Lease<C>, deadline: Instant) {
+        let waiting = match (self.places.get_mut(&lease.key), lease.tls) {
+            (Some(Place::Alone(waiting)), None) => Some(waiting),
+            (Some(Place::Shared { sessions, .. }), Some(id)) => sessions.get_mut(&id),
+            _ => None,
+        };
+        if let Some(waiting) = waiting.filter(|waiting| waiting.id == lease.id) {
+            waiting.deadline = deadline;
+        }
+    }
+
+    /// Ends what was not connected in time; how many.
+    pub(super) fn expire(&mut self, now: Instant) -> usize {
+        self.resting.retain(|_, rest| rest.until > now);
+        let (held, resting) = (&mut self.held, &mut self.resting);
+        let (mut expired, mut clients) = (0, Vec::new());
+        let mut keep = |key: &Key, waiting: &Waiting<C>| {
+            let keeps = waiting.deadline > now;
+            if !keeps {
+                give_back(held, waiting.client);
+                rest(resting, *key, now, waiting.session);
+                clients.push(key.client);
+                expired += 1;
+            }
+            keeps
+        };
+        self.places.retain(|key, place| match place {
+            Place::Alone(waiting) => keep(key, waiting),
+            Place::Shared { sessions, .. } => {
+                sessions.retain(|_, waiting| keep(key, waiting));
+                !sessions.is_empty()
+            }
+        });
+        self.reserved -= expired;
+        clients.into_iter().for_each(|client| self.offer(now, client));
+        expired
+    }
+
+    /// Gives a reservation back. `connected`: what it was for has come.
+    pub(super) fn release(&mut self, now: Instant, lease: &Lease<C>, connected: bool) {
+        let Some(session) = self.forget(lease.key, lease.id, lease.tls) else { return };
+        if !connected {
+            rest(&mut self.resting, lease.key, now, session);
+        }
+        self.offer(now, lease.key.client);
+    }
+
+    /// The number of the session that held it.
+    fn forget(&mut self, key: Key, id: u64, tls: Option<SessionId>) -> Option<u64> {
+        let Entry::Occupied(mut place) = self.places.entry(key) else { return None };
+        let waiting = match (place.get_mut(), tls) {
+            (Place::Alone(waiting), None) if waiting.id == id => {
+                let (client, session) = (waiting.client, waiting.session);
+                place.remove();
+                (client, session)
+            }
+            (Place::Shared { sessions, .. }, Some(tls)) => {
+                let waiting = match sessions.entry(tls) {
+                    Entry::Occupied(waiting) if waiting.get().id == id => waiting.remove(),
+                    _ => return None,
+                };
+                if sessions.is_empty() {
+                    place.remove();
+                }
+                (waiting.client, waiting.session)
+            }
+            _ => return None,
+        };
+        self.release_address(waiting.0);
+        Some(waiting.1)
+    }
+
+    fn release_address(&mut self, client: IpAddr) {
+        give_back(&mut self.held, client);
+        self.reserved -= 1;
+    }
+
+    pub(super) fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let nothing = self.places.is_empty() && self.resting.is_empty() && self.held.is_empty();
+        nothing
+            && self.queues.is_empty()
+            && self.unplaced.is_empty()
+            && (self.reserved, self.queued) == (0, 0)
+    }
+
+    /// At most so many.
+    pub(super) fn all_held(&self, most: usize) -> Vec<Held> {
+        let held = |port, waiting: &Waiting<C>, shared| Held {
+            port,
+            client: waiting.client,
+            session: waiting.session,
+            shared,
+        };
+        let of_place = self.places.iter().flat_map(|(key, place)| -> Vec<Held> {
+            match place {
+                Place::Alone(waiting) => vec![held(key.port, waiting, false)],
+                Place::Shared { sessions, .. } => {
+                    sessions.values().map(|waiting| held(key.port, waiting, true)).collect()
+                }
+            }
+        });
+        of_place.take(most).collect()
+    }
+}
+
+/// A connection may still be on its way there. Past the cap nothing is remembered: memory comes before
+/// this comfort.
+fn rest(resting: &mut HashMap<Key, Rest>, key: Key, now: Instant, session: u64) {
+    let until = now + REST;
+    let known = resting.len();
+    match resting.entry(key) {
+        Entry::Occupied(mut rest) => {
+            let before = rest.get();
+            let same = before.until <= now || before.session == Some(session);
+            rest.insert(Rest { until, session: same.then_some(session) });
+        }
+        Entry::Vacant(rest) if known < RESTING => {
+            rest.insert(Rest { until, session: Some(session) });
+        }
+        Entry::Vacant(_) => {}
+    }
+}
+
+fn give_back(held: &mut HashMap<IpAddr, usize>, client: IpAddr) {
+    if let Entry::Occupied(mut count) = held.entry(client) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}

@@ -1,0 +1,249 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::data::{Pool, PoolMetrics, PoolSettings, Ports};
+use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
+
+const HERE: &str = "127.0.0.1";
+
+fn pool(ports: u16) -> Pool {
+    let metrics = PoolMetrics::register(&prometheus::Registry::new()).unwrap();
+    let settings = PoolSettings {
+        name: "test".into(),
+        ports: Ports::Ephemeral(ports),
+        listen: vec![HERE.parse().unwrap()],
+        advertise: vec![],
+        client_match: ClientMatch::Address,
+        reservations_per_address: 10,
+        wait: Duration::from_millis(200),
+    };
+    let pool = Pool::bind(settings, &metrics).unwrap();
+    pool.serve(&CancellationToken::new());
+    pool
+}
+
+fn wanted(client: &str, session: u64) -> Wanted<'static> {
+    Wanted {
+        client: client.parse().unwrap(),
+        session,
+        tls: None,
+        connect_within: Duration::from_secs(10),
+        wait: Duration::from_millis(200),
+    }
+}
+
+async fn connect(from: &str, port: u16) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    socket.connect(SocketAddr::new(HERE.parse().unwrap(), port)).await.unwrap()
+}
+
+async fn is_closed(mut tcp: TcpStream) -> bool {
+    tcp.read(&mut [0]).await.map_or(true, |read| read == 0)
+}
+
+#[tokio::test]
+async fn one_port_serves_many_addresses_and_strays_use_up_nothing() {
+    let pool = pool(1);
+    let mut first = pool.reserve(wanted("127.0.0.2", 1)).await.unwrap();
+    let mut second = pool.reserve(wanted("127.0.0.3", 2)).await.unwrap();
+    assert_eq!(first.port(), second.port());
+    let refused = pool.reserve(wanted("127.0.0.2", 3)).await.err().unwrap();
+    assert!(matches!(refused, Exhausted::NotInTime { ports: 1, .. }), "{refused}");
+
+    assert!(is_closed(connect("127.0.0.9", first.port()).await).await);
+    let mut of_second = connect("127.0.0.3", first.port()).await;
+    let mut of_first = connect("127.0.0.2", first.port()).await;
+    of_first.write_all(b"1").await.unwrap();
+    of_second.write_all(b"2").await.unwrap();
+    for (reservation, expected) in [(&mut first, b"1"), (&mut second, b"2")] {
+        let mut arrived = reservation.arrived().await.unwrap();
+        let mut byte = [0];
+        arrived.tcp.read_exact(&mut byte).await.unwrap();
+        assert_eq!(&byte, expected);
+    }
+    let (_, _, strays) = pool.rendezvous.look(10);
+    assert_eq!(strays[&first.port()].from.ip().to_string(), "127.0.0.9");
+    let metrics = &pool.rendezvous.metrics;
+    assert_eq!((metrics.stray.get(), metrics.exhausted.get()), (1, 1));
+    let active = first.activate();
+    assert_eq!(metrics.active.get(), 1);
+    assert_eq!(pool.rendezvous.look(10).1[0].session, 1);
+    drop(active);
+    assert_eq!(metrics.active.get(), 0);
+}
+
+#[tokio::test]
+async fn a_port_rests_for_others_while_its_connection_may_be_on_the_way() {
+    let pool = pool(1);
+    drop(pool.reserve(wanted(HERE, 1)).await.unwrap());
+    assert!(pool.reserve(wanted(HERE, 2)).await.is_err());
+    // What is late is the session's own.
+    let again = pool.reserve(wanted(HERE, 1)).await.unwrap();
+    assert_eq!(pool.rendezvous.metrics.reserved.get(), 1);
+    drop(again);
+    assert_eq!(pool.rendezvous.metrics.reserved.get(), 0);
+}
+
+#[tokio::test]
+async fn every_port_is_used_the_last_one_included() {
+    let pool = pool(5);
+    let mut ports = Vec::new();
+    let mut all = Vec::new();
+    for session in 0..5 {
+        let reservation = pool.reserve(wanted(HERE, session)).await.unwrap();
+        ports.push(reservation.port());
+        all.push(reservation);
+    }
+    ports.sort();
+    assert_eq!(ports, pool.ports);
+}
+
+#[tokio::test]
+async fn whoever_waits_gets_the_port_that_becomes_free_in_the_order_of_asking() {
+    let pool = Arc::new(pool(1));
+    let first = pool.reserve(wanted(HERE, 1)).await.unwrap();
+    let port = first.port();
+    let ask = |session| {
+        let pool = pool.clone();
+        let wait = Duration::from_secs(20);
+        tokio::spawn(async move { pool.reserve(Wanted { wait, ..wanted(HERE, session) }).await })
+    };
+    let queued = async |count| {
+        while pool.rendezvous.metrics.queued.get() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let second = ask(2);
+    queued(1).await;
+    let third = ask(3);
+    queued(2).await;
+    let gone = ask(4);
+    queued(3).await;
+    gone.abort();
+    let _connected = connect(HERE, port).await;
+    let second = second.await.unwrap().unwrap();
+    assert!(!third.is_finished());
+    let _connected = connect(HERE, port).await;
+    let third = third.await.unwrap().unwrap();
+    drop((first, second, third));
+    assert_eq!(pool.rendezvous.metrics.reserved.get(), 0);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_reservations_and_others_are_not_starved() {
+    let pool = pool(11);
+    let mut held = Vec::new();
+    for session in 0..10 {
+        held.push(pool.reserve(wanted("127.0.0.2", session)).await.unwrap());
+    }
+    let refused = pool.reserve(wanted("127.0.0.2", 11)).await.err().unwrap();
+    assert!(matches!(refused, Exhausted::TooMany { most: 10, .. }), "{refused}");
+    assert!(pool.reserve(wanted("127.0.0.3", 12)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_reservation_expires_unless_it_is_renewed() {
+    let pool = pool(2);
+    let connect_within = Duration::from_millis(100);
+    let soon = |session| Wanted { connect_within, ..wanted(HERE, session) };
+    let mut late = pool.reserve(soon(1)).await.unwrap();
+    let renewed = pool.reserve(soon(2)).await.unwrap();
+    renewed.renew(Duration::from_secs(60));
+    assert!(late.arrived().await.is_none());
+    assert!(is_closed(connect(HERE, late.port()).await).await);
+    let metrics = &pool.rendezvous.metrics;
+    assert_eq!((metrics.expired.get(), metrics.reserved.get()), (1, 1));
+}
+
+/// One listener's TLS, and clients that know its certificate.
+struct Tls {
+    server: ServerTls,
+    roots: rustls::RootCertStore,
+}
+
+impl Tls {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
+        std::fs::write(&chain, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let certificate = ServerCertificate::load(&chain, &key).unwrap();
+        Self { server: ServerTls::new(certificate).unwrap(), roots }
+    }
+
+    /// A control connection, with the client's TLS that its data connections resume.
+    async fn session(&self, tls13: bool) -> (ControlTls, ClientTls) {
+        let roots = Some(self.roots.clone());
+        let client = ClientTls::new("localhost", roots, true, SessionReuse::Auto).unwrap();
+        let client = client.session(tls13);
+        let control = self.server.control_session();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let (near, far) = tokio::join!(client.connect(near), control.accept_control(far));
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        // The tickets come with the first bytes.
+        far.write_all(b"220").await.unwrap();
+        far.flush().await.unwrap();
+        near.read_exact(&mut [0; 3]).await.unwrap();
+        (control, client)
+    }
+}
+
+#[tokio::test]
+async fn tls_sessions_of_one_address_share_a_port_and_get_what_is_theirs() {
+    const SESSIONS: usize = 20;
+    let (pool, tls) = (pool(1), Tls::new());
+    let mut sessions = Vec::new();
+    for number in 0..SESSIONS {
+        let (control, client) = tls.session(number % 2 == 0).await;
+        let mine = Wanted { tls: Some(&control), ..wanted(HERE, number as u64) };
+        let reservation =
+            pool.reserve(Wanted { client: "::ffff:127.0.0.1".parse().unwrap(), ..mine });
+        sessions.push((reservation.await, control, client));
+    }
+    let (first, rest) = sessions.split_at_mut(10);
+    // Ten is what an address may have.
+    assert!(rest.iter().all(|(reservation, ..)| reservation.is_err()));
+    let port = first[0].0.as_ref().unwrap().port();
+    let plain = Wanted { wait: Duration::ZERO, ..wanted("127.0.0.1", 99) };
+    assert!(pool.reserve(plain).await.is_err(), "a plain one shares with nobody");
+
+    // Nobody's: no ticket where several wait, no TLS, and a ticket of a session that has no port.
+    let (_, stranger) = tls.session(true).await;
+    let tcp = connect(HERE, port).await;
+    assert!(stranger.connect_data(tcp).await.is_err());
+    let mut rubbish = connect(HERE, port).await;
+    rubbish.write_all(b"USER stranger\r\n").await.unwrap();
+    assert!(is_closed(rubbish).await);
+
+    // In another order than they asked.
+    let mut clients = Vec::new();
+    for (number, (_, _, client)) in first.iter().enumerate().rev() {
+        let tcp = connect(HERE, port).await;
+        let client = client.clone();
+        clients.push(tokio::spawn(async move {
+            let mut stream = client.connect_data(tcp).await.unwrap();
+            stream.write_all(&[number as u8]).await.unwrap();
+            stream.flush().await.unwrap();
+            stream
+        }));
+    }
+    for (number, (reservation, control, _)) in first.iter_mut().enumerate() {
+        let reservation = reservation.as_mut().unwrap();
+        let Arrived { tcp, read, .. } = reservation.arrived().await.unwrap();
+        let (mut stream, resumed) =
+            control.accept_data(tcp, read, Direction::Upload).await.unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        assert_eq!((resumed, byte[0]), (true, number as u8));
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+}
