@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
+use super::view::PoolView;
 use crate::net;
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -162,6 +163,11 @@ impl Pool {
             .listen
             .iter()
             .any(|ip| *ip == local || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4()))
+    }
+
+    /// Its ports, who waits at them and who uses them.
+    pub fn view(&self) -> PoolView {
+        self.rendezvous.look(&self.ports)
     }
 
     pub fn name(&self) -> &str {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::metrics::Handles;
+use super::view::{Look, Owner, OwnerState, PoolView, Stray};
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
 use table::{Arrival, Key, Lease, NoPlace, Request, Table};
 
@@ -22,7 +23,7 @@ mod table;
 mod tests;
 
 pub use client_key::ClientMatch;
-pub(super) use table::{Held, Rules};
+pub(super) use table::Rules;
 
 /// For a client to say whose its connection is.
 const FIRST_FLIGHT: Duration = Duration::from_secs(30);
@@ -80,18 +81,10 @@ pub struct Active {
 }
 
 /// A data connection in use.
-#[derive(Debug, Clone)]
-pub(super) struct Transfer {
-    pub port: u16,
-    pub client: IpAddr,
-    pub session: u64,
-}
-
-/// A connection that matched no reservation.
-#[derive(Debug, Clone)]
-pub(super) struct Stray {
-    pub from: SocketAddr,
-    pub at: SystemTime,
+struct Transfer {
+    port: u16,
+    client: IpAddr,
+    session: u64,
 }
 
 /// Why no port was reserved; says whose limit it is.
@@ -241,12 +234,21 @@ impl Rendezvous {
         }
     }
 
-    /// At most so many reservations, and transfers.
-    pub(super) fn look(&self, most: usize) -> (Vec<Held>, Vec<Transfer>, HashMap<u16, Stray>) {
-        let held = self.table().all_held(most);
-        let active = self.active().values().take(most).cloned().collect();
-        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (held, active, strays)
+    /// What is to be seen of these ports.
+    pub(super) fn look(&self, ports: &[u16]) -> PoolView {
+        let mut look = Look::at(ports);
+        let table = self.table();
+        table.look(&mut look);
+        let queued = table.queued();
+        drop(table);
+        for Transfer { port, client, session } in self.active().values() {
+            let (session, client) = (*session, *client);
+            look.owner(*port, Owner { session, client, state: OwnerState::Active });
+        }
+        for (port, stray) in self.strays.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            look.stray(*port, *stray);
+        }
+        PoolView { pool: self.pool.clone(), queued, ports: look.done() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table<Arrived, ServerTls>> {
@@ -268,6 +270,12 @@ impl Reservation {
     /// after the other. Cancel safe. `None` when the reservation has expired, or was used up.
     pub async fn arrived(&mut self) -> Option<Arrived> {
         self.lease.arrivals.recv().await
+    }
+
+    /// Told when somebody came who resumes another session, or none, while nobody else waited at the
+    /// port.
+    pub fn strangers(&self) -> Arc<Notify> {
+        self.lease.strangers.clone()
     }
 
     /// From now on there is so long for the connection.
