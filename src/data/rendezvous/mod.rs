@@ -206,7 +206,7 @@ impl Rendezvous {
     ) {
         let flight = timeout(FIRST_FLIGHT, FirstFlight::read(&mut tcp)).await;
         let Ok(Some(FirstFlight { bytes: read, offered: Some(offered) })) = flight else {
-            self.table().unplaced_no_more(key);
+            self.table().went_away(key);
             return self.stray(key.port, peer);
         };
         let claimed = listener.claimed(&offered);

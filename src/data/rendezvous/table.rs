@@ -325,7 +325,16 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     }
 
     /// A connection to a shared place went away before it said whose it is.
-    pub(super) fn unplaced_no_more(&mut self, key: Key) {
+    pub(super) fn went_away(&mut self, key: Key) {
+        self.unplaced_no_more(key);
+        if let Some(Place::Shared { sessions, .. }) = self.places.get(&key)
+            && sessions.len() == 1
+        {
+            sessions.values().for_each(|only| only.strangers.notify_one());
+        }
+    }
+
+    fn unplaced_no_more(&mut self, key: Key) {
         if let Entry::Occupied(mut unplaced) = self.unplaced.entry(key) {
             *unplaced.get_mut() -= 1;
             if *unplaced.get() == 0 {

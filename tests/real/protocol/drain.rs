@@ -124,7 +124,7 @@ fn a_transfer_that_does_not_end_is_cut() {
 
 #[test]
 fn metrics_count_what_was_done() {
-    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
+    let lock = Plan { data_ports: 1, pool_keys: ", wait: 200ms", ..Plan::default() }.start();
     assert_eq!(get(&lock, "/live"), (200, "live\n".into()));
     assert_eq!(get(&lock, "/ready"), (200, "ready\n".into()));
     assert_eq!(get(&lock, "/other").0, 404);
@@ -147,7 +147,7 @@ fn metrics_count_what_was_done() {
     let port = port.rsplit('|').nth(1).and_then(|port| port.parse().ok()).expect("a port");
     let mut second = lock.client();
     let refusal = second.expect("EPSV", 425).text;
-    assert!(refusal.contains("no data port is free"), "{refusal}");
+    assert!(refusal.contains("no data port became free within 200ms"), "{refusal}");
     // A stray takes nothing away; only from another address is it known for one.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");

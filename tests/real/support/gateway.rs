@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -24,7 +25,7 @@ pub struct Gateway {
     child: Child,
     log: Arc<Log>,
     /// Holds the configuration.
-    _folder: TempDir,
+    folder: TempDir,
     /// Of its log, when a test panics.
     pub shown_lines: usize,
     _leash: Leash,
@@ -72,7 +73,7 @@ impl Gateway {
         let stderr = child.stderr.take().expect("stderr is piped");
         let reader = log.clone();
         thread::spawn(move || reader.follow(stderr));
-        Self { child, log, _folder: folder, shown_lines: SHOWN_LINES, _leash: leash }
+        Self { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
     }
 
     /// The address that a listener of the configuration got.
@@ -97,6 +98,11 @@ impl Gateway {
                 self.log_tail(SHOWN_LINES)
             )
         })
+    }
+
+    /// What the files that the configuration names are relative to.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn log_tail(&self, lines: usize) -> String {

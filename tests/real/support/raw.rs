@@ -22,6 +22,8 @@ const STREAM: socket2::Type = socket2::Type::STREAM;
 pub struct Raw {
     control: BufReader<Wire>,
     peer: SocketAddr,
+    /// Where its connections come from; `None`: as the system chooses.
+    own: Option<IpAddr>,
     /// One for all connections, so that data connections resume.
     tls: Arc<ClientConfig>,
     protected: bool,
@@ -61,17 +63,15 @@ impl Raw {
 
     /// Connects from another address of this machine (127.0.0.2) and reads the greeting.
     pub fn connect_from(own: IpAddr, peer: SocketAddr) -> io::Result<(Self, Reply)> {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(peer), STREAM, None)?;
-        socket.bind(&SocketAddr::new(own, 0).into())?;
-        socket.connect(&peer.into())?;
-        let mut raw = Self::silent(peer, Wire::Plain(bounded(socket.into())));
+        let mut raw = Self::silent(peer, Wire::Plain(dial_from(own, peer)?));
+        raw.own = Some(own);
         let greeting = raw.try_read()?;
         Ok((raw, greeting))
     }
 
     fn silent(peer: SocketAddr, wire: Wire) -> Self {
         let tls = client_config(rustls::ALL_VERSIONS);
-        Self { control: BufReader::new(wire), peer, tls, protected: false }
+        Self { control: BufReader::new(wire), peer, own: None, tls, protected: false }
     }
 
     /// How this session speaks TLS from now on, and with whose tickets.
@@ -191,7 +191,16 @@ impl Raw {
         let reply = self.expect("EPSV", 229);
         let port = reply.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {}", reply.text));
-        dial(SocketAddr::new(self.peer.ip(), port))
+        let address = SocketAddr::new(self.peer.ip(), port);
+        match self.own {
+            Some(own) => dial_from(own, address).expect("connecting from an address of its own"),
+            None => dial(address),
+        }
+    }
+
+    /// Where its data connections come from from now on.
+    pub fn set_own(&mut self, own: IpAddr) {
+        self.own = Some(own);
     }
 
     /// EPSV and a command that must be answered 150; the data connection is TCP only yet.
@@ -237,13 +246,17 @@ impl Raw {
 
 impl Wire {
     /// The client's half of a TLS handshake.
-    pub fn tls(mut tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
+    pub fn tls(tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
+        Self::try_tls(tcp, config).expect("the TLS handshake")
+    }
+
+    pub fn try_tls(mut tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").expect("a name");
         let mut tls = ClientConnection::new(config, name).expect("a TLS client");
         while tls.is_handshaking() {
-            tls.complete_io(&mut tcp).expect("the TLS handshake");
+            tls.complete_io(&mut tcp)?;
         }
-        Self::Tls(Box::new(StreamOwned::new(tls, tcp)))
+        Ok(Self::Tls(Box::new(StreamOwned::new(tls, tcp))))
     }
 
     /// RST instead of an end.
@@ -314,6 +327,14 @@ pub fn dial(peer: SocketAddr) -> TcpStream {
     let tcp =
         TcpStream::connect(peer).unwrap_or_else(|error| panic!("connecting to {peer}: {error}"));
     bounded(tcp)
+}
+
+/// From another address of this machine.
+pub fn dial_from(own: IpAddr, peer: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(peer), STREAM, None)?;
+    socket.bind(&SocketAddr::new(own, 0).into())?;
+    socket.connect(&peer.into())?;
+    Ok(bounded(socket.into()))
 }
 
 /// No test waits for ever.
