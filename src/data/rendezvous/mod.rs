@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::metrics::Handles;
 use super::view::{Look, Owner, OwnerState, PoolView, Stray};
+use crate::net::reset_on_drop;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
 use table::{Arrival, Key, Lease, NoPlace, Request, Table};
 
@@ -189,7 +190,7 @@ impl Rendezvous {
         drop(table);
         match arrival {
             Arrival::Given => {}
-            Arrival::Stray(_) => self.stray(port, peer),
+            Arrival::Stray(stray) => self.close_stray(port, stray),
             Arrival::Shared(arrived, listener) => {
                 tokio::spawn(self.clone().find_owner(key, peer, arrived.tcp, listener));
             }
@@ -207,16 +208,22 @@ impl Rendezvous {
         let flight = timeout(FIRST_FLIGHT, FirstFlight::read(&mut tcp)).await;
         let Ok(Some(FirstFlight { bytes: read, offered: Some(offered) })) = flight else {
             self.table().went_away(key);
-            return self.stray(key.port, peer);
+            return self.close_stray(key.port, Arrived { tcp, read: Vec::new(), peer });
         };
         let claimed = listener.claimed(&offered);
         let stray = self.table().route(Instant::now(), key, &claimed, Arrived { tcp, read, peer });
-        if stray.is_some() {
-            self.stray(key.port, peer);
+        if let Some(stray) = stray {
+            self.close_stray(key.port, stray);
         }
     }
 
-    pub(super) fn stray(&self, port: u16, from: SocketAddr) {
+    /// By a reset: whoever knocks often leaves nothing behind in the kernel.
+    fn close_stray(&self, port: u16, stray: Arrived) {
+        reset_on_drop(&stray.tcp);
+        self.stray(port, stray.peer);
+    }
+
+    fn stray(&self, port: u16, from: SocketAddr) {
         self.metrics.stray.inc();
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
         strays.insert(port, Stray { from, at: SystemTime::now() });

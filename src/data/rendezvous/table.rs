@@ -20,7 +20,7 @@ const RESTING: usize = 16 * 1024;
 /// Connections that one reservation may have to look at: its own, and others' that claim to be it.
 const ARRIVALS: usize = 4;
 /// Connections that may be on their way to a reservation of a shared place, beyond one for each.
-const SPARE: usize = 16;
+const SPARE: usize = 256;
 
 /// What the pool's reservations are bounded by.
 #[derive(Debug, Clone)]

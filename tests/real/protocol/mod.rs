@@ -7,6 +7,7 @@ mod close_notify;
 mod control;
 mod cuts;
 mod data_ports;
+mod data_ports_load;
 mod drain;
 mod limits;
 mod listings;
