@@ -24,6 +24,8 @@ pub struct Raw {
     peer: SocketAddr,
     /// Where its connections come from; `None`: as the system chooses.
     own: Option<IpAddr>,
+    /// PASV in place of EPSV.
+    pasv: bool,
     /// One for all connections, so that data connections resume.
     tls: Arc<ClientConfig>,
     protected: bool,
@@ -52,6 +54,14 @@ impl Raw {
         (raw, greeting)
     }
 
+    /// As [`Raw::connect`] where nobody may be there.
+    pub fn try_connect(peer: SocketAddr) -> io::Result<(Self, Reply)> {
+        let tcp = TcpStream::connect_timeout(&peer, TIMEOUT)?;
+        let mut raw = Self::silent(peer, Wire::Plain(bounded(tcp)));
+        let greeting = raw.try_read()?;
+        Ok((raw, greeting))
+    }
+
     /// Connects with TLS from the first byte on and reads the greeting.
     pub fn connect_implicit(peer: SocketAddr) -> (Self, Reply) {
         let mut raw = Self::silent(peer, Wire::Taken);
@@ -71,7 +81,7 @@ impl Raw {
 
     fn silent(peer: SocketAddr, wire: Wire) -> Self {
         let tls = client_config(rustls::ALL_VERSIONS);
-        Self { control: BufReader::new(wire), peer, own: None, tls, protected: false }
+        Self { control: BufReader::new(wire), peer, own: None, pasv: false, tls, protected: false }
     }
 
     /// How this session speaks TLS from now on, and with whose tickets.
@@ -171,6 +181,11 @@ impl Raw {
         self.start_tls();
         self.expect("PBSZ 0", 200);
         self.expect("PROT P", 200);
+        self.protect();
+    }
+
+    /// Data connections speak TLS from now on.
+    pub fn protect(&mut self) {
         self.protected = true;
     }
 
@@ -186,8 +201,11 @@ impl Raw {
         self.expect(&format!("PASS {password}"), 230);
     }
 
-    /// EPSV, then the connection alone: TLS begins after the 150.
+    /// EPSV or PASV, then the connection alone: TLS begins after the 150.
     pub fn passive(&mut self) -> TcpStream {
+        if self.pasv {
+            return dial(pasv_address(&self.expect("PASV", 227).text));
+        }
         let reply = self.expect("EPSV", 229);
         let port = reply.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {}", reply.text));
@@ -196,6 +214,11 @@ impl Raw {
             Some(own) => dial_from(own, address).expect("connecting from an address of its own"),
             None => dial(address),
         }
+    }
+
+    /// From now on PASV is said, and the address that it names is believed.
+    pub fn use_pasv(&mut self) {
+        self.pasv = true;
     }
 
     /// Where its data connections come from from now on.
@@ -321,6 +344,13 @@ where
             Self::Taken => Ok(()),
         }
     }
+}
+
+fn pasv_address(reply: &str) -> SocketAddr {
+    let numbers = reply.split(['(', ')']).nth(1).unwrap_or_default();
+    let numbers: Vec<u8> = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
+    let [a, b, c, d, high, low] = numbers[..] else { panic!("no address in {reply}") };
+    SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])))
 }
 
 pub fn dial(peer: SocketAddr) -> TcpStream {
