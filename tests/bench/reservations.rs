@@ -28,7 +28,7 @@ fn pool(ports: u16) -> Pool {
 
 fn wanted(client: IpAddr, tls: Option<&ControlTls>) -> Wanted<'_> {
     let connect_within = Duration::from_secs(3600);
-    Wanted { client, session: 0, tls, connect_within, wait: Duration::ZERO }
+    Wanted { client, session: 0, tls, must_resume: true, connect_within, wait: Duration::ZERO }
 }
 
 fn reserve(runtime: &Runtime, pool: &Pool, wanted: Wanted<'_>) -> Reservation {

@@ -51,6 +51,8 @@ pub struct Wanted<'a> {
     /// The control connection's TLS, where its data connections are known to resume it: such sessions
     /// share ports.
     pub tls: Option<&'a ControlTls>,
+    /// Whether they must resume it. Else ports are shared only where none is free.
+    pub must_resume: bool,
     /// For the data connection to be made.
     pub connect_within: Duration,
     /// For a port to become free.
@@ -129,8 +131,9 @@ impl Rendezvous {
         let now = Instant::now();
         let (client, session) = (wanted.client.to_canonical(), wanted.session);
         let tls = wanted.tls.map(|tls| (tls.listener().clone(), tls.id()));
-        let request =
-            Request { client, session, tls, deadline: now + wanted.connect_within + wanted.wait };
+        let deadline = now + wanted.connect_within + wanted.wait;
+        let shares_reluctantly = !wanted.must_resume;
+        let request = Request { client, session, tls, shares_reluctantly, deadline };
         let leased = self.table().reserve(now, &request);
         let lease = match leased {
             Ok(lease) => lease,

@@ -170,6 +170,7 @@ impl World {
             client: address(session),
             session,
             tls: tls.then(|| (0, id(session))),
+            shares_reluctantly: session % 2 == 0,
             deadline: self.now + TO_CONNECT,
         };
         self.session(session).tls = tls;

@@ -48,6 +48,9 @@ pub(super) struct Request<L> {
     /// Its TLS session, which its data connections will resume: they can be told from others'.
     /// `None`: the reservation shares its place with nobody.
     pub tls: Option<(L, SessionId)>,
+    /// Whether it shares a place only where it finds none of its own: once in a while its client does
+    /// not resume, and where several wait that connection is nobody's.
+    pub shares_reluctantly: bool,
     pub deadline: Instant,
 }
 
@@ -239,29 +242,33 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Some(Lease { key, id: self.next, tls, arrivals: received, strangers })
     }
 
-    /// Ports are chosen unpredictably. One that rests for the session itself is the last resort.
+    /// Ports are chosen unpredictably. One that rests for the session itself, or that is shared without
+    /// need, is the last resort.
     fn find(&self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<u16> {
         let start = rand::random_range(0..self.ports.len().max(1));
         let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
         let mut last_resort = None;
         for port in ahead.iter().chain(behind) {
             let key = Key { port: *port, client };
-            let free = match (self.places.get(&key), &request.tls) {
-                (None, _) => true,
-                (Some(Place::Shared { listener, sessions }), Some((own, id))) => {
-                    listener == own && !sessions.contains_key(id)
+            let good = match (self.places.get(&key), &request.tls) {
+                // Resumed sessions are told from what is late.
+                (None, Some(_)) => true,
+                (None, None) => match self.resting.get(&key).filter(|rest| rest.until > now) {
+                    None => true,
+                    Some(rest) if rest.session == Some(request.session) => false,
+                    Some(_) => continue,
+                },
+                (Some(Place::Shared { listener, sessions }), Some((own, id)))
+                    if listener == own && !sessions.contains_key(id) =>
+                {
+                    !request.shares_reluctantly
                 }
-                (Some(_), _) => false,
+                (Some(_), _) => continue,
             };
-            // Resumed sessions are told from what is late.
-            let rest = self.resting.get(&key).filter(|rest| rest.until > now);
-            match rest.filter(|_| request.tls.is_none()) {
-                None if free => return Some(*port),
-                Some(rest) if free && rest.session == Some(request.session) => {
-                    last_resort = Some(*port)
-                }
-                _ => {}
+            if good {
+                return Some(*port);
             }
+            last_resort = Some(*port);
         }
         last_resort
     }

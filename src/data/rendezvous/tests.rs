@@ -28,6 +28,7 @@ fn wanted(client: &str, session: u64) -> Wanted<'static> {
         client: client.parse().unwrap(),
         session,
         tls: None,
+        must_resume: true,
         connect_within: Duration::from_secs(10),
         wait: Duration::from_millis(200),
     }
@@ -246,5 +247,23 @@ async fn tls_sessions_of_one_address_share_a_port_and_get_what_is_theirs() {
     }
     for client in clients {
         client.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_need_not_resume_shares_a_port_only_where_none_is_free() {
+    let (pool, tls) = (pool(2), Tls::new());
+    let sessions =
+        [tls.session(true).await.0, tls.session(true).await.0, tls.session(true).await.0];
+    let ask = |number: usize| Wanted {
+        tls: Some(&sessions[number]),
+        must_resume: false,
+        ..wanted(HERE, number as u64)
+    };
+    for _ in 0..20 {
+        let first = pool.reserve(ask(0)).await.unwrap();
+        let second = pool.reserve(ask(1)).await.unwrap();
+        assert_ne!(first.port(), second.port());
+        assert!(pool.reserve(ask(2)).await.is_ok());
     }
 }
