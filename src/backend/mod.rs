@@ -74,6 +74,10 @@ pub trait BackendSession: Send + Sync {
 
     async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure>;
 
+    /// A transfer is likely to be the next thing that is asked for: what it needs may be made ready.
+    /// Returns at once; what fails is not told.
+    fn expect_transfer(&self) {}
+
     /// A file to be read and written at any offset, as far as the backend can.
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure>;
 

@@ -79,6 +79,12 @@ impl Budget {
         (self.0.held.load(Ordering::Relaxed) <= self.0.most).then_some(share)
     }
 
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
     /// For what cannot do without.
     pub fn take_anyway(&self, bytes: usize) -> Share {
         self.0.held.fetch_add(bytes, Ordering::Relaxed);

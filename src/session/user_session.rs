@@ -98,6 +98,11 @@ impl Session {
         }
     }
 
+    /// As [`BackendSession::expect_transfer`].
+    pub fn expect_transfer(&self) {
+        self.backend.expect_transfer();
+    }
+
     /// What the backend can beyond the basics.
     pub fn abilities(&self) -> Abilities {
         let all = self.backend.abilities();

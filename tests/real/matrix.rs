@@ -121,7 +121,16 @@ const SFTP_CLIENTS: [SftpClient; 4] = [
     (
         "openssh",
         openssh_cell,
-        &["vsftpd-tls", "proftpd-plain", "pureftpd-tls", "sshd", "proftpd-sftp", "asyncssh", LOCAL],
+        &[
+            "vsftpd-tls",
+            "proftpd-plain",
+            "pureftpd-tls",
+            "sshd",
+            "proftpd-sftp",
+            "asyncssh",
+            "russh-sftp",
+            LOCAL,
+        ],
     ),
     ("lftp", lftp_sftp_cell, &["proftpd-tls", "sshd", "russh-sftp", LOCAL]),
     ("curl", curl_sftp_cell, &["vsftpd-plain", "proftpd-sftp", LOCAL]),

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::connection::Connection;
+use super::prepared::Prepared;
 use super::reply;
 use super::settings::DataMode;
 use crate::net::{self, Stream};
@@ -77,39 +78,69 @@ async fn passive(
     argument: Option<&[u8]>,
     offset: u64,
 ) -> Result<(TcpStream, Words), Failure> {
-    let address = passive_address(connection, peer).await?;
-    let limit = connection.settings.connect_timeout;
-    if !connection.connect_first {
-        match at_once(connection, address, verb, argument, offset).await {
+    if let Some(connecting) = connection.prepared.take().and_then(Prepared::take) {
+        match begun(connection, connecting, verb, argument, offset).await {
             Started::Both(tcp, words) => return Ok((tcp, words)),
+            // The server does not take it any more, and nothing has begun: all is asked anew.
+            Started::Failed(refusal) if is_no_channel(&refusal) => {}
             Started::Failed(failure) => return Err(failure),
+            Started::NotConnected(_) | Started::ConnectFirst => {}
+        }
+    }
+    for _ in 0..2 {
+        let address = passive_address(connection, peer).await?;
+        let connecting = connect(address, connection.settings.connect_timeout);
+        match begun(connection, connecting, verb, argument, offset).await {
+            Started::Both(tcp, words) => return Ok((tcp, words)),
+            Started::Failed(failure) | Started::NotConnected(failure) => return Err(failure),
             Started::ConnectFirst => {}
         }
-        tracing::debug!(verb, "the backend wants its data connection before the command");
-        connection.connect_first = true;
-        let address = passive_address(connection, peer).await?;
-        let tcp = connect(address, limit).await?;
-        return Ok((tcp, command(connection, verb, argument, offset).await?));
     }
-    let tcp = connect(address, limit).await?;
-    Ok((tcp, command(connection, verb, argument, offset).await?))
+    // Not reached: who is asked for the second time has its connection first.
+    Err(no_channel("the backend wants its data connection before the command"))
+}
+
+/// The two in the order that the server can bear.
+async fn begun(
+    connection: &mut Connection,
+    connecting: impl Future<Output = Result<TcpStream, Failure>>,
+    verb: &str,
+    argument: Option<&[u8]>,
+    offset: u64,
+) -> Started {
+    if !connection.connect_first {
+        let started = at_once(connection, connecting, verb, argument, offset).await;
+        if matches!(started, Started::ConnectFirst) {
+            tracing::debug!(verb, "the backend wants its data connection before the command");
+            connection.connect_first = true;
+        }
+        return started;
+    }
+    match connecting.await {
+        Ok(tcp) => match command(connection, verb, argument, offset).await {
+            Ok(words) => Started::Both(tcp, words),
+            Err(refusal) => Started::Failed(refusal),
+        },
+        Err(failure) => Started::NotConnected(failure),
+    }
 }
 
 enum Started {
     Both(TcpStream, Words),
     Failed(Failure),
+    /// No command was sent.
+    NotConnected(Failure),
     /// The server had no patience for a connection that was on its way.
     ConnectFirst,
 }
 
 async fn at_once(
     connection: &mut Connection,
-    address: SocketAddr,
+    connecting: impl Future<Output = Result<TcpStream, Failure>>,
     verb: &str,
     argument: Option<&[u8]>,
     offset: u64,
 ) -> Started {
-    let connecting = connect(address, connection.settings.connect_timeout);
     tokio::pin!(connecting);
     match timeout(HEAD_START, &mut connecting).await {
         Ok(Ok(tcp)) => {
@@ -118,7 +149,7 @@ async fn at_once(
                 Err(refusal) => Started::Failed(refusal),
             };
         }
-        Ok(Err(failure)) => return Started::Failed(failure),
+        Ok(Err(failure)) => return Started::NotConnected(failure),
         Err(_) => {}
     }
     let (made, told) = {
@@ -144,7 +175,7 @@ async fn at_once(
     };
     let words = match told {
         Ok(words) => words,
-        Err(refusal) if refusal.peer.as_ref().is_some_and(|words| words.code == 425) => {
+        Err(refusal) if is_no_channel(&refusal) => {
             let made = match made {
                 Some(made) => made,
                 None => connecting.await,
@@ -169,7 +200,7 @@ async fn at_once(
     }
 }
 
-async fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
     let tcp = match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(tcp)) => tcp,
         Ok(Err(e)) => return Err(no_channel(format!("connecting to {address}: {e}"))),
@@ -180,7 +211,7 @@ async fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, Fail
     Ok(tcp)
 }
 
-fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {
+pub(super) fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {
     let peer = connection.control.stream().peer_addr();
     let peer = peer.map_err(|e| reply::unavailable(format!("its address: {e}")));
     Ok(connection.noted(peer)?.ip().to_canonical())
@@ -188,7 +219,10 @@ fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {
 
 /// EPSV first, since it works through address translation; PASV for servers that refuse it, and
 /// where the address that PASV names is to be trusted.
-async fn passive_address(connection: &mut Connection, peer: IpAddr) -> Result<SocketAddr, Failure> {
+pub(super) async fn passive_address(
+    connection: &mut Connection,
+    peer: IpAddr,
+) -> Result<SocketAddr, Failure> {
     let trusted = connection.settings.trust_pasv_address;
     if peer.is_ipv6() || !(connection.epsv_refused || trusted) {
         let words = ask_for_port(connection, "EPSV").await?;
@@ -286,7 +320,12 @@ async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
     }
 }
 
-fn no_channel(detail: impl std::fmt::Display) -> Failure {
+/// 425: the server has no data connection.
+fn is_no_channel(refusal: &Failure) -> bool {
+    refusal.peer.as_ref().is_some_and(|words| words.code == 425)
+}
+
+pub(super) fn no_channel(detail: impl std::fmt::Display) -> Failure {
     Failure::backend(
         FailureKind::DataConnection,
         "no data connection between the gateway and the backend server could be made",

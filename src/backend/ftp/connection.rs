@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::control::Control;
 use super::features::{Features, ListAll};
+use super::prepared::Prepared;
 use super::reply::{self, unavailable};
 use super::settings::Settings;
 use crate::net::tls::ClientTls;
@@ -23,6 +24,8 @@ pub(super) struct Connection {
     pub(super) restart_pending: bool,
     /// The server wants the data connection to be there before the command that uses it.
     pub(super) connect_first: bool,
+    /// A data connection for the next transfer.
+    pub(super) prepared: Option<Prepared>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
     representation: Option<Representation>,
@@ -55,6 +58,7 @@ impl Connection {
             epsv_refused: false,
             restart_pending: false,
             connect_first: false,
+            prepared: None,
             used: Instant::now(),
             representation: None,
             directory: None,

@@ -11,6 +11,7 @@ mod listing;
 mod login;
 mod operations;
 mod pool;
+mod prepared;
 mod renames;
 mod reply;
 mod settings;
@@ -151,6 +152,12 @@ impl BackendSession for FtpSession {
         };
         self.pool.allow_many();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
+    }
+
+    fn expect_transfer(&self) {
+        if let Some(turn) = self.pool.idle_turn() {
+            prepared::prepare(turn);
+        }
     }
 
     async fn close(&self) {

@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// A connection that is there and free.
-    fn idle_turn(self: &Arc<Self>) -> Option<Turn> {
+    pub(super) fn idle_turn(self: &Arc<Self>) -> Option<Turn> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
         let connection = self.free().ok()??;
         Some(Turn { connection, pool: self.clone(), _permit: permit })

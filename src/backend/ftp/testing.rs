@@ -38,6 +38,10 @@ pub(super) struct Oddities {
     pub hides_dots: bool,
     /// SIZE is refused always.
     pub no_size: bool,
+    /// Closes so many ports, and who came to them, right away.
+    pub drops_ports: usize,
+    /// Answers 425 to so many transfers.
+    pub refuses_transfers: usize,
     /// Uploads show at their end only.
     pub switches_at_the_end: bool,
 }
@@ -254,7 +258,14 @@ impl Session {
             }
             "EPSV" => {
                 let port = self.listen().await?;
-                self.reply(&format!("229 passive (|||{port}|)")).await
+                self.reply(&format!("229 passive (|||{port}|)")).await?;
+                if self.odd.drops_ports > 0
+                    && let Some(listener) = self.data.take()
+                {
+                    self.odd.drops_ports -= 1;
+                    listener.accept().await?;
+                }
+                Ok(())
             }
             "REST" => {
                 self.offset = argument.parse().unwrap();
@@ -352,6 +363,10 @@ impl Session {
             // Whoever comes may come, and next time the way is free.
             self.odd.distant = false;
             return self.reply("425 no data connection yet").await;
+        }
+        if self.odd.refuses_transfers > 0 {
+            self.odd.refuses_transfers -= 1;
+            return self.reply("425 not from before").await;
         }
         let Some(listener) = self.data.take() else {
             return self.reply("425 nobody came").await;

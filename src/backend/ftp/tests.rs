@@ -151,6 +151,104 @@ async fn small_files_take_two_and_three_round_trips() {
     assert_eq!(server.take_rounds(), 2);
 }
 
+/// As the front says it, and the server's answer is there.
+async fn expected_transfer(server: &Server, session: &dyn BackendSession) {
+    let ports = server.count("EPSV");
+    session.expect_transfer();
+    while server.count("EPSV") == ports {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn downloaded(session: &dyn BackendSession) -> Vec<u8> {
+    let read =
+        Operation::Read { path: path("/a"), offset: 0, representation: Representation::Image };
+    let mut transfer = session.open_read(&target(read)).await.unwrap();
+    let crate::data::Source::Socket(stream) = transfer.source() else { panic!("no socket") };
+    let mut all = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(stream, &mut all).await.unwrap();
+    transfer.finish().await.unwrap();
+    all
+}
+
+#[tokio::test]
+async fn a_transfer_that_was_expected_takes_one_round_trip() {
+    let server = Server::start(&[("/a", &bytes(4096))], Oddities::default()).await;
+    let session = server.session().await;
+    for transfers in 1..4 {
+        expected_transfer(&server, &*session).await;
+        server.take_rounds();
+        assert_eq!(downloaded(&*session).await, bytes(4096));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(server.take_rounds(), 1);
+        assert_eq!(server.count("EPSV"), transfers);
+    }
+    // Whoever is not patient waits for the port only.
+    session.expect_transfer();
+    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!((server.count("EPSV"), server.seen().connections), (4, 1));
+}
+
+#[tokio::test]
+async fn a_transfer_that_was_expected_asks_again_where_its_connection_is_gone() {
+    let odd = Oddities { drops_ports: 1, ..Default::default() };
+    let server = Server::start(&[("/a", &bytes(4096))], odd).await;
+    let session = server.session().await;
+    for ports in [2, 3] {
+        if ports == 2 {
+            expected_transfer(&server, &*session).await;
+        }
+        assert_eq!(downloaded(&*session).await, bytes(4096));
+        assert_eq!((server.count("EPSV"), server.count("RETR")), (ports, ports - 1));
+    }
+    // Nor does a port that nobody listens at harm what comes next.
+    let server =
+        Server::start(&[("/a", b"")], Oddities { dead_ports: true, ..Default::default() }).await;
+    let session = server.session().await;
+    expected_transfer(&server, &*session).await;
+    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(0));
+    assert_eq!(server.seen().connections, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_connection_from_before_gets_another() {
+    let odd = Oddities { refuses_transfers: 1, ..Default::default() };
+    let server = Server::start(&[("/a", &bytes(4096))], odd).await;
+    let session = server.session().await;
+    expected_transfer(&server, &*session).await;
+    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!((server.count("EPSV"), server.count("RETR")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_distant_server_hears_the_command_while_an_expected_connection_is_made() {
+    let odd = Oddities { distant: true, ..Default::default() };
+    let server = Server::start(&[("/a", &bytes(4096))], odd).await;
+    let session = server.session().await;
+    expected_transfer(&server, &*session).await;
+    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!((server.count("EPSV"), server.seen().early), (1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_a_transfer_beside_another_or_in_active_mode() {
+    let server = Server::start(&[("/a", &bytes(10))], Oddities::default()).await;
+    let session = server.session().await;
+    let read =
+        Operation::Read { path: path("/a"), offset: 0, representation: Representation::Image };
+    let transfer = session.open_read(&target(read)).await.unwrap();
+    let asked = server.lines().len();
+    session.expect_transfer();
+    let active = login(&server.backend_with(|s| s.data_mode = DataMode::Active)).await;
+    let logged_in = server.lines().len();
+    active.expect_transfer();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.lines().len(), logged_in);
+    assert!(!server.lines()[asked..].iter().any(|line| line == "EPSV"));
+    drop(transfer);
+}
+
 #[tokio::test]
 async fn a_stat_that_follows_a_listing_costs_nothing() {
     for no_mlst in [false, true] {

@@ -30,7 +30,9 @@ struct SftpFile {
     handle: Handle,
     /// `None` once it has ended one way or the other.
     ending: Mutex<Option<Ending>>,
-    ahead: Mutex<Ahead>,
+    ahead: Arc<Mutex<Ahead>>,
+    /// Nothing but reading was asked for with OPEN.
+    only_read: bool,
 }
 
 pub(super) async fn open(
@@ -54,8 +56,12 @@ pub(super) async fn open(
     let file = SftpFile {
         handle,
         ending: Mutex::new(Some(ending.clone())),
-        ahead: Mutex::new(Ahead::new()),
+        ahead: Arc::new(Mutex::new(Ahead::new())),
+        only_read: mode.read && !(mode.write || mode.append || mode.create || mode.truncate),
     };
+    if file.only_read {
+        Ahead::begin(&file.ahead, &file.handle);
+    }
     if let Some(there) = there {
         let there = there.await.and_then(|answer| answer.attributes("tell what is there"));
         let prepared = ending::prepare(&file.handle, &ending, there).await;
@@ -159,6 +165,7 @@ impl OpenFile for SftpFile {
     async fn stat(&self) -> Result<Entry, Failure> {
         let path = self.handle.path();
         let said = self.handle.stat().await?.attributes(format_args!("tell what {path} is"))?;
+        self.ahead().told(said.size.unwrap_or(0));
         Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
     }
 
@@ -241,6 +248,10 @@ impl OpenFile for SftpFile {
             return Err(Failure::client(FailureKind::InvalidArgument, message));
         };
         self.ahead().forget();
+        if self.only_read {
+            self.handle.close_read();
+            return Ok(());
+        }
         self.handle.note_end();
         // A plain file's CLOSE speaks for itself; its writes had their own answers.
         let plain = matches!(ending, Ending::Stays);

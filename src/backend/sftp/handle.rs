@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::time::Instant;
 
 use super::requests::{Answer, Noted, Written};
 use super::server::Server;
@@ -101,6 +100,17 @@ impl Handle {
         self.0.server.requests.tell(RequestBody::Close { handle: self.bytes() });
     }
 
+    /// As [`Handle::close`], of a file that was only read: nothing depends on the answer.
+    pub(super) fn close_read(&self) {
+        let (closing, path) = (self.close(), self.path().clone());
+        self.server().cleanups.spawn(async move {
+            let closed = closing.await;
+            if let Err(failure) = closed.and_then(|a| a.done(format_args!("close {path}"))) {
+                tracing::debug!(%path, %failure, "a file that was read is not closed well");
+            }
+        });
+    }
+
     pub(super) fn stat(&self) -> Answer {
         self.0.server.requests.ask(RequestBody::FileStat { handle: self.bytes() })
     }
@@ -147,21 +157,6 @@ impl Handle {
         })
     }
 
-    /// One piece, of no more than the server's largest, as [`Handle::read_all`] has it; also when the
-    /// server's first answer came.
-    pub(super) fn read_piece(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<(Bytes, Instant), Failure>> {
-        let (answer, this) = (self.read(offset, length), self.clone());
-        Box::pin(async move {
-            let (body, at) = answer.timed().await?;
-            let first = this.judge(body, length)?;
-            Ok((this.rest(first, offset, length).await?, at))
-        })
-    }
-
     fn ask_pieces(&self, offset: u64, length: u32) -> Vec<(Answer, u64, u32)> {
         let largest = self.0.server.largest_read.max(1);
         let mut asked = Vec::with_capacity(1);
@@ -202,7 +197,11 @@ impl Handle {
         self.judge(answer.await?, wanted)
     }
 
-    fn judge(&self, answer: ResponseBody, wanted: u32) -> Result<Option<Bytes>, Failure> {
+    pub(super) fn judge(
+        &self,
+        answer: ResponseBody,
+        wanted: u32,
+    ) -> Result<Option<Bytes>, Failure> {
         let path = &self.0.path;
         let data = answer.data(format_args!("read {path}"))?;
         let broken = |what: &str| {

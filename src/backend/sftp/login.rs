@@ -1,6 +1,7 @@
 //! Who the gateway is to the server (RFC 4252, RFC 4256), and what the server can.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use russh::MethodKind;
@@ -22,6 +23,9 @@ use crate::op::{Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{
     Extension, Limits, MAX_PACKET, PacketReader, RequestBody, Version, encode_init,
 };
+
+/// For russh to end once nothing more can be tried.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Rounds of questions that a server may ask instead of taking a password.
 const ROUNDS: usize = 8;
@@ -102,7 +106,7 @@ async fn authenticate(
         None => connection.handle.authenticate_password(user, password).await.map_err(broken)?,
     };
     let AuthResult::Failure { remaining_methods, partial_success } = result else { return Ok(()) };
-    if remaining_methods.is_empty() && connection.handle.is_closed() {
+    if remaining_methods.is_empty() && !nothing_is_left(connection).await {
         return Err(unreachable("it closed the connection during the login"));
     }
     let offers = |kind| remaining_methods.contains(&kind);
@@ -116,6 +120,13 @@ async fn authenticate(
         None => Err(refused("the user name or the password is wrong")),
         Some(_) => Err(refused("it does not take the gateway's key for this user")),
     }
+}
+
+/// Whether the server has said that it takes nothing more. russh ends with that as with a lost
+/// connection; only its last words tell the two apart.
+async fn nothing_is_left(connection: &mut Connection) -> bool {
+    let ended = timeout(LAST_WORDS, &mut connection.handle).await;
+    matches!(ended, Ok(Err(russh::Error::NoAuthMethod)))
 }
 
 async fn with_key(

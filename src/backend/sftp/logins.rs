@@ -26,6 +26,8 @@ struct Server {
     subsystem: bool,
     /// Before it judges a password.
     thinks: Duration,
+    /// Closes the connection instead of judging a password.
+    leaves: bool,
     packets: Arc<std::sync::Mutex<(PacketReader, bool)>>,
 }
 
@@ -36,6 +38,7 @@ fn server(methods: &'static [MethodKind]) -> Server {
         questions: &[("Password: ", false)],
         subsystem: true,
         thinks: Duration::ZERO,
+        leaves: false,
         packets,
     }
 }
@@ -59,6 +62,7 @@ impl Handler for Server {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
         match self.methods.contains(&MethodKind::Password) {
+            true if self.leaves => Err(russh::Error::Disconnect),
             true => {
                 tokio::time::sleep(self.thinks).await;
                 Ok(self.judge(user, password.as_bytes()))
@@ -195,6 +199,20 @@ async fn a_password_and_the_same_as_the_answer_to_a_question() {
             assert!(refused.message.contains("the user name or the password is wrong"));
         }
     }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_one_also_where_nothing_else_may_be_tried() {
+    let refused = login(server(&[]), "alice", "wrong").await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::LoginRefused, "{refused:?}");
+    assert!(refused.message.contains("the user name or the password is wrong"));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_at_the_password_is_no_wrong_one() {
+    let closing = Server { leaves: true, ..server(PASSWORD) };
+    let lost = login(closing, "alice", "Secret").await.unwrap_err();
+    assert_eq!(lost.kind, FailureKind::Unavailable, "{lost:?}");
 }
 
 #[tokio::test]

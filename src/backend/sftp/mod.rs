@@ -13,6 +13,7 @@ mod login;
 #[cfg(test)]
 mod logins;
 mod operations;
+mod piece;
 #[cfg(test)]
 mod real;
 mod requests;

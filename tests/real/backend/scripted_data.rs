@@ -1,10 +1,13 @@
 //! How data connections to a scripted server are opened.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
 
 use super::{before, client};
+use crate::support::process::POLL;
 use crate::support::scripted::Scripted;
 
+const SOON: Duration = Duration::from_secs(10);
 const FOREIGN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[test]
@@ -111,10 +114,7 @@ fn a_server_without_a_port_is_asked_again() {
         }
         peer.until("RETR")?;
         peer.give(b"bytes")?;
-        for _ in 0..3 {
-            peer.until("EPSV")?;
-            peer.reply("425 Address already in use")?;
-        }
+        peer.answer("EPSV", "425 Address already in use");
         peer.serve()
     });
     let gateway = before(&backend, "");
@@ -123,4 +123,34 @@ fn a_server_without_a_port_is_asked_again() {
     client.expect("EPSV", 229);
     assert!(client.expect("RETR a", 425).text.contains("Address already in use"));
     client.expect("NOOP", 200);
+}
+
+/// The backend is asked while the client is still on its way to the command.
+#[test]
+fn a_client_that_asks_for_a_port_has_the_backend_asked_for_one() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.until("RETR")?;
+        peer.give(b"bytes")?;
+        peer.serve()
+    });
+    let gateway = before(&backend, "");
+    let mut client = client(&gateway, "back");
+    for ports in [1, 2] {
+        client.expect("EPSV", 229);
+        let deadline = Instant::now() + SOON;
+        while backend.count("EPSV") < ports {
+            assert!(Instant::now() < deadline, "{:?}", backend.lines());
+            std::thread::sleep(POLL);
+        }
+    }
+    assert_eq!(client.download("RETR a").0, b"bytes");
+    assert_eq!((backend.count("RETR"), backend.connections()), (1, 1));
+    // In active mode the backend's port would have to be the gateway's.
+    let gateway = before(&backend, ", data_mode: active");
+    let mut client = super::client(&gateway, "back");
+    client.expect("EPSV", 229);
+    client.expect("PASV", 227);
+    client.expect("NOOP", 200);
+    assert_eq!((backend.count("EPSV"), backend.count("PORT")), (3, 0));
 }

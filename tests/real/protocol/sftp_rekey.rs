@@ -43,3 +43,24 @@ fn both_ask() {
     both_ways(&lock, &lock.site(), &["-o", "RekeyLimit=1M"]);
     lock.at_rest();
 }
+
+/// The client holds its speed down, so that each way takes several seconds.
+#[test]
+fn the_gateway_asks_after_a_time() {
+    let listener = ", rekey: { time: 1s }";
+    let lock = SftpPlan { listener, ..SftpPlan::default() }.start();
+    let (site, home) = (lock.site(), tempfile::tempdir().expect("a client's home"));
+    let bytes = pattern(LENGTH);
+    lock.put("down.bin", &bytes);
+    for batch in ["get down.bin\n", "put down.bin up.bin\n"] {
+        let told = sftp(&site, home.path(), batch, &["-v", "-l", "49152"]).expect_ok(batch);
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        let exchanges = told.matches("SSH2_MSG_KEXINIT received").count();
+        // The first is the connection's own.
+        assert!(exchanges >= 3, "{batch}: {exchanges} key exchanges\n{told}");
+    }
+    let read = std::fs::read(home.path().join("down.bin")).expect("the file");
+    assert!(read == bytes, "the download differs");
+    assert!(lock.get("up.bin") == bytes, "the upload differs");
+    lock.at_rest();
+}

@@ -3,6 +3,7 @@
 mod listings;
 mod reads;
 mod requests;
+mod small;
 mod uploads;
 
 use std::sync::Arc;

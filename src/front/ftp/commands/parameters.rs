@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Outcome;
 use crate::data::{ClientMatch, Pool, Reservation, Wanted};
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::{Client, Flow, LoginState};
 use crate::front::ftp::data_connection::Asked;
 use crate::op::{Failure, FailureKind, Fault, Representation};
 use crate::wire::ftp::host_port::{Epsv, format_port};
@@ -64,6 +64,7 @@ impl Client {
         self.transfer.asked = Some(Asked::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
         self.answer(227, &text).await;
+        self.expect_transfer();
         Ok(Flow::Continue)
     }
 
@@ -97,6 +98,7 @@ impl Client {
         let text = format!("Entering Extended Passive Mode (|||{}|)", reservation.port());
         self.transfer.asked = Some(Asked::Passive(reservation));
         self.answer(229, &text).await;
+        self.expect_transfer();
         Ok(Flow::Continue)
     }
 
@@ -122,6 +124,13 @@ impl Client {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// The backend makes ready while the client connects and says what it wants.
+    fn expect_transfer(&self) {
+        if let LoginState::In(logged_in) = &self.login {
+            logged_in.session.expect_transfer();
+        }
     }
 
     fn pool(&self) -> Result<Arc<Pool>, Failure> {

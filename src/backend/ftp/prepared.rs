@@ -1,0 +1,84 @@
+//! Data connections that are begun before the command that uses them is known (RFC 959 section 3.2,
+//! RFC 2428): a client that has asked for a port of its own is about to transfer something.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::channel;
+use super::connection::Connection;
+use super::pool::Turn;
+use super::settings::DataMode;
+use crate::op::Failure;
+
+/// A connection that was not used for so long is given back to the server.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// A data connection without a command. Dropped, it is reset.
+pub(super) struct Prepared {
+    connecting: Arc<Mutex<Option<Connecting>>>,
+    _expiry: AbortOnDropHandle<()>,
+}
+
+type Connecting = AbortOnDropHandle<Result<TcpStream, Failure>>;
+
+/// Asks the server for a port and begins to connect. Goes on by itself, so that nobody who stops
+/// waiting leaves half a question behind; the next operation waits for the server's answer, and a
+/// transfer for the connection. What fails here is asked for again by the transfer.
+pub(super) fn prepare(mut turn: Turn) {
+    if turn.settings.data_mode != DataMode::Passive {
+        return;
+    }
+    tokio::spawn(async move {
+        turn.prepared = None;
+        match port(&mut turn).await {
+            Ok(address) => {
+                let limit = turn.settings.connect_timeout;
+                turn.prepared = Some(Prepared::begin(address, limit));
+            }
+            Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
+        }
+    });
+}
+
+async fn port(connection: &mut Connection) -> Result<SocketAddr, Failure> {
+    let peer = channel::address(connection)?;
+    channel::passive_address(connection, peer).await
+}
+
+impl Prepared {
+    fn begin(address: SocketAddr, limit: Duration) -> Self {
+        let connecting = tokio::spawn(channel::connect(address, limit));
+        let connecting = Arc::new(Mutex::new(Some(AbortOnDropHandle::new(connecting))));
+        let kept = connecting.clone();
+        let expiry = tokio::spawn(async move {
+            tokio::time::sleep(KEPT).await;
+            drop(kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+        });
+        Self { connecting, _expiry: AbortOnDropHandle::new(expiry) }
+    }
+
+    /// The connection, under way or made; `None` where it failed or the server has left it.
+    pub(super) fn take(self) -> Option<BoxFuture<'static, Result<TcpStream, Failure>>> {
+        let connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        if !connecting.is_finished() {
+            let made = async { connecting.await.unwrap_or_else(|e| Err(channel::no_channel(e))) };
+            return Some(made.boxed());
+        }
+        let tcp = connecting.now_or_never()?.ok()?.ok()?;
+        is_silent(&tcp).then(|| std::future::ready(Ok(tcp)).boxed())
+    }
+}
+
+/// Asks the kernel: the runtime may not have heard of the end yet.
+fn is_silent(tcp: &TcpStream) -> bool {
+    let mut polled = [PollFd::new(tcp, PollFlags::IN | PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut polled, Some(&at_once)), Ok(0))
+}
