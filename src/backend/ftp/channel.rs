@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -78,9 +79,9 @@ async fn passive(
     offset: u64,
 ) -> Result<(TcpStream, Words), Failure> {
     let address = passive_address(connection, peer).await?;
-    let limit = connection.settings.connect_timeout;
+    let (header, limit) = (connection.data_header(), connection.settings.connect_timeout);
     if !connection.connect_first {
-        match at_once(connection, address, verb, argument, offset).await {
+        match at_once(connection, (address, &header), verb, argument, offset).await {
             Started::Both(tcp, words) => return Ok((tcp, words)),
             Started::Failed(failure) => return Err(failure),
             Started::ConnectFirst => {}
@@ -88,10 +89,10 @@ async fn passive(
         tracing::debug!(verb, "the backend wants its data connection before the command");
         connection.connect_first = true;
         let address = passive_address(connection, peer).await?;
-        let tcp = connect(address, limit).await?;
+        let tcp = connect(address, &header, limit).await?;
         return Ok((tcp, command(connection, verb, argument, offset).await?));
     }
-    let tcp = connect(address, limit).await?;
+    let tcp = connect(address, &header, limit).await?;
     Ok((tcp, command(connection, verb, argument, offset).await?))
 }
 
@@ -104,12 +105,12 @@ enum Started {
 
 async fn at_once(
     connection: &mut Connection,
-    address: SocketAddr,
+    (address, header): (SocketAddr, &[u8]),
     verb: &str,
     argument: Option<&[u8]>,
     offset: u64,
 ) -> Started {
-    let connecting = connect(address, connection.settings.connect_timeout);
+    let connecting = connect(address, header, connection.settings.connect_timeout);
     tokio::pin!(connecting);
     match timeout(HEAD_START, &mut connecting).await {
         Ok(Ok(tcp)) => {
@@ -169,15 +170,23 @@ async fn at_once(
     }
 }
 
-async fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
-    let tcp = match timeout(limit, TcpStream::connect(address)).await {
-        Ok(Ok(tcp)) => tcp,
-        Ok(Err(e)) => return Err(no_channel(format!("connecting to {address}: {e}"))),
-        Err(_) => return Err(no_channel(format!("connecting to {address}: not in time"))),
-    };
-    net::prepare(&tcp);
-    net::reset_on_drop(&tcp);
-    Ok(tcp)
+async fn connect(
+    address: SocketAddr,
+    header: &[u8],
+    limit: Duration,
+) -> Result<TcpStream, Failure> {
+    let connected = timeout(limit, async {
+        let mut tcp = TcpStream::connect(address).await?;
+        net::prepare(&tcp);
+        net::reset_on_drop(&tcp);
+        tcp.write_all(header).await?;
+        Ok::<_, std::io::Error>(tcp)
+    });
+    match connected.await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        Ok(Err(e)) => Err(no_channel(format!("connecting to {address}: {e}"))),
+        Err(_) => Err(no_channel(format!("connecting to {address}: not in time"))),
+    }
 }
 
 fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {

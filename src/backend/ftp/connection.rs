@@ -6,6 +6,7 @@ use super::control::Control;
 use super::features::{Features, ListAll};
 use super::reply::{self, unavailable};
 use super::settings::Settings;
+use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::tls::ClientTls;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 
@@ -13,6 +14,7 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
+    origin: Origin,
     pub(super) features: Features,
     pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
@@ -45,10 +47,16 @@ impl Drop for Moving {
 }
 
 impl Connection {
-    pub(super) fn new(control: Control, settings: Arc<Settings>, tls: Option<ClientTls>) -> Self {
+    pub(super) fn new(
+        control: Control,
+        settings: Arc<Settings>,
+        origin: Origin,
+        tls: Option<ClientTls>,
+    ) -> Self {
         Self {
             control,
             settings,
+            origin,
             features: Features::unknown(),
             list_all: ListAll::default(),
             tls,
@@ -61,6 +69,14 @@ impl Connection {
             moves: Arc::default(),
             lost: false,
             replaceable: false,
+        }
+    }
+
+    /// What a passive data connection begins with, before its TLS; often nothing.
+    pub(super) fn data_header(&self) -> Vec<u8> {
+        match self.settings.send_proxy_protocol {
+            SendProxyProtocol::All => self.origin.header(),
+            SendProxyProtocol::None | SendProxyProtocol::Control => Vec::new(),
         }
     }
 

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::read::Named;
 use super::report::{At, Problems};
 use super::schema::File;
 use super::{Compiled, LogSettings, Report};
-use crate::config::leaf::Leaf;
+use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
 mod backends;
@@ -83,6 +85,11 @@ fn log(file: &File) -> LogSettings {
 /// What stands there, unless it is absent or wrong.
 fn value<T>(leaf: &Option<Leaf<T>>) -> Option<&T> {
     leaf.as_ref()?.value.as_ref()
+}
+
+/// None where the key is absent.
+fn networks(list: &Option<OneOrMore<IpNet>>) -> Vec<IpNet> {
+    list.iter().flat_map(|list| list.values()).map(|(_, network)| *network).collect()
 }
 
 /// A whole text file.

@@ -230,6 +230,10 @@ impl Rendezvous {
         tracing::debug!(port, %from, pool = self.pool, "stray data connection closed");
     }
 
+    pub(super) fn pool(&self) -> &str {
+        &self.pool
+    }
+
     /// Ends reservations that were not connected in time, for ever.
     pub(super) async fn sweep(&self) {
         loop {

@@ -40,6 +40,7 @@ fn parse(line: &[u8]) -> Option<Header> {
 
 /// Digits only, without a zero before them.
 fn port(text: &str) -> Option<u16> {
-    let proper = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let proper =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| proper)
 }
