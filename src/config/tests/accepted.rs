@@ -155,10 +155,13 @@ fn backends(config: &Compiled) {
     assert_eq!(mapped.addresses, ["ftp.example.com:990", "[2001:db8::1]:2121"]);
     assert!(matches!(mapped.tls, TlsMode::Implicit(_)) && mapped.trust_pasv_address);
     assert_eq!(mapped.data_mode, DataMode::Active);
+    assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
     assert!(matches!(from_env.tls, TlsMode::Explicit(_)));
+    let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
+    assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));

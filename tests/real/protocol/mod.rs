@@ -11,6 +11,7 @@ mod limits;
 mod listings;
 mod logins;
 mod names;
+mod proxy_protocol;
 mod resumption;
 mod security;
 mod sftp_broken;

@@ -22,6 +22,8 @@ const STREAM: socket2::Type = socket2::Type::STREAM;
 pub struct Raw {
     control: BufReader<Wire>,
     peer: SocketAddr,
+    /// Where data connections come from, unless it does not matter.
+    own: Option<IpAddr>,
     /// One for all connections, so that data connections resume.
     tls: Arc<ClientConfig>,
     protected: bool,
@@ -61,17 +63,15 @@ impl Raw {
 
     /// Connects from another address of this machine (127.0.0.2) and reads the greeting.
     pub fn connect_from(own: IpAddr, peer: SocketAddr) -> io::Result<(Self, Reply)> {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(peer), STREAM, None)?;
-        socket.bind(&SocketAddr::new(own, 0).into())?;
-        socket.connect(&peer.into())?;
-        let mut raw = Self::silent(peer, Wire::Plain(bounded(socket.into())));
+        let mut raw = Self::silent(peer, Wire::Plain(dial_from(own, peer)?));
+        raw.own = Some(own);
         let greeting = raw.try_read()?;
         Ok((raw, greeting))
     }
 
     fn silent(peer: SocketAddr, wire: Wire) -> Self {
         let tls = client_config(rustls::ALL_VERSIONS);
-        Self { control: BufReader::new(wire), peer, tls, protected: false }
+        Self { control: BufReader::new(wire), peer, own: None, tls, protected: false }
     }
 
     /// How this session speaks TLS from now on, and with whose tickets.
@@ -191,7 +191,11 @@ impl Raw {
         let reply = self.expect("EPSV", 229);
         let port = reply.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {}", reply.text));
-        dial(SocketAddr::new(self.peer.ip(), port))
+        let to = SocketAddr::new(self.peer.ip(), port);
+        match self.own {
+            Some(own) => dial_from(own, to).expect("making a data connection"),
+            None => dial(to),
+        }
     }
 
     /// EPSV and a command that must be answered 150; the data connection is TCP only yet.
@@ -314,6 +318,14 @@ pub fn dial(peer: SocketAddr) -> TcpStream {
     let tcp =
         TcpStream::connect(peer).unwrap_or_else(|error| panic!("connecting to {peer}: {error}"));
     bounded(tcp)
+}
+
+/// As [`dial`], from another address of this machine.
+pub fn dial_from(own: IpAddr, peer: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(peer), STREAM, None)?;
+    socket.bind(&SocketAddr::new(own, 0).into())?;
+    socket.connect(&peer.into())?;
+    Ok(bounded(socket.into()))
 }
 
 /// No test waits for ever.
