@@ -80,14 +80,15 @@ impl ProxyProtocol {
         arrived: impl Fn(TcpStream, SocketAddr, Result<Introduced, Refusal>) + Clone + Send + 'static,
     ) {
         stop.run_until_cancelled(async {
-            // The semaphore is never closed.
-            while let Ok(place) = self.waiting.clone().acquire_owned().await {
+            loop {
                 let (mut tcp, from) = super::accept(socket).await;
                 if !self.trusts(from.ip()) {
                     self.refused.inc();
                     arrived(tcp, from, Err(Refusal::Untrusted));
                     continue;
                 }
+                // The semaphore is never closed.
+                let Ok(place) = self.waiting.clone().acquire_owned().await else { return };
                 let (own, stop, arrived) = (self.clone(), stop.clone(), arrived.clone());
                 tokio::spawn(async move {
                     let received = own.receive(&mut tcp, from);
@@ -167,28 +168,34 @@ mod tests {
 
     struct Door {
         address: SocketAddr,
+        other: SocketAddr,
         arrived: mpsc::UnboundedReceiver<Arrived>,
         refused: IntCounter,
         stop: CancellationToken,
     }
 
-    /// One that trusts 127.0.0.1 alone.
+    /// Two sockets of one listener that trusts 127.0.0.1 alone.
     async fn door(limit: Duration, waiting: usize) -> Door {
         let refused = IntCounter::new("refused", "refused").unwrap();
         let trusted = vec!["127.0.0.1/32".parse().unwrap()];
         let waiting = Arc::new(Semaphore::new(waiting));
         let proxy =
             ProxyProtocol { limit, waiting, ..ProxyProtocol::new(trusted, refused.clone()) };
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        let proxy = Arc::new(proxy);
         let (tell, arrived) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let until = stop.clone();
-        tokio::spawn(async move {
-            let tell = move |tcp, from, received| tell.send((tcp, from, received)).unwrap();
-            Arc::new(proxy).accept(&socket, &until, tell).await;
-        });
-        Door { address, arrived, refused, stop }
+        let mut addresses = Vec::new();
+        for _ in 0..2 {
+            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(socket.local_addr().unwrap());
+            let (proxy, tell, until) = (proxy.clone(), tell.clone(), stop.clone());
+            tokio::spawn(async move {
+                let tell = move |tcp, from, received| tell.send((tcp, from, received)).unwrap();
+                proxy.accept(&socket, &until, tell).await;
+            });
+        }
+        let (address, other) = (addresses[0], addresses[1]);
+        Door { address, other, arrived, refused, stop }
     }
 
     async fn said(door: &Door, bytes: &[u8]) -> TcpStream {
@@ -273,6 +280,16 @@ mod tests {
             ok += usize::from(door.arrived.recv().await.unwrap().2.is_ok());
         }
         assert_eq!((ok, door.refused.get()), (1, 3));
+    }
+
+    #[tokio::test]
+    async fn sockets_where_nobody_comes_take_no_place() {
+        let mut door = door(LONG, 1).await;
+        for address in [door.address, door.other, door.address] {
+            let mut tcp = TcpStream::connect(address).await.unwrap();
+            tcp.write_all(CLIENT.as_bytes()).await.unwrap();
+            assert!(door.arrived.recv().await.unwrap().2.is_ok());
+        }
     }
 
     #[tokio::test]

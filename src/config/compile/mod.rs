@@ -87,9 +87,19 @@ fn value<T>(leaf: &Option<Leaf<T>>) -> Option<&T> {
     leaf.as_ref()?.value.as_ref()
 }
 
-/// None where the key is absent.
-fn networks(list: &Option<OneOrMore<IpNet>>) -> Vec<IpNet> {
-    list.iter().flat_map(|list| list.values()).map(|(_, network)| *network).collect()
+/// Whose PROXY protocol headers are believed; none where the key is absent.
+fn trusted(list: &Option<OneOrMore<IpNet>>, problems: &mut Problems) -> Vec<IpNet> {
+    let mut trusted = Vec::new();
+    for (at, network) in list.iter().flat_map(|list| list.values()) {
+        if network.prefix_len() == 0 {
+            problems.warning(
+                at,
+                "trusts everybody: whoever can connect can name any address as its own",
+            );
+        }
+        trusted.push(*network);
+    }
+    trusted
 }
 
 /// A whole text file.

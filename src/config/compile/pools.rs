@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{check_name, entries, networks, value};
+use super::{check_name, entries, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::DataSessions;
@@ -26,7 +26,7 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<PoolSettings>
                 client_match: value(&pool.client_match).copied().unwrap_or_default(),
                 reservations_per_address: value(&pool.reservations_per_address)
                     .map_or(PoolSettings::RESERVATIONS_PER_ADDRESS, |count| count.0 as usize),
-                proxy_protocol: networks(&pool.proxy_protocol),
+                proxy_protocol: trusted(&pool.proxy_protocol, problems),
                 wait: value(&pool.wait).copied().unwrap_or(PoolSettings::WAIT),
             });
         }

@@ -224,6 +224,10 @@ fn proxies() {
     let text = base().replacen(listener, &format!("{listener}{networks}"), 1);
     let told = compiled(&text).warnings.to_string();
     assert!(told.contains("data_ports.pool: has no `proxy_protocol`, and listener"), "{told}");
+    let everybody = "    proxy_protocol: [10.0.0.7, 0.0.0.0/0]\n";
+    let both = base().replacen(pool, &format!("{pool}{networks}"), 1);
+    let told = compiled(&both.replacen(listener, &format!("{listener}{everybody}"), 1)).warnings;
+    assert!(told.to_string().contains("proxy_protocol[1]: trusts everybody"), "{told}");
     let text = base().replacen(pool, &format!("{pool}{networks}"), 1);
     let told = compiled(&text).warnings.to_string();
     assert!(told.contains("clients of listener \"public\", which has no"), "{told}");

@@ -253,7 +253,7 @@ fn whom_nobody_trusts_is_refused_with_a_header_or_without() {
             SOON,
         )
     };
-    let event = told("only networks of `proxy_protocol`");
+    let event = told("none of the networks of `proxy_protocol`");
     assert!(event["from"].as_str().is_some_and(|from| is_of(from, EVE)), "{event}");
     told("does not begin with");
     told("no proper line");
