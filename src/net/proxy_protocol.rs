@@ -50,7 +50,7 @@ pub struct Introduced {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     #[error(
-        "only networks of `proxy_protocol` may connect here: who a header of others would name is not believed"
+        "it comes from none of the networks of `proxy_protocol`, and others could forge a header"
     )]
     Untrusted,
     #[error("no whole PROXY protocol header came within {}", humantime::format_duration(*.0))]

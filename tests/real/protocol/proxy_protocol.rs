@@ -15,7 +15,8 @@ use crate::support::gateway::Gateway;
 use crate::support::haproxy::{ADDRESS, HaProxy, SOURCE, Way};
 use crate::support::pki::pki;
 use crate::support::process::run;
-use crate::support::raw::{Raw, dial_from};
+use crate::support::raw::{Raw, Wire, dial_from};
+use crate::support::sftp_lock::comes_true;
 use crate::support::ssh::keys;
 use crate::support::{DataMode, PASSWORD, Tls, USER, argon2_hash, pattern, ports};
 
@@ -379,4 +380,21 @@ fn a_gateway_tells_the_next_one_who_the_client_is() {
         behind.await_login(theirs, "ok", ANNA);
     }
     assert_eq!(behind.gateway.metric(STRAYS), Some(0));
+}
+
+/// A client that is cut is cut for lockgate too: HAProxy hands a reset on.
+#[test]
+fn a_reset_behind_haproxy_is_no_end_of_a_file() {
+    const SENT: usize = 300_000;
+    let lock = start(SOURCE);
+    let ways = [lock.way("plain", "send-proxy-v2"), lock.data_way("send-proxy-v2")];
+    let _haproxy = HaProxy::start(&ways);
+    let mut anna = client(ANNA, address(&ways[0]));
+    let mut data = anna.begin("STOR cut");
+    data.write_all(&pattern(SENT)).expect("sending a part");
+    let there = || std::fs::metadata(lock.folder.path().join("cut")).map_or(0, |file| file.len());
+    assert!(comes_true(|| there() == SENT as u64), "{} bytes are there", there());
+    <Wire>::Plain(data).reset();
+    assert_eq!(anna.read().code, 426);
+    assert!(lock.get("cut") == pattern(SENT), "the part differs");
 }
