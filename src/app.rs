@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::BoundMetrics;
+use crate::admin::{AdminSocket, BoundMetrics};
 use crate::auth::PasswordCheck;
 use crate::backend::Backend;
 use crate::backend::ftp::FtpBackend;
@@ -31,6 +32,8 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("the admin socket {path} cannot be opened: {reason}")]
+    Admin { path: PathBuf, reason: std::io::Error },
 }
 
 /// A gateway that serves.
@@ -86,12 +89,23 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         }
     };
 
+    let admin = match config.admin_socket {
+        None => None,
+        Some(path) => {
+            let bound = AdminSocket::bind(&path, pools.values().cloned().collect());
+            Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
+        }
+    };
+
     let mut addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
     addresses.extend(metrics.iter().filter_map(|m| Some(("metrics".to_owned(), m.address()?))));
 
     pools.values().for_each(|pool| pool.serve(&end));
     if let Some(metrics) = metrics {
         metrics.serve(end.clone());
+    }
+    if let Some(admin) = admin {
+        admin.serve(end.clone());
     }
     listeners.into_iter().for_each(Listener::serve);
     Ok(Running { addresses, drain, drain_timeout, end })

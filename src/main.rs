@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
-use lockgate::{app, auth, demo, logging};
+use lockgate::{admin, app, auth, demo, logging};
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
@@ -37,6 +37,15 @@ enum Command {
     },
     /// Say everything that is wrong with the configuration; exit status 64 if anything is
     Check,
+    /// Show the data ports of the running gateway: who waits at them, who uses them
+    Ports {
+        /// The gateway's admin socket; without it, the one that the configuration names
+        #[arg(long)]
+        socket: Option<PathBuf>,
+        /// As JSON, every port
+        #[arg(long)]
+        json: bool,
+    },
     /// Try it: an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
     /// Read a password from standard input and print its hash for `users`
@@ -87,6 +96,23 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             serve(run(config))
         }
         Command::Check => Ok(check(&arguments.config)),
+        Command::Ports { socket, json } => {
+            let socket = match socket {
+                Some(socket) => socket,
+                None => match load(&arguments.config) {
+                    Some(config) => config.admin_socket.context(
+                        "the configuration has no `admin: { socket: … }`, so the gateway shows nothing",
+                    )?,
+                    None => return Ok(BAD_CONFIGURATION.into()),
+                },
+            };
+            let answer = serve(admin::fetch(&socket, "/ports"))?;
+            match json {
+                true => println!("{answer:#}"),
+                false => print!("{}", admin::table(&answer)),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo => {
             serve(demo::run())?;
             Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@
 //! `compile` makes settings of what is left and notes what does not fit together.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::auth::UserTable;
 use crate::data::PoolSettings;
@@ -42,6 +42,8 @@ pub struct Compiled {
     pub limits: Limits,
     /// Where `/metrics`, `/live` and `/ready` are served.
     pub metrics: Option<SocketAddr>,
+    /// The operators' Unix socket.
+    pub admin_socket: Option<PathBuf>,
     pub log: LogSettings,
     /// What is allowed and has no effect; often empty.
     pub warnings: Report,

@@ -37,10 +37,12 @@ section! {
         limits: Limits,
         /// Where /metrics, /live and /ready are served. Absent: nowhere.
         metrics: Metrics,
+        /// Where operators look at what is going on (`lockgate ports`). Absent: nowhere.
+        admin: Admin,
         /// What is logged, and how.
         log: Log,
     }
-    later ["policy", "admin", "audit"]
+    later ["policy", "audit"]
 }
 
 section! {
@@ -317,6 +319,15 @@ section! {
         /// IP address and port.
         [required] address: Leaf<SocketAddr>,
     }
+}
+
+section! {
+    /// Where operators look, read only.
+    Admin {
+        /// Path of a Unix socket, which the gateway makes for its own user.
+        [required] socket: Leaf<FileName>,
+    }
+    later ["address", "token_file"]
 }
 
 section! {

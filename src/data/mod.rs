@@ -10,6 +10,7 @@ mod relay;
 mod rendezvous;
 mod sequenced;
 mod splice;
+mod view;
 mod window;
 mod write_behind;
 
@@ -24,5 +25,6 @@ pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wante
 pub use sequenced::{
     Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
 };
+pub use view::{Owner, OwnerState, PoolView, PortView, Stray};
 pub use window::{Budget, Share, Window};
 pub use write_behind::{Behind, WriteAt, WriteBehind};

@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::PoolMetrics;
-use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
+use super::rendezvous::{Arrived, ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
+use super::view::PoolView;
 use crate::net::{self, Introduced, ProxyProtocol, Refusal};
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -177,6 +178,11 @@ impl Pool {
         self.proxy_protocol.is_some() || self.settings.listen.iter().any(here)
     }
 
+    /// Its ports, who waits at them and who uses them.
+    pub fn view(&self) -> PoolView {
+        self.rendezvous.look(&self.ports)
+    }
+
     pub fn name(&self) -> &str {
         &self.settings.name
     }
@@ -200,12 +206,13 @@ async fn accept_proxied(
 ) {
     let Ok(local) = listener.local_addr() else { return };
     let port = local.port();
-    let arrived = move |tcp, from, received: Result<Introduced, Refusal>| match received {
+    let arrived = move |tcp, peer: SocketAddr, received: Result<Introduced, Refusal>| match received
+    {
         Ok(introduced) if introduced.health_check => {}
         Ok(introduced) => rendezvous.arrived(port, introduced.endpoints.peer, tcp),
         Err(refusal) => {
-            tracing::info!(port, %from, pool = rendezvous.pool(), %refusal, "data connection refused");
-            rendezvous.stray(port, from);
+            tracing::info!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
+            rendezvous.close_stray(port, Arrived { tcp, read: Vec::new(), peer });
         }
     };
     proxy_protocol.accept(&listener, stop, arrived).await;

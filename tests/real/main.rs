@@ -2,6 +2,7 @@
 
 mod backend;
 mod demo;
+mod firewall;
 mod lifecycle;
 mod matrix;
 mod memory;

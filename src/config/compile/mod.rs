@@ -33,6 +33,8 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Op
     let routes = routes::compile(file, entrances, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
+    let admin = file.admin.as_ref().and_then(|admin| value(&admin.socket));
+    let admin_socket = admin.map(|socket| folder.join(&socket.0));
     let log = log(file);
     let limits = limits(file);
     let warnings = Report::new("", "", Problems::default());
@@ -45,6 +47,7 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Op
         routes,
         limits,
         metrics,
+        admin_socket,
         log,
         warnings,
     })

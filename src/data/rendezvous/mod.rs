@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::metrics::Handles;
+use super::view::{Look, Owner, OwnerState, PoolView, Stray};
+use crate::net::reset_on_drop;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
 use table::{Arrival, Key, Lease, NoPlace, Request, Table};
 
@@ -22,7 +24,7 @@ mod table;
 mod tests;
 
 pub use client_key::ClientMatch;
-pub(super) use table::{Held, Rules};
+pub(super) use table::Rules;
 
 /// For a client to say whose its connection is.
 const FIRST_FLIGHT: Duration = Duration::from_secs(30);
@@ -80,18 +82,10 @@ pub struct Active {
 }
 
 /// A data connection in use.
-#[derive(Debug, Clone)]
-pub(super) struct Transfer {
-    pub port: u16,
-    pub client: IpAddr,
-    pub session: u64,
-}
-
-/// A connection that matched no reservation.
-#[derive(Debug, Clone)]
-pub(super) struct Stray {
-    pub from: SocketAddr,
-    pub at: SystemTime,
+struct Transfer {
+    port: u16,
+    client: IpAddr,
+    session: u64,
 }
 
 /// Why no port was reserved; says whose limit it is.
@@ -196,7 +190,7 @@ impl Rendezvous {
         drop(table);
         match arrival {
             Arrival::Given => {}
-            Arrival::Stray(_) => self.stray(port, peer),
+            Arrival::Stray(stray) => self.close_stray(port, stray),
             Arrival::Shared(arrived, listener) => {
                 tokio::spawn(self.clone().find_owner(key, peer, arrived.tcp, listener));
             }
@@ -213,17 +207,23 @@ impl Rendezvous {
     ) {
         let flight = timeout(FIRST_FLIGHT, FirstFlight::read(&mut tcp)).await;
         let Ok(Some(FirstFlight { bytes: read, offered: Some(offered) })) = flight else {
-            self.table().unplaced_no_more(key);
-            return self.stray(key.port, peer);
+            self.table().went_away(key);
+            return self.close_stray(key.port, Arrived { tcp, read: Vec::new(), peer });
         };
         let claimed = listener.claimed(&offered);
         let stray = self.table().route(Instant::now(), key, &claimed, Arrived { tcp, read, peer });
-        if stray.is_some() {
-            self.stray(key.port, peer);
+        if let Some(stray) = stray {
+            self.close_stray(key.port, stray);
         }
     }
 
-    pub(super) fn stray(&self, port: u16, from: SocketAddr) {
+    /// By a reset: whoever knocks often leaves nothing behind in the kernel.
+    pub(super) fn close_stray(&self, port: u16, stray: Arrived) {
+        reset_on_drop(&stray.tcp);
+        self.stray(port, stray.peer);
+    }
+
+    fn stray(&self, port: u16, from: SocketAddr) {
         self.metrics.stray.inc();
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
         strays.insert(port, Stray { from, at: SystemTime::now() });
@@ -245,12 +245,21 @@ impl Rendezvous {
         }
     }
 
-    /// At most so many reservations, and transfers.
-    pub(super) fn look(&self, most: usize) -> (Vec<Held>, Vec<Transfer>, HashMap<u16, Stray>) {
-        let held = self.table().all_held(most);
-        let active = self.active().values().take(most).cloned().collect();
-        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (held, active, strays)
+    /// What is to be seen of these ports.
+    pub(super) fn look(&self, ports: &[u16]) -> PoolView {
+        let mut look = Look::at(ports);
+        let table = self.table();
+        table.look(&mut look);
+        let queued = table.queued();
+        drop(table);
+        for Transfer { port, client, session } in self.active().values() {
+            let (session, client) = (*session, *client);
+            look.owner(*port, Owner { session, client, state: OwnerState::Active });
+        }
+        for (port, stray) in self.strays.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            look.stray(*port, *stray);
+        }
+        PoolView { pool: self.pool.clone(), queued, ports: look.done() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table<Arrived, ServerTls>> {
@@ -272,6 +281,12 @@ impl Reservation {
     /// after the other. Cancel safe. `None` when the reservation has expired, or was used up.
     pub async fn arrived(&mut self) -> Option<Arrived> {
         self.lease.arrivals.recv().await
+    }
+
+    /// Told when somebody came who resumes another session, or none, while nobody else waited at the
+    /// port.
+    pub fn strangers(&self) -> Arc<Notify> {
+        self.lease.strangers.clone()
     }
 
     /// From now on there is so long for the connection.

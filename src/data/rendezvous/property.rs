@@ -129,7 +129,7 @@ impl World {
             Event::Speak { which } => {
                 if let Some((key, connection)) = self.take_unplaced(which) {
                     if !connection.tls {
-                        return self.table.unplaced_no_more(key);
+                        return self.table.went_away(key);
                     }
                     let claimed: Vec<_> = connection.claims.into_iter().map(id).collect();
                     self.table.route(self.now, key, &claimed, connection);
@@ -137,7 +137,7 @@ impl World {
             }
             Event::GoAway { which } => {
                 if let Some((key, _)) = self.take_unplaced(which) {
-                    self.table.unplaced_no_more(key);
+                    self.table.went_away(key);
                 }
             }
             Event::Cancel { session } => self.cancel(session),
@@ -260,7 +260,7 @@ impl World {
             self.cancel(session);
         }
         while let Some((key, _)) = self.take_unplaced(0) {
-            self.table.unplaced_no_more(key);
+            self.table.went_away(key);
         }
         self.table.expire(self.now + REST + TO_CONNECT);
         assert!(self.table.is_empty(), "something is left over");

@@ -3,11 +3,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::client_key::{ClientKey, ClientMatch};
+use crate::data::view::{Look, Owner, OwnerState};
 use crate::net::tls::SessionId;
 
 /// For so long a port is left alone for all but its last session, where a reservation ended without a
@@ -18,7 +20,7 @@ const RESTING: usize = 16 * 1024;
 /// Connections that one reservation may have to look at: its own, and others' that claim to be it.
 const ARRIVALS: usize = 4;
 /// Connections that may be on their way to a reservation of a shared place, beyond one for each.
-const SPARE: usize = 16;
+const SPARE: usize = 256;
 
 /// What the pool's reservations are bounded by.
 #[derive(Debug, Clone)]
@@ -76,6 +78,7 @@ struct Waiting<C> {
     session: u64,
     deadline: Instant,
     arrivals: mpsc::Sender<C>,
+    strangers: Arc<Notify>,
     /// It was given a connection that claims nothing.
     guessed: bool,
 }
@@ -99,6 +102,8 @@ pub(super) struct Lease<C> {
     pub tls: Option<SessionId>,
     /// Ends when the reservation has expired.
     pub arrivals: mpsc::Receiver<C>,
+    /// Told when somebody else came while nobody else waited.
+    pub strangers: Arc<Notify>,
 }
 
 /// Why nothing was reserved.
@@ -116,15 +121,6 @@ pub(super) enum Arrival<C, L> {
     /// Several wait there: what it offers to resume tells whose it is.
     Shared(C, L),
     Stray(C),
-}
-
-/// One reservation, for who looks from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    pub port: u16,
-    pub client: IpAddr,
-    pub session: u64,
-    pub shared: bool,
 }
 
 impl<C, L: Clone + PartialEq> Table<C, L> {
@@ -209,6 +205,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         let port = self.find(now, client, request)?;
         let key = Key { port, client };
         let (arrivals, received) = mpsc::channel(ARRIVALS);
+        let strangers = Arc::new(Notify::new());
         self.next += 1;
         let waiting = Waiting {
             id: self.next,
@@ -216,6 +213,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             session: request.session,
             deadline: request.deadline,
             arrivals,
+            strangers: strangers.clone(),
             guessed: false,
         };
         if request.tls.is_none() {
@@ -238,7 +236,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         *self.held.entry(request.client).or_default() += 1;
         self.reserved += 1;
         let tls = request.tls.as_ref().map(|(_, id)| *id);
-        Some(Lease { key, id: self.next, tls, arrivals: received })
+        Some(Lease { key, id: self.next, tls, arrivals: received, strangers })
     }
 
     /// Ports are chosen unpredictably. One that rests for the session itself is the last resort.
@@ -309,25 +307,34 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         let Some(Place::Shared { sessions, .. }) = self.places.get_mut(&key) else {
             return Some(connection);
         };
+        let only = sessions.len() == 1;
         let waiting = match claimed.iter().find(|id| sessions.contains_key(*id)) {
             Some(id) => sessions.get_mut(id),
-            None if claimed.is_empty() && sessions.len() == 1 => {
-                let only = sessions.values_mut().next().filter(|only| !only.guessed);
-                only.map(|only| {
-                    only.guessed = true;
-                    only
-                })
-            }
-            None => None,
+            None => sessions.values_mut().next().filter(|_| only).filter(|only| {
+                if !claimed.is_empty() || only.guessed {
+                    only.strangers.notify_one();
+                }
+                claimed.is_empty() && !only.guessed
+            }),
         };
-        match waiting.filter(|waiting| waiting.deadline > now) {
-            Some(waiting) => waiting.arrivals.try_send(connection).err().map(|e| e.into_inner()),
-            None => Some(connection),
-        }
+        let Some(waiting) = waiting.filter(|waiting| waiting.deadline > now) else {
+            return Some(connection);
+        };
+        waiting.guessed |= claimed.is_empty();
+        waiting.arrivals.try_send(connection).err().map(|e| e.into_inner())
     }
 
     /// A connection to a shared place went away before it said whose it is.
-    pub(super) fn unplaced_no_more(&mut self, key: Key) {
+    pub(super) fn went_away(&mut self, key: Key) {
+        self.unplaced_no_more(key);
+        if let Some(Place::Shared { sessions, .. }) = self.places.get(&key)
+            && sessions.len() == 1
+        {
+            sessions.values().for_each(|only| only.strangers.notify_one());
+        }
+    }
+
+    fn unplaced_no_more(&mut self, key: Key) {
         if let Entry::Occupied(mut unplaced) = self.unplaced.entry(key) {
             *unplaced.get_mut() -= 1;
             if *unplaced.get() == 0 {
@@ -431,23 +438,20 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             && (self.reserved, self.queued) == (0, 0)
     }
 
-    /// At most so many.
-    pub(super) fn all_held(&self, most: usize) -> Vec<Held> {
-        let held = |port, waiting: &Waiting<C>, shared| Held {
-            port,
-            client: waiting.client,
-            session: waiting.session,
-            shared,
-        };
-        let of_place = self.places.iter().flat_map(|(key, place)| -> Vec<Held> {
+    /// Every reservation's port and owner.
+    pub(super) fn look(&self, look: &mut Look) {
+        for (key, place) in &self.places {
+            let mut see = |waiting: &Waiting<C>, state| {
+                let Waiting { session, client, .. } = *waiting;
+                look.owner(key.port, Owner { session, client, state });
+            };
             match place {
-                Place::Alone(waiting) => vec![held(key.port, waiting, false)],
+                Place::Alone(waiting) => see(waiting, OwnerState::Reserved),
                 Place::Shared { sessions, .. } => {
-                    sessions.values().map(|waiting| held(key.port, waiting, true)).collect()
+                    sessions.values().for_each(|waiting| see(waiting, OwnerState::Shared));
                 }
             }
-        });
-        of_place.take(most).collect()
+        }
     }
 }
 

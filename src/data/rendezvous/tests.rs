@@ -64,13 +64,14 @@ async fn one_port_serves_many_addresses_and_strays_use_up_nothing() {
         arrived.tcp.read_exact(&mut byte).await.unwrap();
         assert_eq!(&byte, expected);
     }
-    let (_, _, strays) = pool.rendezvous.look(10);
-    assert_eq!(strays[&first.port()].from.ip().to_string(), "127.0.0.9");
+    let stray = pool.view().ports[0].last_stray.unwrap();
+    assert_eq!(stray.from.ip().to_string(), "127.0.0.9");
     let metrics = &pool.rendezvous.metrics;
     assert_eq!((metrics.stray.get(), metrics.exhausted.get()), (1, 1));
     let active = first.activate();
     assert_eq!(metrics.active.get(), 1);
-    assert_eq!(pool.rendezvous.look(10).1[0].session, 1);
+    let seen = pool.view().ports.remove(0);
+    assert_eq!((seen.reserved, seen.active, seen.owners[0].session), (0, 1, 1));
     drop(active);
     assert_eq!(metrics.active.get(), 0);
 }

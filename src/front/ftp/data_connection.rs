@@ -16,7 +16,7 @@ use crate::op::{Failure, FailureKind};
 
 /// After a connection whose TLS was not as it must be, for one that is better: the first may have been
 /// a stranger's.
-const ANOTHER: Duration = Duration::from_secs(3);
+const ANOTHER: Duration = Duration::from_secs(2);
 
 /// What PASV, EPSV, PORT or EPRT asked for.
 pub(super) enum Asked {
@@ -102,6 +102,7 @@ async fn protected(
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
     let mut handshakes = FuturesUnordered::new();
+    let strangers = reservation.strangers();
     let (mut failed, mut more) = (None, true);
     loop {
         if handshakes.is_empty() && !more {
@@ -122,6 +123,7 @@ async fn protected(
                     failed = Some(failure);
                 }
             },
+            () = strangers.notified() => failed = Some(not_resumed()),
             () = sleep(ANOTHER), if failed.is_some() && handshakes.is_empty() => more = false,
         }
     }
@@ -147,13 +149,17 @@ async fn handshake(
         .map_err(|e| refused(format!("TLS on the data connection: {e}")))?;
     if protection.resumed && !resumed {
         stream.reset_on_drop();
-        return Err(refused(
-            "the data connection's TLS did not resume the control connection's session, which is \
-             required here: switch session resumption on in the client, and let it use the same \
-             server name (SNI) for both",
-        ));
+        return Err(not_resumed());
     }
     Ok(stream)
+}
+
+fn not_resumed() -> Failure {
+    refused(
+        "the data connection's TLS did not resume the control connection's session, which is \
+         required here: switch session resumption on in the client, and let it use the same \
+         server name (SNI) for both",
+    )
 }
 
 fn expired() -> Failure {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::{Lock, Plan, SOON};
-use crate::support::raw::dial;
+use crate::support::raw::{dial, dial_from};
 use crate::support::{PASSWORD, USER, pattern};
 
 /// Status and body.
@@ -124,7 +124,7 @@ fn a_transfer_that_does_not_end_is_cut() {
 
 #[test]
 fn metrics_count_what_was_done() {
-    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
+    let lock = Plan { data_ports: 1, pool_keys: ", wait: 200ms", ..Plan::default() }.start();
     assert_eq!(get(&lock, "/live"), (200, "live\n".into()));
     assert_eq!(get(&lock, "/ready"), (200, "ready\n".into()));
     assert_eq!(get(&lock, "/other").0, 404);
@@ -147,14 +147,11 @@ fn metrics_count_what_was_done() {
     let port = port.rsplit('|').nth(1).and_then(|port| port.parse().ok()).expect("a port");
     let mut second = lock.client();
     let refusal = second.expect("EPSV", 425).text;
-    assert!(refusal.contains("no data port is free"), "{refusal}");
+    assert!(refusal.contains("no data port became free within 200ms"), "{refusal}");
     // A stray takes nothing away; only from another address is it known for one.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let socket = socket.expect("a socket");
-    let at = |last: u8, port: u16| std::net::SocketAddr::from(([127, 0, 0, last], port));
-    socket.bind(&at(7, 0).into()).expect("an address of 127.0.0.0/8");
-    socket.connect(&at(1, port).into()).expect("connecting");
-    assert_eq!((&socket).read(&mut [0]).expect("an end"), 0);
+    let at = |last: u8| std::net::IpAddr::from([127, 0, 0, last]);
+    let stray = dial_from(at(7), std::net::SocketAddr::new(at(1), port));
+    assert!((&stray.expect("connecting")).read(&mut [0]).is_err(), "no reset");
 
     let page = get(&lock, "/metrics").1;
     let front = "{listener=\"front\"}";
@@ -188,7 +185,7 @@ fn metrics_count_what_was_done() {
         assert_eq!(value(&page, &series), expected, "{series}");
     }
     let _held = raw.expect("LIST", 150);
-    let mut tcp = dial(at(1, port));
+    let mut tcp = dial(std::net::SocketAddr::new(at(1), port));
     std::io::copy(&mut tcp, &mut std::io::sink()).expect("the listing, on the port kept");
     drop(tcp);
     assert_eq!(raw.read().code, 226);

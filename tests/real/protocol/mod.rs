@@ -6,6 +6,8 @@ mod ascii;
 mod close_notify;
 mod control;
 mod cuts;
+mod data_ports;
+mod data_ports_load;
 mod drain;
 mod limits;
 mod listings;
@@ -45,6 +47,8 @@ struct Plan {
     /// The keys of `limits`.
     limits: &'static str,
     data_ports: u16,
+    /// More keys of the pool, each with a comma before it.
+    pool_keys: &'static str,
     /// `debug`: listings and sessions are logged too.
     log_level: &'static str,
 }
@@ -58,6 +62,7 @@ impl Default for Plan {
             partial_uploads: "keep",
             limits: "sessions: 1000",
             data_ports: 8,
+            pool_keys: "",
             log_level: "info",
         }
     }
@@ -86,16 +91,18 @@ impl Plan {
         let gateway = Gateway::start(&format!(
             "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, \
              active: {{ allowed: {} }}, tls: {tls} }}\n\
-             data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
+             data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"]{} }}\n\
              backends:\n  files: {{ protocol: local, folder: {:?}, partial_uploads: {} }}\n\
              users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
              routes:\n  - {{ authenticate: gateway, backend: files }}\n\
              limits: {{ {} }}\n\
              metrics: {{ address: \"127.0.0.1:0\" }}\n\
+             admin: {{ socket: admin.sock }}\n\
              log: {{ level: {} }}\n",
             self.active,
             pool.start(),
             pool.end(),
+            self.pool_keys,
             folder.path(),
             self.partial_uploads,
             argon2_hash(),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -12,6 +13,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::netns::Namespace;
 use super::process::{Leash, Output, pid, run, spawn, wait};
 use super::raw::dial;
 
@@ -24,7 +26,7 @@ pub struct Gateway {
     child: Child,
     log: Arc<Log>,
     /// Holds the configuration.
-    _folder: TempDir,
+    folder: TempDir,
     /// Of its log, when a test panics.
     pub shown_lines: usize,
     _leash: Leash,
@@ -44,24 +46,38 @@ struct LogState {
     ended: bool,
 }
 
-impl Gateway {
-    /// Starts it and waits until it says that it is ready.
-    pub fn start(config: &str) -> Self {
-        let gateway = Self::launch(config);
-        let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
-        let ready = ready && gateway.log.lock().ready;
-        assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
-        gateway
+/// How a gateway is started.
+#[derive(Default)]
+pub struct Launch<'a> {
+    pub config: &'a str,
+    /// Files beside the configuration, by name.
+    pub files: &'a [(&'a str, &'a Path)],
+    /// The machine that it runs on.
+    pub namespace: Option<&'a Namespace>,
+    pub environment: &'a [(&'a str, &'a str)],
+}
+
+impl Launch<'_> {
+    /// Waits until it says that it is ready.
+    pub fn start(&self) -> Gateway {
+        self.launch().ready()
     }
 
-    /// Starts it and waits for nothing.
-    pub fn launch(config: &str) -> Self {
+    /// Waits for nothing.
+    fn launch(&self) -> Gateway {
         let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
         let folder = folder.expect("the gateway's folder");
         let file = folder.path().join("lockgate.yaml");
-        std::fs::write(&file, config).expect("writing the configuration");
-        let mut command = Command::new(PROGRAM);
+        std::fs::write(&file, self.config).expect("writing the configuration");
+        for (name, original) in self.files {
+            std::fs::copy(original, folder.path().join(name)).expect("copying a file");
+        }
+        let mut command = match self.namespace {
+            Some(namespace) => namespace.command(PROGRAM),
+            None => Command::new(PROGRAM),
+        };
         command.arg("run").arg("--config").arg(file).args(["--log-format", "json"]);
+        command.envs(self.environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = {
             use std::os::unix::process::CommandExt;
@@ -72,7 +88,27 @@ impl Gateway {
         let stderr = child.stderr.take().expect("stderr is piped");
         let reader = log.clone();
         thread::spawn(move || reader.follow(stderr));
-        Self { child, log, _folder: folder, shown_lines: SHOWN_LINES, _leash: leash }
+        Gateway { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
+    }
+}
+
+impl Gateway {
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(config: &str) -> Self {
+        Self::launch(config).ready()
+    }
+
+    fn ready(self) -> Self {
+        let gateway = self;
+        let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
+        let ready = ready && gateway.log.lock().ready;
+        assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
+        gateway
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch(config: &str) -> Self {
+        Launch { config, ..Launch::default() }.launch()
     }
 
     /// The address that a listener of the configuration got.
@@ -97,6 +133,11 @@ impl Gateway {
                 self.log_tail(SHOWN_LINES)
             )
         })
+    }
+
+    /// What the files that the configuration names are relative to.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn log_tail(&self, lines: usize) -> String {

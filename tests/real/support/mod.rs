@@ -1,4 +1,4 @@
-//! What the tests against real software stand on. Everything is on 127.0.0.1.
+//! What the tests against real software stand on. Everything is on 127.0.0.1, or in namespaces of its own.
 
 pub mod actions;
 pub mod bench;
@@ -7,6 +7,7 @@ pub mod clients;
 pub mod gateway;
 pub mod haproxy;
 pub mod limits;
+pub mod netns;
 pub mod pki;
 pub mod ports;
 pub mod process;

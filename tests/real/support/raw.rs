@@ -22,8 +22,10 @@ const STREAM: socket2::Type = socket2::Type::STREAM;
 pub struct Raw {
     control: BufReader<Wire>,
     peer: SocketAddr,
-    /// Where data connections come from, unless it does not matter.
+    /// Where its connections come from; `None`: as the system chooses.
     own: Option<IpAddr>,
+    /// PASV in place of EPSV.
+    pasv: bool,
     /// One for all connections, so that data connections resume.
     tls: Arc<ClientConfig>,
     protected: bool,
@@ -52,6 +54,14 @@ impl Raw {
         (raw, greeting)
     }
 
+    /// As [`Raw::connect`] where nobody may be there.
+    pub fn try_connect(peer: SocketAddr) -> io::Result<(Self, Reply)> {
+        let tcp = TcpStream::connect_timeout(&peer, TIMEOUT)?;
+        let mut raw = Self::silent(peer, Wire::Plain(bounded(tcp)));
+        let greeting = raw.try_read()?;
+        Ok((raw, greeting))
+    }
+
     /// Connects with TLS from the first byte on and reads the greeting.
     pub fn connect_implicit(peer: SocketAddr) -> (Self, Reply) {
         let mut raw = Self::silent(peer, Wire::Taken);
@@ -71,7 +81,7 @@ impl Raw {
 
     fn silent(peer: SocketAddr, wire: Wire) -> Self {
         let tls = client_config(rustls::ALL_VERSIONS);
-        Self { control: BufReader::new(wire), peer, own: None, tls, protected: false }
+        Self { control: BufReader::new(wire), peer, own: None, pasv: false, tls, protected: false }
     }
 
     /// How this session speaks TLS from now on, and with whose tickets.
@@ -171,6 +181,11 @@ impl Raw {
         self.start_tls();
         self.expect("PBSZ 0", 200);
         self.expect("PROT P", 200);
+        self.protect();
+    }
+
+    /// Data connections speak TLS from now on.
+    pub fn protect(&mut self) {
         self.protected = true;
     }
 
@@ -186,16 +201,29 @@ impl Raw {
         self.expect(&format!("PASS {password}"), 230);
     }
 
-    /// EPSV, then the connection alone: TLS begins after the 150.
+    /// EPSV or PASV, then the connection alone: TLS begins after the 150.
     pub fn passive(&mut self) -> TcpStream {
+        if self.pasv {
+            return dial(pasv_address(&self.expect("PASV", 227).text));
+        }
         let reply = self.expect("EPSV", 229);
         let port = reply.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {}", reply.text));
-        let to = SocketAddr::new(self.peer.ip(), port);
+        let address = SocketAddr::new(self.peer.ip(), port);
         match self.own {
-            Some(own) => dial_from(own, to).expect("making a data connection"),
-            None => dial(to),
+            Some(own) => dial_from(own, address).expect("connecting from an address of its own"),
+            None => dial(address),
         }
+    }
+
+    /// From now on PASV is said, and the address that it names is believed.
+    pub fn use_pasv(&mut self) {
+        self.pasv = true;
+    }
+
+    /// Where its data connections come from from now on.
+    pub fn set_own(&mut self, own: IpAddr) {
+        self.own = Some(own);
     }
 
     /// EPSV and a command that must be answered 150; the data connection is TCP only yet.
@@ -241,13 +269,17 @@ impl Raw {
 
 impl Wire {
     /// The client's half of a TLS handshake.
-    pub fn tls(mut tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
+    pub fn tls(tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
+        Self::try_tls(tcp, config).expect("the TLS handshake")
+    }
+
+    pub fn try_tls(mut tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").expect("a name");
         let mut tls = ClientConnection::new(config, name).expect("a TLS client");
         while tls.is_handshaking() {
-            tls.complete_io(&mut tcp).expect("the TLS handshake");
+            tls.complete_io(&mut tcp)?;
         }
-        Self::Tls(Box::new(StreamOwned::new(tls, tcp)))
+        Ok(Self::Tls(Box::new(StreamOwned::new(tls, tcp))))
     }
 
     /// RST instead of an end.
@@ -314,13 +346,20 @@ where
     }
 }
 
+fn pasv_address(reply: &str) -> SocketAddr {
+    let numbers = reply.split(['(', ')']).nth(1).unwrap_or_default();
+    let numbers: Vec<u8> = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
+    let [a, b, c, d, high, low] = numbers[..] else { panic!("no address in {reply}") };
+    SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])))
+}
+
 pub fn dial(peer: SocketAddr) -> TcpStream {
     let tcp =
         TcpStream::connect(peer).unwrap_or_else(|error| panic!("connecting to {peer}: {error}"));
     bounded(tcp)
 }
 
-/// As [`dial`], from another address of this machine.
+/// From another address of this machine.
 pub fn dial_from(own: IpAddr, peer: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(peer), STREAM, None)?;
     socket.bind(&SocketAddr::new(own, 0).into())?;

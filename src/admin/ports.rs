@@ -1,0 +1,146 @@
+//! The data ports, as JSON and as a table.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::data::{OwnerState, PoolView, PortView};
+
+pub(super) fn json(pools: &[PoolView]) -> Value {
+    let pools: Vec<_> = pools.iter().map(pool).collect();
+    json!({ "pools": pools })
+}
+
+fn pool(view: &PoolView) -> Value {
+    let ports: Vec<_> = view.ports.iter().map(port).collect();
+    json!({ "pool": view.pool, "queued": view.queued, "ports": ports })
+}
+
+fn port(view: &PortView) -> Value {
+    let owners = view.owners.iter().map(|owner| {
+        let state = match owner.state {
+            OwnerState::Reserved => "reserved",
+            OwnerState::Shared => "shared",
+            OwnerState::Active => "active",
+        };
+        json!({ "session": owner.session, "client": owner.client.to_string(), "state": state })
+    });
+    let stray = view.last_stray.map(|stray| {
+        let at = humantime::format_rfc3339_seconds(stray.at).to_string();
+        json!({ "from": stray.from.to_string(), "at": at })
+    });
+    json!({
+        "port": view.port,
+        "reserved": view.reserved,
+        "active": view.active,
+        "owners": owners.collect::<Vec<_>>(),
+        "last_stray": stray,
+    })
+}
+
+/// For a person: the ports at which something is to be seen. `answer` is what the socket said.
+pub fn table(answer: &Value) -> String {
+    let mut text = String::new();
+    for pool in list(answer, "pools") {
+        let ports = list(pool, "ports");
+        let busy: Vec<_> = ports.iter().filter(|port| !is_idle(port)).collect();
+        let sum = |key| ports.iter().map(|port| number(port, key)).sum::<u64>();
+        let _ = writeln!(
+            text,
+            "{}: {} ports, {} reserved, {} active, {} waiting for a port",
+            word(pool, "pool"),
+            ports.len(),
+            sum("reserved"),
+            sum("active"),
+            number(pool, "queued"),
+        );
+        if !busy.is_empty() {
+            let _ = writeln!(
+                text,
+                "  {:>5}  {:>8}  {:>6}  {:<46}  OWNERS",
+                "PORT", "RESERVED", "ACTIVE", "LAST STRAY"
+            );
+        }
+        for port in &busy {
+            let _ = writeln!(
+                text,
+                "  {:>5}  {:>8}  {:>6}  {:<46}  {}",
+                number(port, "port"),
+                number(port, "reserved"),
+                number(port, "active"),
+                stray(port),
+                owners(port),
+            );
+        }
+    }
+    text
+}
+
+fn is_idle(port: &Value) -> bool {
+    number(port, "reserved") + number(port, "active") == 0 && port["last_stray"].is_null()
+}
+
+fn stray(port: &Value) -> String {
+    match &port["last_stray"] {
+        Value::Null => "-".to_owned(),
+        stray => format!("{} {}", word(stray, "at"), word(stray, "from")),
+    }
+}
+
+fn owners(port: &Value) -> String {
+    let owners = list(port, "owners");
+    let named = owners.iter().map(|owner| {
+        let (state, client) = (word(owner, "state"), word(owner, "client"));
+        format!("{client} (session {}, {state})", number(owner, "session"))
+    });
+    let all = number(port, "reserved") + number(port, "active");
+    let more = all.saturating_sub(owners.len() as u64);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    named.chain(more).collect::<Vec<_>>().join(", ")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or(0)
+}
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::data::{Owner, Stray};
+
+    #[test]
+    fn a_table_names_busy_ports_and_their_owners() {
+        let owner =
+            Owner { session: 7, client: "192.0.2.1".parse().unwrap(), state: OwnerState::Shared };
+        let from = "198.51.100.9:4711".parse().unwrap();
+        let stray = Stray { from, at: SystemTime::UNIX_EPOCH };
+        let ports = vec![
+            PortView { port: 50_000, ..PortView::default() },
+            PortView {
+                port: 50_001,
+                reserved: 3,
+                active: 1,
+                owners: vec![owner],
+                last_stray: None,
+            },
+            PortView { port: 50_002, last_stray: Some(stray), ..PortView::default() },
+        ];
+        let view = PoolView { pool: "public".into(), queued: 2, ports };
+        let text = table(&json(&[view]));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "public: 3 ports, 3 reserved, 1 active, 2 waiting for a port");
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[2].ends_with("192.0.2.1 (session 7, shared), and 3 more"), "{text}");
+        assert!(lines[3].contains("1970-01-01T00:00:00Z 198.51.100.9:4711"), "{text}");
+    }
+}

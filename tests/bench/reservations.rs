@@ -1,0 +1,85 @@
+//! What it costs to reserve a data port and give it back, with so many reservations live: by clients
+//! of as many addresses, and by TLS sessions that share one port and one address.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use lockgate::data::{ClientMatch, Pool, PoolMetrics, PoolSettings, Ports, Reservation, Wanted};
+use lockgate::net::tls::{ControlTls, ServerCertificate, ServerTls};
+use tokio::runtime::Runtime;
+
+const LIVE: [u32; 3] = [10, 1_000, 100_000];
+
+fn pool(ports: u16) -> Pool {
+    let metrics = PoolMetrics::register(&prometheus::Registry::new()).expect("metrics");
+    let settings = PoolSettings {
+        name: "bench".into(),
+        ports: Ports::Ephemeral(ports),
+        listen: vec![Ipv4Addr::LOCALHOST.into()],
+        advertise: vec![],
+        proxy_protocol: vec![],
+        client_match: ClientMatch::Address,
+        reservations_per_address: usize::MAX,
+        wait: Duration::ZERO,
+    };
+    Pool::bind(settings, &metrics).expect("free ports")
+}
+
+fn wanted(client: IpAddr, tls: Option<&ControlTls>) -> Wanted<'_> {
+    let connect_within = Duration::from_secs(3600);
+    Wanted { client, session: 0, tls, connect_within, wait: Duration::ZERO }
+}
+
+fn reserve(runtime: &Runtime, pool: &Pool, wanted: Wanted<'_>) -> Reservation {
+    runtime.block_on(pool.reserve(wanted)).expect("a free port")
+}
+
+fn listener() -> ServerTls {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
+    std::fs::write(&chain, made.cert.pem()).expect("writing");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("writing");
+    let certificate = ServerCertificate::load(&chain, &key).expect("the certificate");
+    ServerTls::new(certificate).expect("a TLS listener")
+}
+
+fn by_address(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let mut group = criterion.benchmark_group("reserve, by address");
+    for live in LIVE {
+        let pool = pool(50);
+        let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number));
+        let held = (0..live).map(|number| reserve(&runtime, &pool, wanted(address(number), None)));
+        let held: Vec<_> = held.collect();
+        let client = address(live);
+        group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
+            bencher.iter(|| drop(black_box(reserve(&runtime, &pool, wanted(client, None)))));
+        });
+        drop(held);
+    }
+}
+
+fn by_session(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let (listener, client) = (listener(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let mut group = criterion.benchmark_group("reserve, TLS sessions at one port");
+    for live in LIVE {
+        let pool = pool(1);
+        let sessions: Vec<_> = (0..=live).map(|_| listener.control_session()).collect();
+        let (own, others) = sessions.split_last().expect("sessions");
+        let held = others.iter().map(|tls| reserve(&runtime, &pool, wanted(client, Some(tls))));
+        let held: Vec<_> = held.collect();
+        group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
+            bencher.iter(|| drop(black_box(reserve(&runtime, &pool, wanted(client, Some(own))))));
+        });
+        drop(held);
+    }
+}
+
+criterion_group!(benches, by_address, by_session);
+criterion_main!(benches);

@@ -1,0 +1,275 @@
+//! Who gets which data port, and whose a connection there is.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Lock, Plan, SOON, in_step};
+use crate::support::gateway::lockgate;
+use crate::support::raw::{Raw, Wire, client_config, dial, dial_from};
+use crate::support::{PASSWORD, USER};
+
+const RESUMED: &str = ", data_sessions: resumed";
+
+fn local(last: u8) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, last).into()
+}
+
+fn port_of(reply: &str) -> u16 {
+    let port = reply.rsplit('|').nth(1).and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {reply}"))
+}
+
+fn epsv(raw: &mut Raw) -> SocketAddr {
+    SocketAddr::new(local(1), port_of(&raw.expect("EPSV", 229).text))
+}
+
+/// By an end or a reset, without a byte.
+#[track_caller]
+fn is_closed(mut tcp: TcpStream) {
+    match tcp.read(&mut [0]) {
+        Ok(read) => assert_eq!(read, 0),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}
+
+#[test]
+fn tls_sessions_behind_one_address_share_the_only_port() {
+    let lock =
+        Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();
+    let mut clients: Vec<_> = (0..20).map(|_| lock.tls_client()).collect();
+    // All wait at the port at once, then all have their connections, in another order.
+    let mut waiting: Vec<_> = clients.iter_mut().enumerate().collect();
+    let mut ports: Vec<_> = waiting.iter_mut().map(|(_, raw)| epsv(raw)).collect();
+    ports.dedup();
+    assert_eq!(ports.len(), 1);
+    assert_eq!(lock.gateway.metric("lockgate_data_ports_reserved{pool=\"pool\"}"), Some(20));
+    let connected: Vec<_> = waiting.iter().rev().map(|_| dial(ports[0])).collect();
+    let mut open = Vec::new();
+    for ((number, raw), tcp) in waiting.into_iter().zip(connected) {
+        raw.expect(&format!("STOR file-{number}"), 150);
+        let data = raw.data(tcp);
+        assert!(data.resumed());
+        open.push((number, raw, data));
+    }
+    for (number, raw, mut data) in open.into_iter().rev() {
+        data.write_all(format!("bytes of {number}").as_bytes()).expect("sending");
+        data.finish().expect("ending the data connection");
+        drop(data);
+        assert_eq!(raw.read().code, 226);
+    }
+    for number in 0..20 {
+        let name = format!("file-{number}");
+        assert_eq!(lock.get(&name), format!("bytes of {number}").as_bytes());
+    }
+    assert_eq!(lock.gateway.metric("lockgate_data_ports_stray_total{pool=\"pool\"}"), Some(0));
+}
+
+#[test]
+fn a_stranger_who_is_first_gets_nothing_and_spoils_nothing() {
+    let lock =
+        Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();
+    lock.put("there", "secret");
+    let mut raw = lock.tls_client();
+    for round in 0..3 {
+        let port = epsv(&mut raw);
+        let hello = dial(port);
+        // These say nothing, or what is no TLS, and stay.
+        let silent = dial(port);
+        let mut rubbish = dial(port);
+        rubbish.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sending");
+        let own = dial(port);
+        raw.expect("RETR there", 150);
+        let versions = rustls::ALL_VERSIONS;
+        let thief = std::thread::spawn(move || {
+            // Answered, or closed: nothing comes.
+            let mut bytes = Vec::new();
+            if let Ok(mut stream) = Wire::try_tls(hello, client_config(versions)) {
+                let _ = stream.read_to_end(&mut bytes);
+            }
+            bytes
+        });
+        let mut bytes = Vec::new();
+        raw.data(own).read_to_end(&mut bytes).expect("the file");
+        assert_eq!(bytes, b"secret", "round {round}");
+        assert_eq!(raw.read().code, 226);
+        assert_eq!(thief.join().expect("the stranger"), b"");
+        let mut end = Vec::new();
+        let _ = rubbish.read_to_end(&mut end);
+        assert_eq!(end, b"");
+        drop(silent);
+        in_step(&mut raw);
+    }
+}
+
+#[test]
+fn whoever_goes_away_before_tls_is_told_soon() {
+    let lock = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() }.start();
+    lock.put("there", "secret");
+    let mut raw = lock.tls_client();
+    drop(raw.begin("RETR there"));
+    let begun = Instant::now();
+    assert_eq!(raw.read().code, 425);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    in_step(&mut raw);
+}
+
+#[test]
+fn pasv_waits_for_a_port_in_turn() {
+    let lock = Plan { data_ports: 1, pool_keys: ", wait: 30s", ..Plan::default() }.start();
+    lock.put("there", "bytes");
+    let (mut first, mut second, mut third) = (lock.client(), lock.client(), lock.client());
+    let port = epsv(&mut first);
+    let queued = |count| {
+        let end = Instant::now() + SOON;
+        while lock.gateway.metric("lockgate_data_ports_queued{pool=\"pool\"}") != Some(count) {
+            assert!(Instant::now() < end, "never {count} that wait");
+        }
+    };
+    second.send_bytes(b"EPSV\r\n");
+    queued(1);
+    third.send_bytes(b"EPSV\r\n");
+    queued(2);
+    assert!(second.quiet_for(Duration::from_millis(100)));
+    let mut data = dial(port);
+    // The port is free as soon as the connection is there.
+    assert_eq!(port_of(&second.read().text), port.port());
+    assert!(third.quiet_for(Duration::from_millis(100)));
+    first.expect("RETR there", 150);
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes).expect("the file");
+    assert_eq!((bytes.as_slice(), first.read().code), (&b"bytes"[..], 226));
+    let _data = dial(port);
+    assert_eq!(third.read().code, 229);
+    queued(0);
+}
+
+#[test]
+fn never_connecting_holds_a_port_for_a_while_only() {
+    let limits = "data_connect_timeout: 1s";
+    let lock = Plan { data_ports: 1, limits, pool_keys: ", wait: 30s", ..Plan::default() }.start();
+    lock.put("there", "bytes");
+    let (mut idle, mut busy) = (lock.client(), lock.client());
+    let port = epsv(&mut idle);
+    // Another address is not concerned.
+    let (mut other, _) = Raw::connect_from(local(9), lock.address()).expect("connecting");
+    other.login(USER, PASSWORD);
+    other.expect("TYPE I", 200);
+    assert_eq!(other.download("RETR there").0, b"bytes");
+    let begun = Instant::now();
+    assert_eq!(busy.download("RETR there").0, b"bytes");
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+    let expired = lock.gateway.metric("lockgate_data_ports_expired_total{pool=\"pool\"}");
+    assert_eq!(expired, Some(1));
+    idle.expect("RETR there", 150);
+    let told = idle.read();
+    assert!(told.code == 425 && told.text.contains("in time"), "{}", told.text);
+    assert_eq!(idle.download("RETR there").0, b"bytes");
+    assert_ne!(port.port(), 0);
+}
+
+#[test]
+fn a_new_pasv_gives_the_old_port_back() {
+    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
+    lock.put("there", "bytes");
+    let mut raw = lock.client();
+    for _ in 0..20 {
+        epsv(&mut raw);
+    }
+    assert_eq!(lock.gateway.metric("lockgate_data_ports_reserved{pool=\"pool\"}"), Some(1));
+    assert_eq!(raw.download("RETR there").0, b"bytes");
+}
+
+#[test]
+fn an_address_has_its_most_reservations() {
+    let keys = ", reservations_per_address: 2, wait: 100ms";
+    let lock = Plan { data_ports: 8, pool_keys: keys, ..Plan::default() }.start();
+    let mut clients = [lock.client(), lock.client(), lock.client()];
+    epsv(&mut clients[0]);
+    epsv(&mut clients[1]);
+    let told = clients[2].expect("EPSV", 425).text;
+    assert!(told.contains("reservations_per_address"), "{told}");
+}
+
+/// A client whose data connections come from another address than its control connection.
+fn elsewhere(lock: &Lock, data_from: IpAddr) -> Raw {
+    let mut raw = lock.client();
+    raw.set_own(data_from);
+    raw
+}
+
+#[test]
+fn client_match_network() {
+    let lock = Plan { pool_keys: ", client_match: network", ..Plan::default() }.start();
+    lock.put("there", "bytes");
+    let mut near = elsewhere(&lock, local(77));
+    assert_eq!(near.download("RETR there").0, b"bytes");
+    // 127.0.1.0/24 is another network.
+    let port = epsv(&mut near);
+    is_closed(dial_from(Ipv4Addr::new(127, 0, 1, 1).into(), port).expect("connecting"));
+
+    let strict = Plan::default().start();
+    let mut raw = strict.client();
+    let port = epsv(&mut raw);
+    is_closed(dial_from(local(77), port).expect("connecting"));
+    let seen = ports(&strict);
+    let stray = &seen["pools"][0]["ports"].as_array().expect("ports")[..];
+    let stray = stray.iter().find(|seen| seen["port"] == port.port()).expect("the port");
+    let from = stray["last_stray"]["from"].as_str().expect("where from");
+    assert!(from.starts_with("127.0.0.77:"), "{from}");
+}
+
+#[test]
+fn client_match_session() {
+    let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
+    let lock = Plan { pool_keys: ", client_match: session", ..plan }.start();
+    lock.put("there", "secret");
+    let mut raw = lock.tls_client();
+    raw.set_own(Ipv4Addr::new(127, 1, 2, 3).into());
+    assert_eq!(raw.download("RETR there").0, b"secret");
+    assert_eq!(raw.upload("STOR up", b"bytes").code, 226);
+    // In clear nothing would tell whose a connection is.
+    let told = lock.client().expect("EPSV", 425).text;
+    assert!(told.contains("PROT P"), "{told}");
+}
+
+fn ports(lock: &Lock) -> Value {
+    let socket = lock.gateway.folder().join("admin.sock");
+    let socket = socket.to_str().expect("a UTF-8 path");
+    let output = lockgate(&["ports", "--json", "--socket", socket], "").expect_ok("ports");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn operators_see_who_waits_and_who_transfers() {
+    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
+    lock.put_large("large");
+    let mut active = lock.client();
+    let data = active.begin("RETR large");
+    let (mut waiting, _) = Raw::connect_from(local(5), lock.address()).expect("connecting");
+    waiting.login(USER, PASSWORD);
+    let port = epsv(&mut waiting).port();
+    let seen = ports(&lock);
+    let pool = &seen["pools"][0];
+    assert_eq!((&pool["pool"], pool["queued"].as_u64()), (&Value::from("pool"), Some(0)));
+    let of_port = &pool["ports"][0];
+    let counts = ["port", "reserved", "active"].map(|key| of_port[key].as_u64());
+    assert_eq!(counts, [Some(port.into()), Some(1), Some(1)]);
+    let mut owners: Vec<_> = of_port["owners"].as_array().expect("owners").iter().collect();
+    owners.sort_by_key(|owner| owner["session"].as_u64());
+    let states: Vec<_> = owners.iter().map(|owner| (&owner["client"], &owner["state"])).collect();
+    let expected = [("127.0.0.1", "active"), ("127.0.0.5", "reserved")];
+    for ((client, state), expected) in states.into_iter().zip(expected) {
+        assert_eq!((client.as_str(), state.as_str()), (Some(expected.0), Some(expected.1)));
+    }
+    let socket = lock.gateway.folder().join("admin.sock");
+    let socket = socket.to_str().expect("a UTF-8 path");
+    let table = lockgate(&["ports", "--socket", socket], "").expect_ok("ports");
+    let table = String::from_utf8(table.stdout).expect("text");
+    assert!(table.contains("1 reserved, 1 active") && table.contains("127.0.0.5"), "{table}");
+    drop(data);
+    let nobody = lockgate(&["ports", "--socket", "/nowhere/admin.sock"], "").describe();
+    assert!(nobody.contains("no gateway answers at /nowhere/admin.sock"), "{nobody}");
+}

@@ -1,0 +1,253 @@
+//! The data ports under load: right or wrong, not fast or slow. `--full` has the numbers that
+//! tests/README.md tells; without it there are fewer of everything.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use super::{Lock, Plan, SOON};
+use crate::support::raw::{Raw, Wire, client_config, dial_from};
+use crate::support::{PASSWORD, USER, full, pattern};
+
+const MANY: &str = "sessions: 3000, sessions_per_address: 3000";
+const RESUMED: &str = ", data_sessions: resumed";
+
+fn scaled(fast: usize, all: usize) -> usize {
+    // Two descriptors a session and more than the usual soft limit.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the hard limit of descriptors");
+    if full() { all } else { fast }
+}
+
+fn active(lock: &Lock) -> u64 {
+    lock.gateway.metric("lockgate_data_ports_active{pool=\"pool\"}").expect("a gauge")
+}
+
+fn counted(lock: &Lock, what: &str) -> u64 {
+    let series = format!("lockgate_data_ports_{what}_total{{pool=\"pool\"}}");
+    lock.gateway.metric(&series).expect("a counter")
+}
+
+/// What nobody else sends.
+fn bytes_of(number: usize) -> Vec<u8> {
+    let mut bytes = pattern(60_000 + number);
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+/// Ends all uploads that are open, and compares what arrived.
+fn finish(lock: &Lock, open: Vec<(usize, Raw, Wire)>) {
+    for (number, mut raw, mut data) in open.into_iter().rev() {
+        data.write_all(&bytes_of(number)).expect("sending");
+        data.finish().expect("ending a data connection");
+        drop(data);
+        let reply = raw.read();
+        assert_eq!(reply.code, 226, "{number}: {}", reply.text);
+        assert!(lock.get(&format!("file-{number}")) == bytes_of(number), "{number} differs");
+    }
+}
+
+#[test]
+fn ftps_sessions_of_one_address_all_at_once_through_one_port() {
+    let sessions = scaled(150, 1000);
+    let plan = Plan { tls: "required", tls_keys: RESUMED, limits: MANY, ..Plan::default() };
+    let lock = Plan { data_ports: 1, ..plan }.start();
+    let mut open = Vec::new();
+    for number in 0..sessions {
+        let mut raw = lock.tls_client();
+        let tcp = raw.begin(&format!("STOR file-{number}"));
+        let data = raw.data(tcp);
+        open.push((number, raw, data));
+    }
+    assert_eq!(active(&lock), sessions as u64);
+    let ports: BTreeSet<_> = open.iter().map(|(.., data)| port_of(data)).collect();
+    assert_eq!(ports.len(), 1);
+    finish(&lock, open);
+    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+}
+
+fn port_of(data: &Wire) -> u16 {
+    data.socket().peer_addr().expect("an address").port()
+}
+
+#[test]
+fn plain_sessions_of_many_addresses_all_at_once_through_four_ports() {
+    let sessions = scaled(200, 1000);
+    let lock = Plan { limits: MANY, data_ports: 4, ..Plan::default() }.start();
+    let mut open = Vec::new();
+    for number in 0..sessions {
+        let own = Ipv4Addr::new(127, 0, 2, (number % (sessions / 4)) as u8 + 1);
+        let (mut raw, _) = Raw::connect_from(own.into(), lock.address()).expect("connecting");
+        raw.login(USER, PASSWORD);
+        raw.expect("TYPE I", 200);
+        let tcp = raw.begin(&format!("STOR file-{number}"));
+        open.push((number, raw, Wire::Plain(tcp)));
+    }
+    assert_eq!(active(&lock), sessions as u64);
+    let ports: BTreeSet<_> = open.iter().map(|(.., data)| port_of(data)).collect();
+    assert!(ports.len() <= 4);
+    finish(&lock, open);
+    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+}
+
+/// One file up and down after the other; the data connections' ports.
+fn many_files(mut raw: Raw, prefix: &str, files: usize) -> BTreeSet<u16> {
+    let mut ports = BTreeSet::new();
+    for number in 0..files / 2 {
+        let (name, bytes) = (format!("{prefix}-{}", number % 10), number.to_string().into_bytes());
+        let mut tcp = raw.begin(&format!("STOR {name}"));
+        ports.insert(tcp.peer_addr().expect("an address").port());
+        tcp.write_all(&bytes).expect("sending");
+        drop(tcp);
+        assert_eq!(raw.read().code, 226);
+        let mut tcp = raw.begin(&format!("RETR {name}"));
+        ports.insert(tcp.peer_addr().expect("an address").port());
+        let mut back = Vec::new();
+        tcp.read_to_end(&mut back).expect("receiving");
+        assert_eq!((back, raw.read().code), (bytes, 226));
+    }
+    ports
+}
+
+/// Sockets at these ports of the gateway that the kernel keeps for their late packets.
+fn time_wait(ports: &RangeInclusive<u16>) -> usize {
+    const TIME_WAIT: &str = "06";
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the TCP table");
+    let waits = table.lines().skip(1).filter(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, _, state) = (words.next(), words.next(), words.next());
+        let port = local.and_then(|local| local.rsplit(':').next());
+        let port = port.and_then(|port| u16::from_str_radix(port, 16).ok());
+        state == Some(TIME_WAIT) && port.is_some_and(|port| ports.contains(&port))
+    });
+    waits.count()
+}
+
+#[test]
+fn small_files_in_one_session_through_two_ports() {
+    let files = scaled(400, 3000);
+    let lock = Plan { data_ports: 2, ..Plan::default() }.start();
+    let ports = many_files(lock.client(), "file", files);
+    let range = *ports.first().expect("a port")..=*ports.last().expect("a port");
+    assert!(ports.len() <= 2 && range.len() <= 2, "{ports:?}");
+    println!("{files} files, 2 ports, {} in TIME_WAIT", time_wait(&range));
+    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+}
+
+#[test]
+fn small_files_by_ten_clients_through_ten_ports() {
+    let files = scaled(1000, 20_000) / 10;
+    let lock = Plan { data_ports: 10, ..Plan::default() }.start();
+    let clients: Vec<_> = (0..10).map(|number| (number, lock.client())).collect();
+    let clients = clients.into_iter().map(|(number, raw)| {
+        thread::spawn(move || many_files(raw, &format!("client-{number}"), files))
+    });
+    let clients: Vec<_> = clients.collect();
+    let ports: BTreeSet<_> =
+        clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
+    let range = *ports.first().expect("a port")..=*ports.last().expect("a port");
+    assert!(range.len() <= 10, "{ports:?}");
+    println!("{} files, 10 ports, {} in TIME_WAIT", files * 10, time_wait(&range));
+    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+}
+
+#[test]
+fn strangers_at_the_ports_while_transfers_run() {
+    const CLIENTS: usize = 3;
+    /// The sessions that the transfers need, and what the allocator keeps of all that.
+    const GROWTH_KIB: usize = 12 * 1024;
+    let strangers = scaled(3000, 100_000);
+    let plan = Plan { tls: "required", tls_keys: RESUMED, limits: MANY, ..Plan::default() };
+    let lock = Plan { data_ports: 2, ..plan }.start();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| tls12_client(&lock)).collect();
+    let port = clients[0].expect("EPSV", 229).text;
+    let port: u16 = port.rsplit('|').nth(1).and_then(|port| port.parse().ok()).expect("a port");
+    clients[0].upload("STOR warm", &pattern(100_000));
+    let before = lock.gateway.resident_kib();
+    let (knocked, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let transfers = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let transferring: Vec<_> = clients
+            .into_iter()
+            .enumerate()
+            .map(|(number, mut raw)| {
+                let (done, transfers) = (&done, &transfers);
+                scope.spawn(move || {
+                    let bytes = pattern(80_000 + number);
+                    let mut turn = 0;
+                    while turn < 5 || !done.load(Ordering::Relaxed) {
+                        let name = format!("file-{number}");
+                        assert_eq!(raw.upload(&format!("STOR {name}"), &bytes).code, 226);
+                        let (back, reply) = raw.download(&format!("RETR {name}"));
+                        assert_eq!(reply.code, 226, "{}", reply.text);
+                        assert!(back == bytes, "{name} differs");
+                        turn += 1;
+                        transfers.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let knocking: Vec<_> = (0..2u8)
+            .map(|half| {
+                let knocked = &knocked;
+                scope.spawn(move || {
+                    while knocked.load(Ordering::Relaxed) < strangers {
+                        knocked.fetch_add(usize::from(knock(half, port)), Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        knocking.into_iter().for_each(|one| one.join().expect("a stranger"));
+        done.store(true, Ordering::Relaxed);
+        transferring.into_iter().for_each(|one| one.join().expect("a client"));
+    });
+    let after = lock.gateway.resident_kib();
+    let end = Instant::now() + SOON;
+    while counted(&lock, "stray") < strangers as u64 && Instant::now() < end {
+        thread::yield_now();
+    }
+    let strays = counted(&lock, "stray");
+    println!(
+        "{strangers} strangers, {strays} counted, {} transfers each way, memory {before} KiB, then {after}",
+        transfers.load(Ordering::Relaxed)
+    );
+    assert!(strays as usize >= strangers, "{strays} of {strangers}");
+    assert!(after < before + GROWTH_KIB, "{before} KiB, then {after}");
+}
+
+/// One that may resume as often as it likes: rustls uses a ticket of TLS 1.3 once.
+fn tls12_client(lock: &Lock) -> Raw {
+    let mut raw = lock.connect();
+    raw.set_tls(client_config(&[&rustls::version::TLS12]));
+    raw.auth_tls();
+    raw.login(USER, PASSWORD);
+    raw.expect("TYPE I", 200);
+    raw
+}
+
+/// From a random address, now and then the clients' own; says nothing, rubbish, or begins TLS. Whether
+/// it got through: the kernel may be out of ports for a moment.
+fn knock(half: u8, port: u16) -> bool {
+    let random: u32 = rand::random();
+    let [kind, last, rest, _] = random.to_be_bytes();
+    let own: IpAddr = match kind % 4 {
+        0 => Ipv4Addr::new(127, 0, 0, 1).into(),
+        _ => Ipv4Addr::new(127, 3 + half, rest, last.max(1)).into(),
+    };
+    let Ok(mut tcp) = dial_from(own, SocketAddr::from(([127, 0, 0, 1], port))) else {
+        return false;
+    };
+    match kind % 3 {
+        0 => {}
+        1 => drop(tcp.write_all(&random.to_be_bytes())),
+        _ => drop(tcp.write_all(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")),
+    }
+    true
+}

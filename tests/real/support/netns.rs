@@ -1,0 +1,86 @@
+//! Network namespaces that a test makes for itself: machines with addresses of their own. They go away
+//! with the process that holds them.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::process::{Leash, POLL, kill_group, run, spawn};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Namespace {
+    holder: Child,
+    _leash: Leash,
+}
+
+impl Namespace {
+    /// With its loopback up and nothing else.
+    pub fn new() -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new("unshare");
+        let holder = spawn(command.args(["--net", "sleep", "infinity"]).process_group(0));
+        let leash = Leash::new(Some(&holder), None);
+        let own = std::fs::read_link("/proc/self/ns/net").expect("the own namespace");
+        let end = Instant::now() + PATIENCE;
+        let path = format!("/proc/{}/ns/net", holder.id());
+        while std::fs::read_link(&path).is_ok_and(|namespace| namespace == own) {
+            assert!(Instant::now() < end, "no namespace; these tests need root");
+            std::thread::sleep(POLL);
+        }
+        let namespace = Self { holder, _leash: leash };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// A program that is started in it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target"]).arg(self.holder.id().to_string()).arg(program);
+        command
+    }
+
+    #[track_caller]
+    pub fn ip(&self, words: &str) {
+        let mut command = self.command("ip");
+        run(command.args(words.split_whitespace()), b"", PATIENCE).expect_ok("ip");
+    }
+
+    /// Loads rules as they would stand in /etc/nftables.conf.
+    #[track_caller]
+    pub fn nft(&self, rules: &str) {
+        let mut command = self.command("nft");
+        run(command.args(["-f", "-"]), rules.as_bytes(), PATIENCE).expect_ok("nft");
+    }
+
+    pub fn forward(&self) {
+        let mut command = self.command("sysctl");
+        let set = run(command.args(["-q", "-w", "net.ipv4.ip_forward=1"]), b"", PATIENCE);
+        set.expect_ok("sysctl");
+    }
+
+    /// A cable between two machines: `name` here, `other_name` there, both up, without addresses.
+    pub fn link(&self, name: &str, other: &Self, other_name: &str) {
+        let peer = other.holder.id();
+        self.ip(&format!("link add {name} type veth peer name {other_name} netns {peer}"));
+        self.ip(&format!("link set {name} up"));
+        other.ip(&format!("link set {other_name} up"));
+    }
+
+    /// This thread's connections are this machine's from now on.
+    pub fn enter(&self) {
+        let path = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = File::open(path).expect("the namespace");
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("entering the namespace");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        kill_group(&mut self.holder);
+    }
+}
