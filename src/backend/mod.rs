@@ -1,6 +1,7 @@
 //! The servers behind the gateway. Every backend turns a [`Target`] into its own protocol.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::data::{Sink, Source};
 use crate::op::{Changes, Entry, Failure, FailureKind, FileSystem, RemotePath, Words};
 use crate::route::Target;
+use crate::wire::proxy;
 
 pub mod ftp;
 pub mod local;
@@ -48,12 +50,48 @@ pub struct Credentials {
     pub key: Option<Arc<russh::keys::PrivateKey>>,
 }
 
+/// For whom a session is: what a backend that asks for it is told in PROXY protocol headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    pub client: SocketAddr,
+    /// What the client connected to.
+    pub local: SocketAddr,
+}
+
+impl Origin {
+    /// Of a test that does not care.
+    #[cfg(test)]
+    pub(crate) const ANY: Self = {
+        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        Self { client: SocketAddr::new(here, 1), local: SocketAddr::new(here, 21) }
+    };
+
+    /// The header, of version 2.
+    fn header(&self) -> Vec<u8> {
+        proxy::encode(self.client, self.local)
+    }
+}
+
+/// On which connections a backend is told who the client is (`send_proxy_protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SendProxyProtocol {
+    #[default]
+    None,
+    Control,
+    /// On passive data connections too.
+    All,
+}
+
 /// A configured backend.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// Connects and logs in. Bounded by the backend's own deadlines. A backend that cannot check a
     /// password refuses `Login::Unchecked`.
-    async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure>;
+    async fn login(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure>;
 }
 
 /// One user's session at a backend. Paths in targets are the backend's.

@@ -13,8 +13,8 @@ use super::report::{At, Problems};
 use super::tree::{Kind, Node};
 use super::values::*;
 use super::{LogFormat, LogLevel};
-use crate::backend::PartialUploads;
 use crate::backend::ftp::DataMode;
+use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::data::ClientMatch;
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
@@ -68,8 +68,11 @@ section! {
         keepalive: Leaf<Positive>,
         /// sftp: channels open at once on one connection. Default: 10.
         channels: Leaf<UpTo<1000>>,
+        /// Networks of load balancers. All connections must come from there and begin with a PROXY
+        /// protocol header (version 1 or 2, before TLS), which says who the client is. Absent: clients
+        /// connect themselves, and a header is no welcome.
+        proxy_protocol: OneOrMore<IpNet>,
     }
-    later ["proxy_protocol"]
     hints [
         "host_key" => "write host_keys, with one file or a list",
         "port" => "the port is a part of `address`",
@@ -136,8 +139,11 @@ section! {
         /// How long PASV and EPSV wait for a port to become free before they are refused. Default:
         /// 10s.
         wait: Leaf<Duration>,
+        /// Networks of load balancers. All data connections must come from there and begin with a PROXY
+        /// protocol header, as on a listener.
+        proxy_protocol: OneOrMore<IpNet>,
     }
-    later ["proxy_protocol", "slice"]
+    later ["slice"]
 }
 
 section! {
@@ -180,6 +186,10 @@ section! {
         algorithms: Leaf<Algorithms>,
         /// sftp: without a byte from the server before it is asked whether it lives. Default: 30s.
         keepalive: Leaf<Positive>,
+        /// Whether connections to the server begin with a PROXY protocol header (version 2, before TLS)
+        /// that says who the client is: none (default), control, or all (ftp: passive data connections
+        /// too).
+        send_proxy_protocol: Leaf<SendProxyProtocol>,
         /// What becomes of an upload that was cut: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
         /// ftp, sftp: pass-through (default: the client's own name and password), or an account of the

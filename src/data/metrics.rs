@@ -10,6 +10,7 @@ pub struct PoolMetrics {
     exhausted: IntCounterVec,
     expired: IntCounterVec,
     stray: IntCounterVec,
+    proxy_refused: IntCounterVec,
 }
 
 /// One pool's handles.
@@ -21,6 +22,7 @@ pub(super) struct Handles {
     pub exhausted: IntCounter,
     pub expired: IntCounter,
     pub stray: IntCounter,
+    pub proxy_refused: IntCounter,
 }
 
 impl PoolMetrics {
@@ -58,6 +60,10 @@ impl PoolMetrics {
                 "lockgate_data_ports_stray_total",
                 "Connections to a data port that matched no reservation and were closed",
             )?,
+            proxy_refused: counter(
+                "lockgate_data_ports_proxy_protocol_refused_total",
+                "Strays that came from no trusted proxy, or with no good header",
+            )?,
         })
     }
 
@@ -71,6 +77,7 @@ impl PoolMetrics {
             expired: self.expired.with_label_values(labels),
             exhausted: self.exhausted.with_label_values(labels),
             stray: self.stray.with_label_values(labels),
+            proxy_refused: self.proxy_refused.with_label_values(labels),
         }
     }
 }

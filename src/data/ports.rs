@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::PoolMetrics;
-use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
+use super::rendezvous::{Arrived, ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use super::view::PoolView;
-use crate::net;
+use crate::net::{self, Introduced, ProxyProtocol, Refusal};
 
 /// A pool of passive data ports (`data_ports`) as configured.
 #[derive(Debug, Clone)]
@@ -31,6 +31,9 @@ pub struct PoolSettings {
     pub reservations_per_address: usize,
     /// For a port to become free, where none is when a client asks.
     pub wait: Duration,
+    /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
+    /// clients connect themselves.
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 impl PoolSettings {
@@ -71,6 +74,7 @@ pub struct Pool {
     /// In order.
     pub(super) ports: Vec<u16>,
     listeners: std::sync::Mutex<Vec<TcpListener>>,
+    proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(super) rendezvous: Arc<Rendezvous>,
 }
 
@@ -108,10 +112,15 @@ impl Pool {
             per_address: settings.reservations_per_address,
             queue: QUEUE,
         };
+        let proxy_protocol = (!settings.proxy_protocol.is_empty()).then(|| {
+            let trusted = settings.proxy_protocol.clone();
+            Arc::new(ProxyProtocol::new(trusted, metrics.proxy_refused.clone()))
+        });
         let rendezvous = Rendezvous::new(&settings.name, ports.clone(), rules, metrics);
         Ok(Self {
             ports,
             listeners: std::sync::Mutex::new(listeners),
+            proxy_protocol,
             rendezvous: Arc::new(rendezvous),
             settings,
         })
@@ -123,9 +132,14 @@ impl Pool {
             self.listeners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for listener in listeners.drain(..) {
             let rendezvous = self.rendezvous.clone();
-            let stop = stop.clone();
+            let (proxy_protocol, stop) = (self.proxy_protocol.clone(), stop.clone());
             tokio::spawn(async move {
-                stop.run_until_cancelled(accept(listener, &rendezvous)).await;
+                match proxy_protocol {
+                    None => {
+                        stop.run_until_cancelled(accept(listener, &rendezvous)).await;
+                    }
+                    Some(proxy) => accept_proxied(listener, &proxy, rendezvous, &stop).await,
+                }
             });
         }
         let (rendezvous, stop) = (self.rendezvous.clone(), stop.clone());
@@ -157,12 +171,11 @@ impl Pool {
         entry.map_or(local, |entry| entry.address)
     }
 
-    /// Whether the pool's ports can be reached at `local`.
+    /// Whether the pool's ports can be reached at `local`. Behind a proxy they are where it is.
     pub fn listens_at(&self, local: IpAddr) -> bool {
-        self.settings
-            .listen
-            .iter()
-            .any(|ip| *ip == local || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4()))
+        let here =
+            |ip: &IpAddr| *ip == local || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4());
+        self.proxy_protocol.is_some() || self.settings.listen.iter().any(here)
     }
 
     /// Its ports, who waits at them and who uses them.
@@ -181,4 +194,26 @@ async fn accept(listener: TcpListener, rendezvous: &Arc<Rendezvous>) {
         let (tcp, peer) = net::accept(&listener).await;
         rendezvous.arrived(local.port(), peer, tcp);
     }
+}
+
+/// The client is whom the header names. A health check is nobody's connection; what cannot be
+/// believed is a stray.
+async fn accept_proxied(
+    listener: TcpListener,
+    proxy_protocol: &Arc<ProxyProtocol>,
+    rendezvous: Arc<Rendezvous>,
+    stop: &CancellationToken,
+) {
+    let Ok(local) = listener.local_addr() else { return };
+    let port = local.port();
+    let arrived = move |tcp, peer: SocketAddr, received: Result<Introduced, Refusal>| match received
+    {
+        Ok(introduced) if introduced.health_check => {}
+        Ok(introduced) => rendezvous.arrived(port, introduced.endpoints.peer, tcp),
+        Err(refusal) => {
+            tracing::info!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
+            rendezvous.close_stray(port, Arrived { tcp, read: Vec::new(), peer });
+        }
+    };
+    proxy_protocol.accept(&listener, stop, arrived).await;
 }

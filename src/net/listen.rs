@@ -6,7 +6,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Drain;
+use super::{Drain, Endpoints, Introduced, ProxyProtocol, Refusal};
 
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -15,12 +15,13 @@ const BACKLOG: i32 = 1024;
 pub struct Listener {
     name: String,
     sockets: Vec<TcpListener>,
+    proxy_protocol: Option<Arc<ProxyProtocol>>,
     drain: Drain,
     welcome: Arc<Welcome>,
 }
 
 /// What is done with each connection; must not block.
-type Welcome = dyn Fn(TcpStream, SocketAddr) + Send + Sync;
+type Welcome = dyn Fn(TcpStream, Endpoints) + Send + Sync;
 
 /// Why a listener has no sockets.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +33,13 @@ pub struct ListenError {
 }
 
 impl Listener {
-    /// Opens every address, or none.
+    /// Opens every address, or none. With `proxy_protocol` all connections come from proxies.
     pub fn bind(
         name: &str,
         addresses: &[SocketAddr],
+        proxy_protocol: Option<ProxyProtocol>,
         drain: &Drain,
-        welcome: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
+        welcome: impl Fn(TcpStream, Endpoints) + Send + Sync + 'static,
     ) -> Result<Self, ListenError> {
         let open = |address: &SocketAddr| {
             let (listener, address) = (name.to_owned(), *address);
@@ -46,6 +48,7 @@ impl Listener {
         Ok(Self {
             name: name.to_owned(),
             sockets: addresses.iter().map(open).collect::<Result<_, _>>()?,
+            proxy_protocol: proxy_protocol.map(Arc::new),
             drain: drain.clone(),
             welcome: Arc::new(welcome),
         })
@@ -59,18 +62,49 @@ impl Listener {
 
     /// Accepts until the drain begins.
     pub fn serve(self) {
-        for socket in self.sockets {
-            let (stop, welcome) = (self.drain.token().clone(), self.welcome.clone());
-            tokio::spawn(async move {
-                stop.run_until_cancelled(async {
-                    loop {
-                        let (tcp, peer) = accept(&socket).await;
-                        welcome(tcp, peer);
-                    }
-                })
-                .await;
-            });
+        let Self { name, sockets, proxy_protocol, drain, welcome } = self;
+        for socket in sockets {
+            let (stop, welcome) = (drain.token().clone(), welcome.clone());
+            match proxy_protocol.clone() {
+                None => {
+                    tokio::spawn(async move {
+                        stop.run_until_cancelled(direct(&socket, &*welcome)).await;
+                    });
+                }
+                Some(proxy_protocol) => {
+                    let name = name.clone();
+                    let arrived = move |tcp, from, received| {
+                        proxied(&name, &*welcome, tcp, from, received);
+                    };
+                    tokio::spawn(async move {
+                        proxy_protocol.accept(&socket, &stop, arrived).await;
+                    });
+                }
+            }
         }
+    }
+}
+
+async fn direct(socket: &TcpListener, welcome: &Welcome) {
+    loop {
+        let (tcp, peer) = accept(socket).await;
+        // Without an address it is gone already.
+        if let Ok(endpoints) = Endpoints::of(&tcp, peer) {
+            welcome(tcp, endpoints);
+        }
+    }
+}
+
+fn proxied(
+    listener: &str,
+    welcome: &Welcome,
+    tcp: TcpStream,
+    from: SocketAddr,
+    received: Result<Introduced, Refusal>,
+) {
+    match received {
+        Ok(introduced) => welcome(tcp, introduced.endpoints),
+        Err(refusal) => tracing::warn!(%from, listener, %refusal, "connection refused"),
     }
 }
 
@@ -125,18 +159,19 @@ mod tests {
         let drain = Drain::new();
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let welcome = move |_, peer| tell.send(peer).unwrap();
-        let listener = Listener::bind("l", &[loopback, loopback], &drain, welcome).unwrap();
+        let welcome = move |_, endpoints| tell.send(endpoints).unwrap();
+        let listener = Listener::bind("l", &[loopback, loopback], None, &drain, welcome).unwrap();
         let bound = listener.addresses();
         assert_eq!(bound.len(), 2);
-        let taken = Listener::bind("other", &[loopback, bound[0].1], &drain, |_, _| {});
+        let taken = Listener::bind("other", &[loopback, bound[0].1], None, &drain, |_, _| {});
         let error = taken.err().unwrap();
         assert_eq!((&*error.listener, error.address), ("other", bound[0].1));
         listener.serve();
         for (name, address) in bound {
             assert_eq!(name, "l");
             let client = TcpStream::connect(address).await.unwrap();
-            assert_eq!(told.recv().await.unwrap(), client.local_addr().unwrap());
+            let peer = client.local_addr().unwrap();
+            assert_eq!(told.recv().await.unwrap(), Endpoints { peer, local: address });
         }
         assert!(!drain.drain(Duration::from_secs(10)).await);
         // The accept loops have ended, and their sockets with them.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use ipnet::IpNet;
 use russh::keys::PublicKey;
 
 use super::record::{Metrics, OpenSession, Who};
 use super::unfinished::Unfinished;
 use super::{Limits, Session};
 use crate::auth::{Identity, PasswordCheck};
-use crate::backend::{Backend, Credentials, Login};
+use crate::backend::{Backend, Credentials, Login, Origin};
+use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault};
 use crate::route::{Access, Route, RouteTable};
 
@@ -49,7 +51,10 @@ pub struct Door {
     pub listener: String,
     /// `ftp`, `sftp`: for the record.
     pub protocol: &'static str,
+    /// The client.
     pub peer: SocketAddr,
+    /// What the client connected to.
+    pub local: SocketAddr,
     /// Tells the sessions of one gateway's run apart.
     pub session: u64,
 }
@@ -59,6 +64,12 @@ impl Gateway {
     pub fn next_session(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What a listener takes its connections with, where they come from proxies of these networks.
+    pub fn proxy_protocol(&self, listener: &str, trusted: &[IpNet]) -> Option<ProxyProtocol> {
+        let refused = || self.metrics.proxy_refused(listener);
+        (!trusted.is_empty()).then(|| ProxyProtocol::new(trusted.to_vec(), refused()))
     }
 
     /// Counts a session of a listener as open until dropped.
@@ -161,7 +172,8 @@ impl Gateway {
             Access::GatewayOnly => Login::Vouched(None),
         };
         let mapped = matches!(login, Login::Vouched(_));
-        match backend.login(&login).await {
+        let origin = Origin { client: door.peer, local: door.local };
+        match backend.login(&login, origin).await {
             Ok(session) => Ok((identity, route, session)),
             // The words would be about an account that the client knows nothing of.
             Err(failure) if mapped && failure.kind != FailureKind::Unavailable => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
@@ -18,6 +18,7 @@ pub struct Metrics {
     operations: IntCounterVec,
     transfers: IntCounterVec,
     bytes: IntCounterVec,
+    proxy_refused: IntCounterVec,
 }
 
 /// Who does something; the same in each record of a session.
@@ -87,7 +88,17 @@ impl Metrics {
                 "Bytes of files moved, of cut transfers too",
                 &["listener", "backend", "direction"],
             )?,
+            proxy_refused: counter(
+                "lockgate_proxy_protocol_refused_total",
+                "Connections closed since they came from no trusted proxy, or with no good header",
+                &["listener"],
+            )?,
         })
+    }
+
+    /// Counts what a listener refuses for its PROXY protocol header.
+    pub(super) fn proxy_refused(&self, listener: &str) -> IntCounter {
+        self.proxy_refused.with_label_values(&[listener])
     }
 
     /// Counts a session as open until dropped.

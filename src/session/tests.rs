@@ -10,7 +10,7 @@ use super::record::{Metrics, Who};
 use super::*;
 use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
-use crate::backend::{Answer, Backend, Login, PartialUploads};
+use crate::backend::{Answer, Backend, Login, Origin, PartialUploads};
 use crate::op::{
     Changes, EntryKind, Failure, FailureKind, OpenMode, Operation, RemotePath, Representation,
 };
@@ -55,7 +55,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         metrics: Metrics::register(&registry).unwrap(),
         unfinished: Default::default(),
         root: path("/customers/acme"),
-        backend: backend.login(&Login::Vouched(None)).await.unwrap(),
+        backend: backend.login(&Login::Vouched(None), Origin::ANY).await.unwrap(),
     };
     (folder, Arc::new(session), registry)
 }

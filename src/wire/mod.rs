@@ -1,4 +1,5 @@
 //! Sans-I/O codecs, used by fronts and backends alike. They decide; sockets are elsewhere.
 
 pub mod ftp;
+pub mod proxy;
 pub mod sftp;

@@ -19,6 +19,7 @@ fn pool(ports: u16) -> Pool {
         ports: Ports::Ephemeral(ports),
         listen: vec![Ipv4Addr::LOCALHOST.into()],
         advertise: vec![],
+        proxy_protocol: vec![],
         client_match: ClientMatch::Address,
         reservations_per_address: usize::MAX,
         wait: Duration::ZERO,

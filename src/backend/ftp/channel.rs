@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -89,7 +90,8 @@ async fn passive(
     }
     for _ in 0..2 {
         let address = passive_address(connection, peer).await?;
-        let connecting = connect(address, connection.settings.connect_timeout);
+        let (header, limit) = (connection.data_header(), connection.settings.connect_timeout);
+        let connecting = connect(address, header, limit);
         match begun(connection, connecting, verb, argument, offset).await {
             Started::Both(tcp, words) => return Ok((tcp, words)),
             Started::Failed(failure) | Started::NotConnected(failure) => return Err(failure),
@@ -200,15 +202,23 @@ async fn at_once(
     }
 }
 
-pub(super) async fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
-    let tcp = match timeout(limit, TcpStream::connect(address)).await {
-        Ok(Ok(tcp)) => tcp,
-        Ok(Err(e)) => return Err(no_channel(format!("connecting to {address}: {e}"))),
-        Err(_) => return Err(no_channel(format!("connecting to {address}: not in time"))),
-    };
-    net::prepare(&tcp);
-    net::reset_on_drop(&tcp);
-    Ok(tcp)
+pub(super) async fn connect(
+    address: SocketAddr,
+    header: Vec<u8>,
+    limit: Duration,
+) -> Result<TcpStream, Failure> {
+    let connected = timeout(limit, async {
+        let mut tcp = TcpStream::connect(address).await?;
+        net::prepare(&tcp);
+        net::reset_on_drop(&tcp);
+        tcp.write_all(&header).await?;
+        Ok::<_, std::io::Error>(tcp)
+    });
+    match connected.await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        Ok(Err(e)) => Err(no_channel(format!("connecting to {address}: {e}"))),
+        Err(_) => Err(no_channel(format!("connecting to {address}: not in time"))),
+    }
 }
 
 pub(super) fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {

@@ -7,6 +7,7 @@ use super::features::{Features, ListAll};
 use super::prepared::Prepared;
 use super::reply::{self, unavailable};
 use super::settings::Settings;
+use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::tls::ClientTls;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 
@@ -14,6 +15,7 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
+    origin: Origin,
     pub(super) features: Features,
     pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
@@ -48,10 +50,16 @@ impl Drop for Moving {
 }
 
 impl Connection {
-    pub(super) fn new(control: Control, settings: Arc<Settings>, tls: Option<ClientTls>) -> Self {
+    pub(super) fn new(
+        control: Control,
+        settings: Arc<Settings>,
+        origin: Origin,
+        tls: Option<ClientTls>,
+    ) -> Self {
         Self {
             control,
             settings,
+            origin,
             features: Features::unknown(),
             list_all: ListAll::default(),
             tls,
@@ -65,6 +73,14 @@ impl Connection {
             moves: Arc::default(),
             lost: false,
             replaceable: false,
+        }
+    }
+
+    /// What a passive data connection begins with, before its TLS; often nothing.
+    pub(super) fn data_header(&self) -> Vec<u8> {
+        match self.settings.send_proxy_protocol {
+            SendProxyProtocol::All => self.origin.header(),
+            SendProxyProtocol::None | SendProxyProtocol::Control => Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -12,7 +13,7 @@ use super::control::Control;
 use super::features::Features;
 use super::reply;
 use super::settings::{Settings, TlsMode};
-use crate::backend::Credentials;
+use crate::backend::{Credentials, Origin, SendProxyProtocol};
 use crate::net::tls::ClientTls;
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
@@ -51,9 +52,10 @@ pub(super) async fn login(
     settings: &Arc<Settings>,
     pipelining: &Pipelining,
     credentials: &Credentials,
+    origin: Origin,
 ) -> Result<(Connection, RemotePath), Failure> {
     if !pipelining.is_refused() {
-        let mut connection = entered(settings, credentials).await?;
+        let mut connection = entered(settings, credentials, origin).await?;
         if let Some(answers) = ask_at_once(&mut connection).await? {
             let home = learn(&mut connection, answers)?;
             return Ok((connection, home));
@@ -67,7 +69,7 @@ pub(super) async fn login(
             );
         }
     }
-    let mut connection = entered(settings, credentials).await?;
+    let mut connection = entered(settings, credentials, origin).await?;
     let mut answers = Vec::new();
     for command in after_login(settings) {
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
@@ -82,28 +84,32 @@ pub(super) async fn login(
 async fn entered(
     settings: &Arc<Settings>,
     credentials: &Credentials,
+    origin: Origin,
 ) -> Result<Connection, Failure> {
-    let (control, tls) = open(settings).await?;
-    let mut connection = Connection::new(control, settings.clone(), tls);
+    let (control, tls) = open(settings, origin).await?;
+    let mut connection = Connection::new(control, settings.clone(), origin, tls);
     authenticate(&mut connection, credentials).await?;
     Ok(connection)
 }
 
 /// A greeted control connection, protected as configured. A server that does not know the preferred
 /// TLS versions is asked again with the others.
-async fn open(settings: &Arc<Settings>) -> Result<(Control, Option<ClientTls>), Failure> {
+async fn open(
+    settings: &Arc<Settings>,
+    origin: Origin,
+) -> Result<(Control, Option<ClientTls>), Failure> {
     let (implicit, tls) = match &settings.tls {
         TlsMode::None => (false, None),
         TlsMode::Explicit(tls) => (false, Some(tls)),
         TlsMode::Implicit(tls) => (true, Some(tls)),
     };
     let Some(tls) = tls else {
-        let control = greeted(settings, Stream::Plain(connect(settings).await?)).await?;
+        let control = greeted(settings, Stream::Plain(connect(settings, origin).await?)).await?;
         return Ok((control, None));
     };
-    match protected(settings, implicit, tls.session(false)).await {
+    match protected(settings, origin, implicit, tls.session(false)).await {
         Err(OpenError::Versions(_)) if tls.has_fallback() => {
-            protected(settings, implicit, tls.session(true)).await.map_err(Failure::from)
+            protected(settings, origin, implicit, tls.session(true)).await.map_err(Failure::from)
         }
         opened => opened.map_err(Failure::from),
     }
@@ -131,10 +137,11 @@ impl From<Failure> for OpenError {
 
 async fn protected(
     settings: &Settings,
+    origin: Origin,
     implicit: bool,
     tls: ClientTls,
 ) -> Result<(Control, Option<ClientTls>), OpenError> {
-    let tcp = connect(settings).await?;
+    let tcp = connect(settings, origin).await?;
     let control = if implicit {
         let stream = handshake(settings, &tls, tcp).await?;
         greeted(settings, stream).await?
@@ -150,9 +157,14 @@ async fn protected(
     Ok((control, Some(tls)))
 }
 
-async fn connect(settings: &Settings) -> Result<TcpStream, Failure> {
+async fn connect(settings: &Settings, origin: Origin) -> Result<TcpStream, Failure> {
     let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
-    reached.map(|(tcp, _)| tcp).map_err(unreachable)
+    let (mut tcp, _) = reached.map_err(unreachable)?;
+    if settings.send_proxy_protocol != SendProxyProtocol::None {
+        // A socket that was just opened has room for it.
+        tcp.write_all(&origin.header()).await.map_err(unreachable)?;
+    }
+    Ok(tcp)
 }
 
 async fn handshake(

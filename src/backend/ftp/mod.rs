@@ -28,7 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
+    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
 };
 use crate::op::{Entry, Failure, Operation, RemotePath};
@@ -66,10 +66,14 @@ impl FtpBackend {
 
 #[async_trait]
 impl Backend for FtpBackend {
-    async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
-        let credentials = login.account("an FTP backend")?;
+    async fn login(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        let credentials = login.account("an FTP backend")?.clone();
         let (settings, pipelining) = (self.settings.clone(), self.pipelining.clone());
-        let (pool, home) = Pool::login(settings, pipelining, credentials.clone()).await?;
+        let (pool, home) = Pool::login(settings, pipelining, credentials, origin).await?;
         Ok(Box::new(FtpSession { pool, cache: Arc::default(), home }))
     }
 }

@@ -13,7 +13,7 @@ use super::features::Features;
 use super::login::{self, Pipelining};
 use super::reply::unavailable;
 use super::settings::Settings;
-use crate::backend::Credentials;
+use crate::backend::{Credentials, Origin};
 use crate::op::{Failure, FailureKind, RemotePath};
 
 /// A further connection that nobody uses for so long is closed.
@@ -36,6 +36,7 @@ pub(super) struct Pool {
     settings: Arc<Settings>,
     pipelining: Arc<Pipelining>,
     credentials: Credentials,
+    origin: Origin,
     features: Features,
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
@@ -72,8 +73,9 @@ impl Pool {
         settings: Arc<Settings>,
         pipelining: Arc<Pipelining>,
         credentials: Credentials,
+        origin: Origin,
     ) -> Result<(Arc<Self>, RemotePath), Failure> {
-        let (connection, home) = login::login(&settings, &pipelining, &credentials).await?;
+        let (connection, home) = login::login(&settings, &pipelining, &credentials, origin).await?;
         let features = connection.features;
         let moves = connection.moves.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
@@ -81,6 +83,7 @@ impl Pool {
             settings,
             pipelining,
             credentials,
+            origin,
             features,
             permits: Arc::new(Semaphore::new(1)),
             many: AtomicBool::new(false),
@@ -193,7 +196,8 @@ impl Pool {
     }
 
     async fn another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
-        let login = login::login(&self.settings, &self.pipelining, &self.credentials).await;
+        let Self { settings, pipelining, credentials, .. } = &**self;
+        let login = login::login(settings, pipelining, credentials, self.origin).await;
         let (mut connection, _) = match login {
             Ok(login) => login,
             Err(failure) if self.lock().connections.is_empty() => return Err(failure),

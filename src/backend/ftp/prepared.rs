@@ -39,8 +39,8 @@ pub(super) fn prepare(mut turn: Turn) {
         turn.prepared = None;
         match port(&mut turn).await {
             Ok(address) => {
-                let limit = turn.settings.connect_timeout;
-                turn.prepared = Some(Prepared::begin(address, limit));
+                let (header, limit) = (turn.data_header(), turn.settings.connect_timeout);
+                turn.prepared = Some(Prepared::begin(channel::connect(address, header, limit)));
             }
             Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
         }
@@ -53,8 +53,10 @@ async fn port(connection: &mut Connection) -> Result<SocketAddr, Failure> {
 }
 
 impl Prepared {
-    fn begin(address: SocketAddr, limit: Duration) -> Self {
-        let connecting = tokio::spawn(channel::connect(address, limit));
+    fn begin(
+        connecting: impl Future<Output = Result<TcpStream, Failure>> + Send + 'static,
+    ) -> Self {
+        let connecting = tokio::spawn(connecting);
         let connecting = Arc::new(Mutex::new(Some(AbortOnDropHandle::new(connecting))));
         let kept = connecting.clone();
         let expiry = tokio::spawn(async move {

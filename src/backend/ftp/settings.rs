@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::PartialUploads;
+use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::net::tls::ClientTls;
 
 /// An `ftp` backend as configured.
@@ -16,6 +16,8 @@ pub struct Settings {
     /// Takes the address of a PASV reply even where it is not the control peer's.
     pub trust_pasv_address: bool,
     pub partial_uploads: PartialUploads,
+    /// Where the server is told in PROXY protocol headers who the client is.
+    pub send_proxy_protocol: SendProxyProtocol,
     /// The most control connections of one session, at least 1. Each open file of an SFTP client
     /// needs one; FTP clients never need a second.
     pub connections: usize,

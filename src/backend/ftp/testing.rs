@@ -9,7 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{DataMode, FtpBackend, Settings, TlsMode};
-use crate::backend::{Backend, BackendSession, Credentials, Login, PartialUploads};
+use crate::backend::{
+    Backend, BackendSession, Credentials, Login, Origin, PartialUploads, SendProxyProtocol,
+};
+use crate::wire::proxy::{Header, decode};
 
 /// What is odd about a server.
 #[derive(Clone, Default)]
@@ -44,6 +47,10 @@ pub(super) struct Oddities {
     pub refuses_transfers: usize,
     /// Uploads show at their end only.
     pub switches_at_the_end: bool,
+    /// Every connection begins with a PROXY protocol header.
+    pub proxied: bool,
+    /// Control connections do.
+    pub proxied_control: bool,
 }
 
 #[derive(Default)]
@@ -58,6 +65,8 @@ pub(super) struct Seen {
     pub open: usize,
     /// Transfers that were asked for before their data connection was there.
     pub early: usize,
+    /// Of control and data connections, in the order of their coming.
+    pub headers: Vec<Header>,
 }
 
 #[derive(Clone)]
@@ -83,7 +92,11 @@ impl Server {
                         seen.connections += 1;
                         seen.open += 1;
                     }
+                    let proxied = odd.proxied || odd.proxied_control;
                     let mut session = Session::new(tcp, seen.clone(), odd);
+                    if proxied {
+                        take_header(&mut session.control, &seen).await.unwrap();
+                    }
                     // How a connection ends does not matter.
                     let _ = session.run().await;
                     drop(session);
@@ -127,6 +140,7 @@ impl Server {
             data_mode: DataMode::Passive,
             trust_pasv_address: false,
             partial_uploads: PartialUploads::Keep,
+            send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
@@ -141,7 +155,7 @@ impl Server {
 }
 
 pub(super) async fn login(backend: &FtpBackend) -> Box<dyn BackendSession> {
-    backend.login(&Login::Unchecked(credentials())).await.expect("a login")
+    backend.login(&Login::Unchecked(credentials()), Origin::ANY).await.expect("a login")
 }
 
 pub(super) fn credentials() -> Credentials {
@@ -151,6 +165,15 @@ pub(super) fn credentials() -> Credentials {
         account: None,
         key: None,
     }
+}
+
+/// IPv4's, without TLVs.
+async fn take_header(tcp: &mut TcpStream, seen: &Mutex<Seen>) -> Ended {
+    let mut bytes = [0; 28];
+    tcp.read_exact(&mut bytes).await?;
+    let header = decode(&bytes).unwrap().unwrap().header;
+    seen.lock().unwrap().headers.push(header);
+    Ok(())
 }
 
 struct Session {
@@ -372,6 +395,9 @@ impl Session {
             return self.reply("425 nobody came").await;
         };
         let (mut data, _) = listener.accept().await?;
+        if self.odd.proxied {
+            take_header(&mut data, &self.seen).await?;
+        }
         self.reply("150 go").await?;
         match verb {
             "STOR" | "APPE" => {

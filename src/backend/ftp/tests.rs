@@ -917,7 +917,8 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let backend =
         server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
     let (settings, pipelining) = (backend.settings.clone(), backend.pipelining.clone());
-    let (pool, _) = Pool::login(settings, pipelining, testing::credentials()).await.unwrap();
+    let (pool, _) =
+        Pool::login(settings, pipelining, testing::credentials(), Origin::ANY).await.unwrap();
     let writer = Arc::<Cache>::default().writer();
     let mode = crate::op::WriteMode::From { offset: 0 };
     let turn = pool.turn(OPEN).await.unwrap();
@@ -936,4 +937,38 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     plain.complete(Duration::from_secs(1)).await.unwrap();
     let failure = write.end(true).await.expect_err("the end was never sent");
     assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
+}
+
+#[tokio::test]
+async fn every_connection_says_for_whom_it_is_where_that_is_asked_for() {
+    use crate::backend::SendProxyProtocol;
+    use crate::wire::proxy::Header;
+    let Origin { client: source, local: destination } = Origin::ANY;
+    let header = Header::Proxied { source, destination };
+    for all in [true, false] {
+        let odd = Oddities { proxied: all, proxied_control: !all, ..Oddities::default() };
+        let files: &[(&str, &[u8])] = &[("/a", b"first"), ("/b", b"second")];
+        let server = Server::start(files, odd).await;
+        let backend = server.backend_with(|settings| {
+            settings.send_proxy_protocol =
+                if all { SendProxyProtocol::All } else { SendProxyProtocol::Control };
+        });
+        let session = login(&backend).await;
+        // Two at once: the second has a control connection of its own.
+        let first = open(&*session, "/a", reading()).await.unwrap();
+        let second = open(&*session, "/b", reading()).await.unwrap();
+        assert_eq!(second.read_at(0, 100).await.unwrap().unwrap(), &b"second"[..]);
+        assert_eq!(first.read_at(0, 100).await.unwrap().unwrap(), &b"first"[..]);
+        first.close().await.unwrap();
+        second.close().await.unwrap();
+        let upload = open(&*session, "/new", replacing()).await.unwrap();
+        upload.write_at(0, Bytes::from_static(b"all of it")).await.unwrap();
+        upload.close().await.unwrap();
+        assert_eq!(server.file("/new").unwrap(), b"all of it");
+        session.close().await;
+        let seen = server.seen();
+        let data = if all { 3 } else { 0 };
+        assert!(seen.connections >= 2, "{}", seen.connections);
+        assert_eq!(seen.headers, vec![header; seen.connections + data]);
+    }
 }

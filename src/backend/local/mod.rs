@@ -30,7 +30,7 @@ use cap_std::fs::Dir;
 use calls::Calls;
 
 use super::{Abilities, OpenFile, ReadTransfer, WriteTransfer};
-use super::{Answer, Backend, BackendSession, Listing, Login, PartialUploads};
+use super::{Answer, Backend, BackendSession, Listing, Login, Origin, PartialUploads};
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
 use crate::route::Target;
 
@@ -73,7 +73,7 @@ impl LocalBackend {
 #[async_trait]
 impl Backend for LocalBackend {
     /// Only for users whom the gateway has checked: a folder cannot check a password.
-    async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
+    async fn login(&self, login: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
         match login {
             Login::Vouched(_) => Ok(Box::new(LocalSession {
                 root: Arc::clone(&self.root),
@@ -198,9 +198,9 @@ mod tests {
             account: None,
             key: None,
         });
-        let refused = sandbox.backend().login(&login).await.err().unwrap();
+        let refused = sandbox.backend().login(&login, Origin::ANY).await.err().unwrap();
         assert_eq!(refused.kind, FailureKind::LoginRefused);
-        assert!(sandbox.backend().login(&Login::Vouched(None)).await.is_ok());
+        assert!(sandbox.backend().login(&Login::Vouched(None), Origin::ANY).await.is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use russh::MethodKind;
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,13 +31,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Rounds of questions that a server may ask instead of taking a password.
 const ROUNDS: usize = 8;
 
-/// A server ready to work.
+/// A server ready to work. What is written first on each connection, `header`, is often nothing.
 pub(super) async fn login(
     settings: &Arc<Settings>,
     credentials: &Credentials,
+    header: &[u8],
     unpinned: &Unpinned,
 ) -> Result<Server, Failure> {
-    let mut connection = reach(settings, unpinned).await?;
+    let mut connection = reach(settings, header, unpinned).await?;
     let ready = async {
         authenticate(&mut connection, credentials).await?;
         let (reader, writer) = connection.open_channel().await?;
@@ -53,10 +55,15 @@ pub(super) async fn login(
 
 /// A connection to a server that is believed. Each address has its own time to be connected to; then
 /// the key exchange has as much, with all that it takes to be shown the right key.
-async fn reach(settings: &Arc<Settings>, unpinned: &Unpinned) -> Result<Connection, Failure> {
+async fn reach(
+    settings: &Arc<Settings>,
+    header: &[u8],
+    unpinned: &Unpinned,
+) -> Result<Connection, Failure> {
     let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
     let (tcp, address) = reached.map_err(unreachable)?;
-    let believed = timeout(settings.connect_timeout, believe(settings, tcp, address, unpinned));
+    let believed = believe(settings, tcp, address, header, unpinned);
+    let believed = timeout(settings.connect_timeout, believed);
     believed.await.unwrap_or_else(|_| Err(unreachable("the SSH handshake took too long")))
 }
 
@@ -66,12 +73,14 @@ async fn believe(
     settings: &Arc<Settings>,
     mut tcp: TcpStream,
     address: &str,
+    header: &[u8],
     unpinned: &Unpinned,
 ) -> Result<Connection, Failure> {
     let mut shown = Vec::new();
     let mut refusal = None;
     let server = tcp.peer_addr().map_err(unreachable)?;
     loop {
+        tcp.write_all(header).await.map_err(unreachable)?;
         let last = match connection::exchange_keys(settings, tcp, address, unpinned).await {
             Ok(connection) => return Ok(connection),
             Err(NotReached::OtherKey(failure, kind)) if !shown.contains(&kind) => {

@@ -12,7 +12,7 @@ use russh::{Channel, ChannelId, MethodKind, MethodSet};
 use tokio::net::TcpListener;
 
 use super::{HostKey, Settings, SftpBackend};
-use crate::backend::{Backend, Credentials, Login, PartialUploads};
+use crate::backend::{Backend, Credentials, Login, Origin, PartialUploads};
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
     Attributes, MAX_PACKET, Name, PacketReader, Request, Response as Answer, ResponseBody, Version,
@@ -146,10 +146,31 @@ fn settings(address: String) -> Settings {
         host_key: HostKey::AcceptAny,
         legacy_algorithms: false,
         partial_uploads: PartialUploads::Keep,
+        send_proxy_protocol: false,
         connect_timeout: Duration::from_secs(3),
         reply_timeout: Duration::from_secs(3),
         keepalive: Duration::from_secs(10),
     }
+}
+
+#[tokio::test]
+async fn the_server_is_told_for_whom_before_ssh_begins() {
+    use tokio::io::AsyncReadExt;
+    let server = server(PASSWORD);
+    let behind = serve(server).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = settings(listener.local_addr().unwrap().to_string());
+    let header = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut header = [0; 28];
+        near.read_exact(&mut header).await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(behind).await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        header
+    });
+    let settings = Settings { send_proxy_protocol: true, ..settings };
+    login_with(settings, "alice", "Secret").await.unwrap();
+    assert_eq!(header.await.unwrap(), *Origin::ANY.header());
 }
 
 /// Serves one connection.
@@ -181,7 +202,7 @@ async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Ve
         account: None,
         key: None,
     });
-    let session = SftpBackend::new(settings).login(&login).await?;
+    let session = SftpBackend::new(settings).login(&login, Origin::ANY).await?;
     Ok(session.home().as_bytes().to_vec())
 }
 
@@ -251,7 +272,7 @@ async fn who_says_nothing_is_given_up_in_time() {
         account: None,
         key: None,
     });
-    let refused = SftpBackend::new(settings).login(&login).await.err().unwrap();
+    let refused = SftpBackend::new(settings).login(&login, Origin::ANY).await.err().unwrap();
     assert_eq!(refused.kind, FailureKind::Unavailable);
     assert!(started.elapsed() < Duration::from_secs(3));
     // The connection is gone too.
@@ -262,7 +283,7 @@ async fn who_says_nothing_is_given_up_in_time() {
 #[tokio::test]
 async fn nobody_gets_in_without_an_account() {
     let backend = SftpBackend::new(settings("127.0.0.1:1".to_owned()));
-    let refused = backend.login(&Login::Vouched(None)).await.err().unwrap();
+    let refused = backend.login(&Login::Vouched(None), Origin::ANY).await.err().unwrap();
     assert_eq!(refused.kind, FailureKind::Internal);
 }
 

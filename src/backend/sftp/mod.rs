@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::{
-    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, ReadTransfer,
+    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
 };
 use crate::op::{Failure, RemotePath};
@@ -60,9 +60,15 @@ impl SftpBackend {
 
 #[async_trait]
 impl Backend for SftpBackend {
-    async fn login(&self, login: &Login) -> Result<Box<dyn BackendSession>, Failure> {
+    async fn login(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
         let credentials = login.account("an SFTP backend")?;
-        let server = login::login(&self.settings, credentials, &self.unpinned).await?;
+        let header = self.settings.send_proxy_protocol.then(|| origin.header());
+        let header = header.unwrap_or_default();
+        let server = login::login(&self.settings, credentials, &header, &self.unpinned).await?;
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 }

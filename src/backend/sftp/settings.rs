@@ -14,6 +14,8 @@ pub struct Settings {
     /// Takes algorithms that are no longer safe, behind the safe ones (`algorithms: legacy`).
     pub legacy_algorithms: bool,
     pub partial_uploads: PartialUploads,
+    /// Whether the server is told in a PROXY protocol header who the client is.
+    pub send_proxy_protocol: bool,
     /// For the TCP connection to each address and, again, for the key exchange.
     pub connect_timeout: Duration,
     /// For the login behind the key exchange, and for the answer to one request; ten times as long

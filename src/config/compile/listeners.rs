@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{check_name, dangling, entries, foreign, refuse_empty, value};
+use super::{check_name, dangling, entries, foreign, refuse_empty, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
@@ -35,6 +35,7 @@ pub(super) fn compile(
             addresses: addresses.map(|(_, address)| *address).collect(),
             tls,
             data_ports: value(&listener.data_ports).map(|pool| pool.0.clone()),
+            proxy_protocol: trusted(&listener.proxy_protocol, problems),
             active_allowed: active_allowed(listener),
         });
     }
@@ -61,6 +62,7 @@ fn refuse_foreign(
         Key::new("rekey", &listener.rekey, &[Sftp]),
         Key::new("keepalive", &listener.keepalive, &[Sftp]),
         Key::new("channels", &listener.channels, &[Sftp]),
+        Key::new("proxy_protocol", &listener.proxy_protocol, &[Ftp, Sftp]),
     ];
     foreign::refuse("a listener", protocol, &keys, ListenerProtocol::word, problems);
 }

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::read::Named;
 use super::report::{At, Problems};
 use super::schema::File;
 use super::{Compiled, LogSettings, Report};
-use crate::config::leaf::Leaf;
+use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
 mod backends;
@@ -86,6 +88,21 @@ fn log(file: &File) -> LogSettings {
 /// What stands there, unless it is absent or wrong.
 fn value<T>(leaf: &Option<Leaf<T>>) -> Option<&T> {
     leaf.as_ref()?.value.as_ref()
+}
+
+/// Whose PROXY protocol headers are believed; none where the key is absent.
+fn trusted(list: &Option<OneOrMore<IpNet>>, problems: &mut Problems) -> Vec<IpNet> {
+    let mut trusted = Vec::new();
+    for (at, network) in list.iter().flat_map(|list| list.values()) {
+        if network.prefix_len() == 0 {
+            problems.warning(
+                at,
+                "trusts everybody: whoever can connect can name any address as its own",
+            );
+        }
+        trusted.push(*network);
+    }
+    trusted
 }
 
 /// A whole text file.

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{check_name, entries, value};
+use super::{check_name, entries, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::DataSessions;
@@ -16,6 +16,7 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<PoolSettings>
         let advertise = advertise(pool, problems);
         let listen = listen(pool);
         check_client_match(file, name, pool, problems);
+        check_proxies(file, name, pool, problems);
         if let Some(range) = value(&pool.range) {
             pools.push(PoolSettings {
                 name: name.clone(),
@@ -25,6 +26,7 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<PoolSettings>
                 client_match: value(&pool.client_match).copied().unwrap_or_default(),
                 reservations_per_address: value(&pool.reservations_per_address)
                     .map_or(PoolSettings::RESERVATIONS_PER_ADDRESS, |count| count.0 as usize),
+                proxy_protocol: trusted(&pool.proxy_protocol, problems),
                 wait: value(&pool.wait).copied().unwrap_or(PoolSettings::WAIT),
             });
         }
@@ -55,6 +57,33 @@ fn check_client_match(file: &File, name: &str, pool: &schema::Pool, problems: &m
                 "session needs `data_sessions: resumed` in `tls` of every listener that uses the                  pool; \"{listener}\" has it not"
             );
             problems.error(&leaf.at, message);
+        }
+    }
+}
+
+/// Clients that come by way of a balancer have their data connections come that way too, unless they
+/// are told another address.
+fn check_proxies(file: &File, name: &str, pool: &schema::Pool, problems: &mut Problems) {
+    if pool.advertise.is_some() {
+        return;
+    }
+    for (listener, settings) in listeners_of(file, name) {
+        match (&settings.proxy_protocol, &pool.proxy_protocol) {
+            (Some(_), None) => problems.warning(
+                &pool.at,
+                format!(
+                    "has no `proxy_protocol`, and listener \"{listener}\" has: data connections that \
+                     come by way of the balancer seem to be its own, and match no client"
+                ),
+            ),
+            (None, Some(leaf)) => problems.warning(
+                &leaf.at,
+                format!(
+                    "clients of listener \"{listener}\", which has no `proxy_protocol`, are told an \
+                     address where only proxies may connect: `advertise` the balancer's to them"
+                ),
+            ),
+            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 
-use super::{entries, key_files, value};
+use super::{entries, key_files, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::ListenerProtocol;
@@ -31,6 +31,7 @@ pub(super) fn compile(
         listeners.push(ListenerSettings {
             name: name.clone(),
             addresses: addresses.map(|(_, address)| *address).collect(),
+            proxy_protocol: trusted(&listener.proxy_protocol, problems),
             host_keys: host_keys(listener, folder, problems),
             rekey_bytes: rekey
                 .and_then(|rekey| value(&rekey.bytes))

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::backend::ftp::{DataMode, TlsMode};
-use crate::backend::{Credentials, PartialUploads};
+use crate::backend::{Credentials, PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::Ports;
 use crate::front::ftp::TlsPolicy;
@@ -43,6 +43,8 @@ fn the_least_has_safe_defaults() {
     assert!(matches!(server.tls, TlsMode::None));
     assert_eq!(server.data_mode, DataMode::Passive);
     assert!(!server.trust_pasv_address);
+    assert_eq!(server.send_proxy_protocol, SendProxyProtocol::None);
+    assert!(listener.proxy_protocol.is_empty() && pool.proxy_protocol.is_empty());
     assert_eq!(server.partial_uploads, PartialUploads::Keep);
     assert_eq!(server.connect_timeout, Duration::from_secs(10));
     assert_eq!(server.reply_timeout, Duration::from_secs(60));
@@ -69,9 +71,11 @@ listeners:
     address: 127.0.0.1:990
     tls: {{ mode: implicit, certificate: tls.crt, key: tls.key }}
     data_ports: pool
+    proxy_protocol: [10.0.0.0/8, "2001:db8::/32"]
 data_ports:
   pool:
     range: "50000-50099"
+    proxy_protocol: 10.0.0.7
     listen: ["127.0.0.1", "::1"]
     advertise:
       - {{ clients: 10.0.0.7, address: 10.0.0.5 }}
@@ -83,6 +87,7 @@ backends:
     tls: {{ mode: implicit, ca: exchange-ca.crt, session_reuse: none }}
     data_mode: active
     trust_pasv_address: true
+    send_proxy_protocol: control
     partial_uploads: temporary-name
     login: {{ user: svc, password_file: exchange.password }}
     connect_timeout: 1m30s
@@ -92,7 +97,7 @@ backends:
     address: 10.0.0.1
     tls: {{ mode: required, danger_accept_any: true }}
     login: {{ user: svc, password_env: CARGO_PKG_NAME }}
-  through: {{ protocol: ftp, address: a, login: pass-through }}
+  through: {{ protocol: ftp, address: a, login: pass-through, send_proxy_protocol: all }}
   files: {{ protocol: local, folder: files, partial_uploads: delete }}
 users:
   alice: {{ password_hash: "{HASH}", groups: staff }}
@@ -113,6 +118,12 @@ log: {{ format: json, level: trace }}
     assert!(config.listeners[0].active_allowed && config.listeners[0].addresses.len() == 2);
     let TlsPolicy::Implicit(tls) = &config.listeners[1].tls else { panic!() };
     assert!(!tls.require_resumed_data && tls.require_close_notify);
+    assert!(config.listeners[0].proxy_protocol.is_empty());
+    assert_eq!(
+        config.listeners[1].proxy_protocol,
+        ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]
+    );
+    assert_eq!(config.pools[0].proxy_protocol, ["10.0.0.7/32".parse().unwrap()]);
     let advertise = &config.pools[0].advertise;
     assert_eq!(advertise[0].clients, Some("10.0.0.7/32".parse().unwrap()));
     assert_eq!(
@@ -144,10 +155,13 @@ fn backends(config: &Compiled) {
     assert_eq!(mapped.addresses, ["ftp.example.com:990", "[2001:db8::1]:2121"]);
     assert!(matches!(mapped.tls, TlsMode::Implicit(_)) && mapped.trust_pasv_address);
     assert_eq!(mapped.data_mode, DataMode::Active);
+    assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
     assert!(matches!(from_env.tls, TlsMode::Explicit(_)));
+    let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
+    assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));

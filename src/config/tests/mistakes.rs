@@ -194,6 +194,52 @@ fn data_ports() {
 }
 
 #[test]
+fn proxies() {
+    let (listener, pool) = ("data_ports: pool\n", "range: 50000-50099\n");
+    let networks = "    proxy_protocol: [10.0.0.0/8]\n";
+    let with = |from: &str, line: &str| format!("{from}    {line}\n");
+    one(listener, &with(listener, "proxy_protocol: true"), "7:21", "\"true\" is no network");
+    one(listener, &with(listener, "proxy_protocol: []"), "7:5", "is an empty list");
+    one(pool, &with(pool, "proxy_protocol: 10.1.2.3/8"), "10:21", r#"did you mean "10.0.0.0/8"?"#);
+    one(
+        "folder: files",
+        "folder: files\n    send_proxy_protocol: control",
+        "18:26",
+        "belongs to `protocol: ftp` or `protocol: sftp`",
+    );
+    let address = "address: 10.1.2.3\n";
+    one(
+        address,
+        &with(address, "send_proxy_protocol: v2"),
+        "14:26",
+        "is none of none, control, all",
+    );
+    one(
+        address,
+        &with(address, "send_proxy_protocol: all\n    data_mode: active"),
+        "14:26",
+        "with `data_mode: active` the server makes the data connections",
+    );
+
+    let text = base().replacen(listener, &format!("{listener}{networks}"), 1);
+    let told = compiled(&text).warnings.to_string();
+    assert!(told.contains("data_ports.pool: has no `proxy_protocol`, and listener"), "{told}");
+    let everybody = "    proxy_protocol: [10.0.0.7, 0.0.0.0/0]\n";
+    let both = base().replacen(pool, &format!("{pool}{networks}"), 1);
+    let told = compiled(&both.replacen(listener, &format!("{listener}{everybody}"), 1)).warnings;
+    assert!(told.to_string().contains("proxy_protocol[1]: trusts everybody"), "{told}");
+    let text = base().replacen(pool, &format!("{pool}{networks}"), 1);
+    let told = compiled(&text).warnings.to_string();
+    assert!(told.contains("clients of listener \"public\", which has no"), "{told}");
+    for text in [
+        text.replacen(listener, &format!("{listener}{networks}"), 1),
+        text.replacen(pool, &format!("{pool}    advertise: [{{ address: 192.0.2.1 }}]\n"), 1),
+    ] {
+        assert!(compiled(&text).warnings.is_empty());
+    }
+}
+
+#[test]
 fn backends() {
     let address = "    address: 10.1.2.3\n";
     let with = |more: &str| format!("{address}    {more}\n");

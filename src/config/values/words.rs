@@ -1,7 +1,7 @@
 use serde_json::{Value as Json, json};
 
-use crate::backend::PartialUploads;
 use crate::backend::ftp::DataMode;
+use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
@@ -165,6 +165,11 @@ impl Choice for ClientMatch {
 impl Choice for PartialUploads {
     const ALL: &'static [(&'static str, Self)] =
         &[("keep", Self::Keep), ("delete", Self::Delete), ("temporary-name", Self::TemporaryName)];
+}
+
+impl Choice for SendProxyProtocol {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("control", Self::Control), ("all", Self::All)];
 }
 
 impl Choice for LogFormat {

@@ -221,7 +221,7 @@ impl Rendezvous {
     }
 
     /// By a reset: whoever knocks often leaves nothing behind in the kernel.
-    fn close_stray(&self, port: u16, stray: Arrived) {
+    pub(super) fn close_stray(&self, port: u16, stray: Arrived) {
         reset_on_drop(&stray.tcp);
         self.stray(port, stray.peer);
     }
@@ -231,6 +231,10 @@ impl Rendezvous {
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
         strays.insert(port, Stray { from, at: SystemTime::now() });
         tracing::debug!(port, %from, pool = self.pool, "stray data connection closed");
+    }
+
+    pub(super) fn pool(&self) -> &str {
+        &self.pool
     }
 
     /// Ends reservations that were not connected in time, for ever.

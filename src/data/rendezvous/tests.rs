@@ -17,6 +17,7 @@ fn pool(ports: u16) -> Pool {
         client_match: ClientMatch::Address,
         reservations_per_address: 10,
         wait: Duration::from_millis(200),
+        proxy_protocol: vec![],
     };
     let pool = Pool::bind(settings, &metrics).unwrap();
     pool.serve(&CancellationToken::new());

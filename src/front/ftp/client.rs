@@ -25,7 +25,7 @@ const AFTER_FORCE: Duration = Duration::from_secs(8);
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
     pub(super) door: Door,
-    /// The address that the control connection came to.
+    /// The address that the client connected to.
     pub(super) local: SocketAddr,
     pub(super) control: Control,
     pub(super) tls: Option<ControlTls>,
@@ -82,7 +82,6 @@ impl Client {
     pub(super) fn new(
         shared: Arc<Shared>,
         mut door: Door,
-        local: SocketAddr,
         stream: Stream,
         tls: Option<ControlTls>,
     ) -> Self {
@@ -90,8 +89,8 @@ impl Client {
         door.protocol = if private { "ftps" } else { "ftp" };
         Self {
             shared,
+            local: door.local,
             door,
-            local,
             control: Control::new(stream),
             tls,
             login: LoginState::Nobody,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -56,6 +57,12 @@ impl Control {
             held_bytes: 0,
             closed: false,
         }
+    }
+
+    /// The address of this machine that the connection came to; `None` where it is gone.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        let own = self.stream.as_ref()?.tcp().local_addr().ok()?;
+        Some(own.ip().to_canonical())
     }
 
     pub(super) fn is_tls(&self) -> bool {

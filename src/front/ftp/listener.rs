@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::client::Client;
 use super::settings::{ListenerSettings, TlsPolicy};
 use crate::data::Pool;
 use crate::net::tls::ControlTls;
-use crate::net::{Drain, ListenError, Listener, Stream};
+use crate::net::{Drain, Endpoints, ListenError, Listener, Stream};
 use crate::session::{Admission, Door, Gateway, Seat};
 use crate::wire::ftp::reply;
 
@@ -27,16 +26,19 @@ pub struct Shared {
 /// Opens every address of an FTP listener, or none.
 pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
-    let ListenerSettings { name, addresses, .. } = &shared.settings;
+    let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
     let welcoming = shared.clone();
-    Listener::bind(name, addresses, &shared.drain, move |tcp, peer| welcome(&welcoming, tcp, peer))
+    let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
+    let welcome = move |tcp, endpoints| welcome(&welcoming, tcp, endpoints);
+    Listener::bind(name, addresses, proxy_protocol, &shared.drain, welcome)
 }
 
-fn welcome(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) {
+fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
+    let peer = endpoints.peer;
     match shared.admission.admit(peer.ip()) {
         Ok(seat) => {
             let shared = shared.clone();
-            shared.clone().drain.spawn(run(shared, tcp, peer, seat));
+            shared.clone().drain.spawn(run(shared, tcp, endpoints, seat));
         }
         Err(refusal) => {
             tracing::warn!(%peer, listener = shared.settings.name, %refusal, "connection refused");
@@ -58,21 +60,21 @@ async fn refuse(mut tcp: TcpStream, why: String) {
     .await;
 }
 
-async fn run(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, _seat: Seat) {
-    let Ok(local) = tcp.local_addr() else { return };
-    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: Seat) {
+    let Endpoints { peer, local } = endpoints;
     // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
     let door = Door {
         listener: shared.settings.name.clone(),
         protocol: "ftp",
         peer,
+        local,
         session: shared.gateway.next_session(),
     };
     let Some((stream, tls)) = protect(&shared, tcp, peer).await else { return };
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, %peer, listener = door.listener, "session begins");
-    Client::new(shared, door.clone(), local, stream, tls).run().await;
+    Client::new(shared, door.clone(), stream, tls).run().await;
     tracing::debug!(session = door.session, "session ends");
 }
 
@@ -80,7 +82,7 @@ async fn run(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, _seat: Seat)
 async fn protect(
     shared: &Shared,
     tcp: TcpStream,
-    peer: SocketAddr,
+    peer: std::net::SocketAddr,
 ) -> Option<(Stream, Option<ControlTls>)> {
     let settings = match &shared.settings.tls {
         TlsPolicy::None => return Some((Stream::Plain(tcp), None)),

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use crate::net::tls::ServerTls;
 
 /// An FTP listener as configured.
@@ -11,6 +13,9 @@ pub struct ListenerSettings {
     pub tls: TlsPolicy,
     /// Name of the pool of passive ports; without one, PASV and EPSV are refused.
     pub data_ports: Option<String>,
+    /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
+    /// clients connect themselves.
+    pub proxy_protocol: Vec<IpNet>,
     /// Whether PORT and EPRT are served (`active.allowed`).
     pub active_allowed: bool,
 }

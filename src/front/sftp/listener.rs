@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::timeout;
 use super::auth;
 use super::connection::Connection;
 use super::settings::ListenerSettings;
-use crate::net::{Drain, ListenError, Listener, ssh};
+use crate::net::{Drain, Endpoints, ListenError, Listener, ssh};
 use crate::session::{Admission, Door, Gateway, Seat};
 
 /// What a client may send on a new channel before it is told that there is room for more, in bytes.
@@ -44,10 +43,11 @@ pub struct Shared {
 /// Opens every address of an SFTP listener, or none.
 pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
-    let ListenerSettings { name, addresses, .. } = &shared.settings;
+    let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
     let (welcoming, config) = (shared.clone(), Arc::new(config(&shared.settings)));
-    let welcome = move |tcp, peer| welcome(&welcoming, &config, tcp, peer);
-    Listener::bind(name, addresses, &shared.drain, welcome)
+    let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
+    let welcome = move |tcp, endpoints| welcome(&welcoming, &config, tcp, endpoints);
+    Listener::bind(name, addresses, proxy_protocol, &shared.drain, welcome)
 }
 
 fn config(settings: &ListenerSettings) -> Config {
@@ -84,10 +84,11 @@ pub(super) fn window(channels: usize) -> u32 {
     (ALL_WINDOWS / channels.max(1)).clamp(PACKET, LATER_WINDOW)
 }
 
-fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, peer: SocketAddr) {
+fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
+    let peer = endpoints.peer;
     match shared.admission.admit(peer.ip()) {
         Ok(seat) => {
-            shared.drain.spawn(run(shared.clone(), config.clone(), tcp, peer, seat));
+            shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, seat));
         }
         Err(refusal) => {
             tracing::warn!(%peer, listener = shared.settings.name, %refusal, "connection refused");
@@ -110,13 +111,15 @@ async fn run(
     shared: Arc<Shared>,
     config: Arc<Config>,
     tcp: TcpStream,
-    peer: SocketAddr,
+    endpoints: Endpoints,
     _seat: Seat,
 ) {
+    let Endpoints { peer, local } = endpoints;
     let door = Door {
         listener: shared.settings.name.clone(),
         protocol: "sftp",
         peer,
+        local,
         session: shared.gateway.next_session(),
     };
     let _open = shared.gateway.open_session(&door.listener);

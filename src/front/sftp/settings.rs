@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use russh::keys::PrivateKey;
 
 /// An SFTP listener as configured.
@@ -10,6 +11,9 @@ pub struct ListenerSettings {
     /// The name in the configuration.
     pub name: String,
     pub addresses: Vec<SocketAddr>,
+    /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
+    /// clients connect themselves.
+    pub proxy_protocol: Vec<IpNet>,
     /// At most one of each kind; the client chooses.
     pub host_keys: Vec<Arc<PrivateKey>>,
     /// New keys are agreed on after so many bytes in one direction (`rekey.bytes`).

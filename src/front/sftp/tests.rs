@@ -39,6 +39,7 @@ fn shared(stub: &Arc<Stub>) -> Shared {
     let settings = ListenerSettings {
         name: "test".into(),
         addresses: vec!["127.0.0.1:0".parse().unwrap()],
+        proxy_protocol: Vec::new(),
         host_keys: vec![Arc::new(key)],
         rekey_bytes: 1 << 30,
         rekey_time: Duration::from_secs(3600),
@@ -125,7 +126,7 @@ async fn nobody_enters_a_connection_that_is_to_end() {
         let peer = "127.0.0.1:1".parse().unwrap();
         Connection::new(
             shared,
-            Door { listener: "test".into(), protocol: "sftp", peer, session: 1 },
+            Door { listener: "test".into(), protocol: "sftp", peer, local: peer, session: 1 },
         )
     };
     let told = connection();

@@ -13,6 +13,7 @@ mod limits;
 mod listings;
 mod logins;
 mod names;
+mod proxy_protocol;
 mod resumption;
 mod security;
 mod sftp_broken;

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod cells;
 pub mod clients;
 pub mod gateway;
+pub mod haproxy;
 pub mod limits;
 pub mod netns;
 pub mod pki;

@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{HostKey, KnownHosts, Settings, SftpBackend};
 use crate::backend::{
-    Answer, Backend, BackendSession, Credentials, Login, PartialUploads, WriteTransfer,
+    Answer, Backend, BackendSession, Credentials, Login, Origin, PartialUploads, WriteTransfer,
 };
 use crate::data::{Sink, Source};
 use crate::op::{
@@ -101,6 +101,7 @@ impl Sshd {
             host_key: HostKey::Fingerprints(vec![self.fingerprint()]),
             legacy_algorithms: false,
             partial_uploads: PartialUploads::Keep,
+            send_proxy_protocol: false,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
             keepalive: Duration::from_secs(15),
@@ -124,11 +125,11 @@ impl Sshd {
 
     async fn session_with(&self, partial_uploads: PartialUploads) -> Box<dyn BackendSession> {
         let backend = SftpBackend::new(Settings { partial_uploads, ..self.settings() });
-        backend.login(&self.login("user")).await.unwrap()
+        backend.login(&self.login("user"), Origin::ANY).await.unwrap()
     }
 
     async fn refusal(&self, settings: Settings, key: &str) -> Failure {
-        SftpBackend::new(settings).login(&self.login(key)).await.err().unwrap()
+        SftpBackend::new(settings).login(&self.login(key), Origin::ANY).await.err().unwrap()
     }
 
     fn names(&self) -> Vec<String> {

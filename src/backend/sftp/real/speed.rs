@@ -151,7 +151,7 @@ async fn far_away() {
     let sshd = Sshd::start();
     let port = far(sshd.port).await;
     let settings = Settings { addresses: vec![format!("127.0.0.1:{port}")], ..sshd.settings() };
-    let session = SftpBackend::new(settings).login(&sshd.login("user")).await.unwrap();
+    let session = SftpBackend::new(settings).login(&sshd.login("user"), Origin::ANY).await.unwrap();
     let content = pattern(128 << 20);
     std::fs::write(sshd.file("file"), &content).unwrap();
     let rate = |what: &str, started: Instant| {

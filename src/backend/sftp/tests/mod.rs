@@ -60,6 +60,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         host_key: HostKey::AcceptAny,
         legacy_algorithms: false,
         partial_uploads,
+        send_proxy_protocol: false,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
         keepalive: Duration::from_secs(10),

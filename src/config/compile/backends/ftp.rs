@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{addresses, value};
-use crate::backend::ftp;
+use crate::backend::SendProxyProtocol;
+use crate::backend::ftp::{self, DataMode};
 use crate::config::report::{At, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
@@ -16,6 +17,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<ftp::Settings> {
     let tls = tls(backend, folder, problems);
+    let send_proxy_protocol = send_proxy_protocol(backend, problems);
     let addresses = addresses(backend, problems)?;
     let tls = tls?;
     let default_port = if matches!(tls, ftp::TlsMode::Implicit(_)) { 990 } else { 21 };
@@ -26,11 +28,24 @@ pub(super) fn compile(
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
+        send_proxy_protocol,
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         connections: value(&backend.connections)
             .map_or(ftp::Settings::CONNECTIONS, |n| n.0 as usize),
     })
+}
+
+fn send_proxy_protocol(backend: &schema::Backend, problems: &mut Problems) -> SendProxyProtocol {
+    let Some(leaf) = &backend.send_proxy_protocol else { return SendProxyProtocol::None };
+    if leaf.value == Some(SendProxyProtocol::All)
+        && value(&backend.data_mode) == Some(&DataMode::Active)
+    {
+        let message = "with `data_mode: active` the server makes the data connections, and nothing \
+                       can be sent ahead on them: write control";
+        problems.error(&leaf.at, message);
+    }
+    leaf.value.unwrap_or_default()
 }
 
 fn tls(backend: &schema::Backend, folder: &Path, problems: &mut Problems) -> Option<ftp::TlsMode> {

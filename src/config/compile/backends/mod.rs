@@ -64,6 +64,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("danger_accept_any_host_key", &backend.danger_accept_any_host_key, &[Sftp]),
         Key::new("algorithms", &backend.algorithms, &[Sftp]),
         Key::new("keepalive", &backend.keepalive, &[Sftp]),
+        Key::new("send_proxy_protocol", &backend.send_proxy_protocol, &[Ftp, Sftp]),
         Key::new("login", &backend.login, &[Ftp, Sftp]),
         Key::new("partial_uploads", &backend.partial_uploads, &[Ftp, Sftp, Local]),
         Key::new("connect_timeout", &backend.connect_timeout, &[Ftp, Sftp]),

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{addresses, value};
+use crate::backend::SendProxyProtocol;
 use crate::backend::sftp::{HostKey, KnownHosts, Settings};
 use crate::config::leaf::Leaf;
 use crate::config::report::{At, Problems};
@@ -18,16 +19,26 @@ pub(super) fn compile(
 ) -> Option<Settings> {
     let addresses = addresses(backend, problems);
     let host_key = host_key(backend, addresses.as_deref().unwrap_or(&[]), folder, problems);
+    let send_proxy_protocol = send_proxy_protocol(backend, problems);
     Some(Settings {
         name: name.into(),
         addresses: addresses?.iter().map(|address| address.with_default_port(PORT)).collect(),
         host_key: host_key?,
         legacy_algorithms: value(&backend.algorithms) == Some(&Algorithms::Legacy),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
+        send_proxy_protocol,
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         keepalive: value(&backend.keepalive).map_or(Duration::from_secs(30), |t| t.0),
     })
+}
+
+fn send_proxy_protocol(backend: &Backend, problems: &mut Problems) -> bool {
+    let Some(leaf) = &backend.send_proxy_protocol else { return false };
+    if leaf.value == Some(SendProxyProtocol::All) {
+        problems.error(&leaf.at, "SFTP has no data connections: write control");
+    }
+    leaf.value == Some(SendProxyProtocol::Control)
 }
 
 /// There are three ways to say how the server is known, and one of them it must be.

@@ -83,6 +83,21 @@ fn a_key_file_that_others_can_read() {
 }
 
 #[test]
+fn proxies() {
+    let key = format!("host_key: \"{FINGERPRINT}\"");
+    let send = |what: &str| format!("{key}\n    send_proxy_protocol: {what}");
+    one(&key, &send("all"), "11:26", "SFTP has no data connections: write control");
+    let host_keys = "host_keys: ssh_host_ed25519_key";
+    let text = with(host_keys, &format!("{host_keys}\n    proxy_protocol: 10.0.0.7"));
+    let config = compiled(&text.replacen(&key, &send("control"), 1));
+    assert_eq!(config.sftp_listeners[0].proxy_protocol, ["10.0.0.7/32".parse().unwrap()]);
+    assert!(server(&config, 0).send_proxy_protocol);
+    let plain = compiled(&base());
+    assert!(plain.sftp_listeners[0].proxy_protocol.is_empty());
+    assert!(!server(&plain, 0).send_proxy_protocol);
+}
+
+#[test]
 fn how_a_server_is_known() {
     let key = format!("host_key: \"{FINGERPRINT}\"");
     let bare = FINGERPRINT.trim_start_matches("SHA256:");

@@ -119,7 +119,9 @@ impl Client {
             Some((code, text)) => self.answer(code, text).await,
             None => {
                 let to = SocketAddr::new(to.ip().to_canonical(), to.port());
-                self.transfer.asked = Some(Asked::Active { from: self.local.ip(), to });
+                // Behind a proxy it is not what the client connected to.
+                let from = self.control.own_address().unwrap_or(self.local.ip());
+                self.transfer.asked = Some(Asked::Active { from, to });
                 self.answer(200, "data connections go there").await;
             }
         }

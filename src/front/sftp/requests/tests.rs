@@ -13,8 +13,8 @@ use tokio::sync::{Notify, oneshot};
 use super::*;
 use crate::auth::{PasswordCheck, UserTable};
 use crate::backend::{
-    Abilities, Backend, BackendSession, Credentials, Listing, Login, OpenFile, ReadTransfer,
-    WriteTransfer,
+    Abilities, Backend, BackendSession, Credentials, Listing, Login, OpenFile, Origin,
+    ReadTransfer, WriteTransfer,
 };
 use crate::op::{Changes, Entry, EntryKind, FileSystem};
 use crate::route::{Access, Match, Route, RouteTable, Target};
@@ -69,7 +69,7 @@ struct Shared(Arc<Stub>);
 
 #[async_trait]
 impl Backend for Shared {
-    async fn login(&self, _: &Login) -> Result<Box<dyn BackendSession>, Failure> {
+    async fn login(&self, _: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
         Ok(Box::new(Shared(self.0.clone())))
     }
 }
@@ -219,6 +219,7 @@ async fn requests() -> (Requests, Arc<Stub>) {
         listener: "test".into(),
         protocol: "sftp",
         peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:22".parse().unwrap(),
         session: 1,
     };
     let password = Vec::new().into();

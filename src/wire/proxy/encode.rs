@@ -1,0 +1,32 @@
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::v2::{PROXY, SIGNATURE, TCP4, TCP6};
+
+/// A header of version 2 that says whom a connection is made for (section 2.2): `source` has
+/// connected to `destination`. Addresses of different families go as IPv6.
+pub fn encode(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let mut header = SIGNATURE.to_vec();
+    header.push(PROXY);
+    match (source.ip(), destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            header.extend([TCP4, 0, 12]);
+            header.extend(from.octets());
+            header.extend(to.octets());
+        }
+        (from, to) => {
+            header.extend([TCP6, 0, 36]);
+            header.extend(v6(from).octets());
+            header.extend(v6(to).octets());
+        }
+    }
+    header.extend(source.port().to_be_bytes());
+    header.extend(destination.port().to_be_bytes());
+    header
+}
+
+fn v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
+}

@@ -1,0 +1,118 @@
+//! HAProxy, a load balancer that speaks the PROXY protocol. It is at 127.0.0.9, and comes from
+//! 127.0.0.8 to the gateway.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::process::{Leash, POLL, kill_group, spawn};
+
+pub const ADDRESS: &str = "127.0.0.9";
+/// What the gateway is to trust.
+pub const SOURCE: &str = "127.0.0.8";
+const READY: Duration = Duration::from_secs(20);
+
+pub struct HaProxy {
+    child: Child,
+    folder: TempDir,
+    _leash: Leash,
+}
+
+/// From a port, or a range of them, of 127.0.0.9 to one of 127.0.0.1.
+pub struct Way {
+    pub name: &'static str,
+    pub port: String,
+    /// Empty: the port that the client connected to.
+    pub to: String,
+    /// `send-proxy`, `send-proxy-v2`, and whatever else.
+    pub server: &'static str,
+    /// More lines of the section.
+    pub more: &'static str,
+}
+
+impl HaProxy {
+    /// Returns when it accepts.
+    pub fn start(ways: &[Way]) -> Self {
+        let folder = tempfile::Builder::new().prefix("lockgate-haproxy-").tempdir();
+        let folder = folder.expect("HAProxy's folder");
+        let mut text = format!(
+            "global\n  nbthread 1\n  maxconn 1000\n  stats socket {}\n\
+             defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n",
+            folder.path().join("socket").display()
+        );
+        for Way { name, port, to, server, more } in ways {
+            let colon = if to.is_empty() { "" } else { ":" };
+            text += &format!(
+                "listen {name}\n  bind {ADDRESS}:{port}\n{more}  \
+                 server gateway 127.0.0.1{colon}{to} source {SOURCE} {server}\n"
+            );
+        }
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, text).expect("writing HAProxy's configuration");
+        let log = std::fs::File::create(folder.path().join("log")).expect("making a log");
+        let errors = log.try_clone().expect("sharing a log");
+        let mut command = Command::new(program());
+        command.arg("-db").arg("-f").arg(file);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
+        let child = spawn(&mut command);
+        let leash = Leash::new(Some(&child), Some(folder.path()));
+        let mut haproxy = Self { child, folder, _leash: leash };
+        let end = Instant::now() + READY;
+        while haproxy.states().is_none() {
+            let ended = haproxy.child.try_wait().expect("looking at HAProxy").is_some();
+            assert!(!ended && Instant::now() < end, "HAProxy does not run:\n{}", haproxy.log());
+            thread::sleep(POLL);
+        }
+        haproxy
+    }
+
+    /// Waits until its health check of a way says this (`L7OK`, `L4OK`).
+    pub fn await_check(&self, name: &str, status: &str) {
+        let end = Instant::now() + READY;
+        loop {
+            let states = self.states().unwrap_or_default();
+            let found = states.iter().find(|(way, _)| way == name);
+            if found.is_some_and(|(_, found)| found == status) {
+                return;
+            }
+            assert!(Instant::now() < end, "{name} is not {status}: {states:?}\n{}", self.log());
+            thread::sleep(POLL);
+        }
+    }
+
+    /// By way, what the last health check said.
+    fn states(&self) -> Option<Vec<(String, String)>> {
+        let mut socket = UnixStream::connect(self.folder.path().join("socket")).ok()?;
+        socket.write_all(b"show stat\n").ok()?;
+        socket.shutdown(Shutdown::Write).ok()?;
+        let mut text = String::new();
+        socket.read_to_string(&mut text).ok()?;
+        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let column = lines.next()?.iter().position(|name| *name == "check_status")?;
+        let servers = lines.filter(|row| row.get(1) == Some(&"gateway"));
+        let state = |row: Vec<&str>| Some((row.first()?.to_string(), row.get(column)?.to_string()));
+        Some(servers.filter_map(state).collect())
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}
+
+fn program() -> &'static str {
+    // Not in everybody's PATH.
+    let sbin = "/usr/sbin/haproxy";
+    if std::path::Path::new(sbin).exists() { sbin } else { "haproxy" }
+}
