@@ -7,10 +7,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use crate::net;
@@ -44,14 +44,6 @@ pub enum Ports {
     Ephemeral(u16),
 }
 
-/// Which address a PASV reply names for clients of a network.
-#[derive(Debug, Clone)]
-pub struct Advertise {
-    /// `None`: every client.
-    pub clients: Option<IpNet>,
-    pub address: IpAddr,
-}
-
 /// A data port that could not be opened; the start fails.
 #[derive(Debug, thiserror::Error)]
 #[error("data port {address} of pool \"{pool}\" cannot be opened: {reason}")]
@@ -71,6 +63,7 @@ pub struct Pool {
     pub(super) ports: Vec<u16>,
     listeners: std::sync::Mutex<Vec<TcpListener>>,
     pub(super) rendezvous: Arc<Rendezvous>,
+    advertiser: Advertiser,
 }
 
 impl Pool {
@@ -112,12 +105,14 @@ impl Pool {
             ports,
             listeners: std::sync::Mutex::new(listeners),
             rendezvous: Arc::new(rendezvous),
+            advertiser: Advertiser::new(&settings.name, &settings.advertise),
             settings,
         })
     }
 
     /// Starts to accept on every port, until `stop`.
     pub fn serve(&self, stop: &CancellationToken) {
+        self.advertiser.serve(stop);
         let mut listeners =
             self.listeners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for listener in listeners.drain(..) {
@@ -147,13 +142,9 @@ impl Pool {
         self.settings.client_match
     }
 
-    /// The address to name to `client`, whose control connection came to `local`.
-    pub fn advertised(&self, client: IpAddr, local: IpAddr) -> IpAddr {
-        let entry = self.settings.advertise.iter().find(|entry| {
-            entry.address.is_ipv4() == local.is_ipv4()
-                && entry.clients.is_none_or(|net| net.contains(&client))
-        });
-        entry.map_or(local, |entry| entry.address)
+    /// Where to tell `client`, whose control connection came to `local`, that the ports are.
+    pub fn advertised(&self, client: IpAddr, local: IpAddr) -> Result<Advertised, Unresolved> {
+        self.advertiser.advertised(client, local)
     }
 
     /// Whether the pool's ports can be reached at `local`.

@@ -2,10 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::active::DataPorts;
 use super::control::Control;
 use super::features::{Features, ListAll};
 use super::reply::{self, unavailable};
 use super::settings::Settings;
+use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 
@@ -23,6 +25,10 @@ pub(super) struct Connection {
     pub(super) restart_pending: bool,
     /// The server wants the data connection to be there before the command that uses it.
     pub(super) connect_first: bool,
+    /// Where the server connects to, in active mode.
+    pub(super) data_ports: Option<DataPorts>,
+    /// Its active data connection, until the server has said how the transfer ended.
+    pub(super) active: Option<Active>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
     representation: Option<Representation>,
@@ -55,6 +61,8 @@ impl Connection {
             epsv_refused: false,
             restart_pending: false,
             connect_first: false,
+            data_ports: None,
+            active: None,
             used: Instant::now(),
             representation: None,
             directory: None,
@@ -109,6 +117,8 @@ impl Connection {
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
+        // Nothing is asked before the last transfer has ended.
+        self.active = None;
         let asked = self.control.command(verb, argument).await;
         let words = self.noted(asked)?;
         if words.code == 421 {
@@ -137,6 +147,7 @@ impl Connection {
     /// The next reply, for commands that have more than one.
     pub(super) async fn reply(&mut self, class: u16, what: &str) -> Result<Words, Failure> {
         let reply = self.control.reply().await.and_then(|w| reply::expect(class, what, w));
+        self.active = None;
         self.noted(reply)
     }
 

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use crate::net::tls::ServerTls;
 
@@ -13,6 +14,8 @@ pub struct ListenerSettings {
     pub data_ports: Option<String>,
     /// Whether PORT and EPRT are served (`active.allowed`).
     pub active_allowed: bool,
+    /// What active data connections come from (`active.source_ports`); `None`: any port.
+    pub active_source_ports: Option<RangeInclusive<u16>>,
 }
 
 #[derive(Clone)]
