@@ -2,6 +2,7 @@
 
 mod abort;
 mod active;
+mod advertise;
 mod ascii;
 mod close_notify;
 mod control;
@@ -17,6 +18,7 @@ mod sftp_broken;
 mod sftp_logins;
 mod sftp_openssh;
 mod sftp_rekey;
+mod slices;
 mod tls_versions;
 
 use std::net::SocketAddr;

@@ -18,7 +18,7 @@ use super::raw::dial;
 const READY: Duration = Duration::from_secs(20);
 const KEPT_LINES: usize = 20_000;
 const SHOWN_LINES: usize = 60;
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
 
 pub struct Gateway {
     child: Child,
@@ -47,7 +47,12 @@ struct LogState {
 impl Gateway {
     /// Starts it and waits until it says that it is ready.
     pub fn start(config: &str) -> Self {
-        let gateway = Self::launch(config);
+        Self::start_by(Command::new(PROGRAM), config)
+    }
+
+    /// As [`Gateway::start`], of a command that runs the program: with variables, or less rights.
+    pub fn start_by(command: Command, config: &str) -> Self {
+        let gateway = Self::launch_by(command, config);
         let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
         let ready = ready && gateway.log.lock().ready;
         assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
@@ -56,11 +61,14 @@ impl Gateway {
 
     /// Starts it and waits for nothing.
     pub fn launch(config: &str) -> Self {
+        Self::launch_by(Command::new(PROGRAM), config)
+    }
+
+    pub fn launch_by(mut command: Command, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
         let folder = folder.expect("the gateway's folder");
         let file = folder.path().join("lockgate.yaml");
         std::fs::write(&file, config).expect("writing the configuration");
-        let mut command = Command::new(PROGRAM);
         command.arg("run").arg("--config").arg(file).args(["--log-format", "json"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = {
