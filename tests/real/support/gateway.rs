@@ -60,10 +60,6 @@ impl Gateway {
     }
 
     /// Starts it and waits for nothing.
-    pub fn launch(config: &str) -> Self {
-        Self::launch_by(Command::new(PROGRAM), config)
-    }
-
     pub fn launch_by(mut command: Command, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
         let folder = folder.expect("the gateway's folder");
