@@ -154,7 +154,7 @@ impl Peer {
 
     /// Whether the gateway says nothing on the control connection for so long.
     pub fn quiet_for(&self, time: Duration) -> bool {
-        let socket = self.control.get_ref().socket();
+        let Wire::Plain(socket) = self.control.get_ref() else { panic!("this is for clear text") };
         socket.set_read_timeout(Some(time)).expect("a timeout above zero");
         let peeked = socket.peek(&mut [0]);
         socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
