@@ -62,7 +62,7 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
-        backends: backends(config.backends)?,
+        backends: backends(config.backends, &pools)?,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
@@ -123,11 +123,15 @@ impl Running {
 
 fn backends(
     settings: Vec<(String, BackendSettings)>,
+    pools: &HashMap<String, Arc<Pool>>,
 ) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
     let mut backends: HashMap<String, Arc<dyn Backend>> = HashMap::new();
     for (name, settings) in settings {
         let backend: Arc<dyn Backend> = match settings {
-            BackendSettings::Ftp(settings) => Arc::new(FtpBackend::new(settings)),
+            BackendSettings::Ftp(settings) => {
+                let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
+                Arc::new(FtpBackend::new(settings, pool))
+            }
             BackendSettings::Sftp(settings) => Arc::new(SftpBackend::new(settings)),
             BackendSettings::Local(settings) => {
                 let opened = LocalBackend::open(&settings);

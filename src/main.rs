@@ -162,12 +162,18 @@ fn raise_descriptor_limit() {
 }
 
 fn check(path: &std::path::Path) -> ExitCode {
-    match load(path) {
-        Some(_) => {
+    match config::check(path) {
+        Ok(warnings) => {
+            if !warnings.is_empty() {
+                eprintln!("{warnings}");
+            }
             println!("{}: ok", path.display());
             ExitCode::SUCCESS
         }
-        None => BAD_CONFIGURATION.into(),
+        Err(report) => {
+            eprintln!("{report}");
+            BAD_CONFIGURATION.into()
+        }
     }
 }
 

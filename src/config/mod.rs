@@ -20,6 +20,7 @@ mod read;
 mod report;
 mod schema;
 mod secret;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -29,6 +30,7 @@ pub use report::{Problem, Report, Severity};
 
 use read::Read;
 use report::{At, Problems};
+use surroundings::Surroundings;
 
 /// A configuration without errors, as each module wants it.
 pub struct Compiled {
@@ -81,8 +83,18 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Reads and checks the file at `path` and every file that it names.
+/// Reads and checks the file at `path` and every file that it names, for a gateway that is to run here.
 pub fn load(path: &Path) -> Result<Compiled, Report> {
+    load_file(path, &Surroundings::of_this_machine(true))
+}
+
+/// As [`load`], to know what is wrong: maybe on another machine than the gateway's. Brings the
+/// warnings.
+pub fn check(path: &Path) -> Result<Report, Report> {
+    load_file(path, &Surroundings::of_this_machine(false)).map(|compiled| compiled.warnings)
+}
+
+fn load_file(path: &Path, surroundings: &Surroundings) -> Result<Compiled, Report> {
     let name = path.display().to_string();
     let unreadable = |reason: String| {
         let mut problems = Problems::default();
@@ -95,12 +107,12 @@ pub fn load(path: &Path) -> Result<Compiled, Report> {
         let line = good.iter().filter(|b| **b == b'\n').count() + 1;
         unreadable(format!("line {line} is not UTF-8 text"))
     })?;
-    load_in(&text, &name, path.parent().unwrap_or(Path::new("")))
+    load_in(&text, &name, path.parent().unwrap_or(Path::new("")), surroundings)
 }
 
 /// As [`load`], for text that stands in no file. Relative file names are seen from the current folder.
 pub fn load_str(text: &str, name: &str) -> Result<Compiled, Report> {
-    load_in(text, name, Path::new(""))
+    load_in(text, name, Path::new(""), &Surroundings::of_this_machine(true))
 }
 
 /// The JSON Schema of the file.
@@ -110,11 +122,16 @@ pub fn json_schema() -> serde_json::Value {
     schema
 }
 
-fn load_in(text: &str, name: &str, folder: &Path) -> Result<Compiled, Report> {
+fn load_in(
+    text: &str,
+    name: &str,
+    folder: &Path,
+    surroundings: &Surroundings,
+) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
     let compiled = tree::parse(text, &mut problems).and_then(|root| {
         let file = schema::File::read(&root, At::default(), &mut problems);
-        compile::compile(&file, folder, &mut problems)
+        compile::compile(&file, folder, surroundings, &mut problems)
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&At::default(), "holds no configuration");

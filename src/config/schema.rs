@@ -15,7 +15,7 @@ use super::values::*;
 use super::{LogFormat, LogLevel};
 use crate::backend::ftp::DataMode;
 use crate::backend::{PartialUploads, SendProxyProtocol};
-use crate::data::ClientMatch;
+use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
 
@@ -115,8 +115,11 @@ section! {
         /// Whether PORT and EPRT are served: the gateway connects to the client, to its own address
         /// and ports from 1024 only. Default: false.
         [required] allowed: Leaf<bool>,
+        /// The ports that data connections come from, for firewalls that want to know: a range
+        /// ("20000-20009"), or one port, as 20, which needs CAP_NET_BIND_SERVICE. Two connections to
+        /// the same port of a client need two. Absent: any port.
+        source_ports: Leaf<PortRange>,
     }
-    later ["source_ports"]
 }
 
 section! {
@@ -126,8 +129,8 @@ section! {
         [required] range: Leaf<PortRange>,
         /// Addresses that every port listens on. Default: 0.0.0.0.
         listen: OneOrMore<IpAddr>,
-        /// Which address a client is told, by the network that it comes from; the first match
-        /// counts. Absent: the address that the client itself connected to.
+        /// Which address and ports a client is told, by the network that it comes from; the first
+        /// match counts. Absent: the address that the client itself connected to.
         advertise: Many<Advertise>,
         /// What a data connection's source must have in common with its control connection's:
         /// address (default), network (the first 24 bits of an IPv4 address, 48 of an IPv6 address:
@@ -142,17 +145,39 @@ section! {
         /// Networks of load balancers. All data connections must come from there and begin with a PROXY
         /// protocol header, as on a listener.
         proxy_protocol: OneOrMore<IpNet>,
+        /// The part of the range that is this replica's, where several run with one configuration.
+        /// Absent: all of it.
+        slice: Slice,
     }
-    later ["slice"]
 }
 
 section! {
-    /// An address that clients are told.
+    /// What clients are told of where data ports are.
     Advertise {
         /// The clients' network. Absent: every client.
         clients: Leaf<IpNet>,
-        /// The address that PASV names to them.
-        [required] address: Leaf<IpAddr>,
+        /// The address that PASV names to them, or a name, which is looked up every minute (of
+        /// several addresses of a family the lowest counts). Absent: the address that they connected
+        /// to.
+        address: Leaf<Host>,
+        /// What is added to the port that listens, where a translator changes ports; from -65534 to
+        /// 65534.
+        port_offset: Leaf<PortOffset>,
+        /// Instead of port_offset: the ports that clients connect to, as many as the pool's whole
+        /// range has and in the same order.
+        ports: Leaf<PortRange>,
+    }
+}
+
+section! {
+    /// A replica's part of a range: slices lie side by side in the order of their index. What does not
+    /// divide evenly goes to the first ones, a port each.
+    Slice {
+        /// How many slices there are: the most replicas there will ever be, at most as many as ports.
+        [required] of: Leaf<UpTo<65535>>,
+        /// The environment variable that holds the replica's index, from 0; a name that ends in -N
+        /// is taken too, such as a StatefulSet's pod has.
+        [required] index_env: Leaf<Text>,
     }
 }
 
@@ -168,6 +193,9 @@ section! {
         tls: BackendTls,
         /// ftp: passive (default) or active data connections.
         data_mode: Leaf<DataMode>,
+        /// ftp, with `data_mode: active`: the pool whose ports the server connects to. Its `advertise`
+        /// says what the server is told, by the server's address.
+        data_ports: Leaf<Text>,
         /// ftp: whether the address of a PASV reply is used where it is not the server's own.
         /// Default: false.
         trust_pasv_address: Leaf<bool>,

@@ -1,5 +1,6 @@
 //! The data plane: the passive ports, who owns an arriving data connection, and the moving of bytes.
 
+mod advertise;
 mod ascii;
 mod endpoint;
 mod fault;
@@ -14,11 +15,12 @@ mod view;
 mod window;
 mod write_behind;
 
+pub use advertise::{Advertise, Advertised, Host, Unresolved};
 pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
 pub use fault::Fault;
 pub use metrics::PoolMetrics;
-pub use ports::{Advertise, BindError, Pool, PoolSettings, Ports};
+pub use ports::{BindError, Pool, PoolSettings, Ports};
 pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
 pub use relay::{Progress, RelayError, Side, relay};
 pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wanted};

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{Arrived, ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use super::view::PoolView;
@@ -48,14 +49,6 @@ pub enum Ports {
     Ephemeral(u16),
 }
 
-/// Which address a PASV reply names for clients of a network.
-#[derive(Debug, Clone)]
-pub struct Advertise {
-    /// `None`: every client.
-    pub clients: Option<IpNet>,
-    pub address: IpAddr,
-}
-
 /// A data port that could not be opened; the start fails.
 #[derive(Debug, thiserror::Error)]
 #[error("data port {address} of pool \"{pool}\" cannot be opened: {reason}")]
@@ -76,6 +69,7 @@ pub struct Pool {
     listeners: std::sync::Mutex<Vec<TcpListener>>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(super) rendezvous: Arc<Rendezvous>,
+    advertiser: Advertiser,
 }
 
 impl Pool {
@@ -122,12 +116,14 @@ impl Pool {
             listeners: std::sync::Mutex::new(listeners),
             proxy_protocol,
             rendezvous: Arc::new(rendezvous),
+            advertiser: Advertiser::new(&settings.name, &settings.advertise),
             settings,
         })
     }
 
     /// Starts to accept on every port, until `stop`.
     pub fn serve(&self, stop: &CancellationToken) {
+        self.advertiser.serve(stop);
         let mut listeners =
             self.listeners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for listener in listeners.drain(..) {
@@ -162,13 +158,9 @@ impl Pool {
         self.settings.client_match
     }
 
-    /// The address to name to `client`, whose control connection came to `local`.
-    pub fn advertised(&self, client: IpAddr, local: IpAddr) -> IpAddr {
-        let entry = self.settings.advertise.iter().find(|entry| {
-            entry.address.is_ipv4() == local.is_ipv4()
-                && entry.clients.is_none_or(|net| net.contains(&client))
-        });
-        entry.map_or(local, |entry| entry.address)
+    /// Where to tell `client`, whose control connection came to `local`, that the ports are.
+    pub fn advertised(&self, client: IpAddr, local: IpAddr) -> Result<Advertised, Unresolved> {
+        self.advertiser.advertised(client, local)
     }
 
     /// Whether the pool's ports can be reached at `local`. Behind a proxy they are where it is.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::gateway::{Gateway, Launch};
+use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::netns::Namespace;
 use crate::support::pki::pki;
 use crate::support::process::{Leash, POLL, kill_group, spawn};
@@ -45,7 +45,9 @@ fn config(section: &str, folder: &Path) -> String {
 
 fn start(machine: &Namespace, config: &str, environment: &[(&str, &str)]) -> Gateway {
     let files = [("tls.crt", pki().certificate.as_path()), ("tls.key", pki().key.as_path())];
-    Launch { config, files: &files, namespace: Some(machine), environment }.start()
+    let mut command = machine.command(PROGRAM);
+    command.envs(environment.iter().copied());
+    Gateway::start_by(command, config, &files)
 }
 
 /// A client's machine and one that leads to the rest of the world.

@@ -1,19 +1,21 @@
-//! Data connections to a server: EPSV and PASV, EPRT and PORT (RFC 959, RFC 2428), TLS (RFC 4217).
+//! Data connections to a server: EPSV and PASV (RFC 959, RFC 2428), TLS (RFC 4217). Active ones:
+//! [`super::active`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::active;
 use super::connection::Connection;
 use super::prepared::Prepared;
 use super::reply;
 use super::settings::DataMode;
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind, Words};
-use crate::wire::ftp::host_port::{format_eprt, format_port, parse_epsv_reply, parse_pasv_reply};
+use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
 
 /// How often a server is asked for a port before its 425 is told to the client.
 const PORT_TRIES: usize = 3;
@@ -39,9 +41,9 @@ pub(super) async fn start(
     let (tcp, preliminary) = match connection.settings.data_mode {
         DataMode::Passive => passive(connection, peer, verb, argument, offset).await?,
         DataMode::Active => {
-            let listener = active(connection).await?;
+            let reservation = active::offer(connection, peer).await?;
             let preliminary = command(connection, verb, argument, offset).await?;
-            match accepted(connection, listener, peer).await {
+            match active::accepted(connection, reservation).await {
                 Ok(tcp) => (tcp, preliminary),
                 Err(failure) => return Err(explain(connection, failure).await),
             }
@@ -267,48 +269,6 @@ async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<Words, 
         }
     }
     connection.ask(verb, None).await
-}
-
-async fn active(connection: &mut Connection) -> Result<TcpListener, Failure> {
-    let local = connection.control.stream().tcp().local_addr();
-    let listen = || -> std::io::Result<(TcpListener, SocketAddr)> {
-        let listener = net::listen(SocketAddr::new(local?.ip().to_canonical(), 0))?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    let (listener, address) = listen().map_err(|e| {
-        Failure::gateway(
-            FailureKind::DataConnection,
-            "the gateway could not open a port for the backend server's data connection",
-        )
-        .with_detail(e)
-    })?;
-    match address {
-        SocketAddr::V4(v4) => {
-            connection.expect(2, "PORT", Some(format_port(v4).as_bytes())).await?
-        }
-        v6 => connection.expect(2, "EPRT", Some(format_eprt(v6).as_bytes())).await?,
-    };
-    Ok(listener)
-}
-
-async fn accepted(
-    connection: &Connection,
-    listener: TcpListener,
-    peer: IpAddr,
-) -> Result<TcpStream, Failure> {
-    let arrival = timeout(connection.settings.connect_timeout, async {
-        loop {
-            let (tcp, from) = net::accept(&listener).await;
-            if from.ip() == peer {
-                return tcp;
-            }
-            tracing::warn!(%from, "a stranger connected to a port opened for the backend");
-        }
-    });
-    let tcp = arrival.await.map_err(|_| no_channel("not made in time"))?;
-    net::reset_on_drop(&tcp);
-    Ok(tcp)
 }
 
 async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {

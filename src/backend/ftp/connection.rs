@@ -2,12 +2,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::active::DataPorts;
 use super::control::Control;
 use super::features::{Features, ListAll};
 use super::prepared::Prepared;
 use super::reply::{self, unavailable};
 use super::settings::Settings;
 use crate::backend::{Origin, SendProxyProtocol};
+use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 
@@ -28,6 +30,10 @@ pub(super) struct Connection {
     pub(super) connect_first: bool,
     /// A data connection for the next transfer.
     pub(super) prepared: Option<Prepared>,
+    /// Where the server connects to, in active mode.
+    pub(super) data_ports: Option<DataPorts>,
+    /// Its active data connection, until the server has said how the transfer ended.
+    pub(super) active: Option<Active>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
     representation: Option<Representation>,
@@ -67,6 +73,8 @@ impl Connection {
             restart_pending: false,
             connect_first: false,
             prepared: None,
+            data_ports: None,
+            active: None,
             used: Instant::now(),
             representation: None,
             directory: None,
@@ -129,6 +137,8 @@ impl Connection {
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
+        // Nothing is asked before the last transfer has ended.
+        self.active = None;
         let asked = self.control.command(verb, argument).await;
         let words = self.noted(asked)?;
         if words.code == 421 {
@@ -157,6 +167,7 @@ impl Connection {
     /// The next reply, for commands that have more than one.
     pub(super) async fn reply(&mut self, class: u16, what: &str) -> Result<Words, Failure> {
         let reply = self.control.reply().await.and_then(|w| reply::expect(class, what, w));
+        self.active = None;
         self.noted(reply)
     }
 

@@ -1,5 +1,6 @@
 //! An FTP or FTPS server as a backend (RFC 959, 2228, 2389, 2428, 3659, 4217).
 
+mod active;
 mod attributes;
 mod cache;
 mod channel;
@@ -31,8 +32,10 @@ use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
 };
+use crate::data;
 use crate::op::{Entry, Failure, Operation, RemotePath};
 use crate::route::Target;
+use active::DataPorts;
 use cache::Cache;
 use login::Pipelining;
 use pool::{Pool, Turn};
@@ -48,6 +51,7 @@ const OPEN: Duration = Duration::from_secs(5);
 pub struct FtpBackend {
     settings: Arc<Settings>,
     pipelining: Arc<Pipelining>,
+    data_ports: Option<Arc<data::Pool>>,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -59,8 +63,9 @@ struct FtpSession {
 }
 
 impl FtpBackend {
-    pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), pipelining: Arc::default() }
+    /// `data_ports`: the pool that the settings name.
+    pub fn new(settings: Settings, data_ports: Option<Arc<data::Pool>>) -> Self {
+        Self { settings: Arc::new(settings), pipelining: Arc::default(), data_ports }
     }
 }
 
@@ -73,7 +78,8 @@ impl Backend for FtpBackend {
     ) -> Result<Box<dyn BackendSession>, Failure> {
         let credentials = login.account("an FTP backend")?.clone();
         let (settings, pipelining) = (self.settings.clone(), self.pipelining.clone());
-        let (pool, home) = Pool::login(settings, pipelining, credentials, origin).await?;
+        let ports = self.data_ports.clone().map(DataPorts::new);
+        let (pool, home) = Pool::login(settings, pipelining, ports, credentials, origin).await?;
         Ok(Box::new(FtpSession { pool, cache: Arc::default(), home }))
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::active::DataPorts;
 use super::connection::Connection;
 use super::features::Features;
 use super::login::{self, Pipelining};
@@ -35,6 +36,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     settings: Arc<Settings>,
     pipelining: Arc<Pipelining>,
+    data_ports: Option<DataPorts>,
     credentials: Credentials,
     origin: Origin,
     features: Features,
@@ -72,16 +74,20 @@ impl Pool {
     pub(super) async fn login(
         settings: Arc<Settings>,
         pipelining: Arc<Pipelining>,
+        data_ports: Option<DataPorts>,
         credentials: Credentials,
         origin: Origin,
     ) -> Result<(Arc<Self>, RemotePath), Failure> {
-        let (connection, home) = login::login(&settings, &pipelining, &credentials, origin).await?;
+        let (mut connection, home) =
+            login::login(&settings, &pipelining, &credentials, origin).await?;
+        connection.data_ports = data_ports.clone();
         let features = connection.features;
         let moves = connection.moves.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
             settings,
             pipelining,
+            data_ports,
             credentials,
             origin,
             features,
@@ -212,6 +218,7 @@ impl Pool {
             }
         };
         connection.moves = self.moves.clone();
+        connection.data_ports = self.data_ports.clone();
         let connection = Arc::new(Mutex::new(connection));
         // Nobody else knows it yet.
         let held = connection.clone().lock_owned().await;

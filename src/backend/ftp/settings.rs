@@ -13,6 +13,8 @@ pub struct Settings {
     pub addresses: Vec<String>,
     pub tls: TlsMode,
     pub data_mode: DataMode,
+    /// Name of the pool whose ports the server connects to, where `data_mode` is active.
+    pub data_ports: Option<String>,
     /// Takes the address of a PASV reply even where it is not the control peer's.
     pub trust_pasv_address: bool,
     pub partial_uploads: PartialUploads,

@@ -138,6 +138,7 @@ impl Server {
             addresses: vec![self.address.clone()],
             tls: TlsMode::None,
             data_mode: DataMode::Passive,
+            data_ports: None,
             trust_pasv_address: false,
             partial_uploads: PartialUploads::Keep,
             send_proxy_protocol: SendProxyProtocol::None,
@@ -146,7 +147,7 @@ impl Server {
             reply_timeout: Duration::from_secs(10),
         };
         change(&mut settings);
-        FtpBackend::new(settings)
+        FtpBackend::new(settings, None)
     }
 
     pub(super) async fn session(&self) -> Box<dyn BackendSession> {

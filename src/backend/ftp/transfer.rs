@@ -93,6 +93,7 @@ impl Drop for FtpRead {
 pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option<Failure> {
     stream.reset_on_drop();
     drop(stream);
+    connection.active = None;
     let control = &mut connection.control;
     let mut told = None;
     let in_step = async {

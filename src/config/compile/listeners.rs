@@ -1,6 +1,7 @@
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{check_name, dangling, entries, foreign, refuse_empty, trusted, value};
+use super::{check_name, entries, foreign, pools, refuse_empty, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
@@ -37,6 +38,7 @@ pub(super) fn compile(
             data_ports: value(&listener.data_ports).map(|pool| pool.0.clone()),
             proxy_protocol: trusted(&listener.proxy_protocol, problems),
             active_allowed: active_allowed(listener),
+            active_source_ports: source_ports(listener, problems),
         });
     }
     listeners
@@ -80,13 +82,7 @@ fn check_data(file: &File, listener: &schema::Listener, problems: &mut Problems)
         let message = "without `data_ports` this leaves no way to transfer anything";
         problems.error(&allowed.at, message);
     }
-    if let Some(leaf) = &listener.data_ports
-        && let Some(pool) = &leaf.value
-        && !entries(&file.data_ports).iter().any(|(name, _)| *name == pool.0)
-    {
-        let names = entries(&file.data_ports).iter().map(|(name, _)| name.as_str());
-        dangling("pool of data ports", &pool.0, names, &leaf.at, problems);
-    }
+    pools::refuse_dangling(file, &listener.data_ports, problems);
 }
 
 fn active_allowed(listener: &schema::Listener) -> bool {
@@ -95,6 +91,18 @@ fn active_allowed(listener: &schema::Listener) -> bool {
         .as_ref()
         .and_then(|active| value(&active.allowed))
         .is_some_and(|allowed| *allowed)
+}
+
+fn source_ports(
+    listener: &schema::Listener,
+    problems: &mut Problems,
+) -> Option<RangeInclusive<u16>> {
+    let active = listener.active.as_ref()?;
+    let leaf = active.source_ports.as_ref()?;
+    if value(&active.allowed) == Some(&false) {
+        problems.error(&leaf.at, "does nothing with `allowed: false`; which of the two is meant?");
+    }
+    leaf.value.as_ref().map(|range| range.0.clone())
 }
 
 fn policy(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> Option<TlsPolicy> {

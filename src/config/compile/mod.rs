@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::read::Named;
 use super::report::{At, Problems};
 use super::schema::File;
+use super::surroundings::Surroundings;
 use super::{Compiled, LogSettings, Report};
 use crate::config::leaf::{Leaf, OneOrMore};
 
@@ -23,8 +24,13 @@ mod sftp_listeners;
 mod sockets;
 mod users;
 
-pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Option<Compiled> {
-    let pools = pools::compile(file, problems);
+pub(super) fn compile(
+    file: &File,
+    folder: &Path,
+    surroundings: &Surroundings,
+    problems: &mut Problems,
+) -> Option<Compiled> {
+    let pools = pools::compile(file, surroundings, problems);
     let listeners = listeners::compile(file, folder, problems);
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, entrances) = backends::compile(file, folder, problems);

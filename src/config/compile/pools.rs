@@ -1,26 +1,44 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{check_name, entries, trusted, value};
+use super::{check_name, dangling, entries, trusted, value};
+use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::config::values::DataSessions;
-use crate::data::{Advertise, ClientMatch, PoolSettings, Ports};
+use crate::config::surroundings::Surroundings;
+use crate::config::values::{DataSessions, Text};
+use crate::data::{ClientMatch, PoolSettings, Ports};
 
-pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<PoolSettings> {
+mod advertise;
+mod slice;
+
+pub(super) fn compile(
+    file: &File,
+    surroundings: &Surroundings,
+    problems: &mut Problems,
+) -> Vec<PoolSettings> {
     let mut pools = Vec::new();
     for (name, pool) in entries(&file.data_ports) {
         check_name(name, &pool.at, problems);
-        if listeners_of(file, name).next().is_none() {
-            problems.warning(&pool.at, "is used by no listener");
+        let for_clients = listeners_of(file, name).next().is_some();
+        if !for_clients && backends_of(file, name).next().is_none() {
+            problems.warning(&pool.at, "is used by no listener and no backend");
         }
-        let advertise = advertise(pool, problems);
         let listen = listen(pool);
+        let range = value(&pool.range).map(|range| &range.0);
+        let advertise = advertise::compile(pool, range, problems);
+        advertise::warn(pool, &listen, for_clients, problems);
+        warn_of_loopback(file, name, pool, &listen, problems);
+        warn_of_outgoing(pool, surroundings, problems);
         check_client_match(file, name, pool, problems);
         check_proxies(file, name, pool, problems);
-        if let Some(range) = value(&pool.range) {
+        let ports = match &pool.slice {
+            Some(slice) => range.and_then(|range| slice::cut(slice, range, surroundings, problems)),
+            None => range.cloned(),
+        };
+        if let Some(ports) = ports {
             pools.push(PoolSettings {
                 name: name.clone(),
-                ports: Ports::Range(range.0.clone()),
+                ports: Ports::Range(ports),
                 listen,
                 advertise,
                 client_match: value(&pool.client_match).copied().unwrap_or_default(),
@@ -34,6 +52,18 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<PoolSettings>
     pools
 }
 
+/// A pool that is named must be there.
+pub(super) fn refuse_dangling(file: &File, leaf: &Option<Leaf<Text>>, problems: &mut Problems) {
+    let pools = entries(&file.data_ports);
+    if let Some(leaf) = leaf
+        && let Some(pool) = &leaf.value
+        && !pools.iter().any(|(name, _)| *name == pool.0)
+    {
+        let names = pools.iter().map(|(name, _)| name.as_str());
+        dangling("pool of data ports", &pool.0, names, &leaf.at, problems);
+    }
+}
+
 fn listeners_of<'a>(
     file: &'a File,
     pool: &'a str,
@@ -42,6 +72,55 @@ fn listeners_of<'a>(
         value(&listener.data_ports).is_some_and(|used| used.0 == pool)
     };
     entries(&file.listeners).iter().filter(move |(_, listener)| uses(listener))
+}
+
+fn backends_of<'a>(
+    file: &'a File,
+    pool: &'a str,
+) -> impl Iterator<Item = &'a (String, schema::Backend)> {
+    let uses = move |backend: &schema::Backend| {
+        value(&backend.data_ports).is_some_and(|used| used.0 == pool)
+    };
+    entries(&file.backends).iter().filter(move |(_, backend)| uses(backend))
+}
+
+/// Clients that come from elsewhere reach no loopback address.
+fn warn_of_loopback(
+    file: &File,
+    name: &str,
+    pool: &schema::Pool,
+    listen: &[IpAddr],
+    problems: &mut Problems,
+) {
+    let Some(leaf) = pool.listen.as_ref().filter(|_| listen.iter().all(IpAddr::is_loopback)) else {
+        return;
+    };
+    for (listener, settings) in listeners_of(file, name) {
+        let mut addresses = settings.address.iter().flat_map(|list| list.values());
+        if addresses.any(|(_, address)| !address.ip().is_loopback()) {
+            let message = format!(
+                "is the loopback only, and listener \"{listener}\" is not: its clients cannot reach \
+                 the data ports"
+            );
+            problems.warning(&leaf.at, message);
+        }
+    }
+}
+
+/// A port that an outgoing connection has when the gateway starts cannot be opened.
+fn warn_of_outgoing(pool: &schema::Pool, surroundings: &Surroundings, problems: &mut Problems) {
+    let Some(leaf) = &pool.range else { return };
+    let (Some(range), Some(ephemeral)) = (&leaf.value, &surroundings.ephemeral) else { return };
+    let Some(port) = surroundings.first_taken(&range.0) else { return };
+    let (first, last) = (range.0.start(), range.0.end());
+    let message = format!(
+        "this machine's kernel gives the ports {} to {} to outgoing connections, and one that has \
+         port {port} when the gateway starts keeps it from starting; reserve them with `sysctl -w \
+         net.ipv4.ip_local_reserved_ports={first}-{last}`, or choose others",
+        ephemeral.start(),
+        ephemeral.end(),
+    );
+    problems.warning(&leaf.at, message);
 }
 
 /// Where only the resumed session tells whose a connection is, it must be resumed.
@@ -58,6 +137,13 @@ fn check_client_match(file: &File, name: &str, pool: &schema::Pool, problems: &m
             );
             problems.error(&leaf.at, message);
         }
+    }
+    for (backend, _) in backends_of(file, name) {
+        let message = format!(
+            "session is for clients; the server of backend \"{backend}\" resumes nothing: give it a \
+             pool of its own"
+        );
+        problems.error(&leaf.at, message);
     }
 }
 
@@ -94,27 +180,4 @@ pub(super) fn listen(pool: &schema::Pool) -> Vec<IpAddr> {
         Some(listen) => listen.values().map(|(_, address)| *address).collect(),
         None => vec![Ipv4Addr::UNSPECIFIED.into()],
     }
-}
-
-fn advertise(pool: &schema::Pool, problems: &mut Problems) -> Vec<Advertise> {
-    let mut advertise: Vec<Advertise> = Vec::new();
-    let mut everybody = None;
-    for entry in pool.advertise.iter().flat_map(|list| &list.items) {
-        if let Some(line) = everybody {
-            let message = format!(
-                "is never used: the entry in line {line} without `clients` matches everybody"
-            );
-            problems.error(&entry.at, message);
-        } else if entry.clients.is_none() {
-            everybody = Some(entry.at.mark.line);
-        }
-        let Some(address) = value(&entry.address).copied() else { continue };
-        if (address.is_unspecified() || address.is_multicast())
-            && let Some(leaf) = &entry.address
-        {
-            problems.error(&leaf.at, format!("no client can connect to {address}"));
-        }
-        advertise.push(Advertise { clients: value(&entry.clients).copied(), address });
-    }
-    advertise
 }

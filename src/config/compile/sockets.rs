@@ -18,6 +18,7 @@ struct Claim<'a> {
 
 pub(super) fn refuse_overlaps(file: &File, problems: &mut Problems) {
     let mut claims = claims(file);
+    refuse_taken_source_ports(file, &claims, problems);
     claims.sort_by_key(|claim| (claim.at.mark.line, claim.at.mark.column));
     let mut told = HashSet::new();
     for (index, later) in claims.iter().enumerate() {
@@ -25,6 +26,34 @@ pub(super) fn refuse_overlaps(file: &File, problems: &mut Problems) {
             if overlap(earlier, later) && told.insert((&earlier.owner.path, &later.owner.path)) {
                 problems.error(later.at, message(earlier, later));
             }
+        }
+    }
+}
+
+/// Nobody connects from a port on which the gateway itself listens.
+fn refuse_taken_source_ports(file: &File, claims: &[Claim<'_>], problems: &mut Problems) {
+    for (_, listener) in entries(&file.listeners) {
+        let Some(leaf) = listener.active.as_ref().and_then(|it| it.source_ports.as_ref()) else {
+            continue;
+        };
+        let Some(ports) = &leaf.value else { continue };
+        let addresses = listener.address.iter().flat_map(|list| list.values());
+        let sources = addresses.map(|(_, address)| Claim {
+            owner: &listener.at,
+            at: &leaf.at,
+            address: address.ip(),
+            ports: ports.0.clone(),
+        });
+        let sources: Vec<_> = sources.collect();
+        let taken = claims.iter().find(|claim| sources.iter().any(|it| overlap(it, claim)));
+        if let Some(claim) = taken {
+            let message = format!(
+                "{} of {} (line {}) is among them: nothing can be sent from a port that listens",
+                shown(claim),
+                claim.owner.path,
+                claim.at.mark.line
+            );
+            problems.error(&leaf.at, message);
         }
     }
 }
@@ -65,15 +94,16 @@ fn overlap(a: &Claim<'_>, b: &Claim<'_>) -> bool {
     same_family && same_address && same_port
 }
 
+fn shown(claim: &Claim<'_>) -> String {
+    let (first, last) = (claim.ports.start(), claim.ports.end());
+    let ports = if first == last { format!("{first}") } else { format!("{first}-{last}") };
+    match claim.address {
+        IpAddr::V4(address) => format!("{address}:{ports}"),
+        IpAddr::V6(address) => format!("[{address}]:{ports}"),
+    }
+}
+
 fn message(earlier: &Claim<'_>, later: &Claim<'_>) -> String {
-    let shown = |claim: &Claim<'_>| {
-        let (first, last) = (claim.ports.start(), claim.ports.end());
-        let ports = if first == last { format!("{first}") } else { format!("{first}-{last}") };
-        match claim.address {
-            IpAddr::V4(address) => format!("{address}:{ports}"),
-            IpAddr::V6(address) => format!("[{address}]:{ports}"),
-        }
-    };
     if earlier.owner.path == later.owner.path {
         return format!("listens twice: {} and {}", shown(earlier), shown(later));
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::backend::ftp::{DataMode, TlsMode};
 use crate::backend::{Credentials, PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
-use crate::data::Ports;
+use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
 use crate::route::Access;
 use crate::session::Limits;
@@ -65,7 +65,7 @@ listeners:
     protocol: ftp
     address: ["127.0.0.1:21", "[::1]:21"]
     tls: {{ mode: optional, certificate: tls.crt, key: tls.key, data_sessions: resumed, require_close_notify: false }}
-    active: {{ allowed: true }}
+    active: {{ allowed: true, source_ports: 20 }}
   b:
     protocol: ftp
     address: 127.0.0.1:990
@@ -79,13 +79,20 @@ data_ports:
     listen: ["127.0.0.1", "::1"]
     advertise:
       - {{ clients: 10.0.0.7, address: 10.0.0.5 }}
+      - {{ clients: 192.0.2.0/24, address: ftp.example.com, port_offset: -100 }}
+      - {{ clients: 198.51.100.0/24, ports: 60000-60099 }}
       - {{ address: "2001:db8::7" }}
+    slice: {{ of: 3, index_env: LOCKGATE_REPLICA }}
+  servers:
+    range: 20000-20009
+    listen: 127.0.0.1
 backends:
   mapped:
     protocol: ftp
     address: ["ftp.example.com", "[2001:db8::1]:2121"]
     tls: {{ mode: implicit, ca: exchange-ca.crt, session_reuse: none }}
     data_mode: active
+    data_ports: servers
     trust_pasv_address: true
     send_proxy_protocol: control
     partial_uploads: temporary-name
@@ -124,12 +131,8 @@ log: {{ format: json, level: trace }}
         ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]
     );
     assert_eq!(config.pools[0].proxy_protocol, ["10.0.0.7/32".parse().unwrap()]);
-    let advertise = &config.pools[0].advertise;
-    assert_eq!(advertise[0].clients, Some("10.0.0.7/32".parse().unwrap()));
-    assert_eq!(
-        (advertise[1].clients, advertise[1].address),
-        (None, "2001:db8::7".parse().unwrap())
-    );
+    assert_eq!(config.listeners[0].active_source_ports, Some(20..=20));
+    pool(&config);
     backends(&config);
     routes(&config);
     let seconds = Duration::from_secs;
@@ -150,11 +153,33 @@ log: {{ format: json, level: trace }}
     assert_eq!(config.users.get(b"null").unwrap().password_hash.as_deref(), Some(HASH));
 }
 
+fn pool(config: &Compiled) {
+    let ip = |text: &str| Some(Host::Ip(text.parse().unwrap()));
+    let advertise = |clients: &str, address, port_offset| {
+        let clients = clients.parse().ok();
+        Advertise { clients, address, port_offset }
+    };
+    let name = Some(Host::Name("ftp.example.com".into()));
+    let expected = [
+        advertise("10.0.0.7/32", ip("10.0.0.5"), 0),
+        advertise("192.0.2.0/24", name, -100),
+        advertise("198.51.100.0/24", None, 10000),
+        advertise("", ip("2001:db8::7"), 0),
+    ];
+    assert_eq!(config.pools[0].advertise, expected);
+    // The last of three slices of a hundred ports; the mapping is of the whole range.
+    let Ports::Range(ports) = &config.pools[0].ports else { panic!() };
+    assert_eq!(*ports, 50067..=50099);
+}
+
 fn backends(config: &Compiled) {
     let BackendSettings::Ftp(mapped) = &config.backends[0].1 else { panic!() };
     assert_eq!(mapped.addresses, ["ftp.example.com:990", "[2001:db8::1]:2121"]);
     assert!(matches!(mapped.tls, TlsMode::Implicit(_)) && mapped.trust_pasv_address);
-    assert_eq!(mapped.data_mode, DataMode::Active);
+    assert_eq!(
+        (mapped.data_mode, mapped.data_ports.as_deref()),
+        (DataMode::Active, Some("servers"))
+    );
     assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));

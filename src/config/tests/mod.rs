@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Compiled, Report, load};
+use super::surroundings::Surroundings;
+use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod data_ports;
 mod mistakes;
 mod realistic;
 mod samples;
@@ -56,6 +58,18 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
+/// Wherever the tests run.
+const SURROUNDINGS: Surroundings = Surroundings {
+    runs_here: true,
+    variable: |name| match name {
+        "LOCKGATE_REPLICA" => Some("lockgate-2".into()),
+        "A_WORD" => Some("one".into()),
+        _ => None,
+    },
+    ephemeral: None,
+    reserved: Vec::new(),
+};
+
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -63,7 +77,7 @@ fn mode(path: &Path, mode: u32) {
 fn load_beside(folder: &Path, text: &str) -> Result<Compiled, Report> {
     let path = folder.join("lockgate.yaml");
     fs::write(&path, text).unwrap();
-    load(&path)
+    load_file(&path, &SURROUNDINGS)
 }
 
 /// The configuration of a text without errors.

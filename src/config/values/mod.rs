@@ -6,7 +6,7 @@ mod ssh;
 mod words;
 
 pub(super) use common::{Argon2id, Count, FileName, Positive, Text, UpTo, UserGlob};
-pub(super) use net::{HostPort, PortRange};
+pub(super) use net::{HostPort, PortOffset, PortRange};
 pub(super) use ssh::{Fingerprint, RekeyBytes};
 pub(super) use words::{
     Algorithms, Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol,

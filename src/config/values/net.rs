@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Value, Wrong};
+use crate::data::Host;
 
 /// Where to listen.
 impl Value for SocketAddr {
@@ -103,6 +104,45 @@ impl Value for PortRange {
             { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
             { "type": "integer", "minimum": 1, "maximum": 65535 },
         ] })
+    }
+}
+
+impl Value for Host {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return match address.to_canonical() == address {
+                true => Ok(Self::Ip(address)),
+                false => Wrong::meant(
+                    format!("\"{text}\" is an IPv4 address in IPv6 form"),
+                    address.to_canonical().to_string(),
+                ),
+            };
+        }
+        let message = format!("\"{text}\" is no IP address and no host name");
+        let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let host = bracketed.or(text.split_once(':')).map_or(text, |(host, _)| host);
+        let meant = host != text && (is_host(host) || host.parse::<IpAddr>().is_ok());
+        match is_host(text) {
+            true => Ok(Self::Name(text.into())),
+            false => Err(Wrong { message, meant: meant.then(|| host.into()) }),
+        }
+    }
+}
+
+/// What is added to a port.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct PortOffset(pub i32);
+
+impl Value for PortOffset {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match text.parse() {
+            Ok(offset @ -65534..=65534) => Ok(Self(offset)),
+            _ => Wrong::new(format!("\"{text}\" is no whole number from -65534 to 65534")),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": -65534, "maximum": 65534 })
     }
 }
 

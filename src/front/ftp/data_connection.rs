@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,11 +18,22 @@ use crate::op::{Failure, FailureKind};
 /// After a connection whose TLS was not as it must be, for one that is better: the first may have been
 /// a stranger's.
 const ANOTHER: Duration = Duration::from_secs(2);
+/// Source ports that are tried for one active data connection.
+const SOURCE_PORTS: usize = 1024;
 
 /// What PASV, EPSV, PORT or EPRT asked for.
 pub(super) enum Asked {
     Passive(Reservation),
-    Active { from: IpAddr, to: SocketAddr },
+    Active(Target),
+}
+
+/// An active data connection that is to be made.
+pub(super) struct Target {
+    /// The address that the control connection came to.
+    pub from: IpAddr,
+    /// `None`: whichever the kernel gives.
+    pub source_ports: Option<RangeInclusive<u16>>,
+    pub to: SocketAddr,
 }
 
 /// How it is protected (PROT P).
@@ -50,7 +62,7 @@ pub(super) async fn open(
             reservation.port(),
             humantime::format_duration(limit)
         ),
-        Asked::Active { to, .. } => {
+        Asked::Active(Target { to, .. }) => {
             format!("no data connection to {to} within {}", humantime::format_duration(limit))
         }
     };
@@ -77,9 +89,9 @@ async fn made(
             let stream = protected(&mut reservation, direction, &protection).await?;
             (stream, Some(reservation.activate()))
         }
-        (Asked::Active { from, to }, protection) => {
-            let connected = connect(from, to).await;
-            let tcp = connected.map_err(|e| refused(format!("connecting to {to}: {e}")))?;
+        (Asked::Active(target), protection) => {
+            let tcp = connect(&target).await?;
+            let to = target.to;
             let stream = match protection {
                 None => Stream::Plain(tcp),
                 Some(protection) => {
@@ -129,9 +141,65 @@ async fn protected(
     }
 }
 
-async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(target: &Target) -> Result<TcpStream, Failure> {
+    let Target { from, source_ports, to } = target;
+    let Some(ports) = source_ports else {
+        let connected = connect_from(SocketAddr::new(*from, 0), *to).await;
+        return connected.map_err(|e| refused(format!("connecting to {to}: {e}")));
+    };
+    for port in shuffled(ports) {
+        match connect_from(SocketAddr::new(*from, port), *to).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(e) if is_taken(&e) => {}
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && port < 1024 => {
+                return Err(Failure::gateway(
+                    FailureKind::DataConnection,
+                    format!(
+                        "the gateway may not connect from port {port} (`source_ports`): ports below \
+                         1024 need CAP_NET_BIND_SERVICE; use EPSV or PASV"
+                    ),
+                ));
+            }
+            Err(e) => return Err(refused(format!("connecting to {to} from port {port}: {e}"))),
+        }
+    }
+    let (first, last) = (ports.start(), ports.end());
+    let ports =
+        if first == last { format!("port {first}") } else { format!("ports {first}-{last}") };
+    Err(Failure::gateway(
+        FailureKind::DataConnection,
+        format!(
+            "{ports} (`source_ports`) cannot connect to {to} now: taken by other connections; name \
+             another port, or use EPSV or PASV"
+        ),
+    ))
+}
+
+/// Bounded, and so that nobody can tell which comes next.
+fn shuffled(ports: &RangeInclusive<u16>) -> Vec<u16> {
+    let mut ports: Vec<u16> = ports.clone().collect();
+    let chosen = ports.len().min(SOURCE_PORTS);
+    for place in 0..chosen {
+        let other = rand::random_range(place..ports.len());
+        ports.swap(place, other);
+    }
+    ports.truncate(chosen);
+    ports
+}
+
+/// The port listens or belongs to somebody, or a connection between the two is there already or was
+/// until just now.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
+}
+
+async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(from, 0))?;
+    if from.port() != 0 {
+        // One port has many connections, told apart by where they go.
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(from)?;
     let tcp = socket.connect(to).await?;
     net::prepare(&tcp);
     Ok(tcp)
@@ -168,4 +236,22 @@ fn expired() -> Failure {
 
 fn refused(message: impl std::fmt::Display) -> Failure {
     Failure::client(FailureKind::DataConnection, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_port_is_tried_once_and_in_another_order() {
+        let (one, other) = (shuffled(&(20000..=20999)), shuffled(&(20000..=20999)));
+        assert_ne!(one, other);
+        let mut sorted = one;
+        sorted.sort_unstable();
+        assert_eq!(sorted, (20000..=20999).collect::<Vec<_>>());
+        assert_eq!(shuffled(&(20..=20)), [20]);
+        let some = shuffled(&(1..=65535));
+        let different: std::collections::HashSet<_> = some.iter().collect();
+        assert_eq!((some.len(), different.len()), (SOURCE_PORTS, SOURCE_PORTS));
+    }
 }

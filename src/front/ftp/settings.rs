@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
@@ -18,6 +19,8 @@ pub struct ListenerSettings {
     pub proxy_protocol: Vec<IpNet>,
     /// Whether PORT and EPRT are served (`active.allowed`).
     pub active_allowed: bool,
+    /// What active data connections come from (`active.source_ports`); `None`: any port.
+    pub active_source_ports: Option<RangeInclusive<u16>>,
 }
 
 #[derive(Clone)]

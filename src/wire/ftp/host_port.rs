@@ -18,6 +18,8 @@ pub enum Epsv {
     Any,
     V4,
     V6,
+    /// A protocol that nobody knows.
+    Other,
     All,
 }
 
@@ -73,14 +75,14 @@ pub fn format_eprt(address: SocketAddr) -> String {
     format!("|{protocol}|{}|{}|", address.ip(), address.port())
 }
 
-/// EPSV's argument: nothing, `1`, `2` or `ALL`.
+/// EPSV's argument: nothing, a protocol's number, or `ALL`.
 pub fn parse_epsv(argument: &[u8]) -> Result<Epsv, HostPortError> {
     match argument.trim_ascii() {
         b"" => Ok(Epsv::Any),
         b"1" => Ok(Epsv::V4),
         b"2" => Ok(Epsv::V6),
         all if all.eq_ignore_ascii_case(b"ALL") => Ok(Epsv::All),
-        other if other.iter().all(u8::is_ascii_digit) => Err(HostPortError::Protocol),
+        other if other.iter().all(u8::is_ascii_digit) => Ok(Epsv::Other),
         _ => Err(HostPortError::Syntax),
     }
 }
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(parse_epsv(b""), Ok(Epsv::Any));
         assert_eq!(parse_epsv(b"2"), Ok(Epsv::V6));
         assert_eq!(parse_epsv(b"all"), Ok(Epsv::All));
-        assert_eq!(parse_epsv(b"3"), Err(HostPortError::Protocol));
+        assert_eq!(parse_epsv(b"3"), Ok(Epsv::Other));
         assert_eq!(parse_epsv(b"x"), Err(HostPortError::Syntax));
         assert_eq!(parse_epsv_reply(b"Entering Extended Passive Mode (|||6446|)"), Ok(6446));
         assert!(parse_epsv_reply(b"Entering Extended Passive Mode (|||0|)").is_err());

@@ -4,6 +4,7 @@ mod active;
 mod big;
 mod cut_policies;
 mod cuts;
+mod keepalive;
 mod logins;
 mod reuse;
 mod scripted_control;

@@ -2,12 +2,20 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 
-use super::{Plan, in_step};
+use super::{Plan, SOON, in_step};
+use crate::support::gateway::PROGRAM;
+use crate::support::ports;
+use crate::support::raw::Raw;
 
 fn listen(address: &str) -> TcpListener {
     let listener = TcpListener::bind(address);
-    listener.unwrap_or_else(|error| panic!("listening on {address}: {error}"))
+    let listener = listener.unwrap_or_else(|error| panic!("listening on {address}: {error}"));
+    // Linux bounds accept by it, too.
+    let bounded = socket2::SockRef::from(&listener).set_read_timeout(Some(SOON));
+    bounded.expect("a timeout above zero");
+    listener
 }
 
 /// Nobody has come. On the loopback a connection is there as soon as it is asked for.
@@ -92,4 +100,81 @@ fn up_and_down() {
     raw.expect("RETR file", 150);
     assert_eq!(raw.read().code, 425);
     in_step(&mut raw);
+}
+
+/// RETR to where the listener is: the port that the connection comes from, and the connection.
+fn come(raw: &mut Raw, own: &TcpListener) -> (u16, std::net::TcpStream) {
+    raw.expect(&port(own), 200);
+    raw.expect("RETR file", 150);
+    let (tcp, peer) = own.accept().expect("the gateway's connection");
+    (peer.port(), tcp)
+}
+
+#[test]
+fn comes_from_the_source_ports() {
+    let range = ports::block(2);
+    let source_ports = format!(", source_ports: {}-{}", range.start(), range.end());
+    let lock = Plan { active: true, active_keys: &source_ports, ..Plan::default() }.start();
+    lock.put_large("file");
+    let (own, other) = (listen("127.0.0.1:0"), listen("127.0.0.1:0"));
+    let mut clients = [lock.client(), lock.client(), lock.client()];
+    let [first, second, third] = &mut clients;
+    // Two connections to the same port of a client need two ports.
+    let (one, mut data) = come(first, &own);
+    let (two, _held) = come(second, &own);
+    let mut seen = [one, two];
+    seen.sort_unstable();
+    assert_eq!(seen, [*range.start(), *range.end()]);
+    third.expect(&port(&own), 200);
+    third.expect("RETR file", 150);
+    let refused = third.read().text;
+    let expected = format!(
+        "425 ports {}-{} (`source_ports`) cannot connect to {} now: taken by other connections; name \
+         another port, or use EPSV or PASV\r\n",
+        range.start(),
+        range.end(),
+        own.local_addr().expect("an address"),
+    );
+    assert_eq!(refused, expected);
+    // To another one, either will do.
+    let (again, _more) = come(third, &other);
+    assert!(range.contains(&again), "{again}");
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = data.read(&mut buffer) {
+        bytes += read;
+    }
+    assert_eq!((bytes, first.read().code), (64 << 20, 226));
+}
+
+/// As it is on most machines where the gateway is no root.
+#[test]
+fn a_low_source_port_needs_a_privilege() {
+    let start = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    assert_eq!(start.expect("the kernel's setting").trim(), "1024", "this test needs the default");
+    // Not 20: other tests' servers send from there.
+    let free = (300..600).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let low = free.expect("a free port below 1024; this needs root");
+    let keys = format!(", source_ports: {low}");
+    let plan = Plan { active: true, active_keys: &keys, ..Plan::default() };
+    let lock = plan.start();
+    lock.put("file", "bytes");
+    let own = listen("127.0.0.1:0");
+    assert_eq!(come(&mut lock.client(), &own).0, low);
+
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps=-net_bind_service", "--bounding-set=-net_bind_service", PROGRAM]);
+    let lock = plan.start_by(command);
+    lock.put("file", "bytes");
+    let mut raw = lock.client();
+    raw.expect(&port(&own), 200);
+    raw.expect("RETR file", 150);
+    let expected = format!(
+        "425 the gateway may not connect from port {low} (`source_ports`): ports below 1024 need \
+         CAP_NET_BIND_SERVICE; use EPSV or PASV\r\n"
+    );
+    assert_eq!(raw.read().text, expected);
+    in_step(&mut raw);
+    nobody_came(&own);
+    assert_eq!(raw.download("RETR file").0, b"bytes");
 }

@@ -2,6 +2,7 @@
 
 mod abort;
 mod active;
+mod advertise;
 mod ascii;
 mod close_notify;
 mod control;
@@ -20,15 +21,17 @@ mod sftp_broken;
 mod sftp_logins;
 mod sftp_openssh;
 mod sftp_rekey;
+mod slices;
 mod tls_versions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::pki::pki;
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
@@ -37,12 +40,14 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 const SOON: Duration = Duration::from_secs(15);
 
 /// A configuration, as far as these tests differ in it.
-struct Plan {
+struct Plan<'a> {
     /// `none`, `optional`, `required`, `implicit`.
     tls: &'static str,
     /// More keys of `tls`, each with a comma before it.
     tls_keys: &'static str,
     active: bool,
+    /// More keys of `active`, each with a comma before it.
+    active_keys: &'a str,
     partial_uploads: &'static str,
     /// The keys of `limits`.
     limits: &'static str,
@@ -53,12 +58,13 @@ struct Plan {
     log_level: &'static str,
 }
 
-impl Default for Plan {
+impl Default for Plan<'_> {
     fn default() -> Self {
         Self {
             tls: "none",
             tls_keys: "",
             active: false,
+            active_keys: "",
             partial_uploads: "keep",
             limits: "sessions: 1000",
             data_ports: 8,
@@ -75,8 +81,12 @@ struct Lock {
     implicit: bool,
 }
 
-impl Plan {
+impl Plan<'_> {
     fn start(&self) -> Lock {
+        self.start_by(Command::new(PROGRAM))
+    }
+
+    fn start_by(&self, command: Command) -> Lock {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = ports::block(self.data_ports);
         let tls = match self.tls {
@@ -88,9 +98,9 @@ impl Plan {
                 self.tls_keys
             ),
         };
-        let gateway = Gateway::start(&format!(
+        let config = format!(
             "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, \
-             active: {{ allowed: {} }}, tls: {tls} }}\n\
+             active: {{ allowed: {}{} }}, tls: {tls} }}\n\
              data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"]{} }}\n\
              backends:\n  files: {{ protocol: local, folder: {:?}, partial_uploads: {} }}\n\
              users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
@@ -100,6 +110,7 @@ impl Plan {
              admin: {{ socket: admin.sock }}\n\
              log: {{ level: {} }}\n",
             self.active,
+            self.active_keys,
             pool.start(),
             pool.end(),
             self.pool_keys,
@@ -108,7 +119,8 @@ impl Plan {
             argon2_hash(),
             self.limits,
             self.log_level,
-        ));
+        );
+        let gateway = Gateway::start_by(command, &config, &[]);
         Lock { gateway, folder, implicit: self.tls == "implicit" }
     }
 }

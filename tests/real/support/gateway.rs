@@ -13,14 +13,13 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::netns::Namespace;
 use super::process::{Leash, Output, pid, run, spawn, wait};
 use super::raw::dial;
 
 const READY: Duration = Duration::from_secs(20);
 const KEPT_LINES: usize = 20_000;
 const SHOWN_LINES: usize = 60;
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
 
 pub struct Gateway {
     child: Child,
@@ -46,38 +45,32 @@ struct LogState {
     ended: bool,
 }
 
-/// How a gateway is started.
-#[derive(Default)]
-pub struct Launch<'a> {
-    pub config: &'a str,
-    /// Files beside the configuration, by name.
-    pub files: &'a [(&'a str, &'a Path)],
-    /// The machine that it runs on.
-    pub namespace: Option<&'a Namespace>,
-    pub environment: &'a [(&'a str, &'a str)],
-}
-
-impl Launch<'_> {
-    /// Waits until it says that it is ready.
-    pub fn start(&self) -> Gateway {
-        self.launch().ready()
+impl Gateway {
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(config: &str) -> Self {
+        Self::start_by(Command::new(PROGRAM), config, &[])
     }
 
-    /// Waits for nothing.
-    fn launch(&self) -> Gateway {
+    /// As [`Gateway::start`], of a command that runs the program: with variables, less rights, or on
+    /// another machine. `files` are copied beside the configuration, by name.
+    pub fn start_by(command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
+        let gateway = Self::launch_by(command, config, files);
+        let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
+        let ready = ready && gateway.log.lock().ready;
+        assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
+        gateway
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch_by(mut command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
         let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
         let folder = folder.expect("the gateway's folder");
         let file = folder.path().join("lockgate.yaml");
-        std::fs::write(&file, self.config).expect("writing the configuration");
-        for (name, original) in self.files {
+        std::fs::write(&file, config).expect("writing the configuration");
+        for (name, original) in files {
             std::fs::copy(original, folder.path().join(name)).expect("copying a file");
         }
-        let mut command = match self.namespace {
-            Some(namespace) => namespace.command(PROGRAM),
-            None => Command::new(PROGRAM),
-        };
         command.arg("run").arg("--config").arg(file).args(["--log-format", "json"]);
-        command.envs(self.environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = {
             use std::os::unix::process::CommandExt;
@@ -88,27 +81,7 @@ impl Launch<'_> {
         let stderr = child.stderr.take().expect("stderr is piped");
         let reader = log.clone();
         thread::spawn(move || reader.follow(stderr));
-        Gateway { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
-    }
-}
-
-impl Gateway {
-    /// Starts it and waits until it says that it is ready.
-    pub fn start(config: &str) -> Self {
-        Self::launch(config).ready()
-    }
-
-    fn ready(self) -> Self {
-        let gateway = self;
-        let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
-        let ready = ready && gateway.log.lock().ready;
-        assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
-        gateway
-    }
-
-    /// Starts it and waits for nothing.
-    pub fn launch(config: &str) -> Self {
-        Launch { config, ..Launch::default() }.launch()
+        Self { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
     }
 
     /// The address that a listener of the configuration got.

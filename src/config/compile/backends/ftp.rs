@@ -11,11 +11,13 @@ use crate::config::values::BackendTlsMode;
 use crate::net::tls::{ClientTls, ClientTlsError, load_ca};
 
 pub(super) fn compile(
+    file: &schema::File,
     name: &str,
     backend: &schema::Backend,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<ftp::Settings> {
+    check_data_ports(file, backend, problems);
     let tls = tls(backend, folder, problems);
     let send_proxy_protocol = send_proxy_protocol(backend, problems);
     let addresses = addresses(backend, problems)?;
@@ -26,6 +28,7 @@ pub(super) fn compile(
         addresses: addresses.iter().map(|a| a.with_default_port(default_port)).collect(),
         tls,
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
+        data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
@@ -46,6 +49,24 @@ fn send_proxy_protocol(backend: &schema::Backend, problems: &mut Problems) -> Se
         problems.error(&leaf.at, message);
     }
     leaf.value.unwrap_or_default()
+}
+
+/// A server that connects to the gateway needs a pool of ports for that, and others none.
+fn check_data_ports(file: &schema::File, backend: &schema::Backend, problems: &mut Problems) {
+    let active = match &backend.data_mode {
+        Some(leaf) => leaf.value.map(|mode| mode == ftp::DataMode::Active),
+        None => Some(false),
+    };
+    match (&backend.data_ports, active) {
+        (None, Some(true)) => problems.error(
+            &backend.at.absent("data_ports"),
+            "is missing: `data_mode: active` needs the pool whose ports the server connects to",
+        ),
+        (Some(leaf), Some(false)) => {
+            problems.error(&leaf.at, "does nothing without `data_mode: active`");
+        }
+        (data_ports, _) => super::super::pools::refuse_dangling(file, data_ports, problems),
+    }
 }
 
 fn tls(backend: &schema::Backend, folder: &Path, problems: &mut Problems) -> Option<ftp::TlsMode> {

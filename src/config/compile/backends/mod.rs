@@ -35,7 +35,7 @@ pub(super) fn compile(
         refuse_foreign(backend, protocol, problems);
         let settings = match protocol {
             BackendProtocol::Ftp => {
-                ftp::compile(name, backend, folder, problems).map(BackendSettings::Ftp)
+                ftp::compile(file, name, backend, folder, problems).map(BackendSettings::Ftp)
             }
             BackendProtocol::Sftp => {
                 sftp::compile(name, backend, folder, problems).map(BackendSettings::Sftp)
@@ -57,6 +57,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("address", &backend.address, &[Ftp, Sftp]),
         Key::new("tls", &backend.tls, &[Ftp]),
         Key::new("data_mode", &backend.data_mode, &[Ftp]),
+        Key::new("data_ports", &backend.data_ports, &[Ftp]),
         Key::new("trust_pasv_address", &backend.trust_pasv_address, &[Ftp]),
         Key::new("connections", &backend.connections, &[Ftp]),
         Key::new("host_key", &backend.host_key, &[Sftp]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Outcome;
 use crate::data::{ClientMatch, Pool, Reservation, Wanted};
 use crate::front::ftp::client::{Client, Flow, LoginState};
-use crate::front::ftp::data_connection::Asked;
+use crate::front::ftp::data_connection::{Asked, Target};
 use crate::op::{Failure, FailureKind, Fault, Representation};
 use crate::wire::ftp::host_port::{Epsv, format_port};
 
@@ -50,17 +50,23 @@ impl Client {
             return Ok(Flow::Continue);
         }
         let pool = self.pool()?;
-        let advertised = pool.advertised(self.door.peer.ip(), self.local.ip());
-        let IpAddr::V4(named) = advertised else {
+        if self.local.is_ipv6() {
             self.answer(425, "PASV names an IPv4 address, and this is IPv6: use EPSV").await;
             return Ok(Flow::Continue);
+        }
+        let advertised = pool.advertised(self.door.peer.ip(), self.local.ip());
+        let advertised =
+            advertised.map_err(|e| Failure::gateway(FailureKind::DataConnection, e))?;
+        let IpAddr::V4(named) = advertised.address else {
+            self.answer(425, "there is no IPv4 address to name: use EPSV").await;
+            return Ok(Flow::Continue);
         };
-        if advertised == self.local.ip() && !pool.listens_at(advertised) {
+        if advertised.address == self.local.ip() && !pool.listens_at(advertised.address) {
             self.answer(425, "no data port listens on the address that you came to").await;
             return Ok(Flow::Continue);
         }
         let reservation = self.reserve(&pool).await?;
-        let address = SocketAddrV4::new(named, reservation.port());
+        let address = SocketAddrV4::new(named, advertised.port(reservation.port()));
         self.transfer.asked = Some(Asked::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
         self.answer(227, &text).await;
@@ -81,21 +87,27 @@ impl Client {
         let other_family = match protocol {
             Epsv::V4 => local.is_ipv6(),
             Epsv::V6 => local.is_ipv4(),
-            _ => false,
+            Epsv::Other => true,
+            Epsv::Any | Epsv::All => false,
         };
-        let reachable =
-            pool.listens_at(local) && pool.advertised(self.door.peer.ip(), local) == local;
-        if other_family || !reachable {
+        if other_family {
             let family = if local.is_ipv4() { 1 } else { 2 };
-            let text = match other_family {
-                true => format!("network protocol not supported, use ({family})"),
-                false => "data connections come to another address: use PASV".to_owned(),
-            };
-            self.answer(522, &text).await;
+            self.answer(522, &format!("network protocol not supported, use ({family})")).await;
             return Ok(Flow::Continue);
         }
+        let advertised = pool.advertised(self.door.peer.ip(), local).ok();
+        let reachable = advertised.filter(|it| it.address == local && pool.listens_at(local));
+        let Some(advertised) = reachable else {
+            let text = match local.is_ipv4() {
+                true => "data connections come to another address: use PASV",
+                false => "data connections come to another address, which EPSV cannot name",
+            };
+            self.answer(522, text).await;
+            return Ok(Flow::Continue);
+        };
         let reservation = self.reserve(&pool).await?;
-        let text = format!("Entering Extended Passive Mode (|||{}|)", reservation.port());
+        let port = advertised.port(reservation.port());
+        let text = format!("Entering Extended Passive Mode (|||{port}|)");
         self.transfer.asked = Some(Asked::Passive(reservation));
         self.answer(229, &text).await;
         self.expect_transfer();
@@ -121,7 +133,8 @@ impl Client {
                 let to = SocketAddr::new(to.ip().to_canonical(), to.port());
                 // Behind a proxy it is not what the client connected to.
                 let from = self.control.own_address().unwrap_or(self.local.ip());
-                self.transfer.asked = Some(Asked::Active { from, to });
+                let source_ports = self.shared.settings.active_source_ports.clone();
+                self.transfer.asked = Some(Asked::Active(Target { from, source_ports, to }));
                 self.answer(200, "data connections go there").await;
             }
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use peer::Peer;
 
 /// A peer that says nothing for so long is gone.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct Scripted {
     pub address: SocketAddr,

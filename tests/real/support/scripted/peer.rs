@@ -1,6 +1,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -149,6 +150,16 @@ impl Peer {
         }
         *self.control.get_mut() = Wire::Tls(Box::new(StreamOwned::new(tls, tcp)));
         Ok(())
+    }
+
+    /// Whether the gateway says nothing on the control connection for so long.
+    pub fn quiet_for(&self, time: Duration) -> bool {
+        let Wire::Plain(socket) = self.control.get_ref() else { panic!("this is for clear text") };
+        socket.set_read_timeout(Some(time)).expect("a timeout above zero");
+        let peeked = socket.peek(&mut [0]);
+        socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
+        self.control.buffer().is_empty()
+            && peeked.is_err_and(|e| matches!(e.kind(), io::ErrorKind::WouldBlock))
     }
 
     /// Closes the control connection; data connections live on.

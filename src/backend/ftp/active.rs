@@ -1,0 +1,105 @@
+//! Active data connections: the server connects to a port of the pool that the backend names
+//! (`data_ports`). PORT (RFC 959), EPRT (RFC 2428).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::channel::no_channel;
+use super::connection::Connection;
+use crate::data::{Pool, Reservation, Wanted};
+use crate::net;
+use crate::op::{Failure, FailureKind};
+use crate::wire::ftp::host_port::{format_eprt, format_port};
+
+/// Sessions at backends are numbered from here: the front's own numbers never come so far.
+const FIRST: u64 = 1 << 63;
+/// Replies that may come between the reservation and the data connection: to PORT, REST and the
+/// command.
+const REPLIES: u32 = 3;
+
+/// The ports that a session's servers connect to.
+#[derive(Clone)]
+pub(super) struct DataPorts {
+    pool: Arc<Pool>,
+    session: u64,
+}
+
+impl DataPorts {
+    /// For a new session.
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(FIRST);
+        Self { pool, session: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// Reserves a port and tells the server. Waits a while where all ports wait for this server.
+pub(super) async fn offer(
+    connection: &mut Connection,
+    server: IpAddr,
+) -> Result<Reservation, Failure> {
+    connection.active = None;
+    let settings = connection.settings.clone();
+    let DataPorts { pool, session } = connection.data_ports.clone().ok_or_else(|| {
+        no_port(format!("backend \"{}\" has `data_mode: active` and no pool", settings.name))
+    })?;
+    let local = connection.control.stream().tcp().local_addr().map_err(no_port)?;
+    let local = local.ip().to_canonical();
+    let advertised = pool.advertised(server, local).map_err(no_port)?;
+    if advertised.address == local && !pool.listens_at(local) {
+        let pool = pool.name();
+        return Err(no_port(format!(
+            "no port of pool \"{pool}\" listens on {local}, which leads to the server"
+        )));
+    }
+    let wanted = Wanted {
+        client: server,
+        session,
+        tls: None,
+        must_resume: false,
+        connect_within: settings.reply_timeout * REPLIES + settings.connect_timeout,
+        wait: pool.wait(),
+    };
+    let reserved = pool.reserve(wanted).await;
+    // The pool speaks to a client; here that is the server.
+    let reservation = reserved.map_err(|e| no_port(format!("for the server {server}: {e}")))?;
+    let address = SocketAddr::new(advertised.address, advertised.port(reservation.port()));
+    match address {
+        SocketAddr::V4(v4) => {
+            connection.expect(2, "PORT", Some(format_port(v4).as_bytes())).await?
+        }
+        v6 => connection.expect(2, "EPRT", Some(format_eprt(v6).as_bytes())).await?,
+    };
+    Ok(reservation)
+}
+
+/// The server's data connection, once it has announced the transfer.
+pub(super) async fn accepted(
+    connection: &mut Connection,
+    mut reservation: Reservation,
+) -> Result<TcpStream, Failure> {
+    let limit = connection.settings.connect_timeout;
+    reservation.renew(limit);
+    let arrived = timeout(limit, reservation.arrived()).await.ok().flatten();
+    let arrived = arrived.ok_or_else(|| {
+        let port = reservation.port();
+        no_channel(format!(
+            "the server did not connect to port {port} within {}",
+            humantime::format_duration(limit)
+        ))
+    })?;
+    net::reset_on_drop(&arrived.tcp);
+    connection.active = Some(reservation.activate());
+    Ok(arrived.tcp)
+}
+
+fn no_port(detail: impl std::fmt::Display) -> Failure {
+    Failure::gateway(
+        FailureKind::DataConnection,
+        "the gateway has no port for the backend server's data connection; try again",
+    )
+    .with_detail(detail)
+}

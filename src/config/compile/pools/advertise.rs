@@ -1,0 +1,194 @@
+//! `advertise`: what clients are told, and what of it nobody is ever told.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+use super::super::value;
+use crate::config::report::Problems;
+use crate::config::schema;
+use crate::data::{Advertise, Host};
+
+/// The entries without mistake. `range` is the pool's whole range: slices change nothing.
+pub(super) fn compile(
+    pool: &schema::Pool,
+    range: Option<&RangeInclusive<u16>>,
+    problems: &mut Problems,
+) -> Vec<Advertise> {
+    let entries = pool.advertise.iter().flat_map(|list| &list.items);
+    entries.filter_map(|entry| one(entry, range, problems)).collect()
+}
+
+fn one(
+    entry: &schema::Advertise,
+    range: Option<&RangeInclusive<u16>>,
+    problems: &mut Problems,
+) -> Option<Advertise> {
+    if entry.address.is_none() && entry.port_offset.is_none() && entry.ports.is_none() {
+        let message = "is missing; or say how the ports differ, with `port_offset` or `ports`";
+        problems.error(&entry.at.absent("address"), message);
+        return None;
+    }
+    if let Some(leaf) = &entry.address
+        && let Some(Host::Ip(address)) = leaf.value
+        && (address.is_unspecified() || address.is_multicast())
+    {
+        problems.error(&leaf.at, format!("no client can connect to {address}"));
+    }
+    let port_offset = port_offset(entry, range?, problems)?;
+    let address = match &entry.address {
+        Some(leaf) => Some(leaf.value.clone()?),
+        None => None,
+    };
+    Some(Advertise { clients: value(&entry.clients).copied(), address, port_offset })
+}
+
+/// Both ways to say it come to this.
+fn port_offset(
+    entry: &schema::Advertise,
+    range: &RangeInclusive<u16>,
+    problems: &mut Problems,
+) -> Option<i32> {
+    let (first, last) = (i32::from(*range.start()), i32::from(*range.end()));
+    match (&entry.port_offset, &entry.ports) {
+        (None, None) => Some(0),
+        (Some(_), Some(ports)) => {
+            problems.error(&ports.at, "`port_offset` is there too; one of them is enough");
+            None
+        }
+        (Some(leaf), None) => {
+            let offset = leaf.value.as_ref()?.0;
+            if first + offset < 1 || last + offset > i32::from(u16::MAX) {
+                let message = format!(
+                    "makes {} to {} of the ports {first} to {last}; there are ports from 1 to 65535",
+                    first + offset,
+                    last + offset
+                );
+                problems.error(&leaf.at, message);
+                return None;
+            }
+            Some(offset)
+        }
+        (None, Some(leaf)) => {
+            let ports = &leaf.value.as_ref()?.0;
+            if ports.len() != range.len() {
+                let message = format!(
+                    "has {} ports and `range` has {}; they belong together one to one",
+                    ports.len(),
+                    range.len()
+                );
+                problems.error(&leaf.at, message);
+                return None;
+            }
+            Some(i32::from(*ports.start()) - first)
+        }
+    }
+}
+
+/// What is right and cannot work.
+pub(super) fn warn(
+    pool: &schema::Pool,
+    listen: &[IpAddr],
+    for_clients: bool,
+    problems: &mut Problems,
+) {
+    let entries: Vec<_> = pool.advertise.iter().flat_map(|list| &list.items).collect();
+    for (at, entry) in entries.iter().enumerate() {
+        let apt: Vec<bool> =
+            [true, false].into_iter().filter(|v4| could_serve(entry, *v4)).collect();
+        let listened = |v4: &bool| listen.iter().any(|ip| ip.is_ipv4() == *v4);
+        if apt.is_empty() {
+            let message = "is never used: `clients` and `address` are not of one family";
+            problems.warning(&entry.at, message);
+        } else if !apt.iter().any(listened) {
+            let family = if apt == [true] { "IPv4" } else { "IPv6" };
+            let message = format!("is never used: the pool listens on no {family} address");
+            problems.warning(&entry.at, message);
+        } else if let Some(earlier) = shadow(entry, &entries[..at], &apt) {
+            let line = earlier.at.mark.line;
+            let message = match is_everybody(earlier) {
+                true => {
+                    format!(
+                        "is never used: the entry in line {line} for all clients comes before it"
+                    )
+                }
+                false => {
+                    format!("is never used: the entry in line {line} is for these clients too")
+                }
+            };
+            problems.warning(&entry.at, message);
+        }
+        if for_clients {
+            warn_of_private(entry, listen, problems);
+        }
+    }
+}
+
+/// Who comes from elsewhere cannot reach a private address.
+fn warn_of_private(entry: &schema::Advertise, listen: &[IpAddr], problems: &mut Problems) {
+    let Some(leaf) = &entry.address else { return };
+    let Some(Host::Ip(address)) = &leaf.value else { return };
+    let Some(kind) = private(*address) else { return };
+    let for_all = listen.iter().any(|ip| ip.is_unspecified() || private(*ip).is_none());
+    if is_everybody(entry) && for_all {
+        let message = format!(
+            "{address} is a {kind} address, and every client is told it: clients from elsewhere \
+             cannot reach it; say with `clients` who can, and advertise a public one to the others"
+        );
+        problems.warning(&leaf.at, message);
+    }
+}
+
+/// Whether the entry can be meant for control connections of a family.
+fn could_serve(entry: &schema::Advertise, v4: bool) -> bool {
+    let clients = value(&entry.clients).is_none_or(|clients| is_v4(clients) == v4);
+    match value(&entry.address) {
+        Some(Host::Ip(address)) => clients && address.is_ipv4() == v4,
+        Some(Host::Name(_)) | None => clients,
+    }
+}
+
+/// The entry before it that takes its last client away.
+fn shadow<'a>(
+    entry: &schema::Advertise,
+    before: &[&'a schema::Advertise],
+    families: &[bool],
+) -> Option<&'a schema::Advertise> {
+    let shadows = |earlier: &schema::Advertise, v4: bool| {
+        // A name may have no address of the family.
+        let certain = !matches!(value(&earlier.address), Some(Host::Name(_)));
+        let covers = match (value(&earlier.clients), value(&entry.clients)) {
+            (None, _) => true,
+            (Some(earlier), Some(clients)) => earlier.contains(clients),
+            (Some(earlier), None) => earlier.prefix_len() == 0 && is_v4(earlier) == v4,
+        };
+        certain && covers && could_serve(earlier, v4)
+    };
+    let mut by_family =
+        families.iter().map(|v4| before.iter().find(|earlier| shadows(earlier, *v4)));
+    by_family.try_fold(None, |_, found| found.map(|earlier| Some(*earlier))).flatten()
+}
+
+fn is_everybody(entry: &schema::Advertise) -> bool {
+    entry.clients.is_none() || value(&entry.clients).is_some_and(|net| net.prefix_len() == 0)
+}
+
+fn is_v4(network: &IpNet) -> bool {
+    matches!(network, IpNet::V4(_))
+}
+
+/// What kind of address it is that not everybody can reach.
+fn private(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(ip) if ip.is_loopback() => Some("loopback"),
+        IpAddr::V4(ip) if ip.is_private() => Some("private (RFC 1918)"),
+        IpAddr::V4(ip) if ip.is_link_local() => Some("link-local"),
+        // RFC 6598.
+        IpAddr::V4(ip) if matches!(ip.octets(), [100, 64..=127, ..]) => Some("carrier NAT"),
+        IpAddr::V6(ip) if ip.is_loopback() => Some("loopback"),
+        IpAddr::V6(ip) if ip.is_unique_local() => Some("private (RFC 4193)"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("link-local"),
+        _ => None,
+    }
+}

@@ -1,0 +1,221 @@
+//! What a pool tells its clients, its slices, and active data connections.
+
+use super::mistakes::one;
+use super::*;
+use crate::config::Severity;
+use crate::data::Ports;
+
+const RANGE: &str = "    range: 50000-50099\n";
+
+fn with(more: &str) -> String {
+    format!("{RANGE}    {more}\n")
+}
+
+/// The warnings about the base with more keys in its pool, each without its place.
+#[track_caller]
+fn warnings(more: &str) -> Vec<String> {
+    let text = base().replace(RANGE, &with(more));
+    let compiled = compiled(&text);
+    let problems = compiled.warnings.problems();
+    assert!(problems.iter().all(|it| it.severity == Severity::Warning));
+    problems.iter().map(|it| format!("{}: {}", it.path, it.message)).collect()
+}
+
+#[test]
+fn advertise() {
+    let entry = |keys: &str| with(&format!("advertise: [{{ {keys} }}]"));
+    let place = "10:";
+    for (keys, words) in [
+        ("address: ftp_.example.com:21", r#"no host name (did you mean "ftp_.example.com"?)"#),
+        ("address: 203.0.113.300", "is no IP address and no host name"),
+        ("address: \"[2001:db8::7]\"", r#"did you mean "2001:db8::7"?"#),
+        ("address: \"::ffff:192.0.2.1\"", r#"did you mean "192.0.2.1"?"#),
+        ("port_offset: 1.5", "no whole number from -65534 to 65534"),
+        ("port_offset: 15437", "makes 65437 to 65536 of the ports 50000 to 50099"),
+        ("port_offset: -50000", "makes 0 to 99 of the ports 50000 to 50099"),
+        ("ports: 60000-60098", "has 99 ports and `range` has 100; they belong together"),
+        ("ports: 60000-60099, port_offset: 1", "`port_offset` is there too"),
+        ("clients: 10.0.0.0/8", "is missing; or say how the ports differ"),
+    ] {
+        one(RANGE, &entry(keys), place, words);
+    }
+    // Slices do not count: the mapping is of the whole range.
+    let slice = "\n    slice: { of: 2, index_env: LOCKGATE_REPLICA }";
+    one(RANGE, &with(&format!("advertise: [{{ ports: 1-50 }}]{slice}")), place, "has 50 ports");
+    for keys in ["port_offset: 15436", "port_offset: -49999", "ports: 1-100", "ports: 65436-65535"]
+    {
+        compiled(&base().replace(RANGE, &entry(keys)));
+    }
+}
+
+#[test]
+fn what_no_client_is_ever_told() {
+    let both = "listen: [\"0.0.0.0\", \"::\"]\n    ";
+    let private = "clients from elsewhere cannot reach it";
+    for (more, words) in [
+        ("advertise: [{ address: 10.0.0.1 }]".into(), vec![private]),
+        ("advertise: [{ clients: 0.0.0.0/0, address: 192.168.0.1 }]".into(), vec![private]),
+        ("advertise: [{ address: 100.64.0.1 }]".into(), vec!["a carrier NAT address"]),
+        ("advertise: [{ address: 169.254.0.1 }]".into(), vec!["a link-local address"]),
+        ("advertise: [{ address: 127.0.0.1 }]".into(), vec!["a loopback address"]),
+        (format!("{both}advertise: [{{ address: \"fd00::1\" }}]"), vec!["RFC 4193"]),
+        (format!("{both}advertise: [{{ address: \"fe80::1\" }}]"), vec!["a link-local address"]),
+        ("advertise: [{ clients: 10.0.0.0/8, address: 10.0.0.1 }]".into(), vec![]),
+        ("listen: 10.0.0.5\n    advertise: [{ address: 10.0.0.5 }]".into(), vec![]),
+        ("advertise: [{ address: \"2001:db8::1\" }]".into(), vec!["listens on no IPv6 address"]),
+        (
+            "listen: \"::\"\n    advertise: [{ address: 192.0.2.1 }]".into(),
+            vec!["listens on no IPv4 address"],
+        ),
+        (
+            format!("{both}advertise: [{{ clients: 10.0.0.0/8, address: \"2001:db8::1\" }}]"),
+            vec!["`clients` and `address` are not of one family"],
+        ),
+        (
+            "advertise: [{ address: 192.0.2.1 }, { clients: 10.0.0.0/8, address: 10.0.0.2 }]"
+                .into(),
+            vec!["[1]: is never used: the entry in line 10 for all clients comes before it"],
+        ),
+        (
+            "advertise: [{ clients: 10.0.0.0/8, address: 10.0.0.1 }, \
+             { clients: 10.1.0.0/16, address: 10.0.0.2 }]"
+                .into(),
+            vec!["[1]: is never used: the entry in line 10 is for these clients too"],
+        ),
+        // Each family has an entry of its own.
+        (
+            format!("{both}advertise: [{{ address: 192.0.2.1 }}, {{ address: \"2001:db8::1\" }}]"),
+            vec![],
+        ),
+        (format!("{both}advertise: [{{ address: 192.0.2.1 }}, {{ port_offset: 1 }}]"), vec![]),
+        (
+            format!("{both}advertise: [{{ port_offset: 1 }}, {{ address: 192.0.2.1 }}]"),
+            vec!["[1]: is never used"],
+        ),
+        // A name may have no address of the family.
+        ("advertise: [{ address: a.example.com }, { address: 192.0.2.1 }]".into(), vec![]),
+    ] {
+        let told = warnings(&more);
+        assert_eq!(told.len(), words.len(), "{more}: {told:?}");
+        for (told, words) in told.iter().zip(words) {
+            assert!(told.starts_with("data_ports.pool.advertise["), "{told}");
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+}
+
+#[test]
+fn where_clients_cannot_come_or_others_may_be() {
+    let told = warnings("listen: [127.0.0.1, 127.0.0.2]");
+    assert!(told[0].contains("listener \"public\" is not: its clients cannot reach"), "{told:?}");
+    let folder = folder();
+    let kernel =
+        |reserved| Surroundings { ephemeral: Some(32768..=60999), reserved, ..SURROUNDINGS };
+    let path = folder.path().join("lockgate.yaml");
+    fs::write(&path, base()).unwrap();
+    let report = load_file(&path, &kernel(vec![50000..=50049])).ok().unwrap().warnings.to_string();
+    let words = "9:12: warning: data_ports.pool.range: this machine's kernel gives the ports 32768 to \
+                 60999 to outgoing connections, and one that has port 50050 when the gateway starts \
+                 keeps it from starting; reserve them with `sysctl -w \
+                 net.ipv4.ip_local_reserved_ports=50000-50099`";
+    assert!(report.contains(words), "{report}");
+    let reserved = load_file(&path, &kernel(vec![50000..=50099])).ok().unwrap();
+    assert!(reserved.warnings.is_empty());
+}
+
+#[test]
+fn slices() {
+    let slice = |of: &str, env: &str| with(&format!("slice: {{ of: {of}, index_env: {env} }}"));
+    let ports = |text: &str| match &compiled(text).pools[0].ports {
+        Ports::Range(range) => range.clone(),
+        Ports::Ephemeral(_) => panic!(),
+    };
+    assert_eq!(ports(&base().replace(RANGE, &slice("3", "LOCKGATE_REPLICA"))), 50067..=50099);
+    assert_eq!(ports(&base().replace(RANGE, &slice("8", "LOCKGATE_REPLICA"))), 50026..=50038);
+    one(RANGE, &slice("0", "X"), "10:18", "must be at least 1");
+    one(RANGE, &slice("101", "X"), "10:18", "cuts 100 ports into 101 slices: some would have none");
+    one(RANGE, &with("slice: { of: 2 }"), "10:5: data_ports.pool.slice.index_env", "is missing");
+    one(
+        RANGE,
+        &slice("2", "LOCKGATE_REPLICA"),
+        "10:32",
+        "LOCKGATE_REPLICA is \"lockgate-2\", which is slice 2; `of: 2` has slices 0 to 1",
+    );
+    one(
+        RANGE,
+        &slice("2", "A_WORD"),
+        "10:32",
+        "A_WORD is \"one\", which is neither a number from 0 nor a name that ends in -N",
+    );
+    one(RANGE, &slice("2", "NOT_SET"), "10:32", "the environment variable NOT_SET is not set: it");
+}
+
+/// The machine of somebody who writes a configuration is not one of its replicas.
+#[test]
+fn a_check_elsewhere_needs_no_index() {
+    let folder = folder();
+    let path = folder.path().join("lockgate.yaml");
+    let text =
+        |env: &str| base().replace(RANGE, &with(&format!("slice: {{ of: 2, index_env: {env} }}")));
+    let elsewhere = Surroundings { runs_here: false, ..SURROUNDINGS };
+    fs::write(&path, text("NOT_SET")).unwrap();
+    let told = load_file(&path, &elsewhere).ok().unwrap().warnings.to_string();
+    let words = "warning: data_ports.pool.slice.index_env: the environment variable NOT_SET is not set \
+                 here; `run` needs it";
+    assert!(told.contains(words) && told.ends_with("1 warning"), "{told}");
+    // One that is there must be right.
+    fs::write(&path, text("A_WORD")).unwrap();
+    assert!(load_file(&path, &elsewhere).is_err());
+}
+
+#[test]
+fn source_ports() {
+    let data = "    data_ports: pool\n";
+    let active = |keys: &str| format!("{data}    active: {{ {keys} }}\n");
+    let taken = |line: &str| format!("{line} is among them: nothing can be sent from a port that");
+    for (keys, words) in [
+        ("allowed: true, source_ports: 0", "is no range of ports".to_owned()),
+        ("allowed: false, source_ports: 20", "does nothing with `allowed: false`".into()),
+        ("allowed: true, source_ports: 20-21", taken("0.0.0.0:21 of listeners.public (line 4)")),
+        (
+            "allowed: true, source_ports: 50099-50100",
+            taken("0.0.0.0:50000-50099 of data_ports.pool (line 10)"),
+        ),
+    ] {
+        one(data, &active(keys), "7:", &words);
+    }
+    compiled(&base().replace(data, &active("allowed: true, source_ports: 20000-20009")));
+}
+
+#[test]
+fn ports_of_a_backend() {
+    let address = "    address: 10.1.2.3\n";
+    let keys = |keys: &str| format!("{address}    {keys}\n");
+    let mode = "data_mode: active\n    data_ports";
+    one(address, &keys("data_mode: active"), "11:3: backends.server.data_ports", "is missing: ");
+    one(address, &keys("data_ports: pool"), "14:17", "does nothing without `data_mode: active`");
+    let passive = keys("data_mode: passive\n    data_ports: pool");
+    one(address, &passive, "15:17", "does nothing without `data_mode: active`");
+    one(address, &keys(&format!("{mode}: pol")), "15:17", r#"did you mean "pool"?"#);
+    one(
+        "    folder: files\n",
+        "    folder: files\n    data_ports: pool\n",
+        "18:17",
+        "belongs to `protocol: ftp`",
+    );
+    let text = base().replace(address, &keys(&format!("{mode}: pool")));
+    assert!(compiled(&text).warnings.is_empty());
+    let told = report(
+        &text
+            .replace(RANGE, &with("client_match: session"))
+            .replace("key: tls.key }", "key: tls.key, data_sessions: resumed }"),
+    );
+    assert!(told.contains("the server of backend \"server\" resumes nothing"), "{told}");
+    // A pool may be for servers alone; nobody is wrong about a private address then.
+    let own = "  own:\n    range: 20000-20009\n    advertise: [{ address: 10.0.0.5 }]\nbackends:";
+    let text = base().replace(address, &keys(&format!("{mode}: own"))).replace("backends:", own);
+    let warnings = compiled(&text).warnings;
+    assert!(warnings.is_empty(), "{warnings}");
+    let unused = compiled(&base().replace("backends:", "  b: { range: 1-9 }\nbackends:")).warnings;
+    assert!(unused.to_string().contains("is used by no listener and no backend"), "{unused}");
+}

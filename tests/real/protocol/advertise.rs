@@ -1,0 +1,168 @@
+//! PASV and EPSV (RFC 959, RFC 2428), word for word: what clients are told of where data ports are.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+use super::SOON;
+use crate::support::gateway::Gateway;
+use crate::support::raw::Raw;
+use crate::support::{PASSWORD, USER, argon2_hash, ports};
+
+struct Front {
+    gateway: Gateway,
+    folder: TempDir,
+}
+
+/// A gateway before a folder. Every listener has a pool of one port and of its own: its name, address,
+/// port, and the pool's other keys.
+fn front(listeners: &[(&str, &str, u16, &str)]) -> Front {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut doors, mut pools) = (String::new(), String::new());
+    for (name, address, port, keys) in listeners {
+        doors += &format!(
+            "  {name}: {{ protocol: ftp, address: \"{address}\", data_ports: {name}, \
+             active: {{ allowed: true }} }}\n"
+        );
+        pools += &format!("  {name}: {{ range: {port}, {keys} }}\n");
+    }
+    let gateway = Gateway::start(&format!(
+        "listeners:\n{doors}data_ports:\n{pools}backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+         routes:\n  - {{ authenticate: gateway, backend: files }}\n",
+        folder.path(),
+        argon2_hash(),
+    ));
+    Front { gateway, folder }
+}
+
+impl Front {
+    /// A client that comes from an address of this machine.
+    fn client(&self, listener: &str, own: &str) -> Raw {
+        let own: IpAddr = own.parse().expect("an address");
+        let connected = Raw::connect_from(own, self.gateway.address(listener));
+        let (mut raw, greeting) = connected.expect("connecting");
+        assert_eq!(greeting.code, 220, "{}", greeting.text);
+        raw.login(USER, PASSWORD);
+        raw.expect("TYPE I", 200);
+        raw
+    }
+}
+
+#[track_caller]
+fn told(raw: &mut Raw, line: &str, reply: &str) {
+    assert_eq!(raw.command(line).text, format!("{reply}\r\n"), "{line}");
+}
+
+fn passive(address: &str, port: u16) -> String {
+    let [high, low] = port.to_be_bytes();
+    format!("227 Entering Passive Mode ({},{high},{low}).", address.replace('.', ","))
+}
+
+fn extended(port: u16) -> String {
+    format!("229 Entering Extended Passive Mode (|||{port}|)")
+}
+
+/// One connection to `at`, passed on to `to` as if it came from `from`, as a translator does.
+fn translate(at: SocketAddr, from: IpAddr, to: SocketAddr) -> thread::JoinHandle<io::Result<()>> {
+    let listener = TcpListener::bind(at).expect("the translator's port");
+    thread::spawn(move || {
+        let (mut outer, _) = listener.accept()?;
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.connect(&to.into())?;
+        let mut inner = TcpStream::from(socket);
+        io::copy(&mut inner, &mut outer)?;
+        outer.shutdown(Shutdown::Write)
+    })
+}
+
+const OTHER: &str = "522 data connections come to another address: use PASV";
+
+#[test]
+fn addresses_and_ports_by_network() {
+    let block = ports::block(3);
+    let (mapped, port, higher) = (*block.start(), block.start() + 1, *block.end());
+    let keys = "listen: 127.0.0.1, advertise: [\
+                { clients: 127.0.0.2, address: 203.0.113.7, port_offset: 1 }, \
+                { clients: 127.0.0.3, port_offset: -1 }, \
+                { clients: 127.0.0.4, address: localhost }, \
+                { clients: 127.0.0.5, address: nowhere.invalid }]";
+    let front = front(&[("front", "127.0.0.1:0", port, keys)]);
+    std::fs::write(front.folder.path().join("file"), "bytes").expect("writing a file");
+
+    let mut own = front.client("front", "127.0.0.1");
+    told(&mut own, "PASV", &passive("127.0.0.1", port));
+    told(&mut own, "EPSV", &extended(port));
+
+    let mut elsewhere = front.client("front", "127.0.0.2");
+    told(&mut elsewhere, "EPSV", OTHER);
+    told(&mut elsewhere, "PASV", &passive("203.0.113.7", higher));
+
+    let mut shifted = front.client("front", "127.0.0.3");
+    told(&mut shifted, "PASV", &passive("127.0.0.1", mapped));
+    told(&mut shifted, "EPSV", &extended(mapped));
+    let at = |port| SocketAddr::new([127, 0, 0, 1].into(), port);
+    let translator = translate(at(mapped), [127, 0, 0, 3].into(), at(port));
+    let mut data = TcpStream::connect(at(mapped)).expect("the advertised port");
+    shifted.expect("RETR file", 150);
+    let mut bytes = String::new();
+    data.read_to_string(&mut bytes).expect("the file");
+    assert_eq!((bytes.as_str(), shifted.read().code), ("bytes", 226));
+    translator.join().expect("no panic").expect("the translator");
+
+    front.gateway.await_log(|event| event["message"] == "advertised name resolved", SOON);
+    let mut named = front.client("front", "127.0.0.4");
+    told(&mut named, "PASV", &passive("127.0.0.1", port));
+    told(&mut named, "EPSV", &extended(port));
+
+    let mut unknown = front.client("front", "127.0.0.5");
+    let refusal = unknown.expect("PASV", 425).text;
+    let words = "425 the gateway does not know yet which address to name: nowhere.invalid is not \
+                 resolved (";
+    assert!(refusal.starts_with(words) && refusal.ends_with("); try again\r\n"), "{refusal}");
+    told(&mut unknown, "EPSV", OTHER);
+}
+
+#[test]
+fn the_protocols_of_epsv() {
+    let port = ports::one();
+    let front = front(&[("front", "127.0.0.1:0", port, "listen: 127.0.0.1")]);
+    let mut raw = front.client("front", "127.0.0.1");
+    told(&mut raw, "EPSV 1", &extended(port));
+    for line in ["EPSV 2", "EPSV 3", "EPSV 0"] {
+        told(&mut raw, line, "522 network protocol not supported, use (1)");
+    }
+    raw.expect("EPSV one", 501);
+    told(&mut raw, "EPSV ALL", "200 EPSV ALL: nothing but EPSV from now on");
+    for line in ["PASV", "PORT 127,0,0,1,200,0", "EPRT |1|127.0.0.1|51200|"] {
+        told(&mut raw, line, "501 EPSV ALL was said: use EPSV");
+    }
+    told(&mut raw, "EPSV", &extended(port));
+}
+
+#[test]
+fn over_ipv6() {
+    let block = ports::block(2);
+    let (port, other) = (*block.start(), *block.end());
+    let elsewhere = "listen: \"::1\", advertise: [{ address: \"2001:db8::7\" }]";
+    let front = front(&[
+        ("own", "[::1]:0", port, "listen: [\"::1\"], advertise: [{ address: 203.0.113.7 }]"),
+        ("elsewhere", "[::1]:0", other, elsewhere),
+    ]);
+    std::fs::write(front.folder.path().join("file"), "bytes").expect("writing a file");
+    let mut raw = front.client("own", "::1");
+    told(&mut raw, "PASV", "425 PASV names an IPv4 address, and this is IPv6: use EPSV");
+    told(&mut raw, "EPSV 2", &extended(port));
+    for line in ["EPSV 1", "EPSV 3"] {
+        told(&mut raw, line, "522 network protocol not supported, use (2)");
+    }
+    let (bytes, last) = raw.download("RETR file");
+    assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
+    let mut raw = front.client("elsewhere", "::1");
+    told(&mut raw, "EPSV", "522 data connections come to another address, which EPSV cannot name");
+    told(&mut raw, "PASV", "425 PASV names an IPv4 address, and this is IPv6: use EPSV");
+}
