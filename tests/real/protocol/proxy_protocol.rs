@@ -2,7 +2,7 @@
 //! data connections; and one gateway before another that is told so.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -49,7 +49,7 @@ fn start(trusted: &str) -> Lock {
     let common = format!("address: \"127.0.0.1:0\", proxy_protocol: [{trusted}]");
     let gateway = Gateway::start(&format!(
         "listeners:\n  \
-         plain: {{ protocol: ftp, {common}, data_ports: pool }}\n  \
+         plain: {{ protocol: ftp, {common}, data_ports: pool, active: {{ allowed: true }} }}\n  \
          secure: {{ protocol: ftp, {common}, data_ports: pool, \
          tls: {{ mode: required, certificate: {certificate}, key: {key}, data_sessions: resumed }} }}\n  \
          implicit: {{ protocol: ftp, {common}, data_ports: pool, \
@@ -397,4 +397,25 @@ fn a_reset_behind_haproxy_is_no_end_of_a_file() {
     <Wire>::Plain(data).reset();
     assert_eq!(anna.read().code, 426);
     assert!(lock.get("cut") == pattern(SENT), "the part differs");
+}
+
+/// The client's own address is the header's; the gateway connects from an address that it has.
+#[test]
+fn active_mode_goes_around_haproxy() {
+    let lock = start(SOURCE);
+    let ways = [lock.way("plain", "send-proxy-v2")];
+    let _haproxy = HaProxy::start(&ways);
+    std::fs::write(lock.folder.path().join("there"), "secret").expect("writing a file");
+    let mut anna = client(ANNA, address(&ways[0]));
+    let listener = TcpListener::bind((ip(ANNA), 0)).expect("listening");
+    let port = listener.local_addr().expect("an address").port();
+    let ports = format!("{},{}", port >> 8, port & 0xff);
+    anna.expect(&format!("PORT 127,0,0,9,{ports}"), 504);
+    anna.expect(&format!("PORT 127,0,0,3,{ports}"), 200);
+    anna.send_bytes(b"RETR there\r\n");
+    let (mut data, from) = listener.accept().expect("a data connection");
+    assert_eq!(from.ip(), ip("127.0.0.1"));
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes).expect("reading a file");
+    assert_eq!((anna.read().code, anna.read().code, bytes.as_slice()), (150, 226, &b"secret"[..]));
 }
