@@ -38,7 +38,7 @@ impl Surroundings {
     }
 }
 
-/// `32768	60999`.
+/// First and last, blanks between.
 fn first_and_last(text: &str) -> Option<RangeInclusive<u16>> {
     let mut numbers = text.split_whitespace().map(str::parse);
     let (Some(Ok(first)), Some(Ok(last))) = (numbers.next(), numbers.next()) else { return None };

@@ -67,13 +67,22 @@ pub(super) async fn offer(
     // The pool speaks to a client; here that is the server.
     let reservation = reserved.map_err(|e| no_port(format!("for the server {server}: {e}")))?;
     let address = SocketAddr::new(advertised.address, advertised.port(reservation.port()));
-    match address {
-        SocketAddr::V4(v4) => {
-            connection.expect(2, "PORT", Some(format_port(v4).as_bytes())).await?
-        }
-        v6 => connection.expect(2, "EPRT", Some(format_eprt(v6).as_bytes())).await?,
+    let told = match address {
+        SocketAddr::V4(v4) => connection.expect(2, "PORT", Some(format_port(v4).as_bytes())).await,
+        v6 => connection.expect(2, "EPRT", Some(format_eprt(v6).as_bytes())).await,
     };
-    Ok(reservation)
+    match told {
+        Ok(_) => Ok(reservation),
+        Err(refusal) => Err(refused(reservation, refusal)),
+    }
+}
+
+/// A server that refuses does not connect: the port need not rest for others.
+pub(super) fn refused(reservation: Reservation, refusal: Failure) -> Failure {
+    if refusal.peer.is_some() {
+        reservation.give_back();
+    }
+    refusal
 }
 
 /// The server's data connection, once it has announced the transfer.

@@ -42,7 +42,10 @@ pub(super) async fn start(
         DataMode::Passive => passive(connection, peer, verb, argument, offset).await?,
         DataMode::Active => {
             let reservation = active::offer(connection, peer).await?;
-            let preliminary = command(connection, verb, argument, offset).await?;
+            let preliminary = match command(connection, verb, argument, offset).await {
+                Ok(preliminary) => preliminary,
+                Err(refusal) => return Err(active::refused(reservation, refusal)),
+            };
             match active::accepted(connection, reservation).await {
                 Ok(tcp) => (tcp, preliminary),
                 Err(failure) => return Err(explain(connection, failure).await),

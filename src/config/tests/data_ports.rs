@@ -40,7 +40,7 @@ fn advertise() {
         one(RANGE, &entry(keys), place, words);
     }
     // Slices do not count: the mapping is of the whole range.
-    let slice = "\n    slice: { of: 2, index_env: LOCKGATE_REPLICA }";
+    let slice = "\n    slice: { of: 3, index_env: LOCKGATE_REPLICA }";
     one(RANGE, &with(&format!("advertise: [{{ ports: 1-50 }}]{slice}")), place, "has 50 ports");
     for keys in ["port_offset: 15436", "port_offset: -49999", "ports: 1-100", "ports: 65436-65535"]
     {

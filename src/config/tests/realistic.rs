@@ -133,7 +133,7 @@ limits:
     lockgate.yaml:5:10: listeners.public.tls: expected keys here: mode, certificate, key, data_sessions, require_close_notify
         5 |     tls: on
           |          ^^
-    lockgate.yaml:7:13: listeners.public.active: expected keys here: allowed
+    lockgate.yaml:7:13: listeners.public.active: expected keys here: allowed, source_ports
         7 |     active: no
           |             ^^
     lockgate.yaml:8:3: listeners.public: is here for the second time (first in line 2)

@@ -302,6 +302,11 @@ impl Reservation {
         self.rendezvous.stray(self.port(), from);
     }
 
+    /// Gives the port back at once: no connection is on its way to it.
+    pub fn give_back(mut self) {
+        self.connected = true;
+    }
+
     /// The connection is there.
     pub fn activate(mut self) -> Active {
         self.connected = true;

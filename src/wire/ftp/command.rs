@@ -338,7 +338,8 @@ mod tests {
         assert_eq!(parse(b"REST 18446744073709551615"), Ok(C::Rest(u64::MAX)));
         assert!(parse(b"REST 18446744073709551616").is_err());
         assert!(parse(b"REST -1").is_err());
-        assert_eq!(parse(b"EPSV 3"), Err(E::Protocol));
+        assert_eq!(parse(b"EPSV 3"), Ok(C::Epsv(Epsv::Other)));
+        assert_eq!(parse(b"EPRT |3|x|1|"), Err(E::Protocol));
         assert_eq!(
             parse(b"SITE chmod 0644 a b"),
             Ok(C::Chmod { mode: 0o644, path: b"a b".into() })

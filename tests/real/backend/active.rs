@@ -223,3 +223,26 @@ fn a_server_that_does_not_come_is_told_by_its_own_words() {
     assert_eq!(client.expect("RETR a", 425).text, "425 I could not connect\r\n");
     read(&mut client);
 }
+
+/// A file that is not there costs others no port.
+#[test]
+fn a_refusal_gives_the_port_back_at_once() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        loop {
+            let to = port(peer)?;
+            if peer.until("RETR")?.ends_with("none") {
+                peer.reply("550 no such file")?;
+            } else {
+                give(peer, to)?;
+            }
+        }
+    });
+    let (gateway, _) = before(&format!("address: \"{}\"", backend.address), 1, ", wait: 100ms");
+    let (mut one, mut other) = (client(&gateway, "back"), client(&gateway, "back"));
+    for _ in 0..3 {
+        let _unused = one.passive();
+        one.expect("RETR none", 550);
+        read(&mut other);
+    }
+}
