@@ -210,7 +210,7 @@ fn proxies() {
     );
     one(
         address,
-        &with(address, "send_proxy_protocol: all\n    data_mode: active"),
+        &with(address, "send_proxy_protocol: all\n    data_mode: active\n    data_ports: pool"),
         "14:26",
         "with `data_mode: active` the server makes the data connections",
     );
