@@ -16,7 +16,7 @@ use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::netns::Namespace;
 use crate::support::pki::pki;
 use crate::support::process::{Leash, POLL, kill_group, spawn};
-use crate::support::raw::{Raw, Reply, dial};
+use crate::support::raw::{Raw, Reply, client_config, dial};
 use crate::support::{PASSWORD, USER, argon2_hash, pattern};
 
 const PAGE: &str = include_str!("../../deploy/firewall.md");
@@ -219,6 +219,8 @@ fn behind_a_load_balancer() {
     });
 }
 
+const FILES_A_SESSION: usize = 5;
+
 /// Transfers until it is told to stop; sessions that end between transfers are begun anew. The names and
 /// bytes of what was acknowledged.
 fn transfer_on(client: &Namespace, number: usize, stop: &AtomicBool) -> BTreeMap<String, Vec<u8>> {
@@ -230,7 +232,7 @@ fn transfer_on(client: &Namespace, number: usize, stop: &AtomicBool) -> BTreeMap
             thread::sleep(POLL);
             continue;
         };
-        while !stop.load(Ordering::Relaxed) {
+        for _ in 0..FILES_A_SESSION {
             turn += 1;
             let (name, bytes) = (format!("client-{number}-{turn}"), pattern(20_000 + turn));
             if raw.try_upload(&name, &bytes).is_none() {
@@ -240,6 +242,15 @@ fn transfer_on(client: &Namespace, number: usize, stop: &AtomicBool) -> BTreeMap
         }
     }
     files
+}
+
+/// A test that fails does not wait for clients that go on.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -260,6 +271,7 @@ fn replicas() {
     let files: BTreeMap<_, _> = thread::scope(|scope| {
         let client = &client;
         let stop = &stop;
+        let _stopped = Stop(stop);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| scope.spawn(move || transfer_on(client, number, stop)))
             .collect();
@@ -292,6 +304,8 @@ impl Raw {
         if greeting.code != 220 {
             return None;
         }
+        // May be resumed as often as one likes: rustls uses a ticket of TLS 1.3 once.
+        raw.set_tls(client_config(&[&rustls::version::TLS12]));
         raw.ask("AUTH TLS", 234)?;
         raw.start_tls();
         for (line, code) in [("PBSZ 0", 200), ("PROT P", 200)] {
