@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::data::{OwnerState, PoolView, PortView};
+use crate::data::{OF_BACKENDS, OwnerState, PoolView, PortView};
 
 pub(super) fn json(pools: &[PoolView]) -> Value {
     let pools: Vec<_> = pools.iter().map(pool).collect();
@@ -23,7 +23,9 @@ fn port(view: &PortView) -> Value {
             OwnerState::Shared => "shared",
             OwnerState::Active => "active",
         };
-        json!({ "session": owner.session, "client": owner.client.to_string(), "state": state })
+        // A backend's has no number that the log knows.
+        let session = Some(owner.session).filter(|session| *session < OF_BACKENDS);
+        json!({ "session": session, "client": owner.client.to_string(), "state": state })
     });
     let stray = view.last_stray.map(|stray| {
         let at = humantime::format_rfc3339_seconds(stray.at).to_string();
@@ -91,7 +93,10 @@ fn owners(port: &Value) -> String {
     let owners = list(port, "owners");
     let named = owners.iter().map(|owner| {
         let (state, client) = (word(owner, "state"), word(owner, "client"));
-        format!("{client} (session {}, {state})", number(owner, "session"))
+        match owner["session"].as_u64() {
+            Some(session) => format!("{client} (session {session}, {state})"),
+            None => format!("{client} (a backend server, {state})"),
+        }
     });
     let all = number(port, "reserved") + number(port, "active");
     let more = all.saturating_sub(owners.len() as u64);
@@ -124,13 +129,14 @@ mod tests {
             Owner { session: 7, client: "192.0.2.1".parse().unwrap(), state: OwnerState::Shared };
         let from = "198.51.100.9:4711".parse().unwrap();
         let stray = Stray { from, at: SystemTime::UNIX_EPOCH };
+        let server = Owner { session: OF_BACKENDS + 3, state: OwnerState::Active, ..owner };
         let ports = vec![
             PortView { port: 50_000, ..PortView::default() },
             PortView {
                 port: 50_001,
                 reserved: 3,
                 active: 1,
-                owners: vec![owner],
+                owners: vec![owner, server],
                 last_stray: None,
             },
             PortView { port: 50_002, last_stray: Some(stray), ..PortView::default() },
@@ -140,7 +146,9 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "public: 3 ports, 3 reserved, 1 active, 2 waiting for a port");
         assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[2].ends_with("192.0.2.1 (session 7, shared), and 3 more"), "{text}");
+        let owners =
+            "192.0.2.1 (session 7, shared), 192.0.2.1 (a backend server, active), and 2 more";
+        assert!(lines[2].ends_with(owners), "{text}");
         assert!(lines[3].contains("1970-01-01T00:00:00Z 198.51.100.9:4711"), "{text}");
     }
 }

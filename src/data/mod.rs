@@ -27,6 +27,6 @@ pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wante
 pub use sequenced::{
     Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
 };
-pub use view::{Owner, OwnerState, PoolView, PortView, Stray};
+pub use view::{OF_BACKENDS, Owner, OwnerState, PoolView, PortView, Stray};
 pub use window::{Budget, Share, Window};
 pub use write_behind::{Behind, WriteAt, WriteBehind};

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+/// Numbers of sessions from here on are sessions of the gateway at a backend, for its active data
+/// connections.
+pub const OF_BACKENDS: u64 = 1 << 63;
 /// Owners that are named for one port; the counts know all.
 const OWNERS: usize = 20;
 
@@ -32,8 +35,9 @@ pub struct PortView {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// Number of the session, as in the log.
+    /// Number of the session, as in the log; from [`OF_BACKENDS`] on the gateway's own at a backend.
     pub session: u64,
+    /// Where the connection comes from.
     pub client: IpAddr,
     pub state: OwnerState,
 }

@@ -10,13 +10,11 @@ use tokio::time::timeout;
 
 use super::channel::no_channel;
 use super::connection::Connection;
-use crate::data::{Pool, Reservation, Wanted};
+use crate::data::{OF_BACKENDS, Pool, Reservation, Wanted};
 use crate::net;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ftp::host_port::{format_eprt, format_port};
 
-/// Sessions at backends are numbered from here: the front's own numbers never come so far.
-const FIRST: u64 = 1 << 63;
 /// Replies that may come between the reservation and the data connection: to PORT, REST and the
 /// command.
 const REPLIES: u32 = 3;
@@ -31,7 +29,7 @@ pub(super) struct DataPorts {
 impl DataPorts {
     /// For a new session.
     pub(super) fn new(pool: Arc<Pool>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(FIRST);
+        static NEXT: AtomicU64 = AtomicU64::new(OF_BACKENDS);
         Self { pool, session: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 }

@@ -170,7 +170,7 @@ impl World {
             client: address(session),
             session,
             tls: tls.then(|| (0, id(session))),
-            shares_reluctantly: session % 2 == 0,
+            shares_reluctantly: session.is_multiple_of(2),
             deadline: self.now + TO_CONNECT,
         };
         self.session(session).tls = tls;

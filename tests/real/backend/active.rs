@@ -30,6 +30,20 @@ fn before(keys: &str, count: u16, pool_keys: &str) -> (Gateway, RangeInclusive<u
     (Gateway::start(&config), range)
 }
 
+#[test]
+fn nothing_is_asked_ahead_of_a_transfer() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.serve()
+    });
+    let (gateway, _) = before(&format!("address: \"{}\"", backend.address), 1, "");
+    let mut client = client(&gateway, "back");
+    client.expect("EPSV", 229);
+    client.expect("PASV", 227);
+    client.expect("NOOP", 200);
+    assert_eq!((backend.count("EPSV"), backend.count("PORT")), (0, 0));
+}
+
 fn cell(name: &'static str) -> Vec<Failure> {
     let endpoint = endpoint(name);
     let (gateway, _) = before(&server(&endpoint), 2, "");
