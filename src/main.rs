@@ -99,11 +99,14 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Ports { socket, json } => {
             let socket = match socket {
                 Some(socket) => socket,
-                None => match load(&arguments.config) {
-                    Some(config) => config.admin_socket.context(
+                None => match config::admin_socket(&arguments.config) {
+                    Ok(socket) => socket.context(
                         "the configuration has no `admin: { socket: … }`, so the gateway shows nothing",
                     )?,
-                    None => return Ok(BAD_CONFIGURATION.into()),
+                    Err(report) => {
+                        eprintln!("{report}");
+                        return Ok(BAD_CONFIGURATION.into());
+                    }
                 },
             };
             let answer = serve(admin::fetch(&socket, "/ports"))?;

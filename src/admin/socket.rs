@@ -1,7 +1,7 @@
 //! The operators' Unix socket (`admin.socket`): HTTP, read only for now.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustix::fs::Mode;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +34,11 @@ impl AdminSocket {
     /// replaced; one that runs is an error.
     pub fn bind(path: &Path, pools: Vec<Arc<Pool>>) -> io::Result<Self> {
         remove_stale(path)?;
-        let socket = UnixListener::bind(path)?;
-        let path = path.to_owned();
-        let this = Self { path, socket, pools };
-        std::fs::set_permissions(&this.path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(this)
+        // From its first moment on; nothing else makes files while the gateway starts.
+        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let bound = UnixListener::bind(path);
+        rustix::process::umask(before);
+        Ok(Self { path: path.to_owned(), socket: bound?, pools })
     }
 
     /// Serves until `stop`.

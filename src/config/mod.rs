@@ -94,7 +94,29 @@ pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Surroundings::of_this_machine(false)).map(|compiled| compiled.warnings)
 }
 
+/// Where the gateway of this file lets operators look (`admin.socket`), if it does. Nothing else in it
+/// is judged.
+pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
+    let (name, text) = read_file(path)?;
+    let mut problems = Problems::default();
+    let root = tree::parse(&text, &mut problems);
+    let Some(root) = root else { return Err(Report::new(&name, &text, problems)) };
+    let file = schema::File::read(&root, At::default(), &mut problems);
+    let socket = file.admin.and_then(|admin| admin.socket?.value);
+    Ok(socket.map(|socket| folder_of(path).join(socket.0)))
+}
+
 fn load_file(path: &Path, surroundings: &Surroundings) -> Result<Compiled, Report> {
+    let (name, text) = read_file(path)?;
+    load_in(&text, &name, folder_of(path), surroundings)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// The file's name, for messages, and its text.
+fn read_file(path: &Path) -> Result<(String, String), Report> {
     let name = path.display().to_string();
     let unreadable = |reason: String| {
         let mut problems = Problems::default();
@@ -107,7 +129,7 @@ fn load_file(path: &Path, surroundings: &Surroundings) -> Result<Compiled, Repor
         let line = good.iter().filter(|b| **b == b'\n').count() + 1;
         unreadable(format!("line {line} is not UTF-8 text"))
     })?;
-    load_in(&text, &name, path.parent().unwrap_or(Path::new("")), surroundings)
+    Ok((name, text))
 }
 
 /// As [`load`], for text that stands in no file. Relative file names are seen from the current folder.

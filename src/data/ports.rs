@@ -203,7 +203,7 @@ async fn accept_proxied(
         Ok(introduced) if introduced.health_check => {}
         Ok(introduced) => rendezvous.arrived(port, introduced.endpoints.peer, tcp),
         Err(refusal) => {
-            tracing::info!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
+            tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
             rendezvous.close_stray(port, Arrived { tcp, read: Vec::new(), peer });
         }
     };

@@ -124,6 +124,14 @@ impl Ahead {
         self.first = None;
     }
 
+    /// The client asks what the file is: it is not to be given bytes that are older than the times that
+    /// it learns.
+    pub(super) fn about_to_tell(&mut self) {
+        if self.pieces.iter().all(|piece| piece.served == 0) {
+            self.forget();
+        }
+    }
+
     /// The client learns this size: from here on the file does not end before.
     pub(super) fn told(&mut self, size: u64) {
         self.told = size;

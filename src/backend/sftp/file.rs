@@ -164,6 +164,7 @@ impl OpenFile for SftpFile {
 
     async fn stat(&self) -> Result<Entry, Failure> {
         let path = self.handle.path();
+        self.ahead().about_to_tell();
         let said = self.handle.stat().await?.attributes(format_args!("tell what {path} is"))?;
         self.ahead().told(said.size.unwrap_or(0));
         Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))

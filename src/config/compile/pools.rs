@@ -129,11 +129,17 @@ fn check_client_match(file: &File, name: &str, pool: &schema::Pool, problems: &m
     if leaf.value != Some(ClientMatch::Session) {
         return;
     }
+    if listeners_of(file, name).count() > 1 {
+        let message = "session and several listeners: a port waits for clients of one listener at a \
+                       time, so that those of another may wait for it; give each a pool of its own";
+        problems.warning(&leaf.at, message);
+    }
     for (listener, settings) in listeners_of(file, name) {
         let sessions = settings.tls.as_ref().and_then(|tls| value(&tls.data_sessions));
         if sessions != Some(&DataSessions::Resumed) {
             let message = format!(
-                "session needs `data_sessions: resumed` in `tls` of every listener that uses the                  pool; \"{listener}\" has it not"
+                "session needs `data_sessions: resumed` in `tls` of every listener that uses the \
+                 pool; \"{listener}\" has it not"
             );
             problems.error(&leaf.at, message);
         }

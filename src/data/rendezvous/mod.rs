@@ -14,7 +14,7 @@ use super::metrics::Handles;
 use super::view::{Look, Owner, OwnerState, PoolView, Stray};
 use crate::net::reset_on_drop;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
-use table::{Arrival, Key, Lease, NoPlace, Request, Table};
+use table::{Arrival, Claim, Key, Lease, NoPlace, Request, Table};
 
 mod client_key;
 #[cfg(test)]
@@ -23,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use client_key::ClientKey;
 pub use client_key::ClientMatch;
 pub(super) use table::Rules;
 
@@ -130,7 +131,11 @@ impl Rendezvous {
     ) -> Result<Reservation, Exhausted> {
         let now = Instant::now();
         let (client, session) = (wanted.client.to_canonical(), wanted.session);
-        let tls = wanted.tls.map(|tls| (tls.listener().clone(), tls.id()));
+        let tls = wanted.tls.map(|tls| Claim {
+            listener: tls.listener().clone(),
+            id: tls.id(),
+            family: tls.family(),
+        });
         let deadline = now + wanted.connect_within + wanted.wait;
         let shares_reluctantly = !wanted.must_resume;
         let request = Request { client, session, tls, shares_reluctantly, deadline };
@@ -162,7 +167,7 @@ impl Rendezvous {
             self.metrics.exhausted.inc();
             return Err(Exhausted::QueueFull { pool, ports });
         };
-        let mut queued = Queued { rendezvous: self.clone(), lease };
+        let mut queued = Queued { rendezvous: self.clone(), client, lease };
         self.metrics.queued.set(self.table().queued() as i64);
         let leased = timeout(limit, async {
             loop {
@@ -174,8 +179,6 @@ impl Rendezvous {
         });
         let leased = leased.await.ok().flatten();
         drop(queued);
-        self.table().offer(Instant::now(), client);
-        self.metrics.queued.set(self.table().queued() as i64);
         leased.ok_or_else(|| {
             self.metrics.exhausted.inc();
             Exhausted::NotInTime { pool, ports, waited: limit }
@@ -188,7 +191,7 @@ impl Rendezvous {
         let arrived = Arrived { tcp, read: Vec::new(), peer };
         let mut table = self.table();
         let key = table.key(port, peer.ip());
-        let arrival = table.arrive(Instant::now(), key, arrived);
+        let arrival = table.arrive(Instant::now(), (key, peer.ip()), arrived);
         self.metrics.reserved.set(table.reserved() as i64);
         drop(table);
         match arrival {
@@ -210,11 +213,13 @@ impl Rendezvous {
     ) {
         let flight = timeout(FIRST_FLIGHT, FirstFlight::read(&mut tcp)).await;
         let Ok(Some(FirstFlight { bytes: read, offered: Some(offered) })) = flight else {
-            self.table().went_away(key);
+            self.table().went_away((key, peer.ip()));
             return self.close_stray(key.port, Arrived { tcp, read: Vec::new(), peer });
         };
         let claimed = listener.claimed(&offered);
-        let stray = self.table().route(Instant::now(), key, &claimed, Arrived { tcp, read, peer });
+        let source = (key, peer.ip());
+        let arrived = Arrived { tcp, read, peer };
+        let stray = self.table().route(Instant::now(), source, &claimed, arrived);
         if let Some(stray) = stray {
             self.close_stray(key.port, stray);
         }
@@ -337,14 +342,19 @@ impl Drop for Active {
 /// A request that waits. What it was given and did not take goes back.
 struct Queued {
     rendezvous: Arc<Rendezvous>,
+    client: ClientKey,
     lease: oneshot::Receiver<Lease<Arrived>>,
 }
 
 impl Drop for Queued {
     fn drop(&mut self) {
         self.lease.close();
+        let mut table = self.rendezvous.table();
         if let Ok(lease) = self.lease.try_recv() {
-            self.rendezvous.table().release(Instant::now(), &lease, false);
+            table.release(Instant::now(), &lease, false);
         }
+        table.offer(Instant::now(), self.client);
+        self.rendezvous.metrics.queued.set(table.queued() as i64);
+        self.rendezvous.metrics.reserved.set(table.reserved() as i64);
     }
 }

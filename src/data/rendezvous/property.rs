@@ -8,11 +8,13 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::client_key::ClientMatch;
-use super::table::{Arrival, Key, Lease, NoPlace, REST, Request, Rules, Table};
+use super::table::{Arrival, Claim, Key, Lease, NoPlace, REST, Request, Rules, Table};
 use crate::net::tls::SessionId;
 
 const CLIENTS: u8 = 3;
 const SESSIONS: u64 = 9;
+/// Clients that keep one store of tickets for several sessions.
+const FAMILIES: u64 = 5;
 const TO_CONNECT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
@@ -118,6 +120,8 @@ impl World {
                     return;
                 };
                 let (client, claims) = (address(session), tls.then_some(session));
+                // Some that share with nobody speak TLS, too, and resume nothing.
+                let tls = tls || session % 2 == 1;
                 self.arrive(Connection { client, port, made_for: Some(session), claims, tls });
             }
             Event::Stray { client: number, port, claims } => {
@@ -129,15 +133,16 @@ impl World {
             Event::Speak { which } => {
                 if let Some((key, connection)) = self.take_unplaced(which) {
                     if !connection.tls {
-                        return self.table.went_away(key);
+                        return self.table.went_away((key, connection.client));
                     }
                     let claimed: Vec<_> = connection.claims.into_iter().map(id).collect();
-                    self.table.route(self.now, key, &claimed, connection);
+                    let source = (key, connection.client);
+                    self.table.route(self.now, source, &claimed, connection);
                 }
             }
             Event::GoAway { which } => {
-                if let Some((key, _)) = self.take_unplaced(which) {
-                    self.table.went_away(key);
+                if let Some((key, connection)) = self.take_unplaced(which) {
+                    self.table.went_away((key, connection.client));
                 }
             }
             Event::Cancel { session } => self.cancel(session),
@@ -169,7 +174,11 @@ impl World {
         let request = Request {
             client: address(session),
             session,
-            tls: tls.then(|| (0, id(session))),
+            tls: tls.then(|| Claim {
+                listener: 0,
+                id: id(session),
+                family: id(session % FAMILIES),
+            }),
             shares_reluctantly: session.is_multiple_of(2),
             deadline: self.now + TO_CONNECT,
         };
@@ -214,7 +223,8 @@ impl World {
 
     fn arrive(&mut self, connection: Connection) {
         let key = self.table.key(connection.port, connection.client);
-        match self.table.arrive(self.now, key, connection) {
+        let source = (key, connection.client);
+        match self.table.arrive(self.now, source, connection) {
             Arrival::Shared(connection, 0) => self.unplaced.push((key, connection)),
             Arrival::Shared(..) => panic!("another listener's"),
             Arrival::Given | Arrival::Stray(_) => {}
@@ -260,8 +270,8 @@ impl World {
             self.stop_waiting(session);
             self.cancel(session);
         }
-        while let Some((key, _)) = self.take_unplaced(0) {
-            self.table.went_away(key);
+        while let Some((key, connection)) = self.take_unplaced(0) {
+            self.table.went_away((key, connection.client));
         }
         self.table.expire(self.now + REST + TO_CONNECT);
         assert!(self.table.is_empty(), "something is left over");

@@ -1,7 +1,7 @@
 //! Who waits for which data connection: the bookkeeping, without sockets and without a clock.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,11 @@ pub(super) const REST: Duration = Duration::from_secs(5);
 const RESTING: usize = 16 * 1024;
 /// Connections that one reservation may have to look at: its own, and others' that claim to be it.
 const ARRIVALS: usize = 4;
-/// Connections that may be on their way to a reservation of a shared place, beyond one for each.
-const SPARE: usize = 256;
+/// Connections of one address to a port that may be without a word, beyond its reservations: nobody
+/// keeps others out by connecting and saying nothing.
+const SPARE: usize = 64;
+/// Of those who wait, so many are looked at when a port becomes free.
+const TRIED: usize = 16;
 
 /// What the pool's reservations are bounded by.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ pub struct Rules {
     pub client_match: ClientMatch,
     /// Reservations of one address at a time.
     pub per_address: usize,
-    /// Requests that wait at a time, in all.
+    /// Requests that wait at a time, in all; of one client an eighth of that.
     pub queue: usize,
 }
 
@@ -47,11 +50,21 @@ pub(super) struct Request<L> {
     pub session: u64,
     /// Its TLS session, which its data connections will resume: they can be told from others'.
     /// `None`: the reservation shares its place with nobody.
-    pub tls: Option<(L, SessionId)>,
+    pub tls: Option<Claim<L>>,
     /// Whether it shares a place only where it finds none of its own: once in a while its client does
     /// not resume, and where several wait that connection is nobody's.
     pub shares_reluctantly: bool,
     pub deadline: Instant,
+}
+
+/// A TLS session that waits for connections which resume it.
+#[derive(Debug, Clone)]
+pub(super) struct Claim<L> {
+    pub listener: L,
+    pub id: SessionId,
+    /// Sessions whose client keeps one store of tickets for all of them: each other's connections may
+    /// resume any, so that they share no place.
+    pub family: SessionId,
 }
 
 /// All live reservations of a pool. `C` is a connection.
@@ -65,18 +78,19 @@ pub(super) struct Table<C, L> {
     held: HashMap<IpAddr, usize>,
     queues: HashMap<ClientKey, VecDeque<Queued<C, L>>>,
     queued: usize,
-    /// Connections to shared places that have not said yet whose they are.
-    unplaced: HashMap<Key, usize>,
+    /// Connections to shared places that have not said yet whose they are, by port and source.
+    unplaced: HashMap<(u16, IpAddr), usize>,
     next: u64,
 }
 
 enum Place<C, L> {
     Alone(Waiting<C>),
-    Shared { listener: L, sessions: HashMap<SessionId, Waiting<C>> },
+    Shared { listener: L, sessions: HashMap<SessionId, Waiting<C>>, families: HashSet<SessionId> },
 }
 
 struct Waiting<C> {
     id: u64,
+    family: Option<SessionId>,
     client: IpAddr,
     session: u64,
     deadline: Instant,
@@ -146,7 +160,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Key { port, client: self.rules.client_match.key(client) }
     }
 
-    /// Nobody overtakes those of the same client who wait.
+    /// In clear nobody overtakes those of the same client who wait.
     pub(super) fn reserve(
         &mut self,
         now: Instant,
@@ -156,7 +170,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         if self.held.get(&request.client).is_some_and(|held| *held >= self.rules.per_address) {
             return Err(NoPlace::TooMany);
         }
-        if self.queues.contains_key(&client) {
+        if request.tls.is_none() && self.queues.contains_key(&client) {
             return Err(NoPlace::NotNow);
         }
         self.place(now, client, request).ok_or(NoPlace::NotNow)
@@ -164,43 +178,44 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
 
     /// `None`: the queue is full.
     pub(super) fn queue(&mut self, request: Request<L>) -> Option<oneshot::Receiver<Lease<C>>> {
-        if self.queued >= self.rules.queue {
+        let client = self.rules.client_match.key(request.client);
+        let own = self.queues.get(&client).map_or(0, VecDeque::len);
+        if self.queued >= self.rules.queue || own * 8 >= self.rules.queue {
             return None;
         }
-        let client = self.rules.client_match.key(request.client);
         let (answer, lease) = oneshot::channel();
         self.queues.entry(client).or_default().push_back(Queued { request, answer });
         self.queued += 1;
         Some(lease)
     }
 
-    /// Gives those of this client who wait what is free now. Whoever waits no more is forgotten.
+    /// Gives those of this client who wait what is free now, in the order of asking; one for whom
+    /// nothing is free does not hold up the next. Whoever waits no more is forgotten.
     pub(super) fn offer(&mut self, now: Instant, client: ClientKey) {
         let Some(mut queue) = self.queues.remove(&client) else { return };
-        while let Some(first) = queue.pop_front() {
-            self.queued -= 1;
-            if first.answer.is_closed() {
-                continue;
-            }
-            let full = self.held.get(&first.request.client);
+        self.queued -= queue.len();
+        queue.retain(|waiting| !waiting.answer.is_closed());
+        let mut still = VecDeque::with_capacity(queue.len());
+        while let Some(next) = queue.pop_front() {
+            let full = self.held.get(&next.request.client);
             let full = full.is_some_and(|held| *held >= self.rules.per_address);
-            let lease = if full { None } else { self.place(now, client, &first.request) };
-            let Some(lease) = lease else {
-                self.queued += 1;
-                queue.push_front(first);
+            let lease = if full { None } else { self.place(now, client, &next.request) };
+            match lease {
+                None => still.push_back(next),
+                Some(lease) => {
+                    if let Err(lease) = next.answer.send(lease) {
+                        self.forget(lease.key, lease.id, lease.tls);
+                    }
+                }
+            }
+            if still.len() >= TRIED {
                 break;
-            };
-            if let Err(lease) = first.answer.send(lease) {
-                self.forget(lease.key, lease.id, lease.tls);
             }
         }
-        queue.retain(|waiting| {
-            let waits = !waiting.answer.is_closed();
-            self.queued -= usize::from(!waits);
-            waits
-        });
-        if !queue.is_empty() {
-            self.queues.insert(client, queue);
+        still.append(&mut queue);
+        self.queued += still.len();
+        if !still.is_empty() {
+            self.queues.insert(client, still);
         }
     }
 
@@ -212,6 +227,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         self.next += 1;
         let waiting = Waiting {
             id: self.next,
+            family: request.tls.as_ref().map(|claim| claim.family),
             client: request.client,
             session: request.session,
             deadline: request.deadline,
@@ -226,19 +242,23 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             (Entry::Vacant(place), None) => {
                 place.insert(Place::Alone(waiting));
             }
-            (Entry::Vacant(place), Some((listener, id))) => {
+            (Entry::Vacant(place), Some(Claim { listener, id, family })) => {
                 let sessions = HashMap::from([(*id, waiting)]);
-                place.insert(Place::Shared { listener: listener.clone(), sessions });
+                let families = HashSet::from([*family]);
+                place.insert(Place::Shared { listener: listener.clone(), sessions, families });
             }
-            (Entry::Occupied(mut place), Some((_, id))) => match place.get_mut() {
-                Place::Shared { sessions, .. } => drop(sessions.insert(*id, waiting)),
+            (Entry::Occupied(mut place), Some(Claim { id, family, .. })) => match place.get_mut() {
+                Place::Shared { sessions, families, .. } => {
+                    sessions.insert(*id, waiting);
+                    families.insert(*family);
+                }
                 Place::Alone(_) => return None,
             },
             (Entry::Occupied(_), None) => return None,
         }
         *self.held.entry(request.client).or_default() += 1;
         self.reserved += 1;
-        let tls = request.tls.as_ref().map(|(_, id)| *id);
+        let tls = request.tls.as_ref().map(|claim| claim.id);
         Some(Lease { key, id: self.next, tls, arrivals: received, strangers })
     }
 
@@ -251,15 +271,15 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         for port in ahead.iter().chain(behind) {
             let key = Key { port: *port, client };
             let good = match (self.places.get(&key), &request.tls) {
-                // Resumed sessions are told from what is late.
+                // What is late resumes another session, or none: see `route`.
                 (None, Some(_)) => true,
                 (None, None) => match self.resting.get(&key).filter(|rest| rest.until > now) {
                     None => true,
                     Some(rest) if rest.session == Some(request.session) => false,
                     Some(_) => continue,
                 },
-                (Some(Place::Shared { listener, sessions }), Some((own, id)))
-                    if listener == own && !sessions.contains_key(id) =>
+                (Some(Place::Shared { listener, families, .. }), Some(claim))
+                    if *listener == claim.listener && !families.contains(&claim.family) =>
                 {
                     !request.shares_reluctantly
                 }
@@ -274,12 +294,17 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     }
 
     /// Brings a connection to its owner, or says what is still to be found out about it.
-    pub(super) fn arrive(&mut self, now: Instant, key: Key, connection: C) -> Arrival<C, L> {
+    pub(super) fn arrive(
+        &mut self,
+        now: Instant,
+        (key, from): (Key, IpAddr),
+        connection: C,
+    ) -> Arrival<C, L> {
         match self.places.get(&key) {
             None => Arrival::Stray(connection),
-            Some(Place::Shared { listener, sessions }) => {
-                let unplaced = self.unplaced.entry(key).or_default();
-                if *unplaced >= sessions.len() + SPARE {
+            Some(Place::Shared { listener, .. }) => {
+                let unplaced = self.unplaced.entry((key.port, from)).or_default();
+                if *unplaced >= self.held.get(&from).copied().unwrap_or(0) + SPARE {
                     return Arrival::Stray(connection);
                 }
                 *unplaced += 1;
@@ -306,22 +331,24 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     pub(super) fn route(
         &mut self,
         now: Instant,
-        key: Key,
+        (key, from): (Key, IpAddr),
         claimed: &[SessionId],
         connection: C,
     ) -> Option<C> {
-        self.unplaced_no_more(key);
+        self.unplaced_no_more(key.port, from);
         let Some(Place::Shared { sessions, .. }) = self.places.get_mut(&key) else {
             return Some(connection);
         };
         let only = sessions.len() == 1;
+        let rest = self.resting.get(&key).filter(|rest| rest.until > now);
         let waiting = match claimed.iter().find(|id| sessions.contains_key(*id)) {
             Some(id) => sessions.get_mut(id),
             None => sessions.values_mut().next().filter(|_| only).filter(|only| {
-                if !claimed.is_empty() || only.guessed {
-                    only.strangers.notify_one();
-                }
-                claimed.is_empty() && !only.guessed
+                // It may be late, and another's.
+                let own = rest.is_none_or(|rest| rest.session == Some(only.session));
+                let guess = claimed.is_empty() && !only.guessed && own;
+                only.tell_of_stranger(!guess && only.client == from);
+                guess
             }),
         };
         let Some(waiting) = waiting.filter(|waiting| waiting.deadline > now) else {
@@ -332,17 +359,17 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     }
 
     /// A connection to a shared place went away before it said whose it is.
-    pub(super) fn went_away(&mut self, key: Key) {
-        self.unplaced_no_more(key);
+    pub(super) fn went_away(&mut self, (key, from): (Key, IpAddr)) {
+        self.unplaced_no_more(key.port, from);
         if let Some(Place::Shared { sessions, .. }) = self.places.get(&key)
             && sessions.len() == 1
         {
-            sessions.values().for_each(|only| only.strangers.notify_one());
+            sessions.values().for_each(|only| only.tell_of_stranger(only.client == from));
         }
     }
 
-    fn unplaced_no_more(&mut self, key: Key) {
-        if let Entry::Occupied(mut unplaced) = self.unplaced.entry(key) {
+    fn unplaced_no_more(&mut self, port: u16, from: IpAddr) {
+        if let Entry::Occupied(mut unplaced) = self.unplaced.entry((port, from)) {
             *unplaced.get_mut() -= 1;
             if *unplaced.get() == 0 {
                 unplaced.remove();
@@ -379,8 +406,14 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         };
         self.places.retain(|key, place| match place {
             Place::Alone(waiting) => keep(key, waiting),
-            Place::Shared { sessions, .. } => {
-                sessions.retain(|_, waiting| keep(key, waiting));
+            Place::Shared { sessions, families, .. } => {
+                sessions.retain(|_, waiting| {
+                    let keeps = keep(key, waiting);
+                    if !keeps && let Some(family) = waiting.family {
+                        families.remove(&family);
+                    }
+                    keeps
+                });
                 !sessions.is_empty()
             }
         });
@@ -407,11 +440,14 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                 place.remove();
                 (client, session)
             }
-            (Place::Shared { sessions, .. }, Some(tls)) => {
+            (Place::Shared { sessions, families, .. }, Some(tls)) => {
                 let waiting = match sessions.entry(tls) {
                     Entry::Occupied(waiting) if waiting.get().id == id => waiting.remove(),
                     _ => return None,
                 };
+                if let Some(family) = waiting.family {
+                    families.remove(&family);
+                }
                 if sessions.is_empty() {
                     place.remove();
                 }
@@ -458,6 +494,15 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                     sessions.values().for_each(|waiting| see(waiting, OwnerState::Shared));
                 }
             }
+        }
+    }
+}
+
+impl<C> Waiting<C> {
+    /// Only the client's own address counts: anybody can knock.
+    fn tell_of_stranger(&self, counts: bool) {
+        if counts {
+            self.strangers.notify_one();
         }
     }
 }

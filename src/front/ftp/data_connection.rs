@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -69,10 +69,15 @@ pub(super) async fn open(
     if let Asked::Passive(reservation) = &asked {
         reservation.renew(limit);
     }
-    match timeout(limit, made(asked, direction, protection)).await {
-        Ok(connection) => connection,
-        Err(_) => Err(refused(what)),
+    let tls = protection.as_ref().map(|protection| protection.tls);
+    let made = timeout(limit, made(asked, direction, protection)).await;
+    let made = made.unwrap_or_else(|_| Err(refused(what)));
+    if let (Err(_), Some(tls)) = (&made, tls) {
+        // Perhaps it came without resuming, and could not be told from others: the next one, where
+        // that is allowed, gets a port for itself.
+        tls.does_not_resume();
     }
+    made
 }
 
 async fn made(
@@ -115,6 +120,8 @@ async fn protected(
 ) -> Result<Stream, Failure> {
     let mut handshakes = FuturesUnordered::new();
     let strangers = reservation.strangers();
+    // Who came before is no reason for haste.
+    let _ = strangers.notified().now_or_never();
     let (mut failed, mut more) = (None, true);
     loop {
         if handshakes.is_empty() && !more {
@@ -135,7 +142,9 @@ async fn protected(
                     failed = Some(failure);
                 }
             },
-            () = strangers.notified() => failed = Some(not_resumed()),
+            () = strangers.notified() => {
+                failed = Some(if protection.resumed { not_resumed() } else { went_away() });
+            }
             () = sleep(ANOTHER), if failed.is_some() && handshakes.is_empty() => more = false,
         }
     }
@@ -228,6 +237,10 @@ fn not_resumed() -> Failure {
          required here: switch session resumption on in the client, and let it use the same \
          server name (SNI) for both",
     )
+}
+
+fn went_away() -> Failure {
+    refused("the data connection ended before TLS began, or resumed another session: try again")
 }
 
 fn expired() -> Failure {

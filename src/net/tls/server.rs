@@ -1,6 +1,6 @@
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
@@ -34,6 +34,7 @@ pub struct ControlTls {
     heirs: Heirs,
     /// Whether the last data connection resumed it.
     resumes: AtomicBool,
+    family: Mutex<SessionId>,
 }
 
 /// Which way a data connection carries the file.
@@ -68,6 +69,7 @@ impl ServerTls {
             by_id,
             heirs: Heirs::default(),
             resumes: false.into(),
+            family: Mutex::new(id),
         }
     }
 
@@ -97,16 +99,29 @@ impl ControlTls {
         self.resumes.load(Ordering::Relaxed)
     }
 
+    /// The client came without resuming it, or did not come.
+    pub fn does_not_resume(&self) {
+        self.resumes.store(false, Ordering::Relaxed);
+    }
+
+    /// The same for all control sessions that resumed one another: their client may take a ticket of
+    /// any of them for a data connection.
+    pub fn family(&self) -> SessionId {
+        *self.family.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn listener(&self) -> &ServerTls {
         &self.listener
     }
 
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let (config, _) = self.config(CONTROL_TICKETS, Owner::itself(self.id), self.by_id.clone());
+        let owner = Owner::itself(self.id);
+        let (config, ticketer) = self.config(CONTROL_TICKETS, owner, self.by_id.clone());
         let tcp = Buffered::for_control(tcp).hasty();
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
         tls.get_mut().0.unhurried();
+        *self.family.lock().unwrap_or_else(PoisonError::into_inner) = ticketer.family();
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
@@ -123,7 +138,7 @@ impl ControlTls {
             Direction::Upload => 0,
         };
         let heir = rand::random();
-        let owner = Owner { session: self.id, heir };
+        let owner = Owner { session: self.id, heir, family: self.family() };
         let store = Arc::new(ReadOnly(self.by_id.clone()));
         let (config, ticketer) = self.config(tickets, owner, store);
         let tcp = Buffered::for_data(tcp, read).hasty();

@@ -23,13 +23,15 @@ pub(super) struct Owner {
     pub session: SessionId,
     /// The session again, or the data connection that it was given on.
     pub heir: SessionId,
+    /// The first of the sessions that resumed one another.
+    pub family: SessionId,
 }
 
 impl Owner {
-    const BYTES: usize = 2 * size_of::<SessionId>();
+    const BYTES: usize = 3 * size_of::<SessionId>();
 
     pub(super) fn itself(session: SessionId) -> Self {
-        Self { session, heir: session }
+        Self { session, heir: session, family: session }
     }
 }
 
@@ -37,7 +39,8 @@ impl Owner {
 pub(super) fn open(ticketer: &dyn ProducesTickets, ticket: &[u8]) -> Option<(Owner, Vec<u8>)> {
     let mut owned = ticketer.decrypt(ticket)?;
     let (session, rest) = owned.split_first_chunk()?;
-    let owner = Owner { session: *session, heir: *rest.first_chunk()? };
+    let (heir, rest) = rest.split_first_chunk()?;
+    let owner = Owner { session: *session, heir: *heir, family: *rest.first_chunk()? };
     owned.drain(..Owner::BYTES);
     Some((owner, owned))
 }
@@ -61,6 +64,13 @@ impl OwnedTicketer {
     }
 }
 
+impl OwnedTicketer {
+    /// Of whoever's ticket was offered, or else its own.
+    pub(super) fn family(&self) -> SessionId {
+        self.noted().map_or(self.owner.family, |noted| noted.family)
+    }
+}
+
 impl ProducesTickets for OwnedTicketer {
     fn enabled(&self) -> bool {
         self.shared.enabled()
@@ -71,7 +81,8 @@ impl ProducesTickets for OwnedTicketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.shared.encrypt(&[&self.owner.session, &self.owner.heir, plain].concat())
+        let Owner { session, heir, .. } = &self.owner;
+        self.shared.encrypt(&[session, heir, &self.family(), plain].concat())
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
@@ -203,12 +214,15 @@ mod tests {
     #[test]
     fn a_ticket_names_its_owner() {
         let shared = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
-        let alice = OwnedTicketer::new(shared.clone(), Owner { session: [1; 16], heir: [3; 16] });
+        let alice = OwnedTicketer::new(
+            shared.clone(),
+            Owner { session: [1; 16], heir: [3; 16], family: [4; 16] },
+        );
         let bob = OwnedTicketer::new(shared, Owner::itself([2; 16]));
         let ticket = alice.encrypt(b"secrets").unwrap();
         assert_eq!(bob.noted(), None);
         assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
-        assert_eq!(bob.noted(), Some(Owner { session: [1; 16], heir: [3; 16] }));
+        assert_eq!(bob.noted(), Some(Owner { session: [1; 16], heir: [3; 16], family: [4; 16] }));
         assert_eq!(bob.decrypt(b"rubbish"), None);
     }
 

@@ -68,6 +68,30 @@ fn tls_sessions_behind_one_address_share_the_only_port() {
 }
 
 #[test]
+fn sessions_of_one_client_with_one_store_of_tickets_share_no_port() {
+    let plan = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() };
+    for (data_ports, both) in [(1, false), (2, true)] {
+        let lock = Plan { data_ports, pool_keys: ", wait: 200ms", ..plan }.start();
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let store = client_config(&[version]);
+            let client = || {
+                let mut raw = lock.connect();
+                raw.set_tls(store.clone());
+                raw.auth_tls();
+                raw.login(USER, PASSWORD);
+                raw.expect("TYPE I", 200);
+                raw
+            };
+            let (mut first, mut second) = (client(), client());
+            let port = epsv(&mut first);
+            let answer = second.command("EPSV");
+            assert_eq!(answer.code == 229, both, "{}", answer.text);
+            assert!(!both || port_of(&answer.text) != port.port());
+        }
+    }
+}
+
+#[test]
 fn a_stranger_who_is_first_gets_nothing_and_spoils_nothing() {
     let lock =
         Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();

@@ -40,6 +40,7 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 const SOON: Duration = Duration::from_secs(15);
 
 /// A configuration, as far as these tests differ in it.
+#[derive(Clone, Copy)]
 struct Plan<'a> {
     /// `none`, `optional`, `required`, `implicit`.
     tls: &'static str,

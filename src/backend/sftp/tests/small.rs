@@ -75,15 +75,17 @@ async fn a_file_that_grows_is_read_on_behind_an_end_that_was_told() {
 }
 
 #[tokio::test]
-async fn a_size_that_the_client_was_told_is_no_less_in_its_reads() {
+async fn what_is_read_is_no_older_than_what_the_client_was_told_of_the_file() {
     let (server, mut peer) = connected().await;
     let file = small(&server, &mut peer).await;
     let (told, _) = tokio::join!(file.stat(), peer.serve(of_size(5000)));
     assert_eq!(told.unwrap().attributes.size, Some(5000));
-    assert_eq!(file.read_at(0, 32_768).await.unwrap().unwrap().len(), 4096);
-    let reading = tokio::spawn(file.read_at(4096, 32_768));
-    assert!(matches!(peer.serve(data(904)).await, Q::Read { offset: 4096, .. }));
-    assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 904);
+    for (at, length) in [(0, 4096), (4096, 904)] {
+        let reading = tokio::spawn(file.read_at(at, 32_768));
+        let asked = peer.serve(data(length)).await;
+        assert!(matches!(asked, Q::Read { offset, .. } if offset == at), "{asked:?}");
+        assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), length);
+    }
 }
 
 #[tokio::test]
