@@ -2,7 +2,7 @@
 //! [`super::active`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -266,7 +266,10 @@ pub(super) async fn passive_address(
 /// choose the same port at once. Nothing has begun yet.
 async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<Words, Failure> {
     for _ in 1..PORT_TRIES {
+        let asked = Instant::now();
         let words = connection.ask(verb, None).await?;
+        let took = asked.elapsed();
+        connection.port_took = Some(connection.port_took.map_or(took, |least| least.min(took)));
         if words.code != 425 {
             return Ok(words);
         }

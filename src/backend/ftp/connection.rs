@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::active::DataPorts;
 use super::control::Control;
@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) connect_first: bool,
     /// A data connection for the next transfer.
     pub(super) prepared: Option<Prepared>,
+    /// The shortest time that the server took to name a port.
+    pub(super) port_took: Option<Duration>,
     /// Where the server connects to, in active mode.
     pub(super) data_ports: Option<DataPorts>,
     /// Its active data connection, until the server has said how the transfer ended.
@@ -73,6 +75,7 @@ impl Connection {
             restart_pending: false,
             connect_first: false,
             prepared: None,
+            port_took: None,
             data_ports: None,
             active: None,
             used: Instant::now(),

@@ -17,6 +17,9 @@ use super::pool::Turn;
 use super::settings::DataMode;
 use crate::op::Failure;
 
+/// A server that names a port so soon is asked when the port is needed: to ask ahead costs more than
+/// it saves.
+const NEAR: Duration = Duration::from_millis(1);
 /// A connection that was not used for so long is given back to the server.
 const KEPT: Duration = Duration::from_secs(10);
 
@@ -32,7 +35,8 @@ type Connecting = AbortOnDropHandle<Result<TcpStream, Failure>>;
 /// waiting leaves half a question behind; the next operation waits for the server's answer, and a
 /// transfer for the connection. What fails here is asked for again by the transfer.
 pub(super) fn prepare(mut turn: Turn) {
-    if turn.settings.data_mode != DataMode::Passive {
+    let near = turn.port_took.is_some_and(|took| took < NEAR);
+    if near || turn.settings.data_mode != DataMode::Passive {
         return;
     }
     tokio::spawn(async move {

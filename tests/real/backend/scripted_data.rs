@@ -136,13 +136,12 @@ fn a_client_that_asks_for_a_port_has_the_backend_asked_for_one() {
     });
     let gateway = before(&backend, "");
     let mut client = client(&gateway, "back");
-    for ports in [1, 2] {
-        client.expect("EPSV", 229);
-        let deadline = Instant::now() + SOON;
-        while backend.count("EPSV") < ports {
-            assert!(Instant::now() < deadline, "{:?}", backend.lines());
-            std::thread::sleep(POLL);
-        }
+    // How far away it is, the first answer tells.
+    client.expect("EPSV", 229);
+    let deadline = Instant::now() + SOON;
+    while backend.count("EPSV") < 1 {
+        assert!(Instant::now() < deadline, "{:?}", backend.lines());
+        std::thread::sleep(POLL);
     }
     assert_eq!(client.download("RETR a").0, b"bytes");
     assert_eq!((backend.count("RETR"), backend.connections()), (1, 1));
