@@ -197,8 +197,8 @@ impl Rendezvous {
         match arrival {
             Arrival::Given => {}
             Arrival::Stray(stray) => self.close_stray(port, stray),
-            Arrival::Shared(arrived, listener) => {
-                tokio::spawn(self.clone().find_owner(key, peer, arrived.tcp, listener));
+            Arrival::Shared(arrived, listener, guess) => {
+                tokio::spawn(self.clone().find_owner(key, arrived, listener, guess));
             }
         }
     }
@@ -207,10 +207,11 @@ impl Rendezvous {
     async fn find_owner(
         self: Arc<Self>,
         key: Key,
-        peer: SocketAddr,
-        mut tcp: TcpStream,
+        arrived: Arrived,
         listener: ServerTls,
+        guess: Option<u64>,
     ) {
+        let Arrived { mut tcp, peer, .. } = arrived;
         let flight = timeout(FIRST_FLIGHT, FirstFlight::read(&mut tcp)).await;
         let Ok(Some(FirstFlight { bytes: read, offered: Some(offered) })) = flight else {
             self.table().went_away((key, peer.ip()));
@@ -219,7 +220,7 @@ impl Rendezvous {
         let claimed = listener.claimed(&offered);
         let source = (key, peer.ip());
         let arrived = Arrived { tcp, read, peer };
-        let stray = self.table().route(Instant::now(), source, &claimed, arrived);
+        let stray = self.table().route(Instant::now(), source, &claimed, guess, arrived);
         if let Some(stray) = stray {
             self.close_stray(key.port, stray);
         }

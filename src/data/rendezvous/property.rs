@@ -83,7 +83,7 @@ struct Told {
 struct World {
     table: Table<Connection, u8>,
     sessions: HashMap<u64, Session>,
-    unplaced: Vec<(Key, Connection)>,
+    unplaced: Vec<(Key, Connection, Option<u64>)>,
     now: Instant,
 }
 
@@ -131,17 +131,17 @@ impl World {
                 self.arrive(Connection { client, port, made_for: None, claims, tls: true });
             }
             Event::Speak { which } => {
-                if let Some((key, connection)) = self.take_unplaced(which) {
+                if let Some((key, connection, guess)) = self.take_unplaced(which) {
                     if !connection.tls {
                         return self.table.went_away((key, connection.client));
                     }
                     let claimed: Vec<_> = connection.claims.into_iter().map(id).collect();
                     let source = (key, connection.client);
-                    self.table.route(self.now, source, &claimed, connection);
+                    self.table.route(self.now, source, &claimed, guess, connection);
                 }
             }
             Event::GoAway { which } => {
-                if let Some((key, connection)) = self.take_unplaced(which) {
+                if let Some((key, connection, _)) = self.take_unplaced(which) {
                     self.table.went_away((key, connection.client));
                 }
             }
@@ -163,7 +163,7 @@ impl World {
         self.sessions.get_mut(&number).unwrap()
     }
 
-    fn take_unplaced(&mut self, which: usize) -> Option<(Key, Connection)> {
+    fn take_unplaced(&mut self, which: usize) -> Option<(Key, Connection, Option<u64>)> {
         let count = self.unplaced.len();
         (count > 0).then(|| self.unplaced.swap_remove(which % count))
     }
@@ -225,7 +225,7 @@ impl World {
         let key = self.table.key(connection.port, connection.client);
         let source = (key, connection.client);
         match self.table.arrive(self.now, source, connection) {
-            Arrival::Shared(connection, 0) => self.unplaced.push((key, connection)),
+            Arrival::Shared(connection, 0, guess) => self.unplaced.push((key, connection, guess)),
             Arrival::Shared(..) => panic!("another listener's"),
             Arrival::Given | Arrival::Stray(_) => {}
         }
@@ -270,7 +270,7 @@ impl World {
             self.stop_waiting(session);
             self.cancel(session);
         }
-        while let Some((key, connection)) = self.take_unplaced(0) {
+        while let Some((key, connection, _)) = self.take_unplaced(0) {
             self.table.went_away((key, connection.client));
         }
         self.table.expire(self.now + REST + TO_CONNECT);
@@ -306,4 +306,18 @@ proptest! {
         events.into_iter().for_each(|event| world.happen(event));
         world.end();
     }
+}
+
+/// It arrived while the port rested for it, and said nothing until the rest was over.
+#[test]
+fn a_late_connection_that_is_silent_is_nobodys() {
+    let mut world = World::new(1, ClientMatch::Address);
+    let pass = |millis| Event::Pass { millis };
+    world.happen(Event::Reserve { session: 3, tls: false });
+    world.happen(pass(30_000));
+    world.happen(Event::Reserve { session: 6, tls: true });
+    world.happen(Event::Connect { session: 3 });
+    world.happen(pass(5000));
+    world.happen(Event::Speak { which: 0 });
+    world.end();
 }

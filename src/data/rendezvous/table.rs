@@ -135,8 +135,9 @@ pub(super) enum NoPlace {
 /// What becomes of a connection.
 pub(super) enum Arrival<C, L> {
     Given,
-    /// Several wait there: what it offers to resume tells whose it is.
-    Shared(C, L),
+    /// Several may wait there: what it offers to resume tells whose it is. Last, the reservation whose
+    /// it is if it offers nothing: the only one when it came.
+    Shared(C, L, Option<u64>),
     Stray(C),
 }
 
@@ -302,13 +303,20 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     ) -> Arrival<C, L> {
         match self.places.get(&key) {
             None => Arrival::Stray(connection),
-            Some(Place::Shared { listener, .. }) => {
+            Some(Place::Shared { listener, sessions, .. }) => {
+                let only = sessions.values().next().filter(|_| sessions.len() == 1);
+                // It may be late, and another's.
+                let rest = self.resting.get(&key).filter(|rest| rest.until > now);
+                let own = |waiting: &&Waiting<C>| {
+                    rest.is_none_or(|rest| rest.session == Some(waiting.session))
+                };
+                let only = only.filter(own).map(|waiting| waiting.id);
                 let unplaced = self.unplaced.entry((key.port, from)).or_default();
                 if *unplaced >= self.held.get(&from).copied().unwrap_or(0) + SPARE {
                     return Arrival::Stray(connection);
                 }
                 *unplaced += 1;
-                Arrival::Shared(connection, listener.clone())
+                Arrival::Shared(connection, listener.clone(), only)
             }
             Some(Place::Alone(_)) => {
                 let Some(Place::Alone(waiting)) = self.places.remove(&key) else {
@@ -333,6 +341,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         now: Instant,
         (key, from): (Key, IpAddr),
         claimed: &[SessionId],
+        guess: Option<u64>,
         connection: C,
     ) -> Option<C> {
         self.unplaced_no_more(key.port, from);
@@ -340,13 +349,10 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             return Some(connection);
         };
         let only = sessions.len() == 1;
-        let rest = self.resting.get(&key).filter(|rest| rest.until > now);
         let waiting = match claimed.iter().find(|id| sessions.contains_key(*id)) {
             Some(id) => sessions.get_mut(id),
             None => sessions.values_mut().next().filter(|_| only).filter(|only| {
-                // It may be late, and another's.
-                let own = rest.is_none_or(|rest| rest.session == Some(only.session));
-                let guess = claimed.is_empty() && !only.guessed && own;
+                let guess = claimed.is_empty() && !only.guessed && guess == Some(only.id);
                 only.tell_of_stranger(!guess && only.client == from);
                 guess
             }),
