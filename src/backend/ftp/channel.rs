@@ -124,11 +124,22 @@ async fn begun(
         return started;
     }
     match connecting.await {
-        Ok(tcp) => match command(connection, verb, argument, offset).await {
-            Ok(words) => Started::Both(tcp, words),
-            Err(refusal) => Started::Failed(refusal),
-        },
+        Ok(tcp) => connected(connection, tcp, verb, argument, offset).await,
         Err(failure) => Started::NotConnected(failure),
+    }
+}
+
+/// The command, whose data connection is there.
+async fn connected(
+    connection: &mut Connection,
+    tcp: TcpStream,
+    verb: &str,
+    argument: Option<&[u8]>,
+    offset: u64,
+) -> Started {
+    match command(connection, verb, argument, offset).await {
+        Ok(words) => Started::Both(tcp, words),
+        Err(refusal) => Started::Failed(refusal),
     }
 }
 
@@ -150,12 +161,7 @@ async fn at_once(
 ) -> Started {
     tokio::pin!(connecting);
     match timeout(HEAD_START, &mut connecting).await {
-        Ok(Ok(tcp)) => {
-            return match command(connection, verb, argument, offset).await {
-                Ok(words) => Started::Both(tcp, words),
-                Err(refusal) => Started::Failed(refusal),
-            };
-        }
+        Ok(Ok(tcp)) => return connected(connection, tcp, verb, argument, offset).await,
         Ok(Err(failure)) => return Started::NotConnected(failure),
         Err(_) => {}
     }

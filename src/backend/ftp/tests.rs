@@ -139,14 +139,7 @@ async fn small_files_take_two_and_three_round_trips() {
     }
     assert_eq!(server.seen().connections, 1);
     // FTP clients' transfers are the same.
-    let read =
-        Operation::Read { path: path("/a"), offset: 0, representation: Representation::Image };
-    let mut transfer = session.open_read(&target(read)).await.unwrap();
-    let crate::data::Source::Socket(stream) = transfer.source() else { panic!("no socket") };
-    let mut all = Vec::new();
-    tokio::io::AsyncReadExt::read_to_end(stream, &mut all).await.unwrap();
-    transfer.finish().await.unwrap();
-    assert_eq!(all, bytes(4096));
+    assert_eq!(downloaded(&*session).await, bytes(4096));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(server.take_rounds(), 2);
 }
