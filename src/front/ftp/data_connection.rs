@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -120,8 +120,6 @@ async fn protected(
 ) -> Result<Stream, Failure> {
     let mut handshakes = FuturesUnordered::new();
     let strangers = reservation.strangers();
-    // Who came before is no reason for haste.
-    let _ = strangers.notified().now_or_never();
     let (mut failed, mut more) = (None, true);
     loop {
         if handshakes.is_empty() && !more {

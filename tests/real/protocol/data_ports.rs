@@ -26,6 +26,15 @@ fn epsv(raw: &mut Raw) -> SocketAddr {
     SocketAddr::new(local(1), port_of(&raw.expect("EPSV", 229).text))
 }
 
+#[track_caller]
+fn await_metric(lock: &Lock, what: &str, count: u64) {
+    let series = format!("lockgate_data_ports_{what}{{pool=\"pool\"}}");
+    let end = Instant::now() + SOON;
+    while lock.gateway.metric(&series) != Some(count) {
+        assert!(Instant::now() < end, "{what} is never {count}");
+    }
+}
+
 /// By an end or a reset, without a byte.
 #[track_caller]
 fn is_closed(mut tcp: TcpStream) {
@@ -133,11 +142,19 @@ fn whoever_goes_away_before_tls_is_told_soon() {
     let lock = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() }.start();
     lock.put("there", "secret");
     let mut raw = lock.tls_client();
+    let told_soon = |raw: &mut Raw| {
+        let begun = Instant::now();
+        assert_eq!(raw.read().code, 425);
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        in_step(raw);
+    };
     drop(raw.begin("RETR there"));
-    let begun = Instant::now();
-    assert_eq!(raw.read().code, 425);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    in_step(&mut raw);
+    told_soon(&mut raw);
+    // The same before the command.
+    drop(raw.passive());
+    await_metric(&lock, "stray_total", 2);
+    raw.expect("RETR there", 150);
+    told_soon(&mut raw);
 }
 
 #[test]
@@ -146,12 +163,7 @@ fn pasv_waits_for_a_port_in_turn() {
     lock.put("there", "bytes");
     let (mut first, mut second, mut third) = (lock.client(), lock.client(), lock.client());
     let port = epsv(&mut first);
-    let queued = |count| {
-        let end = Instant::now() + SOON;
-        while lock.gateway.metric("lockgate_data_ports_queued{pool=\"pool\"}") != Some(count) {
-            assert!(Instant::now() < end, "never {count} that wait");
-        }
-    };
+    let queued = |count| await_metric(&lock, "queued", count);
     second.send_bytes(b"EPSV\r\n");
     queued(1);
     third.send_bytes(b"EPSV\r\n");
