@@ -61,6 +61,8 @@ pub(super) struct Seen {
     pub lines: Vec<String>,
     /// Times that a server that had answered everything got something to do.
     pub rounds: usize,
+    /// Connections whose next command is awaited.
+    pub at_rest: usize,
     pub connections: usize,
     pub open: usize,
     /// Transfers that were asked for before their data connection was there.
@@ -123,9 +125,23 @@ impl Server {
         self.lines().iter().filter(|line| line.split(' ').next() == Some(verb)).count()
     }
 
-    /// Round trips since the last call.
-    pub(super) fn take_rounds(&self) -> usize {
+    /// Round trips since the last call, as soon as every connection awaits its next command.
+    pub(super) async fn take_rounds(&self) -> usize {
+        self.at_rest().await;
         std::mem::take(&mut self.seen().rounds)
+    }
+
+    pub(super) async fn at_rest(&self) {
+        self.until(|seen| seen.at_rest == seen.open).await;
+    }
+
+    pub(super) async fn until(&self, holds: impl Fn(&Seen) -> bool) {
+        let held = async {
+            while !holds(&self.seen()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(15), held).await.expect("it never came to that");
     }
 
     pub(super) fn backend(&self) -> FtpBackend {
@@ -229,7 +245,10 @@ impl Session {
                 waited = true;
             }
             let mut bytes = [0; 4096];
-            match self.control.read(&mut bytes).await {
+            self.seen.lock().unwrap().at_rest += 1;
+            let read = self.control.read(&mut bytes).await;
+            self.seen.lock().unwrap().at_rest -= 1;
+            match read {
                 Ok(n) if n > 0 => self.buffered.extend(&bytes[..n]),
                 ended => {
                     // Nothing more was asked.

@@ -89,8 +89,7 @@ async fn a_login_takes_three_round_trips() {
         ["USER user", "PASS password", "FEAT", "OPTS UTF8 ON", "PWD", "TYPE I"]
     );
     // The last one is what the server waits for now.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.take_rounds() - 1, 3);
+    assert_eq!(server.take_rounds().await - 1, 3);
 }
 
 #[tokio::test]
@@ -109,7 +108,7 @@ async fn a_server_that_drops_what_is_sent_at_once_is_asked_one_by_one() {
 
 /// What a whole transfer costs, `open` to `close`.
 async fn rounds(server: &Server, session: &dyn BackendSession, put_bytes: Option<&[u8]>) -> usize {
-    server.take_rounds();
+    server.take_rounds().await;
     match put_bytes {
         Some(bytes) => {
             let file = open(session, "/new", replacing()).await.unwrap();
@@ -123,15 +122,13 @@ async fn rounds(server: &Server, session: &dyn BackendSession, put_bytes: Option
         }
     }
     // The wait for the first command was counted before, the one for the next is now.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    server.take_rounds()
+    server.take_rounds().await
 }
 
 #[tokio::test]
 async fn small_files_take_two_and_three_round_trips() {
     let server = Server::start(&[("/a", &bytes(4096))], Oddities::default()).await;
     let session = server.session().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
     for _ in 0..3 {
         assert_eq!(rounds(&server, &*session, None).await, 2);
         assert_eq!(rounds(&server, &*session, Some(&bytes(4096))).await, 3);
@@ -140,8 +137,7 @@ async fn small_files_take_two_and_three_round_trips() {
     assert_eq!(server.seen().connections, 1);
     // FTP clients' transfers are the same.
     assert_eq!(downloaded(&*session).await, bytes(4096));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.take_rounds(), 2);
+    assert_eq!(server.take_rounds().await, 2);
 }
 
 /// As the front says it, and the server's answer is there.
@@ -151,7 +147,7 @@ async fn expected_transfer(server: &Server, session: &dyn BackendSession) {
     while server.count("EPSV") == ports {
         tokio::task::yield_now().await;
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.at_rest().await;
 }
 
 async fn downloaded(session: &dyn BackendSession) -> Vec<u8> {
@@ -171,10 +167,9 @@ async fn a_transfer_that_was_expected_takes_one_round_trip() {
     let session = server.session().await;
     for transfers in 1..4 {
         expected_transfer(&server, &*session).await;
-        server.take_rounds();
+        server.take_rounds().await;
         assert_eq!(downloaded(&*session).await, bytes(4096));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(server.take_rounds(), 1);
+        assert_eq!(server.take_rounds().await, 1);
         assert_eq!(server.count("EPSV"), transfers);
     }
     // Whoever is not patient waits for the port only.
@@ -259,7 +254,7 @@ async fn a_stat_that_follows_a_listing_costs_nothing() {
         }
         drop(listing);
         assert_eq!(listed, 1000);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.at_rest().await;
         let lines = server.lines().len();
         for name in &names {
             assert_eq!(stat(&*session, name).await.unwrap().attributes.size, Some(4));
@@ -447,8 +442,7 @@ async fn each_open_file_has_its_own_connection_up_to_the_cap() {
     read.close().await.unwrap();
     assert_eq!(server.seen().connections, 2);
     session.close().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.seen().open, 0);
+    server.until(|seen| seen.open == 0).await;
 }
 
 #[tokio::test]
@@ -501,11 +495,9 @@ async fn what_becomes_of_a_cut_upload_is_as_configured() {
             }
             // Bounded by the patience of the next operation.
             perform(&*session, Operation::Enter(path("/"))).await.unwrap();
-            for _ in 0..40 {
-                tokio::time::sleep(Duration::from_millis(25)).await;
-                if policy != PartialUploads::Delete || server.file("/new").is_none() {
-                    break;
-                }
+            server.at_rest().await;
+            if policy == PartialUploads::Delete {
+                server.until(|seen| !seen.files.contains_key("/new")).await;
             }
             let files: Vec<String> = server.seen().files.keys().cloned().collect();
             assert_eq!(files.len(), left.len(), "{policy:?} {files:?}");

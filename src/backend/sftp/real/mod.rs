@@ -3,11 +3,10 @@
 
 mod logins;
 mod names;
-mod speed;
 mod transfers;
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
