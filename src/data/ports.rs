@@ -15,7 +15,7 @@ use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{Arrived, ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use super::view::PoolView;
-use crate::net::{self, Introduced, ProxyProtocol, Refusal};
+use crate::net::{self, Endpoints, Introduced, ProxyProtocol, Refusal, Told};
 
 /// A pool of passive data ports (`data_ports`) as configured.
 #[derive(Debug, Clone)]
@@ -188,8 +188,8 @@ async fn accept(listener: TcpListener, rendezvous: &Arc<Rendezvous>) {
     }
 }
 
-/// The client is whom the header names. A health check is nobody's connection; what cannot be
-/// believed is a stray.
+/// The client is whom the header names. A health check is nobody's connection, and so is one that names
+/// nobody and that nobody awaits; what cannot be believed is a stray.
 async fn accept_proxied(
     listener: TcpListener,
     proxy_protocol: &Arc<ProxyProtocol>,
@@ -200,8 +200,11 @@ async fn accept_proxied(
     let port = local.port();
     let arrived = move |tcp, peer: SocketAddr, received: Result<Introduced, Refusal>| match received
     {
-        Ok(introduced) if introduced.health_check => {}
-        Ok(introduced) => rendezvous.arrived(port, introduced.endpoints.peer, tcp),
+        Ok(Introduced { endpoints: Endpoints { peer, .. }, told }) => match told {
+            Told::HealthCheck => {}
+            Told::Nothing if !rendezvous.awaits(port, peer.ip()) => {}
+            Told::Nothing | Told::Addresses => rendezvous.arrived(port, peer, tcp),
+        },
         Err(refusal) => {
             tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
             rendezvous.close_stray(port, Arrived { tcp, read: Vec::new(), peer });

@@ -13,5 +13,5 @@ pub use connect::connect;
 pub use drain::Drain;
 pub use listen::{ListenError, Listener, accept, listen};
 pub use poll::poll_once;
-pub use proxy_protocol::{Endpoints, Introduced, ProxyProtocol, Refusal};
+pub use proxy_protocol::{Endpoints, Introduced, ProxyProtocol, Refusal, Told};
 pub use stream::{Stream, prepare, reset_on_drop};

@@ -42,8 +42,18 @@ pub struct Endpoints {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Introduced {
     pub endpoints: Endpoints,
-    /// The proxy only looks whether somebody is there.
-    pub health_check: bool,
+    pub told: Told,
+}
+
+/// Of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Addresses,
+    /// UNKNOWN, or the proxy's own address: so HAProxy looks whether somebody is there where it speaks
+    /// version 1.
+    Nothing,
+    /// LOCAL: the proxy looks whether somebody is there.
+    HealthCheck,
 }
 
 /// Why a connection that should begin with a header is closed.
@@ -111,13 +121,15 @@ impl ProxyProtocol {
     async fn receive(&self, tcp: &mut TcpStream, from: SocketAddr) -> Result<Introduced, Refusal> {
         let header = timeout(self.limit, read(tcp)).await;
         let header = header.unwrap_or(Err(Refusal::NotInTime(self.limit)))?;
-        let endpoints = match header {
+        let (endpoints, told) = match header {
             Header::Proxied { source, destination } => {
-                Endpoints { peer: source, local: destination }
+                let told = if source == from { Told::Nothing } else { Told::Addresses };
+                (Endpoints { peer: source, local: destination }, told)
             }
-            Header::Local | Header::Unknown => Endpoints::of(tcp, from)?,
+            Header::Unknown => (Endpoints::of(tcp, from)?, Told::Nothing),
+            Header::Local => (Endpoints::of(tcp, from)?, Told::HealthCheck),
         };
-        Ok(Introduced { endpoints, health_check: header == Header::Local })
+        Ok(Introduced { endpoints, told })
     }
 }
 
@@ -219,7 +231,7 @@ mod tests {
             let (mut far, from, introduced) = door.arrived.recv().await.unwrap();
             assert_eq!(from, tcp.local_addr().unwrap());
             let endpoints = Endpoints { peer, local };
-            assert_eq!(introduced.unwrap(), Introduced { endpoints, health_check: false });
+            assert_eq!(introduced.unwrap(), Introduced { endpoints, told: Told::Addresses });
             tcp.shutdown().await.unwrap();
             let mut rest = Vec::new();
             far.read_to_end(&mut rest).await.unwrap();
@@ -230,16 +242,23 @@ mod tests {
     #[tokio::test]
     async fn a_header_may_come_byte_by_byte_and_say_nothing() {
         let mut door = door(LONG, 8).await;
-        for (header, health_check) in [(&b"PROXY UNKNOWN\r\n"[..], false), (HEALTH_CHECK, true)] {
+        for (header, told) in [
+            (Some(&b"PROXY UNKNOWN\r\n"[..]), Told::Nothing),
+            (Some(HEALTH_CHECK), Told::HealthCheck),
+            (None, Told::Nothing),
+        ] {
             let mut tcp = said(&door, b"").await;
             tcp.set_nodelay(true).unwrap();
-            for byte in header {
+            let (own, to) = (tcp.local_addr().unwrap(), door.address);
+            let names_itself =
+                format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", own.port(), to.port());
+            for byte in header.unwrap_or(names_itself.as_bytes()) {
                 tcp.write_all(&[*byte]).await.unwrap();
                 tokio::task::yield_now().await;
             }
             let introduced = door.arrived.recv().await.unwrap().2.unwrap();
             let endpoints = Endpoints { peer: tcp.local_addr().unwrap(), local: door.address };
-            assert_eq!(introduced, Introduced { endpoints, health_check });
+            assert_eq!(introduced, Introduced { endpoints, told });
         }
         assert_eq!(door.refused.get(), 0);
     }

@@ -203,6 +203,12 @@ impl Rendezvous {
         }
     }
 
+    /// Whether a connection to the port from there can belong to anybody.
+    pub(super) fn awaits(&self, port: u16, from: IpAddr) -> bool {
+        let table = self.table();
+        table.awaits(table.key(port, from))
+    }
+
     /// Finds out whose a connection to a shared port is by what it offers to resume.
     async fn find_owner(
         self: Arc<Self>,

@@ -294,6 +294,10 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         last_resort
     }
 
+    pub(super) fn awaits(&self, key: Key) -> bool {
+        self.places.contains_key(&key)
+    }
+
     /// Brings a connection to its owner, or says what is still to be found out about it.
     pub(super) fn arrive(
         &mut self,

@@ -22,6 +22,7 @@ use crate::support::{DataMode, PASSWORD, Tls, USER, argon2_hash, pattern, ports}
 
 const ANNA: &str = "127.0.0.3";
 const BEN: &str = "127.0.0.4";
+const CLARA: &str = "::1";
 /// For whom there is no route.
 const EVE: &str = "127.0.0.5";
 /// LOCAL, version 2.
@@ -59,7 +60,7 @@ fn start(trusted: &str) -> Lock {
          pool: {{ range: {port}, listen: [\"127.0.0.1\"], proxy_protocol: [{trusted}] }}\n\
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
-         routes:\n  - {{ match: {{ sources: [{ANNA}, {BEN}] }}, authenticate: gateway, backend: files }}\n\
+         routes:\n  - {{ match: {{ sources: [{ANNA}, {BEN}, \"{CLARA}\"] }}, authenticate: gateway, backend: files }}\n\
          limits: {{ sessions_per_address: 1 }}\n\
          metrics: {{ address: \"127.0.0.1:0\" }}\n",
         folder.path(),
@@ -72,12 +73,12 @@ fn start(trusted: &str) -> Lock {
 impl Lock {
     fn way(&self, listener: &'static str, server: &'static str) -> Way {
         let to = self.gateway.address(listener).port().to_string();
-        Way { name: listener, port: ports::one().to_string(), to, server, more: "" }
+        Way { name: listener, port: ports::one().to_string(), to, server, more: String::new() }
     }
 
     fn data_way(&self, server: &'static str) -> Way {
         let (port, to) = (self.port.to_string(), String::new());
-        Way { name: "data", port, to, server, more: "" }
+        Way { name: "data", port, to, server, more: String::new() }
     }
 
     fn await_login(&self, listener: &str, outcome: &str, client: &str) {
@@ -291,24 +292,57 @@ fn a_forged_data_connection_gets_nothing_and_spoils_nothing() {
 }
 
 #[test]
+fn clients_with_ipv6_addresses_behind_haproxy() {
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let lock = start(SOURCE);
+        let ways = [lock.way("plain", version), lock.data_way(version)].map(|way| {
+            let more = format!("  bind [{CLARA}]:{}\n", way.port);
+            Way { more, ..way }
+        });
+        let _haproxy = HaProxy::start(&ways);
+        let front = SocketAddr::new(ip(CLARA), address(&ways[0]).port());
+        let mut clara = client(CLARA, front);
+        // From IPv4, at the same port.
+        let mut anna = client(ANNA, address(&ways[0]));
+        let bytes = pattern(100_000);
+        let mut of_anna = anna.begin("STOR annas");
+        assert_eq!(clara.upload("STOR claras", &bytes).code, 226);
+        assert!(lock.get("claras") == bytes, "the file differs");
+        let (back, reply) = clara.download("RETR claras");
+        assert!(reply.code == 226 && back == bytes, "{}", reply.text);
+        // PASV has no room for such an address.
+        clara.expect("PASV", 425);
+        of_anna.write_all(b"annas").expect("sending a file");
+        drop(of_anna);
+        assert_eq!(anna.read().code, 226);
+        assert_eq!(lock.get("annas"), b"annas");
+        let event = lock.gateway.await_log(|event| event["event"] == "login", SOON);
+        assert!(event["peer"].as_str().is_some_and(|peer| peer.starts_with("[::1]:")), "{event}");
+        assert_eq!(lock.gateway.metric(STRAYS), Some(0));
+    }
+}
+
+#[test]
 fn haproxys_health_checks_are_no_strays() {
-    let lock = start(SOURCE);
-    const CHECKED: &str = "send-proxy-v2 check inter 50ms fall 1";
-    let front = Way {
-        more: "  option tcp-check\n  tcp-check expect string 220\n",
-        ..lock.way("plain", CHECKED)
-    };
-    // A check needs a port of its own to be told.
-    let data = Way { to: lock.port.to_string(), ..lock.data_way(CHECKED) };
-    let ways = [front, data];
-    let haproxy = HaProxy::start(&ways);
-    haproxy.await_check("plain", "L7OK");
-    haproxy.await_check("data", "L4OK");
-    let mut anna = client(ANNA, address(&ways[0]));
-    assert_eq!(anna.upload("STOR new", b"bytes").code, 226);
-    assert_eq!(lock.get("new"), b"bytes");
-    assert_eq!(lock.gateway.metric(STRAYS), Some(0));
-    assert_eq!(lock.gateway.metric(REFUSED), Some(0));
+    for checked in ["send-proxy check inter 50ms fall 1", "send-proxy-v2 check inter 50ms fall 1"] {
+        let lock = start(SOURCE);
+        let front = Way {
+            more: "  option tcp-check\n  tcp-check expect string 220\n".into(),
+            ..lock.way("plain", checked)
+        };
+        // A check needs a port of its own to be told.
+        let data = Way { to: lock.port.to_string(), ..lock.data_way(checked) };
+        let ways = [front, data];
+        let haproxy = HaProxy::start(&ways);
+        haproxy.await_check("plain", "L7OK");
+        haproxy.await_check("data", "L4OK");
+        let mut anna = client(ANNA, address(&ways[0]));
+        assert_eq!(anna.upload("STOR new", b"bytes").code, 226);
+        assert_eq!(lock.get("new"), b"bytes");
+        assert_eq!(lock.gateway.metric(STRAYS), Some(0), "{checked}");
+        assert_eq!(lock.gateway.metric(REFUSED), Some(0), "{checked}");
+        assert_eq!(lock.gateway.metric(REFUSED_DATA), Some(0), "{checked}");
+    }
 }
 
 /// A gateway before `behind`, which is told who its clients are.

@@ -33,7 +33,7 @@ pub struct Way {
     /// `send-proxy`, `send-proxy-v2`, and whatever else.
     pub server: &'static str,
     /// More lines of the section.
-    pub more: &'static str,
+    pub more: String,
 }
 
 impl HaProxy {
