@@ -1,25 +1,23 @@
 //! Much at once: many small files, folders with many entries, one big file.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::support::bench::Bench;
+use crate::support::big_file;
 use crate::support::cells::{Cell, Failure, run_all};
 use crate::support::clients::lftp::{lftp, lftp_sftp};
 use crate::support::clients::openssh::sftp_command;
 use crate::support::clients::{Site, TlsVersion};
-use crate::support::process::{Output, SharedFolder, run};
+use crate::support::process::{Output, run};
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, Tls, USER, full, pattern};
 
 const SMALL_FILES: usize = 1000;
 const ENTRIES: usize = 20_000;
-const CHUNK: usize = 1 << 20;
 /// What one client may take for one direction.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -193,55 +191,9 @@ fn twenty_thousand_entries() {
     all("entries", &pairs, &in_full, listing);
 }
 
-struct Source {
-    path: PathBuf,
-    _folder: SharedFolder,
-}
-
-/// 16 MiB, with `--full` 1 GiB; each MiB differs from the others.
-fn source() -> &'static Path {
-    static SOURCE: OnceLock<Source> = OnceLock::new();
-    let source = SOURCE.get_or_init(|| {
-        let folder = SharedFolder::new().expect("a folder for the big file");
-        let path = folder.path().join("big.bin");
-        let mut file = File::create(&path).expect("making the big file");
-        let chunk = pattern(CHUNK);
-        for number in 0..if full() { 1024 } else { 16_u64 } {
-            file.write_all(&number.to_le_bytes()).expect("writing the big file");
-            file.write_all(&chunk[8..]).expect("writing the big file");
-        }
-        Source { path, _folder: folder }
-    });
-    &source.path
-}
-
-fn same(step: &str, path: &Path) -> Option<Failure> {
-    let (mut left, mut right) = (
-        File::open(source()).expect("the source"),
-        match File::open(path) {
-            Ok(file) => file,
-            Err(error) => return Some(Failure::new(step, error.to_string())),
-        },
-    );
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for chunk in 0.. {
-        a.clear();
-        b.clear();
-        Read::by_ref(&mut left).take(CHUNK as u64).read_to_end(&mut a).expect("reading the source");
-        Read::by_ref(&mut right).take(CHUNK as u64).read_to_end(&mut b).expect("reading the copy");
-        if a != b {
-            return Some(Failure::new(step, format!("differs in MiB {chunk}")));
-        }
-        if a.is_empty() {
-            break;
-        }
-    }
-    None
-}
-
 fn big(bench: &Bench, front: &str) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
-    let up = source().display();
+    let up = big_file::path().display();
     let name = format!("big-{front}.bin");
     let (seen, disk) = bench.place(&name);
     let batch = format!("put {up} /{seen}\nget /{seen} back.bin\n");
@@ -252,8 +204,9 @@ fn big(bench: &Bench, front: &str) -> Vec<Failure> {
         mode => curl_both(&ftp_site(bench, mode), &name, own.path()),
     };
     let mut failures: Vec<Failure> = failed("client", &output).into_iter().collect();
-    failures.extend(same("on-disk", &disk));
-    failures.extend(same("down", &own.path().join("back.bin")));
+    for (step, copy) in [("on-disk", &disk), ("down", &own.path().join("back.bin"))] {
+        failures.extend(big_file::difference_of(copy).map(|text| Failure::new(step, text)));
+    }
     let _ = fs::remove_file(disk);
     failures
 }
@@ -265,7 +218,7 @@ fn curl_both(site: &Site, name: &str, own: &Path) -> Output {
     let manner = Manner { data: DataMode::Epsv, tls: TlsVersion::Newest };
     let limit = LIMIT.as_secs().to_string();
     let mut up: Command = curl(site, manner, own);
-    up.arg("--max-time").arg(&limit).arg("-T").arg(source()).arg(url(site, name));
+    up.arg("--max-time").arg(&limit).arg("-T").arg(big_file::path()).arg(url(site, name));
     let output = run(&mut up, b"", LIMIT);
     if !output.ok() {
         return output;

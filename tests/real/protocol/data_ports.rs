@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Lock, Plan, SOON, in_step};
+use super::{Lock, Plan, in_step};
 use crate::support::gateway::lockgate;
 use crate::support::raw::{Raw, Wire, client_config, dial, dial_from};
 use crate::support::{PASSWORD, USER};
@@ -24,15 +24,6 @@ fn port_of(reply: &str) -> u16 {
 
 fn epsv(raw: &mut Raw) -> SocketAddr {
     SocketAddr::new(local(1), port_of(&raw.expect("EPSV", 229).text))
-}
-
-#[track_caller]
-fn await_metric(lock: &Lock, what: &str, count: u64) {
-    let series = format!("lockgate_data_ports_{what}{{pool=\"pool\"}}");
-    let end = Instant::now() + SOON;
-    while lock.gateway.metric(&series) != Some(count) {
-        assert!(Instant::now() < end, "{what} is never {count}");
-    }
 }
 
 /// By an end or a reset, without a byte.
@@ -54,7 +45,7 @@ fn tls_sessions_behind_one_address_share_the_only_port() {
     let mut ports: Vec<_> = waiting.iter_mut().map(|(_, raw)| epsv(raw)).collect();
     ports.dedup();
     assert_eq!(ports.len(), 1);
-    assert_eq!(lock.gateway.metric("lockgate_data_ports_reserved{pool=\"pool\"}"), Some(20));
+    assert_eq!(lock.pool_metric("reserved"), Some(20));
     let connected: Vec<_> = waiting.iter().rev().map(|_| dial(ports[0])).collect();
     let mut open = Vec::new();
     for ((number, raw), tcp) in waiting.into_iter().zip(connected) {
@@ -73,7 +64,7 @@ fn tls_sessions_behind_one_address_share_the_only_port() {
         let name = format!("file-{number}");
         assert_eq!(lock.get(&name), format!("bytes of {number}").as_bytes());
     }
-    assert_eq!(lock.gateway.metric("lockgate_data_ports_stray_total{pool=\"pool\"}"), Some(0));
+    assert_eq!(lock.pool_metric("stray_total"), Some(0));
 }
 
 #[test]
@@ -152,7 +143,7 @@ fn whoever_goes_away_before_tls_is_told_soon() {
     told_soon(&mut raw);
     // The same before the command.
     drop(raw.passive());
-    await_metric(&lock, "stray_total", 2);
+    lock.await_pool_metric("stray_total", 2);
     raw.expect("RETR there", 150);
     told_soon(&mut raw);
 }
@@ -163,7 +154,7 @@ fn pasv_waits_for_a_port_in_turn() {
     lock.put("there", "bytes");
     let (mut first, mut second, mut third) = (lock.client(), lock.client(), lock.client());
     let port = epsv(&mut first);
-    let queued = |count| await_metric(&lock, "queued", count);
+    let queued = |count| lock.await_pool_metric("queued", count);
     second.send_bytes(b"EPSV\r\n");
     queued(1);
     third.send_bytes(b"EPSV\r\n");
@@ -197,7 +188,7 @@ fn never_connecting_holds_a_port_for_a_while_only() {
     let begun = Instant::now();
     assert_eq!(busy.download("RETR there").0, b"bytes");
     assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
-    let expired = lock.gateway.metric("lockgate_data_ports_expired_total{pool=\"pool\"}");
+    let expired = lock.pool_metric("expired_total");
     assert_eq!(expired, Some(1));
     idle.expect("RETR there", 150);
     let told = idle.read();
@@ -214,7 +205,7 @@ fn a_new_pasv_gives_the_old_port_back() {
     for _ in 0..20 {
         epsv(&mut raw);
     }
-    assert_eq!(lock.gateway.metric("lockgate_data_ports_reserved{pool=\"pool\"}"), Some(1));
+    assert_eq!(lock.pool_metric("reserved"), Some(1));
     assert_eq!(raw.download("RETR there").0, b"bytes");
 }
 

@@ -26,13 +26,8 @@ fn scaled(fast: usize, all: usize) -> usize {
     if full() { all } else { fast }
 }
 
-fn active(lock: &Lock) -> u64 {
-    lock.gateway.metric("lockgate_data_ports_active{pool=\"pool\"}").expect("a gauge")
-}
-
 fn counted(lock: &Lock, what: &str) -> u64 {
-    let series = format!("lockgate_data_ports_{what}_total{{pool=\"pool\"}}");
-    lock.gateway.metric(&series).expect("a counter")
+    lock.pool_metric(&format!("{what}_total")).expect("a counter")
 }
 
 /// What nobody else sends.
@@ -66,7 +61,7 @@ fn ftps_sessions_of_one_address_all_at_once_through_one_port() {
         let data = raw.data(tcp);
         open.push((number, raw, data));
     }
-    assert_eq!(active(&lock), sessions as u64);
+    lock.await_pool_metric("active", sessions as u64);
     let ports: BTreeSet<_> = open.iter().map(|(.., data)| port_of(data)).collect();
     assert_eq!(ports.len(), 1);
     finish(&lock, open);
@@ -90,7 +85,7 @@ fn plain_sessions_of_many_addresses_all_at_once_through_four_ports() {
         let tcp = raw.begin(&format!("STOR file-{number}"));
         open.push((number, raw, Wire::Plain(tcp)));
     }
-    assert_eq!(active(&lock), sessions as u64);
+    lock.await_pool_metric("active", sessions as u64);
     let ports: BTreeSet<_> = open.iter().map(|(.., data)| port_of(data)).collect();
     assert!(ports.len() <= 4);
     finish(&lock, open);

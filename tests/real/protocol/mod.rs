@@ -27,7 +27,7 @@ mod tls_versions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -154,6 +154,23 @@ impl Lock {
         raw.login(USER, PASSWORD);
         raw.expect("TYPE I", 200);
         raw
+    }
+
+    /// `lockgate_data_ports_…`
+    fn pool_metric(&self, what: &str) -> Option<u64> {
+        self.gateway.metric(&format!("lockgate_data_ports_{what}{{pool=\"pool\"}}"))
+    }
+
+    #[track_caller]
+    fn await_pool_metric(&self, what: &str, value: u64) {
+        let end = Instant::now() + SOON;
+        while self.pool_metric(what) != Some(value) {
+            assert!(
+                Instant::now() < end,
+                "{what} is never {value}, but {:?}",
+                self.pool_metric(what)
+            );
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod bench;
+pub mod big_file;
 pub mod cells;
 pub mod clients;
 pub mod gateway;
