@@ -13,6 +13,7 @@ use crate::op::{Changes, Entry, Failure, FailureKind, FileSystem, RemotePath, Wo
 use crate::route::Target;
 use crate::wire::proxy;
 
+mod claims;
 pub mod ftp;
 pub mod local;
 pub mod sftp;

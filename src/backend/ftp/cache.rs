@@ -1,5 +1,6 @@
 //! What listings and stats told a moment ago, so that a client's stats of what it has just listed
-//! cost nothing. Never the base of a resume: sizes for that are asked.
+//! cost nothing. Never the base of a resume: sizes for that are asked, and one that a client has from
+//! here is compared before something is appended.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use crate::op::{Entry, EntryKind, RemotePath};
 
 /// How old what is told may be.
-const FRESH: Duration = Duration::from_secs(2);
+pub(super) const FRESH: Duration = Duration::from_secs(2);
+/// Of so many files it is known that the client has their size from here.
+const RECALLED: usize = 64;
 /// The most that is remembered, in bytes, as estimated by [`weight`].
 const MOST: usize = 4 * 1024 * 1024;
 
@@ -27,6 +30,8 @@ struct Table {
     generation: u64,
     /// Files being written.
     writers: usize,
+    /// Sizes that the client has from here, the newest last.
+    recalled: VecDeque<(RemotePath, u64)>,
     sweeping: bool,
 }
 
@@ -36,20 +41,44 @@ struct Told {
     exact: bool,
 }
 
+/// When something was asked, and what the files were then.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    generation: u64,
+    since: Instant,
+}
+
 /// While it is there, something is being written, and nothing is remembered.
 pub(super) struct Writer(Arc<Cache>);
 
 impl Cache {
-    /// To be taken before something is asked that will be remembered.
-    pub(super) fn generation(&self) -> u64 {
-        self.lock().generation
+    /// To be called before something is asked that will be remembered.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { generation: self.lock().generation, since: Instant::now() }
+    }
+
+    /// The client has this size of a file from here.
+    pub(super) fn recalled(&self, path: &RemotePath, size: u64) {
+        let mut table = self.lock();
+        table.recalled.retain(|(known, _)| known != path);
+        table.recalled.push_back((path.clone(), size));
+        if table.recalled.len() > RECALLED {
+            table.recalled.pop_front();
+        }
+    }
+
+    /// The size that the client was last told, where it came from here.
+    pub(super) fn take_recalled(&self, path: &RemotePath) -> Option<u64> {
+        let mut table = self.lock();
+        let at = table.recalled.iter().position(|(known, _)| known == path)?;
+        table.recalled.remove(at).map(|(_, size)| size)
     }
 
     /// `exact`: times are known to the second, and so on. Forgotten at once where something has
-    /// changed since `generation`.
+    /// changed since it was asked.
     pub(super) fn put(
         self: &Arc<Self>,
-        generation: u64,
+        Asked { generation, since }: Asked,
         folder: &[u8],
         entries: &[Entry],
         exact: bool,
@@ -58,7 +87,6 @@ impl Cache {
         if table.generation != generation || table.writers > 0 {
             return;
         }
-        let since = Instant::now();
         for entry in entries {
             let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
             let path: Arc<[u8]> = [folder, slash, &entry.name].concat().into();
@@ -104,6 +132,7 @@ impl Table {
     fn forget(&mut self) {
         self.generation += 1;
         (self.entries, self.order, self.bytes) = Default::default();
+        self.recalled.clear();
     }
 
     fn drop_oldest(&mut self) {

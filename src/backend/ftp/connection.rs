@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::active::DataPorts;
+use super::cache::FRESH;
 use super::control::Control;
 use super::features::{Features, ListAll};
 use super::prepared::Prepared;
@@ -39,13 +40,21 @@ pub(super) struct Connection {
     /// When an operation was last done with it.
     pub(super) used: Instant,
     representation: Option<Representation>,
-    /// And as of which of the moves.
-    directory: Option<(RemotePath, u64)>,
+    directory: Option<Directory>,
     /// Counts what may have moved folders, over any connection of the session.
     pub(super) moves: Arc<AtomicU64>,
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
+}
+
+/// Where the server is.
+struct Directory {
+    path: RemotePath,
+    /// As of which of the moves.
+    moves: u64,
+    /// Somebody else may rename it, and the server stays in it.
+    since: Instant,
 }
 
 /// Held until it is done, or given up half-way.
@@ -195,16 +204,19 @@ impl Connection {
     pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<Words, Failure> {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
-        let moves = self.moves.load(Ordering::Acquire);
+        let (moves, since) = (self.moves.load(Ordering::Acquire), Instant::now());
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
-        self.directory = Some((path.clone(), moves));
+        self.directory = Some(Directory { path: path.clone(), moves, since });
         Ok(words)
     }
 
-    /// As [`Connection::enter`], without asking when the server is there already.
+    /// As [`Connection::enter`], without asking when the server came there a moment ago.
     pub(super) async fn be_in(&mut self, path: &RemotePath) -> Result<(), Failure> {
         let moves = self.moves.load(Ordering::Acquire);
-        if self.directory.as_ref().is_none_or(|(there, as_of)| there != path || *as_of != moves) {
+        let there = self.directory.as_ref().is_some_and(|there| {
+            there.path == *path && there.moves == moves && there.since.elapsed() < FRESH
+        });
+        if !there {
             self.enter(path).await?;
         }
         Ok(())

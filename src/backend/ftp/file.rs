@@ -14,15 +14,15 @@ use tokio::time::timeout;
 
 use super::transfer::FtpRead;
 use super::upload::{FtpWrite, Part};
-use super::{FtpSession, OPEN, attributes, operations, renames, transfer, upload};
+use super::{FtpSession, OPEN, Turn, attributes, operations, transfer, upload};
 use crate::backend::{OpenFile, ReadTransfer, WriteTransfer};
 use crate::data::{
     Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, Sink, Source,
     WriteFrom,
 };
 use crate::op::{
-    Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
-    Representation, WriteMode,
+    Attributes, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
+    Representation, Timestamp, WriteMode,
 };
 
 struct FtpFile {
@@ -36,8 +36,34 @@ struct FtpFile {
 struct Transfers {
     session: FtpSession,
     path: RemotePath,
+    /// It must be nobody else's at its end, too.
+    exclusive: bool,
+    reads_only: bool,
+    /// As it was last seen.
+    version: Mutex<Option<Version>>,
     /// The file that was begun here, until it is whole.
     part: Arc<Mutex<Option<Part>>>,
+}
+
+/// By what a file is known for the same: FTP has nothing better.
+#[derive(Clone, Copy)]
+struct Version {
+    size: u64,
+    modified: Option<Timestamp>,
+}
+
+impl Version {
+    fn of(entry: &Entry) -> Option<Self> {
+        let Attributes { size, modified, .. } = entry.attributes;
+        size.map(|size| Self { size, modified })
+    }
+
+    /// A file may grow while it is read.
+    fn goes_on_as(&self, later: &Self) -> bool {
+        let touched =
+            self.modified.is_some() && later.modified.is_some() && self.modified != later.modified;
+        later.size > self.size || (later.size == self.size && !touched)
+    }
 }
 
 pub(super) async fn open(
@@ -48,13 +74,20 @@ pub(super) async fn open(
     if path.is_root() {
         return Err(Failure::client(FailureKind::IsADirectory, "the root is a folder, not a file"));
     }
-    let transfers = Arc::new(Transfers { session, path, part: Arc::default() });
+    let exclusive = mode.create && mode.exclusive;
+    let early = session.early.clone();
+    // Another one can be had for a file's bytes only where nothing is written.
+    let told = (!mode.writes()).then(|| session.cache.get(&path, false, true)).flatten();
+    let version = Mutex::new(told.as_ref().and_then(Version::of));
+    let reads_only = !mode.writes();
+    let part = Arc::default();
+    let transfers = Arc::new(Transfers { session, path, exclusive, reads_only, version, part });
     let write = match mode.writes() {
         true => Some(transfers.begin(mode).await?),
         false => None,
     };
     let purpose = Purpose { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), purpose).await?;
+    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
     Ok(FtpFile { transfers, sequenced, later: Mutex::default() })
 }
 
@@ -65,7 +98,7 @@ impl Transfers {
         let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
         let there = match asked {
             false => None,
-            true if mode.create && mode.exclusive => {
+            true if self.exclusive => {
                 let mut turn = self.session.pool.turn(OPEN).await?;
                 let absent = operations::is_absent(&mut turn, &self.path).await;
                 if !absent.map_err(|failure| self.session.pool.softened(failure))? {
@@ -88,10 +121,42 @@ impl Transfers {
                     "the backend server is reached by FTP, which cannot empty a file and append to it at once",
                 ));
             }
-            (true, false, _) => Begin::End,
+            (true, false, _) => {
+                self.check_recalled().await?;
+                Begin::End
+            }
             (false, false, Some(_)) => Begin::Existing,
             (false, _, _) => Begin::Start,
         })
+    }
+
+    /// Clients resume by appending behind the size that they were told. Where that came from memory,
+    /// it must still be so.
+    async fn check_recalled(&self) -> Result<(), Failure> {
+        let Some(told) = self.session.cache.take_recalled(&self.path) else { return Ok(()) };
+        let size = self.size().await?.unwrap_or(0);
+        if size == told {
+            return Ok(());
+        }
+        let message = format!(
+            "{} has changed since its size was told: {size} bytes, not {told}; ask again before \
+             something is appended",
+            self.path
+        );
+        Err(Failure::backend(FailureKind::TransferCut, message))
+    }
+
+    /// A transfer that begins in the middle must be of the file that the reader began with.
+    async fn check_version(&self, turn: &mut Turn) -> Result<(), Failure> {
+        let Ok(entry) = operations::stat(turn, &self.path).await else { return turn.check() };
+        let Some(now) = Version::of(&entry) else { return Ok(()) };
+        let before = lock(&self.version).replace(now);
+        if before.is_none_or(|before| before.goes_on_as(&now)) {
+            return Ok(());
+        }
+        let message =
+            format!("{} was changed while it was read: read it again from its begin", self.path);
+        Err(Failure::backend(FailureKind::TransferCut, message))
     }
 
     fn part(&self) -> MutexGuard<'_, Option<Part>> {
@@ -111,11 +176,11 @@ impl Transfers {
     /// A file that was whole at its last sync already gets its name.
     async fn settle(&self) -> Result<(), Failure> {
         let part = self.part().take();
-        let Some(temporary) = part.and_then(|part| part.temporary) else { return Ok(()) };
+        let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
         let _writer = self.session.cache.writer();
         let mut turn = self.session.turn().await?;
-        let renamed = renames::replace(&mut turn, &temporary, &self.path).await;
-        renamed.map(drop).map_err(|failure| self.session.pool.softened(failure))
+        let named = part.give_name(&mut turn, &self.path).await;
+        named.map_err(|failure| self.session.pool.softened(failure))
     }
 }
 
@@ -143,17 +208,17 @@ impl SequentialFile for Transfers {
         let known = self.part().clone();
         let part = match (known, from) {
             (Some(part), WriteFrom::End) => Some(part),
-            (Some(part), WriteFrom::Start) => Some(Part { synced: 0, ..part }),
+            (Some(part), WriteFrom::Start) => Some(part.anew()),
             (None, WriteFrom::End) => None,
             (None, WriteFrom::Start) => {
-                Some(Part::new(&mut turn, &self.path).await.map_err(softened)?)
+                Some(Part::new(&mut turn, &self.path, self.exclusive).await.map_err(softened)?)
             }
         };
         let image = Representation::Image;
-        let begun = upload::begin(turn, writer, &self.path, mode, image, part.clone()).await;
+        let begun = upload::begin(turn, writer, &self.path, mode, image, part).await;
         let mut write = Box::new(begun.map_err(softened)?);
         write.count(0);
-        *self.part() = part;
+        *self.part() = write.part();
         Ok(Box::new(Writer { write, part: self.part.clone() }))
     }
 
@@ -161,6 +226,15 @@ impl SequentialFile for Transfers {
         let mut turn = self.session.pool.turn(OPEN).await?;
         let size = operations::file_size(&mut turn, &self.place()).await;
         size.map_err(|failure| self.session.pool.softened(failure))
+    }
+
+    async fn check_same(&self) -> Result<(), Failure> {
+        if !self.reads_only {
+            return Ok(());
+        }
+        let mut turn = self.session.pool.turn(OPEN).await?;
+        let checked = self.check_version(&mut turn).await;
+        checked.map_err(|failure| self.session.pool.softened(failure))
     }
 
     async fn wanted(&self) {
@@ -299,6 +373,9 @@ impl OpenFile for FtpFile {
 
     async fn stat(&self) -> Result<Entry, Failure> {
         let session = &self.transfers.session;
+        if !self.transfers.reads_only {
+            self.sequenced.reached().await;
+        }
         let size = self.sequenced.size();
         let sized = |mut entry: Entry| {
             entry.attributes.size = size.or(entry.attributes.size);

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::cache::Cache;
+use super::cache::{Asked, Cache};
 use super::connection::Connection;
 use super::features::ListAll;
 use super::{Turn, channel, reply, transfer};
 use crate::backend::Listing;
 use crate::net::Stream;
-use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation, Timestamp};
+use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation, Timestamp, Words};
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::listing::{Parsed, parse_line};
 
@@ -41,7 +41,7 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
 /// Where the entries are remembered for a while.
 struct Memory {
     cache: Arc<Cache>,
-    generation: u64,
+    asked: Asked,
     folder: RemotePath,
 }
 
@@ -51,9 +51,9 @@ pub(super) async fn open(
     path: &RemotePath,
 ) -> Result<Box<dyn Listing>, Failure> {
     let facts = turn.features.mlst;
-    let (cache, generation) = (cache.clone(), cache.generation());
+    let (cache, asked) = (cache.clone(), cache.asked());
     let mut listing = FtpListing::begin(turn, path, facts).await?;
-    listing.memory = Some(Memory { cache, generation, folder: path.clone() });
+    listing.memory = Some(Memory { cache, asked, folder: path.clone() });
     Ok(Box::new(listing))
 }
 
@@ -61,7 +61,7 @@ async fn start(
     connection: &mut Connection,
     path: &RemotePath,
     facts: bool,
-) -> Result<(Stream, crate::op::Words), Failure> {
+) -> Result<(Stream, Words), Failure> {
     if facts {
         return channel::start(connection, "MLSD", Some(path.as_bytes()), 0).await;
     }
@@ -105,8 +105,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         loop {
             self.take(&mut entries, now);
             if !entries.is_empty() {
-                if let Some(Memory { cache, generation, folder }) = &self.memory {
-                    cache.put(*generation, folder.as_bytes(), &entries, self.facts);
+                if let Some(Memory { cache, asked, folder }) = &self.memory {
+                    cache.put(*asked, folder.as_bytes(), &entries, self.facts);
                 }
                 return Ok(Some(entries));
             }
@@ -142,7 +142,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             // Done only when it has been said: until then an abort has a reply to take.
             let said = self.turn.reply(2, "listing").await;
             (self.ending, self.done) = (false, true);
-            said?;
+            whole(&said?)?;
             return self.again_without_all().await;
         };
         let mut bytes = [0; 16 * 1024];
@@ -217,6 +217,19 @@ impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
     fn drop(&mut self) {
         if !self.done {
             self.turn.give_up();
+        }
+    }
+}
+
+/// Some servers end a listing at so many entries, and say so in a reply that is none of failure
+/// (pure-ftpd: `226-Output truncated to 10000 matches`). What is missing would be taken for deleted.
+fn whole(said: &Words) -> Result<(), Failure> {
+    let text = said.lines.join(&b' ').to_ascii_lowercase();
+    match text.windows(9).any(|word| word == b"truncated") {
+        false => Ok(()),
+        true => {
+            let message = "the backend server did not list the whole folder; it has a limit";
+            Err(Failure::backend(FailureKind::TransferCut, message).with_detail(said))
         }
     }
 }

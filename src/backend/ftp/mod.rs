@@ -28,12 +28,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::claims::Claims;
 use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
 };
 use crate::data;
-use crate::op::{Entry, Failure, Operation, RemotePath};
+use crate::op::{Entry, EntryKind, Failure, Operation, RemotePath};
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
@@ -47,11 +48,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same, of a file that is to be opened: the end of another one may be under way.
 const OPEN: Duration = Duration::from_secs(5);
 
+/// Bytes that the writes of a session may hold that came before their turn.
+const EARLY: usize = 8 * 1024 * 1024;
+
 /// A configured FTP backend.
 pub struct FtpBackend {
     settings: Arc<Settings>,
     pipelining: Arc<Pipelining>,
     data_ports: Option<Arc<data::Pool>>,
+    claims: Arc<Claims>,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -59,13 +64,16 @@ pub struct FtpBackend {
 struct FtpSession {
     pool: Arc<Pool>,
     cache: Arc<Cache>,
+    /// What the writes of all its open files may hold that came before their turn.
+    early: data::Budget,
     home: RemotePath,
 }
 
 impl FtpBackend {
     /// `data_ports`: the pool that the settings name.
     pub fn new(settings: Settings, data_ports: Option<Arc<data::Pool>>) -> Self {
-        Self { settings: Arc::new(settings), pipelining: Arc::default(), data_ports }
+        let (settings, pipelining, claims) = (Arc::new(settings), Arc::default(), Arc::default());
+        Self { settings, pipelining, data_ports, claims }
     }
 }
 
@@ -79,8 +87,10 @@ impl Backend for FtpBackend {
         let credentials = login.account("an FTP backend")?.clone();
         let (settings, pipelining) = (self.settings.clone(), self.pipelining.clone());
         let ports = self.data_ports.clone().map(DataPorts::new);
-        let (pool, home) = Pool::login(settings, pipelining, ports, credentials, origin).await?;
-        Ok(Box::new(FtpSession { pool, cache: Arc::default(), home }))
+        let account = (&self.claims, credentials);
+        let (pool, home) = Pool::login(settings, pipelining, ports, account, origin).await?;
+        let early = data::Budget::new(EARLY);
+        Ok(Box::new(FtpSession { pool, cache: Arc::default(), early, home }))
     }
 }
 
@@ -99,6 +109,9 @@ impl FtpSession {
             self.pool.allow_many();
         }
         if let Some(entry) = self.cache.get(path, link, !self.pool.is_many()) {
+            if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
+                self.cache.recalled(path, size);
+            }
             return Ok(entry);
         }
         let mut turn = self.turn().await?;
@@ -107,11 +120,12 @@ impl FtpSession {
 
     /// Asked, and remembered.
     async fn ask_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
-        let generation = self.cache.generation();
-        let asked = operations::stat(turn, path).await;
-        let entry = asked.map_err(|failure| self.pool.softened(failure))?;
+        let asked = self.cache.asked();
+        self.cache.take_recalled(path);
+        let entry = operations::stat(turn, path).await;
+        let entry = entry.map_err(|failure| self.pool.softened(failure))?;
         if let Some(folder) = path.parent() {
-            self.cache.put(generation, folder.as_bytes(), std::slice::from_ref(&entry), true);
+            self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }
         Ok(entry)
     }
@@ -137,6 +151,10 @@ impl BackendSession for FtpSession {
             _ => true,
         };
         let _writer = changes.then(|| self.cache.writer());
+        if let Operation::Rename { to, .. } = operation {
+            // What is there then is no part of an upload that had the name.
+            self.pool.account().claim(to).await;
+        }
         let mut turn = self.turn().await?;
         let performed = operations::perform(&mut turn, operation).await;
         performed.map_err(|failure| self.pool.softened(failure))

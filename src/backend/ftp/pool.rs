@@ -14,6 +14,7 @@ use super::features::Features;
 use super::login::{self, Pipelining};
 use super::reply::unavailable;
 use super::settings::Settings;
+use crate::backend::claims::{Account, Claims};
 use crate::backend::{Credentials, Origin};
 use crate::op::{Failure, FailureKind, RemotePath};
 
@@ -38,6 +39,8 @@ pub(super) struct Pool {
     pipelining: Arc<Pipelining>,
     data_ports: Option<DataPorts>,
     credentials: Credentials,
+    /// What the session writes to is known to the other sessions.
+    account: Account,
     origin: Origin,
     features: Features,
     /// One for each connection that may be in use.
@@ -75,7 +78,7 @@ impl Pool {
         settings: Arc<Settings>,
         pipelining: Arc<Pipelining>,
         data_ports: Option<DataPorts>,
-        credentials: Credentials,
+        (claims, credentials): (&Arc<Claims>, Credentials),
         origin: Origin,
     ) -> Result<(Arc<Self>, RemotePath), Failure> {
         let (mut connection, home) =
@@ -88,6 +91,7 @@ impl Pool {
             settings,
             pipelining,
             data_ports,
+            account: Account::new(claims, &credentials.user),
             credentials,
             origin,
             features,
@@ -98,6 +102,10 @@ impl Pool {
             state: Lock::new(State { connections, ..State::default() }),
         };
         Ok((Arc::new(pool), home))
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     pub(super) fn features(&self) -> Features {
@@ -278,6 +286,14 @@ impl Pool {
         state.reaping
     }
 
+    /// A connection that is nobody's turn any more and cannot be used again.
+    fn forget(&self, lost: &OwnedMutexGuard<Connection>) {
+        let own = OwnedMutexGuard::mutex(lost);
+        let mut state = self.lock();
+        state.connections.retain(|connection| !Arc::ptr_eq(connection, own));
+        state.lost |= !lost.is_replaceable();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -295,6 +311,15 @@ async fn reap(pool: Weak<Pool>) {
 impl Turn {
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// Goes on with a new login where the connection was lost: for what has still to be done behind
+    /// what it was lost in.
+    pub(super) async fn renew(&mut self) -> Result<(), Failure> {
+        let another = self.pool.another().await?;
+        let lost = std::mem::replace(&mut self.connection, another);
+        self.pool.forget(&lost);
+        Ok(())
     }
 }
 
@@ -315,12 +340,10 @@ impl DerefMut for Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.connection.used = Instant::now();
-        let own = OwnedMutexGuard::mutex(&self.connection).clone();
-        let mut state = self.pool.lock();
         if !self.connection.is_usable() {
-            state.connections.retain(|connection| !Arc::ptr_eq(connection, &own));
-            state.lost |= !self.connection.is_replaceable();
-        } else if state.closed {
+            self.pool.forget(&self.connection);
+        } else if self.pool.lock().closed {
+            let own = OwnedMutexGuard::mutex(&self.connection).clone();
             // Only a runtime that is going down has no task left for that.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(async move { own.lock().await.quit().await });

@@ -23,7 +23,11 @@ pub(super) async fn rename_to_new(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Words, Failure> {
-    if operations::exists(connection, to).await? {
+    let taken = match connection.features.mlst {
+        true => operations::exists(connection, to).await?,
+        false => !operations::is_absent(connection, to).await?,
+    };
+    if taken {
         return Err(Failure::backend(
             FailureKind::AlreadyExists,
             format!("{to} exists already; a plain rename does not replace it"),
@@ -46,12 +50,10 @@ pub(super) async fn replace(
     };
     connection.check()?;
     // A folder is never put aside: it could not be deleted behind it.
-    if connection.features.mlst {
-        let there = operations::stat(connection, to).await;
-        connection.check()?;
-        if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
-            return Err(refusal);
-        }
+    let there = operations::stat(connection, to).await;
+    connection.check()?;
+    if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
+        return Err(refusal);
     }
     let aside = temporary_name(to)?;
     if rename(connection, to, &aside).await.is_err() {

@@ -902,8 +902,15 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let backend =
         server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
     let (settings, pipelining) = (backend.settings.clone(), backend.pipelining.clone());
-    let (pool, _) =
-        Pool::login(settings, pipelining, None, testing::credentials(), Origin::ANY).await.unwrap();
+    let (pool, _) = Pool::login(
+        settings,
+        pipelining,
+        None,
+        (&Arc::default(), testing::credentials()),
+        Origin::ANY,
+    )
+    .await
+    .unwrap();
     let writer = Arc::<Cache>::default().writer();
     let mode = crate::op::WriteMode::From { offset: 0 };
     let turn = pool.turn(OPEN).await.unwrap();

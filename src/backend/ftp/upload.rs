@@ -1,6 +1,7 @@
 //! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
 
 use std::io;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
@@ -8,6 +9,7 @@ use tokio::time::timeout;
 
 use super::cache::Writer;
 use super::{Turn, channel, operations, renames, transfer};
+use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer, temporary_name};
 use crate::data::Sink;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
@@ -27,7 +29,7 @@ pub(super) struct FtpWrite {
 }
 
 /// A file that was begun here, until it is whole.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Part {
     /// The name that is written to, where it is not the file's own.
     pub(super) temporary: Option<RemotePath>,
@@ -37,13 +39,21 @@ pub(super) struct Part {
     pub(super) before: Option<u64>,
     /// What earlier transfers of it have brought, in bytes.
     pub(super) synced: u64,
+    /// A file that has the name by the end is an error.
+    pub(super) exclusive: bool,
+    /// Of the name that is written to, where it is the file's own.
+    claim: Option<Arc<Claim>>,
 }
 
 impl Part {
     /// As configured; before the first transfer.
-    pub(super) async fn new(turn: &mut Turn, path: &RemotePath) -> Result<Self, Failure> {
+    pub(super) async fn new(
+        turn: &mut Turn,
+        path: &RemotePath,
+        exclusive: bool,
+    ) -> Result<Self, Failure> {
         let policy = turn.settings.partial_uploads;
-        let mut part = Self { temporary: None, delete: false, before: None, synced: 0 };
+        let mut part = Self { exclusive, ..Self::default() };
         match policy {
             PartialUploads::Keep => {}
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
@@ -58,19 +68,38 @@ impl Part {
         Ok(part)
     }
 
+    /// Written again from its begin.
+    pub(super) fn anew(self) -> Self {
+        Self { synced: 0, ..self }
+    }
+
     /// Deletes it where it is configured so, and where it is no other file: a server that switches at
-    /// the end still has the older one, and a client may have come back and stored it whole.
+    /// the end still has the older one, and a client may have come back and begun it anew.
     pub(super) async fn delete(&self, turn: &mut Turn, path: &RemotePath, sent: Option<u64>) {
-        if !self.delete {
-            return;
-        }
-        let deleted = match turn.check() {
-            Ok(()) => self.delete_own(turn, path, sent).await,
-            lost => lost,
+        let Some(claim) = self.claim.as_ref().filter(|_| self.delete) else { return };
+        let deleted = async {
+            if turn.check().is_err() {
+                turn.renew().await?;
+            }
+            match claim.hold().await {
+                Some(_held) => self.delete_own(turn, path, sent).await,
+                None => Ok(()),
+            }
         };
-        if let Err(failure) = deleted {
+        if let Err(failure) = deleted.await {
             tracing::warn!(%path, %failure, "the part of a cut upload stays");
         }
+    }
+
+    /// A whole file gets its own name.
+    pub(super) async fn give_name(self, turn: &mut Turn, path: &RemotePath) -> Result<(), Failure> {
+        let Some(temporary) = self.temporary else { return Ok(()) };
+        turn.pool().account().claim(path).await;
+        let renamed = match self.exclusive {
+            true => renames::rename_to_new(turn, &temporary, path).await,
+            false => renames::replace(turn, &temporary, path).await,
+        };
+        renamed.map(drop)
     }
 
     async fn delete_own(
@@ -98,7 +127,7 @@ pub(super) async fn open(
         return Err(operations::misdirected(operation));
     };
     let part = match mode {
-        WriteMode::From { offset: 0 } => Some(Part::new(&mut turn, path).await?),
+        WriteMode::From { offset: 0 } => Some(Part::new(&mut turn, path, false).await?),
         _ => None,
     };
     Ok(Box::new(begin(turn, writer, path, *mode, *representation, part).await?))
@@ -114,17 +143,28 @@ pub(super) async fn begin(
 ) -> Result<FtpWrite, Failure> {
     turn.set_type(representation).await?;
     let temporary = part.as_ref().and_then(|part| part.temporary.as_ref());
-    let written = temporary.unwrap_or(path).as_bytes();
-    let (stream, preliminary) = match mode {
+    let written = temporary.unwrap_or(path).as_bytes().to_vec();
+    if temporary.is_none() && mode != WriteMode::Unique {
+        let claim = Arc::new(turn.pool().account().claim(path).await);
+        part.iter_mut().for_each(|part| part.claim = Some(claim.clone()));
+    }
+    let started = match mode {
         WriteMode::From { offset } => {
-            channel::start(&mut turn, "STOR", Some(written), offset).await?
+            channel::start(&mut turn, "STOR", Some(&written), offset).await
         }
-        WriteMode::Append => channel::start(&mut turn, "APPE", Some(written), 0).await?,
+        WriteMode::Append => channel::start(&mut turn, "APPE", Some(&written), 0).await,
         WriteMode::Unique => {
-            turn.be_in(path).await?;
-            channel::start(&mut turn, "STOU", None, 0).await?
+            // Wherever the server is: somebody else may have renamed that folder.
+            turn.enter(path).await?;
+            channel::start(&mut turn, "STOU", None, 0).await
         }
     };
+    if let (Err(failure), Some(part)) = (&started, &part)
+        && began_anyway(failure)
+    {
+        part.delete(&mut turn, path, Some(0)).await;
+    }
+    let (stream, preliminary) = started?;
     let folder = path;
     let path = match mode {
         WriteMode::Unique => unique_name(&preliminary, folder),
@@ -133,7 +173,8 @@ pub(super) async fn begin(
     // A file that this upload began, under a name that is known.
     if mode == WriteMode::Unique && path != *folder {
         let delete = turn.settings.partial_uploads == PartialUploads::Delete;
-        part = Some(Part { temporary: None, delete, before: None, synced: 0 });
+        let claim = Some(Arc::new(turn.pool().account().claim(&path).await));
+        part = Some(Part { delete, claim, ..Part::default() });
     }
     Ok(FtpWrite {
         turn,
@@ -144,6 +185,12 @@ pub(super) async fn begin(
         sent: None,
         _writer: writer,
     })
+}
+
+/// Whether the server may have begun the file although its transfer did not begin.
+fn began_anyway(failure: &Failure) -> bool {
+    use FailureKind as K;
+    matches!(failure.kind, K::Unavailable | K::DataConnection | K::TransferCut | K::TimedOut)
 }
 
 /// RFC 1123 section 4.1.2.9: `150 FILE: name`. A server that does not say it leaves the folder.
@@ -176,8 +223,8 @@ impl FtpWrite {
             }
         }
         let words = self.turn.reply(2, "the end of the upload").await?;
-        if whole && let Some(temporary) = self.part.take().and_then(|part| part.temporary) {
-            renames::replace(&mut self.turn, &temporary, &self.path).await?;
+        if whole && let Some(part) = self.part.take() {
+            part.give_name(&mut self.turn, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
         Ok(words)
@@ -185,6 +232,10 @@ impl FtpWrite {
 
     pub(super) fn turn(&self) -> &Turn {
         &self.turn
+    }
+
+    pub(super) fn part(&self) -> Option<Part> {
+        self.part.clone()
     }
 
     /// The bytes of this transfer.

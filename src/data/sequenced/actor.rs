@@ -3,21 +3,42 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::reading::{ReadAnswer, Reading};
 use super::writing::Writing;
-use super::{IDLE, Known, Purpose, SequentialFile, unsupported};
+use super::{HELD, IDLE, Known, Purpose, SequentialFile, unsupported};
+use crate::data::Budget;
 use crate::op::{Failure, FailureKind};
 
 pub(super) type Answer = oneshot::Sender<Result<(), Failure>>;
 
 pub(super) enum Request {
-    Read { offset: u64, length: u32, answer: ReadAnswer },
-    Write { offset: u64, data: Bytes, answer: Answer },
-    Truncate { size: u64, answer: Answer },
-    Sync { answer: Answer },
-    Close { answer: Answer },
+    Read {
+        offset: u64,
+        length: u32,
+        answer: ReadAnswer,
+    },
+    Write {
+        offset: u64,
+        data: Bytes,
+        answer: Answer,
+    },
+    Truncate {
+        size: u64,
+        answer: Answer,
+    },
+    Sync {
+        answer: Answer,
+    },
+    /// To be told when all before it has been taken.
+    Reached {
+        answer: Answer,
+    },
+    Close {
+        answer: Answer,
+    },
 }
 
 /// Owns the transfers of an open file, and takes its requests in order.
@@ -36,11 +57,12 @@ impl Actor {
         purpose: Purpose,
         requests: mpsc::UnboundedReceiver<Request>,
         known: Arc<Known>,
+        early: Budget,
     ) -> Result<Self, Failure> {
         let readable = purpose.read;
         let (reading, writing) = match purpose.write {
             None => (Reading::begin(&*file).await?, None),
-            Some(begin) => (Reading::default(), Some(Writing::begin(&*file, begin).await?)),
+            Some(begin) => (Reading::default(), Some(Writing::begin(&*file, begin, early).await?)),
         };
         if let Some(writing) = &writing {
             writing.tell(&known);
@@ -117,6 +139,12 @@ impl Actor {
                 () = wanted => {}
             }
             self.reading.abort().await;
+            self.reading.forget_ahead();
+        } else if self.reading.holds() {
+            match timeout(HELD, self.requests.recv()).await {
+                Ok(request) => return request,
+                Err(_) => self.reading.forget_ahead(),
+            }
         }
         self.requests.recv().await
     }
@@ -154,6 +182,7 @@ impl Actor {
             Request::Sync { answer } => {
                 let _ = answer.send(self.finish(false).await);
             }
+            Request::Reached { answer } => drop(answer.send(Ok(()))),
             Request::Close { answer } => {
                 let _ = answer.send(self.finish(true).await);
                 return ControlFlow::Break(());

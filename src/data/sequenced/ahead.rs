@@ -40,6 +40,10 @@ impl Ahead {
         self.start + self.head.len() as u64
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.passed.is_empty()
+    }
+
     /// What was passed over, in pieces; the memory of each, in bytes.
     #[cfg(test)]
     pub(super) fn into_pieces(self) -> Vec<usize> {

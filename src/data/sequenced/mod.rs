@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::data::Budget;
 use crate::op::{Failure, FailureKind};
 use actor::{Actor, Request};
 
@@ -29,6 +30,8 @@ use actor::{Actor, Request};
 pub const WINDOW: u64 = 4 * 1024 * 1024;
 /// In how many pieces that may be: small ones cost more than their bytes.
 const PIECES: usize = 1024;
+/// For so long bytes are held for readers who do not come, where no transfer runs.
+const HELD: Duration = Duration::from_secs(10);
 /// For so long a read transfer without readers keeps what others want.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,11 @@ pub trait SequentialFile: Send + Sync {
 
     /// Bytes, as the backend says now; `None` where there is no such file.
     async fn size(&self) -> Result<Option<u64>, Failure>;
+
+    /// Fails where a read from the middle on would be of another file than the earlier ones.
+    async fn check_same(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Returns when somebody else waits for what a read transfer of this file holds. One without
     /// readers is given up then, and begun anew for the next one. Cancel safe.
@@ -127,10 +135,15 @@ struct Known {
 impl Sequenced {
     /// Opens for the purpose: reads begin at once at 0 where nothing is written, and so do writes
     /// that begin a file or append, so that the backend's refusal comes here.
-    pub async fn open(file: Arc<dyn SequentialFile>, purpose: Purpose) -> Result<Self, Failure> {
+    /// `early`: what the writes of all files may hold that came before their turn.
+    pub async fn open(
+        file: Arc<dyn SequentialFile>,
+        purpose: Purpose,
+        early: Budget,
+    ) -> Result<Self, Failure> {
         let known = Arc::new(Known { size: Mutex::default(), unfinished: AtomicBool::new(false) });
         let (requests, queue) = mpsc::unbounded_channel();
-        let actor = Actor::open(file, purpose, queue, known.clone()).await?;
+        let actor = Actor::open(file, purpose, queue, known.clone(), early).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(actor.run(stop.clone()));
         Ok(Self { requests, stop, task: Mutex::new(Some(task)), known })
@@ -175,6 +188,12 @@ impl Sequenced {
             // A task that panicked has ended, too.
             let _ = task.await;
         }
+    }
+
+    /// Returns when all writes so far have been taken, or refused.
+    pub async fn reached(&self) {
+        // Of a closed file nothing more is to come.
+        let _ = self.ask(|answer| Request::Reached { answer }).await;
     }
 
     /// Bytes, where it is known from what was written, or from a read's end not long ago.

@@ -90,6 +90,17 @@ impl Reading {
         !self.waiting.is_empty()
     }
 
+    /// Whether bytes are held that nobody has read.
+    pub(super) fn holds(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// For the next reader a transfer is begun anew.
+    pub(super) fn forget_ahead(&mut self) {
+        self.ahead = Ahead::at(self.ahead.position());
+        (self.served, self.end) = (None, None);
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.transfer.is_some()
     }
@@ -231,6 +242,11 @@ impl Reading {
         self.abort().await;
         self.ahead = Ahead::at(offset);
         (self.end, self.cut) = (None, None);
+        if offset > 0
+            && let Err(changed) = file.check_same().await
+        {
+            return self.fail(&changed);
+        }
         let failure = match file.open_read(offset).await {
             Ok(transfer) => {
                 (self.transfer, self.begun, self.forsaken) = (Some(transfer), offset, false);

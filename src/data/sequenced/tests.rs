@@ -180,8 +180,12 @@ fn writing(begin: Begin) -> Purpose {
     Purpose { read: false, write: Some(begin) }
 }
 
+fn budget() -> Budget {
+    Budget::new(2 * WINDOW as usize)
+}
+
 async fn open(fake: &Arc<Fake>, purpose: Purpose) -> Sequenced {
-    Sequenced::open(Arc::new(Shared(fake.clone())), purpose).await.expect("it opens")
+    Sequenced::open(Arc::new(Shared(fake.clone())), purpose, budget()).await.expect("it opens")
 }
 
 fn bytes(length: usize) -> Vec<u8> {
@@ -300,7 +304,8 @@ async fn a_refusal_comes_when_the_file_is_opened() {
         (writing(Begin::Start), FailureKind::PermissionDenied),
         (writing(Begin::End), FailureKind::PermissionDenied),
     ] {
-        let refused = Sequenced::open(Arc::new(Absent), purpose).await.err().expect("a refusal");
+        let refused =
+            Sequenced::open(Arc::new(Absent), purpose, budget()).await.err().expect("a refusal");
         assert_eq!(refused.kind, kind);
     }
 }

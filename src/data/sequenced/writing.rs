@@ -5,7 +5,11 @@ use bytes::Bytes;
 use super::{
     Begin, Known, PIECES, SequentialFile, SequentialWrite, WINDOW, WriteFrom, unsupported,
 };
+use crate::data::{Budget, Share};
 use crate::op::{Failure, FailureKind};
+
+/// What a piece costs besides its bytes.
+const PIECE: usize = 128;
 
 /// A file being written: the transfer, and what came too early for it.
 pub(super) struct Writing {
@@ -15,21 +19,32 @@ pub(super) struct Writing {
     /// writes that all go to the end.
     position: Option<u64>,
     /// By offset; all behind `position`.
-    early: BTreeMap<u64, Bytes>,
+    early: BTreeMap<u64, Early>,
     early_bytes: u64,
+    /// What all files of the session may hold so.
+    budget: Budget,
     /// Why nothing more can be written: what the backend has is no whole file.
     broken: Option<Failure>,
 }
 
+struct Early {
+    data: Bytes,
+    _share: Share,
+}
+
 impl Writing {
-    pub(super) async fn begin(file: &dyn SequentialFile, begin: Begin) -> Result<Self, Failure> {
+    pub(super) async fn begin(
+        file: &dyn SequentialFile,
+        begin: Begin,
+        budget: Budget,
+    ) -> Result<Self, Failure> {
         let (transfer, position) = match begin {
             Begin::Start => (Some(file.open_write(WriteFrom::Start).await?), Some(0)),
             Begin::End => (Some(file.open_write(WriteFrom::End).await?), None),
             Begin::Existing => (None, None),
         };
         let (early, early_bytes) = (BTreeMap::new(), 0);
-        Ok(Self { begin, transfer, position, early, early_bytes, broken: None })
+        Ok(Self { begin, transfer, position, early, early_bytes, budget, broken: None })
     }
 
     /// Whether something was written whose end the backend has not confirmed.
@@ -90,14 +105,20 @@ impl Writing {
             )));
         }
         let before = self.early.range(..=offset).next_back();
-        let overlaps_before = before.is_some_and(|(at, held)| at + held.len() as u64 > offset);
+        let overlaps_before = before.is_some_and(|(at, held)| at + held.data.len() as u64 > offset);
         if overlaps_before || self.early.range(offset..end).next().is_some() {
             return Err(unsupported(format!(
                 "the backend writes files in sequence only: the bytes at {offset} are written twice"
             )));
         }
+        let Some(share) = self.budget.take(data.len() + PIECE) else {
+            return Err(unsupported(format!(
+                "the backend writes files in sequence only: too much waits for what comes before \
+                 it, {offset} for {position}; write in order"
+            )));
+        };
         // A copy: a slice would hold all that came along with it.
-        self.early.insert(offset, Bytes::copy_from_slice(&data));
+        self.early.insert(offset, Early { data: Bytes::copy_from_slice(&data), _share: share });
         self.early_bytes += length;
         Ok(())
     }
@@ -107,7 +128,7 @@ impl Writing {
             && let Some((&offset, _)) = self.early.first_key_value()
             && offset <= position
         {
-            let Some(data) = self.early.remove(&offset) else { break };
+            let Some(Early { data, .. }) = self.early.remove(&offset) else { break };
             let length = data.len() as u64;
             self.early_bytes -= length;
             if offset < position {
@@ -242,7 +263,7 @@ impl Writing {
 
     pub(super) fn tell(&self, known: &Known) {
         known.set_unfinished(self.is_unfinished());
-        let last = self.early.last_key_value().map(|(at, held)| at + held.len() as u64);
+        let last = self.early.last_key_value().map(|(at, held)| at + held.data.len() as u64);
         if self.begin != Begin::End && (self.position.is_some() || last.is_some()) {
             known.set_size(last.or(self.position).map(|size| (size, None)));
         }

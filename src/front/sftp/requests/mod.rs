@@ -9,7 +9,7 @@ use super::handles::{Handle, Handles, Place};
 use super::order::Order;
 use super::{names, status};
 use crate::backend::Answer;
-use crate::net::Drain;
+use crate::net::{Drain, poll_once};
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::session::Session;
 use crate::wire::sftp::{Name, RequestBody, ResponseBody};
@@ -54,15 +54,26 @@ impl Requests {
         }
     }
 
-    /// Begins a request. READ and WRITE are called here, so that they take effect in the order of the
-    /// packets; what names a path waits for its turn.
+    /// Begins a request. READ, WRITE and what changes an open file's size take effect here, in the order
+    /// of the packets; what names a path waits for its turn.
     pub(super) fn begin(&mut self, request: RequestBody) -> Work {
         let uses = self.uses(&request);
-        let work = self.called(request);
+        let cuts = matches!(&request, RequestBody::FileSetStat { attributes, .. } if attributes.size.is_some());
+        let mut work = self.called(request);
         if uses.is_empty() {
             return work;
         }
         let mut turn = self.order.turn(uses);
+        if cuts {
+            return match poll_once(work.as_mut()) {
+                Some(outcome) => at_once(outcome),
+                None => Box::pin(async move {
+                    // Those behind it wait.
+                    let _turn = turn;
+                    work.await
+                }),
+            };
+        }
         Box::pin(async move {
             turn.come().await;
             work.await
