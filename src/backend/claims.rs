@@ -16,7 +16,7 @@ pub(super) struct Claims {
 }
 
 /// An account at the backend: others may mean other files by the same path.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Account {
     claims: Arc<Claims>,
     user: Arc<[u8]>,

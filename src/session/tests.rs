@@ -12,7 +12,7 @@ use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Answer, Backend, Login, Origin, PartialUploads};
 use crate::op::{
-    Changes, EntryKind, Failure, FailureKind, OpenMode, Operation, RemotePath, Representation,
+    Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation,
 };
 
 const READ: OpenMode = OpenMode {
@@ -144,4 +144,27 @@ async fn symlinks_are_told_as_the_client_sees_them() {
     let kinds: Vec<_> = links.into_iter().map(|entry| entry.kind).collect();
     let link = |target: Option<&str>| EntryKind::Symlink(target.map(|t| t.as_bytes().to_vec()));
     assert_eq!(kinds, [link(Some("/file")), link(None), link(Some("file"))]);
+}
+
+#[tokio::test]
+async fn the_root_itself_is_neither_removed_nor_renamed_nor_closed() {
+    let (folder, session, _) = below_a_root().await;
+    let acme = folder.path().join("customers/acme");
+    for name in ["file", "absolute", "relative", "out"] {
+        std::fs::remove_file(acme.join(name)).unwrap();
+    }
+    std::fs::remove_dir_all(acme.join("inbox")).unwrap();
+    let closed = Changes { permissions: Some(0), ..Changes::default() };
+    for operation in [
+        Operation::RemoveDirectory(path("/")),
+        Operation::RemoveDirectory(path("inbox/..")),
+        Operation::Remove(path("/")),
+        Operation::Rename { from: path("/"), to: path("/other"), onto: Onto::Refused },
+        Operation::SetAttributes { path: path("/"), changes: closed, follow: true },
+    ] {
+        let name = operation.name();
+        let refused = veiled(session.perform(operation).await);
+        assert_eq!(refused, FailureKind::PermissionDenied, "{name}");
+    }
+    assert!(std::fs::read_dir(acme).is_ok());
 }

@@ -141,11 +141,29 @@ impl Session {
             let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
             return refused(record, denied);
         }
+        if touches_own_root(&operation, &self.root) {
+            let why = "the root folder stays as it is: it can be neither removed nor renamed";
+            let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
+            return refused(record, denied);
+        }
         let permit = policy::decide(&self.identity, operation);
         match Target::new(permit, &self.root) {
             Ok(target) => Ok((record, target)),
             Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
         }
+    }
+}
+
+/// Whether it would take away, or close to all, what a route shows to its users as their `/`.
+fn touches_own_root(operation: &Operation, root: &RemotePath) -> bool {
+    match operation {
+        Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
+        Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
+        Operation::SetAttributes { path, changes, .. } => {
+            let closes = changes.permissions.is_some() || changes.owner.is_some();
+            path.is_root() && !root.is_root() && closes
+        }
+        _ => false,
     }
 }
 

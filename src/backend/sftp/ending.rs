@@ -1,5 +1,6 @@
 //! What becomes of a file that is written, at its end or when it is cut (`partial_uploads`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,43 +10,65 @@ use super::handle::Handle;
 use super::operations::{Tried, explained};
 use super::requests::lost;
 use super::server::{Server, wire};
-use super::status::Expect;
+use super::status::{Expect, misunderstood};
+use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, temporary_name};
-use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
+use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
 /// What a cut whose owner is gone may take.
 const CLEANUP: Duration = Duration::from_secs(30);
 
 /// How a file that this session began ends.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Ending {
     /// Whole or cut, it stays as it is.
     Stays,
-    /// Cut, it is deleted.
-    Deleted,
+    /// The same of a file that is written from its begin to its end: cut, it has no hole, so that the
+    /// upload can be resumed.
+    Prefix,
+    /// Cut, it is deleted, while it is still this upload's.
+    Deleted(Arc<Claim>),
     /// It is written under this name. Whole, it gets its own; cut, it stays under this one.
     Renamed {
         temporary: RemotePath,
+        /// Where a symlink of its own name leads.
+        leads_to: Option<RemotePath>,
         /// A file that has the name by then is an error.
         exclusive: bool,
     },
 }
 
 impl Ending {
-    /// Of a file that the upload begins.
-    pub(super) fn of_new(
+    /// Of a file that the upload begins, which is the caller's from now on.
+    pub(super) async fn of_new(
         server: &Server,
         path: &RemotePath,
         exclusive: bool,
     ) -> Result<Self, Failure> {
         Ok(match server.settings.partial_uploads {
-            PartialUploads::Keep => Self::Stays,
-            PartialUploads::Delete => Self::Deleted,
+            PartialUploads::Keep => {
+                server.account.claim(path).await;
+                Self::Stays
+            }
+            PartialUploads::Delete => Self::Deleted(Arc::new(server.account.claim(path).await)),
             PartialUploads::TemporaryName => {
-                Self::Renamed { temporary: temporary_name(path)?, exclusive }
+                Self::Renamed { temporary: temporary_name(path)?, leads_to: None, exclusive }
             }
         })
+    }
+
+    /// Of a file that is written from its begin to its end.
+    pub(super) fn of_stream(self) -> Self {
+        match self {
+            Self::Stays => Self::Prefix,
+            other => other,
+        }
+    }
+
+    /// Whether a cut leaves something to be done.
+    fn is_cut_with_care(&self) -> bool {
+        matches!(self, Self::Prefix | Self::Deleted(_))
     }
 
     /// The name to be opened.
@@ -59,9 +82,11 @@ impl Ending {
     /// CLOSE was answered well: the file is whole.
     pub(super) async fn whole(&self, server: &Server, path: &RemotePath) -> Result<(), Failure> {
         match self {
-            Self::Stays | Self::Deleted => Ok(()),
-            Self::Renamed { temporary, exclusive } => {
+            Self::Stays | Self::Prefix | Self::Deleted(_) => Ok(()),
+            Self::Renamed { temporary, leads_to, exclusive } => {
+                let path = leads_to.as_ref().unwrap_or(path);
                 server.changes.note_all();
+                server.account.claim(path).await;
                 give_name(server, temporary, path, *exclusive).await
             }
         }
@@ -69,10 +94,23 @@ impl Ending {
 
     /// The file is closed and not whole.
     async fn cut(&self, handle: &Handle) {
-        if matches!(self, Self::Deleted)
-            && let Err(failure) = delete_part(handle).await
-        {
-            tracing::warn!(path = %handle.path(), %failure, "the part of a cut upload stays");
+        match self {
+            Self::Deleted(claim) => {
+                let Some(_held) = claim.hold().await else { return };
+                if let Err(failure) = delete_part(handle).await {
+                    tracing::warn!(path = %handle.path(), %failure, "the part of a cut upload stays");
+                }
+            }
+            Self::Prefix => {
+                let Some(hole) = handle.refused() else { return };
+                if let Err(failure) = end_at(handle, hole).await {
+                    tracing::warn!(
+                        path = %handle.path(), hole, %failure,
+                        "the part of a cut upload has a hole and must not be resumed"
+                    );
+                }
+            }
+            Self::Stays | Self::Renamed { .. } => {}
         }
     }
 }
@@ -80,18 +118,57 @@ impl Ending {
 /// Deletes what the upload made, and nothing else that has the name by now: the client may have sent
 /// the file again through another session, before the end of this one was noticed.
 async fn delete_part(handle: &Handle) -> Result<(), Failure> {
-    let (server, path) = (handle.server(), handle.path());
-    let there = server.requests.ask(RequestBody::LinkStat { path: wire(path) }).await?;
-    let there = there.attributes(format_args!("tell what {path} is"))?;
-    let entry = attributes::entry(b"", &there);
-    let size = there.size.filter(|size| handle.may_have_made(*size));
-    if entry.kind != EntryKind::File || size.is_none() {
-        let message = format_args!("{path} is not what this upload has written");
-        return Err(Failure::backend(FailureKind::AlreadyExists, message));
+    let server = handle.server();
+    let (path, _) = part(handle, |size| handle.may_have_made(size)).await?;
+    server.changes.note_all();
+    let removed = server.requests.ask(RequestBody::Remove { path: wire(&path) }).await?;
+    removed.done(format_args!("remove {path}"))
+}
+
+/// Behind a write that was refused, later ones may have been taken: they go.
+async fn end_at(handle: &Handle, hole: u64) -> Result<(), Failure> {
+    let server = handle.server();
+    let own = |size| size <= hole || handle.may_reach_behind(hole, size);
+    let (path, size) = part(handle, own).await?;
+    if size <= hole {
+        return Ok(());
     }
     server.changes.note_all();
-    let removed = server.requests.ask(RequestBody::Remove { path: wire(path) }).await?;
-    removed.done(format_args!("remove {path}"))
+    let attributes = Attributes { size: Some(hole), ..Attributes::default() };
+    let cut = server.requests.ask(RequestBody::SetStat { path: wire(&path), attributes }).await?;
+    cut.done(format_args!("cut {path} off at byte {hole}"))
+}
+
+/// The file that the upload has written, symlinks followed, and its bytes; `own`: whether it can have
+/// so many.
+async fn part(handle: &Handle, own: impl Fn(u64) -> bool) -> Result<(RemotePath, u64), Failure> {
+    let (server, mut path) = (handle.server(), handle.path().clone());
+    let mut entry = link_stat(server, &path).await?;
+    if let EntryKind::Symlink(_) = entry.kind {
+        path = real_path(server, &path).await?;
+        entry = link_stat(server, &path).await?;
+    }
+    match (entry.kind, entry.attributes.size.filter(|size| own(*size))) {
+        (EntryKind::File, Some(size)) => Ok((path, size)),
+        _ => {
+            let message = format_args!("{path} is not what this upload has written");
+            Err(Failure::backend(FailureKind::AlreadyExists, message))
+        }
+    }
+}
+
+async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
+    let there = server.requests.ask(RequestBody::LinkStat { path: wire(path) }).await?;
+    Ok(attributes::entry(b"", &there.attributes(format_args!("tell what {path} is"))?))
+}
+
+/// Where symlinks lead; the last name need not be there.
+async fn real_path(server: &Server, path: &RemotePath) -> Result<RemotePath, Failure> {
+    let what = format!("tell where {path} leads");
+    let names = server.requests.ask(RequestBody::RealPath { path: wire(path) }).await?;
+    let names = names.names(&what)?.unwrap_or_default();
+    let name = names.into_iter().next().ok_or_else(|| misunderstood(&what))?;
+    RemotePath::resolve(&RemotePath::root(), &name.name).map_err(|_| misunderstood(&what))
 }
 
 /// Closes a file that is not whole and does with it what is configured. CLOSE is sent with the call;
@@ -118,7 +195,7 @@ pub(super) fn cut(handle: &Handle, ending: Ending) -> impl Future<Output = ()> +
 /// As [`cut`], when nobody is left to wait for it.
 pub(super) fn cut_behind(handle: Handle, ending: Ending) {
     let has_runtime = tokio::runtime::Handle::try_current().is_ok();
-    match matches!(ending, Ending::Deleted) && has_runtime {
+    match ending.is_cut_with_care() && has_runtime {
         true => drop(cut(&handle, ending)),
         false => handle.give_up(),
     }
@@ -189,30 +266,55 @@ pub(super) fn complete(
     async { completing.await.unwrap_or_else(|_| Err(lost("the gateway is ending"))) }
 }
 
+/// Whether a file can be written where it was begun.
+pub(super) enum Prepared {
+    Here,
+    /// Its name is a symlink: it is to be begun anew where that leads.
+    Elsewhere(Ending),
+}
+
 /// `TemporaryName`: what is at the name that the upload will get. A file lends the new one its
 /// permissions; where the upload can never get the name, it is taken away again.
 pub(super) async fn prepare(
     handle: &Handle,
     ending: &Ending,
     there: Result<Attributes, Failure>,
-) -> Result<(), Failure> {
-    let Ending::Renamed { temporary, exclusive } = ending else { return Ok(()) };
-    let Ok(there) = there else { return Ok(()) };
+) -> Result<Prepared, Failure> {
+    let Ending::Renamed { temporary, leads_to, exclusive } = ending else {
+        return Ok(Prepared::Here);
+    };
+    // Begun where a symlink leads: that name is the symlink's still.
+    let Some(there) = there.ok().filter(|_| leads_to.is_none()) else { return Ok(Prepared::Here) };
     let (server, path) = (handle.server(), handle.path());
+    let take_away = || {
+        handle.give_up();
+        server.requests.tell(RequestBody::Remove { path: wire(temporary) });
+    };
     let mode = there.permissions.unwrap_or_default();
-    let kind = match (exclusive, mode & 0o170000 == 0o040000) {
+    let kind = match (exclusive, attributes::entry(b"", &there).kind) {
         (true, _) => FailureKind::AlreadyExists,
-        (false, true) => FailureKind::IsADirectory,
-        (false, false) => {
+        (false, EntryKind::Directory) => FailureKind::IsADirectory,
+        (false, EntryKind::Symlink(_)) => {
+            take_away();
+            let to = real_path(server, path).await?;
+            if link_stat(server, &to).await.is_ok_and(|to| to.kind == EntryKind::Directory) {
+                let kind = FailureKind::IsADirectory;
+                let message = format_args!("cannot write {path}: {}", kind.sentence());
+                return Err(Failure::backend(kind, message));
+            }
+            let temporary = temporary_name(&to)?;
+            let ending = Ending::Renamed { temporary, leads_to: Some(to), exclusive: false };
+            return Ok(Prepared::Elsewhere(ending));
+        }
+        (false, _) => {
             if there.permissions.is_some() {
                 let permissions = Some(mode & 0o777);
                 // Not all servers let them be set; the upload matters more.
                 drop(handle.set_stat(Attributes { permissions, ..Attributes::default() }));
             }
-            return Ok(());
+            return Ok(Prepared::Here);
         }
     };
-    handle.give_up();
-    server.requests.tell(RequestBody::Remove { path: wire(temporary) });
+    take_away();
     Err(Failure::backend(kind, format_args!("cannot write {path}: {}", kind.sentence())))
 }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::ahead::Ahead;
 use super::attributes::{self, changes, needs_times};
-use super::ending::{self, Ending};
+use super::ending::{self, Ending, Prepared};
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected, out_of_range};
 use super::server::{Server, wire};
@@ -42,15 +42,24 @@ pub(super) async fn open(
     let Operation::Open { path, mode } = operation else { return Err(misdirected(operation)) };
     let begins = mode.create && (mode.truncate || mode.exclusive) && mode.write && !mode.append;
     let ending = match begins {
-        true => Ending::of_new(server, path, mode.exclusive)?,
+        true => Ending::of_new(server, path, mode.exclusive).await?,
         false => Ending::Stays,
     };
+    if !begins && (mode.write || mode.append || mode.truncate) {
+        server.account.claim(path).await;
+    }
+    open_with(server, path, mode, ending).await
+}
+
+async fn open_with(
+    server: &Arc<Server>,
+    path: &RemotePath,
+    mode: &OpenMode,
+    ending: Ending,
+) -> Result<Arc<dyn OpenFile>, Failure> {
     let renamed = matches!(ending, Ending::Renamed { .. });
     // In one flight with OPEN: what has the name that the file is to get.
-    let there = renamed.then(|| match mode.exclusive {
-        true => server.requests.ask(RequestBody::LinkStat { path: wire(path) }),
-        false => server.requests.ask(RequestBody::Stat { path: wire(path) }),
-    });
+    let there = renamed.then(|| server.requests.ask(RequestBody::LinkStat { path: wire(path) }));
     let written = ending.written(path).clone();
     let handle = open_handle(server, &written, path, mode, renamed).await?;
     let file = SftpFile {
@@ -65,7 +74,10 @@ pub(super) async fn open(
     if let Some(there) = there {
         let there = there.await.and_then(|answer| answer.attributes("tell what is there"));
         let prepared = ending::prepare(&file.handle, &ending, there).await;
-        prepared.inspect_err(|_| drop(file.take_ending()))?;
+        if let Prepared::Elsewhere(ending) = prepared.inspect_err(|_| drop(file.take_ending()))? {
+            file.take_ending();
+            return Box::pin(open_with(server, path, mode, ending)).await;
+        }
     }
     Ok(Arc::new(file))
 }
@@ -258,7 +270,7 @@ impl OpenFile for SftpFile {
         let plain = matches!(ending, Ending::Stays);
         let handle = self.handle.clone();
         let written = async move {
-            match handle.is_spoiled() && !plain {
+            match handle.refused().is_some() && !plain {
                 true => Err(Failure::backend(
                     FailureKind::Internal,
                     format_args!("cannot close {}: not all of it could be written", handle.path()),

@@ -60,17 +60,17 @@ impl Handle {
         self.0.handle.clone()
     }
 
-    /// Of a request that writes up to `end`, to be noted with its answer.
-    pub(super) fn writing(&self, end: u64) -> Noted {
+    /// Of a request that writes from `begin` to `end`, to be noted with its answer.
+    pub(super) fn writing(&self, begin: u64, end: u64) -> Noted {
         self.0.server.changes.note(&self.0.path);
         self.0.sent.fetch_max(end, Ordering::AcqRel);
-        Noted { written: self.0.written.clone(), end }
+        Noted { written: self.0.written.clone(), begin, end }
     }
 
     /// As [`Handle::writing`], of data that does not come through the gateway, up to `end` at most.
     pub(super) fn copying(&self, end: u64) -> Noted {
         self.0.server.changes.note_all();
-        Noted { end: 0, ..self.writing(end) }
+        Noted { end: 0, ..self.writing(0, end) }
     }
 
     /// What was written is now to be seen under each name of the file.
@@ -80,14 +80,20 @@ impl Handle {
         }
     }
 
-    /// Not all that was sent was taken.
-    pub(super) fn is_spoiled(&self) -> bool {
-        self.0.written.is_refused()
+    /// Where that begins that was sent and not taken.
+    pub(super) fn refused(&self) -> Option<u64> {
+        self.0.written.refused()
     }
 
     /// Whether a file of this size can be what this handle alone has written from its begin.
     pub(super) fn may_have_made(&self, size: u64) -> bool {
         (self.0.written.taken()..=self.0.sent.load(Ordering::Acquire)).contains(&size)
+    }
+
+    /// Whether a file of this size can be what this handle has written, where the server did not take
+    /// what begins at `hole`.
+    pub(super) fn may_reach_behind(&self, hole: u64, size: u64) -> bool {
+        (hole..=self.0.sent.load(Ordering::Acquire)).contains(&size)
     }
 
     /// Sends CLOSE behind all that was sent before.
@@ -229,8 +235,9 @@ impl Handle {
             let piece = data.split_to(data.len().min(largest));
             let length = piece.len() as u64;
             let body = RequestBody::Write { handle: self.bytes(), offset: at, data: piece };
+            let begin = at;
             at = at.saturating_add(length);
-            asked.push(self.0.server.requests.ask_noting(body, Some(self.writing(at))));
+            asked.push(self.0.server.requests.ask_noting(body, Some(self.writing(begin, at))));
             if data.is_empty() {
                 break;
             }

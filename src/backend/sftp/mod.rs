@@ -31,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
+use super::claims::{Account, Claims};
 use super::{
     Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
@@ -50,11 +51,13 @@ const LAST_CLEANUPS: Duration = Duration::from_secs(10);
 pub struct SftpBackend {
     settings: Arc<Settings>,
     unpinned: Unpinned,
+    claims: Arc<Claims>,
 }
 
 impl SftpBackend {
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), unpinned: Unpinned::default() }
+        let (settings, claims) = (Arc::new(settings), Arc::default());
+        Self { settings, unpinned: Unpinned::default(), claims }
     }
 }
 
@@ -69,6 +72,7 @@ impl Backend for SftpBackend {
         let header = self.settings.send_proxy_protocol.then(|| origin.header());
         let header = header.unwrap_or_default();
         let server = login::login(&self.settings, credentials, &header, &self.unpinned).await?;
+        let server = server.of(Account::new(&self.claims, &credentials.user));
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -85,17 +85,24 @@ struct Waiting {
 type Answered = (ResponseBody, Instant);
 
 /// What requests did to a file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Written {
-    refused: AtomicBool,
+    /// The lowest begin of what the server has not taken, in bytes.
+    refused: AtomicU64,
     /// The highest end of what the server has taken, in bytes.
     taken: AtomicU64,
 }
 
+impl Default for Written {
+    fn default() -> Self {
+        Self { refused: AtomicU64::new(u64::MAX), taken: AtomicU64::new(0) }
+    }
+}
+
 impl Written {
-    /// A write was refused: what is there is not what was sent.
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Acquire)
+    /// Where the first write began that was refused: what is there is not what was sent.
+    pub(super) fn refused(&self) -> Option<u64> {
+        Some(self.refused.load(Ordering::Acquire)).filter(|begin| *begin < u64::MAX)
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -107,12 +114,12 @@ impl Written {
         self.taken.fetch_min(end, Ordering::AcqRel);
     }
 
-    fn note(&self, end: u64, body: &ResponseBody) {
+    fn note(&self, begin: u64, end: u64, body: &ResponseBody) {
         match body {
             ResponseBody::Status { code: StatusCode::OK, .. } => {
                 self.taken.fetch_max(end, Ordering::AcqRel);
             }
-            _ => self.refused.store(true, Ordering::Release),
+            _ => drop(self.refused.fetch_min(begin, Ordering::AcqRel)),
         }
     }
 }
@@ -120,6 +127,7 @@ impl Written {
 /// To be noted before the answer is told: that it is a refusal, or that the file reaches to `end`.
 pub(super) struct Noted {
     pub(super) written: Arc<Written>,
+    pub(super) begin: u64,
     pub(super) end: u64,
 }
 
@@ -313,8 +321,8 @@ impl Inner {
             self.round_trip.fetch_min(round_trip, Ordering::Relaxed);
             (waiting, now)
         };
-        if let Some(Noted { written, end }) = waiting.noted {
-            written.note(end, &body);
+        if let Some(Noted { written, begin, end }) = waiting.noted {
+            written.note(begin, end, &body);
         }
         let unwanted = match waiting.answer {
             Some(answer) => answer.send((body, now)).err(),

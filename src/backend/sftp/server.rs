@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::requests::Requests;
 use super::settings::Settings;
 use crate::backend::Abilities;
+use crate::backend::claims::Account;
 use crate::data::{Budget, MOST_AHEAD};
 use crate::op::RemotePath;
 use crate::wire::sftp::{Limits, Version, extension};
@@ -31,6 +32,8 @@ pub(super) struct Server {
     /// What the session's reads ahead may hold.
     pub(super) ahead: Budget,
     pub(super) changes: ContentChanges,
+    /// What the session writes to is known to the other sessions.
+    pub(super) account: Account,
     /// What goes on after its owner: ends of uploads.
     pub(super) cleanups: TaskTracker,
 }
@@ -94,8 +97,13 @@ impl Server {
             largest_write: largest(limits.write),
             ahead: Budget::new(MOST_AHEAD),
             changes: ContentChanges::default(),
+            account: Account::default(),
             cleanups: TaskTracker::new(),
         }
+    }
+
+    pub(super) fn of(self, account: Account) -> Self {
+        Self { account, ..self }
     }
 
     pub(super) fn abilities(&self) -> Abilities {

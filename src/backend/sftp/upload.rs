@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::ending::{self, Ending};
+use super::ending::{self, Ending, Prepared};
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected};
 use super::server::{Server, wire};
@@ -66,20 +66,32 @@ pub(super) async fn open(
 const WRITE: OpenFlags = OpenFlags::WRITE;
 
 async fn replace(server: &Arc<Server>, path: &RemotePath) -> Result<Begun, Failure> {
-    let ending = Ending::of_new(server, path, false)?;
+    let ending = Ending::of_new(server, path, false).await?;
     let Ending::Renamed { .. } = &ending else {
         let flags = WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-        return open_file(server, path, path, flags, ending).await;
+        return open_file(server, path, path, flags, ending.of_stream()).await;
     };
+    replace_by_rename(server, path, ending).await
+}
+
+async fn replace_by_rename(
+    server: &Arc<Server>,
+    path: &RemotePath,
+    ending: Ending,
+) -> Result<Begun, Failure> {
     // In one flight with it: what will be replaced.
-    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let there = server.requests.ask(RequestBody::LinkStat { path: wire(path) });
     let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
     let written = ending.written(path).clone();
     let mut file = open_file(server, &written, path, flags, ending).await?;
     let there = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
     if let Some(ending) = file.ending.take() {
-        ending::prepare(&file.handle, &ending, there).await?;
-        file.ending = Some(ending);
+        match ending::prepare(&file.handle, &ending, there).await? {
+            Prepared::Here => file.ending = Some(ending),
+            Prepared::Elsewhere(ending) => {
+                return Box::pin(replace_by_rename(server, path, ending)).await;
+            }
+        }
     }
     Ok(file)
 }
@@ -96,7 +108,8 @@ async fn continue_at(
             format_args!("cannot {what}: the offset in TYPE A is not that in the file; use TYPE I");
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
-    let file = open_file(server, path, path, WRITE, Ending::Stays).await?;
+    server.account.claim(path).await;
+    let file = open_file(server, path, path, WRITE, Ending::Stays.of_stream()).await?;
     let length = file.handle.stat().await?.attributes(&what)?.size;
     match length {
         Some(length) if length < offset => {
@@ -115,7 +128,8 @@ async fn continue_at(
 /// Also the offset of the end: some servers pass APPEND over.
 async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(Begun, u64), Failure> {
     let flags = WRITE | OpenFlags::APPEND | OpenFlags::CREATE;
-    let file = open_file(server, path, path, flags, Ending::Stays).await?;
+    server.account.claim(path).await;
+    let file = open_file(server, path, path, flags, Ending::Stays.of_stream()).await?;
     let length = file.handle.stat().await?.attributes(format_args!("append to {path}"))?.size;
     let end = length.ok_or_else(|| {
         let message = format_args!("cannot append to {path}: the backend does not tell its size");
@@ -133,9 +147,9 @@ async fn unique(server: &Arc<Server>, folder: &RemotePath) -> Result<Begun, Fail
         let path = RemotePath::resolve(folder, name.as_bytes())
             .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
         // Nobody knows the name before it is whole: no other is needed meanwhile.
-        let ending = match Ending::of_new(server, &path, true)? {
+        let ending = match Ending::of_new(server, &path, true).await? {
             Ending::Renamed { .. } => Ending::Stays,
-            ending => ending,
+            ending => ending.of_stream(),
         };
         match open_file(server, &path, &path, flags, ending).await {
             Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => {}

@@ -120,6 +120,45 @@ async fn cuts_as_configured() {
     }
 }
 
+/// Through a symlink the file is written that it leads to, and a part is that file's.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenSSH's sshd"]
+async fn uploads_through_symlinks() {
+    let sshd = Sshd::start();
+    let path = sshd.path("link");
+    std::fs::create_dir(sshd.file("folder")).unwrap();
+    let target = sshd.file("folder/target");
+    std::os::unix::fs::symlink("folder/target", sshd.file("link")).unwrap();
+    let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
+    for policy in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
+        let session = sshd.session_with(policy).await;
+        // The target is not there yet, and is there.
+        let _ = std::fs::remove_file(&target);
+        for content in [&b"first"[..], b"second"] {
+            let upload = write(&path, WriteMode::From { offset: 0 });
+            put(&*session, &upload, content).await;
+            assert_eq!(std::fs::read(&target).unwrap(), content, "{policy:?}");
+            let open = Target::for_test(Operation::Open { path: path.clone(), mode });
+            let file = session.open(&open).await.unwrap();
+            file.write_at(0, Bytes::copy_from_slice(content)).await.unwrap();
+            file.close().await.unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), content, "{policy:?}");
+        }
+        let upload = write(&path, WriteMode::From { offset: 0 });
+        let mut transfer = session.open_write(&upload).await.unwrap();
+        feed(&mut *transfer, b"half").await;
+        assert!(transfer.abort().await.is_none());
+        let left = std::fs::read(&target).ok();
+        let expected = match policy {
+            PartialUploads::Keep => Some(&b"half"[..]),
+            PartialUploads::Delete => None,
+            PartialUploads::TemporaryName => Some(&b"second"[..]),
+        };
+        assert_eq!(left.as_deref(), expected, "{policy:?}");
+        assert!(std::fs::symlink_metadata(sshd.file("link")).unwrap().is_symlink());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
 async fn open_files_at_any_offset() {

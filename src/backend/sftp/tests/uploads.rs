@@ -1,6 +1,7 @@
 //! Files that are written, and what becomes of parts.
 
 use super::*;
+use crate::backend::claims::Account;
 use crate::op::Changes;
 
 #[tokio::test]
@@ -62,7 +63,8 @@ async fn a_file_that_was_not_wholly_written_never_gets_its_name() {
     let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
     let operation = Operation::Open { path: path("/f"), mode };
     let script = async {
-        assert!(matches!(peer.serve(status(StatusCode::NO_SUCH_FILE, "")).await, Q::Stat { .. }));
+        let nothing = status(StatusCode::NO_SUCH_FILE, "");
+        assert!(matches!(peer.serve(nothing).await, Q::LinkStat { .. }));
         let Q::Open { path, flags, .. } = peer.serve(handle()).await else { panic!() };
         assert!(path.starts_with(b"/.lockgate-") && path.ends_with(b".part"));
         assert!(flags.contains(OpenFlags::EXCLUSIVE) && !flags.contains(OpenFlags::TRUNCATE));
@@ -117,17 +119,11 @@ async fn begun(peer: &mut Peer, server: &Arc<Server>) -> Arc<dyn OpenFile> {
 
 #[tokio::test]
 async fn only_what_the_upload_made_is_deleted() {
-    let link = A::Attributes(Attributes {
-        size: Some(7),
-        permissions: Some(0o120777),
-        ..Attributes::default()
-    });
     for (there, goes) in [
         (of_size(7), true),
         // Sent again over another connection, whole or not yet.
         (of_size(9), false),
         (of_size(6), false),
-        (link, false),
         (A::Attributes(Attributes::default()), false),
         (status(StatusCode::NO_SUCH_FILE, ""), false),
     ] {
@@ -141,6 +137,81 @@ async fn only_what_the_upload_made_is_deleted() {
         }
         aborting.await.unwrap();
         assert!(timeout(Duration::from_millis(50), peer.request()).await.is_err(), "{there:?}");
+    }
+}
+
+fn symlink() -> ResponseBody {
+    let attributes =
+        Attributes { size: Some(6), permissions: Some(0o120777), ..Attributes::default() };
+    A::Attributes(attributes)
+}
+
+#[tokio::test]
+async fn the_part_behind_a_symlink_is_deleted_and_the_link_stays() {
+    let (server, mut peer) = connected_as(&[], PartialUploads::Delete).await;
+    let file = begun(&mut peer, &server).await;
+    let aborting = tokio::spawn(async move { file.abort().await });
+    assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+    assert!(matches!(peer.serve(symlink()).await, Q::LinkStat { .. }));
+    assert_eq!(peer.serve(names(&["/d/target"])).await, Q::RealPath { path: "/f".into() });
+    assert_eq!(peer.serve(of_size(7)).await, Q::LinkStat { path: "/d/target".into() });
+    assert_eq!(peer.serve(ok()).await, Q::Remove { path: "/d/target".into() });
+    aborting.await.unwrap();
+    peer.nothing().await;
+}
+
+#[tokio::test]
+async fn the_part_of_a_file_that_another_session_has_begun_since_is_left() {
+    let account = Account::new(&Arc::default(), b"me");
+    let of_account =
+        |server: Arc<Server>| Arc::new(Arc::into_inner(server).unwrap().of(account.clone()));
+    let (first, mut broken) = connected_as(&[], PartialUploads::Delete).await;
+    let first = of_account(first);
+    let file = begun(&mut broken, &first).await;
+    let (second, mut back) = connected_as(&[], PartialUploads::Delete).await;
+    let again = begun(&mut back, &of_account(second)).await;
+    let closing = tokio::spawn(async move { again.close().await });
+    assert!(matches!(back.serve(ok()).await, Q::Close { .. }));
+    closing.await.unwrap().unwrap();
+    let aborting = tokio::spawn(async move { file.abort().await });
+    assert!(matches!(broken.serve(ok()).await, Q::Close { .. }));
+    aborting.await.unwrap();
+    broken.nothing().await;
+}
+
+/// Three pieces, of which the second is refused.
+#[tokio::test]
+async fn what_stays_of_a_refused_upload_has_no_hole() {
+    const PIECE: u64 = 261_120;
+    for (mode, begin, there) in [
+        (WriteMode::From { offset: 0 }, 0, 3 * PIECE),
+        (WriteMode::From { offset: 1000 }, 1000, 1000 + 3 * PIECE),
+        // The server puts what comes behind the refused piece in its place.
+        (WriteMode::Append, 1000, 1000 + 2 * PIECE),
+    ] {
+        let (server, mut peer) = connected().await;
+        let operation = write(mode);
+        let script = async {
+            peer.serve(handle()).await;
+            if begin > 0 {
+                assert!(matches!(peer.serve(of_size(begin)).await, Q::FileStat { .. }));
+            }
+        };
+        let (transfer, ()) = tokio::join!(upload::open(&server, &operation), script);
+        let mut transfer = transfer.unwrap();
+        let Sink::Writer(writer) = transfer.sink() else { panic!() };
+        writer.write_all(&vec![7; 3 * PIECE as usize]).await.unwrap();
+        let finishing = tokio::spawn(transfer.finish());
+        let full = status(StatusCode::FAILURE, "No space left on device");
+        for answer in [ok(), full, ok()] {
+            assert!(matches!(peer.serve(answer).await, Q::Write { .. }));
+        }
+        assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+        assert!(matches!(peer.serve(of_size(there)).await, Q::LinkStat { .. }));
+        let Q::SetStat { path, attributes } = peer.serve(ok()).await else { panic!() };
+        assert_eq!((&path[..], attributes.size), (&b"/f"[..], Some(begin + PIECE)), "{mode:?}");
+        assert_eq!(finishing.await.unwrap().unwrap_err().kind, FailureKind::NoSpace);
+        peer.nothing().await;
     }
 }
 
