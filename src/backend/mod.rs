@@ -243,6 +243,13 @@ pub trait WriteTransfer: Send {
     /// The file that is being written, as the backend sees it (chosen by it for `Unique`).
     fn path(&self) -> &RemotePath;
 
+    /// Bytes will come: to be called before the first one. Until then, what an older file has is left as
+    /// it is, where the backend can do that: a client whose data connection never comes shall not
+    /// lose it.
+    async fn begin(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// How many bytes were put into the sink, said before the end of a transfer that was cut.
     fn sent(&mut self, _bytes: u64) {}
 

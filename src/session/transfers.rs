@@ -60,6 +60,12 @@ impl Download {
 }
 
 impl Upload {
+    /// The client's data connection is there. To be called before the first byte.
+    pub async fn begin(&mut self) -> Result<(), Failure> {
+        let begun = self.transfer.begin().await;
+        begun.map_err(|failure| veil::failure(&self.root, failure))
+    }
+
     pub fn sink(&mut self) -> &mut Sink {
         self.transfer.sink()
     }

@@ -7,7 +7,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 
 use super::attributes::MODE;
 use super::errno::{failed, refused};
-use super::partial::{Ending, Leftover, Temporary};
+use super::partial::{Ending, Leftover, Temporary, open_for_writing};
 use super::place::{open_file, relative};
 use crate::backend::PartialUploads;
 use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
@@ -42,7 +42,11 @@ pub(super) fn open(
         return Ok((file, Ending::Renamed(temporary)));
     }
     options.create(mode.create && !exclusive).create_new(exclusive);
-    let (file, metadata) = open_file(&root, relative(path), &mut options, &what)?;
+    let opened = match mode.writes() {
+        true => open_for_writing(&root, relative(path), &mut options, &what),
+        false => open_file(&root, relative(path), &mut options, &what),
+    };
+    let (file, metadata) = opened?;
     if mode.truncate {
         // Not by O_TRUNC: only now is it sure to be a regular file.
         file.set_len(0).map_err(|e| failed(&what, &e))?;

@@ -1,9 +1,10 @@
 //! What becomes of an upload: `partial_uploads` for files of this machine.
 
+use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions};
 use tokio::runtime::Handle;
@@ -55,7 +56,13 @@ impl Leftover {
     ) -> Result<Self, Failure> {
         // A symlink stays; what it leads to is what was begun.
         let place = real(&root, path).map_err(|e| failed(what, &e))?;
-        Ok(Self(Some(Removal { root, place, identity: identity(metadata), kept: false })))
+        let identity = identity(metadata);
+        let mut all = all_begun();
+        let begun = all.entry(identity).or_default();
+        begun.newest += 1;
+        begun.removals += 1;
+        let number = begun.newest;
+        Ok(Self(Some(Removal { root, place, identity, number, kept: false })))
     }
 
     fn keep(mut self) {
@@ -81,26 +88,77 @@ impl Drop for Leftover {
 struct Removal {
     root: Arc<Dir>,
     place: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
+    number: u64,
     kept: bool,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// What was begun in a file whose part would be deleted.
+#[derive(Default)]
+struct Begun {
+    /// The number of the newest upload.
+    newest: u64,
+    /// How many would delete it.
+    removals: usize,
+}
+
+/// Of all backends: two may have one folder.
+static ALL_BEGUN: LazyLock<Mutex<HashMap<Identity, Begun>>> = LazyLock::new(Mutex::default);
+
+fn all_begun() -> MutexGuard<'static, HashMap<Identity, Begun>> {
+    ALL_BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`open_file`], for writing. From now on no earlier upload takes what is there for its part: its
+/// client may have come back, and sends the file again.
+pub(super) fn open_for_writing(
+    root: &Dir,
+    path: &Path,
+    options: &mut OpenOptions,
+    what: &str,
+) -> Result<(File, Metadata), Failure> {
+    loop {
+        let (file, metadata) = open_file(root, path, options, what)?;
+        let identity = identity(&metadata);
+        let mut all = all_begun();
+        let Some(begun) = all.get_mut(&identity) else { return Ok((file, metadata)) };
+        begun.newest += 1;
+        drop(all);
+        // It may have been deleted a moment ago.
+        if root.metadata(path).is_ok_and(|there| self::identity(&there) == identity) {
+            return Ok((file, metadata));
+        }
+    }
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        if self.kept {
+        let mut all = all_begun();
+        let Some(begun) = all.get_mut(&self.identity) else { return };
+        let is_newest = begun.newest == self.number;
+        begun.removals -= 1;
+        if begun.removals == 0 {
+            all.remove(&self.identity);
+        }
+        if self.kept || !is_newest {
             return;
         }
-        // Another upload may have put its file there meanwhile.
+        // Another file may have the name by now.
         let same =
             self.root.symlink_metadata(&self.place).is_ok_and(|m| identity(&m) == self.identity);
         if same {
             // Nobody is left to be told; the partial file then stays.
             let _ = self.root.remove_file(&self.place);
         }
+        // Until here nobody begins anything in it.
+        drop(all);
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 

@@ -192,6 +192,7 @@ impl Sandbox {
         content: &[u8],
     ) -> Box<dyn WriteTransfer> {
         let mut transfer = self.open_write(name, mode, Representation::Image).await.unwrap();
+        transfer.begin().await.unwrap();
         feed(&mut *transfer, content).await;
         transfer
     }

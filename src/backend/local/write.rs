@@ -2,13 +2,13 @@ use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
 use super::calls::Calls;
 use super::errno::{failed, refused};
-use super::partial::{Ending, Leftover, Temporary, random_name};
+use super::partial::{Ending, Leftover, Temporary, open_for_writing, random_name};
 use super::place::{open_file, relative};
 use super::read::BLOCK;
 use crate::backend::{PartialUploads, WriteTransfer};
@@ -46,6 +46,32 @@ struct Opened {
     file: std::fs::File,
     path: RemotePath,
     ending: Ending,
+    replaced: Option<Replaced>,
+}
+
+/// An older file that is to be cut off when the first byte comes; untouched till then.
+struct Replaced {
+    file: std::fs::File,
+    /// Bytes of it that stay.
+    length: u64,
+    what: String,
+    /// From then on it is the upload's, to be deleted when that is cut.
+    delete: Option<(Arc<Dir>, Metadata)>,
+}
+
+impl Replaced {
+    /// Blocks.
+    fn cut_off(self, path: &RemotePath) -> Result<Ending, Failure> {
+        let Self { file, length, what, delete } = self;
+        // Not by O_TRUNC: only when it is open it is sure to be a regular file.
+        file.set_len(length).map_err(|e| failed(&what, &e))?;
+        Ok(match delete {
+            Some((root, metadata)) => {
+                Ending::Deleted(Leftover::new(root, relative(path), &metadata, &what)?)
+            }
+            None => Ending::Stays,
+        })
+    }
 }
 
 fn replace(root: Arc<Dir>, path: RemotePath, partial: PartialUploads) -> Result<Opened, Failure> {
@@ -54,39 +80,51 @@ fn replace(root: Arc<Dir>, path: RemotePath, partial: PartialUploads) -> Result<
     options.write(true);
     if partial == PartialUploads::TemporaryName {
         let (file, temporary) = Temporary::create(root, relative(&path), &mut options, &what)?;
-        return Ok(Opened { file, path, ending: Ending::Renamed(temporary) });
+        return Ok(Opened { file, path, ending: Ending::Renamed(temporary), replaced: None });
     }
-    let (file, metadata) = open_file(&root, relative(&path), options.create(true), &what)?;
-    // Not by O_TRUNC: only now is it sure to be a regular file.
-    file.set_len(0).map_err(|e| failed(&what, &e))?;
-    let ending = match partial {
-        PartialUploads::Delete => {
-            Ending::Deleted(Leftover::new(root, relative(&path), &metadata, &what)?)
+    let new = open_for_writing(&root, relative(&path), options.create_new(true), &what);
+    let (is_new, (file, metadata)) = match new {
+        Err(taken) if taken.kind == FailureKind::AlreadyExists => {
+            options.create_new(false).create(true);
+            (false, open_for_writing(&root, relative(&path), &mut options, &what)?)
         }
-        PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Stays,
+        new => (true, new?),
     };
-    Ok(Opened { file, path, ending })
+    let delete = partial == PartialUploads::Delete;
+    let (ending, replaced) = match is_new {
+        true if delete => {
+            (Ending::Deleted(Leftover::new(root, relative(&path), &metadata, &what)?), None)
+        }
+        true => (Ending::Stays, None),
+        false => {
+            let again = file.try_clone().map_err(|e| failed(&what, &e))?;
+            let delete = delete.then_some((root, metadata));
+            (Ending::Stays, Some(Replaced { file: again, length: 0, what, delete }))
+        }
+    };
+    Ok(Opened { file, path, ending, replaced })
 }
 
 fn continue_at(root: &Dir, path: RemotePath, offset: u64) -> Result<Opened, Failure> {
     let what = format!("continue {path} at byte {offset}");
     let (mut file, metadata) =
-        open_file(root, relative(&path), OpenOptions::new().write(true), &what)?;
+        open_for_writing(root, relative(&path), OpenOptions::new().write(true), &what)?;
     if offset > metadata.len() {
         let reason = format_args!("it is only {} bytes long", metadata.len());
         return Err(refused(FailureKind::InvalidArgument, what, reason));
     }
-    file.set_len(offset)
-        .and_then(|()| file.seek(SeekFrom::Start(offset)))
-        .map_err(|e| failed(&what, &e))?;
-    Ok(Opened { file, path, ending: Ending::Stays })
+    file.seek(SeekFrom::Start(offset)).map_err(|e| failed(&what, &e))?;
+    let again = file.try_clone().map_err(|e| failed(&what, &e))?;
+    let replaced = Some(Replaced { file: again, length: offset, what, delete: None });
+    Ok(Opened { file, path, ending: Ending::Stays, replaced })
 }
 
 fn append(root: &Dir, path: RemotePath) -> Result<Opened, Failure> {
     let what = format!("open {path} for appending");
     let mut options = OpenOptions::new();
-    let (file, _) = open_file(root, relative(&path), options.append(true).create(true), &what)?;
-    Ok(Opened { file, path, ending: Ending::Stays })
+    options.append(true).create(true);
+    let (file, _) = open_for_writing(root, relative(&path), &mut options, &what)?;
+    Ok(Opened { file, path, ending: Ending::Stays, replaced: None })
 }
 
 fn unique(root: Arc<Dir>, folder: &RemotePath, partial: PartialUploads) -> Result<Opened, Failure> {
@@ -108,7 +146,7 @@ fn unique(root: Arc<Dir>, folder: &RemotePath, partial: PartialUploads) -> Resul
             }
             PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Stays,
         };
-        return Ok(Opened { file, path, ending });
+        return Ok(Opened { file, path, ending, replaced: None });
     }
 }
 
@@ -120,7 +158,8 @@ impl Opened {
             Representation::Image => Sink::Writer(Box::new(file)),
             Representation::Ascii => Sink::Writer(Box::new(FromCrlf::new(file))),
         };
-        LocalWrite { calls, sink, path: self.path, ending: self.ending }
+        let Self { path, ending, replaced, .. } = self;
+        LocalWrite { calls, sink, path, ending, replaced }
     }
 }
 
@@ -130,6 +169,7 @@ pub(super) struct LocalWrite {
     sink: Sink,
     path: RemotePath,
     ending: Ending,
+    replaced: Option<Replaced>,
 }
 
 impl LocalWrite {
@@ -153,7 +193,16 @@ impl WriteTransfer for LocalWrite {
         &self.path
     }
 
+    async fn begin(&mut self) -> Result<(), Failure> {
+        if let Some(replaced) = self.replaced.take() {
+            let path = self.path.clone();
+            self.ending = self.calls.run(move || replaced.cut_off(&path)).await?;
+        }
+        Ok(())
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        self.begin().await?;
         self.flush().await?;
         let calls = self.calls.clone();
         calls
@@ -312,6 +361,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn until_the_first_byte_may_come_an_older_file_is_untouched() {
+        for partial in ALL {
+            for (mode, cut) in
+                [(from(0), &b""[..]), (from(3), b"012"), (WriteMode::Append, b"01234")]
+            {
+                for dropped in [false, true] {
+                    let sandbox = Sandbox::with(partial);
+                    sandbox.put("file", "01234");
+                    let open = || sandbox.open_write("file", mode, Representation::Image);
+                    let transfer = open().await.unwrap();
+                    match dropped {
+                        true => drop(transfer),
+                        false => drop(transfer.abort().await),
+                    }
+                    assert_eq!(sandbox.get("file").unwrap(), b"01234", "{partial:?} {mode:?}");
+                    // Nothing was to be written, and that is whole.
+                    open().await.unwrap().finish().await.unwrap();
+                    assert_eq!(sandbox.get("file").unwrap(), cut, "{partial:?} {mode:?}");
+                }
+            }
+        }
+    }
+
+    /// Its client has come back before its end was noticed.
+    #[tokio::test]
+    async fn a_part_that_another_upload_has_begun_anew_is_not_deleted() {
+        for (mode, left) in [(from(0), &b"whole"[..]), (WriteMode::Append, b"partwhole")] {
+            let sandbox = Sandbox::with(PartialUploads::Delete);
+            let broken = sandbox.begin("file", from(0), b"part").await;
+            settle(|| sandbox.get("file").unwrap() == b"part").await;
+            sandbox.begin("file", mode, b"whole").await.finish().await.unwrap();
+            broken.abort().await;
+            assert_eq!(sandbox.get("file").unwrap(), left);
+            // And the next one's is its own again.
+            sandbox.begin("file", from(0), b"part").await.abort().await;
+            assert!(sandbox.names().is_empty());
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_another_put_there_is_not_deleted() {
         let sandbox = Sandbox::with(PartialUploads::Delete);
         let transfer = sandbox.begin("file", from(0), b"part").await;
@@ -329,6 +418,7 @@ mod tests {
                 file: file.try_clone().unwrap(),
                 path: RemotePath::root(),
                 ending: Ending::Stays,
+                replaced: None,
             };
             let mut transfer = Box::new(opened.into_transfer(Calls::new(), representation));
             feed(&mut *transfer, b"text").await;

@@ -29,11 +29,20 @@ struct SftpWrite {
 struct Begun {
     handle: Handle,
     ending: Option<Ending>,
+    /// An older file that is to be cut off here when the first byte comes; untouched till then.
+    replaced: Option<u64>,
+}
+
+impl Begun {
+    fn take_ending(&mut self) -> Option<Ending> {
+        let ending = self.ending.take()?;
+        Some(if self.replaced.is_some() { Ending::Stays } else { ending })
+    }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if let Some(ending) = self.ending.take() {
+        if let Some(ending) = self.take_ending() {
             ending::cut_behind(self.handle.clone(), ending);
         }
     }
@@ -68,10 +77,31 @@ const WRITE: OpenFlags = OpenFlags::WRITE;
 async fn replace(server: &Arc<Server>, path: &RemotePath) -> Result<Begun, Failure> {
     let ending = Ending::of_new(server, path, false).await?;
     let Ending::Renamed { .. } = &ending else {
-        let flags = WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-        return open_file(server, path, path, flags, ending.of_stream()).await;
+        return replace_in_place(server, path, ending.of_stream()).await;
     };
     replace_by_rename(server, path, ending).await
+}
+
+/// Servers with OpenSSH's fsync have files of their own, and can empty one that is open.
+async fn replace_in_place(
+    server: &Arc<Server>,
+    path: &RemotePath,
+    ending: Ending,
+) -> Result<Begun, Failure> {
+    let flags = WRITE | OpenFlags::CREATE;
+    if !server.extensions.file_sync {
+        return open_file(server, path, path, flags | OpenFlags::TRUNCATE, ending).await;
+    }
+    // In one flight with it: whether there is anything to be emptied.
+    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let mut file = open_file(server, path, path, flags, ending).await?;
+    let length = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
+    file.replaced = match length {
+        Ok(there) if there.size == Some(0) => None,
+        Err(failure) if failure.kind == FailureKind::NotFound => None,
+        _ => Some(0),
+    };
+    Ok(file)
 }
 
 async fn replace_by_rename(
@@ -109,7 +139,7 @@ async fn continue_at(
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
     server.account.claim(path).await;
-    let file = open_file(server, path, path, WRITE, Ending::Stays.of_stream()).await?;
+    let mut file = open_file(server, path, path, WRITE, Ending::Stays.of_stream()).await?;
     let length = file.handle.stat().await?.attributes(&what)?.size;
     match length {
         Some(length) if length < offset => {
@@ -118,8 +148,7 @@ async fn continue_at(
         }
         Some(length) if length == offset => Ok(file),
         _ => {
-            let attributes = Attributes { size: Some(offset), ..Attributes::default() };
-            file.handle.set_stat(attributes).await?.done(&what)?;
+            file.replaced = Some(offset);
             Ok(file)
         }
     }
@@ -175,7 +204,7 @@ async fn open_file(
     };
     let handle = explained(server, opened, written, tried).await?;
     let handle = Handle::new(server.clone(), handle, path.clone());
-    Ok(Begun { handle, ending: Some(ending) })
+    Ok(Begun { handle, ending: Some(ending), replaced: None })
 }
 
 #[async_trait]
@@ -188,8 +217,20 @@ impl WriteTransfer for SftpWrite {
         self.file.handle.path()
     }
 
+    async fn begin(&mut self) -> Result<(), Failure> {
+        if let Some(length) = self.file.replaced {
+            let attributes = Attributes { size: Some(length), ..Attributes::default() };
+            let handle = &self.file.handle;
+            let what = format_args!("cut {} off at byte {length}", handle.path()).to_string();
+            handle.set_stat(attributes).await?.done(&what)?;
+            self.file.replaced = None;
+        }
+        Ok(())
+    }
+
     /// The last WRITE and CLOSE go in one flight.
     async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        self.begin().await?;
         let sent = self.sink.shutdown().await;
         let Self { behind, fault, mut file, .. } = *self;
         let cut = move |error: std::io::Error| {
@@ -207,7 +248,7 @@ impl WriteTransfer for SftpWrite {
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        if let Some(ending) = self.file.ending.take() {
+        if let Some(ending) = self.file.take_ending() {
             ending::cut(&self.file.handle, ending).await;
         }
         self.fault.take()

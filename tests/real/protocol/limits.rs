@@ -153,7 +153,7 @@ fn data_connect_timeout() {
     let lock = start("data_connect_timeout: 500ms");
     lock.put("file", "bytes");
     let mut raw = lock.client();
-    for line in ["RETR file", "STOR new", "LIST"] {
+    for line in ["RETR file", "STOR new", "STOR file", "LIST"] {
         raw.expect("EPSV", 229);
         raw.expect(line, 150);
         let reply = raw.read();

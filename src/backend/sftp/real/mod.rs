@@ -165,6 +165,7 @@ async fn get(session: &dyn BackendSession, target: &Target) -> Result<Vec<u8>, F
 }
 
 async fn feed(transfer: &mut dyn WriteTransfer, content: &[u8]) {
+    transfer.begin().await.unwrap();
     let Sink::Writer(writer) = transfer.sink() else { unreachable!() };
     for part in content.chunks(65_536) {
         writer.write_all(part).await.unwrap();

@@ -23,6 +23,52 @@ async fn a_small_put_is_open_then_write_and_close_in_one_flight() {
     finishing.await.unwrap().unwrap();
 }
 
+/// At a server with files of its own.
+#[tokio::test]
+async fn until_the_first_byte_may_come_an_older_file_is_untouched() {
+    const FILES: &[(&str, &str)] = &[("fsync@openssh.com", "1")];
+    let nothing = || status(StatusCode::NO_SUCH_FILE, "");
+    for partial in [PartialUploads::Keep, PartialUploads::Delete] {
+        for (there, is_cut) in [(of_size(5), true), (of_size(0), false), (nothing(), false)] {
+            for comes in [false, true] {
+                let (server, mut peer) = connected_as(FILES, partial).await;
+                let operation = write(WriteMode::From { offset: 0 });
+                let script = async {
+                    assert!(matches!(peer.serve(there.clone()).await, Q::Stat { .. }));
+                    let Q::Open { flags, .. } = peer.serve(handle()).await else { panic!() };
+                    assert_eq!(flags, OpenFlags::WRITE | OpenFlags::CREATE);
+                };
+                let (transfer, ()) = tokio::join!(upload::open(&server, &operation), script);
+                let mut transfer = transfer.unwrap();
+                if !comes {
+                    let aborting = tokio::spawn(transfer.abort());
+                    assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+                    if partial == PartialUploads::Delete && !is_cut {
+                        assert!(matches!(peer.serve(of_size(0)).await, Q::LinkStat { .. }));
+                        assert!(matches!(peer.serve(ok()).await, Q::Remove { .. }));
+                    }
+                    assert!(aborting.await.unwrap().is_none());
+                    peer.nothing().await;
+                    continue;
+                }
+                let begun = async {
+                    if is_cut {
+                        let asked = peer.serve(ok()).await;
+                        let Q::FileSetStat { attributes, .. } = asked else { panic!("{asked:?}") };
+                        assert_eq!(attributes.size, Some(0));
+                    }
+                };
+                let (begun, ()) = tokio::join!(transfer.begin(), begun);
+                begun.unwrap();
+                let finishing = tokio::spawn(transfer.finish());
+                assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+                finishing.await.unwrap().unwrap();
+                peer.nothing().await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refused_write_is_the_uploads_failure_and_the_part_goes() {
     for last in [false, true] {
@@ -199,6 +245,7 @@ async fn what_stays_of_a_refused_upload_has_no_hole() {
         };
         let (transfer, ()) = tokio::join!(upload::open(&server, &operation), script);
         let mut transfer = transfer.unwrap();
+        transfer.begin().await.unwrap();
         let Sink::Writer(writer) = transfer.sink() else { panic!() };
         writer.write_all(&vec![7; 3 * PIECE as usize]).await.unwrap();
         let finishing = tokio::spawn(transfer.finish());

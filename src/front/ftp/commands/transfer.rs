@@ -92,9 +92,10 @@ impl Client {
             .is_some_and(|settings| settings.require_close_notify);
         let end = {
             let opening = open(&self.shared, &self.tls, self.private, asked, Direction::Upload);
-            let sink = upload.sink();
             let work = async {
                 let DataConnection { stream, active: _active } = opening.await?;
+                upload.begin().await?;
+                let sink = upload.sink();
                 let mut source = Source::Socket(stream);
                 let moved = relay(&mut source, sink, &progress, limits.stall_timeout).await;
                 match moved {
