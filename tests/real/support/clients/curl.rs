@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{DEADLINE, SftpSite, Site, TlsVersion, client};
+use super::{SftpSite, Site, TlsVersion, client, deadline};
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 use crate::support::{DataMode, Tls};
@@ -21,7 +21,7 @@ pub struct Manner {
 
 pub fn curl(site: &Site, manner: Manner, home: &Path) -> Command {
     let mut command = client("curl", home);
-    command.args(["--disable", "--ipv4", "--silent", "--show-error", "--max-time", "40"]);
+    command.args(["--disable", "--ipv4", "--silent", "--show-error"]);
     command.arg("--user").arg(format!("{}:{}", site.user, site.password));
     if site.tls != Tls::None {
         command.arg("--ssl-reqd").arg("--cacert").arg(&pki().ca);
@@ -41,21 +41,21 @@ pub fn upload(site: &Site, manner: Manner, file: &Path, path: &str) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
     let mut command = curl(site, manner, home.path());
     command.arg("--upload-file").arg(file).arg("--ftp-create-dirs").arg(url(site, path));
-    run(&mut command, b"", DEADLINE)
+    run(&mut command, b"", deadline())
 }
 
 /// The file's bytes are the output.
 pub fn download(site: &Site, manner: Manner, path: &str) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
-    run(curl(site, manner, home.path()).arg(url(site, path)), b"", DEADLINE)
+    run(curl(site, manner, home.path()).arg(url(site, path)), b"", deadline())
 }
 
 /// curl over SFTP; `path` begins at the root.
 pub fn curl_sftp(site: &SftpSite, path: &str, more: &[&std::ffi::OsStr]) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
     let mut command = client("curl", home.path());
-    command.args(["--disable", "--silent", "--show-error", "--max-time", "40", "--insecure"]);
+    command.args(["--disable", "--silent", "--show-error", "--insecure"]);
     command.arg("--user").arg(format!("{}:{}", site.user, site.password)).args(more);
     command.arg(format!("sftp://127.0.0.1:{}/{path}", site.port));
-    run(&mut command, b"", DEADLINE)
+    run(&mut command, b"", deadline())
 }

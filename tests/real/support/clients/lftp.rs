@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{DEADLINE, SftpSite, Site, TlsVersion, client};
+use super::{SftpSite, Site, TlsVersion, client, deadline};
 use crate::support::Tls;
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
@@ -24,7 +24,7 @@ pub fn lftp(site: &Site, tls: TlsVersion, folder: &Path, script: &str) -> Output
         site.port,
     );
     let mut command = client("lftp", folder);
-    run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), DEADLINE)
+    run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), deadline())
 }
 
 /// The same over SFTP: lftp starts OpenSSH's ssh.
@@ -38,5 +38,5 @@ pub fn lftp_sftp(site: &SftpSite, folder: &Path, script: &str) -> Output {
         site.user, site.password, site.port,
     );
     let mut command = client("lftp", folder);
-    run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), DEADLINE)
+    run(command.args(["--norc", "-f", "/dev/stdin"]), text.as_bytes(), deadline())
 }

@@ -15,10 +15,13 @@ use std::time::Duration;
 
 use super::servers::tools;
 use super::ssh::keys;
-use super::{PASSWORD, Tls, USER};
+use super::{PASSWORD, Tls, USER, full};
 
 /// What one run of a client may take.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub fn deadline() -> Duration {
+    // Files are larger then.
+    Duration::from_secs(if full() { 300 } else { 60 })
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersion {

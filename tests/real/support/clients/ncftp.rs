@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{DEADLINE, Site, client};
+use super::{Site, client, deadline};
 use crate::support::process::{Output, run};
 
 /// Uploads a file into a remote folder.
@@ -30,5 +30,5 @@ fn with_home(program: &str, site: &Site, arguments: impl FnOnce(&mut Command)) -
     command.args(["-u", &site.user, "-p", &site.password, "-P", &site.port.to_string()]);
     command.args(["-t", "15"]);
     arguments(&mut command);
-    run(&mut command, b"", DEADLINE)
+    run(&mut command, b"", deadline())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{DEADLINE, SftpSite, client};
+use super::{SftpSite, client, deadline};
 use crate::support::process::{Output, run};
 use crate::support::ssh::askpass;
 
@@ -47,7 +47,7 @@ pub fn persistent_sftp(site: &SftpSite, home: &Path, wrong: usize) -> (Output, u
     command.env("LOCKGATE_TEST_ASKED", &asked).env("LOCKGATE_TEST_WRONG", wrong.to_string());
     command.args(["-o", "BatchMode=no", "-o", "PreferredAuthentications=password", "-b", "-"]);
     command.arg(format!("{}@127.0.0.1", site.user));
-    let output = run(&mut command, b"pwd\n", DEADLINE);
+    let output = run(&mut command, b"pwd\n", deadline());
     (output, std::fs::read_to_string(asked).unwrap_or_default().lines().count())
 }
 
@@ -61,13 +61,13 @@ pub fn sftp_command(site: &SftpSite, folder: &Path, more: &[&str]) -> Command {
 }
 
 pub fn sftp(site: &SftpSite, folder: &Path, batch: &str, more: &[&str]) -> Output {
-    run(&mut sftp_command(site, folder, more), batch.as_bytes(), DEADLINE)
+    run(&mut sftp_command(site, folder, more), batch.as_bytes(), deadline())
 }
 
 /// scp in its SFTP mode.
 pub fn scp(site: &SftpSite, folder: &Path, from: &str, to: &str) -> Output {
     let mut command = openssh("scp", site, folder);
-    run(command.args(["-s", "-p", from, to]), b"", DEADLINE)
+    run(command.args(["-s", "-p", from, to]), b"", deadline())
 }
 
 /// How scp names a path of the site.

@@ -6,13 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::session::{Step, steps};
-use super::{SftpSite, client, python};
+use super::{SftpSite, client, deadline, python};
 use crate::support::full;
 use crate::support::process::{Output, run};
 
 /// What one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
-const DEADLINE: Duration = Duration::from_secs(240);
 
 #[derive(Debug, Clone)]
 pub struct SftpJob<'a> {
@@ -51,5 +50,5 @@ pub fn script(name: &str, job: &Value) -> Output {
     let python = python();
     let mut command = client(python.to_str().expect("a UTF-8 path"), home.path());
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/clients").join(name));
-    run(&mut command, job.to_string().as_bytes(), DEADLINE)
+    run(&mut command, job.to_string().as_bytes(), deadline() * 4)
 }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{DEADLINE, SftpSite, client};
+use super::{SftpSite, client, deadline};
 use crate::support::process::{Output, run};
 
 /// PuTTY's sftp with a batch of commands; the server's key is told beforehand.
@@ -11,5 +11,5 @@ pub fn psftp(site: &SftpSite, folder: &Path, batch: &str) -> Output {
     for fingerprint in &site.fingerprints {
         command.args(["-hostkey", fingerprint]);
     }
-    run(command.arg("127.0.0.1"), batch.as_bytes(), DEADLINE)
+    run(command.arg("127.0.0.1"), batch.as_bytes(), deadline())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Site, TlsVersion, client};
+use super::{Site, TlsVersion, client, deadline};
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 use crate::support::{DataMode, full};
@@ -14,7 +14,6 @@ use crate::support::{DataMode, full};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/session.py");
 /// What one command or data connection may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
-const DEADLINE: Duration = Duration::from_secs(240);
 
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
@@ -55,7 +54,7 @@ pub fn session(job: &Job) -> Vec<Step> {
     });
     let home = tempfile::tempdir().expect("a client's home");
     let mut command = client("python3", home.path());
-    let output = run(command.arg(SCRIPT), text.to_string().as_bytes(), DEADLINE);
+    let output = run(command.arg(SCRIPT), text.to_string().as_bytes(), deadline() * 4);
     steps(&output)
 }
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{DEADLINE, Site, client};
+use super::{Site, client, deadline};
 use crate::support::process::{Output, run};
 
 /// Runs a script of tnftp's commands after its login, in `folder`. It ends with status 0 whatever
@@ -10,5 +10,5 @@ pub fn tnftp(site: &Site, folder: &Path, script: &str) -> Output {
     let mut command = client("tnftp", folder);
     // No auto-login, no prompts, no progress bar; replies are shown.
     command.args(["-n", "-i", "-v", "127.0.0.1", &site.port.to_string()]);
-    run(&mut command, text.as_bytes(), DEADLINE)
+    run(&mut command, text.as_bytes(), deadline())
 }

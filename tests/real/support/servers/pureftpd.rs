@@ -31,8 +31,8 @@ pub fn start() -> Server {
         .arg("-g")
         .arg(nest.path("pid"))
         // No anonymous users, all in a chroot, no name look-ups, TLS if asked, dot files shown,
-        // nothing to syslog.
-        .args(["-E", "-A", "-H", "-Y", "1", "-D", "-f", "none"])
+        // nothing to syslog, whole listings of large folders.
+        .args(["-E", "-A", "-H", "-Y", "1", "-D", "-f", "none", "-L", "30000:20"])
         .args(["-u", "1", "-U", "133:022", "-c", "200", "-C", "200"]);
     nest.start(&mut command, Doors { clear: Some(port), ..Doors::default() })
 }
