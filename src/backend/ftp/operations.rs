@@ -1,7 +1,7 @@
 //! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659).
 
 use super::connection::Connection;
-use super::{attributes, listing, renames};
+use super::{Turn, attributes, listing, renames};
 use crate::backend::Answer;
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
@@ -13,42 +13,37 @@ use crate::wire::ftp::time::parse_time;
 /// What servers usually give a folder.
 const USUAL_FOLDER: u32 = 0o755;
 
-pub(super) async fn perform(
-    connection: &mut Connection,
-    operation: &Operation,
-) -> Result<Answer, Failure> {
+pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<Answer, Failure> {
     let done = |words: Words| Answer::Done(Some(words));
     match operation {
         Operation::Size(path, representation) => {
-            connection.set_type(*representation).await?;
-            size(connection, path).await.map(Answer::Size)
+            turn.set_type(*representation).await?;
+            size(turn, path).await.map(Answer::Size)
         }
-        Operation::Enter(path) => connection.enter(path).await.map(done),
-        Operation::Remove(path) => {
-            connection.expect(2, "DELE", Some(path.as_bytes())).await.map(done)
-        }
+        Operation::Enter(path) => turn.enter(path).await.map(done),
+        Operation::Remove(path) => turn.expect(2, "DELE", Some(path.as_bytes())).await.map(done),
         Operation::MakeDirectory { path, permissions } => {
-            make_directory(connection, path, *permissions).await.map(done)
+            make_directory(turn, path, *permissions).await.map(done)
         }
         Operation::RemoveDirectory(path) => {
             // Servers refuse to remove the folder that they are in.
             if !path.is_root() {
-                connection.be_in(&RemotePath::root()).await.ok();
+                turn.be_in(&RemotePath::root()).await.ok();
             }
-            connection.check()?;
-            let _moving = connection.moving();
-            connection.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
+            turn.check()?;
+            let _moving = turn.moving();
+            turn.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
         }
         Operation::Rename { from, to, onto } => {
-            let _moving = connection.moving();
+            let _moving = turn.moving();
             match onto {
-                Onto::AsBackend => renames::rename(connection, from, to).await.map(done),
-                Onto::Refused => renames::rename_to_new(connection, from, to).await.map(done),
-                Onto::Replaced => renames::replace(connection, from, to).await.map(done),
+                Onto::AsBackend => renames::rename(turn, from, to).await.map(done),
+                Onto::Refused => renames::rename_to_new(turn, from, to).await.map(done),
+                Onto::Replaced => renames::replace(turn, from, to).await.map(done),
             }
         }
         Operation::SetAttributes { path, changes, .. } => {
-            attributes::set(connection, path, changes).await.map(Answer::Done)
+            attributes::set(turn, path, changes).await.map(Answer::Done)
         }
         Operation::Symlink { .. } | Operation::ReadLink(_) => {
             Err(unsupported("the backend server is reached by FTP, which has no symlinks"))

@@ -2,7 +2,7 @@
 //! there.
 
 use super::connection::Connection;
-use super::operations;
+use super::{Turn, operations};
 use crate::backend::temporary_name;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
 
@@ -39,37 +39,48 @@ pub(super) async fn rename_to_new(
 /// Onto a file that is there, too. Some servers do not do that: the old file is put aside first, and
 /// put back if the new one cannot take its place.
 pub(super) async fn replace(
-    connection: &mut Connection,
+    turn: &mut Turn,
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Words, Failure> {
-    connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
-    let refusal = match connection.expect(2, "RNTO", Some(to.as_bytes())).await {
+    turn.expect(3, "RNFR", Some(from.as_bytes())).await?;
+    let refusal = match turn.expect(2, "RNTO", Some(to.as_bytes())).await {
         Ok(words) => return Ok(words),
         Err(refusal) => refusal,
     };
-    connection.check()?;
+    turn.check()?;
     // A folder is never put aside: it could not be deleted behind it.
-    let there = operations::stat(connection, to).await;
-    connection.check()?;
+    let there = operations::stat(turn, to).await;
+    turn.check()?;
     if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
         return Err(refusal);
     }
     let aside = temporary_name(to)?;
-    if rename(connection, to, &aside).await.is_err() {
-        return Err(refusal);
-    }
-    let words = match rename(connection, from, to).await {
+    let words = match rename(turn, to, &aside).await {
+        Ok(_) => rename(turn, from, to).await,
+        // It may have been done all the same.
+        Err(lost) if turn.check().is_err() => Err(lost),
+        Err(_) => return Err(refusal),
+    };
+    let words = match words {
         Ok(words) => words,
         Err(failure) => {
-            if let Err(lost) = rename(connection, &aside, to).await {
+            if let Err(lost) = put_back(turn, &aside, to).await {
                 tracing::error!(path = %to, %aside, failure = %lost, "the old file stays aside");
             }
             return Err(failure);
         }
     };
-    if let Err(failure) = connection.expect(2, "DELE", Some(aside.as_bytes())).await {
+    if let Err(failure) = turn.expect(2, "DELE", Some(aside.as_bytes())).await {
         tracing::warn!(%aside, %failure, "the replaced file stays aside");
     }
     Ok(words)
+}
+
+/// Over a new login where the connection was lost on the way.
+async fn put_back(turn: &mut Turn, aside: &RemotePath, to: &RemotePath) -> Result<(), Failure> {
+    if turn.check().is_err() {
+        turn.renew().await?;
+    }
+    rename(turn, aside, to).await.map(drop)
 }
