@@ -250,7 +250,7 @@ mod tests {
                 }
                 // For long enough.
                 if all.len() < 1_000_000 {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         });
@@ -263,7 +263,7 @@ mod tests {
         };
         let mut sink = Sink::Socket(Stream::Plain(to));
         let progress = Progress::default();
-        let end = relay(&mut source, &mut sink, &progress, Duration::from_millis(600)).await;
+        let end = relay(&mut source, &mut sink, &progress, Duration::from_millis(1500)).await;
         assert!(end.is_ok(), "{spliced} {end:?} {}", progress.bytes());
         drop(sink);
         assert!(received.await.unwrap() == sent);
