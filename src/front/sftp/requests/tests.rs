@@ -341,6 +341,28 @@ async fn a_rename_waits_for_the_close_before_it() {
     assert_eq!(stub.calls(), ["close", "rename /home/u/x", "stat /home/u/y"]);
 }
 
+/// What comes behind a listing of the folder waits for it, but for what is done with open files.
+#[tokio::test]
+async fn a_file_is_emptied_before_what_is_written_behind_that() {
+    let (mut requests, stub) = requests().await;
+    let handle = requests.open_for_writing().await;
+    stub.calls();
+    let go_on = stub.hold("list");
+    let mut list = requests.begin(RequestBody::OpenDir { path: path(".") });
+    assert!(now(&mut list).is_none());
+    let attributes = Attributes { size: Some(0), ..Attributes::default() };
+    let empty = RequestBody::FileSetStat { handle: handle.clone(), attributes };
+    let empty = requests.begin(empty);
+    let writing = requests.begin(write(&handle, 0));
+    let close = requests.begin(RequestBody::Close { handle });
+    assert_eq!(stub.calls(), ["list /home/u", "size Some(0)", "write 0"]);
+    go_on.notify_one();
+    stub.end_write(Ok(()));
+    assert!(list.await.is_ok() && empty.await.is_ok());
+    assert!(writing.await.is_ok() && close.await.is_ok());
+    assert_eq!(stub.calls(), ["close"]);
+}
+
 #[tokio::test]
 async fn a_close_waits_for_changes_to_the_open_file() {
     let (mut requests, stub) = requests().await;
