@@ -157,8 +157,11 @@ impl Subject {
             Subject::Folder { listing, only } => {
                 while lines.is_empty() {
                     let Some(entries) = listing.next().await? else { return Ok(None) };
+                    // Not for FTP: there are clients who would enter them.
+                    let is_itself = |entry: &Entry| matches!(&entry.name[..], b"." | b"..");
                     let fits = |entry: &&Entry| {
-                        only.as_ref().is_none_or(|only| only.is_match(as_path(&entry.name)))
+                        !is_itself(entry)
+                            && only.as_ref().is_none_or(|only| only.is_match(as_path(&entry.name)))
                     };
                     entries.iter().filter(fits).for_each(|entry| format.line(entry, &mut lines));
                 }
