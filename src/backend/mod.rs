@@ -155,6 +155,10 @@ pub struct Abilities {
     pub account_names: bool,
     /// A rename that replaces a file (`Onto::Replaced`).
     pub replacing_rename: bool,
+    /// It tells of symlinks themselves: `LinkStat` is another question than `Stat`.
+    pub link_stat: bool,
+    /// `SetAttributes` of the time when a file was last changed.
+    pub modified: bool,
 }
 
 /// A file that is open for reads and writes at any offset. Many requests may be under way at once:
@@ -215,7 +219,7 @@ pub trait OpenFile: Send + Sync {
 #[async_trait]
 pub trait Listing: Send {
     /// The next entries (at most 256), never empty; `None` once the backend has said that the
-    /// listing is whole. An error after some batches means that what was given is not all.
+    /// listing is whole. `.` and `..` may be among them. An error after some batches means that what was given is not all.
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure>;
 
     /// Gives up before the end and brings the backend's session back into step.

@@ -22,7 +22,7 @@ pub use fault::Fault;
 pub use metrics::PoolMetrics;
 pub use ports::{BindError, Pool, PoolSettings, Ports};
 pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
-pub use relay::{Progress, RelayError, Side, relay};
+pub use relay::{Progress, RelayError, Side, relay, send};
 pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wanted};
 pub use sequenced::{
     Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,

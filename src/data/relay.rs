@@ -63,6 +63,9 @@ pub async fn relay(
     progress: &Progress,
     stall: Duration,
 ) -> Result<(), RelayError> {
+    if let Sink::Socket(to) = sink {
+        to.take_small_steps();
+    }
     match (source, sink) {
         (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to))) => {
             splice(from, to, progress, stall).await
@@ -86,18 +89,52 @@ async fn copy(
             .await
             .map_err(|_| Side::Source.stalled(stall))?;
         let (filled, end) = filled.map_err(RelayError::Source)?;
-        let written = timeout(stall, async {
-            to.write_all(&buffer[..filled]).await?;
-            if end.is_some() { to.flush().await } else { Ok(()) }
-        });
-        written.await.map_err(|_| Side::Sink.stalled(stall))?.map_err(RelayError::Sink)?;
-        progress.add(filled);
+        write(to, &buffer[..filled], progress, stall).await?;
+        if end.is_some() {
+            flush(to, stall).await?;
+        }
         match end {
             None => {}
             Some(Ok(())) => return Ok(()),
             Some(Err(e)) => return Err(RelayError::Source(e)),
         }
     }
+}
+
+/// Writes all of it. Fails when no more of it is taken for `stall`, however much was before.
+async fn write(
+    to: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    progress: &Progress,
+    stall: Duration,
+) -> Result<(), RelayError> {
+    while !bytes.is_empty() {
+        let written = timeout(stall, to.write(bytes)).await;
+        let written = written.map_err(|_| Side::Sink.stalled(stall))?.map_err(RelayError::Sink)?;
+        if written == 0 {
+            return Err(RelayError::Sink(io::ErrorKind::WriteZero.into()));
+        }
+        progress.add(written);
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+async fn flush(to: &mut (impl AsyncWrite + Unpin), stall: Duration) -> Result<(), RelayError> {
+    let flushed = timeout(stall, to.flush()).await;
+    flushed.map_err(|_| Side::Sink.stalled(stall))?.map_err(RelayError::Sink)
+}
+
+/// All of it, and not held back: as a relay of just these bytes.
+pub async fn send(
+    to: &mut Stream,
+    bytes: &[u8],
+    progress: &Progress,
+    stall: Duration,
+) -> Result<(), RelayError> {
+    to.take_small_steps();
+    write(to, bytes, progress, stall).await?;
+    flush(to, stall).await
 }
 
 type End = Option<io::Result<()>>;
@@ -192,5 +229,53 @@ mod tests {
         let stall = Duration::from_secs(5);
         let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Source, .. })), "{end:?}");
+    }
+
+    /// Sockets are writable again only when a good part of what they hold has gone.
+    #[tokio::test]
+    async fn a_slow_reader_is_no_stall() {
+        tokio::join!(to_a_slow_reader(true), to_a_slow_reader(false));
+    }
+
+    async fn to_a_slow_reader(spliced: bool) {
+        let ((mut near, from), (to, mut far)) = (tcp_pair().await, tcp_pair().await);
+        let sent = pattern(8_000_000);
+        let data = sent.clone();
+        let received = tokio::spawn(async move {
+            let (mut all, mut step) = (Vec::new(), vec![0; 16 * 1024]);
+            loop {
+                match far.read(&mut step).await.unwrap() {
+                    0 => break all,
+                    n => all.extend_from_slice(&step[..n]),
+                }
+                // For long enough.
+                if all.len() < 1_000_000 {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        });
+        let mut source = match spliced {
+            true => {
+                tokio::spawn(async move { near.write_all(&data).await.unwrap() });
+                Source::Socket(Stream::Plain(from))
+            }
+            false => Source::Reader(Box::new(std::io::Cursor::new(data))),
+        };
+        let mut sink = Sink::Socket(Stream::Plain(to));
+        let progress = Progress::default();
+        let end = relay(&mut source, &mut sink, &progress, Duration::from_millis(1500)).await;
+        assert!(end.is_ok(), "{spliced} {end:?} {}", progress.bytes());
+        drop(sink);
+        assert!(received.await.unwrap() == sent);
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_takes_nothing_stalls() {
+        let (to, _far) = tcp_pair().await;
+        let mut source = Source::Reader(Box::new(tokio::io::repeat(7)));
+        let mut sink = Sink::Socket(Stream::Plain(to));
+        let stall = Duration::from_millis(300);
+        let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
+        assert!(matches!(end, Err(RelayError::Stalled { side: Side::Sink, .. })), "{end:?}");
     }
 }

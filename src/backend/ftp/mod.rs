@@ -138,7 +138,8 @@ impl BackendSession for FtpSession {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { sync: true, replacing_rename: true, ..Abilities::default() }
+        let modified = self.pool.features().mfmt;
+        Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {

@@ -1,7 +1,7 @@
 //! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659).
 
 use super::connection::Connection;
-use super::{Turn, attributes, listing, renames};
+use super::{Turn, attributes, listing, renames, reply};
 use crate::backend::Answer;
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
@@ -31,8 +31,7 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
                 turn.be_in(&RemotePath::root()).await.ok();
             }
             turn.check()?;
-            let _moving = turn.moving();
-            turn.expect(2, "RMD", Some(path.as_bytes())).await.map(done)
+            remove_directory(turn, path).await.map(done)
         }
         Operation::Rename { from, to, onto } => {
             let _moving = turn.moving();
@@ -59,6 +58,52 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
     }
 }
 
+async fn remove_directory(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Words, Failure> {
+    let removed = {
+        let _moving = connection.moving();
+        connection.expect(2, "RMD", Some(path.as_bytes())).await
+    };
+    match removed {
+        Err(refusal) if reply::is_vague(&refusal) => {
+            Err(match seen(connection, path).await? {
+                // To know what is in it would take a listing.
+                Some(EntryKind::Directory) => Failure {
+                    kind: FailureKind::Internal,
+                    message: format!("{}; the folder is there, is it empty?", refusal.message),
+                    ..refusal
+                },
+                Some(_) => Failure { kind: FailureKind::NotADirectory, ..refusal },
+                None => refusal,
+            })
+        }
+        removed => removed,
+    }
+}
+
+/// What is there, behind a refusal that does not say it; without listing the folder above, which can
+/// take long. `None`: nothing that shows itself.
+async fn seen(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<EntryKind>, Failure> {
+    let found = match connection.features.mlst {
+        true => stat(connection, path).await.map(|entry| entry.kind),
+        false => match connection.enter(path).await {
+            Ok(_) => Ok(EntryKind::Directory),
+            Err(_) => {
+                connection.check()?;
+                connection.set_type(Representation::Image).await?;
+                size(connection, path).await.map(|_| EntryKind::File)
+            }
+        },
+    };
+    connection.check()?;
+    Ok(found.ok())
+}
+
 /// FTP makes a folder with the server's own mode. It is taken for [`USUAL_FOLDER`]; what is to be
 /// narrower is made so behind it, or removed again.
 async fn make_directory(
@@ -66,7 +111,19 @@ async fn make_directory(
     path: &RemotePath,
     permissions: Option<u32>,
 ) -> Result<Words, Failure> {
-    let made = connection.expect(2, "MKD", Some(path.as_bytes())).await?;
+    let made = match connection.expect(2, "MKD", Some(path.as_bytes())).await {
+        Err(refusal) if reply::is_vague(&refusal) => {
+            return Err(match seen(connection, path).await? {
+                Some(_) => Failure {
+                    kind: FailureKind::AlreadyExists,
+                    message: format!("{path} exists already ({})", refusal.message),
+                    ..refusal
+                },
+                None => Failure { kind: FailureKind::Internal, ..refusal },
+            });
+        }
+        made => made?,
+    };
     let Some(mode) = permissions.filter(|mode| mode & USUAL_FOLDER != USUAL_FOLDER) else {
         return Ok(made);
     };

@@ -72,6 +72,15 @@ fn of_550(words: &Words) -> FailureKind {
     }
 }
 
+/// Whether it was taken for [`FailureKind::NotFound`] only since its words tell nothing.
+pub(super) fn is_vague(failure: &Failure) -> bool {
+    let Some(words) = failure.peer.as_ref().filter(|words| words.code == 550) else { return false };
+    let text = words.lines.concat().to_ascii_lowercase();
+    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
+    let absent = says("no such") || says("not exist") || says("not found") || says("cannot find");
+    failure.kind == FailureKind::NotFound && !absent
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +97,19 @@ mod tests {
         ] {
             let words = Words { code: 550, lines: vec![text.into()] };
             assert_eq!(failure("test", words).kind, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_tell_nothing() {
+        for (code, text, vague) in [
+            (550, "Create directory operation failed.", true),
+            (550, "x: No such file or directory", false),
+            (550, "File exists", false),
+            (501, "Create directory operation failed.", false),
+        ] {
+            let words = Words { code, lines: vec![text.into()] };
+            assert_eq!(is_vague(&failure("test", words)), vague, "{text}");
         }
     }
 

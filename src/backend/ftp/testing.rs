@@ -14,6 +14,8 @@ use crate::backend::{
 };
 use crate::wire::proxy::{Header, decode};
 
+const MODIFIED: &str = "20260102030405";
+
 /// What is odd about a server.
 #[derive(Clone, Default)]
 pub(super) struct Oddities {
@@ -51,6 +53,13 @@ pub(super) struct Oddities {
     pub proxied: bool,
     /// Control connections do.
     pub proxied_control: bool,
+    /// Folders are looked at before they are made, entered and removed, and what is refused is refused
+    /// without a reason.
+    pub vague: bool,
+    /// Of STOR: closes both connections after so many bytes.
+    pub dies_storing: Option<usize>,
+    /// What is said behind each listing.
+    pub ends_listings: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -58,6 +67,8 @@ pub(super) struct Seen {
     pub files: BTreeMap<String, Vec<u8>>,
     /// By their name of now, what the files in them begin with.
     pub folders: BTreeMap<String, String>,
+    /// When the files were last changed, where that is not [`MODIFIED`].
+    pub modified: Option<&'static str>,
     pub lines: Vec<String>,
     /// Times that a server that had answered everything got something to do.
     pub rounds: usize,
@@ -280,8 +291,17 @@ impl Session {
             }
             "PWD" => self.reply("257 \"/\"").await,
             "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
-            "RMD" => self.reply("250 removed").await,
+            "RMD" if self.odd.vague && !self.has_empty(argument) => {
+                self.reply("550 Remove directory operation failed.").await
+            }
+            "RMD" => {
+                self.seen.lock().unwrap().folders.remove(argument);
+                self.reply("250 removed").await
+            }
             "OPTS" | "TYPE" | "SITE" => self.reply("200 done").await,
+            "CWD" if self.odd.vague && argument != "/" && !self.has_folder(argument) => {
+                self.reply("550 Failed to change directory.").await
+            }
             "CWD" => {
                 // Folders keep who is in them, whatever they are called later.
                 let mut moved = argument.trim_end_matches('/').to_owned();
@@ -290,6 +310,9 @@ impl Session {
                 }
                 self.place = moved;
                 self.reply("250 done").await
+            }
+            "MKD" if self.odd.vague && (size.is_some() || self.has_folder(argument)) => {
+                self.reply("550 Create directory operation failed.").await
             }
             "MKD" => {
                 {
@@ -319,10 +342,17 @@ impl Session {
                 Some(size) => self.reply(&format!("213 {size}")).await,
                 None => self.reply("550 no such file").await,
             },
-            "MDTM" => self.reply("213 20260102030405").await,
+            "MDTM" => {
+                let modified = self.seen.lock().unwrap().modified.unwrap_or(MODIFIED);
+                self.reply(&format!("213 {modified}")).await
+            }
+            "MLST" if self.has_folder(argument) => {
+                self.reply(&format!("250-\r\n type=dir; {argument}\r\n250 end")).await
+            }
             "MLST" => match size {
                 Some(size) => {
-                    self.reply(&format!("250-\r\n {}\r\n250 end", facts(size, argument))).await
+                    let facts = facts(size, argument, self.seen.lock().unwrap().modified);
+                    self.reply(&format!("250-\r\n {facts}\r\n250 end")).await
                 }
                 None => self.reply("550 no such file").await,
             },
@@ -343,6 +373,7 @@ impl Session {
             "RNTO" if size.is_some() && self.odd.never_replaces => {
                 self.reply("553 there is such a file").await
             }
+            "RNTO" if self.has_folder(argument) => self.reply("550 Rename failed.").await,
             "RNTO" => {
                 let from = std::mem::take(&mut self.from);
                 {
@@ -360,6 +391,17 @@ impl Session {
             "ABOR" => self.reply("226 nothing to abort").await,
             _ => self.reply("502 not here").await,
         }
+    }
+
+    fn has_folder(&self, path: &str) -> bool {
+        self.seen.lock().unwrap().folders.contains_key(path)
+    }
+
+    fn has_empty(&self, path: &str) -> bool {
+        let inside = format!("{path}/");
+        let has_files =
+            self.seen.lock().unwrap().files.keys().any(|file| file.starts_with(&inside));
+        self.has_folder(path) && !has_files
     }
 
     async fn listen(&mut self) -> std::io::Result<u16> {
@@ -430,6 +472,10 @@ impl Session {
                 }
                 // The upload's data and its end are one flight: the server waits for it.
                 self.seen.lock().unwrap().rounds += 1;
+                if let Some(at) = self.odd.dies_storing {
+                    data.read_exact(&mut vec![0; at]).await?;
+                    return Err(std::io::ErrorKind::ConnectionAborted.into());
+                }
                 let mut new = Vec::new();
                 let end = data.read_to_end(&mut new).await;
                 taken.extend(new);
@@ -461,7 +507,7 @@ impl Session {
                 let listing = self.listing(verb, argument);
                 data.write_all(&listing).await?;
                 drop(data);
-                self.reply("226 that was all").await
+                self.reply(self.odd.ends_listings.unwrap_or("226 that was all")).await
             }
         }
     }
@@ -479,13 +525,20 @@ impl Session {
         let inside = inside
             .filter(|(name, _): &(&str, usize)| !(self.odd.hides_dots && name.starts_with('.')));
         let line = |(name, size)| match verb {
-            "MLSD" => format!("{}\r\n", facts(size, name)),
+            "MLSD" => format!("{}\r\n", facts(size, name, seen.modified)),
             _ => format!("-rw-r--r-- 1 u g {size} Jan 02 2026 {name}\r\n"),
         };
-        inside.map(line).collect::<String>().into_bytes()
+        let folders = seen.folders.keys().filter_map(|path| {
+            let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+            Some(match verb {
+                "MLSD" => format!("type=dir; {name}\r\n"),
+                _ => format!("drwxr-xr-x 2 u g 4096 Jan 02 2026 {name}\r\n"),
+            })
+        });
+        inside.map(line).chain(folders).collect::<String>().into_bytes()
     }
 }
 
-fn facts(size: usize, name: &str) -> String {
-    format!("type=file;size={size};modify=20260102030405; {name}")
+fn facts(size: usize, name: &str, modified: Option<&str>) -> String {
+    format!("type=file;size={size};modify={}; {name}", modified.unwrap_or(MODIFIED))
 }

@@ -964,3 +964,238 @@ async fn every_connection_says_for_whom_it_is_where_that_is_asked_for() {
         assert_eq!(seen.headers, vec![header; seen.connections + data]);
     }
 }
+
+async fn login_with(server: &Server, policy: PartialUploads) -> Box<dyn BackendSession> {
+    login(&server.backend_with(|settings| settings.partial_uploads = policy)).await
+}
+
+/// All names of a folder.
+async fn names(session: &dyn BackendSession, folder: &str) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut listing = session.list(&target(Operation::List(path(folder)))).await?;
+    let mut names = Vec::new();
+    while let Some(entries) = listing.next().await? {
+        names.extend(entries.into_iter().map(|entry| entry.name));
+    }
+    Ok(names)
+}
+
+#[tokio::test]
+async fn a_folder_is_never_put_aside_for_a_file() {
+    for no_mlst in [true, false] {
+        let odd = Oddities { no_mlst, ..Default::default() };
+        let server = Server::start(&[("/a", b"a")], odd).await;
+        server.seen().folders.insert("/d".into(), "/d#0".into());
+        let session = server.session().await;
+        let (from, to) = (path("/a"), path("/d"));
+        let rename = Operation::Rename { from, to, onto: Onto::Replaced };
+        let refused = perform(&*session, rename).await.unwrap_err();
+        assert!(refused.message.contains("Rename failed"), "{refused}");
+        assert_eq!((server.count("RNFR"), server.count("RNTO")), (1, 1));
+        assert_eq!(server.file("/a").unwrap(), b"a");
+        assert_eq!(server.seen().folders["/d"], "/d#0");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_rename_replaces_nothing_at_a_server_that_tells_little() {
+    let odd = Oddities { no_mlst: true, no_size: true, ..Default::default() };
+    let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+    let session = server.session().await;
+    let rename = |to| Operation::Rename { from: path("/a"), to: path(to), onto: Onto::Refused };
+    let refused = perform(&*session, rename("/b")).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::AlreadyExists, "{refused}");
+    assert_eq!(
+        (server.file("/a").unwrap(), server.file("/b").unwrap()),
+        (b"a".into(), b"b".into())
+    );
+    perform(&*session, rename("/c")).await.unwrap();
+    assert_eq!(server.file("/c").unwrap(), b"a");
+}
+
+#[tokio::test]
+async fn a_cut_upload_does_not_delete_what_another_session_has_begun_since() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let policy = PartialUploads::Delete;
+    let backend = server.backend_with(|settings| settings.partial_uploads = policy);
+    let (first, second) = (login(&backend).await, login(&backend).await);
+    let cut = open(&*first, "/new", replacing()).await.unwrap();
+    put(&*cut, &bytes(1000)).await.unwrap();
+    let again = open(&*second, "/new", replacing()).await.unwrap();
+    put(&*again, &bytes(10)).await.unwrap();
+    cut.abort().await;
+    perform(&*first, Operation::Enter(path("/"))).await.unwrap();
+    assert_eq!(server.count("DELE"), 0);
+    again.close().await.unwrap();
+    assert_eq!(server.file("/new").unwrap(), bytes(10));
+}
+
+#[tokio::test]
+async fn a_part_is_deleted_although_its_connection_died_with_it() {
+    let odd = Oddities { dies_storing: Some(1000), ..Default::default() };
+    let server = Server::start(&[], odd).await;
+    let session = login_with(&server, PartialUploads::Delete).await;
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    server.until(|seen| seen.files.contains_key("/new")).await;
+    let _ = put(&*file, &bytes(1000)).await;
+    assert!(file.close().await.is_err());
+    file.abort().await;
+    server.until(|seen| !seen.files.contains_key("/new")).await;
+    assert_eq!((server.count("USER"), server.count("DELE")), (2, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_appended_behind_a_size_that_is_none_any_more() {
+    let append = OpenMode { write: true, create: true, append: true, ..OpenMode::default() };
+    for changes in [true, false] {
+        let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
+        let session = server.session().await;
+        for _ in 0..2 {
+            assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4));
+        }
+        assert_eq!(server.count("MLST"), 1, "the second time from memory");
+        if changes {
+            server.seen().files.insert("/a".into(), b"longer".to_vec());
+            let refused = open(&*session, "/a", append).await.err().expect("a refusal");
+            assert!(refused.message.contains("6 bytes, not 4"), "{refused}");
+            assert_eq!(server.count("APPE"), 0);
+            continue;
+        }
+        let file = open(&*session, "/a", append).await.unwrap();
+        file.write_at(0, Bytes::from_static(b"teen")).await.unwrap();
+        file.close().await.unwrap();
+        assert_eq!(server.file("/a").unwrap(), b"fourteen");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_entered_again_after_a_while() {
+    let odd = Oddities { no_mlst: true, ..Default::default() };
+    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], odd).await;
+    server.seen().folders.insert("/in".into(), "/in#0".into());
+    let session = server.session().await;
+    for _ in 0..2 {
+        assert_eq!(names(&*session, "/in").await.unwrap(), [b"old"]);
+    }
+    assert_eq!(server.count("CWD"), 1);
+    // Somebody else renames it, and makes another one.
+    server.seen().folders.insert("/in".into(), "/in#1".into());
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(names(&*session, "/in").await.unwrap(), [b"new"]);
+}
+
+#[tokio::test]
+async fn of_two_who_create_a_file_exclusively_the_first_to_close_has_it() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let session = login_with(&server, PartialUploads::TemporaryName).await;
+    let mode = OpenMode { exclusive: true, ..replacing() };
+    let first = open(&*session, "/new", mode).await.unwrap();
+    let second = open(&*session, "/new", mode).await.unwrap();
+    put(&*second, b"second").await.unwrap();
+    put(&*first, b"first").await.unwrap();
+    first.close().await.unwrap();
+    let refused = second.close().await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::AlreadyExists, "{refused}");
+    assert_eq!(server.file("/new").unwrap(), b"first");
+}
+
+#[tokio::test]
+async fn a_seek_stays_in_the_file_that_was_begun() {
+    const LENGTH: usize = 12_000_000;
+    for (later, modified, goes_on) in [
+        (bytes(LENGTH - 1), None, false),
+        (bytes(LENGTH), Some("20260102030406"), false),
+        (bytes(LENGTH + 1000), Some("20260102030406"), true),
+        (bytes(LENGTH), None, true),
+    ] {
+        let server = Server::start(&[("/a", &bytes(LENGTH))], Oddities::default()).await;
+        let session = server.session().await;
+        stat(&*session, "/a").await.unwrap();
+        let file = open(&*session, "/a", reading()).await.unwrap();
+        assert_eq!(file.read_at(0, 1000).await.unwrap().unwrap(), bytes(1000));
+        let length = later.len();
+        server.seen().files.insert("/a".into(), later);
+        server.seen().modified = modified;
+        let read = file.read_at(10_000_000, 1000).await;
+        match goes_on {
+            true => assert!(read.unwrap().unwrap() == bytes(LENGTH)[10_000_000..10_001_000]),
+            false => {
+                let failure = read.unwrap_err();
+                assert!(failure.message.contains("changed while it was read"), "{failure}");
+            }
+        }
+        assert_eq!(server.count("RETR"), if goes_on { 2 } else { 1 }, "{length} {modified:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_the_server_cut_off_is_none() {
+    for no_mlst in [false, true] {
+        let ends_listings = Some("226-Options: -a\r\n226 Output truncated to 2 matches");
+        let odd = Oddities { no_mlst, ends_listings, ..Default::default() };
+        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+        let session = server.session().await;
+        let failure = names(&*session, "/").await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
+        // Both are in step.
+        assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(1));
+        assert_eq!(server.seen().connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_open_file_tells_all_writes_that_came_before_the_question() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let session = server.session().await;
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    let content = bytes(320_000);
+    let blocks = content.chunks(32_000).enumerate();
+    let writes: Vec<_> = blocks
+        .map(|(i, block)| file.write_at(i as u64 * 32_000, Bytes::copy_from_slice(block)))
+        .collect();
+    assert_eq!(file.stat().await.unwrap().attributes.size, Some(320_000));
+    for written in join_all(writes).await {
+        written.unwrap();
+    }
+    file.close().await.unwrap();
+    assert_eq!(server.file("/new").unwrap(), content);
+}
+
+/// As vsftpd answers.
+#[tokio::test]
+async fn a_refusal_without_a_reason_is_looked_into() {
+    use FailureKind as K;
+    for no_mlst in [true, false] {
+        let odd = Oddities { no_mlst, vague: true, ..Default::default() };
+        let server = Server::start(&[("/full/a", b"a"), ("/file", b"f")], odd).await;
+        for folder in ["/full", "/empty"] {
+            server.seen().folders.insert(folder.into(), folder.into());
+        }
+        let session = server.session().await;
+        let make = |name| Operation::MakeDirectory { path: path(name), permissions: None };
+        let remove = |name| Operation::RemoveDirectory(path(name));
+        for (operation, kind) in [
+            (make("/full"), K::AlreadyExists),
+            (make("/file"), K::AlreadyExists),
+            (remove("/full"), K::Internal),
+            (remove("/file"), K::NotADirectory),
+            (remove("/absent"), K::NotFound),
+        ] {
+            let refused = perform(&*session, operation.clone()).await.unwrap_err();
+            assert_eq!(refused.kind, kind, "{operation} {refused}");
+            // FTP clients get the server's own words.
+            assert!(refused.peer.is_some());
+        }
+        perform(&*session, remove("/empty")).await.unwrap();
+        perform(&*session, make("/empty")).await.unwrap();
+        assert_eq!(server.seen().connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_time_can_be_set_where_the_server_says_so() {
+    for no_mlst in [true, false] {
+        let odd = Oddities { no_mlst, ..Default::default() };
+        let session = Server::start(&[], odd).await.session().await;
+        assert_eq!(session.abilities().modified, !no_mlst);
+    }
+}

@@ -41,20 +41,27 @@ fn kind(mode: u32) -> EntryKind {
     }
 }
 
+/// The folder, or the one above it.
+pub(super) fn is_itself(name: &[u8]) -> bool {
+    matches!(name, b"." | b"..")
+}
+
 /// An entry of a folder; its longname tells links and the names of owner and group, where it has the
-/// shape that `ls -l` has. `None` for `.`, `..` and what is no name in a folder.
+/// shape that `ls -l` has. `None` for what is no name in a folder.
 pub(super) fn listed(name: &Name, now: i64) -> Option<Entry> {
     let bare = &name.name[..];
-    if matches!(bare, b"." | b"..") {
-        return None;
-    }
     if bare.is_empty() || bare.contains(&b'/') || bare.contains(&0) {
         tracing::warn!(name = %bare.escape_ascii(), "a name in the backend's folder is none and was left out");
         return None;
     }
     let mut entry = entry(bare, &name.attributes);
-    if let Parsed::Entry(line) = parse_line(&name.longname, now)
-        && line.name == bare
+    // `.` and `..` are no names to those who read lines, but have an owner as others have.
+    let (longname, called) = match (is_itself(bare), name.longname.strip_suffix(bare)) {
+        (true, Some(front)) => (&[front, b"itself"].concat()[..], &b"itself"[..]),
+        _ => (&name.longname[..], bare),
+    };
+    if let Parsed::Entry(line) = parse_line(longname, now)
+        && line.name == called
     {
         let told = line.attributes;
         let attributes = &mut entry.attributes;
@@ -159,10 +166,22 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_left_out() {
-        for name in [&b"."[..], b"..", b"", b"a/b", b"a\0b"] {
+        for name in [&b""[..], b"a/b", b"a\0b"] {
             assert!(listed(&named(name, b"", 0o100644), 0).is_none());
         }
         assert_eq!(listed(&named(b"\xff\n", b"", 0o140777), 0).unwrap().kind, EntryKind::Other);
+    }
+
+    #[test]
+    fn the_folder_itself_has_an_owner() {
+        for (name, line) in [
+            (&b"."[..], &b"drwxr-x---    3 alice    staff        4096 Nov 22 20:25 ."[..]),
+            (b"..", b"drwxr-x---    3 alice    staff        4096 Nov 22 20:25 .."),
+        ] {
+            let entry = listed(&named(name, line, 0o040750), 1_795_000_000).unwrap();
+            assert_eq!((&entry.name[..], entry.kind), (name, EntryKind::Directory));
+            assert_eq!(entry.attributes.owner.unwrap(), b"alice");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::attributes::listed;
+use super::attributes::{is_itself, listed};
 use super::operations::misdirected;
 use super::requests::Answer;
 use super::server::{Server, wire};
@@ -19,7 +19,7 @@ use crate::wire::sftp::RequestBody;
 const BATCH: usize = 256;
 /// READDIRs under way: OpenSSH answers each with a hundred names.
 const AHEAD: usize = 4;
-/// Answers in a row that may be without an entry: `.` and `..` come alone at most.
+/// Answers in a row that may be without an entry other than `.` and `..`.
 const EMPTY: usize = 16;
 
 struct SftpListing {
@@ -75,7 +75,8 @@ impl SftpListing {
                 let now = Timestamp::now();
                 let before = self.entries.len();
                 self.entries.extend(names.iter().filter_map(|name| listed(name, now)));
-                self.empty = if self.entries.len() > before { 0 } else { self.empty + 1 };
+                let any = self.entries.iter().skip(before).any(|entry| !is_itself(&entry.name));
+                self.empty = if any { 0 } else { self.empty + 1 };
             }
             // What was asked beside it may still bring names.
             Ok(None) => self.close(),
@@ -112,11 +113,15 @@ impl SftpListing {
 #[async_trait]
 impl Listing for SftpListing {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        while self.entries.is_empty() {
+        // `.` and `..` alone are no sign that the server will come to an end.
+        while self.entries.iter().all(|entry| is_itself(&entry.name)) {
             self.ask();
             if !self.take().await? {
-                return Ok(None);
+                break;
             }
+        }
+        if self.entries.is_empty() {
+            return Ok(None);
         }
         self.ask();
         let count = self.entries.len().min(BATCH);

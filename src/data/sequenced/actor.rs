@@ -224,3 +224,55 @@ impl Actor {
 fn not_for_writing() -> Failure {
     Failure::client(FailureKind::InvalidArgument, "the file was not opened for writing")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use super::super::tests::{Fake, READ, Shared, budget, bytes};
+    use super::*;
+
+    async fn reading(fake: &Arc<Fake>, offset: u64) -> (Actor, mpsc::UnboundedSender<Request>) {
+        let file = Arc::new(Shared(fake.clone()));
+        let known = Arc::new(Known { size: Mutex::default(), unfinished: AtomicBool::new(false) });
+        let (requests, queue) = mpsc::unbounded_channel();
+        let mut actor = Actor::open(file, READ, queue, known, budget()).await.unwrap();
+        let (answer, told) = oneshot::channel();
+        assert!(requests.send(Request::Read { offset, length: 100, answer }).is_ok());
+        goes_on(&mut actor, 5).await;
+        assert_eq!(told.await.unwrap().unwrap().unwrap().len(), 100);
+        (actor, requests)
+    }
+
+    async fn goes_on(actor: &mut Actor, seconds: u64) {
+        assert!(timeout(Duration::from_secs(seconds), actor.serve()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_given_up_transfer_had_read_ahead_is_freed() {
+        let fake = Arc::new(Fake::with(bytes(100_000)));
+        let (mut actor, _requests) = reading(&fake, 0).await;
+        goes_on(&mut actor, 60).await;
+        assert!(actor.reading.holds());
+        fake.wanted.notify_one();
+        goes_on(&mut actor, 5).await;
+        assert_eq!(fake.logged(), ["read 0", "abort"]);
+        assert!(!actor.reading.holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_passed_over_before_the_end_is_freed_after_a_while() {
+        let fake = Arc::new(Fake::with(bytes(1000)));
+        let (mut actor, requests) = reading(&fake, 850).await;
+        let (answer, told) = oneshot::channel();
+        assert!(requests.send(Request::Read { offset: 950, length: 100, answer }).is_ok());
+        goes_on(&mut actor, 5).await;
+        assert_eq!(told.await.unwrap().unwrap().unwrap().len(), 50);
+        assert_eq!(fake.logged(), ["read 0", "finish"]);
+        assert!(actor.reading.holds());
+        goes_on(&mut actor, 60).await;
+        assert!(!actor.reading.holds());
+    }
+}

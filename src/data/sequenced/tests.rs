@@ -10,7 +10,7 @@ use super::*;
 
 /// A file that takes transfers only, and what became of it.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     content: Mutex<Vec<u8>>,
     exists: bool,
     /// What was asked, in order: `read 0`, `write start`, `finish`, `abort`, `size`.
@@ -30,11 +30,11 @@ struct Fake {
     /// Begins of writes that are not refused.
     most_writes: Option<usize>,
     /// Others want the connection.
-    wanted: Notify,
+    pub(super) wanted: Notify,
 }
 
 impl Fake {
-    fn with(content: Vec<u8>) -> Self {
+    pub(super) fn with(content: Vec<u8>) -> Self {
         Self { content: Mutex::new(content), exists: true, chunk: 10_000, ..Self::default() }
     }
 
@@ -46,7 +46,7 @@ impl Fake {
         self.content.lock().unwrap().clone()
     }
 
-    fn logged(&self) -> Vec<String> {
+    pub(super) fn logged(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
@@ -56,7 +56,7 @@ impl Fake {
 }
 
 /// The file is the test's as well as the adapter's.
-struct Shared(Arc<Fake>);
+pub(super) struct Shared(pub(super) Arc<Fake>);
 struct FakeRead(Arc<Fake>, usize);
 struct FakeWrite(Arc<Fake>);
 
@@ -174,13 +174,13 @@ impl SequentialWrite for FakeWrite {
 
 static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(9_000_000));
 
-const READ: Purpose = Purpose { read: true, write: None };
+pub(super) const READ: Purpose = Purpose { read: true, write: None };
 
 fn writing(begin: Begin) -> Purpose {
     Purpose { read: false, write: Some(begin) }
 }
 
-fn budget() -> Budget {
+pub(super) fn budget() -> Budget {
     Budget::new(2 * WINDOW as usize)
 }
 
@@ -188,7 +188,7 @@ async fn open(fake: &Arc<Fake>, purpose: Purpose) -> Sequenced {
     Sequenced::open(Arc::new(Shared(fake.clone())), purpose, budget()).await.expect("it opens")
 }
 
-fn bytes(length: usize) -> Vec<u8> {
+pub(super) fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 31 + i / 257) as u8).collect()
 }
 
@@ -761,5 +761,30 @@ async fn a_file_that_is_cut_behind_a_sync_is_abandoned() {
         }
         file.abort().await;
         assert_eq!(fake.count("abandon"), usize::from(!closes), "{:?}", fake.logged());
+    }
+}
+
+#[tokio::test]
+async fn the_memory_for_early_writes_is_one_for_all_files() {
+    let budget = Budget::new(100_000);
+    let begun = async |fake: &Arc<Fake>| {
+        let file = Arc::new(Shared(fake.clone()));
+        Sequenced::open(file, writing(Begin::Start), budget.clone()).await.expect("it opens")
+    };
+    let fakes = [(); 3].map(|()| Arc::new(Fake::with(vec![])));
+    let first = begun(&fakes[0]).await;
+    first.write_at(10, vec![1; 60_000].into()).await.unwrap();
+    let second = begun(&fakes[1]).await;
+    let refused = second.write_at(10, vec![2; 60_000].into()).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
+    assert!(second.close().await.is_err());
+    // What has had its turn is nobody's any more.
+    first.write_at(0, vec![1; 10].into()).await.unwrap();
+    let third = begun(&fakes[2]).await;
+    third.write_at(10, vec![3; 60_000].into()).await.unwrap();
+    third.write_at(0, vec![3; 10].into()).await.unwrap();
+    for (file, fake) in [(first, &fakes[0]), (third, &fakes[2])] {
+        file.close().await.unwrap();
+        assert_eq!(fake.content().len(), 60_010);
     }
 }

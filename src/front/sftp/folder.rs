@@ -23,6 +23,8 @@ struct State {
     /// `None` once it has ended.
     listing: Option<FolderListing>,
     names: VecDeque<Name>,
+    /// Of `.` and `..`, those that have not come.
+    missing: Vec<&'static [u8]>,
     /// Names that no client can be given.
     left_out: usize,
     /// Why what was given is not all; told again and again, so that nobody takes it for all.
@@ -33,10 +35,14 @@ impl Folder {
     /// Opens it and fetches the first entries: what is wrong with a folder is said at OPENDIR.
     pub(super) async fn open(session: &Session, path: RemotePath) -> Result<Self, Failure> {
         let listing = session.list(path.clone()).await?;
-        let itself = [&b"."[..], b".."].map(|name| Entry::new(name, EntryKind::Directory));
-        let now = Timestamp::now();
-        let names = itself.into_iter().filter_map(|entry| names::listed(entry, now)).collect();
-        let mut state = State { path, listing: Some(listing), names, left_out: 0, failed: None };
+        let mut state = State {
+            path,
+            listing: Some(listing),
+            names: VecDeque::new(),
+            missing: vec![b".", b".."],
+            left_out: 0,
+            failed: None,
+        };
         match state.fetch().await {
             Ok(()) => Ok(Self(Mutex::new(state))),
             Err(failure) => Err(failure),
@@ -82,6 +88,7 @@ impl Folder {
             path: RemotePath::root(),
             listing: None,
             names: VecDeque::new(),
+            missing: Vec::new(),
             left_out: 0,
             failed: None,
         }))
@@ -94,6 +101,7 @@ impl State {
         match listing.next().await {
             Ok(Some(entries)) => self.take_in(entries),
             Ok(None) => {
+                self.make_up_missing();
                 self.tell_left_out();
                 if let Some(listing) = self.listing.take() {
                     listing.finish();
@@ -113,15 +121,25 @@ impl State {
     fn take_in(&mut self, entries: Vec<Entry>) {
         let now = Timestamp::now();
         for entry in entries {
-            // They were said first.
-            if entry.name == b"." || entry.name == b".." {
-                continue;
+            if matches!(&entry.name[..], b"." | b"..") {
+                let awaited = self.missing.iter().position(|name| *name == &entry.name[..]);
+                // What is above the root is nobody's business.
+                let above_root = self.path.is_root() && entry.name == b"..";
+                let Some(at) = awaited.filter(|_| !above_root) else { continue };
+                self.missing.remove(at);
             }
             match names::listed(entry, now) {
                 Some(name) => self.names.push_back(name),
                 None => self.left_out += 1,
             }
         }
+    }
+
+    /// Clients expect both, and many backends send neither.
+    fn make_up_missing(&mut self) {
+        let now = Timestamp::now();
+        let made_up = self.missing.drain(..).map(|name| Entry::new(name, EntryKind::Directory));
+        self.names.extend(made_up.filter_map(|entry| names::listed(entry, now)));
     }
 
     fn tell_left_out(&self) {

@@ -86,3 +86,19 @@ fn replies_of_several_lines_pass() {
     client.expect("MKD b", 257);
     client.expect("QUIT", 221);
 }
+
+#[test]
+fn what_the_backend_cannot_is_not_promised() {
+    for (features, promised) in [("211-\r\n MFMT\r\n211 end", true), ("211 none", false)] {
+        let backend = Scripted::start(move |peer| {
+            peer.greet()?;
+            peer.answer("FEAT", features);
+            peer.serve()
+        });
+        let gateway = before(&backend, "");
+        let mut client = client(&gateway, "back");
+        let told = client.expect("FEAT", 211).text;
+        assert_eq!(told.contains("\r\n MFMT\r\n"), promised, "{told}");
+        assert!(told.contains("\r\n MDTM\r\n"), "{told}");
+    }
+}

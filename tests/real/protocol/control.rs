@@ -91,6 +91,8 @@ fn small_commands() {
     for verb in ["RETR", "MLSD", "EPSV", "XRMD"] {
         assert!(help.contains(verb), "{help}");
     }
+    // What the backend has to do with is promised behind the login only.
+    assert!(!lock.connect().expect("FEAT", 211).text.contains("MFMT"));
     let features = raw.expect("FEAT", 211).text;
     for feature in ["EPSV", "MDTM", "MFMT", "REST STREAM", "SIZE", "UTF8", "MLST type*;size*;"] {
         assert!(features.contains(&format!("\r\n {feature}")), "{feature}: {features}");

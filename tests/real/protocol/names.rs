@@ -170,3 +170,15 @@ fn no_name_leaves_the_folder() {
     assert_eq!(lock.get(&name), b"inside");
     assert_eq!(std::fs::read(outside.path()).expect("the file outside"), b"");
 }
+
+#[test]
+fn a_symlink_that_leads_nowhere_is_renamed() {
+    let lock = Plan::default().start();
+    std::os::unix::fs::symlink("nowhere", lock.path("link")).expect("a link");
+    let mut raw = lock.client();
+    raw.expect("RNFR link", 350);
+    raw.expect("RNTO other", 250);
+    let target = std::fs::read_link(lock.path("other")).expect("the link");
+    assert_eq!(target, std::path::Path::new("nowhere"));
+    raw.expect("RNFR link", 550);
+}

@@ -9,7 +9,12 @@ impl Client {
     pub(super) async fn rnfr(&mut self, given: &[u8]) -> Outcome {
         let path = self.path(given)?;
         let logged_in = self.logged_in()?;
-        logged_in.session.perform(Operation::Stat(path.clone())).await?;
+        // A symlink is renamed itself, wherever it leads.
+        let look = match logged_in.session.abilities().link_stat {
+            true => Operation::LinkStat(path.clone()),
+            false => Operation::Stat(path.clone()),
+        };
+        logged_in.session.perform(look).await?;
         logged_in.rename_from = Some(path);
         self.answer(350, "it is there; RNTO with the new name").await;
         Ok(Flow::Continue)

@@ -26,7 +26,15 @@ impl Client {
             lines.extend([" EPSV".into(), " PASV".into()]);
         }
         lines.push(format!(" {}", self.facts.feature()));
-        for feature in ["MDTM", "MFMT", "REST STREAM", "SIZE", "TVFS", "UTF8"] {
+        lines.push(" MDTM".into());
+        // Clients that are promised it take an upload whose time they cannot set for a failed one,
+        // and remove it. Whether the backend has it is not known before the login.
+        if let LoginState::In(logged_in) = &self.login
+            && logged_in.session.abilities().modified
+        {
+            lines.push(" MFMT".into());
+        }
+        for feature in ["REST STREAM", "SIZE", "TVFS", "UTF8"] {
             lines.push(format!(" {feature}"));
         }
         lines.push("End".into());

@@ -1,12 +1,10 @@
 //! LIST, NLST (RFC 959 section 4.1.3), MLSD (RFC 3659 section 7), STAT with a name.
 
 use globset::{GlobBuilder, GlobMatcher};
-use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 
 use super::Outcome;
 use super::transfer::{complete, failure_of, open};
-use crate::data::{Progress, Sink};
+use crate::data::{Progress, RelayError, Sink, send};
 use crate::front::ftp::client::{Client, Flow};
 
 use crate::front::ftp::data_connection::DataConnection;
@@ -59,15 +57,9 @@ impl Client {
             let work = async {
                 let DataConnection { mut stream, active: _active } = opening.await?;
                 while let Some(lines) = subject.next_lines(&format).await? {
-                    let sent = timeout(limits.stall_timeout, async {
-                        stream.write_all(&lines).await?;
-                        stream.flush().await
-                    });
-                    match sent.await {
-                        Ok(Ok(())) => progress.add(lines.len()),
-                        Ok(Err(e)) => return Err(broken(e)),
-                        Err(_) => return Err(broken("the client does not take the listing")),
-                    }
+                    send(&mut stream, &lines, &progress, limits.stall_timeout)
+                        .await
+                        .map_err(broken)?;
                 }
                 complete(Sink::Socket(stream), limits.stall_timeout).await;
                 Ok(())
@@ -165,8 +157,11 @@ impl Subject {
             Subject::Folder { listing, only } => {
                 while lines.is_empty() {
                     let Some(entries) = listing.next().await? else { return Ok(None) };
+                    // Not for FTP: there are clients who would enter them.
+                    let is_itself = |entry: &Entry| matches!(&entry.name[..], b"." | b"..");
                     let fits = |entry: &&Entry| {
-                        only.as_ref().is_none_or(|only| only.is_match(as_path(&entry.name)))
+                        !is_itself(entry)
+                            && only.as_ref().is_none_or(|only| only.is_match(as_path(&entry.name)))
                     };
                     entries.iter().filter(fits).for_each(|entry| format.line(entry, &mut lines));
                 }
@@ -243,7 +238,7 @@ fn as_path(name: &[u8]) -> &std::path::Path {
     std::path::Path::new(std::ffi::OsStr::from_bytes(name))
 }
 
-fn broken(detail: impl std::fmt::Display) -> Failure {
+fn broken(error: RelayError) -> Failure {
     Failure::client(FailureKind::TransferCut, "the data connection to the client broke")
-        .with_detail(detail)
+        .with_detail(error)
 }

@@ -101,8 +101,11 @@ impl BackendSession for Shared {
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
         self.0.asked(target.operation()).await;
-        let entries = ["a", "", "b/c", "..", "d"];
-        let entries = entries.map(|name| Entry::new(name, EntryKind::File)).to_vec();
+        let entries = ["a", "", "b/c", "..", "d", ".."];
+        let attributes = crate::op::Attributes { permissions: Some(0o700), ..Default::default() };
+        let entry =
+            |name| Entry { attributes: attributes.clone(), ..Entry::new(name, EntryKind::File) };
+        let entries = entries.map(entry).to_vec();
         Ok(Box::new(Once(Some(entries))))
     }
 
@@ -341,6 +344,28 @@ async fn a_rename_waits_for_the_close_before_it() {
     assert_eq!(stub.calls(), ["close", "rename /home/u/x", "stat /home/u/y"]);
 }
 
+/// What comes behind a listing of the folder waits for it, but for what is done with open files.
+#[tokio::test]
+async fn a_file_is_emptied_before_what_is_written_behind_that() {
+    let (mut requests, stub) = requests().await;
+    let handle = requests.open_for_writing().await;
+    stub.calls();
+    let go_on = stub.hold("list");
+    let mut list = requests.begin(RequestBody::OpenDir { path: path(".") });
+    assert!(now(&mut list).is_none());
+    let attributes = Attributes { size: Some(0), ..Attributes::default() };
+    let empty = RequestBody::FileSetStat { handle: handle.clone(), attributes };
+    let empty = requests.begin(empty);
+    let writing = requests.begin(write(&handle, 0));
+    let close = requests.begin(RequestBody::Close { handle });
+    assert_eq!(stub.calls(), ["list /home/u", "size Some(0)", "write 0"]);
+    go_on.notify_one();
+    stub.end_write(Ok(()));
+    assert!(list.await.is_ok() && empty.await.is_ok());
+    assert!(writing.await.is_ok() && close.await.is_ok());
+    assert_eq!(stub.calls(), ["close"]);
+}
+
 #[tokio::test]
 async fn a_close_waits_for_changes_to_the_open_file() {
     let (mut requests, stub) = requests().await;
@@ -442,17 +467,25 @@ async fn reads_and_writes_need_their_mode_and_are_clamped() {
 #[tokio::test]
 async fn a_folder_is_read_to_its_end_without_what_is_no_name() {
     let (mut requests, _) = requests().await;
-    let opened = requests.ask(RequestBody::OpenDir { path: Bytes::new() }).await;
-    let ResponseBody::Handle(handle) = opened else { panic!("{opened:?}") };
-    let mut names = Vec::new();
-    loop {
-        match requests.ask(RequestBody::ReadDir { handle: handle.clone() }).await {
-            ResponseBody::Names(more) => names.extend(more.into_iter().map(|name| name.name)),
-            end => break assert_eq!(code(end), StatusCode::EOF),
+    // `..` as the backend has it, but above the root; what did not come is made up.
+    for (path, expected) in [
+        ("", [("a", 0o700), ("..", 0o700), ("d", 0o700), (".", 0o755)]),
+        ("/", [("a", 0o700), ("d", 0o700), (".", 0o755), ("..", 0o755)]),
+    ] {
+        let opened = requests.ask(RequestBody::OpenDir { path: path.into() }).await;
+        let ResponseBody::Handle(handle) = opened else { panic!("{opened:?}") };
+        let mut names = Vec::new();
+        loop {
+            match requests.ask(RequestBody::ReadDir { handle: handle.clone() }).await {
+                ResponseBody::Names(more) => names.extend(more),
+                end => break assert_eq!(code(end), StatusCode::EOF),
+            }
         }
+        let mode = |name: &Name| name.attributes.permissions.unwrap() & 0o777;
+        let names: Vec<_> = names.iter().map(|name| (&name.name[..], mode(name))).collect();
+        assert_eq!(names, expected.map(|(name, mode)| (name.as_bytes(), mode)));
+        assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     }
-    assert_eq!(names, [".", "..", "a", "d"]);
-    assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
 }
 
 #[tokio::test]
