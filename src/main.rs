@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::io::BufRead;
+use std::fmt::Display;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // For a person at a terminal: the causes, no stack.
-            eprintln!("lockgate: {error:#}");
+            tell(format_args!("lockgate: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -104,7 +105,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                         "the configuration has no `admin: { socket: … }`, so the gateway shows nothing",
                     )?,
                     Err(report) => {
-                        eprintln!("{report}");
+                        tell(report);
                         return Ok(BAD_CONFIGURATION.into());
                     }
                 },
@@ -168,13 +169,13 @@ fn check(path: &std::path::Path) -> ExitCode {
     match config::check(path) {
         Ok(warnings) => {
             if !warnings.is_empty() {
-                eprintln!("{warnings}");
+                tell(warnings);
             }
             println!("{}: ok", path.display());
             ExitCode::SUCCESS
         }
         Err(report) => {
-            eprintln!("{report}");
+            tell(report);
             BAD_CONFIGURATION.into()
         }
     }
@@ -185,12 +186,12 @@ fn load(path: &std::path::Path) -> Option<Compiled> {
     match config::load(path) {
         Ok(config) => {
             if !config.warnings.is_empty() {
-                eprintln!("{}", config.warnings);
+                tell(&config.warnings);
             }
             Some(config)
         }
         Err(report) => {
-            eprintln!("{report}");
+            tell(report);
             None
         }
     }
@@ -198,7 +199,7 @@ fn load(path: &std::path::Path) -> Option<Compiled> {
 
 fn hash_password() -> anyhow::Result<()> {
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        eprintln!("Type the password (it is shown), then Enter:");
+        tell("Type the password (it is shown), then Enter:");
     }
     let mut line = Zeroizing::new(Vec::new());
     std::io::stdin().lock().read_until(b'\n', &mut line).context("reading the password")?;
@@ -208,6 +209,11 @@ fn hash_password() -> anyhow::Result<()> {
     let hash = auth::hash_password(password).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;
     println!("{hash}");
     Ok(())
+}
+
+/// On standard error, where perhaps nobody can be told any more.
+fn tell(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn serve<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

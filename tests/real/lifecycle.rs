@@ -1,16 +1,20 @@
 //! The gateway's process: it starts, says what it bound, serves, and ends.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordVerifier};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::support::gateway::{Gateway, lockgate};
+use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::pki::pki;
+use crate::support::process::{POLL, kill_group, pid, spawn, wait};
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
@@ -55,6 +59,55 @@ fn serves_until_sigterm() {
     gateway.terminate();
     let status = gateway.wait(SOON).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}; {}", gateway.log_tail(20));
+}
+
+/// On a full disk, or with a reader that has gone, the log is lost, and nothing else.
+#[test]
+fn a_log_that_cannot_be_written_holds_up_nothing() {
+    for gone in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = *ports::block(1).start();
+        let file = folder.path().join("lockgate.yaml");
+        // What no route leads to is a warning, which goes to standard error, too.
+        let config = config(&folder)
+            .replace("address: \"127.0.0.1:0\", data", &format!("address: \"127.0.0.1:{port}\", data"))
+            .replace("backends:\n", "backends:\n  idle: { protocol: ftp, address: \"127.0.0.1:1\" }\n");
+        std::fs::write(&file, config).expect("writing the configuration");
+        let stderr = match gone {
+            true => Stdio::from(std::io::pipe().expect("a pipe").1),
+            false => File::options().write(true).open("/dev/full").expect("/dev/full").into(),
+        };
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--log-level", "trace", "--config"]).arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
+        let mut gateway = Killed(spawn(&mut command));
+        let end = Instant::now() + SOON;
+        let mut client = loop {
+            match Raw::try_connect(([127, 0, 0, 1], port).into()) {
+                Ok((client, _)) => break client,
+                Err(error) => assert!(Instant::now() < end, "it does not serve: {error}"),
+            }
+            assert!(gateway.0.try_wait().expect("its status").is_none(), "it has ended");
+            std::thread::sleep(POLL);
+        };
+        client.login(USER, PASSWORD);
+        client.expect("TYPE I", 200);
+        assert_eq!(client.upload("STOR a", b"bytes").code, 226);
+        assert_eq!(client.download("RETR a").0, b"bytes");
+        client.expect("QUIT", 221);
+        kill_process(pid(&gateway.0), Signal::TERM).expect("SIGTERM");
+        let status = wait(&mut gateway.0, SOON).expect("it ends after SIGTERM");
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        kill_group(&mut self.0);
+    }
 }
 
 #[test]
