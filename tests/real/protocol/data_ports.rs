@@ -174,6 +174,36 @@ fn pasv_waits_for_a_port_in_turn() {
 }
 
 #[test]
+fn who_hangs_up_leaves_the_queue_and_takes_no_port() {
+    let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
+    let lock = Plan { pool_keys: ", wait: 10m", ..plan }.start();
+    lock.put("there", "bytes");
+    let mut holder = lock.client();
+    let port = epsv(&mut holder);
+    let mut gone: Vec<_> = (0..6).map(|_| lock.client()).collect();
+    gone.push(lock.tls_client());
+    // In clear, so that the only port is not shared.
+    gone[6].expect("PROT C", 200);
+    for (at, raw) in gone.iter_mut().enumerate() {
+        raw.send_bytes(b"EPSV\r\n");
+        lock.await_pool_metric("queued", at as u64 + 1);
+    }
+    let mut alive = lock.client();
+    // What comes meanwhile is answered later.
+    alive.send_bytes(b"EPSV\r\nNOOP\r\n");
+    lock.await_pool_metric("queued", 8);
+    drop(gone);
+    lock.await_pool_metric("queued", 1);
+    assert!(alive.quiet_for(Duration::from_millis(50)));
+    // With the connection the port is free, for the one who still waits.
+    let _data = dial(port);
+    assert_eq!(port_of(&alive.read().text), port.port());
+    assert_eq!(alive.read().code, 200);
+    lock.await_pool_metric("queued", 0);
+    assert_eq!(lock.pool_metric("reserved"), Some(1));
+}
+
+#[test]
 fn never_connecting_holds_a_port_for_a_while_only() {
     let limits = "data_connect_timeout: 1s";
     let lock = Plan { data_ports: 1, limits, pool_keys: ", wait: 30s", ..Plan::default() }.start();

@@ -65,7 +65,7 @@ impl Client {
             self.answer(425, "no data port listens on the address that you came to").await;
             return Ok(Flow::Continue);
         }
-        let reservation = self.reserve(&pool).await?;
+        let Some(reservation) = self.reserve(&pool).await? else { return Ok(Flow::Close) };
         let address = SocketAddrV4::new(named, advertised.port(reservation.port()));
         self.transfer.asked = Some(Asked::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
@@ -105,7 +105,7 @@ impl Client {
             self.answer(522, text).await;
             return Ok(Flow::Continue);
         };
-        let reservation = self.reserve(&pool).await?;
+        let Some(reservation) = self.reserve(&pool).await? else { return Ok(Flow::Close) };
         let port = advertised.port(reservation.port());
         let text = format!("Entering Extended Passive Mode (|||{port}|)");
         self.transfer.asked = Some(Asked::Passive(reservation));
@@ -158,8 +158,9 @@ impl Client {
         })
     }
 
-    /// A port for the next transfer; the one of an older PASV is given back.
-    async fn reserve(&mut self, pool: &Pool) -> Result<Reservation, Failure> {
+    /// A port for the next transfer; the one of an older PASV is given back. `None` for a client that
+    /// went away while it waited: the next in the queue must not wait for its port.
+    async fn reserve(&mut self, pool: &Pool) -> Result<Option<Reservation>, Failure> {
         self.transfer.asked = None;
         let required = self.shared.settings.tls.settings().is_some_and(|s| s.require_resumed_data);
         let tls = self.tls.as_ref().filter(|tls| self.private && (required || tls.resumes()));
@@ -178,7 +179,7 @@ impl Client {
             connect_within: self.shared.gateway.limits.data_connect_timeout,
             wait: pool.wait(),
         };
-        let reserved = pool.reserve(wanted).await;
-        reserved.map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
+        let reserved = self.control.while_there(pool.reserve(wanted)).await;
+        reserved.transpose().map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
     }
 }
