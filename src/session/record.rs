@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::Session;
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
 
@@ -132,6 +133,29 @@ impl Metrics {
             reason = failure.map(|f| f.message.as_str()),
             detail = failure.and_then(|f| f.detail.as_deref()),
             "login"
+        );
+    }
+}
+
+impl Session {
+    /// What was asked for a data connection and refused before any operation.
+    pub fn data_connection_refused(&self, command: &str, failure: &Failure) {
+        let who = &*self.who;
+        tracing::info!(
+            target: "lockgate::record",
+            event = "data-connection",
+            session = who.session,
+            peer = %who.peer,
+            listener = who.listener,
+            protocol = who.protocol,
+            user = who.user,
+            backend = who.backend,
+            operation = command,
+            outcome = "refused",
+            fault = failure.fault.as_str(),
+            reason = failure.message,
+            detail = failure.detail.as_deref(),
+            "data connection refused"
         );
     }
 }

@@ -70,8 +70,14 @@ fn a_log_that_cannot_be_written_holds_up_nothing() {
         let file = folder.path().join("lockgate.yaml");
         // What no route leads to is a warning, which goes to standard error, too.
         let config = config(&folder)
-            .replace("address: \"127.0.0.1:0\", data", &format!("address: \"127.0.0.1:{port}\", data"))
-            .replace("backends:\n", "backends:\n  idle: { protocol: ftp, address: \"127.0.0.1:1\" }\n");
+            .replace(
+                "address: \"127.0.0.1:0\", data",
+                &format!("address: \"127.0.0.1:{port}\", data"),
+            )
+            .replace(
+                "backends:\n",
+                "backends:\n  idle: { protocol: ftp, address: \"127.0.0.1:1\" }\n",
+            );
         std::fs::write(&file, config).expect("writing the configuration");
         let stderr = match gone {
             true => Stdio::from(std::io::pipe().expect("a pipe").1),

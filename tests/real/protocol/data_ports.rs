@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Lock, Plan, in_step};
+use super::{Lock, Plan, SOON, in_step};
 use crate::support::gateway::lockgate;
 use crate::support::raw::{Raw, Wire, client_config, dial, dial_from};
 use crate::support::{PASSWORD, USER};
@@ -201,6 +201,44 @@ fn who_hangs_up_leaves_the_queue_and_takes_no_port() {
     assert_eq!(alive.read().code, 200);
     lock.await_pool_metric("queued", 0);
     assert_eq!(lock.pool_metric("reserved"), Some(1));
+}
+
+#[test]
+fn what_is_refused_before_a_transfer_is_in_the_log() {
+    let plan =
+        Plan { tls: "required", data_ports: 1, pool_keys: ", wait: 50ms", ..Plan::default() };
+    let lock = plan.start();
+    let refused = |command: &str, fault: &str, words: &str| {
+        let event = lock.gateway.await_log(
+            |event| {
+                event["message"] == "data connection refused"
+                    && event["operation"] == command
+                    && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+            },
+            SOON,
+        );
+        assert_eq!(event["fault"], fault, "{event}");
+        assert!(event["session"].is_u64() && event["peer"].is_string(), "{event}");
+    };
+    let mut raw = lock.tls_client();
+    raw.expect("PROT C", 534);
+    raw.expect("EPSV 2", 522);
+    refused("EPSV", "client", "use (1)");
+    raw.expect("PORT 127,0,0,1,200,1", 502);
+    refused("PORT", "policy", "active mode is not offered");
+    raw.expect("RETR there", 425);
+    refused("transfer", "client", "EPSV, PASV");
+    epsv(&mut raw);
+    let mut clear = lock.connect();
+    clear.expect("AUTH TLS", 234);
+    clear.start_tls();
+    clear.login(USER, PASSWORD);
+    for command in ["EPSV", "PASV"] {
+        clear.expect(command, 425);
+        refused(command, "gateway", "no data port became free within 50ms");
+    }
+    clear.expect("LIST", 521);
+    refused("transfer", "policy", "PROT P first");
 }
 
 #[test]
