@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::{admin, app, auth, demo, logging};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// The configuration is wrong: `EX_USAGE` of sysexits.h.
@@ -135,6 +135,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
     raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;
     for (listener, address) in &running.addresses {
@@ -152,6 +153,15 @@ async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Many daemons take SIGHUP to read their configuration anew; left alone it would kill.
+async fn ignore_hang_ups(mut hang_up: Signal) {
+    while hang_up.recv().await.is_some() {
+        tracing::warn!(
+            "SIGHUP is ignored: the configuration is not read anew; restart to put a new one in force"
+        );
+    }
 }
 
 /// A session takes two descriptors and a transfer two more; the usual soft limit of 1024 is for

@@ -56,6 +56,9 @@ fn serves_until_sigterm() {
     client.expect("QUIT", 221);
     assert!(client.at_end());
     gateway.await_log(|event| event.to_string().contains(USER), SOON);
+    gateway.hang_up();
+    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), SOON);
+    assert_eq!(Raw::connect(gateway.address("front")).1.code, 220);
     gateway.terminate();
     let status = gateway.wait(SOON).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}; {}", gateway.log_tail(20));
