@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::fmt::Display;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -96,7 +96,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             logging::init(config.log);
             serve(run(config))
         }
-        Command::Check => Ok(check(&arguments.config)),
+        Command::Check => check(&arguments.config),
         Command::Ports { socket, json } => {
             let socket = match socket {
                 Some(socket) => socket,
@@ -112,8 +112,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             };
             let answer = serve(admin::fetch(&socket, "/ports"))?;
             match json {
-                true => println!("{answer:#}"),
-                false => print!("{}", admin::table(&answer)),
+                true => print(format!("{answer:#}\n"))?,
+                false => print(admin::table(&answer))?,
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -126,7 +126,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Schema => {
-            println!("{:#}", config::json_schema());
+            print(format!("{:#}\n", config::json_schema()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -175,18 +175,18 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn check(path: &std::path::Path) -> ExitCode {
+fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     match config::check(path) {
         Ok(warnings) => {
             if !warnings.is_empty() {
                 tell(warnings);
             }
-            println!("{}: ok", path.display());
-            ExitCode::SUCCESS
+            print(format!("{}: ok\n", path.display()))?;
+            Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
             tell(report);
-            BAD_CONFIGURATION.into()
+            Ok(BAD_CONFIGURATION.into())
         }
     }
 }
@@ -217,8 +217,16 @@ fn hash_password() -> anyhow::Result<()> {
     let password = password.strip_suffix(b"\r").unwrap_or(password);
     anyhow::ensure!(!password.is_empty(), "no password came on standard input");
     let hash = auth::hash_password(password).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;
-    println!("{hash}");
-    Ok(())
+    print(format!("{hash}\n"))
+}
+
+/// On standard output. A reader that wants no more, such as head, is content.
+fn print(text: String) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to standard output"),
+    }
 }
 
 /// On standard error, where perhaps nobody can be told any more.

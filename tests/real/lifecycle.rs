@@ -1,7 +1,7 @@
 //! The gateway's process: it starts, says what it bound, serves, and ends.
 
 use std::fs::{File, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -141,6 +141,33 @@ fn hash_password() {
     let hash = PasswordHash::new(text.trim()).expect("a PHC string");
     let argon2 = argon2::Argon2::default();
     argon2.verify_password(PASSWORD.as_bytes(), &hash).expect("the password fits its hash");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_mistake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lockgate.yaml");
+    let socket = folder.path().join("admin.sock");
+    let config = format!("{}admin: {{ socket: {socket:?} }}\n", config(&folder));
+    std::fs::write(&file, &config).expect("writing the configuration");
+    let _gateway = Gateway::start(&config);
+    for arguments in
+        [&["schema"][..], &["check"], &["ports"], &["ports", "--json"], &["hash-password"]]
+    {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).arg("--config").arg(&file).stdin(Stdio::piped());
+        command.stdout(std::io::pipe().expect("a pipe").1).stderr(Stdio::piped());
+        let mut child = Killed(spawn(command.process_group(0)));
+        let mut stdin = child.0.stdin.take().expect("stdin is piped");
+        // Only one of them reads it.
+        let _ = stdin.write_all(b"password\n");
+        drop(stdin);
+        let status = wait(&mut child.0, SOON).expect("it ends");
+        let mut told = String::new();
+        let mut stderr = child.0.stderr.take().expect("stderr is piped");
+        stderr.read_to_string(&mut told).expect("what it told");
+        assert!(status.success() && !told.contains("panicked"), "{arguments:?}: {status}; {told}");
+    }
 }
 
 #[test]
