@@ -139,6 +139,8 @@ fn listeners() {
     one("key: tls.key", "key: nowhere.key", "5:55", "cannot read nowhere.key");
     one("tls.crt", "tls.key", "5:41", "holds no certificate");
     one("tls.crt", "nowhere.crt", "5:41", "cannot read nowhere.crt");
+    let told = report(&base().replace("tls.crt, key: tls.key", "no.crt, key: no.key"));
+    assert!(told.contains("cannot read no.crt") && told.contains("cannot read no.key"), "{told}");
     one("tls.crt,", "tls.crt, require_close_notify: yes,", "5:72", r#"did you mean "true"?"#);
     one("data_ports: pool", "data_ports: pol", "6:17", r#"did you mean "pool"?"#);
     one("  public:", "  pub lic:", "2:3", "a name is made of letters");
