@@ -110,7 +110,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                     }
                 },
             };
-            let answer = serve(admin::fetch(&socket, "/ports"))?;
+            let answer = serve(admin::fetch_ports(&socket))?;
             match json {
                 true => print(format!("{answer:#}\n"))?,
                 false => print(admin::table(&answer))?,
