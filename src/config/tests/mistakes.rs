@@ -421,3 +421,30 @@ fn what_has_no_effect_is_a_warning() {
     );
     assert!(told.ends_with("2 warnings"), "{told}");
 }
+
+/// What the gateway could not open when it starts.
+#[test]
+fn admin_sockets() {
+    let with = |socket: &str| format!("{}admin: {{ socket: \"{socket}\" }}\n", base());
+    for (socket, words) in [
+        ("nowhere/admin.sock", "there is no folder nowhere"),
+        ("tls.crt/admin.sock", "tls.crt is no folder"),
+        ("tls.crt", "tls.crt is there and is no socket"),
+        (&"long".repeat(30), "the path of a Unix socket has 107 at most"),
+    ] {
+        let told = report(&with(socket));
+        assert!(told.contains(words) && told.ends_with("\n1 problem"), "{words}: {told}");
+        assert!(told.contains("admin.socket: "), "{told}");
+    }
+    assert!(compiled(&with("admin.sock")).warnings.is_empty());
+    // What a gateway that was killed left.
+    let folder = folder();
+    let _left = std::os::unix::net::UnixListener::bind(folder.path().join("left.sock")).unwrap();
+    assert!(load_beside(folder.path(), &with("left.sock")).is_ok());
+    // Looked at only: the folder may be made later.
+    let elsewhere = Surroundings { runs_here: false, ..SURROUNDINGS };
+    let path = folder.path().join("lockgate.yaml");
+    fs::write(&path, with("nowhere/admin.sock")).unwrap();
+    let warnings = load_file(&path, &elsewhere).unwrap().warnings.to_string();
+    assert!(warnings.contains("warning: admin.socket: there is no folder"), "{warnings}");
+}
