@@ -422,6 +422,20 @@ fn what_has_no_effect_is_a_warning() {
     assert!(told.ends_with("2 warnings"), "{told}");
 }
 
+#[test]
+fn users_whom_no_route_takes_by_their_own_password() {
+    let more = |user: &str| base().replace("users:\n", &format!("users:\n  {user}\n"));
+    let hash = format!("password_hash: \"{HASH}\"");
+    let told = compiled(&more(&format!("bob: {{ {hash} }}"))).warnings.to_string();
+    assert!(told.contains("users.bob: no route with `authenticate: gateway` takes"), "{told}");
+    assert!(told.ends_with("\n1 warning"), "{told}");
+    let fits = compiled(&more(&format!("bob: {{ {hash}, groups: [others, staff] }}"))).warnings;
+    assert!(fits.is_empty(), "{fits}");
+    let named = more(&format!("bob: {{ {hash} }}"))
+        .replace("  - match: {", "  - match: { users: \"b*\" }\n    authenticate: gateway\n    backend: folder\n  - match: {");
+    assert!(compiled(&named).warnings.is_empty());
+}
+
 /// What the gateway could not open when it starts.
 #[test]
 fn admin_sockets() {

@@ -152,7 +152,8 @@ impl Control {
     pub(super) async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         loop {
-            let listening = self.may_hold_more() && !(self.closed && !self.held.is_empty());
+            let ended = self.closed && !self.held.is_empty();
+            let listening = !ended && self.may_hold_more();
             let line = tokio::select! {
                 biased;
                 // First: nothing begins for somebody who has gone already.
