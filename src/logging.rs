@@ -20,6 +20,9 @@ pub fn init(settings: LogSettings) {
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,lockgate={level}")));
     let colours = std::io::stderr().is_terminal();
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A full disk or a reader that has gone loses lines. Telling of it on standard error, too, would
+    // panic in whatever task logs.
+    let builder = builder.log_internal_errors(false);
     // A second initialisation, as in tests, keeps the first.
     let _ = match settings.format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::io::BufRead;
+use std::fmt::Display;
+use std::io::{BufRead, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::{admin, app, auth, demo, logging};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// The configuration is wrong: `EX_USAGE` of sysexits.h.
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // For a person at a terminal: the causes, no stack.
-            eprintln!("lockgate: {error:#}");
+            tell(format_args!("lockgate: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -95,7 +96,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             logging::init(config.log);
             serve(run(config))
         }
-        Command::Check => Ok(check(&arguments.config)),
+        Command::Check => check(&arguments.config),
         Command::Ports { socket, json } => {
             let socket = match socket {
                 Some(socket) => socket,
@@ -104,15 +105,15 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                         "the configuration has no `admin: { socket: … }`, so the gateway shows nothing",
                     )?,
                     Err(report) => {
-                        eprintln!("{report}");
+                        tell(report);
                         return Ok(BAD_CONFIGURATION.into());
                     }
                 },
             };
-            let answer = serve(admin::fetch(&socket, "/ports"))?;
+            let answer = serve(admin::fetch_ports(&socket))?;
             match json {
-                true => println!("{answer:#}"),
-                false => print!("{}", admin::table(&answer)),
+                true => print(format!("{answer:#}\n"))?,
+                false => print(admin::table(&answer))?,
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -125,7 +126,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Schema => {
-            println!("{:#}", config::json_schema());
+            print(format!("{:#}\n", config::json_schema()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -134,6 +135,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
     raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;
     for (listener, address) in &running.addresses {
@@ -153,6 +155,15 @@ async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Many daemons take SIGHUP to read their configuration anew; left alone it would kill.
+async fn ignore_hang_ups(mut hang_up: Signal) {
+    while hang_up.recv().await.is_some() {
+        tracing::warn!(
+            "SIGHUP is ignored: the configuration is not read anew; restart to put a new one in force"
+        );
+    }
+}
+
 /// A session takes two descriptors and a transfer two more; the usual soft limit of 1024 is for
 /// programs that use select(2).
 fn raise_descriptor_limit() {
@@ -164,18 +175,18 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn check(path: &std::path::Path) -> ExitCode {
+fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     match config::check(path) {
         Ok(warnings) => {
             if !warnings.is_empty() {
-                eprintln!("{warnings}");
+                tell(warnings);
             }
-            println!("{}: ok", path.display());
-            ExitCode::SUCCESS
+            print(format!("{}: ok\n", path.display()))?;
+            Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            eprintln!("{report}");
-            BAD_CONFIGURATION.into()
+            tell(report);
+            Ok(BAD_CONFIGURATION.into())
         }
     }
 }
@@ -185,12 +196,12 @@ fn load(path: &std::path::Path) -> Option<Compiled> {
     match config::load(path) {
         Ok(config) => {
             if !config.warnings.is_empty() {
-                eprintln!("{}", config.warnings);
+                tell(&config.warnings);
             }
             Some(config)
         }
         Err(report) => {
-            eprintln!("{report}");
+            tell(report);
             None
         }
     }
@@ -198,7 +209,7 @@ fn load(path: &std::path::Path) -> Option<Compiled> {
 
 fn hash_password() -> anyhow::Result<()> {
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        eprintln!("Type the password (it is shown), then Enter:");
+        tell("Type the password (it is shown), then Enter:");
     }
     let mut line = Zeroizing::new(Vec::new());
     std::io::stdin().lock().read_until(b'\n', &mut line).context("reading the password")?;
@@ -206,8 +217,21 @@ fn hash_password() -> anyhow::Result<()> {
     let password = password.strip_suffix(b"\r").unwrap_or(password);
     anyhow::ensure!(!password.is_empty(), "no password came on standard input");
     let hash = auth::hash_password(password).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;
-    println!("{hash}");
-    Ok(())
+    print(format!("{hash}\n"))
+}
+
+/// On standard output. A reader that wants no more, such as head, is content.
+fn print(text: String) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to standard output"),
+    }
+}
+
+/// On standard error, where perhaps nobody can be told any more.
+fn tell(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn serve<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

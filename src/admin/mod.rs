@@ -7,4 +7,4 @@ mod socket;
 
 pub use metrics::BoundMetrics;
 pub use ports::table;
-pub use socket::{AdminSocket, fetch};
+pub use socket::{AdminSocket, fetch_ports};

@@ -23,11 +23,12 @@ const PASSWORD: &str = "demo";
 /// Passive ports of each pool; any that are free.
 const DATA_PORTS: u16 = 4;
 
-/// Runs until Ctrl-C or SIGTERM.
+/// Runs until Ctrl-C, SIGTERM, or the terminal's end (SIGHUP).
 pub async fn run() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
     let folder = tempfile::Builder::new().prefix("lockgate-demo-").tempdir()?;
     let folder_path = folder.path();
     files::certificate(folder_path).context("making a certificate")?;
@@ -47,6 +48,7 @@ pub async fn run() -> anyhow::Result<()> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
     }
     say("\nStopping; the temporary folder goes too.");
     gateway.stop().await;

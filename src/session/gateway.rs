@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ipnet::IpNet;
 use russh::keys::PublicKey;
 
-use super::record::{Metrics, OpenSession, Who};
+use super::record::{LoginRecord, Metrics, OpenSession, Who};
 use super::unfinished::Unfinished;
 use super::{Limits, Session};
 use crate::auth::{Identity, PasswordCheck};
@@ -15,6 +14,10 @@ use crate::backend::{Backend, Credentials, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault};
 use crate::route::{Access, Route, RouteTable};
+
+const KEPT_FROM_BACKEND: &str = "the name is one of the gateway's own `users`, and the route that matches has `authenticate: \
+     backend`, which is for others only: take the name out of `users`, or give it a route with \
+     `authenticate: gateway`";
 
 /// What all fronts share: users, routes, backends.
 pub struct Gateway {
@@ -85,25 +88,27 @@ impl Gateway {
         proof: Proof,
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
-        let started = Instant::now();
         let route = self.route(door, proof.user());
-        let who = Who {
+        let who = Arc::new(Who {
             session: door.session,
             peer: door.peer,
             listener: door.listener.clone(),
             protocol: door.protocol,
             user: proof.user().escape_ascii().to_string(),
             backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
-        };
-        let entered = tokio::time::timeout_at(deadline, self.enter(route, door, proof));
-        let entered = entered.await.unwrap_or_else(|_| {
-            Err(Failure::backend(FailureKind::Unavailable, "the login took too long; try again"))
         });
-        self.metrics.login(&who, started, entered.as_ref().map(|_| ()));
+        let record = LoginRecord::new(who.clone(), self.metrics.clone());
+        let at_backend = AtomicBool::new(false);
+        let entered =
+            tokio::time::timeout_at(deadline, self.enter(route, door, proof, &at_backend));
+        let entered = entered.await.unwrap_or_else(|_| {
+            Err(too_long(at_backend.load(Ordering::Relaxed).then_some(who.backend.as_str())))
+        });
+        record.done(entered.as_ref().map(|_| ()));
         let (identity, route, backend) = entered?;
         Ok(Session {
             identity,
-            who: Arc::new(who),
+            who,
             metrics: self.metrics.clone(),
             root: route.root.clone(),
             backend,
@@ -132,11 +137,27 @@ impl Gateway {
         })
     }
 
+    /// Whether nothing but the entry in `users` keeps somebody from a route that leaves the check to
+    /// its backend.
+    fn is_kept_from_backend(&self, door: &Door, user: &[u8]) -> bool {
+        let Some(known) = self.passwords.known(user) else { return false };
+        self.routes.0.iter().any(|route| {
+            matches!(route.access, Access::Backend)
+                && route.matches.covers(
+                    &door.listener,
+                    door.peer.ip(),
+                    user,
+                    Some(known.groups.as_slice()),
+                )
+        })
+    }
+
     async fn enter<'a>(
         &self,
         route: Option<&'a Route>,
         door: &Door,
         proof: Proof,
+        at_backend: &AtomicBool,
     ) -> Result<(Identity, &'a Route, Box<dyn crate::backend::BackendSession>), Failure> {
         let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
         let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
@@ -153,6 +174,9 @@ impl Gateway {
             };
             match (user, route) {
                 (Some(user), Some(_)) => identity.groups = user.groups.clone(),
+                (_, None) if self.is_kept_from_backend(door, proof.user()) => {
+                    return Err(refused(KEPT_FROM_BACKEND));
+                }
                 (Some(_), None) => return Err(refused("no route is for this user here")),
                 (None, _) => return Err(refused("unknown user, wrong password or unknown key")),
             }
@@ -173,6 +197,7 @@ impl Gateway {
         };
         let mapped = matches!(login, Login::Vouched(_));
         let origin = Origin { client: door.peer, local: door.local };
+        at_backend.store(true, Ordering::Relaxed);
         match backend.login(&login, origin).await {
             Ok(session) => Ok((identity, route, session)),
             // The words would be about an account that the client knows nothing of.
@@ -189,7 +214,23 @@ impl Gateway {
     }
 }
 
+/// `backend`: where it has come to one.
+fn too_long(backend: Option<&str>) -> Failure {
+    let message = "the login took too long; try again";
+    match backend {
+        Some(backend) => Failure::backend(FailureKind::Unavailable, message)
+            .with_detail(format!("backend \"{backend}\" had not let it in yet")),
+        None => Failure::gateway(FailureKind::Unavailable, message).with_detail(
+            "the gateway's own check of the password was not done yet, its wait for the checks of \
+             other logins included; no backend was asked",
+        ),
+    }
+}
+
 /// The same words for every reason: a client learns nothing about which users there are.
 fn refused(reason: &str) -> Failure {
     Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(reason)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::Session;
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
 
@@ -107,15 +108,35 @@ impl Metrics {
         open.inc();
         OpenSession(open)
     }
+}
 
-    /// One login, let in or not.
-    pub(super) fn login(&self, who: &Who, started: Instant, outcome: Result<(), &Failure>) {
+/// A login under way. It ends in [`LoginRecord::done`]; dropped without it says that the session
+/// ended meanwhile.
+pub(super) struct LoginRecord {
+    who: Arc<Who>,
+    metrics: Metrics,
+    started: Instant,
+    written: bool,
+}
+
+impl LoginRecord {
+    pub(super) fn new(who: Arc<Who>, metrics: Metrics) -> Self {
+        Self { who, metrics, started: Instant::now(), written: false }
+    }
+
+    pub(super) fn done(mut self, outcome: Result<(), &Failure>) {
+        self.write(outcome);
+    }
+
+    fn write(&mut self, outcome: Result<(), &Failure>) {
+        self.written = true;
+        let who = &*self.who;
         let outcome_name = match outcome {
             Ok(()) => "ok",
             Err(failure) if failure.kind == FailureKind::LoginRefused => "refused",
             Err(_) => "failed",
         };
-        self.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
+        self.metrics.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
         let failure = outcome.err();
         tracing::info!(
             target: "lockgate::record",
@@ -126,12 +147,47 @@ impl Metrics {
             protocol = who.protocol,
             user = who.user,
             backend = who.backend,
-            seconds = started.elapsed().as_secs_f64(),
+            seconds = self.started.elapsed().as_secs_f64(),
             outcome = outcome_name,
             fault = failure.map(|f| f.fault.as_str()),
             reason = failure.map(|f| f.message.as_str()),
             detail = failure.and_then(|f| f.detail.as_deref()),
             "login"
+        );
+    }
+}
+
+impl Drop for LoginRecord {
+    fn drop(&mut self) {
+        if !self.written {
+            let failure = Failure::client(
+                FailureKind::Aborted,
+                "the connection ended before its login was done",
+            );
+            self.write(Err(&failure));
+        }
+    }
+}
+
+impl Session {
+    /// What was asked for a data connection and refused before any operation.
+    pub fn data_connection_refused(&self, command: &str, failure: &Failure) {
+        let who = &*self.who;
+        tracing::info!(
+            target: "lockgate::record",
+            event = "data-connection",
+            session = who.session,
+            peer = %who.peer,
+            listener = who.listener,
+            protocol = who.protocol,
+            user = who.user,
+            backend = who.backend,
+            operation = command,
+            outcome = "refused",
+            fault = failure.fault.as_str(),
+            reason = failure.message,
+            detail = failure.detail.as_deref(),
+            "data connection refused"
         );
     }
 }

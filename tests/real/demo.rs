@@ -65,6 +65,23 @@ fn the_printed_commands_work_and_nothing_stays() {
     assert_eq!(demo_folder(home), None, "its folder stays");
 }
 
+/// Its terminal is closed.
+#[test]
+fn a_hang_up_ends_and_cleans_up() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+    command.arg("demo").env("TMPDIR", folder.path());
+    let mut demo = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut printed = BufReader::new(demo.stdout.take().expect("stdout is piped")).lines();
+    let ready = printed.any(|line| line.expect("a line of the demo").contains("Ctrl-C stops"));
+    assert!(ready && demo_folder(folder.path()).is_some());
+    drop(printed);
+    rustix::process::kill_process(pid(&demo), rustix::process::Signal::HUP).expect("SIGHUP");
+    let status = wait(&mut demo, SOON).expect("it ends after SIGHUP");
+    assert!(status.success(), "{status}");
+    assert_eq!(demo_folder(folder.path()), None, "its folder stays");
+}
+
 /// Types the demo's password for ssh, which would ask at the terminal.
 fn askpass(home: &Path) -> std::path::PathBuf {
     let script = home.join("askpass");

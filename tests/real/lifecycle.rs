@@ -1,16 +1,20 @@
 //! The gateway's process: it starts, says what it bound, serves, and ends.
 
-use std::fs::Permissions;
-use std::io::Write;
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordVerifier};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::support::gateway::{Gateway, lockgate};
+use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::pki::pki;
+use crate::support::process::{POLL, kill_group, pid, spawn, wait};
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
@@ -52,9 +56,67 @@ fn serves_until_sigterm() {
     client.expect("QUIT", 221);
     assert!(client.at_end());
     gateway.await_log(|event| event.to_string().contains(USER), SOON);
+    gateway.hang_up();
+    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), SOON);
+    assert_eq!(Raw::connect(gateway.address("front")).1.code, 220);
     gateway.terminate();
     let status = gateway.wait(SOON).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}; {}", gateway.log_tail(20));
+}
+
+/// On a full disk, or with a reader that has gone, the log is lost, and nothing else.
+#[test]
+fn a_log_that_cannot_be_written_holds_up_nothing() {
+    for gone in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = *ports::block(1).start();
+        let file = folder.path().join("lockgate.yaml");
+        // What no route leads to is a warning, which goes to standard error, too.
+        let config = config(&folder)
+            .replace(
+                "address: \"127.0.0.1:0\", data",
+                &format!("address: \"127.0.0.1:{port}\", data"),
+            )
+            .replace(
+                "backends:\n",
+                "backends:\n  idle: { protocol: ftp, address: \"127.0.0.1:1\" }\n",
+            );
+        std::fs::write(&file, config).expect("writing the configuration");
+        let stderr = match gone {
+            true => Stdio::from(std::io::pipe().expect("a pipe").1),
+            false => File::options().write(true).open("/dev/full").expect("/dev/full").into(),
+        };
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--log-level", "trace", "--config"]).arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
+        let mut gateway = Killed(spawn(&mut command));
+        let end = Instant::now() + SOON;
+        let mut client = loop {
+            match Raw::try_connect(([127, 0, 0, 1], port).into()) {
+                Ok((client, _)) => break client,
+                Err(error) => assert!(Instant::now() < end, "it does not serve: {error}"),
+            }
+            assert!(gateway.0.try_wait().expect("its status").is_none(), "it has ended");
+            std::thread::sleep(POLL);
+        };
+        client.login(USER, PASSWORD);
+        client.expect("TYPE I", 200);
+        assert_eq!(client.upload("STOR a", b"bytes").code, 226);
+        assert_eq!(client.download("RETR a").0, b"bytes");
+        client.expect("QUIT", 221);
+        kill_process(pid(&gateway.0), Signal::TERM).expect("SIGTERM");
+        let status = wait(&mut gateway.0, SOON).expect("it ends after SIGTERM");
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        kill_group(&mut self.0);
+    }
 }
 
 #[test]
@@ -79,6 +141,33 @@ fn hash_password() {
     let hash = PasswordHash::new(text.trim()).expect("a PHC string");
     let argon2 = argon2::Argon2::default();
     argon2.verify_password(PASSWORD.as_bytes(), &hash).expect("the password fits its hash");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_mistake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lockgate.yaml");
+    let socket = folder.path().join("admin.sock");
+    let config = format!("{}admin: {{ socket: {socket:?} }}\n", config(&folder));
+    std::fs::write(&file, &config).expect("writing the configuration");
+    let _gateway = Gateway::start(&config);
+    for arguments in
+        [&["schema"][..], &["check"], &["ports"], &["ports", "--json"], &["hash-password"]]
+    {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).arg("--config").arg(&file).stdin(Stdio::piped());
+        command.stdout(std::io::pipe().expect("a pipe").1).stderr(Stdio::piped());
+        let mut child = Killed(spawn(command.process_group(0)));
+        let mut stdin = child.0.stdin.take().expect("stdin is piped");
+        // Only one of them reads it.
+        let _ = stdin.write_all(b"password\n");
+        drop(stdin);
+        let status = wait(&mut child.0, SOON).expect("it ends");
+        let mut told = String::new();
+        let mut stderr = child.0.stderr.take().expect("stderr is piped");
+        stderr.read_to_string(&mut told).expect("what it told");
+        assert!(status.success() && !told.contains("panicked"), "{arguments:?}: {status}; {told}");
+    }
 }
 
 #[test]

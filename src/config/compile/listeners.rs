@@ -145,19 +145,20 @@ fn server(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> 
     let (certificate, key) = (tls.certificate.as_ref()?, tls.key.as_ref()?);
     let certificate_file = folder.join(&certificate.value.as_ref()?.0);
     let key_file = folder.join(&key.value.as_ref()?.0);
-    let loaded = ServerCertificate::load(&certificate_file, &key_file);
-    let made =
-        loaded.map_err(|e| (key_is_at_fault(&e, &key_file), e.to_string())).and_then(|loaded| {
-            ServerTls::new(loaded)
-                .map_err(|e| (false, format!("TLS refuses this certificate: {e}")))
-        });
-    match made {
-        Ok(tls) => Some(tls),
-        Err((at_key, message)) => {
-            problems.error(if at_key { &key.at } else { &certificate.at }, message);
-            None
+    let loaded = match ServerCertificate::load(&certificate_file, &key_file) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                let at_key = key_is_at_fault(&mistake, &key_file);
+                problems.error(if at_key { &key.at } else { &certificate.at }, mistake.to_string());
+            }
+            return None;
         }
-    }
+    };
+    let refused = |e| {
+        problems.error(&certificate.at, format!("TLS refuses this certificate: {e}"));
+    };
+    ServerTls::new(loaded).map_err(refused).ok()
 }
 
 fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {

@@ -13,6 +13,7 @@ use super::{Compiled, LogSettings, Report};
 use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
+mod admin;
 mod backends;
 mod foreign;
 mod key_files;
@@ -39,8 +40,7 @@ pub(super) fn compile(
     let routes = routes::compile(file, entrances, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
-    let admin = file.admin.as_ref().and_then(|admin| value(&admin.socket));
-    let admin_socket = admin.map(|socket| folder.join(&socket.0));
+    let admin_socket = admin::compile(file, folder, surroundings, problems);
     let log = log(file);
     let limits = limits(file);
     let warnings = Report::new("", "", Problems::default());

@@ -28,6 +28,7 @@ pub(super) fn compile(
         let advertise = advertise::compile(pool, range, problems);
         advertise::warn(pool, &listen, for_clients, problems);
         warn_of_loopback(file, name, pool, &listen, problems);
+        warn_of_unreachable(file, name, pool, &listen, problems);
         warn_of_outgoing(pool, surroundings, problems);
         check_client_match(file, name, pool, problems);
         check_proxies(file, name, pool, problems);
@@ -103,6 +104,45 @@ fn warn_of_loopback(
                  the data ports"
             );
             problems.warning(&leaf.at, message);
+        }
+    }
+}
+
+/// Clients of a listener are told its own address where `advertise` names no other.
+fn warn_of_unreachable(
+    file: &File,
+    name: &str,
+    pool: &schema::Pool,
+    listen: &[IpAddr],
+    problems: &mut Problems,
+) {
+    let at = pool.listen.as_ref().map_or(&pool.at, |list| &list.at);
+    let only_loopback = listen.iter().all(IpAddr::is_loopback);
+    for (listener, settings) in listeners_of(file, name) {
+        // By way of a proxy data connections come to where it is.
+        if settings.proxy_protocol.is_some() || pool.proxy_protocol.is_some() {
+            continue;
+        }
+        for (_, address) in settings.address.iter().flat_map(|list| list.values()) {
+            let own = address.ip();
+            let told_already = only_loopback && !own.is_loopback();
+            let listens =
+                |ip: &IpAddr| *ip == own || (ip.is_unspecified() && ip.is_ipv4() == own.is_ipv4());
+            if own.is_unspecified()
+                || told_already
+                || listen.iter().any(listens)
+                || advertise::names_one(pool, own.is_ipv4())
+            {
+                continue;
+            }
+            let ports: Vec<_> = listen.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "clients of listener \"{listener}\" come to {own}, and the data ports listen on {} \
+                 only: PASV and EPSV are refused to them; listen on {own}, too, or say with \
+                 `advertise` which address reaches the ports",
+                ports.join(", ")
+            );
+            problems.warning(at, message);
         }
     }
 }

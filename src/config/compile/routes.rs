@@ -212,5 +212,27 @@ fn warn_of_idle(file: &File, routes: &[schema::Route], problems: &mut Problems) 
             &users.at,
             "no route has `authenticate: gateway`: these users are not asked for",
         );
+        return;
     }
+    for (name, user) in entries(&file.users) {
+        if !routes.iter().any(|route| checked(route) && takes(route, name, user)) {
+            let message = "no route with `authenticate: gateway` takes this user, and those with \
+                           `authenticate: backend` are for others only: nobody can log in by this name";
+            problems.warning(&user.at, message);
+        }
+    }
+}
+
+/// Whether a route is for somebody whom the gateway knows, at some listener.
+fn takes(route: &schema::Route, name: &str, user: &schema::User) -> bool {
+    let Some(given) = &route.r#match else { return true };
+    let fits = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
+    let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| fits(pattern));
+    let own = texts_of(&user.groups);
+    let shared = |groups: &OneOrMore<Text>| texts(groups).iter().any(|group| own.contains(group));
+    given.users.as_ref().is_none_or(named) && given.groups.as_ref().is_none_or(shared)
+}
+
+fn texts_of(list: &Option<OneOrMore<Text>>) -> Vec<String> {
+    list.as_ref().map(texts).unwrap_or_default()
 }

@@ -105,6 +105,38 @@ fn what_no_client_is_ever_told() {
 }
 
 #[test]
+fn ports_that_listen_where_no_client_of_the_listener_comes() {
+    let told = |address: &str, more: &str| {
+        let text = base().replace("0.0.0.0:21", address).replace(RANGE, &with(more));
+        let warnings = compiled(&text).warnings;
+        warnings.problems().iter().map(|it| it.message.clone()).collect::<Vec<_>>()
+    };
+    for (address, more, own) in [
+        ("127.0.0.1:21", "listen: 127.0.0.2", "127.0.0.1"),
+        ("127.0.0.1:21", "listen: 127.0.0.2\n    advertise: [{ port_offset: 1 }]", "127.0.0.1"),
+        ("192.0.2.1:21", "listen: [192.0.2.2, \"::\"]", "192.0.2.1"),
+        ("[2001:db8::1]:21", "wait: 1s", "2001:db8::1"),
+    ] {
+        let told = told(address, more);
+        assert_eq!(told.len(), 1, "{address} {more}: {told:?}");
+        let words = format!("clients of listener \"public\" come to {own}");
+        assert!(told[0].contains(&words) && told[0].contains("`advertise`"), "{told:?}");
+    }
+    for (address, more) in [
+        ("127.0.0.1:21", "listen: [127.0.0.2, 127.0.0.1]"),
+        ("127.0.0.1:21", "wait: 1s"),
+        ("0.0.0.0:21", "listen: 192.0.2.2"),
+        ("192.0.2.1:21", "listen: 192.0.2.2\n    advertise: [{ address: 192.0.2.2 }]"),
+        (
+            "192.0.2.1:21",
+            "listen: 192.0.2.2\n    proxy_protocol: 198.51.100.1\n    advertise: [{ port_offset: 1 }]",
+        ),
+    ] {
+        assert_eq!(told(address, more), [""; 0], "{address} {more}");
+    }
+}
+
+#[test]
 fn where_clients_cannot_come_or_others_may_be() {
     let told = warnings("listen: [127.0.0.1, 127.0.0.2]");
     assert!(told[0].contains("listener \"public\" is not: its clients cannot reach"), "{told:?}");

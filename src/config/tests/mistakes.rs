@@ -139,6 +139,8 @@ fn listeners() {
     one("key: tls.key", "key: nowhere.key", "5:55", "cannot read nowhere.key");
     one("tls.crt", "tls.key", "5:41", "holds no certificate");
     one("tls.crt", "nowhere.crt", "5:41", "cannot read nowhere.crt");
+    let told = report(&base().replace("tls.crt, key: tls.key", "no.crt, key: no.key"));
+    assert!(told.contains("cannot read no.crt") && told.contains("cannot read no.key"), "{told}");
     one("tls.crt,", "tls.crt, require_close_notify: yes,", "5:72", r#"did you mean "true"?"#);
     one("data_ports: pool", "data_ports: pol", "6:17", r#"did you mean "pool"?"#);
     one("  public:", "  pub lic:", "2:3", "a name is made of letters");
@@ -418,4 +420,45 @@ fn what_has_no_effect_is_a_warning() {
         "{told}"
     );
     assert!(told.ends_with("2 warnings"), "{told}");
+}
+
+#[test]
+fn users_whom_no_route_takes_by_their_own_password() {
+    let more = |user: &str| base().replace("users:\n", &format!("users:\n  {user}\n"));
+    let hash = format!("password_hash: \"{HASH}\"");
+    let told = compiled(&more(&format!("bob: {{ {hash} }}"))).warnings.to_string();
+    assert!(told.contains("users.bob: no route with `authenticate: gateway` takes"), "{told}");
+    assert!(told.ends_with("\n1 warning"), "{told}");
+    let fits = compiled(&more(&format!("bob: {{ {hash}, groups: [others, staff] }}"))).warnings;
+    assert!(fits.is_empty(), "{fits}");
+    let named = more(&format!("bob: {{ {hash} }}"))
+        .replace("  - match: {", "  - match: { users: \"b*\" }\n    authenticate: gateway\n    backend: folder\n  - match: {");
+    assert!(compiled(&named).warnings.is_empty());
+}
+
+/// What the gateway could not open when it starts.
+#[test]
+fn admin_sockets() {
+    let with = |socket: &str| format!("{}admin: {{ socket: \"{socket}\" }}\n", base());
+    for (socket, words) in [
+        ("nowhere/admin.sock", "there is no folder nowhere"),
+        ("tls.crt/admin.sock", "tls.crt is no folder"),
+        ("tls.crt", "tls.crt is there and is no socket"),
+        (&"long".repeat(30), "the path of a Unix socket has 107 at most"),
+    ] {
+        let told = report(&with(socket));
+        assert!(told.contains(words) && told.ends_with("\n1 problem"), "{words}: {told}");
+        assert!(told.contains("admin.socket: "), "{told}");
+    }
+    assert!(compiled(&with("admin.sock")).warnings.is_empty());
+    // What a gateway that was killed left.
+    let folder = folder();
+    let _left = std::os::unix::net::UnixListener::bind(folder.path().join("left.sock")).unwrap();
+    assert!(load_beside(folder.path(), &with("left.sock")).is_ok());
+    // Looked at only: the folder may be made later.
+    let elsewhere = Surroundings { runs_here: false, ..SURROUNDINGS };
+    let path = folder.path().join("lockgate.yaml");
+    fs::write(&path, with("nowhere/admin.sock")).unwrap();
+    let warnings = load_file(&path, &elsewhere).unwrap().warnings.to_string();
+    assert!(warnings.contains("warning: admin.socket: there is no folder"), "{warnings}");
 }

@@ -358,7 +358,8 @@ impl Drop for Queued {
         self.lease.close();
         let mut table = self.rendezvous.table();
         if let Ok(lease) = self.lease.try_recv() {
-            table.release(Instant::now(), &lease, false);
+            // Nobody was told the port, so that no connection is on its way: it need not rest.
+            table.release(Instant::now(), &lease, true);
         }
         table.offer(Instant::now(), self.client);
         self.rendezvous.metrics.queued.set(table.queued() as i64);

@@ -147,6 +147,27 @@ impl Control {
         }
     }
 
+    /// Waits for `work` while the client is there; commands that come meanwhile wait. `None`, and the
+    /// work is dropped, once the client has gone and left no command to be served.
+    pub(super) async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            let ended = self.closed && !self.held.is_empty();
+            let listening = !ended && self.may_hold_more();
+            let line = tokio::select! {
+                biased;
+                // First: nothing begins for somebody who has gone already.
+                line = unconstrained(self.arriving_line()), if listening => line,
+                done = &mut work => return Some(done),
+            };
+            match line {
+                Some(line) => self.hold(line),
+                None if self.held.is_empty() => return None,
+                None => {}
+            }
+        }
+    }
+
     /// close_notify where there is TLS, then the end; bounded.
     pub(super) async fn shutdown(&mut self) {
         if let Some(stream) = &mut self.stream {
@@ -256,6 +277,29 @@ mod tests {
             let progress = Progress::default();
             let end = control.during(whole, &progress, true, &Drain::default()).await;
             assert_eq!(matches!(end, Err(Cut::Gone)), gone, "{}", last_words.escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_waited_for_once_the_client_has_gone() {
+        for (last_words, gone) in [(&b""[..], true), (b"NO", true), (b"NOOP\r\n", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            let (done, work) = tokio::sync::oneshot::channel();
+            let mut waiting = pin!(control.while_there(work));
+            assert!(poll_once(waiting.as_mut()).is_none());
+            std::io::Write::write_all(&mut client, last_words).unwrap();
+            drop(client);
+            if gone {
+                assert!(waiting.await.is_none());
+                assert!(done.is_closed() || done.send(()).is_err());
+            } else {
+                let late = timeout(Duration::from_millis(50), waiting.as_mut()).await;
+                assert!(late.is_err());
+                done.send(()).unwrap();
+                assert!(waiting.await.is_some());
+            }
         }
     }
 

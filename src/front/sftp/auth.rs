@@ -86,8 +86,11 @@ impl Logins {
         let gateway = &connection.shared.gateway;
         let login = gateway.login(&connection.door, proof, connection.login_deadline());
         let entered = tokio::select! {
-            entered = login => entered,
+            biased;
             () = connection.closing.cancelled() => return reject(),
+            // Who has gone keeps nobody waiting who is there.
+            () = connection.gone() => return reject(),
+            entered = login => entered,
         };
         match entered {
             Ok(session) => {

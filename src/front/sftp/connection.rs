@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::channel;
 use super::handler::Handler;
 use super::listener::Shared;
-use crate::net::ssh::Queued;
+use crate::net::ssh::{HangUp, Queued};
 use crate::session::{Door, Session};
 
 /// What waits to be written, in bytes. More than usual clients' windows let be under way, or russh
@@ -31,6 +31,7 @@ pub(super) struct Connection {
     pub(super) door: Door,
     begun: Instant,
     session: OnceLock<Arc<Session>>,
+    hang_up: OnceLock<HangUp>,
     ending: OnceLock<Ending>,
     /// `ending` is set.
     end: CancellationToken,
@@ -61,6 +62,7 @@ impl Connection {
             door,
             begun: Instant::now(),
             session: OnceLock::new(),
+            hang_up: OnceLock::new(),
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
@@ -73,6 +75,7 @@ impl Connection {
     pub(super) async fn run(self: Arc<Self>, config: Arc<Config>, tcp: TcpStream) {
         let queued = Queued::new(tcp, QUEUE);
         let cutter = queued.cutter();
+        let _ = self.hang_up.set(queued.hang_up());
         let greeting = run_stream(config, queued, Handler::new(self.clone()));
         let greeting = timeout_at(self.login_deadline(), greeting);
         let mut running = tokio::select! {
@@ -135,6 +138,14 @@ impl Connection {
     /// It is to end: nothing new begins.
     pub(super) fn is_ending(&self) -> bool {
         self.end.is_cancelled() || self.closing.is_cancelled()
+    }
+
+    /// Returns when the client has gone: russh reads nothing while it waits for a login.
+    pub(super) async fn gone(&self) {
+        match self.hang_up.get() {
+            Some(hang_up) => hang_up.wait().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Until when a login must be done.

@@ -4,4 +4,4 @@ mod algorithms;
 mod queued;
 
 pub use algorithms::{client, legacy_client, server};
-pub use queued::{Cutter, Queued};
+pub use queued::{Cutter, HangUp, Queued};

@@ -2,13 +2,13 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -48,6 +48,9 @@ pub struct Queued {
 /// Ends a [`Queued`] from outside, whoever holds it.
 pub struct Cutter(Arc<Shared>);
 
+/// Tells the peer's end of a [`Queued`] while nobody reads it.
+pub struct HangUp(Weak<OwnedWriteHalf>);
+
 #[derive(Default)]
 struct Shared {
     cut: AtomicBool,
@@ -84,6 +87,10 @@ impl Queued {
 
     pub fn cutter(&self) -> Cutter {
         Cutter(self.shared.clone())
+    }
+
+    pub fn hang_up(&self) -> HangUp {
+        HangUp(Arc::downgrade(&self.write))
     }
 
     /// Reads anew once all was given out.
@@ -127,6 +134,16 @@ impl Cutter {
         if let Some(waker) = queue.waker.take() {
             waker.wake();
         }
+    }
+}
+
+impl HangUp {
+    /// Returns once the peer sends no more, whatever is still to be read, or the stream is gone.
+    /// Cancel safe.
+    pub async fn wait(&self) {
+        let Some(socket) = self.0.upgrade() else { return };
+        // Of this interest only the end is ever reported: urgent data is not asked for.
+        let _ = socket.ready(Interest::PRIORITY).await;
     }
 }
 
@@ -393,6 +410,19 @@ mod tests {
         timeout(Duration::from_secs(10), writing).await.unwrap().unwrap();
         let read = timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn the_peers_end_is_told_while_nobody_reads() {
+        let (near, mut far) = pair().await;
+        let queued = Queued::new(near, 1000);
+        let hang_up = queued.hang_up();
+        far.write_all(b"not to be read").await.unwrap();
+        assert!(timeout(Duration::from_millis(50), hang_up.wait()).await.is_err());
+        drop(far);
+        timeout(Duration::from_secs(10), hang_up.wait()).await.unwrap();
+        drop(queued);
+        hang_up.wait().await;
     }
 
     #[tokio::test]

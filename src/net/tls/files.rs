@@ -26,13 +26,24 @@ pub struct ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// Reads PEM files and checks that the key belongs to the first certificate.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, PemError> {
-        let chain = certificates(certificate)?;
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|e| match e {
-            rustls::pki_types::pem::Error::NoItemsFound => PemError::NoKey(key.into()),
-            e => unreadable(key, e),
-        })?;
+    /// Reads PEM files and checks that the key belongs to the first certificate. Tells everything
+    /// that is wrong with the two.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, Vec<PemError>> {
+        let (chain, private) = match (certificates(certificate), private_key(key)) {
+            (Ok(chain), Ok(private)) => (chain, private),
+            (chain, private) => {
+                return Err([chain.err(), private.err()].into_iter().flatten().collect());
+            }
+        };
+        Self::fit(certificate, key, chain, private).map_err(|mismatch| vec![mismatch])
+    }
+
+    fn fit(
+        certificate: &Path,
+        key: &Path,
+        chain: Vec<CertificateDer<'static>>,
+        private: PrivateKeyDer<'static>,
+    ) -> Result<Self, PemError> {
         let mismatch = |reason: rustls::Error| PemError::Mismatch {
             certificate: certificate.into(),
             key: key.into(),
@@ -64,6 +75,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
         return Err(PemError::NoCertificate(path.into()));
     }
     Ok(chain)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| match e {
+        rustls::pki_types::pem::Error::NoItemsFound => PemError::NoKey(path.into()),
+        e => unreadable(path, e),
+    })
 }
 
 fn unreadable(path: &Path, reason: impl ToString) -> PemError {

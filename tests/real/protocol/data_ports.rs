@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Lock, Plan, in_step};
+use super::{Lock, Plan, SOON, in_step};
 use crate::support::gateway::lockgate;
 use crate::support::raw::{Raw, Wire, client_config, dial, dial_from};
 use crate::support::{PASSWORD, USER};
@@ -171,6 +171,74 @@ fn pasv_waits_for_a_port_in_turn() {
     let _data = dial(port);
     assert_eq!(third.read().code, 229);
     queued(0);
+}
+
+#[test]
+fn who_hangs_up_leaves_the_queue_and_takes_no_port() {
+    let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
+    let lock = Plan { pool_keys: ", wait: 10m", ..plan }.start();
+    lock.put("there", "bytes");
+    let mut holder = lock.client();
+    let port = epsv(&mut holder);
+    let mut gone: Vec<_> = (0..6).map(|_| lock.client()).collect();
+    gone.push(lock.tls_client());
+    // In clear, so that the only port is not shared.
+    gone[6].expect("PROT C", 200);
+    for (at, raw) in gone.iter_mut().enumerate() {
+        raw.send_bytes(b"EPSV\r\n");
+        lock.await_pool_metric("queued", at as u64 + 1);
+    }
+    let mut alive = lock.client();
+    // What comes meanwhile is answered later.
+    alive.send_bytes(b"EPSV\r\nNOOP\r\n");
+    lock.await_pool_metric("queued", 8);
+    drop(gone);
+    lock.await_pool_metric("queued", 1);
+    assert!(alive.quiet_for(Duration::from_millis(50)));
+    // With the connection the port is free, for the one who still waits.
+    let _data = dial(port);
+    assert_eq!(port_of(&alive.read().text), port.port());
+    assert_eq!(alive.read().code, 200);
+    lock.await_pool_metric("queued", 0);
+    assert_eq!(lock.pool_metric("reserved"), Some(1));
+}
+
+#[test]
+fn what_is_refused_before_a_transfer_is_in_the_log() {
+    let plan =
+        Plan { tls: "required", data_ports: 1, pool_keys: ", wait: 50ms", ..Plan::default() };
+    let lock = plan.start();
+    let refused = |command: &str, fault: &str, words: &str| {
+        let event = lock.gateway.await_log(
+            |event| {
+                event["message"] == "data connection refused"
+                    && event["operation"] == command
+                    && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+            },
+            SOON,
+        );
+        assert_eq!(event["fault"], fault, "{event}");
+        assert!(event["session"].is_u64() && event["peer"].is_string(), "{event}");
+    };
+    let mut raw = lock.tls_client();
+    raw.expect("PROT C", 534);
+    raw.expect("EPSV 2", 522);
+    refused("EPSV", "client", "use (1)");
+    raw.expect("PORT 127,0,0,1,200,1", 502);
+    refused("PORT", "policy", "active mode is not offered");
+    raw.expect("RETR there", 425);
+    refused("transfer", "client", "EPSV, PASV");
+    epsv(&mut raw);
+    let mut clear = lock.connect();
+    clear.expect("AUTH TLS", 234);
+    clear.start_tls();
+    clear.login(USER, PASSWORD);
+    for command in ["EPSV", "PASV"] {
+        clear.expect(command, 425);
+        refused(command, "gateway", "no data port became free within 50ms");
+    }
+    clear.expect("LIST", 521);
+    refused("transfer", "policy", "PROT P first");
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! Who is let in, and that a refusal tells nothing about which users there are.
 
+use std::fs::Permissions;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 
-use super::{Lock, Plan};
+use russh::keys::PublicKeyOrCertificate;
+use serde_json::Value;
+
+use super::{Lock, Plan, SOON};
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER};
@@ -49,6 +55,71 @@ fn an_unknown_user_looks_and_lasts_like_a_wrong_password() {
     let (least, most) = (medians.iter().min(), medians.iter().max());
     let (least, most) = (least.expect("four"), most.expect("four"));
     assert!(*most < *least * 2, "medians for {users:?}: {medians:?}");
+}
+
+/// A check under way goes to its end; those that wait for their turn are given up.
+#[test]
+fn who_hangs_up_waits_for_no_password_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("host_key");
+    std::fs::write(&key, include_bytes!("../../../src/config/tests/keys/ed25519")).expect("a key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("the key's mode");
+    let dear = |passes: u32| {
+        format!(
+            "$argon2id$v=19$m=65536,t={passes},p=1$bG9ja2dhdGUtdGVzdA$\
+             aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM"
+        )
+    };
+    let gateway = Gateway::start(&format!(
+        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
+         \x20 ssh: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: [{key:?}] }}\n\
+         backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+         \x20 dear: {{ password_hash: \"{}\" }}\n  dearest: {{ password_hash: \"{}\" }}\n\
+         routes:\n  - {{ authenticate: gateway, backend: files }}\n",
+        folder.path(),
+        hash(PASSWORD.as_bytes(), 8, 1),
+        dear(2),
+        dear(8),
+    ));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..4 * cores {
+        let (mut raw, _) = Raw::connect(gateway.address("front"));
+        raw.expect("USER dear", 331);
+        raw.send_bytes(b"PASS wrong\r\n");
+    }
+    let (mut alive, _) = Raw::connect(gateway.address("front"));
+    alive.login(USER, PASSWORD);
+    // Turns come in the order of asking: all that had one before are in the log.
+    let log = gateway.log_tail(usize::MAX);
+    let checked = log.lines().filter(|line| line.contains("login incorrect")).count();
+    assert!(checked <= cores, "{log}");
+
+    offer_password_and_go(gateway.address("ssh"));
+    let of_ssh = |event: &Value| event["event"] == "login" && event["protocol"] == "sftp";
+    let login = gateway.await_log(of_ssh, SOON);
+    let reason = login["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("ended before its login was done"), "{login}");
+}
+
+fn offer_password_and_go(to: SocketAddr) {
+    struct Trusting;
+    impl russh::client::Handler for Trusting {
+        type Error = russh::Error;
+        async fn check_server_key(
+            &mut self,
+            _: &PublicKeyOrCertificate,
+        ) -> Result<bool, russh::Error> {
+            Ok(true)
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut ssh = russh::client::connect(Default::default(), to, Trusting).await.expect("SSH");
+        let answer = ssh.authenticate_password("dearest", "wrong");
+        let answered = tokio::time::timeout(Duration::from_millis(300), answer).await;
+        assert!(answered.is_err(), "the check takes no time: {answered:?}");
+    });
 }
 
 /// A gateway whose backend is another lockgate that knows the user by another password.

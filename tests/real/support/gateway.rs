@@ -165,6 +165,11 @@ impl Gateway {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
     }
 
+    /// SIGHUP: it is ignored.
+    pub fn hang_up(&self) {
+        kill_process(pid(&self.child), Signal::HUP).expect("sending SIGHUP to the gateway");
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

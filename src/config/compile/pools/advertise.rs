@@ -125,6 +125,12 @@ pub(super) fn warn(
     }
 }
 
+/// Whether clients of a family are told some address that is not the control connection's own.
+pub(super) fn names_one(pool: &schema::Pool, v4: bool) -> bool {
+    let mut entries = pool.advertise.iter().flat_map(|list| &list.items);
+    entries.any(|entry| entry.address.is_some() && could_serve(entry, v4))
+}
+
 /// Who comes from elsewhere cannot reach a private address.
 fn warn_of_private(entry: &schema::Advertise, listen: &[IpAddr], problems: &mut Problems) {
     let Some(leaf) = &entry.address else { return };

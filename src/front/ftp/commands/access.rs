@@ -78,7 +78,11 @@ impl Client {
         let credentials =
             Credentials { user: user.clone(), password: password.clone(), account, key: None };
         let gateway = self.shared.gateway.clone();
-        match gateway.login(&self.door, Proof::Password(credentials), self.login_deadline()).await {
+        let deadline = self.login_deadline();
+        let login = gateway.login(&self.door, Proof::Password(credentials), deadline);
+        // Who has gone keeps nobody waiting who is there.
+        let Some(entered) = self.control.while_there(login).await else { return Flow::Close };
+        match entered {
             Ok(session) => {
                 let directory = session.home();
                 let logged_in = LoggedIn { session, directory, rename_from: None };

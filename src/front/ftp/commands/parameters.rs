@@ -7,7 +7,7 @@ use super::Outcome;
 use crate::data::{ClientMatch, Pool, Reservation, Wanted};
 use crate::front::ftp::client::{Client, Flow, LoginState};
 use crate::front::ftp::data_connection::{Asked, Target};
-use crate::op::{Failure, FailureKind, Fault, Representation};
+use crate::op::{Failure, FailureKind, Fault, Representation, Words};
 use crate::wire::ftp::host_port::{Epsv, format_port};
 
 impl Client {
@@ -45,27 +45,45 @@ impl Client {
     }
 
     pub(super) async fn pasv(&mut self) -> Outcome {
+        let outcome = self.enter_passive().await;
+        self.note_refusal("PASV", outcome)
+    }
+
+    pub(super) async fn epsv(&mut self, protocol: Epsv) -> Outcome {
+        let outcome = self.enter_extended_passive(protocol).await;
+        self.note_refusal("EPSV", outcome)
+    }
+
+    async fn enter_passive(&mut self) -> Outcome {
         if self.transfer.epsv_only {
             self.answer(501, "EPSV ALL was said: use EPSV").await;
             return Ok(Flow::Continue);
         }
         let pool = self.pool()?;
-        if self.local.is_ipv6() {
-            self.answer(425, "PASV names an IPv4 address, and this is IPv6: use EPSV").await;
-            return Ok(Flow::Continue);
+        let local = self.local.ip();
+        if local.is_ipv6() {
+            return Err(Failure::client(
+                FailureKind::DataConnection,
+                "PASV names an IPv4 address, and this is IPv6: use EPSV",
+            ));
         }
-        let advertised = pool.advertised(self.door.peer.ip(), self.local.ip());
+        let advertised = pool.advertised(self.door.peer.ip(), local);
         let advertised =
             advertised.map_err(|e| Failure::gateway(FailureKind::DataConnection, e))?;
         let IpAddr::V4(named) = advertised.address else {
-            self.answer(425, "there is no IPv4 address to name: use EPSV").await;
-            return Ok(Flow::Continue);
+            return Err(Failure::gateway(
+                FailureKind::DataConnection,
+                "there is no IPv4 address to name: use EPSV",
+            ));
         };
-        if advertised.address == self.local.ip() && !pool.listens_at(advertised.address) {
-            self.answer(425, "no data port listens on the address that you came to").await;
-            return Ok(Flow::Continue);
+        if advertised.address == local && !pool.listens_at(local) {
+            return Err(Failure::gateway(
+                FailureKind::DataConnection,
+                "no data port listens on the address that you came to",
+            )
+            .with_detail(elsewhere(&pool, local)));
         }
-        let reservation = self.reserve(&pool).await?;
+        let Some(reservation) = self.reserve(&pool).await? else { return Ok(Flow::Close) };
         let address = SocketAddrV4::new(named, advertised.port(reservation.port()));
         self.transfer.asked = Some(Asked::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
@@ -76,7 +94,7 @@ impl Client {
 
     /// EPSV names no address: it is answered only where the port is reached at the control
     /// connection's own.
-    pub(super) async fn epsv(&mut self, protocol: Epsv) -> Outcome {
+    async fn enter_extended_passive(&mut self, protocol: Epsv) -> Outcome {
         if protocol == Epsv::All {
             self.transfer.epsv_only = true;
             self.answer(200, "EPSV ALL: nothing but EPSV from now on").await;
@@ -92,8 +110,8 @@ impl Client {
         };
         if other_family {
             let family = if local.is_ipv4() { 1 } else { 2 };
-            self.answer(522, &format!("network protocol not supported, use ({family})")).await;
-            return Ok(Flow::Continue);
+            let text = format!("network protocol not supported, use ({family})");
+            return Err(answered_522(Fault::Client, text));
         }
         let advertised = pool.advertised(self.door.peer.ip(), local).ok();
         let reachable = advertised.filter(|it| it.address == local && pool.listens_at(local));
@@ -102,10 +120,13 @@ impl Client {
                 true => "data connections come to another address: use PASV",
                 false => "data connections come to another address, which EPSV cannot name",
             };
-            self.answer(522, text).await;
-            return Ok(Flow::Continue);
+            let refusal = answered_522(Fault::Policy, text.to_owned());
+            return Err(match pool.listens_at(local) {
+                true => refusal.with_detail("`advertise` names another address to this client"),
+                false => refusal.with_detail(elsewhere(&pool, local)),
+            });
         };
-        let reservation = self.reserve(&pool).await?;
+        let Some(reservation) = self.reserve(&pool).await? else { return Ok(Flow::Close) };
         let port = advertised.port(reservation.port());
         let text = format!("Entering Extended Passive Mode (|||{port}|)");
         self.transfer.asked = Some(Asked::Passive(reservation));
@@ -128,7 +149,11 @@ impl Client {
             None
         };
         match refusal {
-            Some((code, text)) => self.answer(code, text).await,
+            Some((code, text)) => {
+                let refusal = Failure::new(FailureKind::DataConnection, Fault::Policy, text);
+                let words = Words { code, lines: vec![text.into()] };
+                return self.note_refusal("PORT", Err(refusal.with_peer(words)));
+            }
             None => {
                 let to = SocketAddr::new(to.ip().to_canonical(), to.port());
                 // Behind a proxy it is not what the client connected to.
@@ -139,6 +164,19 @@ impl Client {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// A data connection that is refused before its transfer belongs to no operation: it has a log
+    /// line of its own.
+    pub(super) fn note_refusal<T>(
+        &self,
+        command: &str,
+        outcome: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if let (LoginState::In(logged_in), Err(failure)) = (&self.login, &outcome) {
+            logged_in.session.data_connection_refused(command, failure);
+        }
+        outcome
     }
 
     /// The backend makes ready while the client connects and says what it wants.
@@ -158,8 +196,9 @@ impl Client {
         })
     }
 
-    /// A port for the next transfer; the one of an older PASV is given back.
-    async fn reserve(&mut self, pool: &Pool) -> Result<Reservation, Failure> {
+    /// A port for the next transfer; the one of an older PASV is given back. `None` for a client that
+    /// went away while it waited: the next in the queue must not wait for its port.
+    async fn reserve(&mut self, pool: &Pool) -> Result<Option<Reservation>, Failure> {
         self.transfer.asked = None;
         let required = self.shared.settings.tls.settings().is_some_and(|s| s.require_resumed_data);
         let tls = self.tls.as_ref().filter(|tls| self.private && (required || tls.resumes()));
@@ -178,7 +217,21 @@ impl Client {
             connect_within: self.shared.gateway.limits.data_connect_timeout,
             wait: pool.wait(),
         };
-        let reserved = pool.reserve(wanted).await;
-        reserved.map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
+        let reserved = self.control.while_there(pool.reserve(wanted)).await;
+        reserved.transpose().map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
     }
+}
+
+fn answered_522(fault: Fault, text: String) -> Failure {
+    let words = Words { code: 522, lines: vec![text.clone().into_bytes()] };
+    Failure::new(FailureKind::DataConnection, fault, text).with_peer(words)
+}
+
+/// For the log.
+fn elsewhere(pool: &Pool, local: IpAddr) -> String {
+    format!(
+        "the client came to {local}, where no port of pool \"{}\" listens: name it in the pool's \
+         `listen`, or another address in its `advertise`",
+        pool.name()
+    )
 }

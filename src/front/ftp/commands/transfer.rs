@@ -126,6 +126,11 @@ impl Client {
 
     /// The data connection that was asked for, once; judged before the backend is asked anything.
     pub(super) fn take_asked(&mut self) -> Result<Asked, Failure> {
+        let taken = self.judge_asked();
+        self.note_refusal("transfer", taken)
+    }
+
+    fn judge_asked(&mut self) -> Result<Asked, Failure> {
         if self.tls_required() && !self.private {
             return Err(Failure::new(
                 FailureKind::DataConnection,
