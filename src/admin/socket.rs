@@ -105,9 +105,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 /// Asks a running gateway's socket for its data ports, for the command line.
 pub async fn fetch_ports(socket: &Path) -> anyhow::Result<Value> {
     let asked = async {
-        let mut begun = timeout(FIRST_WORD, begin(socket)).await.with_context(|| {
+        let mut begun = timeout(FIRST_WORD, begin(socket)).await.map_err(|_| {
             let waited = humantime::format_duration(FIRST_WORD);
-            format!("no answer within {waited}: {NO_GATEWAY}, or the gateway hangs")
+            anyhow::anyhow!("no answer within {waited}: {NO_GATEWAY}, or the gateway hangs")
         })??;
         let status = begun.status();
         anyhow::ensure!(status == StatusCode::OK, "it answered {status}: {NO_GATEWAY}");
