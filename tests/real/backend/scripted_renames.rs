@@ -22,6 +22,9 @@ enum Refused {
 fn upload(refused: Refused) -> (Reply, Vec<String>) {
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
+        // What may be a folder is not put aside.
+        peer.answer("FEAT", "211-\r\n SIZE\r\n211 end");
+        peer.answer("SIZE", "213 3");
         let new = peer.until("STOR")?.replace("STOR ", "");
         peer.take()?;
         let (mut taken, mut source) = (true, String::new());
