@@ -218,6 +218,9 @@ impl SequentialFile for Transfers {
         let begun = upload::begin(turn, writer, &self.path, mode, image, part).await;
         let mut write = Box::new(begun.map_err(softened)?);
         write.count(0);
+        if let Sink::Socket(stream) = write.sink() {
+            stream.take_small_steps();
+        }
         *self.part() = write.part();
         Ok(Box::new(Writer { write, part: self.part.clone() }))
     }
@@ -281,14 +284,19 @@ struct Writer {
 
 #[async_trait]
 impl SequentialWrite for Writer {
-    async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
+    async fn write(&mut self, mut data: Bytes) -> Result<(), Failure> {
         let limit = self.write.turn().settings.reply_timeout;
         self.write.count(data.len());
         let Sink::Socket(stream) = self.write.sink() else { return Err(cut("writing")) };
-        match timeout(limit, stream.write_all(&data)).await {
-            Ok(written) => written.map_err(|e| cut("writing").with_detail(e)),
-            Err(_) => Err(stalled("writing")),
+        while !data.is_empty() {
+            match timeout(limit, stream.write_buf(&mut data)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0)) => return Err(cut("writing")),
+                Ok(Err(e)) => return Err(cut("writing").with_detail(e)),
+                Err(_) => return Err(stalled("writing")),
+            }
         }
+        Ok(())
     }
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
@@ -394,6 +402,9 @@ impl OpenFile for FtpFile {
             return Ok(sized(self.entry()));
         };
         let asked = session.ask_stat(&mut turn, &place).await?;
+        let mut version = lock(&self.transfers.version);
+        *version = version.or(Version::of(&asked));
+        drop(version);
         Ok(sized(Entry { name: self.entry().name, ..asked }))
     }
 
