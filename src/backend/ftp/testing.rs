@@ -31,6 +31,8 @@ pub(super) struct Oddities {
     pub refuses_uploads: Option<&'static str>,
     /// Renames onto nothing that is there.
     pub never_replaces: bool,
+    /// Its first connection ends instead of giving this name to anything.
+    pub dies_renaming_to: Option<&'static str>,
     pub no_mlst: bool,
     pub no_site: bool,
     /// Names a port where nobody listens.
@@ -372,6 +374,12 @@ impl Session {
             }
             "RNTO" if size.is_some() && self.odd.never_replaces => {
                 self.reply("553 there is such a file").await
+            }
+            "RNTO"
+                if self.odd.dies_renaming_to == Some(argument)
+                    && self.seen.lock().unwrap().connections == 1 =>
+            {
+                Err(std::io::ErrorKind::ConnectionAborted.into())
             }
             "RNTO" if self.has_folder(argument) => self.reply("550 Rename failed.").await,
             "RNTO" => {

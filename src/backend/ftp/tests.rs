@@ -640,6 +640,18 @@ async fn renames_replace_or_refuse_as_asked() {
 }
 
 #[tokio::test]
+async fn a_file_put_aside_is_put_back_over_a_new_login() {
+    let odd = Oddities { never_replaces: true, dies_renaming_to: Some("/b"), ..Default::default() };
+    let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+    let session = server.session().await;
+    let rename = Operation::Rename { from: path("/a"), to: path("/b"), onto: Onto::Replaced };
+    perform(&*session, rename).await.unwrap_err();
+    assert_eq!(server.file("/a").unwrap(), b"a");
+    assert_eq!(server.file("/b").unwrap(), b"b");
+    assert_eq!(server.seen().connections, 2);
+}
+
+#[tokio::test]
 async fn what_ftp_has_not_is_refused() {
     let server = Server::start(&[("/a", b"a")], Oddities::default()).await;
     let session = server.session().await;
