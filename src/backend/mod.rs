@@ -219,7 +219,8 @@ pub trait OpenFile: Send + Sync {
 #[async_trait]
 pub trait Listing: Send {
     /// The next entries (at most 256), never empty; `None` once the backend has said that the
-    /// listing is whole. `.` and `..` may be among them. An error after some batches means that what was given is not all.
+    /// listing is whole. `.` and `..` may be among them. An error after some batches means that what
+    /// was given is not all.
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure>;
 
     /// Gives up before the end and brings the backend's session back into step.
