@@ -5,6 +5,7 @@ mod ascii;
 mod endpoint;
 mod fault;
 mod metrics;
+mod patience;
 mod ports;
 mod read_ahead;
 mod relay;

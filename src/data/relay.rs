@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use super::patience::Patience;
 use super::splice::splice;
 use super::{Sink, Source};
 use crate::net::Stream;
@@ -55,6 +56,12 @@ impl Progress {
     }
 }
 
+/// What either side may take.
+pub(super) struct Limits {
+    pub(super) stall: Duration,
+    pub(super) patience: Patience,
+}
+
 /// Moves everything until the source's end. The sink is flushed, not closed: closing means
 /// *complete*, and that is for the caller to say. Fails when nothing moves for `stall`.
 pub async fn relay(
@@ -63,17 +70,19 @@ pub async fn relay(
     progress: &Progress,
     stall: Duration,
 ) -> Result<(), RelayError> {
-    if let Sink::Socket(to) = sink {
-        to.take_small_steps();
-    }
+    let to = match sink {
+        Sink::Socket(to) => Some(to.tcp()),
+        Sink::Writer(_) => None,
+    };
+    let limits = Limits { stall, patience: Patience::new(stall, to) };
     match (source, sink) {
         (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to))) => {
-            splice(from, to, progress, stall).await
+            splice(from, to, progress, &limits).await
         }
-        (Source::Socket(from), Sink::Socket(to)) => copy(from, to, progress, stall).await,
-        (Source::Socket(from), Sink::Writer(to)) => copy(from, to, progress, stall).await,
-        (Source::Reader(from), Sink::Socket(to)) => copy(from, to, progress, stall).await,
-        (Source::Reader(from), Sink::Writer(to)) => copy(from, to, progress, stall).await,
+        (Source::Socket(from), Sink::Socket(to)) => copy(from, to, progress, &limits).await,
+        (Source::Socket(from), Sink::Writer(to)) => copy(from, to, progress, &limits).await,
+        (Source::Reader(from), Sink::Socket(to)) => copy(from, to, progress, &limits).await,
+        (Source::Reader(from), Sink::Writer(to)) => copy(from, to, progress, &limits).await,
     }
 }
 
@@ -81,17 +90,17 @@ async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     progress: &Progress,
-    stall: Duration,
+    limits: &Limits,
 ) -> Result<(), RelayError> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let filled = timeout(stall, poll_fn(|cx| fill(from, cx, &mut buffer)))
+        let filled = timeout(limits.stall, poll_fn(|cx| fill(from, cx, &mut buffer)))
             .await
-            .map_err(|_| Side::Source.stalled(stall))?;
+            .map_err(|_| Side::Source.stalled(limits.stall))?;
         let (filled, end) = filled.map_err(RelayError::Source)?;
-        write(to, &buffer[..filled], progress, stall).await?;
+        write(to, &buffer[..filled], progress, &limits.patience).await?;
         if end.is_some() {
-            flush(to, stall).await?;
+            flush(to, &limits.patience).await?;
         }
         match end {
             None => {}
@@ -101,16 +110,15 @@ async fn copy(
     }
 }
 
-/// Writes all of it. Fails when no more of it is taken for `stall`, however much was before.
+/// Writes all of it.
 async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],
     progress: &Progress,
-    stall: Duration,
+    patience: &Patience,
 ) -> Result<(), RelayError> {
     while !bytes.is_empty() {
-        let written = timeout(stall, to.write(bytes)).await;
-        let written = written.map_err(|_| Side::Sink.stalled(stall))?.map_err(RelayError::Sink)?;
+        let written = patience.wait(to.write(bytes)).await?.map_err(RelayError::Sink)?;
         if written == 0 {
             return Err(RelayError::Sink(io::ErrorKind::WriteZero.into()));
         }
@@ -120,9 +128,8 @@ async fn write(
     Ok(())
 }
 
-async fn flush(to: &mut (impl AsyncWrite + Unpin), stall: Duration) -> Result<(), RelayError> {
-    let flushed = timeout(stall, to.flush()).await;
-    flushed.map_err(|_| Side::Sink.stalled(stall))?.map_err(RelayError::Sink)
+async fn flush(to: &mut (impl AsyncWrite + Unpin), patience: &Patience) -> Result<(), RelayError> {
+    patience.wait(to.flush()).await?.map_err(RelayError::Sink)
 }
 
 /// All of it, and not held back: as a relay of just these bytes.
@@ -132,9 +139,9 @@ pub async fn send(
     progress: &Progress,
     stall: Duration,
 ) -> Result<(), RelayError> {
-    to.take_small_steps();
-    write(to, bytes, progress, stall).await?;
-    flush(to, stall).await
+    let patience = Patience::new(stall, Some(to.tcp()));
+    write(to, bytes, progress, &patience).await?;
+    flush(to, &patience).await
 }
 
 type End = Option<io::Result<()>>;

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::relay::{Progress, RelayError, Side};
+use super::relay::{Limits, Progress, RelayError, Side};
 
 /// What the pipe is asked to hold, and so the most that one splice moves. The kernel may give less.
 const PIPE: usize = 1024 * 1024;
@@ -18,14 +17,14 @@ pub(super) async fn splice(
     from: &TcpStream,
     to: &TcpStream,
     progress: &Progress,
-    stall: Duration,
+    limits: &Limits,
 ) -> Result<(), RelayError> {
     let (pipe_out, pipe_in) = pipe().map_err(RelayError::Sink)?;
     loop {
         let taken =
-            timeout(stall, from.async_io(Interest::READABLE, || step(from, &pipe_in, PIPE)))
+            timeout(limits.stall, from.async_io(Interest::READABLE, || step(from, &pipe_in, PIPE)))
                 .await
-                .map_err(|_| Side::Source.stalled(stall))?
+                .map_err(|_| Side::Source.stalled(limits.stall))?
                 .map_err(RelayError::Source)?;
         if taken == 0 {
             return Ok(());
@@ -33,11 +32,8 @@ pub(super) async fn splice(
         // The pipe is empty again before more is taken: "would block" above always means the source.
         let mut left = taken;
         while left > 0 {
-            let given =
-                timeout(stall, to.async_io(Interest::WRITABLE, || step(&pipe_out, to, left)))
-                    .await
-                    .map_err(|_| Side::Sink.stalled(stall))?
-                    .map_err(RelayError::Sink)?;
+            let writing = to.async_io(Interest::WRITABLE, || step(&pipe_out, to, left));
+            let given = limits.patience.wait(writing).await?.map_err(RelayError::Sink)?;
             left -= given;
             progress.add(given);
         }

@@ -11,9 +11,6 @@ use tokio_rustls::TlsStream;
 
 use super::tls::Buffered;
 
-/// In bytes. The kernel wakes a writer when half of what may wait unsent has gone.
-const SMALL_STEP: u32 = 64 * 1024;
-
 /// A TCP connection, in clear or under TLS (either role). Control and data connections alike.
 pub enum Stream {
     Plain(TcpStream),
@@ -46,14 +43,6 @@ impl Stream {
     pub fn close_on_drop(&self) {
         // A socket that is gone already needs no close.
         let _ = SockRef::from(self.tcp()).set_linger(None);
-    }
-
-    /// From now on little waits here for a slow peer, so that it is seen to take something every
-    /// [`SMALL_STEP`]: without that, a socket is writable again only when a third of its buffer has
-    /// gone, a MiB or more.
-    pub fn take_small_steps(&self) {
-        // Where it is refused, a slow peer is taken for a dead one earlier.
-        let _ = SockRef::from(self.tcp()).set_tcp_notsent_lowat(2 * SMALL_STEP);
     }
 
     /// The end that means *complete*: close_notify and FIN. Fails when the last bytes cannot be sent

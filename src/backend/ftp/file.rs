@@ -218,9 +218,6 @@ impl SequentialFile for Transfers {
         let begun = upload::begin(turn, writer, &self.path, mode, image, part).await;
         let mut write = Box::new(begun.map_err(softened)?);
         write.count(0);
-        if let Sink::Socket(stream) = write.sink() {
-            stream.take_small_steps();
-        }
         *self.part() = write.part();
         Ok(Box::new(Writer { write, part: self.part.clone() }))
     }

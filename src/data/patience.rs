@@ -1,0 +1,92 @@
+//! How long a slow peer is waited for. A socket is writable again only when a good part of its buffer
+//! has gone, a MiB or more; that the peer takes something meanwhile, only the kernel's counter of
+//! unacknowledged bytes shows.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::relay::{RelayError, Side};
+
+/// The patience with a sink.
+pub(super) struct Patience {
+    stall: Duration,
+    /// The inode of its socket, where it is one.
+    socket: Option<u64>,
+}
+
+impl Patience {
+    /// Ends when nothing was taken for `stall`; as it is looked at now and then, up to half as long
+    /// again.
+    pub(super) fn new(stall: Duration, to: Option<&TcpStream>) -> Self {
+        let socket = to.and_then(|tcp| rustix::fs::fstat(tcp).ok()).map(|stat| stat.st_ino);
+        Self { stall, socket }
+    }
+
+    /// Waits for a write.
+    pub(super) async fn wait<T>(&self, write: impl Future<Output = T>) -> Result<T, RelayError> {
+        let mut write = pin!(write);
+        let (mut before, mut quiet) = (None, 0);
+        while quiet < 2 {
+            if let Ok(done) = timeout(self.stall / 2, write.as_mut()).await {
+                return Ok(done);
+            }
+            let now = self.unacknowledged().await;
+            quiet = match (before, now) {
+                (None, Some(_)) => 0,
+                (Some(before), Some(now)) if now < before => 0,
+                _ => quiet + 1,
+            };
+            before = now;
+        }
+        Err(Side::Sink.stalled(self.stall))
+    }
+
+    async fn unacknowledged(&self) -> Option<u64> {
+        let socket = self.socket?;
+        tokio::task::spawn_blocking(move || unacknowledged(socket)).await.ok().flatten()
+    }
+}
+
+/// Out of /proc/net/tcp (proc_net_tcp(5)): there is no call for it without unsafe code.
+fn unacknowledged(socket: u64) -> Option<u64> {
+    let socket = socket.to_string();
+    ["tcp", "tcp6"].iter().find_map(|table| {
+        let table = File::open(format!("/proc/thread-self/net/{table}")).ok()?;
+        BufReader::new(table).lines().map_while(Result::ok).find_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let queues = fields.nth(4)?;
+            let inode = fields.nth(4)?;
+            let (sent, _) = queues.split_once(':')?;
+            (inode == socket).then(|| u64::from_str_radix(sent, 16).ok()).flatten()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_in_a_socket_is_seen() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let _far = listener.accept().await.unwrap();
+            let inode = rustix::fs::fstat(near.as_fd()).unwrap().st_ino;
+            assert_eq!(unacknowledged(inode), Some(0));
+            while near.try_write(&[7; 65_536]).is_ok() {}
+            assert!(unacknowledged(inode).unwrap() > 65_536);
+            drop(near);
+            assert_eq!(unacknowledged(inode), None);
+        }
+    }
+}
