@@ -38,9 +38,6 @@ pub(super) struct Claim {
     number: u64,
 }
 
-/// While it is there, nobody else begins anything under the name.
-pub(super) struct Held<'a>(#[allow(dead_code)] sync::MutexGuard<'a, u64>);
-
 impl Account {
     pub(super) fn new(claims: &Arc<Claims>, user: &[u8]) -> Self {
         Self { claims: claims.clone(), user: user.into() }
@@ -71,10 +68,10 @@ impl Account {
 }
 
 impl Claim {
-    /// `None` where somebody else has begun something under the name since.
-    pub(super) async fn hold(&self) -> Option<Held<'_>> {
+    /// While it is held, nobody else begins anything under the name. `None` where somebody has since.
+    pub(super) async fn hold(&self) -> Option<sync::MutexGuard<'_, u64>> {
         let newest = self.name.newest.lock().await;
-        (*newest == self.number).then(|| Held(newest))
+        (*newest == self.number).then_some(newest)
     }
 }
 
@@ -122,9 +119,9 @@ mod tests {
     #[tokio::test]
     async fn nobody_begins_anything_while_a_part_is_deleted() {
         let anna = Account::new(&Arc::default(), b"anna");
-        let claim = anna.claim(&super::tests::path("a")).await;
-        let held = claim.hold().await.unwrap();
         let path = path("a");
+        let claim = anna.claim(&path).await;
+        let held = claim.hold().await.unwrap();
         let next = anna.claim(&path);
         tokio::pin!(next);
         assert!(crate::net::poll_once(next.as_mut()).is_none());

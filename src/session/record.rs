@@ -110,6 +110,33 @@ impl Metrics {
     }
 }
 
+/// A line of the log: who it is about, what is told of it, and what was wrong.
+macro_rules! line {
+    (
+        ($level:expr, $event:expr, $who:expr, $failure:expr),
+        { $($told:tt)* },
+        $($message:tt)+
+    ) => {{
+        let failure: Option<&Failure> = $failure;
+        tracing::event!(
+            target: "lockgate::record",
+            $level,
+            event = $event,
+            session = $who.session,
+            peer = %$who.peer,
+            listener = $who.listener,
+            protocol = $who.protocol,
+            user = $who.user,
+            backend = $who.backend,
+            $($told)*
+            fault = failure.map(|f| f.fault.as_str()),
+            reason = failure.map(|f| f.message.as_str()),
+            detail = failure.and_then(|f| f.detail.as_deref()),
+            $($message)+
+        )
+    }};
+}
+
 /// A login under way. It ends in [`LoginRecord::done`]; dropped without it says that the session
 /// ended meanwhile.
 pub(super) struct LoginRecord {
@@ -137,21 +164,9 @@ impl LoginRecord {
             Err(_) => "failed",
         };
         self.metrics.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
-        let failure = outcome.err();
-        tracing::info!(
-            target: "lockgate::record",
-            event = "login",
-            session = who.session,
-            peer = %who.peer,
-            listener = who.listener,
-            protocol = who.protocol,
-            user = who.user,
-            backend = who.backend,
-            seconds = self.started.elapsed().as_secs_f64(),
-            outcome = outcome_name,
-            fault = failure.map(|f| f.fault.as_str()),
-            reason = failure.map(|f| f.message.as_str()),
-            detail = failure.and_then(|f| f.detail.as_deref()),
+        line!(
+            (tracing::Level::INFO, "login", who, outcome.err()),
+            { seconds = self.started.elapsed().as_secs_f64(), outcome = outcome_name, },
             "login"
         );
     }
@@ -172,21 +187,9 @@ impl Drop for LoginRecord {
 impl Session {
     /// What was asked for a data connection and refused before any operation.
     pub fn data_connection_refused(&self, command: &str, failure: &Failure) {
-        let who = &*self.who;
-        tracing::info!(
-            target: "lockgate::record",
-            event = "data-connection",
-            session = who.session,
-            peer = %who.peer,
-            listener = who.listener,
-            protocol = who.protocol,
-            user = who.user,
-            backend = who.backend,
-            operation = command,
-            outcome = "refused",
-            fault = failure.fault.as_str(),
-            reason = failure.message,
-            detail = failure.detail.as_deref(),
+        line!(
+            (tracing::Level::INFO, "data-connection", self.who, Some(failure)),
+            { operation = command, outcome = "refused", },
             "data connection refused"
         );
     }
@@ -269,32 +272,24 @@ impl Record {
                 .with_label_values(&[listener, backend, direction, outcome])
                 .inc();
         }
-        macro_rules! line {
+        let event = if self.direction.is_some() { "transfer" } else { "operation" };
+        macro_rules! at {
             ($level:expr) => {
-                tracing::event!(
-                    target: "lockgate::record",
-                    $level,
-                    event = if self.direction.is_some() { "transfer" } else { "operation" },
-                    session = who.session,
-                    peer = %who.peer,
-                    listener = who.listener,
-                    protocol = who.protocol,
-                    user = who.user,
-                    backend = who.backend,
-                    operation = self.operation,
-                    path = %self.path,
-                    to = self.to.as_deref(),
-                    bytes = self.direction.map(|_| bytes),
-                    seconds = self.started.elapsed().as_secs_f64(),
-                    outcome,
-                    fault = failure.map(|f| f.fault.as_str()),
-                    reason = failure.map(|f| f.message.as_str()),
-                    detail = failure.and_then(|f| f.detail.as_deref()),
+                line!(
+                    ($level, event, who, failure),
+                    {
+                        operation = self.operation,
+                        path = %self.path,
+                        to = self.to.as_deref(),
+                        bytes = self.direction.map(|_| bytes),
+                        seconds = self.started.elapsed().as_secs_f64(),
+                        outcome,
+                    },
                     "{} {}", self.operation, outcome
                 )
             };
         }
-        if self.quiet { line!(tracing::Level::DEBUG) } else { line!(tracing::Level::INFO) }
+        if self.quiet { at!(tracing::Level::DEBUG) } else { at!(tracing::Level::INFO) }
     }
 }
 

@@ -76,15 +76,15 @@ pub(super) async fn open(
     }
     let exclusive = mode.create && mode.exclusive;
     let early = session.early.clone();
-    // Another one can be had for a file's bytes only where nothing is written.
-    let told = (!mode.writes()).then(|| session.cache.get(&path, false, true)).flatten();
-    let version = Mutex::new(told.as_ref().and_then(Version::of));
     let reads_only = !mode.writes();
+    // What is written changes by itself.
+    let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
+    let version = Mutex::new(told.as_ref().and_then(Version::of));
     let part = Arc::default();
     let transfers = Arc::new(Transfers { session, path, exclusive, reads_only, version, part });
-    let write = match mode.writes() {
-        true => Some(transfers.begin(mode).await?),
-        false => None,
+    let write = match reads_only {
+        true => None,
+        false => Some(transfers.begin(mode).await?),
     };
     let purpose = Purpose { read: mode.read, write };
     let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
