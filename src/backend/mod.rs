@@ -8,8 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::auth::Credentials;
 use crate::data::{Sink, Source};
-use crate::op::{Changes, Entry, Failure, FailureKind, FileSystem, RemotePath, Words};
+use crate::op::{
+    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, RemotePath, Words,
+};
 use crate::route::Target;
 use crate::wire::proxy;
 
@@ -38,17 +41,6 @@ impl Login {
             }
         }
     }
-}
-
-/// What a user gives to get in; wiped when dropped.
-#[derive(Clone)]
-pub struct Credentials {
-    pub user: Vec<u8>,
-    pub password: zeroize::Zeroizing<Vec<u8>>,
-    /// ACCT, where a backend asked for one.
-    pub account: Option<zeroize::Zeroizing<Vec<u8>>>,
-    /// A private key of the gateway's, for backends that take one instead of the password.
-    pub key: Option<Arc<russh::keys::PrivateKey>>,
 }
 
 /// For whom a session is: what a backend that asks for it is told in PROXY protocol headers.
@@ -122,43 +114,6 @@ pub trait BackendSession: Send + Sync {
 
     /// Says goodbye. Dropping without it is allowed and rude. Nothing is asked of it afterwards.
     async fn close(&self);
-}
-
-/// What [`BackendSession::perform`] brings.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// It is done; the peer's own words where it has any.
-    Done(Option<Words>),
-    /// To `Stat`.
-    Entry(Entry),
-    /// To `Size`, in bytes of the representation asked for.
-    Size(u64),
-    /// To `ReadLink`: where it leads, as it is written there.
-    Link(Vec<u8>),
-    /// To `FileSystem`.
-    FileSystem(FileSystem),
-    /// To `AccountNames`, in the order asked for; empty where an id has no name.
-    AccountNames { users: Vec<Vec<u8>>, groups: Vec<Vec<u8>> },
-}
-
-/// What a backend's session can beyond the basics; the rest is refused as unsupported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Abilities {
-    pub file_system: bool,
-    pub hard_link: bool,
-    /// [`OpenFile::sync`].
-    pub sync: bool,
-    /// `SetAttributes` of a symlink itself.
-    pub link_attributes: bool,
-    /// [`OpenFile::copy_data`].
-    pub copy_data: bool,
-    pub account_names: bool,
-    /// A rename that replaces a file (`Onto::Replaced`).
-    pub replacing_rename: bool,
-    /// It tells of symlinks themselves: `LinkStat` is another question than `Stat`.
-    pub link_stat: bool,
-    /// `SetAttributes` of the time when a file was last changed.
-    pub modified: bool,
 }
 
 /// A file that is open for reads and writes at any offset. Many requests may be under way at once:

@@ -3,6 +3,7 @@
 //! Fronts translate their protocol into an [`Operation`] on [`RemotePath`]s; backends translate it
 //! onwards. What comes back is an [`Entry`], a list of them, a stream (see `backend`), or a [`Failure`].
 
+mod answer;
 mod effects;
 mod entry;
 mod failure;
@@ -10,6 +11,7 @@ mod file;
 mod operation;
 mod path;
 
+pub use answer::{Abilities, Answer};
 pub use effects::{Effect, Effects};
 pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
 pub(crate) use failure::escape;

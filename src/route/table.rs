@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use globset::GlobSet;
 use ipnet::IpNet;
 
-use crate::backend::Credentials;
+use crate::auth::Credentials;
 use crate::op::RemotePath;
 
 /// One of the `routes`, as configured.

@@ -10,9 +10,10 @@ use super::record::{Metrics, Who};
 use super::*;
 use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
-use crate::backend::{Answer, Backend, Login, Origin, PartialUploads};
+use crate::backend::{Backend, Login, Origin, PartialUploads};
 use crate::op::{
-    Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation,
+    Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
+    Representation,
 };
 
 const READ: OpenMode = OpenMode {

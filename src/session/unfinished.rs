@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::backend::{Answer, OpenFile};
-use crate::op::{Failure, Operation, RemotePath};
+use crate::backend::OpenFile;
+use crate::op::{Answer, Failure, Operation, RemotePath};
 
 /// The files that a session has open for writing, by their paths at the backend: what has no name of
 /// its own before its end, or not all its bytes, answers itself for its path.

@@ -6,9 +6,10 @@ use super::transfers::{Download, FolderListing, Upload};
 use super::unfinished::Unfinished;
 use super::veil;
 use crate::auth::Identity;
-use crate::backend::{Abilities, Answer, BackendSession};
+use crate::backend::BackendSession;
 use crate::op::{
-    Failure, FailureKind, Fault, OpenMode, Operation, RemotePath, Representation, WriteMode,
+    Abilities, Answer, Failure, FailureKind, Fault, OpenMode, Operation, RemotePath,
+    Representation, WriteMode,
 };
 use crate::policy;
 use crate::route::Target;

@@ -30,11 +30,10 @@ use async_trait::async_trait;
 
 use super::claims::Claims;
 use super::{
-    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
-    WriteTransfer,
+    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
 use crate::data;
-use crate::op::{Entry, EntryKind, Failure, Operation, RemotePath};
+use crate::op::{Abilities, Answer, Entry, EntryKind, Failure, Operation, RemotePath};
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;

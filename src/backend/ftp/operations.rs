@@ -2,9 +2,8 @@
 
 use super::connection::Connection;
 use super::{Turn, attributes, listing, renames, reply};
-use crate::backend::Answer;
 use crate::op::{
-    Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
+    Answer, Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
     Representation, Timestamp, Words,
 };
 use crate::wire::ftp::listing::parse_facts_line;

@@ -14,8 +14,9 @@ use super::features::Features;
 use super::login::{self, Pipelining};
 use super::reply::unavailable;
 use super::settings::Settings;
+use crate::auth::Credentials;
+use crate::backend::Origin;
 use crate::backend::claims::{Account, Claims};
-use crate::backend::{Credentials, Origin};
 use crate::op::{Failure, FailureKind, RemotePath};
 
 /// A further connection that nobody uses for so long is closed.

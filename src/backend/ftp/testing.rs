@@ -9,9 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{DataMode, FtpBackend, Settings, TlsMode};
-use crate::backend::{
-    Backend, BackendSession, Credentials, Login, Origin, PartialUploads, SendProxyProtocol,
-};
+use crate::auth::Credentials;
+use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, SendProxyProtocol};
 use crate::wire::proxy::{Header, decode};
 
 const MODIFIED: &str = "20260102030405";

@@ -180,8 +180,7 @@ mod tests {
 
     use super::super::testing::{READ, Sandbox, WRITE, path};
     use super::*;
-    use crate::backend::Answer;
-    use crate::op::Operation;
+    use crate::op::{Answer, Operation};
 
     fn set(name: &str, changes: Changes, follow: bool) -> Operation {
         Operation::SetAttributes { path: path(name), changes, follow }

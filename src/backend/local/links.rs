@@ -76,8 +76,7 @@ fn leads_out(target: &[u8], link: &RemotePath) -> bool {
 mod tests {
     use super::super::testing::{Sandbox, path};
     use super::*;
-    use crate::backend::Answer;
-    use crate::op::Operation;
+    use crate::op::{Answer, Operation};
 
     fn symlink(target: &[u8], link: &str) -> Operation {
         Operation::Symlink { target: target.to_vec(), link: path(link) }

@@ -29,9 +29,9 @@ use cap_std::fs::Dir;
 
 use calls::Calls;
 
-use super::{Abilities, OpenFile, ReadTransfer, WriteTransfer};
-use super::{Answer, Backend, BackendSession, Listing, Login, Origin, PartialUploads};
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
+use super::{Backend, BackendSession, Listing, Login, Origin, PartialUploads};
+use super::{OpenFile, ReadTransfer, WriteTransfer};
+use crate::op::{Abilities, Answer, Failure, FailureKind, Operation, RemotePath, Representation};
 use crate::route::Target;
 
 /// A `local` backend as configured.
@@ -186,9 +186,9 @@ fn misdirected(operation: &Operation) -> Failure {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::super::Credentials;
     use super::testing::Sandbox;
     use super::*;
+    use crate::auth::Credentials;
 
     #[tokio::test]
     async fn an_unchecked_password_never_gets_in() {

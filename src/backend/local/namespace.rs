@@ -12,8 +12,7 @@ use super::errno::{failed, refused};
 use super::misdirected;
 use super::place::{only_file, relative, split};
 use super::{attributes, links};
-use crate::backend::Answer;
-use crate::op::{Entry, EntryKind, Onto};
+use crate::op::{Answer, Entry, EntryKind, Onto};
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
 
 /// What a folder gets where the client says nothing, before the umask.

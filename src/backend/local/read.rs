@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::calls::Calls;
 use super::errno::{failed, refused};
 use super::place::{open_file, relative};
-use crate::backend::{Answer, ReadTransfer};
+use crate::backend::ReadTransfer;
 use crate::data::{Source, ToCrlf};
-use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+use crate::op::{Answer, Failure, FailureKind, RemotePath, Representation, Words};
 
 /// Bytes that one call reads or writes at most, and so what a transfer buffers.
 pub(super) const BLOCK: usize = 256 * 1024;

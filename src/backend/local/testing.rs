@@ -8,11 +8,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{LocalBackend, LocalSession, Settings};
-use crate::backend::{
-    Answer, BackendSession, OpenFile, PartialUploads, ReadTransfer, WriteTransfer,
-};
+use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer, WriteTransfer};
 use crate::data::{Sink, Source};
-use crate::op::{Entry, Failure, FailureKind, OpenMode};
+use crate::op::{Answer, Entry, Failure, FailureKind, OpenMode};
 use crate::op::{Operation, RemotePath, Representation, WriteMode};
 use crate::route::Target;
 

@@ -18,7 +18,7 @@ use super::requests::{Incoming, Outgoing, Requests};
 use super::server::{Extensions, Server};
 use super::settings::Settings;
 use super::status::{Expect, misunderstood};
-use crate::backend::Credentials;
+use crate::auth::Credentials;
 use crate::net;
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{

@@ -12,7 +12,8 @@ use russh::{Channel, ChannelId, MethodKind, MethodSet};
 use tokio::net::TcpListener;
 
 use super::{HostKey, Settings, SftpBackend};
-use crate::backend::{Backend, Credentials, Login, Origin, PartialUploads};
+use crate::auth::Credentials;
+use crate::backend::{Backend, Login, Origin, PartialUploads};
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
     Attributes, MAX_PACKET, Name, PacketReader, Request, Response as Answer, ResponseBody, Version,

@@ -33,10 +33,9 @@ use tokio::time::timeout;
 
 use super::claims::{Account, Claims};
 use super::{
-    Abilities, Answer, Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer,
-    WriteTransfer,
+    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
-use crate::op::{Failure, RemotePath};
+use crate::op::{Abilities, Answer, Failure, RemotePath};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;

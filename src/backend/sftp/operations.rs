@@ -8,9 +8,9 @@ use super::attributes::{self, changes, needs_times};
 use super::server::{Server, wire};
 use super::status::{Expect, misunderstood, unsupported};
 use super::transfer;
-use crate::backend::Answer;
 use crate::op::{
-    Changes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation,
+    Answer, Changes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
+    Representation,
 };
 use crate::wire::sftp::{self, Extension, RequestBody, UsersGroups};
 

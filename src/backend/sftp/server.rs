@@ -7,10 +7,9 @@ use tokio_util::task::TaskTracker;
 
 use super::requests::Requests;
 use super::settings::Settings;
-use crate::backend::Abilities;
 use crate::backend::claims::Account;
 use crate::data::{Budget, MOST_AHEAD};
-use crate::op::RemotePath;
+use crate::op::{Abilities, RemotePath};
 use crate::wire::sftp::{Limits, Version, extension};
 
 /// The largest read and write: what OpenSSH's limits are, and all that it allows.

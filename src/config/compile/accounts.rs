@@ -5,7 +5,7 @@ use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::{key_files, value};
-use crate::backend::Credentials;
+use crate::auth::Credentials;
 use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::Account;

@@ -2,8 +2,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
+use crate::auth::Credentials;
 use crate::backend::ftp::{DataMode, TlsMode};
-use crate::backend::{Credentials, PartialUploads, SendProxyProtocol};
+use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;

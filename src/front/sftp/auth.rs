@@ -9,7 +9,7 @@ use russh::{Disconnect, MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::connection::Connection;
-use crate::backend::Credentials;
+use crate::auth::Credentials;
 use crate::op::{Failure, FailureKind};
 use crate::session::Proof;
 

@@ -18,12 +18,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{HostKey, KnownHosts, Settings, SftpBackend};
-use crate::backend::{
-    Answer, Backend, BackendSession, Credentials, Login, Origin, PartialUploads, WriteTransfer,
-};
+use crate::auth::Credentials;
+use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, WriteTransfer};
 use crate::data::{Sink, Source};
 use crate::op::{
-    Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
+    Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
     Representation, WriteMode,
 };
 use crate::route::Target;

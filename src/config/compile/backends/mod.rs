@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{accounts, check_name, entries, foreign, refuse_empty, value};
-use crate::backend::{Credentials, local};
+use crate::auth::Credentials;
+use crate::backend::local;
 use crate::config::BackendSettings;
 use crate::config::report::Problems;
 use crate::config::schema::{Backend, File};

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::backend::Credentials;
+use crate::auth::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
 use crate::op::{Failure, FailureKind};
 use crate::session::Proof;

@@ -1,9 +1,8 @@
 //! CWD, CDUP, PWD: RFC 959 section 4.1.1, appendix II.
 
 use super::Outcome;
-use crate::backend::Answer;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Operation, RemotePath};
+use crate::op::{Answer, Operation, RemotePath};
 
 impl Client {
     pub(super) async fn cwd(&mut self, given: &[u8]) -> Outcome {

@@ -1,9 +1,8 @@
 //! SIZE, MDTM, MLST (RFC 3659), MFMT (draft-somers-ftp-mfxx).
 
 use super::Outcome;
-use crate::backend::Answer;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath};
+use crate::op::{Answer, Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath};
 use crate::wire::ftp::listing::render_facts;
 use crate::wire::ftp::time::format_time;
 

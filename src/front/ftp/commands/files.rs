@@ -1,9 +1,8 @@
 //! RNFR, RNTO, DELE, MKD, RMD (RFC 959 section 4.1.3), SITE CHMOD.
 
 use super::Outcome;
-use crate::backend::Answer;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Changes, Failure, Onto, Operation, Words};
+use crate::op::{Answer, Changes, Failure, Onto, Operation, Words};
 
 impl Client {
     pub(super) async fn rnfr(&mut self, given: &[u8]) -> Outcome {

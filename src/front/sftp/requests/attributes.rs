@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use super::{Outcome, Requests, Work, another_answer, at_once, done};
-use crate::backend::Answer;
 use crate::front::sftp::names;
-use crate::op::{Changes, Failure, Operation, RemotePath};
+use crate::op::{Answer, Changes, Failure, Operation, RemotePath};
 use crate::wire::sftp::{Attributes, ResponseBody};
 
 impl Requests {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Outcome, Requests, Work, another_answer, at_once, done, named};
-use crate::backend::{Abilities, Answer};
 use crate::front::sftp::handles::{File, MOST};
 use crate::front::sftp::room::LONGEST_DATA;
-use crate::op::{self, Failure, FailureKind, Onto, Operation};
+use crate::op::{self, Abilities, Answer, Failure, FailureKind, Onto, Operation};
 use crate::wire::sftp::extension::{self as names, ANNOUNCED};
 use crate::wire::sftp::{
     Extension, FileSystem, Limits, MAX_PACKET, ResponseBody, UsersGroups, VERSION, Version,

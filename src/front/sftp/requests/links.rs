@@ -4,8 +4,7 @@
 use bytes::Bytes;
 
 use super::{Requests, Work, another_answer, done, named};
-use crate::backend::Answer;
-use crate::op::{Failure, FailureKind, MAX_PATH, Operation};
+use crate::op::{Answer, Failure, FailureKind, MAX_PATH, Operation};
 
 impl Requests {
     pub(super) fn read_link(&self, path: &Bytes) -> Result<Work, Failure> {

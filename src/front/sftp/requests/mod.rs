@@ -8,9 +8,8 @@ use futures_util::future::BoxFuture;
 use super::handles::{Handle, Handles, Place};
 use super::order::Order;
 use super::{names, status};
-use crate::backend::Answer;
 use crate::net::{Drain, poll_once};
-use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
+use crate::op::{Answer, Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::session::Session;
 use crate::wire::sftp::{Name, RequestBody, ResponseBody};
 

@@ -11,12 +11,11 @@ use prometheus::Registry;
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
-use crate::auth::{PasswordCheck, UserTable};
+use crate::auth::{Credentials, PasswordCheck, UserTable};
 use crate::backend::{
-    Abilities, Backend, BackendSession, Credentials, Listing, Login, OpenFile, Origin,
-    ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
-use crate::op::{Changes, Entry, EntryKind, FileSystem};
+use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
 use crate::route::{Access, Match, Route, RouteTable, Target};
 use crate::session::{Door, Gateway, Limits, Metrics, Proof};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
