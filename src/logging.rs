@@ -1,14 +1,29 @@
 //! Log lines on standard error, as text for people or JSON for machines.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
-/// Sets the process's log up. The environment variable `RUST_LOG` overrides the level.
-pub fn init(settings: LogSettings) {
+/// Lines that wait for whoever reads standard error. What comes when they are so many is lost.
+const WAITING: usize = 8 * 1024;
+/// Between looks for lines that were lost.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The process's log. Dropped, what waits is written, as far as that takes no longer than a second.
+pub struct Log {
+    _writer: WorkerGuard,
+    lost: ErrorCounter,
+}
+
+/// Sets the process's log up. The environment variable `RUST_LOG` overrides the level. Lines are written
+/// by a thread of their own: a reader that has stopped to read must not stop the gateway.
+#[must_use = "dropped, it writes no more"]
+pub fn init(settings: LogSettings) -> Log {
     let level = match settings.level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -16,16 +31,44 @@ pub fn init(settings: LogSettings) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
+    // russh's warnings quote clients as they are: line ends, and as many as they like.
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,lockgate={level}")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,russh=off,lockgate={level}")));
     let colours = std::io::stderr().is_terminal();
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    // A full disk or a reader that has gone loses lines. Telling of it on standard error, too, would
-    // panic in whatever task logs.
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let lost = writer.error_counter();
+    let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
+    // Telling of lines that cannot be written on standard error, too, would panic in whatever task logs.
     let builder = builder.log_internal_errors(false);
     // A second initialisation, as in tests, keeps the first.
     let _ = match settings.format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().with_current_span(false).try_init(),
     };
+    Log { _writer: guard, lost }
+}
+
+impl Log {
+    /// Tells of lines that were lost, once they can be told of again; for ever.
+    pub fn tell_of_losses(&self) -> impl Future<Output = ()> + use<> {
+        let counter = self.lost.clone();
+        async move {
+            let mut told = 0;
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let lost = counter.dropped_lines();
+                if lost > told {
+                    tracing::warn!(
+                        lines = lost - told,
+                        "log lines are lost: whoever reads standard error does not keep up"
+                    );
+                    told = lost;
+                }
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
+use lockgate::logging::Log;
 use lockgate::{admin, app, auth, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
@@ -93,8 +94,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             if let Some(level) = log_level {
                 config.log.level = level.into();
             }
-            logging::init(config.log);
-            serve(run(config))
+            let log = logging::init(config.log);
+            serve(run(config, &log))
         }
         Command::Check => check(&arguments.config),
         Command::Ports { socket, json } => {
@@ -132,9 +133,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn run(config: Compiled) -> anyhow::Result<ExitCode> {
+async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(log.tell_of_losses());
     tokio::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
     raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;

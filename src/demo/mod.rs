@@ -35,7 +35,7 @@ pub async fn run() -> anyhow::Result<()> {
     let server_key = files::host_key(&folder_path.join("server_host_key"))?;
     let gateway_key = files::host_key(&folder_path.join("gateway_host_key"))?;
     files::samples(folder_path).context("making the sample files")?;
-    logging::init(LogSettings::default());
+    let _log = logging::init(LogSettings::default());
 
     let servers = app::start(servers(folder_path)?).await?;
     let places = |running: &app::Running| Places(running.addresses.clone());
@@ -45,14 +45,23 @@ pub async fn run() -> anyhow::Result<()> {
     fs::write(folder_path.join("known_hosts"), known_hosts(doors.port("sftp")?, &gateway_key)?)?;
     say(&introduction(folder_path, &doors, &behind)?);
 
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-    }
+    let mut signalled = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    };
+    signalled().await;
     say("\nStopping; the temporary folder goes too.");
-    gateway.stop().await;
-    servers.stop().await;
+    let stopped = async {
+        gateway.stop().await;
+        servers.stop().await;
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = signalled() => {}
+    }
     folder.close().context("removing the temporary folder")
 }
 
@@ -129,6 +138,7 @@ users:
 routes:
   - {{ match: {{ listeners: [ftp-server] }}, authenticate: gateway, backend: ftp-files }}
   - {{ match: {{ listeners: [sftp-server] }}, authenticate: gateway, backend: sftp-files }}
+limits: {{ drain_timeout: 1s }}
 ",
         ftp = preferred(2120),
         sftp = preferred(2220),
@@ -156,6 +166,7 @@ backends:
 routes:
   - {{ match: {{ listeners: [plain-ftp] }}, authenticate: backend, backend: sftp-server }}
   - {{ authenticate: backend, backend: ftp-server }}
+limits: {{ drain_timeout: 1s }}
 ",
         auth_tls = preferred(2121),
         implicit = preferred(2990),

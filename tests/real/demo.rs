@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::process::{pid, run, spawn, wait};
+use crate::support::raw::Raw;
 
 const SOON: Duration = Duration::from_secs(20);
 /// What somebody might type into sftp.
@@ -63,6 +64,31 @@ fn the_printed_commands_work_and_nothing_stays() {
     let status = wait(&mut demo, SOON).expect("it ends after Ctrl-C");
     assert!(status.success(), "{status}");
     assert_eq!(demo_folder(home), None, "its folder stays");
+}
+
+/// One who reads slowly holds up neither the first Ctrl-C for long nor the second at all.
+#[test]
+fn a_transfer_under_way_does_not_keep_it_alive() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+    command.arg("demo").env("TMPDIR", folder.path());
+    let mut demo = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+    let printed = BufReader::new(demo.stdout.take().expect("stdout is piped"));
+    let mut lines = printed.lines().map(|line| line.expect("a line of the demo"));
+    let url = lines.find(|line| line.contains("ftp://") && line.contains("orders.csv"));
+    assert!(lines.any(|line| line.contains("Ctrl-C stops")));
+    let url = url.expect("a file of the SFTP server");
+    let (_, door) = url.rsplit_once('@').expect("an address");
+    let (door, _) = door.split_once('/').expect("a path");
+    let port = door.rsplit_once(':').expect("a port").1.parse().expect("a number");
+    let (mut raw, _) = Raw::connect(([127, 0, 0, 1], port).into());
+    raw.login("demo", "demo");
+    // An upload that never ends.
+    let _data = raw.begin("STOR endless");
+    rustix::process::kill_process(pid(&demo), rustix::process::Signal::INT).expect("Ctrl-C");
+    let status = wait(&mut demo, SOON).expect("it ends after Ctrl-C");
+    assert!(status.success(), "{status}");
+    assert_eq!(demo_folder(folder.path()), None, "its folder stays");
 }
 
 /// Its terminal is closed.
