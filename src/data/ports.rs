@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
-use super::rendezvous::{Arrived, ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
+use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use super::view::PoolView;
 use crate::net::{self, Endpoints, Introduced, ProxyProtocol, Refusal, Told};
 
@@ -59,7 +59,7 @@ pub struct BindError {
 }
 
 /// Requests that wait for a port at a time, in one pool.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 4096;
 
 /// The bound ports of a pool. Ports are never bound or closed while the gateway runs.
 pub struct Pool {
@@ -207,7 +207,7 @@ async fn accept_proxied(
         },
         Err(refusal) => {
             tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
-            rendezvous.close_stray(port, Arrived { tcp, read: Vec::new(), peer });
+            rendezvous.close_stray(port, tcp, peer);
         }
     };
     proxy_protocol.accept(&listener, stop, arrived).await;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +15,7 @@ use super::metrics::Handles;
 use super::view::{Look, Owner, OwnerState, PoolView, Stray};
 use crate::net::reset_on_drop;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
-use table::{Arrival, Claim, Key, Lease, NoPlace, Request, Table};
+use table::{Arrival, Candidates, Claim, Key, Lease, NoPlace, Request, Routed, Table};
 
 mod client_key;
 #[cfg(test)]
@@ -27,7 +28,9 @@ use client_key::ClientKey;
 pub use client_key::ClientMatch;
 pub(super) use table::Rules;
 
-/// For a client to say whose its connection is.
+/// Longer than any backend may take to agree to a transfer.
+const HELD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Between looks whether somebody still waits for a connection that says nothing.
 const FIRST_FLIGHT: Duration = Duration::from_secs(30);
 /// Between looks for what rests no more while requests wait.
 const RESTED: Duration = Duration::from_secs(1);
@@ -52,8 +55,6 @@ pub struct Wanted<'a> {
     /// The control connection's TLS, where its data connections are known to resume it: such sessions
     /// share ports.
     pub tls: Option<&'a ControlTls>,
-    /// Whether they must resume it. Else ports are shared only where none is free.
-    pub must_resume: bool,
     /// For the data connection to be made.
     pub connect_within: Duration,
     /// For a port to become free.
@@ -76,6 +77,8 @@ pub struct Arrived {
     pub read: Vec<u8>,
     /// Where it comes from.
     pub peer: SocketAddr,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// Counts a data connection as active until dropped.
@@ -134,11 +137,10 @@ impl Rendezvous {
         let tls = wanted.tls.map(|tls| Claim {
             listener: tls.listener().clone(),
             id: tls.id(),
-            family: tls.family(),
+            standing: tls.standing(),
         });
         let deadline = now + wanted.connect_within + wanted.wait;
-        let shares_reluctantly = !wanted.must_resume;
-        let request = Request { client, session, tls, shares_reluctantly, deadline };
+        let request = Request { client, session, tls, deadline };
         let leased = self.table().reserve(now, &request);
         let lease = match leased {
             Ok(lease) => lease,
@@ -162,7 +164,7 @@ impl Rendezvous {
     ) -> Result<Lease<Arrived>, Exhausted> {
         let (pool, ports) = (self.pool.clone(), self.ports);
         let client = self.table().key(0, request.client).client;
-        let queued = self.table().queue(request);
+        let queued = self.table().queue(Instant::now(), request);
         let Some(lease) = queued else {
             self.metrics.exhausted.inc();
             return Err(Exhausted::QueueFull { pool, ports });
@@ -188,17 +190,18 @@ impl Rendezvous {
     /// Hands a connection to its owner. One that matches no reservation is closed and counted, and
     /// uses up nothing.
     pub(super) fn arrived(self: &Arc<Self>, port: u16, peer: SocketAddr, tcp: TcpStream) {
-        let arrived = Arrived { tcp, read: Vec::new(), peer };
+        let now = Instant::now();
+        let arrived = Arrived { tcp, read: Vec::new(), peer, at: now };
         let mut table = self.table();
         let key = table.key(port, peer.ip());
-        let arrival = table.arrive(Instant::now(), (key, peer.ip()), arrived);
+        let arrival = table.arrive(now, (key, peer.ip()), arrived);
         self.metrics.reserved.set(table.reserved() as i64);
         drop(table);
         match arrival {
             Arrival::Given => {}
-            Arrival::Stray(stray) => self.close_stray(port, stray),
-            Arrival::Shared(arrived, listener, guess) => {
-                tokio::spawn(self.clone().find_owner(key, arrived, listener, guess));
+            Arrival::Stray(stray) => self.close_stray(port, stray.tcp, peer),
+            Arrival::Shared(arrived, listener, candidates) => {
+                tokio::spawn(self.clone().find_owner(key, arrived, listener, candidates));
             }
         }
     }
@@ -215,27 +218,40 @@ impl Rendezvous {
         key: Key,
         arrived: Arrived,
         listener: ServerTls,
-        guess: Option<u64>,
+        candidates: Candidates,
     ) {
-        let Arrived { mut tcp, peer, .. } = arrived;
-        let flight = timeout(FIRST_FLIGHT, FirstFlight::read(&mut tcp)).await;
-        let Ok(Some(FirstFlight { bytes: read, offered: Some(offered) })) = flight else {
+        let Arrived { mut tcp, peer, at, .. } = arrived;
+        let flight = {
+            let mut reading = pin!(FirstFlight::read(&mut tcp));
+            loop {
+                // Clients speak when they are told to, and a backend may take its time before that.
+                match timeout(FIRST_FLIGHT, reading.as_mut()).await {
+                    Ok(flight) => break flight,
+                    Err(_) if self.table().still_awaits(key, candidates) => {}
+                    Err(_) => break None,
+                }
+            }
+        };
+        let Some(FirstFlight { bytes: read, offered: Some(offered) }) = flight else {
             self.table().went_away((key, peer.ip()));
-            return self.close_stray(key.port, Arrived { tcp, read: Vec::new(), peer });
+            return self.close_stray(key.port, tcp, peer);
         };
         let claimed = listener.claimed(&offered);
         let source = (key, peer.ip());
-        let arrived = Arrived { tcp, read, peer };
-        let stray = self.table().route(Instant::now(), source, &claimed, guess, arrived);
-        if let Some(stray) = stray {
-            self.close_stray(key.port, stray);
+        let arrived = Arrived { tcp, read, peer, at };
+        let routed = self.table().route(Instant::now(), source, &claimed, candidates, arrived);
+        if let Routed::Stray(Arrived { tcp, .. }, instead) = routed {
+            if let Some(id) = instead {
+                listener.note_shared_store(&id, &claimed);
+            }
+            self.close_stray(key.port, tcp, peer);
         }
     }
 
     /// By a reset: whoever knocks often leaves nothing behind in the kernel.
-    pub(super) fn close_stray(&self, port: u16, stray: Arrived) {
-        reset_on_drop(&stray.tcp);
-        self.stray(port, stray.peer);
+    pub(super) fn close_stray(&self, port: u16, stray: TcpStream, from: SocketAddr) {
+        reset_on_drop(&stray);
+        self.stray(port, from);
     }
 
     fn stray(&self, port: u16, from: SocketAddr) {
@@ -302,6 +318,12 @@ impl Reservation {
     /// port.
     pub fn strangers(&self) -> Arc<Notify> {
         self.lease.strangers.clone()
+    }
+
+    /// Its command has come: it does not expire while the backend is asked, which has its own
+    /// deadlines.
+    pub fn hold(&self) {
+        self.renew(HELD);
     }
 
     /// From now on there is so long for the connection.

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::client_key::ClientMatch;
-use super::table::{Arrival, Claim, Key, Lease, NoPlace, REST, Request, Rules, Table};
-use crate::net::tls::SessionId;
+use super::table::{
+    Arrival, Candidates, Claim, Key, Lease, NoPlace, REST, Request, Routed, Rules, Table,
+};
+use crate::net::tls::{SessionId, Standing};
 
-const CLIENTS: u8 = 3;
-const SESSIONS: u64 = 9;
-/// Clients that keep one store of tickets for several sessions.
-const FAMILIES: u64 = 5;
+const CLIENTS: u8 = 2;
+const SESSIONS: u64 = 16;
 const TO_CONNECT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
@@ -25,8 +25,10 @@ enum Event {
         tls: bool,
     },
     /// Its client connects to the port that it was told last, though it may be given back meanwhile.
+    /// It resumes the session itself, or the one whose session it got into its store last.
     Connect {
         session: u64,
+        itself: bool,
     },
     /// Somebody connects, with the ticket of a session or with none.
     Stray {
@@ -60,16 +62,26 @@ struct Connection {
     made_for: Option<u64>,
     claims: Option<u64>,
     tls: bool,
+    at: u64,
 }
 
-#[derive(Default)]
 struct Session {
     lease: Option<Lease<Connection>>,
     waiting: Option<oneshot::Receiver<Lease<Connection>>>,
     tls: bool,
     told: Option<Told>,
-    /// Under TLS: how many sessions shared its place when a connection without a claim came.
+    /// Under TLS: how many connections without a claim came.
     had: u32,
+    /// It waits at its port since that event, and until then.
+    since: u64,
+    until: Instant,
+}
+
+impl Session {
+    fn new(now: Instant) -> Self {
+        let (lease, waiting, tls, told) = (None, None, false, None);
+        Self { lease, waiting, tls, told, had: 0, since: 0, until: now }
+    }
 }
 
 /// The port that a client was told last, and until when it may still connect there.
@@ -83,8 +95,13 @@ struct Told {
 struct World {
     table: Table<Connection, u8>,
     sessions: HashMap<u64, Session>,
-    unplaced: Vec<(Key, Connection, Option<u64>)>,
+    unplaced: Vec<(Key, Connection, Candidates)>,
     now: Instant,
+    /// Connections that came in time to who alone was waiting for them, and what became of them.
+    due: u64,
+    given: u64,
+    /// Events so far.
+    event: u64,
 }
 
 /// Sessions share clients' addresses, as behind translation.
@@ -100,44 +117,79 @@ fn id(session: u64) -> SessionId {
     [session as u8; 16]
 }
 
+/// Sessions of one address: two whose client is known to keep one store for them; two that may have one
+/// store, and have it; two that may have one, and have their own; two that have been seen to have their
+/// own. All but the first are of one cohort.
+fn standing(session: u64) -> Standing {
+    let kind = session / 4;
+    let cohort = if kind == 0 { id(session) } else { id(200) };
+    Standing { cohort, proven: (kind == 3).then_some(7), shares_store: kind == 0 }
+}
+
+/// Of whose session the client of another may think that it is its own.
+fn mate(session: u64) -> u64 {
+    if session / 4 < 2 { session ^ 2 } else { session }
+}
+
 impl World {
     fn new(ports: u16, client_match: ClientMatch) -> Self {
-        let rules = Rules { client_match, per_address: 3, queue: 4 };
+        let rules = Rules { client_match, per_address: 6, queue: 40 };
+        let now = Instant::now();
         Self {
             table: Table::new((1..=ports).collect(), rules),
-            sessions: (0..SESSIONS).map(|number| (number, Session::default())).collect(),
+            sessions: (0..SESSIONS).map(|number| (number, Session::new(now))).collect(),
             unplaced: Vec::new(),
-            now: Instant::now(),
+            now,
+            due: 0,
+            given: 0,
+            event: 0,
         }
     }
 
     fn happen(&mut self, event: Event) {
+        self.event += 1;
         match event {
             Event::Reserve { session, tls } => self.reserve(session, tls),
-            Event::Connect { session } => {
+            Event::Connect { session, itself } => {
                 let told = self.session(session).told.take();
                 let Some(Told { port, tls, .. }) = told.filter(|told| told.until > self.now) else {
                     return;
                 };
-                let (client, claims) = (address(session), tls.then_some(session));
+                let resumed = if itself { session } else { mate(session) };
+                let (client, claims) = (address(session), tls.then_some(resumed));
                 // Some that share with nobody speak TLS, too, and resume nothing.
                 let tls = tls || session % 2 == 1;
-                self.arrive(Connection { client, port, made_for: Some(session), claims, tls });
+                let (made_for, at) = (Some(session), self.event);
+                self.arrive(Connection { client, port, made_for, claims, tls, at });
             }
             Event::Stray { client: number, port, claims } => {
                 let client = client(number);
                 // A ticket of a session is in its own hands only.
                 let claims = claims.filter(|session| !self.sessions[session].tls);
-                self.arrive(Connection { client, port, made_for: None, claims, tls: true });
+                let at = self.event;
+                self.arrive(Connection { client, port, made_for: None, claims, tls: true, at });
             }
             Event::Speak { which } => {
-                if let Some((key, connection, guess)) = self.take_unplaced(which) {
+                if let Some((key, connection, candidates)) = self.take_unplaced(which) {
                     if !connection.tls {
                         return self.table.went_away((key, connection.client));
                     }
                     let claimed: Vec<_> = connection.claims.into_iter().map(id).collect();
                     let source = (key, connection.client);
-                    self.table.route(self.now, source, &claimed, guess, connection);
+                    // Its own session, which waits at that port and has for as long.
+                    let due = connection.claims.is_some_and(|claims| {
+                        let lease = self.sessions[&claims].lease.as_ref();
+                        let waits = lease.is_some_and(|l| l.key == key && l.tls.is_some());
+                        let renewed = self.sessions[&claims].until > self.now;
+                        connection.made_for == Some(claims)
+                            && waits
+                            && renewed
+                            && connection.at > self.sessions[&claims].since
+                    });
+                    self.due += u64::from(due);
+                    let routed =
+                        self.table.route(self.now, source, &claimed, candidates, connection);
+                    self.given += u64::from(due && matches!(routed, Routed::Given));
                 }
             }
             Event::GoAway { which } => {
@@ -163,7 +215,7 @@ impl World {
         self.sessions.get_mut(&number).unwrap()
     }
 
-    fn take_unplaced(&mut self, which: usize) -> Option<(Key, Connection, Option<u64>)> {
+    fn take_unplaced(&mut self, which: usize) -> Option<(Key, Connection, Candidates)> {
         let count = self.unplaced.len();
         (count > 0).then(|| self.unplaced.swap_remove(which % count))
     }
@@ -174,18 +226,15 @@ impl World {
         let request = Request {
             client: address(session),
             session,
-            tls: tls.then(|| Claim {
-                listener: 0,
-                id: id(session),
-                family: id(session % FAMILIES),
-            }),
-            shares_reluctantly: session.is_multiple_of(2),
+            tls: tls.then(|| Claim { listener: 0, id: id(session), standing: standing(session) }),
             deadline: self.now + TO_CONNECT,
         };
         self.session(session).tls = tls;
         match self.table.reserve(self.now, &request) {
             Ok(lease) => self.told(session, lease),
-            Err(NoPlace::NotNow) => self.session(session).waiting = self.table.queue(request),
+            Err(NoPlace::NotNow) => {
+                self.session(session).waiting = self.table.queue(self.now, request);
+            }
             Err(NoPlace::TooMany) => {}
         }
     }
@@ -194,7 +243,9 @@ impl World {
         self.table.renew(&lease, self.now + TO_CONNECT);
         // What is on its way when the time is over arrives before the port has rested.
         let (port, until) = (lease.key.port, self.now + TO_CONNECT + REST);
+        let (now, event) = (self.now, self.event);
         let session = self.session(session);
+        (session.since, session.until) = (event, now + TO_CONNECT);
         session.told = Some(Told { port, until, tls: session.tls });
         session.had = 0;
         session.lease = Some(lease);
@@ -225,7 +276,9 @@ impl World {
         let key = self.table.key(connection.port, connection.client);
         let source = (key, connection.client);
         match self.table.arrive(self.now, source, connection) {
-            Arrival::Shared(connection, 0, guess) => self.unplaced.push((key, connection, guess)),
+            Arrival::Shared(connection, 0, candidates) => {
+                self.unplaced.push((key, connection, candidates));
+            }
             Arrival::Shared(..) => panic!("another listener's"),
             Arrival::Given | Arrival::Stray(_) => {}
         }
@@ -243,6 +296,11 @@ impl World {
             let Some(lease) = &mut session.lease else { continue };
             while let Ok(connection) = lease.arrivals.try_recv() {
                 assert_eq!(connection.port, lease.key.port);
+                let akin = connection.claims.is_none_or(|c| c == number || c == mate(number));
+                if session.tls && standing(number).shares_store && !akin {
+                    // The handshake refuses it.
+                    continue;
+                }
                 let own = connection.made_for.is_none_or(|owner| owner == number);
                 assert!(own, "{connection:?} came to session {number}");
                 if connection.made_for.is_none() && !session.tls {
@@ -250,7 +308,7 @@ impl World {
                     session.told = None;
                 }
                 match (session.tls, connection.claims) {
-                    (true, Some(claims)) => assert_eq!(claims, number),
+                    (true, Some(claims)) => assert!(claims == number || claims == mate(number)),
                     // Nobody but the handshake can tell; once at most.
                     (true, None) => session.had += 1,
                     (false, _) => {}
@@ -275,6 +333,7 @@ impl World {
         }
         self.table.expire(self.now + REST + TO_CONNECT);
         assert!(self.table.is_empty(), "something is left over");
+        assert_eq!(self.given, self.due, "somebody was not given what was theirs");
     }
 }
 
@@ -282,7 +341,7 @@ fn event() -> impl Strategy<Value = Event> {
     let session = 0..SESSIONS;
     prop_oneof![
         4 => (session.clone(), any::<bool>()).prop_map(|(session, tls)| Event::Reserve { session, tls }),
-        4 => session.clone().prop_map(|session| Event::Connect { session }),
+        6 => (session.clone(), any::<bool>()).prop_map(|(session, itself)| Event::Connect { session, itself }),
         2 => (0..CLIENTS, 1..4u16, proptest::option::of(session.clone()))
             .prop_map(|(client, port, claims)| Event::Stray { client, port, claims }),
         3 => any::<usize>().prop_map(|which| Event::Speak { which }),
@@ -308,6 +367,20 @@ proptest! {
     }
 }
 
+/// It speaks when the port that its client waited for is another's, who has the same store.
+#[test]
+fn a_silent_connection_of_one_store_is_not_given_to_who_came_later() {
+    let mut world = World::new(1, ClientMatch::Address);
+    world.happen(Event::Reserve { session: 0, tls: true });
+    world.happen(Event::Reserve { session: 2, tls: true });
+    world.happen(Event::Connect { session: 0, itself: false });
+    world.happen(Event::Reserve { session: 0, tls: false });
+    world.happen(Event::Cancel { session: 0 });
+    world.happen(Event::Pass { millis: 5000 });
+    world.happen(Event::Speak { which: 0 });
+    world.end();
+}
+
 /// It arrived while the port rested for it, and said nothing until the rest was over.
 #[test]
 fn a_late_connection_that_is_silent_is_nobodys() {
@@ -316,7 +389,7 @@ fn a_late_connection_that_is_silent_is_nobodys() {
     world.happen(Event::Reserve { session: 3, tls: false });
     world.happen(pass(30_000));
     world.happen(Event::Reserve { session: 6, tls: true });
-    world.happen(Event::Connect { session: 3 });
+    world.happen(Event::Connect { session: 3, itself: true });
     world.happen(pass(5000));
     world.happen(Event::Speak { which: 0 });
     world.end();

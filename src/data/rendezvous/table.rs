@@ -1,7 +1,7 @@
 //! Who waits for which data connection: the bookkeeping, without sockets and without a clock.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,18 +10,28 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::client_key::{ClientKey, ClientMatch};
 use crate::data::view::{Look, Owner, OwnerState};
-use crate::net::tls::SessionId;
+use crate::net::tls::{SessionId, Standing};
 
 /// For so long a port is left alone for all but its last session, where a reservation ended without a
 /// connection: that may still be on its way, and must not be taken for another transfer's.
 pub(super) const REST: Duration = Duration::from_secs(5);
-/// Keys at rest that are remembered.
+/// Keys at rest that are remembered, and reservations of each.
 const RESTING: usize = 16 * 1024;
+const RESTS: usize = 64;
 /// Connections that one reservation may have to look at: its own, and others' that claim to be it.
 const ARRIVALS: usize = 4;
 /// Connections of one address to a port that may be without a word, beyond its reservations: nobody
-/// keeps others out by connecting and saying nothing.
+/// keeps others out by connecting and saying nothing. Of an address that has reservations, and of one
+/// that has none.
 const SPARE: usize = 64;
+const SPARE_OF_OTHERS: usize = 8;
+/// The same of the whole pool, beyond what all its reservations may need.
+const SPARE_IN_ALL: usize = 1024;
+const A_RESERVATION: usize = 4;
+/// Ports that are looked at for one that nobody waits at, before one is shared.
+const LOOKED_AT: usize = 128;
+/// Who waits so long for a port that nobody else waits at is overtaken no more.
+const OVERTAKEN: Duration = Duration::from_secs(2);
 /// Of those who wait, so many are looked at when a port becomes free.
 const TRIED: usize = 16;
 
@@ -51,9 +61,6 @@ pub(super) struct Request<L> {
     /// Its TLS session, which its data connections will resume: they can be told from others'.
     /// `None`: the reservation shares its place with nobody.
     pub tls: Option<Claim<L>>,
-    /// Whether it shares a place only where it finds none of its own: once in a while its client does
-    /// not resume, and where several wait that connection is nobody's.
-    pub shares_reluctantly: bool,
     pub deadline: Instant,
 }
 
@@ -62,9 +69,8 @@ pub(super) struct Request<L> {
 pub(super) struct Claim<L> {
     pub listener: L,
     pub id: SessionId,
-    /// Sessions whose client keeps one store of tickets for all of them: each other's connections may
-    /// resume any, so that they share no place.
-    pub family: SessionId,
+    /// Whose connections may resume each other's sessions share no place.
+    pub standing: Standing,
 }
 
 /// All live reservations of a pool. `C` is a connection.
@@ -72,25 +78,38 @@ pub(super) struct Table<C, L> {
     rules: Rules,
     ports: Vec<u16>,
     places: HashMap<Key, Place<C, L>>,
-    resting: HashMap<Key, Rest>,
+    resting: HashMap<Key, Vec<Rest>>,
     reserved: usize,
     /// Reservations by address.
     held: HashMap<IpAddr, usize>,
     queues: HashMap<ClientKey, VecDeque<Queued<C, L>>>,
     queued: usize,
-    /// Connections to shared places that have not said yet whose they are, by port and source.
+    /// Connections to shared places that have not said yet whose they are, by port and source, and in
+    /// all.
     unplaced: HashMap<(u16, IpAddr), usize>,
+    silent: usize,
     next: u64,
 }
 
 enum Place<C, L> {
     Alone(Waiting<C>),
-    Shared { listener: L, sessions: HashMap<SessionId, Waiting<C>>, families: HashSet<SessionId> },
+    Shared(Shared<C, L>),
+}
+
+/// Sessions that wait at one port, told apart by what is resumed.
+struct Shared<C, L> {
+    listener: L,
+    sessions: HashMap<SessionId, Waiting<C>>,
+    /// How many of each cohort, and what they have proven; nothing: no further one may join.
+    cohorts: HashMap<SessionId, (usize, Option<u64>)>,
+    /// The one that is here shares its client's store with others, so that it shares no place.
+    closed: bool,
 }
 
 struct Waiting<C> {
     id: u64,
-    family: Option<SessionId>,
+    /// Under TLS.
+    standing: Option<Standing>,
     client: IpAddr,
     session: u64,
     deadline: Instant,
@@ -100,14 +119,65 @@ struct Waiting<C> {
     guessed: bool,
 }
 
+impl<C, L: PartialEq> Shared<C, L> {
+    fn admits(&self, claim: &Claim<L>) -> bool {
+        let Standing { cohort, proven, shares_store } = claim.standing;
+        let here = self.cohorts.get(&cohort);
+        let told_apart = here.is_none_or(|(_, here)| proven.is_some() && *here == proven);
+        // A session whose reservation is given back only later has its place still.
+        let new = !self.sessions.contains_key(&claim.id);
+        self.listener == claim.listener && new && told_apart && !self.closed && !shares_store
+    }
+
+    fn insert(&mut self, claim: &Claim<L>, waiting: Waiting<C>) {
+        let Standing { cohort, proven, .. } = claim.standing;
+        self.sessions.insert(claim.id, waiting);
+        self.cohorts.entry(cohort).or_insert((0, proven)).0 += 1;
+    }
+}
+
+impl<C, L> Shared<C, L> {
+    /// The only one that waits.
+    fn only(&self) -> Option<(&SessionId, &Waiting<C>)> {
+        self.sessions.iter().next().filter(|_| self.sessions.len() == 1)
+    }
+
+    /// A session of the cohort waits no more.
+    fn leave(cohorts: &mut HashMap<SessionId, (usize, Option<u64>)>, standing: Option<Standing>) {
+        if let Some(Standing { cohort, .. }) = standing
+            && let Entry::Occupied(mut here) = cohorts.entry(cohort)
+        {
+            here.get_mut().0 -= 1;
+            if here.get().0 == 0 {
+                here.remove();
+            }
+        }
+    }
+}
+
+/// A reservation that ended without a connection, which may still be on its way.
 struct Rest {
     until: Instant,
-    /// `None`: for connections of several.
-    session: Option<u64>,
+    session: u64,
+    /// Of the session; `None` in clear.
+    standing: Option<Standing>,
 }
+
+impl Rest {
+    /// Whether its connection could be taken for the claim's. In clear it resumes nothing.
+    fn is_like(&self, session: u64, claim: &Standing) -> bool {
+        let Some(own) = self.standing.filter(|_| self.session != session) else { return false };
+        let told_apart = own.proven.is_some() && own.proven == claim.proven;
+        (own.cohort == claim.cohort && !told_apart) || (own.shares_store && claim.shares_store)
+    }
+}
+
+/// A session's number and, under TLS, from whom it can be told.
+type Who = (u64, Option<Standing>);
 
 struct Queued<C, L> {
     request: Request<L>,
+    since: Instant,
     answer: oneshot::Sender<Lease<C>>,
 }
 
@@ -135,10 +205,25 @@ pub(super) enum NoPlace {
 /// What becomes of a connection.
 pub(super) enum Arrival<C, L> {
     Given,
-    /// Several may wait there: what it offers to resume tells whose it is. Last, the reservation whose
-    /// it is if it offers nothing: the only one when it came.
-    Shared(C, L, Option<u64>),
+    /// Several may wait there: what it offers to resume tells whose it is.
+    Shared(C, L, Candidates),
     Stray(C),
+}
+
+/// Whose a connection to a shared place can be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidates {
+    /// The reservation whose it is if it offers nothing: the only one when it came.
+    only: Option<u64>,
+    /// No later reservation can be meant.
+    last: u64,
+}
+
+/// What a connection to a shared place turned out to be.
+pub(super) enum Routed<C> {
+    Given,
+    /// With the session that it should have resumed instead of another one, where that is sure.
+    Stray(C, Option<SessionId>),
 }
 
 impl<C, L: Clone + PartialEq> Table<C, L> {
@@ -153,6 +238,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             queues: HashMap::new(),
             queued: 0,
             unplaced: HashMap::new(),
+            silent: 0,
             next: 0,
         }
     }
@@ -161,7 +247,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Key { port, client: self.rules.client_match.key(client) }
     }
 
-    /// In clear nobody overtakes those of the same client who wait.
+    /// In clear nobody overtakes those of the same client who wait; under TLS, not for long.
     pub(super) fn reserve(
         &mut self,
         now: Instant,
@@ -171,21 +257,27 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         if self.held.get(&request.client).is_some_and(|held| *held >= self.rules.per_address) {
             return Err(NoPlace::TooMany);
         }
-        if request.tls.is_none() && self.queues.contains_key(&client) {
+        let queue = self.queues.get(&client).and_then(VecDeque::front);
+        let patient = |first: &Queued<C, L>| request.tls.is_some() && first.since + OVERTAKEN > now;
+        if queue.is_some_and(|first| !patient(first)) {
             return Err(NoPlace::NotNow);
         }
         self.place(now, client, request).ok_or(NoPlace::NotNow)
     }
 
     /// `None`: the queue is full.
-    pub(super) fn queue(&mut self, request: Request<L>) -> Option<oneshot::Receiver<Lease<C>>> {
+    pub(super) fn queue(
+        &mut self,
+        since: Instant,
+        request: Request<L>,
+    ) -> Option<oneshot::Receiver<Lease<C>>> {
         let client = self.rules.client_match.key(request.client);
         let own = self.queues.get(&client).map_or(0, VecDeque::len);
         if self.queued >= self.rules.queue || own * 8 >= self.rules.queue {
             return None;
         }
         let (answer, lease) = oneshot::channel();
-        self.queues.entry(client).or_default().push_back(Queued { request, answer });
+        self.queues.entry(client).or_default().push_back(Queued { request, since, answer });
         self.queued += 1;
         Some(lease)
     }
@@ -228,7 +320,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         self.next += 1;
         let waiting = Waiting {
             id: self.next,
-            family: request.tls.as_ref().map(|claim| claim.family),
+            standing: request.tls.as_ref().map(|claim| claim.standing),
             client: request.client,
             session: request.session,
             deadline: request.deadline,
@@ -243,16 +335,18 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             (Entry::Vacant(place), None) => {
                 place.insert(Place::Alone(waiting));
             }
-            (Entry::Vacant(place), Some(Claim { listener, id, family })) => {
-                let sessions = HashMap::from([(*id, waiting)]);
-                let families = HashSet::from([*family]);
-                place.insert(Place::Shared { listener: listener.clone(), sessions, families });
+            (Entry::Vacant(place), Some(claim)) => {
+                let mut shared = Shared {
+                    listener: claim.listener.clone(),
+                    sessions: HashMap::new(),
+                    cohorts: HashMap::new(),
+                    closed: claim.standing.shares_store,
+                };
+                shared.insert(claim, waiting);
+                place.insert(Place::Shared(shared));
             }
-            (Entry::Occupied(mut place), Some(Claim { id, family, .. })) => match place.get_mut() {
-                Place::Shared { sessions, families, .. } => {
-                    sessions.insert(*id, waiting);
-                    families.insert(*family);
-                }
+            (Entry::Occupied(mut place), Some(claim)) => match place.get_mut() {
+                Place::Shared(shared) => shared.insert(claim, waiting),
                 Place::Alone(_) => return None,
             },
             (Entry::Occupied(_), None) => return None,
@@ -263,35 +357,49 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Some(Lease { key, id: self.next, tls, arrivals: received, strangers })
     }
 
-    /// Ports are chosen unpredictably. One that rests for the session itself, or that is shared without
-    /// need, is the last resort.
+    /// Ports are chosen unpredictably. One that rests for the session itself, or that is shared, is
+    /// the last resort.
     fn find(&self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<u16> {
         let start = rand::random_range(0..self.ports.len().max(1));
         let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
         let mut last_resort = None;
-        for port in ahead.iter().chain(behind) {
+        for (looked_at, port) in ahead.iter().chain(behind).enumerate() {
             let key = Key { port: *port, client };
-            let good = match (self.places.get(&key), &request.tls) {
-                // What is late resumes another session, or none: see `route`.
+            let mut rests = self.rests(now, &key);
+            let late = |claim: &Claim<L>| {
+                self.rests(now, &key).any(|rest| rest.is_like(request.session, &claim.standing))
+            };
+            let free = match (self.places.get(&key), &request.tls) {
+                // What is late resumes another session, or none, as far as that is sure: see `route`.
+                (_, Some(claim)) if late(claim) => continue,
                 (None, Some(_)) => true,
-                (None, None) => match self.resting.get(&key).filter(|rest| rest.until > now) {
+                (None, None) => match rests.next() {
                     None => true,
-                    Some(rest) if rest.session == Some(request.session) => false,
+                    Some(rest) if rest.session != request.session => continue,
+                    Some(_) if rests.all(|rest| rest.session == request.session) => false,
                     Some(_) => continue,
                 },
-                (Some(Place::Shared { listener, families, .. }), Some(claim))
-                    if *listener == claim.listener && !families.contains(&claim.family) =>
-                {
-                    !request.shares_reluctantly
-                }
+                (Some(Place::Shared(shared)), Some(claim)) if shared.admits(claim) => false,
                 (Some(_), _) => continue,
             };
-            if good {
+            if free {
                 return Some(*port);
             }
             last_resort = Some(*port);
+            if looked_at >= LOOKED_AT {
+                break;
+            }
         }
         last_resort
+    }
+
+    fn rests<'a>(
+        &'a self,
+        now: Instant,
+        key: &Key,
+    ) -> impl Iterator<Item = &'a Rest> + use<'a, C, L> {
+        let rests = self.resting.get(key).map(Vec::as_slice).unwrap_or_default();
+        rests.iter().filter(move |rest| rest.until > now)
     }
 
     pub(super) fn awaits(&self, key: Key) -> bool {
@@ -307,20 +415,29 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     ) -> Arrival<C, L> {
         match self.places.get(&key) {
             None => Arrival::Stray(connection),
-            Some(Place::Shared { listener, sessions, .. }) => {
-                let only = sessions.values().next().filter(|_| sessions.len() == 1);
+            Some(Place::Shared(shared)) => {
+                let only = shared.only().map(|(_, waiting)| waiting);
                 // It may be late, and another's.
-                let rest = self.resting.get(&key).filter(|rest| rest.until > now);
                 let own = |waiting: &&Waiting<C>| {
-                    rest.is_none_or(|rest| rest.session == Some(waiting.session))
+                    self.rests(now, &key).all(|rest| rest.session == waiting.session)
                 };
                 let only = only.filter(own).map(|waiting| waiting.id);
+                let candidates = Candidates { only, last: self.next };
+                let most = match self.held.get(&from) {
+                    Some(held) => held + SPARE,
+                    None => SPARE_OF_OTHERS,
+                };
                 let unplaced = self.unplaced.entry((key.port, from)).or_default();
-                if *unplaced >= self.held.get(&from).copied().unwrap_or(0) + SPARE {
+                let all = self.reserved * A_RESERVATION + SPARE_IN_ALL;
+                if *unplaced >= most || self.silent >= all {
+                    if *unplaced == 0 {
+                        self.unplaced.remove(&(key.port, from));
+                    }
                     return Arrival::Stray(connection);
                 }
                 *unplaced += 1;
-                Arrival::Shared(connection, listener.clone(), only)
+                self.silent += 1;
+                Arrival::Shared(connection, shared.listener.clone(), candidates)
             }
             Some(Place::Alone(_)) => {
                 let Some(Place::Alone(waiting)) = self.places.remove(&key) else {
@@ -338,6 +455,12 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         }
     }
 
+    /// Whether one of those whose the connection can be still waits.
+    pub(super) fn still_awaits(&self, key: Key, candidates: Candidates) -> bool {
+        let Some(Place::Shared(shared)) = self.places.get(&key) else { return false };
+        shared.sessions.values().any(|waiting| waiting.id <= candidates.last)
+    }
+
     /// Brings a connection to a shared place to the session that it claims. One that claims nothing
     /// is given to the only one who waits, once. A stray comes back; it uses up nothing.
     pub(super) fn route(
@@ -345,41 +468,57 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         now: Instant,
         (key, from): (Key, IpAddr),
         claimed: &[SessionId],
-        guess: Option<u64>,
+        candidates: Candidates,
         connection: C,
-    ) -> Option<C> {
+    ) -> Routed<C> {
         self.unplaced_no_more(key.port, from);
-        let Some(Place::Shared { sessions, .. }) = self.places.get_mut(&key) else {
-            return Some(connection);
+        let Some(Place::Shared(shared)) = self.places.get_mut(&key) else {
+            return Routed::Stray(connection, None);
         };
-        let only = sessions.len() == 1;
-        let waiting = match claimed.iter().find(|id| sessions.contains_key(*id)) {
-            Some(id) => sessions.get_mut(id),
-            None => sessions.values_mut().next().filter(|_| only).filter(|only| {
-                let guess = claimed.is_empty() && !only.guessed && guess == Some(only.id);
-                only.tell_of_stranger(!guess && only.client == from);
-                guess
+        let (only, closed) = (shared.only().map(|(id, _)| *id), shared.closed);
+        let mut instead = None;
+        // Whoever asked for the port later has not been told it yet when the client connected.
+        let meant = |id: &&SessionId| {
+            shared.sessions.get(*id).is_some_and(|waiting| waiting.id <= candidates.last)
+        };
+        let waiting = match claimed.iter().find(meant) {
+            Some(id) => shared.sessions.get_mut(id),
+            None => only.and_then(|id| shared.sessions.get_mut(&id)).filter(|waiting| {
+                let guess = candidates.only == Some(waiting.id);
+                // Of several with one store, each may resume any: the handshake tells.
+                let given = match claimed {
+                    [] => guess && !waiting.guessed,
+                    _ => closed && waiting.id <= candidates.last,
+                };
+                let near = waiting.client == from;
+                waiting.tell_of_stranger(!given && near);
+                instead = only.filter(|_| guess && near && !claimed.is_empty());
+                given
             }),
         };
         let Some(waiting) = waiting.filter(|waiting| waiting.deadline > now) else {
-            return Some(connection);
+            return Routed::Stray(connection, instead);
         };
         waiting.guessed |= claimed.is_empty();
-        waiting.arrivals.try_send(connection).err().map(|e| e.into_inner())
+        match waiting.arrivals.try_send(connection) {
+            Ok(()) => Routed::Given,
+            Err(refused) => Routed::Stray(refused.into_inner(), None),
+        }
     }
 
     /// A connection to a shared place went away before it said whose it is.
     pub(super) fn went_away(&mut self, (key, from): (Key, IpAddr)) {
         self.unplaced_no_more(key.port, from);
-        if let Some(Place::Shared { sessions, .. }) = self.places.get(&key)
-            && sessions.len() == 1
+        if let Some(Place::Shared(shared)) = self.places.get(&key)
+            && let Some((_, only)) = shared.only()
         {
-            sessions.values().for_each(|only| only.tell_of_stranger(only.client == from));
+            only.tell_of_stranger(only.client == from);
         }
     }
 
     fn unplaced_no_more(&mut self, port: u16, from: IpAddr) {
         if let Entry::Occupied(mut unplaced) = self.unplaced.entry((port, from)) {
+            self.silent -= 1;
             *unplaced.get_mut() -= 1;
             if *unplaced.get() == 0 {
                 unplaced.remove();
@@ -391,7 +530,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     pub(super) fn renew(&mut self, lease: &Lease<C>, deadline: Instant) {
         let waiting = match (self.places.get_mut(&lease.key), lease.tls) {
             (Some(Place::Alone(waiting)), None) => Some(waiting),
-            (Some(Place::Shared { sessions, .. }), Some(id)) => sessions.get_mut(&id),
+            (Some(Place::Shared(shared)), Some(id)) => shared.sessions.get_mut(&id),
             _ => None,
         };
         if let Some(waiting) = waiting.filter(|waiting| waiting.id == lease.id) {
@@ -401,14 +540,17 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
 
     /// Ends what was not connected in time; how many.
     pub(super) fn expire(&mut self, now: Instant) -> usize {
-        self.resting.retain(|_, rest| rest.until > now);
+        self.resting.retain(|_, rests| {
+            rests.retain(|rest| rest.until > now);
+            !rests.is_empty()
+        });
         let (held, resting) = (&mut self.held, &mut self.resting);
         let (mut expired, mut clients) = (0, Vec::new());
         let mut keep = |key: &Key, waiting: &Waiting<C>| {
             let keeps = waiting.deadline > now;
             if !keeps {
                 give_back(held, waiting.client);
-                rest(resting, *key, now, waiting.session);
+                rest(resting, *key, now, (waiting.session, waiting.standing));
                 clients.push(key.client);
                 expired += 1;
             }
@@ -416,11 +558,11 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         };
         self.places.retain(|key, place| match place {
             Place::Alone(waiting) => keep(key, waiting),
-            Place::Shared { sessions, families, .. } => {
+            Place::Shared(Shared { sessions, cohorts, .. }) => {
                 sessions.retain(|_, waiting| {
                     let keeps = keep(key, waiting);
-                    if !keeps && let Some(family) = waiting.family {
-                        families.remove(&family);
+                    if !keeps {
+                        Shared::<C, L>::leave(cohorts, waiting.standing);
                     }
                     keeps
                 });
@@ -434,34 +576,32 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
 
     /// Gives a reservation back. `connected`: what it was for has come.
     pub(super) fn release(&mut self, now: Instant, lease: &Lease<C>, connected: bool) {
-        let Some(session) = self.forget(lease.key, lease.id, lease.tls) else { return };
+        let Some(who) = self.forget(lease.key, lease.id, lease.tls) else { return };
         if !connected {
-            rest(&mut self.resting, lease.key, now, session);
+            rest(&mut self.resting, lease.key, now, who);
         }
         self.offer(now, lease.key.client);
     }
 
-    /// The number of the session that held it.
-    fn forget(&mut self, key: Key, id: u64, tls: Option<SessionId>) -> Option<u64> {
+    /// The session that held it.
+    fn forget(&mut self, key: Key, id: u64, tls: Option<SessionId>) -> Option<Who> {
         let Entry::Occupied(mut place) = self.places.entry(key) else { return None };
         let waiting = match (place.get_mut(), tls) {
             (Place::Alone(waiting), None) if waiting.id == id => {
-                let (client, session) = (waiting.client, waiting.session);
+                let (client, who) = (waiting.client, (waiting.session, waiting.standing));
                 place.remove();
-                (client, session)
+                (client, who)
             }
-            (Place::Shared { sessions, families, .. }, Some(tls)) => {
+            (Place::Shared(Shared { sessions, cohorts, .. }), Some(tls)) => {
                 let waiting = match sessions.entry(tls) {
                     Entry::Occupied(waiting) if waiting.get().id == id => waiting.remove(),
                     _ => return None,
                 };
-                if let Some(family) = waiting.family {
-                    families.remove(&family);
-                }
+                Shared::<C, L>::leave(cohorts, waiting.standing);
                 if sessions.is_empty() {
                     place.remove();
                 }
-                (waiting.client, waiting.session)
+                (waiting.client, (waiting.session, waiting.standing))
             }
             _ => return None,
         };
@@ -488,7 +628,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         nothing
             && self.queues.is_empty()
             && self.unplaced.is_empty()
-            && (self.reserved, self.queued) == (0, 0)
+            && (self.reserved, self.queued, self.silent) == (0, 0, 0)
     }
 
     /// Every reservation's port and owner.
@@ -500,8 +640,8 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             };
             match place {
                 Place::Alone(waiting) => see(waiting, OwnerState::Reserved),
-                Place::Shared { sessions, .. } => {
-                    sessions.values().for_each(|waiting| see(waiting, OwnerState::Shared));
+                Place::Shared(shared) => {
+                    shared.sessions.values().for_each(|waiting| see(waiting, OwnerState::Shared));
                 }
             }
         }
@@ -519,19 +659,17 @@ impl<C> Waiting<C> {
 
 /// A connection may still be on its way there. Past the cap nothing is remembered: memory comes before
 /// this comfort.
-fn rest(resting: &mut HashMap<Key, Rest>, key: Key, now: Instant, session: u64) {
-    let until = now + REST;
+fn rest(resting: &mut HashMap<Key, Vec<Rest>>, key: Key, now: Instant, (session, standing): Who) {
     let known = resting.len();
-    match resting.entry(key) {
-        Entry::Occupied(mut rest) => {
-            let before = rest.get();
-            let same = before.until <= now || before.session == Some(session);
-            rest.insert(Rest { until, session: same.then_some(session) });
-        }
-        Entry::Vacant(rest) if known < RESTING => {
-            rest.insert(Rest { until, session: Some(session) });
-        }
-        Entry::Vacant(_) => {}
+    let rests = match resting.entry(key) {
+        Entry::Occupied(rests) => rests.into_mut(),
+        Entry::Vacant(rests) if known < RESTING => rests.insert(Vec::new()),
+        Entry::Vacant(_) => return,
+    };
+    let same = |rest: &Rest| rest.session == session && rest.standing == standing;
+    rests.retain(|rest| rest.until > now && !same(rest));
+    if rests.len() < RESTS {
+        rests.push(Rest { until: now + REST, session, standing });
     }
 }
 

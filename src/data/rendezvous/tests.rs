@@ -1,8 +1,11 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
+use ipnet::IpNet;
+
 use super::*;
 use crate::data::{Pool, PoolMetrics, PoolSettings, Ports};
+use crate::net::poll_once;
 use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
 
 const HERE: &str = "127.0.0.1";
@@ -29,7 +32,6 @@ fn wanted(client: &str, session: u64) -> Wanted<'static> {
         client: client.parse().unwrap(),
         session,
         tls: None,
-        must_resume: true,
         connect_within: Duration::from_secs(10),
         wait: Duration::from_millis(200),
     }
@@ -179,12 +181,18 @@ impl Tls {
         Self { server: ServerTls::new(certificate).unwrap(), roots }
     }
 
-    /// A control connection, with the client's TLS that its data connections resume.
+    /// A control connection, with the client's TLS that its data connections resume. Begun long before
+    /// and after all others.
     async fn session(&self, tls13: bool) -> (ControlTls, ClientTls) {
+        let network = IpAddr::from(rand::random::<[u8; 16]>()).into();
+        self.session_in(network, tls13).await
+    }
+
+    async fn session_in(&self, network: IpNet, tls13: bool) -> (ControlTls, ClientTls) {
         let roots = Some(self.roots.clone());
         let client = ClientTls::new("localhost", roots, true, SessionReuse::Auto).unwrap();
         let client = client.session(tls13);
-        let control = self.server.control_session();
+        let control = self.server.control_session(network);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
@@ -194,8 +202,66 @@ impl Tls {
         far.write_all(b"220").await.unwrap();
         far.flush().await.unwrap();
         near.read_exact(&mut [0; 3]).await.unwrap();
+        control.heard();
+        control.heard();
         (control, client)
     }
+}
+
+/// A data connection of a client, and whether it resumed the session as it must.
+async fn transfer(reservation: &mut Reservation, control: &ControlTls, client: &ClientTls) -> bool {
+    let tcp = connect(HERE, reservation.port()).await;
+    let client = client.clone();
+    let near = tokio::spawn(async move { client.connect_data(tcp).await });
+    let Arrived { tcp, read, at, .. } = reservation.arrived().await.unwrap();
+    let accepted = control.accept_data((tcp, read), at, Direction::Upload).await;
+    near.await.unwrap().unwrap();
+    accepted.unwrap().1
+}
+
+/// Their handshakes overlapped: perhaps one client keeps one store for both.
+#[tokio::test]
+async fn sessions_begun_at_once_share_a_port_only_when_each_has_resumed_itself() {
+    let (pool, tls) = (pool(1), Tls::new());
+    let network: IpNet = "127.0.0.1/32".parse().unwrap();
+    let (one, two) = tokio::join!(tls.session_in(network, true), tls.session_in(network, false));
+    let ask = |session: &'static str| {
+        pool.reserve(Wanted {
+            tls: Some(if session == "one" { &one.0 } else { &two.0 }),
+            ..wanted(HERE, session.len() as u64 + u64::from(session == "one"))
+        })
+    };
+    let first = ask("one").await.unwrap();
+    assert!(ask("two").await.is_err());
+    first.give_back();
+    // What is seen too soon may have been sent before.
+    sleep(Duration::from_millis(600)).await;
+    for (name, (control, client)) in [("one", &one), ("two", &two)] {
+        let mut reservation = ask(name).await.unwrap();
+        assert!(transfer(&mut reservation, control, client).await);
+        reservation.activate();
+    }
+    let (mut first, mut second) = (ask("one").await.unwrap(), ask("two").await.unwrap());
+    assert_eq!(first.port(), second.port());
+    assert!(transfer(&mut second, &two.0, &two.1).await);
+    assert!(transfer(&mut first, &one.0, &one.1).await);
+}
+
+/// One store for two sessions: the last session in it is resumed, whichever the connection is for.
+#[tokio::test]
+async fn a_connection_for_one_session_that_resumes_another_is_not_given_to_that() {
+    let (pool, tls) = (pool(1), Tls::new());
+    let network: IpNet = "127.0.0.1/32".parse().unwrap();
+    let (one, two) = tokio::join!(tls.session_in(network, true), tls.session_in(network, true));
+    let ask = |tls, session| Wanted { tls: Some(tls), ..wanted(HERE, session) };
+    let mut first = pool.reserve(ask(&one.0, 1)).await.unwrap();
+    // For the first, with what the second got.
+    let tcp = connect(HERE, first.port()).await;
+    assert!(two.1.connect_data(tcp).await.is_err());
+    assert!(poll_once(first.arrived()).is_none());
+    // From now on it is known.
+    assert!(one.0.standing().shares_store && two.0.standing().shares_store);
+    assert!(pool.reserve(ask(&two.0, 2)).await.is_err());
 }
 
 #[tokio::test]
@@ -240,8 +306,8 @@ async fn tls_sessions_of_one_address_share_a_port_and_get_what_is_theirs() {
     for (number, (reservation, control, _)) in first.iter_mut().enumerate() {
         let reservation = reservation.as_mut().unwrap();
         let Arrived { tcp, read, .. } = reservation.arrived().await.unwrap();
-        let (mut stream, resumed) =
-            control.accept_data(tcp, read, Direction::Upload).await.unwrap();
+        let accepted = control.accept_data((tcp, read), Instant::now(), Direction::Upload).await;
+        let (mut stream, resumed) = accepted.unwrap();
         let mut byte = [0];
         stream.read_exact(&mut byte).await.unwrap();
         assert_eq!((resumed, byte[0]), (true, number as u8));
@@ -252,15 +318,12 @@ async fn tls_sessions_of_one_address_share_a_port_and_get_what_is_theirs() {
 }
 
 #[tokio::test]
-async fn who_need_not_resume_shares_a_port_only_where_none_is_free() {
+async fn a_port_is_shared_only_where_none_is_free() {
     let (pool, tls) = (pool(2), Tls::new());
     let sessions =
         [tls.session(true).await.0, tls.session(true).await.0, tls.session(true).await.0];
-    let ask = |number: usize| Wanted {
-        tls: Some(&sessions[number]),
-        must_resume: false,
-        ..wanted(HERE, number as u64)
-    };
+    let ask =
+        |number: usize| Wanted { tls: Some(&sessions[number]), ..wanted(HERE, number as u64) };
     for _ in 0..20 {
         let first = pool.reserve(ask(0)).await.unwrap();
         let second = pool.reserve(ask(1)).await.unwrap();

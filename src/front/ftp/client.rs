@@ -161,6 +161,9 @@ impl Client {
             self.answer(500, "the command line is too long; it was dropped").await;
             return Flow::Continue;
         };
+        if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
+            tls.heard();
+        }
         match command::parse(&line) {
             Ok(command) => self.execute(command).await,
             Err(error) => {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -16,8 +16,8 @@ use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
 
 /// After a connection whose TLS was not as it must be, for one that is better: the first may have been
-/// a stranger's.
-const ANOTHER: Duration = Duration::from_secs(2);
+/// a stranger's, and the client's own may have to send its first packet four times.
+const ANOTHER: Duration = Duration::from_secs(10);
 /// Source ports that are tried for one active data connection.
 const SOURCE_PORTS: usize = 1024;
 
@@ -100,8 +100,8 @@ async fn made(
             let stream = match protection {
                 None => Stream::Plain(tcp),
                 Some(protection) => {
-                    handshake(Arrived { tcp, read: Vec::new(), peer: to }, direction, &protection)
-                        .await?
+                    let (read, at) = (Vec::new(), Instant::now());
+                    handshake(Arrived { tcp, read, peer: to, at }, direction, &protection).await?
                 }
             };
             (stream, None)
@@ -219,7 +219,7 @@ async fn handshake(
 ) -> Result<Stream, Failure> {
     let (stream, resumed) = protection
         .tls
-        .accept_data(arrived.tcp, arrived.read, direction)
+        .accept_data((arrived.tcp, arrived.read), arrived.at, direction)
         .await
         .map_err(|e| refused(format!("TLS on the data connection: {e}")))?;
     if protection.resumed && !resumed {

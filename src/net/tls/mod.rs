@@ -2,13 +2,17 @@
 
 mod buffered;
 mod client;
+mod cohort;
 mod files;
 mod hello;
 mod server;
+mod sessions;
 mod ticket;
+mod ticketer;
 
 pub use buffered::Buffered;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
+pub use cohort::Standing;
 pub use files::{PemError, ServerCertificate, load_ca};
 pub use hello::{FirstFlight, Offered};
 pub use server::{ControlTls, Direction, ServerTls};

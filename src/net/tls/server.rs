@@ -1,40 +1,54 @@
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
+use ipnet::IpNet;
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::cohort::{Cohorts, Member, Standing};
 use super::files::ServerCertificate;
 use super::hello::Offered;
-use super::ticket::{self, Heirs, Index, OwnedTicketer, Owner, ReadOnly, SessionId, SessionStore};
-use super::{BULK, Buffered};
+use super::sessions::{Known, Sessions};
+use super::ticket::{self, Asked, Index, OwnedTicketer, Owner, ReadOnly, SessionId, SessionStore};
+use super::{BULK, Buffered, ticketer};
 use crate::net::Stream;
 
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
 /// connections bring none and some clients use each ticket once.
 const CONTROL_TICKETS: usize = 8;
+/// The first command under TLS may have been sent before the client read its tickets; not the second.
+const SETTLED: u8 = 2;
 
-/// A listener's TLS: certificate and the shared ticketer.
+/// A listener's TLS: certificate, the shared ticketer, and what is known of its control sessions.
 #[derive(Clone)]
 pub struct ServerTls {
     base: Arc<ServerConfig>,
     ticketer: Arc<dyn ProducesTickets>,
     by_id: Arc<Index>,
+    sessions: Arc<Sessions>,
+    cohorts: Arc<Cohorts>,
 }
 
 /// The TLS of one control session and its data connections.
 pub struct ControlTls {
     listener: ServerTls,
     id: SessionId,
+    /// Where its client is, and others who may be the same one.
+    network: IpNet,
     by_id: Arc<SessionStore>,
-    heirs: Heirs,
+    known: Arc<Known>,
+    /// Since its handshake began.
+    member: OnceLock<Member>,
+    /// Commands under TLS, as far as they count.
+    heard: AtomicU8,
     /// Whether the last data connection resumed it.
     resumes: AtomicBool,
-    family: Mutex<SessionId>,
+    proven: Mutex<Option<u64>>,
 }
 
 /// Which way a data connection carries the file.
@@ -55,21 +69,28 @@ impl ServerTls {
             .with_no_client_auth();
         let mut base = builder.with_single_cert(certificate.chain, certificate.key)?;
         base.send_tls13_tickets = CONTROL_TICKETS;
-        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self { base: Arc::new(base), ticketer, by_id: Arc::default() })
+        Ok(Self {
+            base: Arc::new(base),
+            ticketer: ticketer::weekly()?,
+            by_id: Arc::default(),
+            sessions: Arc::default(),
+            cohorts: Arc::default(),
+        })
     }
 
-    /// A new control session's TLS.
-    pub fn control_session(&self) -> ControlTls {
+    /// A new control session's TLS. `network`: where its client is, and whoever may be the same one.
+    pub fn control_session(&self, network: IpNet) -> ControlTls {
         let id = rand::random();
-        let by_id = Arc::new(SessionStore::new(id, self.by_id.clone()));
         ControlTls {
             listener: self.clone(),
             id,
-            by_id,
-            heirs: Heirs::default(),
+            network,
+            by_id: Arc::new(SessionStore::new(id, self.by_id.clone())),
+            known: self.sessions.begin(id),
+            member: OnceLock::new(),
+            heard: AtomicU8::new(0),
             resumes: false.into(),
-            family: Mutex::new(id),
+            proven: Mutex::default(),
         }
     }
 
@@ -79,6 +100,15 @@ impl ServerTls {
         let owner = |ticket: &Vec<u8>| Some(ticket::open(&*self.ticketer, ticket)?.0.session);
         let by_ticket = offered.tickets.iter().filter_map(owner);
         by_ticket.chain(self.by_id.owner(&offered.session_id)).collect()
+    }
+
+    /// Somebody who was to resume `one` offered to resume `others` instead: their client keeps one
+    /// store for all of them, so that its data connections do not tell whose they are.
+    pub fn note_shared_store(&self, one: &SessionId, others: &[SessionId]) {
+        let live: Vec<_> = others.iter().filter_map(|id| self.sessions.get(id)).collect();
+        if !live.is_empty() {
+            live.iter().chain(self.sessions.get(one).iter()).for_each(|s| s.note_shared_store());
+        }
     }
 }
 
@@ -94,20 +124,38 @@ impl ControlTls {
         self.id
     }
 
-    /// Whether the client's data connections resume it, as far as is known.
+    /// Whether the client's data connections resume it, as far as is known, and it and no other.
     pub fn resumes(&self) -> bool {
-        self.resumes.load(Ordering::Relaxed)
+        self.resumes.load(Ordering::Relaxed) && !self.known.shares_store()
     }
 
     /// The client came without resuming it, or did not come.
     pub fn does_not_resume(&self) {
         self.resumes.store(false, Ordering::Relaxed);
+        *self.proven() = None;
     }
 
-    /// The same for all control sessions that resumed one another: their client may take a ticket of
-    /// any of them for a data connection.
-    pub fn family(&self) -> SessionId {
-        *self.family.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A command came under TLS.
+    pub fn heard(&self) {
+        let Some(member) = self.member.get() else { return };
+        if self.heard.load(Ordering::Relaxed) < SETTLED
+            && self.heard.fetch_add(1, Ordering::Relaxed) + 1 == SETTLED
+        {
+            member.settle(Instant::now());
+        }
+    }
+
+    /// From whom its data connections can be told.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            cohort: self.member.get().map_or(self.id, Member::cohort),
+            proven: *self.proven(),
+            shares_store: self.known.shares_store(),
+        }
+    }
+
+    fn proven(&self) -> MutexGuard<'_, Option<u64>> {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn listener(&self) -> &ServerTls {
@@ -116,21 +164,39 @@ impl ControlTls {
 
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let owner = Owner::itself(self.id);
-        let (config, ticketer) = self.config(CONTROL_TICKETS, owner, self.by_id.clone());
+        let join = || self.listener.cohorts.join(self.network, self.id, Instant::now());
+        self.member.get_or_init(join);
+        let asked = Arc::new(Asked::new(self.by_id.clone()));
+        let (config, ticketer) =
+            self.config(CONTROL_TICKETS, Owner::itself(self.id), asked.clone());
         let tcp = Buffered::for_control(tcp).hasty();
-        let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        let accepted = TlsAcceptor::from(Arc::new(config)).accept(tcp).await;
+        let noted = ticketer.noted();
+        if noted.offered || asked.for_id().is_some() {
+            // It has a store, and looks there for this server.
+            self.known.note_shared_store();
+            let by_id = asked.for_id().and_then(|id| self.listener.by_id.owner(&id));
+            let others = noted.owner.map(|owner| owner.session).into_iter().chain(by_id);
+            let others = others.filter_map(|id| self.listener.sessions.get(&id));
+            others.for_each(|other| other.note_shared_store());
+        }
+        let mut tls = accepted?;
         tls.get_mut().0.unhurried();
-        *self.family.lock().unwrap_or_else(PoisonError::into_inner) = ticketer.family();
+        if is_resumed(&tls)
+            && let Some(other) = noted.owner.and_then(|owner| self.listener.sessions.of(owner))
+        {
+            self.known.resumed(&other);
+        }
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
-    /// The server's half of the handshake on a data connection, of which `read` has been read already,
-    /// and whether it resumed this very control session.
+    /// The server's half of the handshake on a data connection that came at `came` and of which `read`
+    /// has been read already, and whether it resumed this very control session, or one that has
+    /// resumed it.
     pub async fn accept_data(
         &self,
-        tcp: TcpStream,
-        read: Vec<u8>,
+        (tcp, read): (TcpStream, Vec<u8>),
+        came: Instant,
         direction: Direction,
     ) -> io::Result<(Stream, bool)> {
         let tickets = match direction {
@@ -138,7 +204,7 @@ impl ControlTls {
             Direction::Upload => 0,
         };
         let heir = rand::random();
-        let owner = Owner { session: self.id, heir, family: self.family() };
+        let owner = Owner { session: self.id, heir };
         let store = Arc::new(ReadOnly(self.by_id.clone()));
         let (config, ticketer) = self.config(tickets, owner, store);
         let tcp = Buffered::for_data(tcp, read).hasty();
@@ -151,15 +217,22 @@ impl ControlTls {
             let _ = SockRef::from(tls.get_ref().0.tcp()).set_tcp_quickack(true);
         }
         tls.get_mut().1.set_buffer_limit(Some(BULK));
-        let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-        // Without a ticket it was resumed by id, and the store holds only this session's.
-        let own = |owner: Owner| owner.heir == self.id || self.heirs.contains(&owner.heir);
-        let resumed = resumed && ticketer.noted().is_none_or(own);
-        if resumed {
-            self.heirs.add(heir);
+        let resumed = is_resumed(&tls);
+        let (itself, akin) = match ticketer.noted().owner {
+            // By id, and the store holds only this session's.
+            None => (resumed, resumed),
+            Some(owner) => {
+                let other = self.listener.sessions.of(owner).filter(|_| resumed);
+                let akin = other.is_some_and(|other| other.root() == self.known.root());
+                (akin && owner.session == self.id, akin)
+            }
+        };
+        if akin {
+            self.known.heirs.add(heir);
         }
-        self.resumes.store(resumed, Ordering::Relaxed);
-        Ok((Stream::Tls(Box::new(tls.into())), resumed))
+        self.resumes.store(itself, Ordering::Relaxed);
+        *self.proven() = self.member.get().filter(|_| itself).and_then(|m| m.proof(came));
+        Ok((Stream::Tls(Box::new(tls.into())), akin))
     }
 
     /// `owner`: whom its tickets name.
@@ -176,6 +249,16 @@ impl ControlTls {
         config.session_storage = store;
         (config, ticketer)
     }
+}
+
+impl Drop for ControlTls {
+    fn drop(&mut self) {
+        self.listener.sessions.end(&self.id);
+    }
+}
+
+fn is_resumed(tls: &tokio_rustls::server::TlsStream<Buffered>) -> bool {
+    tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
 }
 
 #[cfg(test)]
@@ -211,8 +294,12 @@ mod tests {
         let _ = tcp.read_to_end(&mut Vec::new());
     }
 
-    #[tokio::test]
-    async fn a_last_flight_in_pieces_does_not_wait_for_a_delayed_acknowledgement() {
+    struct Ends {
+        server: ServerTls,
+        client: ClientConfig,
+    }
+
+    fn ends(versions: &[&'static rustls::SupportedProtocolVersion]) -> Ends {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
@@ -221,10 +308,87 @@ mod tests {
         let server = ServerTls::new(ServerCertificate { chain, key }).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let client = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Ends { server, client }
+    }
+
+    /// Both ends of a TCP connection, the client's already under TLS in a task that reads one byte.
+    async fn dial(client: &ClientConfig) -> (tokio::task::JoinHandle<()>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client.clone()));
+        let near = tokio::spawn(async move {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut near = connector.connect(name, near).await.unwrap();
+            tokio::io::AsyncReadExt::read_u8(&mut near).await.unwrap();
+        });
+        (near, far)
+    }
+
+    /// A control session of the client, which has got what it may resume.
+    async fn control(server: &ServerTls, client: &ClientConfig, network: &str) -> ControlTls {
+        let control = server.control_session(network.parse().unwrap());
+        let (near, far) = dial(client).await;
+        let mut stream = control.accept_control(far).await.unwrap();
+        tokio::io::AsyncWriteExt::write_u8(&mut stream, 7).await.unwrap();
+        tokio::io::AsyncWriteExt::flush(&mut stream).await.unwrap();
+        near.await.unwrap();
+        control
+    }
+
+    async fn data(control: &ControlTls, client: &ClientConfig) -> bool {
+        let (near, far) = dial(client).await;
+        let accepted =
+            control.accept_data((far, Vec::new()), Instant::now(), Direction::Download).await;
+        let (mut stream, resumed) = accepted.unwrap();
+        tokio::io::AsyncWriteExt::write_u8(&mut stream, 7).await.unwrap();
+        tokio::io::AsyncWriteExt::flush(&mut stream).await.unwrap();
+        near.await.unwrap();
+        resumed
+    }
+
+    #[tokio::test]
+    async fn a_client_with_one_store_for_its_sessions_is_known_by_what_it_offers() {
+        use rustls::client::{Resumption, Tls12Resumption};
+        for ids_only in [false, true] {
+            let only_12 = &[&rustls::version::TLS12][..];
+            let Ends { server, mut client } =
+                ends(if ids_only { only_12 } else { rustls::ALL_VERSIONS });
+            if ids_only {
+                let resumption = Resumption::in_memory_sessions(8);
+                client.resumption = resumption.tls12_resumption(Tls12Resumption::SessionIdOnly);
+            }
+            let alone = control(&server, &client, "192.0.2.9/32").await;
+            assert!(!alone.standing().shares_store);
+            let another = control(&server, &client, "192.0.2.9/32").await;
+            assert!(alone.standing().shares_store && another.standing().shares_store, "{ids_only}");
+        }
+    }
+
+    /// Whoever resumed a session has it: its connections are as good as that one's own.
+    #[tokio::test]
+    async fn a_data_connection_may_resume_a_session_that_resumed_its_own() {
+        let Ends { server, client } = ends(rustls::ALL_VERSIONS);
+        let mut stranger = client.clone();
+        stranger.resumption = Default::default();
+        let one = control(&server, &client, "192.0.2.1/32").await;
+        let two = control(&server, &client, "192.0.2.1/32").await;
+        let third = control(&server, &stranger, "192.0.2.1/32").await;
+        for _ in 0..12 {
+            assert!(data(&one, &client).await && data(&two, &client).await);
+        }
+        assert!(data(&third, &stranger).await);
+        assert!(!data(&third, &client).await);
+        assert!(!data(&one, &stranger).await);
+    }
+
+    #[tokio::test]
+    async fn a_last_flight_in_pieces_does_not_wait_for_a_delayed_acknowledgement() {
+        let Ends { server, client } = ends(rustls::ALL_VERSIONS);
         let client = Arc::new(client);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut times = Vec::new();
@@ -233,10 +397,13 @@ mod tests {
             let config = client.clone();
             let peer = std::thread::spawn(move || handshake_in_pieces(near, config));
             let (far, _) = listener.accept().await.unwrap();
-            let control = server.control_session();
+            let control =
+                server.control_session(IpNet::from(std::net::IpAddr::from([127, 0, 0, 1])));
             let begun = Instant::now();
-            let (stream, _) =
-                control.accept_data(far, Vec::new(), Direction::Download).await.unwrap();
+            let (stream, _) = control
+                .accept_data((far, Vec::new()), Instant::now(), Direction::Download)
+                .await
+                .unwrap();
             times.push(begun.elapsed());
             drop(stream);
             peer.join().unwrap();

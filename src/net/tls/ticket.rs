@@ -23,15 +23,13 @@ pub(super) struct Owner {
     pub session: SessionId,
     /// The session again, or the data connection that it was given on.
     pub heir: SessionId,
-    /// The first of the sessions that resumed one another.
-    pub family: SessionId,
 }
 
 impl Owner {
-    const BYTES: usize = 3 * size_of::<SessionId>();
+    const BYTES: usize = 2 * size_of::<SessionId>();
 
     pub(super) fn itself(session: SessionId) -> Self {
-        Self { session, heir: session, family: session }
+        Self { session, heir: session }
     }
 }
 
@@ -39,8 +37,7 @@ impl Owner {
 pub(super) fn open(ticketer: &dyn ProducesTickets, ticket: &[u8]) -> Option<(Owner, Vec<u8>)> {
     let mut owned = ticketer.decrypt(ticket)?;
     let (session, rest) = owned.split_first_chunk()?;
-    let (heir, rest) = rest.split_first_chunk()?;
-    let owner = Owner { session: *session, heir: *heir, family: *rest.first_chunk()? };
+    let owner = Owner { session: *session, heir: *rest.first_chunk()? };
     owned.drain(..Owner::BYTES);
     Some((owner, owned))
 }
@@ -49,25 +46,26 @@ pub(super) fn open(ticketer: &dyn ProducesTickets, ticket: &[u8]) -> Option<(Own
 pub(super) struct OwnedTicketer {
     shared: Arc<dyn ProducesTickets>,
     owner: Owner,
-    noted: Mutex<Option<Owner>>,
+    noted: Mutex<Noted>,
+}
+
+/// What was offered to be resumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// Anything at all, readable or not.
+    pub offered: bool,
+    /// The owner named by the ticket that was decrypted last. It counts only once the handshake is
+    /// complete and was a resumption.
+    pub owner: Option<Owner>,
 }
 
 impl OwnedTicketer {
     pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: Owner) -> Self {
-        Self { shared, owner, noted: Mutex::new(None) }
+        Self { shared, owner, noted: Mutex::default() }
     }
 
-    /// The owner named by the ticket that was decrypted last. It counts only once the handshake is
-    /// complete and was a resumption.
-    pub(super) fn noted(&self) -> Option<Owner> {
+    pub(super) fn noted(&self) -> Noted {
         *self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl OwnedTicketer {
-    /// Of whoever's ticket was offered, or else its own.
-    pub(super) fn family(&self) -> SessionId {
-        self.noted().map_or(self.owner.family, |noted| noted.family)
     }
 }
 
@@ -81,13 +79,16 @@ impl ProducesTickets for OwnedTicketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let Owner { session, heir, .. } = &self.owner;
-        self.shared.encrypt(&[session, heir, &self.family(), plain].concat())
+        let Owner { session, heir } = &self.owner;
+        self.shared.encrypt(&[session, heir, plain].concat())
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let (owner, plain) = open(&*self.shared, cipher)?;
-        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+        let opened = open(&*self.shared, cipher);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.offered = true;
+        let (owner, plain) = opened?;
+        noted.owner = Some(owner);
         Some(plain)
     }
 }
@@ -162,6 +163,43 @@ impl StoresServerSessions for SessionStore {
     }
 }
 
+/// What a control connection sees of its store, which is empty yet: that it was asked for a session
+/// means that the client has one in its own.
+#[derive(Debug)]
+pub(super) struct Asked {
+    store: Arc<SessionStore>,
+    for_id: Mutex<Option<Vec<u8>>>,
+}
+
+impl Asked {
+    pub(super) fn new(store: Arc<SessionStore>) -> Self {
+        Self { store, for_id: Mutex::default() }
+    }
+
+    pub(super) fn for_id(&self) -> Option<Vec<u8>> {
+        self.for_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl StoresServerSessions for Asked {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.store.put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        *self.for_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.to_vec());
+        self.store.get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
 /// What a data connection sees of the control session's store: whoever it is, it adds nothing.
 #[derive(Debug)]
 pub(super) struct ReadOnly(pub Arc<SessionStore>);
@@ -213,17 +251,16 @@ mod tests {
 
     #[test]
     fn a_ticket_names_its_owner() {
-        let shared = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
-        let alice = OwnedTicketer::new(
-            shared.clone(),
-            Owner { session: [1; 16], heir: [3; 16], family: [4; 16] },
-        );
+        let shared = crate::net::tls::ticketer::weekly().unwrap();
+        let alice = OwnedTicketer::new(shared.clone(), Owner { session: [1; 16], heir: [3; 16] });
         let bob = OwnedTicketer::new(shared, Owner::itself([2; 16]));
         let ticket = alice.encrypt(b"secrets").unwrap();
-        assert_eq!(bob.noted(), None);
-        assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
-        assert_eq!(bob.noted(), Some(Owner { session: [1; 16], heir: [3; 16], family: [4; 16] }));
+        assert_eq!(bob.noted(), Noted::default());
         assert_eq!(bob.decrypt(b"rubbish"), None);
+        assert_eq!(bob.noted(), Noted { offered: true, owner: None });
+        assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
+        let owner = Some(Owner { session: [1; 16], heir: [3; 16] });
+        assert_eq!(bob.noted(), Noted { offered: true, owner });
     }
 
     #[test]

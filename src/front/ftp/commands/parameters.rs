@@ -213,7 +213,6 @@ impl Client {
             client: self.door.peer.ip(),
             session: self.door.session,
             tls,
-            must_resume: required,
             connect_within: self.shared.gateway.limits.data_connect_timeout,
             wait: pool.wait(),
         };

@@ -127,6 +127,9 @@ impl Client {
     /// The data connection that was asked for, once; judged before the backend is asked anything.
     pub(super) fn take_asked(&mut self) -> Result<Asked, Failure> {
         let taken = self.judge_asked();
+        if let Ok(Asked::Passive(reservation)) = &taken {
+            reservation.hold();
+        }
         self.note_refusal("transfer", taken)
     }
 
