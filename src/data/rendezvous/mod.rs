@@ -67,6 +67,7 @@ pub struct Reservation {
     lease: Lease<Arrived>,
     client: IpAddr,
     session: u64,
+    since: Instant,
     connected: bool,
 }
 
@@ -77,8 +78,6 @@ pub struct Arrived {
     pub read: Vec<u8>,
     /// Where it comes from.
     pub peer: SocketAddr,
-    /// When it came.
-    pub at: Instant,
 }
 
 /// Counts a data connection as active until dropped.
@@ -151,7 +150,9 @@ impl Rendezvous {
             Err(NoPlace::NotNow) => self.wait_for_place(request, wanted.wait).await?,
         };
         let rendezvous = self.clone();
-        let reservation = Reservation { rendezvous, lease, client, session, connected: false };
+        let since = Instant::now();
+        let reservation =
+            Reservation { rendezvous, lease, client, session, since, connected: false };
         reservation.renew(wanted.connect_within);
         self.metrics.reserved.set(self.table().reserved() as i64);
         Ok(reservation)
@@ -190,11 +191,10 @@ impl Rendezvous {
     /// Hands a connection to its owner. One that matches no reservation is closed and counted, and
     /// uses up nothing.
     pub(super) fn arrived(self: &Arc<Self>, port: u16, peer: SocketAddr, tcp: TcpStream) {
-        let now = Instant::now();
-        let arrived = Arrived { tcp, read: Vec::new(), peer, at: now };
+        let arrived = Arrived { tcp, read: Vec::new(), peer };
         let mut table = self.table();
         let key = table.key(port, peer.ip());
-        let arrival = table.arrive(now, (key, peer.ip()), arrived);
+        let arrival = table.arrive(Instant::now(), (key, peer.ip()), arrived);
         self.metrics.reserved.set(table.reserved() as i64);
         drop(table);
         match arrival {
@@ -220,7 +220,7 @@ impl Rendezvous {
         listener: ServerTls,
         candidates: Candidates,
     ) {
-        let Arrived { mut tcp, peer, at, .. } = arrived;
+        let Arrived { mut tcp, peer, .. } = arrived;
         let flight = {
             let mut reading = pin!(FirstFlight::read(&mut tcp));
             loop {
@@ -238,7 +238,7 @@ impl Rendezvous {
         };
         let claimed = listener.claimed(&offered);
         let source = (key, peer.ip());
-        let arrived = Arrived { tcp, read, peer, at };
+        let arrived = Arrived { tcp, read, peer };
         let routed = self.table().route(Instant::now(), source, &claimed, candidates, arrived);
         if let Routed::Stray(Arrived { tcp, .. }, instead) = routed {
             if let Some(id) = instead {
@@ -306,6 +306,11 @@ impl Reservation {
     /// The port that listens.
     pub fn port(&self) -> u16 {
         self.lease.key.port
+    }
+
+    /// When it was made: the client was told the port after that.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// A connection that may be the client's: on a port that is shared, those that claim to be, one

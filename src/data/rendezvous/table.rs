@@ -168,7 +168,7 @@ impl Rest {
     fn is_like(&self, session: u64, claim: &Standing) -> bool {
         let Some(own) = self.standing.filter(|_| self.session != session) else { return false };
         let told_apart = own.proven.is_some() && own.proven == claim.proven;
-        (own.cohort == claim.cohort && !told_apart) || (own.shares_store && claim.shares_store)
+        (own.cohort == claim.cohort && !told_apart) || own.shares_store || claim.shares_store
     }
 }
 

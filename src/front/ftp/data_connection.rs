@@ -95,13 +95,14 @@ async fn made(
             (stream, Some(reservation.activate()))
         }
         (Asked::Active(target), protection) => {
+            let told = Instant::now();
             let tcp = connect(&target).await?;
             let to = target.to;
             let stream = match protection {
                 None => Stream::Plain(tcp),
                 Some(protection) => {
-                    let (read, at) = (Vec::new(), Instant::now());
-                    handshake(Arrived { tcp, read, peer: to, at }, direction, &protection).await?
+                    let arrived = Arrived { tcp, read: Vec::new(), peer: to };
+                    handshake(arrived, told, direction, &protection).await?
                 }
             };
             (stream, None)
@@ -119,7 +120,7 @@ async fn protected(
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
     let mut handshakes = FuturesUnordered::new();
-    let strangers = reservation.strangers();
+    let (strangers, told) = (reservation.strangers(), reservation.since());
     let (mut failed, mut more) = (None, true);
     loop {
         if handshakes.is_empty() && !more {
@@ -127,9 +128,9 @@ async fn protected(
         }
         tokio::select! {
             arrived = reservation.arrived(), if more => match arrived {
-                Some(arrived) => handshakes.push(async {
+                Some(arrived) => handshakes.push(async move {
                     let peer = arrived.peer;
-                    (peer, handshake(arrived, direction, protection).await)
+                    (peer, handshake(arrived, told, direction, protection).await)
                 }),
                 None => more = false,
             },
@@ -214,12 +215,13 @@ async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream>
 
 async fn handshake(
     arrived: Arrived,
+    told: Instant,
     direction: Direction,
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
     let (stream, resumed) = protection
         .tls
-        .accept_data((arrived.tcp, arrived.read), arrived.at, direction)
+        .accept_data((arrived.tcp, arrived.read), told, direction)
         .await
         .map_err(|e| refused(format!("TLS on the data connection: {e}")))?;
     if protection.resumed && !resumed {

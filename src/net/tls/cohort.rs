@@ -8,14 +8,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipnet::IpNet;
 
 use super::ticket::SessionId;
 
-/// What one connection may be late against another of the same client.
-const SKEW: Duration = Duration::from_millis(500);
 /// Cohorts that are kept before those that nobody joins any more are looked for.
 const KEPT: usize = 1024;
 
@@ -52,14 +50,15 @@ pub struct Standing {
 }
 
 impl Cohorts {
-    /// A handshake of somebody in `network` begins.
-    pub(super) fn join(&self, network: IpNet, id: SessionId, now: Instant) -> Member {
+    /// A handshake of somebody in `network` begins, whose client said after `told` what it has to offer.
+    pub(super) fn join(&self, network: IpNet, id: SessionId, told: Instant) -> Member {
+        let now = Instant::now().max(told);
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.len() >= KEPT && !newest.contains_key(&network) {
-            newest.retain(|_, cohort| cohort.lock().is_open(now));
+            newest.retain(|_, cohort| cohort.lock().is_open(told));
         }
         let cohort = match newest.get(&network) {
-            Some(open) if open.lock().is_open(now) => open.clone(),
+            Some(open) if open.lock().is_open(told) => open.clone(),
             _ => {
                 let state = State { generation: 0, unsettled: 0, changed: now };
                 let cohort = Arc::new(Cohort { id, state: Mutex::new(state) });
@@ -84,11 +83,11 @@ impl Member {
         }
     }
 
-    /// What a connection that came at `came` and resumed the session itself proves; nothing, where
-    /// somebody was not settled by then.
-    pub(super) fn proof(&self, came: Instant) -> Option<u64> {
+    /// What a connection proves that resumed the session itself, and whose client was told after `told`
+    /// to make it; nothing, where somebody was not settled by then.
+    pub(super) fn proof(&self, told: Instant) -> Option<u64> {
         let state = self.cohort.lock();
-        let quiet = state.unsettled == 0 && state.changed + SKEW <= came;
+        let quiet = state.unsettled == 0 && state.changed < told;
         quiet.then_some(state.generation)
     }
 }
@@ -106,9 +105,9 @@ impl Cohort {
 }
 
 impl State {
-    /// Whether a handshake that begins now overlaps with one of its members'.
-    fn is_open(&self, now: Instant) -> bool {
-        self.unsettled > 0 || now < self.changed + SKEW
+    /// Whether a client that was told then to speak may have spoken before a member was settled.
+    fn is_open(&self, told: Instant) -> bool {
+        self.unsettled > 0 || told <= self.changed
     }
 
     fn change(&mut self, now: Instant) -> &mut Self {
@@ -120,32 +119,35 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn who_overlaps_is_of_one_cohort_and_proves_it_only_when_all_are_settled() {
-        let (cohorts, begin) = (Cohorts::default(), Instant::now());
+        // In a time to come: what is told is later than what was.
+        let (cohorts, begin) = (Cohorts::default(), Instant::now() + Duration::from_secs(1000));
         let at = |millis| begin + Duration::from_millis(millis);
         let here: IpNet = "192.0.2.1/32".parse().unwrap();
         let a = cohorts.join(here, [1; 16], at(0));
         let elsewhere = cohorts.join("192.0.2.2/32".parse().unwrap(), [9; 16], at(1));
         assert_eq!((a.cohort(), elsewhere.cohort()), ([1; 16], [9; 16]));
-        let b = cohorts.join(here, [2; 16], at(5_000));
+        let b = cohorts.join(here, [2; 16], at(50));
         assert_eq!(b.cohort(), [1; 16]);
-        a.settle(at(5_010));
-        assert_eq!(a.proof(at(9_000)), None);
-        b.settle(at(9_000));
-        assert_eq!(a.proof(at(9_400)), None);
-        let proven = a.proof(at(9_600));
+        a.settle(at(60));
+        assert_eq!(a.proof(at(90)), None);
+        b.settle(at(90));
+        assert_eq!(a.proof(at(90)), None);
+        let proven = a.proof(at(91));
         assert!(proven.is_some());
-        assert_eq!(b.proof(at(9_600)), proven);
+        assert_eq!(b.proof(at(95)), proven);
 
-        // Late, but perhaps sent before; then surely after.
-        let c = cohorts.join(here, [3; 16], at(9_499));
+        // It was told to speak before the second was settled; and after.
+        let c = cohorts.join(here, [3; 16], at(89));
         assert_eq!(c.cohort(), [1; 16]);
-        c.settle(at(9_510));
-        assert_ne!(a.proof(at(20_000)), proven);
-        assert_eq!(cohorts.join(here, [4; 16], at(10_020)).cohort(), [4; 16]);
+        c.settle(at(99));
+        assert_ne!(a.proof(at(200)), proven);
+        assert_eq!(cohorts.join(here, [4; 16], at(100)).cohort(), [4; 16]);
     }
 
     #[test]
@@ -155,12 +157,11 @@ mod tests {
         let a = cohorts.join(here, [1; 16], Instant::now());
         drop(cohorts.join(here, [2; 16], Instant::now()));
         a.settle(Instant::now());
-        assert!(a.proof(Instant::now() + SKEW).is_some());
+        assert!(a.proof(Instant::now() + Duration::from_millis(1)).is_some());
         for number in 0..=u16::try_from(KEPT).unwrap() {
             let [high, low] = number.to_be_bytes();
             let network = IpNet::new([10, 0, high, low].into(), 32).unwrap();
-            let then = Instant::now() + 4 * SKEW * u32::from(number);
-            cohorts.join(network, [3; 16], then).settle(then + SKEW);
+            cohorts.join(network, [3; 16], Instant::now()).settle(Instant::now());
         }
         assert!(cohorts.0.lock().unwrap().len() <= KEPT);
     }

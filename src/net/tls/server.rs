@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use rustls::server::{ProducesTickets, StoresServerSessions};
@@ -21,6 +21,8 @@ use crate::net::Stream;
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
 /// connections bring none and some clients use each ticket once.
 const CONTROL_TICKETS: usize = 8;
+/// Where nothing tells when a client began to speak: it may have, so long before it was heard.
+const SKEW: Duration = Duration::from_millis(500);
 /// The first command under TLS may have been sent before the client read its tickets; not the second.
 const SETTLED: u8 = 2;
 
@@ -162,10 +164,18 @@ impl ControlTls {
         &self.listener
     }
 
+    /// The client is about to be told that it may begin the handshake of its control connection.
+    pub fn announce(&self) {
+        self.begin(Instant::now());
+    }
+
+    fn begin(&self, told: Instant) {
+        self.member.get_or_init(|| self.listener.cohorts.join(self.network, self.id, told));
+    }
+
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let join = || self.listener.cohorts.join(self.network, self.id, Instant::now());
-        self.member.get_or_init(join);
+        self.begin(Instant::now().checked_sub(SKEW).unwrap_or_else(Instant::now));
         let asked = Arc::new(Asked::new(self.by_id.clone()));
         let (config, ticketer) =
             self.config(CONTROL_TICKETS, Owner::itself(self.id), asked.clone());
@@ -190,13 +200,13 @@ impl ControlTls {
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
-    /// The server's half of the handshake on a data connection that came at `came` and of which `read`
-    /// has been read already, and whether it resumed this very control session, or one that has
-    /// resumed it.
+    /// The server's half of the handshake on a data connection that the client was told after `told` to
+    /// make, and of which `read` has been read already; and whether it resumed this very control
+    /// session, or one that has resumed it.
     pub async fn accept_data(
         &self,
         (tcp, read): (TcpStream, Vec<u8>),
-        came: Instant,
+        told: Instant,
         direction: Direction,
     ) -> io::Result<(Stream, bool)> {
         let tickets = match direction {
@@ -231,7 +241,7 @@ impl ControlTls {
             self.known.heirs.add(heir);
         }
         self.resumes.store(itself, Ordering::Relaxed);
-        *self.proven() = self.member.get().filter(|_| itself).and_then(|m| m.proof(came));
+        *self.proven() = self.member.get().filter(|_| itself).and_then(|m| m.proof(told));
         Ok((Stream::Tls(Box::new(tls.into())), akin))
     }
 
@@ -332,6 +342,7 @@ mod tests {
     /// A control session of the client, which has got what it may resume.
     async fn control(server: &ServerTls, client: &ClientConfig, network: &str) -> ControlTls {
         let control = server.control_session(network.parse().unwrap());
+        control.announce();
         let (near, far) = dial(client).await;
         let mut stream = control.accept_control(far).await.unwrap();
         tokio::io::AsyncWriteExt::write_u8(&mut stream, 7).await.unwrap();

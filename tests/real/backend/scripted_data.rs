@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-use super::{before, client};
+use super::{before, client, configuration};
+use crate::support::gateway::Gateway;
 use crate::support::process::POLL;
 use crate::support::scripted::Scripted;
 
@@ -28,6 +29,30 @@ fn a_refused_epsv_is_remembered() {
         assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
     }
     assert_eq!((backend.count("EPSV"), backend.count("PASV")), (1, 3));
+}
+
+/// It takes longer to agree than a client may take to connect, whose connection is there already and
+/// says nothing before that.
+#[test]
+fn a_server_that_takes_its_time_ends_no_reservation() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        for _ in 0..2 {
+            peer.until("RETR")?;
+            std::thread::sleep(Duration::from_secs(3));
+            peer.give(b"bytes")?;
+        }
+        peer.serve()
+    });
+    let config = configuration(&[("back", format!("address: \"{}\"", backend.address))]);
+    let config = config.replace("limits: { ", "limits: { data_connect_timeout: 1s, ");
+    let config = config.replace("mode: required, ", "mode: required, data_sessions: resumed, ");
+    let gateway = Gateway::start(&config);
+    let mut client = client(&gateway, "back-tls");
+    for _ in 0..2 {
+        let (bytes, last) = client.download("RETR a");
+        assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226), "{}", last.text);
+    }
 }
 
 /// A server that names 127.0.0.2 in its PASV reply; whoever connects there is told something else.

@@ -71,8 +71,8 @@ fn tls_sessions_behind_one_address_share_the_only_port() {
 fn sessions_of_one_client_with_one_store_of_tickets_share_no_port() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() };
     for (data_ports, both) in [(1, false), (2, true)] {
-        let lock = Plan { data_ports, pool_keys: ", wait: 200ms", ..plan }.start();
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let lock = Plan { data_ports, pool_keys: ", wait: 200ms", ..plan }.start();
             let store = client_config(&[version]);
             let client = || {
                 let mut raw = lock.connect();
@@ -89,6 +89,45 @@ fn sessions_of_one_client_with_one_store_of_tickets_share_no_port() {
             assert!(!both || port_of(&answer.text) != port.port());
         }
     }
+}
+
+/// Two handshakes of one client at once: neither has anything to offer, and the last session in the
+/// store is resumed for both. Each file is stored under its own name, or not at all.
+#[test]
+fn sessions_of_one_client_begun_at_once_get_no_file_of_each_other() {
+    let plan = Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
+    let lock = Plan { pool_keys: ", wait: 6s", ..plan }.start();
+    let stores = [0, 1].map(|_| client_config(&[&rustls::version::TLS13]));
+    let mut raws = stores.clone().map(|store| {
+        let mut raw = lock.connect();
+        raw.set_tls(store);
+        raw
+    });
+    // Both are told to begin before either does.
+    raws.iter_mut().for_each(|raw| drop(raw.expect("AUTH TLS", 234)));
+    for raw in &mut raws {
+        raw.start_tls();
+        raw.expect("PBSZ 0", 200);
+        raw.expect("PROT P", 200);
+        raw.protect();
+        raw.login(USER, PASSWORD);
+        raw.expect("TYPE I", 200);
+    }
+    let [first, second] = &mut raws;
+    let port = epsv(first);
+    assert_eq!(second.command("EPSV").code, 425);
+    first.expect("STOR first", 150);
+    // In the one store the second's session took the place of the first's.
+    let mut stolen = String::new();
+    if let Ok(mut data) = Wire::try_tls(dial(port), stores[1].clone()) {
+        let _ = data.write_all(b"of the first");
+        let _ = data.read_to_string(&mut stolen);
+    }
+    assert_eq!((first.read().code, lock.get("first").len()), (425, 0));
+    // Once nothing of the first can be on its way any more.
+    epsv(second);
+    assert_eq!(second.upload("STOR second", b"of the second").code, 226);
+    assert_eq!(lock.get("second"), b"of the second");
 }
 
 #[test]
@@ -129,23 +168,28 @@ fn a_stranger_who_is_first_gets_nothing_and_spoils_nothing() {
 }
 
 #[test]
-fn whoever_goes_away_before_tls_is_told_soon() {
+fn whoever_goes_away_before_tls_is_told_and_leaves_the_client_time() {
     let lock = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() }.start();
     lock.put("there", "secret");
     let mut raw = lock.tls_client();
-    let told_soon = |raw: &mut Raw| {
-        let begun = Instant::now();
-        assert_eq!(raw.read().code, 425);
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-        in_step(raw);
-    };
-    drop(raw.begin("RETR there"));
-    told_soon(&mut raw);
-    // The same before the command.
-    drop(raw.passive());
-    lock.await_pool_metric("stray_total", 2);
+    let port = epsv(&mut raw);
     raw.expect("RETR there", 150);
-    told_soon(&mut raw);
+    drop(dial(port));
+    drop(Wire::try_tls(dial(port), client_config(rustls::ALL_VERSIONS)));
+    lock.await_pool_metric("stray_total", 2);
+    // The client's first packet was lost twice.
+    std::thread::sleep(Duration::from_secs(3));
+    let (mut own, mut bytes) = (raw.data(dial(port)), Vec::new());
+    own.read_to_end(&mut bytes).expect("the file");
+    assert_eq!((&bytes[..], raw.read().code), (&b"secret"[..], 226));
+
+    // Before the whole time for a data connection is over.
+    let begun = Instant::now();
+    drop(raw.begin("RETR there"));
+    let told = raw.read();
+    assert_eq!(told.code, 425, "{}", told.text);
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    in_step(&mut raw);
 }
 
 #[test]

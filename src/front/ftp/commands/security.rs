@@ -22,6 +22,7 @@ impl Client {
             self.answer(code, text).await;
             return Flow::Continue;
         }
+        tls.announce();
         self.answer(234, "begin the TLS handshake").await;
         let limit = self.login_deadline().saturating_duration_since(tokio::time::Instant::now());
         let handshake = self.control.start_tls(&tls, limit).await;
