@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync;
+use tokio::sync::Notify;
 
 use crate::op::RemotePath;
 
@@ -28,8 +28,16 @@ type Key = (Arc<[u8]>, RemotePath);
 struct Name {
     claims: Arc<Claims>,
     key: Key,
+    state: Mutex<State>,
+    /// The last hold has ended.
+    free: Notify,
+}
+
+#[derive(Default)]
+struct State {
     /// The number of the newest claim.
-    newest: sync::Mutex<u64>,
+    newest: u64,
+    held: usize,
 }
 
 /// What was begun under a name; it counts until somebody else begins something there.
@@ -38,20 +46,28 @@ pub(super) struct Claim {
     number: u64,
 }
 
+/// While there is one, nobody else begins anything under the name.
+pub(super) struct Held {
+    name: Arc<Name>,
+    is_newest: bool,
+}
+
 impl Account {
     pub(super) fn new(claims: &Arc<Claims>, user: &[u8]) -> Self {
         Self { claims: claims.clone(), user: user.into() }
     }
 
     /// From now on the name is the caller's. To be called before the backend is asked to begin the
-    /// file, or to give its name to another; waits while a part of that name is being deleted.
+    /// file, or to give its name to another; waits while the name is held.
     pub(super) async fn claim(&self, path: &RemotePath) -> Claim {
         let name = self.name(path);
-        let mut newest = name.newest.lock().await;
-        *newest += 1;
-        let number = *newest;
-        drop(newest);
-        Claim { name, number }
+        loop {
+            let free = name.free.notified();
+            if let Some(number) = name.next() {
+                return Claim { name: name.clone(), number };
+            }
+            free.await;
+        }
     }
 
     fn name(&self, path: &RemotePath) -> Arc<Name> {
@@ -61,17 +77,57 @@ impl Account {
             return name;
         }
         let claims = self.claims.clone();
-        let name = Arc::new(Name { claims, key: key.clone(), newest: sync::Mutex::new(0) });
+        let (state, free) = (Mutex::default(), Notify::new());
+        let name = Arc::new(Name { claims, key: key.clone(), state, free });
         names.insert(key, Arc::downgrade(&name));
         name
     }
 }
 
+impl Name {
+    /// `None` while it is held.
+    fn next(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if state.held > 0 {
+            return None;
+        }
+        state.newest += 1;
+        Some(state.newest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Claim {
-    /// While it is held, nobody else begins anything under the name. `None` where somebody has since.
-    pub(super) async fn hold(&self) -> Option<sync::MutexGuard<'_, u64>> {
-        let newest = self.name.newest.lock().await;
-        (*newest == self.number).then_some(newest)
+    /// Holds the name, also where somebody has begun something there since.
+    pub(super) fn hold_anyway(&self) -> Held {
+        let mut state = self.name.lock();
+        state.held += 1;
+        Held { name: self.name.clone(), is_newest: state.newest == self.number }
+    }
+
+    /// `None` where somebody has begun something there since.
+    pub(super) async fn hold(&self) -> Option<Held> {
+        Some(self.hold_anyway()).filter(Held::is_newest)
+    }
+}
+
+impl Held {
+    /// Nobody has begun anything under the name since it was claimed.
+    pub(super) fn is_newest(&self) -> bool {
+        self.is_newest
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.name.lock();
+        state.held = state.held.saturating_sub(1);
+        if state.held == 0 {
+            self.name.free.notify_waiters();
+        }
     }
 }
 
@@ -117,16 +173,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_begins_anything_while_a_part_is_deleted() {
+    async fn nobody_begins_anything_while_the_name_is_held() {
         let anna = Account::new(&Arc::default(), b"anna");
         let path = path("a");
-        let claim = anna.claim(&path).await;
-        let held = claim.hold().await.unwrap();
+        let first = anna.claim(&path).await;
+        let second = anna.claim(&path).await;
+        // Both are being ended: the older one too may write still.
+        let (older, newer) = (first.hold_anyway(), second.hold().await.unwrap());
+        assert!(!older.is_newest());
         let next = anna.claim(&path);
         tokio::pin!(next);
-        assert!(crate::net::poll_once(next.as_mut()).is_none());
-        drop(held);
+        for held in [newer, older] {
+            assert!(crate::net::poll_once(next.as_mut()).is_none());
+            drop(held);
+        }
         next.await;
-        assert!(claim.hold().await.is_none());
+        assert!(second.hold().await.is_none());
+        // That hold is none.
+        anna.claim(&path).await;
     }
 }

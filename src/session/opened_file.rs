@@ -10,7 +10,7 @@ use super::user_session::failed;
 use super::veil;
 use crate::backend::OpenFile;
 use crate::data::Progress;
-use crate::op::{Changes, Entry, Failure, FileSystem, Operation, RemotePath};
+use crate::op::{Changes, Entry, Failure, FileSystem, Operation, RemotePath, Status};
 
 /// A file that a client has open: the backend's half and the record, kept together. Dropped without
 /// [`OpenedFile::close`] or [`OpenedFile::abort`], it counts as cut.
@@ -117,7 +117,17 @@ impl OpenedFile {
                 record.done();
                 Ok(())
             }
-            Err(failure) => Err(failed(record, &self.session.root, failure)),
+            Err(failure) => {
+                // A code names no path: it tells whether the source has ended, or nothing was copied.
+                let code = failure.status.as_ref().map(|status| status.code);
+                let failure = failed(record, &self.session.root, failure);
+                let message = failure.message.as_bytes().to_vec();
+                let bare = code.filter(|_| failure.status.is_none());
+                Err(match bare {
+                    Some(code) => failure.with_status(Status { code, message }),
+                    None => failure,
+                })
+            }
         }
     }
 

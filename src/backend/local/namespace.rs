@@ -110,7 +110,7 @@ fn size(root: &Dir, path: &RemotePath) -> Result<u64, Failure> {
 }
 
 /// The last names are not followed, so they can be given to the system in their folders.
-fn rename_to_new(root: &Dir, old: &Path, new: &Path) -> io::Result<()> {
+pub(super) fn rename_to_new(root: &Dir, old: &Path, new: &Path) -> io::Result<()> {
     let ((old_folder, old_name), (new_folder, new_name)) = (split(old), split(new));
     let (old_dir, new_dir) = (root.open_dir(old_folder)?, root.open_dir(new_folder)?);
     let flags = RenameFlags::NOREPLACE;

@@ -10,6 +10,7 @@ use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions};
 use tokio::runtime::Handle;
 
 use super::errno::failed;
+use super::namespace::rename_to_new;
 use super::place::{only_file, open_file, real, split};
 use crate::op::{Failure, RemotePath};
 
@@ -19,7 +20,8 @@ pub(super) enum Ending {
     Stays,
     /// Cut, the file is deleted.
     Deleted(Leftover),
-    /// Whole, the file gets its name; cut, it stays under the temporary one.
+    /// Whole, the file gets its name; cut, it stays under the temporary one, unless there is no byte
+    /// in it.
     Renamed(Temporary),
 }
 
@@ -38,8 +40,10 @@ impl Ending {
 
     /// Blocks, where a drop would leave the work to another thread.
     pub(super) fn cut(self) {
-        if let Self::Deleted(mut leftover) = self {
-            drop(leftover.0.take());
+        match self {
+            Self::Stays => {}
+            Self::Deleted(mut leftover) => drop(leftover.0.take()),
+            Self::Renamed(temporary) => temporary.cut(),
         }
     }
 }
@@ -167,6 +171,8 @@ pub(super) struct Temporary {
     root: Arc<Dir>,
     temporary: PathBuf,
     place: PathBuf,
+    /// A file that has the name by then is an error.
+    exclusive: bool,
 }
 
 impl Temporary {
@@ -189,12 +195,36 @@ impl Temporary {
             // Not all file systems have permissions; the upload matters more.
             let _ = file.set_permissions(Permissions::from_mode(replaced.mode() & 0o777));
         }
-        Ok((file, Self { root, temporary, place }))
+        Ok((file, Self { root, temporary, place, exclusive: false }))
+    }
+
+    /// As [`Temporary::create`], of a file that replaces none.
+    pub(super) fn create_new(
+        root: Arc<Dir>,
+        path: &Path,
+        options: &mut OpenOptions,
+        what: &str,
+    ) -> Result<(File, Self), Failure> {
+        let (file, temporary) = Self::create(root, path, options, what)?;
+        Ok((file, Self { exclusive: true, ..temporary }))
     }
 
     fn give_name(self, path: &RemotePath) -> Result<(), Failure> {
-        let renamed = self.root.rename(&self.temporary, &self.root, &self.place);
+        let Self { root, temporary, place, exclusive } = self;
+        let renamed = match exclusive {
+            true => rename_to_new(&root, &temporary, &place),
+            false => root.rename(&temporary, &root, &place),
+        };
         renamed.map_err(|e| failed(format_args!("give the finished upload its name {path}"), &e))
+    }
+
+    /// Its client never came, or went at once.
+    fn cut(self) {
+        let Self { root, temporary, .. } = self;
+        if root.symlink_metadata(&temporary).is_ok_and(|there| there.len() == 0) {
+            // Nobody is left to be told; the empty file then stays.
+            let _ = root.remove_file(&temporary);
+        }
     }
 }
 

@@ -135,19 +135,39 @@ fn unique(root: Arc<Dir>, folder: &RemotePath, partial: PartialUploads) -> Resul
         let path = RemotePath::resolve(folder, random_name("upload-", "").as_bytes())
             .map_err(|reason| refused(FailureKind::NameRefused, &what, reason))?;
         let mut options = OpenOptions::new();
-        let (file, metadata) =
-            match open_file(&root, relative(&path), options.write(true).create_new(true), &what) {
-                Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => continue,
-                other => other?,
-            };
-        let ending = match partial {
-            PartialUploads::Delete => {
-                Ending::Deleted(Leftover::new(root, relative(&path), &metadata, &what)?)
+        options.write(true);
+        let created = match partial {
+            PartialUploads::TemporaryName => {
+                Temporary::create_new(root.clone(), relative(&path), &mut options, &what)
+                    .map(|(file, temporary)| (file, Ending::Renamed(temporary)))
             }
-            PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Stays,
+            PartialUploads::Keep | PartialUploads::Delete => {
+                create_unique(&root, &path, &mut options, partial, &what)
+            }
         };
-        return Ok(Opened { file, path, ending, replaced: None });
+        match created {
+            Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => {}
+            Err(failure) => return Err(failure),
+            Ok((file, ending)) => return Ok(Opened { file, path, ending, replaced: None }),
+        }
     }
+}
+
+fn create_unique(
+    root: &Arc<Dir>,
+    path: &RemotePath,
+    options: &mut OpenOptions,
+    partial: PartialUploads,
+    what: &str,
+) -> Result<(std::fs::File, Ending), Failure> {
+    let (file, metadata) = open_file(root, relative(path), options.create_new(true), what)?;
+    let ending = match partial {
+        PartialUploads::Delete => {
+            Ending::Deleted(Leftover::new(root.clone(), relative(path), &metadata, what)?)
+        }
+        PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Stays,
+    };
+    Ok((file, ending))
 }
 
 impl Opened {
@@ -340,11 +360,38 @@ mod tests {
             let two = sandbox.begin("/", WriteMode::Unique, b"two").await;
             let name = one.path().to_string();
             assert_ne!(&name, &two.path().to_string());
+            let looks_whole =
+                || sandbox.names().iter().filter(|n| n.starts_with("upload-")).count();
+            let whole = if partial == PartialUploads::TemporaryName { 0 } else { 2 };
+            assert_eq!(looks_whole(), whole, "{partial:?}");
             one.finish().await.unwrap();
             assert_eq!(sandbox.get(&name[1..]).unwrap(), b"one");
             two.abort().await;
             let left = if partial == PartialUploads::Delete { 1 } else { 2 };
             assert_eq!(sandbox.names().len(), left);
+            let whole = if partial == PartialUploads::Keep { 2 } else { 1 };
+            assert_eq!(looks_whole(), whole, "{partial:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unique_name_that_another_has_taken_is_not_replaced() {
+        let sandbox = Sandbox::with(PartialUploads::TemporaryName);
+        let transfer = sandbox.begin("/", WriteMode::Unique, b"one").await;
+        let name = transfer.path().to_string();
+        sandbox.put(&name[1..], "other");
+        assert_eq!(transfer.finish().await.unwrap_err().kind, FailureKind::AlreadyExists);
+        assert_eq!(sandbox.get(&name[1..]).unwrap(), b"other");
+    }
+
+    #[tokio::test]
+    async fn an_upload_without_a_byte_leaves_no_temporary_file() {
+        let sandbox = Sandbox::with(PartialUploads::TemporaryName);
+        for mode in [from(0), WriteMode::Unique] {
+            let name = if mode == WriteMode::Unique { "/" } else { "file" };
+            let open = || sandbox.open_write(name, mode, Representation::Image);
+            open().await.unwrap().abort().await;
+            assert!(sandbox.names().is_empty());
         }
     }
 

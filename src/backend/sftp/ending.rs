@@ -1,22 +1,22 @@
 //! What becomes of a file that is written, at its end or when it is cut (`partial_uploads`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::attributes;
-use super::handle::Handle;
+use super::full;
+use super::handle::{Closing, Handle};
 use super::operations::{Tried, explained};
 use super::requests::lost;
 use super::server::{Server, wire};
 use super::status::{Expect, misunderstood};
-use crate::backend::claims::Claim;
+use crate::backend::claims::{Claim, Held};
 use crate::backend::{PartialUploads, temporary_name};
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
-/// What a cut whose owner is gone may take.
+/// What the server may take for what is done about the part of a cut upload.
 const CLEANUP: Duration = Duration::from_secs(30);
 
 /// How a file that this session began ends.
@@ -28,8 +28,9 @@ pub(super) enum Ending {
     /// upload can be resumed.
     Prefix,
     /// Cut, it is deleted, while it is still this upload's.
-    Deleted(Arc<Claim>),
-    /// It is written under this name. Whole, it gets its own; cut, it stays under this one.
+    Deleted,
+    /// It is written under this name. Whole, it gets its own; cut, it stays under this one, unless
+    /// nothing was written to it.
     Renamed {
         temporary: RemotePath,
         /// Where a symlink of its own name leads.
@@ -40,22 +41,31 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// Of a file that the upload begins, which is the caller's from now on.
-    pub(super) async fn of_new(
+    /// Of a file that the upload begins.
+    pub(super) fn of_new(
         server: &Server,
         path: &RemotePath,
         exclusive: bool,
     ) -> Result<Self, Failure> {
         Ok(match server.settings.partial_uploads {
-            PartialUploads::Keep => {
-                server.account.claim(path).await;
-                Self::Stays
-            }
-            PartialUploads::Delete => Self::Deleted(Arc::new(server.account.claim(path).await)),
+            PartialUploads::Keep => Self::Stays,
+            PartialUploads::Delete => Self::Deleted,
             PartialUploads::TemporaryName => {
                 Self::Renamed { temporary: temporary_name(path)?, leads_to: None, exclusive }
             }
         })
+    }
+
+    /// What is written in its place is the caller's from now on: to be called before it is opened.
+    pub(super) async fn claim(
+        &self,
+        server: &Server,
+        path: &RemotePath,
+    ) -> Result<Option<Claim>, Failure> {
+        match self {
+            Self::Stays | Self::Prefix | Self::Deleted => server.claim(path).await.map(Some),
+            Self::Renamed { .. } => Ok(None),
+        }
     }
 
     /// Of a file that is written from its begin to its end.
@@ -64,11 +74,6 @@ impl Ending {
             Self::Stays => Self::Prefix,
             other => other,
         }
-    }
-
-    /// Whether a cut leaves something to be done.
-    fn is_cut_with_care(&self) -> bool {
-        matches!(self, Self::Prefix | Self::Deleted(_))
     }
 
     /// The name to be opened.
@@ -82,35 +87,45 @@ impl Ending {
     /// CLOSE was answered well: the file is whole.
     pub(super) async fn whole(&self, server: &Server, path: &RemotePath) -> Result<(), Failure> {
         match self {
-            Self::Stays | Self::Prefix | Self::Deleted(_) => Ok(()),
+            Self::Stays | Self::Prefix | Self::Deleted => Ok(()),
             Self::Renamed { temporary, leads_to, exclusive } => {
                 let path = leads_to.as_ref().unwrap_or(path);
                 server.changes.note_all();
-                server.account.claim(path).await;
+                server.claim(path).await?;
                 give_name(server, temporary, path, *exclusive).await
             }
         }
     }
 
     /// The file is closed and not whole.
-    async fn cut(&self, handle: &Handle) {
+    async fn cut(&self, handle: &Handle, held: Option<&Held>) {
+        let path = handle.path();
+        // Else somebody else has begun the file anew, and has to care for it.
+        let is_own = held.is_some_and(Held::is_newest);
         match self {
-            Self::Deleted(claim) => {
-                let Some(_held) = claim.hold().await else { return };
+            Self::Deleted if is_own => {
                 if let Err(failure) = delete_part(handle).await {
-                    tracing::warn!(path = %handle.path(), %failure, "the part of a cut upload stays");
+                    tracing::warn!(%path, %failure, "the part of a cut upload stays");
                 }
             }
-            Self::Prefix => {
+            Self::Prefix if is_own => {
                 let Some(hole) = handle.refused() else { return };
                 if let Err(failure) = end_at(handle, hole).await {
                     tracing::warn!(
-                        path = %handle.path(), hole, %failure,
+                        %path, hole, %failure,
                         "the part of a cut upload has a hole and must not be resumed"
                     );
                 }
             }
-            Self::Stays | Self::Renamed { .. } => {}
+            Self::Renamed { temporary, .. } if handle.is_untouched() => {
+                let path = wire(temporary);
+                let removed = handle.server().requests.ask(RequestBody::Remove { path }).await;
+                let what = format!("remove {temporary}");
+                if let Err(failure) = removed.and_then(|answer| answer.done(what)) {
+                    tracing::warn!(%temporary, %failure, "an upload without a byte stays");
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -171,18 +186,17 @@ async fn real_path(server: &Server, path: &RemotePath) -> Result<RemotePath, Fai
     RemotePath::resolve(&RemotePath::root(), &name.name).map_err(|_| misunderstood(&what))
 }
 
-/// Closes a file that is not whole and does with it what is configured. CLOSE is sent with the call;
-/// the rest goes on to its end when nobody waits for it.
+/// Closes a file that is not whole and does with it what is configured. CLOSE is sent with the call,
+/// behind nothing but what is on its way; the rest goes on to its end when nobody waits for it.
 pub(super) fn cut(handle: &Handle, ending: Ending) -> impl Future<Output = ()> + Send + use<> {
-    let (closing, handle) = (handle.close(), handle.clone());
+    handle.give_up_writes();
+    let (Closing { answer, held }, handle) = (handle.close(), handle.clone());
     let cleanups = handle.server().cleanups.clone();
     let cutting = cleanups.spawn(async move {
-        let cutting = async {
-            // Whatever the server says to the CLOSE: the file counts as a part.
-            let _ = closing.await;
-            ending.cut(&handle).await;
-        };
-        if timeout(CLEANUP, cutting).await.is_err() {
+        // Whatever the server says to the CLOSE: the file counts as a part. It may take as long as
+        // the server goes on with what was sent.
+        let _ = answer.await;
+        if timeout(CLEANUP, ending.cut(&handle, held.as_ref())).await.is_err() {
             tracing::warn!(path = %handle.path(), "a cut upload was not cleaned up in time");
         }
     });
@@ -195,7 +209,8 @@ pub(super) fn cut(handle: &Handle, ending: Ending) -> impl Future<Output = ()> +
 /// As [`cut`], when nobody is left to wait for it.
 pub(super) fn cut_behind(handle: Handle, ending: Ending) {
     let has_runtime = tokio::runtime::Handle::try_current().is_ok();
-    match ending.is_cut_with_care() && has_runtime {
+    let is_read = matches!(ending, Ending::Stays) && !handle.is_claimed();
+    match has_runtime && !is_read {
         true => drop(cut(&handle, ending)),
         false => handle.give_up(),
     }
@@ -247,20 +262,21 @@ pub(super) fn complete(
     ending: Ending,
     written: impl Future<Output = Result<(), Failure>> + Send + 'static,
 ) -> impl Future<Output = Result<(), Failure>> + Send {
-    let closing = handle.close();
+    let Closing { answer, held } = handle.close();
     let cleanups = handle.server().cleanups.clone();
     let completing = cleanups.spawn(async move {
         let (server, path) = (handle.server(), handle.path());
-        let closed = closing.await;
+        let closed = answer.await;
         let closed = closed.and_then(|answer| answer.done(format_args!("close {path}")));
         // The first refusal is the writes'.
         let outcome = match written.await.and(closed) {
             Ok(()) => ending.whole(server, path).await,
-            refused => refused,
+            Err(failure) => Err(full::explained(server, ending.written(path), failure).await),
         };
         if outcome.is_err() {
-            ending.cut(&handle).await;
+            ending.cut(&handle, held.as_ref()).await;
         }
+        drop(held);
         outcome
     });
     async { completing.await.unwrap_or_else(|_| Err(lost("the gateway is ending"))) }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::ahead::Ahead;
 use super::attributes::{self, changes, needs_times};
+use super::copy;
 use super::ending::{self, Ending, Prepared};
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected, out_of_range};
@@ -22,9 +23,6 @@ use crate::wire::sftp::{self, Extension, OpenFlags, RequestBody};
 
 /// The longest read that is answered whole, in bytes.
 const LONGEST_READ: u32 = 1024 * 1024;
-
-/// What one copy-data copies, in bytes.
-const COPY: u64 = 64 * 1024 * 1024;
 
 struct SftpFile {
     handle: Handle,
@@ -42,12 +40,9 @@ pub(super) async fn open(
     let Operation::Open { path, mode } = operation else { return Err(misdirected(operation)) };
     let begins = mode.create && (mode.truncate || mode.exclusive) && mode.write && !mode.append;
     let ending = match begins {
-        true => Ending::of_new(server, path, mode.exclusive).await?,
+        true => Ending::of_new(server, path, mode.exclusive)?,
         false => Ending::Stays,
     };
-    if !begins && (mode.write || mode.append || mode.truncate) {
-        server.account.claim(path).await;
-    }
     open_with(server, path, mode, ending).await
 }
 
@@ -58,10 +53,15 @@ async fn open_with(
     ending: Ending,
 ) -> Result<Arc<dyn OpenFile>, Failure> {
     let renamed = matches!(ending, Ending::Renamed { .. });
+    let claim = match mode.write || mode.append || mode.truncate {
+        true => ending.claim(server, path).await?,
+        false => None,
+    };
     // In one flight with OPEN: what has the name that the file is to get.
     let there = renamed.then(|| server.requests.ask(RequestBody::LinkStat { path: wire(path) }));
     let written = ending.written(path).clone();
     let handle = open_handle(server, &written, path, mode, renamed).await?;
+    let handle = Handle::new(server.clone(), handle, path.clone(), claim);
     let file = SftpFile {
         handle,
         ending: Mutex::new(Some(ending.clone())),
@@ -89,7 +89,7 @@ async fn open_handle(
     path: &RemotePath,
     mode: &OpenMode,
     renamed: bool,
-) -> Result<Handle, Failure> {
+) -> Result<Bytes, Failure> {
     let attributes = sftp::Attributes { permissions: mode.permissions, ..Default::default() };
     let body = RequestBody::Open { path: wire(written), flags: flags(mode, renamed), attributes };
     if mode.truncate {
@@ -97,8 +97,7 @@ async fn open_handle(
     }
     let opened = server.requests.ask(body).await?.handle(format_args!("open {path}"));
     let tried = if mode.exclusive { Tried::Make } else { Tried::Open };
-    let handle = explained(server, opened, written, tried).await?;
-    Ok(Handle::new(server.clone(), handle, path.clone()))
+    explained(server, opened, written, tried).await
 }
 
 /// A temporary name is always a new one.
@@ -126,32 +125,6 @@ impl SftpFile {
 
     fn take_ending(&self) -> Option<Ending> {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Lengths, of which 0 is all to the end.
-    async fn copy_pieces(
-        &self,
-        offset: u64,
-        length: u64,
-    ) -> Result<impl Iterator<Item = u64> + Send + use<>, Failure> {
-        let mut left = match length {
-            0 => {
-                let what = format_args!("tell the size of {}", self.handle.path()).to_string();
-                self.handle.stat().await?.attributes(what)?.size.unwrap_or(0).saturating_sub(offset)
-            }
-            length => length,
-        };
-        let mut last = false;
-        Ok(std::iter::from_fn(move || {
-            if last {
-                return None;
-            }
-            last = left <= COPY;
-            // To the end is to the end that the file has then.
-            let piece = if last && length == 0 { 0 } else { left.min(COPY) };
-            left -= left.min(COPY);
-            Some(piece)
-        }))
     }
 
     async fn extended(&self, body: Extension, what: &str) -> Result<Bytes, Failure> {
@@ -203,7 +176,7 @@ impl OpenFile for SftpFile {
             return Err(unsupported(&what, "fsync"));
         }
         let body = Extension::FileSync { handle: self.handle.bytes() };
-        self.server().requests.ask(RequestBody::Extended(body)).await?.done(&what)
+        self.handle.ask(RequestBody::Extended(body)).await?.done(&what)
     }
 
     async fn file_system(&self) -> Result<FileSystem, Failure> {
@@ -233,25 +206,7 @@ impl OpenFile for SftpFile {
         let (true, Some(to)) = (self.server().extensions.copy_data, same) else {
             return Err(unsupported(&what, "copy-data"));
         };
-        // Some servers do nothing beside it, and may not seem dead for it: no piece takes long.
-        let mut done = 0;
-        for piece in self.copy_pieces(offset, length).await? {
-            let end = match piece {
-                0 => u64::MAX,
-                piece => to_offset.saturating_add(done).saturating_add(piece),
-            };
-            let body = RequestBody::Extended(Extension::CopyData {
-                from_handle: self.handle.bytes(),
-                from_offset: offset.saturating_add(done),
-                length: piece,
-                to_handle: to.handle.bytes(),
-                to_offset: to_offset.saturating_add(done),
-            });
-            let copied = self.server().requests.ask_noting(body, Some(to.handle.copying(end)));
-            copied.await?.done(&what)?;
-            done = done.saturating_add(piece);
-        }
-        Ok(())
+        copy::copy(&self.handle, offset, length, &to.handle, to_offset).await
     }
 
     async fn close(&self) -> Result<(), Failure> {

@@ -6,12 +6,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-use super::requests::{Answer, Noted, Written};
+use super::line::Line;
+use super::requests::Answer;
 use super::server::Server;
 use super::status::Expect;
+use super::written::{Noted, Written};
+use crate::backend::claims::{Claim, Held};
 use crate::data::{ReadAt, WriteAt};
 use crate::op::{Failure, FailureKind, RemotePath};
-use crate::wire::sftp::{Attributes, RequestBody, ResponseBody};
+use crate::wire::sftp::{Attributes, RequestBody, ResponseBody, StatusCode};
 
 /// An open file at the server. Closing it is left to who has it.
 #[derive(Clone)]
@@ -24,15 +27,30 @@ struct Open {
     server: Arc<Server>,
     handle: Bytes,
     path: RemotePath,
+    /// Of a name that is written to in its place.
+    claim: Option<Claim>,
+    line: Arc<Line>,
     written: Arc<Written>,
     /// The highest end of what was sent, in bytes.
     sent: AtomicU64,
 }
 
+/// A CLOSE that is sent, or is about to be; until its answer, what was sent before may be written.
+pub(super) struct Closing {
+    pub(super) answer: Answer,
+    /// Nobody begins the name anew as long as this is kept.
+    pub(super) held: Option<Held>,
+}
+
 impl Handle {
-    pub(super) fn new(server: Arc<Server>, handle: Bytes, path: RemotePath) -> Self {
-        let (written, sent) = (Arc::default(), AtomicU64::new(0));
-        Self(Arc::new(Open { server, handle, path, written, sent }), None)
+    pub(super) fn new(
+        server: Arc<Server>,
+        handle: Bytes,
+        path: RemotePath,
+        claim: Option<Claim>,
+    ) -> Self {
+        let (line, written, sent) = (Arc::default(), Arc::default(), AtomicU64::new(0));
+        Self(Arc::new(Open { server, handle, path, claim, line, written, sent }), None)
     }
 
     /// The same file, whose size is asked for now: an answer that is short because the file ends is
@@ -60,17 +78,59 @@ impl Handle {
         self.0.handle.clone()
     }
 
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.0.line
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Sends a request in its turn.
+    pub(super) fn ask(&self, body: RequestBody) -> Answer {
+        self.ask_noting(body, None)
+    }
+
+    fn ask_noting(&self, body: RequestBody, noted: Option<Noted>) -> Answer {
+        let (asking, answer) = self.0.server.requests.prepare();
+        self.0.line.send(move || asking.send(body, noted));
+        answer
+    }
+
     /// Of a request that writes from `begin` to `end`, to be noted with its answer.
-    pub(super) fn writing(&self, begin: u64, end: u64) -> Noted {
+    fn writing(&self, begin: u64, end: u64) -> Noted {
         self.0.server.changes.note(&self.0.path);
         self.0.sent.fetch_max(end, Ordering::AcqRel);
-        Noted { written: self.0.written.clone(), begin, end }
+        Noted { written: self.0.written.clone(), begin, end, harmless: |_| false }
     }
 
     /// As [`Handle::writing`], of data that does not come through the gateway, up to `end` at most.
-    pub(super) fn copying(&self, end: u64) -> Noted {
+    pub(super) fn copying(&self, end: u64, harmless: fn(StatusCode) -> bool) -> Noted {
+        self.note_copy();
+        Noted { end: 0, harmless, ..self.writing(0, end) }
+    }
+
+    /// What was read of it is old.
+    pub(super) fn note_copy(&self) {
         self.0.server.changes.note_all();
-        Noted { end: 0, ..self.writing(0, end) }
+    }
+
+    /// What was asked to be written and is not on its way yet is not sent any more.
+    pub(super) fn give_up_writes(&self) {
+        self.0.written.cut();
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.written.is_cut()
+    }
+
+    pub(super) fn is_claimed(&self) -> bool {
+        self.0.claim.is_some()
+    }
+
+    /// Nothing was to be written to it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.0.sent.load(Ordering::Acquire) == 0
     }
 
     /// What was written is now to be seen under each name of the file.
@@ -96,21 +156,22 @@ impl Handle {
         (hole..=self.0.sent.load(Ordering::Acquire)).contains(&size)
     }
 
-    /// Sends CLOSE behind all that was sent before.
-    pub(super) fn close(&self) -> Answer {
-        self.0.server.requests.ask(RequestBody::Close { handle: self.bytes() })
+    /// Sends CLOSE behind all that was asked before.
+    pub(super) fn close(&self) -> Closing {
+        let held = self.0.claim.as_ref().map(Claim::hold_anyway);
+        Closing { answer: self.ask(RequestBody::Close { handle: self.bytes() }), held }
     }
 
     /// As [`Handle::close`], without wanting to know.
     pub(super) fn give_up(&self) {
-        self.0.server.requests.tell(RequestBody::Close { handle: self.bytes() });
+        drop(self.ask(RequestBody::Close { handle: self.bytes() }));
     }
 
     /// As [`Handle::close`], of a file that was only read: nothing depends on the answer.
     pub(super) fn close_read(&self) {
         let (closing, path) = (self.close(), self.path().clone());
         self.server().cleanups.spawn(async move {
-            let closed = closing.await;
+            let closed = closing.answer.await;
             if let Err(failure) = closed.and_then(|a| a.done(format_args!("close {path}"))) {
                 tracing::debug!(%path, %failure, "a file that was read is not closed well");
             }
@@ -118,7 +179,7 @@ impl Handle {
     }
 
     pub(super) fn stat(&self) -> Answer {
-        self.0.server.requests.ask(RequestBody::FileStat { handle: self.bytes() })
+        self.ask(RequestBody::FileStat { handle: self.bytes() })
     }
 
     pub(super) fn set_stat(&self, attributes: Attributes) -> Answer {
@@ -127,13 +188,12 @@ impl Handle {
             self.0.sent.fetch_max(size, Ordering::AcqRel);
             self.0.written.cut_off(size);
         }
-        self.0.server.requests.ask(RequestBody::FileSetStat { handle: self.bytes(), attributes })
+        self.ask(RequestBody::FileSetStat { handle: self.bytes(), attributes })
     }
 
     /// One READ, of no more than the server's largest.
     pub(super) fn read(&self, offset: u64, length: u32) -> Answer {
-        let body = RequestBody::Read { handle: self.bytes(), offset, length };
-        self.0.server.requests.ask(body)
+        self.ask(RequestBody::Read { handle: self.bytes(), offset, length })
     }
 
     /// All of `length`, in as many READs as that takes; fewer bytes only where the file ends.
@@ -237,7 +297,7 @@ impl Handle {
             let body = RequestBody::Write { handle: self.bytes(), offset: at, data: piece };
             let begin = at;
             at = at.saturating_add(length);
-            asked.push(self.0.server.requests.ask_noting(body, Some(self.writing(begin, at))));
+            asked.push(self.ask_noting(body, Some(self.writing(begin, at))));
             if data.is_empty() {
                 break;
             }

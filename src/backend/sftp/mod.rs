@@ -3,11 +3,14 @@
 mod ahead;
 mod attributes;
 mod connection;
+mod copy;
 mod ending;
 mod file;
+mod full;
 mod handle;
 mod host_key;
 mod known_hosts;
+mod line;
 mod listing;
 mod login;
 #[cfg(test)]
@@ -24,6 +27,7 @@ mod status;
 mod tests;
 mod transfer;
 mod upload;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +47,7 @@ use server::Server;
 pub use known_hosts::KnownHosts;
 pub use settings::{HostKey, Settings};
 
-/// What uploads that were cut may take when the session ends.
+/// How long the end of a session waits for uploads that were cut.
 const LAST_CLEANUPS: Duration = Duration::from_secs(10);
 
 /// A configured SFTP backend.
@@ -111,10 +115,16 @@ impl BackendSession for SftpSession {
         file::open(&self.server, target.operation()).await
     }
 
-    /// Behind what uploads that were cut still have to do.
+    /// Behind what uploads that were cut still have to do. What was sent of one is written whatever is
+    /// done here: as long as the server goes on with it, the connection stays, so that its end is seen
+    /// by who waits for the name.
     async fn close(&self) {
         self.server.cleanups.close();
-        let _ = timeout(LAST_CLEANUPS, self.server.cleanups.wait()).await;
-        self.server.requests.end();
+        let server = self.server.clone();
+        let ending = tokio::spawn(async move {
+            server.cleanups.wait().await;
+            server.requests.end();
+        });
+        let _ = timeout(LAST_CLEANUPS, ending).await;
     }
 }

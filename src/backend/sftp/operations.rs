@@ -134,7 +134,7 @@ pub(super) async fn rename(
 ) -> Result<(), Failure> {
     let what = format!("rename {from} to {to}");
     // What is there then is no part of an upload that had the name.
-    server.account.claim(to).await;
+    server.claim(to).await?;
     let posix = server.extensions.posix_rename;
     let body = match onto {
         Onto::Replaced if !posix => {

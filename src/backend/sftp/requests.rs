@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::written::{Noted, Written};
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
-    Extension, PacketReader, Request, RequestBody, Response, ResponseBody, StatusCode,
-    encode_write_header,
+    Extension, PacketReader, Request, RequestBody, Response, ResponseBody, encode_write_header,
 };
 
 /// The most requests without an answer; fronts and transfers stay far below.
@@ -73,7 +73,7 @@ struct State {
 
 struct Waiting {
     /// `None`: nobody wants to know.
-    answer: Option<oneshot::Sender<Answered>>,
+    answer: Option<Asker>,
     since: Instant,
     bytes: usize,
     /// As [`takes_long`] says.
@@ -84,57 +84,15 @@ struct Waiting {
 /// An answer, and when it came.
 type Answered = (ResponseBody, Instant);
 
-/// What requests did to a file.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// The lowest begin of what the server has not taken, in bytes.
-    refused: AtomicU64,
-    /// The highest end of what the server has taken, in bytes.
-    taken: AtomicU64,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        Self { refused: AtomicU64::new(u64::MAX), taken: AtomicU64::new(0) }
-    }
-}
-
-impl Written {
-    /// Where the first write began that was refused: what is there is not what was sent.
-    pub(super) fn refused(&self) -> Option<u64> {
-        Some(self.refused.load(Ordering::Acquire)).filter(|begin| *begin < u64::MAX)
-    }
-
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Acquire)
-    }
-
-    /// The file is to end at `end`.
-    pub(super) fn cut_off(&self, end: u64) {
-        self.taken.fetch_min(end, Ordering::AcqRel);
-    }
-
-    fn note(&self, begin: u64, end: u64, body: &ResponseBody) {
-        match body {
-            ResponseBody::Status { code: StatusCode::OK, .. } => {
-                self.taken.fetch_max(end, Ordering::AcqRel);
-            }
-            _ => drop(self.refused.fetch_min(begin, Ordering::AcqRel)),
-        }
-    }
-}
-
-/// To be noted before the answer is told: that it is a refusal, or that the file reaches to `end`.
-pub(super) struct Noted {
-    pub(super) written: Arc<Written>,
-    pub(super) begin: u64,
-    pub(super) end: u64,
-}
+/// Who waits for an answer.
+type Asker = oneshot::Sender<Result<Answered, Failure>>;
 
 struct Packet {
     number: u64,
     header: Bytes,
     data: Option<Bytes>,
+    /// Of a request that writes.
+    written: Option<Arc<Written>>,
 }
 
 impl Requests {
@@ -172,17 +130,21 @@ impl Requests {
 
     /// As [`Requests::ask`].
     pub(super) fn ask_noting(&self, body: RequestBody, noted: Option<Noted>) -> Answer {
-        let (sender, receiver) = oneshot::channel();
-        match self.inner.enqueue(body, Some(sender), noted) {
-            Ok(()) => Answer { receiver, inner: Some(self.inner.clone()), failure: None },
-            Err(failure) => Answer { receiver, inner: None, failure: Some(failure) },
-        }
+        let (asking, answer) = self.prepare();
+        asking.send(body, noted);
+        answer
+    }
+
+    /// As [`Requests::ask`], of a request that is sent by its other half.
+    pub(super) fn prepare(&self) -> (Asking, Answer) {
+        let (asker, receiver) = oneshot::channel();
+        let asking = Asking { inner: self.inner.clone(), asker };
+        (asking, Answer { receiver, inner: Some(self.inner.clone()) })
     }
 
     /// Sends a request whose answer nobody waits for.
     pub(super) fn tell(&self, body: RequestBody) {
-        // Without a connection there is nothing left to be told.
-        let _ = self.inner.enqueue(body, None, None);
+        self.inner.enqueue(body, None, None);
     }
 
     /// The shortest round trip seen; a guess for a near server before the first.
@@ -199,11 +161,22 @@ impl Requests {
     }
 }
 
+/// A request to be sent.
+pub(super) struct Asking {
+    inner: Arc<Inner>,
+    asker: Asker,
+}
+
+impl Asking {
+    pub(super) fn send(self, body: RequestBody, noted: Option<Noted>) {
+        self.inner.enqueue(body, Some(self.asker), noted);
+    }
+}
+
 /// An answer to come. Dropped before, a handle in it is closed.
 pub(super) struct Answer {
-    receiver: oneshot::Receiver<Answered>,
+    receiver: oneshot::Receiver<Result<Answered, Failure>>,
     inner: Option<Arc<Inner>>,
-    failure: Option<Failure>,
 }
 
 impl Answer {
@@ -213,14 +186,13 @@ impl Answer {
     }
 
     fn poll_timed(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered, Failure>> {
-        if let Some(failure) = self.failure.take() {
-            return Poll::Ready(Err(failure));
-        }
         let answer = ready!(Pin::new(&mut self.receiver).poll(cx));
         let inner = self.inner.take();
-        Poll::Ready(answer.map_err(|_| {
+        Poll::Ready(answer.unwrap_or_else(|_| {
             let ended = inner.and_then(|inner| inner.lock().ended.clone());
-            ended.unwrap_or_else(|| lost("it has ended"))
+            Err(ended.unwrap_or_else(|| {
+                Failure::gateway(FailureKind::Aborted, "the file was cut before this was sent")
+            }))
         }))
     }
 }
@@ -237,8 +209,8 @@ impl Drop for Answer {
     fn drop(&mut self) {
         let Some(inner) = self.inner.take() else { return };
         self.receiver.close();
-        if let Ok((ResponseBody::Handle(handle), _)) = self.receiver.try_recv() {
-            let _ = inner.enqueue(RequestBody::Close { handle }, None, None);
+        if let Ok(Ok((ResponseBody::Handle(handle), _))) = self.receiver.try_recv() {
+            inner.enqueue(RequestBody::Close { handle }, None, None);
         }
     }
 }
@@ -248,24 +220,25 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(
-        &self,
-        body: RequestBody,
-        answer: Option<oneshot::Sender<Answered>>,
-        noted: Option<Noted>,
-    ) -> Result<(), Failure> {
+    /// What cannot be sent is told to who asks.
+    fn enqueue(&self, body: RequestBody, asker: Option<Asker>, noted: Option<Noted>) {
+        let refused = |asker: Option<Asker>, failure: Failure| {
+            if let Some(asker) = asker {
+                drop(asker.send(Err(failure)));
+            }
+        };
         let (bytes, long) = (payload(&body), takes_long(&body));
         // A handle that is not closed stays open at the server; there are no more of these than OPENs.
         let closes = matches!(body, RequestBody::Close { .. });
         let mut header = BytesMut::with_capacity(64);
         let mut state = self.lock();
-        if let Some(failure) = &state.ended {
-            return Err(failure.clone());
+        if let Some(failure) = state.ended.clone() {
+            return refused(asker, failure);
         }
         let full = state.waiting.len() >= MAX_WAITING || state.bytes + bytes > MAX_BYTES;
         if full && !closes {
             let message = "too much is asked of the backend server at once; try again";
-            return Err(Failure::gateway(FailureKind::Busy, message));
+            return refused(asker, Failure::gateway(FailureKind::Busy, message));
         }
         let (number, now) = (state.next, Instant::now());
         let id = number as u32;
@@ -285,10 +258,21 @@ impl Inner {
         if state.waiting.is_empty() {
             state.oldest_since = now;
         }
-        state.waiting.insert(number, Waiting { answer, since: now, bytes, long, noted });
+        let written = noted.as_ref().map(|noted| noted.written.clone());
+        state.waiting.insert(number, Waiting { answer: asker, since: now, bytes, long, noted });
         // Under the lock: what has the lower number goes first. Nobody receives once it has ended.
-        let _ = self.outgoing.send(Packet { number, header: header.freeze(), data });
-        Ok(())
+        let _ = self.outgoing.send(Packet { number, header: header.freeze(), data, written });
+    }
+
+    /// It is not sent: to the server there never was such a request.
+    fn give_up(&self, number: u64) {
+        let mut state = self.lock();
+        let is_oldest = state.waiting.keys().next() == Some(&number);
+        let Some(waiting) = state.waiting.remove(&number) else { return };
+        state.bytes -= waiting.bytes;
+        if is_oldest {
+            state.oldest_since = Instant::now();
+        }
     }
 
     /// Gives an answer to who waits for it. `Err`: why the server cannot be believed any more.
@@ -321,16 +305,16 @@ impl Inner {
             self.round_trip.fetch_min(round_trip, Ordering::Relaxed);
             (waiting, now)
         };
-        if let Some(Noted { written, begin, end }) = waiting.noted {
-            written.note(begin, end, &body);
+        if let Some(noted) = waiting.noted {
+            noted.note(&body);
         }
         let unwanted = match waiting.answer {
-            Some(answer) => answer.send((body, now)).err(),
+            Some(asker) => asker.send(Ok((body, now))).err(),
             None => None,
         };
-        if let Some((ResponseBody::Handle(handle), _)) = unwanted {
+        if let Some(Ok((ResponseBody::Handle(handle), _))) = unwanted {
             // An OPEN that was given up: its handle must not stay open.
-            let _ = self.enqueue(RequestBody::Close { handle }, None, None);
+            self.enqueue(RequestBody::Close { handle }, None, None);
         }
         Ok(())
     }
@@ -430,7 +414,11 @@ async fn send_all(
         while queue.recv_many(&mut batch, BATCH).await > 0 {
             let mut small = BytesMut::new();
             let mut last = 0;
-            for Packet { number, header, data } in batch.drain(..) {
+            for Packet { number, header, data, written } in batch.drain(..) {
+                if written.is_some_and(|written| written.is_cut()) {
+                    inner.give_up(number);
+                    continue;
+                }
                 last = number;
                 small.extend_from_slice(&header);
                 match data {

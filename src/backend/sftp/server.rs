@@ -1,21 +1,27 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::requests::Requests;
 use super::settings::Settings;
-use crate::backend::claims::Account;
+use crate::backend::claims::{Account, Claim};
 use crate::data::{Budget, MOST_AHEAD};
-use crate::op::{Abilities, RemotePath};
+use crate::op::{Abilities, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Limits, Version, extension};
 
 /// The largest read and write: what OpenSSH's limits are, and all that it allows.
 const LARGEST: u64 = 255 * 1024;
-/// As above, of a server that does not say, or less: what each must take (draft section 3).
+/// As above, of a server that does not say: what each must take (draft section 3).
 const USUAL: u64 = 32 * 1024;
+/// As above, of a server that says less: a window of so small pieces has still room among the requests.
+const LEAST: u64 = 4 * 1024;
+/// How long an upload waits for the end of an earlier one of the same name.
+const CLAIM: Duration = Duration::from_secs(30);
 /// What a packet holds besides the data, in bytes, as OpenSSH has it.
 const AROUND: u64 = 1024;
 
@@ -83,9 +89,9 @@ impl Server {
             0 => LARGEST,
             packet => packet.saturating_sub(AROUND),
         };
-        let largest = |limit| match limit {
-            0 => USUAL as u32,
-            limit => limit.min(packet).clamp(USUAL, LARGEST) as u32,
+        let largest = |limit| {
+            let limit = if limit == 0 { USUAL } else { limit };
+            limit.min(packet).clamp(LEAST, LARGEST) as u32
         };
         Self {
             settings,
@@ -103,6 +109,16 @@ impl Server {
 
     pub(super) fn of(self, account: Account) -> Self {
         Self { account, ..self }
+    }
+
+    /// As [`Account::claim`], to be called before the name is written to.
+    pub(super) async fn claim(&self, path: &RemotePath) -> Result<Claim, Failure> {
+        timeout(CLAIM, self.account.claim(path)).await.map_err(|_| {
+            let message = format_args!(
+                "cannot write {path}: the end of an earlier upload is still being written; try again"
+            );
+            Failure::backend(FailureKind::Busy, message)
+        })
     }
 
     pub(super) fn abilities(&self) -> Abilities {

@@ -7,18 +7,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::attributes;
 use super::handle::Handle;
-use super::operations::{Tried, explained, misdirected};
+use super::operations::{Tried, explained, misdirected, stat};
 use super::server::{Server, wire};
 use super::status::Expect;
 use crate::backend::ReadTransfer;
 use crate::data::{Fault, ReadAhead, Source, ToCrlf};
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words};
+use crate::op::{
+    Entry, EntryKind, Failure, FailureKind, Operation, RemotePath, Representation, Words,
+};
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
 /// The largest file, in bytes as stored, whose size in TYPE A is counted, and the last byte where a
 /// reading in TYPE A can begin.
 const COUNTED: u64 = 16 * 1024 * 1024;
+
+const NOT_A_FILE: &str = "it is a device, a pipe or a socket, not a file";
 
 struct SftpRead {
     source: Source,
@@ -42,7 +47,17 @@ pub(super) async fn open(
     let Operation::Read { path, offset, representation } = operation else {
         return Err(misdirected(operation));
     };
-    let file = open_file(server, path).await?;
+    // In one flight: OpenSSH opens a folder, too, and refuses only the first READ.
+    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let what = format!("open {path} for reading");
+    let plain = async {
+        match there.await.and_then(|answer| answer.attributes(&what)) {
+            Ok(there) => only_file(&attributes::entry(b"", &there), &what),
+            // Opening it says more.
+            Err(_) => Ok(()),
+        }
+    };
+    let ((), file) = tokio::try_join!(plain, open_file(server, path))?;
     let fault = Fault::default();
     let handle = file.0.sized();
     let stream =
@@ -75,7 +90,18 @@ async fn open_file(server: &Arc<Server>, path: &RemotePath) -> Result<Reading, F
     };
     let opened = server.requests.ask(body).await?.handle(&what);
     let handle = explained(server, opened, path, Tried::Open).await?;
-    Ok(Reading(Handle::new(server.clone(), handle, path.clone())))
+    Ok(Reading(Handle::new(server.clone(), handle, path.clone(), None)))
+}
+
+/// What is no file is not read: OpenSSH does nothing else while it waits for the other end of a pipe.
+fn only_file(there: &Entry, what: &str) -> Result<(), Failure> {
+    let kind = match there.kind {
+        EntryKind::Directory => FailureKind::IsADirectory,
+        EntryKind::Other => FailureKind::PermissionDenied,
+        EntryKind::File | EntryKind::Symlink(_) => return Ok(()),
+    };
+    let why = if kind == FailureKind::IsADirectory { kind.sentence() } else { NOT_A_FILE };
+    Err(Failure::backend(kind, format_args!("cannot {what}: {why}")))
 }
 
 /// Only reading tells where an offset of the translated text is in the file.
@@ -108,14 +134,16 @@ fn too_short(path: &RemotePath, offset: u64, length: u64) -> Failure {
 /// The size of a file as TYPE A transfers it. Reads all of it.
 pub(super) async fn count_ascii(server: &Arc<Server>, path: &RemotePath) -> Result<u64, Failure> {
     let what = format!("tell the size of {path}");
-    let file = open_file(server, path).await?;
-    let length = file.0.stat().await?.attributes(&what)?.size.unwrap_or(u64::MAX);
+    let there = stat(server, path).await?;
+    only_file(&there, &what)?;
+    let length = there.attributes.size.unwrap_or(u64::MAX);
     if length > COUNTED {
         let message = format_args!(
             "cannot {what}: SIZE in TYPE A of a file this large is not counted; use TYPE I"
         );
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
+    let file = open_file(server, path).await?;
     let fault = Fault::default();
     let reader = ReadAhead::new(file.0.clone(), 0, server.ahead.clone(), fault.clone());
     // A file that grows meanwhile must not keep the count from its end.

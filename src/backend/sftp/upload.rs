@@ -6,11 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::ending::{self, Ending, Prepared};
+use super::full;
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected};
 use super::server::{Server, wire};
 use super::status::Expect;
-use crate::backend::WriteTransfer;
+use crate::backend::claims::Claim;
+use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{Behind, Fault, FromCrlf, Sink, WriteBehind};
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
@@ -75,7 +77,7 @@ pub(super) async fn open(
 const WRITE: OpenFlags = OpenFlags::WRITE;
 
 async fn replace(server: &Arc<Server>, path: &RemotePath) -> Result<Begun, Failure> {
-    let ending = Ending::of_new(server, path, false).await?;
+    let ending = Ending::of_new(server, path, false)?;
     let Ending::Renamed { .. } = &ending else {
         return replace_in_place(server, path, ending.of_stream()).await;
     };
@@ -92,9 +94,10 @@ async fn replace_in_place(
     if !server.extensions.file_sync {
         return open_file(server, path, path, flags | OpenFlags::TRUNCATE, ending).await;
     }
+    let claim = ending.claim(server, path).await?;
     // In one flight with it: whether there is anything to be emptied.
     let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
-    let mut file = open_file(server, path, path, flags, ending).await?;
+    let mut file = open_claimed(server, path, path, flags, ending, claim).await?;
     let length = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
     file.replaced = match length {
         Ok(there) if there.size == Some(0) => None,
@@ -138,7 +141,6 @@ async fn continue_at(
             format_args!("cannot {what}: the offset in TYPE A is not that in the file; use TYPE I");
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
-    server.account.claim(path).await;
     let mut file = open_file(server, path, path, WRITE, Ending::Stays.of_stream()).await?;
     let length = file.handle.stat().await?.attributes(&what)?.size;
     match length {
@@ -157,13 +159,21 @@ async fn continue_at(
 /// Also the offset of the end: some servers pass APPEND over.
 async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(Begun, u64), Failure> {
     let flags = WRITE | OpenFlags::APPEND | OpenFlags::CREATE;
-    server.account.claim(path).await;
-    let file = open_file(server, path, path, flags, Ending::Stays.of_stream()).await?;
+    let ending = Ending::Stays.of_stream();
+    let claim = ending.claim(server, path).await?;
+    // In one flight with it: whether it is the upload that makes the file.
+    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let mut file = open_claimed(server, path, path, flags, ending, claim).await?;
     let length = file.handle.stat().await?.attributes(format_args!("append to {path}"))?.size;
     let end = length.ok_or_else(|| {
         let message = format_args!("cannot append to {path}: the backend does not tell its size");
         Failure::backend(FailureKind::Unsupported, message)
     })?;
+    let there = there.await.and_then(|answer| answer.attributes("tell what is there"));
+    let is_new = end == 0 && there.is_err_and(|failure| failure.kind == FailureKind::NotFound);
+    if is_new && server.settings.partial_uploads == PartialUploads::Delete {
+        file.ending = Some(Ending::Deleted);
+    }
     Ok((file, end))
 }
 
@@ -175,12 +185,9 @@ async fn unique(server: &Arc<Server>, folder: &RemotePath) -> Result<Begun, Fail
         let name = format!("upload-{:032x}", rand::random::<u128>());
         let path = RemotePath::resolve(folder, name.as_bytes())
             .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
-        // Nobody knows the name before it is whole: no other is needed meanwhile.
-        let ending = match Ending::of_new(server, &path, true).await? {
-            Ending::Renamed { .. } => Ending::Stays,
-            ending => ending.of_stream(),
-        };
-        match open_file(server, &path, &path, flags, ending).await {
+        let ending = Ending::of_new(server, &path, true)?.of_stream();
+        let written = ending.written(&path).clone();
+        match open_file(server, &written, &path, flags, ending).await {
             Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => {}
             opened => return opened,
         }
@@ -195,6 +202,18 @@ async fn open_file(
     flags: OpenFlags,
     ending: Ending,
 ) -> Result<Begun, Failure> {
+    let claim = ending.claim(server, path).await?;
+    open_claimed(server, written, path, flags, ending, claim).await
+}
+
+async fn open_claimed(
+    server: &Arc<Server>,
+    written: &RemotePath,
+    path: &RemotePath,
+    flags: OpenFlags,
+    ending: Ending,
+    claim: Option<Claim>,
+) -> Result<Begun, Failure> {
     let body = RequestBody::Open { path: wire(written), flags, attributes: Attributes::default() };
     server.changes.note_all();
     let opened = server.requests.ask(body).await?.handle(format_args!("open {path} for writing"));
@@ -203,7 +222,7 @@ async fn open_file(
         false => Tried::Open,
     };
     let handle = explained(server, opened, written, tried).await?;
-    let handle = Handle::new(server.clone(), handle, path.clone());
+    let handle = Handle::new(server.clone(), handle, path.clone(), claim);
     Ok(Begun { handle, ending: Some(ending), replaced: None })
 }
 
@@ -219,10 +238,7 @@ impl WriteTransfer for SftpWrite {
 
     async fn begin(&mut self) -> Result<(), Failure> {
         if let Some(length) = self.file.replaced {
-            let attributes = Attributes { size: Some(length), ..Attributes::default() };
-            let handle = &self.file.handle;
-            let what = format_args!("cut {} off at byte {length}", handle.path()).to_string();
-            handle.set_stat(attributes).await?.done(&what)?;
+            cut_off(&self.file.handle, length).await?;
             self.file.replaced = None;
         }
         Ok(())
@@ -248,9 +264,51 @@ impl WriteTransfer for SftpWrite {
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        if let Some(ending) = self.file.take_ending() {
-            ending::cut(&self.file.handle, ending).await;
+        let Some(ending) = self.file.take_ending() else { return self.fault.take() };
+        let handle = &self.file.handle;
+        handle.give_up_writes();
+        let fault = match self.fault.take() {
+            // Before what takes the room is deleted.
+            Some(fault) => {
+                let written = ending.written(handle.path());
+                Some(full::explained(handle.server(), written, fault).await)
+            }
+            None => None,
+        };
+        ending::cut(handle, ending).await;
+        fault
+    }
+}
+
+/// Ends an older file at `length`.
+async fn cut_off(handle: &Handle, length: u64) -> Result<(), Failure> {
+    let what = format!("cut {} off at byte {length}", handle.path());
+    let attributes = Attributes { size: Some(length), ..Attributes::default() };
+    match handle.set_stat(attributes).await?.done(&what) {
+        Err(refusal)
+            if length == 0
+                && matches!(
+                    refusal.kind,
+                    FailureKind::PermissionDenied | FailureKind::Unsupported
+                ) =>
+        {
+            empty(handle, refusal).await
         }
-        self.fault.take()
+        outcome => outcome,
+    }
+}
+
+/// Some servers let nobody set attributes, and still empty a file that is opened so.
+async fn empty(handle: &Handle, refusal: Failure) -> Result<(), Failure> {
+    let (server, path) = (handle.server(), handle.path());
+    let flags = WRITE | OpenFlags::TRUNCATE;
+    let body = RequestBody::Open { path: wire(path), flags, attributes: Attributes::default() };
+    let what = format_args!("empty {path}").to_string();
+    let again = server.requests.ask(body).await?.handle(&what)?;
+    server.requests.tell(RequestBody::Close { handle: again });
+    // Another file may have the name by now.
+    match handle.stat().await?.attributes(&what)?.size {
+        Some(0) => Ok(()),
+        _ => Err(refusal),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,10 +17,13 @@ use crate::support::raw::Raw;
 use crate::support::servers::{
     Endpoint, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
 };
+use crate::support::sftp_lock::comes_true;
 use crate::support::{Tls, pattern};
 
 pub const POLICIES: [&str; 3] = ["keep", "delete", "temporary-name"];
 const SENT: usize = 2 << 20;
+/// Of the gateway's, to a server that takes all.
+const LARGEST_WRITE: usize = 255 * 1024;
 const SOON: Duration = Duration::from_secs(15);
 const SHOWN_LINES: usize = 12;
 
@@ -85,6 +88,25 @@ impl Bench {
         format!("{policy}{suffix}")
     }
 
+    /// How much of a part is at the server before it is cut, and left behind it: servers of SFTP
+    /// answer for what they take, and less than one write is gathered still. Of FTP servers, no more is
+    /// known than that something comes.
+    fn least(&self) -> usize {
+        if self.endpoint.is_sftp() { SENT - LARGEST_WRITE } else { 1 }
+    }
+
+    /// Bytes of an upload that are at the server, under whatever name.
+    fn arrived(&self, path: &str) -> usize {
+        let path = self.endpoint.home.join(path.trim_start_matches('/'));
+        let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+        let sizes = entries.into_iter().flatten().flatten().filter_map(|entry| {
+            let is_it = entry.path() == path || entry.file_name().as_encoded_bytes()[0] == b'.';
+            let size = entry.metadata().ok()?.len();
+            is_it.then_some(usize::try_from(size).unwrap_or(usize::MAX))
+        });
+        sizes.max().unwrap_or(0)
+    }
+
     /// Tells a story, and shows the gateway's side of it where it fails.
     pub fn judge(&self, story: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
         let mut failures = caught(story);
@@ -116,6 +138,8 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
     while !client.expect("STAT", 213).text.contains(&format!(" {SENT} bytes")) {
         std::thread::sleep(POLL);
     }
+    let path = command.split_once(' ').expect("a name").1;
+    assert!(comes_true(|| bench.arrived(path) >= bench.least()), "{} bytes", bench.arrived(path));
     match cut {
         Cut::Reset => {
             SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
@@ -134,7 +158,6 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
             client.vanish();
             // It may be closed already.
             let _ = data.finish();
-            let path = command.split_once(' ').expect("a name").1;
             // Told when all is done with the backend.
             let is_cut = |event: &Value| event["path"] == path && event["bytes"] == SENT;
             let event = bench.gateway.await_log(is_cut, SOON);
@@ -165,11 +188,14 @@ fn works_on(client: &mut Raw, folder: &str, home: &Path) -> Vec<Failure> {
 }
 
 /// What the server may have of a cut upload.
-fn left(endpoint: &Endpoint, policy: &str, folder: &Path) -> Vec<Failure> {
+fn left(bench: &Bench, policy: &str, folder: &Path) -> Vec<Failure> {
+    let endpoint = &bench.endpoint;
     let mut failures = Vec::new();
+    let is_part =
+        |part: &[u8]| (bench.least()..=SENT).contains(&part.len()) && payload().starts_with(part);
     match (std::fs::read(folder.join("cut.bin")), policy) {
         (Ok(part), "keep") => {
-            if part.len() > SENT || !payload().starts_with(&part) {
+            if !is_part(&part) {
                 failures.push(Failure::new("left", format!("{} bytes, no part", part.len())));
             }
         }
@@ -184,14 +210,22 @@ fn left(endpoint: &Endpoint, policy: &str, folder: &Path) -> Vec<Failure> {
         (Err(error), _) if error.kind() == ErrorKind::NotFound => {}
         (Err(error), _) => failures.push(Failure::new("left", error.to_string())),
     }
-    let names = std::fs::read_dir(folder).expect("listing a folder");
-    let names = names.map(|entry| entry.expect("an entry").file_name());
-    let others: Vec<_> = names.filter(|name| name != "cut.bin").collect();
-    let allowed = if policy == "temporary-name" { 1 } else { 0 };
-    if others.len() > allowed {
-        failures.push(Failure::new("left", format!("other files: {others:?}")));
+    let others = others(folder, "cut.bin");
+    let expected = match (&others[..], policy) {
+        ([part], "temporary-name") => is_part(&std::fs::read(part).unwrap_or_default()),
+        // As above.
+        ([], "temporary-name") => endpoint.software == Software::PureFtpd,
+        (others, _) => others.is_empty(),
+    };
+    if !expected {
+        failures.push(Failure::new("left", format!("{policy}: other files: {others:?}")));
     }
     failures
+}
+
+fn others(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("listing a folder");
+    entries.map(|entry| entry.expect("an entry").path()).filter(|p| !p.ends_with(name)).collect()
 }
 
 fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
@@ -200,7 +234,7 @@ fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
     client.expect(&format!("MKD /{folder}"), 257);
     let session = cut_upload(bench, client, &format!("STOR /{folder}/cut.bin"), cut);
     let on_disk = bench.endpoint.home.join(&folder);
-    let mut failures = left(&bench.endpoint, policy, &on_disk);
+    let mut failures = left(bench, policy, &on_disk);
     if let Some(mut client) = session {
         failures.extend(works_on(&mut client, &folder, bench.endpoint.home));
         client.expect("QUIT", 221);

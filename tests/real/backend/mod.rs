@@ -16,6 +16,8 @@ mod scripted_renames;
 mod scripted_tls;
 mod sftp_cuts;
 mod sftp_logins;
+mod sftp_uploads;
+mod unique;
 
 use std::fmt::Write as _;
 

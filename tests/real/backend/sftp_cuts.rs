@@ -106,13 +106,14 @@ impl Bench {
         failures
     }
 
-    /// What may be there of a cut upload.
-    fn left(&self, policy: &str, folder: &Path) -> Vec<Failure> {
+    /// What may be there of a cut upload: at least `least` bytes of it where it is kept.
+    fn left(&self, policy: &str, folder: &Path, least: usize) -> Vec<Failure> {
         let sent = upload();
+        let is_part = |part: &[u8]| part.len() >= least && sent.starts_with(part);
         let part = || std::fs::read(folder.join("cut.bin"));
         // Deleting takes a moment after the session is gone.
         let settled = || match (part(), policy) {
-            (Ok(part), "keep") => sent.starts_with(&part),
+            (Ok(part), "keep") => is_part(&part),
             // pure-ftpd itself writes to a temporary name.
             (Err(_), "keep") => self.software == Some(Software::PureFtpd),
             (Err(error), _) => error.kind() == ErrorKind::NotFound,
@@ -125,14 +126,29 @@ impl Bench {
         }
         let others = || -> Vec<_> {
             let names = std::fs::read_dir(folder).expect("listing a folder");
-            let names = names.map(|entry| entry.expect("an entry").file_name());
-            names.filter(|name| name != "cut.bin").collect()
+            let names = names.map(|entry| entry.expect("an entry").path());
+            names.filter(|path| !path.ends_with("cut.bin")).collect()
         };
-        let allowed = if policy == "temporary-name" { 1 } else { 0 };
-        if !comes_true(|| others().len() <= allowed) {
-            failures.push(Failure::new("left", format!("{policy}: others: {:?}", others())));
+        let settled = || match (&others()[..], policy) {
+            ([], "temporary-name") => self.software == Some(Software::PureFtpd),
+            ([part], "temporary-name") => is_part(&std::fs::read(part).unwrap_or_default()),
+            (others, _) => others.is_empty(),
+        };
+        if !comes_true(settled) {
+            let found: Vec<_> = others().iter().map(|path| (path.clone(), size(path))).collect();
+            failures.push(Failure::new("left", format!("{policy}: others: {found:?}")));
         }
         failures
+    }
+
+    /// What is kept at least of an upload whose every WRITE was answered. FTP servers answer for
+    /// nothing before the end, and get what was sent in order.
+    fn kept(&self) -> usize {
+        use Software as S;
+        match self.software {
+            None | Some(S::Sshd | S::ProFtpdSftp | S::Asyncssh | S::RusshSftp) => SENT,
+            Some(S::Vsftpd | S::ProFtpd | S::PureFtpd) => 1,
+        }
     }
 
     fn judge(&self, story: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
@@ -144,7 +160,7 @@ impl Bench {
     }
 }
 
-fn sftp_backend(port: u16) -> String {
+pub fn sftp_backend(port: u16) -> String {
     let fingerprint = &keys().fingerprints[0];
     format!("protocol: sftp, address: \"127.0.0.1:{port}\", host_key: \"{fingerprint}\"")
 }
@@ -211,7 +227,7 @@ fn cut_put(bench: &Bench, policy: &str, how: &str) -> Vec<Failure> {
     let job = json!({ "how": how, "path": format!("/{folder}/cut.bin"), "bytes": SENT });
     let mut failures = scenario(&bench.site(policy), "cut-put", job);
     failures.extend(bench.at_rest());
-    failures.extend(bench.left(policy, &disk));
+    failures.extend(bench.left(policy, &disk, bench.kept()));
     for failure in &mut failures {
         failure.step = format!("{policy}/{how} {}", failure.step);
     }
@@ -267,7 +283,7 @@ fn killed_client(bench: &Bench) -> Vec<Failure> {
     }
     kill_group(&mut child);
     failures.extend(bench.at_rest());
-    failures.extend(bench.left("delete", &disk));
+    failures.extend(bench.left("delete", &disk, 0));
 
     std::fs::write(disk.join("whole"), pattern(32 << 20)).expect("writing a file");
     let batch = format!("get /{folder}/whole\n");
@@ -341,7 +357,7 @@ fn killed_backend(gateway: &Gateway, server: &Server, rooted: bool, get: bool) -
 }
 
 /// All processes below one.
-fn descendants(process: u32) -> Vec<Pid> {
+pub fn descendants(process: u32) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut waiting = vec![process];
     while let Some(parent) = waiting.pop() {

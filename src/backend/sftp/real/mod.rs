@@ -130,6 +130,31 @@ impl Sshd {
         SftpBackend::new(settings).login(&self.login(key), Origin::ANY).await.err().unwrap()
     }
 
+    async fn comes_true(&self, what: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !what() {
+            assert!(Instant::now() < until, "{:?}", self.names());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether a file, below folders too, has this content.
+    fn any_is(&self, content: &[u8]) -> bool {
+        let mut folders = vec![self.file("")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false if std::fs::read(entry.path()).is_ok_and(|c| c == content) => {
+                        return true;
+                    }
+                    false => {}
+                }
+            }
+        }
+        false
+    }
+
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.file("")).unwrap();
         let mut names: Vec<_> =

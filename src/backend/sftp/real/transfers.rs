@@ -37,23 +37,14 @@ async fn whole_files_both_ways() {
     assert!(matches!(perform(&*session, size).await, Ok(Answer::Size(7))));
 
     for (name, kind) in [("", FailureKind::IsADirectory), ("none/x", FailureKind::NotFound)] {
-        let target = read(&sshd.path(name), 0, Representation::Image);
-        // OpenSSH opens a folder for reading and refuses the first READ.
-        let refused = get_or_refusal(&*session, &target).await;
-        assert!(refused == kind || name.is_empty(), "{refused:?}");
+        for representation in [Representation::Image, Representation::Ascii] {
+            let target = read(&sshd.path(name), 0, representation);
+            assert_eq!(session.open_read(&target).await.err().unwrap().kind, kind);
+            let size = Operation::Size(sshd.path(name), representation);
+            assert_eq!(perform(&*session, size).await.unwrap_err().kind, kind);
+        }
         let target = write(&sshd.path(name), WriteMode::From { offset: 0 });
         assert_eq!(session.open_write(&target).await.err().unwrap().kind, kind);
-    }
-}
-
-async fn get_or_refusal(session: &dyn BackendSession, target: &Target) -> FailureKind {
-    match session.open_read(target).await {
-        Err(failure) => failure.kind,
-        Ok(mut transfer) => {
-            let Source::Reader(reader) = transfer.source() else { unreachable!() };
-            assert!(reader.read_to_end(&mut Vec::new()).await.is_err());
-            transfer.abort().await.unwrap().kind
-        }
     }
 }
 
@@ -70,6 +61,8 @@ async fn cuts_as_configured() {
         let target = write(&path, WriteMode::From { offset: 0 });
         let mut transfer = session.open_write(&target).await.unwrap();
         feed(&mut *transfer, b"half").await;
+        // What is not on its way yet is not sent any more.
+        sshd.comes_true(|| sshd.any_is(b"half")).await;
         assert!(transfer.abort().await.is_none());
         assert_eq!(sshd.names().len(), left, "{policy:?} {:?}", sshd.names());
         if policy == PartialUploads::TemporaryName {
@@ -90,11 +83,7 @@ async fn cuts_as_configured() {
                 _ => drop(file),
             }
             let expected = if policy == PartialUploads::Delete { 0 } else { 1 };
-            let until = Instant::now() + Duration::from_secs(5);
-            while sshd.names().len() != expected {
-                assert!(Instant::now() < until, "{policy:?} {:?}", sshd.names());
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            sshd.comes_true(|| sshd.names().len() == expected).await;
             for name in sshd.names() {
                 std::fs::remove_file(sshd.file(&name)).unwrap();
             }
@@ -147,6 +136,8 @@ async fn uploads_through_symlinks() {
         let upload = write(&path, WriteMode::From { offset: 0 });
         let mut transfer = session.open_write(&upload).await.unwrap();
         feed(&mut *transfer, b"half").await;
+        // What is not on its way yet is not sent any more.
+        sshd.comes_true(|| sshd.any_is(b"half")).await;
         assert!(transfer.abort().await.is_none());
         let left = std::fs::read(&target).ok();
         let expected = match policy {
@@ -207,8 +198,16 @@ async fn open_files_at_any_offset() {
     let large = Bytes::from(content[..1_000_000].to_vec());
     to.write_at(0, large).await.unwrap();
     from.copy_data(1_000_000, 0, &to, 1_000_000).await.unwrap();
-    to.close().await.unwrap();
-    assert!(std::fs::read(sshd.file("copy")).unwrap() == content);
+    // What is there is copied, and it is told that it is less.
+    let ends = from.copy_data(1_000_000, 1 << 30, &to, 1_000_000).await.unwrap_err();
+    assert_eq!((ends.kind, ends.status.unwrap().code), (FailureKind::InvalidArgument, 1));
+    // Asked for in the order of the calls, polled together.
+    let copying = from.copy_data(0, 0, &to, 0);
+    let writing = async { to.write_at(5, Bytes::from_static(b"new")).await };
+    let (copied, written, closed) = tokio::join!(copying, writing, to.close());
+    copied.and(written).and(closed).unwrap();
+    let copy = std::fs::read(sshd.file("copy")).unwrap();
+    assert!(copy[..5] == content[..5] && copy[5..8] == *b"new" && copy[8..] == content[8..]);
     from.set_attributes(&Changes { size: Some(10), ..Changes::default() }).await.unwrap();
     assert!(from.read_at(10, 10).await.unwrap().is_none());
     assert!(from.file_system().await.unwrap().blocks > 0);

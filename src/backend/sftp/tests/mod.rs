@@ -1,5 +1,7 @@
 //! Against a server that answers as each test says.
 
+mod copies;
+mod cuts;
 mod listings;
 mod reads;
 mod requests;
@@ -19,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::requests::{Incoming, Outgoing};
 use super::server::Server;
 use super::{HostKey, Settings, SftpSession, file, listing, login, operations, transfer, upload};
-use crate::backend::{BackendSession, OpenFile, PartialUploads};
+use crate::backend::claims::Account;
+use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer};
 use crate::data::{Sink, Source};
 use crate::op::{
     Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation, WriteMode,
@@ -201,6 +204,40 @@ async fn opened(server: &Arc<Server>, peer: &mut Peer, mode: OpenMode) -> Arc<dy
     let (file, asked) = tokio::join!(file::open(server, &operation), peer.serve(handle()));
     assert!(matches!(asked, Q::Open { .. }));
     file.unwrap()
+}
+
+/// A reading that is open; its first READs are under way.
+async fn begun_read(server: &Arc<Server>, peer: &mut Peer) -> Box<dyn ReadTransfer> {
+    let operation = read();
+    let script = async {
+        assert!(matches!(peer.serve(of_size(1)).await, Q::Stat { .. }));
+        assert!(matches!(peer.serve(handle()).await, Q::Open { .. }));
+    };
+    let (transfer, ()) = tokio::join!(transfer::open(server, &operation), script);
+    transfer.unwrap()
+}
+
+/// Two connections of one account.
+async fn two_connected(partial: PartialUploads) -> [(Arc<Server>, Peer); 2] {
+    let account = Account::new(&Arc::default(), b"me");
+    let ((first, broken), (second, back)) =
+        (connected_as(&[], partial).await, connected_as(&[], partial).await);
+    let of_account =
+        |server: Arc<Server>| Arc::new(Arc::into_inner(server).unwrap().of(account.clone()));
+    [(of_account(first), broken), (of_account(second), back)]
+}
+
+/// An upload that has sent seven bytes, of which seven were taken.
+async fn begun(peer: &mut Peer, server: &Arc<Server>) -> Arc<dyn OpenFile> {
+    let file = opened(server, peer, begins()).await;
+    let writing = tokio::spawn(file.write_at(0, Bytes::from_static(b"content")));
+    peer.serve(ok()).await;
+    writing.await.unwrap().unwrap();
+    file
+}
+
+fn begins() -> OpenMode {
+    OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() }
 }
 
 fn both() -> OpenMode {

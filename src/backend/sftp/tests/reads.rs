@@ -20,9 +20,7 @@ async fn short_reads_and_ends() {
 #[tokio::test]
 async fn a_small_get_is_open_then_reads_and_a_close_nobody_waits_for() {
     let (server, mut peer) = connected().await;
-    let operation = read();
-    let (transfer, _) = tokio::join!(transfer::open(&server, &operation), peer.serve(handle()));
-    let mut transfer = transfer.unwrap();
+    let mut transfer = begun_read(&server, &mut peer).await;
     let asked = [peer.request().await, peer.request().await, peer.request().await];
     assert!(matches!(asked[0].body, Q::FileStat { .. }));
     assert!(matches!(asked[1].body, Q::Read { offset: 0, length: 261_120, .. }));
@@ -42,9 +40,7 @@ async fn a_small_get_is_open_then_reads_and_a_close_nobody_waits_for() {
 #[tokio::test]
 async fn what_a_short_answer_left_out_is_asked_for() {
     let (server, mut peer) = connected().await;
-    let operation = read();
-    let (transfer, _) = tokio::join!(transfer::open(&server, &operation), peer.serve(handle()));
-    let mut transfer = transfer.unwrap();
+    let mut transfer = begun_read(&server, &mut peer).await;
     peer.serve(of_size(1000)).await;
     peer.serve(data(300)).await;
     peer.serve(status(StatusCode::EOF, "")).await;
@@ -90,9 +86,7 @@ async fn reads_in_a_row_are_read_ahead_of_and_a_write_forgets_it() {
 async fn a_file_that_is_longer_than_its_size_is_read_to_its_end() {
     for told in [0, 100] {
         let (server, mut peer) = connected().await;
-        let operation = read();
-        let (transfer, _) = tokio::join!(transfer::open(&server, &operation), peer.serve(handle()));
-        let mut transfer = transfer.unwrap();
+        let mut transfer = begun_read(&server, &mut peer).await;
         peer.serve(of_size(told)).await;
         peer.serve(data(4096)).await;
         peer.serve(status(StatusCode::EOF, "")).await;
@@ -179,4 +173,34 @@ async fn a_file_that_is_closed_is_read_anew_under_each_of_its_names() {
     drop(file.read_at(131_072, 32_768));
     let asked = peer.request().await.body;
     assert!(matches!(asked, Q::Read { offset: 131_072, length: 32_768, .. }), "{asked:?}");
+}
+
+fn is(mode: u32) -> ResponseBody {
+    A::Attributes(Attributes { size: Some(0), permissions: Some(mode), ..Attributes::default() })
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_refused_before_it_is_read() {
+    for (mode, kind) in
+        [(0o040755, FailureKind::IsADirectory), (0o010644, FailureKind::PermissionDenied)]
+    {
+        let (server, mut peer) = connected().await;
+        let operation = read();
+        let script = async {
+            assert!(matches!(peer.serve(is(mode)).await, Q::Stat { .. }));
+            // A pipe's OPEN is not answered so soon.
+            peer.request().await
+        };
+        let (refused, open) = tokio::join!(transfer::open(&server, &operation), script);
+        let refused = refused.err().unwrap();
+        assert_eq!(refused.kind, kind, "{refused}");
+        assert!(matches!(open.body, Q::Open { .. }));
+        peer.answer(open.id, handle()).await;
+        assert!(matches!(peer.request().await.body, Q::Close { .. }));
+        // To be counted, it is not even opened.
+        let size = Operation::Size(path("/f"), Representation::Ascii);
+        let (refused, _) = tokio::join!(operations::perform(&server, &size), peer.serve(is(mode)));
+        assert_eq!(refused.unwrap_err().kind, kind);
+        peer.nothing().await;
+    }
 }

@@ -167,13 +167,17 @@ async fn what_the_server_does_not_offer_is_unsupported() {
 }
 
 #[tokio::test]
-async fn limits_are_never_below_what_each_server_must_take() {
+async fn limits_are_what_the_server_says() {
     let extensions = &[("limits@openssh.com", "1")];
     for (packet, read, largest) in [
-        (0, 1, 32_768),
-        (262_144, 1, 32_768),
+        (0, 16_384, 16_384),
+        (17_408, 16_384, 16_384),
+        (17_408, 261_120, 16_384),
+        (17_408, 0, 16_384),
         (100_000, 261_120, 98_976),
-        (1, 261_120, 32_768),
+        // Nobody means that.
+        (262_144, 1, 4096),
+        (1, 261_120, 4096),
         (u64::MAX, u64::MAX, 261_120),
         (0, 0, 32_768),
     ] {

@@ -1,8 +1,8 @@
 //! Files that are written, and what becomes of parts.
 
 use super::*;
-use crate::backend::claims::Account;
 use crate::op::Changes;
+use crate::wire::sftp::FileSystem;
 
 #[tokio::test]
 async fn a_small_put_is_open_then_write_and_close_in_one_flight() {
@@ -153,16 +153,6 @@ async fn a_server_that_does_not_rename_onto_files_has_the_old_one_put_aside() {
     finishing.await.unwrap().unwrap();
 }
 
-/// An upload with `partial_uploads: delete` that has sent seven bytes, of which seven were taken.
-async fn begun(peer: &mut Peer, server: &Arc<Server>) -> Arc<dyn OpenFile> {
-    let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
-    let file = opened(server, peer, mode).await;
-    let writing = tokio::spawn(file.write_at(0, Bytes::from_static(b"content")));
-    peer.serve(ok()).await;
-    writing.await.unwrap().unwrap();
-    file
-}
-
 #[tokio::test]
 async fn only_what_the_upload_made_is_deleted() {
     for (there, goes) in [
@@ -208,14 +198,9 @@ async fn the_part_behind_a_symlink_is_deleted_and_the_link_stays() {
 
 #[tokio::test]
 async fn the_part_of_a_file_that_another_session_has_begun_since_is_left() {
-    let account = Account::new(&Arc::default(), b"me");
-    let of_account =
-        |server: Arc<Server>| Arc::new(Arc::into_inner(server).unwrap().of(account.clone()));
-    let (first, mut broken) = connected_as(&[], PartialUploads::Delete).await;
-    let first = of_account(first);
+    let [(first, mut broken), (second, mut back)] = two_connected(PartialUploads::Delete).await;
     let file = begun(&mut broken, &first).await;
-    let (second, mut back) = connected_as(&[], PartialUploads::Delete).await;
-    let again = begun(&mut back, &of_account(second)).await;
+    let again = begun(&mut back, &second).await;
     let closing = tokio::spawn(async move { again.close().await });
     assert!(matches!(back.serve(ok()).await, Q::Close { .. }));
     closing.await.unwrap().unwrap();
@@ -238,6 +223,9 @@ async fn what_stays_of_a_refused_upload_has_no_hole() {
         let (server, mut peer) = connected().await;
         let operation = write(mode);
         let script = async {
+            if mode == WriteMode::Append {
+                assert!(matches!(peer.serve(of_size(begin)).await, Q::Stat { .. }));
+            }
             peer.serve(handle()).await;
             if begin > 0 {
                 assert!(matches!(peer.serve(of_size(begin)).await, Q::FileStat { .. }));
@@ -290,4 +278,106 @@ async fn a_refused_size_does_not_spoil_the_file() {
     let (closed, _) = tokio::join!(file.close(), peer.serve(ok()));
     closed.unwrap();
     peer.nothing().await;
+}
+
+/// OpenSSH says FAILURE, and no more.
+#[tokio::test]
+async fn a_full_disk_is_known_by_the_room_that_is_left() {
+    const ROOM: &[(&str, &str)] = &[("statvfs@openssh.com", "2")];
+    let room = |f_bavail| {
+        let told = FileSystem { f_frsize: 4096, f_bavail, ..FileSystem::default() };
+        A::Extended(told.encode())
+    };
+    for (left, kind) in [(0, FailureKind::NoSpace), (1000, FailureKind::Internal)] {
+        for last in [false, true] {
+            let (server, mut peer) = connected_as(ROOM, PartialUploads::Keep).await;
+            let operation = write(WriteMode::From { offset: 0 });
+            let (transfer, _) =
+                tokio::join!(upload::open(&server, &operation), peer.serve(handle()));
+            let mut transfer = transfer.unwrap();
+            let Sink::Writer(writer) = transfer.sink() else { panic!() };
+            writer.write_all(b"content").await.unwrap();
+            writer.flush().await.unwrap();
+            let refusal = status(StatusCode::FAILURE, "Failure");
+            let script = async |peer: &mut Peer| {
+                let Q::Extended(Extension::StatVfs { path }) = peer.serve(room(left)).await else {
+                    panic!()
+                };
+                assert_eq!(path, "/f");
+            };
+            let failure = if last {
+                let finishing = tokio::spawn(transfer.finish());
+                peer.serve(refusal).await;
+                assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+                script(&mut peer).await;
+                assert!(matches!(peer.serve(of_size(0)).await, Q::LinkStat { .. }));
+                finishing.await.unwrap().unwrap_err()
+            } else {
+                let refused = async { while writer.write_all(&[7; 300_000]).await.is_ok() {} };
+                tokio::join!(refused, peer.serve(refusal));
+                let aborting = tokio::spawn(transfer.abort());
+                let mut asked = peer.request().await;
+                while let Q::Write { .. } = asked.body {
+                    peer.answer(asked.id, ok()).await;
+                    asked = peer.request().await;
+                }
+                assert!(matches!(asked.body, Q::Extended(Extension::StatVfs { .. })));
+                peer.answer(asked.id, room(left)).await;
+                assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+                assert!(matches!(peer.serve(of_size(0)).await, Q::LinkStat { .. }));
+                aborting.await.unwrap().unwrap()
+            };
+            assert_eq!(failure.kind, kind, "{failure} {last}");
+        }
+    }
+}
+
+/// `internal-sftp -P setstat,fsetstat`.
+#[tokio::test]
+async fn an_older_file_is_emptied_where_nobody_may_set_attributes() {
+    const FILES: &[(&str, &str)] = &[("fsync@openssh.com", "1")];
+    for (size, is_empty) in [(0, true), (5, false)] {
+        let (server, mut peer) = connected_as(FILES, PartialUploads::Keep).await;
+        let operation = write(WriteMode::From { offset: 0 });
+        let script = async {
+            assert!(matches!(peer.serve(of_size(5)).await, Q::Stat { .. }));
+            assert!(matches!(peer.serve(handle()).await, Q::Open { .. }));
+        };
+        let (transfer, ()) = tokio::join!(upload::open(&server, &operation), script);
+        let mut transfer = transfer.unwrap();
+        let script = async {
+            let denied = status(StatusCode::PERMISSION_DENIED, "Permission denied");
+            assert!(matches!(peer.serve(denied).await, Q::FileSetStat { .. }));
+            let again = A::Handle(Bytes::from_static(b"again"));
+            let Q::Open { path, flags, .. } = peer.serve(again).await else { panic!() };
+            assert_eq!((&path[..], flags), (&b"/f"[..], OpenFlags::WRITE | OpenFlags::TRUNCATE));
+            assert_eq!(peer.serve(ok()).await, Q::Close { handle: "again".into() });
+            assert!(matches!(peer.serve(of_size(size)).await, Q::FileStat { .. }));
+        };
+        let (begun, ()) = tokio::join!(transfer.begin(), script);
+        match is_empty {
+            true => begun.unwrap(),
+            // Another file was emptied.
+            false => assert_eq!(begun.unwrap_err().kind, FailureKind::PermissionDenied),
+        }
+    }
+}
+
+/// Who looks into the folder does not take a part for the file.
+#[tokio::test]
+async fn a_unique_file_has_a_temporary_name_until_it_is_whole() {
+    let (server, mut peer) = connected_as(&[], PartialUploads::TemporaryName).await;
+    let operation = write(WriteMode::Unique);
+    let (transfer, open) = tokio::join!(upload::open(&server, &operation), peer.serve(handle()));
+    let transfer = transfer.unwrap();
+    let Q::Open { path: temporary, flags, .. } = open else { panic!() };
+    assert!(temporary.starts_with(b"/f/.lockgate-") && temporary.ends_with(b".part"));
+    assert!(flags.contains(OpenFlags::EXCLUSIVE));
+    let told = transfer.path().to_string();
+    assert!(told.starts_with("/f/upload-"), "{told}");
+    let finishing = tokio::spawn(transfer.finish());
+    assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
+    let Q::Rename { from, to } = peer.serve(ok()).await else { panic!() };
+    assert_eq!((from, &to[..]), (temporary, told.as_bytes()));
+    finishing.await.unwrap().unwrap();
 }

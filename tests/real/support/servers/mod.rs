@@ -28,6 +28,13 @@ pub struct Endpoint {
     pub server: &'static Server,
 }
 
+impl Endpoint {
+    pub fn is_sftp(&self) -> bool {
+        use Software as S;
+        matches!(self.software, S::Sshd | S::ProFtpdSftp | S::Asyncssh | S::RusshSftp)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Software {
     Vsftpd,

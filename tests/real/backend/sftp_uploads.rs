@@ -1,0 +1,131 @@
+//! Uploads through an FTP front to a real sshd that has no room, and to one that is slow.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+
+use super::cuts::{POLICIES, payload};
+use super::sftp_cuts::{descendants, sftp_backend};
+use super::{client, gateway};
+use crate::support::gateway::Gateway;
+use crate::support::servers::{Server, private_sftp};
+use crate::support::sftp_lock::comes_true;
+
+const BEGIN: usize = 1 << 20;
+/// Less than what the gateway takes from a client without an answer of the server's.
+const SENT: usize = BEGIN + (768 << 10);
+
+/// Before an sshd of its own, with a backend for each policy.
+fn bench() -> (Server, Gateway) {
+    let server = private_sftp("sshd");
+    let keys = |policy| format!("{}, partial_uploads: {policy}", sftp_backend(server.port()));
+    let gateway = gateway(&POLICIES.map(|policy| (policy, keys(policy))));
+    (server, gateway)
+}
+
+/// A file system in memory, until the end of the test.
+struct Small(PathBuf);
+
+impl Small {
+    const SIZE: usize = 1 << 20;
+
+    fn mount(folder: &Path) -> Self {
+        let path = folder.join("small");
+        std::fs::create_dir(&path).expect("making a folder");
+        let options = format!("size={},mode=0777", Self::SIZE);
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
+        assert!(mount.status().expect("running mount").success(), "{mount:?} needs root");
+        Self(path)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{:?} stays mounted", self.0);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_as_such() {
+    let (server, gateway) = bench();
+    let small = Small::mount(&server.home);
+    for policy in POLICIES {
+        let mut client = client(&gateway, policy);
+        let path = |name: &str| small.0.join(name).display().to_string();
+        // More than the disk has by far, and so little more that only the last write finds no room.
+        for (name, length) in [("large", 3 << 20), ("last", Small::SIZE + 1000)] {
+            let tcp = client.begin(&format!("STOR {}", path(name)));
+            let mut data = client.data(tcp);
+            // It is cut in the midst of it.
+            let _ = data.write_all(&payload()[..length]).and_then(|()| data.finish());
+            let reply = client.read();
+            assert_eq!(reply.code, 452, "{policy} {name}: {}", reply.text);
+            let left: Vec<_> = std::fs::read_dir(&small.0).expect("a folder").flatten().collect();
+            assert_eq!(left.is_empty(), policy == "delete", "{policy}: {left:?}");
+            for file in left {
+                let part = std::fs::read(file.path()).expect("reading a part");
+                assert!(!part.is_empty() && payload().starts_with(&part), "{policy} {name}");
+                std::fs::remove_file(file.path()).expect("removing a part");
+            }
+        }
+        let stored = client.upload(&format!("STOR {}", path("fits")), &payload()[..1000]);
+        assert_eq!(stored.code, 226, "{policy}: {}", stored.text);
+        std::fs::remove_file(path("fits")).expect("removing a file");
+    }
+}
+
+/// Its client is gone, comes back at once and sends something shorter.
+#[test]
+fn an_upload_is_not_damaged_by_the_one_before_it() {
+    let (server, gateway) = bench();
+    for policy in ["keep", "delete"] {
+        let path = server.home.join(format!("again-{policy}"));
+        let command = format!("STOR {}", path.display());
+        let mut first = client(&gateway, policy);
+        let tcp = first.begin(&command);
+        let mut data = first.data(tcp);
+        data.write_all(&payload()[..BEGIN]).expect("sending");
+        assert!(comes_true(|| path.metadata().is_ok_and(|file| file.len() > 0)), "nothing arrives");
+        let sessions = descendants(server.id());
+        for session in &sessions {
+            kill_process(*session, Signal::STOP).expect("stopping a session of sshd");
+        }
+        data.write_all(&payload()[BEGIN..SENT]).expect("sending");
+        while !first.expect("STAT", 213).text.contains(&format!(" {SENT} bytes")) {
+            std::thread::sleep(crate::support::process::POLL);
+        }
+        first.vanish();
+        let _ = data.finish();
+
+        let mut second = client(&gateway, policy);
+        let (tell, told) = channel();
+        let again = std::thread::spawn(move || {
+            let stored = second.upload(&command, &payload()[5..1005]);
+            let _ = tell.send(());
+            (stored, second)
+        });
+        // The server goes on whether the upload waits for that or not.
+        let waited = told.recv_timeout(Duration::from_secs(2));
+        for session in sessions {
+            kill_process(session, Signal::CONT).expect("a session of sshd goes on");
+        }
+        let (stored, mut second) = again.join().expect("the second upload");
+        assert_eq!(stored.code, 226, "{}", stored.text);
+        let whole = || std::fs::read(&path).is_ok_and(|file| file == payload()[5..1005]);
+        assert!(whole(), "{policy}: at 226");
+        // All of the first session has been written.
+        assert!(comes_true(|| gateway.connections_to(server.port()) <= 1), "the first goes on");
+        assert!(whole(), "{policy}: later");
+        assert_eq!(waited, Err(RecvTimeoutError::Timeout), "it did not wait");
+        second.expect("QUIT", 221);
+        assert!(comes_true(|| gateway.connections_to(server.port()) == 0), "the second goes on");
+    }
+}

@@ -1,0 +1,142 @@
+//! STOU before everything that an FTP front can stand before.
+
+use std::path::{Path, PathBuf};
+
+use super::cuts::{Bench, COUNT, payload, servers};
+use super::doors;
+use crate::support::cells::{Cell, Failure, run_all};
+use crate::support::gateway::Gateway;
+use crate::support::raw::{Raw, Reply};
+use crate::support::{PASSWORD, USER, argon2_hash};
+
+const SENT: usize = 300_000;
+
+/// What is in a folder on disk.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("listing a folder");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+/// The name in `150 FILE: name`, where it is told.
+fn told(reply: &Reply) -> Option<&str> {
+    let name = reply.text.trim_end().split_once("FILE: ")?.1;
+    name.rsplit('/').next()
+}
+
+/// Two files are stored; each is whole, under the name that was told.
+fn story(client: &mut Raw, folder: &str, disk: &Path, tells: bool) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    client.expect(&format!("MKD {folder}"), 257);
+    client.expect(&format!("CWD {folder}"), 250);
+    for count in 1..=2 {
+        let sent = &payload()[count..SENT];
+        let before = files(disk);
+        let tcp = client.passive();
+        let begun = client.expect("STOU", 150);
+        let mut data = client.data(tcp);
+        std::io::Write::write_all(&mut data, sent).expect("sending");
+        data.finish().expect("ending");
+        let _ = std::io::copy(&mut data, &mut std::io::sink());
+        let ended = client.read();
+        let new: Vec<_> = files(disk).into_iter().filter(|path| !before.contains(path)).collect();
+        let [file] = &new[..] else {
+            failures.push(Failure::new("stou", format!("{}: {new:?} are new", ended.text)));
+            continue;
+        };
+        if ended.code != 226 || std::fs::read(file).unwrap_or_default() != sent {
+            failures.push(Failure::new("stou", format!("{}: {file:?} differs", ended.text)));
+        }
+        let name = file.file_name().and_then(|name| name.to_str());
+        if tells && told(&begun) != name {
+            failures.push(Failure::new("name", format!("{}, and it is {name:?}", begun.text)));
+        }
+    }
+    failures
+}
+
+/// A part never has a name that looks like a whole file's, where the gateway chooses the name.
+fn cut(client: &mut Raw, folder: &str, disk: &Path) -> Vec<Failure> {
+    client.expect(&format!("CWD {folder}"), 250);
+    let before = files(disk).len();
+    let tcp = client.passive();
+    client.expect("STOU", 150);
+    let mut data = client.data(tcp);
+    std::io::Write::write_all(&mut data, &payload()[..SENT]).expect("sending");
+    client.expect("ABOR", 426);
+    assert_eq!(client.read().code, 226);
+    let left: Vec<_> = files(disk).into_iter().filter(|path| !is_temporary(path)).collect();
+    if left.len() == before {
+        return vec![];
+    }
+    vec![Failure::new("cut", format!("{left:?} are left"))]
+}
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(".lockgate-") && name.ends_with(".part")
+}
+
+const POLICIES: [&str; 2] = ["keep", "temporary-name"];
+
+#[test]
+fn before_servers() {
+    let benches: [std::sync::OnceLock<Bench>; COUNT] =
+        [const { std::sync::OnceLock::new() }; COUNT];
+    let mut cells = Vec::new();
+    for (name, bench) in servers().zip(&benches) {
+        for policy in POLICIES {
+            let run = move || {
+                let bench = bench.get_or_init(|| Bench::start(name));
+                let is_sftp = bench.endpoint.is_sftp();
+                let folder = bench.folder(&format!("stou-{policy}-{}", bench.endpoint.tls.name()));
+                let disk = bench.endpoint.home.join(&folder);
+                bench.judge(|| {
+                    let mut client = bench.client(policy);
+                    let folder = format!("/{folder}");
+                    let mut failures = story(&mut client, &folder, &disk, is_sftp);
+                    if is_sftp && policy == "temporary-name" {
+                        failures.extend(cut(&mut client, &folder, &disk));
+                    }
+                    failures
+                })
+            };
+            cells.push(Cell { name: format!("{name}/{policy}"), run: Box::new(run) });
+        }
+    }
+    run_all("STOU", cells);
+}
+
+#[test]
+fn before_a_folder() {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut yaml = doors(&POLICIES, 8);
+    yaml.push_str("backends:\n");
+    let mut routes = String::from("routes:\n");
+    for policy in POLICIES {
+        let folder = home.path().display();
+        yaml.push_str(&format!(
+            "  {policy}: {{ protocol: local, folder: {folder}, partial_uploads: {policy} }}\n"
+        ));
+        routes.push_str(&format!(
+            "  - {{ match: {{ listeners: [{policy}, {policy}-tls] }}, authenticate: gateway, \
+             backend: {policy} }}\n"
+        ));
+    }
+    let users = format!("users:\n  {USER}: {{ password_hash: \"{}\" }}\n", argon2_hash());
+    let gateway = Gateway::start(&format!("{yaml}{routes}{users}"));
+    let mut failures = Vec::new();
+    for policy in POLICIES {
+        for tls in ["", "-tls"] {
+            let mut client = super::greeted(&gateway, &format!("{policy}{tls}"));
+            client.login(USER, PASSWORD);
+            client.expect("TYPE I", 200);
+            let folder = format!("/stou-{policy}{tls}");
+            let disk = home.path().join(&folder[1..]);
+            failures.extend(story(&mut client, &folder, &disk, true));
+            if policy == "temporary-name" {
+                failures.extend(cut(&mut client, &folder, &disk));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:?}");
+}
