@@ -209,6 +209,10 @@ impl Gateway {
                 )
                 .with_detail(failure.message))
             }
+            // The backend has only said so: name and password are the client's.
+            Err(failure) if failure.kind == FailureKind::LoginRefused => {
+                Err(Failure { fault: Fault::Client, ..failure })
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
-use super::{key_files, value};
+use super::key_files::{self, Passphrase, warn_of_exposure};
+use super::value;
 use crate::auth::Credentials;
 use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
@@ -60,6 +61,7 @@ fn secret(
     if let Some(leaf) = &account.password_file {
         let path = folder.join(&leaf.value.as_ref()?.0);
         let password = from_file(&path).map_err(|why| problems.error(&leaf.at, why));
+        warn_of_exposure(&path, &leaf.at, problems);
         password.ok().map(Secret::Password)
     } else if let Some(leaf) = &account.password_env {
         let password = from_environment(&leaf.value.as_ref()?.0);
@@ -90,12 +92,13 @@ fn private_key(
                 let text = std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned()));
                 text.map_err(|_| format!("{} is not UTF-8 text", path.display()))
             });
+            warn_of_exposure(&path, &leaf.at, problems);
             Some(passphrase.map_err(|why| problems.error(&leaf.at, why)).ok()?)
         }
         None => None,
     };
     let path = folder.join(&leaf.value.as_ref()?.0);
-    let passphrase = passphrase.as_ref().map(|text| text.as_str());
+    let passphrase = passphrase.as_ref().map_or(Passphrase::Absent, |p| Passphrase::Given(p));
     key_files::private_key(&path, passphrase, &leaf.at, problems)
 }
 

@@ -11,10 +11,20 @@ use crate::config::report::{At, Problems};
 /// RSA below it is refused by OpenSSH's clients and servers as well, or soon will be.
 const LEAST_RSA_BITS: u32 = 2048;
 
+/// What an encrypted key is decrypted with.
+#[derive(Clone, Copy)]
+pub(super) enum Passphrase<'a> {
+    Given(&'a str),
+    /// None, and there is a key of the configuration for one.
+    Absent,
+    /// The configuration knows none for keys of this kind.
+    Unknown,
+}
+
 /// Reads a private key; what is wrong with it or its file is noted at `at`.
 pub(super) fn private_key(
     path: &Path,
-    passphrase: Option<&str>,
+    passphrase: Passphrase,
     at: &At,
     problems: &mut Problems,
 ) -> Option<PrivateKey> {
@@ -35,6 +45,20 @@ pub(super) fn private_key(
             problems.error(at, format!("{shown} {reason}"));
             None
         }
+    }
+}
+
+/// As [`judge_exposure`], of secrets that other servers take as they are: only a word.
+pub(super) fn warn_of_exposure(path: &Path, at: &At, problems: &mut Problems) {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o006 != 0 {
+        let message = format!(
+            "{} can be read by everybody on this machine (mode {:04o}); chmod 600 it, or mount the \
+             secret with `defaultMode: 0400`",
+            path.display(),
+            mode & 0o7777
+        );
+        problems.warning(at, message);
     }
 }
 
@@ -63,7 +87,7 @@ fn judge_exposure(path: &Path, at: &At, problems: &mut Problems) {
     }
 }
 
-fn decode(bytes: &[u8], passphrase: Option<&str>) -> Result<PrivateKey, String> {
+fn decode(bytes: &[u8], passphrase: Passphrase) -> Result<PrivateKey, String> {
     let none = "holds no private key in OpenSSH's or PEM format";
     let text = std::str::from_utf8(bytes).map_err(|_| none)?;
     if !text.contains("PRIVATE KEY-----") && !text.trim_start().starts_with("PuTTY-User-Key-File-")
@@ -74,12 +98,21 @@ fn decode(bytes: &[u8], passphrase: Option<&str>) -> Result<PrivateKey, String> 
         });
     }
     let key = match (is_encrypted(text), passphrase) {
-        (false, None) => decode_secret_key(text, None).map_err(|e| format!("is damaged: {e}"))?,
-        (false, Some(_)) => {
+        (false, Passphrase::Absent | Passphrase::Unknown) => {
+            decode_secret_key(text, None).map_err(|e| format!("is damaged: {e}"))?
+        }
+        (false, Passphrase::Given(_)) => {
             return Err("is not encrypted; take `passphrase_file` out".into());
         }
-        (true, None) => return Err("is encrypted, and there is no passphrase for it".into()),
-        (true, Some(_)) => decode_secret_key(text, passphrase)
+        (true, Passphrase::Absent) => {
+            return Err("is encrypted: name its passphrase with `passphrase_file`".into());
+        }
+        (true, Passphrase::Unknown) => {
+            let remedy = "is encrypted, and a server's key has to be read without a passphrase: \
+                          `ssh-keygen -p -N \"\" -f FILE` takes it off; keep the file's mode at 600";
+            return Err(remedy.into());
+        }
+        (true, Passphrase::Given(passphrase)) => decode_secret_key(text, Some(passphrase))
             .map_err(|e| format!("cannot be decrypted ({e}): is it the right passphrase?"))?,
     };
     usable(key)

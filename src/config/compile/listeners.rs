@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{check_name, entries, foreign, pools, refuse_empty, trusted, value};
+use super::{check_name, entries, foreign, key_files, pools, refuse_empty, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
@@ -145,6 +145,7 @@ fn server(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> 
     let (certificate, key) = (tls.certificate.as_ref()?, tls.key.as_ref()?);
     let certificate_file = folder.join(&certificate.value.as_ref()?.0);
     let key_file = folder.join(&key.value.as_ref()?.0);
+    key_files::warn_of_exposure(&key_file, &key.at, problems);
     let loaded = match ServerCertificate::load(&certificate_file, &key_file) {
         Ok(loaded) => loaded,
         Err(mistakes) => {

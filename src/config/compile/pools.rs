@@ -128,17 +128,20 @@ fn warn_of_unreachable(
             let told_already = only_loopback && !own.is_loopback();
             let listens =
                 |ip: &IpAddr| *ip == own || (ip.is_unspecified() && ip.is_ipv4() == own.is_ipv4());
-            if own.is_unspecified()
-                || told_already
+            if told_already
                 || listen.iter().any(listens)
                 || advertise::names_one(pool, own.is_ipv4())
             {
                 continue;
             }
             let ports: Vec<_> = listen.iter().map(ToString::to_string).collect();
+            let (come, refused) = match own.is_unspecified() {
+                true => (format!("may come to any address ({own})"), "those who come to another"),
+                false => (format!("come to {own}"), "them"),
+            };
             let message = format!(
-                "clients of listener \"{listener}\" come to {own}, and the data ports listen on {} \
-                 only: PASV and EPSV are refused to them; listen on {own}, too, or say with \
+                "clients of listener \"{listener}\" {come}, and the data ports listen on {} \
+                 only: PASV and EPSV are refused to {refused}; listen on {own}, too, or say with \
                  `advertise` which address reaches the ports",
                 ports.join(", ")
             );

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 
-use super::{entries, key_files, trusted, value};
+use super::key_files::{self, Passphrase};
+use super::{entries, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::ListenerProtocol;
@@ -61,7 +62,8 @@ fn host_keys(
     let mut keys: Vec<Arc<PrivateKey>> = Vec::new();
     for (at, name) in files.values() {
         let path = folder.join(&name.0);
-        let Some(key) = key_files::private_key(&path, None, at, problems) else { continue };
+        let key = key_files::private_key(&path, Passphrase::Unknown, at, problems);
+        let Some(key) = key else { continue };
         if keys.iter().any(|earlier| earlier.algorithm() == key.algorithm()) {
             let kind = key.algorithm();
             problems

@@ -31,8 +31,8 @@ const SSH_KEYS: [(&str, &str); 8] = [
 ];
 const PUBLIC_KEY: &str = include_str!("keys/ed25519.pub");
 
-/// `tls.crt` and `tls.key`, a certificate of itself; `other.key`, a key of another; SSH keys, each
-/// readable by its owner only; the rest as the samples name it.
+/// `tls.crt` and `tls.key`, a certificate of itself; `other.key`, a key of another; SSH keys; the rest as
+/// the samples name it. Secrets are readable by their owner only.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -52,8 +52,14 @@ fn folder() -> tempfile::TempDir {
     write("bad.keys", &format!("cert-authority {PUBLIC_KEY}nonsense\n"));
     for (name, key) in SSH_KEYS {
         write(name, key);
-        mode(&folder.path().join(name), 0o600);
     }
+    let secrets = SSH_KEYS.map(|(name, _)| name).into_iter().chain([
+        "tls.key",
+        "other.key",
+        "exchange.password",
+        "exchange.passphrase",
+    ]);
+    secrets.for_each(|name| mode(&folder.path().join(name), 0o600));
     fs::create_dir(folder.path().join("files")).unwrap();
     folder
 }

@@ -31,6 +31,9 @@ pub fn run_all(table: &str, cells: Vec<Cell>) {
     let wanted = std::env::var("LOCKGATE_CELLS").unwrap_or_default();
     let cells: Vec<Cell> = cells.into_iter().filter(|cell| cell.name.contains(&wanted)).collect();
     let total = cells.len();
+    if total == 0 {
+        println!("{table}: no cell of this table has {wanted:?} in its name");
+    }
     let queue = Mutex::new(VecDeque::from(cells));
     let failures = Mutex::new(Vec::new());
     let worker = || {

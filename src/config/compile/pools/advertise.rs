@@ -32,7 +32,7 @@ fn one(
     }
     if let Some(leaf) = &entry.address
         && let Some(Host::Ip(address)) = leaf.value
-        && (address.is_unspecified() || address.is_multicast())
+        && (address.is_unspecified() || address.is_multicast() || is_broadcast(&address))
     {
         problems.error(&leaf.at, format!("no client can connect to {address}"));
     }
@@ -137,13 +137,27 @@ fn warn_of_private(entry: &schema::Advertise, listen: &[IpAddr], problems: &mut 
     let Some(Host::Ip(address)) = &leaf.value else { return };
     let Some(kind) = private(*address) else { return };
     let for_all = listen.iter().any(|ip| ip.is_unspecified() || private(*ip).is_none());
-    if is_everybody(entry) && for_all {
+    let whom = match value(&entry.clients) {
+        _ if is_everybody(entry) => "every client is".to_owned(),
+        Some(clients) if is_public(clients) => format!("clients of {clients} are"),
+        _ => return,
+    };
+    if for_all {
         let message = format!(
-            "{address} is a {kind} address, and every client is told it: clients from elsewhere \
-             cannot reach it; say with `clients` who can, and advertise a public one to the others"
+            "{address} is a {kind} address, and {whom} told it: clients from elsewhere cannot reach \
+             it; say with `clients` who can, and advertise a public one to the others"
         );
         problems.warning(&leaf.at, message);
     }
+}
+
+/// Whether some of them come from elsewhere.
+fn is_public(clients: &IpNet) -> bool {
+    private(clients.network()).is_none() || private(clients.broadcast()).is_none()
+}
+
+fn is_broadcast(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V4(ip) if ip.is_broadcast())
 }
 
 /// Whether the entry can be meant for control connections of a family.
