@@ -1,7 +1,8 @@
 //! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659).
 
 use super::connection::Connection;
-use super::{Turn, attributes, listing, renames, reply};
+use super::listing::{self, Found};
+use super::{Turn, attributes, renames, reply};
 use crate::op::{
     Answer, Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
     Representation, Timestamp, Words,
@@ -90,10 +91,9 @@ async fn seen(
 ) -> Result<Option<EntryKind>, Failure> {
     let found = match connection.features.mlst {
         true => stat(connection, path).await.map(|entry| entry.kind),
-        false => match connection.enter(path).await {
-            Ok(_) => Ok(EntryKind::Directory),
-            Err(_) => {
-                connection.check()?;
+        false => match enters(connection, path).await? {
+            true => Ok(EntryKind::Directory),
+            false => {
                 connection.set_type(Representation::Image).await?;
                 size(connection, path).await.map(|_| EntryKind::File)
             }
@@ -191,21 +191,49 @@ pub(super) async fn file_size(
         },
         // A refused SIZE says little; the whole folder says it, where it shows such names.
         false => match listing::find(connection, path).await? {
-            None if path.name().is_some_and(|name| listing::may_hide(connection, name)) => {
+            Found::Entry(entry) => Some(entry),
+            Found::Nothing
+                if path.name().is_some_and(|name| listing::may_hide(connection, name)) =>
+            {
                 return Err(unsupported(
                     "the backend server does not tell whether there is such a file already: it hides names that begin with a dot",
                 ));
             }
-            found => found,
+            Found::Nothing => None,
+            Found::Unknown(failure) => return Err(failure),
         },
     };
     let Some(entry) = entry else { return Ok(None) };
-    if entry.kind == EntryKind::Directory {
-        return Err(Failure::backend(FailureKind::IsADirectory, format!("{path} is a folder")));
+    if matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink(_)) {
+        let message = format!("{path} is a folder, or a link that leads to no file");
+        return Err(Failure::backend(FailureKind::IsADirectory, message));
     }
     entry.attributes.size.map(Some).ok_or_else(|| {
         unsupported("the backend server does not tell how large the file is, which is needed to go on with it")
     })
+}
+
+/// As [`file_size`], told by the one question for it; never looked up in a listing, which can take long.
+/// Taken before and after, it says the same of what has not changed.
+pub(super) async fn told_size(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<u64>, Failure> {
+    let told = if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        size(connection, path).await
+    } else if connection.features.mlst {
+        let untold = || unsupported("the backend server tells no size of it");
+        let entry = stat(connection, path).await;
+        entry.and_then(|entry| entry.attributes.size.ok_or_else(untold))
+    } else {
+        Err(unsupported("the backend server knows neither SIZE nor MLST"))
+    };
+    match told {
+        Ok(size) => Ok(Some(size)),
+        Err(failure) if failure.peer.as_ref().is_some_and(|words| words.code == 550) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// An operation that came to the wrong door of this backend.
@@ -256,12 +284,83 @@ async fn stat_without_mlst(
         None
     };
     match listing::find(connection, path).await {
-        Ok(Some(entry)) => Ok(entry),
+        Ok(Found::Entry(entry)) => Ok(entry),
+        Ok(Found::Unknown(failure)) => match refusal {
+            Some(refusal)
+                if refusal.kind == FailureKind::NotFound && !reply::is_vague(&refusal) =>
+            {
+                Err(refusal)
+            }
+            _ if enters(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
+            _ => Err(failure),
+        },
         Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
-        _ => Err(refusal.unwrap_or_else(|| {
-            Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
-        })),
+        Ok(Found::Nothing) | Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
     }
+}
+
+/// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own
+/// length and its mode, 0777, but what it leads to for its kind.
+pub(super) fn may_be_link(entry: &Entry, by_facts: bool) -> bool {
+    match entry.kind {
+        EntryKind::Symlink(_) => true,
+        EntryKind::File => by_facts && entry.attributes.permissions == Some(0o777),
+        EntryKind::Directory | EntryKind::Other => false,
+    }
+}
+
+/// As [`stat`], of a symlink what it leads to.
+pub(super) async fn stat_followed(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Entry, Failure> {
+    let entry = stat(connection, path).await?;
+    match may_be_link(&entry, connection.features.mlst) {
+        true => follow(connection, path, entry).await,
+        false => Ok(entry),
+    }
+}
+
+/// What a link leads to, as far as SIZE, MDTM and CWD tell it: they go through links at every server.
+pub(super) async fn follow(
+    connection: &mut Connection,
+    path: &RemotePath,
+    link: Entry,
+) -> Result<Entry, Failure> {
+    let leads_to = |kind| Entry::new(link.name.clone(), kind);
+    if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => {
+                if link.kind == EntryKind::File && link.attributes.size == Some(size) {
+                    return Ok(link);
+                }
+                let modified = modified(connection, path).await?;
+                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
+                return Ok(Entry { attributes, ..leads_to(EntryKind::File) });
+            }
+            Err(_) => connection.check()?,
+        }
+    }
+    match link.kind {
+        // The server has said that it leads to a file.
+        EntryKind::File => Ok(link),
+        _ if enters(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
+        // Of a file nothing more can be known then.
+        _ if !connection.features.size => Ok(leads_to(EntryKind::File)),
+        _ => Err(not_found(path)),
+    }
+}
+
+/// Whether it is a folder, or a link to one.
+async fn enters(connection: &mut Connection, path: &RemotePath) -> Result<bool, Failure> {
+    let entered = connection.enter(path).await.is_ok();
+    connection.check()?;
+    Ok(entered)
+}
+
+fn not_found(path: &RemotePath) -> Failure {
+    Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
 }
 
 async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
