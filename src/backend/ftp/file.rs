@@ -1,7 +1,8 @@
 //! A file opened for reads and writes at any offset: what RETR, STOR and APPE (RFC 959) with REST
 //! (RFC 3659 section 5) can do of it. The rest is refused.
 //!
-//! A created file gets the server's own permissions: FTP has no way to give them beforehand.
+//! A created file has the server's own permissions until its end: FTP has no way to give them
+//! beforehand.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::transfer::FtpRead;
@@ -17,8 +18,8 @@ use super::upload::{FtpWrite, Part};
 use super::{FtpSession, OPEN, Turn, attributes, operations, transfer, upload};
 use crate::backend::{OpenFile, ReadTransfer, WriteTransfer};
 use crate::data::{
-    Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, Sink, Source,
-    WriteFrom,
+    self, Begin, Progress, Purpose, RelayError, Sequenced, SequentialFile, SequentialRead,
+    SequentialWrite, Sink, Source, WriteFrom,
 };
 use crate::op::{
     Attributes, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
@@ -30,7 +31,12 @@ struct FtpFile {
     sequenced: Sequenced,
     /// To be changed when what is being written has ended.
     later: Mutex<Changes>,
+    /// What a file that was made here is to have by its end, narrower than [`USUAL_FILE`].
+    narrow: Mutex<Option<u32>>,
 }
+
+/// What servers usually give a file.
+const USUAL_FILE: u32 = 0o644;
 
 /// The file's transfers, one after the other; each holds a control connection.
 struct Transfers {
@@ -43,6 +49,8 @@ struct Transfers {
     version: Mutex<Option<Version>>,
     /// The file that was begun here, until it is whole.
     part: Arc<Mutex<Option<Part>>>,
+    /// The bytes of a file that is appended to, where the server told what was there.
+    appended: Arc<Mutex<Option<u64>>>,
 }
 
 /// By what a file is known for the same: FTP has nothing better.
@@ -80,21 +88,26 @@ pub(super) async fn open(
     // What is written changes by itself.
     let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
     let version = Mutex::new(told.as_ref().and_then(Version::of));
-    let part = Arc::default();
-    let transfers = Arc::new(Transfers { session, path, exclusive, reads_only, version, part });
-    let write = match reads_only {
-        true => None,
-        false => Some(transfers.begin(mode).await?),
+    let (part, appended) = Default::default();
+    let transfers = Transfers { session, path, exclusive, reads_only, version, part, appended };
+    let transfers = Arc::new(transfers);
+    let (write, narrow) = match reads_only {
+        true => (None, None),
+        false => {
+            let (begin, narrow) = transfers.begin(mode).await?;
+            (Some(begin), narrow)
+        }
     };
     let purpose = Purpose { read: mode.read, write };
     let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
-    Ok(FtpFile { transfers, sequenced, later: Mutex::default() })
+    Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
 }
 
 impl Transfers {
-    /// What the mode means for this file. The server is asked only where it matters. Between the
-    /// answer and the transfer somebody else may make the file: FTP cannot do both at once.
-    async fn begin(&self, mode: OpenMode) -> Result<Begin, Failure> {
+    /// What the mode means for this file, and what permissions it is to have if it is made. The server
+    /// is asked only where it matters. Between the answer and the transfer somebody else may make the
+    /// file: FTP cannot do both at once.
+    async fn begin(&self, mode: OpenMode) -> Result<(Begin, Option<u32>), Failure> {
         let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
         let there = match asked {
             false => None,
@@ -115,40 +128,65 @@ impl Transfers {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
-        Ok(match (mode.append, mode.truncate, there) {
-            (true, true, _) => {
+        let is_narrow = |wanted: &u32| wanted & USUAL_FILE != USUAL_FILE;
+        let narrow = mode.permissions.filter(|wanted| mode.create && is_narrow(wanted));
+        let (begin, told) = match (mode.append, mode.truncate) {
+            (true, true) => {
                 return Err(operations::unsupported(
                     "the backend server is reached by FTP, which cannot empty a file and append to it at once",
                 ));
             }
-            (true, false, _) => {
-                self.check_recalled().await?;
-                Begin::End
+            (true, false) => {
+                let told = self.base(there).await?;
+                *lock(&self.appended) = told.map(|size| size.unwrap_or(0));
+                (Begin::End, told)
             }
-            (false, false, Some(_)) => Begin::Existing,
-            (false, _, _) => Begin::Start,
-        })
+            (false, truncate) => {
+                let told = match asked {
+                    true => Some(there),
+                    false if narrow.is_some() => self.told_size().await?,
+                    false => None,
+                };
+                let begin = match there {
+                    Some(_) if !truncate => Begin::Existing,
+                    _ => Begin::Start,
+                };
+                (begin, told)
+            }
+        };
+        self.session.cache.forget_recalled(&self.path);
+        let is_there = told.flatten().is_some();
+        Ok((begin, narrow.filter(|_| !is_there)))
     }
 
-    /// Clients resume by appending behind the size that they were told. Where that came from memory,
-    /// it must still be so.
-    async fn check_recalled(&self) -> Result<(), Failure> {
-        let Some(told) = self.session.cache.take_recalled(&self.path) else { return Ok(()) };
-        let size = self.size().await?.unwrap_or(0);
-        if size == told {
-            return Ok(());
+    /// What will be appended to; `None` where the server does not tell it.
+    async fn base(&self, known: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
+        if self.session.cache.recalled_size(&self.path).is_some() {
+            let mut turn = self.session.pool.turn(OPEN).await?;
+            return Ok(Some(self.session.check_recalled(&mut turn, &self.path).await?));
         }
-        let message = format!(
-            "{} has changed since its size was told: {size} bytes, not {told}; ask again before \
-             something is appended",
-            self.path
-        );
-        Err(Failure::backend(FailureKind::TransferCut, message))
+        match known {
+            Some(size) => Ok(Some(Some(size))),
+            None => self.told_size().await,
+        }
+    }
+
+    async fn told_size(&self) -> Result<Option<Option<u64>>, Failure> {
+        let mut turn = self.session.pool.turn(OPEN).await?;
+        match operations::told_size(&mut turn, &self.path).await {
+            Ok(size) => Ok(Some(size)),
+            Err(failure) => match turn.check() {
+                Ok(()) => Ok(None),
+                Err(_) => Err(self.session.pool.softened(failure)),
+            },
+        }
     }
 
     /// A transfer that begins in the middle must be of the file that the reader began with.
     async fn check_version(&self, turn: &mut Turn) -> Result<(), Failure> {
-        let Ok(entry) = operations::stat(turn, &self.path).await else { return turn.check() };
+        let Ok(entry) = operations::stat_followed(turn, &self.path).await else {
+            return turn.check();
+        };
         let Some(now) = Version::of(&entry) else { return Ok(()) };
         let before = lock(&self.version).replace(now);
         if before.is_none_or(|before| before.goes_on_as(&now)) {
@@ -219,7 +257,8 @@ impl SequentialFile for Transfers {
         let mut write = Box::new(begun.map_err(softened)?);
         write.count(0);
         *self.part() = write.part();
-        Ok(Box::new(Writer { write, part: self.part.clone() }))
+        let (part, appended) = (self.part.clone(), self.appended.clone());
+        Ok(Box::new(Writer { write, part, appended }))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
@@ -255,7 +294,7 @@ struct Reader(Box<FtpRead>);
 #[async_trait]
 impl SequentialRead for Reader {
     async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure> {
-        let limit = self.0.turn().settings.reply_timeout;
+        let limit = self.0.turn().settings.stall_timeout;
         let Source::Socket(stream) = self.0.source() else { return Ok(0) };
         match timeout(limit, stream.read_buf(into)).await {
             Ok(read) => read.map_err(|e| cut("reading").with_detail(e)),
@@ -277,23 +316,21 @@ impl SequentialRead for Reader {
 struct Writer {
     write: Box<FtpWrite>,
     part: Arc<Mutex<Option<Part>>>,
+    appended: Arc<Mutex<Option<u64>>>,
 }
 
 #[async_trait]
 impl SequentialWrite for Writer {
-    async fn write(&mut self, mut data: Bytes) -> Result<(), Failure> {
-        let limit = self.write.turn().settings.reply_timeout;
+    async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
+        let limit = self.write.turn().settings.stall_timeout;
         self.write.count(data.len());
+        lock(&self.appended).iter_mut().for_each(|size| *size += data.len() as u64);
         let Sink::Socket(stream) = self.write.sink() else { return Err(cut("writing")) };
-        while !data.is_empty() {
-            match timeout(limit, stream.write_buf(&mut data)).await {
-                Ok(Ok(1..)) => {}
-                Ok(Ok(0)) => return Err(cut("writing")),
-                Ok(Err(e)) => return Err(cut("writing").with_detail(e)),
-                Err(_) => return Err(stalled("writing")),
-            }
+        match data::send(stream, &data, &Progress::default(), limit).await {
+            Ok(()) => Ok(()),
+            Err(RelayError::Stalled { .. }) => Err(stalled("writing")),
+            Err(broken) => Err(cut("writing").with_detail(broken)),
         }
-        Ok(())
     }
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
@@ -333,8 +370,11 @@ impl FtpFile {
     /// there is none, or the file has another name yet, they wait for the end.
     async fn change_aside(&self, changes: Changes) -> Result<(), Failure> {
         let Transfers { session, path, .. } = &*self.transfers;
-        attributes::check(&session.pool.features(), &changes)?;
-        let mut later = changes;
+        let timed = attributes::check_times(&session.pool.features(), &changes);
+        let mut later = match timed {
+            Ok(()) => changes,
+            Err(_) => Changes { modified: None, ..changes },
+        };
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
             && let Some(mut turn) = session.pool.turn_aside().await
@@ -346,7 +386,15 @@ impl FtpFile {
         let mut all = lock(&self.later);
         all.permissions = later.permissions.or(all.permissions);
         all.modified = later.modified.or(all.modified);
-        Ok(())
+        timed
+    }
+
+    /// A server that cannot do that, or does not allow it, still has the whole file.
+    async fn give_narrow(&self, mode: u32) {
+        if let Err(failure) = self.change(&Changes::permissions(mode & 0o777)).await {
+            let path = &self.transfers.path;
+            tracing::warn!(%path, mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
+        }
     }
 
     async fn change(&self, changes: &Changes) -> Result<(), Failure> {
@@ -381,13 +429,13 @@ impl OpenFile for FtpFile {
         if !self.transfers.reads_only {
             self.sequenced.reached().await;
         }
-        let size = self.sequenced.size();
+        let size = self.sequenced.size().or(*lock(&self.transfers.appended));
         let sized = |mut entry: Entry| {
             entry.attributes.size = size.or(entry.attributes.size);
             entry
         };
         let place = self.transfers.place();
-        if let Some(entry) = session.cache.get(&place, false, false) {
+        if let Some(entry) = session.remembered(&place, false) {
             return Ok(sized(entry));
         }
         // What is being written is known here only; and without a free connection it is told
@@ -411,6 +459,9 @@ impl OpenFile for FtpFile {
             self.sequenced.truncate(size).await?;
         }
         let rest = Changes { size: None, ..*changes };
+        if rest.permissions.is_some() {
+            *lock(&self.narrow) = None;
+        }
         match self.sequenced.is_unfinished() {
             _ if rest == Changes::default() => Ok(()),
             true => self.change_aside(rest).await,
@@ -446,6 +497,10 @@ impl OpenFile for FtpFile {
     async fn close(&self) -> Result<(), Failure> {
         self.sequenced.close().await?;
         self.transfers.settle().await?;
+        let narrow = lock(&self.narrow).take();
+        if let Some(mode) = narrow {
+            self.give_narrow(mode).await;
+        }
         let later = std::mem::take(&mut *lock(&self.later));
         match later == Changes::default() {
             true => Ok(()),
