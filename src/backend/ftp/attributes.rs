@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::features::Features;
-use super::{channel, operations};
+use super::{channel, operations, stat};
 use crate::op::{Changes, Failure, FailureKind, RemotePath, Representation, Words};
 use crate::wire::ftp::time::format_time;
 
@@ -87,7 +87,7 @@ async fn truncate(
     path: &RemotePath,
     size: u64,
 ) -> Result<(), Failure> {
-    let Some(now) = operations::file_size(connection, path).await? else {
+    let Some(now) = stat::file_size(connection, path).await? else {
         let message = format!("{path}: no such file");
         return Err(Failure::backend(FailureKind::NotFound, message));
     };

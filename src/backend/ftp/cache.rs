@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::operations;
+use super::stat;
 use crate::op::{Entry, EntryKind, RemotePath};
 
 /// How old what is told may be.
@@ -123,7 +123,7 @@ impl Cache {
         let itself = match told.entry.kind {
             EntryKind::File => {
                 told.entry.attributes.size.is_some()
-                    && (link || !operations::may_be_link(&told.entry, told.exact))
+                    && (link || !stat::may_be_link(&told.entry, told.exact))
             }
             EntryKind::Directory => true,
             EntryKind::Symlink(_) | EntryKind::Other => link,

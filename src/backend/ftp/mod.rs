@@ -16,6 +16,7 @@ mod prepared;
 mod renames;
 mod reply;
 mod settings;
+mod stat;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -135,7 +136,7 @@ impl FtpSession {
     async fn ask_link_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
         let asked = self.cache.asked();
         self.cache.forget_recalled(path);
-        let entry = operations::stat(turn, path).await;
+        let entry = stat::stat(turn, path).await;
         let entry = entry.map_err(|failure| self.pool.softened(failure))?;
         if let Some(folder) = path.parent() {
             self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
@@ -149,11 +150,11 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(turn, path).await?,
         };
-        if !operations::may_be_link(&entry, turn.features.mlst) {
+        if !stat::may_be_link(&entry, turn.features.mlst) {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
-        let followed = operations::follow(turn, path, entry).await;
+        let followed = stat::follow(turn, path, entry).await;
         followed.map_err(|failure| self.pool.softened(failure))
     }
 
@@ -165,7 +166,7 @@ impl FtpSession {
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
         let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
-        let size = operations::file_size(turn, path).await;
+        let size = stat::file_size(turn, path).await;
         let size = size.map_err(|failure| self.pool.softened(failure))?.unwrap_or(0);
         if size == told {
             return Ok(Some(size));

@@ -74,7 +74,7 @@ pub(super) struct Oddities {
     pub links_as_files: bool,
     /// Of STOR: closes the data connection after so many bytes, and says that all is well.
     pub leaves_storing: Option<usize>,
-    /// Of STOR: takes so little at a time, with a pause of 100 ms between.
+    /// Of STOR: takes so little at a time, with a pause of 50 ms between.
     pub dribbles: Option<usize>,
 }
 
@@ -645,6 +645,6 @@ async fn dribble(data: &mut TcpStream, piece: usize, into: &mut Vec<u8>) -> std:
             0 => return Ok(into.len()),
             n => into.extend(&bytes[..n]),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

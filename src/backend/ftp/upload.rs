@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::cache::Writer;
-use super::{Turn, channel, operations, renames, transfer};
+use super::{Turn, channel, operations, renames, stat, transfer};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer, temporary_name};
 use crate::data::{Patience, RelayError, Sink};
@@ -60,7 +60,7 @@ impl Part {
         match policy {
             PartialUploads::Keep => {}
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
-            PartialUploads::Delete => match operations::told_size(turn, path).await {
+            PartialUploads::Delete => match stat::told_size(turn, path).await {
                 Ok(before) => (part.delete, part.before) = (true, before),
                 Err(failure) => {
                     turn.check()?;
@@ -111,7 +111,7 @@ impl Part {
         path: &RemotePath,
         sent: Option<u64>,
     ) -> Result<(), Failure> {
-        let Some(size) = operations::told_size(turn, path).await? else { return Ok(()) };
+        let Some(size) = stat::told_size(turn, path).await? else { return Ok(()) };
         let most = sent.map(|sent| self.synced + sent);
         if self.before == Some(size) || most.is_some_and(|most| size > most) {
             tracing::warn!(%path, size, ?most, "what is there behind a cut upload is not its part: kept");
@@ -265,7 +265,7 @@ impl FtpWrite {
     async fn check_whole(&mut self) -> Result<(), Failure> {
         let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
         let written = temporary.unwrap_or(&self.path);
-        let size = operations::told_size(&mut self.turn, written).await;
+        let size = stat::told_size(&mut self.turn, written).await;
         let expected = self.base.zip(self.sent).map(|(base, sent)| base + sent);
         match size {
             Ok(Some(size)) if expected == Some(size) => Ok(()),

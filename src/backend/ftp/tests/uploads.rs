@@ -94,11 +94,11 @@ async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
 
 #[tokio::test]
 async fn a_server_that_takes_little_at_a_time_is_waited_for() {
-    let content = bytes(3_500_000);
-    let odd = Oddities { dribbles: Some(48 * 1024), ..Default::default() };
+    let content = bytes(8_000_000);
+    let odd = Oddities { dribbles: Some(64 * 1024), ..Default::default() };
     let server = Server::start(&[], odd).await;
     let backend = server.backend_with(|settings| {
-        settings.stall_timeout = Duration::from_secs(1);
+        settings.stall_timeout = Duration::from_millis(600);
         settings.reply_timeout = Duration::from_secs(2);
     });
     let session = login(&backend).await;

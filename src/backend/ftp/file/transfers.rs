@@ -1,67 +1,52 @@
-//! A file opened for reads and writes at any offset: what RETR, STOR and APPE (RFC 959) with REST
-//! (RFC 3659 section 5) can do of it. The rest is refused.
-//!
-//! A created file has the server's own permissions until its end: FTP has no way to give them
-//! beforehand.
+//! The transfers of a file that is open: RETR, STOR and APPE (RFC 959), one after the other.
 
-use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::transfer::FtpRead;
-use super::upload::{FtpWrite, Part};
-use super::{FtpSession, OPEN, Turn, attributes, operations, transfer, upload};
-use crate::backend::{OpenFile, ReadTransfer, WriteTransfer};
+use crate::backend::ftp::transfer::{self, FtpRead};
+use crate::backend::ftp::upload::{self, FtpWrite, Part};
+use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, stat};
+use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{
-    self, Begin, Progress, Purpose, RelayError, Sequenced, SequentialFile, SequentialRead,
-    SequentialWrite, Sink, Source, WriteFrom,
+    self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
+    Source, WriteFrom,
 };
 use crate::op::{
-    Attributes, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
-    Representation, Timestamp, WriteMode,
+    Attributes, Entry, Failure, FailureKind, OpenMode, RemotePath, Representation, Timestamp,
+    WriteMode,
 };
-
-struct FtpFile {
-    transfers: Arc<Transfers>,
-    sequenced: Sequenced,
-    /// To be changed when what is being written has ended.
-    later: Mutex<Changes>,
-    /// What a file that was made here is to have by its end, narrower than [`USUAL_FILE`].
-    narrow: Mutex<Option<u32>>,
-}
 
 /// What servers usually give a file.
 const USUAL_FILE: u32 = 0o644;
 
 /// The file's transfers, one after the other; each holds a control connection.
-struct Transfers {
-    session: FtpSession,
-    path: RemotePath,
+pub(super) struct Transfers {
+    pub(super) session: FtpSession,
+    pub(super) path: RemotePath,
     /// It must be nobody else's at its end, too.
-    exclusive: bool,
-    reads_only: bool,
+    pub(super) exclusive: bool,
+    pub(super) reads_only: bool,
     /// As it was last seen.
-    version: Mutex<Option<Version>>,
+    pub(super) version: Mutex<Option<Version>>,
     /// The file that was begun here, until it is whole.
-    part: Arc<Mutex<Option<Part>>>,
+    pub(super) part: Arc<Mutex<Option<Part>>>,
     /// The bytes of a file that is appended to, where the server told what was there.
-    appended: Arc<Mutex<Option<u64>>>,
+    pub(super) appended: Arc<Mutex<Option<u64>>>,
 }
 
 /// By what a file is known for the same: FTP has nothing better.
 #[derive(Clone, Copy)]
-struct Version {
+pub(super) struct Version {
     size: u64,
     modified: Option<Timestamp>,
 }
 
 impl Version {
-    fn of(entry: &Entry) -> Option<Self> {
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
         let Attributes { size, modified, .. } = entry.attributes;
         size.map(|size| Self { size, modified })
     }
@@ -74,46 +59,17 @@ impl Version {
     }
 }
 
-pub(super) async fn open(
-    session: FtpSession,
-    path: RemotePath,
-    mode: OpenMode,
-) -> Result<impl OpenFile, Failure> {
-    if path.is_root() {
-        return Err(Failure::client(FailureKind::IsADirectory, "the root is a folder, not a file"));
-    }
-    let exclusive = mode.create && mode.exclusive;
-    let early = session.early.clone();
-    let reads_only = !mode.writes();
-    // What is written changes by itself.
-    let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
-    let version = Mutex::new(told.as_ref().and_then(Version::of));
-    let (part, appended) = Default::default();
-    let transfers = Transfers { session, path, exclusive, reads_only, version, part, appended };
-    let transfers = Arc::new(transfers);
-    let (write, narrow) = match reads_only {
-        true => (None, None),
-        false => {
-            let (begin, narrow) = transfers.begin(mode).await?;
-            (Some(begin), narrow)
-        }
-    };
-    let purpose = Purpose { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
-    Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
-}
-
 impl Transfers {
     /// What the mode means for this file, and what permissions it is to have if it is made. The server
     /// is asked only where it matters. Between the answer and the transfer somebody else may make the
     /// file: FTP cannot do both at once.
-    async fn begin(&self, mode: OpenMode) -> Result<(Begin, Option<u32>), Failure> {
+    pub(super) async fn begin(&self, mode: OpenMode) -> Result<(Begin, Option<u32>), Failure> {
         let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
         let there = match asked {
             false => None,
             true if self.exclusive => {
                 let mut turn = self.session.pool.turn(OPEN).await?;
-                let absent = operations::is_absent(&mut turn, &self.path).await;
+                let absent = stat::is_absent(&mut turn, &self.path).await;
                 if !absent.map_err(|failure| self.session.pool.softened(failure))? {
                     return Err(Failure::backend(
                         FailureKind::AlreadyExists,
@@ -173,7 +129,7 @@ impl Transfers {
 
     async fn told_size(&self) -> Result<Option<Option<u64>>, Failure> {
         let mut turn = self.session.pool.turn(OPEN).await?;
-        match operations::told_size(&mut turn, &self.path).await {
+        match stat::told_size(&mut turn, &self.path).await {
             Ok(size) => Ok(Some(size)),
             Err(failure) => match turn.check() {
                 Ok(()) => Ok(None),
@@ -184,7 +140,7 @@ impl Transfers {
 
     /// A transfer that begins in the middle must be of the file that the reader began with.
     async fn check_version(&self, turn: &mut Turn) -> Result<(), Failure> {
-        let Ok(entry) = operations::stat_followed(turn, &self.path).await else {
+        let Ok(entry) = stat::stat_followed(turn, &self.path).await else {
             return turn.check();
         };
         let Some(now) = Version::of(&entry) else { return Ok(()) };
@@ -202,17 +158,17 @@ impl Transfers {
     }
 
     /// What is being written has another name until its end.
-    fn temporary(&self) -> Option<RemotePath> {
+    pub(super) fn temporary(&self) -> Option<RemotePath> {
         self.part().as_ref().and_then(|part| part.temporary.clone())
     }
 
     /// Where the file's bytes are now.
-    fn place(&self) -> RemotePath {
+    pub(super) fn place(&self) -> RemotePath {
         self.temporary().unwrap_or_else(|| self.path.clone())
     }
 
     /// A file that was whole at its last sync already gets its name.
-    async fn settle(&self) -> Result<(), Failure> {
+    pub(super) async fn settle(&self) -> Result<(), Failure> {
         let part = self.part().take();
         let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
         let _writer = self.session.cache.writer();
@@ -222,7 +178,7 @@ impl Transfers {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -263,7 +219,7 @@ impl SequentialFile for Transfers {
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
         let mut turn = self.session.pool.turn(OPEN).await?;
-        let size = operations::file_size(&mut turn, &self.place()).await;
+        let size = stat::file_size(&mut turn, &self.place()).await;
         size.map_err(|failure| self.session.pool.softened(failure))
     }
 
@@ -363,156 +319,4 @@ fn stalled(doing: &str) -> Failure {
         FailureKind::TimedOut,
         format!("{doing} the file: nothing moved at the backend server for too long"),
     )
-}
-
-impl FtpFile {
-    /// The permissions over a connection of their own, while a transfer holds this file's; where
-    /// there is none, or the file has another name yet, they wait for the end.
-    async fn change_aside(&self, changes: Changes) -> Result<(), Failure> {
-        let Transfers { session, path, .. } = &*self.transfers;
-        let timed = attributes::check_times(&session.pool.features(), &changes);
-        let mut later = match timed {
-            Ok(()) => changes,
-            Err(_) => Changes { modified: None, ..changes },
-        };
-        if let Some(mode) = changes.permissions
-            && self.transfers.temporary().is_none()
-            && let Some(mut turn) = session.pool.turn_aside().await
-        {
-            let set = attributes::set_permissions(&mut turn, path, mode).await;
-            set.map_err(|failure| session.pool.softened(failure))?;
-            later.permissions = None;
-        }
-        let mut all = lock(&self.later);
-        all.permissions = later.permissions.or(all.permissions);
-        all.modified = later.modified.or(all.modified);
-        timed
-    }
-
-    /// A server that cannot do that, or does not allow it, still has the whole file.
-    async fn give_narrow(&self, mode: u32) {
-        if let Err(failure) = self.change(&Changes::permissions(mode & 0o777)).await {
-            let path = &self.transfers.path;
-            tracing::warn!(%path, mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
-        }
-    }
-
-    async fn change(&self, changes: &Changes) -> Result<(), Failure> {
-        let Transfers { session, path, .. } = &*self.transfers;
-        let _writer = session.cache.writer();
-        let mut turn = session.turn().await?;
-        let set = attributes::set(&mut turn, path, changes).await;
-        set.map(drop).map_err(|failure| session.pool.softened(failure))
-    }
-
-    fn entry(&self) -> Entry {
-        Entry::new(self.transfers.path.name().unwrap_or(b"/"), EntryKind::File)
-    }
-}
-
-#[async_trait]
-impl OpenFile for FtpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.sequenced.read_at(offset, length)
-    }
-
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.sequenced.write_at(offset, data)
-    }
-
-    async fn stat(&self) -> Result<Entry, Failure> {
-        let session = &self.transfers.session;
-        if !self.transfers.reads_only {
-            self.sequenced.reached().await;
-        }
-        let size = self.sequenced.size().or(*lock(&self.transfers.appended));
-        let sized = |mut entry: Entry| {
-            entry.attributes.size = size.or(entry.attributes.size);
-            entry
-        };
-        let place = self.transfers.place();
-        if let Some(entry) = session.remembered(&place, false) {
-            return Ok(sized(entry));
-        }
-        // What is being written is known here only; and without a free connection it is told
-        // without a size rather than with a wrong one.
-        if size.is_some() && self.sequenced.is_unfinished() {
-            return Ok(sized(self.entry()));
-        }
-        let Some(mut turn) = session.pool.turn_aside().await else {
-            return Ok(sized(self.entry()));
-        };
-        let asked = session.ask_stat(&mut turn, &place).await?;
-        let mut version = lock(&self.transfers.version);
-        *version = version.or(Version::of(&asked));
-        drop(version);
-        Ok(sized(Entry { name: self.entry().name, ..asked }))
-    }
-
-    async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure> {
-        attributes::check(&self.transfers.session.pool.features(), changes)?;
-        if let Some(size) = changes.size {
-            self.sequenced.truncate(size).await?;
-        }
-        let rest = Changes { size: None, ..*changes };
-        if rest.permissions.is_some() {
-            *lock(&self.narrow) = None;
-        }
-        match self.sequenced.is_unfinished() {
-            _ if rest == Changes::default() => Ok(()),
-            true => self.change_aside(rest).await,
-            false if self.transfers.temporary().is_some() => self.change_aside(rest).await,
-            false => self.change(&rest).await,
-        }
-    }
-
-    fn answers_for_path(&self) -> bool {
-        self.sequenced.is_unfinished() || self.transfers.temporary().is_some()
-    }
-
-    async fn sync(&self) -> Result<(), Failure> {
-        self.sequenced.sync().await
-    }
-
-    async fn file_system(&self) -> Result<FileSystem, Failure> {
-        Err(operations::no_file_system())
-    }
-
-    async fn copy_data(
-        &self,
-        _offset: u64,
-        _length: u64,
-        _to: &Arc<dyn OpenFile>,
-        _to_offset: u64,
-    ) -> Result<(), Failure> {
-        Err(operations::unsupported(
-            "the backend server is reached by FTP, which cannot copy data by itself",
-        ))
-    }
-
-    async fn close(&self) -> Result<(), Failure> {
-        self.sequenced.close().await?;
-        self.transfers.settle().await?;
-        let narrow = lock(&self.narrow).take();
-        if let Some(mode) = narrow {
-            self.give_narrow(mode).await;
-        }
-        let later = std::mem::take(&mut *lock(&self.later));
-        match later == Changes::default() {
-            true => Ok(()),
-            false => self.change(&later).await,
-        }
-    }
-
-    async fn abort(&self) {
-        self.sequenced.abort().await;
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
