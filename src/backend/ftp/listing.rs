@@ -169,6 +169,11 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
                     entries.push(entry);
                 }
                 Parsed::Ignored => self.any |= !line.is_empty(),
+                // Nobody can ask for it.
+                Parsed::NoName => {
+                    self.any = true;
+                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing names no file that there can be and was left out");
+                }
                 Parsed::Unreadable => {
                     self.left_out += 1;
                     tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is of no known shape and was left out");

@@ -229,25 +229,28 @@ pub(super) async fn file_size(
     })
 }
 
-/// As [`file_size`], told by the one question for it; never looked up in a listing, which can take long.
-/// Taken before and after, it says the same of what has not changed.
+/// As [`file_size`], where SIZE or MLST tells it; never looked up in a listing, which can take long. A
+/// refusal is taken for nothing there: asked before and after, it says the same of what has not changed.
 pub(super) async fn told_size(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<u64>, Failure> {
-    let told = if connection.features.size {
+    let is_550 = |failure: &Failure| failure.peer.as_ref().is_some_and(|words| words.code == 550);
+    if connection.features.size {
         connection.set_type(Representation::Image).await?;
-        size(connection, path).await
-    } else if connection.features.mlst {
-        let untold = || unsupported("the backend server tells no size of it");
-        let entry = stat(connection, path).await;
-        entry.and_then(|entry| entry.attributes.size.ok_or_else(untold))
-    } else {
-        Err(unsupported("the backend server knows neither SIZE nor MLST"))
-    };
-    match told {
-        Ok(size) => Ok(Some(size)),
-        Err(failure) if failure.peer.as_ref().is_some_and(|words| words.code == 550) => Ok(None),
+        match size(connection, path).await {
+            Ok(size) => return Ok(Some(size)),
+            Err(failure) if is_550(&failure) => return Ok(None),
+            Err(_) => connection.check()?,
+        }
+    }
+    let untold = || unsupported("the backend server tells no size of it by SIZE or MLST");
+    if !connection.features.mlst {
+        return Err(untold());
+    }
+    match stat(connection, path).await {
+        Ok(entry) => entry.attributes.size.map(Some).ok_or_else(untold),
+        Err(failure) if is_550(&failure) => Ok(None),
         Err(failure) => Err(failure),
     }
 }

@@ -60,7 +60,7 @@ impl Part {
         match policy {
             PartialUploads::Keep => {}
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
-            PartialUploads::Delete => match stat::told_size(turn, path).await {
+            PartialUploads::Delete => match size(turn, path).await {
                 Ok(before) => (part.delete, part.before) = (true, before),
                 Err(failure) => {
                     turn.check()?;
@@ -111,7 +111,7 @@ impl Part {
         path: &RemotePath,
         sent: Option<u64>,
     ) -> Result<(), Failure> {
-        let Some(size) = stat::told_size(turn, path).await? else { return Ok(()) };
+        let Some(size) = size(turn, path).await? else { return Ok(()) };
         let most = sent.map(|sent| self.synced + sent);
         if self.before == Some(size) || most.is_some_and(|most| size > most) {
             tracing::warn!(%path, size, ?most, "what is there behind a cut upload is not its part: kept");
@@ -196,6 +196,16 @@ pub(super) async fn begin(
         base,
         _writer: writer,
     })
+}
+
+/// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
+async fn size(turn: &mut Turn, path: &RemotePath) -> Result<Option<u64>, Failure> {
+    match stat::told_size(turn, path).await {
+        Err(failure) if failure.kind == FailureKind::Unsupported => {
+            stat::file_size(turn, path).await
+        }
+        told => told,
+    }
 }
 
 /// Whether the server may have begun the file although its transfer did not begin.
