@@ -333,7 +333,7 @@ impl Session {
             "CWD"
                 if self.odd.vague
                     && argument != "/"
-                    && !link.is_some()
+                    && link.is_none()
                     && !self.has_folder(argument) =>
             {
                 self.reply("550 Failed to change directory.").await
