@@ -36,6 +36,10 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     any: bool,
     /// Lines that were not: nobody knows what they name.
     left_out: usize,
+    /// Lines with a name that no file can have. Some servers list paths.
+    nameless: usize,
+    /// Whether there was an entry.
+    named: bool,
     /// The last reply, where it came instead of the first.
     said: Option<Words>,
     /// The data connection has ended, the last reply is still to come.
@@ -122,6 +126,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             lines: LineBuffer::binary(MAX_LINE),
             any: false,
             left_out: 0,
+            nameless: 0,
+            named: false,
             said: None,
             ending: false,
             done: false,
@@ -165,13 +171,13 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             };
             match parse_line(&line, now) {
                 Parsed::Entry(entry) => {
-                    self.any = true;
+                    (self.any, self.named) = (true, true);
                     entries.push(entry);
                 }
                 Parsed::Ignored => self.any |= !line.is_empty(),
-                // Nobody can ask for it.
                 Parsed::NoName => {
                     self.any = true;
+                    self.nameless += 1;
                     tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing names no file that there can be and was left out");
                 }
                 Parsed::Unreadable => {
@@ -182,18 +188,18 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         }
     }
 
-    /// A name that was left out would be taken for deleted, or for free to be written to.
+    /// A name that was left out would be taken for deleted. Among others, one that no file can have
+    /// does not matter: nobody can ask for it.
     fn understood(&self) -> Result<(), Failure> {
-        match self.left_out {
-            0 => Ok(()),
-            lines => Err(Failure::backend(
-                FailureKind::TransferCut,
-                format!(
-                    "what is in the folder is not known for sure: {lines} lines of the backend \
-                     server's listing are of no known shape (the gateway's log shows them)"
-                ),
-            )),
+        match self.named {
+            true => understood(self.left_out),
+            false => self.all_understood(),
         }
+    }
+
+    /// A name that was left out would be taken for free to be written to.
+    fn all_understood(&self) -> Result<(), Failure> {
+        understood(self.left_out + self.nameless)
     }
 
     /// More bytes; at the end, what the server says about the listing.
@@ -320,6 +326,19 @@ fn whole(said: &Words) -> Result<(), Failure> {
     }
 }
 
+fn understood(left_out: usize) -> Result<(), Failure> {
+    match left_out {
+        0 => Ok(()),
+        lines => Err(Failure::backend(
+            FailureKind::TransferCut,
+            format!(
+                "what is in the folder is not known for sure; lines of the backend server's listing \
+                 that are of no known shape: {lines} (the gateway's log shows them)"
+            ),
+        )),
+    }
+}
+
 /// What the folder above tells of a path.
 pub(super) enum Found {
     Entry(Entry),
@@ -341,7 +360,7 @@ pub(super) async fn find(connection: &mut Connection, path: &RemotePath) -> Resu
         while let Some(entries) = listing.next_entries().await? {
             found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
         }
-        Ok(match (found, listing.understood()) {
+        Ok(match (found, listing.all_understood()) {
             (Some(entry), _) => Found::Entry(entry),
             (None, Ok(())) => Found::Nothing,
             (None, Err(failure)) => Found::Unknown(failure),
