@@ -105,6 +105,10 @@ pub trait BackendSession: Send + Sync {
 
     async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure>;
 
+    /// Its client has many files open at once, and tells links from what they lead to. Said before
+    /// anything is asked.
+    fn expect_many(&self) {}
+
     /// A transfer is likely to be the next thing that is asked for: what it needs may be made ready.
     /// Returns at once; what fails is not told.
     fn expect_transfer(&self) {}
@@ -210,7 +214,7 @@ pub trait WriteTransfer: Send {
         Ok(())
     }
 
-    /// How many bytes were put into the sink, said before the end of a transfer that was cut.
+    /// How many bytes were put into the sink, said before the end.
     fn sent(&mut self, _bytes: u64) {}
 
     /// All bytes are written: closes the sink in the way that means *complete* and waits until the

@@ -21,6 +21,7 @@ pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
 pub use fault::Fault;
 pub use metrics::PoolMetrics;
+pub use patience::Patience;
 pub use ports::{BindError, Pool, PoolSettings, Ports};
 pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
 pub use relay::{Progress, RelayError, Side, relay, send};

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::relay::{RelayError, Side};
 
 /// The patience with a sink.
-pub(super) struct Patience {
+pub struct Patience {
     stall: Duration,
     /// The inode of its socket, where it is one.
     socket: Option<u64>,
@@ -22,13 +22,13 @@ pub(super) struct Patience {
 impl Patience {
     /// Ends when nothing was taken for `stall`; as it is looked at now and then, up to half as long
     /// again.
-    pub(super) fn new(stall: Duration, to: Option<&TcpStream>) -> Self {
+    pub fn new(stall: Duration, to: Option<&TcpStream>) -> Self {
         let socket = to.and_then(|tcp| rustix::fs::fstat(tcp).ok()).map(|stat| stat.st_ino);
         Self { stall, socket }
     }
 
     /// Waits for a write.
-    pub(super) async fn wait<T>(&self, write: impl Future<Output = T>) -> Result<T, RelayError> {
+    pub async fn wait<T>(&self, write: impl Future<Output = T>) -> Result<T, RelayError> {
         let mut write = pin!(write);
         let (mut before, mut quiet) = (None, 0);
         while quiet < 2 {

@@ -80,7 +80,8 @@ impl Upload {
     }
 
     /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.
-    pub async fn finish(self) -> Result<Option<Words>, Failure> {
+    pub async fn finish(mut self) -> Result<Option<Words>, Failure> {
+        self.transfer.sent(self.record.progress().bytes());
         let outcome = self.transfer.finish().await;
         end(self.record, &self.root, outcome)
     }

@@ -99,6 +99,11 @@ impl Session {
         }
     }
 
+    /// As [`BackendSession::expect_many`].
+    pub fn expect_many(&self) {
+        self.backend.expect_many();
+    }
+
     /// As [`BackendSession::expect_transfer`].
     pub fn expect_transfer(&self) {
         self.backend.expect_transfer();

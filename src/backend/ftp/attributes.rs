@@ -3,12 +3,12 @@
 
 use super::connection::Connection;
 use super::features::Features;
-use super::{channel, operations};
+use super::{channel, operations, stat};
 use crate::op::{Changes, Failure, FailureKind, RemotePath, Representation, Words};
 use crate::wire::ftp::time::format_time;
 
-/// All of the changes, or the first one's failure; what the backend cannot is refused before
-/// anything is changed. The words of the last one.
+/// All of the changes, or the first one's failure. A time that the server cannot set keeps no
+/// permissions from being set: clients send both at once. The words of the last one.
 pub(super) async fn set(
     connection: &mut Connection,
     path: &RemotePath,
@@ -22,19 +22,28 @@ pub(super) async fn set(
     if let Some(mode) = changes.permissions {
         words = Some(set_permissions(connection, path, mode).await?);
     }
+    check_times(&connection.features, changes)?;
     if let Some(seconds) = changes.modified {
         words = Some(set_modified(connection, path, seconds).await?);
     }
     Ok(words)
 }
 
-/// Whether the server can change all of it, as far as it has said.
+/// Whether the server can change something of it, as far as it has said. Else it is refused before
+/// anything is changed.
 pub(super) fn check(features: &Features, changes: &Changes) -> Result<(), Failure> {
     if changes.owner.is_some() {
         return Err(operations::unsupported(
             "the backend server is reached by FTP, which cannot change a file's owner",
         ));
     }
+    match changes {
+        Changes { size: None, permissions: None, .. } => check_times(features, changes),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_times(features: &Features, changes: &Changes) -> Result<(), Failure> {
     // SFTP sets both times at once; FTP has one of them.
     if changes.accessed.is_some() && changes.modified.is_none() {
         return Err(operations::unsupported(
@@ -78,7 +87,7 @@ async fn truncate(
     path: &RemotePath,
     size: u64,
 ) -> Result<(), Failure> {
-    let Some(now) = operations::file_size(connection, path).await? else {
+    let Some(now) = stat::file_size(connection, path).await? else {
         let message = format!("{path}: no such file");
         return Err(Failure::backend(FailureKind::NotFound, message));
     };

@@ -1,11 +1,12 @@
 //! What listings and stats told a moment ago, so that a client's stats of what it has just listed
 //! cost nothing. Never the base of a resume: sizes for that are asked, and one that a client has from
-//! here is compared before something is appended.
+//! here is compared before something is written behind it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::stat;
 use crate::op::{Entry, EntryKind, RemotePath};
 
 /// How old what is told may be.
@@ -68,10 +69,15 @@ impl Cache {
     }
 
     /// The size that the client was last told, where it came from here.
-    pub(super) fn take_recalled(&self, path: &RemotePath) -> Option<u64> {
-        let mut table = self.lock();
-        let at = table.recalled.iter().position(|(known, _)| known == path)?;
-        table.recalled.remove(at).map(|(_, size)| size)
+    pub(super) fn recalled_size(&self, path: &RemotePath) -> Option<u64> {
+        let table = self.lock();
+        table.recalled.iter().find(|(known, _)| known == path).map(|(_, size)| *size)
+    }
+
+    /// The client knows better: it has asked, or has itself changed what is there or beneath.
+    pub(super) fn forget_recalled(&self, path: &RemotePath) {
+        let is_beneath = |known: &RemotePath| known.strip_root(path).is_some();
+        self.lock().recalled.retain(|(known, _)| !is_beneath(known));
     }
 
     /// `exact`: times are known to the second, and so on. Forgotten at once where something has
@@ -84,12 +90,19 @@ impl Cache {
         exact: bool,
     ) {
         let mut table = self.lock();
+        let table = &mut *table;
+        let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
+        let paths = entries.iter().map(|entry| [folder, slash, &entry.name].concat());
+        if !table.recalled.is_empty() {
+            // What is told now is newer.
+            let told: HashSet<Vec<u8>> = paths.clone().collect();
+            table.recalled.retain(|(known, _)| !told.contains(known.as_bytes()));
+        }
         if table.generation != generation || table.writers > 0 {
             return;
         }
-        for entry in entries {
-            let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
-            let path: Arc<[u8]> = [folder, slash, &entry.name].concat().into();
+        for (entry, path) in entries.iter().zip(paths) {
+            let path: Arc<[u8]> = path.into();
             table.bytes += weight(&path);
             table.order.push_back((path.clone(), since));
             table.entries.insert(path, Told { entry: entry.clone(), since, exact });
@@ -108,7 +121,10 @@ impl Cache {
         let told = table.entries.get(path.as_bytes())?;
         let fresh = told.since.elapsed() < FRESH && (told.exact || !exact);
         let itself = match told.entry.kind {
-            EntryKind::File => told.entry.attributes.size.is_some(),
+            EntryKind::File => {
+                told.entry.attributes.size.is_some()
+                    && (link || !stat::may_be_link(&told.entry, told.exact))
+            }
             EntryKind::Directory => true,
             EntryKind::Symlink(_) | EntryKind::Other => link,
         };
@@ -132,7 +148,6 @@ impl Table {
     fn forget(&mut self) {
         self.generation += 1;
         (self.entries, self.order, self.bytes) = Default::default();
-        self.recalled.clear();
     }
 
     fn drop_oldest(&mut self) {

@@ -30,7 +30,8 @@ const ANNOUNCED: Duration = Duration::from_secs(5);
 /// Makes a data connection and sends the command that uses it. Dropping the connection is a reset from
 /// its first moment on: an end by FIN would mean *complete* for an upload. On success the server has said 1xx
 /// and its last reply is still to come; after a failure the control connection is in step, or given
-/// up.
+/// up. A listing that the server has nothing to say for may be over at once: then the words are its
+/// last reply, and whether the connection was ever taken is not known.
 pub(super) async fn start(
     connection: &mut Connection,
     verb: &str,
@@ -46,19 +47,25 @@ pub(super) async fn start(
                 Ok(preliminary) => preliminary,
                 Err(refusal) => return Err(active::refused(reservation, refusal)),
             };
+            if is_over(&preliminary) {
+                return Err(no_channel("the listing was over before its connection came"));
+            }
             match active::accepted(connection, reservation).await {
                 Ok(tcp) => (tcp, preliminary),
                 Err(failure) => return Err(explain(connection, failure).await),
             }
         }
     };
+    if is_over(&preliminary) {
+        return Ok((Stream::Plain(tcp), preliminary));
+    }
     match protected(connection, tcp).await {
         Ok(stream) => Ok((stream, preliminary)),
         Err(failure) => Err(explain(connection, failure).await),
     }
 }
 
-/// The command itself, up to its 1xx.
+/// The command itself, up to its 1xx, or of a listing up to its end.
 async fn command(
     connection: &mut Connection,
     verb: &str,
@@ -70,7 +77,12 @@ async fn command(
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
         connection.restart_pending = offset > 0;
     }
-    let preliminary = connection.expect(1, verb, argument).await?;
+    let words = connection.ask(verb, argument).await?;
+    let class = match verb {
+        "LIST" | "MLSD" if is_over(&words) => 2,
+        _ => 1,
+    };
+    let preliminary = connection.judged(class, verb, argument, words)?;
     connection.restart_pending = false;
     Ok(preliminary)
 }
@@ -203,6 +215,7 @@ async fn at_once(
     };
     match made {
         Ok(tcp) => Started::Both(tcp, words),
+        Err(failure) if is_over(&words) => Started::Failed(failure),
         Err(failure) => match timeout(ANNOUNCED, explain(connection, failure.clone())).await {
             Ok(explained) => Started::Failed(explained),
             Err(_) => {
@@ -300,6 +313,11 @@ async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
         Err(lost) => lost,
         Ok(_) => failure,
     }
+}
+
+/// 2xx: nothing more is said.
+fn is_over(words: &Words) -> bool {
+    words.code / 100 == 2
 }
 
 /// 425: the server has no data connection.

@@ -168,6 +168,17 @@ impl Connection {
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
         let words = self.ask(verb, argument).await?;
+        self.judged(class, verb, argument, words)
+    }
+
+    /// What the reply to a command is, where one of `class` was wanted.
+    pub(super) fn judged(
+        &mut self,
+        class: u16,
+        verb: &str,
+        argument: Option<&[u8]>,
+        words: Words,
+    ) -> Result<Words, Failure> {
         let what = match argument {
             Some(argument) => format!("{verb} {}", argument.escape_ascii()),
             None => verb.to_owned(),

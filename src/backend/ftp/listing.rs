@@ -2,6 +2,7 @@
 
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
@@ -21,6 +22,8 @@ use crate::wire::ftp::listing::{Parsed, parse_line};
 const MAX_LINE: usize = 8192;
 /// Entries of one batch.
 const BATCH: usize = 256;
+/// For the lines of a listing whose last reply is there already.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// `C`: the control connection, held as long as the listing lasts.
 struct FtpListing<C: DerefMut<Target = Connection>> {
@@ -29,8 +32,16 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     stream: Option<Stream>,
     facts: bool,
     lines: LineBuffer,
-    /// Whether any line came, `.` and `..` too.
+    /// Whether any line was understood, `.` and `..` too.
     any: bool,
+    /// Lines that were not: nobody knows what they name.
+    left_out: usize,
+    /// Lines with a name that no file can have. Some servers list paths.
+    nameless: usize,
+    /// Whether there was an entry.
+    named: bool,
+    /// The last reply, where it came instead of the first.
+    said: Option<Words>,
     /// The data connection has ended, the last reply is still to come.
     ending: bool,
     /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
@@ -57,46 +68,78 @@ pub(super) async fn open(
     Ok(Box::new(listing))
 }
 
+/// Asked; without a stream where there is nothing to list.
 async fn start(
     connection: &mut Connection,
     path: &RemotePath,
     facts: bool,
-) -> Result<(Stream, Words), Failure> {
+) -> Result<(Option<Stream>, Words), Failure> {
     if facts {
-        return channel::start(connection, "MLSD", Some(path.as_bytes()), 0).await;
+        return may_be_empty(channel::start(connection, "MLSD", Some(path.as_bytes()), 0).await);
     }
     // From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
     connection.be_in(path).await?;
-    connection.set_type(Representation::Ascii).await?;
+    if let Err(failure) = connection.set_type(Representation::Ascii).await {
+        // Names and their line ends come as they are then.
+        connection.check()?;
+        tracing::debug!(%failure, "the backend knows no TYPE A; listings are asked for without");
+    }
     if connection.list_all == ListAll::No {
-        return channel::start(connection, "LIST", None, 0).await;
+        return may_be_empty(channel::start(connection, "LIST", None, 0).await);
     }
     match channel::start(connection, "LIST", Some(b"-a"), 0).await {
         Err(failure) if connection.list_all == ListAll::Untried => {
             connection.check()?;
             tracing::debug!(%failure, "the backend's LIST does not take -a");
             connection.list_all = ListAll::No;
-            channel::start(connection, "LIST", None, 0).await
+            may_be_empty(channel::start(connection, "LIST", None, 0).await)
         }
-        started => started,
+        started => may_be_empty(started),
     }
+}
+
+/// Old servers refuse to list a folder with nothing in it (`450 No files found`).
+fn may_be_empty(
+    started: Result<(Stream, Words), Failure>,
+) -> Result<(Option<Stream>, Words), Failure> {
+    match started {
+        Ok((stream, words)) => Ok((Some(stream), words)),
+        Err(Failure { peer: Some(words), .. }) if says_empty(&words) => Ok((None, words)),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn says_empty(words: &Words) -> bool {
+    let text = words.lines.join(&b' ').to_ascii_lowercase();
+    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
+    matches!(words.code, 450 | 550)
+        && (says("no files") || (says("no ") && says(" found") && !says("no such")))
 }
 
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     async fn begin(mut turn: C, path: &RemotePath, facts: bool) -> Result<Self, Failure> {
-        let (stream, _) = start(&mut turn, path, facts).await?;
-        stream.close_on_drop();
-        let lines = LineBuffer::binary(MAX_LINE);
-        Ok(Self {
+        let begun = start(&mut turn, path, facts).await?;
+        let mut listing = Self {
             turn,
-            stream: Some(stream),
+            stream: None,
             facts,
-            lines,
+            lines: LineBuffer::binary(MAX_LINE),
             any: false,
+            left_out: 0,
+            nameless: 0,
+            named: false,
+            said: None,
             ending: false,
             done: false,
             memory: None,
-        })
+        };
+        listing.go_on(begun);
+        Ok(listing)
+    }
+
+    fn go_on(&mut self, (stream, words): (Option<Stream>, Words)) {
+        self.said = (words.code >= 200).then_some(words);
+        self.stream = stream.inspect(Stream::close_on_drop);
     }
 
     async fn next_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
@@ -122,43 +165,81 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         while entries.len() < BATCH {
             let Some(line) = self.lines.next_line() else { return };
             let Ok(line) = line else {
+                self.left_out += 1;
                 tracing::warn!("an overlong line of the backend's listing was left out");
                 continue;
             };
-            self.any |= !line.is_empty();
             match parse_line(&line, now) {
-                Parsed::Entry(entry) => entries.push(entry),
-                Parsed::Ignored => {}
+                Parsed::Entry(entry) => {
+                    (self.any, self.named) = (true, true);
+                    entries.push(entry);
+                }
+                Parsed::Ignored => self.any |= !line.is_empty(),
+                Parsed::NoName => {
+                    self.any = true;
+                    self.nameless += 1;
+                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing names no file that there can be and was left out");
+                }
                 Parsed::Unreadable => {
+                    self.left_out += 1;
                     tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is of no known shape and was left out");
                 }
             }
         }
     }
 
+    /// A name that was left out would be taken for deleted. Among others, one that no file can have
+    /// does not matter: nobody can ask for it.
+    fn understood(&self) -> Result<(), Failure> {
+        match self.named {
+            true => understood(self.left_out),
+            false => self.all_understood(),
+        }
+    }
+
+    /// A name that was left out would be taken for free to be written to.
+    fn all_understood(&self) -> Result<(), Failure> {
+        understood(self.left_out + self.nameless)
+    }
+
     /// More bytes; at the end, what the server says about the listing.
     async fn receive(&mut self) -> Result<(), Failure> {
         let Some(stream) = &mut self.stream else {
             // Done only when it has been said: until then an abort has a reply to take.
-            let said = self.turn.reply(2, "listing").await;
+            let said = match self.said.take() {
+                Some(said) => Ok(said),
+                None => self.turn.reply(2, "listing").await,
+            };
             (self.ending, self.done) = (false, true);
             whole(&said?)?;
             return self.again_without_all().await;
         };
         let mut bytes = [0; 16 * 1024];
-        let limit = self.turn.settings.reply_timeout;
-        match timeout(limit, stream.read(&mut bytes)).await {
+        let limit = match self.said {
+            None => self.turn.settings.reply_timeout,
+            Some(_) => NOTICE,
+        };
+        let received = timeout(limit, stream.read(&mut bytes)).await;
+        // Nobody comes to a data connection without lines: it is never taken, or reset.
+        let nothing = self.said.is_some() && self.is_blank();
+        match received {
             Ok(Ok(n)) if n > 0 => self.lines.extend(&bytes[..n]),
             // A TLS end without close_notify is common; whether all came, the last reply says.
             Ok(Ok(_)) => self.end(),
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => self.end(),
-            Ok(Err(e)) => return Err(self.broken(e)),
-            Err(_) => return Err(self.broken("nothing came in time")),
+            _ if nothing => self.end(),
+            Ok(Err(e)) => return Err(self.broken(FailureKind::TransferCut, e).await),
+            Err(_) => return Err(self.broken(FailureKind::TimedOut, "nothing came in time").await),
         }
         Ok(())
     }
 
-    /// `ls -a` shows at least `.`: a server that showed nothing took `-a` for a name.
+    /// No line has come yet.
+    fn is_blank(&self) -> bool {
+        !self.any && self.left_out == 0 && self.lines.is_empty()
+    }
+
+    /// `ls -a` shows at least `.`: a server that showed nothing, or complains, took `-a` for a name.
     async fn again_without_all(&mut self) -> Result<(), Failure> {
         if self.facts || self.turn.list_all != ListAll::Untried {
             return Ok(());
@@ -168,34 +249,44 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             return Ok(());
         }
         self.turn.list_all = ListAll::No;
+        self.left_out = 0;
         // Cut in here, nobody would know what was said.
         self.done = false;
         let started = channel::start(&mut self.turn, "LIST", None, 0).await;
+        let started = may_be_empty(started);
         self.done = started.is_err();
-        let (stream, _) = started?;
-        stream.close_on_drop();
-        self.stream = Some(stream);
+        self.go_on(started?);
         Ok(())
     }
 
     fn end(&mut self) {
         self.stream = None;
-        self.ending = true;
+        self.ending = self.said.is_none();
         // A last line without its end.
         self.lines.extend(b"\n");
     }
 
-    fn broken(&mut self, detail: impl std::fmt::Display) -> Failure {
-        self.turn.give_up();
+    /// The lines ended before the listing did. The session goes on.
+    async fn broken(&mut self, kind: FailureKind, detail: impl std::fmt::Display) -> Failure {
+        let told = match self.stream.take() {
+            Some(stream) => transfer::abort(&mut self.turn, stream).await,
+            None => None,
+        };
         self.done = true;
-        reply::unavailable(format!("reading a listing: {detail}"))
+        told.unwrap_or_else(|| {
+            let message = "the backend server's listing was cut before its end; try again";
+            Failure::backend(kind, message).with_detail(detail)
+        })
     }
 }
 
 #[async_trait]
 impl Listing for FtpListing<Turn> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let next = self.next_entries().await;
+        let next = match self.next_entries().await {
+            Ok(None) => self.understood().map(|()| None),
+            next => next,
+        };
         next.map_err(|failure| self.turn.pool().softened(failure))
     }
 
@@ -204,6 +295,7 @@ impl Listing for FtpListing<Turn> {
             return;
         }
         match self.stream.take() {
+            _ if self.said.is_some() => {}
             Some(stream) => drop(transfer::abort(&mut self.turn, stream).await),
             // All came, and only the last reply is missing; whatever it is, it is taken.
             None if self.ending => drop(self.turn.reply(2, "listing").await),
@@ -215,7 +307,7 @@ impl Listing for FtpListing<Turn> {
 
 impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.done && self.said.is_none() {
             self.turn.give_up();
         }
     }
@@ -234,12 +326,32 @@ fn whole(said: &Words) -> Result<(), Failure> {
     }
 }
 
+fn understood(left_out: usize) -> Result<(), Failure> {
+    match left_out {
+        0 => Ok(()),
+        lines => Err(Failure::backend(
+            FailureKind::TransferCut,
+            format!(
+                "what is in the folder is not known for sure; lines of the backend server's listing \
+                 that are of no known shape: {lines} (the gateway's log shows them)"
+            ),
+        )),
+    }
+}
+
+/// What the folder above tells of a path.
+pub(super) enum Found {
+    Entry(Entry),
+    Nothing,
+    /// No line that was understood has the name.
+    Unknown(Failure),
+}
+
 /// What a path is, on a server without MLST: its line in the folder above.
-pub(super) async fn find(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<Option<Entry>, Failure> {
-    let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
+pub(super) async fn find(connection: &mut Connection, path: &RemotePath) -> Result<Found, Failure> {
+    let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+        return Ok(Found::Nothing);
+    };
     // For all of it: a server that dribbles must not keep the client waiting for ever.
     let limit = connection.settings.reply_timeout;
     let search = async {
@@ -248,7 +360,11 @@ pub(super) async fn find(
         while let Some(entries) = listing.next_entries().await? {
             found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
         }
-        Ok(found)
+        Ok(match (found, listing.all_understood()) {
+            (Some(entry), _) => Found::Entry(entry),
+            (None, Ok(())) => Found::Nothing,
+            (None, Err(failure)) => Found::Unknown(failure),
+        })
     };
     match timeout(limit, search).await {
         Ok(found) => found,

@@ -16,6 +16,7 @@ mod prepared;
 mod renames;
 mod reply;
 mod settings;
+mod stat;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -33,7 +34,10 @@ use super::{
     Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
 use crate::data;
-use crate::op::{Abilities, Answer, Entry, EntryKind, Failure, Operation, RemotePath};
+use crate::op::{
+    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath,
+    WriteMode,
+};
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
@@ -107,26 +111,88 @@ impl FtpSession {
             // No FTP client asks for that.
             self.pool.allow_many();
         }
-        if let Some(entry) = self.cache.get(path, link, !self.pool.is_many()) {
-            if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
-                self.cache.recalled(path, size);
-            }
+        // FTP clients are told what the server itself says of a link: they rename and delete it so.
+        let link = link || !self.pool.is_many();
+        if let Some(entry) = self.remembered(path, link) {
             return Ok(entry);
         }
         let mut turn = self.turn().await?;
-        self.ask_stat(&mut turn, path).await
+        match link {
+            true => self.ask_link_stat(&mut turn, path).await,
+            false => self.ask_stat(&mut turn, path).await,
+        }
     }
 
-    /// Asked, and remembered.
-    async fn ask_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
+    /// What the client is told from memory. FTP clients want times to the second.
+    fn remembered(&self, path: &RemotePath, link: bool) -> Option<Entry> {
+        let entry = self.cache.get(path, link, !self.pool.is_many())?;
+        if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
+            self.cache.recalled(path, size);
+        }
+        Some(entry)
+    }
+
+    /// Asked, and remembered; of a link itself.
+    async fn ask_link_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
         let asked = self.cache.asked();
-        self.cache.take_recalled(path);
-        let entry = operations::stat(turn, path).await;
+        self.cache.forget_recalled(path);
+        let entry = stat::stat(turn, path).await;
         let entry = entry.map_err(|failure| self.pool.softened(failure))?;
         if let Some(folder) = path.parent() {
             self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }
         Ok(entry)
+    }
+
+    /// As [`FtpSession::ask_link_stat`], of what a link leads to; that is not remembered.
+    async fn ask_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
+        let entry = match self.cache.get(path, true, false) {
+            Some(entry) => entry,
+            None => self.ask_link_stat(turn, path).await?,
+        };
+        if !stat::may_be_link(&entry, turn.features.mlst) {
+            return Ok(entry);
+        }
+        self.cache.forget_recalled(path);
+        let followed = stat::follow(turn, path, entry).await;
+        followed.map_err(|failure| self.pool.softened(failure))
+    }
+
+    /// Clients resume by writing behind the size that they were told. Where that came from memory, it
+    /// must still be so. Returns it then.
+    async fn check_recalled(
+        &self,
+        turn: &mut Turn,
+        path: &RemotePath,
+    ) -> Result<Option<u64>, Failure> {
+        let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
+        let size = stat::file_size(turn, path).await;
+        let size = size.map_err(|failure| self.pool.softened(failure))?.unwrap_or(0);
+        if size == told {
+            return Ok(Some(size));
+        }
+        let message = format!(
+            "{path} has changed since its size was told: {size} bytes, not {told}; ask again before \
+             something is written behind it"
+        );
+        Err(Failure::backend(FailureKind::TransferCut, message))
+    }
+
+    /// Sizes that were told before count no more for what is removed, renamed or cut off.
+    fn forget_recalled(&self, operation: &Operation) {
+        match operation {
+            Operation::Rename { from, to, .. } => {
+                self.cache.forget_recalled(from);
+                self.cache.forget_recalled(to);
+            }
+            Operation::Remove(path)
+            | Operation::RemoveDirectory(path)
+            | Operation::Size(path, _)
+            | Operation::SetAttributes { path, changes: Changes { size: Some(_), .. }, .. } => {
+                self.cache.forget_recalled(path);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -150,6 +216,7 @@ impl BackendSession for FtpSession {
             Operation::Size(..) | Operation::Enter(_) => false,
             _ => true,
         };
+        self.forget_recalled(operation);
         let _writer = changes.then(|| self.cache.writer());
         if let Operation::Rename { to, .. } = operation {
             // What is there then is no part of an upload that had the name.
@@ -171,7 +238,21 @@ impl BackendSession for FtpSession {
     }
 
     async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        upload::open(self.turn().await?, self.cache.writer(), target.operation()).await
+        let mut turn = self.turn().await?;
+        if let Operation::Write { path, mode, .. } = target.operation() {
+            let relied = match mode {
+                WriteMode::Append => true,
+                WriteMode::From { offset: 0 } | WriteMode::Unique => false,
+                WriteMode::From { offset } => self.cache.recalled_size(path) == Some(*offset),
+            };
+            if relied {
+                self.check_recalled(&mut turn, path).await?;
+            }
+            if *mode != WriteMode::Unique {
+                self.cache.forget_recalled(path);
+            }
+        }
+        upload::open(turn, self.cache.writer(), target.operation()).await
     }
 
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
@@ -180,6 +261,10 @@ impl BackendSession for FtpSession {
         };
         self.pool.allow_many();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
+    }
+
+    fn expect_many(&self) {
+        self.pool.allow_many();
     }
 
     fn expect_transfer(&self) {

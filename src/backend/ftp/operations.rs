@@ -1,13 +1,11 @@
-//! Operations without a data connection: RFC 959, SIZE, MDTM, MLST (RFC 3659).
+//! Operations without a data connection (RFC 959).
 
 use super::connection::Connection;
-use super::{Turn, attributes, listing, renames, reply};
+use super::stat::{enters, size, stat};
+use super::{Turn, attributes, renames, reply};
 use crate::op::{
-    Answer, Attributes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
-    Representation, Timestamp, Words,
+    Answer, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation, Words,
 };
-use crate::wire::ftp::listing::parse_facts_line;
-use crate::wire::ftp::time::parse_time;
 
 /// What servers usually give a folder.
 const USUAL_FOLDER: u32 = 0o755;
@@ -90,10 +88,9 @@ async fn seen(
 ) -> Result<Option<EntryKind>, Failure> {
     let found = match connection.features.mlst {
         true => stat(connection, path).await.map(|entry| entry.kind),
-        false => match connection.enter(path).await {
-            Ok(_) => Ok(EntryKind::Directory),
-            Err(_) => {
-                connection.check()?;
+        false => match enters(connection, path).await? {
+            true => Ok(EntryKind::Directory),
+            false => {
                 connection.set_type(Representation::Image).await?;
                 size(connection, path).await.map(|_| EntryKind::File)
             }
@@ -145,148 +142,9 @@ pub(super) fn no_file_system() -> Failure {
     unsupported("the backend server is reached by FTP, which tells nothing of its file systems")
 }
 
-/// Whether there is something of this name; asked, never remembered. For what would destroy it, see
-/// [`is_absent`].
-pub(super) async fn exists(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<bool, Failure> {
-    match stat(connection, path).await {
-        Ok(_) => Ok(true),
-        Err(failure) if failure.kind == FailureKind::NotFound => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Whether there surely is nothing of this name; refused where the server does not let that be known.
-pub(super) async fn is_absent(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<bool, Failure> {
-    match file_size(connection, path).await {
-        Ok(size) => Ok(size.is_none()),
-        Err(failure) if failure.kind == FailureKind::IsADirectory => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// A file's bytes; `None` where there surely is nothing of this name.
-pub(super) async fn file_size(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<Option<u64>, Failure> {
-    if connection.features.size {
-        connection.set_type(Representation::Image).await?;
-        match size(connection, path).await {
-            Ok(size) => return Ok(Some(size)),
-            // What it is not for: a folder, or nothing.
-            Err(_) => connection.check()?,
-        }
-    }
-    let entry = match connection.features.mlst {
-        true => match stat(connection, path).await {
-            Ok(entry) => Some(entry),
-            Err(failure) if failure.kind == FailureKind::NotFound => None,
-            Err(failure) => return Err(failure),
-        },
-        // A refused SIZE says little; the whole folder says it, where it shows such names.
-        false => match listing::find(connection, path).await? {
-            None if path.name().is_some_and(|name| listing::may_hide(connection, name)) => {
-                return Err(unsupported(
-                    "the backend server does not tell whether there is such a file already: it hides names that begin with a dot",
-                ));
-            }
-            found => found,
-        },
-    };
-    let Some(entry) = entry else { return Ok(None) };
-    if entry.kind == EntryKind::Directory {
-        return Err(Failure::backend(FailureKind::IsADirectory, format!("{path} is a folder")));
-    }
-    entry.attributes.size.map(Some).ok_or_else(|| {
-        unsupported("the backend server does not tell how large the file is, which is needed to go on with it")
-    })
-}
-
 /// An operation that came to the wrong door of this backend.
 pub(super) fn misdirected(operation: &Operation) -> Failure {
     Failure::gateway(FailureKind::Internal, format!("{} was misdirected", operation.name()))
-}
-
-pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
-    if path.is_root() {
-        return Ok(Entry::new(*b"/", EntryKind::Directory));
-    }
-    let name = path.name().unwrap_or(b"/");
-    if connection.features.mlst {
-        let words = connection.expect(2, "MLST", Some(path.as_bytes())).await?;
-        let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
-        let entry = entry.ok_or_else(|| {
-            Failure::backend(
-                FailureKind::Internal,
-                "the backend server's answer to MLST was not understood",
-            )
-            .with_detail(&words)
-        })?;
-        return Ok(Entry { name: name.to_vec(), ..entry });
-    }
-    stat_without_mlst(connection, path, name).await
-}
-
-/// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
-async fn stat_without_mlst(
-    connection: &mut Connection,
-    path: &RemotePath,
-    name: &[u8],
-) -> Result<Entry, Failure> {
-    let refusal = if connection.features.size {
-        connection.set_type(Representation::Image).await?;
-        match size(connection, path).await {
-            Ok(size) => {
-                let modified = modified(connection, path).await?;
-                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
-                return Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) });
-            }
-            Err(failure) => {
-                connection.check()?;
-                Some(failure)
-            }
-        }
-    } else {
-        None
-    };
-    match listing::find(connection, path).await {
-        Ok(Some(entry)) => Ok(entry),
-        Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
-        _ => Err(refusal.unwrap_or_else(|| {
-            Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
-        })),
-    }
-}
-
-async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
-    let words = connection.expect(2, "SIZE", Some(path.as_bytes())).await?;
-    let text = words.lines.concat();
-    let size = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
-    size.ok_or_else(|| {
-        Failure::backend(
-            FailureKind::Internal,
-            "the backend server's answer to SIZE was not understood",
-        )
-        .with_detail(&words)
-    })
-}
-
-async fn modified(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<Option<Timestamp>, Failure> {
-    if !connection.features.mdtm {
-        return Ok(None);
-    }
-    let words = connection.ask("MDTM", Some(path.as_bytes())).await?;
-    let seconds = (words.code == 213).then(|| parse_time(words.lines.concat().trim_ascii()));
-    Ok(seconds.flatten().map(Timestamp::exact))
 }
 
 pub(super) fn unsupported(message: &str) -> Failure {

@@ -2,7 +2,7 @@
 //! there.
 
 use super::connection::Connection;
-use super::{Turn, operations};
+use super::{Turn, stat};
 use crate::backend::temporary_name;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
 
@@ -24,8 +24,8 @@ pub(super) async fn rename_to_new(
     to: &RemotePath,
 ) -> Result<Words, Failure> {
     let taken = match connection.features.mlst {
-        true => operations::exists(connection, to).await?,
-        false => !operations::is_absent(connection, to).await?,
+        true => stat::exists(connection, to).await?,
+        false => !stat::is_absent(connection, to).await?,
     };
     if taken {
         return Err(Failure::backend(
@@ -50,7 +50,7 @@ pub(super) async fn replace(
     };
     turn.check()?;
     // A folder is never put aside: it could not be deleted behind it.
-    let there = operations::stat(turn, to).await;
+    let there = stat::stat(turn, to).await;
     turn.check()?;
     if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
         return Err(refusal);

@@ -27,6 +27,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For one reply on the control connection.
     pub reply_timeout: Duration,
+    /// For bytes of a file to move, of transfers that the backend itself drives.
+    pub stall_timeout: Duration,
 }
 
 impl Settings {

@@ -61,6 +61,21 @@ pub(super) struct Oddities {
     pub dies_storing: Option<usize>,
     /// What is said behind each listing.
     pub ends_listings: Option<&'static str>,
+    /// What is said instead of a listing.
+    pub says_for_listings: Option<&'static str>,
+    /// LIST shows this, whatever is there.
+    pub lists: Option<&'static str>,
+    /// Of listings: resets the data connection after so many bytes.
+    pub resets_listings: Option<usize>,
+    pub no_ascii: bool,
+    /// SIZE is not known.
+    pub never_had_size: bool,
+    /// As ProFTPD: facts of links have what they lead to for their kind, and their own length.
+    pub links_as_files: bool,
+    /// Of STOR: closes the data connection after so many bytes, and says that all is well.
+    pub leaves_storing: Option<usize>,
+    /// Of STOR: takes so little at a time, with a pause of 50 ms between.
+    pub dribbles: Option<usize>,
 }
 
 #[derive(Default)]
@@ -68,6 +83,8 @@ pub(super) struct Seen {
     pub files: BTreeMap<String, Vec<u8>>,
     /// By their name of now, what the files in them begin with.
     pub folders: BTreeMap<String, String>,
+    /// Links, and where they lead.
+    pub links: BTreeMap<String, String>,
     /// When the files were last changed, where that is not [`MODIFIED`].
     pub modified: Option<&'static str>,
     pub lines: Vec<String>,
@@ -173,6 +190,7 @@ impl Server {
             connections: Settings::CONNECTIONS,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(10),
         };
         change(&mut settings);
         FtpBackend::new(settings, None)
@@ -276,8 +294,20 @@ impl Session {
     }
 
     async fn answer(&mut self, verb: &str, argument: &str) -> Ended {
-        let size = self.seen.lock().unwrap().files.get(argument).map(Vec::len);
+        let link = self.seen.lock().unwrap().links.get(argument).cloned();
+        let there = link.clone().unwrap_or_else(|| argument.to_owned());
+        let size = self.seen.lock().unwrap().files.get(&there).map(Vec::len);
         match verb {
+            "CWD" if link.is_some() && !self.has_folder(&there) => {
+                self.reply("550 Failed to change directory.").await
+            }
+            "MLST" if let Some(target) = &link => {
+                let facts = self.link_facts(argument, target);
+                self.reply(&format!("250-\r\n {facts}\r\n250 end")).await
+            }
+            "SIZE" if self.odd.never_had_size => self.reply("500 not known").await,
+            "TYPE" if self.odd.no_ascii && argument == "A" => self.reply("504 not here").await,
+            "FEAT" if self.odd.never_had_size => self.reply("211-\r\n MDTM\r\n211 end").await,
             "USER" => {
                 let open = self.seen.lock().unwrap().open;
                 match self.odd.most {
@@ -300,7 +330,12 @@ impl Session {
                 self.reply("250 removed").await
             }
             "OPTS" | "TYPE" | "SITE" => self.reply("200 done").await,
-            "CWD" if self.odd.vague && argument != "/" && !self.has_folder(argument) => {
+            "CWD"
+                if self.odd.vague
+                    && argument != "/"
+                    && link.is_none()
+                    && !self.has_folder(argument) =>
+            {
                 self.reply("550 Failed to change directory.").await
             }
             "CWD" => {
@@ -414,6 +449,9 @@ impl Session {
     async fn listen(&mut self) -> std::io::Result<u16> {
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.bind("127.0.0.1:0".parse().unwrap())?;
+        if self.odd.dribbles.is_some() {
+            socket.set_recv_buffer_size(64 * 1024)?;
+        }
         let listener = socket.listen(if self.odd.distant { 0 } else { 16 })?;
         let address = listener.local_addr()?;
         self.fillers.clear();
@@ -443,10 +481,17 @@ impl Session {
 
     async fn transfer(&mut self, verb: &str, argument: &str) -> Ended {
         let offset = std::mem::take(&mut self.offset);
-        let bytes = self.seen.lock().unwrap().files.get(argument).cloned();
+        let bytes = {
+            let seen = self.seen.lock().unwrap();
+            seen.files.get(seen.links.get(argument).map_or(argument, String::as_str)).cloned()
+        };
         let has_data = self.has_data().await?;
         if verb == "LIST" && argument == "-a" && self.odd.hides_dots {
             return self.reply("501 no options").await;
+        }
+        if let ("MLSD" | "LIST", Some(words)) = (verb, self.odd.says_for_listings) {
+            self.data = None;
+            return self.reply(words).await;
         }
         if verb == "RETR" && bytes.is_none() {
             return self.reply("550 no such file").await;
@@ -484,7 +529,19 @@ impl Session {
                     return Err(std::io::ErrorKind::ConnectionAborted.into());
                 }
                 let mut new = Vec::new();
-                let end = data.read_to_end(&mut new).await;
+                if let Some(at) = self.odd.leaves_storing {
+                    new.resize(at, 0);
+                    data.read_exact(&mut new).await?;
+                    taken.extend(new);
+                    self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
+                    // What came and was not read makes the close a reset.
+                    self.reply("226 taken").await?;
+                    return Ok(());
+                }
+                let end = match self.odd.dribbles {
+                    Some(piece) => dribble(&mut data, piece, &mut new).await,
+                    None => data.read_to_end(&mut new).await,
+                };
                 taken.extend(new);
                 let kept = end.is_ok() && self.odd.refuses_uploads.is_none();
                 if kept || !self.odd.switches_at_the_end {
@@ -511,12 +568,34 @@ impl Session {
                 self.reply(if sent.is_ok() { last } else { "426 cut" }).await
             }
             _ => {
-                let listing = self.listing(verb, argument);
+                let listing = match self.odd.lists.filter(|_| verb == "LIST") {
+                    Some(lines) => lines.as_bytes().to_vec(),
+                    None => self.listing(verb, argument),
+                };
+                if let Some(at) = self.odd.resets_listings {
+                    data.write_all(&listing[..at]).await?;
+                    crate::net::reset_on_drop(&data);
+                    drop(data);
+                    return self.reply("226 that was all").await;
+                }
                 data.write_all(&listing).await?;
                 drop(data);
                 self.reply(self.odd.ends_listings.unwrap_or("226 that was all")).await
             }
         }
+    }
+
+    fn link_facts(&self, name: &str, target: &str) -> String {
+        self.facts_of_link(&self.seen.lock().unwrap(), name, target)
+    }
+
+    fn facts_of_link(&self, seen: &Seen, name: &str, target: &str) -> String {
+        let kind = match self.odd.links_as_files {
+            true if seen.folders.contains_key(target) => "dir".to_owned(),
+            true if seen.files.contains_key(target) => "file".to_owned(),
+            _ => format!("OS.unix=slink:{target}"),
+        };
+        format!("type={kind};size=9;modify={MODIFIED};UNIX.mode=0777; {name}")
     }
 
     fn listing(&self, verb: &str, folder: &str) -> Vec<u8> {
@@ -530,7 +609,8 @@ impl Session {
             Some((path.strip_prefix(folder)?.strip_prefix('/')?, bytes.len()))
         });
         let inside = inside
-            .filter(|(name, _): &(&str, usize)| !(self.odd.hides_dots && name.starts_with('.')));
+            .filter(|(name, _): &(&str, usize)| !(self.odd.hides_dots && name.starts_with('.')))
+            .filter(|(name, _)| !name.contains('/'));
         let line = |(name, size)| match verb {
             "MLSD" => format!("{}\r\n", facts(size, name, seen.modified)),
             _ => format!("-rw-r--r-- 1 u g {size} Jan 02 2026 {name}\r\n"),
@@ -542,10 +622,29 @@ impl Session {
                 _ => format!("drwxr-xr-x 2 u g 4096 Jan 02 2026 {name}\r\n"),
             })
         });
-        inside.map(line).chain(folders).collect::<String>().into_bytes()
+        let links = seen.links.iter().filter_map(|(path, target)| {
+            let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+            let facts = |name| self.facts_of_link(&seen, name, target);
+            Some(match verb {
+                "MLSD" => format!("{}\r\n", facts(name)),
+                _ => format!("lrwxrwxrwx 1 u g 9 Jan 02 2026 {name} -> {target}\r\n"),
+            })
+        });
+        inside.map(line).chain(folders).chain(links).collect::<String>().into_bytes()
     }
 }
 
 fn facts(size: usize, name: &str, modified: Option<&str>) -> String {
     format!("type=file;size={size};modify={}; {name}", modified.unwrap_or(MODIFIED))
+}
+
+async fn dribble(data: &mut TcpStream, piece: usize, into: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut bytes = vec![0; piece];
+    loop {
+        match data.read(&mut bytes).await? {
+            0 => return Ok(into.len()),
+            n => into.extend(&bytes[..n]),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -1,3 +1,9 @@
+mod links;
+mod listings;
+mod permissions;
+mod resumes;
+mod uploads;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -236,64 +242,6 @@ async fn nothing_is_asked_for_a_transfer_beside_another_or_in_active_mode() {
     assert!(!server.lines()[asked..].iter().any(|line| line == "EPSV"));
     drop(transfer);
 }
-
-#[tokio::test]
-async fn a_stat_that_follows_a_listing_costs_nothing() {
-    for no_mlst in [false, true] {
-        let odd = Oddities { no_mlst, ..Default::default() };
-        let names: Vec<String> = (0..1000).map(|i| format!("/file{i}")).collect();
-        let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
-        let server = Server::start(&files, odd).await;
-        let session = server.session().await;
-        // SFTP clients ask for links themselves.
-        let _ = perform(&*session, Operation::LinkStat(path("/"))).await;
-        let mut listing = session.list(&target(Operation::List(path("/")))).await.unwrap();
-        let mut listed = 0;
-        while let Some(entries) = listing.next().await.unwrap() {
-            listed += entries.len();
-        }
-        drop(listing);
-        assert_eq!(listed, 1000);
-        server.at_rest().await;
-        let lines = server.lines().len();
-        for name in &names {
-            assert_eq!(stat(&*session, name).await.unwrap().attributes.size, Some(4));
-            let link = perform(&*session, Operation::LinkStat(path(name))).await;
-            assert!(matches!(link, Ok(Answer::Entry(_))));
-        }
-        assert_eq!(server.lines().len(), lines, "{:?}", &server.lines()[lines..]);
-        // After any write the server is asked.
-        server.seen().files.insert("/file1".into(), b"seven b".to_vec());
-        perform(&*session, Operation::Remove(path("/file0"))).await.unwrap();
-        assert_eq!(stat(&*session, "/file1").await.unwrap().attributes.size, Some(7));
-        assert_eq!(stat(&*session, "/file0").await.unwrap_err().kind, FailureKind::NotFound);
-    }
-}
-
-#[tokio::test]
-async fn what_is_remembered_is_two_seconds_old_at_most_and_never_the_base_of_a_resume() {
-    let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
-    let session = server.session().await;
-    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4));
-    server.seen().files.insert("/a".into(), bytes(10));
-    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4), "remembered");
-    let size = perform(&*session, Operation::Size(path("/a"), Representation::Image)).await;
-    assert!(matches!(size, Ok(Answer::Size(10))), "{size:?}");
-    let file = open(&*session, "/a", continuing()).await.unwrap();
-    assert!(file.write_at(4, Bytes::from_static(b"x")).await.is_err());
-    file.write_at(10, Bytes::from_static(b"x")).await.unwrap();
-    // While something is written nothing is remembered.
-    stat(&*session, "/a").await.unwrap();
-    let asked = server.count("MLST");
-    stat(&*session, "/a").await.unwrap();
-    assert_eq!(server.count("MLST"), asked + 1);
-    file.close().await.unwrap();
-    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(11));
-    server.seen().files.insert("/a".into(), bytes(20));
-    tokio::time::sleep(Duration::from_millis(2100)).await;
-    assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(20));
-}
-
 #[tokio::test]
 async fn a_large_file_comes_and_goes_whole() {
     let content = bytes(20_000_000);
@@ -525,34 +473,6 @@ async fn a_temporary_name_is_given_up_at_the_close() {
         assert!(server.lines().contains(&"SITE CHMOD 600 /new".to_owned()));
     }
 }
-
-#[tokio::test]
-async fn permissions_are_set_at_once_and_times_behind_the_end() {
-    let server = Server::start(&[], Oddities::default()).await;
-    let session = server.session().await;
-    let file = open(&*session, "/new", replacing()).await.unwrap();
-    put(&*file, b"bytes").await.unwrap();
-    let changes = Changes {
-        permissions: Some(0o640),
-        modified: Some(1_700_000_000),
-        accessed: Some(1_700_000_000),
-        ..Changes::default()
-    };
-    file.set_attributes(&changes).await.unwrap();
-    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 0));
-    file.close().await.unwrap();
-    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
-    // What cannot be is refused before anything is done.
-    let owner = Changes { owner: Some((1, 1)), ..changes };
-    let accessed = Changes { modified: None, ..changes };
-    for changes in [owner, accessed] {
-        let operation = Operation::SetAttributes { path: path("/new"), changes, follow: true };
-        let refused = perform(&*session, operation).await.unwrap_err();
-        assert_eq!(refused.kind, FailureKind::Unsupported);
-    }
-    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
-}
-
 #[tokio::test]
 async fn modes_are_kept_as_far_as_ftp_can() {
     let server = Server::start(&[("/a", b"bytes")], Oddities::default()).await;
@@ -669,76 +589,6 @@ async fn what_ftp_has_not_is_refused() {
     let file = open(&*session, "/a", reading()).await.unwrap();
     assert_eq!(file.file_system().await.unwrap_err().kind, FailureKind::Unsupported);
 }
-
-#[tokio::test]
-async fn a_folder_has_the_permissions_asked_for_or_is_not_made() {
-    for no_site in [false, true] {
-        let odd = Oddities { no_site, ..Default::default() };
-        let server = Server::start(&[], odd).await;
-        let session = server.session().await;
-        let make = |permissions| Operation::MakeDirectory { path: path("/new"), permissions };
-        for usual in [None, Some(0o777), Some(0o755)] {
-            perform(&*session, make(usual)).await.unwrap();
-        }
-        assert_eq!((server.count("MKD"), server.count("SITE")), (3, 0));
-        let private = perform(&*session, make(Some(0o700))).await;
-        assert!(server.lines().contains(&"SITE CHMOD 700 /new".to_owned()));
-        assert_eq!(private.is_err(), no_site);
-        assert_eq!(server.count("RMD"), usize::from(no_site));
-    }
-}
-
-/// The session's first connection is held by a file, and another one listed `/in`.
-#[tokio::test]
-async fn a_folder_of_an_old_name_is_not_listed_under_it() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], odd).await;
-    server.seen().folders.insert("/in".into(), "/in#0".into());
-    let session = server.session().await;
-    let names = async || {
-        let mut listing = session.list(&target(Operation::List(path("/in")))).await.unwrap();
-        let mut names = Vec::new();
-        while let Some(entries) = listing.next().await.unwrap() {
-            names.extend(entries.into_iter().map(|entry| entry.name));
-        }
-        names
-    };
-    let file = open(&*session, "/held", replacing()).await.unwrap();
-    assert_eq!(names().await, [b"old"]);
-    file.close().await.unwrap();
-    // Now the first connection does everything, and then the other one has to list.
-    let (from, to) = (path("/in"), path("/old"));
-    let rename = Operation::Rename { from, to, onto: Onto::AsBackend };
-    perform(&*session, rename).await.unwrap();
-    perform(&*session, Operation::MakeDirectory { path: path("/in"), permissions: None })
-        .await
-        .unwrap();
-    assert_eq!(server.seen().folders["/in"], "/in#1");
-    let file = open(&*session, "/held", replacing()).await.unwrap();
-    assert_eq!(names().await, [b"new"]);
-    file.close().await.unwrap();
-    assert_eq!(server.seen().connections, 2);
-}
-
-#[tokio::test]
-async fn what_may_be_there_unseen_is_not_emptied() {
-    let odd = Oddities { no_mlst: true, hides_dots: true, no_size: true, ..Default::default() };
-    let server = Server::start(&[("/.profile", b"old"), ("/a", b"a")], odd).await;
-    let session = server.session().await;
-    for mode in [continuing(), OpenMode { exclusive: true, ..replacing() }] {
-        let refused = open(&*session, "/.profile", mode).await.err().expect("a refusal");
-        assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
-        assert_eq!(server.file("/.profile").unwrap(), b"old");
-    }
-    // What the folder shows, or would show.
-    let file = open(&*session, "/a", continuing()).await.unwrap();
-    file.write_at(1, Bytes::from_static(b"b")).await.unwrap();
-    file.close().await.unwrap();
-    assert_eq!(server.file("/a").unwrap(), b"ab");
-    open(&*session, "/new", continuing()).await.unwrap().close().await.unwrap();
-    assert_eq!(server.file("/new").unwrap(), b"");
-}
-
 #[tokio::test]
 async fn a_cut_behind_an_fsync_is_a_cut() {
     for (policy, left) in [
@@ -1054,47 +904,6 @@ async fn a_part_is_deleted_although_its_connection_died_with_it() {
     server.until(|seen| !seen.files.contains_key("/new")).await;
     assert_eq!((server.count("USER"), server.count("DELE")), (2, 1));
 }
-
-#[tokio::test]
-async fn nothing_is_appended_behind_a_size_that_is_none_any_more() {
-    let append = OpenMode { write: true, create: true, append: true, ..OpenMode::default() };
-    for changes in [true, false] {
-        let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
-        let session = server.session().await;
-        for _ in 0..2 {
-            assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4));
-        }
-        assert_eq!(server.count("MLST"), 1, "the second time from memory");
-        if changes {
-            server.seen().files.insert("/a".into(), b"longer".to_vec());
-            let refused = open(&*session, "/a", append).await.err().expect("a refusal");
-            assert!(refused.message.contains("6 bytes, not 4"), "{refused}");
-            assert_eq!(server.count("APPE"), 0);
-            continue;
-        }
-        let file = open(&*session, "/a", append).await.unwrap();
-        file.write_at(0, Bytes::from_static(b"teen")).await.unwrap();
-        file.close().await.unwrap();
-        assert_eq!(server.file("/a").unwrap(), b"fourteen");
-    }
-}
-
-#[tokio::test]
-async fn a_folder_is_entered_again_after_a_while() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], odd).await;
-    server.seen().folders.insert("/in".into(), "/in#0".into());
-    let session = server.session().await;
-    for _ in 0..2 {
-        assert_eq!(names(&*session, "/in").await.unwrap(), [b"old"]);
-    }
-    assert_eq!(server.count("CWD"), 1);
-    // Somebody else renames it, and makes another one.
-    server.seen().folders.insert("/in".into(), "/in#1".into());
-    tokio::time::sleep(Duration::from_millis(2100)).await;
-    assert_eq!(names(&*session, "/in").await.unwrap(), [b"new"]);
-}
-
 #[tokio::test]
 async fn of_two_who_create_a_file_exclusively_the_first_to_close_has_it() {
     let server = Server::start(&[], Oddities::default()).await;
@@ -1138,22 +947,6 @@ async fn a_seek_stays_in_the_file_that_was_begun() {
         assert_eq!(server.count("RETR"), if goes_on { 2 } else { 1 }, "{length} {modified:?}");
     }
 }
-
-#[tokio::test]
-async fn a_listing_that_the_server_cut_off_is_none() {
-    for no_mlst in [false, true] {
-        let ends_listings = Some("226-Options: -a\r\n226 Output truncated to 2 matches");
-        let odd = Oddities { no_mlst, ends_listings, ..Default::default() };
-        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
-        let session = server.session().await;
-        let failure = names(&*session, "/").await.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
-        // Both are in step.
-        assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(1));
-        assert_eq!(server.seen().connections, 1);
-    }
-}
-
 #[tokio::test]
 async fn an_open_file_tells_all_writes_that_came_before_the_question() {
     let server = Server::start(&[], Oddities::default()).await;
@@ -1200,14 +993,5 @@ async fn a_refusal_without_a_reason_is_looked_into() {
         perform(&*session, remove("/empty")).await.unwrap();
         perform(&*session, make("/empty")).await.unwrap();
         assert_eq!(server.seen().connections, 1);
-    }
-}
-
-#[tokio::test]
-async fn a_time_can_be_set_where_the_server_says_so() {
-    for no_mlst in [true, false] {
-        let odd = Oddities { no_mlst, ..Default::default() };
-        let session = Server::start(&[], odd).await.session().await;
-        assert_eq!(session.abilities().modified, !no_mlst);
     }
 }

@@ -2,16 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 
 use super::cache::Writer;
-use super::{Turn, channel, operations, renames, transfer};
+use super::{Turn, channel, operations, renames, stat, transfer};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer, temporary_name};
-use crate::data::Sink;
+use crate::data::{Patience, RelayError, Sink};
+use crate::net::Stream;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
 
 pub(super) struct FtpWrite {
@@ -24,6 +25,8 @@ pub(super) struct FtpWrite {
     part: Option<Part>,
     /// Bytes of this transfer, where they were counted.
     sent: Option<u64>,
+    /// What the file has before them, where that is known and bytes are what the server counts.
+    base: Option<u64>,
     /// Until it has ended, nothing is remembered of what is there.
     _writer: Writer,
 }
@@ -35,7 +38,7 @@ pub(super) struct Part {
     pub(super) temporary: Option<RemotePath>,
     /// Whether it is deleted when it is cut.
     pub(super) delete: bool,
-    /// The bytes of an older file of this name, where that was asked.
+    /// The bytes of an older file of this name, where that was asked and is told.
     pub(super) before: Option<u64>,
     /// What earlier transfers of it have brought, in bytes.
     pub(super) synced: u64,
@@ -57,7 +60,7 @@ impl Part {
         match policy {
             PartialUploads::Keep => {}
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
-            PartialUploads::Delete => match operations::file_size(turn, path).await {
+            PartialUploads::Delete => match size(turn, path).await {
                 Ok(before) => (part.delete, part.before) = (true, before),
                 Err(failure) => {
                     turn.check()?;
@@ -108,7 +111,7 @@ impl Part {
         path: &RemotePath,
         sent: Option<u64>,
     ) -> Result<(), Failure> {
-        let Some(size) = operations::file_size(turn, path).await? else { return Ok(()) };
+        let Some(size) = size(turn, path).await? else { return Ok(()) };
         let most = sent.map(|sent| self.synced + sent);
         if self.before == Some(size) || most.is_some_and(|most| size > most) {
             tracing::warn!(%path, size, ?most, "what is there behind a cut upload is not its part: kept");
@@ -170,6 +173,13 @@ pub(super) async fn begin(
         WriteMode::Unique => unique_name(&preliminary, folder),
         _ => path.clone(),
     };
+    let base = match (mode, &part) {
+        _ if representation != Representation::Image => None,
+        (WriteMode::From { offset }, _) => Some(offset),
+        (WriteMode::Append, Some(part)) => Some(part.synced),
+        (WriteMode::Append, None) => None,
+        (WriteMode::Unique, _) => Some(0),
+    };
     // A file that this upload began, under a name that is known.
     if mode == WriteMode::Unique && path != *folder {
         let delete = turn.settings.partial_uploads == PartialUploads::Delete;
@@ -183,8 +193,19 @@ pub(super) async fn begin(
         path,
         part,
         sent: None,
+        base,
         _writer: writer,
     })
+}
+
+/// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
+async fn size(turn: &mut Turn, path: &RemotePath) -> Result<Option<u64>, Failure> {
+    match stat::told_size(turn, path).await {
+        Err(failure) if failure.kind == FailureKind::Unsupported => {
+            stat::file_size(turn, path).await
+        }
+        told => told,
+    }
 }
 
 /// Whether the server may have begun the file although its transfer did not begin.
@@ -203,6 +224,25 @@ fn unique_name(preliminary: &Words, folder: &RemotePath) -> RemotePath {
     name.and_then(|name| RemotePath::resolve(folder, name).ok()).unwrap_or_else(|| folder.clone())
 }
 
+/// The end that means *complete*. Whether it was torn: the server closed its side without having
+/// read all, or in a way that looks so. Under TLS that tells nothing; whether the server has it all,
+/// its reply says.
+async fn close(stream: Stream, limit: Duration) -> bool {
+    let plain = !stream.is_tls();
+    // As long as something is taken, however slowly, the end is on its way.
+    let patience = Patience::new(limit, Some(stream.tcp()));
+    let closing = stream.complete_and_drain(Duration::MAX);
+    let error = match patience.wait(closing).await {
+        Ok(Ok(())) => return false,
+        Ok(Err(error)) => RelayError::Sink(error),
+        Err(stalled) => stalled,
+    };
+    tracing::debug!(%error, "closing the data connection to the backend");
+    use io::ErrorKind as E;
+    let torn = [E::ConnectionReset, E::BrokenPipe, E::NotConnected, E::ConnectionAborted];
+    plain && matches!(error, RelayError::Sink(error) if torn.contains(&error.kind()))
+}
+
 impl FtpWrite {
     async fn complete(&mut self, whole: bool) -> Result<Words, Failure> {
         // What is on its way must be out: behind a close some servers take what came for all.
@@ -216,18 +256,36 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
-        if let Some(Sink::Socket(stream)) = self.sink.take() {
-            // Whether the server has it all, its reply says.
-            if let Err(e) = stream.complete_and_drain(self.turn.settings.reply_timeout).await {
-                tracing::debug!(error = %e, "closing the data connection to the backend");
-            }
-        }
+        let torn = match self.sink.take() {
+            Some(Sink::Socket(stream)) => close(stream, self.turn.settings.reply_timeout).await,
+            _ => false,
+        };
         let words = self.turn.reply(2, "the end of the upload").await?;
+        if torn {
+            self.check_whole().await?;
+        }
         if whole && let Some(part) = self.part.take() {
             part.give_name(&mut self.turn, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
         Ok(words)
+    }
+
+    /// Some servers say that they have a file although they left before its end.
+    async fn check_whole(&mut self) -> Result<(), Failure> {
+        let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
+        let written = temporary.unwrap_or(&self.path);
+        let size = stat::told_size(&mut self.turn, written).await;
+        let expected = self.base.zip(self.sent).map(|(base, sent)| base + sent);
+        match size {
+            Ok(Some(size)) if expected == Some(size) => Ok(()),
+            size => Err(Failure::backend(
+                FailureKind::TransferCut,
+                "the backend server broke the data connection off, and the file is not known to be \
+                 whole there",
+            )
+            .with_detail(format!("{expected:?} bytes are expected, it has {size:?}"))),
+        }
     }
 
     pub(super) fn turn(&self) -> &Turn {
@@ -258,7 +316,8 @@ impl FtpWrite {
 
     async fn flush(&mut self) -> io::Result<()> {
         let Some(Sink::Socket(stream)) = &mut self.sink else { return Ok(()) };
-        let flushed = timeout(self.turn.settings.reply_timeout, stream.flush()).await;
+        let patience = Patience::new(self.turn.settings.reply_timeout, Some(stream.tcp()));
+        let flushed = patience.wait(stream.flush()).await;
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -294,6 +294,7 @@ impl Channel {
             let why = format!("the client speaks SFTP version {version}; {VERSION} is the least");
             return Err(End::Broken(why));
         }
+        self.session.expect_many();
         let mut hello = BytesMut::new();
         announced(self.session.abilities()).encode(&mut hello);
         self.answers.push_bytes(hello);

@@ -16,6 +16,7 @@ mod scripted_renames;
 mod scripted_tls;
 mod sftp_cuts;
 mod sftp_logins;
+mod sftp_to_ftp;
 mod sftp_uploads;
 mod unique;
 

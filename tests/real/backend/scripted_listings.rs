@@ -74,7 +74,6 @@ fn unix_shapes() {
         "crw-rw-rw-   1 root     root       1,   3 Jan  2  2020 null",
         "drwxrwsr-t+  2 ftp      ftp          4096 Jan  2  2020 .hidden",
         "-rw-r--r--   1 ftp      ftp    8589934592 Jan  2  2020 big",
-        "this is no line of a listing",
         "-rw-r--r--   1 ftp      ftp             1 Jan  2  2020 \u{e9}",
     ]);
     let names = [" two  spaces", "no-group", "link", "null", ".hidden", "big", "\u{c3}\u{a9}"]
@@ -95,15 +94,37 @@ fn unix_shapes() {
 
 const PLAIN: &[u8] = b"-rw-r--r--   1 ftp      ftp            77 Jan  2  2020 there\r\n";
 
-/// A server that takes `-a` for a name, and says so in its way.
-fn takes_it_for_a_name(with_an_empty_listing: bool) {
+/// What is not understood may be any name: nobody may take it for absent.
+#[test]
+fn lines_of_no_known_shape() {
+    let (_backend, gateway) = lister(&[
+        "insgesamt 24",
+        "-rw-r--r--   1 ftp      ftp            77 Jan  2  2020 there",
+        "-rw-r--r--   1 ftp      ftp            77 2. J\u{e4}nner 2020 lost",
+    ]);
+    let mut client = client(&gateway, "back");
+    for command in ["LIST", "NLST", "MLSD"] {
+        let mut bytes = Vec::new();
+        let mut data = client.begin(command);
+        data.read_to_end(&mut bytes).expect_err("an end by a reset");
+        let last = client.read();
+        assert_eq!(last.code, 426, "{command}: {}", last.text);
+        assert!(last.text.contains("shape: 1 "), "{command}: {}", last.text);
+        // What is known is there.
+        assert!(bytes.ends_with(b"there\r\n"), "{command}: {}", bytes.escape_ascii());
+        client.expect("NOOP", 200);
+    }
+}
+
+/// A server that takes `-a` for a name, and says so in its way: in a listing, or a reply.
+fn takes_it_for_a_name(in_a_listing: Option<&'static [u8]>) {
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
         loop {
-            match (peer.until("LIST")?.as_str(), with_an_empty_listing) {
+            match (peer.until("LIST")?.as_str(), in_a_listing) {
                 ("LIST", _) => peer.give(PLAIN)?,
-                (_, true) => peer.give(b"")?,
-                (_, false) => peer.reply("550 -a: no such file")?,
+                (_, Some(lines)) => peer.give(lines)?,
+                (_, None) => peer.reply("550 -a: no such file")?,
             }
         }
     });
@@ -119,12 +140,17 @@ fn takes_it_for_a_name(with_an_empty_listing: bool) {
 
 #[test]
 fn an_empty_listing_tells_that_list_takes_no_options() {
-    takes_it_for_a_name(true);
+    takes_it_for_a_name(Some(b""));
+}
+
+#[test]
+fn a_complaint_tells_that_list_takes_no_options() {
+    takes_it_for_a_name(Some(b"ls: -a: No such file or directory\r\n"));
 }
 
 #[test]
 fn a_550_tells_that_list_takes_no_options() {
-    takes_it_for_a_name(false);
+    takes_it_for_a_name(None);
 }
 
 #[test]

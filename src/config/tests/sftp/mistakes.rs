@@ -204,7 +204,7 @@ fn accounts() {
         account,
         "{ user: svc, private_key: locked }",
         "11:38",
-        "is encrypted, and there is no passphrase",
+        "is encrypted: name its passphrase",
     );
     one(
         account,

@@ -32,20 +32,19 @@ pub(super) fn columns(line: &[u8], limit: usize) -> Vec<Column<'_>> {
     found
 }
 
-/// Whether a line is `ls -l`'s first, in whatever language (`total 12`, `insgesamt 1,2M`), or empty.
+/// Whether a line is `ls -l`'s first, in whatever language (`total 12`, `insgesamt 1,2M`, `i alt 12`),
+/// or empty.
 pub(super) fn is_sum(line: &[u8]) -> bool {
-    match columns(line, 3).as_slice() {
-        [] => true,
-        [word, sum] => {
-            let digits = sum.text.strip_suffix(b"K").or(sum.text.strip_suffix(b"M"));
-            let digits = digits.or(sum.text.strip_suffix(b"G")).unwrap_or(sum.text);
-            word.start == 0
-                && word.text.iter().all(|b| b.is_ascii_alphabetic() || !b.is_ascii())
-                && digits.first().is_some_and(u8::is_ascii_digit)
-                && digits.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
-        }
-        _ => false,
-    }
+    let columns = columns(line, 4);
+    let Some((sum, words)) = columns.split_last() else { return true };
+    let is_word =
+        |word: &Column<'_>| word.text.iter().all(|b| b.is_ascii_alphabetic() || !b.is_ascii());
+    let digits = sum.text.strip_suffix(b"K").or(sum.text.strip_suffix(b"M"));
+    let digits = digits.or(sum.text.strip_suffix(b"G")).unwrap_or(sum.text);
+    matches!(words, [first] | [first, _] if first.start == 0)
+        && words.iter().all(is_word)
+        && digits.first().is_some_and(u8::is_ascii_digit)
+        && digits.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
 }
 
 /// Digits and nothing else; `None` also where they are too many for 64 bits.

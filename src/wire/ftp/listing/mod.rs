@@ -26,8 +26,10 @@ pub enum Parsed {
     Entry(Entry),
     /// Nothing about a name in the folder: a sum, an empty line, `.`, `..`, cdir, pdir.
     Ignored,
-    /// No known shape, or a name that is none (empty, with `/`, NUL or LF in it).
+    /// No known shape: whatever it names is lost.
     Unreadable,
+    /// A name that no file can have (empty, with `/`, NUL or LF in it).
+    NoName,
 }
 
 /// Reads one line of LIST or MLSD, given without its line end, whatever shape it has.
@@ -65,8 +67,8 @@ pub fn parse_facts_line(line: &[u8]) -> Option<Entry> {
 fn judge(entry: Entry) -> Parsed {
     match entry.name.as_slice() {
         b"." | b".." => Parsed::Ignored,
-        b"" => Parsed::Unreadable,
-        name if name.contains(&b'/') || !is_plain(name) => Parsed::Unreadable,
+        b"" => Parsed::NoName,
+        name if name.contains(&b'/') || !is_plain(name) => Parsed::NoName,
         _ => Parsed::Entry(entry),
     }
 }

@@ -1,0 +1,212 @@
+//! A file opened for reads and writes at any offset: what RETR, STOR and APPE (RFC 959) with REST
+//! (RFC 3659 section 5) can do of it. The rest is refused.
+//!
+//! A created file has the server's own permissions until its end: FTP has no way to give them
+//! beforehand.
+
+mod transfers;
+
+use std::any::Any;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::{FtpSession, attributes, operations};
+use crate::backend::OpenFile;
+use crate::data::{Purpose, Sequenced};
+use crate::op::{
+    Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
+};
+use transfers::{Transfers, Version, lock};
+
+struct FtpFile {
+    transfers: Arc<Transfers>,
+    sequenced: Sequenced,
+    /// To be changed when what is being written has ended.
+    later: Mutex<Changes>,
+    /// What a file that was made here is to have by its end, narrower than is usual.
+    narrow: Mutex<Option<u32>>,
+}
+
+pub(super) async fn open(
+    session: FtpSession,
+    path: RemotePath,
+    mode: OpenMode,
+) -> Result<impl OpenFile, Failure> {
+    if path.is_root() {
+        return Err(Failure::client(FailureKind::IsADirectory, "the root is a folder, not a file"));
+    }
+    let exclusive = mode.create && mode.exclusive;
+    let early = session.early.clone();
+    let reads_only = !mode.writes();
+    // What is written changes by itself.
+    let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
+    let version = Mutex::new(told.as_ref().and_then(Version::of));
+    let (part, appended) = Default::default();
+    let transfers = Transfers { session, path, exclusive, reads_only, version, part, appended };
+    let transfers = Arc::new(transfers);
+    let (write, narrow) = match reads_only {
+        true => (None, None),
+        false => {
+            let (begin, narrow) = transfers.begin(mode).await?;
+            (Some(begin), narrow)
+        }
+    };
+    let purpose = Purpose { read: mode.read, write };
+    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
+    Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
+}
+
+impl FtpFile {
+    /// The permissions over a connection of their own, while a transfer holds this file's; where
+    /// there is none, or the file has another name yet, they wait for the end.
+    async fn change_aside(&self, changes: Changes) -> Result<(), Failure> {
+        let Transfers { session, path, .. } = &*self.transfers;
+        let timed = attributes::check_times(&session.pool.features(), &changes);
+        let mut later = match timed {
+            Ok(()) => changes,
+            Err(_) => Changes { modified: None, ..changes },
+        };
+        if let Some(mode) = changes.permissions
+            && self.transfers.temporary().is_none()
+            && let Some(mut turn) = session.pool.turn_aside().await
+        {
+            let set = attributes::set_permissions(&mut turn, path, mode).await;
+            set.map_err(|failure| session.pool.softened(failure))?;
+            later.permissions = None;
+        }
+        let mut all = lock(&self.later);
+        all.permissions = later.permissions.or(all.permissions);
+        all.modified = later.modified.or(all.modified);
+        timed
+    }
+
+    /// A server that cannot do that, or does not allow it, still has the whole file.
+    async fn give_narrow(&self, mode: u32) {
+        if let Err(failure) = self.change(&Changes::permissions(mode & 0o777)).await {
+            let path = &self.transfers.path;
+            tracing::warn!(%path, mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
+        }
+    }
+
+    async fn change(&self, changes: &Changes) -> Result<(), Failure> {
+        let Transfers { session, path, .. } = &*self.transfers;
+        let _writer = session.cache.writer();
+        let mut turn = session.turn().await?;
+        let set = attributes::set(&mut turn, path, changes).await;
+        set.map(drop).map_err(|failure| session.pool.softened(failure))
+    }
+
+    fn entry(&self) -> Entry {
+        Entry::new(self.transfers.path.name().unwrap_or(b"/"), EntryKind::File)
+    }
+}
+
+#[async_trait]
+impl OpenFile for FtpFile {
+    fn read_at(
+        &self,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+        self.sequenced.read_at(offset, length)
+    }
+
+    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
+        self.sequenced.write_at(offset, data)
+    }
+
+    async fn stat(&self) -> Result<Entry, Failure> {
+        let session = &self.transfers.session;
+        if !self.transfers.reads_only {
+            self.sequenced.reached().await;
+        }
+        let size = self.sequenced.size().or(*lock(&self.transfers.appended));
+        let sized = |mut entry: Entry| {
+            entry.attributes.size = size.or(entry.attributes.size);
+            entry
+        };
+        let place = self.transfers.place();
+        if let Some(entry) = session.remembered(&place, false) {
+            return Ok(sized(entry));
+        }
+        // What is being written is known here only; and without a free connection it is told
+        // without a size rather than with a wrong one.
+        if size.is_some() && self.sequenced.is_unfinished() {
+            return Ok(sized(self.entry()));
+        }
+        let Some(mut turn) = session.pool.turn_aside().await else {
+            return Ok(sized(self.entry()));
+        };
+        let asked = session.ask_stat(&mut turn, &place).await?;
+        let mut version = lock(&self.transfers.version);
+        *version = version.or(Version::of(&asked));
+        drop(version);
+        Ok(sized(Entry { name: self.entry().name, ..asked }))
+    }
+
+    async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure> {
+        attributes::check(&self.transfers.session.pool.features(), changes)?;
+        if let Some(size) = changes.size {
+            self.sequenced.truncate(size).await?;
+        }
+        let rest = Changes { size: None, ..*changes };
+        if rest.permissions.is_some() {
+            *lock(&self.narrow) = None;
+        }
+        match self.sequenced.is_unfinished() {
+            _ if rest == Changes::default() => Ok(()),
+            true => self.change_aside(rest).await,
+            false if self.transfers.temporary().is_some() => self.change_aside(rest).await,
+            false => self.change(&rest).await,
+        }
+    }
+
+    fn answers_for_path(&self) -> bool {
+        self.sequenced.is_unfinished() || self.transfers.temporary().is_some()
+    }
+
+    async fn sync(&self) -> Result<(), Failure> {
+        self.sequenced.sync().await
+    }
+
+    async fn file_system(&self) -> Result<FileSystem, Failure> {
+        Err(operations::no_file_system())
+    }
+
+    async fn copy_data(
+        &self,
+        _offset: u64,
+        _length: u64,
+        _to: &Arc<dyn OpenFile>,
+        _to_offset: u64,
+    ) -> Result<(), Failure> {
+        Err(operations::unsupported(
+            "the backend server is reached by FTP, which cannot copy data by itself",
+        ))
+    }
+
+    async fn close(&self) -> Result<(), Failure> {
+        self.sequenced.close().await?;
+        self.transfers.settle().await?;
+        let narrow = lock(&self.narrow).take();
+        if let Some(mode) = narrow {
+            self.give_narrow(mode).await;
+        }
+        let later = std::mem::take(&mut *lock(&self.later));
+        match later == Changes::default() {
+            true => Ok(()),
+            false => self.change(&later).await,
+        }
+    }
+
+    async fn abort(&self) {
+        self.sequenced.abort().await;
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

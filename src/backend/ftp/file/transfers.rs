@@ -1,0 +1,322 @@
+//! The transfers of a file that is open: RETR, STOR and APPE (RFC 959), one after the other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use crate::backend::ftp::transfer::{self, FtpRead};
+use crate::backend::ftp::upload::{self, FtpWrite, Part};
+use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, stat};
+use crate::backend::{ReadTransfer, WriteTransfer};
+use crate::data::{
+    self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
+    Source, WriteFrom,
+};
+use crate::op::{
+    Attributes, Entry, Failure, FailureKind, OpenMode, RemotePath, Representation, Timestamp,
+    WriteMode,
+};
+
+/// What servers usually give a file.
+const USUAL_FILE: u32 = 0o644;
+
+/// The file's transfers, one after the other; each holds a control connection.
+pub(super) struct Transfers {
+    pub(super) session: FtpSession,
+    pub(super) path: RemotePath,
+    /// It must be nobody else's at its end, too.
+    pub(super) exclusive: bool,
+    pub(super) reads_only: bool,
+    /// As it was last seen.
+    pub(super) version: Mutex<Option<Version>>,
+    /// The file that was begun here, until it is whole.
+    pub(super) part: Arc<Mutex<Option<Part>>>,
+    /// The bytes of a file that is appended to, where the server told what was there.
+    pub(super) appended: Arc<Mutex<Option<u64>>>,
+}
+
+/// By what a file is known for the same: FTP has nothing better.
+#[derive(Clone, Copy)]
+pub(super) struct Version {
+    size: u64,
+    modified: Option<Timestamp>,
+}
+
+impl Version {
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
+        let Attributes { size, modified, .. } = entry.attributes;
+        size.map(|size| Self { size, modified })
+    }
+
+    /// A file may grow while it is read.
+    fn goes_on_as(&self, later: &Self) -> bool {
+        let touched =
+            self.modified.is_some() && later.modified.is_some() && self.modified != later.modified;
+        later.size > self.size || (later.size == self.size && !touched)
+    }
+}
+
+impl Transfers {
+    /// What the mode means for this file, and what permissions it is to have if it is made. The server
+    /// is asked only where it matters. Between the answer and the transfer somebody else may make the
+    /// file: FTP cannot do both at once.
+    pub(super) async fn begin(&self, mode: OpenMode) -> Result<(Begin, Option<u32>), Failure> {
+        let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
+        let there = match asked {
+            false => None,
+            true if self.exclusive => {
+                let mut turn = self.session.pool.turn(OPEN).await?;
+                let absent = stat::is_absent(&mut turn, &self.path).await;
+                if !absent.map_err(|failure| self.session.pool.softened(failure))? {
+                    return Err(Failure::backend(
+                        FailureKind::AlreadyExists,
+                        format!("{} exists already", self.path),
+                    ));
+                }
+                None
+            }
+            true => self.size().await?,
+        };
+        if asked && there.is_none() && !mode.create {
+            let message = format!("{}: no such file", self.path);
+            return Err(Failure::backend(FailureKind::NotFound, message));
+        }
+        let is_narrow = |wanted: &u32| wanted & USUAL_FILE != USUAL_FILE;
+        let narrow = mode.permissions.filter(|wanted| mode.create && is_narrow(wanted));
+        let (begin, told) = match (mode.append, mode.truncate) {
+            (true, true) => {
+                return Err(operations::unsupported(
+                    "the backend server is reached by FTP, which cannot empty a file and append to it at once",
+                ));
+            }
+            (true, false) => {
+                let told = self.base(there).await?;
+                *lock(&self.appended) = told.map(|size| size.unwrap_or(0));
+                (Begin::End, told)
+            }
+            (false, truncate) => {
+                let told = match asked {
+                    true => Some(there),
+                    false if narrow.is_some() => self.told_size().await?,
+                    false => None,
+                };
+                let begin = match there {
+                    Some(_) if !truncate => Begin::Existing,
+                    _ => Begin::Start,
+                };
+                (begin, told)
+            }
+        };
+        self.session.cache.forget_recalled(&self.path);
+        let is_there = told.flatten().is_some();
+        Ok((begin, narrow.filter(|_| !is_there)))
+    }
+
+    /// What will be appended to; `None` where the server does not tell it.
+    async fn base(&self, known: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
+        if self.session.cache.recalled_size(&self.path).is_some() {
+            let mut turn = self.session.pool.turn(OPEN).await?;
+            return Ok(Some(self.session.check_recalled(&mut turn, &self.path).await?));
+        }
+        match known {
+            Some(size) => Ok(Some(Some(size))),
+            None => self.told_size().await,
+        }
+    }
+
+    async fn told_size(&self) -> Result<Option<Option<u64>>, Failure> {
+        let mut turn = self.session.pool.turn(OPEN).await?;
+        match stat::told_size(&mut turn, &self.path).await {
+            Ok(size) => Ok(Some(size)),
+            Err(failure) => match turn.check() {
+                Ok(()) => Ok(None),
+                Err(_) => Err(self.session.pool.softened(failure)),
+            },
+        }
+    }
+
+    /// A transfer that begins in the middle must be of the file that the reader began with.
+    async fn check_version(&self, turn: &mut Turn) -> Result<(), Failure> {
+        let Ok(entry) = stat::stat_followed(turn, &self.path).await else {
+            return turn.check();
+        };
+        let Some(now) = Version::of(&entry) else { return Ok(()) };
+        let before = lock(&self.version).replace(now);
+        if before.is_none_or(|before| before.goes_on_as(&now)) {
+            return Ok(());
+        }
+        let message =
+            format!("{} was changed while it was read: read it again from its begin", self.path);
+        Err(Failure::backend(FailureKind::TransferCut, message))
+    }
+
+    fn part(&self) -> MutexGuard<'_, Option<Part>> {
+        lock(&self.part)
+    }
+
+    /// What is being written has another name until its end.
+    pub(super) fn temporary(&self) -> Option<RemotePath> {
+        self.part().as_ref().and_then(|part| part.temporary.clone())
+    }
+
+    /// Where the file's bytes are now.
+    pub(super) fn place(&self) -> RemotePath {
+        self.temporary().unwrap_or_else(|| self.path.clone())
+    }
+
+    /// A file that was whole at its last sync already gets its name.
+    pub(super) async fn settle(&self) -> Result<(), Failure> {
+        let part = self.part().take();
+        let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
+        let _writer = self.session.cache.writer();
+        let mut turn = self.session.turn().await?;
+        let named = part.give_name(&mut turn, &self.path).await;
+        named.map_err(|failure| self.session.pool.softened(failure))
+    }
+}
+
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl SequentialFile for Transfers {
+    async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+        let turn = self.session.pool.turn(OPEN).await?;
+        let begun = transfer::begin(turn, &self.place(), offset, Representation::Image).await;
+        let read = begun.map_err(|failure| self.session.pool.softened(failure))?;
+        Ok(Box::new(Reader(Box::new(read))))
+    }
+
+    async fn open_write(&self, from: WriteFrom) -> Result<Box<dyn SequentialWrite>, Failure> {
+        let mode = match from {
+            WriteFrom::Start => WriteMode::From { offset: 0 },
+            WriteFrom::End => WriteMode::Append,
+        };
+        let mut turn = self.session.pool.turn(OPEN).await?;
+        let writer = self.session.cache.writer();
+        let softened = |failure| self.session.pool.softened(failure);
+        let known = self.part().clone();
+        let part = match (known, from) {
+            (Some(part), WriteFrom::End) => Some(part),
+            (Some(part), WriteFrom::Start) => Some(part.anew()),
+            (None, WriteFrom::End) => None,
+            (None, WriteFrom::Start) => {
+                Some(Part::new(&mut turn, &self.path, self.exclusive).await.map_err(softened)?)
+            }
+        };
+        let image = Representation::Image;
+        let begun = upload::begin(turn, writer, &self.path, mode, image, part).await;
+        let mut write = Box::new(begun.map_err(softened)?);
+        write.count(0);
+        *self.part() = write.part();
+        let (part, appended) = (self.part.clone(), self.appended.clone());
+        Ok(Box::new(Writer { write, part, appended }))
+    }
+
+    async fn size(&self) -> Result<Option<u64>, Failure> {
+        let mut turn = self.session.pool.turn(OPEN).await?;
+        let size = stat::file_size(&mut turn, &self.place()).await;
+        size.map_err(|failure| self.session.pool.softened(failure))
+    }
+
+    async fn check_same(&self) -> Result<(), Failure> {
+        if !self.reads_only {
+            return Ok(());
+        }
+        let mut turn = self.session.pool.turn(OPEN).await?;
+        let checked = self.check_version(&mut turn).await;
+        checked.map_err(|failure| self.session.pool.softened(failure))
+    }
+
+    async fn wanted(&self) {
+        self.session.pool.wanted().await;
+    }
+
+    async fn abandon(&self) {
+        let Some(part) = self.part().take() else { return };
+        let _writer = self.session.cache.writer();
+        if let Ok(mut turn) = self.session.pool.turn(OPEN).await {
+            part.delete(&mut turn, &self.path, Some(0)).await;
+        }
+    }
+}
+
+struct Reader(Box<FtpRead>);
+
+#[async_trait]
+impl SequentialRead for Reader {
+    async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure> {
+        let limit = self.0.turn().settings.stall_timeout;
+        let Source::Socket(stream) = self.0.source() else { return Ok(0) };
+        match timeout(limit, stream.read_buf(into)).await {
+            Ok(read) => read.map_err(|e| cut("reading").with_detail(e)),
+            Err(_) => Err(stalled("reading")),
+        }
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), Failure> {
+        let pool = self.0.turn().pool().clone();
+        self.0.finish().await.map(drop).map_err(|failure| pool.softened(failure))
+    }
+
+    async fn abort(self: Box<Self>) -> Option<Failure> {
+        let pool = self.0.turn().pool().clone();
+        self.0.abort().await.map(|failure| pool.softened(failure))
+    }
+}
+
+struct Writer {
+    write: Box<FtpWrite>,
+    part: Arc<Mutex<Option<Part>>>,
+    appended: Arc<Mutex<Option<u64>>>,
+}
+
+#[async_trait]
+impl SequentialWrite for Writer {
+    async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
+        let limit = self.write.turn().settings.stall_timeout;
+        self.write.count(data.len());
+        lock(&self.appended).iter_mut().for_each(|size| *size += data.len() as u64);
+        let Sink::Socket(stream) = self.write.sink() else { return Err(cut("writing")) };
+        match data::send(stream, &data, &Progress::default(), limit).await {
+            Ok(()) => Ok(()),
+            Err(RelayError::Stalled { .. }) => Err(stalled("writing")),
+            Err(broken) => Err(cut("writing").with_detail(broken)),
+        }
+    }
+
+    async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
+        let pool = self.write.turn().pool().clone();
+        let sent = self.write.counted();
+        self.write.end(whole).await.map_err(|failure| pool.softened(failure))?;
+        let mut part = lock(&self.part);
+        match whole {
+            true => *part = None,
+            false => part.iter_mut().for_each(|part| part.synced += sent),
+        }
+        Ok(())
+    }
+
+    async fn abort(self: Box<Self>) -> Option<Failure> {
+        let pool = self.write.turn().pool().clone();
+        self.write.abort().await.map(|failure| pool.softened(failure))
+    }
+}
+
+fn cut(doing: &str) -> Failure {
+    Failure::backend(
+        FailureKind::TransferCut,
+        format!("{doing} the file: the backend server ended the transfer before its end"),
+    )
+}
+
+fn stalled(doing: &str) -> Failure {
+    Failure::backend(
+        FailureKind::TimedOut,
+        format!("{doing} the file: nothing moved at the backend server for too long"),
+    )
+}

@@ -1,0 +1,256 @@
+//! What is at a path: MLST, SIZE and MDTM (RFC 3659), CWD and LIST (RFC 959), as far as a server knows
+//! them.
+
+use super::connection::Connection;
+use super::listing::{self, Found};
+use super::operations::unsupported;
+use super::reply;
+use crate::op::{
+    Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
+};
+use crate::wire::ftp::listing::parse_facts_line;
+use crate::wire::ftp::time::parse_time;
+
+pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
+    if path.is_root() {
+        return Ok(Entry::new(*b"/", EntryKind::Directory));
+    }
+    let name = path.name().unwrap_or(b"/");
+    if connection.features.mlst {
+        let words = connection.expect(2, "MLST", Some(path.as_bytes())).await?;
+        let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
+        let entry = entry.ok_or_else(|| {
+            Failure::backend(
+                FailureKind::Internal,
+                "the backend server's answer to MLST was not understood",
+            )
+            .with_detail(&words)
+        })?;
+        return Ok(Entry { name: name.to_vec(), ..entry });
+    }
+    stat_without_mlst(connection, path, name).await
+}
+
+/// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
+async fn stat_without_mlst(
+    connection: &mut Connection,
+    path: &RemotePath,
+    name: &[u8],
+) -> Result<Entry, Failure> {
+    let refusal = if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => {
+                let modified = modified(connection, path).await?;
+                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
+                return Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) });
+            }
+            Err(failure) => {
+                connection.check()?;
+                Some(failure)
+            }
+        }
+    } else {
+        None
+    };
+    match listing::find(connection, path).await {
+        Ok(Found::Entry(entry)) => Ok(entry),
+        Ok(Found::Unknown(failure)) => match refusal {
+            Some(refusal)
+                if refusal.kind == FailureKind::NotFound && !reply::is_vague(&refusal) =>
+            {
+                Err(refusal)
+            }
+            _ if enters(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
+            _ => Err(failure),
+        },
+        Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
+        Ok(Found::Nothing) | Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
+    }
+}
+
+/// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own
+/// length and its mode, 0777, but what it leads to for its kind.
+pub(super) fn may_be_link(entry: &Entry, by_facts: bool) -> bool {
+    match entry.kind {
+        EntryKind::Symlink(_) => true,
+        EntryKind::File => by_facts && entry.attributes.permissions == Some(0o777),
+        EntryKind::Directory | EntryKind::Other => false,
+    }
+}
+
+/// As [`stat`], of a symlink what it leads to.
+pub(super) async fn stat_followed(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Entry, Failure> {
+    let entry = stat(connection, path).await?;
+    match may_be_link(&entry, connection.features.mlst) {
+        true => follow(connection, path, entry).await,
+        false => Ok(entry),
+    }
+}
+
+/// What a link leads to, as far as SIZE, MDTM and CWD tell it: they go through links at every server.
+pub(super) async fn follow(
+    connection: &mut Connection,
+    path: &RemotePath,
+    link: Entry,
+) -> Result<Entry, Failure> {
+    let leads_to = |kind| Entry::new(link.name.clone(), kind);
+    if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => {
+                if link.kind == EntryKind::File && link.attributes.size == Some(size) {
+                    return Ok(link);
+                }
+                let modified = modified(connection, path).await?;
+                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
+                return Ok(Entry { attributes, ..leads_to(EntryKind::File) });
+            }
+            Err(_) => connection.check()?,
+        }
+    }
+    match link.kind {
+        // The server has said that it leads to a file.
+        EntryKind::File => Ok(link),
+        _ if enters(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
+        // Of a file nothing more can be known then.
+        _ if !connection.features.size => Ok(leads_to(EntryKind::File)),
+        _ => Err(not_found(path)),
+    }
+}
+
+/// Whether it is a folder, or a link to one.
+pub(super) async fn enters(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<bool, Failure> {
+    let entered = connection.enter(path).await.is_ok();
+    connection.check()?;
+    Ok(entered)
+}
+
+fn not_found(path: &RemotePath) -> Failure {
+    Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
+}
+
+pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
+    let words = connection.expect(2, "SIZE", Some(path.as_bytes())).await?;
+    let text = words.lines.concat();
+    let size = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
+    size.ok_or_else(|| {
+        Failure::backend(
+            FailureKind::Internal,
+            "the backend server's answer to SIZE was not understood",
+        )
+        .with_detail(&words)
+    })
+}
+
+async fn modified(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<Timestamp>, Failure> {
+    if !connection.features.mdtm {
+        return Ok(None);
+    }
+    let words = connection.ask("MDTM", Some(path.as_bytes())).await?;
+    let seconds = (words.code == 213).then(|| parse_time(words.lines.concat().trim_ascii()));
+    Ok(seconds.flatten().map(Timestamp::exact))
+}
+
+/// Whether there is something of this name; asked, never remembered. For what would destroy it, see
+/// [`is_absent`].
+pub(super) async fn exists(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<bool, Failure> {
+    match stat(connection, path).await {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether there surely is nothing of this name; refused where the server does not let that be known.
+pub(super) async fn is_absent(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<bool, Failure> {
+    match file_size(connection, path).await {
+        Ok(size) => Ok(size.is_none()),
+        Err(failure) if failure.kind == FailureKind::IsADirectory => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A file's bytes; `None` where there surely is nothing of this name.
+pub(super) async fn file_size(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<u64>, Failure> {
+    if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => return Ok(Some(size)),
+            // What it is not for: a folder, or nothing.
+            Err(_) => connection.check()?,
+        }
+    }
+    let entry = match connection.features.mlst {
+        true => match stat(connection, path).await {
+            Ok(entry) => Some(entry),
+            Err(failure) if failure.kind == FailureKind::NotFound => None,
+            Err(failure) => return Err(failure),
+        },
+        // A refused SIZE says little; the whole folder says it, where it shows such names.
+        false => match listing::find(connection, path).await? {
+            Found::Entry(entry) => Some(entry),
+            Found::Nothing
+                if path.name().is_some_and(|name| listing::may_hide(connection, name)) =>
+            {
+                return Err(unsupported(
+                    "the backend server does not tell whether there is such a file already: it hides names that begin with a dot",
+                ));
+            }
+            Found::Nothing => None,
+            Found::Unknown(failure) => return Err(failure),
+        },
+    };
+    let Some(entry) = entry else { return Ok(None) };
+    if matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink(_)) {
+        let message = format!("{path} is a folder, or a link that leads to no file");
+        return Err(Failure::backend(FailureKind::IsADirectory, message));
+    }
+    entry.attributes.size.map(Some).ok_or_else(|| {
+        unsupported("the backend server does not tell how large the file is, which is needed to go on with it")
+    })
+}
+
+/// As [`file_size`], where SIZE or MLST tells it; never looked up in a listing, which can take long. A
+/// refusal is taken for nothing there: asked before and after, it says the same of what has not changed.
+pub(super) async fn told_size(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<u64>, Failure> {
+    let is_550 = |failure: &Failure| failure.peer.as_ref().is_some_and(|words| words.code == 550);
+    if connection.features.size {
+        connection.set_type(Representation::Image).await?;
+        match size(connection, path).await {
+            Ok(size) => return Ok(Some(size)),
+            Err(failure) if is_550(&failure) => return Ok(None),
+            Err(_) => connection.check()?,
+        }
+    }
+    let untold = || unsupported("the backend server tells no size of it by SIZE or MLST");
+    if !connection.features.mlst {
+        return Err(untold());
+    }
+    match stat(connection, path).await {
+        Ok(entry) => entry.attributes.size.map(Some).ok_or_else(untold),
+        Err(failure) if is_550(&failure) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,120 @@
+//! What FTP can change of a file besides its bytes.
+
+use super::*;
+
+#[tokio::test]
+async fn permissions_are_set_at_once_and_times_behind_the_end() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let session = server.session().await;
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    put(&*file, b"bytes").await.unwrap();
+    let changes = Changes {
+        permissions: Some(0o640),
+        modified: Some(1_700_000_000),
+        accessed: Some(1_700_000_000),
+        ..Changes::default()
+    };
+    file.set_attributes(&changes).await.unwrap();
+    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 0));
+    file.close().await.unwrap();
+    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
+    // What cannot be is refused before anything is done.
+    let owner = Changes { owner: Some((1, 1)), ..changes };
+    let accessed = Changes { modified: None, permissions: None, ..changes };
+    for changes in [owner, accessed] {
+        let operation = Operation::SetAttributes { path: path("/new"), changes, follow: true };
+        let refused = perform(&*session, operation).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Unsupported);
+    }
+    assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_folder_has_the_permissions_asked_for_or_is_not_made() {
+    for no_site in [false, true] {
+        let odd = Oddities { no_site, ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let session = server.session().await;
+        let make = |permissions| Operation::MakeDirectory { path: path("/new"), permissions };
+        for usual in [None, Some(0o777), Some(0o755)] {
+            perform(&*session, make(usual)).await.unwrap();
+        }
+        assert_eq!((server.count("MKD"), server.count("SITE")), (3, 0));
+        let private = perform(&*session, make(Some(0o700))).await;
+        assert!(server.lines().contains(&"SITE CHMOD 700 /new".to_owned()));
+        assert_eq!(private.is_err(), no_site);
+        assert_eq!(server.count("RMD"), usize::from(no_site));
+    }
+}
+
+#[tokio::test]
+async fn a_time_can_be_set_where_the_server_says_so() {
+    for no_mlst in [true, false] {
+        let odd = Oddities { no_mlst, ..Default::default() };
+        let session = Server::start(&[], odd).await.session().await;
+        assert_eq!(session.abilities().modified, !no_mlst);
+    }
+}
+
+async fn put_with(session: &dyn BackendSession, name: &str, permissions: Option<u32>) {
+    let file = open(session, name, OpenMode { permissions, ..replacing() }).await.unwrap();
+    put(&*file, b"bytes").await.unwrap();
+    file.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_file_is_not_wider_open_than_it_was_asked_for() {
+    for no_site in [false, true] {
+        let odd = Oddities { no_site, ..Default::default() };
+        let server = Server::start(&[("/old", b"old")], odd).await;
+        let session = server.session().await;
+        for usual in [None, Some(0o644), Some(0o666), Some(0o777)] {
+            put_with(&*session, "/new", usual).await;
+        }
+        // What is there keeps what it has.
+        put_with(&*session, "/old", Some(0o600)).await;
+        assert_eq!(server.count("SITE"), 0);
+        // A server that cannot do it takes the file all the same.
+        put_with(&*session, "/private", Some(0o600)).await;
+        assert_eq!(server.file("/private").unwrap(), b"bytes");
+        let chmod = "SITE CHMOD 600 /private".to_owned();
+        assert_eq!((server.count("SITE"), server.lines().contains(&chmod)), (1, true));
+        let exclusive = OpenMode { exclusive: true, permissions: Some(0o640), ..replacing() };
+        open(&*session, "/mine", exclusive).await.unwrap().close().await.unwrap();
+        assert!(server.lines().contains(&"SITE CHMOD 640 /mine".to_owned()));
+        assert_eq!(server.seen().connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_later_counts_for_a_new_file() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let session = server.session().await;
+    let mode = OpenMode { permissions: Some(0o600), ..replacing() };
+    let file = open(&*session, "/new", mode).await.unwrap();
+    put(&*file, b"bytes").await.unwrap();
+    file.set_attributes(&Changes::permissions(0o664)).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(server.count("SITE"), 1);
+    assert!(server.lines().contains(&"SITE CHMOD 664 /new".to_owned()));
+}
+
+#[tokio::test]
+async fn permissions_are_set_where_the_time_cannot_be() {
+    let changes = Changes { modified: Some(1), accessed: Some(1), ..Changes::permissions(0o600) };
+    for policy in [PartialUploads::Keep, PartialUploads::TemporaryName] {
+        let odd = Oddities { no_mlst: true, ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let session = login_with(&server, policy).await;
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        put(&*file, b"bytes").await.unwrap();
+        let refused = file.set_attributes(&changes).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
+        file.close().await.unwrap();
+        let operation = Operation::SetAttributes { path: path("/new"), changes, follow: true };
+        let refused = perform(&*session, operation).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
+        let chmod = server.lines().into_iter().filter(|line| line == "SITE CHMOD 600 /new");
+        assert_eq!((chmod.count(), server.count("MFMT")), (2, 0));
+    }
+}

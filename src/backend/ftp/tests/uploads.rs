@@ -1,0 +1,107 @@
+//! What an upload asks, and how its end is told from a cut.
+
+use super::*;
+
+#[tokio::test]
+async fn an_upload_whose_part_is_to_be_deleted_asks_one_question_more() {
+    for (no_mlst, never_had_size, asks) in [
+        (false, false, &["SIZE", "EPSV", "STOR"][..]),
+        (true, false, &["SIZE", "EPSV", "STOR"]),
+        // There is no other way.
+        (true, true, &["CWD ", "TYPE", "EPSV", "LIST", "TYPE", "EPSV", "STOR"]),
+    ] {
+        let odd = Oddities { no_mlst, never_had_size, ..Default::default() };
+        let server = Server::start(&[("/old", b"old")], odd).await;
+        let session = login_with(&server, PartialUploads::Delete).await;
+        let before = server.lines().len();
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        put(&*file, &bytes(1000)).await.unwrap();
+        let lines = server.lines();
+        let asked: Vec<_> = lines[before..].iter().map(|line| &line[..4]).collect();
+        assert_eq!(asked, asks);
+        file.abort().await;
+        server.until(|seen| !seen.files.contains_key("/new")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_appended_to_has_a_size() {
+    let append = OpenMode { write: true, create: true, append: true, ..OpenMode::default() };
+    let odd = Oddities { most: Some(1), ..Default::default() };
+    let server = Server::start(&[("/a", b"four")], odd).await;
+    let session = server.session().await;
+    for (name, before) in [("/a", 4), ("/new", 0)] {
+        let file = open(&*session, name, append).await.unwrap();
+        assert_eq!(file.stat().await.unwrap().attributes.size, Some(before));
+        for written in 1..3 {
+            file.write_at(0, Bytes::from_static(b"teen")).await.unwrap();
+            assert_eq!(file.stat().await.unwrap().attributes.size, Some(before + 4 * written));
+        }
+        file.close().await.unwrap();
+        assert_eq!(server.file(name).unwrap().len() as u64, before + 8);
+    }
+    assert_eq!(server.count("USER"), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_left_before_the_end_has_no_whole_file() {
+    let content = bytes(60_000);
+    for (stays_until, whole) in [(30_000, false), (60_000, true)] {
+        let odd = Oddities { leaves_storing: Some(stays_until), ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let session = login_with(&server, PartialUploads::Delete).await;
+        let file = open(&*session, "/new", replacing()).await.unwrap();
+        // Whether this or the end of it fails is a matter of time.
+        let put = put(&*file, &content).await;
+        let closed = match put {
+            Ok(()) => file.close().await,
+            failed => {
+                file.abort().await;
+                failed
+            }
+        };
+        assert_eq!(closed.is_ok(), whole, "{closed:?}");
+        match closed {
+            Ok(()) => assert_eq!(server.file("/new").unwrap().len(), content.len()),
+            Err(failure) => {
+                assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
+                assert_eq!(server.file("/new"), None);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
+    use tokio::io::AsyncWriteExt;
+    for (stays_until, whole) in [(30_000, false), (60_000, true)] {
+        let odd = Oddities { leaves_storing: Some(stays_until), ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let session = server.session().await;
+        let mode = crate::op::WriteMode::From { offset: 0 };
+        let representation = Representation::Image;
+        let write = Operation::Write { path: path("/new"), mode, representation };
+        let mut transfer = session.open_write(&target(write)).await.unwrap();
+        let crate::data::Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
+        stream.write_all(&bytes(60_000)).await.unwrap();
+        transfer.sent(60_000);
+        let end = transfer.finish().await;
+        assert_eq!(end.is_ok(), whole, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_little_at_a_time_is_waited_for() {
+    let content = bytes(8_000_000);
+    let odd = Oddities { dribbles: Some(64 * 1024), ..Default::default() };
+    let server = Server::start(&[], odd).await;
+    let backend = server.backend_with(|settings| {
+        settings.stall_timeout = Duration::from_millis(600);
+        settings.reply_timeout = Duration::from_secs(2);
+    });
+    let session = login(&backend).await;
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    put(&*file, &content).await.unwrap();
+    file.close().await.unwrap();
+    assert!(server.file("/new").unwrap() == content);
+}

@@ -1,0 +1,85 @@
+//! What FTP says only by the way, asked for by OpenSSH's sftp before real FTP servers: links, and the
+//! permissions of new files.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+use super::{SERVERS, server};
+use crate::support::bench::host_keys;
+use crate::support::clients::SftpSite;
+use crate::support::clients::openssh::sftp;
+use crate::support::gateway::Gateway;
+use crate::support::pattern;
+use crate::support::servers::endpoint;
+
+/// A folder of the servers' user that is only this test's.
+fn folder(home: &Path, name: &str) -> PathBuf {
+    let folder = home.join(name);
+    std::fs::create_dir(&folder).expect("making a folder");
+    let owner = std::fs::metadata(home).expect("the home");
+    chown(&folder, Some(owner.uid()), Some(owner.gid())).expect("giving a folder away");
+    folder
+}
+
+fn before(name: &'static str) -> Gateway {
+    Gateway::start(&format!(
+        "listeners:\n  front: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
+         backends:\n  back: {{ protocol: ftp, {} }}\n\
+         routes:\n  - {{ authenticate: backend, backend: back }}\n\
+         limits: {{ sessions: 1000, sessions_per_address: 1000 }}\n",
+        host_keys(),
+        server(&endpoint(name)),
+    ))
+}
+
+#[test]
+fn links_are_gone_through() {
+    for name in SERVERS {
+        let disk = folder(endpoint(name).home, &format!("links-{name}"));
+        let inside = folder(&disk, "inside");
+        std::fs::write(inside.join("file"), pattern(5000)).expect("writing a file");
+        symlink("inside/file", disk.join("to-file")).expect("a link");
+        symlink("inside", disk.join("to-folder")).expect("a link");
+        let gateway = before(name);
+        let site = SftpSite::new(gateway.address("front").port());
+        let home = tempfile::tempdir().expect("a client's home");
+        std::fs::write(home.path().join("own"), b"own").expect("writing a file");
+        for listed in ["", "ls -la\n"] {
+            let batch = format!(
+                "cd /links-{name}\n{listed}get to-file got\nget -r to-folder copy\nput own to-folder\n\
+                 cd to-folder\nrm own\n"
+            );
+            sftp(&site, home.path(), &batch, &[]).expect_ok(name);
+            for got in ["got", "copy/file"] {
+                let got = std::fs::read(home.path().join(got)).expect("the file");
+                assert!(got == pattern(5000), "{name}: {} bytes", got.len());
+            }
+            std::fs::remove_dir_all(home.path().join("copy")).expect("the copy");
+        }
+        std::fs::remove_dir_all(&disk).expect("removing the folder");
+    }
+}
+
+#[test]
+fn a_private_file_stays_private() {
+    for name in SERVERS {
+        let disk = folder(endpoint(name).home, &format!("private-{name}"));
+        let gateway = before(name);
+        let site = SftpSite::new(gateway.address("front").port());
+        let home = tempfile::tempdir().expect("a client's home");
+        for (file, mode) in [("key", 0o600), ("shown", 0o644)] {
+            let file = home.path().join(file);
+            std::fs::write(&file, b"a few bytes").expect("writing a file");
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("a mode");
+        }
+        // Where the time cannot be set, the client says so and goes on.
+        let batch = format!("cd /private-{name}\nput key\nput shown\n-put -p key with-time\n");
+        sftp(&site, home.path(), &batch, &[]).expect_ok(name);
+        for (file, mode) in [("key", 0o600), ("shown", 0o644), ("with-time", 0o600)] {
+            let there = std::fs::metadata(disk.join(file)).expect("the file");
+            assert_eq!(there.permissions().mode() & 0o777, mode, "{name}: {file}");
+            assert_eq!(there.len(), 11);
+        }
+        std::fs::remove_dir_all(&disk).expect("removing the folder");
+    }
+}
