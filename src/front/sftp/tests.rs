@@ -15,6 +15,7 @@ use super::auth::Logins;
 use super::connection::Connection;
 use super::listener::{Shared, bind};
 use super::requests::tests::{Stub, gateway};
+use super::room::REQUESTS;
 use super::settings::ListenerSettings;
 use crate::net::Drain;
 use crate::session::{Admission, Door};
@@ -117,6 +118,36 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
         }
         assert_eq!(calls, ["close"]);
     }
+}
+
+/// What one client may leave behind keeps the gateway busy no more than what it may ask for.
+#[tokio::test]
+async fn what_a_closed_channel_had_asked_for_is_done_as_there_is_room() {
+    const REMOVALS: usize = 2000;
+    let stub = Arc::new(Stub::default());
+    let go_on = stub.hold("remove");
+    let address = serve(&stub).await;
+    let client = enter(address).await;
+    let channel = client.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    let mut sent = BytesMut::new();
+    encode_init(&mut sent);
+    let name = |number: usize| Bytes::from(number.to_string());
+    sent.extend_from_slice(&packets((0..REMOVALS).map(|n| RequestBody::Remove { path: name(n) })));
+    channel.data_bytes(sent.freeze()).await.unwrap();
+    channel.close().await.unwrap();
+    // What is behind it is answered: the close was seen.
+    timeout(SOON, client.channel_open_session()).await.unwrap().unwrap();
+    let mut done = 0;
+    let all = async {
+        while done < REMOVALS {
+            go_on.notify_waiters();
+            sleep(Duration::ZERO).await;
+            done += stub.calls().len();
+        }
+    };
+    timeout(SOON, all).await.unwrap();
+    assert_eq!(stub.most_held(), REQUESTS);
 }
 
 #[tokio::test]

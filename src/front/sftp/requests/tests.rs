@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -31,6 +31,9 @@ pub(in crate::front::sftp) struct Stub {
     held: Mutex<Option<(&'static str, Arc<Notify>)>>,
     /// Files have another name until they are closed.
     temporary: AtomicBool,
+    /// Operations that are held up, and the most that ever were at once.
+    under_way: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Stub {
@@ -43,7 +46,7 @@ impl Stub {
     }
 
     /// Holds up what is asked about paths with this text until it is told to go on.
-    fn hold(&self, text: &'static str) -> Arc<Notify> {
+    pub(in crate::front::sftp) fn hold(&self, text: &'static str) -> Arc<Notify> {
         let go_on = Arc::new(Notify::new());
         *self.held.lock().unwrap() = Some((text, go_on.clone()));
         go_on
@@ -55,8 +58,15 @@ impl Stub {
         if let Some((text, go_on)) = held
             && operation.to_string().contains(text)
         {
+            let now = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(now, Ordering::Relaxed);
             go_on.notified().await;
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    pub(in crate::front::sftp) fn most_held(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     fn end_write(&self, outcome: Ended) {
