@@ -7,7 +7,7 @@ use std::time::Duration;
 use russh::Disconnect;
 use russh::server::{Config, Handle, run_stream};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -185,6 +185,9 @@ impl Connection {
             () = self.no_login() => {
                 Ending::new(Disconnect::ByApplication, "no login came in time; goodbye")
             }
+            () = self.left() => {
+                Ending::new(Disconnect::ConnectionLost, "the client went while it was not read")
+            }
             () = self.idle() => {
                 Ending::new(Disconnect::ByApplication, "no request came for too long; goodbye")
             }
@@ -196,6 +199,13 @@ impl Connection {
         if self.session.get().is_some() {
             std::future::pending().await
         }
+    }
+
+    /// Returns when the client has gone and what it sent before was not all read in the time that an
+    /// end may take: russh sees the end only behind it, and waits for a channel that takes no more.
+    async fn left(&self) {
+        self.gone().await;
+        sleep(channel::END).await;
     }
 
     async fn idle(&self) {

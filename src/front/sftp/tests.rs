@@ -61,7 +61,10 @@ async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
 }
 
 async fn enter(address: std::net::SocketAddr) -> client::Handle<AnyServer> {
-    let tcp = TcpStream::connect(address).await.unwrap();
+    enter_by(TcpStream::connect(address).await.unwrap()).await
+}
+
+async fn enter_by(tcp: TcpStream) -> client::Handle<AnyServer> {
     let mut client = client::connect_stream(Arc::default(), tcp, AnyServer).await.unwrap();
     assert!(client.authenticate_password("u", "p").await.unwrap().success());
     client
@@ -73,6 +76,22 @@ fn packets(bodies: impl IntoIterator<Item = RequestBody>) -> Bytes {
         Request { id, body }.encode(&mut packets);
     }
     packets.freeze()
+}
+
+/// Begins SFTP on the channel, and opens a file.
+async fn open_for_writing(
+    channel: &mut russh::Channel<client::Msg>,
+    reader: &mut PacketReader,
+) -> Bytes {
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    let mut init = BytesMut::new();
+    encode_init(&mut init);
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+    let path = Bytes::from_static(b"x");
+    let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
+    init.extend_from_slice(&packets([open]));
+    channel.data_bytes(init.freeze()).await.unwrap();
+    timeout(SOON, handle(channel, reader)).await.unwrap()
 }
 
 async fn handle(channel: &mut russh::Channel<client::Msg>, reader: &mut PacketReader) -> Bytes {
@@ -98,16 +117,8 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
     let client = enter(address).await;
     for _ in 0..20 {
         let mut channel = client.channel_open_session().await.unwrap();
-        channel.request_subsystem(true, "sftp").await.unwrap();
-        let mut init = BytesMut::new();
-        encode_init(&mut init);
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE;
-        let path = Bytes::from_static(b"x");
-        let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
-        init.extend_from_slice(&packets([open]));
-        channel.data_bytes(init.freeze()).await.unwrap();
         let mut reader = PacketReader::new(1000);
-        let handle = timeout(SOON, handle(&mut channel, &mut reader)).await.unwrap();
+        let handle = open_for_writing(&mut channel, &mut reader).await;
         stub.calls();
         channel.data_bytes(packets([RequestBody::Close { handle }])).await.unwrap();
         channel.close().await.unwrap();
@@ -148,6 +159,43 @@ async fn what_a_closed_channel_had_asked_for_is_done_as_there_is_room() {
     };
     timeout(SOON, all).await.unwrap();
     assert_eq!(stub.most_held(), REQUESTS);
+}
+
+/// russh does not read while a channel takes no more, so nothing else would tell it.
+#[tokio::test]
+async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
+    const BLOCK: usize = 32 * 1024;
+    /// More than the gateway takes in of one channel; the rest is in the sockets.
+    const SENT: usize = 7 << 20;
+    let stub = Arc::new(Stub::default());
+    let address = serve(&stub).await;
+    let tcp = std::net::TcpStream::connect(address).unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let cable = tcp.try_clone().unwrap();
+    let client = enter_by(TcpStream::from_std(tcp).unwrap()).await;
+    let mut channel = client.channel_open_session().await.unwrap();
+    let mut reader = PacketReader::new(1000);
+    let handle = open_for_writing(&mut channel, &mut reader).await;
+    let (mut sent, mut offset) = (0, 0);
+    let upload = async {
+        while sent < SENT {
+            let data = vec![7; BLOCK].into();
+            let write = RequestBody::Write { handle: handle.clone(), offset, data };
+            let packet = packets([write]);
+            sent += packet.len();
+            offset += BLOCK as u64;
+            channel.data_bytes(packet).await.unwrap();
+        }
+    };
+    timeout(SOON, upload).await.unwrap();
+    tokio::time::pause();
+    cable.shutdown(std::net::Shutdown::Both).unwrap();
+    let cut = async {
+        while !stub.calls().contains(&"abort".to_owned()) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), cut).await.unwrap();
 }
 
 #[tokio::test]
