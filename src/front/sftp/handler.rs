@@ -109,7 +109,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Error> {
-        Ok(self.logins.offer(user, offer.public_key))
+        Ok(self.logins.offer(user, offer.public_key, offer.algorithm))
     }
 
     async fn auth_publickey(
@@ -117,7 +117,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Error> {
-        Ok(self.logins.public_key(user, key.public_key).await)
+        Ok(self.logins.public_key(user, key.public_key, key.algorithm).await)
     }
 
     async fn channel_open_session(

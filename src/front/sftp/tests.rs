@@ -1,13 +1,15 @@
 //! Whole connections: russh's client at the door, a scripted backend behind it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::keys::{PrivateKey, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
 use russh::server::Auth;
 use russh::{Disconnect, client};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -17,7 +19,9 @@ use super::listener::{Shared, bind};
 use super::requests::tests::{Stub, gateway};
 use super::room::REQUESTS;
 use super::settings::ListenerSettings;
+use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
+use crate::route::Access;
 use crate::session::{Admission, Door};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
@@ -64,8 +68,11 @@ async fn enter(address: std::net::SocketAddr) -> client::Handle<AnyServer> {
     enter_by(TcpStream::connect(address).await.unwrap()).await
 }
 
-async fn enter_by(tcp: TcpStream) -> client::Handle<AnyServer> {
-    let mut client = client::connect_stream(Arc::default(), tcp, AnyServer).await.unwrap();
+async fn enter_by<S>(stream: S) -> client::Handle<AnyServer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut client = client::connect_stream(Arc::default(), stream, AnyServer).await.unwrap();
     assert!(client.authenticate_password("u", "p").await.unwrap().success());
     client
 }
@@ -169,10 +176,11 @@ async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
     const SENT: usize = 7 << 20;
     let stub = Arc::new(Stub::default());
     let address = serve(&stub).await;
-    let tcp = std::net::TcpStream::connect(address).unwrap();
-    tcp.set_nonblocking(true).unwrap();
-    let cable = tcp.try_clone().unwrap();
-    let client = enter_by(TcpStream::from_std(tcp).unwrap()).await;
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    crate::net::reset_on_drop(&tcp);
+    let (near, mut far) = tokio::io::duplex(BLOCK);
+    let cable = tokio::spawn(async move { copy_bidirectional(&mut far, &mut tcp).await });
+    let client = enter_by(near).await;
     let mut channel = client.channel_open_session().await.unwrap();
     let mut reader = PacketReader::new(1000);
     let handle = open_for_writing(&mut channel, &mut reader).await;
@@ -189,7 +197,7 @@ async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
     };
     timeout(SOON, upload).await.unwrap();
     tokio::time::pause();
-    cable.shutdown(std::net::Shutdown::Both).unwrap();
+    cable.abort();
     let cut = async {
         while !stub.calls().contains(&"abort".to_owned()) {
             sleep(Duration::from_millis(10)).await;
@@ -198,16 +206,38 @@ async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
     timeout(Duration::from_secs(30), cut).await.unwrap();
 }
 
+/// RFC 8332: the same key may sign with SHA-1, or better.
+#[tokio::test]
+async fn a_known_key_is_of_no_use_with_an_old_signature() {
+    let key = PublicKey::from(Ed25519Keypair::from_seed(&[9; 32]).public);
+    let line = key.to_openssh().unwrap();
+    let user =
+        User { password_hash: None, groups: vec![], keys: AuthorizedKeys::parse(&line).unwrap() };
+    let stub = Arc::new(Stub::default());
+    let mut shared = shared(&stub);
+    let mut gateway = gateway(&stub);
+    let users = UserTable::new(HashMap::from([(b"u".to_vec(), user)]));
+    gateway.passwords = PasswordCheck::new(users);
+    gateway.routes.0[0].access = Access::GatewayOnly;
+    shared.gateway = Arc::new(gateway);
+    let mut logins = Logins::new(connection(shared));
+    let old = Algorithm::Rsa { hash: None };
+    assert!(matches!(logins.offer("u", &key, &old), Auth::Reject { .. }));
+    assert!(matches!(logins.public_key("u", &key, &old).await, Auth::Reject { .. }));
+    let well = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
+    assert!(matches!(logins.offer("u", &key, &well), Auth::Accept));
+    assert!(matches!(logins.public_key("u", &key, &well).await, Auth::Accept));
+}
+
+fn connection(shared: Shared) -> Arc<Connection> {
+    let peer = "127.0.0.1:1".parse().unwrap();
+    let door = Door { listener: "test".into(), protocol: "sftp", peer, local: peer, session: 1 };
+    Connection::new(Arc::new(shared), door)
+}
+
 #[tokio::test]
 async fn nobody_enters_a_connection_that_is_to_end() {
-    let connection = || {
-        let shared = Arc::new(shared(&Arc::new(Stub::default())));
-        let peer = "127.0.0.1:1".parse().unwrap();
-        Connection::new(
-            shared,
-            Door { listener: "test".into(), protocol: "sftp", peer, local: peer, session: 1 },
-        )
-    };
+    let connection = || connection(shared(&Arc::new(Stub::default())));
     let told = connection();
     told.end(Disconnect::NoMoreAuthMethodsAvailable, "too many failed logins");
     let gone = connection();
