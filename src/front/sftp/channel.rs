@@ -115,7 +115,7 @@ impl Channel {
                 return;
             }
         }
-        let requests = Requests::new(session.clone(), drain);
+        let requests = Requests::new(session.clone(), connection.folders.clone(), drain);
         let channel = Self {
             connection,
             session,
@@ -156,6 +156,9 @@ impl Channel {
         self.running.clear();
         // Files that are dropped count as cut, too.
         let _ = timeout_at(end_by, self.requests.abandon()).await;
+        if matches!(ended, End::Done) {
+            self.await_close().await;
+        }
     }
 
     async fn last_words(&mut self, ended: &End) {
@@ -180,6 +183,9 @@ impl Channel {
         };
         if let Some(status) = status {
             let _ = timeout(LAST_WORDS, self.say_goodbye(status)).await;
+            if !matches!(ended, End::Done) {
+                let _ = timeout(LAST_WORDS, self.write.close()).await;
+            }
         }
     }
 
@@ -387,8 +393,17 @@ impl Channel {
             sending.await?;
         }
         self.write.exit_status(status).await.ok()?;
-        self.write.eof().await.ok()?;
-        self.write.close().await.ok()
+        self.write.eof().await.ok()
+    }
+
+    /// A client that has said its last word closes the channel, too: russh keeps something for ever of
+    /// channels that the gateway closes first.
+    async fn await_close(&mut self) {
+        let closed =
+            async { while !matches!(self.read.wait().await, None | Some(ChannelMsg::Close)) {} };
+        if !self.ended || timeout(LAST_WORDS, closed).await.is_err() {
+            let _ = timeout(LAST_WORDS, self.write.close()).await;
+        }
     }
 }
 

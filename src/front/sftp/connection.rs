@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::channel;
+use super::folder::Folders;
 use super::handler::Handler;
 use super::listener::Shared;
 use crate::net::ssh::{HangUp, Queued};
@@ -37,6 +38,7 @@ pub(super) struct Connection {
     end: CancellationToken,
     /// The channels' tasks.
     pub(super) channels: TaskTracker,
+    pub(super) folders: Arc<Folders>,
     /// The connection is gone; what is open is cut.
     pub(super) closing: CancellationToken,
     /// Channels with requests under way.
@@ -66,6 +68,7 @@ impl Connection {
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
+            folders: Folders::new(),
             closing: CancellationToken::new(),
             busy: AtomicUsize::new(0),
             last_request: AtomicU64::new(0),
@@ -95,7 +98,7 @@ impl Connection {
                 true
             }
             ending = self.watch() => {
-                self.log_end(&ending.why);
+                self.log_ended(&ending.why);
                 let told = async {
                     ending.tell(&running.handle()).await;
                     (&mut running).await
@@ -221,6 +224,16 @@ impl Connection {
         }
     }
 
+    /// By the gateway, above all since a backend is lost: clients do not show why.
+    fn log_ended(&self, why: &str) {
+        let Door { session, peer, listener, .. } = &self.door;
+        match self.session.get() {
+            Some(_) => tracing::info!(session, %peer, listener, why, "the SSH connection is ended"),
+            None => self.log_end(why),
+        }
+    }
+
+    /// By the client, or before a login.
     fn log_end(&self, why: &str) {
         let Door { session, peer, listener, .. } = &self.door;
         match self.session.get() {

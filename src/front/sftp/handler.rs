@@ -16,9 +16,9 @@ use super::connection::Connection;
 use super::listener::window;
 use super::opening::SUBSYSTEM;
 
-/// Channels that one connection may open in all its life: russh keeps some kilobytes of each that the
-/// gateway closed first.
-const CHANNELS_EVER: u64 = 5000;
+/// Channels that one connection may have or have had, without those that the client closed first: of
+/// the others russh keeps some kilobytes as long as the connection lives.
+const CHANNELS_KEPT: u64 = 5000;
 
 pub(super) struct Handler {
     connection: Arc<Connection>,
@@ -26,7 +26,8 @@ pub(super) struct Handler {
     channels: HashMap<ChannelId, Wanted>,
     /// Channels whose task lives.
     open: Arc<AtomicUsize>,
-    ever: u64,
+    /// Channels of which russh keeps something.
+    kept: u64,
 }
 
 /// What a channel was asked for.
@@ -43,7 +44,7 @@ struct Place(Arc<AtomicUsize>);
 impl Handler {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         let logins = Logins::new(connection.clone());
-        Self { connection, logins, channels: HashMap::new(), open: Arc::default(), ever: 0 }
+        Self { connection, logins, channels: HashMap::new(), open: Arc::default(), kept: 0 }
     }
 
     /// Whether a channel may start something; it may once.
@@ -70,7 +71,7 @@ impl Handler {
             let reason = format!("this connection has its most channels ({limit}); close one");
             return Some(ChannelOpenFailure::Other { code: 4, reason });
         }
-        if self.ever >= CHANNELS_EVER {
+        if self.kept >= CHANNELS_KEPT {
             let reason = "this connection has opened too many channels; connect again".to_owned();
             return Some(ChannelOpenFailure::Other { code: 4, reason });
         }
@@ -137,7 +138,7 @@ impl russh::server::Handler for Handler {
         self.channels.retain(|_, wanted| !wanted.end.is_cancelled());
         let end = self.connection.closing.child_token();
         self.channels.insert(channel.id(), Wanted { started: false, end: end.clone() });
-        self.ever += 1;
+        self.kept += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.open.clone());
         let (connection, handle) = (self.connection.clone(), russh.handle());
@@ -150,7 +151,9 @@ impl russh::server::Handler for Handler {
         Ok(())
     }
 
+    /// Is called only where the client was first.
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
+        self.kept = self.kept.saturating_sub(1);
         if let Some(wanted) = self.channels.remove(&id) {
             wanted.end.cancel();
         }

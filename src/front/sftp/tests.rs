@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
 use russh::server::Auth;
-use russh::{Disconnect, client};
+use russh::{ChannelMsg, Disconnect, client};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -136,6 +136,34 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
         }
         assert_eq!(calls, ["close"]);
     }
+}
+
+/// A persistent connection with a channel for each of very many files.
+#[tokio::test]
+async fn channels_that_the_client_closes_may_be_any_number() {
+    let address = serve(&Arc::new(Stub::default())).await;
+    let client = enter(address).await;
+    for number in 0..5100 {
+        let channel = client.channel_open_session().await;
+        let channel = channel.unwrap_or_else(|error| panic!("{number}: {error}"));
+        channel.close().await.unwrap();
+    }
+}
+
+/// Once it has sent all: else russh would keep something of the channel.
+#[tokio::test]
+async fn a_client_closes_its_channel_first() {
+    let address = serve(&Arc::new(Stub::default())).await;
+    let client = enter(address).await;
+    let mut channel = client.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    channel.eof().await.unwrap();
+    while !matches!(timeout(SOON, channel.wait()).await.unwrap(), Some(ChannelMsg::Eof)) {}
+    let next = timeout(Duration::from_millis(200), channel.wait()).await;
+    assert!(next.is_err(), "{next:?}");
+    // One that does not is waited for a little only.
+    let closed = timeout(SOON, channel.wait()).await.unwrap();
+    assert!(matches!(closed, Some(ChannelMsg::Close)), "{closed:?}");
 }
 
 /// What one client may leave behind keeps the gateway busy no more than what it may ask for.

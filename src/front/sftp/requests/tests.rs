@@ -110,6 +110,11 @@ impl BackendSession for Shared {
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
         self.0.asked(target.operation()).await;
+        if target.operation().path().as_bytes() == b"/large" {
+            let name = |n: usize| format!("{n:0>255}");
+            let entries = (0..256).map(|n| Entry::new(name(n), EntryKind::File)).collect();
+            return Ok(Box::new(Once(Some(entries))));
+        }
         let entries = ["a", "", "b/c", "..", "d", ".."];
         let attributes = crate::op::Attributes { permissions: Some(0o700), ..Default::default() };
         let entry =
@@ -238,7 +243,7 @@ async fn requests() -> (Requests, Arc<Stub>) {
     let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };
     let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     let session = gateway.login(&door, Proof::Password(credentials), soon).await.unwrap();
-    (Requests::new(Arc::new(session), Drain::new()), stub)
+    (Requests::new(Arc::new(session), Folders::new(), Drain::new()), stub)
 }
 
 impl Requests {
@@ -494,6 +499,35 @@ async fn a_folder_is_read_to_its_end_without_what_is_no_name() {
         let names: Vec<_> = names.iter().map(|name| (&name.name[..], mode(name))).collect();
         assert_eq!(names, expected.map(|(name, mode)| (name.as_bytes(), mode)));
         assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn what_open_folders_hold_is_bounded() {
+    let (mut requests, stub) = requests().await;
+    let open = |path: &'static str| RequestBody::OpenDir { path: path.into() };
+    let mut opened = Vec::new();
+    let refused = loop {
+        match requests.ask(open("/large")).await {
+            ResponseBody::Handle(handle) => opened.push(handle),
+            refused => break refused,
+        }
+    };
+    assert_eq!(code(refused), StatusCode::FAILURE);
+    assert!((8..64).contains(&opened.len()), "{}", opened.len());
+    stub.calls();
+    assert_eq!(code(requests.ask(open("/small")).await), StatusCode::FAILURE);
+    assert!(stub.calls().is_empty(), "no backend is asked");
+    // What is read is not held any more, and what is closed neither.
+    let handle = opened.pop().unwrap();
+    let read = RequestBody::ReadDir { handle };
+    while matches!(requests.ask(read.clone()).await, ResponseBody::Names(_)) {}
+    assert!(matches!(requests.ask(open("/small")).await, ResponseBody::Handle(_)));
+    for handle in opened {
+        assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    }
+    for _ in 0..100 {
+        assert!(matches!(requests.ask(open("/small")).await, ResponseBody::Handle(_)));
     }
 }
 
