@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
 use russh::server::Auth;
-use russh::{ChannelMsg, Disconnect, client};
+use russh::{ChannelMsg, Disconnect, Names, client};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -29,13 +29,26 @@ use crate::wire::sftp::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-struct AnyServer;
+#[derive(Default)]
+struct AnyServer {
+    agreed: Arc<std::sync::OnceLock<Names>>,
+}
 
 impl client::Handler for AnyServer {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         Ok(true)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        let _ = self.agreed.set(names.clone());
+        Ok(())
     }
 }
 
@@ -72,7 +85,8 @@ async fn enter_by<S>(stream: S) -> client::Handle<AnyServer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut client = client::connect_stream(Arc::default(), stream, AnyServer).await.unwrap();
+    let mut client =
+        client::connect_stream(Arc::default(), stream, AnyServer::default()).await.unwrap();
     assert!(client.authenticate_password("u", "p").await.unwrap().success());
     client
 }
@@ -136,6 +150,18 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
         }
         assert_eq!(calls, ["close"]);
     }
+}
+
+#[tokio::test]
+async fn clients_that_can_agree_on_the_newest() {
+    let address = serve(&Arc::new(Stub::default())).await;
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let agreed = Arc::default();
+    let server = AnyServer { agreed: Arc::clone(&agreed) };
+    let _client = client::connect_stream(Arc::default(), tcp, server).await.unwrap();
+    let names = agreed.get().unwrap();
+    assert!(names.strict_kex());
+    assert_eq!(names.kex, russh::kex::MLKEM768X25519_SHA256);
 }
 
 /// A persistent connection with a channel for each of very many files.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Outcome, Requests, Work, another_answer, at_once, done, named};
 use crate::front::sftp::handles::{File, MOST};
 use crate::front::sftp::room::LONGEST_DATA;
+use crate::front::sftp::status;
 use crate::op::{self, Abilities, Answer, Failure, FailureKind, Onto, Operation};
 use crate::wire::sftp::extension::{self as names, ANNOUNCED};
 use crate::wire::sftp::{
@@ -119,6 +120,10 @@ fn copy_data(
     Ok(Box::pin(async move {
         let copied = from.file.copy_data(from_offset, length, &to.file, to_offset).await;
         match copied {
+            // As OpenSSH's server has it; the client knows that this is not all.
+            Err(failure) if failure.kind == FailureKind::EndOfFile => {
+                Ok(Outcome::Answer(status::end_of_file()))
+            }
             // Nothing was written: the file is what it was.
             Err(failure) if was_not_begun(&failure) => Err(failure),
             copied => writing.done(copied).map(|()| done()),

@@ -181,9 +181,12 @@ impl OpenFile for Shared {
 
     async fn copy_data(&self, from: u64, length: u64, _: &Arc<dyn OpenFile>, to: u64) -> Ended {
         self.0.called(format!("copy {from} {length} {to}"));
-        match from == to {
-            true => Err(Failure::client(FailureKind::InvalidArgument, "onto itself")),
-            false => Ok(()),
+        match (from, to) {
+            (1000.., _) => Err(Failure::backend(FailureKind::EndOfFile, "it ends before")),
+            (from, to) if from == to => {
+                Err(Failure::client(FailureKind::InvalidArgument, "onto itself"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -444,9 +447,10 @@ async fn the_backend_judges_copies_within_one_file() {
     };
     assert_eq!(code(requests.ask(copy(0, 100)).await), StatusCode::OK);
     assert_eq!(code(requests.ask(copy(7, 7)).await), StatusCode::FAILURE);
+    assert_eq!(code(requests.ask(copy(1000, 0)).await), StatusCode::EOF);
     // The size is asked along with a copy to the end, for the record.
     let copies = stub.calls().into_iter().filter(|call| call.starts_with("copy"));
-    assert_eq!(copies.collect::<Vec<_>>(), ["copy 0 0 100", "copy 7 0 7"]);
+    assert_eq!(copies.collect::<Vec<_>>(), ["copy 0 0 100", "copy 7 0 7", "copy 1000 0 0"]);
     // What was refused has changed nothing: the file is whole.
     assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     assert_eq!(stub.calls(), ["close"]);
