@@ -156,9 +156,6 @@ impl Channel {
         self.running.clear();
         // Files that are dropped count as cut, too.
         let _ = timeout_at(end_by, self.requests.abandon()).await;
-        if matches!(ended, End::Done) {
-            self.await_close().await;
-        }
     }
 
     async fn last_words(&mut self, ended: &End) {
@@ -183,9 +180,6 @@ impl Channel {
         };
         if let Some(status) = status {
             let _ = timeout(LAST_WORDS, self.say_goodbye(status)).await;
-            if !matches!(ended, End::Done) {
-                let _ = timeout(LAST_WORDS, self.write.close()).await;
-            }
         }
     }
 
@@ -393,17 +387,8 @@ impl Channel {
             sending.await?;
         }
         self.write.exit_status(status).await.ok()?;
-        self.write.eof().await.ok()
-    }
-
-    /// A client that has said its last word closes the channel, too: russh keeps something for ever of
-    /// channels that the gateway closes first.
-    async fn await_close(&mut self) {
-        let closed =
-            async { while !matches!(self.read.wait().await, None | Some(ChannelMsg::Close)) {} };
-        if !self.ended || timeout(LAST_WORDS, closed).await.is_err() {
-            let _ = timeout(LAST_WORDS, self.write.close()).await;
-        }
+        self.write.eof().await.ok()?;
+        self.write.close().await.ok()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{ChannelId, ChannelOpenFailure, Error, Pty};
+use russh::{ChannelId, ChannelOpenFailure, Disconnect, Error, Pty};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{self, Logins};
@@ -18,7 +18,7 @@ use super::opening::SUBSYSTEM;
 
 /// Channels that one connection may have or have had, without those that the client closed first: of
 /// the others russh keeps some kilobytes as long as the connection lives.
-const CHANNELS_KEPT: u64 = 5000;
+const CHANNELS_KEPT: u64 = if cfg!(test) { 100 } else { 5000 };
 
 pub(super) struct Handler {
     connection: Arc<Connection>,
@@ -61,6 +61,10 @@ impl Handler {
         }
     }
 
+    fn is_worn_out(&self) -> bool {
+        self.kept >= CHANNELS_KEPT
+    }
+
     fn refusal(&self) -> Option<ChannelOpenFailure> {
         let limit = self.connection.shared.settings.channels;
         if self.connection.shared.drain.is_draining() {
@@ -71,7 +75,10 @@ impl Handler {
             let reason = format!("this connection has its most channels ({limit}); close one");
             return Some(ChannelOpenFailure::Other { code: 4, reason });
         }
-        if self.kept >= CHANNELS_KEPT {
+        if self.is_worn_out() {
+            if self.open.load(Ordering::Relaxed) == 0 {
+                wear_out(&self.connection);
+            }
             let reason = "this connection has opened too many channels; connect again".to_owned();
             return Some(ChannelOpenFailure::Other { code: 4, reason });
         }
@@ -141,12 +148,16 @@ impl russh::server::Handler for Handler {
         self.kept += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.open.clone());
+        let (last, open) = (self.is_worn_out(), self.open.clone());
         let (connection, handle) = (self.connection.clone(), russh.handle());
         reply.accept().await;
         self.connection.channels.spawn(async move {
-            let _place = place;
             let _ended = end.clone().drop_guard();
-            Channel::serve(connection, session, channel, handle, end).await;
+            Channel::serve(connection.clone(), session, channel, handle, end).await;
+            drop(place);
+            if last && open.load(Ordering::Relaxed) == 0 {
+                wear_out(&connection);
+            }
         });
         Ok(())
     }
@@ -224,6 +235,13 @@ impl russh::server::Handler for Handler {
     ) -> Result<(), Error> {
         session.channel_failure(id)
     }
+}
+
+/// Clients that share a connection make a new one where there is none, but not where a channel is
+/// refused.
+fn wear_out(connection: &Connection) {
+    let why = "this connection has had too many channels; connect again";
+    connection.end(Disconnect::ByApplication, why);
 }
 
 impl Drop for Place {

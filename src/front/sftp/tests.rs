@@ -169,27 +169,33 @@ async fn clients_that_can_agree_on_the_newest() {
 async fn channels_that_the_client_closes_may_be_any_number() {
     let address = serve(&Arc::new(Stub::default())).await;
     let client = enter(address).await;
-    for number in 0..5100 {
+    for number in 0..300 {
         let channel = client.channel_open_session().await;
         let channel = channel.unwrap_or_else(|error| panic!("{number}: {error}"));
         channel.close().await.unwrap();
     }
 }
 
-/// Once it has sent all: else russh would keep something of the channel.
+/// russh keeps something of them. OpenSSH's client lets the server close first.
 #[tokio::test]
-async fn a_client_closes_its_channel_first() {
+async fn of_channels_that_the_gateway_closes_the_last_ends_the_connection() {
     let address = serve(&Arc::new(Stub::default())).await;
     let client = enter(address).await;
-    let mut channel = client.channel_open_session().await.unwrap();
-    channel.request_subsystem(true, "sftp").await.unwrap();
-    channel.eof().await.unwrap();
-    while !matches!(timeout(SOON, channel.wait()).await.unwrap(), Some(ChannelMsg::Eof)) {}
-    let next = timeout(Duration::from_millis(200), channel.wait()).await;
-    assert!(next.is_err(), "{next:?}");
-    // One that does not is waited for a little only.
-    let closed = timeout(SOON, channel.wait()).await.unwrap();
-    assert!(matches!(closed, Some(ChannelMsg::Close)), "{closed:?}");
+    for _ in 0..100 {
+        let mut channel = client.channel_open_session().await.unwrap();
+        channel.request_subsystem(true, "sftp").await.unwrap();
+        channel.eof().await.unwrap();
+        while !matches!(timeout(SOON, channel.wait()).await.unwrap(), None | Some(ChannelMsg::Eof))
+        {
+        }
+    }
+    let over = async {
+        while !client.is_closed() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, over).await.unwrap();
+    enter(address).await.channel_open_session().await.unwrap();
 }
 
 /// What one client may leave behind keeps the gateway busy no more than what it may ask for.

@@ -2,6 +2,8 @@
 
 use std::process::Child;
 
+use tempfile::TempDir;
+
 use crate::support::bench::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::openssh;
@@ -13,7 +15,11 @@ use crate::support::sftp_lock::{SftpPlan, comes_true};
 use crate::support::ssh::keys;
 
 /// A connection without a channel, held by OpenSSH's client.
-struct Held(Child, #[expect(dead_code, reason = "kills it with this process")] Leash);
+struct Held {
+    ssh: Child,
+    _leash: Leash,
+    _home: TempDir,
+}
 
 impl Held {
     fn open(site: &SftpSite) -> Self {
@@ -21,15 +27,14 @@ impl Held {
         let home = tempfile::tempdir().expect("a client's home");
         let mut ssh = openssh("ssh", site, home.path());
         ssh.arg("-N").arg(format!("{}@127.0.0.1", site.user)).process_group(0);
-        let child = spawn(&mut ssh);
-        let leash = Leash::new(Some(&child), None);
-        Self(child, leash)
+        let ssh = spawn(&mut ssh);
+        Self { _leash: Leash::new(Some(&ssh), None), ssh, _home: home }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        kill_group(&mut self.0);
+        kill_group(&mut self.ssh);
     }
 }
 
