@@ -6,7 +6,7 @@ mod identity;
 mod password;
 mod users;
 
-pub use authorized_keys::{AuthorizedKeys, BadLine};
+pub use authorized_keys::{AuthorizedKeys, BadLine, KeyRefused};
 pub use credentials::Credentials;
 pub use identity::Identity;
 pub use password::{PasswordCheck, hash_password};

@@ -32,6 +32,8 @@ pub enum FailureKind {
     /// What cannot be translated, or the peer does not offer.
     Unsupported,
     InvalidArgument,
+    /// A file ends before all that was to be copied of it.
+    EndOfFile,
     LoginRefused,
     /// The backend wants ACCT before it lets the user in.
     AccountNeeded,
@@ -98,6 +100,7 @@ impl FailureKind {
             FailureKind::NameRefused => "name-refused",
             FailureKind::Unsupported => "unsupported",
             FailureKind::InvalidArgument => "invalid-argument",
+            FailureKind::EndOfFile => "end-of-file",
             FailureKind::LoginRefused => "login-refused",
             FailureKind::AccountNeeded => "account-needed",
             FailureKind::DataConnection => "data-connection",
@@ -125,6 +128,7 @@ impl FailureKind {
             FailureKind::NameRefused => "the backend refuses this name",
             FailureKind::Unsupported => "the backend does not offer this",
             FailureKind::InvalidArgument => "the backend does not accept this argument",
+            FailureKind::EndOfFile => "the file ends before that",
             FailureKind::LoginRefused => "the backend wants another login",
             FailureKind::AccountNeeded => "the backend wants an account",
             FailureKind::DataConnection => "no data connection to the backend could be made",

@@ -19,6 +19,10 @@ const KEPT_FROM_BACKEND: &str = "the name is one of the gateway's own `users`, a
      backend`, which is for others only: take the name out of `users`, or give it a route with \
      `authenticate: gateway`";
 
+const NO_ROUTE: &str = "no route is for this user here";
+
+const KEY_STAYS: &str = "a public key cannot be passed through to a backend";
+
 /// What all fronts share: users, routes, backends.
 pub struct Gateway {
     pub passwords: PasswordCheck,
@@ -89,14 +93,7 @@ impl Gateway {
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
         let route = self.route(door, proof.user());
-        let who = Arc::new(Who {
-            session: door.session,
-            peer: door.peer,
-            listener: door.listener.clone(),
-            protocol: door.protocol,
-            user: proof.user().escape_ascii().to_string(),
-            backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
-        });
+        let who = Arc::new(Who::new(door, proof.user(), route));
         let record = LoginRecord::new(who.clone(), self.metrics.clone());
         let at_backend = AtomicBool::new(false);
         let entered =
@@ -117,12 +114,25 @@ impl Gateway {
     }
 
     /// Whether a login with this key would be let in at the gateway: before the client has to sign.
-    pub fn admits_key(&self, door: &Door, user: &[u8], key: &PublicKey) -> bool {
-        let mapped =
-            |route: &Route| matches!(route.access, Access::GatewayMapped(_) | Access::GatewayOnly);
-        let known = self.passwords.known(user);
-        self.route(door, user).is_some_and(mapped)
-            && known.is_some_and(|known| known.keys.admits(key, door.peer.ip()))
+    pub fn admits_key(&self, door: &Door, user: &[u8], key: &PublicKey) -> Result<(), Failure> {
+        let Some(route) = self.route(door, user) else {
+            let kept = self.is_kept_from_backend(door, user);
+            return Err(refused(if kept { KEPT_FROM_BACKEND } else { NO_ROUTE }));
+        };
+        match route.access {
+            Access::GatewayMapped(_) | Access::GatewayOnly => {}
+            Access::Backend => return Err(refused("the route leaves the check to its backend")),
+            Access::GatewayPassThrough => return Err(refused(KEY_STAYS)),
+        }
+        let known = self.passwords.known(user).ok_or_else(|| refused("unknown user"))?;
+        known.keys.admits(key, door.peer.ip()).map_err(|why| refused(&why.to_string()))
+    }
+
+    /// Writes the record of a key that is worth no signature. Nothing else tells of it: a client does
+    /// not sign with it, so that no login is tried.
+    pub fn key_refused(&self, door: &Door, user: &[u8], key: &PublicKey, failure: &Failure) {
+        let who = Who::new(door, user, self.route(door, user));
+        self.metrics.key_refused(&who, key, failure);
     }
 
     /// The first route that fits. Somebody whom the gateway knows never falls through to a backend's
@@ -168,8 +178,8 @@ impl Gateway {
                     self.passwords.verify(user, password).await
                 }
                 Proof::PublicKey { user, key } => {
-                    let known = self.passwords.known(user);
-                    known.filter(|user| user.keys.admits(key, door.peer.ip()))
+                    self.admits_key(door, user, key)?;
+                    self.passwords.known(user)
                 }
             };
             match (user, route) {
@@ -177,20 +187,18 @@ impl Gateway {
                 (_, None) if self.is_kept_from_backend(door, proof.user()) => {
                     return Err(refused(KEPT_FROM_BACKEND));
                 }
-                (Some(_), None) => return Err(refused("no route is for this user here")),
-                (None, _) => return Err(refused("unknown user, wrong password or unknown key")),
+                (Some(_), None) => return Err(refused(NO_ROUTE)),
+                (None, _) => return Err(refused("unknown user or wrong password")),
             }
         }
-        let route = route.ok_or_else(|| refused("no route is for this user here"))?;
+        let route = route.ok_or_else(|| refused(NO_ROUTE))?;
         let backend = self.backends.get(&route.backend).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend is not there")
         })?;
         let login = match &route.access {
             Access::Backend | Access::GatewayPassThrough => match proof {
                 Proof::Password(credentials) => Login::Unchecked(credentials),
-                Proof::PublicKey { .. } => {
-                    return Err(refused("a public key cannot be passed through to a backend"));
-                }
+                Proof::PublicKey { .. } => return Err(refused(KEY_STAYS)),
             },
             Access::GatewayMapped(account) => Login::Vouched(Some(account.clone())),
             Access::GatewayOnly => Login::Vouched(None),

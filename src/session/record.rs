@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use russh::keys::{HashAlg, PublicKey};
 
-use super::Session;
+use super::{Door, Session};
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
+use crate::route::Route;
 
 /// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
 /// fixed words only, never what a client says.
 #[derive(Clone)]
 pub struct Metrics {
     sessions: IntGaugeVec,
-    logins: IntCounterVec,
+    pub(super) logins: IntCounterVec,
     operations: IntCounterVec,
     transfers: IntCounterVec,
     bytes: IntCounterVec,
@@ -31,6 +33,19 @@ pub(super) struct Who {
     pub protocol: &'static str,
     pub user: String,
     pub backend: String,
+}
+
+impl Who {
+    pub(super) fn new(door: &Door, user: &[u8], route: Option<&Route>) -> Self {
+        Self {
+            session: door.session,
+            peer: door.peer,
+            listener: door.listener.clone(),
+            protocol: door.protocol,
+            user: user.escape_ascii().to_string(),
+            backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 /// A session that the gauge counts.
@@ -135,6 +150,20 @@ macro_rules! line {
             $($message)+
         )
     }};
+}
+
+impl Metrics {
+    /// A public key that is worth no signature. Agents offer all that they have until one is, so these
+    /// are no failed logins.
+    pub(super) fn key_refused(&self, who: &Who, key: &PublicKey, failure: &Failure) {
+        let outcome = "key-refused";
+        self.logins.with_label_values(&[who.listener.as_str(), outcome]).inc();
+        line!(
+            (tracing::Level::INFO, "key-offer", who, Some(failure)),
+            { fingerprint = %key.fingerprint(HashAlg::Sha256), outcome, },
+            "public key refused"
+        );
+    }
 }
 
 /// A login under way. It ends in [`LoginRecord::done`]; dropped without it says that the session
@@ -289,8 +318,14 @@ impl Record {
                 )
             };
         }
-        if self.quiet { at!(tracing::Level::DEBUG) } else { at!(tracing::Level::INFO) }
+        let quiet = self.quiet && failure.is_none_or(is_everyday);
+        if quiet { at!(tracing::Level::DEBUG) } else { at!(tracing::Level::INFO) }
     }
+}
+
+/// Clients look for what is not there all the time, and what they do wrong is theirs to see.
+fn is_everyday(failure: &Failure) -> bool {
+    failure.kind == FailureKind::NotFound || failure.fault == Fault::Client
 }
 
 impl Drop for Record {

@@ -1,7 +1,7 @@
 //! Sessions of a route with a `root`, on a folder.
 
 use std::os::unix::fs::symlink;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus::Registry;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Login, Origin, PartialUploads};
 use crate::op::{
-    Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
+    Answer, Changes, EntryKind, Failure, FailureKind, Fault, Onto, OpenMode, Operation, RemotePath,
     Representation,
 };
 
@@ -59,6 +59,49 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         backend: backend.login(&Login::Vouched(None), Origin::ANY).await.unwrap(),
     };
     (folder, Arc::new(session), registry)
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What operators who did not ask for more must see.
+#[tokio::test]
+async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
+    let (_folder, session, _) = below_a_root().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(log);
+    let failure = |fault, kind| Failure::new(kind, fault, "why");
+    for (outcome, told) in [
+        (None, false),
+        (Some(failure(Fault::Backend, FailureKind::NotFound)), false),
+        (Some(failure(Fault::Client, FailureKind::InvalidArgument)), false),
+        (Some(failure(Fault::Policy, FailureKind::PermissionDenied)), true),
+        (Some(failure(Fault::Backend, FailureKind::PermissionDenied)), true),
+        (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
+        (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
+    ] {
+        let (record, _) = session.admit(Operation::List(path("/inbox"))).ok().unwrap();
+        match &outcome {
+            None => record.done(),
+            Some(failure) => record.failed(failure),
+        }
+        let line = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+        assert_eq!(line.contains("event=\"operation\""), told, "{outcome:?}: {line}");
+        assert_eq!(line.contains("reason=\"why\""), told, "{line}");
+    }
 }
 
 fn veiled<T>(outcome: Result<T, Failure>) -> FailureKind {

@@ -37,6 +37,17 @@ pub struct BadLine {
     pub reason: String,
 }
 
+/// Why a key does not let its holder in; fault: the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefused {
+    #[error("the key is in none of the user's authorized_keys")]
+    Unknown,
+    #[error("the key's from=\"…\" in authorized_keys does not name the client's address")]
+    Source,
+    #[error("the key's expiry-time=\"…\" in authorized_keys has come")]
+    Expired,
+}
+
 impl AuthorizedKeys {
     /// Reads a whole file. A line with an option that restricts its key in a way that is not known
     /// here is an error, since leaving it out would let more people in.
@@ -56,15 +67,21 @@ impl AuthorizedKeys {
     }
 
     /// Whether `key` is among them, for a client that comes from `source` now.
-    pub fn admits(&self, key: &PublicKey, source: IpAddr) -> bool {
+    pub fn admits(&self, key: &PublicKey, source: IpAddr) -> Result<(), KeyRefused> {
         self.admits_at(key, source, Timestamp::now())
     }
 
     /// As [`AuthorizedKeys::admits`], at `now` in seconds since the epoch.
-    fn admits_at(&self, key: &PublicKey, source: IpAddr, now: i64) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.key.key_data() == key.key_data() && entry.options.admit(source, now))
+    fn admits_at(&self, key: &PublicKey, source: IpAddr, now: i64) -> Result<(), KeyRefused> {
+        let same = self.entries.iter().filter(|entry| entry.key.key_data() == key.key_data());
+        let mut refused = KeyRefused::Unknown;
+        for entry in same {
+            match entry.options.admit(source, now) {
+                Ok(()) => return Ok(()),
+                Err(why) => refused = why,
+            }
+        }
+        Err(refused)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
+use super::KeyRefused;
 use super::sources::Sources;
 
 /// What restricts one key.
@@ -68,9 +69,14 @@ impl Options {
         Ok(())
     }
 
-    pub(super) fn admit(&self, source: IpAddr, now: i64) -> bool {
-        self.from.as_ref().is_none_or(|from| from.admit(source))
-            && self.expiry.is_none_or(|expiry| now < expiry)
+    pub(super) fn admit(&self, source: IpAddr, now: i64) -> Result<(), KeyRefused> {
+        if self.from.as_ref().is_some_and(|from| !from.admit(source)) {
+            return Err(KeyRefused::Source);
+        }
+        match self.expiry {
+            Some(expiry) if now >= expiry => Err(KeyRefused::Expired),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ fn parsed(text: &str) -> AuthorizedKeys {
 }
 
 fn admits(keys: &AuthorizedKeys, text: &str, source: &str) -> bool {
-    keys.admits(&key(text), source.parse().unwrap())
+    keys.admits(&key(text), source.parse().unwrap()).is_ok()
 }
 
 #[track_caller]
@@ -150,13 +150,29 @@ fn from_limits_the_source() {
     }
 }
 
+fn judged(keys: &AuthorizedKeys, now: i64) -> Result<(), KeyRefused> {
+    keys.admits_at(&key(ED25519), ANYWHERE.parse().unwrap(), now)
+}
+
+#[test]
+fn a_refusal_says_why() {
+    for (line, expected) in [
+        (SECOND.to_owned(), KeyRefused::Unknown),
+        (format!(r#"from="192.0.2.1" {ED25519}"#), KeyRefused::Source),
+        (format!(r#"expiry-time="20200101" {ED25519}"#), KeyRefused::Expired),
+        // What is wrong with the key says more than that other lines have others.
+        (format!("expiry-time=\"20200101\" {ED25519}\n{SECOND}"), KeyRefused::Expired),
+    ] {
+        assert_eq!(judged(&parsed(&line), 1_795_378_500), Err(expected), "{line}");
+    }
+}
+
 #[test]
 fn a_key_ends_at_its_expiry() {
     // 2026-11-22 20:15:00 UTC
     let moment = 1_795_378_500;
     let until = |time: &str| parsed(&format!(r#"expiry-time="{time}" {ED25519}"#));
-    let admits =
-        |keys: AuthorizedKeys, now| keys.admits_at(&key(ED25519), ANYWHERE.parse().unwrap(), now);
+    let admits = |keys: AuthorizedKeys, now| judged(&keys, now).is_ok();
     for time in ["202611222015", "20261122201500", "202611222015Z"] {
         assert!(admits(until(time), moment - 1), "{time}");
         assert!(!admits(until(time), moment), "{time}");

@@ -109,7 +109,7 @@ impl Files {
         let there = from.len().saturating_sub(offset);
         let left = if length == 0 { there } else { length };
         if left > there {
-            return Err(invalid("it ends before"));
+            return Err(refused(FailureKind::EndOfFile, &what, "it ends before"));
         }
         let Some(to_end) = to_offset.checked_add(left) else {
             return Err(invalid("the offset is too large"));
@@ -260,17 +260,15 @@ mod tests {
         let one = sandbox.open("file", BOTH).await.unwrap();
         let two = sandbox.open("file", BOTH).await.unwrap();
         for to in [&one, &two] {
-            for (offset, length, to_offset) in [
-                (0, 0, 0),
-                (0, 5, 4),
-                (4, 5, 0),
-                (0, 0, 9),
-                (0, 11, 20),
-                (11, 1, 0),
-                (1, 5, u64::MAX),
-            ] {
+            for (offset, length, to_offset) in
+                [(0, 0, 0), (0, 5, 4), (4, 5, 0), (0, 0, 9), (1, 5, u64::MAX)]
+            {
                 let refused = one.copy_data(offset, length, to, to_offset).await.unwrap_err();
                 assert_eq!(refused.kind, FailureKind::InvalidArgument, "{offset} {length}");
+            }
+            for (offset, length) in [(0, 11), (11, 1)] {
+                let refused = one.copy_data(offset, length, to, 20).await.unwrap_err();
+                assert_eq!(refused.kind, FailureKind::EndOfFile, "{offset} {length}");
             }
             one.copy_data(0, 5, to, 5).await.unwrap();
             assert_eq!(sandbox.get("file").unwrap(), b"0123401234");

@@ -12,7 +12,7 @@ use super::errno::failed;
 use super::links::kind_of;
 use super::place::relative;
 use crate::backend::Listing;
-use crate::op::{Attributes, Entry, Failure, FailureKind, RemotePath};
+use crate::op::{Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath};
 
 /// Entries in one batch.
 const BATCH: usize = 256;
@@ -22,7 +22,8 @@ pub(super) fn open(calls: Calls, root: &Dir, path: RemotePath) -> Result<LocalLi
     let open = || {
         let dir = root.open_dir(relative(&path))?;
         let entries = dir.entries()?;
-        Ok(Folder { dir, entries })
+        let itself = itself(root, &dir, &path);
+        Ok(Folder { dir, entries, itself })
     };
     match open() {
         Ok(folder) => Ok(LocalListing { calls, path, state: State::Reading(folder) }),
@@ -46,6 +47,8 @@ enum State {
 struct Folder {
     dir: Dir,
     entries: ReadDir,
+    /// `.` and `..`, which come first.
+    itself: Vec<Entry>,
 }
 
 #[async_trait]
@@ -80,7 +83,7 @@ impl Listing for LocalListing {
 impl Folder {
     /// Fewer than [`BATCH`] only at the end.
     fn batch(&mut self) -> io::Result<Vec<Entry>> {
-        let mut batch = Vec::new();
+        let mut batch = mem::take(&mut self.itself);
         while batch.len() < BATCH {
             let Some(found) = self.entries.next() else { break };
             batch.extend(self.describe(&found?)?);
@@ -102,6 +105,18 @@ impl Folder {
     }
 }
 
+/// `.`, and `..` where that is inside, as far as they can be asked about.
+fn itself(root: &Dir, dir: &Dir, path: &RemotePath) -> Vec<Entry> {
+    let above = path.parent().and_then(|above| root.metadata(relative(&above)).ok());
+    let both = [(".", dir.dir_metadata().ok()), ("..", above)];
+    let told = both.into_iter().filter_map(|(name, metadata)| Some((name, metadata?)));
+    told.map(|(name, metadata)| Entry {
+        attributes: attributes(&metadata),
+        ..Entry::new(name, EntryKind::Directory)
+    })
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -111,7 +126,6 @@ mod tests {
 
     use super::super::testing::Sandbox;
     use super::*;
-    use crate::op::EntryKind;
 
     #[tokio::test]
     async fn comes_in_batches() {
@@ -123,8 +137,8 @@ mod tests {
             let batches = sandbox.list("/").await.unwrap();
             assert!(batches.iter().all(|b| !b.is_empty() && b.len() <= BATCH));
             let names: HashSet<_> = batches.into_iter().flatten().map(|e| e.name).collect();
-            assert_eq!(names.len(), count);
-            assert!(!names.contains(&b".."[..]) && !names.contains(&b"."[..]));
+            assert_eq!(names.len(), 1 + count);
+            assert!(!names.contains(&b".."[..]) && names.contains(&b"."[..]));
         }
     }
 
@@ -138,6 +152,7 @@ mod tests {
         symlink(OsStr::from_bytes(b"\xff"), sandbox.host("raw-link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(sandbox.host("socket")).unwrap();
         let mut entries = sandbox.list("/").await.unwrap().concat();
+        entries.retain(|entry| entry.name != b".");
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let told: Vec<_> = entries.iter().map(|e| (&e.name[..], e.kind.clone())).collect();
         assert_eq!(
@@ -152,6 +167,24 @@ mod tests {
         );
         assert_eq!(entries[0].attributes.size, Some(3));
         assert!(entries.iter().all(|e| e.attributes.owner.is_some()));
+    }
+
+    #[tokio::test]
+    async fn a_folder_and_the_one_above_it_are_told_as_they_are() {
+        use std::os::unix::fs::PermissionsExt;
+        let sandbox = Sandbox::new();
+        std::fs::create_dir_all(sandbox.host("above/folder")).unwrap();
+        for (name, mode) in [("above", 0o710), ("above/folder", 0o750)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(sandbox.host(name), mode).unwrap();
+        }
+        let entries = sandbox.list("above/folder").await.unwrap().concat();
+        let told: Vec<_> =
+            entries.iter().map(|e| (&e.name[..], e.attributes.permissions.unwrap())).collect();
+        assert_eq!(told, [(&b"."[..], 0o750), (b"..", 0o710)]);
+        assert!(entries.iter().all(|e| e.attributes.modified.is_some()));
+        let names = async |name| sandbox.list(name).await.unwrap().concat().len();
+        assert_eq!((names("above").await, names("/").await), (3, 2));
     }
 
     #[tokio::test]

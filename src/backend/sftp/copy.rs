@@ -77,7 +77,9 @@ fn is_end_or_refusal(code: StatusCode) -> bool {
 /// A refusal that leaves the file as the client expects it is of its request.
 fn told(failure: Failure, harmless: fn(StatusCode) -> bool) -> Failure {
     match &failure.status {
-        Some(status) if harmless(StatusCode(status.code)) => {
+        Some(status)
+            if failure.kind != FailureKind::EndOfFile && harmless(StatusCode(status.code)) =>
+        {
             Failure { kind: FailureKind::InvalidArgument, ..failure }
         }
         _ => failure,

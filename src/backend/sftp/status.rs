@@ -24,6 +24,7 @@ pub(super) fn failure(what: impl fmt::Display, code: StatusCode, message: &[u8])
 
 fn kind(code: StatusCode, message: &[u8]) -> FailureKind {
     match code {
+        StatusCode::EOF => FailureKind::EndOfFile,
         StatusCode::NO_SUCH_FILE => FailureKind::NotFound,
         StatusCode::PERMISSION_DENIED => FailureKind::PermissionDenied,
         StatusCode::OP_UNSUPPORTED => FailureKind::Unsupported,

@@ -37,7 +37,7 @@ fn code(kind: FailureKind) -> u16 {
         FailureKind::TransferCut | FailureKind::Aborted => 426,
         FailureKind::Unavailable => 421,
         FailureKind::Busy => 450,
-        FailureKind::TimedOut | FailureKind::Internal => 451,
+        FailureKind::EndOfFile | FailureKind::TimedOut | FailureKind::Internal => 451,
     }
 }
 

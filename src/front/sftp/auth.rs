@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use russh::keys::PublicKey;
+use russh::keys::{Algorithm, PublicKey};
 use russh::server::Auth;
 use russh::{Disconnect, MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::connection::Connection;
 use crate::auth::Credentials;
+use crate::net::ssh::is_modern_signature;
 use crate::op::{Failure, FailureKind};
 use crate::session::Proof;
 
@@ -55,7 +56,7 @@ impl Logins {
     }
 
     /// Whether it is worth a signature.
-    pub(super) fn offer(&mut self, user: &str, key: &PublicKey) -> Auth {
+    pub(super) fn offer(&mut self, user: &str, key: &PublicKey, signature: &Algorithm) -> Auth {
         if self.connection.is_ending() {
             return reject();
         }
@@ -65,14 +66,28 @@ impl Logins {
             return reject();
         }
         let Connection { shared, door, .. } = &*self.connection;
-        match shared.gateway.admits_key(door, user.as_bytes(), key) {
-            true => Auth::Accept,
-            false => reject(),
+        let user = user.as_bytes();
+        let admitted = modern(signature).and_then(|()| shared.gateway.admits_key(door, user, key));
+        match admitted {
+            Ok(()) => Auth::Accept,
+            Err(failure) => {
+                shared.gateway.key_refused(door, user, key, &failure);
+                reject()
+            }
         }
     }
 
     /// `key` has signed.
-    pub(super) async fn public_key(&mut self, user: &str, key: &PublicKey) -> Auth {
+    pub(super) async fn public_key(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        signature: &Algorithm,
+    ) -> Auth {
+        // What was offered was judged; it is not for russh to say that this is the same.
+        if modern(signature).is_err() {
+            return reject();
+        }
         let (user, key) = (user.as_bytes().to_vec(), Box::new(key.clone()));
         self.enter(Proof::PublicKey { user, key }).await
     }
@@ -117,4 +132,13 @@ impl Logins {
     fn too_many(&self, why: &str) {
         self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, why);
     }
+}
+
+/// What a listener's own keys do not sign with is no proof of anybody else's (RFC 8332).
+fn modern(signature: &Algorithm) -> Result<(), Failure> {
+    if is_modern_signature(signature) {
+        return Ok(());
+    }
+    let detail = format!("{signature} signatures are not taken; the client must use another kind");
+    Err(Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(detail))
 }

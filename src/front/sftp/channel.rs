@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,8 @@ pub(super) struct Channel {
     running: FuturesUnordered<Running>,
     answers: Answers,
     sending: Option<BoxFuture<'static, Option<Cost>>>,
+    /// Nobody takes answers any more.
+    unheard: bool,
     /// The session at the backend is lost: when this is told, the connection ends.
     lost: Option<String>,
 }
@@ -112,7 +115,7 @@ impl Channel {
                 return;
             }
         }
-        let requests = Requests::new(session.clone(), drain);
+        let requests = Requests::new(session.clone(), connection.folders.clone(), drain);
         let channel = Self {
             connection,
             session,
@@ -125,6 +128,7 @@ impl Channel {
             running: FuturesUnordered::new(),
             answers: Answers::default(),
             sending: None,
+            unheard: false,
             lost: None,
         };
         channel.run(end).await;
@@ -140,11 +144,15 @@ impl Channel {
         };
         let end_by = Instant::now() + END;
         self.last_words(&ended).await;
-        if !matches!(ended, End::Forced) {
-            self.begin_the_rest().await;
-        }
-        // A backend's session is left in step: what it was asked is waited for.
-        let _ = timeout_at(end_by - CUTTING, self.settle()).await;
+        self.stop_answering();
+        let rest = async {
+            if !matches!(ended, End::Forced) {
+                self.do_the_rest().await;
+            }
+            self.settle().await;
+        };
+        // What is late is dropped.
+        let _ = timeout_at(end_by - CUTTING, rest).await;
         self.running.clear();
         // Files that are dropped count as cut, too.
         let _ = timeout_at(end_by, self.requests.abandon()).await;
@@ -175,14 +183,38 @@ impl Channel {
         }
     }
 
+    /// What is not sent yet takes up no room any more.
+    fn stop_answering(&mut self) {
+        self.unheard = true;
+        self.sending = None;
+        self.answers = Answers::default();
+        self.room = Room::taken_by(self.running.iter().map(|running| running.cost));
+    }
+
     /// What had arrived whole before the end is done: a client that has sent CLOSE need not wait for
-    /// the answer.
-    async fn begin_the_rest(&mut self) {
-        while let Some(message) = poll_once(self.read.wait())
-            && self.take_in(message).is_ok()
-        {}
-        while let Some(request) = self.incoming.next_unheard() {
-            self.begin(request, Cost::default()).await;
+    /// the answer. As much at once as there is room for, as ever.
+    async fn do_the_rest(&mut self) {
+        loop {
+            self.take_in_the_rest();
+            match self.incoming.next_unheard(&self.room, self.channels()) {
+                Some((request, cost)) => {
+                    self.begin(request, cost).await;
+                    // What is done at once would keep all others of this thread waiting.
+                    consume_budget().await;
+                }
+                None => match self.running.next().await {
+                    Some((id, cost, outcome)) => self.finished(id, cost, outcome),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn take_in_the_rest(&mut self) {
+        while self.wants_more()
+            && let Some(message) = poll_once(self.read.wait())
+        {
+            self.ended |= self.take_in(message).is_err();
         }
     }
 
@@ -327,6 +359,9 @@ impl Channel {
             self.lost.get_or_insert_with(|| failure.message.clone());
         }
         let body = self.requests.answer(outcome);
+        if self.unheard {
+            return self.room.give_back(cost);
+        }
         let left = cost.answered();
         self.room.give_back(Cost { held: cost.held, ..Cost::default() });
         self.answers.push(id, body, left);
@@ -341,7 +376,7 @@ impl Channel {
         }
     }
 
-    /// What was begun ends, unheard.
+    /// What was begun ends: a backend's session is left in step.
     async fn settle(&mut self) {
         while let Some((id, cost, outcome)) = self.running.next().await {
             self.finished(id, cost, outcome);

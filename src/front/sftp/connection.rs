@@ -7,11 +7,12 @@ use std::time::Duration;
 use russh::Disconnect;
 use russh::server::{Config, Handle, run_stream};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::channel;
+use super::folder::Folders;
 use super::handler::Handler;
 use super::listener::Shared;
 use crate::net::ssh::{HangUp, Queued};
@@ -37,6 +38,7 @@ pub(super) struct Connection {
     end: CancellationToken,
     /// The channels' tasks.
     pub(super) channels: TaskTracker,
+    pub(super) folders: Arc<Folders>,
     /// The connection is gone; what is open is cut.
     pub(super) closing: CancellationToken,
     /// Channels with requests under way.
@@ -66,6 +68,7 @@ impl Connection {
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
+            folders: Folders::new(),
             closing: CancellationToken::new(),
             busy: AtomicUsize::new(0),
             last_request: AtomicU64::new(0),
@@ -95,7 +98,7 @@ impl Connection {
                 true
             }
             ending = self.watch() => {
-                self.log_end(&ending.why);
+                self.log_ended(&ending.why);
                 let told = async {
                     ending.tell(&running.handle()).await;
                     (&mut running).await
@@ -185,6 +188,9 @@ impl Connection {
             () = self.no_login() => {
                 Ending::new(Disconnect::ByApplication, "no login came in time; goodbye")
             }
+            () = self.left() => {
+                Ending::new(Disconnect::ConnectionLost, "the client went while it was not read")
+            }
             () = self.idle() => {
                 Ending::new(Disconnect::ByApplication, "no request came for too long; goodbye")
             }
@@ -196,6 +202,13 @@ impl Connection {
         if self.session.get().is_some() {
             std::future::pending().await
         }
+    }
+
+    /// Returns when the client has gone and what it sent before was not all read in the time that an
+    /// end may take: russh sees the end only behind it, and waits for a channel that takes no more.
+    async fn left(&self) {
+        self.gone().await;
+        sleep(channel::END).await;
     }
 
     async fn idle(&self) {
@@ -211,6 +224,16 @@ impl Connection {
         }
     }
 
+    /// By the gateway, above all since a backend is lost: clients do not show why.
+    fn log_ended(&self, why: &str) {
+        let Door { session, peer, listener, .. } = &self.door;
+        match self.session.get() {
+            Some(_) => tracing::info!(session, %peer, listener, why, "the SSH connection is ended"),
+            None => self.log_end(why),
+        }
+    }
+
+    /// By the client, or before a login.
     fn log_end(&self, why: &str) {
         let Door { session, peer, listener, .. } = &self.door;
         match self.session.get() {

@@ -1,8 +1,10 @@
 //! A folder that a client reads (OPENDIR, READDIR).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::names;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath, Timestamp};
@@ -14,6 +16,18 @@ const NAMES: usize = 128;
 /// In bytes.
 pub(super) const ANSWER: usize = 64 * 1024;
 
+/// Names that all folders of one connection hold, fetched and not given yet, in bytes; with more no
+/// other is opened.
+const HELD: usize = 4 * 1024 * 1024;
+/// Folders of one connection that fetch at once. The others wait.
+const FETCHING: usize = 8;
+
+/// What the open folders of one connection, of all its channels, hold together.
+pub(super) struct Folders {
+    held: AtomicUsize,
+    fetching: Semaphore,
+}
+
 /// READDIRs of one handle wait for each other.
 pub(super) struct Folder(Mutex<State>);
 
@@ -22,7 +36,7 @@ struct State {
     path: RemotePath,
     /// `None` once it has ended.
     listing: Option<FolderListing>,
-    names: VecDeque<Name>,
+    names: Names,
     /// Of `.` and `..`, those that have not come.
     missing: Vec<&'static [u8]>,
     /// Names that no client can be given.
@@ -31,14 +45,43 @@ struct State {
     failed: Option<Failure>,
 }
 
+/// Names to be given, and what they add to what all folders hold.
+struct Names {
+    names: VecDeque<Name>,
+    held: usize,
+    folders: Arc<Folders>,
+}
+
+impl Folders {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { held: AtomicUsize::new(0), fetching: Semaphore::new(FETCHING) })
+    }
+
+    fn room(&self) -> Result<(), Failure> {
+        match self.held.load(Ordering::Relaxed) {
+            0..=HELD => Ok(()),
+            _ => {
+                let why = "too many large folders are open; read one to its end, or close one";
+                Err(Failure::client(FailureKind::Busy, why))
+            }
+        }
+    }
+}
+
 impl Folder {
     /// Opens it and fetches the first entries: what is wrong with a folder is said at OPENDIR.
-    pub(super) async fn open(session: &Session, path: RemotePath) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        session: &Session,
+        folders: Arc<Folders>,
+        path: RemotePath,
+    ) -> Result<Self, Failure> {
+        let _fetching = folders.fetching.acquire().await;
+        folders.room()?;
         let listing = session.list(path.clone()).await?;
         let mut state = State {
             path,
             listing: Some(listing),
-            names: VecDeque::new(),
+            names: Names::new(folders.clone()),
             missing: vec![b".", b".."],
             left_out: 0,
             failed: None,
@@ -53,6 +96,8 @@ impl Folder {
     pub(super) async fn next(&self) -> Result<Vec<Name>, Failure> {
         let mut state = self.0.lock().await;
         while state.names.is_empty() && state.listing.is_some() {
+            let folders = state.names.folders.clone();
+            let _fetching = folders.fetching.acquire().await;
             // What fails is kept, and told below.
             let _ = state.fetch().await;
         }
@@ -67,7 +112,7 @@ impl Folder {
             && (given.is_empty() || length + name.encoded_len() <= ANSWER)
         {
             length += name.encoded_len();
-            given.extend(state.names.pop_front());
+            given.extend(state.names.pop());
         }
         Ok(given)
     }
@@ -87,7 +132,7 @@ impl Folder {
         Self(Mutex::new(State {
             path: RemotePath::root(),
             listing: None,
-            names: VecDeque::new(),
+            names: Names::new(Folders::new()),
             missing: Vec::new(),
             left_out: 0,
             failed: None,
@@ -129,7 +174,7 @@ impl State {
                 self.missing.remove(at);
             }
             match names::listed(entry, now) {
-                Some(name) => self.names.push_back(name),
+                Some(name) => self.names.push(name),
                 None => self.left_out += 1,
             }
         }
@@ -138,8 +183,10 @@ impl State {
     /// Clients expect both, and many backends send neither.
     fn make_up_missing(&mut self) {
         let now = Timestamp::now();
-        let made_up = self.missing.drain(..).map(|name| Entry::new(name, EntryKind::Directory));
-        self.names.extend(made_up.filter_map(|entry| names::listed(entry, now)));
+        for name in self.missing.drain(..) {
+            let made_up = names::listed(Entry::new(name, EntryKind::Directory), now);
+            made_up.into_iter().for_each(|name| self.names.push(name));
+        }
     }
 
     fn tell_left_out(&self) {
@@ -151,4 +198,44 @@ impl State {
             );
         }
     }
+}
+
+impl Names {
+    fn new(folders: Arc<Folders>) -> Self {
+        Self { names: VecDeque::new(), held: 0, folders }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn front(&self) -> Option<&Name> {
+        self.names.front()
+    }
+
+    fn push(&mut self, name: Name) {
+        let size = size(&name);
+        self.held += size;
+        self.folders.held.fetch_add(size, Ordering::Relaxed);
+        self.names.push_back(name);
+    }
+
+    fn pop(&mut self) -> Option<Name> {
+        let name = self.names.pop_front()?;
+        let size = size(&name);
+        self.held -= size;
+        self.folders.held.fetch_sub(size, Ordering::Relaxed);
+        Some(name)
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.folders.held.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+/// Of memory, about.
+fn size(name: &Name) -> usize {
+    size_of::<Name>() + name.name.len() + name.longname.len()
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{ChannelId, ChannelOpenFailure, Error, Pty};
+use russh::{ChannelId, ChannelOpenFailure, Disconnect, Error, Pty};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{self, Logins};
@@ -16,9 +16,9 @@ use super::connection::Connection;
 use super::listener::window;
 use super::opening::SUBSYSTEM;
 
-/// Channels that one connection may open in all its life: russh keeps some kilobytes of each that the
-/// gateway closed first.
-const CHANNELS_EVER: u64 = 5000;
+/// Channels that one connection may have or have had, without those that the client closed first: of
+/// the others russh keeps some kilobytes as long as the connection lives.
+const CHANNELS_KEPT: u64 = if cfg!(test) { 100 } else { 5000 };
 
 pub(super) struct Handler {
     connection: Arc<Connection>,
@@ -26,7 +26,8 @@ pub(super) struct Handler {
     channels: HashMap<ChannelId, Wanted>,
     /// Channels whose task lives.
     open: Arc<AtomicUsize>,
-    ever: u64,
+    /// Channels of which russh keeps something.
+    kept: u64,
 }
 
 /// What a channel was asked for.
@@ -43,7 +44,7 @@ struct Place(Arc<AtomicUsize>);
 impl Handler {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         let logins = Logins::new(connection.clone());
-        Self { connection, logins, channels: HashMap::new(), open: Arc::default(), ever: 0 }
+        Self { connection, logins, channels: HashMap::new(), open: Arc::default(), kept: 0 }
     }
 
     /// Whether a channel may start something; it may once.
@@ -60,6 +61,10 @@ impl Handler {
         }
     }
 
+    fn is_worn_out(&self) -> bool {
+        self.kept >= CHANNELS_KEPT
+    }
+
     fn refusal(&self) -> Option<ChannelOpenFailure> {
         let limit = self.connection.shared.settings.channels;
         if self.connection.shared.drain.is_draining() {
@@ -70,7 +75,10 @@ impl Handler {
             let reason = format!("this connection has its most channels ({limit}); close one");
             return Some(ChannelOpenFailure::Other { code: 4, reason });
         }
-        if self.ever >= CHANNELS_EVER {
+        if self.is_worn_out() {
+            if self.open.load(Ordering::Relaxed) == 0 {
+                wear_out(&self.connection);
+            }
             let reason = "this connection has opened too many channels; connect again".to_owned();
             return Some(ChannelOpenFailure::Other { code: 4, reason });
         }
@@ -109,7 +117,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Error> {
-        Ok(self.logins.offer(user, offer.public_key))
+        Ok(self.logins.offer(user, offer.public_key, offer.algorithm))
     }
 
     async fn auth_publickey(
@@ -117,7 +125,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Error> {
-        Ok(self.logins.public_key(user, key.public_key).await)
+        Ok(self.logins.public_key(user, key.public_key, key.algorithm).await)
     }
 
     async fn channel_open_session(
@@ -137,20 +145,26 @@ impl russh::server::Handler for Handler {
         self.channels.retain(|_, wanted| !wanted.end.is_cancelled());
         let end = self.connection.closing.child_token();
         self.channels.insert(channel.id(), Wanted { started: false, end: end.clone() });
-        self.ever += 1;
+        self.kept += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.open.clone());
+        let (last, open) = (self.is_worn_out(), self.open.clone());
         let (connection, handle) = (self.connection.clone(), russh.handle());
         reply.accept().await;
         self.connection.channels.spawn(async move {
-            let _place = place;
             let _ended = end.clone().drop_guard();
-            Channel::serve(connection, session, channel, handle, end).await;
+            Channel::serve(connection.clone(), session, channel, handle, end).await;
+            drop(place);
+            if last && open.load(Ordering::Relaxed) == 0 {
+                wear_out(&connection);
+            }
         });
         Ok(())
     }
 
+    /// Is called only where the client was first.
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
+        self.kept = self.kept.saturating_sub(1);
         if let Some(wanted) = self.channels.remove(&id) {
             wanted.end.cancel();
         }
@@ -221,6 +235,13 @@ impl russh::server::Handler for Handler {
     ) -> Result<(), Error> {
         session.channel_failure(id)
     }
+}
+
+/// Clients that share a connection make a new one where there is none, but not where a channel is
+/// refused.
+fn wear_out(connection: &Connection) {
+    let why = "this connection has had too many channels; connect again";
+    connection.end(Disconnect::ByApplication, why);
 }
 
 impl Drop for Place {

@@ -119,8 +119,9 @@ impl Incoming {
         }
     }
 
-    /// The next when nobody listens any more: READs are left out, and what is broken ends it.
-    pub(super) fn next_unheard(&mut self) -> Option<Request> {
+    /// As [`Incoming::next`] when nobody listens any more: READs are left out, and what is broken ends it.
+    pub(super) fn next_unheard(&mut self, room: &Room, channels: usize) -> Option<(Request, Cost)> {
+        self.waiting = self.waiting.saturating_sub(self.reads.len() * ENTRY);
         self.reads.clear();
         while !self.broken {
             let next = match self.next.take() {
@@ -129,7 +130,11 @@ impl Incoming {
             };
             match next {
                 Ok(Some(Arrived::Request(request, cost))) if cost.read == 0 => {
-                    return Some(request);
+                    if room.has(cost, channels) {
+                        return Some((request, cost));
+                    }
+                    self.next = Some(Arrived::Request(request, cost));
+                    return None;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return None,
@@ -286,14 +291,20 @@ mod tests {
         let mut incoming = Incoming::new();
         incoming.push(all.into()).unwrap();
         assert!(incoming.is_cut());
-        let ids = std::iter::from_fn(|| incoming.next_unheard()).map(|request| request.id);
+        let next = |incoming: &mut Incoming, room: &Room| {
+            incoming.next_unheard(room, 1).map(|(request, _)| request.id)
+        };
+        let mut full = Room::default();
+        (0..1000).for_each(|_| full.take(Cost { writes: 1, ..Cost::ONE }));
+        assert_eq!(next(&mut incoming, &full), None, "as long as there is no room");
+        let ids = std::iter::from_fn(|| next(&mut incoming, &Room::default()));
         assert_eq!(ids.collect::<Vec<_>>(), [0, 2]);
         // Nothing behind what is broken.
         let mut broken = sent([write(A)]);
         broken.push(Bytes::from_static(b"\0\0\0\x02\x04\0")).unwrap();
         broken.push(packets([close()]).slice(9..)).unwrap();
-        assert!(broken.next_unheard().is_some());
-        assert!(broken.next_unheard().is_none());
+        assert!(next(&mut broken, &Room::default()).is_some());
+        assert!(next(&mut broken, &Room::default()).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::wire::sftp::{Extension, RequestBody};
 /// The longest READ that is answered whole, and the longest WRITE, in bytes: what OpenSSH's server has.
 pub(super) const LONGEST_DATA: u32 = 255 * 1024;
 /// Requests other than WRITE that are neither answered nor waiting for their turn.
-const REQUESTS: usize = 256;
+pub(super) const REQUESTS: usize = 256;
 /// WRITEs of which the same is true.
 const WRITES: usize = 512;
 /// Bytes that READs and READDIRs may bring, until they are sent.
@@ -66,6 +66,12 @@ impl Cost {
 }
 
 impl Room {
+    pub(super) fn taken_by(costs: impl Iterator<Item = Cost>) -> Self {
+        let mut taken = Cost::default();
+        costs.for_each(|cost| taken.add(cost));
+        Self(taken)
+    }
+
     /// Whether `cost` fits, with so many channels on the connection. One request always does.
     pub(super) fn has(&self, cost: Cost, channels: usize) -> bool {
         let Self(taken) = self;

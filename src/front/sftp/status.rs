@@ -44,6 +44,8 @@ fn of_kind(kind: FailureKind) -> StatusCode {
         | FailureKind::NoSpace
         | FailureKind::NameRefused
         | FailureKind::InvalidArgument
+        // EOF is no failure but of copy-data.
+        | FailureKind::EndOfFile
         | FailureKind::DataConnection
         | FailureKind::TransferCut
         | FailureKind::Aborted

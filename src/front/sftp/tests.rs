@@ -1,13 +1,15 @@
 //! Whole connections: russh's client at the door, a scripted backend behind it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::keys::{PrivateKey, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
 use russh::server::Auth;
-use russh::{Disconnect, client};
+use russh::{ChannelMsg, Disconnect, Names, client};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -15,8 +17,11 @@ use super::auth::Logins;
 use super::connection::Connection;
 use super::listener::{Shared, bind};
 use super::requests::tests::{Stub, gateway};
+use super::room::REQUESTS;
 use super::settings::ListenerSettings;
+use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
+use crate::route::Access;
 use crate::session::{Admission, Door};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
@@ -24,13 +29,26 @@ use crate::wire::sftp::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-struct AnyServer;
+#[derive(Default)]
+struct AnyServer {
+    agreed: Arc<std::sync::OnceLock<Names>>,
+}
 
 impl client::Handler for AnyServer {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         Ok(true)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        let _ = self.agreed.set(names.clone());
+        Ok(())
     }
 }
 
@@ -60,8 +78,15 @@ async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
 }
 
 async fn enter(address: std::net::SocketAddr) -> client::Handle<AnyServer> {
-    let tcp = TcpStream::connect(address).await.unwrap();
-    let mut client = client::connect_stream(Arc::default(), tcp, AnyServer).await.unwrap();
+    enter_by(TcpStream::connect(address).await.unwrap()).await
+}
+
+async fn enter_by<S>(stream: S) -> client::Handle<AnyServer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut client =
+        client::connect_stream(Arc::default(), stream, AnyServer::default()).await.unwrap();
     assert!(client.authenticate_password("u", "p").await.unwrap().success());
     client
 }
@@ -72,6 +97,22 @@ fn packets(bodies: impl IntoIterator<Item = RequestBody>) -> Bytes {
         Request { id, body }.encode(&mut packets);
     }
     packets.freeze()
+}
+
+/// Begins SFTP on the channel, and opens a file.
+async fn open_for_writing(
+    channel: &mut russh::Channel<client::Msg>,
+    reader: &mut PacketReader,
+) -> Bytes {
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    let mut init = BytesMut::new();
+    encode_init(&mut init);
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+    let path = Bytes::from_static(b"x");
+    let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
+    init.extend_from_slice(&packets([open]));
+    channel.data_bytes(init.freeze()).await.unwrap();
+    timeout(SOON, handle(channel, reader)).await.unwrap()
 }
 
 async fn handle(channel: &mut russh::Channel<client::Msg>, reader: &mut PacketReader) -> Bytes {
@@ -97,16 +138,8 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
     let client = enter(address).await;
     for _ in 0..20 {
         let mut channel = client.channel_open_session().await.unwrap();
-        channel.request_subsystem(true, "sftp").await.unwrap();
-        let mut init = BytesMut::new();
-        encode_init(&mut init);
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE;
-        let path = Bytes::from_static(b"x");
-        let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
-        init.extend_from_slice(&packets([open]));
-        channel.data_bytes(init.freeze()).await.unwrap();
         let mut reader = PacketReader::new(1000);
-        let handle = timeout(SOON, handle(&mut channel, &mut reader)).await.unwrap();
+        let handle = open_for_writing(&mut channel, &mut reader).await;
         stub.calls();
         channel.data_bytes(packets([RequestBody::Close { handle }])).await.unwrap();
         channel.close().await.unwrap();
@@ -120,15 +153,151 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
 }
 
 #[tokio::test]
-async fn nobody_enters_a_connection_that_is_to_end() {
-    let connection = || {
-        let shared = Arc::new(shared(&Arc::new(Stub::default())));
-        let peer = "127.0.0.1:1".parse().unwrap();
-        Connection::new(
-            shared,
-            Door { listener: "test".into(), protocol: "sftp", peer, local: peer, session: 1 },
-        )
+async fn clients_that_can_agree_on_the_newest() {
+    let address = serve(&Arc::new(Stub::default())).await;
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let agreed = Arc::default();
+    let server = AnyServer { agreed: Arc::clone(&agreed) };
+    let _client = client::connect_stream(Arc::default(), tcp, server).await.unwrap();
+    let names = agreed.get().unwrap();
+    assert!(names.strict_kex());
+    assert_eq!(names.kex, russh::kex::MLKEM768X25519_SHA256);
+}
+
+/// A persistent connection with a channel for each of very many files.
+#[tokio::test]
+async fn channels_that_the_client_closes_may_be_any_number() {
+    let address = serve(&Arc::new(Stub::default())).await;
+    let client = enter(address).await;
+    for number in 0..300 {
+        let channel = client.channel_open_session().await;
+        let channel = channel.unwrap_or_else(|error| panic!("{number}: {error}"));
+        channel.close().await.unwrap();
+    }
+}
+
+/// russh keeps something of them. OpenSSH's client lets the server close first.
+#[tokio::test]
+async fn of_channels_that_the_gateway_closes_the_last_ends_the_connection() {
+    let address = serve(&Arc::new(Stub::default())).await;
+    let client = enter(address).await;
+    for _ in 0..100 {
+        let mut channel = client.channel_open_session().await.unwrap();
+        channel.request_subsystem(true, "sftp").await.unwrap();
+        channel.eof().await.unwrap();
+        while !matches!(timeout(SOON, channel.wait()).await.unwrap(), None | Some(ChannelMsg::Eof))
+        {
+        }
+    }
+    let over = async {
+        while !client.is_closed() {
+            sleep(Duration::from_millis(1)).await;
+        }
     };
+    timeout(SOON, over).await.unwrap();
+    enter(address).await.channel_open_session().await.unwrap();
+}
+
+/// What one client may leave behind keeps the gateway busy no more than what it may ask for.
+#[tokio::test]
+async fn what_a_closed_channel_had_asked_for_is_done_as_there_is_room() {
+    const REMOVALS: usize = 2000;
+    let stub = Arc::new(Stub::default());
+    let go_on = stub.hold("remove");
+    let address = serve(&stub).await;
+    let client = enter(address).await;
+    let channel = client.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    let mut sent = BytesMut::new();
+    encode_init(&mut sent);
+    let name = |number: usize| Bytes::from(number.to_string());
+    sent.extend_from_slice(&packets((0..REMOVALS).map(|n| RequestBody::Remove { path: name(n) })));
+    channel.data_bytes(sent.freeze()).await.unwrap();
+    channel.close().await.unwrap();
+    // What is behind it is answered: the close was seen.
+    timeout(SOON, client.channel_open_session()).await.unwrap().unwrap();
+    let mut done = 0;
+    let all = async {
+        while done < REMOVALS {
+            go_on.notify_waiters();
+            sleep(Duration::ZERO).await;
+            done += stub.calls().len();
+        }
+    };
+    timeout(SOON, all).await.unwrap();
+    assert_eq!(stub.most_held(), REQUESTS);
+}
+
+/// russh does not read while a channel takes no more, so nothing else would tell it.
+#[tokio::test]
+async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
+    const BLOCK: usize = 32 * 1024;
+    /// More than the gateway takes in of one channel; the rest is in the sockets.
+    const SENT: usize = 7 << 20;
+    let stub = Arc::new(Stub::default());
+    let address = serve(&stub).await;
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    crate::net::reset_on_drop(&tcp);
+    let (near, mut far) = tokio::io::duplex(BLOCK);
+    let cable = tokio::spawn(async move { copy_bidirectional(&mut far, &mut tcp).await });
+    let client = enter_by(near).await;
+    let mut channel = client.channel_open_session().await.unwrap();
+    let mut reader = PacketReader::new(1000);
+    let handle = open_for_writing(&mut channel, &mut reader).await;
+    let (mut sent, mut offset) = (0, 0);
+    let upload = async {
+        while sent < SENT {
+            let data = vec![7; BLOCK].into();
+            let write = RequestBody::Write { handle: handle.clone(), offset, data };
+            let packet = packets([write]);
+            sent += packet.len();
+            offset += BLOCK as u64;
+            channel.data_bytes(packet).await.unwrap();
+        }
+    };
+    timeout(SOON, upload).await.unwrap();
+    tokio::time::pause();
+    cable.abort();
+    let cut = async {
+        while !stub.calls().contains(&"abort".to_owned()) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), cut).await.unwrap();
+}
+
+/// RFC 8332: the same key may sign with SHA-1, or better.
+#[tokio::test]
+async fn a_known_key_is_of_no_use_with_an_old_signature() {
+    let key = PublicKey::from(Ed25519Keypair::from_seed(&[9; 32]).public);
+    let line = key.to_openssh().unwrap();
+    let user =
+        User { password_hash: None, groups: vec![], keys: AuthorizedKeys::parse(&line).unwrap() };
+    let stub = Arc::new(Stub::default());
+    let mut shared = shared(&stub);
+    let mut gateway = gateway(&stub);
+    let users = UserTable::new(HashMap::from([(b"u".to_vec(), user)]));
+    gateway.passwords = PasswordCheck::new(users);
+    gateway.routes.0[0].access = Access::GatewayOnly;
+    shared.gateway = Arc::new(gateway);
+    let mut logins = Logins::new(connection(shared));
+    let old = Algorithm::Rsa { hash: None };
+    assert!(matches!(logins.offer("u", &key, &old), Auth::Reject { .. }));
+    assert!(matches!(logins.public_key("u", &key, &old).await, Auth::Reject { .. }));
+    let well = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
+    assert!(matches!(logins.offer("u", &key, &well), Auth::Accept));
+    assert!(matches!(logins.public_key("u", &key, &well).await, Auth::Accept));
+}
+
+fn connection(shared: Shared) -> Arc<Connection> {
+    let peer = "127.0.0.1:1".parse().unwrap();
+    let door = Door { listener: "test".into(), protocol: "sftp", peer, local: peer, session: 1 };
+    Connection::new(Arc::new(shared), door)
+}
+
+#[tokio::test]
+async fn nobody_enters_a_connection_that_is_to_end() {
+    let connection = || connection(shared(&Arc::new(Stub::default())));
     let told = connection();
     told.end(Disconnect::NoMoreAuthMethodsAvailable, "too many failed logins");
     let gone = connection();

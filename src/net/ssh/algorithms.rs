@@ -61,6 +61,11 @@ pub fn server() -> Preferred {
     }
 }
 
+/// Whether a user's signature may be made this way: russh takes all that it knows, SHA-1 too.
+pub fn is_modern_signature(algorithm: &Algorithm) -> bool {
+    KEYS.contains(algorithm)
+}
+
 /// What backends are offered: as [`server`], and large finite-field groups.
 pub fn client() -> Preferred {
     Preferred { kex: [KEX, FINITE_FIELDS, MARKERS].concat().into(), ..server() }

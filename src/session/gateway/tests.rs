@@ -5,6 +5,7 @@ use std::time::Duration;
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use prometheus::Registry;
+use russh::keys::ssh_key::private::Ed25519Keypair;
 use tokio::time::Instant;
 
 use super::*;
@@ -32,8 +33,11 @@ fn hash(passes: u32) -> String {
 
 /// A gateway that knows `alice`, with one route.
 fn gateway(access: Access) -> Gateway {
-    let alice =
-        User { password_hash: Some(hash(1)), groups: vec![], keys: AuthorizedKeys::default() };
+    gateway_with(access, AuthorizedKeys::default())
+}
+
+fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
+    let alice = User { password_hash: Some(hash(1)), groups: vec![], keys };
     let route = Route {
         matches: Match::default(),
         access,
@@ -49,21 +53,24 @@ fn gateway(access: Access) -> Gateway {
     }
 }
 
-async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration) -> Failure {
-    let door = Door {
+fn door() -> Door {
+    Door {
         listener: "front".into(),
         protocol: "ftp",
         peer: "127.0.0.1:1".parse().unwrap(),
         local: "127.0.0.1:21".parse().unwrap(),
         session: 1,
-    };
+    }
+}
+
+async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration) -> Failure {
     let proof = Proof::Password(Credentials {
         user: user.into(),
         password: password.as_bytes().to_vec().into(),
         account: None,
         key: None,
     });
-    gateway.login(&door, proof, Instant::now() + within).await.err().unwrap()
+    gateway.login(&door(), proof, Instant::now() + within).await.err().unwrap()
 }
 
 #[tokio::test]
@@ -88,5 +95,38 @@ async fn one_of_the_gateways_users_whom_only_a_backends_check_would_take() {
         assert_eq!(failure.message, "login incorrect");
         let detail = failure.detail.unwrap();
         assert!(detail.contains("`users`") && detail.contains("authenticate: backend"), "{detail}");
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_is_told_with_the_reason() {
+    let key = |seed| PublicKey::from(Ed25519Keypair::from_seed(&[seed; 32]).public);
+    let (own, other) = (key(1), key(2));
+    let keys = |options: &str| {
+        AuthorizedKeys::parse(&format!("{options} {}", own.to_openssh().unwrap())).unwrap()
+    };
+    let detail = |access, options: &str, user: &str, key: &PublicKey| {
+        let gateway = gateway_with(access, keys(options));
+        let judged = gateway.admits_key(&door(), user.as_bytes(), key);
+        judged.map_err(|failure| {
+            assert_eq!(failure.message, "login incorrect");
+            gateway.key_refused(&door(), user.as_bytes(), key, &failure);
+            let labels = ["front", "key-refused"];
+            assert_eq!(gateway.metrics.logins.with_label_values(&labels).get(), 1);
+            failure.detail.unwrap()
+        })
+    };
+    assert_eq!(detail(Access::GatewayOnly, "", "alice", &own), Ok(()));
+    for (access, options, user, key, words) in [
+        (Access::GatewayOnly, "", "bob", &own, "unknown user"),
+        (Access::GatewayOnly, "", "alice", &other, "none of the user's authorized_keys"),
+        (Access::GatewayOnly, "from=\"192.0.2.1\"", "alice", &own, "from="),
+        (Access::GatewayOnly, "expiry-time=\"20200101\"", "alice", &own, "expiry-time="),
+        (Access::GatewayPassThrough, "", "alice", &own, "cannot be passed through"),
+        (Access::Backend, "", "bob", &own, "leaves the check to its backend"),
+        (Access::Backend, "", "alice", &own, "`users`"),
+    ] {
+        let told = detail(access, options, user, key).unwrap_err();
+        assert!(told.contains(words), "{words}: {told}");
     }
 }

@@ -204,6 +204,133 @@ def idle_channel():
     connection.close()
 
 
+def forwarding():
+    """What else SSH carries is refused, and neither the channel nor the connection suffers."""
+    connection = logged_in()
+    channel = connection.open_session(timeout=JOB["timeout"])
+    channel.settimeout(JOB["timeout"])
+
+    def asked(kind, *rest):
+        message = paramiko.Message()
+        message.add_byte(bytes([98]))  # SSH_MSG_CHANNEL_REQUEST
+        message.add_int(channel.remote_chanid)
+        message.add_string(kind)
+        message.add_boolean(True)
+        for add in rest:
+            add(message)
+        channel._event_pending()
+        connection._send_user_message(message)
+        channel._wait_for_event()
+    # MSG_CHANNEL_FAILURE: paramiko would close the channel.
+    connection._channel_handler_table = {**connection._channel_handler_table, 100: lambda it, _: it.event.set()}
+    step("agent", lambda: refused(lambda: asked("auth-agent-req@openssh.com"), paramiko.SSHException))
+    step("x11", lambda: refused(
+        lambda: asked("x11-req", lambda m: m.add_boolean(False), lambda m: m.add_string("MIT-MAGIC-COOKIE-1"),
+                      lambda m: m.add_string("00" * 16), lambda m: m.add_int(0)), paramiko.SSHException))
+    step("direct-tcpip", lambda: refused(
+        lambda: connection.open_channel("direct-tcpip", ("127.0.0.1", 22), ("127.0.0.1", 1),
+                                        timeout=JOB["timeout"]), paramiko.ChannelException))
+    step("tcpip-forward", lambda: refused(
+        lambda: connection.request_port_forward("127.0.0.1", 0), paramiko.SSHException))
+
+    def the_same_channel():
+        channel.invoke_subsystem("sftp")
+        return paramiko.SFTPClient(channel).stat(".").st_mode
+    step("the-same-channel", the_same_channel)
+    step("another-channel", lambda: sftp(connection).stat(".").st_mode)
+    connection.close()
+
+
+def answer(channel):
+    """Kind, request id and the rest of the next packet."""
+    body = exactly(channel, struct.unpack(">I", exactly(channel, 4))[0])
+    return body[0], struct.unpack(">I", body[1:5])[0], body[5:]
+
+
+def extended(channel, name, rest):
+    channel.sendall(packet(wire.CMD_EXTENDED, struct.pack(">I", 1) + string(name) + rest))
+    return answer(channel)
+
+
+def extensions():
+    """Of OpenSSH's extensions those that its own sftp does not ask for, or not always."""
+    connection = logged_in()
+    client = sftp(connection)
+    channel = raw_channel(connection)
+    folder = JOB["folder"].encode()
+    client.mkdir(JOB["folder"])
+    with client.open(JOB["folder"] + "/file", "wb") as file:
+        file.write(b"content")
+    client.symlink("file", JOB["folder"] + "/link")
+    before = client.stat(JOB["folder"] + "/file").st_mtime
+
+    def link_set_stat():
+        times = struct.pack(">III", paramiko.SFTPAttributes.FLAG_AMTIME, 1000000000, 1000000001)
+        kind, number, rest = extended(channel, b"lsetstat@openssh.com", string(folder + b"/link") + times)
+        assert (kind, number, rest[:4]) == (wire.CMD_STATUS, 1, b"\0" * 4), (kind, rest)
+        assert client.lstat(JOB["folder"] + "/link").st_mtime == 1000000001
+        assert client.stat(JOB["folder"] + "/file").st_mtime == before, "the link was followed"
+    step("lsetstat", link_set_stat)
+
+    def file_stat_vfs():
+        channel.sendall(packet(wire.CMD_OPEN, struct.pack(">I", 1) + string(folder + b"/file")
+                               + struct.pack(">II", 1, 0)))
+        kind, _, rest = answer(channel)
+        assert kind == wire.CMD_HANDLE, (kind, rest)
+        kind, number, of_file = extended(channel, b"fstatvfs@openssh.com", rest)
+        assert (kind, number) == (wire.CMD_EXTENDED_REPLY, 1), (kind, of_file)
+        kind, number, of_path = extended(channel, b"statvfs@openssh.com", string(folder))
+        assert (kind, number) == (wire.CMD_EXTENDED_REPLY, 1), (kind, of_path)
+        of_file, of_path = (struct.unpack(">11Q", told) for told in (of_file, of_path))
+        # Sizes of blocks, all blocks, the file system itself, the longest name.
+        for place in (0, 1, 2, 8, 10):
+            assert of_file[place] == of_path[place], (place, of_file, of_path)
+        assert of_file[0] > 0 and of_file[2] > 0 and of_file[10] > 0, of_file
+    step("fstatvfs", file_stat_vfs)
+
+    def account_names():
+        ids = string(struct.pack(">II", 0, 4000000000))
+        kind, number, rest = extended(channel, b"users-groups-by-id@openssh.com", ids + ids)
+        if not JOB["account-names"]:
+            assert (kind, rest[:4]) == (wire.CMD_STATUS, struct.pack(">I", wire.SFTP_OP_UNSUPPORTED)), (kind, rest)
+            return
+        assert (kind, number) == (wire.CMD_EXTENDED_REPLY, 1), (kind, rest)
+        one = string(string(b"root") + string(b""))
+        assert rest == one + one, rest
+    step("users-groups-by-id", account_names)
+
+    def copy_past_the_end():
+        def opened(name, flags):
+            channel.sendall(packet(wire.CMD_OPEN, struct.pack(">I", 1) + string(folder + name)
+                                   + struct.pack(">II", flags, 0)))
+            kind, _, rest = answer(channel)
+            assert kind == wire.CMD_HANDLE, (kind, rest)
+            return rest
+        source, copy = opened(b"/file", 1), opened(b"/copy", 0x1a)
+        kind, _, rest = extended(channel, b"copy-data", source + struct.pack(">QQ", 100, 1) + copy
+                                 + struct.pack(">Q", 0))
+        code = struct.unpack(">I", rest[:4])[0]
+        assert kind == wire.CMD_STATUS and code in JOB["past-the-end"], (kind, rest)
+    step("copy-past-the-end", copy_past_the_end)
+    connection.close()
+
+
+def old_signature():
+    """An RSA key signs with SHA-1 for those who ask for it, whatever the server has announced."""
+    import asyncio
+    import asyncssh
+
+    async def enter(algorithm):
+        key = asyncssh.read_private_key(JOB["key"])
+        async with asyncssh.connect(
+                "127.0.0.1", JOB["port"], username=JOB["user"], client_keys=[key], known_hosts=None, config=None,
+                signature_algs=[algorithm], agent_path=None, preferred_auth="publickey",
+                login_timeout=JOB["timeout"]):
+            pass
+    step("sha-2", lambda: asyncio.run(enter("rsa-sha2-256")))
+    step("sha-1", lambda: refused(lambda: asyncio.run(enter("ssh-rsa")), asyncssh.PermissionDenied))
+
+
 def logins():
     def methods():
         connection = transport()
@@ -355,6 +482,7 @@ def cut_put():
 
 SCENARIOS = {
     "broken-packets": broken_packets, "channels": channels, "idle-channel": idle_channel,
+    "forwarding": forwarding, "extensions": extensions, "old-signature": old_signature,
     "logins": logins, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
 }
 SCENARIOS[JOB["scenario"]]()

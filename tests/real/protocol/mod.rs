@@ -18,6 +18,7 @@ mod proxy_protocol;
 mod resumption;
 mod security;
 mod sftp_broken;
+mod sftp_keepalive;
 mod sftp_logins;
 mod sftp_openssh;
 mod sftp_rekey;

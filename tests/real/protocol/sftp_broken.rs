@@ -21,6 +21,13 @@ fn channels_have_a_limit() {
     lock.at_rest();
 }
 
+#[test]
+fn forwarding_is_refused() {
+    let lock = SftpPlan::default().start();
+    lock.scenario("forwarding", json!({}));
+    lock.at_rest();
+}
+
 /// What is no SFTP is refused in the words of SSH, and the one connection lives on.
 #[test]
 fn shell_and_exec_are_refused() {

@@ -1,12 +1,15 @@
 //! Who is let in at the SFTP front (RFC 4252, RFC 4256), and for how long one may try.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{persistent_sftp, sftp};
 use crate::support::process::Output;
 use crate::support::sftp_lock::{SftpLock, SftpPlan, comes_true};
-use crate::support::ssh::{keys, public};
+use crate::support::ssh::{fingerprint, keys, public};
+use crate::support::{USER, pattern};
+
+use super::SOON;
 
 fn pwd(site: &SftpSite, more: &[&str]) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
@@ -46,7 +49,31 @@ fn public_keys() {
     assert!(!output.ok(), "a stranger was let in: {}", output.describe());
     let nobody = SftpSite { user: "nobody-here".to_owned(), ..with(&keys().user) };
     assert!(!pwd(&nobody, &[]).ok(), "a stranger's name was let in with a user's key");
+    for (user, key, why) in [
+        (USER, &keys().stranger, "the key is in none of the user's authorized_keys"),
+        ("nobody-here", &keys().user, "unknown user"),
+    ] {
+        let refused = |line: &Value| {
+            line["event"] == "key-offer"
+                && line["user"] == user
+                && line["fingerprint"] == fingerprint(key)
+                && line["detail"] == why
+        };
+        lock.gateway.await_log(refused, SOON);
+    }
+    let series = "lockgate_logins_total{listener=\"front\",outcome=\"key-refused\"}";
+    assert_eq!(lock.gateway.metric(series), Some(2));
     pwd(&lock.site(), &[]).expect_ok("the password still works");
+    lock.at_rest();
+}
+
+/// The tests' RSA host key is as good a user's.
+#[test]
+fn a_users_rsa_key_signs_with_sha_2() {
+    let key = &keys().host[2];
+    let user = format!(", authorized_keys: {}", public(key).display());
+    let lock = SftpPlan { user: &user, ..SftpPlan::default() }.start();
+    lock.scenario("old-signature", json!({ "key": key }));
     lock.at_rest();
 }
 
@@ -64,7 +91,6 @@ fn host_keys_of_each_kind() {
 #[test]
 fn algorithms() {
     let lock = SftpPlan::default().start();
-    lock.put("file", vec![7; 3 << 20]);
     // A cipher with a MAC of its own would leave a MAC unused.
     const PLAIN: &str = "Ciphers=aes128-ctr";
     let moved = |options: [&str; 2]| {
@@ -83,8 +109,12 @@ fn algorithms() {
         "MACs=hmac-sha2-512-etm@openssh.com",
         "MACs=hmac-sha2-256",
     ] {
+        // Other bytes each time, and never what the time before has left.
+        let _ = std::fs::remove_file(lock.path("again"));
+        let bytes = [option.as_bytes(), &pattern(3 << 20)].concat();
+        lock.put("file", &bytes);
         moved([option, PLAIN]).expect_ok(option);
-        assert_eq!(lock.get("again"), lock.get("file"), "{option}");
+        assert!(lock.get("again") == bytes, "{option}: the bytes differ");
     }
     for option in
         ["Ciphers=aes128-cbc", "KexAlgorithms=diffie-hellman-group14-sha1", "MACs=hmac-sha1"]
@@ -92,6 +122,29 @@ fn algorithms() {
         let output = moved([option, PLAIN]);
         assert!(!output.ok(), "{option} is not for a listener: {}", output.describe());
     }
+}
+
+/// What OpenSSH's client hears of the gateway's first packets.
+#[test]
+fn the_newest_is_offered_first_and_key_exchange_is_strict() {
+    let lock = SftpPlan::default().start();
+    let told = pwd(&lock.site(), &["-vvv"]).expect_ok("pwd");
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    let servers = told.split("peer server KEXINIT proposal").nth(1).unwrap_or_default();
+    let offered = |what: &str| {
+        let line = servers.lines().find_map(|line| line.split_once(what)).unwrap_or_default();
+        line.1.trim().split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let kex = offered("KEX algorithms: ");
+    assert_eq!(kex[0], "mlkem768x25519-sha256", "{kex:?}");
+    assert!(kex.iter().any(|name| name == "kex-strict-s-v00@openssh.com"), "{kex:?}");
+    let old = ["sha1", "group1-", "cbc", "md5", "ssh-rsa", "ssh-dss", "arcfour"];
+    let all =
+        ["host key algorithms: ", "ciphers ctos: ", "ciphers stoc: ", "MACs ctos: ", "MACs stoc: "];
+    for name in kex.into_iter().chain(all.into_iter().flat_map(offered)) {
+        assert!(!name.is_empty() && !old.iter().any(|old| name.contains(old)), "{name}");
+    }
+    assert!(told.contains("will use strict KEX ordering"), "{told}");
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
+use serde_json::json;
 
 use crate::support::bench::Bench;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{openssh, sftp};
 use crate::support::pattern;
 use crate::support::process::{Leash, pid, run, spawn, wait};
-use crate::support::sftp_lock::{SftpPlan, comes_true};
+use crate::support::sftp_lock::{SftpPlan, comes_true, scenario};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -72,6 +73,20 @@ fn commands_before_sshd() {
     let (folder, disk) = bench.place("commands");
     sftp(&bench.sftp_site(), Path::new("/"), &format!("mkdir /{folder}\n"), &[]).expect_ok("mkdir");
     commands(&bench.sftp_site(), &folder, &disk);
+}
+
+#[test]
+fn rare_extensions() {
+    // The names of the gateway's own machine are not for its clients.
+    // Where a copy begins behind the end, OpenSSH's server says EOF (1), but 9.2 OK.
+    for (backend, names, past) in [("local", false, &[1][..]), ("sshd", true, &[0, 1])] {
+        let bench = Bench::start(backend);
+        let (folder, _) = bench.place("extensions");
+        let folder = format!("/{folder}");
+        let job = json!({ "folder": folder, "account-names": names, "past-the-end": past });
+        let failures = scenario(&bench.sftp_site(), "extensions", job);
+        assert!(failures.is_empty(), "{backend}: {failures:#?}");
+    }
 }
 
 /// ControlMaster: several sftp runs ride one connection at once.

@@ -13,6 +13,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod scripted;
 pub mod servers;
 pub mod sftp_actions;

@@ -97,7 +97,8 @@ fn keygen<const N: usize>(arguments: [&str; N], path: &Path, more: &[&str]) -> V
     run(&mut command, b"", Duration::from_secs(20)).expect_ok("ssh-keygen").stdout
 }
 
-fn fingerprint(key: &Path) -> String {
+/// `SHA256:…`
+pub fn fingerprint(key: &Path) -> String {
     let text = String::from_utf8(keygen(["-l", "-f"], key, &[])).expect("ASCII");
     let word = text.split(' ').nth(1).expect("a fingerprint");
     word.to_owned()

@@ -12,8 +12,7 @@ use crate::front::sftp::status;
 use crate::op::{self, Abilities, Answer, Failure, FailureKind, Onto, Operation};
 use crate::wire::sftp::extension::{self as names, ANNOUNCED};
 use crate::wire::sftp::{
-    Extension, FileSystem, Limits, MAX_PACKET, ResponseBody, StatusCode, UsersGroups, VERSION,
-    Version,
+    Extension, FileSystem, Limits, MAX_PACKET, ResponseBody, UsersGroups, VERSION, Version,
 };
 
 /// What VERSION says to a client of a backend with these abilities.
@@ -121,17 +120,15 @@ fn copy_data(
     Ok(Box::pin(async move {
         let copied = from.file.copy_data(from_offset, length, &to.file, to_offset).await;
         match copied {
-            // As the backend has it: all that there is was copied, and it is less.
-            Err(failure) if is_end(&failure) => Ok(Outcome::Answer(status::end_of_file())),
+            // As OpenSSH's server has it; the client knows that this is not all.
+            Err(failure) if failure.kind == FailureKind::EndOfFile => {
+                Ok(Outcome::Answer(status::end_of_file()))
+            }
             // Nothing was written: the file is what it was.
             Err(failure) if was_not_begun(&failure) => Err(failure),
             copied => writing.done(copied).map(|()| done()),
         }
     }))
-}
-
-fn is_end(failure: &Failure) -> bool {
-    failure.status.as_ref().is_some_and(|status| status.code == StatusCode::EOF.0)
 }
 
 fn was_not_begun(failure: &Failure) -> bool {

@@ -16,9 +16,9 @@ impl Requests {
         self.refuse_while_draining()?;
         let path = self.path(path)?;
         let place = self.handles.reserve()?;
-        let session = self.session.clone();
+        let (session, folders) = (self.session.clone(), self.folders.clone());
         Ok(Box::pin(async move {
-            let folder = Folder::open(&session, path).await?;
+            let folder = Folder::open(&session, folders, path).await?;
             Ok(Outcome::Opened(Handle::Folder(Arc::new(folder)), place))
         }))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::folder::Folders;
 use super::handles::{Handle, Handles, Place};
 use super::order::Order;
 use super::{names, status};
@@ -29,6 +30,8 @@ pub(super) struct Requests {
     session: Arc<Session>,
     home: RemotePath,
     handles: Handles,
+    /// Those of all channels.
+    folders: Arc<Folders>,
     order: Order,
     drain: Drain,
 }
@@ -43,11 +46,12 @@ pub(super) enum Outcome {
 }
 
 impl Requests {
-    pub(super) fn new(session: Arc<Session>, drain: Drain) -> Self {
+    pub(super) fn new(session: Arc<Session>, folders: Arc<Folders>, drain: Drain) -> Self {
         Self {
             home: session.home(),
             session,
             handles: Handles::new(),
+            folders,
             order: Order::default(),
             drain,
         }

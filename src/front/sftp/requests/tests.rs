@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use crate::auth::{Credentials, PasswordCheck, UserTable};
 use crate::backend::{
     Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
-use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem, Status};
+use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
 use crate::route::{Access, Match, Route, RouteTable, Target};
 use crate::session::{Door, Gateway, Limits, Metrics, Proof};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
@@ -31,6 +31,9 @@ pub(in crate::front::sftp) struct Stub {
     held: Mutex<Option<(&'static str, Arc<Notify>)>>,
     /// Files have another name until they are closed.
     temporary: AtomicBool,
+    /// Operations that are held up, and the most that ever were at once.
+    under_way: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Stub {
@@ -43,7 +46,7 @@ impl Stub {
     }
 
     /// Holds up what is asked about paths with this text until it is told to go on.
-    fn hold(&self, text: &'static str) -> Arc<Notify> {
+    pub(in crate::front::sftp) fn hold(&self, text: &'static str) -> Arc<Notify> {
         let go_on = Arc::new(Notify::new());
         *self.held.lock().unwrap() = Some((text, go_on.clone()));
         go_on
@@ -55,8 +58,15 @@ impl Stub {
         if let Some((text, go_on)) = held
             && operation.to_string().contains(text)
         {
+            let now = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(now, Ordering::Relaxed);
             go_on.notified().await;
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    pub(in crate::front::sftp) fn most_held(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     fn end_write(&self, outcome: Ended) {
@@ -100,6 +110,11 @@ impl BackendSession for Shared {
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
         self.0.asked(target.operation()).await;
+        if target.operation().path().as_bytes() == b"/large" {
+            let name = |n: usize| format!("{n:0>255}");
+            let entries = (0..256).map(|n| Entry::new(name(n), EntryKind::File)).collect();
+            return Ok(Box::new(Once(Some(entries))));
+        }
         let entries = ["a", "", "b/c", "..", "d", ".."];
         let attributes = crate::op::Attributes { permissions: Some(0o700), ..Default::default() };
         let entry =
@@ -167,9 +182,10 @@ impl OpenFile for Shared {
     async fn copy_data(&self, from: u64, length: u64, _: &Arc<dyn OpenFile>, to: u64) -> Ended {
         self.0.called(format!("copy {from} {length} {to}"));
         match (from, to) {
-            (9, _) => Err(Failure::backend(FailureKind::InvalidArgument, "it ends before")
-                .with_status(Status { code: StatusCode::EOF.0, message: Vec::new() })),
-            _ if from == to => Err(Failure::client(FailureKind::InvalidArgument, "onto itself")),
+            (1000.., _) => Err(Failure::backend(FailureKind::EndOfFile, "it ends before")),
+            (from, to) if from == to => {
+                Err(Failure::client(FailureKind::InvalidArgument, "onto itself"))
+            }
             _ => Ok(()),
         }
     }
@@ -230,7 +246,7 @@ async fn requests() -> (Requests, Arc<Stub>) {
     let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };
     let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     let session = gateway.login(&door, Proof::Password(credentials), soon).await.unwrap();
-    (Requests::new(Arc::new(session), Drain::new()), stub)
+    (Requests::new(Arc::new(session), Folders::new(), Drain::new()), stub)
 }
 
 impl Requests {
@@ -431,10 +447,10 @@ async fn the_backend_judges_copies_within_one_file() {
     };
     assert_eq!(code(requests.ask(copy(0, 100)).await), StatusCode::OK);
     assert_eq!(code(requests.ask(copy(7, 7)).await), StatusCode::FAILURE);
-    assert_eq!(code(requests.ask(copy(9, 7)).await), StatusCode::EOF);
+    assert_eq!(code(requests.ask(copy(1000, 0)).await), StatusCode::EOF);
     // The size is asked along with a copy to the end, for the record.
     let copies = stub.calls().into_iter().filter(|call| call.starts_with("copy"));
-    assert_eq!(copies.collect::<Vec<_>>(), ["copy 0 0 100", "copy 7 0 7", "copy 9 0 7"]);
+    assert_eq!(copies.collect::<Vec<_>>(), ["copy 0 0 100", "copy 7 0 7", "copy 1000 0 0"]);
     // What was refused has changed nothing: the file is whole.
     assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     assert_eq!(stub.calls(), ["close"]);
@@ -487,6 +503,35 @@ async fn a_folder_is_read_to_its_end_without_what_is_no_name() {
         let names: Vec<_> = names.iter().map(|name| (&name.name[..], mode(name))).collect();
         assert_eq!(names, expected.map(|(name, mode)| (name.as_bytes(), mode)));
         assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn what_open_folders_hold_is_bounded() {
+    let (mut requests, stub) = requests().await;
+    let open = |path: &'static str| RequestBody::OpenDir { path: path.into() };
+    let mut opened = Vec::new();
+    let refused = loop {
+        match requests.ask(open("/large")).await {
+            ResponseBody::Handle(handle) => opened.push(handle),
+            refused => break refused,
+        }
+    };
+    assert_eq!(code(refused), StatusCode::FAILURE);
+    assert!((8..64).contains(&opened.len()), "{}", opened.len());
+    stub.calls();
+    assert_eq!(code(requests.ask(open("/small")).await), StatusCode::FAILURE);
+    assert!(stub.calls().is_empty(), "no backend is asked");
+    // What is read is not held any more, and what is closed neither.
+    let handle = opened.pop().unwrap();
+    let read = RequestBody::ReadDir { handle };
+    while matches!(requests.ask(read.clone()).await, ResponseBody::Names(_)) {}
+    assert!(matches!(requests.ask(open("/small")).await, ResponseBody::Handle(_)));
+    for handle in opened {
+        assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    }
+    for _ in 0..100 {
+        assert!(matches!(requests.ask(open("/small")).await, ResponseBody::Handle(_)));
     }
 }
 
