@@ -102,15 +102,16 @@ async fn a_copy_that_is_refused_before_it_changes_anything_does_not_spoil_the_fi
     let end = || status(StatusCode::EOF, "End of file");
     let refusal = || status(StatusCode::FAILURE, "Failure");
     for partial in [PartialUploads::Delete, PartialUploads::TemporaryName] {
-        for (source, said, spoils) in
-            [("/from", end(), false), ("/f", refusal(), false), ("/from", refusal(), true)]
-        {
+        for (source, said, kind, spoils) in [
+            ("/from", end(), FailureKind::EndOfFile, false),
+            ("/f", refusal(), FailureKind::InvalidArgument, false),
+            ("/from", refusal(), FailureKind::Internal, true),
+        ] {
             let (server, mut peer) = connected_as(COPIES, partial).await;
             let from = named(&server, &mut peer, source, both(), b"from").await;
             let to = named(&server, &mut peer, "/f", begins(), b"to").await;
             let (copied, _) = tokio::join!(from.copy_data(0, 9, &to, 0), peer.serve(said.clone()));
             let refused = copied.unwrap_err();
-            let kind = if spoils { FailureKind::Internal } else { FailureKind::InvalidArgument };
             assert_eq!(refused.kind, kind);
             let A::Status { code, .. } = said else { panic!() };
             assert_eq!(refused.status.unwrap().code, code.0);
