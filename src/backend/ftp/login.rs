@@ -203,7 +203,12 @@ fn is_about_versions(error: &io::Error) -> bool {
 async fn greeted(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
     let mut control = Control::new(stream, settings.reply_timeout);
     loop {
-        let words = control.reply().await?;
+        let words = control.reply().await.map_err(|failure| {
+            let message = "the backend server was reached, but does not greet as an FTP server \
+                           does; tell the gateway's operator";
+            let heard = failure.detail.unwrap_or(failure.message);
+            Failure::backend(FailureKind::Unavailable, message).with_detail(heard)
+        })?;
         match words.code {
             120 => {}
             220 => return Ok(control),

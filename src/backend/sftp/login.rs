@@ -64,7 +64,13 @@ async fn reach(
     let (tcp, address) = reached.map_err(unreachable)?;
     let believed = believe(settings, tcp, address, header, unpinned);
     let believed = timeout(settings.connect_timeout, believed);
-    believed.await.unwrap_or_else(|_| Err(unreachable("the SSH handshake took too long")))
+    believed.await.unwrap_or_else(|_| {
+        let message = "the backend server was reached, but did not end the SSH handshake in time; try \
+                       again later or tell the gateway's operator";
+        let limit = humantime::format_duration(settings.connect_timeout);
+        let detail = format!("{address}, within {limit}: is it an SSH server?");
+        Err(Failure::backend(FailureKind::Unavailable, message).with_detail(detail))
+    })
 }
 
 /// A server with several keys may first show another than the pinned one; it is then asked for its

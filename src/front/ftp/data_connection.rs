@@ -16,8 +16,8 @@ use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
 
 /// After a connection whose TLS was not as it must be, for one that is better: the first may have been
-/// a stranger's, and the client's own may have to send its first packet four times.
-const ANOTHER: Duration = Duration::from_secs(10);
+/// a stranger's, and the client's own may have to send its first packet three times.
+const ANOTHER: Duration = Duration::from_secs(5);
 /// Source ports that are tried for one active data connection.
 const SOURCE_PORTS: usize = 1024;
 

@@ -11,7 +11,7 @@ use crate::support::scripted::{Peer, Scripted};
 use crate::support::{PASSWORD, USER};
 
 /// What the client is told by PASS when the server does this from the start.
-fn login(script: fn(&mut Peer) -> io::Result<()>) -> Reply {
+fn login(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -> Reply {
     let backend = Scripted::start(script);
     let gateway = before(&backend, ", reply_timeout: 1s");
     let mut client = greeted(&gateway, "back");
@@ -39,14 +39,14 @@ pub fn assert_lost(reply: &Reply) {
 
 #[test]
 fn garbage_is_no_greeting() {
-    assert_lost(&login(|peer| {
-        peer.send(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n")?;
-        wait_for_the_end(peer)
-    }));
-    assert_lost(&login(|peer| {
-        peer.send(b"\x00\x01\x02\xff\xfe no line end")?;
-        wait_for_the_end(peer)
-    }));
+    for garbage in [&b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n"[..], b"\x00\x01\x02\xff\xfe no line end"] {
+        let reply = login(move |peer| {
+            peer.send(garbage)?;
+            wait_for_the_end(peer)
+        });
+        assert_lost(&reply);
+        assert!(reply.text.contains("does not greet as an FTP server"), "{}", reply.text);
+    }
     assert_lost(&login(|peer| peer.reply("421 no room for one more backend session")));
 }
 

@@ -81,6 +81,8 @@ struct Lock {
     gateway: Gateway,
     folder: TempDir,
     implicit: bool,
+    /// The data ports.
+    ports: std::ops::RangeInclusive<u16>,
 }
 
 impl Plan<'_> {
@@ -123,7 +125,7 @@ impl Plan<'_> {
             self.log_level,
         );
         let gateway = Gateway::start_by(command, &config, &[]);
-        Lock { gateway, folder, implicit: self.tls == "implicit" }
+        Lock { gateway, folder, implicit: self.tls == "implicit", ports: pool }
     }
 }
 
