@@ -360,6 +360,13 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        self.lease.arrivals.close();
+        // What claimed to be it, too.
+        while self.lease.tls.is_some()
+            && let Ok(Arrived { tcp, peer, .. }) = self.lease.arrivals.try_recv()
+        {
+            self.rendezvous.close_stray(self.lease.key.port, tcp, peer);
+        }
         let mut table = self.rendezvous.table();
         table.release(Instant::now(), &self.lease, self.connected);
         self.rendezvous.metrics.reserved.set(table.reserved() as i64);

@@ -121,26 +121,35 @@ async fn protected(
 ) -> Result<Stream, Failure> {
     let mut handshakes = FuturesUnordered::new();
     let (strangers, told) = (reservation.strangers(), reservation.since());
-    let (mut failed, mut more) = (None, true);
+    let (mut failed, mut more, mut trying) = (None, true, Vec::new());
     loop {
         if handshakes.is_empty() && !more {
             return Err(failed.unwrap_or_else(expired));
         }
         tokio::select! {
             arrived = reservation.arrived(), if more => match arrived {
-                Some(arrived) => handshakes.push(async move {
+                Some(arrived) => {
                     let peer = arrived.peer;
-                    (peer, handshake(arrived, told, direction, protection).await)
-                }),
+                    trying.push(peer);
+                    handshakes.push(async move {
+                        (peer, handshake(arrived, told, direction, protection).await)
+                    });
+                }
                 None => more = false,
             },
-            Some((peer, made)) = handshakes.next() => match made {
-                Ok(stream) => return Ok(stream),
-                Err(failure) => {
-                    reservation.refused(peer);
-                    failed = Some(failure);
+            Some((peer, made)) = handshakes.next() => {
+                trying.retain(|trying| *trying != peer);
+                match made {
+                    Ok(stream) => {
+                        trying.iter().for_each(|stranger| reservation.refused(*stranger));
+                        return Ok(stream);
+                    }
+                    Err(failure) => {
+                        reservation.refused(peer);
+                        failed = Some(failure);
+                    }
                 }
-            },
+            }
             () = strangers.notified() => {
                 failed = Some(if protection.resumed { not_resumed() } else { went_away() });
             }
