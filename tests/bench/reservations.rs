@@ -29,7 +29,7 @@ fn pool(ports: u16) -> Pool {
 
 fn wanted(client: IpAddr, tls: Option<&ControlTls>) -> Wanted<'_> {
     let connect_within = Duration::from_secs(3600);
-    Wanted { client, session: 0, tls, connect_within, wait: Duration::ZERO }
+    Wanted { client, session: 0, tls, must_resume: true, connect_within, wait: Duration::ZERO }
 }
 
 fn reserve(runtime: &Runtime, pool: &Pool, wanted: Wanted<'_>) -> Reservation {
@@ -70,8 +70,15 @@ fn by_session(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("reserve, TLS sessions at one port");
     for live in LIVE {
         let pool = pool(1);
-        let network = client.into();
-        let sessions: Vec<_> = (0..=live).map(|_| listener.control_session(network)).collect();
+        let sessions: Vec<_> = (0..=live)
+            .map(|_| {
+                let session = listener.control_session();
+                session.announce();
+                session.heard();
+                session.heard();
+                session
+            })
+            .collect();
         let (own, others) = sessions.split_last().expect("sessions");
         let held = others.iter().map(|tls| reserve(&runtime, &pool, wanted(client, Some(tls))));
         let held: Vec<_> = held.collect();

@@ -57,6 +57,7 @@ pub(super) async fn offer(
         client: server,
         session,
         tls: None,
+        must_resume: false,
         connect_within: settings.reply_timeout * REPLIES + settings.connect_timeout,
         wait: pool.wait(),
     };

@@ -748,7 +748,7 @@ async fn tls_pair() -> (crate::net::Stream, crate::net::Stream) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
-    let control = server.control_session(std::net::IpAddr::from([127, 0, 0, 1]).into());
+    let control = server.control_session();
     let (near, far) = tokio::join!(
         client.connect_data(near),
         control.accept_data((far, Vec::new()), std::time::Instant::now(), Direction::Upload)

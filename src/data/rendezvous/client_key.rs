@@ -29,20 +29,13 @@ impl ClientMatch {
         let client = client.to_canonical();
         match self {
             Self::Address => ClientKey::Address(client),
-            Self::Network => ClientKey::Network(self.network(client)),
+            Self::Network => {
+                let length = if client.is_ipv4() { 24 } else { 48 };
+                let network = IpNet::new(client, length).map(|network| network.trunc());
+                network.map_or(ClientKey::Address(client), ClientKey::Network)
+            }
             Self::Session => ClientKey::Anybody,
         }
-    }
-
-    /// Where `client` is, and whoever may be the same one for all that addresses tell.
-    pub fn network(self, client: IpAddr) -> IpNet {
-        let client = client.to_canonical();
-        let length = match self {
-            Self::Address => return client.into(),
-            Self::Network | Self::Session if client.is_ipv4() => 24,
-            Self::Network | Self::Session => 48,
-        };
-        IpNet::new(client, length).map_or(client.into(), |network| network.trunc())
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Wanted<'a> {
     /// The control connection's TLS, where its data connections are known to resume it: such sessions
     /// share ports.
     pub tls: Option<&'a ControlTls>,
+    /// Whether a connection that does not resume it is refused.
+    pub must_resume: bool,
     /// For the data connection to be made.
     pub connect_within: Duration,
     /// For a port to become free.
@@ -137,6 +139,7 @@ impl Rendezvous {
             listener: tls.listener().clone(),
             id: tls.id(),
             standing: tls.standing(),
+            must_resume: wanted.must_resume,
         });
         let deadline = now + wanted.connect_within + wanted.wait;
         let request = Request { client, session, tls, deadline };

@@ -96,6 +96,7 @@ struct World {
     table: Table<Connection, u8>,
     sessions: HashMap<u64, Session>,
     unplaced: Vec<(Key, Connection, Candidates)>,
+    start: Instant,
     now: Instant,
     /// Connections that came in time to who alone was waiting for them, and what became of them.
     due: u64,
@@ -117,13 +118,14 @@ fn id(session: u64) -> SessionId {
     [session as u8; 16]
 }
 
-/// Sessions of one address: two whose client is known to keep one store for them; two that may have one
-/// store, and have it; two that may have one, and have their own; two that have been seen to have their
-/// own. All but the first are of one cohort.
-fn standing(session: u64) -> Standing {
+/// Of the sessions of an address: two whose client is known to keep one store for them; two that may have
+/// one store, and have it; two that may have one, and have their own; two that have been seen to have
+/// their own.
+fn standing(session: u64, start: Instant) -> Standing {
+    let at = |seconds| start + Duration::from_secs(seconds);
     let kind = session / 4;
-    let cohort = if kind == 0 { id(session) } else { id(200) };
-    Standing { cohort, proven: (kind == 3).then_some(7), shares_store: kind == 0 }
+    let proven = (kind == 3).then(|| at(30));
+    Standing { begun: at(1), settled: at(2), used: None, proven, shares_store: kind == 0 }
 }
 
 /// Of whose session the client of another may think that it is its own.
@@ -139,6 +141,7 @@ impl World {
             table: Table::new((1..=ports).collect(), rules),
             sessions: (0..SESSIONS).map(|number| (number, Session::new(now))).collect(),
             unplaced: Vec::new(),
+            start: now,
             now,
             due: 0,
             given: 0,
@@ -226,7 +229,12 @@ impl World {
         let request = Request {
             client: address(session),
             session,
-            tls: tls.then(|| Claim { listener: 0, id: id(session), standing: standing(session) }),
+            tls: tls.then(|| Claim {
+                listener: 0,
+                id: id(session),
+                standing: standing(session, self.start),
+                must_resume: true,
+            }),
             deadline: self.now + TO_CONNECT,
         };
         self.session(session).tls = tls;
@@ -286,6 +294,7 @@ impl World {
 
     /// What came to whom.
     fn look(&mut self) {
+        let start = self.start;
         for number in 0..SESSIONS {
             let given = self.session(number).waiting.as_mut().and_then(|w| w.try_recv().ok());
             if let Some(lease) = given {
@@ -297,7 +306,7 @@ impl World {
             while let Ok(connection) = lease.arrivals.try_recv() {
                 assert_eq!(connection.port, lease.key.port);
                 let akin = connection.claims.is_none_or(|c| c == number || c == mate(number));
-                if session.tls && standing(number).shares_store && !akin {
+                if session.tls && standing(number, start).shares_store && !akin {
                     // The handshake refuses it.
                     continue;
                 }

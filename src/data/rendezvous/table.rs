@@ -28,12 +28,14 @@ const SPARE_OF_OTHERS: usize = 8;
 /// The same of the whole pool, beyond what all its reservations may need.
 const SPARE_IN_ALL: usize = 1024;
 const A_RESERVATION: usize = 4;
+/// With so many who wait at a place each newcomer is compared; with more, with all of them together.
+const COMPARED: usize = 64;
 /// Ports that are looked at for one that nobody waits at, before one is shared.
 const LOOKED_AT: usize = 128;
 /// Who waits so long for a port that nobody else waits at is overtaken no more.
 const OVERTAKEN: Duration = Duration::from_secs(2);
-/// Of those who wait, so many are looked at when a port becomes free.
-const TRIED: usize = 16;
+/// Of those who wait, so many for whom nothing is free are looked at when a port becomes free.
+const TRIED: usize = 64;
 
 /// What the pool's reservations are bounded by.
 #[derive(Debug, Clone)]
@@ -71,6 +73,8 @@ pub(super) struct Claim<L> {
     pub id: SessionId,
     /// Whose connections may resume each other's sessions share no place.
     pub standing: Standing,
+    /// Whether a connection that does not resume it is none of its own.
+    pub must_resume: bool,
 }
 
 /// All live reservations of a pool. `C` is a connection.
@@ -100,10 +104,16 @@ enum Place<C, L> {
 struct Shared<C, L> {
     listener: L,
     sessions: HashMap<SessionId, Waiting<C>>,
-    /// How many of each cohort, and what they have proven; nothing: no further one may join.
-    cohorts: HashMap<SessionId, (usize, Option<u64>)>,
-    /// The one that is here shares its client's store with others, so that it shares no place.
-    closed: bool,
+    all: Summary,
+}
+
+/// What is true of all who have waited at a place since it was empty.
+struct Summary {
+    begun: (Instant, Instant),
+    settled: Instant,
+    used: Option<Instant>,
+    /// `None`: of somebody nothing is proven.
+    proven: Option<Instant>,
 }
 
 struct Waiting<C> {
@@ -115,24 +125,29 @@ struct Waiting<C> {
     deadline: Instant,
     arrivals: mpsc::Sender<C>,
     strangers: Arc<Notify>,
+    /// Its connection need not resume it.
+    may_resume_none: bool,
     /// It was given a connection that claims nothing.
     guessed: bool,
 }
 
 impl<C, L: PartialEq> Shared<C, L> {
     fn admits(&self, claim: &Claim<L>) -> bool {
-        let Standing { cohort, proven, shares_store } = claim.standing;
-        let here = self.cohorts.get(&cohort);
-        let told_apart = here.is_none_or(|(_, here)| proven.is_some() && *here == proven);
+        let own = &claim.standing;
         // A session whose reservation is given back only later has its place still.
         let new = !self.sessions.contains_key(&claim.id);
-        self.listener == claim.listener && new && told_apart && !self.closed && !shares_store
+        // What a connection for such a one resumes does not tell whose it is: it waits alone.
+        let alone = own.shares_store || self.only().is_some_and(|(_, only)| only.shares_store());
+        let told_apart = || match self.sessions.len() <= COMPARED {
+            true => self.sessions.values().all(|w| w.standing.is_some_and(|s| s.is_told_from(own))),
+            false => self.all.is_told_from(own),
+        };
+        self.listener == claim.listener && new && !alone && told_apart()
     }
 
     fn insert(&mut self, claim: &Claim<L>, waiting: Waiting<C>) {
-        let Standing { cohort, proven, .. } = claim.standing;
+        self.all.add(&claim.standing);
         self.sessions.insert(claim.id, waiting);
-        self.cohorts.entry(cohort).or_insert((0, proven)).0 += 1;
     }
 }
 
@@ -141,17 +156,30 @@ impl<C, L> Shared<C, L> {
     fn only(&self) -> Option<(&SessionId, &Waiting<C>)> {
         self.sessions.iter().next().filter(|_| self.sessions.len() == 1)
     }
+}
 
-    /// A session of the cohort waits no more.
-    fn leave(cohorts: &mut HashMap<SessionId, (usize, Option<u64>)>, standing: Option<Standing>) {
-        if let Some(Standing { cohort, .. }) = standing
-            && let Entry::Occupied(mut here) = cohorts.entry(cohort)
-        {
-            here.get_mut().0 -= 1;
-            if here.get().0 == 0 {
-                here.remove();
-            }
-        }
+impl Summary {
+    fn of(standing: &Standing) -> Self {
+        let Standing { begun, settled, used, proven, .. } = *standing;
+        Self { begun: (begun, begun), settled, used, proven }
+    }
+
+    fn add(&mut self, standing: &Standing) {
+        let (first, last) = self.begun;
+        self.begun = (first.min(standing.begun), last.max(standing.begun));
+        self.settled = self.settled.max(standing.settled);
+        self.used = [self.used, standing.used].into_iter().flatten().min();
+        self.proven = self.proven.zip(standing.proven).map(|(one, other)| one.min(other));
+    }
+
+    /// As [`Standing::is_told_from`] each of them; now and then not, though it is so.
+    fn is_told_from(&self, other: &Standing) -> bool {
+        let (first, last) = self.begun;
+        let later = self.settled < other.begun && self.used.is_none_or(|used| other.begun < used);
+        let earlier = other.settled < first && other.used.is_none_or(|used| last < used);
+        let since = self.proven.is_some_and(|proven| other.settled < proven)
+            && other.proven.is_some_and(|proven| self.settled < proven);
+        (later || earlier || since) && !other.shares_store
     }
 }
 
@@ -166,9 +194,8 @@ struct Rest {
 impl Rest {
     /// Whether its connection could be taken for the claim's. In clear it resumes nothing.
     fn is_like(&self, session: u64, claim: &Standing) -> bool {
-        let Some(own) = self.standing.filter(|_| self.session != session) else { return false };
-        let told_apart = own.proven.is_some() && own.proven == claim.proven;
-        (own.cohort == claim.cohort && !told_apart) || own.shares_store || claim.shares_store
+        let own = self.standing.filter(|_| self.session != session);
+        own.is_some_and(|own| !own.is_told_from(claim))
     }
 }
 
@@ -326,6 +353,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             deadline: request.deadline,
             arrivals,
             strangers: strangers.clone(),
+            may_resume_none: request.tls.as_ref().is_some_and(|claim| !claim.must_resume),
             guessed: false,
         };
         if request.tls.is_none() {
@@ -336,14 +364,9 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                 place.insert(Place::Alone(waiting));
             }
             (Entry::Vacant(place), Some(claim)) => {
-                let mut shared = Shared {
-                    listener: claim.listener.clone(),
-                    sessions: HashMap::new(),
-                    cohorts: HashMap::new(),
-                    closed: claim.standing.shares_store,
-                };
-                shared.insert(claim, waiting);
-                place.insert(Place::Shared(shared));
+                let (listener, all) = (claim.listener.clone(), Summary::of(&claim.standing));
+                let sessions = HashMap::from([(claim.id, waiting)]);
+                place.insert(Place::Shared(Shared { listener, sessions, all }));
             }
             (Entry::Occupied(mut place), Some(claim)) => match place.get_mut() {
                 Place::Shared(shared) => shared.insert(claim, waiting),
@@ -475,7 +498,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         let Some(Place::Shared(shared)) = self.places.get_mut(&key) else {
             return Routed::Stray(connection, None);
         };
-        let (only, closed) = (shared.only().map(|(id, _)| *id), shared.closed);
+        let only = shared.only().map(|(id, _)| *id);
         let mut instead = None;
         // Whoever asked for the port later has not been told it yet when the client connected.
         let meant = |id: &&SessionId| {
@@ -485,10 +508,11 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             Some(id) => shared.sessions.get_mut(id),
             None => only.and_then(|id| shared.sessions.get_mut(&id)).filter(|waiting| {
                 let guess = candidates.only == Some(waiting.id);
-                // Of several with one store, each may resume any: the handshake tells.
+                // Of several with one store, each may resume any: the handshake tells, where it matters.
                 let given = match claimed {
                     [] => guess && !waiting.guessed,
-                    _ => closed && waiting.id <= candidates.last,
+                    _ if waiting.may_resume_none => guess,
+                    _ => waiting.shares_store() && waiting.id <= candidates.last,
                 };
                 let near = waiting.client == from;
                 waiting.tell_of_stranger(!given && near);
@@ -558,14 +582,8 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         };
         self.places.retain(|key, place| match place {
             Place::Alone(waiting) => keep(key, waiting),
-            Place::Shared(Shared { sessions, cohorts, .. }) => {
-                sessions.retain(|_, waiting| {
-                    let keeps = keep(key, waiting);
-                    if !keeps {
-                        Shared::<C, L>::leave(cohorts, waiting.standing);
-                    }
-                    keeps
-                });
+            Place::Shared(Shared { sessions, .. }) => {
+                sessions.retain(|_, waiting| keep(key, waiting));
                 !sessions.is_empty()
             }
         });
@@ -592,12 +610,11 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                 place.remove();
                 (client, who)
             }
-            (Place::Shared(Shared { sessions, cohorts, .. }), Some(tls)) => {
+            (Place::Shared(Shared { sessions, .. }), Some(tls)) => {
                 let waiting = match sessions.entry(tls) {
                     Entry::Occupied(waiting) if waiting.get().id == id => waiting.remove(),
                     _ => return None,
                 };
-                Shared::<C, L>::leave(cohorts, waiting.standing);
                 if sessions.is_empty() {
                     place.remove();
                 }
@@ -649,6 +666,10 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
 }
 
 impl<C> Waiting<C> {
+    fn shares_store(&self) -> bool {
+        self.standing.is_some_and(|standing| standing.shares_store)
+    }
+
     /// Only the client's own address counts: anybody can knock.
     fn tell_of_stranger(&self, counts: bool) {
         if counts {

@@ -1,8 +1,6 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use ipnet::IpNet;
-
 use super::*;
 use crate::data::{Pool, PoolMetrics, PoolSettings, Ports};
 use crate::net::poll_once;
@@ -32,6 +30,7 @@ fn wanted(client: &str, session: u64) -> Wanted<'static> {
         client: client.parse().unwrap(),
         session,
         tls: None,
+        must_resume: true,
         connect_within: Duration::from_secs(10),
         wait: Duration::from_millis(200),
     }
@@ -181,19 +180,25 @@ impl Tls {
         Self { server: ServerTls::new(certificate).unwrap(), roots }
     }
 
-    /// A control connection, with the client's TLS that its data connections resume. Begun long before
-    /// and after all others.
+    /// A control connection, with the client's TLS that its data connections resume.
     async fn session(&self, tls13: bool) -> (ControlTls, ClientTls) {
-        let network = IpAddr::from(rand::random::<[u8; 16]>()).into();
-        self.session_in(network, tls13).await
+        let control = self.server.control_session();
+        control.announce();
+        self.log_in(control, tls13).await
     }
 
-    async fn session_in(&self, network: IpNet, tls13: bool) -> (ControlTls, ClientTls) {
+    /// Two whose handshakes overlap.
+    async fn sessions_at_once(&self, tls13: bool) -> [(ControlTls, ClientTls); 2] {
+        let (one, two) = (self.server.control_session(), self.server.control_session());
+        one.announce();
+        two.announce();
+        [self.log_in(one, tls13).await, self.log_in(two, tls13).await]
+    }
+
+    async fn log_in(&self, control: ControlTls, tls13: bool) -> (ControlTls, ClientTls) {
         let roots = Some(self.roots.clone());
         let client = ClientTls::new("localhost", roots, true, SessionReuse::Auto).unwrap();
         let client = client.session(tls13);
-        let control = self.server.control_session(network);
-        control.announce();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
@@ -221,38 +226,44 @@ async fn transfer(reservation: &mut Reservation, control: &ControlTls, client: &
     accepted.unwrap().1
 }
 
-/// Their handshakes overlapped: perhaps one client keeps one store for both.
+/// Perhaps one client keeps one store for both.
 #[tokio::test]
-async fn sessions_begun_at_once_share_a_port_only_when_each_has_resumed_itself() {
-    let (pool, tls) = (pool(1), Tls::new());
-    let network: IpNet = "127.0.0.1/32".parse().unwrap();
-    let (one, two) = tokio::join!(tls.session_in(network, true), tls.session_in(network, false));
-    let ask = |session: &'static str| {
-        pool.reserve(Wanted {
-            tls: Some(if session == "one" { &one.0 } else { &two.0 }),
-            ..wanted(HERE, session.len() as u64 + u64::from(session == "one"))
-        })
-    };
-    let first = ask("one").await.unwrap();
-    assert!(ask("two").await.is_err());
-    first.give_back();
-    for (name, (control, client)) in [("one", &one), ("two", &two)] {
-        let mut reservation = ask(name).await.unwrap();
-        assert!(transfer(&mut reservation, control, client).await);
-        reservation.activate();
+async fn sessions_that_may_have_one_store_share_a_port_only_when_each_has_resumed_itself() {
+    for used_up in [false, true] {
+        let (pool, tls) = (pool(1), Tls::new());
+        let [one, two] = match used_up {
+            false => tls.sessions_at_once(false).await,
+            // What the first could offer may be gone when the second logs in.
+            true => {
+                let one = tls.session(true).await;
+                one.0.asks_for_data();
+                [one, tls.session(true).await]
+            }
+        };
+        let ask = |session: u64| {
+            let tls = Some(if session == 1 { &one.0 } else { &two.0 });
+            pool.reserve(Wanted { tls, ..wanted(HERE, session) })
+        };
+        let first = ask(1).await.unwrap();
+        assert!(ask(2).await.is_err());
+        first.give_back();
+        for (session, (control, client)) in [(1, &one), (2, &two)] {
+            let mut reservation = ask(session).await.unwrap();
+            assert!(transfer(&mut reservation, control, client).await);
+            reservation.activate();
+        }
+        let (mut first, mut second) = (ask(1).await.unwrap(), ask(2).await.unwrap());
+        assert_eq!(first.port(), second.port());
+        assert!(transfer(&mut second, &two.0, &two.1).await);
+        assert!(transfer(&mut first, &one.0, &one.1).await);
     }
-    let (mut first, mut second) = (ask("one").await.unwrap(), ask("two").await.unwrap());
-    assert_eq!(first.port(), second.port());
-    assert!(transfer(&mut second, &two.0, &two.1).await);
-    assert!(transfer(&mut first, &one.0, &one.1).await);
 }
 
 /// One store for two sessions: the last session in it is resumed, whichever the connection is for.
 #[tokio::test]
 async fn a_connection_for_one_session_that_resumes_another_is_not_given_to_that() {
     let (pool, tls) = (pool(1), Tls::new());
-    let network: IpNet = "127.0.0.1/32".parse().unwrap();
-    let (one, two) = tokio::join!(tls.session_in(network, true), tls.session_in(network, true));
+    let [one, two] = tls.sessions_at_once(true).await;
     let ask = |tls, session| Wanted { tls: Some(tls), ..wanted(HERE, session) };
     let mut first = pool.reserve(ask(&one.0, 1)).await.unwrap();
     // For the first, with what the second got.
@@ -262,6 +273,16 @@ async fn a_connection_for_one_session_that_resumes_another_is_not_given_to_that(
     // From now on it is known.
     assert!(one.0.standing().shares_store && two.0.standing().shares_store);
     assert!(pool.reserve(ask(&two.0, 2)).await.is_err());
+}
+
+/// Where it need not resume, a connection of a client with one store is as good as any.
+#[tokio::test]
+async fn a_connection_that_need_not_resume_is_given_to_the_only_one_who_waits() {
+    let (pool, tls) = (pool(1), Tls::new());
+    let [one, two] = tls.sessions_at_once(true).await;
+    let ask = Wanted { tls: Some(&one.0), must_resume: false, ..wanted(HERE, 1) };
+    let mut reservation = pool.reserve(ask).await.unwrap();
+    assert!(!transfer(&mut reservation, &one.0, &two.1).await);
 }
 
 #[tokio::test]

@@ -84,16 +84,14 @@ async fn protect(
     tcp: TcpStream,
     peer: std::net::SocketAddr,
 ) -> Option<(Stream, Option<ControlTls>)> {
-    let client_match = shared.pool.as_ref().map(|pool| pool.client_match());
-    let network = client_match.unwrap_or_default().network(peer.ip());
     let settings = match &shared.settings.tls {
         TlsPolicy::None => return Some((Stream::Plain(tcp), None)),
         TlsPolicy::Optional(tls) | TlsPolicy::Required(tls) => {
-            return Some((Stream::Plain(tcp), Some(tls.tls.control_session(network))));
+            return Some((Stream::Plain(tcp), Some(tls.tls.control_session())));
         }
         TlsPolicy::Implicit(tls) => tls,
     };
-    let tls = settings.tls.control_session(network);
+    let tls = settings.tls.control_session();
     let limit = shared.gateway.limits.login_timeout;
     match timeout(limit, tls.accept_control(tcp)).await {
         Ok(Ok(stream)) => Some((stream, Some(tls))),

@@ -2,20 +2,20 @@
 
 mod buffered;
 mod client;
-mod cohort;
 mod files;
 mod hello;
 mod server;
 mod sessions;
+mod standing;
 mod ticket;
 mod ticketer;
 
 pub use buffered::Buffered;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
-pub use cohort::Standing;
 pub use files::{PemError, ServerCertificate, load_ca};
 pub use hello::{FirstFlight, Offered};
 pub use server::{ControlTls, Direction, ServerTls};
+pub use standing::Standing;
 pub use ticket::SessionId;
 
 /// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:

@@ -1,19 +1,18 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::cohort::{Cohorts, Member, Standing};
 use super::files::ServerCertificate;
 use super::hello::Offered;
 use super::sessions::{Known, Sessions};
+use super::standing::Standing;
 use super::ticket::{self, Asked, Index, OwnedTicketer, Owner, ReadOnly, SessionId, SessionStore};
 use super::{BULK, Buffered, ticketer};
 use crate::net::Stream;
@@ -33,24 +32,30 @@ pub struct ServerTls {
     ticketer: Arc<dyn ProducesTickets>,
     by_id: Arc<Index>,
     sessions: Arc<Sessions>,
-    cohorts: Arc<Cohorts>,
 }
 
 /// The TLS of one control session and its data connections.
 pub struct ControlTls {
     listener: ServerTls,
     id: SessionId,
-    /// Where its client is, and others who may be the same one.
-    network: IpNet,
     by_id: Arc<SessionStore>,
     known: Arc<Known>,
-    /// Since its handshake began.
-    member: OnceLock<Member>,
     /// Commands under TLS, as far as they count.
     heard: AtomicU8,
     /// Whether the last data connection resumed it.
     resumes: AtomicBool,
-    proven: Mutex<Option<u64>>,
+    /// As in [`Standing`].
+    times: Mutex<Times>,
+}
+
+#[derive(Default)]
+struct Times {
+    begun: Option<Instant>,
+    settled: Option<Instant>,
+    /// TLS 1.3: some clients use each ticket once, and keep only the newest.
+    used_once: bool,
+    used: Option<Instant>,
+    proven: Option<Instant>,
 }
 
 /// Which way a data connection carries the file.
@@ -76,23 +81,20 @@ impl ServerTls {
             ticketer: ticketer::weekly()?,
             by_id: Arc::default(),
             sessions: Arc::default(),
-            cohorts: Arc::default(),
         })
     }
 
-    /// A new control session's TLS. `network`: where its client is, and whoever may be the same one.
-    pub fn control_session(&self, network: IpNet) -> ControlTls {
+    /// A new control session's TLS.
+    pub fn control_session(&self) -> ControlTls {
         let id = rand::random();
         ControlTls {
             listener: self.clone(),
             id,
-            network,
             by_id: Arc::new(SessionStore::new(id, self.by_id.clone())),
             known: self.sessions.begin(id),
-            member: OnceLock::new(),
             heard: AtomicU8::new(0),
             resumes: false.into(),
-            proven: Mutex::default(),
+            times: Mutex::default(),
         }
     }
 
@@ -134,30 +136,40 @@ impl ControlTls {
     /// The client came without resuming it, or did not come.
     pub fn does_not_resume(&self) {
         self.resumes.store(false, Ordering::Relaxed);
-        *self.proven() = None;
+        self.times().proven = None;
     }
 
     /// A command came under TLS.
     pub fn heard(&self) {
-        let Some(member) = self.member.get() else { return };
         if self.heard.load(Ordering::Relaxed) < SETTLED
             && self.heard.fetch_add(1, Ordering::Relaxed) + 1 == SETTLED
         {
-            member.settle(Instant::now());
+            self.times().settled = Some(Instant::now());
+        }
+    }
+
+    /// The client is about to be told to make a data connection.
+    pub fn asks_for_data(&self) {
+        let mut times = self.times();
+        if times.used_once {
+            times.used.get_or_insert_with(Instant::now);
         }
     }
 
     /// From whom its data connections can be told.
     pub fn standing(&self) -> Standing {
+        let (times, now) = (self.times(), Instant::now());
         Standing {
-            cohort: self.member.get().map_or(self.id, Member::cohort),
-            proven: *self.proven(),
+            begun: times.begun.unwrap_or(now),
+            settled: times.settled.unwrap_or(now),
+            used: times.used,
+            proven: times.proven,
             shares_store: self.known.shares_store(),
         }
     }
 
-    fn proven(&self) -> MutexGuard<'_, Option<u64>> {
-        self.proven.lock().unwrap_or_else(PoisonError::into_inner)
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn listener(&self) -> &ServerTls {
@@ -170,7 +182,7 @@ impl ControlTls {
     }
 
     fn begin(&self, told: Instant) {
-        self.member.get_or_init(|| self.listener.cohorts.join(self.network, self.id, told));
+        self.times().begun.get_or_insert(told);
     }
 
     /// The server's half of the handshake on the control connection.
@@ -192,6 +204,8 @@ impl ControlTls {
         }
         let mut tls = accepted?;
         tls.get_mut().0.unhurried();
+        self.times().used_once =
+            tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         if is_resumed(&tls)
             && let Some(other) = noted.owner.and_then(|owner| self.listener.sessions.of(owner))
         {
@@ -232,6 +246,9 @@ impl ControlTls {
             // By id, and the store holds only this session's.
             None => (resumed, resumed),
             Some(owner) => {
+                if owner.session != self.id {
+                    self.listener.note_shared_store(&self.id, &[owner.session]);
+                }
                 let other = self.listener.sessions.of(owner).filter(|_| resumed);
                 let akin = other.is_some_and(|other| other.root() == self.known.root());
                 (akin && owner.session == self.id, akin)
@@ -241,7 +258,7 @@ impl ControlTls {
             self.known.heirs.add(heir);
         }
         self.resumes.store(itself, Ordering::Relaxed);
-        *self.proven() = self.member.get().filter(|_| itself).and_then(|m| m.proof(told));
+        self.times().proven = itself.then_some(told);
         Ok((Stream::Tls(Box::new(tls.into())), akin))
     }
 
@@ -340,8 +357,8 @@ mod tests {
     }
 
     /// A control session of the client, which has got what it may resume.
-    async fn control(server: &ServerTls, client: &ClientConfig, network: &str) -> ControlTls {
-        let control = server.control_session(network.parse().unwrap());
+    async fn control(server: &ServerTls, client: &ClientConfig) -> ControlTls {
+        let control = server.control_session();
         control.announce();
         let (near, far) = dial(client).await;
         let mut stream = control.accept_control(far).await.unwrap();
@@ -373,9 +390,9 @@ mod tests {
                 let resumption = Resumption::in_memory_sessions(8);
                 client.resumption = resumption.tls12_resumption(Tls12Resumption::SessionIdOnly);
             }
-            let alone = control(&server, &client, "192.0.2.9/32").await;
+            let alone = control(&server, &client).await;
             assert!(!alone.standing().shares_store);
-            let another = control(&server, &client, "192.0.2.9/32").await;
+            let another = control(&server, &client).await;
             assert!(alone.standing().shares_store && another.standing().shares_store, "{ids_only}");
         }
     }
@@ -386,9 +403,9 @@ mod tests {
         let Ends { server, client } = ends(rustls::ALL_VERSIONS);
         let mut stranger = client.clone();
         stranger.resumption = Default::default();
-        let one = control(&server, &client, "192.0.2.1/32").await;
-        let two = control(&server, &client, "192.0.2.1/32").await;
-        let third = control(&server, &stranger, "192.0.2.1/32").await;
+        let one = control(&server, &client).await;
+        let two = control(&server, &client).await;
+        let third = control(&server, &stranger).await;
         for _ in 0..12 {
             assert!(data(&one, &client).await && data(&two, &client).await);
         }
@@ -408,8 +425,7 @@ mod tests {
             let config = client.clone();
             let peer = std::thread::spawn(move || handshake_in_pieces(near, config));
             let (far, _) = listener.accept().await.unwrap();
-            let control =
-                server.control_session(IpNet::from(std::net::IpAddr::from([127, 0, 0, 1])));
+            let control = server.control_session();
             let begun = Instant::now();
             let (stream, _) = control
                 .accept_data((far, Vec::new()), Instant::now(), Direction::Download)

@@ -130,6 +130,26 @@ fn sessions_of_one_client_begun_at_once_get_no_file_of_each_other() {
     assert_eq!(lock.get("second"), b"of the second");
 }
 
+/// A ticket of TLS 1.3 is used once by some clients, and an upload brings no new one: who logs in then
+/// with the same store has nothing to offer.
+#[test]
+fn a_session_whose_tickets_may_be_used_up_is_no_witness() {
+    let plan = Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
+    let lock = Plan { pool_keys: ", wait: 200ms", ..plan }.start();
+    let mut first = lock.tls_client();
+    assert_eq!(first.upload("STOR first", b"of the first").code, 226);
+    let mut second = lock.tls_client();
+    let port = epsv(&mut first);
+    assert_eq!(second.command("EPSV").code, 425);
+    // Each has resumed itself since the other logged in.
+    let tcp = dial(port);
+    first.expect("STOR first", 150);
+    first.data(tcp).finish().expect("an empty file");
+    assert_eq!(first.read().code, 226);
+    assert_eq!(second.upload("STOR second", b"of the second").code, 226);
+    assert_eq!(epsv(&mut first), epsv(&mut second));
+}
+
 #[test]
 fn a_stranger_who_is_first_gets_nothing_and_spoils_nothing() {
     let lock =

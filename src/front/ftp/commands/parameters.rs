@@ -159,6 +159,7 @@ impl Client {
                 // Behind a proxy it is not what the client connected to.
                 let from = self.control.own_address().unwrap_or(self.local.ip());
                 let source_ports = self.shared.settings.active_source_ports.clone();
+                self.announce_data();
                 self.transfer.asked = Some(Asked::Active(Target { from, source_ports, to }));
                 self.answer(200, "data connections go there").await;
             }
@@ -186,6 +187,13 @@ impl Client {
         }
     }
 
+    /// From the answer on the client may use up what it can resume.
+    fn announce_data(&self) {
+        if let Some(tls) = self.tls.as_ref().filter(|_| self.private) {
+            tls.asks_for_data();
+        }
+    }
+
     fn pool(&self) -> Result<Arc<Pool>, Failure> {
         self.shared.pool.clone().ok_or_else(|| {
             Failure::new(
@@ -200,6 +208,7 @@ impl Client {
     /// went away while it waited: the next in the queue must not wait for its port.
     async fn reserve(&mut self, pool: &Pool) -> Result<Option<Reservation>, Failure> {
         self.transfer.asked = None;
+        self.announce_data();
         let required = self.shared.settings.tls.settings().is_some_and(|s| s.require_resumed_data);
         let tls = self.tls.as_ref().filter(|tls| self.private && (required || tls.resumes()));
         if tls.is_none() && pool.client_match() == ClientMatch::Session {
@@ -213,6 +222,7 @@ impl Client {
             client: self.door.peer.ip(),
             session: self.door.session,
             tls,
+            must_resume: required,
             connect_within: self.shared.gateway.limits.data_connect_timeout,
             wait: pool.wait(),
         };
