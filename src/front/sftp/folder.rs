@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::names;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath, Timestamp};
@@ -16,20 +16,35 @@ const NAMES: usize = 128;
 /// In bytes.
 pub(super) const ANSWER: usize = 64 * 1024;
 
+/// Folders that one connection may have open at once, in all its channels: asyncssh's `rmtree` reads so
+/// many, others one for each level of a tree.
+pub(super) const OPEN: usize = 128;
 /// Names that all folders of one connection hold, fetched and not given yet, in bytes; with more no
 /// other is opened.
 const HELD: usize = 4 * 1024 * 1024;
-/// Folders of one connection that fetch at once. The others wait.
+/// With so many bytes of them no more are fetched either. More than [`HELD`], since a listing that
+/// breaks off is worse than one that does not begin.
+const HELD_BY_READING: usize = 8 * 1024 * 1024;
+/// Folders of one connection that are opened at once, and those that fetch more. The others wait.
 const FETCHING: usize = 8;
 
 /// What the open folders of one connection, of all its channels, hold together.
 pub(super) struct Folders {
+    /// Bytes.
     held: AtomicUsize,
-    fetching: Semaphore,
+    places: Arc<Semaphore>,
+    opening: Semaphore,
+    /// Apart from `opening`: to open one may take until another was read to its end, which gives back
+    /// its connection to the backend.
+    reading: Semaphore,
 }
 
-/// READDIRs of one handle wait for each other.
-pub(super) struct Folder(Mutex<State>);
+pub(super) struct Folder {
+    /// READDIRs of one handle wait for each other.
+    state: Mutex<State>,
+    /// Among those of its connection; given back when dropped.
+    _place: OwnedSemaphorePermit,
+}
 
 struct State {
     /// What to call it in the log.
@@ -54,17 +69,28 @@ struct Names {
 
 impl Folders {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), fetching: Semaphore::new(FETCHING) })
+        Arc::new(Self {
+            held: AtomicUsize::new(0),
+            places: Arc::new(Semaphore::new(OPEN)),
+            opening: Semaphore::new(FETCHING),
+            reading: Semaphore::new(FETCHING),
+        })
     }
 
-    fn room(&self) -> Result<(), Failure> {
-        match self.held.load(Ordering::Relaxed) {
-            0..=HELD => Ok(()),
-            _ => {
-                let why = "too many large folders are open; read one to its end, or close one";
-                Err(Failure::client(FailureKind::Busy, why))
-            }
+    fn reserve(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            let why = format!("{OPEN} folders are open on this connection; close one first");
+            Failure::client(FailureKind::Busy, why)
+        })
+    }
+
+    /// Whether names may be fetched where all folders may hold so many bytes.
+    fn room(&self, most: usize) -> Result<(), Failure> {
+        if self.held.load(Ordering::Relaxed) <= most {
+            return Ok(());
         }
+        let why = "too many large folders are open; read one to its end, or close one";
+        Err(Failure::client(FailureKind::Busy, why))
     }
 }
 
@@ -75,8 +101,9 @@ impl Folder {
         folders: Arc<Folders>,
         path: RemotePath,
     ) -> Result<Self, Failure> {
-        let _fetching = folders.fetching.acquire().await;
-        folders.room()?;
+        let place = folders.reserve()?;
+        let _opening = folders.opening.acquire().await;
+        folders.room(HELD)?;
         let listing = session.list(path.clone()).await?;
         let mut state = State {
             path,
@@ -86,18 +113,17 @@ impl Folder {
             left_out: 0,
             failed: None,
         };
-        match state.fetch().await {
-            Ok(()) => Ok(Self(Mutex::new(state))),
-            Err(failure) => Err(failure),
-        }
+        state.fetch().await?;
+        Ok(Self { state: Mutex::new(state), _place: place })
     }
 
     /// The next names; none at the end.
     pub(super) async fn next(&self) -> Result<Vec<Name>, Failure> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         while state.names.is_empty() && state.listing.is_some() {
             let folders = state.names.folders.clone();
-            let _fetching = folders.fetching.acquire().await;
+            let _reading = folders.reading.acquire().await;
+            folders.room(HELD_BY_READING)?;
             // What fails is kept, and told below.
             let _ = state.fetch().await;
         }
@@ -119,7 +145,7 @@ impl Folder {
 
     /// The client wants no more of it.
     pub(super) async fn close(&self) {
-        let listing = self.0.lock().await.listing.take();
+        let listing = self.state.lock().await.listing.take();
         if let Some(listing) = listing {
             let why = "the client closed the folder before its end";
             listing.abort(&Failure::client(FailureKind::Aborted, why)).await;
@@ -129,14 +155,17 @@ impl Folder {
     /// One without entries.
     #[cfg(test)]
     pub(super) fn finished() -> Self {
-        Self(Mutex::new(State {
+        let folders = Folders::new();
+        let place = folders.reserve().unwrap();
+        let state = State {
             path: RemotePath::root(),
             listing: None,
-            names: Names::new(Folders::new()),
+            names: Names::new(folders),
             missing: Vec::new(),
             left_out: 0,
             failed: None,
-        }))
+        };
+        Self { state: Mutex::new(state), _place: place }
     }
 }
 
@@ -225,6 +254,10 @@ impl Names {
         let size = size(&name);
         self.held -= size;
         self.folders.held.fetch_sub(size, Ordering::Relaxed);
+        if self.names.is_empty() {
+            // A client may read no further for long.
+            self.names = VecDeque::new();
+        }
         Some(name)
     }
 }
@@ -238,4 +271,24 @@ impl Drop for Names {
 /// Of memory, about.
 fn size(name: &Name) -> usize {
     size_of::<Name>() + name.name.len() + name.longname.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_were_given_take_no_memory() {
+        let folders = Folders::new();
+        let mut names = Names::new(folders.clone());
+        for _ in 0..2 {
+            for n in 0..NAMES {
+                let entry = Entry::new(n.to_string(), EntryKind::File);
+                names.push(names::listed(entry, 0).unwrap());
+            }
+            assert!(folders.held.load(Ordering::Relaxed) > NAMES * size_of::<Name>());
+            while names.pop().is_some() {}
+            assert_eq!((folders.held.load(Ordering::Relaxed), names.names.capacity()), (0, 0));
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::auth::{Credentials, PasswordCheck, UserTable};
 use crate::backend::{
     Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
+use crate::front::sftp::folder;
 use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
 use crate::route::{Access, Match, Route, RouteTable, Target};
 use crate::session::{Door, Gateway, Limits, Metrics, Proof};
@@ -110,10 +111,10 @@ impl BackendSession for Shared {
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
         self.0.asked(target.operation()).await;
-        if target.operation().path().as_bytes() == b"/large" {
-            let name = |n: usize| format!("{n:0>255}");
-            let entries = (0..256).map(|n| Entry::new(name(n), EntryKind::File)).collect();
-            return Ok(Box::new(Once(Some(entries))));
+        match target.operation().path().as_bytes() {
+            b"/large" => return Ok(Box::new(Once(Some(large())))),
+            b"/endless" => return Ok(Box::new(Endless)),
+            _ => {}
         }
         let entries = ["a", "", "b/c", "..", "d", ".."];
         let attributes = crate::op::Attributes { permissions: Some(0o700), ..Default::default() };
@@ -202,6 +203,24 @@ impl OpenFile for Shared {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Names of the greatest length.
+fn large() -> Vec<Entry> {
+    (0..LARGE).map(|n| Entry::new(format!("{n:0>255}"), EntryKind::File)).collect()
+}
+
+const LARGE: usize = 256;
+
+struct Endless;
+
+#[async_trait]
+impl Listing for Endless {
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
+        Ok(Some(large()))
+    }
+
+    async fn abort(self: Box<Self>) {}
 }
 
 struct Once(Option<Vec<Entry>>);
@@ -533,6 +552,90 @@ async fn what_open_folders_hold_is_bounded() {
     for _ in 0..100 {
         assert!(matches!(requests.ask(open("/small")).await, ResponseBody::Handle(_)));
     }
+}
+
+#[tokio::test]
+async fn what_open_folders_fetch_later_is_bounded_too() {
+    let (mut requests, _) = requests().await;
+    let mut opened = Vec::new();
+    for _ in 0..folder::OPEN {
+        let open = RequestBody::OpenDir { path: "/endless".into() };
+        let ResponseBody::Handle(handle) = requests.ask(open).await else { panic!() };
+        let mut given = 0;
+        while given < LARGE {
+            let read = RequestBody::ReadDir { handle: handle.clone() };
+            let ResponseBody::Names(names) = requests.ask(read).await else { panic!() };
+            given += names.len();
+        }
+        opened.push(handle);
+    }
+    let (mut holding, mut refused) = (Vec::new(), Vec::new());
+    for handle in opened {
+        match requests.ask(RequestBody::ReadDir { handle: handle.clone() }).await {
+            ResponseBody::Names(_) => holding.push(handle),
+            busy => {
+                assert_eq!(code(busy), StatusCode::FAILURE);
+                refused.push(handle);
+            }
+        }
+    }
+    assert!(holding.len() >= 32 && !refused.is_empty(), "{} hold names", holding.len());
+    // Once there is room they go on where they were.
+    for handle in holding {
+        assert_eq!(code(requests.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    }
+    let handle = refused.remove(0);
+    let read = requests.ask(RequestBody::ReadDir { handle }).await;
+    assert!(matches!(read, ResponseBody::Names(_)), "{read:?}");
+}
+
+/// A backend may have no connection for them before another folder was read to its end.
+#[tokio::test]
+async fn folders_are_read_while_others_cannot_be_opened() {
+    let (mut requests, stub) = requests().await;
+    let opened = requests.ask(RequestBody::OpenDir { path: "/first".into() }).await;
+    let ResponseBody::Handle(handle) = opened else { panic!("{opened:?}") };
+    let _never = stub.hold("list /later");
+    let later = |_| requests.begin(RequestBody::OpenDir { path: "/later".into() });
+    let mut later: Vec<_> = (0..32).map(later).collect();
+    assert!(later.iter_mut().all(|open| now(open).is_none()));
+    assert!(stub.most_held() > 0);
+    let read = RequestBody::ReadDir { handle };
+    loop {
+        match requests.ask(read.clone()).now_or_never().expect("it waits for the others") {
+            ResponseBody::Names(_) => {}
+            end => break assert_eq!(code(end), StatusCode::EOF),
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_channels_of_a_connection_share_its_open_folders() {
+    let (mut first, stub) = requests().await;
+    let mut second = Requests::new(first.session.clone(), first.folders.clone(), Drain::new());
+    let open = || RequestBody::OpenDir { path: "/small".into() };
+    let mut opened = Vec::new();
+    for number in 0..folder::OPEN {
+        let requests = if number % 2 == 0 { &mut first } else { &mut second };
+        let ResponseBody::Handle(handle) = requests.ask(open()).await else { panic!("{number}") };
+        opened.push(handle);
+    }
+    stub.calls();
+    for requests in [&mut first, &mut second] {
+        let ResponseBody::Status { code, message, .. } = requests.ask(open()).await else {
+            panic!()
+        };
+        assert_eq!(code, StatusCode::FAILURE);
+        let told = String::from_utf8_lossy(&message).into_owned();
+        assert!(told.contains("128 folders are open on this connection"), "{told}");
+    }
+    assert!(stub.calls().is_empty(), "no backend is asked");
+    let handle = opened.swap_remove(0);
+    assert_eq!(code(first.ask(RequestBody::Close { handle }).await), StatusCode::OK);
+    assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
+    // What a channel leaves open is given back with it.
+    first.abandon().await;
+    assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
 }
 
 #[tokio::test]
