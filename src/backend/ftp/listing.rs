@@ -34,10 +34,7 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     lines: LineBuffer,
     /// Whether any line was understood, `.` and `..` too.
     any: bool,
-    /// Lines that were not: nobody knows what they name.
-    left_out: usize,
-    /// Lines with a name that no file can have. Some servers list paths.
-    nameless: usize,
+    left_out: LeftOut,
     /// Whether there was an entry.
     named: bool,
     /// The last reply, where it came instead of the first.
@@ -47,6 +44,20 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
     done: bool,
     memory: Option<Memory>,
+}
+
+/// Lines that are given to nobody.
+#[derive(Default)]
+struct LeftOut {
+    /// Of no known shape: nobody knows what they name.
+    unknown: usize,
+    /// That do not matter among entries: they name what nobody can ask for, a path at some servers, or
+    /// are pieces of a name with a line end in it.
+    minor: usize,
+    /// What is looked for.
+    wanted: Option<Vec<u8>>,
+    /// One of them may be about it.
+    suspect: bool,
 }
 
 /// Where the entries are remembered for a while.
@@ -125,8 +136,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             facts,
             lines: LineBuffer::binary(MAX_LINE),
             any: false,
-            left_out: 0,
-            nameless: 0,
+            left_out: LeftOut::default(),
             named: false,
             said: None,
             ending: false,
@@ -165,11 +175,14 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         while entries.len() < BATCH {
             let Some(line) = self.lines.next_line() else { return };
             let Ok(line) = line else {
-                self.left_out += 1;
+                self.left_out.unknown += 1;
+                self.left_out.suspect = true;
                 tracing::warn!("an overlong line of the backend's listing was left out");
                 continue;
             };
             match parse_line(&line, now) {
+                // Over the first lines only: under a later one is what is in another folder.
+                Parsed::Header if self.is_blank_so_far() => {}
                 Parsed::Entry(entry) => {
                     (self.any, self.named) = (true, true);
                     entries.push(entry);
@@ -177,29 +190,38 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
                 Parsed::Ignored => self.any |= !line.is_empty(),
                 Parsed::NoName => {
                     self.any = true;
-                    self.nameless += 1;
+                    self.left_out.minor += 1;
+                    self.left_out.look_at(&line);
                     tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing names no file that there can be and was left out");
                 }
-                Parsed::Unreadable => {
-                    self.left_out += 1;
+                Parsed::Fragment => {
+                    self.left_out.minor += 1;
+                    self.left_out.look_at(&line);
+                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is too short to be one (a name may have a line end in it) and was left out");
+                }
+                Parsed::Unreadable | Parsed::Header => {
+                    self.left_out.unknown += 1;
+                    self.left_out.look_at(&line);
                     tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is of no known shape and was left out");
                 }
             }
         }
     }
 
-    /// A name that was left out would be taken for deleted. Among others, one that no file can have
-    /// does not matter: nobody can ask for it.
+    /// A name that was left out would be taken for deleted.
     fn understood(&self) -> Result<(), Failure> {
-        match self.named {
-            true => understood(self.left_out),
-            false => self.all_understood(),
-        }
+        understood(match self.named {
+            true => self.left_out.unknown,
+            false => self.left_out.lines(),
+        })
     }
 
-    /// A name that was left out would be taken for free to be written to.
-    fn all_understood(&self) -> Result<(), Failure> {
-        understood(self.left_out + self.nameless)
+    /// What is wanted, and was left out, would be taken for free to be written to.
+    fn understood_for_wanted(&self) -> Result<(), Failure> {
+        match self.named && !self.left_out.suspect {
+            true => Ok(()),
+            false => understood(self.left_out.lines()),
+        }
     }
 
     /// More bytes; at the end, what the server says about the listing.
@@ -221,7 +243,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         };
         let received = timeout(limit, stream.read(&mut bytes)).await;
         // Nobody comes to a data connection without lines: it is never taken, or reset.
-        let nothing = self.said.is_some() && self.is_blank();
+        let nothing = self.said.is_some() && self.is_blank_so_far() && self.lines.is_empty();
         match received {
             Ok(Ok(n)) if n > 0 => self.lines.extend(&bytes[..n]),
             // A TLS end without close_notify is common; whether all came, the last reply says.
@@ -234,9 +256,9 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         Ok(())
     }
 
-    /// No line has come yet.
-    fn is_blank(&self) -> bool {
-        !self.any && self.left_out == 0 && self.lines.is_empty()
+    /// No line that says anything was taken yet.
+    fn is_blank_so_far(&self) -> bool {
+        !self.any && self.left_out.lines() == 0
     }
 
     /// `ls -a` shows at least `.`: a server that showed nothing, or complains, took `-a` for a name.
@@ -249,7 +271,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             return Ok(());
         }
         self.turn.list_all = ListAll::No;
-        self.left_out = 0;
+        self.left_out = LeftOut { wanted: self.left_out.wanted.take(), ..LeftOut::default() };
         // Cut in here, nobody would know what was said.
         self.done = false;
         let started = channel::start(&mut self.turn, "LIST", None, 0).await;
@@ -277,6 +299,21 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             let message = "the backend server's listing was cut before its end; try again";
             Failure::backend(kind, message).with_detail(detail)
         })
+    }
+}
+
+impl LeftOut {
+    fn lines(&self) -> usize {
+        self.unknown + self.minor
+    }
+
+    /// Whether it may be about what is looked for; servers may not tell large and small letters apart.
+    fn look_at(&mut self, line: &[u8]) {
+        let Some(wanted) = self.wanted.as_deref().filter(|wanted| !wanted.is_empty()) else {
+            return;
+        };
+        let mut places = line.windows(wanted.len());
+        self.suspect |= places.any(|place| place.eq_ignore_ascii_case(wanted));
     }
 }
 
@@ -343,7 +380,7 @@ fn understood(left_out: usize) -> Result<(), Failure> {
 pub(super) enum Found {
     Entry(Entry),
     Nothing,
-    /// No line that was understood has the name.
+    /// No line that was understood has the name, but another one may.
     Unknown(Failure),
 }
 
@@ -356,11 +393,12 @@ pub(super) async fn find(connection: &mut Connection, path: &RemotePath) -> Resu
     let limit = connection.settings.reply_timeout;
     let search = async {
         let mut listing = FtpListing::begin(&mut *connection, &parent, false).await?;
+        listing.left_out.wanted = Some(name.to_vec());
         let mut found = None;
         while let Some(entries) = listing.next_entries().await? {
             found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
         }
-        Ok(match (found, listing.all_understood()) {
+        Ok(match (found, listing.understood_for_wanted()) {
             (Some(entry), _) => Found::Entry(entry),
             (None, Ok(())) => Found::Nothing,
             (None, Err(failure)) => Found::Unknown(failure),

@@ -74,6 +74,8 @@ pub(super) struct Oddities {
     pub links_as_files: bool,
     /// Of STOR: closes the data connection after so many bytes, and says that all is well.
     pub leaves_storing: Option<usize>,
+    /// Of STOR and APPE: takes all, and resets the data connection behind it.
+    pub resets_stored: bool,
     /// Of STOR: takes so little at a time, with a pause of 50 ms between.
     pub dribbles: Option<usize>,
 }
@@ -542,6 +544,10 @@ impl Session {
                     Some(piece) => dribble(&mut data, piece, &mut new).await,
                     None => data.read_to_end(&mut new).await,
                 };
+                if self.odd.resets_stored {
+                    crate::net::reset_on_drop(&data);
+                }
+                drop(data);
                 taken.extend(new);
                 let kept = end.is_ok() && self.odd.refuses_uploads.is_none();
                 if kept || !self.odd.switches_at_the_end {

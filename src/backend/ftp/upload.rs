@@ -271,20 +271,28 @@ impl FtpWrite {
         Ok(words)
     }
 
-    /// Some servers say that they have a file although they left before its end.
+    /// Some servers say that they have a file although they left before its end; others have it all,
+    /// and close with a reset. Where no size tells which, their word is taken.
     async fn check_whole(&mut self) -> Result<(), Failure> {
+        let expected = self.base.zip(self.sent).map(|(base, sent)| base + sent);
+        let Some(expected) = expected else { return Ok(()) };
         let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
         let written = temporary.unwrap_or(&self.path);
-        let size = stat::told_size(&mut self.turn, written).await;
-        let expected = self.base.zip(self.sent).map(|(base, sent)| base + sent);
-        match size {
-            Ok(Some(size)) if expected == Some(size) => Ok(()),
-            size => Err(Failure::backend(
+        match stat::told_size(&mut self.turn, written).await {
+            Ok(Some(size)) if size != expected => Err(Failure::backend(
                 FailureKind::TransferCut,
-                "the backend server broke the data connection off, and the file is not known to be \
-                 whole there",
+                "the backend server broke the data connection off, and the file there is not as \
+                 long as what was sent",
             )
-            .with_detail(format!("{expected:?} bytes are expected, it has {size:?}"))),
+            .with_detail(format!("{expected} bytes are expected, it has {size}"))),
+            Ok(Some(_)) => Ok(()),
+            told => {
+                tracing::debug!(
+                    ?told,
+                    "the backend reset the data connection of an upload that it says it has; no size tells more"
+                );
+                Ok(())
+            }
         }
     }
 

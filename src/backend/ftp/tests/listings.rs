@@ -192,6 +192,72 @@ async fn a_file_is_not_absent_for_not_being_understood() {
     }
 }
 
+/// What does not spoil the listing of `a`.
+const ODD: [&str; 4] = [
+    "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\nb\r\n",
+    "-rw-r--r-- 1 u g 3 Jan 02 2026 a\nthe rest\n",
+    "/pub/x:\r\ntotal 12\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n",
+    "\r\n.:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n",
+];
+
+#[tokio::test]
+async fn pieces_of_names_spoil_no_folder() {
+    for lines in ODD {
+        let lists = Some(lines);
+        let odd = Oddities { no_mlst: true, never_had_size: true, lists, ..Default::default() };
+        let server = Server::start(&[("/n", b"new")], odd).await;
+        let session = server.session().await;
+        assert_eq!(names(&*session, "/").await.unwrap(), [b"a"]);
+        assert_eq!(stat(&*session, "/x").await.unwrap_err().kind, FailureKind::NotFound);
+        let exclusive = OpenMode { exclusive: true, ..replacing() };
+        open(&*session, "/x", exclusive).await.unwrap().close().await.unwrap();
+        let rename = Operation::Rename { from: path("/n"), to: path("/y"), onto: Onto::Refused };
+        perform(&*session, rename).await.unwrap();
+        assert_eq!(server.file("/y").unwrap(), b"new");
+    }
+    // It may be a line of its own all the same.
+    let odd =
+        Oddities { no_mlst: true, never_had_size: true, lists: Some(ODD[0]), ..Default::default() };
+    let server = Server::start(&[("/b", b"old")], odd).await;
+    let exclusive = OpenMode { exclusive: true, ..replacing() };
+    let refused = open(&*server.session().await, "/b", exclusive).await.err().expect("a refusal");
+    assert_eq!(refused.kind, FailureKind::TransferCut, "{refused}");
+    assert_eq!(server.file("/b").unwrap(), b"old");
+}
+
+#[tokio::test]
+async fn only_what_a_line_may_name_is_unknown() {
+    let lists = Some(
+        "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n-rw-r--r-- 1 root wheel 100 M\u{e4}r 3 12:00 f.txt\r\n",
+    );
+    let odd =
+        Oddities { no_mlst: true, never_had_size: true, vague: true, lists, ..Default::default() };
+    let server = Server::start(&[], odd).await;
+    let session = server.session().await;
+    names(&*session, "/").await.unwrap_err();
+    for (name, kind) in [
+        ("/new", FailureKind::NotFound),
+        ("/f.txt", FailureKind::TransferCut),
+        ("/F.TXT", FailureKind::TransferCut),
+    ] {
+        assert_eq!(stat(&*session, name).await.unwrap_err().kind, kind, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_folders_below_is_in_none() {
+    for lines in [
+        ".:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n\r\n./sub:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 b\r\n",
+        "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n\r\nsub:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 b\r\n",
+    ] {
+        let lists = Some(lines);
+        let odd = Oddities { no_mlst: true, lists, ..Default::default() };
+        let server = Server::start(&[], odd).await;
+        let failure = names(&*server.session().await, "/").await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
+    }
+}
+
 #[tokio::test]
 async fn a_listing_whose_connection_breaks_ends_nothing_else() {
     for no_mlst in [false, true] {

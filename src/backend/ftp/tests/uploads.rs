@@ -90,6 +90,37 @@ async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
     }
 }
 
+/// It has it all, whatever its data connection's end looks like.
+#[tokio::test]
+async fn a_reset_behind_a_whole_file_is_no_cut() {
+    use crate::op::WriteMode;
+    use tokio::io::AsyncWriteExt;
+    for tells_sizes in [true, false] {
+        let odd = Oddities {
+            resets_stored: true,
+            no_mlst: !tells_sizes,
+            never_had_size: !tells_sizes,
+            ..Default::default()
+        };
+        for (mode, representation) in [
+            (WriteMode::From { offset: 0 }, Representation::Image),
+            (WriteMode::From { offset: 0 }, Representation::Ascii),
+            (WriteMode::Append, Representation::Image),
+        ] {
+            let server = Server::start(&[], odd.clone()).await;
+            let session = login_with(&server, PartialUploads::Delete).await;
+            let write = Operation::Write { path: path("/new"), mode, representation };
+            let mut transfer = session.open_write(&target(write)).await.unwrap();
+            let crate::data::Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
+            stream.write_all(&bytes(1000)).await.unwrap();
+            transfer.sent(1000);
+            let end = transfer.finish().await;
+            assert!(end.is_ok(), "{tells_sizes} {mode:?} {representation:?}: {end:?}");
+            assert_eq!(server.file("/new").unwrap(), bytes(1000));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_takes_little_at_a_time_is_waited_for() {
     let content = bytes(8_000_000);

@@ -26,8 +26,12 @@ pub enum Parsed {
     Entry(Entry),
     /// Nothing about a name in the folder: a sum, an empty line, `.`, `..`, cdir, pdir.
     Ignored,
+    /// The name of a folder over what is in it (`/pub/x:`).
+    Header,
     /// No known shape: whatever it names is lost.
     Unreadable,
+    /// Too little to be of any shape: among others, the rest of a name with a line end in it.
+    Fragment,
     /// A name that no file can have (empty, with `/`, NUL or LF in it).
     NoName,
 }
@@ -49,8 +53,21 @@ pub fn parse_line(line: &[u8], now: i64) -> Parsed {
     }
     match unix::parse(line, now).or_else(|| dos::parse(line)) {
         Some(entry) => judge(entry),
+        None if is_header(line) => Parsed::Header,
+        None if is_fragment(line) => Parsed::Fragment,
         None => Parsed::Unreadable,
     }
+}
+
+fn is_header(line: &[u8]) -> bool {
+    let above = line.strip_suffix(b":");
+    above.is_some_and(|path| path == b"." || path.starts_with(b"/") || path.starts_with(b"./"))
+}
+
+/// DOS has the fewest columns: date, time, size and name. What is behind a line that ends with a
+/// colon may be of another folder (`ls -R`): that is no small matter.
+fn is_fragment(line: &[u8]) -> bool {
+    columns::columns(line, 4).len() < 4 && !line.ends_with(b":") && !unix::has_mode(line)
 }
 
 /// Reads MLST's line, with or without the one space that stands before it in the reply (RFC 3659

@@ -62,7 +62,11 @@ fn no_path_comes_out_of_a_listing() {
         b"11-22-26  05:35PM       <DIR>",
     ] {
         let parsed = parse_line(line, NOW);
-        assert!(matches!(parsed, Parsed::NoName | Parsed::Unreadable), "{}", line.escape_ascii());
+        assert!(
+            matches!(parsed, Parsed::NoName | Parsed::Unreadable | Parsed::Fragment),
+            "{}",
+            line.escape_ascii()
+        );
     }
 }
 
@@ -70,7 +74,6 @@ fn no_path_comes_out_of_a_listing() {
 fn what_has_no_known_shape_is_unreadable() {
     for line in [
         "ls: cannot open directory",
-        "226 Transfer complete",
         "subdir:",
         "-rw-r--r--",
         "-rw-r--r-- 1 ftp ftp size Nov 22 17:35 name",
@@ -84,9 +87,36 @@ fn what_has_no_known_shape_is_unreadable() {
         "11-22-26  05:35PM  <WHAT>  name",
         "11-22-26  05:35PM  12,34  name",
         "11-22  05:35PM  1 name",
-        "+i8388621.29609,m824255902,/,\tdev",
+        "-rw-r--r-- 12 name",
+        "-????????? ? ? name",
+        "-?????rwx? ? ? ? ? ? name",
+        "ls: x: Permission denied",
     ] {
         assert_eq!(parse_line(line.as_bytes(), NOW), Parsed::Unreadable, "{line}");
+    }
+}
+
+#[test]
+fn what_is_too_little_for_a_line_is_told_apart() {
+    for line in
+        ["b", "b c.txt", " b ", "226 Transfer complete", "+i8388621.29609,m824255902,/,\tdev"]
+    {
+        assert_eq!(parse_line(line.as_bytes(), NOW), Parsed::Fragment, "{line}");
+    }
+    for line in [".:", "/pub/x:", "./sub:", "/a folder of four words:"] {
+        assert_eq!(parse_line(line.as_bytes(), NOW), Parsed::Header, "{line}");
+    }
+}
+
+#[test]
+fn what_ls_may_not_look_at_is_there() {
+    for (line, name) in [
+        ("-?????????   ? ?    ?      ?            ? broken", "broken"),
+        ("d????????? ? ? ? ? ? a  b", "a  b"),
+        ("??????????? ? ? ? ? ? ?", "?"),
+        ("l????????? ? ? ? ? no-group", "no-group"),
+    ] {
+        assert_eq!(entry(line.as_bytes()), Entry::new(name, EntryKind::Other), "{line}");
     }
 }
 

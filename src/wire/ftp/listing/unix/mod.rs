@@ -19,6 +19,9 @@ const BEFORE_SIZE: [usize; 8] = [3, 0, 1, 2, 4, 5, 6, 7];
 /// Reads a line; the name is not yet judged. `None` where it is not of this shape.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
     let columns = columns(line, MAX_COLUMNS);
+    if let Some(name) = untold(line, &columns) {
+        return Some(Entry::new(name, EntryKind::Other));
+    }
     let mode = Mode::parse(&columns)?;
     let columns = &columns[mode.columns..];
     let (at, date) = BEFORE_SIZE.iter().find_map(|at| {
@@ -48,6 +51,24 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
         kind => (name, kind),
     };
     Some(Entry { name: name.to_vec(), kind, attributes })
+}
+
+/// Whether a line begins as one of this shape does.
+pub(super) fn has_mode(line: &[u8]) -> bool {
+    Mode::parse(&columns(line, 2)).is_some()
+}
+
+/// The name in `-????????? ? ? ? ? ? name`: what `ls` writes where it may not look at a thing.
+fn untold<'a>(line: &'a [u8], columns: &[Column<'_>]) -> Option<&'a [u8]> {
+    let (mode, rest) = columns.split_first().filter(|(mode, _)| mode.start == 0)?;
+    let (letter, bits) = mode.text.split_first()?;
+    // A mark behind the mode may be unknown as well.
+    let unknown = (9..=10).contains(&bits.len()) && bits.iter().all(|bit| *bit == b'?');
+    (unknown && b"?-dlbcps".contains(letter)).then_some(())?;
+    // Links, owner, group, size and date; some leave the group out.
+    let asked = rest.iter().take(5).take_while(|column| column.text == b"?").count();
+    let last = rest.get(asked.checked_sub(1)?).filter(|_| asked >= 4)?;
+    line.get(last.end + 1..)
 }
 
 /// A size, or a device's minor number, or both its numbers without a blank between.
