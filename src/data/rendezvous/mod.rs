@@ -15,11 +15,14 @@ use super::metrics::Handles;
 use super::view::{Look, Owner, OwnerState, PoolView, Stray};
 use crate::net::reset_on_drop;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
-use table::{Arrival, Candidates, Claim, Key, Lease, NoPlace, Request, Routed, Table};
+use place::Claim;
+use table::{Arrival, Candidates, Key, Lease, NoPlace, Request, Routed, Table};
 
 mod client_key;
+mod place;
 #[cfg(test)]
 mod property;
+mod rest;
 mod table;
 #[cfg(test)]
 mod tests;

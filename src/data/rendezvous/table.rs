@@ -9,15 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::client_key::{ClientKey, ClientMatch};
+use super::place::{Claim, Place, Shared, Summary, Waiting};
+use super::rest::{Rest, Who, rest};
 use crate::data::view::{Look, Owner, OwnerState};
-use crate::net::tls::{SessionId, Standing};
+use crate::net::tls::SessionId;
 
-/// For so long a port is left alone for all but its last session, where a reservation ended without a
-/// connection: that may still be on its way, and must not be taken for another transfer's.
-pub(super) const REST: Duration = Duration::from_secs(5);
-/// Keys at rest that are remembered, and reservations of each.
-const RESTING: usize = 16 * 1024;
-const RESTS: usize = 64;
 /// Connections that one reservation may have to look at: its own, and others' that claim to be it.
 const ARRIVALS: usize = 4;
 /// Connections of one address to a port that may be without a word, beyond its reservations: nobody
@@ -28,8 +24,6 @@ const SPARE_OF_OTHERS: usize = 8;
 /// The same of the whole pool, beyond what all its reservations may need.
 const SPARE_IN_ALL: usize = 1024;
 const A_RESERVATION: usize = 4;
-/// With so many who wait at a place each newcomer is compared; with more, with all of them together.
-const COMPARED: usize = 64;
 /// Ports that are looked at for one that nobody waits at, before one is shared.
 const LOOKED_AT: usize = 128;
 /// Who waits so long for a port that nobody else waits at is overtaken no more.
@@ -66,17 +60,6 @@ pub(super) struct Request<L> {
     pub deadline: Instant,
 }
 
-/// A TLS session that waits for connections which resume it.
-#[derive(Debug, Clone)]
-pub(super) struct Claim<L> {
-    pub listener: L,
-    pub id: SessionId,
-    /// Whose connections may resume each other's sessions share no place.
-    pub standing: Standing,
-    /// Whether a connection that does not resume it is none of its own.
-    pub must_resume: bool,
-}
-
 /// All live reservations of a pool. `C` is a connection.
 pub(super) struct Table<C, L> {
     rules: Rules,
@@ -94,113 +77,6 @@ pub(super) struct Table<C, L> {
     silent: usize,
     next: u64,
 }
-
-enum Place<C, L> {
-    Alone(Waiting<C>),
-    Shared(Shared<C, L>),
-}
-
-/// Sessions that wait at one port, told apart by what is resumed.
-struct Shared<C, L> {
-    listener: L,
-    sessions: HashMap<SessionId, Waiting<C>>,
-    all: Summary,
-}
-
-/// What is true of all who have waited at a place since it was empty.
-struct Summary {
-    begun: (Instant, Instant),
-    settled: Instant,
-    used: Option<Instant>,
-    /// `None`: of somebody nothing is proven.
-    proven: Option<Instant>,
-}
-
-struct Waiting<C> {
-    id: u64,
-    /// Under TLS.
-    standing: Option<Standing>,
-    client: IpAddr,
-    session: u64,
-    deadline: Instant,
-    arrivals: mpsc::Sender<C>,
-    strangers: Arc<Notify>,
-    /// Its connection need not resume it.
-    may_resume_none: bool,
-    /// It was given a connection that claims nothing.
-    guessed: bool,
-}
-
-impl<C, L: PartialEq> Shared<C, L> {
-    fn admits(&self, claim: &Claim<L>) -> bool {
-        let own = &claim.standing;
-        // A session whose reservation is given back only later has its place still.
-        let new = !self.sessions.contains_key(&claim.id);
-        // What a connection for such a one resumes does not tell whose it is: it waits alone.
-        let alone = own.shares_store || self.only().is_some_and(|(_, only)| only.shares_store());
-        let told_apart = || match self.sessions.len() <= COMPARED {
-            true => self.sessions.values().all(|w| w.standing.is_some_and(|s| s.is_told_from(own))),
-            false => self.all.is_told_from(own),
-        };
-        self.listener == claim.listener && new && !alone && told_apart()
-    }
-
-    fn insert(&mut self, claim: &Claim<L>, waiting: Waiting<C>) {
-        self.all.add(&claim.standing);
-        self.sessions.insert(claim.id, waiting);
-    }
-}
-
-impl<C, L> Shared<C, L> {
-    /// The only one that waits.
-    fn only(&self) -> Option<(&SessionId, &Waiting<C>)> {
-        self.sessions.iter().next().filter(|_| self.sessions.len() == 1)
-    }
-}
-
-impl Summary {
-    fn of(standing: &Standing) -> Self {
-        let Standing { begun, settled, used, proven, .. } = *standing;
-        Self { begun: (begun, begun), settled, used, proven }
-    }
-
-    fn add(&mut self, standing: &Standing) {
-        let (first, last) = self.begun;
-        self.begun = (first.min(standing.begun), last.max(standing.begun));
-        self.settled = self.settled.max(standing.settled);
-        self.used = [self.used, standing.used].into_iter().flatten().min();
-        self.proven = self.proven.zip(standing.proven).map(|(one, other)| one.min(other));
-    }
-
-    /// As [`Standing::is_told_from`] each of them; now and then not, though it is so.
-    fn is_told_from(&self, other: &Standing) -> bool {
-        let (first, last) = self.begun;
-        let later = self.settled < other.begun && self.used.is_none_or(|used| other.begun < used);
-        let earlier = other.settled < first && other.used.is_none_or(|used| last < used);
-        let since = self.proven.is_some_and(|proven| other.settled < proven)
-            && other.proven.is_some_and(|proven| self.settled < proven);
-        (later || earlier || since) && !other.shares_store
-    }
-}
-
-/// A reservation that ended without a connection, which may still be on its way.
-struct Rest {
-    until: Instant,
-    session: u64,
-    /// Of the session; `None` in clear.
-    standing: Option<Standing>,
-}
-
-impl Rest {
-    /// Whether its connection could be taken for the claim's. In clear it resumes nothing.
-    fn is_like(&self, session: u64, claim: &Standing) -> bool {
-        let own = self.standing.filter(|_| self.session != session);
-        own.is_some_and(|own| !own.is_told_from(claim))
-    }
-}
-
-/// A session's number and, under TLS, from whom it can be told.
-type Who = (u64, Option<Standing>);
 
 struct Queued<C, L> {
     request: Request<L>,
@@ -662,35 +538,6 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                 }
             }
         }
-    }
-}
-
-impl<C> Waiting<C> {
-    fn shares_store(&self) -> bool {
-        self.standing.is_some_and(|standing| standing.shares_store)
-    }
-
-    /// Only the client's own address counts: anybody can knock.
-    fn tell_of_stranger(&self, counts: bool) {
-        if counts {
-            self.strangers.notify_one();
-        }
-    }
-}
-
-/// A connection may still be on its way there. Past the cap nothing is remembered: memory comes before
-/// this comfort.
-fn rest(resting: &mut HashMap<Key, Vec<Rest>>, key: Key, now: Instant, (session, standing): Who) {
-    let known = resting.len();
-    let rests = match resting.entry(key) {
-        Entry::Occupied(rests) => rests.into_mut(),
-        Entry::Vacant(rests) if known < RESTING => rests.insert(Vec::new()),
-        Entry::Vacant(_) => return,
-    };
-    let same = |rest: &Rest| rest.session == session && rest.standing == standing;
-    rests.retain(|rest| rest.until > now && !same(rest));
-    if rests.len() < RESTS {
-        rests.push(Rest { until: now + REST, session, standing });
     }
 }
 
