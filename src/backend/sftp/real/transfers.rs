@@ -200,7 +200,7 @@ async fn open_files_at_any_offset() {
     from.copy_data(1_000_000, 0, &to, 1_000_000).await.unwrap();
     // What is there is copied, and it is told that it is less.
     let ends = from.copy_data(1_000_000, 1 << 30, &to, 1_000_000).await.unwrap_err();
-    assert_eq!((ends.kind, ends.status.unwrap().code), (FailureKind::InvalidArgument, 1));
+    assert_eq!((ends.kind, ends.status.unwrap().code), (FailureKind::EndOfFile, 1));
     // Asked for in the order of the calls, polled together.
     let copying = from.copy_data(0, 0, &to, 0);
     let writing = async { to.write_at(5, Bytes::from_static(b"new")).await };
