@@ -217,6 +217,11 @@ pub trait WriteTransfer: Send {
     /// How many bytes were put into the sink, said before the end.
     fn sent(&mut self, _bytes: u64) {}
 
+    /// All bytes are written: brings what waits in the gateway to the backend, as far as that does not
+    /// make the file whole under its own name yet. May be dropped before it is done. Some failures are
+    /// told by `finish` only.
+    async fn settle(&mut self) -> Result<(), Failure>;
+
     /// All bytes are written: closes the sink in the way that means *complete* and waits until the
     /// backend has it safe.
     async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure>;

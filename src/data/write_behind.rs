@@ -76,7 +76,12 @@ impl<W: WriteAt> WriteBehind<W> {
 impl<W: WriteAt> Behind<W> {
     /// Waits for the answers to all that was sent.
     pub async fn answers(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| lock(&self.0).poll_answers(cx, 0)).await
+        self.all_but(0).await
+    }
+
+    /// Waits until at most so many bytes have no answer.
+    pub async fn all_but(&self, bytes: usize) -> io::Result<()> {
+        std::future::poll_fn(|cx| lock(&self.0).poll_answers(cx, bytes)).await
     }
 }
 

@@ -46,10 +46,29 @@ impl Download {
         self.record.progress()
     }
 
-    /// The source has ended: asks the backend whether that was all.
-    pub async fn finish(self) -> Result<Option<Words>, Failure> {
-        let outcome = self.transfer.finish().await;
-        end(self.record, &self.root, outcome)
+    /// The source has ended: asks the backend whether that was all, and only then gives the client its
+    /// end. The record is about both.
+    ///
+    /// # Errors
+    /// What the backend has against it, or `ending`.
+    pub async fn finish(
+        self,
+        ending: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Option<Words>, Failure> {
+        let words = match self.transfer.finish().await {
+            Ok(words) => words,
+            Err(failure) => return Err(failed(self.record, &self.root, failure)),
+        };
+        match ending.await {
+            Ok(()) => {
+                self.record.done();
+                Ok(veil::words(&self.root, words))
+            }
+            Err(failure) => {
+                self.record.failed(&failure);
+                Err(failure)
+            }
+        }
     }
 
     /// Ends it before its end. Returns the failure, in the backend's own words where it was the
@@ -77,6 +96,17 @@ impl Upload {
     /// The file's name as the client sees it.
     pub fn path(&self) -> &RemotePath {
         &self.path
+    }
+
+    /// All bytes are in the sink: brings them to the backend as far as that does not yet make the file
+    /// whole. May be dropped before it is done.
+    ///
+    /// # Errors
+    /// As [`Upload::finish`]; the upload is to be aborted then.
+    pub async fn settle(&mut self) -> Result<(), Failure> {
+        self.transfer.sent(self.record.progress().bytes());
+        let settled = self.transfer.settle().await;
+        settled.map_err(|failure| veil::failure(&self.root, failure))
     }
 
     /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.

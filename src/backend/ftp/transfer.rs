@@ -87,6 +87,16 @@ impl Drop for FtpRead {
     }
 }
 
+/// Takes the answer to the end of a transfer that is of no interest any more.
+pub(super) async fn await_answer(connection: &mut Connection) {
+    connection.active = None;
+    if !connection.control.is_settled()
+        && !matches!(timeout(STEP, connection.control.reply()).await, Ok(Ok(_)))
+    {
+        connection.give_up();
+    }
+}
+
 /// Cuts a transfer: a reset, never FIN or close_notify, which would say *complete*, and ABOR to a
 /// server that does not answer the reset. Then the control connection is brought back into step, or
 /// given up. Returns what the server said against the transfer.

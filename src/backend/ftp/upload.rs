@@ -17,8 +17,10 @@ use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Wor
 
 pub(super) struct FtpWrite {
     turn: Turn,
-    /// `None` once it has ended one way or the other.
+    /// `None` once its end was sent, one way or the other.
     sink: Option<Sink>,
+    /// The server's word that it has all.
+    stored: Option<Words>,
     idle: Sink,
     path: RemotePath,
     /// `None`: it continues an older file.
@@ -189,6 +191,7 @@ pub(super) async fn begin(
     Ok(FtpWrite {
         turn,
         sink: Some(Sink::Socket(stream)),
+        stored: None,
         idle: Sink::Writer(Box::new(tokio::io::sink())),
         path,
         part,
@@ -245,6 +248,19 @@ async fn close(stream: Stream, limit: Duration) -> bool {
 
 impl FtpWrite {
     async fn complete(&mut self, whole: bool) -> Result<Words, Failure> {
+        let words = self.store().await?;
+        if whole && let Some(part) = self.part.take() {
+            part.give_name(&mut self.turn, &self.path).await?;
+        }
+        // The client stored a file: the words about the rename would only puzzle it.
+        Ok(words)
+    }
+
+    /// Ends the transfer as *complete*, under the name that is written to.
+    async fn store(&mut self) -> Result<Words, Failure> {
+        if let Some(words) = &self.stored {
+            return Ok(words.clone());
+        }
         // What is on its way must be out: behind a close some servers take what came for all.
         if let Err(e) = self.flush().await {
             let told = self.cut().await;
@@ -264,10 +280,7 @@ impl FtpWrite {
         if torn {
             self.check_whole().await?;
         }
-        if whole && let Some(part) = self.part.take() {
-            part.give_name(&mut self.turn, &self.path).await?;
-        }
-        // The client stored a file: the words about the rename would only puzzle it.
+        self.stored = Some(words.clone());
         Ok(words)
     }
 
@@ -330,8 +343,14 @@ impl FtpWrite {
     }
 
     async fn cut(&mut self) -> Option<Failure> {
-        let Some(Sink::Socket(stream)) = self.sink.take() else { return None };
-        transfer::abort(&mut self.turn, stream).await
+        match self.sink.take() {
+            Some(Sink::Socket(stream)) => transfer::abort(&mut self.turn, stream).await,
+            _ => {
+                // The end was sent already: its answer must not be taken for the next one's.
+                transfer::await_answer(&mut self.turn).await;
+                None
+            }
+        }
     }
 
     async fn delete_part(&mut self) {
@@ -355,12 +374,17 @@ impl WriteTransfer for FtpWrite {
         self.sent = Some(bytes);
     }
 
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let temporary = self.part.as_ref().is_some_and(|part| part.temporary.is_some());
+        // Under its own name, the end of data makes the file whole.
+        if temporary { self.store().await.map(drop) } else { Ok(()) }
+    }
+
     async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure> {
         self.end(true).await.map(Some)
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        self.sink.as_ref()?;
         let told = self.cut().await;
         self.delete_part().await;
         told

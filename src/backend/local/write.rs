@@ -221,9 +221,13 @@ impl WriteTransfer for LocalWrite {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn settle(&mut self) -> Result<(), Failure> {
         self.begin().await?;
-        self.flush().await?;
+        self.flush().await
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+        self.settle().await?;
         let calls = self.calls.clone();
         calls
             .run(move || {

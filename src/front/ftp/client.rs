@@ -87,11 +87,12 @@ impl Client {
     ) -> Self {
         let private = stream.is_tls();
         door.protocol = if private { "ftps" } else { "ftp" };
+        let proxied = !shared.settings.proxy_protocol.is_empty();
         Self {
             shared,
             local: door.local,
             door,
-            control: Control::new(stream),
+            control: Control::new(stream, proxied),
             tls,
             login: LoginState::Nobody,
             attempts: 0,

@@ -1,29 +1,38 @@
 //! The control connection to a client: lines in, replies out, and what is heard during a transfer.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::coop::unconstrained;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::command_queue::{CommandQueue, QueueFull};
 use crate::data::Progress;
 use crate::net::tls::ControlTls;
-use crate::net::{Drain, Stream};
+use crate::net::{Drain, Stream, round_trip};
 use crate::op::Failure;
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong};
 use crate::wire::ftp::reply;
 
 /// A client that does not take a reply for so long is gone.
 const REPLY_DEADLINE: Duration = Duration::from_secs(30);
-/// Commands that may wait while a transfer runs, and their bytes; with more, the connection is not
-/// read on. Clients that send NOOP to keep a translated address alive do so for hours.
-const HELD: usize = 1024;
-const HELD_BYTES: usize = 64 * 1024;
+/// How long the control connection may still say that an upload whose data has ended was given up: two
+/// round trips, within these bounds. The longest where the client's round trip is not known.
+const SHORTEST_GRACE: Duration = Duration::from_millis(1);
+const LONGEST_GRACE: Duration = Duration::from_millis(50);
+/// Looks behind the grace at what the kernel has and the runtime has not told yet.
+const LAST_LOOKS: usize = 5;
+/// Lines that are taken in one go before other sessions get their turn.
+const LINES_AT_ONCE: usize = 32;
+
+pub(super) const TOO_MANY_COMMANDS: &str =
+    "too many commands while another is under way; closing the connection";
 
 pub(super) type Line = Result<Vec<u8>, TooLong>;
 
@@ -31,10 +40,11 @@ pub(super) struct Control {
     /// `None` after a TLS handshake that failed, and once the client takes no replies.
     stream: Option<Stream>,
     lines: LineBuffer,
-    /// Lines that came during a transfer and wait for its end.
-    held: VecDeque<Line>,
-    held_bytes: usize,
+    /// What came during a transfer and waits for its end.
+    queue: CommandQueue,
     closed: bool,
+    /// A proxy is at the other end of the TCP connection, not the client.
+    proxied: bool,
 }
 
 /// Why a transfer did not come to its end.
@@ -44,18 +54,21 @@ pub(super) enum Cut {
     Aborted,
     /// The control connection is gone.
     Gone,
+    /// More commands came than may wait.
+    TooManyCommands,
     /// The gateway must stop now.
     Forced,
 }
 
 impl Control {
-    pub(super) fn new(stream: Stream) -> Self {
+    /// `proxied`: the TCP connection comes from a proxy, not from the client.
+    pub(super) fn new(stream: Stream, proxied: bool) -> Self {
         Self {
             stream: Some(stream),
             lines: LineBuffer::new(MAX_COMMAND),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            queue: CommandQueue::default(),
             closed: false,
+            proxied,
         }
     }
 
@@ -71,11 +84,8 @@ impl Control {
 
     /// The next line; `None` when the client is gone. Cancel safe.
     pub(super) async fn line(&mut self) -> Option<Line> {
-        match self.held.pop_front() {
-            Some(line) => {
-                self.held_bytes -= size(&line);
-                Some(line)
-            }
+        match self.queue.pop() {
+            Some(line) => Some(line),
             None => self.arriving_line().await,
         }
     }
@@ -109,8 +119,9 @@ impl Control {
         Ok(())
     }
 
-    /// Runs a transfer's `work` while the client is listened to: ABOR ends it, STAT is answered,
-    /// other commands wait. An `upload` whose control connection is gone is at an end.
+    /// Runs a transfer's `work` until the end of its data, while the client is listened to: ABOR ends it,
+    /// STAT is answered, other commands wait. A client that has gone by the end, without QUIT, has not
+    /// confirmed it: the transfer is cut, and an upload as soon as the client has gone.
     pub(super) async fn during<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -119,52 +130,125 @@ impl Control {
         drain: &Drain,
     ) -> Result<T, Cut> {
         let mut work = pin!(work);
+        let mut lines = 0;
         loop {
-            let listening = !self.closed && self.may_hold_more();
             let line = tokio::select! {
                 biased;
                 done = &mut work => break match done {
-                    Ok(_) if upload && self.ended_without_quit().await => Err(Cut::Gone),
+                    Ok(_) if self.ended_without_quit().await => Err(Cut::Gone),
                     Ok(done) => Ok(done),
                     Err(failure) => Err(Cut::Failed(failure)),
                 },
                 // A transfer that uses up the task's turn must not hide it.
-                line = unconstrained(self.arriving_line()), if listening => line,
+                line = unconstrained(self.arriving_line()), if !self.closed => line,
                 () = drain.forced() => break Err(Cut::Forced),
             };
-            match line {
-                // One who said QUIT may go; the data connection tells the file's end.
-                None if upload && !self.held.iter().any(is_quit) => break Err(Cut::Gone),
-                // A download needs nobody to listen; a client that is gone does not take it.
-                None => {}
-                Some(Ok(line)) if is_verb(&line, b"ABOR") => break Err(Cut::Aborted),
-                Some(Ok(line)) if is_verb(&line, b"STAT") => {
-                    let status = format!("Transfer in progress: {} bytes so far", progress.bytes());
-                    self.reply(213, &[status]).await;
+            // A download needs nobody to listen; a client that is gone does not take it.
+            if line.is_some() || upload {
+                self.hear(line, progress).await?;
+            }
+            share_the_thread(&mut lines).await;
+        }
+    }
+
+    /// Decides whether an upload whose data has ended is whole. The end of data and the word of the
+    /// control connection (ABOR, its end, a reset) come over two connections, in any order: the control
+    /// connection has a grace of two round trips to say that the upload was given up. Meanwhile
+    /// `settling` runs; it must not yet call the file whole.
+    pub(super) async fn confirm_upload(
+        &mut self,
+        settling: impl Future<Output = Result<(), Failure>>,
+        progress: &Progress,
+        drain: &Drain,
+    ) -> Result<(), Cut> {
+        let mut until = Instant::now() + self.grace();
+        let mut settling = pin!(settling);
+        let (mut settled, mut looks, mut lines) = (false, 0, 0);
+        loop {
+            tokio::select! {
+                biased;
+                line = unconstrained(self.arriving_line()), if !self.closed => {
+                    self.hear(line, progress).await?;
+                    share_the_thread(&mut lines).await;
                 }
-                Some(line) => self.hold(line),
+                done = &mut settling, if !settled => {
+                    done.map_err(Cut::Failed)?;
+                    settled = true;
+                }
+                () = drain.forced() => return Err(Cut::Forced),
+                () = sleep_until(until), if settled => {
+                    // What has come to the kernel in time counts.
+                    if looks == LAST_LOOKS || !self.has_unread() {
+                        return Ok(());
+                    }
+                    looks += 1;
+                    until = Instant::now() + SHORTEST_GRACE;
+                }
+            }
+        }
+    }
+
+    /// What the client says during a transfer.
+    async fn hear(&mut self, line: Option<Line>, progress: &Progress) -> Result<(), Cut> {
+        match line {
+            // One who said QUIT may go; the data connection tells the file's end.
+            None if self.queue.has_quit() => Ok(()),
+            None => Err(Cut::Gone),
+            Some(Ok(line)) if is_verb(&line, b"ABOR") => Err(Cut::Aborted),
+            Some(Ok(line)) if is_verb(&line, b"STAT") => {
+                let status = format!("Transfer in progress: {} bytes so far", progress.bytes());
+                self.reply(213, &[status]).await;
+                Ok(())
+            }
+            Some(line) => self.queue.push(line).map_err(|QueueFull| Cut::TooManyCommands),
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        let Some(stream) = self.stream.as_ref().filter(|_| !self.proxied) else {
+            return LONGEST_GRACE;
+        };
+        match round_trip(stream.tcp()) {
+            Ok(time) => (time * 2).clamp(SHORTEST_GRACE, LONGEST_GRACE),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => LONGEST_GRACE,
+            Err(error) => {
+                static ONCE: Once = Once::new();
+                ONCE.call_once(|| {
+                    tracing::warn!(
+                        %error,
+                        "the kernel does not tell round trip times (sock_diag): the end of each upload \
+                         is confirmed after {} ms; allow the gateway AF_NETLINK sockets",
+                        LONGEST_GRACE.as_millis()
+                    );
+                });
+                LONGEST_GRACE
             }
         }
     }
 
     /// Waits for `work` while the client is there; commands that come meanwhile wait. `None`, and the
-    /// work is dropped, once the client has gone and left no command to be served.
+    /// work is dropped, once the client has gone and left no command to be served, or has sent more
+    /// than may wait, which is answered 421.
     pub(super) async fn while_there<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
+        let mut lines = 0;
         loop {
-            let ended = self.closed && !self.held.is_empty();
-            let listening = !ended && self.may_hold_more();
             let line = tokio::select! {
                 biased;
                 // First: nothing begins for somebody who has gone already.
-                line = unconstrained(self.arriving_line()), if listening => line,
+                line = unconstrained(self.arriving_line()), if !self.closed || self.queue.is_empty() => line,
                 done = &mut work => return Some(done),
             };
-            match line {
-                Some(line) => self.hold(line),
-                None if self.held.is_empty() => return None,
+            match line.map(|line| self.queue.push(line)) {
+                Some(Ok(())) => {}
+                Some(Err(QueueFull)) => {
+                    self.reply(421, &[TOO_MANY_COMMANDS]).await;
+                    return None;
+                }
+                None if self.queue.is_empty() => return None,
                 None => {}
             }
+            share_the_thread(&mut lines).await;
         }
     }
 
@@ -192,48 +276,57 @@ impl Control {
         }
     }
 
-    /// Whether the client has gone without a QUIT: the end of its data was no end then, but a cut.
+    /// Whether the client has gone, without a QUIT or behind ABOR: the end of its data was no end then, but
+    /// a cut.
     async fn ended_without_quit(&mut self) -> bool {
         if !self.closed && !self.stream.as_ref().is_some_and(is_hung_up) {
             return false;
         }
         // The end is there already: nothing is waited for.
-        while self.may_hold_more() {
+        while !self.queue.has_quit() {
             match self.arriving_line().await {
-                Some(line) => self.hold(line),
-                None => return !self.held.iter().any(is_quit),
+                Some(Ok(line)) if is_verb(&line, b"ABOR") => return true,
+                Some(line) => {
+                    if self.queue.push(line).is_err() {
+                        return true;
+                    }
+                }
+                None => return true,
             }
         }
         false
     }
 
-    fn may_hold_more(&self) -> bool {
-        self.held.len() < HELD && self.held_bytes < HELD_BYTES
-    }
-
-    fn hold(&mut self, line: Line) {
-        self.held_bytes += size(&line);
-        self.held.push_back(line);
+    fn has_unread(&self) -> bool {
+        !self.closed && self.stream.as_ref().is_some_and(|stream| polled(stream, PollFlags::IN))
     }
 
     fn forget(&mut self) {
         self.lines.clear();
-        self.held.clear();
-        self.held_bytes = 0;
+        self.queue.clear();
     }
 }
 
-fn size(line: &Line) -> usize {
-    line.as_ref().map_or(0, Vec::len)
+/// A client that never stops talking must not keep the thread from other sessions.
+async fn share_the_thread(lines: &mut usize) {
+    *lines += 1;
+    if lines.is_multiple_of(LINES_AT_ONCE) {
+        yield_now().await;
+    }
 }
 
 /// Asks the kernel: the runtime may have heard of the data connection's end already and of this
 /// connection's, which came before it, not yet.
 fn is_hung_up(stream: &Stream) -> bool {
-    let mut polled = [PollFd::new(stream.tcp(), PollFlags::RDHUP)];
+    polled(stream, PollFlags::RDHUP)
+}
+
+/// Whether one of `events`, or the connection's end, is there now.
+fn polled(stream: &Stream, events: PollFlags) -> bool {
+    let mut polled = [PollFd::new(stream.tcp(), events)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-    rustix::event::poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(ends)
+    let seen = events | PollFlags::HUP | PollFlags::ERR;
+    rustix::event::poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(seen)
 }
 
 /// A read ends before urgent data (ABOR's). tokio's own takes a short read for the last one and would
@@ -249,11 +342,7 @@ async fn read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn is_quit(line: &Line) -> bool {
-    line.as_ref().is_ok_and(|line| is_verb(line, b"QUIT"))
-}
-
-fn is_verb(line: &[u8], verb: &[u8]) -> bool {
+pub(super) fn is_verb(line: &[u8], verb: &[u8]) -> bool {
     line.trim_ascii_end().eq_ignore_ascii_case(verb)
 }
 
@@ -269,7 +358,8 @@ mod tests {
         for (last_words, gone) in [(&b""[..], true), (b"NOOP\r\n", true), (b"QUIT\r\n", false)] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            let mut control =
+                Control::new(Stream::Plain(listener.accept().await.unwrap().0), false);
             assert!(poll_once(control.arriving_line()).is_none());
             std::io::Write::write_all(&mut client, last_words).unwrap();
             client.shutdown(std::net::Shutdown::Both).unwrap();
@@ -285,7 +375,8 @@ mod tests {
         for (last_words, gone) in [(&b""[..], true), (b"NO", true), (b"NOOP\r\n", false)] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            let mut control =
+                Control::new(Stream::Plain(listener.accept().await.unwrap().0), false);
             let (done, work) = tokio::sync::oneshot::channel();
             let mut waiting = pin!(control.while_there(work));
             assert!(poll_once(waiting.as_mut()).is_none());
@@ -308,7 +399,8 @@ mod tests {
         for words in [&b""[..], b"NOOP\r\n", b"NO"] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0));
+            let mut control =
+                Control::new(Stream::Plain(listener.accept().await.unwrap().0), false);
             std::io::Write::write_all(&mut client, words).unwrap();
             let whole = async { Ok(()) };
             let progress = Progress::default();

@@ -5,6 +5,7 @@
 //! `commands/` has one file a group of verbs.
 
 mod client;
+mod command_queue;
 mod commands;
 mod control;
 mod data_connection;

@@ -41,7 +41,7 @@ fn restart(bench: &Bench, folder: &str) -> Vec<Failure> {
 /// The old file stays as it is until the new one is whole.
 fn overwrite(bench: &Bench, folder: &str) -> Vec<Failure> {
     let mut failures = Vec::new();
-    for cut in [Cut::Reset, Cut::Abor, Cut::Gone] {
+    for cut in [Cut::Reset, Cut::Abor, Cut::AborAndEnd, Cut::Gone] {
         let mut client = bench.client("temporary-name");
         let folder = format!("{folder}-{cut:?}");
         client.expect(&format!("MKD /{folder}"), 257);

@@ -35,6 +35,8 @@ pub enum Cut {
     /// The control connection is gone, then the data ends as if it were all.
     Gone,
     Abor,
+    /// ABOR, and then the data ends as if it were all.
+    AborAndEnd,
     /// With TLS: the end without close_notify.
     BareEnd,
 }
@@ -154,6 +156,11 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
             client.expect("ABOR", 426);
             assert_eq!(client.read().code, 226);
         }
+        Cut::AborAndEnd => {
+            client.send_bytes(b"ABOR\r\n");
+            let _ = data.finish();
+            assert_eq!((client.read().code, client.read().code), (426, 226));
+        }
         Cut::Gone => {
             client.vanish();
             // It may be closed already.
@@ -249,7 +256,7 @@ fn never_look_whole() {
     let mut cells = Vec::new();
     for (name, bench) in servers().zip(&benches) {
         for policy in POLICIES {
-            for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::BareEnd] {
+            for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::AborAndEnd, Cut::BareEnd] {
                 if cut == Cut::BareEnd && !name.ends_with("-tls") {
                     continue;
                 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use super::cuts::await_cut;
 use super::{Lock, Plan, in_step};
 use crate::support::raw::{Raw, Wire};
 
@@ -121,7 +122,7 @@ fn commands_behind_abor_are_answered_behind_it() {
 /// Clients keep a translated address alive with NOOP.
 #[test]
 fn a_client_that_says_much_during_an_upload_is_still_heard() {
-    const NOOPS: usize = 200;
+    const NOOPS: usize = 20_000;
     let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
     let mut raw = lock.client();
     let data = stuck_upload(&lock, &mut raw, b"part");
@@ -139,6 +140,52 @@ fn a_client_that_says_much_during_an_upload_is_still_heard() {
     in_step(&mut raw);
     at_end(data, "an upload with NOOPs");
     assert!(lock.names().is_empty());
+}
+
+#[test]
+fn the_end_of_a_client_that_said_much_is_seen() {
+    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    let mut raw = lock.client();
+    let mut data = stuck_upload(&lock, &mut raw, b"part");
+    raw.send_bytes("NOOP\r\n".repeat(5000).as_bytes());
+    // All of them have been read.
+    raw.expect("STAT", 213);
+    drop(raw);
+    await_cut(&lock);
+    let _ = data.finish();
+    assert!(lock.names().is_empty(), "{:?}", lock.names());
+}
+
+/// Whoever has so much to say during a transfer waits for no answer.
+#[test]
+fn more_commands_than_may_wait_end_the_session_and_cut_its_transfer() {
+    for line in ["PWD", "RETR large", &"x".repeat(2000)] {
+        let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+        let mut raw = lock.client();
+        let data = stuck_upload(&lock, &mut raw, b"part");
+        // It may end before all is sent.
+        let _ = raw.try_send(format!("{line}\r\n").repeat(1025).as_bytes());
+        assert_eq!(raw.read().code, 426, "{line}");
+        assert_eq!(raw.read().code, 421, "{line}");
+        await_cut(&lock);
+        assert!(lock.names().is_empty(), "{line}: {:?}", lock.names());
+        at_end(data, line);
+    }
+}
+
+#[test]
+fn quit_behind_as_many_commands_as_may_wait_is_seen() {
+    let lock = Plan::default().start();
+    let mut raw = lock.client();
+    let mut data = stuck_upload(&lock, &mut raw, b"first ");
+    raw.send_bytes("PWD\r\nNOOP\r\n".repeat(1024).as_bytes());
+    raw.send_bytes(b"QUIT\r\n");
+    raw.expect("STAT", 213);
+    data.write_all(b"second").expect("sending the rest");
+    data.finish().expect("the end of the file");
+    let codes: Vec<u16> = (0..2050).map(|_| raw.read().code).collect();
+    assert_eq!((codes[0], codes[1], codes[2], codes[2049]), (226, 257, 200, 221));
+    assert_eq!(lock.get("up"), b"first second");
 }
 
 #[test]

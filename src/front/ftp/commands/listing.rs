@@ -6,7 +6,7 @@ use super::Outcome;
 use super::transfer::{complete, failure_of, open};
 use crate::data::{Progress, RelayError, Sink, send};
 use crate::front::ftp::client::{Client, Flow};
-
+use crate::front::ftp::control::Cut;
 use crate::front::ftp::data_connection::DataConnection;
 use crate::net::tls::Direction;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp};
@@ -61,10 +61,15 @@ impl Client {
                         .await
                         .map_err(broken)?;
                 }
-                complete(Sink::Socket(stream), limits.stall_timeout).await;
-                Ok(())
+                Ok((stream, _active))
             };
             self.control.during(work, &progress, false, &self.shared.drain).await
+        };
+        let end = match end {
+            Ok((stream, _active)) => {
+                complete(Sink::Socket(stream), limits.stall_timeout).await.map_err(Cut::Failed)
+            }
+            Err(cut) => Err(cut),
         };
         match end {
             Ok(()) => {

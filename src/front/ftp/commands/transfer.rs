@@ -5,10 +5,9 @@ use std::io;
 use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
-use crate::front::ftp::control::Cut;
+use crate::front::ftp::control::{Cut, TOO_MANY_COMMANDS};
 use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection};
 use crate::front::ftp::listener::Shared;
-use crate::net::Stream;
 use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
 use crate::session::Upload;
@@ -47,8 +46,7 @@ impl Client {
             Ok((sink, _active)) => {
                 // The client's data ends as whole only when the backend has said so; else dropping
                 // the connection is a reset.
-                let words = download.finish().await?;
-                complete(sink, limits.stall_timeout).await;
+                let words = download.finish(complete(sink, limits.stall_timeout)).await?;
                 self.answer_with(226, "transfer complete", words).await;
                 Ok(Flow::Continue)
             }
@@ -104,12 +102,22 @@ impl Client {
                     }
                     _ => {}
                 }
-                if let Source::Socket(stream) = source {
-                    complete(Sink::Socket(stream), limits.stall_timeout).await;
+                if let Source::Socket(stream) = source
+                    && let Err(failure) = complete(Sink::Socket(stream), limits.stall_timeout).await
+                {
+                    // All that it sent is here.
+                    tracing::debug!(%failure, "closing the client's data connection");
                 }
                 Ok(())
             };
             self.control.during(work, &progress, true, &self.shared.drain).await
+        };
+        let end = match end {
+            Ok(()) => {
+                let settling = upload.settle();
+                self.control.confirm_upload(settling, &progress, &self.shared.drain).await
+            }
+            cut => cut,
         };
         match end {
             Ok(()) => {
@@ -159,6 +167,11 @@ impl Client {
                 Flow::Continue
             }
             Cut::Gone => Flow::Close,
+            Cut::TooManyCommands => {
+                self.answer(426, &failure.message).await;
+                self.answer(421, TOO_MANY_COMMANDS).await;
+                Flow::Close
+            }
             Cut::Forced => {
                 self.answer(426, &failure.message).await;
                 self.answer(421, "the gateway is shutting down; connect again").await;
@@ -186,12 +199,12 @@ pub(super) fn open<'a>(
 
 /// The end that means *complete*. Nobody waits for the client's: some end only after they have read
 /// 226.
-pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) {
-    if let Sink::Socket(stream) = sink
-        && let Err(error) = Stream::complete(stream, deadline).await
-    {
-        tracing::debug!(%error, "closing the client's data connection");
-    }
+pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) -> Result<(), Failure> {
+    let Sink::Socket(stream) = sink else { return Ok(()) };
+    stream.complete(deadline).await.map_err(|error| {
+        let message = "the data connection to the client broke before its end was sent";
+        Failure::client(FailureKind::TransferCut, message).with_detail(error)
+    })
 }
 
 /// Why a transfer did not come to its end.
@@ -202,6 +215,10 @@ pub(super) fn failure_of(cut: &Cut) -> Failure {
         Cut::Gone => Failure::client(
             FailureKind::Aborted,
             "the client's control connection was gone before the transfer's end",
+        ),
+        Cut::TooManyCommands => Failure::client(
+            FailureKind::Aborted,
+            "the client sent more commands during the transfer than may wait",
         ),
         Cut::Forced => Failure::gateway(
             FailureKind::Aborted,

@@ -1,0 +1,99 @@
+//! A connection's round trip time, as the kernel has measured it (sock_diag(7), TCP_INFO).
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::inet::nlas::Nla;
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
+use tokio::net::TcpStream;
+
+/// One answer: the socket's description and its attributes.
+const ANSWER_MAX: usize = 8 * 1024;
+/// Matches the socket by its addresses alone (`INET_DIAG_NOCOOKIE`).
+const NO_COOKIE: [u8; 8] = [0xff; 8];
+
+/// The smoothed round trip time of a connection. The kernel answers at once.
+///
+/// # Errors
+/// Where the kernel does not tell it: without sock_diag, where netlink sockets are forbidden, or for a
+/// connection that has gone.
+pub fn round_trip(tcp: &TcpStream) -> io::Result<Duration> {
+    let (local, peer) = (tcp.local_addr()?, tcp.peer_addr()?);
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    send(&socket, &request(local, peer), SendFlags::empty())?;
+    let mut answer = [0; ANSWER_MAX];
+    let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    parse(&answer[..length])
+}
+
+fn request(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    let request = InetRequest {
+        family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::INFO,
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: local.port(),
+            destination_port: peer.port(),
+            source_address: local.ip(),
+            destination_address: peer.ip(),
+            interface_id: 0,
+            cookie: NO_COOKIE,
+        },
+    };
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+fn parse(answer: &[u8]) -> io::Result<Duration> {
+    let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    match message.payload {
+        NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+            let info = response.nlas.iter().find_map(|nla| match nla {
+                Nla::TcpInfo(info) => Some(Duration::from_micros(info.rtt.into())),
+                _ => None,
+            });
+            info.ok_or_else(|| io::ErrorKind::Unsupported.into())
+        }
+        NetlinkPayload::Error(error) => Err(error.to_io()),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loopback_connection_has_a_short_round_trip_time() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (far, _) = listener.accept().await.unwrap();
+            for tcp in [&near, &far] {
+                let time = round_trip(tcp).unwrap();
+                assert!(time > Duration::ZERO && time < Duration::from_millis(50), "{time:?}");
+            }
+        }
+    }
+}

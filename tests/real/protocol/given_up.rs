@@ -1,0 +1,90 @@
+//! Uploads that their clients give up: the end of data and the word of the control connection come over
+//! two connections, in any order. None may pass for a whole file.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::cuts::start;
+use super::{Lock, SOON, in_step};
+use crate::support::pki::pki;
+use crate::support::process::run;
+use crate::support::raw::Raw;
+use crate::support::{PASSWORD, USER};
+
+const ROUNDS: usize = 500;
+/// For all rounds of clients that are processes.
+const DEADLINE: Duration = Duration::from_secs(240);
+const PART: [u8; 100_000] = [7; 100_000];
+
+fn uploads(lock: &Lock, outcome: &str) -> u64 {
+    let series = format!(
+        "lockgate_transfers_total{{backend=\"files\",direction=\"upload\",listener=\"front\",outcome=\"{outcome}\"}}"
+    );
+    lock.gateway.metric(&series).unwrap_or(0)
+}
+
+#[track_caller]
+fn await_aborted(lock: &Lock, how: &str, rounds: usize) {
+    let end = Instant::now() + SOON;
+    while uploads(lock, "aborted") < rounds as u64 {
+        let (aborted, whole) = (uploads(lock, "aborted"), uploads(lock, "ok"));
+        assert!(Instant::now() < end, "{how}: of {rounds}, {aborted} were cut, {whole} whole");
+    }
+}
+
+fn client(lock: &Lock, tls: &str) -> Raw {
+    if tls == "none" { lock.client() } else { lock.tls_client() }
+}
+
+/// As lftp and FileZilla abort: ABOR, then the data connection is closed in order, under TLS with
+/// close_notify.
+#[test]
+fn abor_and_the_end_of_data_in_any_order_cut_an_upload() {
+    for tls in ["none", "required"] {
+        for abor_first in [true, false] {
+            let how = format!("tls {tls}, ABOR first: {abor_first}");
+            let lock = start("delete", tls);
+            let mut raw = client(&lock, tls);
+            for round in 0..ROUNDS {
+                let tcp = raw.begin("STOR up");
+                let mut data = raw.data(tcp);
+                data.write_all(&PART).and_then(|()| data.flush()).expect("sending a part");
+                if abor_first {
+                    raw.send_bytes(b"ABOR\r\n");
+                }
+                let _ = data.finish();
+                if !abor_first {
+                    raw.send_bytes(b"ABOR\r\n");
+                }
+                let (first, second) = (raw.read(), raw.read());
+                assert_eq!((first.code, second.code), (426, 226), "{how}, round {round}");
+            }
+            in_step(&mut raw);
+            await_aborted(&lock, &how, ROUNDS);
+            assert_eq!(uploads(&lock, "ok"), 0, "{how}");
+            assert!(lock.names().is_empty(), "{how}: {:?}", lock.names());
+        }
+    }
+}
+
+#[test]
+fn a_killed_client_leaves_no_whole_upload() {
+    for tls in ["none", "required"] {
+        let lock = start("delete", tls);
+        let ca = if tls == "none" { "-".into() } else { pki().ca.display().to_string() };
+        let mut clients = Command::new("python3");
+        clients
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/killed_uploads.py"))
+            .args([&lock.address().port().to_string(), &ca, USER, PASSWORD])
+            .arg(ROUNDS.to_string());
+        run(&mut clients, b"", DEADLINE).expect_ok("clients that are killed");
+        let end = Instant::now() + SOON;
+        let ended = || ["aborted", "transfer-cut", "ok"].map(|outcome| uploads(&lock, outcome));
+        while ended().iter().sum::<u64>() < ROUNDS as u64 {
+            assert!(Instant::now() < end, "uploads do not end: {:?}", ended());
+        }
+        assert_eq!(uploads(&lock, "ok"), 0, "tls {tls}");
+        assert!(lock.names().is_empty(), "tls {tls}: {:?}", lock.names());
+    }
+}
