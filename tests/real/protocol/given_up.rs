@@ -15,7 +15,7 @@ use crate::support::{PASSWORD, USER};
 const ROUNDS: usize = 500;
 /// For all rounds of clients that are processes.
 const DEADLINE: Duration = Duration::from_secs(240);
-const PART: [u8; 100_000] = [7; 100_000];
+static PART: [u8; 100_000] = [7; 100_000];
 
 fn uploads(lock: &Lock, outcome: &str) -> u64 {
     let series = format!(
