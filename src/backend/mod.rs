@@ -140,6 +140,9 @@ pub trait OpenFile: Send + Sync {
     /// What the file is now.
     async fn stat(&self) -> Result<Entry, Failure>;
 
+    /// The file's bytes; `None` where they cannot be told now.
+    async fn size(&self) -> Option<u64>;
+
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure>;
 
     /// Whether what is asked about the path is to be asked of this file: it has another name until

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ipnet::IpNet;
 use russh::keys::PublicKey;
 
+use super::end::{EndSlot, SessionRecord};
 use super::record::{LoginRecord, Metrics, OpenSession, Who};
 use super::unfinished::Unfinished;
 use super::{Limits, Session};
@@ -64,6 +65,8 @@ pub struct Door {
     pub local: SocketAddr,
     /// Tells the sessions of one gateway's run apart.
     pub session: u64,
+    /// Why it ends.
+    pub end: EndSlot,
 }
 
 impl Gateway {
@@ -105,6 +108,7 @@ impl Gateway {
         let (identity, route, backend) = entered?;
         Ok(Session {
             identity,
+            record: SessionRecord::new(who.clone()),
             who,
             metrics: self.metrics.clone(),
             root: route.root.clone(),

@@ -3,6 +3,7 @@
 //! record each.
 
 mod admission;
+mod end;
 mod gateway;
 mod limits;
 mod opened_file;
@@ -15,6 +16,7 @@ mod user_session;
 mod veil;
 
 pub use admission::{Admission, Refusal, Seat};
+pub use end::{EndSlot, SessionEnd};
 pub use gateway::{Door, Gateway, Proof};
 pub use limits::Limits;
 pub use opened_file::OpenedFile;

@@ -1,8 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::sync::{Mutex, PoisonError};
+use tokio::time::timeout;
 
 use super::Session;
 use super::record::Record;
@@ -10,7 +11,10 @@ use super::user_session::failed;
 use super::veil;
 use crate::backend::OpenFile;
 use crate::data::Progress;
-use crate::op::{Changes, Entry, Failure, FileSystem, Operation, RemotePath, Status};
+use crate::op::{Changes, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status};
+
+/// For a backend to tell the size of a file that was not read to its end.
+const SIZE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A file that a client has open: the backend's half and the record, kept together. Dropped without
 /// [`OpenedFile::close`] or [`OpenedFile::abort`], it counts as cut.
@@ -21,20 +25,34 @@ pub struct OpenedFile {
     appends: bool,
     file: Arc<dyn OpenFile>,
     record: Mutex<Option<Record>>,
+    writes: bool,
     read: Arc<Progress>,
     written: Arc<Progress>,
+    reads: Arc<Mutex<Reads>>,
+}
+
+/// What is known of the READs of a file.
+#[derive(Default)]
+struct Reads {
+    /// The end of the file was told.
+    at_end: bool,
+    /// Behind the last byte that was read.
+    furthest: u64,
+    failed: Option<Failure>,
 }
 
 impl OpenedFile {
     pub(super) fn new(
         session: Arc<Session>,
         path: RemotePath,
-        appends: bool,
+        mode: OpenMode,
         file: Arc<dyn OpenFile>,
         record: Record,
     ) -> Self {
         let (read, written) = record.both_ways();
-        Self { session, path, appends, file, record: Mutex::new(Some(record)), read, written }
+        let (appends, writes) = (mode.append, mode.writes());
+        let (record, reads) = (Mutex::new(Some(record)), Arc::default());
+        Self { session, path, appends, file, record, writes, read, written, reads }
     }
 
     /// As [`OpenFile::read_at`].
@@ -44,11 +62,20 @@ impl OpenedFile {
         length: u32,
     ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
         let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
-        let session = self.session.clone();
+        let (session, reads) = (self.session.clone(), self.reads.clone());
         Box::pin(async move {
-            let bytes = reading.await.map_err(|failure| veil::failure(&session.root, failure))?;
-            read.add(bytes.as_ref().map_or(0, Bytes::len));
-            Ok(bytes)
+            let outcome = reading.await;
+            let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+            match &outcome {
+                Ok(Some(bytes)) => {
+                    read.add(bytes.len());
+                    let end = offset.saturating_add(bytes.len() as u64);
+                    reads.furthest = reads.furthest.max(end);
+                }
+                Ok(None) => reads.at_end = true,
+                Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
+            }
+            outcome.map_err(|failure| veil::failure(&session.root, failure))
         })
     }
 
@@ -135,15 +162,47 @@ impl OpenedFile {
     pub async fn close(&self) -> Result<(), Failure> {
         let record = self.take_record();
         self.session.unfinished.end(&self.file);
+        let partly = if self.writes { None } else { self.partly_read().await };
         let closed = self.file.close().await;
-        match (record, closed) {
-            (Some(record), Ok(())) => record.done(),
-            (Some(record), Err(failure)) => {
-                return Err(failed(record, &self.session.root, failure));
-            }
-            (None, closed) => return closed.map_err(|failure| self.veiled(failure)),
+        let Some(record) = record else { return closed.map_err(|failure| self.veiled(failure)) };
+        if let Err(failure) = closed {
+            return Err(failed(record, &self.session.root, failure));
+        }
+        match (self.reads().failed.take(), partly) {
+            // The client was told with the READ.
+            (Some(failure), _) => record.failed(&failure),
+            (None, Some(size)) => record.partial(size, None),
+            (None, None) => record.done(),
         }
         Ok(())
+    }
+
+    /// The client has lost a file that it read, for the reason that is given: whether it has all that was
+    /// sent, nobody knows.
+    pub async fn lose(&self, failure: &Failure) {
+        let record = self.take_record();
+        let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
+        // Nothing is lost at the backend.
+        let _ = self.file.close().await;
+        let Some(record) = record else { return };
+        match self.reads().failed.take() {
+            Some(first) => record.failed(&first),
+            None => record.partial(size, Some(failure)),
+        }
+    }
+
+    /// `None`: it was read to its end. Else its size, where that is known.
+    async fn partly_read(&self) -> Option<Option<u64>> {
+        if self.reads().at_end {
+            return None;
+        }
+        let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
+        // Clients that know the size need not read on to be told the end.
+        if size.is_some_and(|size| self.reads().furthest >= size) { None } else { Some(size) }
+    }
+
+    fn reads(&self) -> MutexGuard<'_, Reads> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Cut off, for the reason that is given.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use russh::keys::{HashAlg, PublicKey};
 
+use super::end::{EndSlot, SessionEnd, Totals};
 use super::{Door, Session};
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
@@ -33,6 +34,8 @@ pub(super) struct Who {
     pub protocol: &'static str,
     pub user: String,
     pub backend: String,
+    pub end: EndSlot,
+    pub totals: Totals,
 }
 
 impl Who {
@@ -44,6 +47,8 @@ impl Who {
             protocol: door.protocol,
             user: user.escape_ascii().to_string(),
             backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
+            end: door.end.clone(),
+            totals: Totals::default(),
         }
     }
 }
@@ -72,6 +77,14 @@ pub(super) struct Record {
     /// What is read from a file that is open for writing, too.
     back: Arc<Progress>,
     written: bool,
+}
+
+/// How an operation ended.
+enum Outcome<'a> {
+    Ok,
+    /// With the file's size, where that is known.
+    Partial(Option<u64>, Option<&'a Failure>),
+    Failed(&'a Failure),
 }
 
 impl Metrics {
@@ -204,10 +217,10 @@ impl LoginRecord {
 impl Drop for LoginRecord {
     fn drop(&mut self) {
         if !self.written {
-            let failure = Failure::client(
-                FailureKind::Aborted,
-                "the connection ended before its login was done",
-            );
+            let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
+                let why = "the connection ended before its login was done";
+                Failure::client(FailureKind::Aborted, why)
+            });
             self.write(Err(&failure));
         }
     }
@@ -251,11 +264,17 @@ impl Record {
     }
 
     pub(super) fn done(mut self) {
-        self.write(None);
+        self.write(Outcome::Ok);
     }
 
     pub(super) fn failed(mut self, failure: &Failure) {
-        self.write(Some(failure));
+        self.write(Outcome::Failed(failure));
+    }
+
+    /// A file that was not read to its end: by a client that wanted a part, or, with a failure, since it
+    /// was lost.
+    pub(super) fn partial(mut self, size: Option<u64>, failure: Option<&Failure>) {
+        self.write(Outcome::Partial(size, failure));
     }
 
     /// What counts a transfer's bytes.
@@ -276,11 +295,15 @@ impl Record {
         self.path = path;
     }
 
-    fn write(&mut self, failure: Option<&Failure>) {
+    fn write(&mut self, ended: Outcome<'_>) {
         self.written = true;
         let bytes = self.progress.bytes();
         let who = &*self.who;
-        let outcome = failure.map_or("ok", |f| f.kind.as_str());
+        let (outcome, failure, size) = match ended {
+            Outcome::Ok => ("ok", None, None),
+            Outcome::Partial(size, failure) => ("partial", failure, size),
+            Outcome::Failed(failure) => (failure.kind.as_str(), Some(failure), None),
+        };
         let fault = failure.map_or("none", |f| f.fault.as_str());
         self.metrics
             .operations
@@ -294,6 +317,12 @@ impl Record {
                 // Only uploads have a way back: a file open for both.
                 let labels = [who.listener.as_str(), who.backend.as_str(), "download"];
                 self.metrics.bytes.with_label_values(&labels).inc_by(back);
+                who.totals.add_download(back);
+            }
+            match direction {
+                "upload" => who.totals.add_upload(bytes),
+                "download" => who.totals.add_download(bytes),
+                _ => {}
             }
             let [listener, backend, direction] = labels;
             self.metrics
@@ -311,6 +340,7 @@ impl Record {
                         path = %self.path,
                         to = self.to.as_deref(),
                         bytes = self.direction.map(|_| bytes),
+                        size,
                         seconds = self.started.elapsed().as_secs_f64(),
                         outcome,
                     },
@@ -331,9 +361,10 @@ fn is_everyday(failure: &Failure) -> bool {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.written {
-            let failure =
-                Failure::new(FailureKind::Aborted, Fault::Gateway, "the session ended meanwhile");
-            self.write(Some(&failure));
+            let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
+                Failure::gateway(FailureKind::Aborted, "the operation was given up before its end")
+            });
+            self.write(Outcome::Failed(&failure));
         }
     }
 }

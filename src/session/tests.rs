@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use prometheus::Registry;
 use tempfile::TempDir;
 
+use super::end::SessionRecord;
 use super::record::{Metrics, Who};
 use super::*;
 use crate::auth::Identity;
@@ -43,16 +44,20 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     let settings = Settings { folder: folder.path().into(), partial_uploads: PartialUploads::Keep };
     let backend = LocalBackend::open(&settings).unwrap();
     let registry = Registry::new();
+    let who = Arc::new(Who {
+        session: 1,
+        peer: "127.0.0.1:1".parse().unwrap(),
+        listener: "test".into(),
+        protocol: "sftp",
+        user: "u".into(),
+        backend: "local".into(),
+        end: EndSlot::default(),
+        totals: Default::default(),
+    });
     let session = Session {
         identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
-        who: Arc::new(Who {
-            session: 1,
-            peer: "127.0.0.1:1".parse().unwrap(),
-            listener: "test".into(),
-            protocol: "sftp",
-            user: "u".into(),
-            backend: "local".into(),
-        }),
+        record: SessionRecord::new(who.clone()),
+        who,
         metrics: Metrics::register(&registry).unwrap(),
         unfinished: Default::default(),
         root: path("/customers/acme"),

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::end::SessionRecord;
 use super::opened_file::OpenedFile;
 use super::record::{Metrics, Record, Who};
 use super::transfers::{Download, FolderListing, Upload};
@@ -22,6 +23,8 @@ pub struct Session {
     pub(super) root: RemotePath,
     pub(super) backend: Box<dyn BackendSession>,
     pub(super) unfinished: Unfinished,
+    #[expect(dead_code, reason = "written when dropped")]
+    pub(super) record: SessionRecord,
 }
 
 impl Session {
@@ -128,7 +131,7 @@ impl Session {
                 if mode.writes() {
                     self.unfinished.begin(target.operation().path().clone(), &file);
                 }
-                Ok(OpenedFile::new(self.clone(), path, mode.append, file, record))
+                Ok(OpenedFile::new(self.clone(), path, mode, file, record))
             }
             Err(failure) => Err(failed(record, &self.root, failure)),
         }

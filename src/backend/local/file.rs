@@ -222,6 +222,10 @@ impl OpenFile for LocalFile {
         self.query(Shared::entry).await
     }
 
+    async fn size(&self) -> Option<u64> {
+        self.stat().await.ok()?.attributes.size
+    }
+
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure> {
         let changes = *changes;
         self.command(move |shared, open| {

@@ -155,6 +155,10 @@ impl OpenFile for SftpFile {
         Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
     }
 
+    async fn size(&self) -> Option<u64> {
+        self.handle.stat().await.ok()?.attributes("tell the size").ok()?.size
+    }
+
     async fn set_attributes(&self, wanted: &Changes) -> Result<(), Failure> {
         let what = format!("set the attributes of {}", self.handle.path());
         let now = match needs_times(wanted) {

@@ -14,8 +14,8 @@ use super::reply;
 use super::settings::TlsPolicy;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
-use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
-use crate::session::{Door, Session};
+use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, Words};
+use crate::session::{Door, Session, SessionEnd};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
 
@@ -106,14 +106,17 @@ impl Client {
 
     pub(super) async fn run(mut self) {
         let drain = self.shared.drain.clone();
+        let end = self.door.end.clone();
         let forced = async {
             drain.forced().await;
+            end.set(SessionEnd::shutdown());
             tokio::time::sleep(AFTER_FORCE).await;
         };
         tokio::select! {
             () = self.serve() => {}
             () = forced => {}
         }
+        self.door.end.set(SessionEnd::by(Fault::Client, self.control.why_closed()));
         if let LoginState::In(logged_in) = self.login {
             // A goodbye that hangs must not keep the session's place.
             let _ = timeout(Duration::from_secs(2), logged_in.session.close()).await;
@@ -134,22 +137,30 @@ impl Client {
     /// The next line within the deadlines; `None` at the session's end, the client told why.
     async fn next_line(&mut self) -> Option<Line> {
         let limits = &self.shared.gateway.limits;
-        let (deadline, why) = match self.login {
-            LoginState::In(_) => {
-                (Instant::now() + limits.idle_timeout, "no command came for too long; goodbye")
-            }
-            _ => (self.login_deadline(), "no login came in time; goodbye"),
+        let (deadline, why, limit) = match self.login {
+            LoginState::In(_) => (
+                Instant::now() + limits.idle_timeout,
+                "no command came for too long; goodbye",
+                "no command came in time (limits.idle_timeout)",
+            ),
+            _ => (
+                self.login_deadline(),
+                "no login came in time; goodbye",
+                "no login came in time (limits.login_timeout)",
+            ),
         };
         let drain = self.shared.drain.clone();
         tokio::select! {
             biased;
             () = drain.draining() => {
+                self.door.end.set(SessionEnd::shutdown());
                 self.answer(421, "the gateway is shutting down; connect again").await;
                 None
             }
             // Somebody who is not logged in cannot put the deadline off by talking on.
             line = self.control.line(), if !self.is_late() => line,
             () = sleep_until(deadline) => {
+                self.door.end.set(SessionEnd::by(Fault::Client, limit));
                 self.answer(421, why).await;
                 None
             }
@@ -260,9 +271,10 @@ impl Client {
     pub(super) async fn fail(&mut self, failure: &Failure) -> Flow {
         let words = reply::of_failure(failure);
         self.control.reply(words.code, &words.lines).await;
-        match failure.kind {
-            FailureKind::Unavailable => Flow::Close,
-            _ => Flow::Continue,
+        if failure.kind != FailureKind::Unavailable {
+            return Flow::Continue;
         }
+        self.door.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
+        Flow::Close
     }
 }

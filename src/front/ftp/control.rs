@@ -43,6 +43,8 @@ pub(super) struct Control {
     /// What came during a transfer and waits for its end.
     queue: CommandQueue,
     closed: bool,
+    /// Why it is closed, where the client did not just go.
+    why_closed: Option<&'static str>,
     /// A proxy is at the other end of the TCP connection, not the client.
     proxied: bool,
 }
@@ -68,6 +70,7 @@ impl Control {
             lines: LineBuffer::new(MAX_COMMAND),
             queue: CommandQueue::default(),
             closed: false,
+            why_closed: None,
             proxied,
         }
     }
@@ -102,8 +105,14 @@ impl Control {
         if !matches!(sent.await, Ok(Ok(()))) {
             self.stream = None;
             self.closed = true;
+            self.why_closed.get_or_insert("the client took no reply");
             self.forget();
         }
+    }
+
+    /// Why the connection has ended.
+    pub(super) fn why_closed(&self) -> &'static str {
+        self.why_closed.unwrap_or("the client closed the control connection")
     }
 
     /// The server's half of AUTH TLS. Whatever came in clear behind the command is thrown away.
@@ -242,6 +251,7 @@ impl Control {
             match line.map(|line| self.queue.push(line)) {
                 Some(Ok(())) => {}
                 Some(Err(QueueFull)) => {
+                    self.why_closed = Some("more commands came at once than may wait");
                     self.reply(421, &[TOO_MANY_COMMANDS]).await;
                     return None;
                 }

@@ -70,6 +70,7 @@ async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: S
         peer,
         local,
         session: shared.gateway.next_session(),
+        end: Default::default(),
     };
     let Some((stream, tls)) = protect(&shared, tcp, peer).await else { return };
     let _open = shared.gateway.open_session(&door.listener);

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::connection::Connection;
 use crate::auth::Credentials;
 use crate::net::ssh::is_modern_signature;
-use crate::op::{Failure, FailureKind};
-use crate::session::Proof;
+use crate::op::{Failure, FailureKind, Fault};
+use crate::session::{Proof, SessionEnd};
 
 /// Public keys that one connection may offer, whether it holds them or not. Agents have many.
 const OFFERS: u32 = 20;
@@ -123,14 +123,16 @@ impl Logins {
         self.failed += 1;
         if matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) {
             // The only words that SSH has for a refused login come with the end of the connection.
-            self.connection.end(Disconnect::ServiceNotAvailable, failure.message.clone());
+            let end = SessionEnd::by(failure.fault, failure.message.clone());
+            self.connection.end(Disconnect::ServiceNotAvailable, end);
         } else if self.failed >= self.connection.shared.gateway.limits.login_attempts {
             self.too_many("too many failed logins; goodbye");
         }
     }
 
-    fn too_many(&self, why: &str) {
-        self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, why);
+    fn too_many(&self, why: &'static str) {
+        let end = SessionEnd::by(Fault::Client, why);
+        self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, end);
     }
 }
 

@@ -28,8 +28,8 @@ use super::opening::{Asked, asked, refuse_program};
 use super::requests::{Outcome, Requests, Work, announced};
 use super::room::{Cost, Room, share};
 use crate::net::poll_once;
-use crate::op::{Failure, FailureKind};
-use crate::session::Session;
+use crate::op::{Failure, FailureKind, Fault};
+use crate::session::{Session, SessionEnd};
 use crate::wire::sftp::{Request, ResponseBody, StatusCode, VERSION, decode_init};
 
 /// Packets that wait for room; with more the client is not read. In bytes.
@@ -43,6 +43,7 @@ pub(super) const END: Duration = Duration::from_secs(8);
 /// Of which so much is for the cutting alone.
 const CUTTING: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
+const STALLED: &str = "the client took no answer for too long";
 
 pub(super) struct Channel {
     connection: Arc<Connection>,
@@ -60,7 +61,7 @@ pub(super) struct Channel {
     /// Nobody takes answers any more.
     unheard: bool,
     /// The session at the backend is lost: when this is told, the connection ends.
-    lost: Option<String>,
+    lost: Option<Failure>,
 }
 
 /// A request under way.
@@ -138,7 +139,10 @@ impl Channel {
         let drain = self.connection.shared.drain.clone();
         let ended = tokio::select! {
             biased;
-            () = drain.forced() => End::Forced,
+            () = drain.forced() => {
+                self.connection.door.end.set(SessionEnd::shutdown());
+                End::Forced
+            }
             () = end.cancelled() => End::Gone,
             ended = self.exchange() => ended,
         };
@@ -155,7 +159,22 @@ impl Channel {
         let _ = timeout_at(end_by - CUTTING, rest).await;
         self.running.clear();
         // Files that are dropped count as cut, too.
-        let _ = timeout_at(end_by, self.requests.abandon()).await;
+        let failure = self.failure(&ended);
+        let _ = timeout_at(end_by, self.requests.abandon(&failure)).await;
+    }
+
+    /// Why what is open ends without CLOSE.
+    fn failure(&self, ended: &End) -> Failure {
+        let left_open = "the client closed the channel and left the file open";
+        let aborted = |why: &str| Failure::client(FailureKind::Aborted, why);
+        match ended {
+            End::Stalled => aborted(STALLED),
+            End::Broken(why) => aborted(why),
+            End::Done | End::Gone | End::Forced => match self.connection.door.end.get() {
+                Some(end) => end.failure(),
+                None => aborted(left_open),
+            },
+        }
     }
 
     async fn last_words(&mut self, ended: &End) {
@@ -167,12 +186,15 @@ impl Channel {
                 Some(1)
             }
             End::Stalled => {
-                let why = "the client took no answer for too long";
+                let why = STALLED;
                 tracing::warn!(session = door.session, peer = %door.peer, why, "SFTP channel ended");
                 // Others of the connection may be well.
                 match self.channels() > 1 {
                     true => drop(timeout(LAST_WORDS, self.write.close()).await),
-                    false => self.connection.end(Disconnect::ConnectionLost, why),
+                    false => {
+                        let end = SessionEnd::by(Fault::Client, why);
+                        self.connection.end(Disconnect::ConnectionLost, end);
+                    }
                 }
                 None
             }
@@ -235,8 +257,9 @@ impl Channel {
             }
             let draining = drain.is_draining();
             if quiet {
-                if let Some(why) = self.lost.take() {
-                    self.connection.end(Disconnect::ServiceNotAvailable, why);
+                if let Some(failure) = self.lost.take() {
+                    let end = SessionEnd::by(failure.fault, failure.message);
+                    self.connection.end(Disconnect::ServiceNotAvailable, end);
                 }
                 if self.ended || (draining && self.requests.nothing_open()) {
                     return End::Done;
@@ -356,7 +379,7 @@ impl Channel {
         if let Err(failure) = &outcome
             && failure.kind == FailureKind::Unavailable
         {
-            self.lost.get_or_insert_with(|| failure.message.clone());
+            self.lost.get_or_insert_with(|| failure.clone());
         }
         let body = self.requests.answer(outcome);
         if self.unheard {

@@ -16,7 +16,8 @@ use super::folder::Folders;
 use super::handler::Handler;
 use super::listener::Shared;
 use crate::net::ssh::{HangUp, Queued};
-use crate::session::{Door, Session};
+use crate::op::Fault;
+use crate::session::{Door, Session, SessionEnd};
 
 /// What waits to be written, in bytes. More than usual clients' windows let be under way, or russh
 /// would not read while it writes.
@@ -51,7 +52,7 @@ pub(super) struct Connection {
 #[derive(Debug, Clone)]
 struct Ending {
     code: u32,
-    why: String,
+    end: SessionEnd,
 }
 
 /// As long as it lives, its connection is not idle.
@@ -92,13 +93,17 @@ impl Connection {
         let over = tokio::select! {
             ended = &mut running => {
                 match ended {
-                    Ok(()) => self.log_end("the client has gone"),
-                    Err(error) => self.log_end(&error.to_string()),
+                    Ok(()) => self.door.end.set(SessionEnd::done("the client has gone")),
+                    Err(error) => self.door.end.set(SessionEnd::by(Fault::Client, error.to_string())),
+                }
+                if let Some(end) = self.door.end.get() {
+                    self.log_end(end.reason());
                 }
                 true
             }
             ending = self.watch() => {
-                self.log_ended(&ending.why);
+                self.door.end.set(ending.end.clone());
+                self.log_ended(ending.end.reason());
                 let told = async {
                     ending.tell(&running.handle()).await;
                     (&mut running).await
@@ -133,8 +138,10 @@ impl Connection {
     }
 
     /// Ends the connection; the first reason counts. What was sent before is sent.
-    pub(super) fn end(&self, code: Disconnect, why: impl Into<String>) {
-        let _ = self.ending.set(Ending::new(code, why));
+    pub(super) fn end(&self, code: Disconnect, end: SessionEnd) {
+        // Before the channels hear of it.
+        self.door.end.set(end.clone());
+        let _ = self.ending.set(Ending::new(code, end));
         self.end.cancel();
     }
 
@@ -174,25 +181,24 @@ impl Connection {
             self.channels.close();
             self.channels.wait().await;
         };
-        let shutting_down = || {
-            Ending::new(Disconnect::ByApplication, "the gateway is shutting down; connect again")
-        };
+        let shutting_down = || Ending::new(Disconnect::ByApplication, SessionEnd::shutdown());
+        let by_client = |code, why| Ending::new(code, SessionEnd::by(Fault::Client, why));
         tokio::select! {
             biased;
             () = self.end.cancelled() => match self.ending.get() {
                 Some(ending) => ending.clone(),
-                None => Ending::new(Disconnect::ByApplication, "goodbye"),
+                None => Ending::new(Disconnect::ByApplication, SessionEnd::done("goodbye")),
             },
             () = drain.forced() => shutting_down(),
             () = drained => shutting_down(),
             () = self.no_login() => {
-                Ending::new(Disconnect::ByApplication, "no login came in time; goodbye")
+                by_client(Disconnect::ByApplication, "no login came in time (limits.login_timeout)")
             }
             () = self.left() => {
-                Ending::new(Disconnect::ConnectionLost, "the client went while it was not read")
+                by_client(Disconnect::ConnectionLost, "the client went while it was not read")
             }
             () = self.idle() => {
-                Ending::new(Disconnect::ByApplication, "no request came for too long; goodbye")
+                by_client(Disconnect::ByApplication, "no request came in time (limits.idle_timeout)")
             }
         }
     }
@@ -247,14 +253,14 @@ impl Connection {
 }
 
 impl Ending {
-    fn new(code: Disconnect, why: impl Into<String>) -> Self {
-        Self { code: code as u32, why: why.into() }
+    fn new(code: Disconnect, end: SessionEnd) -> Self {
+        Self { code: code as u32, end }
     }
 
     async fn tell(&self, client: &Handle) {
         let code = Disconnect::try_from(self.code).unwrap_or(Disconnect::ByApplication);
         // A connection that is gone need not be told.
-        let _ = client.disconnect(code, self.why.clone(), "en".to_owned()).await;
+        let _ = client.disconnect(code, self.end.reason().to_owned(), "en".to_owned()).await;
     }
 }
 

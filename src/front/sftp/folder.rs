@@ -145,10 +145,15 @@ impl Folder {
 
     /// The client wants no more of it.
     pub(super) async fn close(&self) {
+        let why = "the client closed the folder before its end";
+        self.abandon(&Failure::client(FailureKind::Aborted, why)).await;
+    }
+
+    /// It ends before its end.
+    pub(super) async fn abandon(&self, failure: &Failure) {
         let listing = self.state.lock().await.listing.take();
         if let Some(listing) = listing {
-            let why = "the client closed the folder before its end";
-            listing.abort(&Failure::client(FailureKind::Aborted, why)).await;
+            listing.abort(failure).await;
         }
     }
 

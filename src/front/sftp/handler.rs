@@ -15,6 +15,8 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::listener::window;
 use super::opening::SUBSYSTEM;
+use crate::op::Fault;
+use crate::session::SessionEnd;
 
 /// Channels that one connection may have or have had, without those that the client closed first: of
 /// the others russh keeps some kilobytes as long as the connection lives.
@@ -241,7 +243,7 @@ impl russh::server::Handler for Handler {
 /// refused.
 fn wear_out(connection: &Connection) {
     let why = "this connection has had too many channels; connect again";
-    connection.end(Disconnect::ByApplication, why);
+    connection.end(Disconnect::ByApplication, SessionEnd::by(Fault::Client, why));
 }
 
 impl Drop for Place {

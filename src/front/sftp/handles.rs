@@ -120,17 +120,15 @@ impl Handles {
 }
 
 impl Handle {
-    /// The client goes without closing it: what was written is not whole.
-    pub(super) async fn abandon(self) {
-        let gone = "the client has gone and left it open";
-        let failure = Failure::client(FailureKind::Aborted, gone);
+    /// It ends without CLOSE: what was written is not whole.
+    pub(super) async fn abandon(self, failure: &Failure) {
         match self {
-            Handle::File(file) if file.writes() => file.file.abort(&failure).await,
-            Handle::File(file) => {
-                // Nothing is lost with a file that was read.
-                let _ = file.file.close().await;
+            Handle::File(file) if file.writes() => {
+                let failed = file.writes.lock().failed.take();
+                file.file.abort(failed.as_ref().unwrap_or(failure)).await;
             }
-            Handle::Folder(folder) => folder.close().await,
+            Handle::File(file) => file.file.lose(failure).await,
+            Handle::Folder(folder) => folder.abandon(failure).await,
         }
     }
 }

@@ -121,6 +121,7 @@ async fn run(
         peer,
         local,
         session: shared.gateway.next_session(),
+        end: Default::default(),
     };
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, %peer, listener = door.listener, "session begins");

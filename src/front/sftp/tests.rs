@@ -291,7 +291,14 @@ async fn a_known_key_is_of_no_use_with_an_old_signature() {
 
 fn connection(shared: Shared) -> Arc<Connection> {
     let peer = "127.0.0.1:1".parse().unwrap();
-    let door = Door { listener: "test".into(), protocol: "sftp", peer, local: peer, session: 1 };
+    let door = Door {
+        listener: "test".into(),
+        protocol: "sftp",
+        peer,
+        local: peer,
+        session: 1,
+        end: Default::default(),
+    };
     Connection::new(Arc::new(shared), door)
 }
 
@@ -299,7 +306,8 @@ fn connection(shared: Shared) -> Arc<Connection> {
 async fn nobody_enters_a_connection_that_is_to_end() {
     let connection = || connection(shared(&Arc::new(Stub::default())));
     let told = connection();
-    told.end(Disconnect::NoMoreAuthMethodsAvailable, "too many failed logins");
+    let end = crate::session::SessionEnd::by(crate::op::Fault::Client, "too many failed logins");
+    told.end(Disconnect::NoMoreAuthMethodsAvailable, end);
     let gone = connection();
     gone.closing.cancel();
     for ending in [told, gone] {

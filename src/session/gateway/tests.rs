@@ -60,6 +60,7 @@ fn door() -> Door {
         peer: "127.0.0.1:1".parse().unwrap(),
         local: "127.0.0.1:21".parse().unwrap(),
         session: 1,
+        end: Default::default(),
     }
 }
 

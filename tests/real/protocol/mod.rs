@@ -10,6 +10,7 @@ mod cuts;
 mod data_ports;
 mod data_ports_load;
 mod drain;
+mod ends;
 mod given_up;
 mod limits;
 mod listings;

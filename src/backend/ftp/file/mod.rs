@@ -147,6 +147,14 @@ impl OpenFile for FtpFile {
         Ok(sized(Entry { name: self.entry().name, ..asked }))
     }
 
+    async fn size(&self) -> Option<u64> {
+        let version = || lock(&self.transfers.version).as_ref().map(Version::size);
+        match self.sequenced.size().or_else(version) {
+            None => self.stat().await.ok()?.attributes.size,
+            size => size,
+        }
+    }
+
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure> {
         attributes::check(&self.transfers.session.pool.features(), changes)?;
         if let Some(size) = changes.size {

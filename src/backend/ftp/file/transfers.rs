@@ -51,6 +51,10 @@ impl Version {
         size.map(|size| Self { size, modified })
     }
 
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// A file may grow while it is read.
     fn goes_on_as(&self, later: &Self) -> bool {
         let touched =

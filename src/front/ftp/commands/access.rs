@@ -4,8 +4,8 @@ use zeroize::Zeroizing;
 
 use crate::auth::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
-use crate::op::{Failure, FailureKind};
-use crate::session::Proof;
+use crate::op::{Failure, FailureKind, Fault};
+use crate::session::{EndSlot, Proof, SessionEnd};
 
 impl Client {
     pub(super) async fn user(&mut self, name: Vec<u8>) -> Flow {
@@ -53,6 +53,10 @@ impl Client {
     pub(super) async fn rein(&mut self) {
         if let LoginState::In(logged_in) = std::mem::replace(&mut self.login, LoginState::Nobody) {
             logged_in.session.close().await;
+            self.door.end.set(SessionEnd::done("the client said REIN"));
+            drop(logged_in);
+            // What follows is another session on the same connection.
+            self.door.end = EndSlot::default();
             self.begin_again();
         }
         self.transfer = TransferState::default();
@@ -61,6 +65,7 @@ impl Client {
     }
 
     pub(super) async fn quit(&mut self) -> Flow {
+        self.door.end.set(SessionEnd::done("the client said QUIT"));
         self.answer(221, "goodbye").await;
         Flow::Close
     }
@@ -103,6 +108,7 @@ impl Client {
         self.attempts += 1;
         let flow = self.fail(failure).await;
         if flow == Flow::Continue && self.attempts >= self.shared.gateway.limits.login_attempts {
+            self.door.end.set(SessionEnd::by(Fault::Client, "too many failed logins"));
             self.answer(421, "too many failed logins; goodbye").await;
             return Flow::Close;
         }

@@ -10,7 +10,7 @@ use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection
 use crate::front::ftp::listener::Shared;
 use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
-use crate::session::Upload;
+use crate::session::{SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
 
 impl Client {
@@ -160,6 +160,9 @@ impl Client {
 
     /// The replies to a transfer that did not come to its end.
     pub(super) async fn answer_cut(&mut self, cut: Cut, failure: &Failure) -> Flow {
+        if !matches!(cut, Cut::Aborted | Cut::Failed(_)) {
+            self.door.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
+        }
         match cut {
             Cut::Aborted => {
                 self.answer(426, "transfer aborted").await;

@@ -126,9 +126,9 @@ impl Requests {
         self.handles.is_empty()
     }
 
-    /// The client has gone without closing what it has open.
-    pub(super) async fn abandon(&mut self) {
-        let all = self.handles.remove_all().into_iter().map(Handle::abandon);
+    /// What is open ends without CLOSE.
+    pub(super) async fn abandon(&mut self, failure: &Failure) {
+        let all = self.handles.remove_all().into_iter().map(|handle| handle.abandon(failure));
         futures_util::future::join_all(all).await;
     }
 

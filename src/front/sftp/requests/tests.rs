@@ -18,7 +18,7 @@ use crate::backend::{
 use crate::front::sftp::folder;
 use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
 use crate::route::{Access, Match, Route, RouteTable, Target};
-use crate::session::{Door, Gateway, Limits, Metrics, Proof};
+use crate::session::{Door, Gateway, Limits, Metrics, Proof, SessionEnd};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
 
 type Ended = Result<(), Failure>;
@@ -159,6 +159,10 @@ impl OpenFile for Shared {
         Ok(Entry::new("x", EntryKind::File))
     }
 
+    async fn size(&self) -> Option<u64> {
+        None
+    }
+
     async fn set_attributes(&self, changes: &Changes) -> Ended {
         self.0.called(format!("size {:?}", changes.size));
         let held = self.0.held.lock().unwrap().clone();
@@ -260,6 +264,7 @@ async fn requests() -> (Requests, Arc<Stub>) {
         peer: "127.0.0.1:1".parse().unwrap(),
         local: "127.0.0.1:22".parse().unwrap(),
         session: 1,
+        end: Default::default(),
     };
     let password = Vec::new().into();
     let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };
@@ -283,6 +288,10 @@ impl Requests {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn gone() -> Failure {
+    SessionEnd::done("the client has gone").failure()
 }
 
 fn code(body: ResponseBody) -> StatusCode {
@@ -479,7 +488,7 @@ async fn the_backend_judges_copies_within_one_file() {
 async fn what_a_client_leaves_open_is_cut() {
     let (mut requests, stub) = requests().await;
     requests.open_for_writing().await;
-    requests.abandon().await;
+    requests.abandon(&gone()).await;
     assert_eq!(stub.calls().last().unwrap(), "abort");
     assert!(requests.nothing_open());
 }
@@ -634,7 +643,7 @@ async fn all_channels_of_a_connection_share_its_open_folders() {
     assert_eq!(code(first.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
     // What a channel leaves open is given back with it.
-    first.abandon().await;
+    first.abandon(&gone()).await;
     assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
 }
 

@@ -1,0 +1,255 @@
+//! What the record says of a transfer, for each way in which it can end, on each front, before each kind
+//! of backend, in both directions.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::SOON;
+use crate::support::bench::host_keys;
+use crate::support::clients::python;
+use crate::support::gateway::Gateway;
+use crate::support::pki::pki;
+use crate::support::process::{Leash, kill_group, spawn, wait};
+use crate::support::ssh::keys;
+use crate::support::{PASSWORD, USER, argon2_hash, ports};
+
+const FRONTS: [&str; 3] = ["ftp", "ftps", "sftp"];
+const BACKENDS: [&str; 3] = ["local", "ftp", "sftp"];
+const DIRECTIONS: [&str; 2] = ["upload", "download"];
+/// More than all buffers on the way hold.
+const LARGE: u64 = 64 << 20;
+
+/// A gateway before a folder, and before an FTP and an SFTP server of that folder.
+struct Site {
+    gateway: Gateway,
+    server: Gateway,
+    folder: TempDir,
+}
+
+impl Site {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = std::fs::File::create(folder.path().join("large")).expect("making a file");
+        file.set_len(LARGE).expect("giving a file its length");
+        let mut password = tempfile::NamedTempFile::new().expect("a file");
+        password.write_all(PASSWORD.as_bytes()).expect("writing the password");
+        let users = format!("users:\n  {USER}: {{ password_hash: \"{}\" }}\n", argon2_hash());
+        let files = format!(
+            "files: {{ protocol: local, folder: {:?}, partial_uploads: delete }}",
+            folder.path()
+        );
+        let data_ports = || {
+            let block = ports::block(32);
+            format!("{}-{}", block.start(), block.end())
+        };
+        let server = Gateway::start(&format!(
+            "listeners:\n  \
+               ftp: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, tls: {{ mode: none }} }}\n  \
+               sftp: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
+             data_ports:\n  pool: {{ range: {}, listen: [\"127.0.0.1\"] }}\n\
+             backends:\n  {files}\n{users}\
+             routes:\n  - {{ authenticate: gateway, backend: files }}\n\
+             limits: {{ sessions_per_address: 1000 }}\n",
+            host_keys(),
+            data_ports(),
+        ));
+        let (certificate, key) = (pki().certificate.display(), pki().key.display());
+        let mut listeners = String::new();
+        let mut routes = String::new();
+        for backend in BACKENDS {
+            listeners += &format!(
+                "  ftp-{backend}: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, tls: {{ mode: none }} }}\n  \
+                   ftps-{backend}: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, \
+                   tls: {{ mode: required, certificate: {certificate}, key: {key} }} }}\n  \
+                   sftp-{backend}: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n",
+                host_keys(),
+            );
+            routes += &format!(
+                "  - {{ match: {{ listeners: [ftp-{backend}, ftps-{backend}, sftp-{backend}] }}, \
+                 authenticate: gateway, backend: {} }}\n",
+                if backend == "local" { "files" } else { backend },
+            );
+        }
+        let gateway = Gateway::start_by(
+            Command::new(crate::support::gateway::PROGRAM),
+            &format!(
+                "listeners:\n{listeners}\
+                 data_ports:\n  pool: {{ range: {}, listen: [\"127.0.0.1\"] }}\n\
+                 backends:\n  {files}\n  \
+                   ftp: {{ protocol: ftp, address: \"{}\", login: {{ user: {USER}, password_file: password }}, partial_uploads: delete }}\n  \
+                   sftp: {{ protocol: sftp, address: \"{}\", host_key: \"{}\", login: {{ user: {USER}, password_file: password }}, partial_uploads: delete }}\n\
+                 {users}routes:\n{routes}\
+                 limits: {{ sessions_per_address: 1000, drain_timeout: 50ms }}\n",
+                data_ports(),
+                server.address("ftp"),
+                server.address("sftp"),
+                keys().fingerprints[0],
+            ),
+            &[("password", password.path())],
+        );
+        Self { gateway, server, folder }
+    }
+
+    /// Sessions for all fronts, backends and directions, half done with their transfers.
+    fn half(&self, backends: &[&str], end: &str) -> Transfers {
+        let cells = FRONTS.iter().flat_map(|front| {
+            backends
+                .iter()
+                .flat_map(move |backend| DIRECTIONS.map(|direction| (*front, *backend, direction)))
+        });
+        let cells: Vec<_> = cells
+            .map(|(front, backend, direction)| {
+                let path = match direction {
+                    "upload" => format!("/{front}-{backend}-{end}"),
+                    _ => "/large".to_owned(),
+                };
+                Cell { listener: format!("{front}-{backend}"), front, direction, path }
+            })
+            .collect();
+        let sessions: Vec<_> = cells
+            .iter()
+            .map(|cell| {
+                json!({
+                    "front": cell.front,
+                    "port": self.gateway.address(&cell.listener).port(),
+                    "direction": cell.direction,
+                    "path": cell.path,
+                })
+            })
+            .collect();
+        let job = json!({
+            "sessions": sessions, "end": end, "ca": pki().ca, "user": USER, "password": PASSWORD,
+        });
+        Transfers { clients: Clients::start(&job), cells }
+    }
+}
+
+struct Cell {
+    listener: String,
+    front: &'static str,
+    direction: &'static str,
+    path: String,
+}
+
+struct Transfers {
+    clients: Clients,
+    cells: Vec<Cell>,
+}
+
+impl Transfers {
+    /// The record of each transfer: outcome and fault.
+    fn judge(
+        &self,
+        gateway: &Gateway,
+        end: &str,
+        expected: impl Fn(&Cell) -> (&'static [&'static str], Option<&'static str>),
+    ) {
+        let mut wrong = Vec::new();
+        for cell in &self.cells {
+            let (outcomes, fault) = expected(cell);
+            let is_it = |event: &Value| {
+                event["event"] == "transfer"
+                    && event["listener"] == cell.listener
+                    && event["path"] == cell.path
+                    // A download of the large file ends once for each end.
+                    && (cell.direction == "upload" || event["operation"] != "write")
+            };
+            let record = gateway.await_log(is_it, SOON);
+            let outcome = record["outcome"].as_str().unwrap_or_default();
+            if !outcomes.contains(&outcome) || record["fault"].as_str() != fault {
+                wrong.push(format!("{end} {} {}: {record}", cell.listener, cell.direction));
+            }
+            if outcome == "partial" && record["size"].as_u64() != Some(LARGE) {
+                wrong
+                    .push(format!("{end} {} {}: no size: {record}", cell.listener, cell.direction));
+            }
+        }
+        assert!(wrong.is_empty(), "{:#?}", wrong);
+    }
+}
+
+/// The processes of `clients/transfer_ends.py`.
+struct Clients {
+    child: Child,
+    _leash: Leash,
+}
+
+impl Clients {
+    fn start(job: &Value) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(python());
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/transfer_ends.py"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child = spawn(&mut command);
+        let leash = Leash::new(Some(&child), None);
+        let stdin = child.stdin.as_mut().expect("stdin is piped");
+        writeln!(stdin, "{job}").expect("giving the job");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("reading");
+        assert_eq!(line.trim(), "half");
+        Self { child, _leash: leash }
+    }
+
+    fn let_go(&mut self) {
+        writeln!(self.child.stdin.as_mut().expect("stdin is piped")).expect("letting them end");
+    }
+
+    fn expect_success(&mut self) {
+        let status = wait(&mut self.child, SOON * 4);
+        assert!(status.is_some_and(|status| status.success()), "a client failed: {status:?}");
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}
+
+const CUT: &[&str] = &["aborted", "transfer-cut"];
+
+#[test]
+fn a_transfer_that_its_client_ends_is_recorded_as_it_ended() {
+    for end in ["complete", "give_up", "hang_up", "kill"] {
+        let site = Site::start();
+        let mut transfers = site.half(&BACKENDS, end);
+        transfers.clients.let_go();
+        transfers.clients.expect_success();
+        transfers.judge(&site.gateway, end, |cell| match (end, cell.front, cell.direction) {
+            ("complete", ..) => (&["ok"], None),
+            // The client closed its handle: it wanted a part.
+            ("give_up", "sftp", "download") => (&["partial"], None),
+            (_, "sftp", "download") => (&["partial"], Some("client")),
+            _ => (CUT, Some("client")),
+        });
+        let left = std::fs::read_dir(site.folder.path()).expect("the folder").count();
+        assert_eq!(left, if end == "complete" { 10 } else { 1 }, "{end}");
+    }
+}
+
+#[test]
+fn a_transfer_whose_server_dies_is_the_backends_fault() {
+    let mut site = Site::start();
+    let mut transfers = site.half(&["ftp", "sftp"], "go_on");
+    site.server.kill();
+    transfers.clients.let_go();
+    transfers.judge(&site.gateway, "killed server", |_| {
+        (&["transfer-cut", "unavailable"], Some("backend"))
+    });
+}
+
+#[test]
+fn a_transfer_that_a_shutdown_cuts_is_the_gateways_fault() {
+    let site = Site::start();
+    let mut transfers = site.half(&BACKENDS, "wait");
+    transfers.clients.let_go();
+    site.gateway.terminate();
+    transfers.judge(&site.gateway, "shutdown", |cell| match (cell.front, cell.direction) {
+        ("sftp", "download") => (&["partial"], Some("gateway")),
+        _ => (&["aborted"], Some("gateway")),
+    });
+}
