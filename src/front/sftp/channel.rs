@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Answers;
@@ -43,6 +43,8 @@ pub(super) const END: Duration = Duration::from_secs(8);
 /// Of which so much is for the cutting alone.
 const CUTTING: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
+const INCOMPLETE_PACKET: &str =
+    "the client did not send the rest of a packet in time (limits.stall_timeout)";
 const STALLED: &str = "the client took no answer for too long";
 
 pub(super) struct Channel {
@@ -265,6 +267,7 @@ impl Channel {
                     return End::Done;
                 }
             }
+            let packet_deadline = self.packet_deadline();
             tokio::select! {
                 biased;
                 sent = async { self.sending.as_mut()?.await }, if self.sending.is_some() => {
@@ -293,8 +296,21 @@ impl Channel {
                     }
                 }
                 () = drain.draining(), if !draining => {}
+                () = sleep_until(packet_deadline.unwrap_or_else(Instant::now)), if packet_deadline.is_some() => {
+                    return End::Broken(INCOMPLETE_PACKET.to_owned());
+                }
             }
         }
+    }
+
+    /// Until when the packet that is being received must be whole.
+    fn packet_deadline(&mut self) -> Option<Instant> {
+        if !self.wants_more() {
+            self.incoming.is_held_up();
+            return None;
+        }
+        let limit = self.connection.shared.gateway.limits.stall_timeout;
+        self.incoming.incomplete_since().map(|since| since + limit)
     }
 
     fn wants_more(&self) -> bool {

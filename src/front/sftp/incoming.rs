@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::room::{Cost, Room};
 use crate::wire::sftp::{
@@ -16,6 +17,8 @@ const ENTRY: usize = size_of::<(Request, Cost)>();
 
 pub(super) struct Incoming {
     reader: PacketReader,
+    /// Since when a packet is incomplete.
+    incomplete_since: Option<Instant>,
     /// The client's first packet has been taken.
     greeted: bool,
     packets: VecDeque<Bytes>,
@@ -49,6 +52,7 @@ impl Incoming {
     pub(super) fn new() -> Self {
         Self {
             reader: PacketReader::new(MAX_PACKET),
+            incomplete_since: None,
             greeted: false,
             packets: VecDeque::new(),
             next: None,
@@ -63,6 +67,7 @@ impl Incoming {
         let length = piece.len();
         self.reader.push(piece);
         while let Some(packet) = self.reader.next()? {
+            self.incomplete_since = None;
             // A small part must not hold the whole piece.
             let packet = match packet.len() < length / 2 {
                 true => Bytes::copy_from_slice(&packet),
@@ -71,7 +76,22 @@ impl Incoming {
             self.waiting += packet.len() + ENTRY;
             self.packets.push_back(packet);
         }
+        if self.is_cut() {
+            self.incomplete_since.get_or_insert_with(Instant::now);
+        }
         Ok(())
+    }
+
+    /// Since when the packet that is being received is incomplete.
+    pub(super) fn incomplete_since(&self) -> Option<Instant> {
+        self.incomplete_since
+    }
+
+    /// What the client sends is not taken now: that is no fault of its own.
+    pub(super) fn is_held_up(&mut self) {
+        if let Some(since) = &mut self.incomplete_since {
+            *since = Instant::now();
+        }
     }
 
     /// The stream has stopped inside a packet.

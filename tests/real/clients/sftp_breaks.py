@@ -175,6 +175,48 @@ def broken_packets():
     connection.close()
 
 
+def slow_packet():
+    """A packet that comes a few bytes at a time ends its channel, as does the rest that never comes;
+    whole packets as slowly do not."""
+    connection = logged_in()
+    other = sftp(connection)
+    request = packet(wire.CMD_REALPATH, struct.pack(">I", 9) + string(b"/" + b"x" * 5000))
+
+    def trickle():
+        channel = raw_channel(connection)
+        end = time.monotonic() + JOB["timeout"]
+        for start in range(0, len(request), 2):
+            if channel.closed or channel.eof_received:
+                return
+            assert time.monotonic() < end, "the channel stays open"
+            try:
+                channel.sendall(request[start : start + 2])
+            except OSError:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the packet came whole")
+    step("trickle", trickle)
+
+    def rest_never_comes():
+        channel = raw_channel(connection)
+        channel.sendall(request[:7])
+        ends(channel)
+    step("rest-never-comes", rest_never_comes)
+
+    def slow_but_whole():
+        channel = raw_channel(connection)
+        for _ in range(6):
+            for byte in packet(wire.CMD_REALPATH, struct.pack(">I", 9) + string(b".")):
+                channel.sendall(bytes([byte]))
+                time.sleep(0.02)
+            body = exactly(channel, struct.unpack(">I", exactly(channel, 4))[0])
+            assert body[0] == wire.CMD_NAME, body
+        channel.close()
+    step("slow-but-whole", slow_but_whole)
+    step("other-channel", lambda: other.stat("."))
+    connection.close()
+
+
 def channels():
     """Up to the limit, and no more; one that is closed makes room."""
     connection = logged_in()
@@ -481,7 +523,7 @@ def cut_put():
 
 
 SCENARIOS = {
-    "broken-packets": broken_packets, "channels": channels, "idle-channel": idle_channel,
+    "broken-packets": broken_packets, "slow-packet": slow_packet, "channels": channels, "idle-channel": idle_channel,
     "forwarding": forwarding, "extensions": extensions, "old-signature": old_signature,
     "logins": logins, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
 }

@@ -14,6 +14,14 @@ fn broken_packets_end_their_channel_alone() {
 }
 
 #[test]
+fn a_packet_that_is_not_whole_in_time_ends_its_channel_alone() {
+    let limits = "sessions: 1000, stall_timeout: 1s";
+    let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
+    lock.scenario("slow-packet", json!({}));
+    lock.at_rest();
+}
+
+#[test]
 fn channels_have_a_limit() {
     let lock = SftpPlan { listener: ", channels: 3", ..SftpPlan::default() }.start();
     lock.scenario("channels", json!({ "channels": 3 }));
