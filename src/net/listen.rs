@@ -104,6 +104,9 @@ fn proxied(
 ) {
     match received {
         Ok(introduced) => welcome(tcp, introduced.endpoints),
+        Err(refusal @ Refusal::Silent) => {
+            tracing::debug!(%from, listener, %refusal, "connection refused");
+        }
         Err(refusal) => tracing::warn!(%from, listener, %refusal, "connection refused"),
     }
 }

@@ -65,6 +65,9 @@ pub enum Refusal {
     Untrusted,
     #[error("no whole PROXY protocol header came within {}", humantime::format_duration(*.0))]
     NotInTime(Duration),
+    /// It looked whether somebody is here.
+    #[error("it closed without a word")]
+    Silent,
     #[error("it closed before its PROXY protocol header was whole")]
     Closed,
     #[error("its PROXY protocol header could not be read: {0}")]
@@ -105,7 +108,9 @@ impl ProxyProtocol {
                     let received = stop.run_until_cancelled(received).await;
                     drop(place);
                     if let Some(received) = received {
-                        own.refused.inc_by(received.is_err().into());
+                        let refused =
+                            received.as_ref().is_err_and(|it| !matches!(it, Refusal::Silent));
+                        own.refused.inc_by(refused.into());
                         arrived(tcp, from, received);
                     }
                 });
@@ -150,7 +155,7 @@ async fn read(tcp: &mut TcpStream) -> Result<Header, Refusal> {
         let rest = buffer.get_mut(read..).unwrap_or_default();
         let there = tcp.peek(rest).await?;
         if there == 0 {
-            return Err(Refusal::Closed);
+            return Err(if read == 0 { Refusal::Silent } else { Refusal::Closed });
         }
         let seen = buffer.get(..read + there).unwrap_or_default();
         let decoded = proxy::decode(seen)?;

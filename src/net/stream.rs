@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ProtocolVersion;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -27,6 +28,22 @@ impl Stream {
 
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
+    }
+
+    /// What protects it, for the log: version, cipher suite and key exchange of TLS, or `none`.
+    pub fn encryption(&self) -> String {
+        let Stream::Tls(tls) = self else { return "none".to_owned() };
+        let connection = tls.get_ref().1;
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        };
+        let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+        let suite = suite.and_then(|suite| suite.as_str()).unwrap_or("?");
+        let group = connection.negotiated_key_exchange_group().map(|group| group.name());
+        let group = group.and_then(|group| group.as_str()).unwrap_or("resumed");
+        format!("{version} {suite} {group}")
     }
 
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {

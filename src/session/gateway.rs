@@ -1,13 +1,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use russh::keys::PublicKey;
 
 use super::end::{EndSlot, SessionRecord};
-use super::record::{LoginRecord, Metrics, OpenSession, Who};
+use super::record::{LoginDetails, LoginRecord, Metrics, OpenSession, Who};
 use super::unfinished::Unfinished;
 use super::{Limits, Session};
 use crate::auth::{Credentials, Identity, PasswordCheck};
@@ -51,6 +51,13 @@ impl Proof {
             Proof::PublicKey { user, .. } => user,
         }
     }
+
+    fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Proof::Password(_) => None,
+            Proof::PublicKey { key, .. } => Some(key),
+        }
+    }
 }
 
 /// Where somebody knocks.
@@ -67,6 +74,10 @@ pub struct Door {
     pub session: u64,
     /// Why it ends.
     pub end: EndSlot,
+    /// What protects the connection, once something does: version and algorithms of TLS or SSH.
+    pub encryption: OnceLock<String>,
+    /// The client program, where it says so (SSH); as it came, so escaped where it is printed.
+    pub client: OnceLock<String>,
 }
 
 impl Gateway {
@@ -97,7 +108,8 @@ impl Gateway {
     ) -> Result<Session, Failure> {
         let route = self.route(door, proof.user());
         let who = Arc::new(Who::new(door, proof.user(), route));
-        let record = LoginRecord::new(who.clone(), self.metrics.clone());
+        let details = LoginDetails::new(door, proof.key());
+        let record = LoginRecord::new(who.clone(), details, self.metrics.clone());
         let at_backend = AtomicBool::new(false);
         let entered =
             tokio::time::timeout_at(deadline, self.enter(route, door, proof, &at_backend));

@@ -3,6 +3,7 @@
 //! record each.
 
 mod admission;
+mod client_refusal;
 mod end;
 mod gateway;
 mod limits;
@@ -16,6 +17,7 @@ mod user_session;
 mod veil;
 
 pub use admission::{Admission, Refusal, Seat};
+pub use client_refusal::ClientRefusal;
 pub use end::{EndSlot, SessionEnd};
 pub use gateway::{Door, Gateway, Proof};
 pub use limits::Limits;

@@ -8,7 +8,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use russh::keys::{HashAlg, PublicKey};
 
 use super::end::{EndSlot, SessionEnd, Totals};
-use super::{Door, Session};
+use super::{ClientRefusal, Door, Session};
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::route::Route;
@@ -23,6 +23,7 @@ pub struct Metrics {
     transfers: IntCounterVec,
     bytes: IntCounterVec,
     proxy_refused: IntCounterVec,
+    clients_refused: IntCounterVec,
 }
 
 /// Who does something; the same in each record of a session.
@@ -117,6 +118,11 @@ impl Metrics {
                 "Bytes of files moved, of cut transfers too",
                 &["listener", "backend", "direction"],
             )?,
+            clients_refused: counter(
+                "lockgate_clients_refused_total",
+                "Clients turned away before a login",
+                &["listener", "reason"],
+            )?,
             proxy_refused: counter(
                 "lockgate_proxy_protocol_refused_total",
                 "Connections closed since they came from no trusted proxy, or with no good header",
@@ -128,6 +134,11 @@ impl Metrics {
     /// Counts what a listener refuses for its PROXY protocol header.
     pub(super) fn proxy_refused(&self, listener: &str) -> IntCounter {
         self.proxy_refused.with_label_values(&[listener])
+    }
+
+    /// Counts a client that is turned away.
+    pub(super) fn client_refused(&self, listener: &str, why: ClientRefusal) {
+        self.clients_refused.with_label_values(&[listener, why.as_str()]).inc();
     }
 
     /// Counts a session as open until dropped.
@@ -183,14 +194,38 @@ impl Metrics {
 /// ended meanwhile.
 pub(super) struct LoginRecord {
     who: Arc<Who>,
+    details: LoginDetails,
     metrics: Metrics,
     started: Instant,
     written: bool,
 }
 
+/// How somebody logs in.
+pub(super) struct LoginDetails {
+    /// `password` or `publickey`.
+    method: &'static str,
+    /// Of the public key.
+    fingerprint: Option<String>,
+    /// What protects the connection: version and algorithms of TLS or SSH.
+    encryption: Option<String>,
+    /// The client program, as SSH tells it.
+    client: Option<String>,
+}
+
+impl LoginDetails {
+    pub(super) fn new(door: &Door, key: Option<&PublicKey>) -> Self {
+        Self {
+            method: if key.is_some() { "publickey" } else { "password" },
+            fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
+            encryption: door.encryption.get().cloned(),
+            client: door.client.get().cloned(),
+        }
+    }
+}
+
 impl LoginRecord {
-    pub(super) fn new(who: Arc<Who>, metrics: Metrics) -> Self {
-        Self { who, metrics, started: Instant::now(), written: false }
+    pub(super) fn new(who: Arc<Who>, details: LoginDetails, metrics: Metrics) -> Self {
+        Self { who, details, metrics, started: Instant::now(), written: false }
     }
 
     pub(super) fn done(mut self, outcome: Result<(), &Failure>) {
@@ -208,7 +243,14 @@ impl LoginRecord {
         self.metrics.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
         line!(
             (tracing::Level::INFO, "login", who, outcome.err()),
-            { seconds = self.started.elapsed().as_secs_f64(), outcome = outcome_name, },
+            {
+                method = self.details.method,
+                fingerprint = self.details.fingerprint.as_deref(),
+                encryption = self.details.encryption.as_deref().unwrap_or("none"),
+                client = self.details.client.as_deref(),
+                seconds = self.started.elapsed().as_secs_f64(),
+                outcome = outcome_name,
+            },
             "login"
         );
     }

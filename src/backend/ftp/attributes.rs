@@ -52,7 +52,10 @@ pub(super) fn check_times(features: &Features, changes: &Changes) -> Result<(), 
     }
     let Some(seconds) = changes.modified else { return Ok(()) };
     if !features.mfmt {
-        return Err(operations::unsupported("the backend server cannot set a file's time (MFMT)"));
+        let why = "the backend server cannot set a file's time (MFMT)";
+        return Err(operations::unsupported(why).with_detail(
+            "the server does not list MFMT in its answer to FEAT; the client is to keep no times",
+        ));
     }
     time(seconds).map(drop)
 }

@@ -15,7 +15,8 @@ use super::settings::TlsPolicy;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, Words};
-use crate::session::{Door, Session, SessionEnd};
+use crate::session::{ClientRefusal, Door, Session, SessionEnd};
+use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
 
@@ -38,6 +39,8 @@ pub(super) struct Client {
     pub(super) transfer: TransferState,
     pub(super) facts: FactSet,
     begun: Instant,
+    /// Kinds of refusals that are logged once in a connection.
+    refused: Option<ClientRefusal>,
 }
 
 /// How far the login is.
@@ -101,6 +104,7 @@ impl Client {
             transfer: TransferState::default(),
             facts: FactSet::default(),
             begun: Instant::now(),
+            refused: None,
         }
     }
 
@@ -127,10 +131,41 @@ impl Client {
     async fn serve(&mut self) {
         self.answer(220, "lockgate FTP gateway ready").await;
         loop {
-            let Some(line) = self.next_line().await else { return };
+            let Some(line) = self.next_line().await else {
+                self.note_silence();
+                return;
+            };
+            if let Some(other) = self.other_protocol(&line) {
+                self.answer(500, "this is an FTP server; goodbye").await;
+                self.refused(ClientRefusal::Speaks(other), "it speaks another protocol than FTP");
+                return;
+            }
             if self.obey(line).await == Flow::Close {
                 return;
             }
+        }
+    }
+
+    /// A line, before anybody has said USER, of a client that speaks another protocol.
+    fn other_protocol(&self, line: &Line) -> Option<Protocol> {
+        match (&self.login, line) {
+            (LoginState::Nobody, Ok(line)) => protocol(line),
+            _ => None,
+        }
+    }
+
+    /// The connection has ended, or the time is over.
+    fn note_silence(&mut self) {
+        if let Some(other) = self.control.other_protocol() {
+            let what = "it speaks TLS from its first byte: see `tls.mode: implicit`, or let the client use explicit TLS (AUTH TLS)";
+            self.refused(ClientRefusal::Speaks(other), what);
+        }
+    }
+
+    /// A client that is turned away: told of in the log once for each kind of reason.
+    pub(super) fn refused(&mut self, why: ClientRefusal, what: &str) {
+        if self.refused.replace(why) != Some(why) {
+            self.shared.gateway.client_refused(&self.door, why, what);
         }
     }
 

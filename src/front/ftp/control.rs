@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::command_queue::{CommandQueue, QueueFull};
 use crate::data::Progress;
-use crate::net::tls::ControlTls;
 use crate::net::{Drain, Stream, round_trip};
 use crate::op::Failure;
+use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong};
 use crate::wire::ftp::reply;
 
@@ -43,6 +44,10 @@ pub(super) struct Control {
     /// What came during a transfer and waits for its end.
     queue: CommandQueue,
     closed: bool,
+    /// Nothing has been read yet.
+    untouched: bool,
+    /// The protocol of a client that has sent no line.
+    other_protocol: Option<Protocol>,
     /// Why it is closed, where the client did not just go.
     why_closed: Option<&'static str>,
     /// A proxy is at the other end of the TCP connection, not the client.
@@ -70,6 +75,8 @@ impl Control {
             lines: LineBuffer::new(MAX_COMMAND),
             queue: CommandQueue::default(),
             closed: false,
+            untouched: true,
+            other_protocol: None,
             why_closed: None,
             proxied,
         }
@@ -115,17 +122,21 @@ impl Control {
         self.why_closed.unwrap_or("the client closed the control connection")
     }
 
-    /// The server's half of AUTH TLS. Whatever came in clear behind the command is thrown away.
-    pub(super) async fn start_tls(&mut self, tls: &ControlTls, limit: Duration) -> io::Result<()> {
+    /// The connection in clear, for a TLS handshake. Whatever came behind the command that began it is
+    /// thrown away.
+    pub(super) fn take_plain(&mut self) -> Option<TcpStream> {
         self.forget();
-        let Some(Stream::Plain(tcp)) = self.stream.take() else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        let stream = timeout(limit, tls.accept_control(tcp))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        match self.stream.take() {
+            Some(Stream::Plain(tcp)) => Some(tcp),
+            other => {
+                self.stream = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn put_back(&mut self, stream: Stream) {
         self.stream = Some(stream);
-        Ok(())
     }
 
     /// Runs a transfer's `work` until the end of its data, while the client is listened to: ABOR ends it,
@@ -262,6 +273,19 @@ impl Control {
         }
     }
 
+    /// The protocol of a client that has sent no line.
+    pub(super) fn other_protocol(&self) -> Option<Protocol> {
+        self.other_protocol
+    }
+
+    /// Whether these, the connection's first bytes, begin a TLS handshake that nobody waits for. It has no
+    /// line end that would tell.
+    fn is_tls_in_clear(&mut self, bytes: &[u8]) -> bool {
+        std::mem::take(&mut self.untouched)
+            && !self.is_tls()
+            && protocol(bytes) == Some(Protocol::Tls)
+    }
+
     /// close_notify where there is TLS, then the end; bounded.
     pub(super) async fn shutdown(&mut self) {
         if let Some(stream) = &mut self.stream {
@@ -280,6 +304,10 @@ impl Control {
             let stream = self.stream.as_mut()?;
             let mut bytes = [0; 2048];
             match read(stream, &mut bytes).await {
+                Ok(n) if n > 0 && self.is_tls_in_clear(&bytes[..n]) => {
+                    self.closed = true;
+                    self.other_protocol = Some(Protocol::Tls);
+                }
                 Ok(n) if n > 0 => self.lines.extend(&bytes[..n]),
                 _ => self.closed = true,
             }

@@ -71,7 +71,10 @@ pub(super) async fn open(
     }
     let tls = protection.as_ref().map(|protection| protection.tls);
     let made = timeout(limit, made(asked, direction, protection)).await;
-    let made = made.unwrap_or_else(|_| Err(refused(what)));
+    let made = made.unwrap_or_else(|_| {
+        let hint = "see `limits.data_connect_timeout`, and `range` and `advertise` of the pool";
+        Err(refused(what).with_detail(hint))
+    });
     if let (Err(_), Some(tls)) = (&made, tls) {
         // Perhaps it came without resuming, and could not be told from others: the next one, where
         // that is allowed, gets a port for itself.
@@ -246,6 +249,7 @@ fn not_resumed() -> Failure {
          required here: switch session resumption on in the client, and let it use the same \
          server name (SNI) for both",
     )
+    .with_detail("for clients that cannot: `tls.data_sessions: any`")
 }
 
 fn went_away() -> Failure {

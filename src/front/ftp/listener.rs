@@ -6,11 +6,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::client::Client;
+use super::handshake;
 use super::settings::{ListenerSettings, TlsPolicy};
 use crate::data::Pool;
 use crate::net::tls::ControlTls;
 use crate::net::{Drain, Endpoints, ListenError, Listener, Stream};
-use crate::session::{Admission, Door, Gateway, Seat};
+use crate::session::{Admission, ClientRefusal, Door, Gateway, Seat};
 use crate::wire::ftp::reply;
 
 /// What every session of a listener shares.
@@ -34,14 +35,17 @@ pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
 }
 
 fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
-    let peer = endpoints.peer;
-    match shared.admission.admit(peer.ip()) {
+    match shared.admission.admit(endpoints.peer.ip()) {
         Ok(seat) => {
             let shared = shared.clone();
             shared.clone().drain.spawn(run(shared, tcp, endpoints, seat));
         }
         Err(refusal) => {
-            tracing::warn!(%peer, listener = shared.settings.name, %refusal, "connection refused");
+            shared.gateway.client_refused(
+                &door(shared, endpoints),
+                ClientRefusal::TooManySessions,
+                refusal,
+            );
             if !matches!(shared.settings.tls, TlsPolicy::Implicit(_)) {
                 shared.drain.spawn(refuse(tcp, refusal.to_string()));
             }
@@ -61,29 +65,34 @@ async fn refuse(mut tcp: TcpStream, why: String) {
 }
 
 async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: Seat) {
-    let Endpoints { peer, local } = endpoints;
     // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let door = Door {
+    let door = door(&shared, endpoints);
+    let Some((stream, tls)) = protect(&shared, tcp, &door).await else { return };
+    let _open = shared.gateway.open_session(&door.listener);
+    tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
+    Client::new(shared, door.clone(), stream, tls).run().await;
+    tracing::debug!(session = door.session, "session ends");
+}
+
+fn door(shared: &Shared, Endpoints { peer, local }: Endpoints) -> Door {
+    Door {
         listener: shared.settings.name.clone(),
         protocol: "ftp",
         peer,
         local,
         session: shared.gateway.next_session(),
         end: Default::default(),
-    };
-    let Some((stream, tls)) = protect(&shared, tcp, peer).await else { return };
-    let _open = shared.gateway.open_session(&door.listener);
-    tracing::debug!(session = door.session, %peer, listener = door.listener, "session begins");
-    Client::new(shared, door.clone(), stream, tls).run().await;
-    tracing::debug!(session = door.session, "session ends");
+        encryption: Default::default(),
+        client: Default::default(),
+    }
 }
 
 /// The TLS of the control session, begun at once where it is implicit.
 async fn protect(
     shared: &Shared,
     tcp: TcpStream,
-    peer: std::net::SocketAddr,
+    door: &Door,
 ) -> Option<(Stream, Option<ControlTls>)> {
     let settings = match &shared.settings.tls {
         TlsPolicy::None => return Some((Stream::Plain(tcp), None)),
@@ -93,16 +102,8 @@ async fn protect(
         TlsPolicy::Implicit(tls) => tls,
     };
     let tls = settings.tls.control_session();
+    tls.announce_implicit();
     let limit = shared.gateway.limits.login_timeout;
-    match timeout(limit, tls.accept_control(tcp)).await {
-        Ok(Ok(stream)) => Some((stream, Some(tls))),
-        Ok(Err(error)) => {
-            tracing::info!(%peer, listener = shared.settings.name, %error, "TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::info!(%peer, listener = shared.settings.name, "TLS handshake not in time");
-            None
-        }
-    }
+    let stream = handshake::accept(&shared.gateway, door, &tls, tcp, limit).await?;
+    Some((stream, Some(tls)))
 }

@@ -9,6 +9,7 @@ mod command_queue;
 mod commands;
 mod control;
 mod data_connection;
+mod handshake;
 mod listener;
 mod reply;
 mod settings;

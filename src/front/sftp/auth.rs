@@ -65,6 +65,7 @@ impl Logins {
             self.too_many("too many public keys; offer the right one first");
             return reject();
         }
+        self.connection.note_client();
         let Connection { shared, door, .. } = &*self.connection;
         let user = user.as_bytes();
         let admitted = modern(signature).and_then(|()| shared.gateway.admits_key(door, user, key));
@@ -98,6 +99,7 @@ impl Logins {
         if connection.is_ending() {
             return reject();
         }
+        connection.note_client();
         let gateway = &connection.shared.gateway;
         let login = gateway.login(&connection.door, proof, connection.login_deadline());
         let entered = tokio::select! {

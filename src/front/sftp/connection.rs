@@ -1,11 +1,12 @@
 //! One SSH connection: who is logged in, when it must end, and its end.
 
+use std::string::FromUtf8Error;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use russh::Disconnect;
 use russh::server::{Config, Handle, run_stream};
+use russh::{AlgorithmKind, Disconnect};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +16,19 @@ use super::channel;
 use super::folder::Folders;
 use super::handler::Handler;
 use super::listener::Shared;
-use crate::net::ssh::{HangUp, Queued};
+use crate::net::ssh::{self, FirstBytes, HangUp, Queued};
 use crate::op::Fault;
-use crate::session::{Door, Session, SessionEnd};
+use crate::session::{ClientRefusal, Door, Session, SessionEnd};
+use crate::wire;
+use crate::wire::first_bytes::{Protocol, protocol};
 
 /// What waits to be written, in bytes. More than usual clients' windows let be under way, or russh
 /// would not read while it writes.
 const QUEUE: usize = 8 * 1024 * 1024;
+const GONE: &str = "the client has gone";
+const NO_LOGIN: &str = "no login came in time (limits.login_timeout)";
+/// Algorithms of a client that are named in the log.
+const OFFERED_MAX: usize = 40;
 /// For a client to take the last words and go.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// For the channels to end, before the session is closed.
@@ -34,6 +41,7 @@ pub(super) struct Connection {
     begun: Instant,
     session: OnceLock<Arc<Session>>,
     hang_up: OnceLock<HangUp>,
+    first_bytes: OnceLock<FirstBytes>,
     ending: OnceLock<Ending>,
     /// `ending` is set.
     end: CancellationToken,
@@ -66,6 +74,7 @@ impl Connection {
             begun: Instant::now(),
             session: OnceLock::new(),
             hang_up: OnceLock::new(),
+            first_bytes: OnceLock::new(),
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
@@ -77,7 +86,8 @@ impl Connection {
     }
 
     pub(super) async fn run(self: Arc<Self>, config: Arc<Config>, tcp: TcpStream) {
-        let queued = Queued::new(tcp, QUEUE);
+        let mut queued = Queued::new(tcp, QUEUE);
+        let _ = self.first_bytes.set(queued.first_bytes());
         let cutter = queued.cutter();
         let _ = self.hang_up.set(queued.hang_up());
         let greeting = run_stream(config, queued, Handler::new(self.clone()));
@@ -85,25 +95,30 @@ impl Connection {
         let mut running = tokio::select! {
             greeted = greeting => match greeted {
                 Ok(Ok(running)) => running,
-                Ok(Err(error)) => return self.log_end(&error.to_string()),
-                Err(_) => return self.log_end("no SSH version came in time"),
+                Ok(Err(error)) => return self.refused(Some(&error), &error.to_string()),
+                Err(_) => return self.refused(None, NO_LOGIN),
             },
             () = self.shared.drain.draining() => return,
         };
         let over = tokio::select! {
             ended = &mut running => {
                 match ended {
-                    Ok(()) => self.door.end.set(SessionEnd::done("the client has gone")),
-                    Err(error) => self.door.end.set(SessionEnd::by(Fault::Client, error.to_string())),
+                    Ok(()) => self.door.end.set(SessionEnd::done(GONE)),
+                    Err(ref error) => {
+                        self.door.end.set(SessionEnd::by(Fault::Client, error.to_string()));
+                    }
                 }
-                if let Some(end) = self.door.end.get() {
-                    self.log_end(end.reason());
+                if self.session.get().is_none() {
+                    let why = self.door.end.get().map_or(GONE, SessionEnd::reason);
+                    self.refused(ended.as_ref().err(), why);
                 }
                 true
             }
             ending = self.watch() => {
                 self.door.end.set(ending.end.clone());
-                self.log_ended(ending.end.reason());
+                if self.session.get().is_none() {
+                    self.refused(None, ending.end.reason());
+                }
                 let told = async {
                     ending.tell(&running.handle()).await;
                     (&mut running).await
@@ -192,7 +207,7 @@ impl Connection {
             () = drain.forced() => shutting_down(),
             () = drained => shutting_down(),
             () = self.no_login() => {
-                by_client(Disconnect::ByApplication, "no login came in time (limits.login_timeout)")
+                by_client(Disconnect::ByApplication, NO_LOGIN)
             }
             () = self.left() => {
                 by_client(Disconnect::ConnectionLost, "the client went while it was not read")
@@ -230,25 +245,62 @@ impl Connection {
         }
     }
 
-    /// By the gateway, above all since a backend is lost: clients do not show why.
-    fn log_ended(&self, why: &str) {
-        let Door { session, peer, listener, .. } = &self.door;
-        match self.session.get() {
-            Some(_) => tracing::info!(session, %peer, listener, why, "the SSH connection is ended"),
-            None => self.log_end(why),
+    /// Notes what the client says of itself, for the records.
+    pub(super) fn note_client(&self) {
+        let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
+        if let Some(offer) = wire::ssh::client_offer(&first) {
+            let _ = self.door.encryption.set(ssh::describe(&offer));
+            let client = String::from_utf8(offer.identification);
+            let escaped = |error: FromUtf8Error| error.as_bytes().escape_ascii().to_string();
+            let _ = self.door.client.set(client.unwrap_or_else(escaped));
         }
     }
 
-    /// By the client, or before a login.
-    fn log_end(&self, why: &str) {
-        let Door { session, peer, listener, .. } = &self.door;
-        match self.session.get() {
-            Some(_) => tracing::debug!(session, %peer, listener, why, "the SSH connection ends"),
-            // Nothing else tells of it, and often it is a client that cannot get in.
-            None => {
-                tracing::info!(session, %peer, listener, why, "the SSH connection ends before a login");
+    /// It ends before a login. Whoever has sent nothing only looked whether somebody is here.
+    fn refused(&self, error: Option<&russh::Error>, why: &str) {
+        use ClientRefusal as R;
+        let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
+        let tried = self.door.client.get().is_some();
+        let (refusal, what) = match (protocol(&first), error) {
+            _ if first.is_empty() && !tried => {
+                let Door { session, peer, listener, .. } = &self.door;
+                tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
+                return;
             }
-        }
+            (Some(Protocol::Http), _) => {
+                (R::Speaks(Protocol::Http), "it speaks HTTP; this is an SFTP port".to_owned())
+            }
+            (Some(Protocol::Tls), _) => (
+                R::Speaks(Protocol::Tls),
+                "it speaks TLS; this is an SFTP port, FTPS needs a listener with `protocol: ftp`"
+                    .to_owned(),
+            ),
+            (_, Some(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
+                let theirs = &theirs[..theirs.len().min(OFFERED_MAX)];
+                let (ours, theirs) = (ours.join(", "), theirs.join(", "));
+                let what = format!(
+                    "no {} in common: the client offers {theirs}; the gateway has {ours}; update the client",
+                    kind_name(kind)
+                );
+                (R::SshAlgorithms, what)
+            }
+            (_, Some(russh::Error::Version)) => {
+                (R::NotSsh, "what it sent first is no SSH version 2".to_owned())
+            }
+            _ if why == NO_LOGIN => (R::LoginTimeout, why.to_owned()),
+            _ => (R::SshHandshake, format!("the SSH connection ended before a login: {why}")),
+        };
+        self.shared.gateway.client_refused(&self.door, refusal, what);
+    }
+}
+
+fn kind_name(kind: &AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Kex => "key exchange",
+        AlgorithmKind::Key => "kind of host key",
+        AlgorithmKind::Cipher => "cipher",
+        AlgorithmKind::Compression => "compression",
+        AlgorithmKind::Mac => "MAC",
     }
 }
 

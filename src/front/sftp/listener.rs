@@ -11,7 +11,7 @@ use super::auth;
 use super::connection::Connection;
 use super::settings::ListenerSettings;
 use crate::net::{Drain, Endpoints, ListenError, Listener, ssh};
-use crate::session::{Admission, Door, Gateway, Seat};
+use crate::session::{Admission, ClientRefusal, Door, Gateway, Seat};
 
 /// What a client may send on a new channel before it is told that there is room for more, in bytes.
 /// While new keys are asked for, russh takes twice as much from all channels together before it cuts
@@ -85,13 +85,13 @@ pub(super) fn window(channels: usize) -> u32 {
 }
 
 fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
-    let peer = endpoints.peer;
-    match shared.admission.admit(peer.ip()) {
+    match shared.admission.admit(endpoints.peer.ip()) {
         Ok(seat) => {
             shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, seat));
         }
         Err(refusal) => {
-            tracing::warn!(%peer, listener = shared.settings.name, %refusal, "connection refused");
+            let door = door(shared, endpoints);
+            shared.gateway.client_refused(&door, ClientRefusal::TooManySessions, refusal);
             shared.drain.spawn(refuse(tcp, refusal.to_string()));
         }
     }
@@ -107,6 +107,19 @@ async fn refuse(mut tcp: TcpStream, why: String) {
     .await;
 }
 
+fn door(shared: &Shared, Endpoints { peer, local }: Endpoints) -> Door {
+    Door {
+        listener: shared.settings.name.clone(),
+        protocol: "sftp",
+        peer,
+        local,
+        session: shared.gateway.next_session(),
+        end: Default::default(),
+        encryption: Default::default(),
+        client: Default::default(),
+    }
+}
+
 async fn run(
     shared: Arc<Shared>,
     config: Arc<Config>,
@@ -114,17 +127,9 @@ async fn run(
     endpoints: Endpoints,
     _seat: Seat,
 ) {
-    let Endpoints { peer, local } = endpoints;
-    let door = Door {
-        listener: shared.settings.name.clone(),
-        protocol: "sftp",
-        peer,
-        local,
-        session: shared.gateway.next_session(),
-        end: Default::default(),
-    };
+    let door = door(&shared, endpoints);
     let _open = shared.gateway.open_session(&door.listener);
-    tracing::debug!(session = door.session, %peer, listener = door.listener, "session begins");
+    tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
     let session = door.session;
     Connection::new(shared, door).run(config, tcp).await;
     tracing::debug!(session, "session ends");

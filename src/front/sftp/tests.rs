@@ -298,6 +298,8 @@ fn connection(shared: Shared) -> Arc<Connection> {
         local: peer,
         session: 1,
         end: Default::default(),
+        encryption: Default::default(),
+        client: Default::default(),
     };
     Connection::new(Arc::new(shared), door)
 }

@@ -4,6 +4,8 @@ use russh::Preferred;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{cipher, kex, mac};
 
+use crate::wire::ssh::{self, ClientOffer};
+
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
@@ -59,6 +61,15 @@ pub fn server() -> Preferred {
         compression: Cow::Borrowed(&[russh::compression::NONE]),
         ..Preferred::DEFAULT
     }
+}
+
+/// What a front and a client with this offer agree on, for the log.
+pub fn describe(offer: &ClientOffer) -> String {
+    let key_exchanges: Vec<&str> = KEX.iter().map(AsRef::as_ref).collect();
+    let ciphers: Vec<&str> = CIPHERS.iter().map(AsRef::as_ref).collect();
+    let key_exchange = ssh::chosen(&offer.key_exchanges, &key_exchanges).unwrap_or("?");
+    let cipher = ssh::chosen(&offer.ciphers, &ciphers).unwrap_or("?");
+    format!("SSH {key_exchange} {cipher}")
 }
 
 /// Whether a user's signature may be made this way: russh takes all that it knows, SHA-1 too.

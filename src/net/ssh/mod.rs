@@ -3,5 +3,5 @@
 mod algorithms;
 mod queued;
 
-pub use algorithms::{client, is_modern_signature, legacy_client, server};
-pub use queued::{Cutter, HangUp, Queued};
+pub use algorithms::{client, describe, is_modern_signature, legacy_client, server};
+pub use queued::{Cutter, FirstBytes, HangUp, Queued};

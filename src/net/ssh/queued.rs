@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// A write up to so many bytes goes out at once where nothing waits before it: the answer to a small
 /// question is not to wait for another task. Larger ones leave their caller free to encrypt the next.
 const AT_ONCE: usize = 16 * 1024;
+/// What is kept of what the peer sent first, in bytes: more than a KEXINIT.
+const FIRST_BYTES: usize = 8 * 1024;
 /// What is left to be written when the stream is dropped gets this long.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -41,9 +43,14 @@ pub struct Queued {
     reads: u8,
     write: Arc<OwnedWriteHalf>,
     shared: Arc<Shared>,
+    first: Option<FirstBytes>,
     /// The most bytes that wait to be written.
     capacity: usize,
 }
+
+/// What the peer of a [`Queued`] sent first, until it is taken.
+#[derive(Clone, Default)]
+pub struct FirstBytes(Arc<Mutex<Option<Vec<u8>>>>);
 
 /// Ends a [`Queued`] from outside, whoever holds it.
 pub struct Cutter(Arc<Shared>);
@@ -82,7 +89,14 @@ impl Queued {
         let shared = Arc::new(Shared::default());
         tokio::spawn(write_queue(write.clone(), shared.clone()));
         let buffer = vec![0; FIRST_READ];
-        Self { read, buffer, taken: 0, filled: 0, largest: 0, reads: 0, write, shared, capacity }
+        let (first, taken, filled, largest, reads) = Default::default();
+        Self { read, buffer, taken, filled, largest, reads, write, shared, first, capacity }
+    }
+
+    /// Keeps what the peer sends first, up to a bound. To be called before anything is read.
+    pub fn first_bytes(&mut self) -> FirstBytes {
+        let first = FirstBytes(Arc::new(Mutex::new(Some(Vec::new()))));
+        self.first.insert(first).clone()
     }
 
     pub fn cutter(&self) -> Cutter {
@@ -103,6 +117,9 @@ impl Queued {
         let mut buf = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
         self.filled = buf.filled().len();
+        if self.first.as_ref().is_some_and(|first| !first.add(&self.buffer[..self.filled])) {
+            self.first = None;
+        }
         self.largest = self.largest.max(self.filled);
         self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
@@ -121,6 +138,26 @@ impl Queued {
             self.buffer = vec![0; fit];
         }
         (self.largest, self.reads) = (0, 0);
+    }
+}
+
+impl FirstBytes {
+    /// What has come so far; nothing more is kept.
+    pub fn take(&self) -> Vec<u8> {
+        self.lock().take().unwrap_or_default()
+    }
+
+    /// Whether more is to be kept.
+    fn add(&self, bytes: &[u8]) -> bool {
+        let mut kept = self.lock();
+        let Some(kept) = &mut *kept else { return false };
+        let room = FIRST_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        kept.len() < FIRST_BYTES
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -181,13 +181,18 @@ impl ControlTls {
         self.begin(Instant::now());
     }
 
+    /// The client may begin the handshake from the connection's first moment on (implicit TLS).
+    pub fn announce_implicit(&self) {
+        self.begin(Instant::now().checked_sub(SKEW).unwrap_or_else(Instant::now));
+    }
+
     fn begin(&self, told: Instant) {
         self.times().begun.get_or_insert(told);
     }
 
     /// The server's half of the handshake on the control connection.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
-        self.begin(Instant::now().checked_sub(SKEW).unwrap_or_else(Instant::now));
+        self.announce_implicit();
         let asked = Arc::new(Asked::new(self.by_id.clone()));
         let (config, ticketer) =
             self.config(CONTROL_TICKETS, Owner::itself(self.id), asked.clone());

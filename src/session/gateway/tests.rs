@@ -61,6 +61,8 @@ fn door() -> Door {
         local: "127.0.0.1:21".parse().unwrap(),
         session: 1,
         end: Default::default(),
+        encryption: Default::default(),
+        client: Default::default(),
     }
 }
 

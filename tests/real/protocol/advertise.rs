@@ -125,6 +125,11 @@ fn addresses_and_ports_by_network() {
                  resolved (";
     assert!(refusal.starts_with(words) && refusal.ends_with("); try again\r\n"), "{refusal}");
     told(&mut unknown, "EPSV", OTHER);
+
+    // The PASV that failed has a line; the EPSVs, which clients follow with PASV, have none.
+    front.gateway.await_log(|event| event["event"] == "data-connection", SOON);
+    let log = front.gateway.log_tail(usize::MAX);
+    assert_eq!(log.matches("\"event\":\"data-connection\"").count(), 1, "{log}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod listings;
 mod logins;
 mod names;
 mod proxy_protocol;
+mod refused_clients;
 mod resumption;
 mod security;
 mod sftp_broken;

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::auth::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
 use crate::op::{Failure, FailureKind, Fault};
-use crate::session::{EndSlot, Proof, SessionEnd};
+use crate::session::{ClientRefusal, EndSlot, Proof, SessionEnd};
 
 impl Client {
     pub(super) async fn user(&mut self, name: Vec<u8>) -> Flow {
@@ -14,6 +14,8 @@ impl Client {
                 self.answer(503, "you are logged in; REIN first to be somebody else").await;
             }
             _ if self.needs_tls() => {
+                let what = "it spoke no TLS, and the listener has `tls.mode: required`; the client is to use FTP over explicit TLS";
+                self.refused(ClientRefusal::NoTls, what);
                 self.answer(530, "TLS is required here: AUTH TLS first").await;
             }
             _ => {

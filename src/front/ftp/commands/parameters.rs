@@ -51,6 +51,11 @@ impl Client {
 
     pub(super) async fn epsv(&mut self, protocol: Epsv) -> Outcome {
         let outcome = self.enter_extended_passive(protocol).await;
+        // Clients then send PASV, which has a line of its own where it fails.
+        let falls_back = |failure: &Failure| failure.peer.as_ref().is_some_and(|w| w.code == 522);
+        if self.local.ip().is_ipv4() && outcome.as_ref().is_err_and(falls_back) {
+            return outcome;
+        }
         self.note_refusal("EPSV", outcome)
     }
 
@@ -150,7 +155,10 @@ impl Client {
         };
         match refusal {
             Some((code, text)) => {
-                let refusal = Failure::new(FailureKind::DataConnection, Fault::Policy, text);
+                let refusal = Failure::new(FailureKind::DataConnection, Fault::Policy, text)
+                    .with_detail(format_args!(
+                        "the client asked for {to}; see `active` of the listener"
+                    ));
                 let words = Words { code, lines: vec![text.into()] };
                 return self.note_refusal("PORT", Err(refusal.with_peer(words)));
             }
@@ -201,6 +209,7 @@ impl Client {
                 Fault::Policy,
                 "passive mode is not offered here: use PORT or EPRT",
             )
+            .with_detail("the listener names no `data_ports`")
         })
     }
 
@@ -216,7 +225,11 @@ impl Client {
                 FailureKind::DataConnection,
                 Fault::Policy,
                 "data connections are known here by their TLS session only: AUTH TLS and PROT P first",
-            ));
+            )
+            .with_detail(format_args!(
+                "pool \"{}\" has `client_match: session`; `address` takes clients without TLS",
+                pool.name()
+            )));
         }
         let wanted = Wanted {
             client: self.door.peer.ip(),

@@ -1,10 +1,14 @@
 //! AUTH, PBSZ, PROT: RFC 2228, RFC 4217.
 
 use crate::front::ftp::client::{Client, Flow, LoginState};
+use crate::front::ftp::handshake;
+use crate::session::ClientRefusal;
 
 impl Client {
     pub(super) async fn auth(&mut self, mechanism: &[u8]) -> Flow {
         let Some(tls) = self.tls.take() else {
+            let what = "it asked for TLS (AUTH), which the listener does not offer: see `tls.mode`";
+            self.refused(ClientRefusal::TlsNotOffered, what);
             self.answer(502, "TLS is not offered here").await;
             return Flow::Continue;
         };
@@ -25,18 +29,16 @@ impl Client {
         tls.announce();
         self.answer(234, "begin the TLS handshake").await;
         let limit = self.login_deadline().saturating_duration_since(tokio::time::Instant::now());
-        let handshake = self.control.start_tls(&tls, limit).await;
+        let Some(tcp) = self.control.take_plain() else { return Flow::Close };
+        self.door.protocol = "ftps";
+        let made = handshake::accept(&self.shared.gateway, &self.door, &tls, tcp, limit).await;
         self.tls = Some(tls);
-        match handshake {
-            Ok(()) => {
-                self.door.protocol = "ftps";
+        match made {
+            Some(stream) => {
+                self.control.put_back(stream);
                 Flow::Continue
             }
-            Err(error) => {
-                let (peer, listener) = (self.door.peer, &self.door.listener);
-                tracing::info!(%peer, listener, %error, "TLS handshake failed");
-                Flow::Close
-            }
+            None => Flow::Close,
         }
     }
 

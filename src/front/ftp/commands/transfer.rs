@@ -148,6 +148,7 @@ impl Client {
                 Fault::Policy,
                 "data connections must be protected here: PROT P first",
             )
+            .with_detail("the listener has `tls.mode: required` or `implicit`")
             .with_peer(Words {
                 code: 521,
                 lines: vec![b"data connections must be protected here: PROT P first".to_vec()],
@@ -262,7 +263,8 @@ fn upload_failure(error: RelayError) -> Failure {
         RelayError::Source(e) if e.kind() == io::ErrorKind::UnexpectedEof => Failure::client(
             FailureKind::TransferCut,
             "the data connection ended without TLS close_notify: the upload counts as cut",
-        ),
+        )
+        .with_detail("for clients that never send it: `tls.require_close_notify: false`"),
         RelayError::Source(e) => {
             Failure::client(FailureKind::TransferCut, "the data connection from the client broke")
                 .with_detail(e)
@@ -286,5 +288,5 @@ fn stalled(error: &RelayError, source: Fault, sink: Fault) -> Failure {
         RelayError::Stalled { side: Side::Source, .. } => source,
         _ => sink,
     };
-    Failure::new(FailureKind::TransferCut, fault, error)
+    Failure::new(FailureKind::TransferCut, fault, error).with_detail("see `limits.stall_timeout`")
 }

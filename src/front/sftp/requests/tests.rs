@@ -265,6 +265,8 @@ async fn requests() -> (Requests, Arc<Stub>) {
         local: "127.0.0.1:22".parse().unwrap(),
         session: 1,
         end: Default::default(),
+        encryption: Default::default(),
+        client: Default::default(),
     };
     let password = Vec::new().into();
     let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };

@@ -1,0 +1,243 @@
+//! Clients that are turned away before a login, and what the log and the metrics say of each; health
+//! checks, of which nothing is said; and what the log says of logins and of the ends of sessions.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::SOON;
+use crate::support::bench::host_keys;
+use crate::support::clients::SftpSite;
+use crate::support::clients::openssh::sftp;
+use crate::support::gateway::Gateway;
+use crate::support::pki::pki;
+use crate::support::raw::{Raw, dial};
+use crate::support::ssh::{keys, public};
+use crate::support::{PASSWORD, USER, argon2_hash, ports};
+
+const LISTENERS: [&str; 4] = ["plain", "required", "implicit", "sftp"];
+/// Far below `login_timeout`.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+struct Site {
+    gateway: Gateway,
+    _folder: TempDir,
+}
+
+impl Site {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (certificate, key) = (pki().certificate.display(), pki().key.display());
+        let tls = |mode| format!("{{ mode: {mode}, certificate: {certificate}, key: {key} }}");
+        let pool = ports::block(8);
+        let ftp = |tls: String| {
+            format!("{{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, tls: {tls} }}")
+        };
+        let gateway = Gateway::start(&format!(
+            "listeners:\n  plain: {}\n  required: {}\n  implicit: {}\n  \
+               sftp: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
+             data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
+             backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+             users:\n  {USER}: {{ password_hash: \"{}\", authorized_keys: {:?} }}\n\
+             routes:\n  - {{ authenticate: gateway, backend: files }}\n\
+             metrics: {{ address: \"127.0.0.1:0\" }}\n",
+            ftp("{ mode: none }".to_owned()),
+            ftp(tls("required")),
+            ftp(tls("implicit")),
+            host_keys(),
+            pool.start(),
+            pool.end(),
+            folder.path(),
+            argon2_hash(),
+            public(&keys().user),
+        ));
+        Self { gateway, _folder: folder }
+    }
+
+    fn dial(&self, listener: &str) -> TcpStream {
+        dial(self.gateway.address(listener))
+    }
+
+    fn count(&self, listener: &str, refusal: &str) -> u64 {
+        let series = format!(
+            "lockgate_clients_refused_total{{listener=\"{listener}\",reason=\"{refusal}\"}}"
+        );
+        self.gateway.metric(&series).unwrap_or(0)
+    }
+
+    /// The one line of it, and that it is counted.
+    #[track_caller]
+    fn expect(&self, listener: &str, refusal: &str, words: &str) {
+        let is_it = |event: &Value| {
+            event["event"] == "client-refused"
+                && event["listener"] == listener
+                && event["refusal"] == refusal
+                && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+        };
+        let event = self.gateway.await_log(is_it, SOON);
+        assert_eq!(event["level"], "INFO");
+        assert_eq!(self.count(listener, refusal), 1, "{event}");
+    }
+}
+
+/// Sends it and reads until the gateway ends the connection, which it must do at once.
+#[track_caller]
+fn until_end(mut tcp: TcpStream, bytes: &[u8]) -> Vec<u8> {
+    let start = Instant::now();
+    tcp.write_all(bytes).expect("sending the first bytes");
+    let mut answer = Vec::new();
+    // A reset ends it, too.
+    let _ = tcp.read_to_end(&mut answer);
+    assert!(start.elapsed() < AT_ONCE, "{} stays", bytes.escape_ascii());
+    answer
+}
+
+const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n\0\0\x01\0\x08\x14";
+const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: lockgate\r\n\r\n";
+
+/// A ClientHello of this minor version, with one cipher suite and no extensions.
+fn client_hello(minor: u8) -> Vec<u8> {
+    let body = [&[3, minor][..], &[7; 32], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
+    let length = body.len() as u8;
+    [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat()
+}
+
+#[test]
+fn clients_of_other_protocols_are_ended_at_once_and_told_of() {
+    let site = Site::start();
+    for (listener, bytes, refusal, words) in [
+        ("plain", SSH, "speaks-ssh", "another protocol"),
+        ("plain", HTTP, "speaks-http", "another protocol"),
+        ("plain", &client_hello(3)[..], "speaks-tls", "tls.mode: implicit"),
+        ("required", SSH, "speaks-ssh", "another protocol"),
+        ("implicit", SSH, "speaks-ssh", "another protocol"),
+        ("implicit", HTTP, "speaks-http", "another protocol"),
+        ("implicit", b"USER anna\r\n", "no-tls", "no TLS"),
+        ("sftp", HTTP, "speaks-http", "speaks HTTP"),
+        ("sftp", &[client_hello(3), vec![0; 300]].concat(), "speaks-tls", "speaks TLS"),
+        ("sftp", b"USER anna\r\n", "not-ssh", "no SSH version 2"),
+    ] {
+        until_end(site.dial(listener), bytes);
+        site.expect(listener, refusal, words);
+    }
+}
+
+#[test]
+fn clients_without_or_with_old_tls_are_told_of() {
+    let site = Site::start();
+    let (mut raw, _) = Raw::connect(site.gateway.address("required"));
+    // Once, however often it tries.
+    raw.expect("USER anna", 530);
+    raw.expect("USER anna", 530);
+    site.expect("required", "no-tls", "`tls.mode: required`");
+    let (mut raw, _) = Raw::connect(site.gateway.address("plain"));
+    raw.expect("AUTH TLS", 502);
+    site.expect("plain", "tls-not-offered", "`tls.mode`");
+    for (minor, version) in [(2, "TLS 1.1"), (1, "TLS 1.0")] {
+        let before = site.count("implicit", "tls-too-old");
+        until_end(site.dial("implicit"), &client_hello(minor));
+        let words = format!("the client offers {version} at most");
+        let is_it = |event: &Value| {
+            event["refusal"] == "tls-too-old"
+                && event["reason"].as_str().is_some_and(|reason| reason.starts_with(&words))
+        };
+        site.gateway.await_log(is_it, SOON);
+        assert_eq!(site.count("implicit", "tls-too-old"), before + 1);
+    }
+    let (mut raw, _) = Raw::connect(site.gateway.address("required"));
+    raw.expect("AUTH TLS", 234);
+    raw.send_bytes(&client_hello(2));
+    site.expect("required", "tls-too-old", "TLS 1.1");
+}
+
+#[test]
+fn an_ssh_client_without_a_common_algorithm_is_told_of_with_what_it_offers() {
+    let site = Site::start();
+    let home = tempfile::tempdir().expect("a client's home");
+    let port = site.gateway.address("sftp").port();
+    let old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha256"];
+    assert!(!sftp(&SftpSite::new(port), home.path(), "bye\n", &old).ok());
+    site.expect("sftp", "ssh-algorithms", "the client offers diffie-hellman-group14-sha256");
+}
+
+/// Every balancer asks each second whether somebody is there.
+#[test]
+fn health_checks_leave_no_line() {
+    let site = Site::start();
+    let before = site.gateway.log_tail(usize::MAX).lines().count();
+    for listener in LISTENERS {
+        for _ in 0..20 {
+            drop(site.dial(listener));
+            let tcp = site.dial(listener);
+            tcp.shutdown(std::net::Shutdown::Write).expect("the end of what is sent");
+            // What greets, greets; then the end.
+            let _ = std::io::copy(&mut &tcp, &mut std::io::sink());
+        }
+    }
+    // A check that says QUIT, as some do.
+    let (mut raw, _) = Raw::connect(site.gateway.address("plain"));
+    raw.expect("QUIT", 221);
+    assert!(raw.at_end());
+    let all_gone = || {
+        let open = |listener| {
+            site.gateway.metric(&format!("lockgate_sessions{{listener=\"{listener}\"}}"))
+        };
+        LISTENERS.iter().all(|listener| open(listener).unwrap_or(0) == 0)
+    };
+    let end = Instant::now() + SOON;
+    while !all_gone() {
+        assert!(Instant::now() < end, "sessions stay");
+    }
+    let log = site.gateway.log_tail(usize::MAX);
+    assert_eq!(log.lines().count(), before, "{log}");
+}
+
+#[test]
+fn a_login_and_the_end_of_its_session_tell_how() {
+    let site = Site::start();
+    let (mut raw, _) = Raw::connect(site.gateway.address("required"));
+    raw.auth_tls();
+    raw.login(USER, PASSWORD);
+    assert_eq!(raw.upload("STOR file", b"12345").code, 226);
+    raw.expect("QUIT", 221);
+    let login = site
+        .gateway
+        .await_log(|event| event["event"] == "login" && event["listener"] == "required", SOON);
+    assert_eq!(login["method"], "password");
+    let encryption = login["encryption"].as_str().unwrap_or_default();
+    assert!(encryption.starts_with("TLS 1.3 TLS13_"), "{login}");
+    let ended = site
+        .gateway
+        .await_log(|event| event["event"] == "session" && event["listener"] == "required", SOON);
+    assert_eq!(ended["reason"], "the client said QUIT");
+    assert_eq!((&ended["uploads"], &ended["uploaded_bytes"]), (&1.into(), &5.into()));
+    assert!(ended["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    assert!(ended["fault"].is_null(), "{ended}");
+
+    let home = tempfile::tempdir().expect("a client's home");
+    let mut with_key = SftpSite::new(site.gateway.address("sftp").port());
+    with_key.key = Some(keys().user.clone());
+    sftp(&with_key, home.path(), "get file\n", &[]).expect_ok("a download with a key");
+    let login = site
+        .gateway
+        .await_log(|event| event["event"] == "login" && event["listener"] == "sftp", SOON);
+    assert_eq!(login["method"], "publickey");
+    assert!(
+        login["fingerprint"].as_str().is_some_and(|text| text.starts_with("SHA256:")),
+        "{login}"
+    );
+    assert!(
+        login["client"].as_str().is_some_and(|text| text.starts_with("SSH-2.0-OpenSSH")),
+        "{login}"
+    );
+    let encryption = login["encryption"].as_str().unwrap_or_default();
+    assert!(encryption.starts_with("SSH ") && !encryption.contains('?'), "{login}");
+    let ended = site
+        .gateway
+        .await_log(|event| event["event"] == "session" && event["listener"] == "sftp", SOON);
+    assert_eq!((&ended["downloads"], &ended["downloaded_bytes"]), (&1.into(), &5.into()));
+    assert!(ended["fault"].is_null(), "{ended}");
+}
