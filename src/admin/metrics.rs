@@ -33,7 +33,10 @@ impl BoundMetrics {
         let socket = this.clone();
         let accept = move || {
             let this = socket.clone();
-            async move { net::accept(&this.socket).await.0 }
+            async move {
+                let (tcp, client) = net::accept(&this.socket).await;
+                (tcp, client.ip())
+            }
         };
         tokio::spawn(
             stop.run_until_cancelled_owned(http::serve(accept, move |path| this.answer(path))),
