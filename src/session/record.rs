@@ -31,7 +31,7 @@ pub(super) struct Who {
     pub peer: SocketAddr,
     pub listener: String,
     pub protocol: &'static str,
-    pub user: String,
+    pub user: Vec<u8>,
     pub backend: String,
 }
 
@@ -42,7 +42,7 @@ impl Who {
             peer: door.peer,
             listener: door.listener.clone(),
             protocol: door.protocol,
-            user: user.escape_ascii().to_string(),
+            user: user.to_vec(),
             backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
         }
     }
@@ -64,7 +64,7 @@ pub(super) struct Record {
     metrics: Metrics,
     operation: &'static str,
     path: RemotePath,
-    to: Option<String>,
+    to: Option<Vec<u8>>,
     direction: Option<&'static str>,
     quiet: bool,
     started: Instant,
@@ -141,7 +141,7 @@ macro_rules! line {
             peer = %$who.peer,
             listener = $who.listener,
             protocol = $who.protocol,
-            user = $who.user,
+            user = $who.user.as_slice(),
             backend = $who.backend,
             $($told)*
             fault = failure.map(|f| f.fault.as_str()),
@@ -231,7 +231,7 @@ impl Record {
             metrics,
             operation: operation.name(),
             path: operation.path().clone(),
-            to: operation.other_path(),
+            to: operation.other_path().map(<[u8]>::to_vec),
             direction: match operation {
                 Operation::Read { .. } => Some("download"),
                 Operation::Write { .. } => Some("upload"),
@@ -308,7 +308,7 @@ impl Record {
                     ($level, event, who, failure),
                     {
                         operation = self.operation,
-                        path = %self.path,
+                        path = self.path.as_bytes(),
                         to = self.to.as_deref(),
                         bytes = self.direction.map(|_| bytes),
                         seconds = self.started.elapsed().as_secs_f64(),
