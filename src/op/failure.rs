@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::Outage;
 use super::escape::printable;
 
 /// Why an operation did not succeed: what kind, whose fault, what was tried, and the peer's own words.
@@ -18,6 +19,8 @@ pub struct Failure {
     pub peer: Option<Words>,
     /// As `peer`, of a peer that answers with a status.
     pub status: Option<Status>,
+    /// Of a login at a backend that failed for all who come.
+    pub outage: Option<Outage>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,7 +149,15 @@ impl FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
-        Self { kind, fault, message: escaped(message), detail: None, peer: None, status: None }
+        Self {
+            kind,
+            fault,
+            message: escaped(message),
+            detail: None,
+            peer: None,
+            status: None,
+            outage: None,
+        }
     }
 
     pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
@@ -163,6 +174,11 @@ impl Failure {
 
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(escaped(detail));
+        self
+    }
+
+    pub fn with_outage(mut self, outage: Outage) -> Self {
+        self.outage = Some(outage);
         self
     }
 

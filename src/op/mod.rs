@@ -10,6 +10,7 @@ pub mod escape;
 mod failure;
 mod file;
 mod operation;
+mod outage;
 mod path;
 
 pub use answer::{Abilities, Answer};
@@ -18,4 +19,5 @@ pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
 pub use failure::{Failure, FailureKind, Fault, Status, Words};
 pub use file::{Changes, FileSystem, OpenMode};
 pub use operation::{Onto, Operation, Representation, WriteMode};
+pub use outage::Outage;
 pub use path::{MAX_PATH, PathError, RemotePath};

@@ -6,6 +6,7 @@ mod admission;
 mod gateway;
 mod limits;
 mod opened_file;
+mod outages;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use russh::keys::{HashAlg, PublicKey};
 
+use super::outages::Outages;
 use super::{Door, Session};
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
@@ -22,6 +23,7 @@ pub struct Metrics {
     transfers: IntCounterVec,
     bytes: IntCounterVec,
     proxy_refused: IntCounterVec,
+    pub(super) outages: Arc<Outages>,
 }
 
 /// Who does something; the same in each record of a session.
@@ -88,6 +90,7 @@ impl Metrics {
         registry.register(Box::new(sessions.clone()))?;
         Ok(Self {
             sessions,
+            outages: Arc::new(Outages::register(registry)?),
             logins: counter("lockgate_logins_total", "Logins", &["listener", "outcome"])?,
             operations: counter(
                 "lockgate_operations_total",
