@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::logging::Log;
+use lockgate::op::escape::printable;
 use lockgate::{admin, app, auth, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // For a person at a terminal: the causes, no stack.
-            tell(format_args!("lockgate: {error:#}"));
+            tell(format_args!("lockgate: {}", printable(format!("{error:#}").as_bytes())));
             ExitCode::FAILURE
         }
     }
@@ -183,7 +184,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
             if !warnings.is_empty() {
                 tell(warnings);
             }
-            print(format!("{}: ok\n", path.display()))?;
+            print(format!("{}: ok\n", printable(path.as_os_str().as_encoded_bytes())))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {

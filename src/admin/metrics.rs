@@ -33,7 +33,10 @@ impl BoundMetrics {
         let socket = this.clone();
         let accept = move || {
             let this = socket.clone();
-            async move { net::accept(&this.socket).await.0 }
+            async move {
+                let (tcp, client) = net::accept(&this.socket).await;
+                (tcp, client.ip())
+            }
         };
         tokio::spawn(
             stop.run_until_cancelled_owned(http::serve(accept, move |path| this.answer(path))),
@@ -42,7 +45,7 @@ impl BoundMetrics {
 
     fn answer(&self, path: &str) -> Page {
         match path {
-            "/metrics" => self.metrics(),
+            "/metrics" => metrics(&self.registry),
             "/live" => text(StatusCode::OK, "live\n"),
             "/ready" if self.drain.is_draining() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -51,14 +54,81 @@ impl BoundMetrics {
             _ => text(StatusCode::NOT_FOUND, "there are /metrics, /live and /ready\n"),
         }
     }
+}
 
-    fn metrics(&self) -> Page {
-        let mut text_format = Vec::new();
-        let encoder = TextEncoder::new();
-        if let Err(error) = encoder.encode(&self.registry.gather(), &mut text_format) {
-            tracing::error!(%error, "metrics could not be written");
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n");
+fn metrics(registry: &Registry) -> Page {
+    let mut text_format = Vec::new();
+    let encoder = TextEncoder::new();
+    if let Err(error) = encoder.encode(&registry.gather(), &mut text_format) {
+        tracing::error!(%error, "metrics could not be written");
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n");
+    }
+    page(text_format, prometheus::TEXT_FORMAT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use http_body_util::BodyExt;
+    use prometheus::{IntCounterVec, Opts};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A line of the exposition format: labels and value. Knows nothing of how it is written.
+    fn sample(line: &str) -> (BTreeMap<String, String>, u64) {
+        let mut rest = line.strip_prefix("things_total{").expect(line);
+        let mut labels = BTreeMap::new();
+        while !rest.starts_with('}') {
+            let (name, value) = rest.split_once("=\"").expect(line);
+            let mut characters = value.chars();
+            let mut text = String::new();
+            loop {
+                match characters.next().expect(line) {
+                    '"' => break,
+                    '\\' => match characters.next().expect(line) {
+                        'n' => text.push('\n'),
+                        c @ ('"' | '\\') => text.push(c),
+                        c => panic!("\\{c} in {line}"),
+                    },
+                    c => text.push(c),
+                }
+            }
+            labels.insert(name.to_owned(), text);
+            rest = characters.as_str().trim_start_matches(',');
         }
-        page(text_format, prometheus::TEXT_FORMAT)
+        (labels, rest[1..].trim_start().parse().expect(line))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_label_holds_each_sample_is_one_line(
+            labels in proptest::collection::btree_map("(\\PC|\\p{C}|[\"\\\\\n={},]){0,6}", any::<u8>(), 0..9),
+        ) {
+            let registry = Registry::new();
+            let things = IntCounterVec::new(Opts::new("things_total", "Things"), &["listener", "outcome"]);
+            let things = things.unwrap();
+            registry.register(Box::new(things.clone())).unwrap();
+            for (label, count) in &labels {
+                things.with_label_values(&[label, "ok"]).inc_by((*count).into());
+            }
+            let page = metrics(&registry).into_body().collect();
+            let page = futures_util::FutureExt::now_or_never(page).unwrap().unwrap().to_bytes();
+            let page = std::str::from_utf8(&page).unwrap();
+            let told: BTreeMap<_, _> = page
+                .split('\n')
+                .filter(|line| !line.is_empty() && !line.starts_with("# "))
+                .map(|line| {
+                    let (mut labels, count) = sample(line);
+                    assert_eq!(labels.remove("outcome").as_deref(), Some("ok"));
+                    assert_eq!(labels.len(), 1);
+                    (labels.remove("listener").unwrap(), count)
+                })
+                .collect();
+            let given: BTreeMap<_, _> =
+                labels.into_iter().map(|(label, count)| (label, count.into())).collect();
+            prop_assert_eq!(told, given);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::data::{OF_BACKENDS, OwnerState, PoolView, PortView};
+use crate::op::escape::printable;
 
 pub(super) fn json(pools: &[PoolView]) -> Value {
     let pools: Vec<_> = pools.iter().map(pool).collect();
@@ -112,8 +113,9 @@ fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or(0)
 }
 
-fn word<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("?")
+/// Whoever answers at the socket: nothing in it spoils a terminal.
+fn word(value: &Value, key: &str) -> String {
+    printable(value[key].as_str().unwrap_or("?").as_bytes()).to_string()
 }
 
 #[cfg(test)]
@@ -122,6 +124,16 @@ mod tests {
 
     use super::*;
     use crate::data::{Owner, Stray};
+
+    #[test]
+    fn a_table_has_printable_characters_only() {
+        let stray = json!({ "from": "\u{1b}[2J", "at": "\u{202e}" });
+        let port =
+            json!({ "port": 1, "reserved": 0, "active": 0, "owners": [], "last_stray": stray });
+        let text = table(&json!({ "pools": [{ "pool": "a\nb", "ports": [port] }] }));
+        assert!(text.starts_with("a\\nb: 1 ports"), "{text}");
+        assert!(text.contains("\\u{202e} \\u{1b}[2J"), "{text}");
+    }
 
     #[test]
     fn a_table_names_busy_ports_and_their_owners() {

@@ -52,7 +52,8 @@ impl AdminSocket {
         let socket = this.clone();
         let accept = move || {
             let this = socket.clone();
-            async move { this.accept().await }
+            // One user only may connect.
+            async move { (this.accept().await, ()) }
         };
         let served = http::serve(accept, move |path| this.answer(path));
         tokio::spawn(stop.run_until_cancelled_owned(served));

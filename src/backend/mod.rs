@@ -85,6 +85,11 @@ pub trait Backend: Send + Sync {
         login: &Login,
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure>;
+
+    /// Where its server is, as configured: for the log.
+    fn addresses(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// One user's session at a backend. Paths in targets are the backend's.

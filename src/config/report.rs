@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::secret;
+use crate::op::escape::printable;
 
 /// Every problem of one configuration, in the order of the file; without problems, its warnings.
 #[derive(Clone)]
@@ -62,7 +63,8 @@ impl Report {
     }
 
     fn write_problem(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
+        let shown = |text: &str| printable(text.as_bytes()).to_string();
+        f.write_str(&shown(&self.file))?;
         if problem.line > 0 {
             write!(f, ":{}:{}", problem.line, problem.column)?;
         }
@@ -70,11 +72,11 @@ impl Report {
             write!(f, ": warning")?;
         }
         if !problem.path.is_empty() {
-            write!(f, ": {}", problem.path)?;
+            write!(f, ": {}", shown(&problem.path))?;
         }
-        write!(f, ": {}", problem.message)?;
+        write!(f, ": {}", shown(&problem.message))?;
         if let Some(meant) = &problem.suggestion {
-            write!(f, " (did you mean \"{meant}\"?)")?;
+            write!(f, " (did you mean \"{}\"?)", shown(meant))?;
         }
         writeln!(f)?;
         self.write_source(problem, f)
@@ -85,15 +87,23 @@ impl Report {
             return Ok(());
         };
         let line = secret::masked(line, &problem.path, problem.column);
-        let pad: String = line
-            .chars()
-            .take(problem.column - 1)
-            .map(|c| if c == '\t' { c } else { ' ' })
-            .collect();
-        let carets = "^".repeat(problem.width.max(1));
-        writeln!(f, "{:5} | {line}", problem.line)?;
+        let part = |from, length| shown(&line.chars().skip(from).take(length).collect::<String>());
+        let before = part(0, problem.column - 1);
+        let pad: String = before.chars().map(|c| if c == '\t' { c } else { ' ' }).collect();
+        // What is masked has a width all the same.
+        let masked = (problem.column - 1 + problem.width).saturating_sub(line.chars().count());
+        let width =
+            part(problem.column - 1, problem.width).chars().count() + masked.min(problem.width);
+        let carets = "^".repeat(width.max(1));
+        writeln!(f, "{:5} | {}", problem.line, shown(&line))?;
         writeln!(f, "      | {pad}{carets}")
     }
+}
+
+/// Without what could spoil a terminal; tabs stay.
+fn shown(text: &str) -> String {
+    let pieces = text.split('\t').map(|piece| printable(piece.as_bytes()).to_string());
+    pieces.collect::<Vec<_>>().join("\t")
 }
 
 impl fmt::Display for Report {

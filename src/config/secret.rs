@@ -8,8 +8,8 @@ pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
     });
     let behind_key = line.match_indices(':').find_map(|(colon, _)| {
         let key = line[..colon].trim_end().trim_end_matches(['"', '\'']);
-        let start = key.rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
-        let key = &key[start.map_or(0, |index| index + 1)..];
+        let mut words = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+        let key = words.next().unwrap_or(key);
         (is_secret(key) && !line[colon + 1..].trim().is_empty()).then_some(colon + 1)
     });
     // A problem with the key itself stands before its colon.
@@ -40,6 +40,7 @@ mod tests {
             ("    password:", "a.password", 5, "    password:"),
             ("  password_file: x", "a.password_file", 3, "  password_file: x"),
             ("  user: x", "a.user", 3, "  user: x"),
+            ("  €password: x", "a", 3, "  €password: (not shown)"),
         ] {
             assert_eq!(masked(line, path, column), shown);
         }

@@ -1,5 +1,8 @@
 use std::fmt;
 
+use super::Outage;
+use super::escape::printable;
+
 /// Why an operation did not succeed: what kind, whose fault, what was tried, and the peer's own words.
 ///
 /// One match in each front turns it into that protocol's reply.
@@ -8,7 +11,7 @@ pub struct Failure {
     pub kind: FailureKind,
     pub fault: Fault,
     /// A sentence for a person at a terminal and a person reading a log: what was tried, what went
-    /// wrong, and, where there is something to do, what to do. Control characters are escaped.
+    /// wrong, and, where there is something to do, what to do. What is not printable is escaped.
     pub message: String,
     /// For the log only: addresses, system errors and what else clients need not know.
     pub detail: Option<String>,
@@ -16,6 +19,8 @@ pub struct Failure {
     pub peer: Option<Words>,
     /// As `peer`, of a peer that answers with a status.
     pub status: Option<Status>,
+    /// Of a login at a backend that failed for all who come.
+    pub outage: Option<Outage>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,7 +149,15 @@ impl FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
-        Self { kind, fault, message: escaped(message), detail: None, peer: None, status: None }
+        Self {
+            kind,
+            fault,
+            message: escaped(message),
+            detail: None,
+            peer: None,
+            status: None,
+            outage: None,
+        }
     }
 
     pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
@@ -161,6 +174,11 @@ impl Failure {
 
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(escaped(detail));
+        self
+    }
+
+    pub fn with_outage(mut self, outage: Outage) -> Self {
+        self.outage = Some(outage);
         self
     }
 
@@ -187,35 +205,12 @@ impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         for line in &self.lines {
-            f.write_str(" ")?;
-            escape(line, f)?;
+            write!(f, " {}", printable(line))?;
         }
         Ok(())
     }
 }
 
 fn escaped(text: impl fmt::Display) -> String {
-    let mut escaped = String::new();
-    // Writing to a String cannot fail.
-    let _ = escape(text.to_string().as_bytes(), &mut escaped);
-    escaped
-}
-
-/// Writes bytes so that they cannot forge a line: control characters and what is not UTF-8 come out
-/// as `\n`, `\r`, `\xNN`.
-pub(crate) fn escape(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\r' => out.write_str("\\r")?,
-                '\n' => out.write_str("\\n")?,
-                c if c.is_control() && (c as u32) < 0x100 => write!(out, "\\x{:02x}", c as u32)?,
-                c => out.write_char(c)?,
-            }
-        }
-        for b in chunk.invalid() {
-            write!(out, "\\x{b:02x}")?;
-        }
-    }
-    Ok(())
+    printable(text.to_string().as_bytes()).to_string()
 }

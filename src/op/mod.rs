@@ -6,16 +6,18 @@
 mod answer;
 mod effects;
 mod entry;
+pub mod escape;
 mod failure;
 mod file;
 mod operation;
+mod outage;
 mod path;
 
 pub use answer::{Abilities, Answer};
 pub use effects::{Effect, Effects};
 pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
-pub(crate) use failure::escape;
 pub use failure::{Failure, FailureKind, Fault, Status, Words};
 pub use file::{Changes, FileSystem, OpenMode};
 pub use operation::{Onto, Operation, Representation, WriteMode};
+pub use outage::Outage;
 pub use path::{MAX_PATH, PathError, RemotePath};

@@ -191,11 +191,11 @@ impl Operation {
     }
 
     /// The other path of what has two, and where a symlink is to lead.
-    pub fn other_path(&self) -> Option<String> {
+    pub fn other_path(&self) -> Option<&[u8]> {
         match self {
-            Self::Rename { to, .. } | Self::Copy { to, .. } => Some(to.to_string()),
-            Self::HardLink { from, .. } => Some(from.to_string()),
-            Self::Symlink { target, .. } => Some(target.escape_ascii().to_string()),
+            Self::Rename { to, .. } | Self::Copy { to, .. } => Some(to.as_bytes()),
+            Self::HardLink { from, .. } => Some(from.as_bytes()),
+            Self::Symlink { target, .. } => Some(target),
             _ => None,
         }
     }

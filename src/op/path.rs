@@ -101,16 +101,17 @@ impl RemotePath {
     }
 }
 
-/// For people and logs: printable ASCII and valid UTF-8 as they are, everything else escaped.
+/// Within a sentence: what is printable as it is, everything else escaped. A field of a log line gets
+/// the bytes.
 impl fmt::Display for RemotePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::failure::escape(&self.0, f)
+        write!(f, "{}", super::escape::printable(&self.0))
     }
 }
 
 impl fmt::Debug for RemotePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
+        write!(f, "{}", super::escape::quoted(&self.0))
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn shown_escaped() {
-        assert_eq!(path("/é\r\n\x07".as_bytes()).to_string(), "/é\\r\\n\\x07");
+        assert_eq!(path("/é\r\n\x07".as_bytes()).to_string(), "/é\\r\\n\\u{7}");
         assert_eq!(path(b"/\xe9x").to_string(), "/\\xe9x");
     }
 

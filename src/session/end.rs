@@ -104,7 +104,7 @@ impl Drop for SessionRecord {
             peer = %who.peer,
             listener = who.listener,
             protocol = who.protocol,
-            user = who.user,
+            user = who.user.as_slice(),
             backend = who.backend,
             seconds = self.begun.elapsed().as_secs_f64(),
             uploads = get(&who.totals.uploads),

@@ -13,7 +13,7 @@ use super::{Limits, Session};
 use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, Login, Origin};
 use crate::net::ProxyProtocol;
-use crate::op::{Failure, FailureKind, Fault};
+use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::route::{Access, Route, RouteTable};
 
 const KEPT_FROM_BACKEND: &str = "the name is one of the gateway's own `users`, and the route that matches has `authenticate: \
@@ -117,6 +117,9 @@ impl Gateway {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(who.backend.as_str())))
         });
         record.done(entered.as_ref().map(|_| ()));
+        if let (Err(failure), Some(backend)) = (&entered, self.backends.get(&who.backend)) {
+            self.metrics.outages.note(&who.backend, backend.addresses(), failure);
+        }
         let (identity, route, backend) = entered?;
         Ok(Session {
             identity,
@@ -231,7 +234,13 @@ impl Gateway {
                     Fault::Backend,
                     "the backend server does not let the gateway in; tell the gateway's operator",
                 )
-                .with_detail(failure.message))
+                .with_detail(failure.message)
+                .with_outage(Outage::AccountRefused))
+            }
+            Err(failure)
+                if failure.kind == FailureKind::Unavailable && failure.outage.is_none() =>
+            {
+                Err(failure.with_outage(Outage::UnexpectedAnswer))
             }
             // The backend has only said so: name and password are the client's.
             Err(failure) if failure.kind == FailureKind::LoginRefused => {
@@ -247,7 +256,8 @@ fn too_long(backend: Option<&str>) -> Failure {
     let message = "the login took too long; try again";
     match backend {
         Some(backend) => Failure::backend(FailureKind::Unavailable, message)
-            .with_detail(format!("backend \"{backend}\" had not let it in yet")),
+            .with_detail(format!("backend \"{backend}\" had not let it in yet"))
+            .with_outage(Outage::Timeout),
         None => Failure::gateway(FailureKind::Unavailable, message).with_detail(
             "the gateway's own check of the password was not done yet, its wait for the checks of \
              other logins included; no backend was asked",

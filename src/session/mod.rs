@@ -8,6 +8,7 @@ mod end;
 mod gateway;
 mod limits;
 mod opened_file;
+mod outages;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use russh::keys::{HashAlg, PublicKey};
 
 use super::end::{EndSlot, SessionEnd, Totals};
+use super::outages::Outages;
 use super::{ClientRefusal, Door, Session};
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
@@ -24,6 +25,7 @@ pub struct Metrics {
     bytes: IntCounterVec,
     proxy_refused: IntCounterVec,
     clients_refused: IntCounterVec,
+    pub(super) outages: Arc<Outages>,
 }
 
 /// Who does something; the same in each record of a session.
@@ -33,7 +35,7 @@ pub(super) struct Who {
     pub peer: SocketAddr,
     pub listener: String,
     pub protocol: &'static str,
-    pub user: String,
+    pub user: Vec<u8>,
     pub backend: String,
     pub end: EndSlot,
     pub totals: Totals,
@@ -46,7 +48,7 @@ impl Who {
             peer: door.peer,
             listener: door.listener.clone(),
             protocol: door.protocol,
-            user: user.escape_ascii().to_string(),
+            user: user.to_vec(),
             backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
             end: door.end.clone(),
             totals: Totals::default(),
@@ -70,7 +72,7 @@ pub(super) struct Record {
     metrics: Metrics,
     operation: &'static str,
     path: RemotePath,
-    to: Option<String>,
+    to: Option<Vec<u8>>,
     direction: Option<&'static str>,
     quiet: bool,
     started: Instant,
@@ -102,6 +104,7 @@ impl Metrics {
         registry.register(Box::new(sessions.clone()))?;
         Ok(Self {
             sessions,
+            outages: Arc::new(Outages::register(registry)?),
             logins: counter("lockgate_logins_total", "Logins", &["listener", "outcome"])?,
             operations: counter(
                 "lockgate_operations_total",
@@ -165,7 +168,7 @@ macro_rules! line {
             peer = %$who.peer,
             listener = $who.listener,
             protocol = $who.protocol,
-            user = $who.user,
+            user = $who.user.as_slice(),
             backend = $who.backend,
             $($told)*
             fault = failure.map(|f| f.fault.as_str()),
@@ -286,7 +289,7 @@ impl Record {
             metrics,
             operation: operation.name(),
             path: operation.path().clone(),
-            to: operation.other_path(),
+            to: operation.other_path().map(<[u8]>::to_vec),
             direction: match operation {
                 Operation::Read { .. } => Some("download"),
                 Operation::Write { .. } => Some("upload"),
@@ -379,7 +382,7 @@ impl Record {
                     ($level, event, who, failure),
                     {
                         operation = self.operation,
-                        path = %self.path,
+                        path = self.path.as_bytes(),
                         to = self.to.as_deref(),
                         bytes = self.direction.map(|_| bytes),
                         size,

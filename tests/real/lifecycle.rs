@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::pki::pki;
 use crate::support::process::{POLL, kill_group, pid, spawn, wait};
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, dial_from};
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -62,6 +62,31 @@ fn serves_until_sigterm() {
     gateway.terminate();
     let status = gateway.wait(SOON).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}; {}", gateway.log_tail(20));
+}
+
+#[test]
+fn half_sent_requests_do_not_hold_up_live() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(&config(&folder));
+    let address = gateway.address("metrics");
+    let [flooder, other] = [2, 3].map(|last| IpAddr::from([127, 0, 0, last]));
+    let half_sent = || {
+        let mut tcp = dial_from(flooder, address).expect("a connection");
+        tcp.write_all(b"GET /live HT").expect("half a request");
+        tcp
+    };
+    let flood: Vec<_> = (0..200).map(|_| half_sent()).collect();
+    let begun = Instant::now();
+    for from in [flooder, other, flooder] {
+        let mut tcp = dial_from(from, address).expect("a connection");
+        tcp.write_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.ends_with("live\n"), "{from}: {answer}");
+    }
+    // Earlier than the half-sent requests' own deadline.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    drop(flood);
 }
 
 /// On a full disk, or with a reader that has gone or reads no more, the log is lost, and nothing else.

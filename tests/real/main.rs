@@ -4,6 +4,7 @@ mod backend;
 mod demo;
 mod firewall;
 mod lifecycle;
+mod log;
 mod matrix;
 mod memory;
 mod protocol;

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use crate::backend::{Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
+use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 
 /// A logged-in control connection and what is known of the server's state.
@@ -180,7 +181,7 @@ impl Connection {
         words: Words,
     ) -> Result<Words, Failure> {
         let what = match argument {
-            Some(argument) => format!("{verb} {}", argument.escape_ascii()),
+            Some(argument) => format!("{verb} {}", printable(argument)),
             None => verb.to_owned(),
         };
         let answered = reply::expect(class, what, words);

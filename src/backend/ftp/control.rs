@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::reply::{failure, unavailable};
 use crate::net::{Stream, poll_once};
-use crate::op::{Failure, FailureKind, Words};
+use crate::op::{Failure, FailureKind, Outage, Words};
 use crate::wire::ftp::command::is_carriable;
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
@@ -87,7 +87,8 @@ impl Control {
         match sent.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(unavailable(format!("sending {what}: {e}"))),
-            Err(_) => Err(unavailable(format!("{what} could not be sent in time"))),
+            Err(_) => Err(unavailable(format!("{what} could not be sent in time"))
+                .with_outage(Outage::Timeout)),
         }
     }
 
@@ -114,7 +115,8 @@ impl Control {
             Err(_) => Err(unavailable(format!(
                 "no reply within {}",
                 humantime::format_duration(self.deadline)
-            ))),
+            ))
+            .with_outage(Outage::Timeout)),
         }
     }
 

@@ -192,17 +192,26 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
                     self.any = true;
                     self.left_out.minor += 1;
                     self.left_out.look_at(&line);
-                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing names no file that there can be and was left out");
+                    tracing::warn!(
+                        line = &line[..],
+                        "a line of the backend's listing names no file that there can be and was left out"
+                    );
                 }
                 Parsed::Fragment => {
                     self.left_out.minor += 1;
                     self.left_out.look_at(&line);
-                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is too short to be one (a name may have a line end in it) and was left out");
+                    tracing::warn!(
+                        line = &line[..],
+                        "a line of the backend's listing is too short to be one (a name may have a line end in it) and was left out"
+                    );
                 }
                 Parsed::Unreadable | Parsed::Header => {
                     self.left_out.unknown += 1;
                     self.left_out.look_at(&line);
-                    tracing::warn!(line = %line.escape_ascii(), "a line of the backend's listing is of no known shape and was left out");
+                    tracing::warn!(
+                        line = &line[..],
+                        "a line of the backend's listing is of no known shape and was left out"
+                    );
                 }
             }
         }

@@ -15,9 +15,9 @@ use super::reply;
 use super::settings::{Settings, TlsMode};
 use crate::auth::Credentials;
 use crate::backend::{Origin, SendProxyProtocol};
-use crate::net::tls::ClientTls;
+use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
 use crate::net::{self, Stream};
-use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+use crate::op::{Failure, FailureKind, Outage, RemotePath, Representation, Words};
 
 /// Between two replies to commands that were sent in one flight; a server that takes longer has
 /// dropped the second one.
@@ -160,10 +160,11 @@ async fn protected(
 
 async fn connect(settings: &Settings, origin: Origin) -> Result<TcpStream, Failure> {
     let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
-    let (mut tcp, _) = reached.map_err(unreachable)?;
+    let lost = |failure: Failure| failure.with_outage(Outage::Unreachable);
+    let (mut tcp, _) = reached.map_err(|e| lost(unreachable(e)))?;
     if settings.send_proxy_protocol != SendProxyProtocol::None {
         // A socket that was just opened has room for it.
-        tcp.write_all(&origin.header()).await.map_err(unreachable)?;
+        tcp.write_all(&origin.header()).await.map_err(|e| lost(unreachable(e)))?;
     }
     Ok(tcp)
 }
@@ -173,6 +174,7 @@ async fn handshake(
     tls: &ClientTls,
     tcp: TcpStream,
 ) -> Result<Stream, OpenError> {
+    let server = tcp.peer_addr().map(|server| server.to_string()).unwrap_or_default();
     match timeout(settings.connect_timeout, tls.connect(tcp)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(e)) => {
@@ -180,14 +182,32 @@ async fn handshake(
                 FailureKind::Unavailable,
                 "the backend server's TLS could not be trusted or did not come about",
             )
-            .with_detail(&e);
+            .with_outage(outage(&e));
+            let failure = match DistrustedCertificate::of(&e) {
+                Some(distrusted) => failure.with_detail(format_args!("{server}: {distrusted}")),
+                None => failure.with_detail(format_args!("{server}: {e}")),
+            };
             Err(if is_about_versions(&e) {
                 OpenError::Versions(failure)
             } else {
                 OpenError::Other(failure)
             })
         }
-        Err(_) => Err(unreachable("the TLS handshake was not complete in time").into()),
+        Err(_) => {
+            let late = unreachable(format!("{server}: the TLS handshake was not complete in time"));
+            Err(late.with_outage(Outage::Timeout).into())
+        }
+    }
+}
+
+fn outage(error: &io::Error) -> Outage {
+    match DistrustedCertificate::of(error).map(|distrusted| distrusted.why) {
+        None => Outage::Tls,
+        Some(Distrust::Expired) => Outage::CertificateExpired,
+        Some(Distrust::NotYetValid) => Outage::CertificateNotYetValid,
+        Some(Distrust::UnknownAuthority) => Outage::CertificateAuthority,
+        Some(Distrust::OtherName) => Outage::CertificateName,
+        Some(Distrust::Invalid) => Outage::CertificateInvalid,
     }
 }
 
@@ -207,7 +227,10 @@ async fn greeted(settings: &Settings, stream: Stream) -> Result<Control, Failure
             let message = "the backend server was reached, but does not greet as an FTP server \
                            does; tell the gateway's operator";
             let heard = failure.detail.unwrap_or(failure.message);
-            Failure::backend(FailureKind::Unavailable, message).with_detail(heard)
+            let outage = failure.outage.unwrap_or(Outage::UnexpectedAnswer);
+            Failure::backend(FailureKind::Unavailable, message)
+                .with_detail(heard)
+                .with_outage(outage)
         })?;
         match words.code {
             120 => {}
@@ -335,7 +358,11 @@ fn quoted(words: &Words) -> Option<Vec<u8>> {
 fn refused(what: &str) -> impl FnOnce(Failure) -> Failure {
     let message =
         format!("the backend server {what}, which the gateway requires; tell its operator");
-    move |failure| Failure::backend(FailureKind::Unavailable, message).with_detail(failure.message)
+    move |failure| {
+        Failure::backend(FailureKind::Unavailable, message)
+            .with_detail(failure.message)
+            .with_outage(Outage::Tls)
+    }
 }
 
 fn unreachable(detail: impl std::fmt::Display) -> Failure {

@@ -95,6 +95,10 @@ impl Backend for FtpBackend {
         let early = data::Budget::new(EARLY);
         Ok(Box::new(FtpSession { pool, cache: Arc::default(), early, home }))
     }
+
+    fn addresses(&self) -> &[String] {
+        &self.settings.addresses
+    }
 }
 
 impl FtpSession {

@@ -66,13 +66,13 @@ pub(super) async fn replace(
         Ok(words) => words,
         Err(failure) => {
             if let Err(lost) = put_back(turn, &aside, to).await {
-                tracing::error!(path = %to, %aside, failure = %lost, "the old file stays aside");
+                tracing::error!(path = to.as_bytes(), aside = aside.as_bytes(), failure = %lost, "the old file stays aside");
             }
             return Err(failure);
         }
     };
     if let Err(failure) = turn.expect(2, "DELE", Some(aside.as_bytes())).await {
-        tracing::warn!(%aside, %failure, "the replaced file stays aside");
+        tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
     }
     Ok(words)
 }

@@ -66,7 +66,7 @@ impl Part {
                 Ok(before) => (part.delete, part.before) = (true, before),
                 Err(failure) => {
                     turn.check()?;
-                    tracing::info!(%path, %failure, "whether there is an older file is not known: a part would be kept");
+                    tracing::info!(path = path.as_bytes(), %failure, "whether there is an older file is not known: a part would be kept");
                 }
             },
         }
@@ -92,7 +92,7 @@ impl Part {
             }
         };
         if let Err(failure) = deleted.await {
-            tracing::warn!(%path, %failure, "the part of a cut upload stays");
+            tracing::warn!(path = path.as_bytes(), %failure, "the part of a cut upload stays");
         }
     }
 
@@ -116,7 +116,12 @@ impl Part {
         let Some(size) = size(turn, path).await? else { return Ok(()) };
         let most = sent.map(|sent| self.synced + sent);
         if self.before == Some(size) || most.is_some_and(|most| size > most) {
-            tracing::warn!(%path, size, ?most, "what is there behind a cut upload is not its part: kept");
+            tracing::warn!(
+                path = path.as_bytes(),
+                size,
+                ?most,
+                "what is there behind a cut upload is not its part: kept"
+            );
             return Ok(());
         }
         turn.expect(2, "DELE", Some(path.as_bytes())).await.map(drop)

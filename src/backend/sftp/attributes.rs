@@ -51,7 +51,7 @@ pub(super) fn is_itself(name: &[u8]) -> bool {
 pub(super) fn listed(name: &Name, now: i64) -> Option<Entry> {
     let bare = &name.name[..];
     if bare.is_empty() || bare.contains(&b'/') || bare.contains(&0) {
-        tracing::warn!(name = %bare.escape_ascii(), "a name in the backend's folder is none and was left out");
+        tracing::warn!(name = bare, "a name in the backend's folder is none and was left out");
         return None;
     }
     let mut entry = entry(bare, &name.attributes);

@@ -150,7 +150,7 @@ impl Incoming for ChannelReader {
                 }
                 // What sftp servers say on standard error is for their operator.
                 Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    tracing::debug!(said = %data.escape_ascii(), "a backend's sftp server");
+                    tracing::debug!(said = &data[..], "a backend's sftp server");
                 }
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     tracing::debug!(exit_status, "a backend's sftp server has ended");

@@ -105,14 +105,14 @@ impl Ending {
         match self {
             Self::Deleted if is_own => {
                 if let Err(failure) = delete_part(handle).await {
-                    tracing::warn!(%path, %failure, "the part of a cut upload stays");
+                    tracing::warn!(path = path.as_bytes(), %failure, "the part of a cut upload stays");
                 }
             }
             Self::Prefix if is_own => {
                 let Some(hole) = handle.refused() else { return };
                 if let Err(failure) = end_at(handle, hole).await {
                     tracing::warn!(
-                        %path, hole, %failure,
+                        path = path.as_bytes(), hole, %failure,
                         "the part of a cut upload has a hole and must not be resumed"
                     );
                 }
@@ -122,7 +122,7 @@ impl Ending {
                 let removed = handle.server().requests.ask(RequestBody::Remove { path }).await;
                 let what = format!("remove {temporary}");
                 if let Err(failure) = removed.and_then(|answer| answer.done(what)) {
-                    tracing::warn!(%temporary, %failure, "an upload without a byte stays");
+                    tracing::warn!(temporary = temporary.as_bytes(), %failure, "an upload without a byte stays");
                 }
             }
             _ => {}
@@ -197,7 +197,10 @@ pub(super) fn cut(handle: &Handle, ending: Ending) -> impl Future<Output = ()> +
         // the server goes on with what was sent.
         let _ = answer.await;
         if timeout(CLEANUP, ending.cut(&handle, held.as_ref())).await.is_err() {
-            tracing::warn!(path = %handle.path(), "a cut upload was not cleaned up in time");
+            tracing::warn!(
+                path = handle.path().as_bytes(),
+                "a cut upload was not cleaned up in time"
+            );
         }
     });
     async {
@@ -239,13 +242,13 @@ async fn give_name(
     }
     if let Err(failure) = rename(server, temporary, to).await {
         if let Err(lost) = rename(server, &aside, to).await {
-            tracing::error!(path = %to, %aside, failure = %lost, "the old file stays aside");
+            tracing::error!(path = to.as_bytes(), aside = aside.as_bytes(), failure = %lost, "the old file stays aside");
         }
         return Err(failure);
     }
     let removed = server.requests.ask(RequestBody::Remove { path: wire(&aside) }).await;
     if let Err(failure) = removed.and_then(|answer| answer.done(format_args!("remove {aside}"))) {
-        tracing::warn!(%aside, %failure, "the replaced file stays aside");
+        tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
     }
     Ok(())
 }

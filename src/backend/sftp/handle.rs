@@ -173,7 +173,7 @@ impl Handle {
         self.server().cleanups.spawn(async move {
             let closed = closing.answer.await;
             if let Err(failure) = closed.and_then(|a| a.done(format_args!("close {path}"))) {
-                tracing::debug!(%path, %failure, "a file that was read is not closed well");
+                tracing::debug!(path = path.as_bytes(), %failure, "a file that was read is not closed well");
             }
         });
     }

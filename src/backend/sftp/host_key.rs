@@ -8,7 +8,7 @@ use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
 
 use super::known_hosts::Verdict;
 use super::settings::{HostKey, Settings};
-use crate::op::{Failure, FailureKind};
+use crate::op::{Failure, FailureKind, Outage};
 
 /// Judges the key that a server presents, for one connection.
 pub(super) struct Verifier {
@@ -90,10 +90,11 @@ impl Verifier {
         Preferred { key, ..preferred }
     }
 
-    fn judge(&self, key: &PublicKeyOrCertificate) -> Result<(), String> {
+    fn judge(&self, key: &PublicKeyOrCertificate) -> Result<(), (Outage, String)> {
         let Self { settings, host, port, .. } = self;
         let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
-            return Err("it presented a host certificate, which is not checked".to_owned());
+            let why = "it presented a host certificate, which is not checked".to_owned();
+            return Err((Outage::HostKeyUnknown, why));
         };
         let presented = key.fingerprint(HashAlg::Sha256).to_string();
         let kind = key.algorithm();
@@ -104,10 +105,11 @@ impl Verifier {
                 // Padding is optional: some tools write it.
                 let fits = |one: &String| one.trim_end_matches('=') == presented;
                 expected.iter().any(fits).then_some(()).ok_or_else(|| {
-                    format!(
+                    let why = format!(
                         "{host}:{port} presented {kind} {presented}, `host_key` says {}; if the server's key was changed on purpose, put `host_key: \"{presented}\"` into the backend's configuration",
                         expected.join(", ")
-                    )
+                    );
+                    (Outage::HostKeyChanged, why)
                 })
             }
             HostKey::KnownHosts(known) => match known.judge(host, *port, key) {
@@ -115,13 +117,21 @@ impl Verifier {
                 Verdict::Unknown => {
                     let name = if *port == 22 { host.clone() } else { format!("[{host}]:{port}") };
                     let line = key.to_openssh().unwrap_or_default();
-                    Err(format!(
+                    let outage = match known.algorithms(host, *port).is_empty() {
+                        true => Outage::HostKeyUnknown,
+                        false => Outage::HostKeyChanged,
+                    };
+                    let why = format!(
                         "{host}:{port} presented {kind} {presented}, which `known_hosts` has not for it; if it is the right one, add the line `{name} {line}` there, or set `host_key: \"{presented}\"`"
-                    ))
+                    );
+                    Err((outage, why))
                 }
-                Verdict::Revoked => Err(format!(
-                    "{host}:{port} presented {kind} {presented}, which is @revoked in `known_hosts`"
-                )),
+                Verdict::Revoked => {
+                    let why = format!(
+                        "{host}:{port} presented {kind} {presented}, which is @revoked in `known_hosts`"
+                    );
+                    Err((Outage::HostKeyRevoked, why))
+                }
             },
         }
     }
@@ -134,12 +144,12 @@ impl Handler for Verifier {
         &mut self,
         key: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
-        let Err(detail) = self.judge(key) else { return Ok(true) };
+        let Err((outage, detail)) = self.judge(key) else { return Ok(true) };
         let failure = Failure::backend(
             FailureKind::Unavailable,
             "the backend server's host key is not the one the gateway expects; tell its operator",
         );
-        let failure = failure.with_detail(detail);
+        let failure = failure.with_detail(detail).with_outage(outage);
         let kind = match (&self.settings.host_key, key) {
             (HostKey::Fingerprints(_), PublicKeyOrCertificate::PublicKey { key, .. }) => {
                 Some(key.algorithm())

@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::status::{Expect, misunderstood};
 use crate::auth::Credentials;
 use crate::net;
-use crate::op::{Failure, FailureKind, RemotePath};
+use crate::op::{Failure, FailureKind, Outage, RemotePath};
 use crate::wire::sftp::{
     Extension, Limits, MAX_PACKET, PacketReader, RequestBody, Version, encode_init,
 };
@@ -50,7 +50,9 @@ pub(super) async fn login(
         Ok(server)
     };
     let ready = timeout(settings.reply_timeout, ready).await;
-    ready.unwrap_or_else(|_| Err(unreachable("it did not let the gateway in in time")))
+    ready.unwrap_or_else(|_| {
+        Err(unreachable("it did not let the gateway in in time").with_outage(Outage::Timeout))
+    })
 }
 
 /// A connection to a server that is believed. Each address has its own time to be connected to; then
@@ -61,7 +63,7 @@ async fn reach(
     unpinned: &Unpinned,
 ) -> Result<Connection, Failure> {
     let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
-    let (tcp, address) = reached.map_err(unreachable)?;
+    let (tcp, address) = reached.map_err(|e| unreachable(e).with_outage(Outage::Unreachable))?;
     let believed = believe(settings, tcp, address, header, unpinned);
     let believed = timeout(settings.connect_timeout, believed);
     believed.await.unwrap_or_else(|_| {
@@ -69,7 +71,8 @@ async fn reach(
                        again later or tell the gateway's operator";
         let limit = humantime::format_duration(settings.connect_timeout);
         let detail = format!("{address}, within {limit}: is it an SSH server?");
-        Err(Failure::backend(FailureKind::Unavailable, message).with_detail(detail))
+        let late = Failure::backend(FailureKind::Unavailable, message).with_detail(detail);
+        Err(late.with_outage(Outage::Timeout))
     })
 }
 
@@ -101,9 +104,7 @@ async fn believe(
         };
         // Its keys may have changed: the next login asks for all kinds again.
         unpinned.forget();
-        let failure = refusal.unwrap_or(last);
-        tracing::warn!(backend = %settings.name, detail = failure.detail, "no backend server that is believed");
-        return Err(failure);
+        return Err(refusal.unwrap_or(last));
     }
 }
 

@@ -78,6 +78,10 @@ impl Backend for SftpBackend {
         let server = server.of(Account::new(&self.claims, &credentials.user));
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
+
+    fn addresses(&self) -> &[String] {
+        &self.settings.addresses
+    }
 }
 
 /// One SSH connection with one SFTP channel. Operations and files share it.

@@ -4,19 +4,15 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::op::{Failure, FailureKind, Status, escape};
+use crate::op::escape::printable;
+use crate::op::{Failure, FailureKind, Status};
 use crate::wire::sftp::{Attributes, Name, ResponseBody, StatusCode};
 
 /// What a server answered to `what` ("remove /in/x").
 pub(super) fn failure(what: impl fmt::Display, code: StatusCode, message: &[u8]) -> Failure {
     let said = match message {
         b"" => code.to_string(),
-        message => {
-            let mut readable = String::new();
-            // Writing to a String cannot fail.
-            let _ = escape(message, &mut readable);
-            readable
-        }
+        message => printable(message).to_string(),
     };
     let status = Status { code: code.0, message: message.to_vec() };
     Failure::backend(kind(code, message), format_args!("cannot {what}: {said}")).with_status(status)

@@ -54,6 +54,28 @@ fn secrets_in_the_wrong_place_are_not_shown() {
 }
 
 #[test]
+fn unprintable_characters_are_told_as_escapes() {
+    let name = "ser\u{202e}\u{2028}ver";
+    let told = report(&base().replace("  server:\n", &format!("  \"{name}\":\n")));
+    let shown = "ser\\u{202e}\\u{2028}ver";
+    assert!(
+        told.contains(&format!("backends.{shown}: a name is made of letters, digits")),
+        "{told}"
+    );
+    assert!(told.contains(&format!(" |   \"{shown}\":\n")), "{told}");
+    let carets = "^".repeat(shown.len());
+    assert!(
+        told.lines()
+            .any(|line| line.trim_start_matches([' ', '|', '^']).is_empty()
+                && line.contains(&carets)),
+        "{told}"
+    );
+    let told = report(&base().replace("protocol: local", "protocol: \"\\x9b\""));
+    assert!(told.contains("\"\\u{9b}\" is no protocol"), "{told}");
+    assert!(!told.contains('\u{9b}'), "{told}");
+}
+
+#[test]
 fn aliases_cannot_fill_the_memory() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..12 {

@@ -226,7 +226,7 @@ impl State {
     fn tell_left_out(&self) {
         if self.left_out > 0 {
             tracing::warn!(
-                path = %self.path,
+                path = self.path.as_bytes(),
                 names = self.left_out,
                 "left out of a listing: empty, or with a slash or NUL in the name"
             );

@@ -1,8 +1,8 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -11,6 +11,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::trust::Verifier;
 use super::{BULK, Buffered};
 use crate::net::Stream;
 
@@ -48,6 +49,8 @@ pub enum ClientTlsError {
     NoSystemRoots,
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
+    #[error("the trusted authorities: {0}")]
+    Authorities(#[from] VerifierBuilderError),
 }
 
 impl ClientTls {
@@ -66,18 +69,20 @@ impl ClientTls {
             (None, false) => RootCertStore::empty(),
             (None, true) => system_roots()?,
         });
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match verify {
+            true => {
+                let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+                Arc::new(Verifier(inner.build()?))
+            }
+            false => Arc::new(AcceptAny(provider.clone())),
+        };
         let config = |versions: &[&'static SupportedProtocolVersion]| {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let builder = ClientConfig::builder_with_provider(provider.clone())
-                .with_protocol_versions(versions)?;
-            Ok::<_, rustls::Error>(Arc::new(if verify {
-                builder.with_root_certificates(roots.clone()).with_no_client_auth()
-            } else {
-                builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
-                    .with_no_client_auth()
-            }))
+                .with_protocol_versions(versions)?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier.clone());
+            Ok::<_, rustls::Error>(Arc::new(builder.with_no_client_auth()))
         };
         let (preferred, fallback) = match reuse {
             SessionReuse::Auto => (config(&[&TLS12])?, Some(config(&[&TLS13])?)),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::host_port::{self, Epsv, HostPortError};
+use crate::op::escape::printable;
 use crate::op::{Representation, WriteMode};
 
 /// What a client said. Path arguments are raw bytes without CR, LF, NUL or IAC.
@@ -245,7 +246,7 @@ fn site(argument: &[u8]) -> Result<Command, CommandError> {
             Ok(C::Chmod { mode, path: name(&rest[space + 1..])? })
         }
         b"HELP" => Ok(C::SiteHelp),
-        verb => Err(E::UnknownSite(verb.escape_ascii().to_string())),
+        verb => Err(E::UnknownSite(printable(verb).to_string())),
     }
 }
 

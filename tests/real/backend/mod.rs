@@ -6,6 +6,7 @@ mod cut_policies;
 mod cuts;
 mod keepalive;
 mod logins;
+mod outages;
 mod reuse;
 mod scripted_control;
 mod scripted_data;

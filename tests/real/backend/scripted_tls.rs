@@ -15,7 +15,10 @@ use crate::support::raw::Reply;
 use crate::support::scripted::{Peer, Scripted};
 use crate::support::{PASSWORD, USER};
 
-fn config(chain: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Arc<ServerConfig> {
+pub(super) fn config(
+    chain: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().expect("the default versions");

@@ -138,6 +138,7 @@ fn a_wrong_host_key_is_refused() {
     let line = format!("[127.0.0.1]:{} {stranger}", server.port);
     let known = file(folder.path(), "known", &line);
     let other = "host_key: \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"".to_owned();
+    let outcome = "host-key-changed";
     for keys_of_backend in [other, format!("known_hosts: {known}")] {
         let gateway = before(&server, &keys_of_backend, false);
         let output = ls(&site(&gateway));
@@ -148,12 +149,22 @@ fn a_wrong_host_key_is_refused() {
         };
         let event = gateway.await_log(|it| it["event"] == "login" && says(it), SOON);
         assert_ne!(event["outcome"], "ok", "{event}");
+        let told = gateway.await_log(|it| it["event"] == "backend", SOON);
+        let address = format!("127.0.0.1:{}", server.port);
+        let fields = ["level", "backend", "address", "outcome"].map(|name| told[name].as_str());
+        assert_eq!(fields, ["WARN", "back", &address, outcome].map(Some), "{told}");
+        assert!(says(&told), "{told}");
         let (mut client, _) = Raw::connect(gateway.address("ftp"));
         client.expect(&format!("USER {USER}"), 331);
         let reply = client.command(&format!("PASS {PASSWORD}"));
         assert!(matches!(reply.code, 421 | 430 | 451 | 530), "{}", reply.text);
         drop(client);
         at_rest(&gateway, &server);
+        let series =
+            format!("lockgate_backend_failures_total{{backend=\"back\",reason=\"{outcome}\"}}");
+        assert_eq!(gateway.metric(&series), Some(2), "{keys_of_backend}");
+        let log = gateway.log_tail(1000);
+        assert_eq!(log.matches("\"event\":\"backend\"").count(), 1, "{log}");
     }
 }
 
@@ -183,6 +194,8 @@ fn mapped_accounts() {
     assert!(!ls(&site(&gateway)).ok(), "let in with a key that the backend does not know");
     let event = gateway.await_log(|it| it["event"] == "login", SOON);
     assert_ne!(event["fault"], "client", "{event}");
+    let told = gateway.await_log(|it| it["event"] == "backend", SOON);
+    assert_eq!(told["outcome"], "account-refused", "{told}");
     at_rest(&gateway, &server);
 }
 

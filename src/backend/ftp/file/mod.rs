@@ -87,7 +87,7 @@ impl FtpFile {
     async fn give_narrow(&self, mode: u32) {
         if let Err(failure) = self.change(&Changes::permissions(mode & 0o777)).await {
             let path = &self.transfers.path;
-            tracing::warn!(%path, mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
+            tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
         }
     }
 

@@ -210,7 +210,7 @@ impl Format {
             lines.extend_from_slice(b"\r\n");
         } else {
             tracing::warn!(
-                name = %entry.name.escape_ascii(),
+                name = entry.name.as_slice(),
                 "left out of a listing: the name cannot be carried over FTP"
             );
         }

@@ -9,6 +9,7 @@ use super::{Outcome, Requests, Work, another_answer, at_once, done, named};
 use crate::front::sftp::handles::{File, MOST};
 use crate::front::sftp::room::LONGEST_DATA;
 use crate::front::sftp::status;
+use crate::op::escape::printable;
 use crate::op::{self, Abilities, Answer, Failure, FailureKind, Onto, Operation};
 use crate::wire::sftp::extension::{self as names, ANNOUNCED};
 use crate::wire::sftp::{
@@ -52,7 +53,7 @@ impl Requests {
             }
             X::UsersGroupsById { users, groups } => Ok(self.account_names(users, groups)),
             X::Unknown { name, .. } => {
-                let why = format!("{} is not known here", name.escape_ascii());
+                let why = format!("{} is not known here", printable(&name));
                 Err(Failure::client(FailureKind::Unsupported, why))
             }
         }

@@ -1,4 +1,10 @@
-//! Log lines on standard error, as text for people or JSON for machines.
+//! Log lines on standard error, as text for people or JSON for machines. Whatever a value holds, a
+//! line is one line of printable characters and has no field but its own.
+
+mod json;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -7,6 +13,8 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGua
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+use self::json::JsonLine;
+use self::text::TextFields;
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Lines that wait for whoever reads standard error. What comes when they are so many is lost.
@@ -46,8 +54,8 @@ pub fn init(settings: LogSettings) -> Log {
     let builder = builder.log_internal_errors(false);
     // A second initialisation, as in tests, keeps the first.
     let _ = match settings.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().with_current_span(false).try_init(),
+        LogFormat::Text => builder.with_target(false).fmt_fields(TextFields).try_init(),
+        LogFormat::Json => builder.event_format(JsonLine).try_init(),
     };
     Log { _writer: guard, lost }
 }

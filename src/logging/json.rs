@@ -1,0 +1,105 @@
+//! A line as one object of JSON: `timestamp`, `level`, `fields` (`message` among them), `target`.
+//! Unprintable characters are escaped, so that a terminal that shows it is safe, too.
+
+use std::fmt::{self, Debug, Write};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::op::escape::json;
+
+pub(super) struct JsonLine;
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let mut fields = Fields { object: String::new(), log_target: None };
+        event.record(&mut fields);
+        let target = fields.log_target.as_deref().unwrap_or(metadata.target());
+        writer.write_str("{\"timestamp\":\"")?;
+        SystemTime.format_time(&mut writer)?;
+        writeln!(
+            writer,
+            "\",\"level\":\"{}\",\"fields\":{{{}}},\"target\":{}}}",
+            metadata.level(),
+            fields.object,
+            json(target.as_bytes()),
+        )
+    }
+}
+
+struct Fields {
+    object: String,
+    /// Where a line of the `log` crate comes from.
+    log_target: Option<String>,
+}
+
+impl Fields {
+    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        let name = field.name();
+        if name.starts_with("log.") {
+            return;
+        }
+        let comma = if self.object.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(self.object, "{comma}{}:{value}", json(name.as_bytes()));
+    }
+}
+
+impl Visit for Fields {
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.write(field, format_args!("{}", json(value)));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "log.target" {
+            self.log_target = Some(value.to_owned());
+        }
+        self.record_bytes(field, value.as_bytes());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.write(field, format_args!("{value:?}"));
+        } else {
+            self.write(field, format_args!("null"));
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.record_bytes(field, format!("{value:?}").as_bytes());
+    }
+}

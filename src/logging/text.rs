@@ -1,0 +1,105 @@
+//! The fields of a line as text: `message key=value key="value"`. Nothing in a value makes another
+//! field or another line.
+
+use std::fmt::{self, Debug};
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+
+use crate::op::escape::{printable, quoted};
+
+pub(super) struct TextFields;
+
+impl<'writer> FormatFields<'writer> for TextFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut visitor = Fields { writer, first: true, written: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.written
+    }
+}
+
+struct Fields<'writer> {
+    writer: Writer<'writer>,
+    first: bool,
+    written: fmt::Result,
+}
+
+impl Fields<'_> {
+    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        // What the `log` crate's lines carry about themselves.
+        if self.written.is_ok() && !field.name().starts_with("log.") {
+            self.written = self.write_pair(field.name(), value);
+        }
+    }
+
+    fn write_pair(&mut self, name: &str, value: fmt::Arguments<'_>) -> fmt::Result {
+        if !std::mem::take(&mut self.first) {
+            self.writer.write_char(' ')?;
+        }
+        match (name, self.writer.has_ansi_escapes()) {
+            ("message", _) => {}
+            (_, true) => write!(self.writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
+            (_, false) => write!(self.writer, "{name}=")?,
+        }
+        self.writer.write_fmt(value)
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.write(field, format_args!("{}", quoted(value)));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.record_debug(field, &format_args!("{value}"));
+        } else {
+            self.record_bytes(field, value.as_bytes());
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.write(field, format_args!("{value:?}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.write(field, format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = format!("{value:?}");
+        let bare = match field.name() {
+            // Other crates' messages quote their peers.
+            "message" => !text.contains(['=', '"']),
+            _ => !text.is_empty() && text.bytes().all(is_plain),
+        };
+        if bare {
+            self.write(field, format_args!("{}", printable(text.as_bytes())));
+        } else {
+            self.record_bytes(field, text.as_bytes());
+        }
+    }
+}
+
+/// What addresses, numbers and times consist of.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._:/@+,-[]".contains(&byte)
+}
