@@ -139,6 +139,54 @@ fn check_says_what_is_wrong() {
 }
 
 #[test]
+fn check_takes_its_file_with_and_without_an_option() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, config: String| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, config).expect("writing the configuration");
+        file.to_str().expect("a UTF-8 path").to_owned()
+    };
+    let right = file("right.yaml", config(&folder));
+    let wrong = file("wrong.yaml", config(&folder).replace("backend: files", "backend: nowhere"));
+    let ways = |file: &str| {
+        let ways = [
+            &["check", file][..],
+            &["check", "-c", file],
+            &["-c", file, "check"],
+            &["--config", file, "check"],
+            &["check", file, "-c", file],
+        ];
+        ways.map(|arguments| lockgate(arguments, ""))
+    };
+    for output in ways(&right) {
+        let output = output.expect_ok("checking a right configuration");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("right.yaml: ok"));
+    }
+    for output in ways(&wrong) {
+        let code = output.status.and_then(|status| status.code());
+        assert_eq!(code, Some(64), "{}", output.describe());
+    }
+    // `run` reads the one that -c names, and stops at its mistake.
+    for arguments in [["run", "-c", &wrong], ["-c", &wrong, "run"]] {
+        let output = lockgate(&arguments, "");
+        let code = output.status.and_then(|status| status.code());
+        assert_eq!(code, Some(64), "{}", output.describe());
+        assert!(output.describe().contains("wrong.yaml:"), "{}", output.describe());
+    }
+}
+
+#[test]
+fn check_of_two_different_files_is_refused() {
+    for arguments in [["check", "a.yaml", "-c", "b.yaml"], ["-c", "b.yaml", "check", "a.yaml"]] {
+        let output = lockgate(&arguments, "");
+        let code = output.status.and_then(|status| status.code());
+        assert_eq!(code, Some(2), "{}", output.describe());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("a.yaml") && told.contains("b.yaml"), "{told}");
+    }
+}
+
+#[test]
 fn hash_password() {
     let output = lockgate(&["hash-password"], &format!("{PASSWORD}\n")).expect_ok("hash-password");
     let text = String::from_utf8(output.stdout).expect("a hash is ASCII");
