@@ -65,10 +65,10 @@ fn claims(file: &File) -> Vec<Claim<'_>> {
             claims.extend(socket(&listener.at, at, address));
         }
     }
-    for (_, pool) in entries(&file.data_ports) {
+    for (name, pool) in entries(&file.data_ports) {
         let Some(range) = &pool.range else { continue };
         let Some(ports) = &range.value else { continue };
-        for address in pools::listen(pool) {
+        for address in pools::listen(file, name, pool) {
             claims.push(Claim { owner: &pool.at, at: &range.at, address, ports: ports.0.clone() });
         }
     }
