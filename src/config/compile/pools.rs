@@ -19,7 +19,7 @@ pub(super) fn compile(
     let mut pools = Vec::new();
     for (name, pool) in entries(&file.data_ports) {
         check_name(name, &pool.at, problems);
-        let for_clients = listeners_of(file, name).next().is_some();
+        let for_clients = is_for_clients(file, name);
         if !for_clients && backends_of(file, name).next().is_none() {
             problems.warning(&pool.at, "is used by no listener and no backend");
         }
@@ -63,6 +63,11 @@ pub(super) fn refuse_dangling(file: &File, leaf: &Option<Leaf<Text>>, problems: 
         let names = pools.iter().map(|(name, _)| name.as_str());
         dangling("pool of data ports", &pool.0, names, &leaf.at, problems);
     }
+}
+
+/// Whether a listener uses it.
+pub(super) fn is_for_clients(file: &File, pool: &str) -> bool {
+    listeners_of(file, pool).next().is_some()
 }
 
 fn listeners_of<'a>(

@@ -238,7 +238,7 @@ fn a_check_elsewhere_needs_no_index() {
     let path = folder.path().join("lockgate.yaml");
     let text =
         |env: &str| base().replace(RANGE, &with(&format!("slice: {{ of: 2, index_env: {env} }}")));
-    let elsewhere = Surroundings { runs_here: false, ..SURROUNDINGS };
+    let elsewhere = looked_at();
     fs::write(&path, text("NOT_SET")).unwrap();
     let told = load_file(&path, &elsewhere).ok().unwrap().warnings.to_string();
     let words = "warning: data_ports.pool.slice.index_env: the environment variable NOT_SET is not set \

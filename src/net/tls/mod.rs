@@ -9,6 +9,7 @@ mod sessions;
 mod standing;
 mod ticket;
 mod ticketer;
+mod validity;
 
 pub use buffered::Buffered;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
@@ -17,6 +18,7 @@ pub use hello::{FirstFlight, Offered};
 pub use server::{ControlTls, Direction, ServerTls};
 pub use standing::Standing;
 pub use ticket::SessionId;
+pub use validity::{Validity, validities};
 
 /// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
 /// enough to make the system calls cheaper than the cipher.
