@@ -7,6 +7,7 @@ mod gateway;
 mod limits;
 mod opened_file;
 mod record;
+mod root;
 #[cfg(test)]
 mod tests;
 mod transfers;

@@ -7,6 +7,7 @@ mod cuts;
 mod keepalive;
 mod logins;
 mod reuse;
+mod roots;
 mod scripted_control;
 mod scripted_data;
 mod scripted_ends;
