@@ -301,7 +301,8 @@ section! {
         [required] authenticate: Leaf<Authenticate>,
         /// The backend's name.
         [required] backend: Leaf<Text>,
-        /// Folder of the backend that is put before every path of the client. Default: /.
+        /// Folder of the backend that is put before every path of the client; a prefix, no jail: links
+        /// at the server lead out of it. It must be there at each login. Default: /.
         root: Leaf<RemotePath>,
     }
 }
