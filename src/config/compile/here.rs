@@ -39,16 +39,17 @@ pub(super) fn warn_of_addresses(
 
 fn warn_of_socket(at: &At, address: SocketAddr, place: Place, problems: &mut Problems) {
     match place {
-        Place::Taken => problems.warning(at, format!("{address} {}", taken(address.port()))),
+        Place::Taken => problems.warning(at, format!("{address} is {}", taken(address.port()))),
         Place::NotHere => problems.warning(at, not_here(address.ip())),
         Place::Free | Place::Unknown => {}
     }
 }
 
+/// By whom `port` is taken, and whether that matters.
 fn taken(port: u16) -> String {
     format!(
-        "is taken on this machine: if not by this gateway itself, it will not start; `ss -tanp 'sport = \
-         :{port}'` shows by whom"
+        "taken on this machine. If the gateway runs here already, it has it; else it will not start: `ss \
+         -tanp 'sport = :{port}'` shows who has it"
     )
 }
 
@@ -80,16 +81,11 @@ fn warn_of_pool(
     };
     let mut all_taken = ports.clone().filter(is_taken);
     let Some(first) = all_taken.next() else { return };
-    let message = match 1 + all_taken.count() {
-        1 => format!("port {first} {}", taken(first)),
-        count => {
-            format!(
-                "{count} of {} ports are taken here, port {first} the first; it {}",
-                ports.len(),
-                taken(first)
-            )
-        }
+    let which = match 1 + all_taken.count() {
+        1 => format!("port {first} is"),
+        count => format!("{count} of {} ports, {first} the first of them, are", ports.len()),
     };
+    let message = format!("{which} {}", taken(first));
     problems.warning(&range.at, message);
 }
 

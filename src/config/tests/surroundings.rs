@@ -145,14 +145,14 @@ fn ports_that_are_taken() {
     let expected = [
         (
             "4:14: listeners.public.address: ",
-            "0.0.0.0:21 is taken on this machine: if not by this gateway",
+            "0.0.0.0:21 is taken on this machine. If the gateway runs here already",
         ),
         ("7:44: listeners.public.active.source_ports: ", "port 20 is taken on this machine"),
         (
             "10:12: data_ports.pool.range: ",
-            "2 of 100 ports are taken here, port 50003 the first; it",
+            "2 of 100 ports, 50003 the first of them, are taken on this machine",
         ),
-        ("29:21: metrics.address: ", "'sport = :9640'` shows by whom"),
+        ("29:21: metrics.address: ", "'sport = :9640'` shows who has it"),
     ];
     expect(warnings(&text, &busy), &expected);
     let one = base().replace("50000-50099", "50000-50003").replace("0.0.0.0:21", "0.0.0.0:22");
