@@ -1,12 +1,13 @@
 //! The command line.
 
 use std::fmt::Display;
-use std::io::{BufRead, ErrorKind, Write};
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::logging::Log;
 use lockgate::op::escape::printable;
@@ -17,12 +18,14 @@ use zeroize::Zeroizing;
 /// The configuration is wrong: `EX_USAGE` of sysexits.h.
 const BAD_CONFIGURATION: u8 = 64;
 
+const DEFAULT_CONFIGURATION: &str = "/etc/lockgate/lockgate.yaml";
+
 #[derive(Parser)]
 #[command(version, about = "An FTP, FTPS and SFTP gateway: one protocol in front, another behind")]
 struct Arguments {
-    /// The configuration file
-    #[arg(long, global = true, default_value = "/etc/lockgate/lockgate.yaml")]
-    config: PathBuf,
+    /// The configuration file [default: /etc/lockgate/lockgate.yaml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -39,7 +42,10 @@ enum Command {
         log_level: Option<Level>,
     },
     /// Say everything that is wrong with the configuration; exit status 64 if anything is
-    Check,
+    Check {
+        /// The configuration file, as with --config
+        file: Option<PathBuf>,
+    },
     /// Show the data ports of the running gateway: who waits at them, who uses them
     Ports {
         /// The gateway's admin socket; without it, the one that the configuration names
@@ -84,25 +90,26 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = configuration(&arguments);
     match arguments.command {
         Command::Run { log_format, log_level } => {
-            let Some(mut config) = load(&arguments.config) else {
+            let Some(mut compiled) = load(&config) else {
                 return Ok(BAD_CONFIGURATION.into());
             };
             if let Some(format) = log_format {
-                config.log.format = format.into();
+                compiled.log.format = format.into();
             }
             if let Some(level) = log_level {
-                config.log.level = level.into();
+                compiled.log.level = level.into();
             }
-            let log = logging::init(config.log);
-            serve(run(config, &log))
+            let log = logging::init(compiled.log);
+            serve(run(compiled, &log))
         }
-        Command::Check => check(&arguments.config),
+        Command::Check { .. } => check(&config),
         Command::Ports { socket, json } => {
             let socket = match socket {
                 Some(socket) => socket,
-                None => match config::admin_socket(&arguments.config) {
+                None => match config::admin_socket(&config) {
                     Ok(socket) => socket.context(
                         "the configuration has no `admin: { socket: … }`, so the gateway shows nothing",
                     )?,
@@ -132,6 +139,26 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The file that the command line names, in either way. Ends the program where the two differ.
+fn configuration(arguments: &Arguments) -> PathBuf {
+    let positional = match &arguments.command {
+        Command::Check { file } => file.as_ref(),
+        _ => None,
+    };
+    let named = arguments.config.as_ref();
+    if let (Some(file), Some(config)) = (positional, named)
+        && file != config
+    {
+        let message = format!(
+            "two configuration files: {} and, with --config, {}; name one",
+            file.display(),
+            config.display()
+        );
+        Arguments::command().error(ErrorKind::ArgumentConflict, message).exit()
+    }
+    positional.or(named).cloned().unwrap_or_else(|| DEFAULT_CONFIGURATION.into())
 }
 
 async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
@@ -227,7 +254,7 @@ fn hash_password() -> anyhow::Result<()> {
 fn print(text: String) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing to standard output"),
     }
 }

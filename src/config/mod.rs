@@ -47,7 +47,7 @@ pub struct Compiled {
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
     pub log: LogSettings,
-    /// What is allowed and has no effect; often empty.
+    /// What is allowed and has no effect, or not the one that it seems to have; often empty.
     pub warnings: Report,
 }
 
@@ -88,8 +88,9 @@ pub fn load(path: &Path) -> Result<Compiled, Report> {
     load_file(path, &Surroundings::of_this_machine(true))
 }
 
-/// As [`load`], to know what is wrong: maybe on another machine than the gateway's. Brings the
-/// warnings.
+/// As [`load`], to know what is wrong: maybe on another machine than the gateway's, or beside it. Brings
+/// the warnings, among them what only a start would find out: addresses, ports and names are tried, which
+/// takes seconds at most.
 pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Surroundings::of_this_machine(false)).map(|compiled| compiled.warnings)
 }

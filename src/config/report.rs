@@ -33,7 +33,8 @@ pub struct Problem {
 pub enum Severity {
     /// lockgate does not start.
     Error,
-    /// It starts, but something written has no effect.
+    /// It starts, but something written has no effect, or not the one that it seems to have; or it will
+    /// not start on this machine as it is now.
     Warning,
 }
 
@@ -164,6 +165,19 @@ pub(super) struct Problems(Vec<Problem>);
 impl Problems {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Adds to the error of this place what may be its reason; where there is none it is a warning.
+    pub(super) fn hint(&mut self, at: &At, hint: impl std::fmt::Display) {
+        let is_here = |it: &&mut Problem| it.severity == Severity::Error && it.path == at.path;
+        match self.0.iter_mut().find(is_here) {
+            Some(error) => error.message.push_str(&format!("; {hint}")),
+            None => self.warning(at, hint.to_string()),
+        }
     }
 
     pub(super) fn error(&mut self, at: &At, message: impl Into<String>) {

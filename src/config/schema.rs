@@ -127,7 +127,8 @@ section! {
     Pool {
         /// First and last port, both included ("50000-50099"), or one port.
         [required] range: Leaf<PortRange>,
-        /// Addresses that every port listens on. Default: 0.0.0.0.
+        /// Addresses that every port listens on. Default: those of the listeners that use the pool;
+        /// 0.0.0.0, too, where a backend uses it, or nobody.
         listen: OneOrMore<IpAddr>,
         /// Which address and ports a client is told, by the network that it comes from; the first
         /// match counts. Absent: the address that the client itself connected to.
@@ -300,7 +301,8 @@ section! {
         [required] authenticate: Leaf<Authenticate>,
         /// The backend's name.
         [required] backend: Leaf<Text>,
-        /// Folder of the backend that is put before every path of the client. Default: /.
+        /// Folder of the backend that is put before every path of the client; a prefix, no jail: links
+        /// at the server lead out of it. It must be there at each login. Default: /.
         root: Leaf<RemotePath>,
     }
 }

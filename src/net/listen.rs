@@ -113,6 +113,14 @@ fn proxied(
 
 /// Opens a listening socket. IPv6 sockets take IPv6 only: `0.0.0.0` and `::` can both be listened on.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bind(address)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// As [`listen`], of a socket that does not listen yet: whether it could. Fails where another socket
+/// listens there.
+pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -121,8 +129,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// The next connection, with its peer's address (IPv4-mapped ones as IPv4). Errors of single

@@ -12,7 +12,7 @@ pub mod tls;
 
 pub use connect::connect;
 pub use drain::Drain;
-pub use listen::{ListenError, Listener, accept, listen};
+pub use listen::{ListenError, Listener, accept, bind, listen};
 pub use poll::poll_once;
 pub use proxy_protocol::{Endpoints, Introduced, ProxyProtocol, Refusal, Told};
 pub use round_trip::round_trip;

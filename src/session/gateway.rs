@@ -9,7 +9,7 @@ use russh::keys::PublicKey;
 use super::end::{EndSlot, SessionRecord};
 use super::record::{LoginDetails, LoginRecord, Metrics, OpenSession, Who};
 use super::unfinished::Unfinished;
-use super::{Limits, Session};
+use super::{Limits, Session, root};
 use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, Login, Origin};
 use crate::net::ProxyProtocol;
@@ -226,7 +226,17 @@ impl Gateway {
         let origin = Origin { client: door.peer, local: door.local };
         at_backend.store(true, Ordering::Relaxed);
         match backend.login(&login, origin).await {
-            Ok(session) => Ok((identity, route, session)),
+            Ok(session) => {
+                let number = self.routes.0.iter().position(|it| std::ptr::eq(it, route));
+                let number = number.unwrap_or_default();
+                match root::check(&*session, &identity, route, number).await {
+                    Ok(()) => Ok((identity, route, session)),
+                    Err(failure) => {
+                        session.close().await;
+                        Err(failure)
+                    }
+                }
+            }
             // The words would be about an account that the client knows nothing of.
             Err(failure) if mapped && failure.kind != FailureKind::Unavailable => {
                 Err(Failure::new(

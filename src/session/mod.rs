@@ -10,6 +10,7 @@ mod limits;
 mod opened_file;
 mod outages;
 mod record;
+mod root;
 #[cfg(test)]
 mod tests;
 mod transfers;

@@ -244,18 +244,25 @@ impl LoginRecord {
             Err(_) => "failed",
         };
         self.metrics.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
-        line!(
-            (tracing::Level::INFO, "login", who, outcome.err()),
-            {
-                method = self.details.method,
-                fingerprint = self.details.fingerprint.as_deref(),
-                encryption = self.details.encryption.as_deref().unwrap_or("none"),
-                client = self.details.client.as_deref(),
-                seconds = self.started.elapsed().as_secs_f64(),
-                outcome = outcome_name,
-            },
-            "login"
-        );
+        macro_rules! at {
+            ($level:expr) => {
+                line!(
+                    ($level, "login", who, outcome.err()),
+                    {
+                        method = self.details.method,
+                        fingerprint = self.details.fingerprint.as_deref(),
+                        encryption = self.details.encryption.as_deref().unwrap_or("none"),
+                        client = self.details.client.as_deref(),
+                        seconds = self.started.elapsed().as_secs_f64(),
+                        outcome = outcome_name,
+                    },
+                    "login"
+                )
+            };
+        }
+        // What is the gateway's own fault waits for its operator.
+        let own = outcome.is_err_and(|failure| failure.fault == Fault::Gateway);
+        if own { at!(tracing::Level::WARN) } else { at!(tracing::Level::INFO) }
     }
 }
 

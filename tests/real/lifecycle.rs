@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -161,6 +161,91 @@ fn check_says_what_is_wrong() {
     let code = output.status.and_then(|status| status.code());
     assert_eq!(code, Some(64), "{}", output.describe());
     assert!(output.describe().contains("files"), "no nearest name: {}", output.describe());
+}
+
+/// It may be meant for another machine, or run here already: nothing of this is a mistake.
+#[test]
+fn check_warns_of_what_this_machine_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lockgate.yaml");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address");
+    // RFC 5737: nobody's address; RFC 6761: nobody's name.
+    let text = config(&folder)
+        .replace("\"127.0.0.1:0\", data", &format!("[\"{taken}\", \"192.0.2.1:2121\"], data"))
+        .replace(
+            "backends:\n",
+            &format!(
+                "backends:\n  own: {{ protocol: ftp, address: \"localhost:{}\" }}\n  \
+                 gone: {{ protocol: ftp, address: lockgate.invalid }}\n",
+                taken.port()
+            ),
+        )
+        .replace("backend: files", "backend: files, root: \"/{user}\"");
+    std::fs::write(&file, text).expect("writing the configuration");
+    let path = file.to_str().expect("a UTF-8 path");
+    let output = lockgate(&["check", path], "").expect_ok("only warnings");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    for words in [
+        &format!("listeners.front.address[0]: {taken} is taken on this machine"),
+        "listeners.front.address[1]: 192.0.2.1 is no address of this machine",
+        "is listeners.front of this gateway itself",
+        "backends.gone.address: \"lockgate.invalid\" does not resolve here",
+        "routes[0].root: `{user}` is taken as it stands",
+    ] {
+        assert!(told.contains(words), "{words}\n{told}");
+    }
+    // A gateway does not have its own sockets told to itself.
+    let told = lockgate(&["run", "-c", path], "");
+    assert!(!told.ok() && !told.describe().contains("is no address of this machine"));
+}
+
+#[test]
+fn check_takes_its_file_with_and_without_an_option() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, config: String| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, config).expect("writing the configuration");
+        file.to_str().expect("a UTF-8 path").to_owned()
+    };
+    let right = file("right.yaml", config(&folder));
+    let wrong = file("wrong.yaml", config(&folder).replace("backend: files", "backend: nowhere"));
+    let ways = |file: &str| {
+        let ways = [
+            &["check", file][..],
+            &["check", "-c", file],
+            &["-c", file, "check"],
+            &["--config", file, "check"],
+            &["check", file, "-c", file],
+        ];
+        ways.map(|arguments| lockgate(arguments, ""))
+    };
+    for output in ways(&right) {
+        let output = output.expect_ok("checking a right configuration");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("right.yaml: ok"));
+    }
+    for output in ways(&wrong) {
+        let code = output.status.and_then(|status| status.code());
+        assert_eq!(code, Some(64), "{}", output.describe());
+    }
+    // `run` reads the one that -c names, and stops at its mistake.
+    for arguments in [["run", "-c", &wrong], ["-c", &wrong, "run"]] {
+        let output = lockgate(&arguments, "");
+        let code = output.status.and_then(|status| status.code());
+        assert_eq!(code, Some(64), "{}", output.describe());
+        assert!(output.describe().contains("wrong.yaml:"), "{}", output.describe());
+    }
+}
+
+#[test]
+fn check_of_two_different_files_is_refused() {
+    for arguments in [["check", "a.yaml", "-c", "b.yaml"], ["-c", "b.yaml", "check", "a.yaml"]] {
+        let output = lockgate(&arguments, "");
+        let code = output.status.and_then(|status| status.code());
+        assert_eq!(code, Some(2), "{}", output.describe());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("a.yaml") && told.contains("b.yaml"), "{told}");
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Connection {
     pub(super) tls: Option<ClientTls>,
     /// The server refused EPSV; PASV is used from then on.
     pub(super) epsv_refused: bool,
+    /// The server does not know STAT with a path.
+    pub(super) stat_refused: bool,
     /// REST was said and no transfer has used it up.
     pub(super) restart_pending: bool,
     /// The server wants the data connection to be there before the command that uses it.
@@ -82,6 +84,7 @@ impl Connection {
             list_all: ListAll::default(),
             tls,
             epsv_refused: false,
+            stat_refused: false,
             restart_pending: false,
             connect_first: false,
             prepared: None,

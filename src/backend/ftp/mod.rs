@@ -141,7 +141,11 @@ impl FtpSession {
         let asked = self.cache.asked();
         self.cache.forget_recalled(path);
         let entry = stat::stat(turn, path).await;
-        let entry = entry.map_err(|failure| self.pool.softened(failure))?;
+        let mut entry = entry.map_err(|failure| self.pool.softened(failure))?;
+        if self.pool.is_many() {
+            let added = stat::add_permissions(turn, path, &mut entry).await;
+            added.map_err(|failure| self.pool.softened(failure))?;
+        }
         if let Some(folder) = path.parent() {
             self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }

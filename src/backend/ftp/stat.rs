@@ -8,7 +8,7 @@ use super::reply;
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
 };
-use crate::wire::ftp::listing::parse_facts_line;
+use crate::wire::ftp::listing::{Parsed, parse_facts_line, parse_line};
 use crate::wire::ftp::time::parse_time;
 
 pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
@@ -67,6 +67,40 @@ async fn stat_without_mlst(
         Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
         Ok(Found::Nothing) | Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
     }
+}
+
+/// Adds to a file's entry what only a line of LIST tells: STAT with a path (RFC 959 section 4.1.3) brings
+/// that line in its reply, without a data connection. Where it does not, nothing is added.
+pub(super) async fn add_permissions(
+    connection: &mut Connection,
+    path: &RemotePath,
+    entry: &mut Entry,
+) -> Result<(), Failure> {
+    // Servers take these for a pattern, and could answer with half a folder.
+    let is_pattern = entry.name.iter().any(|b| b"*?".contains(b));
+    let known = entry.kind != EntryKind::File || entry.attributes.permissions.is_some();
+    if known || is_pattern || connection.stat_refused || connection.features.mlst {
+        return Ok(());
+    }
+    let words = connection.ask("STAT", Some(path.as_bytes())).await?;
+    connection.stat_refused = matches!(words.code, 500 | 501 | 502 | 504);
+    if words.code / 100 != 2 {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let lines = words.lines.iter().filter_map(|line| match parse_line(line, now) {
+        Parsed::Entry(found) if is_of(&found.name, path) => Some(found),
+        _ => None,
+    });
+    // A link's own mode is not that of what it leads to, which SIZE told of.
+    let mut files = lines.filter(|found| found.kind == EntryKind::File);
+    entry.attributes.permissions = files.next().and_then(|found| found.attributes.permissions);
+    Ok(())
+}
+
+/// Whether a line is about this path: some servers repeat it whole.
+fn is_of(name: &[u8], path: &RemotePath) -> bool {
+    path.name() == Some(name) || path.as_bytes() == name
 }
 
 /// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own

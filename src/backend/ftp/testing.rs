@@ -33,6 +33,8 @@ pub(super) struct Oddities {
     /// Its first connection ends instead of giving this name to anything.
     pub dies_renaming_to: Option<&'static str>,
     pub no_mlst: bool,
+    /// Knows no STAT with a path.
+    pub no_stat: bool,
     pub no_site: bool,
     /// Names a port where nobody listens.
     pub dead_ports: bool,
@@ -394,6 +396,16 @@ impl Session {
                 }
                 None => self.reply("550 no such file").await,
             },
+            "STAT" if self.odd.no_stat => self.reply("502 not known").await,
+            "STAT" if !argument.is_empty() => {
+                // As vsftpd has it: what the name fits, by the end of the line.
+                let name = argument.rsplit('/').next().unwrap_or_default();
+                let mut lines = format!("lrwxrwxrwx 1 0 0 1 Nov 22 17:35 other -> {name}\r\n");
+                if let Some(size) = size {
+                    lines += &format!("-rwxr-xr-x 1 0 0 {size} Nov 22 17:35 {name}\r\n");
+                }
+                self.reply(&format!("213-Status follows:\r\n{lines}213 End of status")).await
+            }
             "MFMT" => self.reply("213 done").await,
             "DELE" => {
                 let gone = self.seen.lock().unwrap().files.remove(argument);

@@ -116,13 +116,23 @@ async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
 }
 
 async fn enter(server: &Server, path: &RemotePath) -> Result<(), Failure> {
-    match stat(server, path).await?.kind {
+    let entry = stat(server, path).await?;
+    match entry.kind {
         EntryKind::Directory => Ok(()),
+        // Whose server does not tell the kind.
+        EntryKind::File if entry.attributes.type_bits.is_none() => open_folder(server, path).await,
         _ => Err(Failure::backend(
             FailureKind::NotADirectory,
             format_args!("cannot enter {path}: it is not a directory"),
         )),
     }
+}
+
+/// Opens it and closes it again.
+async fn open_folder(server: &Server, path: &RemotePath) -> Result<(), Failure> {
+    let opened = server.requests.ask(R::OpenDir { path: wire(path) }).await?;
+    let handle = opened.handle(format_args!("enter {path}"))?;
+    server.requests.ask(R::Close { handle }).await.map(drop)
 }
 
 /// RENAME refuses a name that is taken, as OpenSSH has it; posix-rename replaces.

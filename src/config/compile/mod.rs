@@ -8,17 +8,22 @@ use ipnet::IpNet;
 use super::read::Named;
 use super::report::{At, Problems};
 use super::schema::File;
-use super::surroundings::Surroundings;
+use super::surroundings::{Names, Surroundings};
 use super::{Compiled, LogSettings, Report};
 use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
 mod admin;
 mod backends;
+mod certificates;
+mod descriptors;
 mod foreign;
+mod here;
 mod key_files;
 mod key_logins;
 mod listeners;
+mod own_address;
+mod placeholders;
 mod pools;
 mod routes;
 mod sftp_listeners;
@@ -43,6 +48,18 @@ pub(super) fn compile(
     let admin_socket = admin::compile(file, folder, surroundings, problems);
     let log = log(file);
     let limits = limits(file);
+    placeholders::warn(file, problems);
+    // Beside errors no warning is shown, and some of these take a while.
+    if !problems.has_errors() {
+        certificates::warn(file, folder, surroundings, problems);
+        descriptors::warn(file, limits.sessions, &pools, surroundings, problems);
+        let mut names = Names::new();
+        if !surroundings.runs_here {
+            here::warn_of_addresses(file, &pools, surroundings, problems);
+            names = here::warn_of_names(file, surroundings, problems);
+        }
+        own_address::warn(file, &names, surroundings, problems);
+    }
     let warnings = Report::new("", "", Problems::default());
     Some(Compiled {
         listeners,

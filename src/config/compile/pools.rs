@@ -19,11 +19,11 @@ pub(super) fn compile(
     let mut pools = Vec::new();
     for (name, pool) in entries(&file.data_ports) {
         check_name(name, &pool.at, problems);
-        let for_clients = listeners_of(file, name).next().is_some();
+        let for_clients = is_for_clients(file, name);
         if !for_clients && backends_of(file, name).next().is_none() {
             problems.warning(&pool.at, "is used by no listener and no backend");
         }
-        let listen = listen(pool);
+        let listen = listen(file, name, pool);
         let range = value(&pool.range).map(|range| &range.0);
         let advertise = advertise::compile(pool, range, problems);
         advertise::warn(pool, &listen, for_clients, problems);
@@ -65,6 +65,11 @@ pub(super) fn refuse_dangling(file: &File, leaf: &Option<Leaf<Text>>, problems: 
     }
 }
 
+/// Whether a listener uses it.
+pub(super) fn is_for_clients(file: &File, pool: &str) -> bool {
+    listeners_of(file, pool).next().is_some()
+}
+
 fn listeners_of<'a>(
     file: &'a File,
     pool: &'a str,
@@ -93,7 +98,19 @@ fn warn_of_loopback(
     listen: &[IpAddr],
     problems: &mut Problems,
 ) {
-    let Some(leaf) = pool.listen.as_ref().filter(|_| listen.iter().all(IpAddr::is_loopback)) else {
+    if !listen.iter().all(IpAddr::is_loopback) {
+        return;
+    }
+    let Some(leaf) = &pool.listen else {
+        if pool.proxy_protocol.is_none()
+            && let Some((at, address)) = advertise::elsewhere(pool)
+        {
+            let message = format!(
+                "clients are told {address}, and the data ports listen on the loopback only, as their \
+                 listeners do: say with `listen` where data connections come"
+            );
+            problems.warning(at, message);
+        }
         return;
     };
     for (listener, settings) in listeners_of(file, name) {
@@ -223,10 +240,31 @@ fn check_proxies(file: &File, name: &str, pool: &schema::Pool, problems: &mut Pr
     }
 }
 
-/// The addresses that a pool listens on.
-pub(super) fn listen(pool: &schema::Pool) -> Vec<IpAddr> {
-    match &pool.listen {
-        Some(listen) => listen.values().map(|(_, address)| *address).collect(),
-        None => vec![Ipv4Addr::UNSPECIFIED.into()],
+/// The addresses that a pool listens on: where clients of its listeners come to, unless it says others.
+pub(super) fn listen(file: &File, name: &str, pool: &schema::Pool) -> Vec<IpAddr> {
+    if let Some(listen) = &pool.listen {
+        return listen.values().map(|(_, address)| *address).collect();
     }
+    let mut listen = Vec::new();
+    for (_, listener) in listeners_of(file, name) {
+        let addresses = listener.address.iter().flat_map(|list| list.values());
+        listen.extend(addresses.map(|(_, address)| address.ip()));
+    }
+    // A server may come to another address of the gateway than clients do.
+    if listen.is_empty() || backends_of(file, name).next().is_some() {
+        listen.push(Ipv4Addr::UNSPECIFIED.into());
+    }
+    without_repetition(listen)
+}
+
+/// A wildcard and another address of its family cannot both be bound to one port.
+fn without_repetition(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let wildcards: Vec<_> = addresses.iter().copied().filter(IpAddr::is_unspecified).collect();
+    let covered = |address: &IpAddr| {
+        wildcards.iter().any(|it| it != address && it.is_ipv4() == address.is_ipv4())
+    };
+    addresses.retain(|address| !covered(address));
+    addresses.sort();
+    addresses.dedup();
+    addresses
 }

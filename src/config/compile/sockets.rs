@@ -9,11 +9,11 @@ use crate::config::report::{At, Problems};
 use crate::config::schema::File;
 
 /// Ports that somebody will listen on.
-struct Claim<'a> {
-    owner: &'a At,
+pub(super) struct Claim<'a> {
+    pub owner: &'a At,
     at: &'a At,
-    address: IpAddr,
-    ports: RangeInclusive<u16>,
+    pub address: IpAddr,
+    pub ports: RangeInclusive<u16>,
 }
 
 pub(super) fn refuse_overlaps(file: &File, problems: &mut Problems) {
@@ -58,17 +58,18 @@ fn refuse_taken_source_ports(file: &File, claims: &[Claim<'_>], problems: &mut P
     }
 }
 
-fn claims(file: &File) -> Vec<Claim<'_>> {
+/// All of a configuration, whatever overlaps.
+pub(super) fn claims(file: &File) -> Vec<Claim<'_>> {
     let mut claims = Vec::new();
     for (_, listener) in entries(&file.listeners) {
         for (at, address) in listener.address.iter().flat_map(|list| list.values()) {
             claims.extend(socket(&listener.at, at, address));
         }
     }
-    for (_, pool) in entries(&file.data_ports) {
+    for (name, pool) in entries(&file.data_ports) {
         let Some(range) = &pool.range else { continue };
         let Some(ports) = &range.value else { continue };
-        for address in pools::listen(pool) {
+        for address in pools::listen(file, name, pool) {
             claims.push(Claim { owner: &pool.at, at: &range.at, address, ports: ports.0.clone() });
         }
     }

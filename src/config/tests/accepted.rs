@@ -34,7 +34,8 @@ fn the_least_has_safe_defaults() {
     assert!(!listener.active_allowed);
     let pool = &config.pools[0];
     assert!(matches!(&pool.ports, Ports::Range(range) if *range == (50000..=50000)));
-    assert_eq!(pool.listen, ["0.0.0.0".parse::<IpAddr>().unwrap()]);
+    // Where its listener listens.
+    assert_eq!(pool.listen, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
     assert!(pool.advertise.is_empty());
     let BackendSettings::Ftp(server) = &config.backends[0].1 else { panic!() };
     assert_eq!(

@@ -115,8 +115,8 @@ fn ports_that_listen_where_no_client_of_the_listener_comes() {
         ("127.0.0.1:21", "listen: 127.0.0.2", "127.0.0.1"),
         ("127.0.0.1:21", "listen: 127.0.0.2\n    advertise: [{ port_offset: 1 }]", "127.0.0.1"),
         ("192.0.2.1:21", "listen: [192.0.2.2, \"::\"]", "192.0.2.1"),
-        ("[2001:db8::1]:21", "wait: 1s", "2001:db8::1"),
-        ("[::]:21", "wait: 1s", "any address (::)"),
+        ("[2001:db8::1]:21", "listen: 0.0.0.0", "2001:db8::1"),
+        ("[::]:21", "listen: 0.0.0.0", "any address (::)"),
         ("0.0.0.0:21", "listen: 192.0.2.2", "any address (0.0.0.0)"),
     ] {
         let told = told(address, more);
@@ -128,6 +128,8 @@ fn ports_that_listen_where_no_client_of_the_listener_comes() {
     for (address, more) in [
         ("127.0.0.1:21", "listen: [127.0.0.2, 127.0.0.1]"),
         ("127.0.0.1:21", "wait: 1s"),
+        ("[2001:db8::1]:21", "wait: 1s"),
+        ("[::]:21", "wait: 1s"),
         ("0.0.0.0:21", "listen: 192.0.2.2\n    advertise: [{ address: 192.0.2.2 }]"),
         ("192.0.2.1:21", "listen: 192.0.2.2\n    advertise: [{ address: 192.0.2.2 }]"),
         (
@@ -137,6 +139,50 @@ fn ports_that_listen_where_no_client_of_the_listener_comes() {
     ] {
         assert_eq!(told(address, more), [""; 0], "{address} {more}");
     }
+}
+
+#[test]
+fn ports_listen_where_their_listeners_do_unless_told_otherwise() {
+    let listen = |text: &str| {
+        let compiled = compiled(text);
+        let addresses = compiled.pools[0].listen.iter().map(ToString::to_string);
+        addresses.collect::<Vec<_>>().join(" ")
+    };
+    let second = "  second: { protocol: ftp, address: SECOND, data_ports: pool }\ndata_ports:\n";
+    for (first, other, expected) in [
+        ("0.0.0.0:21", None, "0.0.0.0"),
+        ("192.0.2.1:21", None, "192.0.2.1"),
+        ("[2001:db8::1]:21", None, "2001:db8::1"),
+        ("192.0.2.1:21", Some("[192.0.2.1:990, \"[::]:990\"]"), "192.0.2.1 ::"),
+        ("192.0.2.1:21", Some("192.0.2.2:990"), "192.0.2.1 192.0.2.2"),
+        ("192.0.2.1:21", Some("\"0.0.0.0:990\""), "0.0.0.0"),
+        ("[2001:db8::1]:21", Some("[\"[::]:990\", 127.0.0.1:990]"), "127.0.0.1 ::"),
+    ] {
+        let mut text = base().replace("0.0.0.0:21", first);
+        if let Some(other) = other {
+            text = text.replace("data_ports:\n", &second.replace("SECOND", other));
+        }
+        assert_eq!(listen(&text), expected, "{first} {other:?}");
+        let said = text.replace(RANGE, &with("listen: 198.51.100.1"));
+        assert_eq!(listen(&said), "198.51.100.1");
+    }
+    // A server that connects to the pool, too, may come to any address of the gateway.
+    let active = "    address: 10.1.2.3\n    data_mode: active\n    data_ports: pool\n";
+    let text = base().replace("    address: 10.1.2.3\n", active);
+    assert_eq!(listen(&text.replace("0.0.0.0:21", "192.0.2.1:21")), "0.0.0.0");
+    assert_eq!(listen(&text.replace("0.0.0.0:21", "[::]:21")), "0.0.0.0 ::");
+    // Nobody's pool.
+    assert_eq!(listen(&base().replace("pool:\n", "alone: { range: 1-9 }\n  pool:\n")), "0.0.0.0");
+}
+
+#[test]
+fn clients_that_are_told_an_address_where_only_the_loopback_listens() {
+    let advertise = with("advertise: [{ address: 203.0.113.7 }]");
+    let text = base().replace("0.0.0.0:21", "127.0.0.1:21").replace(RANGE, &advertise);
+    let told = compiled(&text).warnings.to_string();
+    assert!(told.contains("told 203.0.113.7, and the data ports listen on the loopback"), "{told}");
+    let proxied = text.replace("advertise:", "proxy_protocol: 127.0.0.1\n    advertise:");
+    assert!(!compiled(&proxied).warnings.to_string().contains("loopback"));
 }
 
 #[test]
@@ -192,7 +238,7 @@ fn a_check_elsewhere_needs_no_index() {
     let path = folder.path().join("lockgate.yaml");
     let text =
         |env: &str| base().replace(RANGE, &with(&format!("slice: {{ of: 2, index_env: {env} }}")));
-    let elsewhere = Surroundings { runs_here: false, ..SURROUNDINGS };
+    let elsewhere = looked_at();
     fs::write(&path, text("NOT_SET")).unwrap();
     let told = load_file(&path, &elsewhere).ok().unwrap().warnings.to_string();
     let words = "warning: data_ports.pool.slice.index_env: the environment variable NOT_SET is not set \

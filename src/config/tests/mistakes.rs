@@ -456,7 +456,7 @@ fn admin_sockets() {
     let _left = std::os::unix::net::UnixListener::bind(folder.path().join("left.sock")).unwrap();
     assert!(load_beside(folder.path(), &with("left.sock")).is_ok());
     // Looked at only: the folder may be made later.
-    let elsewhere = Surroundings { runs_here: false, ..SURROUNDINGS };
+    let elsewhere = looked_at();
     let path = folder.path().join("lockgate.yaml");
     fs::write(&path, with("nowhere/admin.sock")).unwrap();
     let warnings = load_file(&path, &elsewhere).unwrap().warnings.to_string();

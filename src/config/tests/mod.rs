@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::surroundings::Surroundings;
+use super::surroundings::{Place, Surroundings};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
@@ -13,6 +13,7 @@ mod mistakes;
 mod realistic;
 mod samples;
 mod sftp;
+mod surroundings;
 mod text;
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
@@ -74,7 +75,25 @@ const SURROUNDINGS: Surroundings = Surroundings {
     },
     ephemeral: None,
     reserved: Vec::new(),
+    now: 1_795_000_000,
+    descriptors: None,
+    is_own: |_| false,
+    place: |_| panic!("the gateway itself will see"),
+    resolve: |_| panic!("others wait for the gateway"),
 };
+
+/// Looked at on a machine where everything can be listened on and every name is known.
+fn looked_at() -> Surroundings {
+    Surroundings {
+        runs_here: false,
+        place: |_| Place::Free,
+        resolve: |names| {
+            let known = |name: &String| (name.clone(), Ok(vec!["192.0.2.9".parse().unwrap()]));
+            names.iter().map(known).collect()
+        },
+        ..SURROUNDINGS
+    }
+}
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

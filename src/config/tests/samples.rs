@@ -19,6 +19,23 @@ fn every_sample_is_right() {
     assert!(seen >= 5);
 }
 
+/// Who copies a sample gets what takes every client.
+#[test]
+fn no_sample_refuses_clients_that_do_not_resume_their_tls_session() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let samples = fs::read_dir(folder.join("config")).unwrap().map(|it| it.unwrap().path());
+    let pages = ["README.md", "deploy/firewall.md"].map(|page| folder.join(page));
+    for path in samples.chain(pages) {
+        let text = fs::read_to_string(&path).unwrap();
+        let yaml: String = match path.extension().is_some_and(|it| it == "md") {
+            true => text.split("```").filter(|block| block.starts_with("yaml\n")).collect(),
+            false => text,
+        };
+        assert!(yaml.contains("listeners:"), "{}", path.display());
+        assert!(!yaml.contains("data_sessions: resumed"), "{}", path.display());
+    }
+}
+
 /// Samples spell out many defaults; a key that they show must not be one that nobody reads.
 #[test]
 fn the_schema_describes_every_key() {

@@ -11,9 +11,24 @@ const FILE: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 const SOCKET: u32 = 0o140_000;
 const PERMISSIONS: u32 = 0o7777;
+/// Where `ls -l` has them, behind the letter of the type.
+const MODE_BITS: std::ops::Range<usize> = 1..10;
 
-/// What an entry is. Clients tell folders from files by the type bits, so there is always a mode.
+/// What an entry is. Clients tell folders from files by the type bits, which version 3 has in the mode
+/// only. So the mode that is not known is left out for a plain file, which a client takes for one then,
+/// and has usual bits for all else.
 pub(super) fn attributes(entry: &Entry) -> Attributes {
+    let known = entry.attributes.permissions.is_some() || entry.attributes.type_bits.is_some();
+    let all = with_mode(entry);
+    match entry.kind {
+        EntryKind::File if !known => Attributes { permissions: None, ..all },
+        _ => all,
+    }
+}
+
+/// As [`attributes`], always with a mode: in a folder, OpenSSH takes what has none for no file, and gets
+/// it not.
+fn with_mode(entry: &Entry) -> Attributes {
     let told = &entry.attributes;
     let (type_bits, usual) = match entry.kind {
         EntryKind::File => (FILE, 0o644),
@@ -49,7 +64,7 @@ pub(super) fn listed(mut entry: Entry, now: i64) -> Option<Name> {
     if entry.name.is_empty() || entry.name.iter().any(|b| matches!(b, b'/' | 0)) {
         return None;
     }
-    let attributes = attributes(&entry);
+    let attributes = with_mode(&entry);
     let name = Bytes::from(std::mem::take(&mut entry.name));
     // A line must stay one line; the name itself is carried as it is.
     entry.name = match name.iter().any(|b| matches!(b, b'\r' | b'\n')) {
@@ -68,6 +83,11 @@ pub(super) fn listed(mut entry: Entry, now: i64) -> Option<Name> {
     let mut longname = Vec::with_capacity(64 + name.len());
     let shown = render_ls(&entry, now, &mut longname);
     debug_assert!(shown, "what render_ls refuses was escaped");
+    if entry.attributes.permissions.is_none()
+        && let Some(bits) = longname.get_mut(MODE_BITS)
+    {
+        bits.fill(b'?');
+    }
     Some(Name { name, longname: longname.into(), attributes })
 }
 
@@ -89,15 +109,32 @@ mod tests {
     const NOW: i64 = 1_795_000_000;
 
     #[test]
-    fn attributes_always_tell_the_type() {
+    fn a_mode_that_is_not_known_is_left_out_of_a_file_alone() {
         let mode = |kind| attributes(&Entry::new("x", kind)).permissions;
-        assert_eq!(mode(EntryKind::File), Some(0o100_644));
+        assert_eq!(mode(EntryKind::File), None);
         assert_eq!(mode(EntryKind::Directory), Some(0o040_755));
         assert_eq!(mode(EntryKind::Symlink(None)), Some(0o120_777));
+        let mut script = Entry::new("x", EntryKind::File);
+        script.attributes.permissions = Some(0o755);
+        assert_eq!(attributes(&script).permissions, Some(0o100_755));
         let mut pipe = Entry::new("x", EntryKind::Other);
         pipe.attributes.type_bits = Some(0o010_000);
         pipe.attributes.permissions = Some(0o600);
         assert_eq!(attributes(&pipe).permissions, Some(0o010_600));
+    }
+
+    #[test]
+    fn in_a_folder_the_type_is_told_and_what_is_not_known_is_marked() {
+        for (kind, marks, mode) in [
+            (EntryKind::File, "-????????? ", 0o100_644),
+            (EntryKind::Directory, "d????????? ", 0o040_755),
+            (EntryKind::Symlink(None), "l????????? ", 0o120_777),
+        ] {
+            let name = listed(Entry::new("x", kind), NOW).unwrap();
+            let line = String::from_utf8(name.longname.to_vec()).unwrap();
+            assert!(line.starts_with(marks), "{line}");
+            assert_eq!(name.attributes.permissions, Some(mode));
+        }
     }
 
     #[test]
@@ -114,6 +151,7 @@ mod tests {
     #[test]
     fn names_are_bytes_and_their_lines_stay_lines() {
         let mut entry = Entry::new(&b"a\nb\xff"[..], EntryKind::Symlink(Some(b"t".to_vec())));
+        entry.attributes.permissions = Some(0o777);
         entry.attributes.ids = Some((1000, 100));
         let name = listed(entry, NOW).unwrap();
         assert_eq!(&name.name[..], b"a\nb\xff");

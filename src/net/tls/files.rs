@@ -66,7 +66,7 @@ pub fn load_ca(path: &Path) -> Result<RootCertStore, PemError> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let chain = CertificateDer::pem_file_iter(path)
         .map_err(|e| unreadable(path, e))?
         .collect::<Result<Vec<_>, _>>()

@@ -10,6 +10,7 @@ mod standing;
 mod ticket;
 mod ticketer;
 mod trust;
+mod validity;
 
 pub use buffered::Buffered;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
@@ -19,6 +20,7 @@ pub use server::{ControlTls, Direction, ServerTls};
 pub use standing::Standing;
 pub use ticket::SessionId;
 pub use trust::{Distrust, DistrustedCertificate};
+pub use validity::{Validity, validities};
 
 /// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
 /// enough to make the system calls cheaper than the cipher.

@@ -1,5 +1,6 @@
 //! What the log is told of logins that are refused; clients are told the same words each time.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
@@ -10,9 +11,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::auth::{AuthorizedKeys, User, UserTable};
-use crate::backend::BackendSession;
-use crate::op::RemotePath;
-use crate::route::Match;
+use crate::backend::{BackendSession, Listing, OpenFile, ReadTransfer, WriteTransfer};
+use crate::op::{Abilities, Answer, Entry, EntryKind, Operation, RemotePath};
+use crate::route::{Match, Target};
 
 /// Lets nobody in, ever.
 struct Silent;
@@ -21,6 +22,68 @@ struct Silent;
 impl Backend for Silent {
     async fn login(&self, _: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
         std::future::pending().await
+    }
+}
+
+/// Lets everybody in, and answers what is asked about a folder as the test says.
+#[derive(Clone, Default)]
+struct Answering {
+    enter: Option<FailureKind>,
+    stat: Option<Result<EntryKind, FailureKind>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Backend for Answering {
+    async fn login(&self, _: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl BackendSession for Answering {
+    fn home(&self) -> RemotePath {
+        RemotePath::root()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
+        let operation = target.operation();
+        self.asked.lock().unwrap().push(operation.to_string());
+        let failure = |kind| Failure::backend(kind, format!("{operation}: {kind:?}"));
+        match operation {
+            Operation::Enter(_) => {
+                self.enter.map_or(Ok(Answer::Done(None)), |kind| Err(failure(kind)))
+            }
+            Operation::Stat(_) => match self.stat.clone().unwrap() {
+                Ok(kind) => Ok(Answer::Entry(Entry::new("x", kind))),
+                Err(kind) => Err(failure(kind)),
+            },
+            other => panic!("{other}"),
+        }
+    }
+
+    async fn list(&self, _: &Target) -> Result<Box<dyn Listing>, Failure> {
+        panic!("a login lists nothing")
+    }
+
+    async fn open_read(&self, _: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
+        panic!("a login reads nothing")
+    }
+
+    async fn open_write(&self, _: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+        panic!("a login writes nothing")
+    }
+
+    async fn open(&self, _: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
+        panic!("a login opens nothing")
+    }
+
+    async fn close(&self) {
+        self.asked.lock().unwrap().push("close".into());
     }
 }
 
@@ -131,5 +194,103 @@ fn a_key_that_is_refused_is_told_with_the_reason() {
     ] {
         let told = detail(access, options, user, key).unwrap_err();
         assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+/// Logs in below `root`; brings what the backend was asked, too.
+async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failure>, Vec<String>) {
+    let mut gateway = gateway(Access::Backend);
+    gateway.routes.0[0].root = RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap();
+    let asked = backend.asked.clone();
+    gateway.backends.insert("files".into(), Arc::new(backend));
+    let proof = Proof::Password(Credentials {
+        user: b"bob".to_vec(),
+        password: b"x".to_vec().into(),
+        account: None,
+        key: None,
+    });
+    let entered = gateway.login(&door(), proof, Instant::now() + Duration::from_secs(60)).await;
+    let asked = std::mem::take(&mut *asked.lock().unwrap());
+    (entered, asked)
+}
+
+#[tokio::test]
+async fn a_root_that_surely_is_no_folder_refuses_the_login() {
+    use FailureKind::{NotADirectory, NotFound};
+    for (enter, stat, words, requests) in [
+        (NotFound, Some(Err(NotFound)), "/srv/acme does not exist at backend \"files\"", 2),
+        (NotFound, Some(Err(NotADirectory)), "/srv/acme is no folder", 2),
+        (NotFound, Some(Ok(EntryKind::File)), "/srv/acme is no folder", 2),
+        (NotADirectory, None, "/srv/acme is no folder at backend \"files\"", 1),
+    ] {
+        let backend = Answering { enter: Some(enter), stat, ..Answering::default() };
+        let (entered, asked) = log_in_below("/srv/acme", backend).await;
+        let failure = entered.err().unwrap();
+        assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Gateway));
+        assert!(!failure.message.contains("acme"), "{failure}");
+        assert!(failure.message.contains("your folder does not exist at the server"), "{failure}");
+        let detail = failure.detail.unwrap();
+        assert!(detail.contains(words) && detail.contains("routes[0].root"), "{detail}");
+        assert_eq!(asked.len(), requests + 1, "{asked:?}");
+        assert_eq!(asked.last().unwrap(), "close");
+    }
+}
+
+#[tokio::test]
+async fn a_root_about_which_the_backend_says_nothing_certain_is_taken() {
+    use FailureKind::{Internal, InvalidArgument, NotFound, PermissionDenied, Unsupported};
+    for (enter, stat) in [
+        (None, None),
+        (Some(PermissionDenied), None),
+        (Some(Unsupported), None),
+        (Some(InvalidArgument), None),
+        (Some(Internal), None),
+        // As vsftpd says it of a folder that may not be entered.
+        (Some(NotFound), Some(Ok(EntryKind::Directory))),
+        (Some(NotFound), Some(Err(PermissionDenied))),
+        (Some(NotFound), Some(Err(Unsupported))),
+    ] {
+        let backend = Answering { enter, stat: stat.clone(), ..Answering::default() };
+        let (entered, asked) = log_in_below("/srv/acme", backend).await;
+        assert!(entered.is_ok(), "{enter:?} {stat:?}");
+        assert_eq!(asked.len(), 1 + usize::from(stat.is_some()), "{asked:?}");
+    }
+    // Without a root nothing is asked.
+    let (entered, asked) = log_in_below("/", Answering::default()).await;
+    assert!(entered.is_ok() && asked.is_empty());
+    // A backend that has gone is one that has gone.
+    let backend = Answering { enter: Some(FailureKind::Unavailable), ..Answering::default() };
+    let failure = log_in_below("/srv/acme", backend).await.0.err().unwrap();
+    assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Backend));
+}
+
+/// The record goes to whoever looks at warnings only.
+#[tokio::test]
+async fn a_root_that_is_not_there_is_a_warning_in_the_log() {
+    let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let written = lines.clone();
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || Lines(written.clone()))
+        .finish();
+    let _log = tracing::subscriber::set_default(log);
+    let gone = Some(FailureKind::NotFound);
+    let backend =
+        Answering { enter: gone, stat: Some(Err(FailureKind::NotFound)), ..Answering::default() };
+    log_in_below("/srv/acme", backend).await.0.err().unwrap();
+    let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    for words in ["WARN", "event=\"login\"", "backend=\"files\"", "/srv/acme", "routes[0].root"] {
+        assert!(lines.contains(words), "{words}: {lines}");
     }
 }

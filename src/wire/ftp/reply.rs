@@ -4,8 +4,10 @@ use crate::op::Words;
 
 /// The longest line of a reply that is read, in bytes; longer ones are cut.
 pub const MAX_LINE: usize = 8192;
-/// The most lines of one reply that are read.
+/// The most lines of one reply that are kept; those between them and the last are left out.
 pub const MAX_LINES: usize = 512;
+/// The most lines of one reply that are read.
+pub const MOST_LINES: usize = 65_536;
 
 /// Appends a reply to `out`. Control characters cannot forge a line: all but the tab, which names
 /// have, become `?`; 0xFF is doubled (RFC 854).
@@ -43,6 +45,7 @@ pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     open: Option<Words>,
+    left_out: usize,
 }
 
 /// What is wrong with a peer's reply; the connection is out of step then.
@@ -50,7 +53,7 @@ pub struct ReplyReader {
 pub enum ReplyError {
     #[error("a line that is no FTP reply")]
     NotAReply,
-    #[error("a reply of more than {MAX_LINES} lines")]
+    #[error("a reply of more than {MOST_LINES} lines")]
     TooManyLines,
 }
 
@@ -67,12 +70,18 @@ impl ReplyReader {
             }
             return Ok(Some(reply));
         };
-        if open.lines.len() >= MAX_LINES {
-            return Err(ReplyError::TooManyLines);
+        let is_last = matches!(head, Some((code, false)) if code == open.code);
+        if open.lines.len() >= MAX_LINES - usize::from(!is_last) {
+            self.left_out += 1;
+            return match self.left_out + MAX_LINES > MOST_LINES {
+                true => Err(ReplyError::TooManyLines),
+                false => Ok(None),
+            };
         }
         match head {
             Some((code, false)) if code == open.code => {
                 open.lines.push(text_of(line));
+                self.left_out = 0;
                 Ok(self.open.take())
             }
             // Some servers put the code before every line.
@@ -138,9 +147,15 @@ mod tests {
     }
 
     #[test]
-    fn too_many_lines_are_an_error() {
+    fn of_too_many_lines_the_first_and_the_last_are_kept() {
         let mut lines = vec!["220-a"];
-        lines.resize(MAX_LINES + 1, "more");
+        lines.resize(MAX_LINES + 10, "more");
+        lines.push("220 z");
+        let reply = read(&lines).unwrap().unwrap();
+        assert_eq!(reply.lines.len(), MAX_LINES);
+        assert_eq!((&*reply.lines[0], &**reply.lines.last().unwrap()), (&b"a"[..], &b"z"[..]));
+        lines.pop();
+        lines.resize(MOST_LINES + 1, "more");
         assert_eq!(read(&lines), Err(ReplyError::TooManyLines));
     }
 

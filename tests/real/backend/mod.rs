@@ -8,6 +8,7 @@ mod keepalive;
 mod logins;
 mod outages;
 mod reuse;
+mod roots;
 mod scripted_control;
 mod scripted_data;
 mod scripted_ends;

@@ -8,6 +8,7 @@ use super::{SERVERS, server};
 use crate::support::bench::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
+use crate::support::clients::paramiko::script;
 use crate::support::gateway::Gateway;
 use crate::support::pattern;
 use crate::support::servers::endpoint;
@@ -82,4 +83,75 @@ fn a_private_file_stays_private() {
         }
         std::fs::remove_dir_all(&disk).expect("removing the folder");
     }
+}
+
+/// vsftpd has no MLST: a file's mode is in lines of LIST only.
+#[test]
+fn ls_of_one_file_shows_its_mode() {
+    const FILES: [(&str, u32, &str); 5] = [
+        ("run.sh", 0o755, "-rwxr-xr-x"),
+        ("data", 0o640, "-rw-r-----"),
+        (".hidden", 0o600, "-rw-------"),
+        ("with blank", 0o751, "-rwxr-x--x"),
+        ("copy [1]", 0o664, "-rw-rw-r--"),
+    ];
+    for name in SERVERS {
+        let disk = folder(endpoint(name).home, &format!("modes-{name}"));
+        let owner = std::fs::metadata(&disk).expect("the folder");
+        for (file, mode, _) in FILES {
+            let file = disk.join(file);
+            std::fs::write(&file, b"a few bytes").expect("writing a file");
+            chown(&file, Some(owner.uid()), Some(owner.gid())).expect("giving a file away");
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("a mode");
+        }
+        let gateway = before(name);
+        let site = SftpSite::new(gateway.address("front").port());
+        for (file, mode, shown) in FILES {
+            let home = tempfile::tempdir().expect("a client's home");
+            let batch = format!("cd /modes-{name}\nls -l \"{file}\"\nget -p \"{file}\" got\n");
+            let output = sftp(&site, home.path(), &batch, &[]).expect_ok(name);
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(told.lines().any(|line| line.starts_with(shown)), "{name}: {file}\n{told}");
+            let got = std::fs::metadata(home.path().join("got")).expect("the file");
+            assert_eq!(got.permissions().mode() & 0o777, mode, "{name}: {file}");
+        }
+        let paths = FILES.map(|(file, ..)| format!("/modes-{name}/{file}"));
+        let told = modes(&site, &paths, &format!("/modes-{name}"));
+        for (path, (_, mode, _)) in paths.iter().zip(FILES) {
+            let mode = 0o100_000 | mode;
+            assert_eq!(told[path], serde_json::json!([mode, mode, mode]), "{name}: {path}");
+        }
+        std::fs::remove_dir_all(&disk).expect("removing the folder");
+    }
+}
+
+/// `*` is a pattern at some servers, so that STAT is not asked about such names.
+#[test]
+fn a_mode_that_the_server_does_not_tell_is_left_out() {
+    let name = "vsftpd-plain";
+    let disk = folder(endpoint(name).home, "unknown-modes");
+    std::fs::write(disk.join("x*"), b"a few bytes").expect("writing a file");
+    std::fs::set_permissions(disk.join("x*"), PermissionsExt::from_mode(0o755)).expect("a mode");
+    let gateway = before(name);
+    let site = SftpSite::new(gateway.address("front").port());
+    let path = "/unknown-modes/x*".to_owned();
+    let told = modes(&site, std::slice::from_ref(&path), "/unknown-modes");
+    assert_eq!(told[&path], serde_json::json!([null, null, null]));
+    let home = tempfile::tempdir().expect("a client's home");
+    let batch = "cd /unknown-modes\nls -l x\\*\nget x\\* got\n";
+    let output = sftp(&site, home.path(), batch, &[]).expect_ok(name);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("?---------"), "{shown}");
+    assert_eq!(std::fs::read(home.path().join("got")).expect("the file"), b"a few bytes");
+    std::fs::remove_dir_all(&disk).expect("removing the folder");
+}
+
+/// What paramiko is told by STAT, LSTAT and FSTAT of each path, and by READDIR of a folder's lines.
+fn modes(site: &SftpSite, paths: &[String], folder: &str) -> serde_json::Value {
+    let job = serde_json::json!({
+        "port": site.port, "user": site.user, "password": site.password,
+        "paths": paths, "folder": folder,
+    });
+    let output = script("sftp_stat.py", &job).expect_ok("paramiko");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }

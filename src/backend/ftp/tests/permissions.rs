@@ -118,3 +118,26 @@ async fn permissions_are_set_where_the_time_cannot_be() {
         assert_eq!((chmod.count(), server.count("MFMT")), (2, 0));
     }
 }
+
+/// What SFTP clients are told of it; FTP clients are spared the question.
+#[tokio::test]
+async fn without_mlst_a_files_mode_is_what_stat_tells() {
+    for (no_stat, told, asked) in [(false, Some(0o755), 2), (true, None, 1)] {
+        let odd = Oddities { no_mlst: true, no_stat, ..Default::default() };
+        let server = Server::start(&[("/a", b"1"), ("/b", b"2"), ("/c*", b"3")], odd).await;
+        let mode = async |session: &dyn BackendSession, name: &str| {
+            stat(session, name).await.unwrap().attributes.permissions
+        };
+        let session = server.session().await;
+        assert_eq!(mode(&*session, "/a").await, None);
+        assert_eq!(server.count("STAT"), 0);
+        let session = server.session().await;
+        session.expect_many();
+        assert_eq!(mode(&*session, "/a").await, told);
+        // Once refused, it is asked no more.
+        assert_eq!(mode(&*session, "/b").await, told);
+        // A pattern, at some servers.
+        assert_eq!(mode(&*session, "/c*").await, None);
+        assert_eq!(server.count("STAT"), asked, "{:?}", server.lines());
+    }
+}

@@ -71,3 +71,28 @@ async fn a_folder_without_names_and_without_an_end_is_given_up() {
     let (listed, ()) = tokio::join!(listing, script);
     assert_eq!(listed.unwrap_err().kind, FailureKind::Internal);
 }
+
+/// Some servers tell no mode: whether such a thing is a folder, only opening it says.
+#[tokio::test]
+async fn what_is_entered_is_opened_where_the_server_tells_no_kind() {
+    let kindless = || A::Attributes(Attributes::default());
+    let plain =
+        || A::Attributes(Attributes { permissions: Some(0o100_644), ..Attributes::default() });
+    let no_folder = || status(StatusCode::FAILURE, "Not a directory");
+    let cases = [
+        (vec![kindless(), handle(), status(StatusCode::OK, "")], None),
+        (vec![kindless(), no_folder()], Some(FailureKind::NotADirectory)),
+        (vec![plain()], Some(FailureKind::NotADirectory)),
+    ];
+    for (answers, expected) in cases {
+        let (server, mut peer) = connected().await;
+        let operation = Operation::Enter(path("/d"));
+        let script = async {
+            for answer in answers {
+                peer.serve(answer).await;
+            }
+        };
+        let (entered, ()) = tokio::join!(operations::perform(&server, &operation), script);
+        assert_eq!(entered.err().map(|failure| failure.kind), expected);
+    }
+}

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use super::super::value;
-use crate::config::report::Problems;
+use crate::config::report::{At, Problems};
 use crate::config::schema;
 use crate::data::{Advertise, Host};
 
@@ -123,6 +123,15 @@ pub(super) fn warn(
             warn_of_private(entry, listen, problems);
         }
     }
+}
+
+/// The first address that is told and is not of the loopback.
+pub(super) fn elsewhere(pool: &schema::Pool) -> Option<(&At, IpAddr)> {
+    let entries = pool.advertise.iter().flat_map(|list| &list.items);
+    entries.filter_map(|entry| entry.address.as_ref()).find_map(|leaf| match leaf.value {
+        Some(Host::Ip(address)) if !address.is_loopback() => Some((&leaf.at, address)),
+        _ => None,
+    })
 }
 
 /// Whether clients of a family are told some address that is not the control connection's own.

@@ -49,6 +49,7 @@ fn ls() {
         ("device, no blank", b"brw-rw----   1 root     disk     8,0 Nov 22 17:35 sda", b"sda", Other, None, "20261122173500"),
         ("pipe", b"prw-r--r--   1 root     root            0 Nov 22 17:35 fifo", b"fifo", Other, Some(0), "20261122173500"),
         ("socket", b"srwxr-xr-x   1 root     root            0 Nov 22 17:35 sock", b"sock", Other, Some(0), "20261122173500"),
+        ("mode unknown", b"-?????????   1 ftp      ftp            17 Nov 22 17:35 name", b"name", File, Some(17), "20261122173500"),
         ("no group", b"-rw-r--r--   1 owner        512 Nov 22 17:35 name", b"name", File, Some(512), "20261122173500"),
         ("no links", b"-rw-r--r--   owner group 512 Nov 22 17:35 name", b"name", File, Some(512), "20261122173500"),
         ("no people", b"-rw-r--r--   1 512 Nov 22 17:35 name", b"name", File, Some(512), "20261122173500"),

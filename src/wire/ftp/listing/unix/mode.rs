@@ -42,7 +42,11 @@ impl Mode {
             kind,
             device: matches!(letter, b'b' | b'c'),
             netware: false,
-            permissions: Some(permissions(bits)?),
+            permissions: match bits {
+                // What an SFTP server writes of what it does not know.
+                b"?????????" => None,
+                bits => Some(permissions(bits)?),
+            },
             columns: 1,
         })
     }

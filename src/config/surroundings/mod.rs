@@ -1,7 +1,18 @@
 //! What of this machine a configuration is judged by, beside the files that it names.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::op::Timestamp;
+
+mod names;
+mod place;
+
+pub(super) use names::Names;
+pub(super) use place::Place;
 
 /// The machine.
 pub(super) struct Surroundings {
@@ -14,6 +25,16 @@ pub(super) struct Surroundings {
     pub ephemeral: Option<RangeInclusive<u16>>,
     /// Those of them that it leaves alone.
     pub reserved: Vec<RangeInclusive<u16>>,
+    /// Seconds since the epoch.
+    pub now: i64,
+    /// How many descriptors a process can have open; `None`: any number.
+    pub descriptors: Option<u64>,
+    /// Whether a packet to the address stays on this machine.
+    pub is_own: fn(IpAddr) -> bool,
+    /// Whether an address can be listened on. Not asked where the gateway is to run: it will see.
+    pub place: fn(SocketAddr) -> Place,
+    /// Looks names up, all at once. Not asked where the gateway is to run: others wait for it.
+    pub resolve: fn(&[String]) -> Names,
 }
 
 impl Surroundings {
@@ -27,6 +48,11 @@ impl Surroundings {
             variable: |name| std::env::var(name).ok(),
             ephemeral: first_and_last(&setting("ip_local_port_range")),
             reserved: list(&setting("ip_local_reserved_ports")),
+            now: Timestamp::now(),
+            descriptors: getrlimit(Resource::Nofile).maximum,
+            is_own,
+            place: place::place,
+            resolve: names::resolve,
         }
     }
 
@@ -36,6 +62,22 @@ impl Surroundings {
         let free = |port: &u16| !self.reserved.iter().any(|range| range.contains(port));
         ports.clone().find(|port| ephemeral.contains(port) && free(port))
     }
+}
+
+/// The kernel sends from the very address that is sent to where that is its own. Connecting a UDP
+/// socket sends nothing.
+fn is_own(address: IpAddr) -> bool {
+    let any = match address {
+        IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+        IpAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
+    };
+    let from = || {
+        let socket = UdpSocket::bind(any)?;
+        // The port does not matter.
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    };
+    address.is_loopback() || from().is_ok_and(|from| from.ip() == address)
 }
 
 /// First and last, blanks between.
@@ -59,16 +101,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn own_addresses_are_known() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(is_own("127.9.9.9".parse().unwrap()));
+        // RFC 5737 and RFC 3849: nobody's.
+        assert!(!is_own("192.0.2.1".parse().unwrap()));
+        assert!(!is_own("2001:db8::1".parse().unwrap()));
+        if let Some(own) = (|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+            socket.connect("198.51.100.1:9").ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        })() {
+            assert!(is_own(own), "{own}");
+        }
+    }
+
+    #[test]
     fn the_kernels_settings_are_understood() {
         assert_eq!(first_and_last("32768\t60999\n"), Some(32768..=60999));
         assert_eq!(first_and_last(""), None);
         assert_eq!(list("50000-50099,8080\n"), [50000..=50099, 8080..=8080]);
         assert!(list("\n").is_empty());
         let here = Surroundings {
-            runs_here: true,
-            variable: |_| None,
             ephemeral: Some(32768..=60999),
             reserved: vec![50000..=50049],
+            ..Surroundings::of_this_machine(true)
         };
         assert_eq!(here.first_taken(&(50000..=50049)), None);
         assert_eq!(here.first_taken(&(50000..=50099)), Some(50050));

@@ -1,0 +1,137 @@
+//! `{user}`, `%u` and the like in paths: other servers put a name in their place, this gateway does not.
+
+use super::entries;
+use crate::config::leaf::{Leaf, OneOrMore};
+use crate::config::report::{At, Problems};
+use crate::config::schema::File;
+use crate::config::values::FileName;
+
+pub(super) fn warn(file: &File, problems: &mut Problems) {
+    let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
+    for route in routes {
+        let Some(leaf) = &route.root else { continue };
+        let Some(path) = &leaf.value else { continue };
+        let shared = "all users of this route share the one folder of that name; write a route for each, \
+                      or let the backend's own accounts lead them apart";
+        hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
+    }
+    for (_, backend) in entries(&file.backends) {
+        let shared = "all users of this backend share the one folder of that name; give each a route with \
+                      a `root`";
+        one(backend.folder.as_ref(), shared, problems);
+    }
+    files(file, problems);
+}
+
+fn files(file: &File, problems: &mut Problems) {
+    let plain = "nothing is put in its place";
+    for (_, listener) in entries(&file.listeners) {
+        if let Some(tls) = &listener.tls {
+            one(tls.certificate.as_ref(), plain, problems);
+            one(tls.key.as_ref(), plain, problems);
+        }
+        list(&listener.host_keys, plain, problems);
+    }
+    for (_, backend) in entries(&file.backends) {
+        one(backend.tls.as_ref().and_then(|tls| tls.ca.as_ref()), plain, problems);
+        one(backend.known_hosts.as_ref(), plain, problems);
+        if let Some(account) = backend.login.as_ref().and_then(|login| login.account.as_ref()) {
+            let leaves = [&account.password_file, &account.private_key, &account.passphrase_file];
+            leaves.into_iter().for_each(|leaf| one(leaf.as_ref(), plain, problems));
+        }
+    }
+    for (_, user) in entries(&file.users) {
+        list(&user.authorized_keys, plain, problems);
+    }
+    one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
+}
+
+fn list(files: &Option<OneOrMore<FileName>>, so: &str, problems: &mut Problems) {
+    for (at, name) in files.iter().flat_map(|files| files.values()) {
+        hint(at, &name.0.to_string_lossy(), so, problems);
+    }
+}
+
+fn one(leaf: Option<&Leaf<FileName>>, so: &str, problems: &mut Problems) {
+    if let Some(leaf) = leaf
+        && let Some(name) = &leaf.value
+    {
+        hint(&leaf.at, &name.0.to_string_lossy(), so, problems);
+    }
+}
+
+/// Where a path is wrong already, this may be why.
+fn hint(at: &At, path: &str, so: &str, problems: &mut Problems) {
+    if let Some(placeholder) = placeholder(path) {
+        problems.hint(at, format_args!("`{placeholder}` is taken as it stands: {so}"));
+    }
+}
+
+/// The first part of a path that other programs replace: `{user}`, `${USER}`, `$USER`, `%u`, `%{user}`,
+/// or `~` at its begin.
+fn placeholder(path: &str) -> Option<&str> {
+    if path == "~" || path.starts_with("~/") {
+        return Some("~");
+    }
+    path.char_indices().find_map(|(at, c)| {
+        let rest = &path[at..];
+        let length = match c {
+            '{' => braces(rest)?,
+            '$' | '%' if rest[1..].starts_with('{') => 1 + braces(&rest[1..])?,
+            '$' => 1 + word(&rest[1..])?,
+            '%' => {
+                let escape = rest[1..].chars().next()?;
+                "uUhdngi".contains(escape).then_some(2)?
+            }
+            _ => return None,
+        };
+        Some(&rest[..length])
+    })
+}
+
+/// `{` and `}` with something between, in one folder's name.
+fn braces(text: &str) -> Option<usize> {
+    let end = text.find('}')?;
+    let inside = &text[1..end];
+    (!inside.is_empty() && !inside.contains('/')).then_some(())?;
+    // `{{user}}`
+    Some(end + 1 + usize::from(inside.starts_with('{') && text[end + 1..].starts_with('}')))
+}
+
+/// A variable's name.
+fn word(text: &str) -> Option<usize> {
+    let first = text.chars().next()?;
+    (first.is_ascii_alphabetic() || first == '_').then_some(())?;
+    Some(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_programs_replace_is_found() {
+        for (path, found) in [
+            ("/srv/{user}", Some("{user}")),
+            ("/srv/{{ user }}/in", Some("{{ user }}")),
+            ("/srv/${USER}", Some("${USER}")),
+            ("/srv/$USER/in", Some("$USER")),
+            ("/home/%u", Some("%u")),
+            ("%h/.ssh/authorized_keys", Some("%h")),
+            ("/srv/%{user}", Some("%{user}")),
+            ("~/keys", Some("~")),
+            ("/srv/~backup~", None),
+            ("/srv/100%", None),
+            ("/srv/50%off", None),
+            ("/srv/{}", None),
+            ("/srv/{a/b}", None),
+            ("/srv/a}b{", None),
+            ("/srv/c$", None),
+            ("/srv/$5", None),
+            ("/srv/größe-{größe}", Some("{größe}")),
+            ("/srv/plain", None),
+        ] {
+            assert_eq!(placeholder(path), found, "{path}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Whether a route's root is there: said at the login, not at the first command.
+
+use crate::auth::Identity;
+use crate::backend::BackendSession;
+use crate::op::{Answer, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath};
+use crate::policy;
+use crate::route::{Route, Target};
+
+/// Refuses a root that surely is no folder of the backend; `number` is the route's place in the
+/// configuration, from 0. One request where all is well. A backend that does not tell, or not this
+/// account, is no proof of anything.
+pub(super) async fn check(
+    backend: &dyn BackendSession,
+    identity: &Identity,
+    route: &Route,
+    number: usize,
+) -> Result<(), Failure> {
+    if route.root.is_root() {
+        return Ok(());
+    }
+    let refused = |why: &str, said: &Failure| {
+        Failure::new(
+            FailureKind::Unavailable,
+            Fault::Gateway,
+            "your folder does not exist at the server; tell the gateway's operator",
+        )
+        .with_detail(format!(
+            "{} {why} at backend \"{}\" ({said}): make the folder there, or correct routes[{number}].root",
+            route.root, route.backend
+        ))
+    };
+    let ask = |operation: fn(RemotePath) -> Operation| async move {
+        let permit = policy::decide(identity, operation(RemotePath::root()));
+        match Target::new(permit, &route.root) {
+            Ok(target) => backend.perform(&target).await,
+            Err(error) => Err(Failure::gateway(FailureKind::NameRefused, error)),
+        }
+    };
+    let (absent, no_folder) = ("does not exist", "is no folder");
+    let failure = match ask(Operation::Enter).await {
+        Err(failure) => failure,
+        Ok(_) => return Ok(()),
+    };
+    match failure.kind {
+        // The session is lost.
+        FailureKind::Unavailable => return Err(failure),
+        FailureKind::NotADirectory => return Err(refused(no_folder, &failure)),
+        // Some servers say so of what may not be entered.
+        FailureKind::NotFound => {}
+        _ => return Ok(()),
+    }
+    match ask(Operation::Stat).await {
+        Ok(Answer::Entry(entry)) if entry.kind != EntryKind::Directory => {
+            Err(refused(no_folder, &failure))
+        }
+        Err(again) => match again.kind {
+            FailureKind::Unavailable => Err(again),
+            FailureKind::NotFound => Err(refused(absent, &failure)),
+            FailureKind::NotADirectory => Err(refused(no_folder, &again)),
+            _ => Ok(()),
+        },
+        Ok(_) => Ok(()),
+    }
+}
