@@ -301,8 +301,9 @@ fn an_ssh_connection_that_ends_before_a_login_is_in_the_log() {
     let mut client = TcpStream::connect(gateway.address("front")).expect("a connection");
     client.write_all(b"SSH-2.0-gone\r\n").expect("writing the version");
     client.shutdown(Shutdown::Write).expect("the end");
-    let ended =
-        |event: &serde_json::Value| event["message"] == "the SSH connection ends before a login";
+    let ended = |event: &serde_json::Value| {
+        event["event"] == "client-refused" && event["refusal"] == "ssh-handshake"
+    };
     let told = gateway.await_log(ended, SOON);
     assert_eq!((&told["level"], &told["listener"]), (&"INFO".into(), &"front".into()));
 }

@@ -286,8 +286,6 @@ fn what_is_refused_before_a_transfer_is_in_the_log() {
     };
     let mut raw = lock.tls_client();
     raw.expect("PROT C", 534);
-    raw.expect("EPSV 2", 522);
-    refused("EPSV", "client", "use (1)");
     raw.expect("PORT 127,0,0,1,200,1", 502);
     refused("PORT", "policy", "active mode is not offered");
     raw.expect("RETR there", 425);
