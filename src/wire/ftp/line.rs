@@ -6,6 +6,8 @@ pub const MAX_COMMAND: usize = 4096;
 const LF: u8 = 10;
 const CR: u8 = 13;
 const IAC: u8 = 255;
+/// DM, and from there to IAC: what comes before a verb (RFC 854).
+const SIGNALS: u8 = 0xf2;
 
 /// Cuts arriving bytes into lines. Telnet commands (IP, DM, option offers) that begin a line are
 /// taken out, `IAC IAC` becomes one 0xFF. A line that is too long is dropped whole, and said so when its end has come.
@@ -67,6 +69,8 @@ impl LineBuffer {
                     self.push(IAC);
                     self.push(byte)
                 }
+                // No option is a letter: a verb begins, and the option was left out.
+                (Telnet::Option, b'A'..=b'Z' | b'a'..=b'z') => self.push(byte),
                 (Telnet::Option, _) => Telnet::Text,
             };
         }
@@ -108,6 +112,15 @@ impl LineBuffer {
     }
 }
 
+/// A command line without what is left of Telnet signals before its verb (RFC 959 section 4.1.3). Old
+/// libraries send IAC, IP and DM in any order, with and without urgent data; no verb begins with such a
+/// byte.
+pub fn without_signals(mut line: Vec<u8>) -> Vec<u8> {
+    let signals = line.iter().take_while(|byte| **byte >= SIGNALS).count();
+    line.drain(..signals);
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +154,26 @@ mod tests {
         assert_eq!(lines(&[b"\xff", b"\xfb", b"\nA\xff\xffB\r\n"]), [Ok(b"A\xffB".into())]);
         assert_eq!(lines(&[b"A\xffB\r\n"]), [Ok(b"A\xffB".into())]);
         assert_eq!(lines(&[b"A\xff\xf4B\r\n"]), [Ok(b"A\xff\xf4B".into())]);
+    }
+
+    #[test]
+    fn signals_in_any_order_hide_no_verb() {
+        for signals in [
+            &b""[..],
+            b"\xff\xf4\xff\xf2",
+            b"\xff\xf4\xf2",
+            b"\xf4\xff",
+            b"\xf2",
+            b"\xf4\xff\xf2\xff",
+            b"\xf2\xff\xf4\xff",
+            b"\xff\xff\xf4",
+            b"\xff\xfd",
+            b"\xff\xfd\x06",
+        ] {
+            let sent = [signals, b"ABOR\r\n"].concat();
+            let line = lines(&[&sent]).remove(0).unwrap();
+            assert_eq!(without_signals(line), b"ABOR", "{}", signals.escape_ascii());
+        }
+        assert_eq!(without_signals(b"RETR \xf6".to_vec()), b"RETR \xf6");
     }
 }

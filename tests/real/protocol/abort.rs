@@ -10,10 +10,20 @@ use crate::support::raw::{Raw, Wire};
 /// How a client says ABOR.
 type Saying = fn(&mut Raw);
 
-const SAYINGS: [(&str, Saying); 6] = [
+const SAYINGS: [(&str, Saying); 10] = [
     ("bare", |raw| raw.send_bytes(b"ABOR\r\n")),
     ("small letters", |raw| raw.send_bytes(b"abor\r\n")),
     ("IAC IP IAC DM in line", |raw| raw.send_bytes(b"\xff\xf4\xff\xf2ABOR\r\n")),
+    ("DM without its IAC", |raw| raw.send_bytes(b"\xf2ABOR\r\n")),
+    ("IP and IAC in the other order", |raw| raw.send_bytes(b"\xf4\xffABOR\r\n")),
+    ("urgent IP, then IAC", |raw| {
+        raw.send_urgent(b"\xf4");
+        raw.send_bytes(b"\xffABOR\r\n");
+    }),
+    ("urgent IAC alone", |raw| {
+        raw.send_urgent(b"\xff");
+        raw.send_bytes(b"ABOR\r\n");
+    }),
     ("urgent IAC, as in RFC 959's clients", |raw| {
         raw.send_urgent(b"\xff\xf4\xff");
         raw.send_bytes(b"\xf2ABOR\r\n");
@@ -66,7 +76,7 @@ fn abor_cuts_a_download() {
         let lock = Plan { tls, ..Plan::default() }.start();
         let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
         // Urgent data is for connections in clear: with TLS the signals would damage a record.
-        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 3 });
+        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 5 });
         for (how, say) in sayings {
             let data = stuck_download(&lock, &mut raw);
             say(&mut raw);
@@ -81,7 +91,7 @@ fn abor_cuts_an_upload() {
     for tls in ["none", "required"] {
         let lock = Plan { tls, partial_uploads: "delete", ..Plan::default() }.start();
         let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
-        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 3 });
+        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 5 });
         for (how, say) in sayings {
             let data = stuck_upload(&lock, &mut raw, b"part");
             say(&mut raw);

@@ -114,6 +114,24 @@ fn implicit_tls_starts_with_prot_p() {
     assert!(status.text.contains("data connections under TLS"), "{}", status.text);
 }
 
+/// draft-murray-auth-ftp-ssl: old clients say nothing more before their first transfer.
+#[test]
+fn auth_ssl_and_tls_p_protect_data_connections_at_once() {
+    let lock = start("required");
+    for mechanism in ["SSL", "TLS-P", "ssl"] {
+        let mut raw = lock.connect();
+        raw.expect(&format!("AUTH {mechanism}"), 234);
+        raw.start_tls();
+        raw.protect();
+        raw.login(USER, PASSWORD);
+        assert_eq!(raw.upload("STOR file", b"bytes").code, 226, "{mechanism}");
+        assert_eq!(raw.download("RETR file").0, b"bytes", "{mechanism}");
+        raw.expect("PBSZ 0", 200);
+        raw.expect("PROT P", 200);
+        in_step(&mut raw);
+    }
+}
+
 #[test]
 fn auth_where_it_does_not_fit() {
     let lock = start("none");

@@ -17,7 +17,7 @@ impl Client {
             _ if !matches!(self.login, LoginState::Nobody) => {
                 Some((503, "AUTH TLS comes before USER"))
             }
-            b"TLS" | b"TLS-C" | b"SSL" => None,
+            b"TLS" | b"TLS-C" | b"TLS-P" | b"SSL" => None,
             b"" => Some((501, "AUTH wants a mechanism: AUTH TLS")),
             _ => Some((504, "only AUTH TLS is known")),
         };
@@ -36,6 +36,11 @@ impl Client {
         match made {
             Some(stream) => {
                 self.control.put_back(stream);
+                // draft-murray-auth-ftp-ssl: data connections are protected without PBSZ and PROT.
+                if matches!(mechanism, b"SSL" | b"TLS-P") {
+                    self.buffer_size = true;
+                    self.protect(true);
+                }
                 Flow::Continue
             }
             None => Flow::Close,
