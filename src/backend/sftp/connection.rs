@@ -17,7 +17,9 @@ use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
 use crate::net::ssh::{Queued, client, legacy_client};
+use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
+use crate::wire::ssh::before_identification;
 
 /// What the server may send before it is asked for more, in bytes: twice more than all reads ahead, for
 /// russh grants more only when half of it is used.
@@ -28,6 +30,8 @@ const PACKET: u32 = 65535;
 const CHANNEL_BUFFER: usize = 4096;
 /// Bytes that wait to be written: more than the servers' windows usually are.
 const WRITE_QUEUE: usize = 16 * 1024 * 1024;
+/// Of what a server says before its identification string, so much is told of in bytes.
+const WORDS_MAX: usize = 256;
 /// Questions without an answer before a silent server is given up.
 const KEEPALIVES: usize = 3;
 /// What saying goodbye may take.
@@ -75,14 +79,19 @@ pub(super) async fn exchange_keys(
         nodelay: true,
         ..client::Config::default()
     };
-    let stream = Queued::new(tcp, WRITE_QUEUE);
+    let mut stream = Queued::new(tcp, WRITE_QUEUE);
+    stream.skip_to_identification();
+    let first = stream.first_bytes();
     let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
     match connected {
-        Ok(handle) => Ok(Connection { handle, socket }),
+        Ok(handle) => {
+            first.take();
+            Ok(Connection { handle, socket })
+        }
         Err(error) => Err(match refusal.take() {
             Some((failure, Some(kind))) => NotReached::OtherKey(failure, kind),
             Some((failure, None)) => NotReached::Failed(failure),
-            None => NotReached::Failed(no_handshake(settings, &error)),
+            None => NotReached::Failed(no_handshake(settings, &error, &first.take())),
         }),
     }
 }
@@ -95,13 +104,20 @@ fn host_and_port(address: &str, tcp: &TcpStream) -> (String, u16) {
     (host.to_owned(), port.parse().unwrap_or(real))
 }
 
-fn no_handshake(settings: &Settings, error: &russh::Error) -> Failure {
+/// `first`: what the server sent first.
+fn no_handshake(settings: &Settings, error: &russh::Error, first: &[u8]) -> Failure {
     let algorithms = matches!(error, russh::Error::NoCommonAlgo { .. });
     let hint = match algorithms && !settings.legacy_algorithms {
         true => "; `algorithms: legacy` offers what old servers know",
         false => "",
     };
-    unreachable(format!("the SSH handshake did not come about: {error}{hint}"))
+    let before = before_identification(first);
+    let before = &before[..before.len().min(WORDS_MAX)];
+    let words = match before {
+        b"" => String::new(),
+        words => format!("; the server said: {}", printable(words)),
+    };
+    unreachable(format!("the SSH handshake did not come about: {error}{hint}{words}"))
 }
 
 impl Connection {

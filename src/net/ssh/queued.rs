@@ -14,6 +14,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::wire::ssh::BeforeIdentification;
+
 /// What one read of the socket may bring at first, and once reads have filled their buffer, in bytes.
 const FIRST_READ: usize = 8 * 1024;
 const LARGEST_READ: usize = 256 * 1024;
@@ -44,6 +46,8 @@ pub struct Queued {
     write: Arc<OwnedWriteHalf>,
     shared: Arc<Shared>,
     first: Option<FirstBytes>,
+    /// Until the peer's identification string has come.
+    before: Option<BeforeIdentification>,
     /// The most bytes that wait to be written.
     capacity: usize,
 }
@@ -89,8 +93,13 @@ impl Queued {
         let shared = Arc::new(Shared::default());
         tokio::spawn(write_queue(write.clone(), shared.clone()));
         let buffer = vec![0; FIRST_READ];
-        let (first, taken, filled, largest, reads) = Default::default();
-        Self { read, buffer, taken, filled, largest, reads, write, shared, first, capacity }
+        let (first, before, taken, filled, largest, reads) = Default::default();
+        Self { read, buffer, taken, filled, largest, reads, write, shared, first, before, capacity }
+    }
+
+    /// Leaves out what a server says before its identification string: russh takes no long lines there.
+    pub fn skip_to_identification(&mut self) {
+        self.before = Some(BeforeIdentification::default());
     }
 
     /// Keeps what the peer sends first, up to a bound. To be called before anything is read.
@@ -113,16 +122,34 @@ impl Queued {
             return Poll::Ready(Ok(()));
         }
         self.fit_buffer();
-        (self.taken, self.filled) = (0, 0);
-        let mut buf = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
-        self.filled = buf.filled().len();
-        if self.first.as_ref().is_some_and(|first| !first.add(&self.buffer[..self.filled])) {
-            self.first = None;
+        loop {
+            (self.taken, self.filled) = (0, 0);
+            let mut buf = ReadBuf::new(&mut self.buffer);
+            ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
+            self.filled = buf.filled().len();
+            if self.first.as_ref().is_some_and(|first| !first.add(&self.buffer[..self.filled])) {
+                self.first = None;
+            }
+            if self.filled == 0 || self.is_identified()? {
+                break;
+            }
         }
         self.largest = self.largest.max(self.filled);
         self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether what was read goes on to the reader: not what comes before the identification string.
+    fn is_identified(&mut self) -> io::Result<bool> {
+        let Some(before) = &mut self.before else { return Ok(true) };
+        let skipped = before.skip(&self.buffer[..self.filled]);
+        let rest = skipped.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let Some(rest) = rest else { return Ok(false) };
+        // It may hold some bytes of an earlier read.
+        self.buffer.resize(self.buffer.len().max(rest.len()), 0);
+        self.buffer[..rest.len()].copy_from_slice(&rest);
+        (self.filled, self.before) = (rest.len(), None);
+        Ok(true)
     }
 
     /// Grows as reads fill it; small again after a few small ones, such as an idle connection's

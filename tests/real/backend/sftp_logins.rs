@@ -1,5 +1,6 @@
 //! SFTP backends: whom the gateway trusts, and as whom it logs in.
 
+use std::io::Write;
 use std::path::Path;
 
 use crate::support::bench::host_keys;
@@ -8,6 +9,7 @@ use crate::support::clients::openssh::sftp;
 use crate::support::gateway::{Gateway, lockgate};
 use crate::support::process::Output;
 use crate::support::raw::Raw;
+use crate::support::relay::Relay;
 use crate::support::servers::{SFTP_NAMES, SftpEndpoint, sftp_endpoint};
 use crate::support::sftp_lock::no_session;
 use crate::support::ssh::{hashed_known_hosts, keys, known_hosts, public, public_line};
@@ -100,6 +102,37 @@ fn passwords_pass_through() {
 }
 
 const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// RFC 4253 section 4.2 bounds the identification string, not what comes before it.
+#[test]
+fn a_server_may_say_long_lines_before_its_identification_string() {
+    let server = sftp_endpoint("sshd");
+    let long = [&b"-- Authorised use only. --".repeat(100)[..], b"\r\n\r\nSSH is next\n"].concat();
+    let relay = Relay::start_saying(server.port, &long);
+    let relayed = SftpEndpoint { port: relay.port, ..server };
+    gets_in(&before(&relayed, &fingerprint(0), false), &relayed);
+}
+
+/// As a server that has its most connections does.
+#[test]
+fn the_words_of_a_server_that_never_identifies_itself_are_in_the_log() {
+    let server = sftp_endpoint("sshd");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a connection");
+            client.write_all(b"Exceeded MaxStartups\r\n").expect("the words");
+            let _ = client.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut client, &mut std::io::sink());
+        }
+    });
+    let gateway = before(&SftpEndpoint { port, ..server }, &fingerprint(0), false);
+    assert!(!ls(&site(&gateway)).ok());
+    let login = gateway.await_log(|it| it["event"] == "login", SOON);
+    let detail = login["detail"].as_str().unwrap_or_default();
+    assert!(detail.ends_with("the server said: Exceeded MaxStartups"), "{login}");
+}
 
 /// The server has three keys, of which the gateway sees one.
 #[test]

@@ -15,13 +15,20 @@ pub struct Relay {
 impl Relay {
     /// Carries each connection to a port of this machine, until the process ends.
     pub fn start(to: u16) -> Self {
+        Self::start_saying(to, b"")
+    }
+
+    /// As [`Relay::start`]; each client is told these words before the other end's.
+    pub fn start_saying(to: u16, words: &[u8]) -> Self {
+        let words = words.to_vec();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let silent = Arc::new(AtomicBool::new(false));
         let carried = silent.clone();
         thread::spawn(move || {
             for near in listener.incoming() {
-                let near = near.expect("a connection");
+                let mut near = near.expect("a connection");
+                near.write_all(&words).expect("the first words");
                 let far = TcpStream::connect(("127.0.0.1", to)).expect("the other end");
                 let both = [(&near, &far), (&far, &near)];
                 for (from, to) in both.map(|(from, to)| (from.try_clone(), to.try_clone())) {
