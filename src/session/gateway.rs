@@ -12,7 +12,7 @@ use super::unfinished::Unfinished;
 use super::{Limits, Session, root};
 use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, Login, Origin};
-use crate::net::ProxyProtocol;
+use crate::net::{Endpoints, ProxyProtocol};
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::route::{Access, Route, RouteTable};
 
@@ -80,13 +80,28 @@ pub struct Door {
     pub client: OnceLock<String>,
 }
 
-impl Gateway {
-    /// A number for a new session.
-    pub fn next_session(&self) -> u64 {
+impl Door {
+    /// Of a connection that has just come, with a number of its own.
+    pub fn new(
+        listener: &str,
+        protocol: &'static str,
+        Endpoints { peer, local }: Endpoints,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        NEXT.fetch_add(1, Ordering::Relaxed)
+        Self {
+            listener: listener.to_owned(),
+            protocol,
+            peer,
+            local,
+            session: NEXT.fetch_add(1, Ordering::Relaxed),
+            end: EndSlot::default(),
+            encryption: OnceLock::new(),
+            client: OnceLock::new(),
+        }
     }
+}
 
+impl Gateway {
     /// What a listener takes its connections with, where they come from proxies of these networks.
     pub fn proxy_protocol(&self, listener: &str, trusted: &[IpNet]) -> Option<ProxyProtocol> {
         let refused = || self.metrics.proxy_refused(listener);

@@ -42,7 +42,7 @@ fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
         }
         Err(refusal) => {
             shared.gateway.client_refused(
-                &door(shared, endpoints),
+                &Door::new(&shared.settings.name, "ftp", endpoints),
                 ClientRefusal::TooManySessions,
                 refusal,
             );
@@ -67,25 +67,12 @@ async fn refuse(mut tcp: TcpStream, why: String) {
 async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: Seat) {
     // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let door = door(&shared, endpoints);
+    let door = Door::new(&shared.settings.name, "ftp", endpoints);
     let Some((stream, tls)) = protect(&shared, tcp, &door).await else { return };
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
     Client::new(shared, door.clone(), stream, tls).run().await;
     tracing::debug!(session = door.session, "session ends");
-}
-
-fn door(shared: &Shared, Endpoints { peer, local }: Endpoints) -> Door {
-    Door {
-        listener: shared.settings.name.clone(),
-        protocol: "ftp",
-        peer,
-        local,
-        session: shared.gateway.next_session(),
-        end: Default::default(),
-        encryption: Default::default(),
-        client: Default::default(),
-    }
 }
 
 /// The TLS of the control session, begun at once where it is implicit.

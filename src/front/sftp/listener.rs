@@ -90,7 +90,7 @@ fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints
             shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, seat));
         }
         Err(refusal) => {
-            let door = door(shared, endpoints);
+            let door = Door::new(&shared.settings.name, "sftp", endpoints);
             shared.gateway.client_refused(&door, ClientRefusal::TooManySessions, refusal);
             shared.drain.spawn(refuse(tcp, refusal.to_string()));
         }
@@ -107,19 +107,6 @@ async fn refuse(mut tcp: TcpStream, why: String) {
     .await;
 }
 
-fn door(shared: &Shared, Endpoints { peer, local }: Endpoints) -> Door {
-    Door {
-        listener: shared.settings.name.clone(),
-        protocol: "sftp",
-        peer,
-        local,
-        session: shared.gateway.next_session(),
-        end: Default::default(),
-        encryption: Default::default(),
-        client: Default::default(),
-    }
-}
-
 async fn run(
     shared: Arc<Shared>,
     config: Arc<Config>,
@@ -127,7 +114,7 @@ async fn run(
     endpoints: Endpoints,
     _seat: Seat,
 ) {
-    let door = door(&shared, endpoints);
+    let door = Door::new(&shared.settings.name, "sftp", endpoints);
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
     let session = door.session;

@@ -291,16 +291,7 @@ async fn a_known_key_is_of_no_use_with_an_old_signature() {
 
 fn connection(shared: Shared) -> Arc<Connection> {
     let peer = "127.0.0.1:1".parse().unwrap();
-    let door = Door {
-        listener: "test".into(),
-        protocol: "sftp",
-        peer,
-        local: peer,
-        session: 1,
-        end: Default::default(),
-        encryption: Default::default(),
-        client: Default::default(),
-    };
+    let door = Door::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
     Connection::new(Arc::new(shared), door)
 }
 

@@ -117,16 +117,11 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
 }
 
 fn door() -> Door {
-    Door {
-        listener: "front".into(),
-        protocol: "ftp",
-        peer: "127.0.0.1:1".parse().unwrap(),
-        local: "127.0.0.1:21".parse().unwrap(),
-        session: 1,
-        end: Default::default(),
-        encryption: Default::default(),
-        client: Default::default(),
-    }
+    Door::new(
+        "front",
+        "ftp",
+        Endpoints { peer: "127.0.0.1:1".parse().unwrap(), local: "127.0.0.1:21".parse().unwrap() },
+    )
 }
 
 async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration) -> Failure {

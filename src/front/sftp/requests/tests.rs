@@ -258,16 +258,14 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
 async fn requests() -> (Requests, Arc<Stub>) {
     let stub = Arc::new(Stub::default());
     let gateway = gateway(&stub);
-    let door = Door {
-        listener: "test".into(),
-        protocol: "sftp",
-        peer: "127.0.0.1:1".parse().unwrap(),
-        local: "127.0.0.1:22".parse().unwrap(),
-        session: 1,
-        end: Default::default(),
-        encryption: Default::default(),
-        client: Default::default(),
-    };
+    let door = Door::new(
+        "test",
+        "sftp",
+        crate::net::Endpoints {
+            peer: "127.0.0.1:1".parse().unwrap(),
+            local: "127.0.0.1:22".parse().unwrap(),
+        },
+    );
     let password = Vec::new().into();
     let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };
     let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
