@@ -140,8 +140,7 @@ impl Control {
     }
 
     /// Runs a transfer's `work` until the end of its data, while the client is listened to: ABOR ends it,
-    /// STAT is answered, other commands wait. A client that has gone by the end, without QUIT, has not
-    /// confirmed it: the transfer is cut, and an upload as soon as the client has gone.
+    /// STAT is answered, other commands wait. An upload whose client has gone without QUIT is cut.
     pub(super) async fn during<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -155,7 +154,7 @@ impl Control {
             let line = tokio::select! {
                 biased;
                 done = &mut work => break match done {
-                    Ok(_) if self.ended_without_quit().await => Err(Cut::Gone),
+                    Ok(_) if upload && self.ended_without_quit().await => Err(Cut::Gone),
                     Ok(done) => Ok(done),
                     Err(failure) => Err(Cut::Failed(failure)),
                 },
@@ -316,7 +315,7 @@ impl Control {
 
     /// Whether the client has gone, without a QUIT or behind ABOR: the end of its data was no end then, but
     /// a cut.
-    async fn ended_without_quit(&mut self) -> bool {
+    pub(super) async fn ended_without_quit(&mut self) -> bool {
         if !self.closed && !self.stream.as_ref().is_some_and(is_hung_up) {
             return false;
         }

@@ -211,3 +211,25 @@ fn a_download_that_the_client_resets() {
         in_step(&mut raw);
     }
 }
+
+/// Scripts pipe their commands and end their half of the control connection without QUIT.
+#[test]
+fn a_download_whose_client_only_stopped_to_send_is_whole() {
+    for tls in ["none", "required"] {
+        let lock = start("keep", tls);
+        let whole = pattern(2 << 20);
+        lock.put("file", &whole);
+        let mut raw = client(&lock, tls);
+        let tcp = raw.begin("RETR file");
+        raw.socket().shutdown(std::net::Shutdown::Write).expect("the end of what is sent");
+        let mut data = raw.data(tcp);
+        let mut got = Vec::new();
+        data.read_to_end(&mut got).expect("the file to its end");
+        drop(data);
+        assert!(got == whole, "{tls}: the file differs");
+        let record = lock
+            .gateway
+            .await_log(|event| event["event"] == "transfer" && event["operation"] == "read", SOON);
+        assert_eq!(record["outcome"], "ok", "{tls}: {record}");
+    }
+}

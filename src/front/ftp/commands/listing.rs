@@ -3,7 +3,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::Outcome;
-use super::transfer::{complete, failure_of, open};
+use super::transfer::{end_download, failure_of, open};
 use crate::data::{Progress, RelayError, Sink, send};
 use crate::front::ftp::client::{Client, Flow};
 use crate::front::ftp::control::Cut;
@@ -67,7 +67,9 @@ impl Client {
         };
         let end = match end {
             Ok((stream, _active)) => {
-                complete(Sink::Socket(stream), limits.stall_timeout).await.map_err(Cut::Failed)
+                let gone = self.control.ended_without_quit().await;
+                let ended = end_download(Sink::Socket(stream), gone, limits.stall_timeout).await;
+                ended.map_err(Cut::Failed)
             }
             Err(cut) => Err(cut),
         };

@@ -1,6 +1,7 @@
 //! RETR, STOR, APPE, STOU (RFC 959 section 4.1.3), and how a transfer of either direction ends.
 
 use std::io;
+use std::time::Duration;
 
 use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
@@ -12,6 +13,9 @@ use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
 use crate::session::{SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
+
+/// For the data connection of a client that has gone to end.
+const GONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Client {
     pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
@@ -46,7 +50,9 @@ impl Client {
             Ok((sink, _active)) => {
                 // The client's data ends as whole only when the backend has said so; else dropping
                 // the connection is a reset.
-                let words = download.finish(complete(sink, limits.stall_timeout)).await?;
+                let gone = self.control.ended_without_quit().await;
+                let ending = end_download(sink, gone, limits.stall_timeout);
+                let words = download.finish(ending).await?;
                 self.answer_with(226, "transfer complete", words).await;
                 Ok(Flow::Continue)
             }
@@ -102,11 +108,11 @@ impl Client {
                     }
                     _ => {}
                 }
+                // All that it sent is here, however its connection ends.
                 if let Source::Socket(stream) = source
-                    && let Err(failure) = complete(Sink::Socket(stream), limits.stall_timeout).await
+                    && let Err(error) = stream.complete(limits.stall_timeout).await
                 {
-                    // All that it sent is here.
-                    tracing::debug!(%failure, "closing the client's data connection");
+                    tracing::debug!(%error, "closing the client's data connection");
                 }
                 Ok(())
             };
@@ -201,12 +207,16 @@ pub(super) fn open<'a>(
     data_connection::open(asked, direction, protection, shared.gateway.limits.data_connect_timeout)
 }
 
-/// The end that means *complete*. Nobody waits for the client's: some end only after they have read
-/// 226.
-pub(super) async fn complete(sink: Sink, deadline: std::time::Duration) -> Result<(), Failure> {
+/// The end that means *complete*. Nobody waits for the client's: some end only after they have read 226.
+/// Of one that has `gone`, only the end of its connection tells whether it took all: a reset says no.
+pub(super) async fn end_download(sink: Sink, gone: bool, limit: Duration) -> Result<(), Failure> {
     let Sink::Socket(stream) = sink else { return Ok(()) };
-    stream.complete(deadline).await.map_err(|error| {
-        let message = "the data connection to the client broke before its end was sent";
+    let ended = match gone {
+        true => stream.complete_and_drain(GONE_TIMEOUT).await,
+        false => stream.complete(limit).await,
+    };
+    ended.map_err(|error| {
+        let message = "the data connection to the client broke before its end";
         Failure::client(FailureKind::TransferCut, message).with_detail(error)
     })
 }
