@@ -215,9 +215,13 @@ pub(super) async fn end_download(sink: Sink, gone: bool, limit: Duration) -> Res
         true => stream.complete_and_drain(GONE_TIMEOUT).await,
         false => stream.complete(limit).await,
     };
-    ended.map_err(|error| {
+    ended.or_else(|error| {
+        // Many clients close without close_notify.
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Ok(());
+        }
         let message = "the data connection to the client broke before its end";
-        Failure::client(FailureKind::TransferCut, message).with_detail(error)
+        Err(Failure::client(FailureKind::TransferCut, message).with_detail(error))
     })
 }
 
