@@ -1,5 +1,7 @@
 //! The command line.
 
+mod allocator;
+
 use std::fmt::Display;
 use std::io::{BufRead, ErrorKind, Write};
 use std::path::PathBuf;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    allocator::set_up()?;
     match arguments.command {
         Command::Run { log_format, log_level } => {
             let Some(mut config) = load(&arguments.config) else {
