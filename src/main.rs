@@ -1,5 +1,7 @@
 //! The command line.
 
+mod allocator;
+
 use std::fmt::Display;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    allocator::set_up()?;
     let config = configuration(&arguments);
     match arguments.command {
         Command::Run { log_format, log_level } => {

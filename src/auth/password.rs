@@ -11,9 +11,10 @@ use zeroize::Zeroizing;
 
 use super::{User, UserTable};
 
-/// In argon2's blocks of 1 KiB: glibc's allocator maps what is larger than 32 MiB by itself and unmaps
-/// it when it is freed; smaller pieces it would keep, for each thread that has ever checked a password.
-/// What of them is not used costs no memory.
+/// In argon2's blocks of 1 KiB. What was computed goes when the memory is freed: the program's
+/// allocator, jemalloc, gives what is larger than 8 MiB back to the system at once, and glibc's, which
+/// unit tests have, unmaps what is larger than 32 MiB. Smaller pieces they keep. What of them is not used
+/// costs no memory.
 const MAPPED: usize = 33 * 1024;
 
 /// The gateway's own password check.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::support::bench::host_keys;
 use crate::support::clients::python;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
-use crate::support::process::{Leash, kill_group, spawn};
+use crate::support::process::{Leash, POLL, kill_group, spawn};
 use crate::support::raw::Raw;
 use crate::support::servers::{endpoint, sftp_endpoint};
 use crate::support::ssh::keys;
@@ -114,6 +115,39 @@ fn password_checks_give_their_memory_back() {
     let left = gateway.resident_kib().saturating_sub(before);
     println!("{left} KiB left behind by 32 password checks ({before} KiB before)");
     assert!(left <= CHECKS, "{left} KiB left behind, {CHECKS} are allowed");
+}
+
+/// For the memory of sessions that are gone to go back to the system.
+const GIVEN_BACK: Duration = Duration::from_secs(30);
+
+#[test]
+fn sessions_that_are_gone_give_their_memory_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let legacy = legacy(folder.path(), &argon2_hash());
+    let gateway = front(&legacy);
+    let _first = ["plain", "tls"].map(|listener| sessions(&gateway, listener, 8));
+    let before = gateway.resident_kib();
+    let open = ["plain", "tls"].map(|listener| sessions(&gateway, listener, SESSIONS));
+    let most = gateway.resident_kib();
+    drop(open);
+    // What is left is less than half of what they took.
+    let allowed = before + (most - before) / 2;
+    let begun = Instant::now();
+    let left = loop {
+        let left = gateway.resident_kib();
+        if left <= allowed {
+            break left;
+        }
+        let waited = begun.elapsed();
+        assert!(
+            waited < GIVEN_BACK,
+            "{left} KiB after {waited:?}, {before} KiB before, {most} KiB while {} sessions were open",
+            2 * SESSIONS
+        );
+        thread::sleep(POLL);
+    };
+    let waited = begun.elapsed();
+    println!("{left} KiB after {waited:?}: {before} KiB before the sessions, {most} KiB with them");
 }
 
 /// KiB an SFTP session may cost: idle, the connection to its backend included, and in full transfer.
