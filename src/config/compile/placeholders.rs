@@ -76,13 +76,10 @@ fn placeholder(path: &str) -> Option<&str> {
     path.char_indices().find_map(|(at, c)| {
         let rest = &path[at..];
         let length = match c {
-            '{' => braces(rest)?,
+            '{' => braces(rest).filter(|end| is_name(&rest[..*end]))?,
             '$' | '%' if rest[1..].starts_with('{') => 1 + braces(&rest[1..])?,
             '$' => 1 + word(&rest[1..])?,
-            '%' => {
-                let escape = rest[1..].chars().next()?;
-                "uUhdngi".contains(escape).then_some(2)?
-            }
+            '%' => escape(&rest[1..])?,
             _ => return None,
         };
         Some(&rest[..length])
@@ -96,6 +93,21 @@ fn braces(text: &str) -> Option<usize> {
     (!inside.is_empty() && !inside.contains('/')).then_some(())?;
     // `{{user}}`
     Some(end + 1 + usize::from(inside.starts_with('{') && text[end + 1..].starts_with('}')))
+}
+
+/// Not `{3F2504E0-4F89-11D3-9A0C-0305E82C3301}`, as Windows names folders.
+fn is_name(braces: &str) -> bool {
+    let inside = braces.trim_matches(['{', '}', ' ']);
+    inside.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && inside.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+}
+
+/// `%u`, but not the begin of a word as in `100%uniform`.
+fn escape(text: &str) -> Option<usize> {
+    let mut chars = text.chars();
+    let is_escape = "uUhdngi".contains(chars.next()?);
+    let ends = chars.next().is_none_or(|c| !c.is_alphanumeric());
+    (is_escape && ends).then_some(2)
 }
 
 /// A variable's name.
@@ -123,6 +135,10 @@ mod tests {
             ("/srv/~backup~", None),
             ("/srv/100%", None),
             ("/srv/50%off", None),
+            ("/srv/50%discount/a%20b", None),
+            ("/srv/%u-in", Some("%u")),
+            ("/srv/{user.name}", Some("{user.name}")),
+            ("/srv/{A2504E0-4F89-11D3}/{0}", None),
             ("/srv/{}", None),
             ("/srv/{a/b}", None),
             ("/srv/a}b{", None),
