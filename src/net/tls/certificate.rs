@@ -127,10 +127,8 @@ mod tests {
             .map(|it| (it.whose(), calendar_date(it.from), calendar_date(it.until)))
             .collect();
         let date = |year| format!("{year}-01-01");
-        let expected = [
-            ("a.example.com", date(2026), date(2027)),
-            ("CN=Acme Root", date(2026), date(2090)),
-        ];
+        let expected =
+            [("a.example.com", date(2026), date(2027)), ("CN=Acme Root", date(2026), date(2090))];
         assert_eq!(told, expected);
     }
 }
