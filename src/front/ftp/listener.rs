@@ -78,7 +78,10 @@ async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: S
 fn door(shared: &Shared, Endpoints { peer, local }: Endpoints) -> Door {
     Door {
         listener: shared.settings.name.clone(),
-        protocol: "ftp",
+        protocol: match shared.settings.tls {
+            TlsPolicy::Implicit(_) => "ftps",
+            _ => "ftp",
+        },
         peer,
         local,
         session: shared.gateway.next_session(),
@@ -104,6 +107,6 @@ async fn protect(
     let tls = settings.tls.control_session();
     tls.announce_implicit();
     let limit = shared.gateway.limits.login_timeout;
-    let stream = handshake::accept(&shared.gateway, door, &tls, tcp, limit).await?;
+    let stream = handshake::accept(&shared.gateway, door, &tls, tcp, limit, false).await?;
     Some((stream, Some(tls)))
 }
