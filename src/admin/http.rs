@@ -88,7 +88,7 @@ where
         .max_buf_size(HEADER_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // Whoever goes away is no matter.
+    // A client that goes away is no failure of the gateway.
     let _ = tokio::time::timeout(TIMEOUT, served).await;
 }
 

@@ -78,19 +78,19 @@ fn judge(certificate: &CertificateSummary, role: Role, now: i64) -> Option<Strin
     if certificate.until < now {
         let date = calendar_date(certificate.until);
         Some(format!(
-            "the certificate of \"{subject}\" ended on {date} (UTC), and {refusal}: {remedy}"
+            "the certificate of \"{subject}\" expired on {date} (UTC), and {refusal}: {remedy}"
         ))
     } else if certificate.from > now {
         let date = calendar_date(certificate.from);
         Some(format!(
-            "the certificate of \"{subject}\" begins on {date} (UTC), and {refusal} before then: is \
+            "the certificate of \"{subject}\" is not valid before {date} (UTC), and {refusal} until then: is \
              this machine's clock right?"
         ))
     } else if certificate.until - now <= SOON {
         let date = calendar_date(certificate.until);
         let plural = if days == 1 { "" } else { "s" };
         Some(format!(
-            "the certificate of \"{subject}\" ends on {date} (UTC), in {days} day{plural}: {remedy} \
+            "the certificate of \"{subject}\" expires on {date} (UTC), in {days} day{plural}: {remedy} \
              before then"
         ))
     } else {

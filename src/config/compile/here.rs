@@ -48,15 +48,15 @@ fn warn_of_socket(at: &At, address: SocketAddr, place: Place, problems: &mut Pro
 /// By whom `port` is taken, and whether that matters.
 fn taken(port: u16) -> String {
     format!(
-        "taken on this machine. If the gateway runs here already, it has it; else it will not start: `ss \
-         -tanp 'sport = :{port}'` shows who has it"
+        "in use on this machine. Unless that is the gateway itself, it will not start: `ss -tanp 'sport = \
+         :{port}'` shows the program"
     )
 }
 
 fn not_here(address: IpAddr) -> String {
     format!(
-        "{address} is no address of this machine: a gateway that is to run here will not start; `ip \
-         address` shows which there are"
+        "{address} is not an address of this machine: the gateway will not start here; `ip address` lists \
+         those that are"
     )
 }
 
@@ -106,7 +106,7 @@ fn warn_of_source_ports(
     };
     if let Some(port) = ports.0.clone().find(is_taken) {
         let message = format!(
-            "port {port} is taken on this machine: no data connection can come from it; `ss -tanp \
+            "port {port} is in use on this machine: no data connection can come from it; `ss -tanp \
              'sport = :{port}'` shows by whom"
         );
         problems.warning(&leaf.at, message);

@@ -11,12 +11,12 @@ pub(super) fn warn(file: &File, problems: &mut Problems) {
     for route in routes {
         let Some(leaf) = &route.root else { continue };
         let Some(path) = &leaf.value else { continue };
-        let shared = "all users of this route share the one folder of that name; write a route for each, \
-                      or let the backend's own accounts lead them apart";
+        let shared = "all users of this route share one folder of that name; write a route for each \
+                      user, or use accounts of the backend that have folders of their own";
         hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
     }
     for (_, backend) in entries(&file.backends) {
-        let shared = "all users of this backend share the one folder of that name; give each a route with \
+        let shared = "all users of this backend share one folder of that name; give each a route with \
                       a `root`";
         one(backend.folder.as_ref(), shared, problems);
     }
@@ -63,7 +63,7 @@ fn one(leaf: Option<&Leaf<FileName>>, so: &str, problems: &mut Problems) {
 /// Where a path is wrong already, this may be why.
 fn hint(at: &At, path: &str, so: &str, problems: &mut Problems) {
     if let Some(placeholder) = placeholder(path) {
-        problems.hint(at, format_args!("`{placeholder}` is taken as it stands: {so}"));
+        problems.hint(at, format_args!("`{placeholder}` is taken literally: {so}"));
     }
 }
 
