@@ -187,7 +187,7 @@ fn check_warns_of_what_this_machine_says() {
     let output = lockgate(&["check", path], "").expect_ok("only warnings");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     for words in [
-        &format!("listeners.front.address[0]: {taken} is in use on this machine"),
+        &format!("listeners.front.address[0]: in use on this machine: {taken}"),
         "listeners.front.address[1]: 192.0.2.1 is not an address of this machine",
         "is listeners.front of this gateway itself",
         "backends.gone.address: \"lockgate.invalid\" does not resolve here",

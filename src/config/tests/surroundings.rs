@@ -95,7 +95,8 @@ fn authorities_of_a_server_that_ended() {
     certify(folder.path(), "old.crt", "New Root", (2026, 1, 1), (2036, 1, 1));
     let tls = "    address: 10.1.2.3\n    tls: { mode: required, ca: old.crt }\n";
     let text = base().replace("    address: 10.1.2.3\n", tls);
-    let words = "\"CN=Old Root\" expired on 2026-11-01 (UTC), and what it has signed may be refused";
+    let words =
+        "\"CN=Old Root\" expired on 2026-11-01 (UTC), and what it has signed may be refused";
     let place = "14:32: backends.server.tls.ca: old.crt: ";
     expect(warnings_in(folder.path(), &text, &RUN), &[(place, words)]);
 }
@@ -127,7 +128,7 @@ fn addresses_that_are_not_on_this_machine() {
 }
 
 #[test]
-fn ports_that_are_taken() {
+fn ports_in_use_are_told_in_one_warning() {
     let busy = Surroundings {
         place: |address| match address.port() {
             20 | 21 | 9640 | 50003 | 50007 => Place::Taken,
@@ -145,18 +146,14 @@ fn ports_that_are_taken() {
     let expected = [
         (
             "4:14: listeners.public.address: ",
-            "0.0.0.0:21 is in use on this machine. Unless that is the gateway itself",
+            "in use on this machine: 0.0.0.0:21, 2 of the ports 50000-50099, 127.0.0.1:9640. Unless the \
+             gateway runs here already, it will not start: `ss -tanp 'sport = :21'` shows the program",
         ),
         ("7:44: listeners.public.active.source_ports: ", "port 20 is in use on this machine"),
-        (
-            "10:12: data_ports.pool.range: ",
-            "2 of 100 ports, 50003 the first of them, are in use on this machine",
-        ),
-        ("29:21: metrics.address: ", "'sport = :9640'` shows the program"),
     ];
     expect(warnings(&text, &busy), &expected);
     let one = base().replace("50000-50099", "50000-50003").replace("0.0.0.0:21", "0.0.0.0:22");
-    let words = "port 50003 is in use on this machine";
+    let words = "in use on this machine: port 50003. Unless";
     expect(warnings(&one, &busy), &[("9:12: data_ports.pool.range: ", words)]);
 }
 
