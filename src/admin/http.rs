@@ -21,6 +21,8 @@ use tokio::task::AbortHandle;
 const CONNECTIONS: usize = 64;
 /// From the accept until the request's header is there.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest header of a request, in bytes; a longer one is answered 431.
+const HEADER_MAX: usize = 16 * 1024;
 /// From the accept until the answer is written.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -83,9 +85,10 @@ where
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // Whoever goes away is no matter.
+    // A client that goes away is no failure of the gateway.
     let _ = tokio::time::timeout(TIMEOUT, served).await;
 }
 
@@ -244,6 +247,26 @@ mod tests {
         let told = end(&mut stream).await;
         assert!(told.starts_with("HTTP/1.1 200 OK") && told.len() <= 1024, "{}", told.len());
         assert_eq!(begun.elapsed(), TIMEOUT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_that_is_too_long_is_answered_431() {
+        let server = Server::start();
+        let (mut answer, mut request) = tokio::io::split(server.connect(1));
+        let endless = tokio::spawn(async move {
+            let mut sent = request.write(b"GET /live HTTP/1.1\r\nX: ").await.unwrap();
+            while let Ok(length) = request.write(&[b'x'; 1024]).await {
+                sent += length;
+            }
+            sent
+        });
+        let mut told = vec![];
+        answer.read_to_end(&mut told).await.unwrap();
+        assert!(told.starts_with(b"HTTP/1.1 431 "), "{}", told.escape_ascii());
+        drop(answer);
+        let sent = endless.await.unwrap();
+        assert!((HEADER_MAX..2 * HEADER_MAX).contains(&sent), "{sent}");
+        assert_eq!(server.answered.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::shown;
 use crate::op::escape::json;
 
 pub(super) struct JsonLine;
@@ -61,7 +62,7 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
-        self.write(field, format_args!("{}", json(value)));
+        self.write(field, format_args!("{}", json(&shown(value))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

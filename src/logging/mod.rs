@@ -1,11 +1,13 @@
 //! Log lines on standard error, as text for people or JSON for machines. Whatever a value holds, a
-//! line is one line of printable characters and has no field but its own.
+//! line is one line of printable characters, of bounded length, and has no field but its own.
 
 mod json;
 #[cfg(test)]
 mod tests;
 mod text;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Lines that wait for whoever reads standard error. What comes when they are so many is lost.
 const WAITING: usize = 8 * 1024;
+/// What a line shows of one value, in bytes: more than the longest path. Peers can make others as long as
+/// they like.
+const VALUE_MAX: usize = 8 * 1024;
 /// Between looks for lines that were lost.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -57,7 +62,29 @@ pub fn init(settings: LogSettings) -> Log {
         LogFormat::Text => builder.with_target(false).fmt_fields(TextFields).try_init(),
         LogFormat::Json => builder.event_format(JsonLine).try_init(),
     };
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let captured = backtrace.status() == BacktraceStatus::Captured;
+        let backtrace = captured.then(|| backtrace.to_string());
+        // Its message may quote a peer.
+        tracing::error!(
+            panic = panic.to_string(),
+            backtrace,
+            "a bug in lockgate: please report it"
+        );
+    }));
     Log { _writer: guard, lost }
+}
+
+/// A value as a line shows it: whole, or how it begins and how long it is.
+fn shown(value: &[u8]) -> Cow<'_, [u8]> {
+    if value.len() <= VALUE_MAX {
+        return value.into();
+    }
+    // Not within a character.
+    let end = (VALUE_MAX - 3..=VALUE_MAX).rev().find(|at| value[*at] & 0xc0 != 0x80);
+    let begin = &value[..end.unwrap_or(VALUE_MAX)];
+    [begin, format!("… ({} bytes)", value.len()).as_bytes()].concat().into()
 }
 
 impl Log {

@@ -242,3 +242,21 @@ fn colours_are_around_names_only() {
     let expected = "kept \x1b[3mpath\x1b[0m\x1b[2m=\x1b[0m\"\\u{1b}[31m\"\n";
     assert!(written.ends_with(expected), "{written:?}");
 }
+
+#[test]
+fn a_long_value_is_cut_and_its_length_is_told() {
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let long = format!("a{}", "é".repeat(500_000));
+        let line = written(format, || {
+            tracing::info!(bytes = long.as_bytes(), text = long, shown = %long, debug = ?long, "said {long}");
+        });
+        assert!(line.len() < 6 * VALUE_MAX, "{}", line.len());
+        // Three as given, one in quotes, and the message.
+        for (length, count) in [(1_000_001, 3), (1_000_003, 1), (1_000_006, 1)] {
+            assert_eq!(line.matches(&format!("éé… ({length} bytes)")).count(), count, "{length}");
+        }
+        let longest = "p".repeat(VALUE_MAX);
+        let line = written(format, || tracing::info!(path = longest.as_bytes(), "kept"));
+        assert!(line.contains(&format!("\"{longest}\"")));
+    }
+}

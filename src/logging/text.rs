@@ -8,6 +8,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
+use super::shown;
 use crate::op::escape::{printable, quoted};
 
 pub(super) struct TextFields;
@@ -49,7 +50,7 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
-        self.write(field, format_args!("{}", quoted(value)));
+        self.write(field, format_args!("{}", quoted(&shown(value))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -92,7 +93,7 @@ impl Visit for Fields<'_> {
             _ => !text.is_empty() && text.bytes().all(is_plain),
         };
         if bare {
-            self.write(field, format_args!("{}", printable(text.as_bytes())));
+            self.write(field, format_args!("{}", printable(&shown(text.as_bytes()))));
         } else {
             self.record_bytes(field, text.as_bytes());
         }

@@ -107,7 +107,7 @@ fn proxied(
         Err(refusal @ Refusal::Silent) => {
             tracing::debug!(%from, listener, %refusal, "connection refused");
         }
-        Err(refusal) => tracing::warn!(%from, listener, %refusal, "connection refused"),
+        Err(refusal) => tracing::info!(%from, listener, %refusal, "connection refused"),
     }
 }
 
@@ -135,6 +135,7 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
 /// The next connection, with its peer's address (IPv4-mapped ones as IPv4). Errors of single
 /// connections are passed over; when descriptors run out it waits for some to come back.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut logged = false;
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
@@ -143,7 +144,9 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
             Err(e) if is_about_one_connection(&e) => {}
             Err(e) => {
-                tracing::error!(error = %e, "cannot accept a connection; trying again");
+                if !std::mem::replace(&mut logged, true) {
+                    tracing::error!(error = %e, "cannot accept a connection; trying again");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -153,7 +153,11 @@ async fn read(tcp: &mut TcpStream) -> Result<Header, Refusal> {
     let mut read = 0;
     loop {
         let rest = buffer.get_mut(read..).unwrap_or_default();
-        let there = tcp.peek(rest).await?;
+        let there = match tcp.peek(rest).await {
+            // Some balancers' checks end with a reset.
+            Err(error) if read == 0 && error.kind() == io::ErrorKind::ConnectionReset => 0,
+            there => there?,
+        };
         if there == 0 {
             return Err(if read == 0 { Refusal::Silent } else { Refusal::Closed });
         }
@@ -286,6 +290,21 @@ mod tests {
         let (.., refusal) = door.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Closed)));
         assert_eq!(door.refused.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_or_is_reset_without_a_word_is_not_counted() {
+        let mut door = door(LONG, 8).await;
+        for reset in [false, true] {
+            let tcp = said(&door, b"").await;
+            if reset {
+                socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(tcp);
+            let (.., refusal) = door.arrived.recv().await.unwrap();
+            assert!(matches!(refusal, Err(Refusal::Silent)), "{refusal:?}");
+        }
+        assert_eq!(door.refused.get(), 0);
     }
 
     #[tokio::test]

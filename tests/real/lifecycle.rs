@@ -187,17 +187,17 @@ fn check_warns_of_what_this_machine_says() {
     let output = lockgate(&["check", path], "").expect_ok("only warnings");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     for words in [
-        &format!("listeners.front.address[0]: {taken} is taken on this machine"),
-        "listeners.front.address[1]: 192.0.2.1 is no address of this machine",
+        &format!("listeners.front.address[0]: in use on this machine: {taken}"),
+        "listeners.front.address[1]: 192.0.2.1 is not an address of this machine",
         "is listeners.front of this gateway itself",
         "backends.gone.address: \"lockgate.invalid\" does not resolve here",
-        "routes[0].root: `{user}` is taken as it stands",
+        "routes[0].root: `{user}` is taken literally",
     ] {
         assert!(told.contains(words), "{words}\n{told}");
     }
     // A gateway does not have its own sockets told to itself.
     let told = lockgate(&["run", "-c", path], "");
-    assert!(!told.ok() && !told.describe().contains("is no address of this machine"));
+    assert!(!told.ok() && !told.describe().contains("is not an address of this machine"));
 }
 
 #[test]

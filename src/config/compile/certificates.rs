@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use time::OffsetDateTime;
-
 use super::{entries, value};
 use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::File;
 use crate::config::surroundings::Surroundings;
 use crate::config::values::{BackendTlsMode, FileName, ListenerTlsMode};
-use crate::net::tls::{Validity, validities};
+use crate::net::tls::{CertificateSummary, calendar_date, certificate_summaries};
 
 const DAY: i64 = 24 * 60 * 60;
 /// Time enough to get a new one.
@@ -58,7 +56,7 @@ fn warn_of_file(
     let Some(name) = &leaf.value else { return };
     let path = folder.join(&name.0);
     // What cannot be read has been told.
-    let Ok(certificates) = validities(&path) else { return };
+    let Ok(certificates) = certificate_summaries(&path) else { return };
     for certificate in &certificates {
         if let Some(message) = judge(certificate, role, now) {
             problems.warning(&leaf.at, format!("{}: {message}", path.display()));
@@ -67,8 +65,8 @@ fn warn_of_file(
 }
 
 /// What is to be said about it, if anything.
-fn judge(certificate: &Validity, role: Role, now: i64) -> Option<String> {
-    let subject = certificate.subject.escape_debug();
+fn judge(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
+    let subject = certificate.whose().escape_debug();
     let (refusal, remedy) = match role {
         Role::Own => ("clients refuse it", "put a new one there and restart the gateway"),
         Role::ServersAuthority => (
@@ -78,32 +76,24 @@ fn judge(certificate: &Validity, role: Role, now: i64) -> Option<String> {
     };
     let days = (certificate.until - now) / DAY;
     if certificate.until < now {
-        let date = date(certificate.until);
+        let date = calendar_date(certificate.until);
         Some(format!(
-            "the certificate of \"{subject}\" ended on {date} (UTC), and {refusal}: {remedy}"
+            "the certificate of \"{subject}\" expired on {date} (UTC), and {refusal}: {remedy}"
         ))
     } else if certificate.from > now {
-        let date = date(certificate.from);
+        let date = calendar_date(certificate.from);
         Some(format!(
-            "the certificate of \"{subject}\" begins on {date} (UTC), and {refusal} before then: is \
+            "the certificate of \"{subject}\" is not valid before {date} (UTC), and {refusal} until then: is \
              this machine's clock right?"
         ))
     } else if certificate.until - now <= SOON {
-        let date = date(certificate.until);
+        let date = calendar_date(certificate.until);
         let plural = if days == 1 { "" } else { "s" };
         Some(format!(
-            "the certificate of \"{subject}\" ends on {date} (UTC), in {days} day{plural}: {remedy} \
+            "the certificate of \"{subject}\" expires on {date} (UTC), in {days} day{plural}: {remedy} \
              before then"
         ))
     } else {
         None
-    }
-}
-
-/// `2026-12-31`. What lies beyond the calendar has no end.
-fn date(seconds: i64) -> String {
-    match OffsetDateTime::from_unix_timestamp(seconds) {
-        Ok(at) => format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day()),
-        Err(_) => "no date".into(),
     }
 }

@@ -13,7 +13,8 @@ const TRANSFER: u64 = 2;
 /// The runtime's, the log's, lookups.
 const PROCESS: u64 = 64;
 
-/// The gateway raises its limit to the hard one when it starts.
+/// The gateway raises its limit to the hard one when it starts. Where it runs, it does not warn of the
+/// default, which nobody chose.
 pub(super) fn warn(
     file: &File,
     sessions: usize,
@@ -30,6 +31,7 @@ pub(super) fn warn(
     }
     let at = match file.limits.as_ref().and_then(|limits| limits.sessions.as_ref()) {
         Some(leaf) => leaf.at.clone(),
+        None if surroundings.runs_here => return,
         None => At::default().absent("limits").absent("sessions"),
     };
     let fitting = limit.saturating_sub(sockets + PROCESS) / (SESSION + TRANSFER);
@@ -38,12 +40,9 @@ pub(super) fn warn(
         fitting => format!(", or allow {fitting} sessions"),
     };
     let message = format!(
-        "{sessions} sessions that all transfer take {} descriptors ({SESSION} a session, {TRANSFER} \
-         more a transfer), and listeners, data ports and the like {}: {needed} in all, and a process \
-         may have {limit} here. Whoever comes when they are used up waits or is refused; raise the \
-         hard limit (systemd: `LimitNOFILE=`; shells: `ulimit -Hn`){instead}",
-        sessions * (SESSION + TRANSFER),
-        sockets + PROCESS,
+        "{sessions} sessions that all transfer take {needed} descriptors, and a process may have {limit} \
+         here: clients will wait or be refused. Raise the hard limit (systemd: `LimitNOFILE=`; shells: \
+         `ulimit -Hn`){instead}"
     );
     problems.warning(&at, message);
 }

@@ -18,53 +18,77 @@ pub(super) fn warn_of_addresses(
     problems: &mut Problems,
 ) {
     let place = surroundings.place;
+    let mut in_use = Vec::new();
     for (_, listener) in entries(&file.listeners) {
         for (at, address) in listener.address.iter().flat_map(|list| list.values()) {
-            warn_of_socket(at, *address, place(*address), problems);
+            look_at_socket(at, *address, place(*address), &mut in_use, problems);
         }
         warn_of_source_ports(listener, place, problems);
     }
     for (name, pool) in entries(&file.data_ports) {
         if let Some(settings) = pools.iter().find(|settings| settings.name == *name) {
-            warn_of_pool(pool, settings, place, problems);
+            look_at_pool(pool, settings, place, &mut in_use, problems);
         }
     }
     if let Some(metrics) = &file.metrics
         && let Some(leaf) = &metrics.address
         && let Some(address) = leaf.value
     {
-        warn_of_socket(&leaf.at, address, place(address), problems);
+        look_at_socket(&leaf.at, address, place(address), &mut in_use, problems);
     }
+    warn_of_use(&in_use, problems);
 }
 
-fn warn_of_socket(at: &At, address: SocketAddr, place: Place, problems: &mut Problems) {
+/// What another program, or the gateway that runs already, listens on.
+struct InUse {
+    at: At,
+    what: String,
+    /// The first, or only, port.
+    port: u16,
+}
+
+fn look_at_socket(
+    at: &At,
+    address: SocketAddr,
+    place: Place,
+    in_use: &mut Vec<InUse>,
+    problems: &mut Problems,
+) {
+    let port = address.port();
     match place {
-        Place::Taken => problems.warning(at, format!("{address} is {}", taken(address.port()))),
+        Place::Taken => {
+            in_use.push(InUse { at: at.clone(), what: address.to_string(), port });
+        }
         Place::NotHere => problems.warning(at, not_here(address.ip())),
         Place::Free | Place::Unknown => {}
     }
 }
 
-/// By whom `port` is taken, and whether that matters.
-fn taken(port: u16) -> String {
-    format!(
-        "taken on this machine. If the gateway runs here already, it has it; else it will not start: `ss \
-         -tanp 'sport = :{port}'` shows who has it"
-    )
+/// One warning for all: beside the running gateway, each address is in use.
+fn warn_of_use(in_use: &[InUse], problems: &mut Problems) {
+    let Some(first) = in_use.first() else { return };
+    let all: Vec<_> = in_use.iter().map(|it| it.what.as_str()).collect();
+    let message = format!(
+        "in use on this machine: {}. Unless the gateway runs here already, it will not start: `ss -tanp \
+         'sport = :{}'` shows the program",
+        all.join(", "),
+        first.port
+    );
+    problems.warning(&first.at, message);
 }
 
 fn not_here(address: IpAddr) -> String {
     format!(
-        "{address} is no address of this machine: a gateway that is to run here will not start; `ip \
-         address` shows which there are"
+        "{address} is not an address of this machine: the gateway will not start here; `ip address` lists \
+         those that are"
     )
 }
 
-/// One warning a pool, however many of its ports are taken.
-fn warn_of_pool(
+fn look_at_pool(
     pool: &schema::Pool,
     settings: &PoolSettings,
     place: fn(SocketAddr) -> Place,
+    in_use: &mut Vec<InUse>,
     problems: &mut Problems,
 ) {
     // Where it names no address, the listener's own has been told.
@@ -81,12 +105,11 @@ fn warn_of_pool(
     };
     let mut all_taken = ports.clone().filter(is_taken);
     let Some(first) = all_taken.next() else { return };
-    let which = match 1 + all_taken.count() {
-        1 => format!("port {first} is"),
-        count => format!("{count} of {} ports, {first} the first of them, are", ports.len()),
+    let what = match 1 + all_taken.count() {
+        1 => format!("port {first}"),
+        count => format!("{count} of the ports {}-{}", ports.start(), ports.end()),
     };
-    let message = format!("{which} {}", taken(first));
-    problems.warning(&range.at, message);
+    in_use.push(InUse { at: range.at.clone(), what, port: first });
 }
 
 /// Nobody can connect from a port on which another program listens.
@@ -106,7 +129,7 @@ fn warn_of_source_ports(
     };
     if let Some(port) = ports.0.clone().find(is_taken) {
         let message = format!(
-            "port {port} is taken on this machine: no data connection can come from it; `ss -tanp \
+            "port {port} is in use on this machine: no data connection can come from it; `ss -tanp \
              'sport = :{port}'` shows by whom"
         );
         problems.warning(&leaf.at, message);

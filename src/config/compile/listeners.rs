@@ -166,6 +166,6 @@ fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {
     match error {
         PemError::Unreadable { path, .. } => path == key_file,
         PemError::NoCertificate(_) => false,
-        PemError::NoKey(_) | PemError::Mismatch { .. } => true,
+        PemError::NoKey(_) | PemError::EncryptedKey(_) | PemError::Mismatch { .. } => true,
     }
 }

@@ -11,12 +11,12 @@ pub(super) fn warn(file: &File, problems: &mut Problems) {
     for route in routes {
         let Some(leaf) = &route.root else { continue };
         let Some(path) = &leaf.value else { continue };
-        let shared = "all users of this route share the one folder of that name; write a route for each, \
-                      or let the backend's own accounts lead them apart";
+        let shared = "all users of this route share one folder of that name; write a route for each \
+                      user, or use accounts of the backend that have folders of their own";
         hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
     }
     for (_, backend) in entries(&file.backends) {
-        let shared = "all users of this backend share the one folder of that name; give each a route with \
+        let shared = "all users of this backend share one folder of that name; give each a route with \
                       a `root`";
         one(backend.folder.as_ref(), shared, problems);
     }
@@ -63,7 +63,7 @@ fn one(leaf: Option<&Leaf<FileName>>, so: &str, problems: &mut Problems) {
 /// Where a path is wrong already, this may be why.
 fn hint(at: &At, path: &str, so: &str, problems: &mut Problems) {
     if let Some(placeholder) = placeholder(path) {
-        problems.hint(at, format_args!("`{placeholder}` is taken as it stands: {so}"));
+        problems.hint(at, format_args!("`{placeholder}` is taken literally: {so}"));
     }
 }
 
@@ -76,13 +76,10 @@ fn placeholder(path: &str) -> Option<&str> {
     path.char_indices().find_map(|(at, c)| {
         let rest = &path[at..];
         let length = match c {
-            '{' => braces(rest)?,
+            '{' => braces(rest).filter(|end| is_name(&rest[..*end]))?,
             '$' | '%' if rest[1..].starts_with('{') => 1 + braces(&rest[1..])?,
             '$' => 1 + word(&rest[1..])?,
-            '%' => {
-                let escape = rest[1..].chars().next()?;
-                "uUhdngi".contains(escape).then_some(2)?
-            }
+            '%' => escape(&rest[1..])?,
             _ => return None,
         };
         Some(&rest[..length])
@@ -96,6 +93,21 @@ fn braces(text: &str) -> Option<usize> {
     (!inside.is_empty() && !inside.contains('/')).then_some(())?;
     // `{{user}}`
     Some(end + 1 + usize::from(inside.starts_with('{') && text[end + 1..].starts_with('}')))
+}
+
+/// Not `{3F2504E0-4F89-11D3-9A0C-0305E82C3301}`, as Windows names folders.
+fn is_name(braces: &str) -> bool {
+    let inside = braces.trim_matches(['{', '}', ' ']);
+    inside.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && inside.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+}
+
+/// `%u`, but not the begin of a word as in `100%uniform`.
+fn escape(text: &str) -> Option<usize> {
+    let mut chars = text.chars();
+    let is_escape = "uUhdngi".contains(chars.next()?);
+    let ends = chars.next().is_none_or(|c| !c.is_alphanumeric());
+    (is_escape && ends).then_some(2)
 }
 
 /// A variable's name.
@@ -123,6 +135,10 @@ mod tests {
             ("/srv/~backup~", None),
             ("/srv/100%", None),
             ("/srv/50%off", None),
+            ("/srv/50%discount/a%20b", None),
+            ("/srv/%u-in", Some("%u")),
+            ("/srv/{user.name}", Some("{user.name}")),
+            ("/srv/{A2504E0-4F89-11D3}/{0}", None),
             ("/srv/{}", None),
             ("/srv/{a/b}", None),
             ("/srv/a}b{", None),

@@ -136,6 +136,9 @@ fn listeners() {
     );
     one("key: tls.key", "key: other.key", "5:55", "do not fit together");
     one("key: tls.key", "key: tls.crt", "5:55", "holds no private key");
+    for encrypted in ["encrypted.key", "encrypted-old.key"] {
+        one("key: tls.key", &format!("key: {encrypted}"), "5:55", "is encrypted, and there is no");
+    }
     one("key: tls.key", "key: nowhere.key", "5:55", "cannot read nowhere.key");
     one("tls.crt", "tls.key", "5:41", "holds no certificate");
     one("tls.crt", "nowhere.crt", "5:41", "cannot read nowhere.crt");

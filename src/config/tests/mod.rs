@@ -40,6 +40,14 @@ fn folder() -> tempfile::TempDir {
     let made = rcgen::generate_simple_self_signed(vec!["exchange.example.com".into()]).unwrap();
     write("tls.crt", &made.cert.pem());
     write("tls.key", &made.signing_key.serialize_pem());
+    // The text alone tells.
+    write(
+        "encrypted.key",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let old = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA";
+    let old = format!("-----BEGIN RSA PRIVATE KEY-----\n{old}\n-----END RSA PRIVATE KEY-----\n");
+    write("encrypted-old.key", &old);
     write("other.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
     write("exchange-ca.crt", &made.cert.pem());
     write("exchange.password", "open sesame\r\n");

@@ -68,24 +68,24 @@ fn certificates_that_ended_or_end_soon() {
     // Now is 2026-11-18.
     let place = "5:41: listeners.public.tls.certificate: tls.crt: ";
     let ended =
-        "the certificate of \"CN=Exchange\" ended on 2026-11-18 (UTC), and clients refuse it";
+        "the certificate of \"CN=Exchange\" expired on 2026-11-18 (UTC), and clients refuse it";
     for surroundings in [&RUN, &looked_at()] {
         expect(told(LONG_AGO, (2026, 11, 18), surroundings), &[(place, ended)]);
     }
     let soon =
-        "\"CN=Exchange\" ends on 2026-12-18 (UTC), in 29 days: put a new one there and restart";
+        "\"CN=Exchange\" expires on 2026-12-18 (UTC), in 29 days: put a new one there and restart";
     expect(told(LONG_AGO, (2026, 12, 18), &RUN), &[(place, soon)]);
-    let tomorrow = "ends on 2026-11-20 (UTC), in 1 day:";
+    let tomorrow = "expires on 2026-11-20 (UTC), in 1 day:";
     expect(told(LONG_AGO, (2026, 11, 20), &RUN), &[(place, tomorrow)]);
     expect(told(LONG_AGO, (2026, 12, 19), &RUN), &[]);
-    let early = "begins on 2026-12-01 (UTC), and clients refuse it before then";
+    let early = "is not valid before 2026-12-01 (UTC), and clients refuse it until then";
     expect(told((2026, 12, 1), (2030, 1, 1), &RUN), &[(place, early)]);
     // What comes after the first in the file counts, too.
     fs::write(folder.path().join("tls.crt"), "").unwrap();
     certify(folder.path(), "tls.crt", "Intermediate", LONG_AGO, (2026, 11, 1));
     certify(folder.path(), "tls.crt", "Exchange", LONG_AGO, (2027, 11, 1));
     let told = warnings_in(folder.path(), &base(), &RUN);
-    expect(told, &[(place, "\"CN=Intermediate\" ended on 2026-11-01")]);
+    expect(told, &[(place, "\"CN=Intermediate\" expired on 2026-11-01")]);
 }
 
 #[test]
@@ -95,7 +95,8 @@ fn authorities_of_a_server_that_ended() {
     certify(folder.path(), "old.crt", "New Root", (2026, 1, 1), (2036, 1, 1));
     let tls = "    address: 10.1.2.3\n    tls: { mode: required, ca: old.crt }\n";
     let text = base().replace("    address: 10.1.2.3\n", tls);
-    let words = "\"CN=Old Root\" ended on 2026-11-01 (UTC), and what it has signed may be refused";
+    let words =
+        "\"CN=Old Root\" expired on 2026-11-01 (UTC), and what it has signed may be refused";
     let place = "14:32: backends.server.tls.ca: old.crt: ";
     expect(warnings_in(folder.path(), &text, &RUN), &[(place, words)]);
 }
@@ -113,11 +114,11 @@ fn addresses_that_are_not_on_this_machine() {
         .replace("\"0.0.0.0:21\"", "[\"127.0.0.1:21\", \"192.0.2.1:21\"]")
         .replace("    range:", "    listen: [127.0.0.1, 192.0.2.1, \"2001:db8::1\"]\n    range:")
         .replace("limits:", "metrics: { address: \"192.0.2.1:9640\" }\nlimits:");
-    let words = "192.0.2.1 is no address of this machine";
+    let words = "192.0.2.1 is not an address of this machine";
     let expected = [
         ("4:31: listeners.public.address[1]: ", words),
         ("9:25: data_ports.pool.listen[1]: ", words),
-        ("9:36: data_ports.pool.listen[2]: ", "2001:db8::1 is no address of this machine"),
+        ("9:36: data_ports.pool.listen[2]: ", "2001:db8::1 is not an address of this machine"),
         ("29:21: metrics.address: ", words),
     ];
     expect(warnings(&text, &elsewhere), &expected);
@@ -127,7 +128,7 @@ fn addresses_that_are_not_on_this_machine() {
 }
 
 #[test]
-fn ports_that_are_taken() {
+fn ports_in_use_are_told_in_one_warning() {
     let busy = Surroundings {
         place: |address| match address.port() {
             20 | 21 | 9640 | 50003 | 50007 => Place::Taken,
@@ -145,18 +146,14 @@ fn ports_that_are_taken() {
     let expected = [
         (
             "4:14: listeners.public.address: ",
-            "0.0.0.0:21 is taken on this machine. If the gateway runs here already",
+            "in use on this machine: 0.0.0.0:21, 2 of the ports 50000-50099, 127.0.0.1:9640. Unless the \
+             gateway runs here already, it will not start: `ss -tanp 'sport = :21'` shows the program",
         ),
-        ("7:44: listeners.public.active.source_ports: ", "port 20 is taken on this machine"),
-        (
-            "10:12: data_ports.pool.range: ",
-            "2 of 100 ports, 50003 the first of them, are taken on this machine",
-        ),
-        ("29:21: metrics.address: ", "'sport = :9640'` shows who has it"),
+        ("7:44: listeners.public.active.source_ports: ", "port 20 is in use on this machine"),
     ];
     expect(warnings(&text, &busy), &expected);
     let one = base().replace("50000-50099", "50000-50003").replace("0.0.0.0:21", "0.0.0.0:22");
-    let words = "port 50003 is taken on this machine";
+    let words = "in use on this machine: port 50003. Unless";
     expect(warnings(&one, &busy), &[("9:12: data_ports.pool.range: ", words)]);
 }
 
@@ -258,16 +255,16 @@ fn names_that_do_not_resolve() {
 
 #[test]
 fn more_sessions_than_descriptors() {
-    let with = |descriptors| Surroundings { descriptors: Some(descriptors), ..SURROUNDINGS };
+    let with = |descriptors| Surroundings { descriptors: Some(descriptors), ..looked_at() };
     // One listener, 100 data ports, and 64 for the process.
     let text = base().replace("sessions: 10", "sessions: 1000");
     expect(warnings(&text, &with(4165)), &[]);
-    let words = "1000 sessions that all transfer take 4000 descriptors (2 a session, 2 more a transfer), \
-                 and listeners, data ports and the like 165: 4165 in all, and a process may have 4164 here";
+    let words =
+        "1000 sessions that all transfer take 4165 descriptors, and a process may have 4164 here";
     let place = "29:13: limits.sessions: ";
     expect(warnings(&text, &with(4164)), &[(place, words)]);
     expect(warnings(&text, &with(4096)), &[(place, "or allow 982 sessions")]);
-    // Where nothing is said, 10000 are allowed.
+    // Where nothing is said, 10000 are allowed; nobody is told of it at each start.
     let unsaid = base().replace("limits:\n  sessions: 10\n", "");
     expect(warnings(&unsaid, &with(1 << 19)), &[]);
     expect(
@@ -275,6 +272,9 @@ fn more_sessions_than_descriptors() {
         &[("0:0: limits.sessions: ", "10000 sessions that all")],
     );
     expect(warnings(&unsaid, &with(100)), &[("0:0: ", "a process may have 100 here")]);
+    let run = Surroundings { descriptors: Some(4164), ..SURROUNDINGS };
+    expect(warnings(&unsaid, &run), &[]);
+    expect(warnings(&text, &run), &[(place, words)]);
 }
 
 #[test]
@@ -287,14 +287,14 @@ fn placeholders_in_paths_are_told_to_be_none() {
         .replace("certificate: tls.crt", "certificate: \"%u.crt\"")
         .replace("folder: files", "folder: \"{user}\"");
     let expected = [
-        ("5:41: listeners.public.tls.certificate: ", "`%u` is taken as it stands: nothing is put"),
+        ("5:41: listeners.public.tls.certificate: ", "`%u` is taken literally: nothing is put"),
         (
             "17:13: backends.folder.folder: ",
-            "`{user}` is taken as it stands: all users of this backend share",
+            "`{user}` is taken literally: all users of this backend share",
         ),
         (
             "26:11: routes[0].root: ",
-            "`{user}` is taken as it stands: all users of this route share the one",
+            "`{user}` is taken literally: all users of this route share one",
         ),
     ];
     expect(warnings_in(folder.path(), &text, &RUN), &expected);

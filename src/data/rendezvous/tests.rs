@@ -203,7 +203,7 @@ impl Tls {
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
         let (near, far) = tokio::join!(client.connect(near), control.accept_control(far));
-        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        let (mut near, mut far) = (near.unwrap(), far.unwrap().unwrap());
         // The tickets come with the first bytes.
         far.write_all(b"220").await.unwrap();
         far.flush().await.unwrap();

@@ -137,7 +137,7 @@ impl Client {
             };
             if let Some(other) = self.other_protocol(&line) {
                 self.answer(500, "this is an FTP server; goodbye").await;
-                self.refused(ClientRefusal::Speaks(other), "it speaks another protocol than FTP");
+                self.refused(ClientRefusal::Speaks(other), other_protocol_words(other));
                 return;
             }
             if self.obey(line).await == Flow::Close {
@@ -157,8 +157,7 @@ impl Client {
     /// The connection has ended, or the time is over.
     fn note_silence(&mut self) {
         if let Some(other) = self.control.other_protocol() {
-            let what = "it speaks TLS from its first byte: see `tls.mode: implicit`, or let the client use explicit TLS (AUTH TLS)";
-            self.refused(ClientRefusal::Speaks(other), what);
+            self.refused(ClientRefusal::Speaks(other), other_protocol_words(other));
         }
     }
 
@@ -196,6 +195,10 @@ impl Client {
             line = self.control.line(), if !self.is_late() => line,
             () = sleep_until(deadline) => {
                 self.door.end.set(SessionEnd::by(Fault::Client, limit));
+                let told = self.refused.is_some() || !self.control.has_heard();
+                if !matches!(self.login, LoginState::In(_)) && !told {
+                    self.refused(ClientRefusal::LoginTimeout, limit);
+                }
                 self.answer(421, why).await;
                 None
             }
@@ -311,5 +314,19 @@ impl Client {
         }
         self.door.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
         Flow::Close
+    }
+}
+
+/// What is told of a client that speaks another protocol, and what helps.
+pub(super) fn other_protocol_words(other: Protocol) -> &'static str {
+    match other {
+        Protocol::Tls => {
+            "it speaks TLS from its first byte: see `tls.mode: implicit`, or let the client use explicit \
+             TLS (AUTH TLS)"
+        }
+        Protocol::Ssh => {
+            "it speaks SSH; this is an FTP port, SFTP needs a listener with `protocol: sftp`"
+        }
+        Protocol::Http => "it speaks HTTP; this is an FTP port",
     }
 }

@@ -272,6 +272,11 @@ impl Control {
         }
     }
 
+    /// Whether the client has sent anything.
+    pub(super) fn has_heard(&self) -> bool {
+        !self.untouched
+    }
+
     /// The protocol of a client that has sent no line.
     pub(super) fn other_protocol(&self) -> Option<Protocol> {
         self.other_protocol

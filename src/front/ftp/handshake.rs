@@ -1,76 +1,96 @@
 //! The server's half of the TLS handshake of a control connection (RFC 4217), and in words why it failed.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::client;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
 use crate::session::{ClientRefusal, Door, Gateway};
 use crate::wire::first_bytes::{ENOUGH, Protocol, old_tls_version, protocol};
 
+/// The content type of the first record (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: [u8; 1] = [22];
+
 /// Why there is no TLS.
 enum Failed {
-    /// It went without a word: it only looked whether somebody is here.
+    /// It only looked whether somebody is here, or whether TLS is.
     Silent,
     Refused(ClientRefusal, String),
 }
 
-/// Brings the connection under TLS within `limit`. `None`: it failed, and is logged and counted.
+/// Brings the connection under TLS within `limit`. `None`: it failed, and is logged and counted, unless
+/// the client only looked whether somebody is here. `heard`: it has said something in clear before.
 pub(super) async fn accept(
     gateway: &Gateway,
     door: &Door,
     tls: &ControlTls,
     tcp: TcpStream,
     limit: Duration,
+    mut heard: bool,
 ) -> Option<Stream> {
-    let accepted = timeout(limit, handshake(tls, tcp)).await;
+    let accepted = timeout(limit, handshake(tls, tcp, &mut heard)).await;
     let failed = match accepted {
         Ok(Ok(stream)) => {
             let _ = door.encryption.set(stream.encryption());
             return Some(stream);
         }
         Ok(Err(failed)) => failed,
+        Err(_) if !heard => Failed::Silent,
         Err(_) => {
-            let what = "no TLS handshake came in time (limits.login_timeout)";
+            let what = "the client did not complete a TLS handshake in time (limits.login_timeout)";
             Failed::Refused(ClientRefusal::LoginTimeout, what.to_owned())
         }
     };
     match failed {
         Failed::Silent => {
-            tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "the connection ended before TLS began");
+            tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "the connection ended without a TLS session");
         }
         Failed::Refused(why, what) => gateway.client_refused(door, why, what),
     }
     None
 }
 
-async fn handshake(tls: &ControlTls, tcp: TcpStream) -> Result<Stream, Failed> {
+async fn handshake(tls: &ControlTls, tcp: TcpStream, heard: &mut bool) -> Result<Stream, Failed> {
     let mut first = [0; ENOUGH];
     let length = match tcp.peek(&mut first).await {
         Ok(length) if length > 0 => length,
         _ => return Err(Failed::Silent),
     };
+    *heard = true;
     let first = &first[..length];
     match protocol(first) {
         Some(other @ (Protocol::Ssh | Protocol::Http)) => {
-            let what = "it speaks another protocol than FTP over TLS";
-            Err(Failed::Refused(ClientRefusal::Speaks(other), what.to_owned()))
+            let what = client::other_protocol_words(other).to_owned();
+            Err(Failed::Refused(ClientRefusal::Speaks(other), what))
         }
-        _ => tls.accept_control(tcp).await.map_err(|error| {
-            let (why, what) = explain(&error, first);
-            Failed::Refused(why, what)
-        }),
+        _ => match tls.accept_control(tcp).await {
+            Ok(stream) => stream.ok_or(Failed::Silent),
+            Err(_) if is_ssl_hello_check(first) => Err(Failed::Silent),
+            Err(error) => {
+                let (why, what) = explain(&error, first);
+                Err(Failed::Refused(why, what))
+            }
+        },
     }
+}
+
+/// HAProxy's `option ssl-hello-chk`: a ClientHello of SSL 3.0, to which any answer will do. Its random
+/// bytes say so.
+fn is_ssl_hello_check(first: &[u8]) -> bool {
+    const RANDOM: Range<usize> = 11..43;
+    first.get(RANDOM).is_some_and(|random| random.windows(13).any(|it| it == b"HAPROXYSSLCHK"))
 }
 
 fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
     use ClientRefusal as R;
-    if protocol(first) != Some(Protocol::Tls) && first.len() > 2 {
-        return (R::NoTls, "what it sent first is no TLS".to_owned());
+    if !first.starts_with(&TLS_HANDSHAKE) {
+        return (R::NoTls, "its first bytes are not TLS".to_owned());
     }
     if let Some(version) = old_tls_version(first) {
         let what =

@@ -42,7 +42,7 @@ fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
         }
         Err(refusal) => {
             shared.gateway.client_refused(
-                &Door::new(&shared.settings.name, "ftp", endpoints),
+                &door(shared, endpoints),
                 ClientRefusal::TooManySessions,
                 refusal,
             );
@@ -67,12 +67,18 @@ async fn refuse(mut tcp: TcpStream, why: String) {
 async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: Seat) {
     // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let door = Door::new(&shared.settings.name, "ftp", endpoints);
+    let door = door(&shared, endpoints);
     let Some((stream, tls)) = protect(&shared, tcp, &door).await else { return };
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
     Client::new(shared, door.clone(), stream, tls).run().await;
     tracing::debug!(session = door.session, "session ends");
+}
+
+fn door(shared: &Shared, endpoints: Endpoints) -> Door {
+    let implicit = matches!(shared.settings.tls, TlsPolicy::Implicit(_));
+    let protocol = if implicit { "ftps" } else { "ftp" };
+    Door::new(&shared.settings.name, protocol, endpoints)
 }
 
 /// The TLS of the control session, begun at once where it is implicit.
@@ -91,6 +97,6 @@ async fn protect(
     let tls = settings.tls.control_session();
     tls.announce_implicit();
     let limit = shared.gateway.limits.login_timeout;
-    let stream = handshake::accept(&shared.gateway, door, &tls, tcp, limit).await?;
+    let stream = handshake::accept(&shared.gateway, door, &tls, tcp, limit, false).await?;
     Some((stream, Some(tls)))
 }

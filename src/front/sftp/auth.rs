@@ -72,6 +72,7 @@ impl Logins {
         match admitted {
             Ok(()) => Auth::Accept,
             Err(failure) => {
+                self.connection.note_login_line();
                 shared.gateway.key_refused(door, user, key, &failure);
                 reject()
             }
@@ -100,6 +101,7 @@ impl Logins {
             return reject();
         }
         connection.note_client();
+        connection.note_login_line();
         let gateway = &connection.shared.gateway;
         let login = gateway.login(&connection.door, proof, connection.login_deadline());
         let entered = tokio::select! {

@@ -1,7 +1,8 @@
 //! One SSH connection: who is logged in, when it must end, and its end.
 
+use std::io;
 use std::string::FromUtf8Error;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use crate::wire::first_bytes::{Protocol, protocol};
 /// would not read while it writes.
 const QUEUE: usize = 8 * 1024 * 1024;
 const GONE: &str = "the client has gone";
+const GONE_BEFORE: &str = "the client closed the connection before a login";
+const NO_SSH: &str = "its first bytes are not SSH version 2";
 const NO_LOGIN: &str = "no login came in time (limits.login_timeout)";
 /// Algorithms of a client that are named in the log.
 const OFFERED_MAX: usize = 40;
@@ -42,6 +45,8 @@ pub(super) struct Connection {
     session: OnceLock<Arc<Session>>,
     hang_up: OnceLock<HangUp>,
     first_bytes: OnceLock<FirstBytes>,
+    /// The log has a line of a login, or of a key that was refused.
+    has_login_line: AtomicBool,
     ending: OnceLock<Ending>,
     /// `ending` is set.
     end: CancellationToken,
@@ -75,6 +80,7 @@ impl Connection {
             session: OnceLock::new(),
             hang_up: OnceLock::new(),
             first_bytes: OnceLock::new(),
+            has_login_line: AtomicBool::new(false),
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
@@ -256,13 +262,20 @@ impl Connection {
         }
     }
 
-    /// It ends before a login. Whoever has sent nothing only looked whether somebody is here.
+    pub(super) fn note_login_line(&self) {
+        self.has_login_line.store(true, Ordering::Relaxed);
+    }
+
+    /// It ends before a login. Whoever has sent nothing only looked whether somebody is here; whoever
+    /// goes after a login that was refused has the line of that.
     fn refused(&self, error: Option<&russh::Error>, why: &str) {
         use ClientRefusal as R;
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         let tried = self.door.client.get().is_some();
+        let has_login_line = self.has_login_line.load(Ordering::Relaxed);
+        let has_gone = error.map_or(why == GONE, is_gone);
         let (refusal, what) = match (protocol(&first), error) {
-            _ if first.is_empty() && !tried => {
+            _ if (first.is_empty() && !tried) || (has_gone && has_login_line) => {
                 let Door { session, peer, listener, .. } = &self.door;
                 tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
                 return;
@@ -278,19 +291,41 @@ impl Connection {
             (_, Some(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
                 let theirs = &theirs[..theirs.len().min(OFFERED_MAX)];
                 let (ours, theirs) = (ours.join(", "), theirs.join(", "));
+                let also = match kind {
+                    AlgorithmKind::Key => ", or add a key of such a kind to `host_keys`",
+                    _ => "",
+                };
                 let what = format!(
-                    "no {} in common: the client offers {theirs}; the gateway has {ours}; update the client",
+                    "no {} in common: the client offers {theirs}; the gateway has {ours}; update the \
+                     client{also}",
                     kind_name(kind)
                 );
                 (R::SshAlgorithms, what)
             }
-            (_, Some(russh::Error::Version)) => {
-                (R::NotSsh, "what it sent first is no SSH version 2".to_owned())
-            }
+            (_, Some(russh::Error::Version)) => (R::NotSsh, NO_SSH.to_owned()),
+            _ if !tried && !begins_as_ssh(&first) => (R::NotSsh, NO_SSH.to_owned()),
             _ if why == NO_LOGIN => (R::LoginTimeout, why.to_owned()),
+            _ if has_gone => (R::SshHandshake, GONE_BEFORE.to_owned()),
             _ => (R::SshHandshake, format!("the SSH connection ended before a login: {why}")),
         };
         self.shared.gateway.client_refused(&self.door, refusal, what);
+    }
+}
+
+/// As far as it goes.
+fn begins_as_ssh(first: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"SSH-";
+    first.starts_with(BEGIN) || BEGIN.starts_with(first)
+}
+
+fn is_gone(error: &russh::Error) -> bool {
+    use io::ErrorKind as K;
+    match error {
+        russh::Error::Disconnect | russh::Error::HUP => true,
+        russh::Error::IO(error) => {
+            matches!(error.kind(), K::UnexpectedEof | K::ConnectionReset | K::BrokenPipe)
+        }
+        _ => false,
     }
 }
 

@@ -14,6 +14,11 @@ pub enum PemError {
     NoCertificate(PathBuf),
     #[error("{0} holds no private key: expected a PEM file with a PRIVATE KEY block")]
     NoKey(PathBuf),
+    #[error(
+        "{0} is encrypted, and there is no passphrase for TLS keys: write it in clear, readable by the \
+         gateway only (`openssl pkey -in {0} -out FILE`)"
+    )]
+    EncryptedKey(PathBuf),
     #[error("{certificate} and {key} do not fit together: {reason}")]
     Mismatch { certificate: PathBuf, key: PathBuf, reason: String },
 }
@@ -79,9 +84,18 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     PrivateKeyDer::from_pem_file(path).map_err(|e| match e {
+        _ if is_encrypted(path) => PemError::EncryptedKey(path.into()),
         rustls::pki_types::pem::Error::NoItemsFound => PemError::NoKey(path.into()),
         e => unreadable(path, e),
     })
+}
+
+/// PKCS #8 (RFC 5958 section 3), or as OpenSSL wrote it before.
+fn is_encrypted(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 fn unreadable(path: &Path, reason: impl ToString) -> PemError {

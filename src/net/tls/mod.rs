@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 in both roles, and the tickets that tell whose session a data connection resumes.
 
 mod buffered;
+mod certificate;
 mod client;
 mod files;
 mod hello;
@@ -10,9 +11,9 @@ mod standing;
 mod ticket;
 mod ticketer;
 mod trust;
-mod validity;
 
 pub use buffered::Buffered;
+pub use certificate::{CertificateSummary, calendar_date, certificate_summaries};
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use files::{PemError, ServerCertificate, load_ca};
 pub use hello::{FirstFlight, Offered};
@@ -20,7 +21,6 @@ pub use server::{ControlTls, Direction, ServerTls};
 pub use standing::Standing;
 pub use ticket::SessionId;
 pub use trust::{Distrust, DistrustedCertificate};
-pub use validity::{Validity, validities};
 
 /// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
 /// enough to make the system calls cheaper than the cipher.

@@ -190,8 +190,9 @@ impl ControlTls {
         self.times().begun.get_or_insert(told);
     }
 
-    /// The server's half of the handshake on the control connection.
-    pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Stream> {
+    /// The server's half of the handshake on the control connection. `None`: the client was gone as soon
+    /// as its half was done; a balancer's check of TLS resets the connection then.
+    pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Option<Stream>> {
         self.announce_implicit();
         let asked = Arc::new(Asked::new(self.by_id.clone()));
         let (config, ticketer) =
@@ -207,7 +208,11 @@ impl ControlTls {
             let others = others.filter_map(|id| self.listener.sessions.get(&id));
             others.for_each(|other| other.note_shared_store());
         }
-        let mut tls = accepted?;
+        let mut tls = match accepted {
+            Ok(tls) => tls,
+            Err(error) if noted.issued && is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         tls.get_mut().0.unhurried();
         self.times().used_once =
             tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
@@ -216,7 +221,7 @@ impl ControlTls {
         {
             self.known.resumed(&other);
         }
-        Ok(Stream::Tls(Box::new(tls.into())))
+        Ok(Some(Stream::Tls(Box::new(tls.into()))))
     }
 
     /// The server's half of the handshake on a data connection that the client was told after `told` to
@@ -287,6 +292,11 @@ impl Drop for ControlTls {
     fn drop(&mut self) {
         self.listener.sessions.end(&self.id);
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe)
 }
 
 fn is_resumed(tls: &tokio_rustls::server::TlsStream<Buffered>) -> bool {
@@ -366,7 +376,7 @@ mod tests {
         let control = server.control_session();
         control.announce();
         let (near, far) = dial(client).await;
-        let mut stream = control.accept_control(far).await.unwrap();
+        let mut stream = control.accept_control(far).await.unwrap().unwrap();
         tokio::io::AsyncWriteExt::write_u8(&mut stream, 7).await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut stream).await.unwrap();
         near.await.unwrap();

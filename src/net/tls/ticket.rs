@@ -49,7 +49,7 @@ pub(super) struct OwnedTicketer {
     noted: Mutex<Noted>,
 }
 
-/// What was offered to be resumed.
+/// What was offered to be resumed, and given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Noted {
     /// Anything at all, readable or not.
@@ -57,6 +57,8 @@ pub(super) struct Noted {
     /// The owner named by the ticket that was decrypted last. It counts only once the handshake is
     /// complete and was a resumption.
     pub owner: Option<Owner>,
+    /// A ticket was made, as is done once the client's Finished has been verified.
+    pub issued: bool,
 }
 
 impl OwnedTicketer {
@@ -79,6 +81,7 @@ impl ProducesTickets for OwnedTicketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).issued = true;
         let Owner { session, heir } = &self.owner;
         self.shared.encrypt(&[session, heir, plain].concat())
     }
@@ -257,10 +260,11 @@ mod tests {
         let ticket = alice.encrypt(b"secrets").unwrap();
         assert_eq!(bob.noted(), Noted::default());
         assert_eq!(bob.decrypt(b"rubbish"), None);
-        assert_eq!(bob.noted(), Noted { offered: true, owner: None });
+        assert_eq!(bob.noted(), Noted { offered: true, ..Noted::default() });
         assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
         let owner = Some(Owner { session: [1; 16], heir: [3; 16] });
-        assert_eq!(bob.noted(), Noted { offered: true, owner });
+        assert_eq!(bob.noted(), Noted { offered: true, owner, issued: false });
+        assert!(alice.noted().issued);
     }
 
     #[test]

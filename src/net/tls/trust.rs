@@ -9,15 +9,8 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::time::Time;
 
-/// Of a certificate's names in a message: it may have any number, of any length.
-const NAMES: usize = 5;
-const LENGTH: usize = 100;
+use super::certificate::{CertificateSummary, calendar_date};
 
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +76,7 @@ impl DistrustedCertificate {
             ),
             other => (Distrust::Invalid, other.to_string()),
         };
-        let whose = Certificate::from_der(certificate).map_or_else(
+        let whose = CertificateSummary::of(certificate).map_or_else(
             |error| format!("which cannot be read ({error})"),
             |read| described(&read),
         );
@@ -92,48 +85,14 @@ impl DistrustedCertificate {
 }
 
 /// Subject, names, issuer and days of validity.
-fn described(certificate: &Certificate) -> String {
-    let certificate = certificate.tbs_certificate();
-    let names = match certificate.get_extension::<SubjectAltName>() {
-        Ok(Some((_, SubjectAltName(names)))) => {
-            let mut shown: Vec<_> = names.iter().filter_map(name).take(NAMES).collect();
-            if names.len() > shown.len() {
-                shown.push("others".to_owned());
-            }
-            format!(" for {}", shown.join(", "))
-        }
-        _ => String::new(),
+fn described(certificate: &CertificateSummary) -> String {
+    let CertificateSummary { subject, issuer, names, from, until } = certificate;
+    let names = match names.is_empty() {
+        true => String::new(),
+        false => format!(" for {}", names.join(", ")),
     };
-    let subject = short(&certificate.subject().to_string());
-    let issuer = short(&certificate.issuer().to_string());
-    let validity = certificate.validity();
-    let (from, to) = (day(&validity.not_before), day(&validity.not_after));
-    format!("\"{subject}\"{names}, issued by \"{issuer}\", valid from {from} to {to} (UTC)")
-}
-
-fn name(name: &GeneralName) -> Option<String> {
-    match name {
-        GeneralName::DnsName(name) => Some(short(name.as_str())),
-        GeneralName::IpAddress(bytes) => {
-            let bytes = bytes.as_bytes();
-            let v4 = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
-            let v6 = <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from);
-            Some(v4.or(v6).ok()?.to_string())
-        }
-        _ => None,
-    }
-}
-
-fn short(text: &str) -> String {
-    match text.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-fn day(time: &Time) -> String {
-    let time = time.to_date_time();
-    format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day())
+    let (from, until) = (calendar_date(*from), calendar_date(*until));
+    format!("\"{subject}\"{names}, issued by \"{issuer}\", valid from {from} to {until} (UTC)")
 }
 
 /// Verifies as rustls does; what it refuses comes out as a [`DistrustedCertificate`].

@@ -250,6 +250,7 @@ fn whom_nobody_trusts_is_refused_with_a_header_or_without() {
         lock.gateway.await_log(
             move |event| {
                 event["message"] == "connection refused"
+                    && event["level"] == "INFO"
                     && event["refusal"].as_str().is_some_and(|why| why.contains(words))
             },
             SOON,

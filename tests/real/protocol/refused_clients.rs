@@ -14,7 +14,7 @@ use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
-use crate::support::raw::{Raw, dial};
+use crate::support::raw::{Raw, Wire, client_config, dial};
 use crate::support::ssh::{keys, public};
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
@@ -29,6 +29,10 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    fn start_with(limits: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (certificate, key) = (pki().certificate.display(), pki().key.display());
         let tls = |mode| format!("{{ mode: {mode}, certificate: {certificate}, key: {key} }}");
@@ -43,7 +47,7 @@ impl Site {
              backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
              users:\n  {USER}: {{ password_hash: \"{}\", authorized_keys: {:?} }}\n\
              routes:\n  - {{ authenticate: gateway, backend: files }}\n\
-             metrics: {{ address: \"127.0.0.1:0\" }}\n",
+             metrics: {{ address: \"127.0.0.1:0\" }}\n{limits}",
             ftp("{ mode: none }".to_owned()),
             ftp(tls("required")),
             ftp(tls("implicit")),
@@ -59,6 +63,18 @@ impl Site {
 
     fn dial(&self, listener: &str) -> TcpStream {
         dial(self.gateway.address(listener))
+    }
+
+    #[track_caller]
+    fn await_no_session(&self) {
+        let open = |listener: &&str| {
+            let series = format!("lockgate_sessions{{listener=\"{listener}\"}}");
+            self.gateway.metric(&series).is_some_and(|count| count > 0)
+        };
+        let end = Instant::now() + SOON;
+        while LISTENERS.iter().any(open) {
+            assert!(Instant::now() < end, "sessions stay");
+        }
     }
 
     fn count(&self, listener: &str, refusal: &str) -> u64 {
@@ -109,19 +125,54 @@ fn client_hello(minor: u8) -> Vec<u8> {
 fn clients_of_other_protocols_are_ended_at_once_and_told_of() {
     let site = Site::start();
     for (listener, bytes, refusal, words) in [
-        ("plain", SSH, "speaks-ssh", "another protocol"),
-        ("plain", HTTP, "speaks-http", "another protocol"),
+        ("plain", SSH, "speaks-ssh", "`protocol: sftp`"),
+        ("plain", HTTP, "speaks-http", "speaks HTTP"),
         ("plain", &client_hello(3)[..], "speaks-tls", "tls.mode: implicit"),
-        ("required", SSH, "speaks-ssh", "another protocol"),
-        ("implicit", SSH, "speaks-ssh", "another protocol"),
-        ("implicit", HTTP, "speaks-http", "another protocol"),
-        ("implicit", b"USER anna\r\n", "no-tls", "no TLS"),
+        ("required", SSH, "speaks-ssh", "speaks SSH"),
+        ("implicit", SSH, "speaks-ssh", "speaks SSH"),
+        ("implicit", HTTP, "speaks-http", "speaks HTTP"),
+        ("implicit", b"USER anna\r\n", "no-tls", "not TLS"),
         ("sftp", HTTP, "speaks-http", "speaks HTTP"),
         ("sftp", &[client_hello(3), vec![0; 300]].concat(), "speaks-tls", "speaks TLS"),
-        ("sftp", b"USER anna\r\n", "not-ssh", "no SSH version 2"),
+        ("sftp", b"USER anna\r\n", "not-ssh", "not SSH version 2"),
     ] {
         until_end(site.dial(listener), bytes);
         site.expect(listener, refusal, words);
+    }
+}
+
+/// What does not come in one piece is judged by its first byte.
+#[test]
+fn clients_that_send_one_byte_and_go_are_told_of_by_that_byte() {
+    let site = Site::start();
+    for (listener, byte, refusal, words) in [
+        ("implicit", b"S", "no-tls", "not TLS"),
+        ("implicit", b"\x16", "tls-handshake", "eof"),
+        ("sftp", b"\x03", "not-ssh", "not SSH version 2"),
+        ("sftp", b"S", "ssh-handshake", "the client closed the connection before a login"),
+    ] {
+        let tcp = site.dial(listener);
+        (&tcp).write_all(byte).expect("sending a byte");
+        tcp.shutdown(std::net::Shutdown::Write).expect("the end of what is sent");
+        until_end(tcp, b"");
+        site.expect(listener, refusal, words);
+    }
+}
+
+#[test]
+fn clients_that_speak_but_do_not_log_in_in_time_are_told_of() {
+    let site = Site::start_with("limits: { login_timeout: 1s }\n");
+    let before = site.gateway.log_tail(usize::MAX).lines().count();
+    for listener in LISTENERS {
+        until_end(site.dial(listener), b"");
+    }
+    let log = site.gateway.log_tail(usize::MAX);
+    assert_eq!(log.lines().count(), before, "who says nothing leaves no line: {log}");
+    for (listener, bytes) in
+        [("plain", &b"USER"[..]), ("implicit", &client_hello(3)[..20]), ("sftp", b"SSH-2")]
+    {
+        until_end(site.dial(listener), bytes);
+        site.expect(listener, "login-timeout", "limits.login_timeout");
     }
 }
 
@@ -161,6 +212,24 @@ fn an_ssh_client_without_a_common_algorithm_is_told_of_with_what_it_offers() {
     let old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha256"];
     assert!(!sftp(&SftpSite::new(port), home.path(), "bye\n", &old).ok());
     site.expect("sftp", "ssh-algorithms", "the client offers diffie-hellman-group14-sha256");
+    let site = Site::start();
+    let port = site.gateway.address("sftp").port();
+    let other_key = ["-o", "HostKeyAlgorithms=ecdsa-sha2-nistp521"];
+    assert!(!sftp(&SftpSite::new(port), home.path(), "bye\n", &other_key).ok());
+    site.expect("sftp", "ssh-algorithms", "add a key of such a kind to `host_keys`");
+}
+
+#[test]
+fn an_ssh_client_that_goes_after_a_refused_login_has_the_line_of_that_alone() {
+    let site = Site::start();
+    let home = tempfile::tempdir().expect("a client's home");
+    let mut stranger = SftpSite::new(site.gateway.address("sftp").port());
+    stranger.key = Some(keys().stranger.clone());
+    assert!(!sftp(&stranger, home.path(), "bye\n", &[]).ok());
+    site.gateway.await_log(|event| event["event"] == "key-offer", SOON);
+    site.await_no_session();
+    let log = site.gateway.log_tail(usize::MAX);
+    assert!(!log.contains("client-refused"), "{log}");
 }
 
 /// Every balancer asks each second whether somebody is there.
@@ -177,20 +246,23 @@ fn health_checks_leave_no_line() {
             let _ = std::io::copy(&mut &tcp, &mut std::io::sink());
         }
     }
+    // A check of TLS resets the connection once its half of the handshake is done.
+    for _ in 0..20 {
+        Wire::tls(site.dial("implicit"), client_config(rustls::ALL_VERSIONS)).reset();
+        let (mut raw, _) = Raw::connect(site.gateway.address("required"));
+        raw.expect("AUTH TLS", 234);
+        raw.start_tls();
+        raw.reset();
+    }
+    // HAProxy's `option ssl-hello-chk`.
+    let mut hello = client_hello(0);
+    hello[11..39].copy_from_slice(b"HAPROXYSSLCHK\nHAPROXYSSLCHK\n");
+    assert!(!until_end(site.dial("implicit"), &hello).is_empty(), "it takes any answer");
     // A check that says QUIT, as some do.
     let (mut raw, _) = Raw::connect(site.gateway.address("plain"));
     raw.expect("QUIT", 221);
     assert!(raw.at_end());
-    let all_gone = || {
-        let open = |listener| {
-            site.gateway.metric(&format!("lockgate_sessions{{listener=\"{listener}\"}}"))
-        };
-        LISTENERS.iter().all(|listener| open(listener).unwrap_or(0) == 0)
-    };
-    let end = Instant::now() + SOON;
-    while !all_gone() {
-        assert!(Instant::now() < end, "sessions stay");
-    }
+    site.await_no_session();
     let log = site.gateway.log_tail(usize::MAX);
     assert_eq!(log.lines().count(), before, "{log}");
 }

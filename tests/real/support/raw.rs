@@ -164,6 +164,11 @@ impl Raw {
         socket.shutdown(std::net::Shutdown::Both).expect("ending the control connection");
     }
 
+    /// RST instead of an end.
+    pub fn reset(self) {
+        self.control.into_inner().reset();
+    }
+
     /// Whether the server closed the connection, reading what is left.
     pub fn at_end(&mut self) -> bool {
         let mut rest = Vec::new();

@@ -31,7 +31,8 @@ impl Client {
         let limit = self.login_deadline().saturating_duration_since(tokio::time::Instant::now());
         let Some(tcp) = self.control.take_plain() else { return Flow::Close };
         self.door.protocol = "ftps";
-        let made = handshake::accept(&self.shared.gateway, &self.door, &tls, tcp, limit).await;
+        let made =
+            handshake::accept(&self.shared.gateway, &self.door, &tls, tcp, limit, true).await;
         self.tls = Some(tls);
         match made {
             Some(stream) => {

@@ -1,0 +1,134 @@
+//! What a certificate says of itself: whose it is, who signed it, and when it is valid (RFC 5280 section
+//! 4.1.2).
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::PemError;
+use super::files::certificates;
+
+/// Characters of a name that are shown: a certificate may have longer ones.
+const NAME_MAX: usize = 100;
+/// Names that are shown: it may have any number.
+const NAMES_MAX: usize = 5;
+
+/// A certificate for people to read. Text is as the certificate has it, not escaped; a long name ends in
+/// `…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSummary {
+    pub subject: String,
+    pub issuer: String,
+    /// DNS names and addresses; where there are many, the last is `others`.
+    pub names: Vec<String>,
+    /// Seconds since the epoch, UTC.
+    pub from: i64,
+    /// The last second; since the epoch, UTC.
+    pub until: i64,
+}
+
+impl CertificateSummary {
+    /// Error: it is no certificate of version 3.
+    pub fn of(der: &CertificateDer<'_>) -> Result<Self, X509Error> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|error| match error {
+            x509_parser::nom::Err::Error(error) | x509_parser::nom::Err::Failure(error) => error,
+            x509_parser::nom::Err::Incomplete(_) => X509Error::InvalidCertificate,
+        })?;
+        let validity = certificate.validity();
+        Ok(Self {
+            subject: short(&certificate.subject().to_string()),
+            issuer: short(&certificate.issuer().to_string()),
+            names: names(&certificate),
+            from: validity.not_before.timestamp(),
+            until: validity.not_after.timestamp(),
+        })
+    }
+
+    /// Its subject, or where that is empty its first name.
+    pub fn whose(&self) -> &str {
+        match (self.subject.as_str(), self.names.first()) {
+            ("", Some(name)) => name,
+            (subject, _) => subject,
+        }
+    }
+}
+
+/// Of each certificate of a PEM file, in its order. What is no certificate of version 3 is left out.
+pub fn certificate_summaries(path: &Path) -> Result<Vec<CertificateSummary>, PemError> {
+    let certificates = certificates(path)?;
+    Ok(certificates.iter().filter_map(|der| CertificateSummary::of(der).ok()).collect())
+}
+
+/// `2026-12-31`, in UTC, of seconds since the epoch.
+pub fn calendar_date(seconds: i64) -> String {
+    match OffsetDateTime::from_unix_timestamp(seconds) {
+        Ok(at) => format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day()),
+        Err(_) => "a date beyond the calendar".into(),
+    }
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let all = extension.iter().flat_map(|names| &names.value.general_names);
+    let mut names: Vec<_> = all.filter_map(name).take(NAMES_MAX + 1).collect();
+    if names.len() > NAMES_MAX {
+        names[NAMES_MAX] = "others".into();
+    }
+    names
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(short(name)),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
+            Some(v4.or(v6).ok()?.to_string())
+        }
+        _ => None,
+    }
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(NAME_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    #[test]
+    fn every_certificate_of_a_file_is_told() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["a.example.com".into()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2027, 1, 1);
+        let nameless = params.self_signed(&key).unwrap().pem();
+        params.distinguished_name.push(DnType::CommonName, "Acme Root");
+        params.not_after = date_time_ymd(2090, 1, 1);
+        let named = params.self_signed(&key).unwrap().pem();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chain.pem");
+        std::fs::write(&path, format!("{nameless}{named}")).unwrap();
+        let told = certificate_summaries(&path).unwrap();
+        let told: Vec<_> = told
+            .iter()
+            .map(|it| (it.whose(), calendar_date(it.from), calendar_date(it.until)))
+            .collect();
+        let date = |year| format!("{year}-01-01");
+        let expected =
+            [("a.example.com", date(2026), date(2027)), ("CN=Acme Root", date(2026), date(2090))];
+        assert_eq!(told, expected);
+    }
+}
