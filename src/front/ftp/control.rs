@@ -218,7 +218,8 @@ impl Control {
             Some(Ok(line)) if is_verb(&line, b"STAT") => {
                 let status = format!("Transfer in progress: {} bytes so far", progress.bytes());
                 self.reply(213, &[status]).await;
-                Ok(())
+                // A client that did not take it has gone.
+                if self.closed { Err(Cut::Gone) } else { Ok(()) }
             }
             Some(line) => self.queue.push(line).map_err(|QueueFull| Cut::TooManyCommands),
         }
@@ -406,6 +407,20 @@ mod tests {
             let end = control.during(whole, &progress, true, &Drain::default()).await;
             assert_eq!(matches!(end, Err(Cut::Gone)), gone, "{}", last_words.escape_ascii());
         }
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_cut_where_its_client_is_reset_before_the_answer_to_stat() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut control = Control::new(Stream::Plain(listener.accept().await.unwrap().0), false);
+        std::io::Write::write_all(&mut client, b"STAT\r\n").unwrap();
+        // Dropped, it is reset.
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        let (progress, drain) = (Progress::default(), Drain::default());
+        let end = control.confirm_upload(async { Ok(()) }, &progress, &drain).await;
+        assert!(matches!(end, Err(Cut::Gone)));
     }
 
     #[tokio::test]
