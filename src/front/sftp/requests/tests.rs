@@ -307,6 +307,22 @@ fn write(handle: &Bytes, offset: u64) -> RequestBody {
     RequestBody::Write { handle: handle.clone(), offset, data: Bytes::from_static(b"data") }
 }
 
+/// What was read is known then, for the record.
+#[tokio::test]
+async fn a_close_waits_for_reads() {
+    let (mut requests, stub) = requests().await;
+    let (path, attributes) = (Bytes::from_static(b"x"), Attributes::default());
+    let open = RequestBody::Open { path, flags: OpenFlags::READ, attributes };
+    let ResponseBody::Handle(handle) = requests.ask(open).await else { panic!("not opened") };
+    let read = requests.begin(RequestBody::Read { handle: handle.clone(), offset: 0, length: 1 });
+    let mut close = requests.begin(RequestBody::Close { handle });
+    assert!((&mut close).now_or_never().is_none());
+    assert_eq!(stub.calls(), ["read /home/u/x", "read 0 1"]);
+    assert!(read.await.is_ok());
+    assert!(close.await.is_ok());
+    assert_eq!(stub.calls(), ["close"]);
+}
+
 #[tokio::test]
 async fn a_close_waits_for_writes_and_takes_the_handle_at_once() {
     let (mut requests, stub) = requests().await;
