@@ -36,7 +36,7 @@ pub struct OpenedFile {
 struct Reads {
     /// The end of the file was told.
     at_end: bool,
-    /// Behind the last byte that was read.
+    /// Behind the last byte that was read or copied.
     furthest: u64,
     failed: Option<Failure>,
 }
@@ -142,6 +142,8 @@ impl OpenedFile {
                 let bytes = end.map_or(0, |end| end.saturating_sub(offset));
                 record.progress().add(usize::try_from(bytes).unwrap_or(usize::MAX));
                 record.done();
+                let mut reads = self.reads();
+                reads.furthest = reads.furthest.max(end.unwrap_or(0));
                 Ok(())
             }
             Err(failure) => {
@@ -168,7 +170,9 @@ impl OpenedFile {
         if let Err(failure) = closed {
             return Err(failed(record, &self.session.root, failure));
         }
-        match (self.reads().failed.take(), partly) {
+        // Whatever else was read: what was written is whole.
+        let failed = self.reads().failed.take().filter(|_| !self.writes);
+        match (failed, partly) {
             // The client was told with the READ.
             (Some(failure), _) => record.failed(&failure),
             (None, Some(size)) => record.partial(size, None),
