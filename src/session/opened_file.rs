@@ -181,17 +181,20 @@ impl OpenedFile {
         Ok(())
     }
 
-    /// The client has lost a file that it read, for the reason that is given: whether it has all that was
-    /// sent, nobody knows.
-    pub async fn lose(&self, failure: &Failure) {
+    /// A file that was read ends without CLOSE, for the reason that is given. `answered`: every READ's
+    /// answer was sent.
+    pub async fn lose(&self, failure: &Failure, answered: bool) {
         let record = self.take_record();
-        let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
+        let partly = self.partly_read().await;
         // Nothing is lost at the backend.
         let _ = self.file.close().await;
         let Some(record) = record else { return };
-        match self.reads().failed.take() {
-            Some(first) => record.failed(&first),
-            None => record.partial(size, Some(failure)),
+        match (self.reads().failed.take(), partly) {
+            (Some(first), _) => record.failed(&first),
+            (None, Some(size)) => record.partial(size, Some(failure)),
+            // Some clients, as lftp, never close the last file that they read.
+            (None, None) if answered => record.done(),
+            (None, None) => record.partial(None, Some(failure)),
         }
     }
 

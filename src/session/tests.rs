@@ -175,6 +175,21 @@ async fn a_file_that_is_copied_to_its_end_is_no_partial_download() {
     }
 }
 
+/// As lftp leaves the last one.
+#[tokio::test]
+async fn a_file_left_open_is_partial_unless_all_of_it_was_answered() {
+    for (length, answered, outcome) in
+        [(7, true, "ok"), (7, false, "partial"), (6, true, "partial")]
+    {
+        let (_folder, session, registry) = below_a_root().await;
+        let file = session.open(path("file"), READ).await.unwrap();
+        file.read_at(0, length).await.unwrap();
+        let gone = Failure::client(FailureKind::Aborted, "why");
+        file.lose(&gone, answered).await;
+        assert_eq!(downloads(&registry, outcome), 1.0, "{length} bytes of 7, {answered}");
+    }
+}
+
 #[tokio::test]
 async fn a_read_that_failed_is_no_failed_upload() {
     let (_folder, session, registry) = below_a_root().await;

@@ -121,14 +121,14 @@ impl Handles {
 }
 
 impl Handle {
-    /// It ends without CLOSE: what was written is not whole.
-    pub(super) async fn abandon(self, failure: &Failure) {
+    /// It ends without CLOSE: what was written is not whole. `answered`: every request was answered.
+    pub(super) async fn abandon(self, failure: &Failure, answered: bool) {
         match self {
             Handle::File(file) if file.writes() => {
                 let failed = file.requests.lock().failed.take();
                 file.file.abort(failed.as_ref().unwrap_or(failure)).await;
             }
-            Handle::File(file) => file.file.lose(failure).await,
+            Handle::File(file) => file.file.lose(failure, answered).await,
             Handle::Folder(folder) => folder.abandon(failure).await,
         }
     }

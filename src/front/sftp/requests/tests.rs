@@ -506,7 +506,7 @@ async fn the_backend_judges_copies_within_one_file() {
 async fn what_a_client_leaves_open_is_cut() {
     let (mut requests, stub) = requests().await;
     requests.open_for_writing().await;
-    requests.abandon(&gone()).await;
+    requests.abandon(&gone(), true).await;
     assert_eq!(stub.calls().last().unwrap(), "abort");
     assert!(requests.nothing_open());
 }
@@ -661,7 +661,7 @@ async fn all_channels_of_a_connection_share_its_open_folders() {
     assert_eq!(code(first.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
     // What a channel leaves open is given back with it.
-    first.abandon(&gone()).await;
+    first.abandon(&gone(), true).await;
     assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
 }
 
