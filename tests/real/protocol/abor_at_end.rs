@@ -14,7 +14,7 @@ use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const BACKENDS: [&str; 3] = ["local", "ftp", "sftp"];
-const WHOLE: [u8; 100_000] = [7; 100_000];
+static WHOLE: [u8; 100_000] = [7; 100_000];
 /// From the end of data to ABOR: from within the grace to behind the answer.
 const STEP: Duration = Duration::from_micros(200);
 const STEPS: u32 = 40;
