@@ -36,7 +36,7 @@ pub struct OpenedFile {
 struct Reads {
     /// The end of the file was told.
     at_end: bool,
-    /// Behind the last byte that was read.
+    /// Behind the last byte that was read or copied.
     furthest: u64,
     failed: Option<Failure>,
 }
@@ -142,6 +142,8 @@ impl OpenedFile {
                 let bytes = end.map_or(0, |end| end.saturating_sub(offset));
                 record.progress().add(usize::try_from(bytes).unwrap_or(usize::MAX));
                 record.done();
+                let mut reads = self.reads();
+                reads.furthest = reads.furthest.max(end.unwrap_or(0));
                 Ok(())
             }
             Err(failure) => {
@@ -168,7 +170,9 @@ impl OpenedFile {
         if let Err(failure) = closed {
             return Err(failed(record, &self.session.root, failure));
         }
-        match (self.reads().failed.take(), partly) {
+        // Whatever else was read: what was written is whole.
+        let failed = self.reads().failed.take().filter(|_| !self.writes);
+        match (failed, partly) {
             // The client was told with the READ.
             (Some(failure), _) => record.failed(&failure),
             (None, Some(size)) => record.partial(size, None),
@@ -177,17 +181,20 @@ impl OpenedFile {
         Ok(())
     }
 
-    /// The client has lost a file that it read, for the reason that is given: whether it has all that was
-    /// sent, nobody knows.
-    pub async fn lose(&self, failure: &Failure) {
+    /// A file that was read ends without CLOSE, for the reason that is given. `answered`: every READ's
+    /// answer was sent.
+    pub async fn lose(&self, failure: &Failure, answered: bool) {
         let record = self.take_record();
-        let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
+        let partly = self.partly_read().await;
         // Nothing is lost at the backend.
         let _ = self.file.close().await;
         let Some(record) = record else { return };
-        match self.reads().failed.take() {
-            Some(first) => record.failed(&first),
-            None => record.partial(size, Some(failure)),
+        match (self.reads().failed.take(), partly) {
+            (Some(first), _) => record.failed(&first),
+            (None, Some(size)) => record.partial(size, Some(failure)),
+            // Some clients, as lftp, never close the last file that they read.
+            (None, None) if answered => record.done(),
+            (None, None) => record.partial(None, Some(failure)),
         }
     }
 

@@ -351,6 +351,8 @@ impl Record {
         self.written = true;
         let bytes = self.progress.bytes();
         let who = &*self.who;
+        // Nothing was, of a file that was refused, or opened only.
+        let moved = bytes > 0 || matches!(ended, Outcome::Ok);
         let (outcome, failure, size) = match ended {
             Outcome::Ok => ("ok", None, None),
             Outcome::Partial(size, failure) => ("partial", failure, size),
@@ -372,8 +374,8 @@ impl Record {
                 who.totals.add_download(back);
             }
             match direction {
-                "upload" => who.totals.add_upload(bytes),
-                "download" => who.totals.add_download(bytes),
+                "upload" if moved => who.totals.add_upload(bytes),
+                "download" if moved => who.totals.add_download(bytes),
                 _ => {}
             }
             let [listener, backend, direction] = labels;

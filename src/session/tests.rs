@@ -14,7 +14,7 @@ use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Login, Origin, PartialUploads};
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Fault, Onto, OpenMode, Operation, RemotePath,
-    Representation,
+    Representation, WriteMode,
 };
 
 const READ: OpenMode = OpenMode {
@@ -79,15 +79,25 @@ impl std::io::Write for Lines {
     }
 }
 
+impl Lines {
+    /// Collects what is logged at `info` until the guard is dropped.
+    fn collect(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false);
+        tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish())
+    }
+
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
 /// What operators who did not ask for more must see.
 #[tokio::test]
 async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
     let (_folder, session, _) = below_a_root().await;
     let lines = Lines::default();
-    let writer = lines.clone();
-    let log =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _log = tracing::subscriber::set_default(log);
+    let _log = lines.collect();
     let failure = |fault, kind| Failure::new(kind, fault, "why");
     for (outcome, told) in [
         (None, false),
@@ -103,7 +113,7 @@ async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
             None => record.done(),
             Some(failure) => record.failed(failure),
         }
-        let line = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+        let line = lines.take();
         assert_eq!(line.contains("event=\"operation\""), told, "{outcome:?}: {line}");
         assert_eq!(line.contains("reason=\"why\""), told, "{line}");
     }
@@ -150,6 +160,81 @@ async fn copies_are_recorded_with_their_bytes() {
     assert_eq!(std::fs::read(folder.path().join("customers/acme/copy")).unwrap(), b"tentco");
     assert_eq!(counted(&registry, "lockgate_transfer_bytes_total", "copy"), 6.0);
     assert_eq!(counted(&registry, "lockgate_operations_total", "copy"), 3.0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_copied_to_its_end_is_no_partial_download() {
+    for (length, outcome) in [(0, "ok"), (7, "ok"), (6, "partial")] {
+        let (_folder, session, registry) = below_a_root().await;
+        let new = OpenMode { write: true, create: true, ..READ };
+        let from = session.open(path("file"), READ).await.unwrap();
+        let to = session.open(path("copy"), new).await.unwrap();
+        from.copy_data(0, length, &to, 0).await.unwrap();
+        from.close().await.unwrap();
+        assert_eq!(downloads(&registry, outcome), 1.0, "{length} bytes of 7");
+    }
+}
+
+/// As lftp leaves the last one.
+#[tokio::test]
+async fn a_file_left_open_is_partial_unless_all_of_it_was_answered() {
+    for (length, answered, outcome) in
+        [(7, true, "ok"), (7, false, "partial"), (6, true, "partial")]
+    {
+        let (_folder, session, registry) = below_a_root().await;
+        let file = session.open(path("file"), READ).await.unwrap();
+        file.read_at(0, length).await.unwrap();
+        let gone = Failure::client(FailureKind::Aborted, "why");
+        file.lose(&gone, answered).await;
+        assert_eq!(downloads(&registry, outcome), 1.0, "{length} bytes of 7, {answered}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_failed_is_no_failed_upload() {
+    let (_folder, session, registry) = below_a_root().await;
+    let file = session.open(path("file"), OpenMode { write: true, ..READ }).await.unwrap();
+    file.write_at(0, "whole".into()).await.unwrap();
+    file.read_at(u64::MAX, 1).await.unwrap_err();
+    file.close().await.unwrap();
+    assert_eq!(counted(&registry, "lockgate_transfers_total", "ok"), 1.0);
+    let file = session.open(path("file"), READ).await.unwrap();
+    file.read_at(u64::MAX, 1).await.unwrap_err();
+    file.close().await.unwrap();
+    assert_eq!(counted(&registry, "lockgate_transfers_total", "ok"), 1.0);
+}
+
+#[tokio::test]
+async fn a_sessions_record_counts_files_of_which_something_was_moved() {
+    let lines = Lines::default();
+    let _log = lines.collect();
+    let (_folder, session, _) = below_a_root().await;
+    session.open(path("missing"), READ).await.err().unwrap();
+    session.read(path("missing"), 0, Representation::Image).await.err().unwrap();
+    session.write(path("inbox"), WriteMode::Append, Representation::Image).await.err().unwrap();
+    // Some clients open a file to see whether they may.
+    session.open(path("file"), READ).await.unwrap().close().await.unwrap();
+    let file = session.open(path("file"), READ).await.unwrap();
+    file.read_at(0, 3).await.unwrap();
+    file.abort(&Failure::client(FailureKind::Aborted, "why")).await;
+    drop((file, session));
+    let lines = lines.take();
+    let ended = lines.lines().find(|line| line.contains("event=\"session\"")).unwrap();
+    let counts = "uploads=0 uploaded_bytes=0 downloads=1 downloaded_bytes=3";
+    assert!(ended.contains(counts), "{ended}");
+}
+
+fn downloads(registry: &Registry, outcome: &str) -> f64 {
+    let families = registry.gather();
+    let name = "lockgate_transfers_total";
+    let family = families.iter().find(|family| family.name() == name).unwrap();
+    let wanted = [("direction", "download"), ("outcome", outcome)];
+    let ours = family.get_metric().iter().filter(|metric| {
+        let labels = metric.get_label();
+        let has = |(name, value)| labels.iter().any(|l| l.name() == name && l.value() == value);
+        wanted.into_iter().all(has)
+    });
+    ours.map(|metric| metric.get_counter().get_value()).sum()
 }
 
 /// The sum over all series with this value of some label.

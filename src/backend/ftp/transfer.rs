@@ -90,7 +90,8 @@ impl Drop for FtpRead {
 /// Takes the answer to the end of a transfer that is of no interest any more.
 pub(super) async fn await_answer(connection: &mut Connection) {
     connection.active = None;
-    if !connection.control.is_settled()
+    if connection.check().is_ok()
+        && !connection.control.is_settled()
         && !matches!(timeout(STEP, connection.control.reply()).await, Ok(Ok(_)))
     {
         connection.give_up();

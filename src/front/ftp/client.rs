@@ -117,10 +117,12 @@ impl Client {
             tokio::time::sleep(AFTER_FORCE).await;
         };
         tokio::select! {
-            () = self.serve() => {}
-            () = forced => {}
+            () = self.serve() => {
+                self.door.end.set(SessionEnd::by(Fault::Client, self.control.why_closed()));
+            }
+            // REIN may have begun another session meanwhile.
+            () = forced => self.door.end.set(SessionEnd::shutdown()),
         }
-        self.door.end.set(SessionEnd::by(Fault::Client, self.control.why_closed()));
         if let LoginState::In(logged_in) = self.login {
             // A goodbye that hangs must not keep the session's place.
             let _ = timeout(Duration::from_secs(2), logged_in.session.close()).await;

@@ -63,6 +63,10 @@ impl Answers {
         self.0.push_back(Chunk { small, ..Chunk::default() });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         let mut batch = Batch { parts: Vec::new(), cost: Cost::default() };
         let mut length = 0;

@@ -149,6 +149,7 @@ impl Channel {
             ended = self.exchange() => ended,
         };
         let end_by = Instant::now() + END;
+        let answered = !matches!(ended, End::Stalled) && self.has_answered_all();
         self.last_words(&ended).await;
         self.stop_answering();
         let rest = async {
@@ -162,7 +163,7 @@ impl Channel {
         self.running.clear();
         // Files that are dropped count as cut, too.
         let failure = self.failure(&ended);
-        let _ = timeout_at(end_by, self.requests.abandon(&failure)).await;
+        let _ = timeout_at(end_by, self.requests.abandon(&failure, answered)).await;
     }
 
     /// Why what is open ends without CLOSE.
@@ -326,6 +327,20 @@ impl Channel {
     /// Nothing is under way and nothing is to be sent.
     fn is_quiet(&self) -> bool {
         self.incoming.is_empty() && self.running.is_empty() && self.sending.is_none()
+    }
+
+    /// Nothing is under way, and every answer was sent.
+    fn has_answered_all(&mut self) -> bool {
+        if let Some(sending) = &mut self.sending {
+            let sent = poll_once(sending.as_mut());
+            if sent.is_some() {
+                self.sending = None;
+            }
+            if sent.flatten().is_none() {
+                return false;
+            }
+        }
+        self.running.is_empty() && self.answers.is_empty()
     }
 
     fn take_in(&mut self, message: Option<ChannelMsg>) -> Result<(), End> {

@@ -32,32 +32,33 @@ pub(super) enum Handle {
     Folder(Arc<Folder>),
 }
 
-/// An open file with its writes under way.
+/// An open file with the requests on it that are under way.
 pub(super) struct File {
     pub(super) file: OpenedFile,
     /// As it was opened: since then it may have got another name.
     pub(super) path: RemotePath,
     pub(super) mode: OpenMode,
-    writes: Writes,
+    requests: FileRequests,
     /// Comes when the last READ, WRITE or CLOSE so far is answered.
     last: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
+/// What CLOSE waits for.
 #[derive(Default)]
-struct Writes {
-    state: Mutex<WriteState>,
+struct FileRequests {
+    state: Mutex<RequestState>,
     settled: Notify,
 }
 
 #[derive(Default)]
-struct WriteState {
+struct RequestState {
     under_way: usize,
-    /// The first that failed: the file is not what the client meant.
+    /// The first write that failed: the file is not what the client meant.
     failed: Option<Failure>,
 }
 
-/// A write under way; over when dropped.
-pub(super) struct Writing(Arc<File>);
+/// A READ, WRITE or copy under way; over when dropped.
+pub(super) struct UnderWay(Arc<File>);
 
 impl Handles {
     pub(super) fn new() -> Self {
@@ -120,14 +121,14 @@ impl Handles {
 }
 
 impl Handle {
-    /// It ends without CLOSE: what was written is not whole.
-    pub(super) async fn abandon(self, failure: &Failure) {
+    /// It ends without CLOSE: what was written is not whole. `answered`: every request was answered.
+    pub(super) async fn abandon(self, failure: &Failure, answered: bool) {
         match self {
             Handle::File(file) if file.writes() => {
-                let failed = file.writes.lock().failed.take();
+                let failed = file.requests.lock().failed.take();
                 file.file.abort(failed.as_ref().unwrap_or(failure)).await;
             }
-            Handle::File(file) => file.file.lose(failure).await,
+            Handle::File(file) => file.file.lose(failure, answered).await,
             Handle::Folder(folder) => folder.abandon(failure).await,
         }
     }
@@ -135,7 +136,7 @@ impl Handle {
 
 impl File {
     pub(super) fn new(file: OpenedFile, path: RemotePath, mode: OpenMode) -> Self {
-        Self { file, path, mode, writes: Writes::default(), last: Mutex::default() }
+        Self { file, path, mode, requests: FileRequests::default(), last: Mutex::default() }
     }
 
     pub(super) fn writes(&self) -> bool {
@@ -162,19 +163,19 @@ impl File {
         })
     }
 
-    /// Something that changes the data is under way.
-    pub(super) fn writing(self: &Arc<Self>) -> Writing {
-        self.writes.lock().under_way += 1;
-        Writing(self.clone())
+    /// Something that reads or changes the data is under way.
+    pub(super) fn under_way(self: &Arc<Self>) -> UnderWay {
+        self.requests.lock().under_way += 1;
+        UnderWay(self.clone())
     }
 
-    /// The client has said that this is all. Writes under way are waited for; had one failed, the file
-    /// is cut, and the close fails as the write did.
+    /// The client has said that this is all. What is under way is waited for: what was read is for the
+    /// record. Had a write failed, the file is cut, and the close fails as the write did.
     pub(super) async fn close(&self) -> Result<(), Failure> {
-        while self.writes.lock().under_way > 0 {
-            self.writes.settled.notified().await;
+        while self.requests.lock().under_way > 0 {
+            self.requests.settled.notified().await;
         }
-        let failed = self.writes.lock().failed.take();
+        let failed = self.requests.lock().failed.take();
         match failed {
             None => self.file.close().await,
             Some(failure) => {
@@ -185,29 +186,29 @@ impl File {
     }
 }
 
-impl Writes {
-    fn lock(&self) -> std::sync::MutexGuard<'_, WriteState> {
+impl FileRequests {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RequestState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Writing {
-    /// What became of it.
-    pub(super) fn done<T>(self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+impl UnderWay {
+    /// What became of a write.
+    pub(super) fn written<T>(self, outcome: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure) = &outcome {
-            let mut state = self.0.writes.lock();
+            let mut state = self.0.requests.lock();
             state.failed.get_or_insert_with(|| failure.clone());
         }
         outcome
     }
 }
 
-impl Drop for Writing {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut state = self.0.writes.lock();
+        let mut state = self.0.requests.lock();
         state.under_way = state.under_way.saturating_sub(1);
         if state.under_way == 0 {
-            self.0.writes.settled.notify_one();
+            self.0.requests.settled.notify_one();
         }
     }
 }

@@ -56,6 +56,9 @@ class Ftp:
         assert self.ftp.voidresp().startswith("226")
         self.ftp.quit()
 
+    def leave_open(self):
+        self.complete()
+
     def give_up(self):
         self.ftp.sock.sendall(b"ABOR\r\n")
         assert self.ftp.getmultiline().startswith("426")
@@ -94,12 +97,21 @@ class Sftp:
                 assert self.file.read(len(BLOCK))
 
     def complete(self):
+        self.read_to_the_end()
+        self.file.close()
+        self.connection.close()
+
+    def leave_open(self):
+        if self.upload:
+            return self.complete()
+        self.read_to_the_end()
+        self.connection.close()
+
+    def read_to_the_end(self):
         if not self.upload:
             self.file.prefetch(self.file.stat().st_size)
             while self.file.read(1 << 20):
                 pass
-        self.file.close()
-        self.connection.close()
 
     def give_up(self):
         if self.upload:

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Plan, in_step};
+use super::{Plan, SOON, in_step};
 use crate::support::pattern;
 
 #[test]
@@ -51,6 +51,29 @@ fn commands_behind_a_transfer_wait_for_its_end() {
     }
     assert!(lock.get("up") == bytes, "the file differs");
     in_step(&mut raw);
+}
+
+#[test]
+fn commands_in_one_packet_with_stor_and_quit_are_answered_in_order() {
+    let lock = Plan::default().start();
+    let bytes = pattern(100_000);
+    let mut raw = lock.client();
+    let mut tcp = raw.passive();
+    raw.send_bytes(b"STOR up\r\nSTOR other\r\nQUIT\r\n");
+    assert_eq!(raw.read().code, 150);
+    tcp.write_all(&bytes).expect("sending the file");
+    drop(tcp);
+    // There is no data connection for the second.
+    for expected in [226, 425, 221] {
+        let reply = raw.read();
+        assert_eq!(reply.code, expected, "{}", reply.text);
+    }
+    assert!(raw.at_end());
+    assert!(lock.get("up") == bytes, "the file differs");
+    assert_eq!(lock.names(), ["up"]);
+    let ended = lock.gateway.await_log(|event| event["event"] == "session", SOON);
+    assert_eq!(ended["reason"], "the client said QUIT", "{ended}");
+    assert_eq!((&ended["fault"], &ended["uploads"]), (&().into(), &1.into()), "{ended}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The front's protocol, said word for word: the built gateway before a folder.
 
+mod abor_at_end;
 mod abort;
 mod active;
 mod advertise;

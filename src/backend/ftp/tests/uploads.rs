@@ -1,6 +1,8 @@
 //! What an upload asks, and how its end is told from a cut.
 
 use super::*;
+use crate::data::Sink;
+use crate::op::WriteMode;
 
 #[tokio::test]
 async fn an_upload_whose_part_is_to_be_deleted_asks_one_question_more() {
@@ -78,11 +80,11 @@ async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
         let odd = Oddities { leaves_storing: Some(stays_until), ..Default::default() };
         let server = Server::start(&[], odd).await;
         let session = server.session().await;
-        let mode = crate::op::WriteMode::From { offset: 0 };
+        let mode = WriteMode::From { offset: 0 };
         let representation = Representation::Image;
         let write = Operation::Write { path: path("/new"), mode, representation };
         let mut transfer = session.open_write(&target(write)).await.unwrap();
-        let crate::data::Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
+        let Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
         stream.write_all(&bytes(60_000)).await.unwrap();
         transfer.sent(60_000);
         let end = transfer.finish().await;
@@ -93,7 +95,6 @@ async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
 /// It has it all, whatever its data connection's end looks like.
 #[tokio::test]
 async fn a_reset_behind_a_whole_file_is_no_cut() {
-    use crate::op::WriteMode;
     use tokio::io::AsyncWriteExt;
     for tells_sizes in [true, false] {
         let odd = Oddities {
@@ -111,7 +112,7 @@ async fn a_reset_behind_a_whole_file_is_no_cut() {
             let session = login_with(&server, PartialUploads::Delete).await;
             let write = Operation::Write { path: path("/new"), mode, representation };
             let mut transfer = session.open_write(&target(write)).await.unwrap();
-            let crate::data::Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
+            let Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
             stream.write_all(&bytes(1000)).await.unwrap();
             transfer.sent(1000);
             let end = transfer.finish().await;
@@ -135,4 +136,59 @@ async fn a_server_that_takes_little_at_a_time_is_waited_for() {
     put(&*file, &content).await.unwrap();
     file.close().await.unwrap();
     assert!(server.file("/new").unwrap() == content);
+}
+
+#[tokio::test]
+async fn an_upload_given_up_while_it_settles_gets_no_name_and_leaves_both_in_step() {
+    let (mut settled, mut cut_short) = (false, 0);
+    for polls in 0.. {
+        let server = Server::start(&[("/old", b"old")], Oddities::default()).await;
+        let session = login_with(&server, PartialUploads::TemporaryName).await;
+        let mut upload = begin_upload(&*session, &bytes(300_000)).await;
+        {
+            let mut settling = std::pin::pin!(upload.settle());
+            for _ in 0..polls {
+                settled = crate::net::poll_once(settling.as_mut()).is_some();
+                if settled {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        upload.abort().await;
+        assert_eq!(server.file("/new"), None, "after {polls} polls");
+        assert_eq!(stat(&*session, "/old").await.unwrap().attributes.size, Some(3));
+        assert_eq!(server.seen().connections, 1, "after {polls} polls");
+        let upload = begin_upload(&*session, b"again").await;
+        upload.finish().await.unwrap();
+        assert_eq!(server.file("/new").unwrap(), b"again");
+        if settled {
+            break;
+        }
+        cut_short += 1;
+    }
+    assert!(cut_short > 3, "{cut_short}");
+}
+
+#[tokio::test]
+async fn an_upload_whose_server_is_lost_is_given_up_at_once() {
+    // No reply: the server is not understood any more, and says nothing more.
+    let odd = Oddities { refuses_uploads: Some("?"), ..Default::default() };
+    let server = Server::start(&[], odd).await;
+    let session = login_with(&server, PartialUploads::TemporaryName).await;
+    let mut upload = begin_upload(&*session, b"all of it").await;
+    assert_eq!(upload.settle().await.unwrap_err().kind, FailureKind::Unavailable);
+    let given_up = tokio::time::timeout(Duration::from_secs(2), upload.abort()).await;
+    assert!(given_up.is_ok());
+}
+
+async fn begin_upload(session: &dyn BackendSession, bytes: &[u8]) -> Box<dyn WriteTransfer> {
+    use tokio::io::AsyncWriteExt;
+    let (mode, representation) = (WriteMode::From { offset: 0 }, Representation::Image);
+    let write = Operation::Write { path: path("/new"), mode, representation };
+    let mut upload = session.open_write(&target(write)).await.unwrap();
+    upload.begin().await.unwrap();
+    let Sink::Socket(stream) = upload.sink() else { panic!("no socket") };
+    stream.write_all(bytes).await.unwrap();
+    upload
 }

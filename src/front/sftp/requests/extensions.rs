@@ -117,8 +117,9 @@ fn copy_data(
         let why = "data is copied from a file open for reading to one open for writing";
         return Err(Failure::client(FailureKind::PermissionDenied, why));
     }
-    let writing = to.writing();
+    let (reading, writing) = (from.under_way(), to.under_way());
     Ok(Box::pin(async move {
+        let _reading = reading;
         let copied = from.file.copy_data(from_offset, length, &to.file, to_offset).await;
         match copied {
             // As OpenSSH's server has it; the client knows that this is not all.
@@ -127,7 +128,7 @@ fn copy_data(
             }
             // Nothing was written: the file is what it was.
             Err(failure) if was_not_begun(&failure) => Err(failure),
-            copied => writing.done(copied).map(|()| done()),
+            copied => writing.written(copied).map(|()| done()),
         }
     }))
 }

@@ -50,8 +50,10 @@ impl Requests {
         if length == 0 {
             return Ok(file.in_line(async { Ok(Outcome::Answer(status::end_of_file())) }));
         }
+        let under_way = file.under_way();
         let reading = file.file.read_at(offset, length.min(LONGEST_DATA));
         Ok(file.in_line(async move {
+            let _under_way = under_way;
             let data = reading.await?;
             Ok(Outcome::Answer(data.map_or_else(status::end_of_file, ResponseBody::Data)))
         }))
@@ -66,9 +68,9 @@ impl Requests {
         if data.is_empty() {
             return Ok(file.in_line(async { Ok(done()) }));
         }
-        let writing = file.writing();
+        let under_way = file.under_way();
         let work = file.file.write_at(offset, data);
-        Ok(file.in_line(async move { writing.done(work.await).map(|()| done()) }))
+        Ok(file.in_line(async move { under_way.written(work.await).map(|()| done()) }))
     }
 }
 

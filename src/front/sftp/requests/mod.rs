@@ -126,9 +126,10 @@ impl Requests {
         self.handles.is_empty()
     }
 
-    /// What is open ends without CLOSE.
-    pub(super) async fn abandon(&mut self, failure: &Failure) {
-        let all = self.handles.remove_all().into_iter().map(|handle| handle.abandon(failure));
+    /// What is open ends without CLOSE. `answered`: every request was answered.
+    pub(super) async fn abandon(&mut self, failure: &Failure, answered: bool) {
+        let all = self.handles.remove_all();
+        let all = all.into_iter().map(|handle| handle.abandon(failure, answered));
         futures_util::future::join_all(all).await;
     }
 

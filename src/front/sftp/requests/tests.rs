@@ -305,6 +305,22 @@ fn write(handle: &Bytes, offset: u64) -> RequestBody {
     RequestBody::Write { handle: handle.clone(), offset, data: Bytes::from_static(b"data") }
 }
 
+/// What was read is known then, for the record.
+#[tokio::test]
+async fn a_close_waits_for_reads() {
+    let (mut requests, stub) = requests().await;
+    let (path, attributes) = (Bytes::from_static(b"x"), Attributes::default());
+    let open = RequestBody::Open { path, flags: OpenFlags::READ, attributes };
+    let ResponseBody::Handle(handle) = requests.ask(open).await else { panic!("not opened") };
+    let read = requests.begin(RequestBody::Read { handle: handle.clone(), offset: 0, length: 1 });
+    let mut close = requests.begin(RequestBody::Close { handle });
+    assert!((&mut close).now_or_never().is_none());
+    assert_eq!(stub.calls(), ["read /home/u/x", "read 0 1"]);
+    assert!(read.await.is_ok());
+    assert!(close.await.is_ok());
+    assert_eq!(stub.calls(), ["close"]);
+}
+
 #[tokio::test]
 async fn a_close_waits_for_writes_and_takes_the_handle_at_once() {
     let (mut requests, stub) = requests().await;
@@ -488,7 +504,7 @@ async fn the_backend_judges_copies_within_one_file() {
 async fn what_a_client_leaves_open_is_cut() {
     let (mut requests, stub) = requests().await;
     requests.open_for_writing().await;
-    requests.abandon(&gone()).await;
+    requests.abandon(&gone(), true).await;
     assert_eq!(stub.calls().last().unwrap(), "abort");
     assert!(requests.nothing_open());
 }
@@ -643,7 +659,7 @@ async fn all_channels_of_a_connection_share_its_open_folders() {
     assert_eq!(code(first.ask(RequestBody::Close { handle }).await), StatusCode::OK);
     assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
     // What a channel leaves open is given back with it.
-    first.abandon(&gone()).await;
+    first.abandon(&gone(), true).await;
     assert!(matches!(second.ask(open()).await, ResponseBody::Handle(_)));
 }
 
