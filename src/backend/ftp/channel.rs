@@ -262,7 +262,7 @@ pub(super) async fn passive_address(
         let words = ask_for_port(connection, "EPSV").await?;
         match words.code {
             229 => {
-                let port = parse_epsv_reply(&words.lines.concat());
+                let port = parse_epsv_reply(&words.lines);
                 let port = port.map_err(|_| not_understood("EPSV", &words))?;
                 return Ok(SocketAddr::new(peer, port));
             }
@@ -273,7 +273,7 @@ pub(super) async fn passive_address(
     let words = ask_for_port(connection, "PASV").await?;
     let words = reply::expect(2, "PASV", words);
     let words = connection.noted(words)?;
-    let named = parse_pasv_reply(&words.lines.concat());
+    let named = parse_pasv_reply(&words.lines);
     let named = named.map_err(|_| not_understood("PASV", &words))?;
     // Servers behind address translation name an address that is not theirs, and bad ones somebody
     // else's.
