@@ -83,6 +83,8 @@ pub(super) struct Oddities {
     pub dribbles: Option<usize>,
     /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
     pub waits_for_data: bool,
+    /// Announces a transfer before it knows whether there is a data connection.
+    pub announces_early: bool,
 }
 
 #[derive(Default)]
@@ -92,7 +94,7 @@ pub(super) struct Seen {
     pub folders: BTreeMap<String, String>,
     /// Links, and where they lead.
     pub links: BTreeMap<String, String>,
-    /// What verbs are answered with, where that is not as usual. A port that is listened on takes the
+    /// What verbs are answered with, where that is not as usual; nothing: not at all. A port that is listened on takes the
     /// place of `{port}`, or of `{high}` and `{low}`; one where nobody listens, of `{dead}`; one that
     /// nobody can connect to, of `{full}`.
     pub replies: BTreeMap<&'static str, &'static str>,
@@ -315,6 +317,9 @@ impl Session {
         let size = self.seen.lock().unwrap().files.get(&there).map(Vec::len);
         let scripted = self.seen.lock().unwrap().replies.get(verb).copied();
         if let Some(template) = scripted {
+            if template.is_empty() {
+                return Ok(());
+            }
             let reply = self.filled_in(template).await?;
             return self.reply(&reply).await;
         }
@@ -563,6 +568,9 @@ impl Session {
         let Some(listener) = self.data.take() else {
             if self.odd.waits_for_data {
                 return Ok(());
+            }
+            if self.odd.announces_early {
+                self.reply("150 go").await?;
             }
             return self.reply("425 nobody came").await;
         };

@@ -253,3 +253,33 @@ async fn an_upload_that_is_repeated_begins_where_it_was_to() {
     assert_eq!((rests, server.count("STOR")), (2, 2));
     assert_eq!(server.file("/new").unwrap(), b"old");
 }
+
+#[tokio::test]
+async fn a_transfer_that_was_announced_is_repeated_when_its_end_was_told() {
+    let odd = Oddities { announces_early: true, ..Default::default() };
+    let server = answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], odd).await;
+    let connect_timeout = Duration::from_millis(300);
+    let session = login(&server.backend_with(|s| s.connect_timeout = connect_timeout)).await;
+    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!((counts(&server), server.count("ABOR")), ([1, 1, 2], 0));
+    assert_eq!(server.seen().connections, 1);
+}
+
+/// Nothing can be repeated on such a connection; the next one does without what failed.
+#[tokio::test]
+async fn a_server_that_never_comes_into_step_is_asked_with_pasv_next() {
+    let odd = Oddities { waits_for_data: true, ..Default::default() };
+    let server = answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], odd).await;
+    let backend = server.backend_with(|settings| {
+        settings.connect_timeout = Duration::from_millis(300);
+        settings.reply_timeout = Duration::from_millis(1500);
+    });
+    let session = login(&backend).await;
+    session.expect_many();
+    server.seen().replies.extend([("ABOR", ""), ("PWD", "")]);
+    let failure = read(&*session).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::DataConnection, "{failure}");
+    server.seen().replies.retain(|verb, _| !matches!(*verb, "ABOR" | "PWD"));
+    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!((counts(&server), server.seen().connections), ([1, 1, 2], 2));
+}
