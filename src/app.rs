@@ -18,7 +18,7 @@ use crate::backend::sftp::SftpBackend;
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::{ftp, sftp};
-use crate::net::{Drain, ListenError, Listener};
+use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::session::{Admission, Gateway, Metrics};
 
 /// Why the gateway did not start. Nothing is left running then.
@@ -58,11 +58,12 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         let pool = Pool::bind(settings, &pool_metrics)?;
         pools.insert(pool.name().to_owned(), Arc::new(pool));
     }
+    let connectors = Connectors::register(&registry)?;
     let admission = Admission::new(&config.limits);
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
-        backends: backends(config.backends, &pools)?,
+        backends: backends(config.backends, &pools, &connectors)?,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
@@ -124,15 +125,16 @@ impl Running {
 fn backends(
     settings: Vec<(String, BackendSettings)>,
     pools: &HashMap<String, Arc<Pool>>,
+    connectors: &Connectors,
 ) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
     let mut backends: HashMap<String, Arc<dyn Backend>> = HashMap::new();
     for (name, settings) in settings {
         let backend: Arc<dyn Backend> = match settings {
             BackendSettings::Ftp(settings) => {
                 let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
-                Arc::new(FtpBackend::new(settings, pool))
+                Arc::new(FtpBackend::new(settings, pool, connectors))
             }
-            BackendSettings::Sftp(settings) => Arc::new(SftpBackend::new(settings)),
+            BackendSettings::Sftp(settings) => Arc::new(SftpBackend::new(settings, connectors)),
             BackendSettings::Local(settings) => {
                 let opened = LocalBackend::open(&settings);
                 let backend = name.clone();

@@ -13,7 +13,7 @@ use super::report::{At, Problems};
 use super::tree::{Kind, Node};
 use super::values::*;
 use super::{LogFormat, LogLevel};
-use crate::backend::ftp::DataMode;
+use crate::backend::ftp::{DataMode, PassiveCommand};
 use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
@@ -197,6 +197,9 @@ section! {
         /// ftp, with `data_mode: active`: the pool whose ports the server connects to. Its `advertise`
         /// says what the server is told, by the server's address.
         data_ports: Leaf<Text>,
+        /// ftp: how the server is asked for a passive port: auto (default: with EPSV, and with PASV
+        /// where that fails), epsv, or pasv (IPv6 servers: EPSV all the same).
+        passive_command: Leaf<PassiveCommand>,
         /// ftp: whether the address of a PASV reply is used where it is not the server's own.
         /// Default: false.
         trust_pasv_address: Leaf<bool>,
@@ -224,6 +227,10 @@ section! {
         /// ftp, sftp: pass-through (default: the client's own name and password), or an account of the
         /// gateway's.
         login: Login,
+        /// ftp, sftp: control connections that are being made to one of the addresses at once, from 1
+        /// to 1000; the others wait for their turn. Where several backends name an address, the least
+        /// counts. Default: 8.
+        connects_at_once: Leaf<UpTo<1000>>,
         /// ftp, sftp: for the connection to be made. Default: 10s.
         connect_timeout: Leaf<Positive>,
         /// ftp, sftp: for one answer of the server. Default: 60s.

@@ -1,35 +1,367 @@
+//! Connections to servers: only so many at once are made to one address, since a server drops what
+//! its queue of new connections has no room for. The others wait for their turn, first come first
+//! served.
+
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use socket2::SockRef;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// Tries `host:port` addresses in order, each of a name's too. Brings the one that answered with it.
-/// Each lookup and each attempt gets `limit`. The error tells of every attempt.
-pub async fn connect(addresses: &[String], limit: Duration) -> Result<(TcpStream, &str), String> {
-    let mut errors = Vec::new();
-    for address in addresses {
-        let candidates: Vec<SocketAddr> = match timeout(limit, lookup_host(address)).await {
-            Ok(Ok(candidates)) => candidates.collect(),
-            Ok(Err(e)) => {
-                errors.push(format!("{address}: {e}"));
-                continue;
-            }
-            Err(_) => {
-                errors.push(format!("{address}: the name was not resolved in time"));
-                continue;
-            }
+/// A connection that the kernel has made may still wait until the server accepts it. It counts as one
+/// that is being made until the server's first byte, at most for so long.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// The queues of all addresses, which backends share.
+pub struct Connectors {
+    /// By `host:port`; bounded by the configuration.
+    queues: Mutex<HashMap<String, Arc<Queue>>>,
+    waiting: IntGaugeVec,
+    in_progress: IntGaugeVec,
+}
+
+/// Connects to the server of one backend.
+pub struct Connector {
+    addresses: Vec<(String, Arc<Queue>)>,
+    waiting: IntGauge,
+    in_progress: IntGauge,
+}
+
+struct Queue {
+    slots: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+struct State {
+    slots: usize,
+    /// When the last connection was made.
+    made: Option<Instant>,
+}
+
+/// The right to make a connection.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// Counts in a gauge until dropped.
+struct Counted(IntGauge);
+
+impl Connectors {
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["backend"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
         };
-        for candidate in candidates {
-            match timeout(limit, TcpStream::connect(candidate)).await {
-                Ok(Ok(tcp)) => {
-                    super::prepare(&tcp);
-                    return Ok((tcp, address));
-                }
-                Ok(Err(e)) => errors.push(format!("{candidate}: {e}")),
-                Err(_) => errors.push(format!("{candidate}: not connected in time")),
-            }
+        Ok(Self {
+            queues: Mutex::default(),
+            waiting: gauge(
+                "lockgate_backend_connects_waiting",
+                "Control connections to a backend that wait for their turn to be made",
+            )?,
+            in_progress: gauge(
+                "lockgate_backend_connects_in_progress",
+                "Control connections to a backend that are being made",
+            )?,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        Self::register(&Registry::new()).expect("a registry of its own")
+    }
+
+    /// For a backend of this name, whose server is at `addresses` (`host:port`, tried in order).
+    /// `at_once`: the most connections that are being made to each of them; where several backends
+    /// name an address, the least of theirs counts.
+    pub fn connector(&self, backend: &str, addresses: &[String], at_once: usize) -> Connector {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = |address: &String| {
+            let queue = queues.entry(address.clone()).or_insert_with(|| Queue::new(at_once));
+            queue.narrow(at_once);
+            (address.clone(), queue.clone())
+        };
+        Connector {
+            addresses: addresses.iter().map(&mut queue).collect(),
+            waiting: self.waiting.with_label_values(&[backend]),
+            in_progress: self.in_progress.with_label_values(&[backend]),
         }
     }
-    Err(errors.join("; "))
+}
+
+impl Queue {
+    fn new(slots: usize) -> Arc<Self> {
+        let state = Mutex::new(State { slots, made: None });
+        Arc::new(Self { slots: Arc::new(Semaphore::new(slots)), state })
+    }
+
+    /// Called before anything is connected.
+    fn narrow(&self, slots: usize) {
+        let mut state = self.lock();
+        if slots < state.slots {
+            self.slots.forget_permits(state.slots - slots);
+            state.slots = slots;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connector {
+    /// `at_once` where nothing is configured.
+    pub const AT_ONCE: usize = 8;
+
+    /// Tries the addresses in order, each of a name's too. Brings the one that answered with it. Each
+    /// lookup and each attempt gets `limit`. The wait for a turn has no limit of its own as long as
+    /// others get connections; where nobody does, it ends after `limit`. The error tells of every
+    /// attempt.
+    pub async fn connect(&self, limit: Duration) -> Result<(TcpStream, &str), String> {
+        let mut errors = Vec::new();
+        for (address, queue) in &self.addresses {
+            let candidates: Vec<SocketAddr> = match timeout(limit, lookup_host(address)).await {
+                Ok(Ok(candidates)) => candidates.collect(),
+                Ok(Err(e)) => {
+                    errors.push(format!("{address}: {e}"));
+                    continue;
+                }
+                Err(_) => {
+                    errors.push(format!("{address}: the name was not resolved in time"));
+                    continue;
+                }
+            };
+            for candidate in candidates {
+                match self.attempt(queue, candidate, limit).await {
+                    Ok(tcp) => return Ok((tcp, address)),
+                    Err(e) => errors.push(format!("{candidate}: {e}")),
+                }
+            }
+        }
+        Err(errors.join("; "))
+    }
+
+    /// Connects once more to where `address` led to, one of the connector's own.
+    pub async fn reconnect(
+        &self,
+        address: &str,
+        server: SocketAddr,
+        limit: Duration,
+    ) -> Result<TcpStream, String> {
+        let queue = self.addresses.iter().find(|(own, _)| own == address);
+        let (_, queue) = queue.ok_or_else(|| format!("{address} is no address of the backend"))?;
+        let attempt = self.attempt(queue, server, limit).await;
+        attempt.map_err(|e| format!("{server}: {e}"))
+    }
+
+    async fn attempt(
+        &self,
+        queue: &Queue,
+        server: SocketAddr,
+        limit: Duration,
+    ) -> Result<TcpStream, String> {
+        let slot = self.slot(queue, limit).await?;
+        match timeout(limit, TcpStream::connect(server)).await {
+            Ok(Ok(tcp)) => {
+                super::prepare(&tcp);
+                queue.lock().made = Some(Instant::now());
+                hold_until_answered(slot, &tcp);
+                Ok(tcp)
+            }
+            Ok(Err(e)) => Err(e.to_string()),
+            Err(_) => Err("not connected in time".to_owned()),
+        }
+    }
+
+    async fn slot(&self, queue: &Queue, limit: Duration) -> Result<Slot, String> {
+        let counted = Counted::new(&self.waiting);
+        let permit = queue.slots.clone().acquire_owned();
+        tokio::pin!(permit);
+        let mut deadline = Instant::now() + limit;
+        let permit = loop {
+            if let Ok(permit) = timeout_at(deadline, &mut permit).await {
+                break permit.map_err(|e| e.to_string())?;
+            }
+            // A server that is slow serves one after the other; one that is gone serves nobody, and
+            // the next address is not to wait for it.
+            match queue.lock().made {
+                Some(made) if made + limit > Instant::now() => deadline = made + limit,
+                _ => {
+                    let limit = humantime::format_duration(limit);
+                    return Err(format!(
+                        "its turn to be connected (`connects_at_once`) did not come: nobody has \
+                         got a connection within {limit}"
+                    ));
+                }
+            }
+        };
+        drop(counted);
+        Ok(Slot { _permit: permit, _counted: Counted::new(&self.in_progress) })
+    }
+}
+
+/// Watches a second handle of the socket: the first byte is for somebody else.
+fn hold_until_answered(slot: Slot, tcp: &TcpStream) {
+    let watched = SockRef::from(tcp).try_clone();
+    let watched = watched.and_then(|socket| TcpStream::from_std(socket.into()));
+    tokio::spawn(async move {
+        let answered = async {
+            match &watched {
+                // An end is an answer, too.
+                Ok(tcp) => drop(tcp.readable().await),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let _ = timeout(UNANSWERED, answered).await;
+        drop(slot);
+    });
+}
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures_util::future::join_all;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn connector(addresses: &[String], at_once: usize) -> Connector {
+        Connectors::for_test().connector("b", addresses, at_once)
+    }
+
+    /// As pure-ftpd and embedded servers listen.
+    fn small_backlog() -> TcpListener {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(5).unwrap()
+    }
+
+    /// Where more connections than are made at once would be dropped, each is served.
+    #[tokio::test]
+    async fn a_burst_reaches_a_server_that_accepts_slowly() {
+        let listener = small_backlog();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let (tcp, _) = listener.accept().await.unwrap();
+                let mut tcp = tcp.into_std().unwrap();
+                tcp.write_all(b"220 ready\r\n").unwrap();
+            }
+        });
+        let connector = connector(&[address], 5);
+        // A packet that was dropped comes again after a second.
+        let limit = Duration::from_millis(500);
+        let greeted = async || -> Result<(), String> {
+            let (tcp, _) = connector.connect(limit).await?;
+            let greeted = timeout(limit, tcp.readable()).await;
+            greeted.map_err(|_| "not greeted")?.map_err(|e| e.to_string())
+        };
+        let results = join_all((0..200).map(|_| greeted())).await;
+        let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
+        let counts = || (connector.waiting.get(), connector.in_progress.get());
+        let at_rest = async {
+            while counts() != (0, 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(5 * SECOND, at_rest).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_held_until_the_first_byte_or_for_a_second() {
+        for says in [true, false] {
+            let listener = small_backlog();
+            let connector = connector(&[listener.local_addr().unwrap().to_string()], 1);
+            let (first, _) = connector.connect(SECOND).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let begun = Instant::now();
+            let second = connector.connect(5 * SECOND);
+            tokio::pin!(second);
+            assert!(timeout(Duration::from_millis(100), &mut second).await.is_err());
+            assert_eq!((connector.waiting.get(), connector.in_progress.get()), (1, 1));
+            if says {
+                accepted.try_write(b"2").unwrap();
+            }
+            second.await.unwrap();
+            let took = begun.elapsed();
+            assert_eq!(took < Duration::from_millis(600), says, "{took:?}");
+            // The byte is still there.
+            let mut bytes = [0; 2];
+            assert_eq!(first.try_read(&mut bytes).ok(), says.then_some(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_leaves_the_queue() {
+        let listener = small_backlog();
+        let connector = connector(&[listener.local_addr().unwrap().to_string()], 1);
+        let _first = connector.connect(SECOND).await.unwrap();
+        let left = timeout(Duration::from_millis(100), connector.connect(5 * SECOND)).await;
+        assert!(left.is_err());
+        assert_eq!(connector.waiting.get(), 0);
+    }
+
+    /// Its kernel answers no more: the queue is full, and nobody accepts.
+    #[tokio::test]
+    async fn a_burst_goes_on_to_the_next_address_where_the_first_is_dead() {
+        let dead = TcpSocket::new_v4().unwrap();
+        dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dead = dead.listen(0).unwrap();
+        let address = dead.local_addr().unwrap();
+        let mut fillers = Vec::new();
+        let fill = || timeout(Duration::from_millis(200), TcpStream::connect(address));
+        while let Ok(Ok(filler)) = fill().await {
+            fillers.push(filler);
+        }
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [address.to_string(), good.local_addr().unwrap().to_string()];
+        tokio::spawn(async move {
+            loop {
+                let (mut tcp, _) = good.accept().await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut tcp, b"220\r\n").await.unwrap();
+            }
+        });
+        let connector = connector(&addresses, 2);
+        let begun = Instant::now();
+        let results = join_all((0..40).map(|_| connector.connect(SECOND))).await;
+        assert!(results.iter().all(|r| r.as_ref().is_ok_and(|(_, at)| *at == addresses[1])));
+        // Twenty rounds of a second each, one after the other, would be too many.
+        assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn backends_share_the_queue_of_an_address() {
+        let listener = small_backlog();
+        let addresses = [listener.local_addr().unwrap().to_string()];
+        let connectors = Connectors::for_test();
+        let one = connectors.connector("one", &addresses, 8);
+        let two = connectors.connector("two", &addresses, 1);
+        let _first = one.connect(SECOND).await.unwrap();
+        let second = timeout(Duration::from_millis(100), two.connect(5 * SECOND)).await;
+        assert!(second.is_err(), "two at once");
+    }
 }

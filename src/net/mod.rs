@@ -10,7 +10,7 @@ pub mod ssh;
 mod stream;
 pub mod tls;
 
-pub use connect::connect;
+pub use connect::{Connector, Connectors};
 pub use drain::Drain;
 pub use listen::{ListenError, Listener, accept, bind, listen};
 pub use poll::poll_once;

@@ -281,7 +281,10 @@ fn too_long(backend: Option<&str>) -> Failure {
     let message = "the login took too long; try again";
     match backend {
         Some(backend) => Failure::backend(FailureKind::Unavailable, message)
-            .with_detail(format!("backend \"{backend}\" had not let it in yet"))
+            .with_detail(format!(
+                "backend \"{backend}\" had not let it in yet; its turn to connect \
+                 (`connects_at_once`) may not have come"
+            ))
             .with_outage(Outage::Timeout),
         None => Failure::gateway(FailureKind::Unavailable, message).with_detail(
             "the gateway's own check of the password was not done yet, its wait for the checks of \

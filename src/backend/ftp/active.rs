@@ -1,7 +1,7 @@
 //! Active data connections: the server connects to a port of the pool that the backend names
 //! (`data_ports`). PORT (RFC 959), EPRT (RFC 2428).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::channel::no_channel;
 use super::connection::Connection;
+use super::data_commands::{DataCommand, may_other};
 use crate::data::{OF_BACKENDS, Pool, Reservation, Wanted};
 use crate::net;
 use crate::op::{Failure, FailureKind};
@@ -34,12 +35,10 @@ impl DataPorts {
     }
 }
 
-/// Reserves a port and tells the server. Waits a while where all ports wait for this server.
-pub(super) async fn offer(
-    connection: &mut Connection,
-    server: IpAddr,
-) -> Result<Reservation, Failure> {
+/// Reserves a port and tells the server, an IPv4 one with PORT or, where that is refused, with EPRT. Waits a while where all ports wait for this server.
+pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Failure> {
     connection.active = None;
+    let server = connection.server()?.ip();
     let settings = connection.settings.clone();
     let DataPorts { pool, session } = connection.data_ports.clone().ok_or_else(|| {
         no_port(format!("backend \"{}\" has `data_mode: active` and no pool", settings.name))
@@ -65,14 +64,41 @@ pub(super) async fn offer(
     // The pool speaks to a client; here that is the server.
     let reservation = reserved.map_err(|e| no_port(format!("for the server {server}: {e}")))?;
     let address = SocketAddr::new(advertised.address, advertised.port(reservation.port()));
-    let told = match address {
-        SocketAddr::V4(v4) => connection.expect(2, "PORT", Some(format_port(v4).as_bytes())).await,
-        v6 => connection.expect(2, "EPRT", Some(format_eprt(v6).as_bytes())).await,
-    };
-    match told {
+    match tell(connection, address).await {
         Ok(_) => Ok(reservation),
         Err(refusal) => Err(refused(reservation, refusal)),
     }
+}
+
+/// The first refusal counts: PORT is the one that servers know.
+async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Failure> {
+    let SocketAddr::V4(v4) = address else {
+        return connection.expect(2, "EPRT", Some(format_eprt(address).as_bytes())).await.map(drop);
+    };
+    let (server, shared) = (connection.server()?, connection.shared.clone());
+    let kept = shared.data_commands.kept(server);
+    let first = kept.unwrap_or(DataCommand::Port);
+    let mut refusal: Option<Failure> = None;
+    for command in [first, first.other()] {
+        let argument = match command {
+            DataCommand::Eprt => format_eprt(address),
+            _ => format_port(v4),
+        };
+        match connection.expect(2, command.verb(), Some(argument.as_bytes())).await {
+            Ok(_) => {
+                if refusal.is_some() {
+                    shared.data_commands.keep(server, command, refusal.as_ref());
+                }
+                return Ok(());
+            }
+            Err(failure) if failure.peer.as_ref().is_some_and(|words| may_other(words.code)) => {
+                shared.data_commands.forget(server, command);
+                refusal.get_or_insert(failure);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(refusal.unwrap_or_else(|| no_port("neither PORT nor EPRT was tried")))
 }
 
 /// A server that refuses does not connect: the port need not rest for others.

@@ -1,24 +1,18 @@
-//! Data connections to a server: EPSV and PASV (RFC 959, RFC 2428), TLS (RFC 4217). Active ones:
-//! [`super::active`].
+//! Data connections to a server, and the commands that use them (RFC 959), in the order that the server
+//! can bear; TLS (RFC 4217). Passive ones: [`super::passive`]. Active ones: [`super::active`].
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::active;
 use super::connection::Connection;
-use super::prepared::Prepared;
-use super::reply;
 use super::settings::DataMode;
+use super::{active, passive, transfer};
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind, Words};
-use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
-
-/// How often a server is asked for a port before its 425 is told to the client.
-const PORT_TRIES: usize = 3;
 
 /// A server that is near has its data connection before the command: less can go wrong so.
 const HEAD_START: Duration = Duration::from_millis(1);
@@ -38,12 +32,12 @@ pub(super) async fn start(
     argument: Option<&[u8]>,
     offset: u64,
 ) -> Result<(Stream, Words), Failure> {
-    let peer = address(connection)?;
+    let transfer = Transfer { verb, argument, offset };
     let (tcp, preliminary) = match connection.settings.data_mode {
-        DataMode::Passive => passive(connection, peer, verb, argument, offset).await?,
+        DataMode::Passive => passive::start(connection, transfer).await?,
         DataMode::Active => {
-            let reservation = active::offer(connection, peer).await?;
-            let preliminary = match command(connection, verb, argument, offset).await {
+            let reservation = active::offer(connection).await?;
+            let preliminary = match command(connection, transfer).await {
                 Ok(preliminary) => preliminary,
                 Err(refusal) => return Err(active::refused(reservation, refusal)),
             };
@@ -65,12 +59,26 @@ pub(super) async fn start(
     }
 }
 
+/// A command that uses a data connection.
+#[derive(Clone, Copy)]
+pub(super) struct Transfer<'a> {
+    verb: &'a str,
+    argument: Option<&'a [u8]>,
+    /// Where it begins (REST).
+    offset: u64,
+}
+
+impl Transfer<'_> {
+    /// Whether the server may get it twice: STOU would make a second file, APPE write all twice.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        !matches!(self.verb, "STOU" | "APPE")
+    }
+}
+
 /// The command itself, up to its 1xx, or of a listing up to its end.
 async fn command(
     connection: &mut Connection,
-    verb: &str,
-    argument: Option<&[u8]>,
-    offset: u64,
+    Transfer { verb, argument, offset }: Transfer<'_>,
 ) -> Result<Words, Failure> {
     // An offset that a refused transfer left behind at the server is taken back.
     if offset > 0 || connection.restart_pending {
@@ -87,98 +95,62 @@ async fn command(
     Ok(preliminary)
 }
 
-/// The command goes out while the data connection is being made: that saves a round trip. A server
-/// that wants the connection first is asked once more, and is remembered.
-async fn passive(
-    connection: &mut Connection,
-    peer: IpAddr,
-    verb: &str,
-    argument: Option<&[u8]>,
-    offset: u64,
-) -> Result<(TcpStream, Words), Failure> {
-    if let Some(connecting) = connection.prepared.take().and_then(Prepared::take) {
-        match begun(connection, connecting, verb, argument, offset).await {
-            Started::Both(tcp, words) => return Ok((tcp, words)),
-            // The server does not take it any more, and nothing has begun: all is asked anew.
-            Started::Failed(refusal) if is_no_channel(&refusal) => {}
-            Started::Failed(failure) => return Err(failure),
-            Started::NotConnected(_) | Started::ConnectFirst => {}
-        }
-    }
-    for _ in 0..2 {
-        let address = passive_address(connection, peer).await?;
-        let (header, limit) = (connection.data_header(), connection.settings.connect_timeout);
-        let connecting = connect(address, header, limit);
-        match begun(connection, connecting, verb, argument, offset).await {
-            Started::Both(tcp, words) => return Ok((tcp, words)),
-            Started::Failed(failure) | Started::NotConnected(failure) => return Err(failure),
-            Started::ConnectFirst => {}
-        }
-    }
-    // Not reached: who is asked for the second time has its connection first.
-    Err(no_channel("the backend wants its data connection before the command"))
-}
-
-/// The two in the order that the server can bear.
-async fn begun(
+/// The two in the order that the server can bear. The command goes out while the data connection is
+/// being made: that saves a round trip. `proven`: such connections have been made before; else a
+/// command that cannot be repeated waits for its own. `other`: another connection may be tried.
+pub(super) async fn begun(
     connection: &mut Connection,
     connecting: impl Future<Output = Result<TcpStream, Failure>>,
-    verb: &str,
-    argument: Option<&[u8]>,
-    offset: u64,
+    transfer: Transfer<'_>,
+    proven: bool,
+    other: bool,
 ) -> Started {
-    if !connection.connect_first {
-        let started = at_once(connection, connecting, verb, argument, offset).await;
-        if matches!(started, Started::ConnectFirst) {
-            tracing::debug!(verb, "the backend wants its data connection before the command");
-            connection.connect_first = true;
-        }
-        return started;
+    let first = connection.connect_first || !(proven || transfer.may_be_repeated());
+    if !first {
+        return at_once(connection, connecting, transfer, other).await;
     }
     match connecting.await {
-        Ok(tcp) => connected(connection, tcp, verb, argument, offset).await,
+        Ok(tcp) => connected(connection, tcp, transfer).await,
         Err(failure) => Started::NotConnected(failure),
     }
 }
 
 /// The command, whose data connection is there.
-async fn connected(
-    connection: &mut Connection,
-    tcp: TcpStream,
-    verb: &str,
-    argument: Option<&[u8]>,
-    offset: u64,
-) -> Started {
-    match command(connection, verb, argument, offset).await {
+async fn connected(connection: &mut Connection, tcp: TcpStream, transfer: Transfer<'_>) -> Started {
+    match command(connection, transfer).await {
         Ok(words) => Started::Both(tcp, words),
-        Err(refusal) => Started::Failed(refusal),
+        Err(refusal) => Started::Refused(refusal),
     }
 }
 
-enum Started {
+pub(super) enum Started {
     Both(TcpStream, Words),
-    Failed(Failure),
+    /// By the server, or the connection to it is lost.
+    Refused(Failure),
     /// No command was sent.
     NotConnected(Failure),
-    /// The server had no patience for a connection that was on its way.
+    /// The command was sent, and the data connection could not be made. Both sides are in step.
+    NotMade(Failure),
+    /// As `NotMade`, with the control connection given up.
+    OutOfStep(Failure),
+    /// The server had no patience for a connection that was on its way. The command may be repeated.
     ConnectFirst,
 }
 
 async fn at_once(
     connection: &mut Connection,
     connecting: impl Future<Output = Result<TcpStream, Failure>>,
-    verb: &str,
-    argument: Option<&[u8]>,
-    offset: u64,
+    transfer: Transfer<'_>,
+    other: bool,
 ) -> Started {
     tokio::pin!(connecting);
     match timeout(HEAD_START, &mut connecting).await {
-        Ok(Ok(tcp)) => return connected(connection, tcp, verb, argument, offset).await,
+        Ok(Ok(tcp)) => return connected(connection, tcp, transfer).await,
         Ok(Err(failure)) => return Started::NotConnected(failure),
         Err(_) => {}
     }
     let (made, told) = {
-        let commanding = command(connection, verb, argument, offset);
+        let commanding = command(connection, transfer);
         tokio::pin!(commanding);
         tokio::select! {
             told = &mut commanding => (None, Some(told)),
@@ -193,37 +165,70 @@ async fn at_once(
         }
     };
     let Some(told) = told else {
-        connection.replace();
-        return Started::Failed(
-            made.and_then(Result::err).unwrap_or_else(|| no_channel("no word")),
-        );
+        // An offset may be left behind.
+        connection.restart_pending |= transfer.offset > 0;
+        let failure = made.and_then(Result::err).unwrap_or_else(|| no_channel("no word"));
+        return not_made(connection, failure, other).await;
     };
-    let words = match told {
-        Ok(words) => words,
-        Err(refusal) if is_no_channel(&refusal) => {
+    let ends_unconnected = |refusal: &Failure| match &refusal.peer {
+        Some(words) => words.code == 425 || words.code == 426 && matches!(made, Some(Err(_))),
+        None => false,
+    };
+    match told {
+        Err(refusal) if !ends_unconnected(&refusal) => Started::Refused(refusal),
+        Err(refusal) => {
             let made = match made {
                 Some(made) => made,
                 None => connecting.await,
             };
-            return if made.is_ok() { Started::ConnectFirst } else { Started::Failed(refusal) };
-        }
-        Err(refusal) => return Started::Failed(refusal),
-    };
-    let made = match made {
-        Some(made) => made,
-        None => connecting.await,
-    };
-    match made {
-        Ok(tcp) => Started::Both(tcp, words),
-        Err(failure) if is_over(&words) => Started::Failed(failure),
-        Err(failure) => match timeout(ANNOUNCED, explain(connection, failure.clone())).await {
-            Ok(explained) => Started::Failed(explained),
-            Err(_) => {
-                connection.replace();
-                Started::Failed(failure)
+            match made {
+                Err(e) => {
+                    let detail = e.detail.unwrap_or(e.message);
+                    Started::NotMade(refusal.with_detail(detail))
+                }
+                Ok(_) => {
+                    tracing::debug!(
+                        verb = transfer.verb,
+                        "the backend wants its data connection before the command"
+                    );
+                    connection.connect_first = true;
+                    match transfer.may_be_repeated() {
+                        true => Started::ConnectFirst,
+                        false => Started::Refused(refusal),
+                    }
+                }
             }
-        },
+        }
+        Ok(words) => {
+            let made = match made {
+                Some(made) => made,
+                None => connecting.await,
+            };
+            match made {
+                Ok(tcp) => Started::Both(tcp, words),
+                Err(failure) if is_over(&words) => Started::NotMade(failure),
+                Err(failure) => {
+                    let explained = explain(connection, failure.clone());
+                    match timeout(ANNOUNCED, explained).await {
+                        Ok(explained) if connection.is_usable() => Started::NotMade(explained),
+                        Ok(lost) => Started::Refused(lost),
+                        Err(_) => not_made(connection, failure, other).await,
+                    }
+                }
+            }
+        }
     }
+}
+
+/// The server still waits for a data connection that will not come. It is told so where another is to
+/// be tried; some hear that only when they have waited long enough.
+async fn not_made(connection: &mut Connection, failure: Failure, other: bool) -> Started {
+    let limit = connection.settings.reply_timeout;
+    if other && transfer::come_into_step(connection, limit).await.is_ok() {
+        return Started::NotMade(failure);
+    }
+    connection.replace();
+    Started::OutOfStep(failure)
 }
 
 pub(super) async fn connect(
@@ -243,57 +248,6 @@ pub(super) async fn connect(
         Ok(Err(e)) => Err(no_channel(format!("connecting to {address}: {e}"))),
         Err(_) => Err(no_channel(format!("connecting to {address}: not in time"))),
     }
-}
-
-pub(super) fn address(connection: &mut Connection) -> Result<IpAddr, Failure> {
-    let peer = connection.control.stream().peer_addr();
-    let peer = peer.map_err(|e| reply::unavailable(format!("its address: {e}")));
-    Ok(connection.noted(peer)?.ip().to_canonical())
-}
-
-/// EPSV first, since it works through address translation; PASV for servers that refuse it, and
-/// where the address that PASV names is to be trusted.
-pub(super) async fn passive_address(
-    connection: &mut Connection,
-    peer: IpAddr,
-) -> Result<SocketAddr, Failure> {
-    let trusted = connection.settings.trust_pasv_address;
-    if peer.is_ipv6() || !(connection.epsv_refused || trusted) {
-        let words = ask_for_port(connection, "EPSV").await?;
-        match words.code {
-            229 => {
-                let port = parse_epsv_reply(&words.lines.concat());
-                let port = port.map_err(|_| not_understood("EPSV", &words))?;
-                return Ok(SocketAddr::new(peer, port));
-            }
-            500..=599 if peer.is_ipv4() => connection.epsv_refused = true,
-            _ => return Err(reply::failure("EPSV", words)),
-        }
-    }
-    let words = ask_for_port(connection, "PASV").await?;
-    let words = reply::expect(2, "PASV", words);
-    let words = connection.noted(words)?;
-    let named = parse_pasv_reply(&words.lines.concat());
-    let named = named.map_err(|_| not_understood("PASV", &words))?;
-    // Servers behind address translation name an address that is not theirs, and bad ones somebody
-    // else's.
-    let ip = if trusted { IpAddr::V4(*named.ip()) } else { peer };
-    Ok(SocketAddr::new(ip, named.port()))
-}
-
-/// 425 to EPSV or PASV is worth another try: ProFTPD and pure-ftpd say it when two of their sessions
-/// choose the same port at once. Nothing has begun yet.
-async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<Words, Failure> {
-    for _ in 1..PORT_TRIES {
-        let asked = Instant::now();
-        let words = connection.ask(verb, None).await?;
-        let took = asked.elapsed();
-        connection.port_took = Some(connection.port_took.map_or(took, |least| least.min(took)));
-        if words.code != 425 {
-            return Ok(words);
-        }
-    }
-    connection.ask(verb, None).await
 }
 
 async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
@@ -320,19 +274,10 @@ fn is_over(words: &Words) -> bool {
     words.code / 100 == 2
 }
 
-/// 425: the server has no data connection.
-fn is_no_channel(refusal: &Failure) -> bool {
-    refusal.peer.as_ref().is_some_and(|words| words.code == 425)
-}
-
 pub(super) fn no_channel(detail: impl std::fmt::Display) -> Failure {
     Failure::backend(
         FailureKind::DataConnection,
         "no data connection between the gateway and the backend server could be made",
     )
     .with_detail(detail)
-}
-
-fn not_understood(verb: &str, words: &Words) -> Failure {
-    no_channel(format!("the answer to {verb} was not understood: {words}"))
 }

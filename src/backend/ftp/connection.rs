@@ -1,7 +1,9 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Shared;
 use super::active::DataPorts;
 use super::cache::FRESH;
 use super::control::Control;
@@ -19,13 +21,12 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
+    pub(super) shared: Arc<Shared>,
     origin: Origin,
     pub(super) features: Features,
     pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
-    /// The server refused EPSV; PASV is used from then on.
-    pub(super) epsv_refused: bool,
     /// The server does not know STAT with a path.
     pub(super) stat_refused: bool,
     /// REST was said and no transfer has used it up.
@@ -73,17 +74,18 @@ impl Connection {
     pub(super) fn new(
         control: Control,
         settings: Arc<Settings>,
+        shared: Arc<Shared>,
         origin: Origin,
         tls: Option<ClientTls>,
     ) -> Self {
         Self {
             control,
             settings,
+            shared,
             origin,
             features: Features::unknown(),
             list_all: ListAll::default(),
             tls,
-            epsv_refused: false,
             stat_refused: false,
             restart_pending: false,
             connect_first: false,
@@ -98,6 +100,14 @@ impl Connection {
             lost: false,
             replaceable: false,
         }
+    }
+
+    /// Where it is; an IPv4-mapped address as IPv4.
+    pub(super) fn server(&mut self) -> Result<SocketAddr, Failure> {
+        let peer = self.control.stream().peer_addr();
+        let peer = peer.map_err(|e| unavailable(format!("its address: {e}")));
+        let peer = self.noted(peer)?;
+        Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 
     /// What a passive data connection begins with, before its TLS; often nothing.

@@ -99,7 +99,10 @@ async fn start(
         return may_be_empty(channel::start(connection, "LIST", None, 0).await);
     }
     match channel::start(connection, "LIST", Some(b"-a"), 0).await {
-        Err(failure) if connection.list_all == ListAll::Untried => {
+        Err(failure)
+            if connection.list_all == ListAll::Untried
+                && failure.kind != FailureKind::DataConnection =>
+        {
             connection.check()?;
             tracing::debug!(%failure, "the backend's LIST does not take -a");
             connection.list_all = ListAll::No;

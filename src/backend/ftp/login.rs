@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::Shared;
 use super::connection::Connection;
 use super::control::Control;
 use super::features::Features;
@@ -15,8 +16,8 @@ use super::reply;
 use super::settings::{Settings, TlsMode};
 use crate::auth::Credentials;
 use crate::backend::{Origin, SendProxyProtocol};
+use crate::net::Stream;
 use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
-use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind, Outage, RemotePath, Representation, Words};
 
 /// Between two replies to commands that were sent in one flight; a server that takes longer has
@@ -51,26 +52,26 @@ impl Pipelining {
 /// A session ready to work, and where the login put the user.
 pub(super) async fn login(
     settings: &Arc<Settings>,
-    pipelining: &Pipelining,
+    shared: &Arc<Shared>,
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<(Connection, RemotePath), Failure> {
-    if !pipelining.is_refused() {
-        let mut connection = entered(settings, credentials, origin).await?;
+    if !shared.pipelining.is_refused() {
+        let mut connection = entered(settings, shared, credentials, origin).await?;
         if let Some(answers) = ask_at_once(&mut connection).await? {
             let home = learn(&mut connection, answers)?;
             return Ok((connection, home));
         }
         // It counts against the user's limit at some servers.
         connection.quit().await;
-        if pipelining.refuse() {
+        if shared.pipelining.refuse() {
             tracing::info!(
                 backend = %settings.name,
                 "the backend drops commands that are sent in one flight; each is sent by itself now"
             );
         }
     }
-    let mut connection = entered(settings, credentials, origin).await?;
+    let mut connection = entered(settings, shared, credentials, origin).await?;
     let mut answers = Vec::new();
     for command in after_login(settings) {
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
@@ -84,11 +85,13 @@ pub(super) async fn login(
 /// Connected, protected as configured, and let in.
 async fn entered(
     settings: &Arc<Settings>,
+    shared: &Arc<Shared>,
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<Connection, Failure> {
-    let (control, tls) = open(settings, origin).await?;
-    let mut connection = Connection::new(control, settings.clone(), origin, tls);
+    let (control, tls) = open(settings, shared, origin).await?;
+    let (settings, shared) = (settings.clone(), shared.clone());
+    let mut connection = Connection::new(control, settings, shared, origin, tls);
     authenticate(&mut connection, credentials).await?;
     Ok(connection)
 }
@@ -97,6 +100,7 @@ async fn entered(
 /// TLS versions is asked again with the others.
 async fn open(
     settings: &Arc<Settings>,
+    shared: &Shared,
     origin: Origin,
 ) -> Result<(Control, Option<ClientTls>), Failure> {
     let (implicit, tls) = match &settings.tls {
@@ -105,12 +109,15 @@ async fn open(
         TlsMode::Implicit(tls) => (true, Some(tls)),
     };
     let Some(tls) = tls else {
-        let control = greeted(settings, Stream::Plain(connect(settings, origin).await?)).await?;
+        let control =
+            greeted(settings, Stream::Plain(connect(settings, shared, origin).await?)).await?;
         return Ok((control, None));
     };
-    match protected(settings, origin, implicit, tls.session(false)).await {
+    match protected(settings, shared, origin, implicit, tls.session(false)).await {
         Err(OpenError::Versions(_)) if tls.has_fallback() => {
-            protected(settings, origin, implicit, tls.session(true)).await.map_err(Failure::from)
+            protected(settings, shared, origin, implicit, tls.session(true))
+                .await
+                .map_err(Failure::from)
         }
         opened => opened.map_err(Failure::from),
     }
@@ -138,11 +145,12 @@ impl From<Failure> for OpenError {
 
 async fn protected(
     settings: &Settings,
+    shared: &Shared,
     origin: Origin,
     implicit: bool,
     tls: ClientTls,
 ) -> Result<(Control, Option<ClientTls>), OpenError> {
-    let tcp = connect(settings, origin).await?;
+    let tcp = connect(settings, shared, origin).await?;
     let control = if implicit {
         let stream = handshake(settings, &tls, tcp).await?;
         greeted(settings, stream).await?
@@ -158,8 +166,12 @@ async fn protected(
     Ok((control, Some(tls)))
 }
 
-async fn connect(settings: &Settings, origin: Origin) -> Result<TcpStream, Failure> {
-    let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
+async fn connect(
+    settings: &Settings,
+    shared: &Shared,
+    origin: Origin,
+) -> Result<TcpStream, Failure> {
+    let reached = shared.connector.connect(settings.connect_timeout).await;
     let lost = |failure: Failure| failure.with_outage(Outage::Unreachable);
     let (mut tcp, _) = reached.map_err(|e| lost(unreachable(e)))?;
     if settings.send_proxy_protocol != SendProxyProtocol::None {

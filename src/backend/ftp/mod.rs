@@ -6,11 +6,13 @@ mod cache;
 mod channel;
 mod connection;
 mod control;
+mod data_commands;
 mod features;
 mod file;
 mod listing;
 mod login;
 mod operations;
+mod passive;
 mod pool;
 mod prepared;
 mod renames;
@@ -34,6 +36,7 @@ use super::{
     Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
 use crate::data;
+use crate::net::{Connector, Connectors};
 use crate::op::{
     Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath,
     WriteMode,
@@ -41,10 +44,11 @@ use crate::op::{
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
+use data_commands::DataCommands;
 use login::Pipelining;
 use pool::{Pool, Turn};
 
-pub use settings::{DataMode, Settings, TlsMode};
+pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
 
 /// How long an operation waits for a control connection, where all are in transfers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,9 +61,16 @@ const EARLY: usize = 8 * 1024 * 1024;
 /// A configured FTP backend.
 pub struct FtpBackend {
     settings: Arc<Settings>,
-    pipelining: Arc<Pipelining>,
+    shared: Arc<Shared>,
     data_ports: Option<Arc<data::Pool>>,
     claims: Arc<Claims>,
+}
+
+/// What all sessions of a backend share: how connections are made, and what is known of its servers.
+struct Shared {
+    connector: Connector,
+    pipelining: Pipelining,
+    data_commands: DataCommands,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -74,9 +85,19 @@ struct FtpSession {
 
 impl FtpBackend {
     /// `data_ports`: the pool that the settings name.
-    pub fn new(settings: Settings, data_ports: Option<Arc<data::Pool>>) -> Self {
-        let (settings, pipelining, claims) = (Arc::new(settings), Arc::default(), Arc::default());
-        Self { settings, pipelining, data_ports, claims }
+    pub fn new(
+        settings: Settings,
+        data_ports: Option<Arc<data::Pool>>,
+        connectors: &Connectors,
+    ) -> Self {
+        let Settings { name, addresses, connects_at_once, .. } = &settings;
+        let shared = Shared {
+            connector: connectors.connector(name, addresses, *connects_at_once),
+            pipelining: Pipelining::default(),
+            data_commands: DataCommands::new(name),
+        };
+        let (settings, claims) = (Arc::new(settings), Arc::default());
+        Self { settings, shared: Arc::new(shared), data_ports, claims }
     }
 }
 
@@ -88,10 +109,10 @@ impl Backend for FtpBackend {
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure> {
         let credentials = login.account("an FTP backend")?.clone();
-        let (settings, pipelining) = (self.settings.clone(), self.pipelining.clone());
+        let (settings, shared) = (self.settings.clone(), self.shared.clone());
         let ports = self.data_ports.clone().map(DataPorts::new);
         let account = (&self.claims, credentials);
-        let (pool, home) = Pool::login(settings, pipelining, ports, account, origin).await?;
+        let (pool, home) = Pool::login(settings, shared, ports, account, origin).await?;
         let early = data::Budget::new(EARLY);
         Ok(Box::new(FtpSession { pool, cache: Arc::default(), early, home }))
     }

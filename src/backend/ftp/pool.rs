@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::Shared;
 use super::active::DataPorts;
 use super::connection::Connection;
 use super::features::Features;
-use super::login::{self, Pipelining};
+use super::login;
 use super::reply::unavailable;
 use super::settings::Settings;
 use crate::auth::Credentials;
@@ -27,6 +28,8 @@ const REMINDER: Duration = Duration::from_secs(1);
 const ASIDE: Duration = Duration::from_millis(100);
 /// The same, for a further one to be logged in.
 const FURTHER: Duration = Duration::from_secs(5);
+/// The same, where an operation cannot go on without: the wait for its turn to connect included.
+const ANOTHER: Duration = Duration::from_secs(60);
 /// After a further one was refused, such questions try none for so long.
 const REFUSED: Duration = Duration::from_secs(60);
 /// For the goodbye to a connection that is in use when the session ends.
@@ -37,7 +40,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// setting `connections`, and what is lost is logged in anew.
 pub(super) struct Pool {
     settings: Arc<Settings>,
-    pipelining: Arc<Pipelining>,
+    shared: Arc<Shared>,
     data_ports: Option<DataPorts>,
     credentials: Credentials,
     /// What the session writes to is known to the other sessions.
@@ -77,20 +80,19 @@ impl Pool {
     /// Logs the first connection in; and where the login put the user.
     pub(super) async fn login(
         settings: Arc<Settings>,
-        pipelining: Arc<Pipelining>,
+        shared: Arc<Shared>,
         data_ports: Option<DataPorts>,
         (claims, credentials): (&Arc<Claims>, Credentials),
         origin: Origin,
     ) -> Result<(Arc<Self>, RemotePath), Failure> {
-        let (mut connection, home) =
-            login::login(&settings, &pipelining, &credentials, origin).await?;
+        let (mut connection, home) = login::login(&settings, &shared, &credentials, origin).await?;
         connection.data_ports = data_ports.clone();
         let features = connection.features;
         let moves = connection.moves.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
             settings,
-            pipelining,
+            shared,
             data_ports,
             account: Account::new(claims, &credentials.user),
             credentials,
@@ -211,8 +213,12 @@ impl Pool {
     }
 
     async fn another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
-        let Self { settings, pipelining, credentials, .. } = &**self;
-        let login = login::login(settings, pipelining, credentials, self.origin).await;
+        let Self { settings, shared, credentials, .. } = &**self;
+        let login = login::login(settings, shared, credentials, self.origin);
+        let login = timeout(ANOTHER, login).await.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(ANOTHER);
+            Err(unavailable(format!("a further login was not done within {limit}")))
+        });
         let (mut connection, _) = match login {
             Ok(login) => login,
             Err(failure) if self.lock().connections.is_empty() => return Err(failure),

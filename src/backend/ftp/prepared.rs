@@ -1,7 +1,6 @@
 //! Data connections that are begun before the command that uses them is known (RFC 959 section 3.2,
 //! RFC 2428): a client that has asked for a port of its own is about to transfer something.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::channel;
-use super::connection::Connection;
+use super::data_commands::DataCommand;
+use super::passive::Attempts;
 use super::pool::Turn;
 use super::settings::DataMode;
 use crate::op::Failure;
@@ -25,6 +25,7 @@ const KEPT: Duration = Duration::from_secs(10);
 
 /// A data connection without a command. Dropped, it is reset.
 pub(super) struct Prepared {
+    command: DataCommand,
     connecting: Arc<Mutex<Option<Connecting>>>,
     _expiry: AbortOnDropHandle<()>,
 }
@@ -41,23 +42,21 @@ pub(super) fn prepare(mut turn: Turn) {
     }
     tokio::spawn(async move {
         turn.prepared = None;
-        match port(&mut turn).await {
-            Ok(address) => {
+        let asked = async { Attempts::new(&mut turn)?.next(&mut turn).await };
+        match asked.await {
+            Ok((command, address)) => {
                 let (header, limit) = (turn.data_header(), turn.settings.connect_timeout);
-                turn.prepared = Some(Prepared::begin(channel::connect(address, header, limit)));
+                let connecting = channel::connect(address, header, limit);
+                turn.prepared = Some(Prepared::begin(command, connecting));
             }
             Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
         }
     });
 }
 
-async fn port(connection: &mut Connection) -> Result<SocketAddr, Failure> {
-    let peer = channel::address(connection)?;
-    channel::passive_address(connection, peer).await
-}
-
 impl Prepared {
     fn begin(
+        command: DataCommand,
         connecting: impl Future<Output = Result<TcpStream, Failure>> + Send + 'static,
     ) -> Self {
         let connecting = tokio::spawn(connecting);
@@ -67,7 +66,12 @@ impl Prepared {
             tokio::time::sleep(KEPT).await;
             drop(kept.lock().unwrap_or_else(PoisonError::into_inner).take());
         });
-        Self { connecting, _expiry: AbortOnDropHandle::new(expiry) }
+        Self { command, connecting, _expiry: AbortOnDropHandle::new(expiry) }
+    }
+
+    /// What named its port.
+    pub(super) fn command(&self) -> DataCommand {
+        self.command
     }
 
     /// The connection, under way or made; `None` where it failed or the server has left it.

@@ -15,6 +15,7 @@ pub struct Settings {
     pub data_mode: DataMode,
     /// Name of the pool whose ports the server connects to, where `data_mode` is active.
     pub data_ports: Option<String>,
+    pub passive_command: PassiveCommand,
     /// Takes the address of a PASV reply even where it is not the control peer's.
     pub trust_pasv_address: bool,
     pub partial_uploads: PartialUploads,
@@ -23,6 +24,8 @@ pub struct Settings {
     /// The most control connections of one session, at least 1. Each open file of an SFTP client
     /// needs one; FTP clients never need a second.
     pub connections: usize,
+    /// The most control connections that are being made to each address at once, at least 1.
+    pub connects_at_once: usize,
     /// For the TCP connection and, again, for the TLS handshake.
     pub connect_timeout: Duration,
     /// For one reply on the control connection.
@@ -43,6 +46,17 @@ pub enum TlsMode {
     /// AUTH TLS (RFC 4217), required.
     Explicit(Arc<ClientTls>),
     Implicit(Arc<ClientTls>),
+}
+
+/// How a server is asked for a passive port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PassiveCommand {
+    /// With EPSV or, where that fails, with PASV; with PASV first where its address is trusted.
+    #[default]
+    Auto,
+    Epsv,
+    /// IPv6 servers are asked with EPSV all the same.
+    Pasv,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{DataMode, FtpBackend, Settings, TlsMode};
+use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode};
 use crate::auth::Credentials;
 use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, SendProxyProtocol};
+use crate::net::{Connector, Connectors};
 use crate::wire::proxy::{Header, decode};
 
 const MODIFIED: &str = "20260102030405";
@@ -80,6 +81,10 @@ pub(super) struct Oddities {
     pub resets_stored: bool,
     /// Of STOR: takes so little at a time, with a pause of 50 ms between.
     pub dribbles: Option<usize>,
+    /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
+    pub waits_for_data: bool,
+    /// Announces a transfer before it knows whether there is a data connection.
+    pub announces_early: bool,
 }
 
 #[derive(Default)]
@@ -89,6 +94,10 @@ pub(super) struct Seen {
     pub folders: BTreeMap<String, String>,
     /// Links, and where they lead.
     pub links: BTreeMap<String, String>,
+    /// What verbs are answered with, where that is not as usual; nothing: not at all. A port that is listened on takes the
+    /// place of `{port}`, or of `{high}` and `{low}`; one where nobody listens, of `{dead}`; one that
+    /// nobody can connect to, of `{full}`.
+    pub replies: BTreeMap<&'static str, &'static str>,
     /// When the files were last changed, where that is not [`MODIFIED`].
     pub modified: Option<&'static str>,
     pub lines: Vec<String>,
@@ -188,16 +197,18 @@ impl Server {
             tls: TlsMode::None,
             data_mode: DataMode::Passive,
             data_ports: None,
+            passive_command: PassiveCommand::Auto,
             trust_pasv_address: false,
             partial_uploads: PartialUploads::Keep,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
+            connects_at_once: Connector::AT_ONCE,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
         };
         change(&mut settings);
-        FtpBackend::new(settings, None)
+        FtpBackend::new(settings, None, &Connectors::for_test())
     }
 
     pub(super) async fn session(&self) -> Box<dyn BackendSession> {
@@ -233,6 +244,8 @@ struct Session {
     seen: Arc<Mutex<Seen>>,
     odd: Oddities,
     data: Option<TcpListener>,
+    /// What nobody can connect to.
+    full: Option<TcpListener>,
     offset: usize,
     from: String,
     /// Its working directory, as it was called when it was entered.
@@ -247,7 +260,8 @@ impl Session {
     fn new(control: TcpStream, seen: Arc<Mutex<Seen>>, odd: Oddities) -> Self {
         let (buffered, data, offset, from) = (vec![], None, 0, String::new());
         let place = String::new();
-        Self { control, buffered, seen, odd, data, offset, from, place, fillers: vec![] }
+        let (full, fillers) = (None, vec![]);
+        Self { control, buffered, seen, odd, data, full, offset, from, place, fillers }
     }
 
     async fn run(&mut self) -> Ended {
@@ -301,6 +315,14 @@ impl Session {
         let link = self.seen.lock().unwrap().links.get(argument).cloned();
         let there = link.clone().unwrap_or_else(|| argument.to_owned());
         let size = self.seen.lock().unwrap().files.get(&there).map(Vec::len);
+        let scripted = self.seen.lock().unwrap().replies.get(verb).copied();
+        if let Some(template) = scripted {
+            if template.is_empty() {
+                return Ok(());
+            }
+            let reply = self.filled_in(template).await?;
+            return self.reply(&reply).await;
+        }
         match verb {
             "CWD" if link.is_some() && !self.has_folder(&there) => {
                 self.reply("550 Failed to change directory.").await
@@ -444,6 +466,7 @@ impl Session {
                 self.reply("250 done").await
             }
             "RETR" | "STOR" | "APPE" | "MLSD" | "LIST" => self.transfer(verb, argument).await,
+            "STOU" => self.transfer(verb, "/unique").await,
             "ABOR" => self.reply("226 nothing to abort").await,
             _ => self.reply("502 not here").await,
         }
@@ -478,6 +501,29 @@ impl Session {
         }
         self.data = Some(listener).filter(|_| !self.odd.dead_ports);
         Ok(address.port())
+    }
+
+    async fn filled_in(&mut self, template: &str) -> std::io::Result<String> {
+        self.data = None;
+        let port = match template {
+            _ if template.contains("{full}") => {
+                let distant = std::mem::replace(&mut self.odd.distant, true);
+                let port = self.listen().await?;
+                self.odd.distant = distant;
+                self.full = self.data.take();
+                port
+            }
+            _ if template.contains('{') => self.listen().await?,
+            _ => return Ok(template.to_owned()),
+        };
+        if template.contains("{dead}") {
+            self.data = None;
+        }
+        let [high, low] = port.to_be_bytes().map(|byte| byte.to_string());
+        let port = port.to_string();
+        let ports = ["{port}", "{dead}", "{full}"];
+        let filled = ports.iter().fold(template.to_owned(), |text, name| text.replace(name, &port));
+        Ok(filled.replace("{high}", &high).replace("{low}", &low))
     }
 
     /// Whether a data connection has been made before the command came.
@@ -520,6 +566,12 @@ impl Session {
             return self.reply("425 not from before").await;
         }
         let Some(listener) = self.data.take() else {
+            if self.odd.waits_for_data {
+                return Ok(());
+            }
+            if self.odd.announces_early {
+                self.reply("150 go").await?;
+            }
             return self.reply("425 nobody came").await;
         };
         let (mut data, _) = listener.accept().await?;
@@ -528,7 +580,7 @@ impl Session {
         }
         self.reply("150 go").await?;
         match verb {
-            "STOR" | "APPE" => {
+            "STOR" | "APPE" | "STOU" => {
                 let mut taken = match verb {
                     "APPE" => bytes.unwrap_or_default(),
                     _ => bytes.unwrap_or_default().into_iter().take(offset).collect(),

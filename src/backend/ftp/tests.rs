@@ -1,5 +1,6 @@
 mod links;
 mod listings;
+mod passive;
 mod permissions;
 mod resumes;
 mod uploads;
@@ -763,16 +764,11 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let server = Server::start(&[], Oddities::default()).await;
     let backend =
         server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
-    let (settings, pipelining) = (backend.settings.clone(), backend.pipelining.clone());
-    let (pool, _) = Pool::login(
-        settings,
-        pipelining,
-        None,
-        (&Arc::default(), testing::credentials()),
-        Origin::ANY,
-    )
-    .await
-    .unwrap();
+    let (settings, shared) = (backend.settings.clone(), backend.shared.clone());
+    let (pool, _) =
+        Pool::login(settings, shared, None, (&Arc::default(), testing::credentials()), Origin::ANY)
+            .await
+            .unwrap();
     let writer = Arc::<Cache>::default().writer();
     let mode = crate::op::WriteMode::From { offset: 0 };
     let turn = pool.turn(OPEN).await.unwrap();
@@ -825,6 +821,28 @@ async fn every_connection_says_for_whom_it_is_where_that_is_asked_for() {
         assert!(seen.connections >= 2, "{}", seen.connections);
         assert_eq!(seen.headers, vec![header; seen.connections + data]);
     }
+}
+
+#[tokio::test]
+async fn a_login_waits_until_the_server_has_greeted_the_one_before() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::start(&[], Oddities::default()).await;
+    let address = listener.local_addr().unwrap().to_string();
+    let backend = server.backend_with(|settings| {
+        (settings.addresses, settings.connects_at_once) = (vec![address], 1);
+    });
+    let backend = Arc::new(backend);
+    for _ in 0..2 {
+        let backend = backend.clone();
+        tokio::spawn(async move { login(&backend).await });
+    }
+    let (mut first, _) = listener.accept().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(early.is_err(), "both came at once");
+    first.write_all(b"220 ready\r\n").await.unwrap();
+    let second = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
+    second.expect("the second, too").unwrap();
 }
 
 async fn login_with(server: &Server, policy: PartialUploads) -> Box<dyn BackendSession> {

@@ -105,6 +105,23 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
     stream.reset_on_drop();
     drop(stream);
     connection.active = None;
+    let told = match come_into_step(connection, STEP).await {
+        Ok(told) => told,
+        Err(told) => {
+            tracing::info!("the backend's control connection is out of step after a cut; given up");
+            connection.give_up();
+            told
+        }
+    };
+    told.map(|words| reply::failure("the transfer", words))
+}
+
+/// Brings the control connection back into step behind a transfer whose data connection is gone or
+/// never came, within `limit`. `Err`: that failed. Both with what the server said against the transfer.
+pub(super) async fn come_into_step(
+    connection: &mut Connection,
+    limit: Duration,
+) -> Result<Option<Words>, Option<Words>> {
     let control = &mut connection.control;
     let mut told = None;
     let in_step = async {
@@ -117,7 +134,7 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
             }
         };
         if first.code >= 400 {
-            told = Some(reply::failure("the transfer", first));
+            told = Some(first);
         }
         // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
         // both sides are in step again. It comes after the first: pure-ftpd takes what arrives along
@@ -130,11 +147,10 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
         }
         Ok::<bool, Failure>(false)
     };
-    if matches!(timeout(STEP, in_step).await, Ok(Ok(true))) {
+    if matches!(timeout(limit, in_step).await, Ok(Ok(true))) {
         connection.control.settle();
+        Ok(told)
     } else {
-        tracing::info!("the backend's control connection is out of step after a cut; given up");
-        connection.give_up();
+        Err(told)
     }
-    told
 }

@@ -19,7 +19,7 @@ use super::server::{Extensions, Server};
 use super::settings::Settings;
 use super::status::{Expect, misunderstood};
 use crate::auth::Credentials;
-use crate::net;
+use crate::net::Connector;
 use crate::op::{Failure, FailureKind, Outage, RemotePath};
 use crate::wire::sftp::{
     Extension, Limits, MAX_PACKET, PacketReader, RequestBody, Version, encode_init,
@@ -34,11 +34,12 @@ const ROUNDS: usize = 8;
 /// A server ready to work. What is written first on each connection, `header`, is often nothing.
 pub(super) async fn login(
     settings: &Arc<Settings>,
+    connector: &Connector,
     credentials: &Credentials,
     header: &[u8],
     unpinned: &Unpinned,
 ) -> Result<Server, Failure> {
-    let mut connection = reach(settings, header, unpinned).await?;
+    let mut connection = reach(settings, connector, header, unpinned).await?;
     let ready = async {
         authenticate(&mut connection, credentials).await?;
         let (reader, writer) = connection.open_channel().await?;
@@ -56,30 +57,32 @@ pub(super) async fn login(
 }
 
 /// A connection to a server that is believed. Each address has its own time to be connected to; then
-/// the key exchange has as much, with all that it takes to be shown the right key.
+/// each key exchange has as much.
 async fn reach(
     settings: &Arc<Settings>,
+    connector: &Connector,
     header: &[u8],
     unpinned: &Unpinned,
 ) -> Result<Connection, Failure> {
-    let reached = net::connect(&settings.addresses, settings.connect_timeout).await;
+    let reached = connector.connect(settings.connect_timeout).await;
     let (tcp, address) = reached.map_err(|e| unreachable(e).with_outage(Outage::Unreachable))?;
-    let believed = believe(settings, tcp, address, header, unpinned);
-    let believed = timeout(settings.connect_timeout, believed);
-    believed.await.unwrap_or_else(|_| {
-        let message = "the backend server was reached, but did not end the SSH handshake in time; try \
-                       again later or tell the gateway's operator";
-        let limit = humantime::format_duration(settings.connect_timeout);
-        let detail = format!("{address}, within {limit}: is it an SSH server?");
-        let late = Failure::backend(FailureKind::Unavailable, message).with_detail(detail);
-        Err(late.with_outage(Outage::Timeout))
-    })
+    believe(settings, connector, tcp, address, header, unpinned).await
+}
+
+fn too_slow(settings: &Settings, address: &str) -> Failure {
+    let message = "the backend server was reached, but did not end the SSH handshake in time; try \
+                   again later or tell the gateway's operator";
+    let limit = humantime::format_duration(settings.connect_timeout);
+    let detail = format!("{address}, within {limit}: is it an SSH server?");
+    let late = Failure::backend(FailureKind::Unavailable, message).with_detail(detail);
+    late.with_outage(Outage::Timeout)
 }
 
 /// A server with several keys may first show another than the pinned one; it is then asked for its
 /// others.
 async fn believe(
     settings: &Arc<Settings>,
+    connector: &Connector,
     mut tcp: TcpStream,
     address: &str,
     header: &[u8],
@@ -90,14 +93,16 @@ async fn believe(
     let server = tcp.peer_addr().map_err(unreachable)?;
     loop {
         tcp.write_all(header).await.map_err(unreachable)?;
-        let last = match connection::exchange_keys(settings, tcp, address, unpinned).await {
+        let exchanged = connection::exchange_keys(settings, tcp, address, unpinned);
+        let exchanged = timeout(settings.connect_timeout, exchanged).await;
+        let last = match exchanged.map_err(|_| too_slow(settings, address))? {
             Ok(connection) => return Ok(connection),
             Err(NotReached::OtherKey(failure, kind)) if !shown.contains(&kind) => {
                 unpinned.add(&kind);
                 shown.push(kind);
                 refusal.get_or_insert(failure);
-                tcp = TcpStream::connect(server).await.map_err(unreachable)?;
-                net::prepare(&tcp);
+                let again = connector.reconnect(address, server, settings.connect_timeout);
+                tcp = again.await.map_err(unreachable)?;
                 continue;
             }
             Err(NotReached::OtherKey(failure, _) | NotReached::Failed(failure)) => failure,

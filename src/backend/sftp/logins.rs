@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::{HostKey, Settings, SftpBackend};
 use crate::auth::Credentials;
 use crate::backend::{Backend, Login, Origin, PartialUploads};
+use crate::net::{Connector, Connectors};
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
     Attributes, MAX_PACKET, Name, PacketReader, Request, Response as Answer, ResponseBody, Version,
@@ -148,6 +149,7 @@ fn settings(address: String) -> Settings {
         legacy_algorithms: false,
         partial_uploads: PartialUploads::Keep,
         send_proxy_protocol: false,
+        connects_at_once: Connector::AT_ONCE,
         connect_timeout: Duration::from_secs(3),
         reply_timeout: Duration::from_secs(3),
         keepalive: Duration::from_secs(10),
@@ -203,7 +205,8 @@ async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Ve
         account: None,
         key: None,
     });
-    let session = SftpBackend::new(settings).login(&login, Origin::ANY).await?;
+    let session =
+        SftpBackend::new(settings, &Connectors::for_test()).login(&login, Origin::ANY).await?;
     Ok(session.home().as_bytes().to_vec())
 }
 
@@ -273,7 +276,11 @@ async fn who_says_nothing_is_given_up_in_time() {
         account: None,
         key: None,
     });
-    let refused = SftpBackend::new(settings).login(&login, Origin::ANY).await.err().unwrap();
+    let refused = SftpBackend::new(settings, &Connectors::for_test())
+        .login(&login, Origin::ANY)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.kind, FailureKind::Unavailable);
     assert!(started.elapsed() < Duration::from_secs(3));
     // The connection is gone too.
@@ -283,7 +290,7 @@ async fn who_says_nothing_is_given_up_in_time() {
 
 #[tokio::test]
 async fn nobody_gets_in_without_an_account() {
-    let backend = SftpBackend::new(settings("127.0.0.1:1".to_owned()));
+    let backend = SftpBackend::new(settings("127.0.0.1:1".to_owned()), &Connectors::for_test());
     let refused = backend.login(&Login::Vouched(None), Origin::ANY).await.err().unwrap();
     assert_eq!(refused.kind, FailureKind::Internal);
 }
@@ -305,6 +312,33 @@ async fn an_address_that_is_not_there_does_not_take_the_time_of_the_next() {
     let addresses = [vec![dead.to_string()], good.addresses.clone()].concat();
     let settings = Settings { addresses, connect_timeout, ..good };
     assert_eq!(login_with(settings, "alice", "Secret").await.unwrap(), b"/home/alice");
+}
+
+#[tokio::test]
+async fn a_login_waits_until_the_server_has_greeted_the_one_before() {
+    use tokio::io::AsyncWriteExt;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = settings(listener.local_addr().unwrap().to_string());
+    let settings = Settings { connects_at_once: 1, ..settings };
+    let backend = Arc::new(SftpBackend::new(settings, &Connectors::for_test()));
+    for _ in 0..2 {
+        let backend = backend.clone();
+        tokio::spawn(async move {
+            let account = Credentials {
+                user: b"alice".to_vec(),
+                password: zeroize::Zeroizing::default(),
+                account: None,
+                key: None,
+            };
+            backend.login(&Login::Unchecked(account), Origin::ANY).await.map(drop)
+        });
+    }
+    let (mut first, _) = listener.accept().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(early.is_err(), "both came at once");
+    first.write_all(b"SSH-2.0-scripted\r\n").await.unwrap();
+    let second = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
+    second.expect("the second, too").unwrap();
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ use super::claims::{Account, Claims};
 use super::{
     Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
+use crate::net::{Connector, Connectors};
 use crate::op::{Abilities, Answer, Failure, RemotePath};
 use crate::route::Target;
 use host_key::Unpinned;
@@ -53,14 +54,17 @@ const LAST_CLEANUPS: Duration = Duration::from_secs(10);
 /// A configured SFTP backend.
 pub struct SftpBackend {
     settings: Arc<Settings>,
+    connector: Connector,
     unpinned: Unpinned,
     claims: Arc<Claims>,
 }
 
 impl SftpBackend {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, connectors: &Connectors) -> Self {
+        let Settings { name, addresses, connects_at_once, .. } = &settings;
+        let connector = connectors.connector(name, addresses, *connects_at_once);
         let (settings, claims) = (Arc::new(settings), Arc::default());
-        Self { settings, unpinned: Unpinned::default(), claims }
+        Self { settings, connector, unpinned: Unpinned::default(), claims }
     }
 }
 
@@ -74,7 +78,8 @@ impl Backend for SftpBackend {
         let credentials = login.account("an SFTP backend")?;
         let header = self.settings.send_proxy_protocol.then(|| origin.header());
         let header = header.unwrap_or_default();
-        let server = login::login(&self.settings, credentials, &header, &self.unpinned).await?;
+        let Self { settings, connector, unpinned, .. } = self;
+        let server = login::login(settings, connector, credentials, &header, unpinned).await?;
         let server = server.of(Account::new(&self.claims, &credentials.user));
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }

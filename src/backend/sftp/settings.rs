@@ -16,6 +16,8 @@ pub struct Settings {
     pub partial_uploads: PartialUploads,
     /// Whether the server is told in a PROXY protocol header who the client is.
     pub send_proxy_protocol: bool,
+    /// The most connections that are being made to each address at once, at least 1.
+    pub connects_at_once: usize,
     /// For the TCP connection to each address and, again, for the key exchange.
     pub connect_timeout: Duration,
     /// For the login behind the key exchange, and for the answer to one request; ten times as long

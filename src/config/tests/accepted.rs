@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::ftp::{DataMode, TlsMode};
+use crate::backend::ftp::{DataMode, PassiveCommand, TlsMode};
 use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
@@ -45,6 +45,7 @@ fn the_least_has_safe_defaults() {
     assert!(matches!(server.tls, TlsMode::None));
     assert_eq!(server.data_mode, DataMode::Passive);
     assert!(!server.trust_pasv_address);
+    assert_eq!((server.passive_command, server.connects_at_once), (PassiveCommand::Auto, 8));
     assert_eq!(server.send_proxy_protocol, SendProxyProtocol::None);
     assert!(listener.proxy_protocol.is_empty() && pool.proxy_protocol.is_empty());
     assert_eq!(server.partial_uploads, PartialUploads::Keep);
@@ -105,8 +106,10 @@ backends:
     protocol: ftp
     address: 10.0.0.1
     tls: {{ mode: required, danger_accept_any: true }}
+    passive_command: pasv
+    connects_at_once: 5
     login: {{ user: svc, password_env: CARGO_PKG_NAME }}
-  through: {{ protocol: ftp, address: a, login: pass-through, send_proxy_protocol: all }}
+  through: {{ protocol: ftp, address: a, login: pass-through, send_proxy_protocol: all, passive_command: epsv }}
   files: {{ protocol: local, folder: files, partial_uploads: delete }}
 users:
   alice: {{ password_hash: "{HASH}", groups: staff }}
@@ -187,8 +190,10 @@ fn backends(config: &Compiled) {
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
     assert!(matches!(from_env.tls, TlsMode::Explicit(_)));
+    assert_eq!((from_env.passive_command, from_env.connects_at_once), (PassiveCommand::Pasv, 5));
     let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
+    assert_eq!(through.passive_command, PassiveCommand::Epsv);
     let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));

@@ -266,6 +266,19 @@ fn backends() {
     one(address, &with("algorithms: legacy"), "14:17", "belongs to `protocol: sftp`");
     one(address, &with("host_keys: a"), "14:5", "write host_key, with one");
     one(address, &with("data_mode: activ"), "14:16", r#"did you mean "active"?"#);
+    one(address, &with("connects_at_once: 0"), "14:23", "");
+    one(address, &with("connects_at_once: 1001"), "14:23", r#"did you mean "1000"?"#);
+    one(address, &with("passive_command: EPSV"), "14:22", r#"did you mean "epsv"?"#);
+    let useless = "passive_command: epsv\n    trust_pasv_address: true";
+    one(address, &with(useless), "15:25", "does nothing with `passive_command: epsv`");
+    let active = "passive_command: auto\n    data_mode: active\n    data_ports: pool";
+    one(address, &with(active), "14:22", "does nothing with `data_mode: active`");
+    one(
+        address,
+        "    address: \"[2001:db8::1]\"\n    passive_command: pasv\n",
+        "13:14",
+        "is an IPv6 address, which PASV cannot name",
+    );
     one(address, &with("partial_uploads: remove"), "14:22", "none of keep, delete, temporary-name");
     one(address, &with("connect_timeout: 10"), "14:22", r#"did you mean "10s"?"#);
     one(address, &with("reply_timeout: 0s"), "14:20", "must be longer than nothing");

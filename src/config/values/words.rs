@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use crate::backend::ftp::DataMode;
+use crate::backend::ftp::{DataMode, PassiveCommand};
 use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
@@ -155,6 +155,11 @@ impl Choice for SessionReuse {
 impl Choice for DataMode {
     const ALL: &'static [(&'static str, Self)] =
         &[("passive", Self::Passive), ("active", Self::Active)];
+}
+
+impl Choice for PassiveCommand {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("epsv", Self::Epsv), ("pasv", Self::Pasv)];
 }
 
 impl Choice for ClientMatch {

@@ -45,12 +45,34 @@ pub fn format_port(address: SocketAddrV4) -> String {
     format!("{a},{b},{c},{d},{high},{low}")
 }
 
-/// Finds the six numbers in a 227 reply's text; servers differ in what stands around them.
-pub fn parse_pasv_reply(text: &[u8]) -> Result<SocketAddrV4, HostPortError> {
-    let allowed = |b: &u8| b.is_ascii_digit() || *b == b',';
-    text.split(|b| !allowed(b))
-        .find_map(|run| parse_port(run.strip_suffix(b",").unwrap_or(run)).ok())
-        .ok_or(HostPortError::Syntax)
+/// Scans the lines of a 227 reply for the six numbers (RFC 1123 section 4.1.2.6): servers differ in
+/// what stands around them, in blanks between them, and in which line they stand.
+pub fn parse_pasv_reply(lines: &[impl AsRef<[u8]>]) -> Result<SocketAddrV4, HostPortError> {
+    let found = lines.iter().find_map(|line| {
+        let line = line.as_ref();
+        let begins = |at: &usize| {
+            line[*at].is_ascii_digit() && (*at == 0 || !line[*at - 1].is_ascii_digit())
+        };
+        (0..line.len()).filter(begins).find_map(|at| six_numbers(&line[at..]))
+    });
+    found.ok_or(HostPortError::Syntax)
+}
+
+/// Six numbers with commas between them, and whatever follows.
+fn six_numbers(text: &[u8]) -> Option<SocketAddrV4> {
+    let mut numbers = [0u8; 6];
+    let mut rest = text;
+    for (i, number) in numbers.iter_mut().enumerate() {
+        if i > 0 {
+            rest = rest.trim_ascii_start().strip_prefix(b",")?.trim_ascii_start();
+        }
+        let end = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+        *number = digits(std::str::from_utf8(&rest[..end]).ok())?;
+        rest = &rest[end..];
+    }
+    let [a, b, c, d, high, low] = numbers;
+    let port = u16::from_be_bytes([high, low]);
+    (port != 0).then(|| SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port))
 }
 
 /// `|1|132.235.1.2|6275|` or `|2|1080::8:800:200C:417A|5282|`, any delimiter.
@@ -87,17 +109,27 @@ pub fn parse_epsv(argument: &[u8]) -> Result<Epsv, HostPortError> {
     }
 }
 
-/// The port in a 229 reply: `(|||6446|)`.
-pub fn parse_epsv_reply(text: &[u8]) -> Result<u16, HostPortError> {
-    let text = std::str::from_utf8(text).map_err(|_| HostPortError::Syntax)?;
-    let (_, inner) = text.rsplit_once('(').ok_or(HostPortError::Syntax)?;
-    let (inner, _) = inner.split_once(')').ok_or(HostPortError::Syntax)?;
-    let delimiter = delimiter(inner)?;
-    let fields: Vec<&str> = inner.split(delimiter).collect();
-    match fields[..] {
-        ["", _, _, port, ""] => digits(Some(port)).filter(|p| *p != 0).ok_or(HostPortError::Syntax),
-        _ => Err(HostPortError::Syntax),
-    }
+/// Scans the lines of a 229 reply for the port: `(|||6446|)`, any delimiter; `|||6446|` is enough.
+pub fn parse_epsv_reply(lines: &[impl AsRef<[u8]>]) -> Result<u16, HostPortError> {
+    let found = lines.iter().find_map(|line| {
+        let line = line.as_ref();
+        let begins = |at: &usize| line[*at] == b'(' || line[*at..].starts_with(b"|||");
+        (0..line.len()).filter(begins).find_map(|at| {
+            let inner = line[at..].strip_prefix(b"(").unwrap_or(&line[at..]);
+            delimited_port(inner)
+        })
+    });
+    found.ok_or(HostPortError::Syntax)
+}
+
+/// The third field, and whatever follows.
+fn delimited_port(text: &[u8]) -> Option<u16> {
+    let delimiter = *text.first().filter(|b| matches!(b, b'!'..=b'~') && !b.is_ascii_digit())?;
+    let mut fields = text.split(|b| *b == delimiter).skip(3);
+    let port = fields.next()?;
+    // The delimiter behind it tells that it is whole.
+    fields.next()?;
+    digits(std::str::from_utf8(port).ok()).filter(|port| *port != 0)
 }
 
 fn delimiter(text: &str) -> Result<char, HostPortError> {
@@ -111,6 +143,8 @@ fn digits<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -122,13 +156,25 @@ mod tests {
             assert_eq!(parse_port(bad.as_bytes()), Err(HostPortError::Syntax), "{bad}");
         }
         for reply in [
-            "Entering Passive Mode (132,235,1,2,24,131).",
-            "Entering Passive Mode 132,235,1,2,24,131",
-            "=132,235,1,2,24,131",
+            &["Entering Passive Mode (132,235,1,2,24,131)."][..],
+            &["Entering Passive Mode 132,235,1,2,24,131"],
+            &["=132,235,1,2,24,131"],
+            &["Entering Passive Mode (132, 235, 1, 2, 24, 131)"],
+            &["Entering Passive Mode (132 ,235 ,1 ,2 ,24 ,131)"],
+            &["(132,235,1,2,24,131,0)"],
+            &["4 of 10,000 ports: 132,235,1,2,24,131"],
+            &["Entering Passive Mode (132,235,1,2,24,131)", "that is all"],
+            &["132,235,1,2,24,131", "1,2"],
+            &["Entering Passive Mode", "(132,235,1,2,24,131)"],
         ] {
-            assert_eq!(parse_pasv_reply(reply.as_bytes()), Ok(address), "{reply}");
+            assert_eq!(parse_pasv_reply(reply), Ok(address), "{reply:?}");
         }
-        assert!(parse_pasv_reply(b"Entering Passive Mode").is_err());
+        for bad in ["", "Entering Passive Mode", "(1,2,3,4,5)", "(1,2,3,4,0,0)", "(256,1,1,1,1,1)"]
+        {
+            assert!(parse_pasv_reply(&[bad]).is_err(), "{bad}");
+        }
+        // No number goes on in the next line.
+        assert!(parse_pasv_reply(&["(1,2,3,4,5,", "6)"]).is_err());
     }
 
     #[test]
@@ -150,9 +196,52 @@ mod tests {
         assert_eq!(parse_epsv(b"all"), Ok(Epsv::All));
         assert_eq!(parse_epsv(b"3"), Ok(Epsv::Other));
         assert_eq!(parse_epsv(b"x"), Err(HostPortError::Syntax));
-        assert_eq!(parse_epsv_reply(b"Entering Extended Passive Mode (|||6446|)"), Ok(6446));
-        assert!(parse_epsv_reply(b"Entering Extended Passive Mode (|||0|)").is_err());
-        assert!(parse_epsv_reply(b"Extended (||6446|)").is_err());
-        assert!(parse_epsv_reply(b"(").is_err());
+    }
+
+    #[test]
+    fn epsv_replies() {
+        for reply in [
+            &["Entering Extended Passive Mode (|||6446|)"][..],
+            &["Entering Extended Passive Mode (!!!6446!)"],
+            &["(|1|132.235.1.2|6446|)"],
+            &["Entering Extended Passive Mode (|||6446|"],
+            &["Entering Extended Passive Mode |||6446|"],
+            &["Passive (extended) (|||6446|) (ok)"],
+            &["Entering Extended Passive Mode (|||6446|)", "(that is all)"],
+            &["Entering Extended Passive Mode", "(|||6446|)"],
+        ] {
+            assert_eq!(parse_epsv_reply(reply), Ok(6446), "{reply:?}");
+        }
+        for bad in [
+            "",
+            "(",
+            "Extended (|||0|)",
+            "Extended (||6446|)",
+            "(|||99999|)",
+            "(|||6446",
+            "(|||+5|)",
+        ] {
+            assert!(parse_epsv_reply(&[bad]).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_is_found_in_any_text(
+            port in 1u16..,
+            ip: [u8; 4],
+            before in "[ -/:-~]{0,20}",
+            after in "[ -/:-~]{0,20}",
+        ) {
+            let address = SocketAddrV4::new(ip.into(), port);
+            let line = format!("{before}{}{after}", format_port(address));
+            prop_assert_eq!(parse_pasv_reply(&["first", &line]), Ok(address));
+        }
+
+        #[test]
+        fn any_reply_is_read_without_a_panic(lines: Vec<Vec<u8>>, line in "[(|,0-9 !]{0,40}") {
+            let _ = (parse_pasv_reply(&lines), parse_epsv_reply(&lines));
+            let _ = (parse_pasv_reply(&[&line]), parse_epsv_reply(&[&line]));
+        }
     }
 }

@@ -18,5 +18,6 @@ fuzz_target!(|text: &[u8]| {
         let again = parse_eprt(format_eprt(address).as_bytes());
         assert_eq!(again.map(|a: SocketAddr| a.port()), Ok(address.port()));
     }
-    let _ = (parse_epsv(text), parse_epsv_reply(text), parse_pasv_reply(text));
+    let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
+    let _ = (parse_epsv(text), parse_epsv_reply(&lines), parse_pasv_reply(&lines));
 });

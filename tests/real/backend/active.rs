@@ -114,6 +114,46 @@ fn read(client: &mut Raw) {
 }
 
 #[test]
+fn eprt_does_where_port_is_refused() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("PORT", "500 PORT is not known here");
+        loop {
+            let line = peer.until("EPRT")?;
+            let fields: Vec<&str> = line.split('|').collect();
+            let ["EPRT ", "1", address, port, ""] = fields[..] else { panic!("{line}") };
+            peer.reply("200 EPRT it is")?;
+            peer.until("RETR")?;
+            give(peer, format!("{address}:{port}").parse().expect("an address"))?;
+        }
+    });
+    let (gateway, _) = before(&format!("address: \"{}\"", backend.address), 1, "");
+    for _ in 0..2 {
+        let mut client = client(&gateway, "back");
+        read(&mut client);
+        read(&mut client);
+    }
+    assert_eq!((backend.count("PORT"), backend.count("EPRT")), (1, 4));
+}
+
+#[test]
+fn the_refusal_of_port_is_told_where_eprt_is_refused_too() {
+    let backend = Scripted::start(|peer| {
+        peer.greet()?;
+        peer.answer("PORT", "501 not that address");
+        peer.answer("EPRT", "500 EPRT is not known here");
+        peer.serve()
+    });
+    let (gateway, _) = before(&format!("address: \"{}\"", backend.address), 1, "");
+    let mut client = client(&gateway, "back");
+    client.expect("EPSV", 229);
+    let refusal = client.command("RETR a").text;
+    assert!(refusal.contains("not that address"), "{refusal}");
+    assert_eq!((backend.count("PORT"), backend.count("EPRT")), (1, 1));
+    client.expect("NOOP", 200);
+}
+
+#[test]
 fn no_port_but_the_pools_is_ever_named() {
     let (tell, told) = mpsc::channel();
     let backend = Scripted::start(move |peer| {

@@ -2,6 +2,7 @@
 
 mod active;
 mod big;
+mod bursts;
 mod cut_policies;
 mod cuts;
 mod keepalive;

@@ -29,6 +29,13 @@ fn a_refused_epsv_is_remembered() {
         assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
     }
     assert_eq!((backend.count("EPSV"), backend.count("PASV")), (1, 3));
+    // By other sessions, too, and the log tells of it once.
+    let mut other = super::client(&gateway, "back");
+    assert_eq!(other.download("RETR a").0, b"bytes");
+    assert_eq!((backend.count("EPSV"), backend.count("PASV")), (1, 4));
+    let log = gateway.log_tail(1000);
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("PASV is used")).collect();
+    assert!(matches!(&lines[..], [line] if line.contains("500 EPSV is not known here")), "{log}");
 }
 
 /// It takes longer to agree than a client may take to connect, whose connection is there already and

@@ -21,6 +21,7 @@ use super::{HostKey, KnownHosts, Settings, SftpBackend};
 use crate::auth::Credentials;
 use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, WriteTransfer};
 use crate::data::{Sink, Source};
+use crate::net::{Connector, Connectors};
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
     Representation, WriteMode,
@@ -100,6 +101,7 @@ impl Sshd {
             legacy_algorithms: false,
             partial_uploads: PartialUploads::Keep,
             send_proxy_protocol: false,
+            connects_at_once: Connector::AT_ONCE,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
             keepalive: Duration::from_secs(15),
@@ -122,12 +124,19 @@ impl Sshd {
     }
 
     async fn session_with(&self, partial_uploads: PartialUploads) -> Box<dyn BackendSession> {
-        let backend = SftpBackend::new(Settings { partial_uploads, ..self.settings() });
+        let backend = SftpBackend::new(
+            Settings { partial_uploads, ..self.settings() },
+            &Connectors::for_test(),
+        );
         backend.login(&self.login("user"), Origin::ANY).await.unwrap()
     }
 
     async fn refusal(&self, settings: Settings, key: &str) -> Failure {
-        SftpBackend::new(settings).login(&self.login(key), Origin::ANY).await.err().unwrap()
+        SftpBackend::new(settings, &Connectors::for_test())
+            .login(&self.login(key), Origin::ANY)
+            .await
+            .err()
+            .unwrap()
     }
 
     async fn comes_true(&self, what: impl Fn() -> bool) {

@@ -24,6 +24,7 @@ use super::{HostKey, Settings, SftpSession, file, listing, login, operations, tr
 use crate::backend::claims::Account;
 use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer};
 use crate::data::{Sink, Source};
+use crate::net::Connector;
 use crate::op::{
     Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation, WriteMode,
 };
@@ -64,6 +65,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         legacy_algorithms: false,
         partial_uploads,
         send_proxy_protocol: false,
+        connects_at_once: Connector::AT_ONCE,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
         keepalive: Duration::from_secs(10),

@@ -1,10 +1,11 @@
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{addresses, value};
 use crate::backend::SendProxyProtocol;
-use crate::backend::ftp::{self, DataMode};
+use crate::backend::ftp::{self, DataMode, PassiveCommand};
 use crate::config::report::{At, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
@@ -18,6 +19,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<ftp::Settings> {
     check_data_ports(file, backend, problems);
+    check_passive_command(backend, problems);
     let tls = tls(backend, folder, problems);
     let send_proxy_protocol = send_proxy_protocol(backend, problems);
     let addresses = addresses(backend, problems)?;
@@ -29,9 +31,11 @@ pub(super) fn compile(
         tls,
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),
+        passive_command: value(&backend.passive_command).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
+        connects_at_once: super::connects_at_once(backend),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         stall_timeout: super::super::limits(file).stall_timeout,
@@ -50,6 +54,27 @@ fn send_proxy_protocol(backend: &schema::Backend, problems: &mut Problems) -> Se
         problems.error(&leaf.at, message);
     }
     leaf.value.unwrap_or_default()
+}
+
+/// What it excludes.
+fn check_passive_command(backend: &schema::Backend, problems: &mut Problems) {
+    let Some(leaf) = &backend.passive_command else { return };
+    if value(&backend.data_mode) == Some(&DataMode::Active) {
+        problems.error(&leaf.at, "does nothing with `data_mode: active`");
+    }
+    if let Some(trust) = &backend.trust_pasv_address
+        && (leaf.value, trust.value) == (Some(PassiveCommand::Epsv), Some(true))
+    {
+        problems.error(&trust.at, "does nothing with `passive_command: epsv`");
+    }
+    let addresses = backend.address.iter().flat_map(|addresses| addresses.values());
+    for (at, address) in addresses {
+        if leaf.value == Some(PassiveCommand::Pasv) && address.host.parse::<Ipv6Addr>().is_ok() {
+            let message =
+                "is an IPv6 address, which PASV cannot name: take `passive_command: pasv` out";
+            problems.error(at, message);
+        }
+    }
 }
 
 /// A server that connects to the gateway needs a pool of ports for that, and others none.

@@ -8,6 +8,7 @@ use crate::config::BackendSettings;
 use crate::config::report::Problems;
 use crate::config::schema::{Backend, File};
 use crate::config::values::{BackendProtocol, HostPort};
+use crate::net::Connector;
 
 mod ftp;
 mod sftp;
@@ -59,6 +60,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("tls", &backend.tls, &[Ftp]),
         Key::new("data_mode", &backend.data_mode, &[Ftp]),
         Key::new("data_ports", &backend.data_ports, &[Ftp]),
+        Key::new("passive_command", &backend.passive_command, &[Ftp]),
         Key::new("trust_pasv_address", &backend.trust_pasv_address, &[Ftp]),
         Key::new("connections", &backend.connections, &[Ftp]),
         Key::new("host_key", &backend.host_key, &[Sftp]),
@@ -69,6 +71,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("send_proxy_protocol", &backend.send_proxy_protocol, &[Ftp, Sftp]),
         Key::new("login", &backend.login, &[Ftp, Sftp]),
         Key::new("partial_uploads", &backend.partial_uploads, &[Ftp, Sftp, Local]),
+        Key::new("connects_at_once", &backend.connects_at_once, &[Ftp, Sftp]),
         Key::new("connect_timeout", &backend.connect_timeout, &[Ftp, Sftp]),
         Key::new("reply_timeout", &backend.reply_timeout, &[Ftp, Sftp]),
     ];
@@ -103,6 +106,10 @@ fn local(backend: &Backend, folder: &Path, problems: &mut Problems) -> Option<lo
     }
     let partial_uploads = value(&backend.partial_uploads).copied().unwrap_or_default();
     Some(local::Settings { folder: path, partial_uploads })
+}
+
+fn connects_at_once(backend: &Backend) -> usize {
+    value(&backend.connects_at_once).map_or(Connector::AT_ONCE, |n| n.0 as usize)
 }
 
 /// Where a server is. Without any it cannot be reached, and that is noted.

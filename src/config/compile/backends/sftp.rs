@@ -27,6 +27,7 @@ pub(super) fn compile(
         legacy_algorithms: value(&backend.algorithms) == Some(&Algorithms::Legacy),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
+        connects_at_once: super::connects_at_once(backend),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         keepalive: value(&backend.keepalive).map_or(Duration::from_secs(30), |t| t.0),

@@ -79,6 +79,7 @@ fn the_least_has_safe_defaults() {
     let HostKey::Fingerprints(prints) = &server.host_key else { panic!() };
     assert_eq!(*prints, [FINGERPRINT]);
     assert!(!server.legacy_algorithms);
+    assert_eq!(server.connects_at_once, 8);
     assert_eq!(server.partial_uploads, PartialUploads::Keep);
     let times = [server.connect_timeout, server.reply_timeout, server.keepalive];
     assert_eq!(times.map(|time| time.as_secs()), [10, 60, 30]);
@@ -111,6 +112,7 @@ backends:
     address: ["server.example.com", "10.1.2.3:2222"]
     known_hosts: known_hosts
     algorithms: legacy
+    connects_at_once: 1000
     partial_uploads: temporary-name
     connect_timeout: 1s
     reply_timeout: 2s
@@ -148,6 +150,7 @@ routes:
     let by_file = server(&config, 0);
     assert_eq!(by_file.addresses, ["server.example.com:22", "10.1.2.3:2222"]);
     assert!(matches!(by_file.host_key, HostKey::KnownHosts(_)) && by_file.legacy_algorithms);
+    assert_eq!(by_file.connects_at_once, 1000);
     assert_eq!(by_file.partial_uploads, PartialUploads::TemporaryName);
     let times = [by_file.connect_timeout, by_file.reply_timeout, by_file.keepalive];
     assert_eq!(times, [1, 2, 3].map(Duration::from_secs));

@@ -33,6 +33,6 @@ pub fn start() -> Server {
         // No anonymous users, all in a chroot, no name look-ups, TLS if asked, dot files shown,
         // nothing to syslog, whole listings of large folders.
         .args(["-E", "-A", "-H", "-Y", "1", "-D", "-f", "none", "-L", "30000:20"])
-        .args(["-u", "1", "-U", "133:022", "-c", "200", "-C", "200"]);
+        .args(["-u", "1", "-U", "133:022", "-c", "500", "-C", "500"]);
     nest.start(&mut command, Doors { clear: Some(port), ..Doors::default() })
 }
