@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,9 +8,10 @@ use super::cache::FRESH;
 use super::control::Control;
 use super::features::{Features, ListAll};
 use super::prepared::Prepared;
+use super::relative;
 use super::reply::{self, unavailable};
 use super::settings::Settings;
-use crate::backend::{Origin, SendProxyProtocol};
+use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
@@ -21,6 +23,8 @@ pub(super) struct Connection {
     pub(super) settings: Arc<Settings>,
     origin: Origin,
     pub(super) features: Features,
+    /// Where the session's first login put the user: how paths are told to the server.
+    pub(super) home: Arc<Home>,
     pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
@@ -81,6 +85,7 @@ impl Connection {
             settings,
             origin,
             features: Features::unknown(),
+            home: Arc::new(Home::At(RemotePath::root())),
             list_all: ListAll::default(),
             tls,
             epsv_refused: false,
@@ -175,6 +180,23 @@ impl Connection {
         self.judged(class, verb, argument, words)
     }
 
+    /// As [`Connection::expect`], of a command about a path.
+    pub(super) async fn expect_at(
+        &mut self,
+        class: u16,
+        verb: &str,
+        path: &RemotePath,
+    ) -> Result<Words, Failure> {
+        let name = self.name(path)?;
+        self.expect(class, verb, Some(&name)).await
+    }
+
+    /// The path as the server is told it.
+    pub(super) fn name(&self, path: &RemotePath) -> Result<Vec<u8>, Failure> {
+        let name = self.home.name(path).map(Cow::into_owned);
+        name.ok_or_else(|| relative::unsupported("that folder itself cannot be named"))
+    }
+
     /// What the reply to a command is, where one of `class` was wanted.
     pub(super) fn judged(
         &mut self,
@@ -220,6 +242,9 @@ impl Connection {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
         let (moves, since) = (self.moves.load(Ordering::Acquire), Instant::now());
+        if !self.home.is_known() {
+            return Err(relative::unsupported("a folder cannot be entered"));
+        }
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
         self.directory = Some(Directory { path: path.clone(), moves, since });
         Ok(words)

@@ -1,5 +1,6 @@
 mod links;
 mod listings;
+mod login_folder;
 mod permissions;
 mod resumes;
 mod uploads;
@@ -764,7 +765,7 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let backend =
         server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
     let (settings, pipelining) = (backend.settings.clone(), backend.pipelining.clone());
-    let (pool, _) = Pool::login(
+    let pool = Pool::login(
         settings,
         pipelining,
         None,
@@ -797,7 +798,7 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
 async fn every_connection_says_for_whom_it_is_where_that_is_asked_for() {
     use crate::backend::SendProxyProtocol;
     use crate::wire::proxy::Header;
-    let Origin { client: source, local: destination } = Origin::ANY;
+    let Origin { client: source, local: destination, .. } = Origin::ANY;
     let header = Header::Proxied { source, destination };
     for all in [true, false] {
         let odd = Oddities { proxied: all, proxied_control: !all, ..Oddities::default() };

@@ -44,7 +44,8 @@ pub(super) async fn begin(
     representation: Representation,
 ) -> Result<FtpRead, Failure> {
     turn.set_type(representation).await?;
-    let (stream, _) = channel::start(&mut turn, "RETR", Some(path.as_bytes()), offset).await?;
+    let name = turn.name(path)?;
+    let (stream, _) = channel::start(&mut turn, "RETR", Some(&name), offset).await?;
     // What is received has its end told by the server; an orderly close spoils nothing.
     stream.close_on_drop();
     Ok(FtpRead {

@@ -146,6 +146,7 @@ fn settings(address: String) -> Settings {
         addresses: vec![address],
         host_key: HostKey::AcceptAny,
         legacy_algorithms: false,
+        login_folder: None,
         partial_uploads: PartialUploads::Keep,
         send_proxy_protocol: false,
         connect_timeout: Duration::from_secs(3),
@@ -204,7 +205,7 @@ async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Ve
         key: None,
     });
     let session = SftpBackend::new(settings).login(&login, Origin::ANY).await?;
-    Ok(session.home().as_bytes().to_vec())
+    Ok(session.home().path().as_bytes().to_vec())
 }
 
 const PASSWORD: &[MethodKind] = &[MethodKind::Password, MethodKind::PublicKey];

@@ -37,9 +37,9 @@ use tokio::time::timeout;
 
 use super::claims::{Account, Claims};
 use super::{
-    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
-use crate::op::{Abilities, Answer, Failure, RemotePath};
+use crate::op::{Abilities, Answer, Failure};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -74,7 +74,9 @@ impl Backend for SftpBackend {
         let credentials = login.account("an SFTP backend")?;
         let header = self.settings.send_proxy_protocol.then(|| origin.header());
         let header = header.unwrap_or_default();
-        let server = login::login(&self.settings, credentials, &header, &self.unpinned).await?;
+        let server =
+            login::login(&self.settings, credentials, (&header, origin.rooted), &self.unpinned);
+        let server = server.await?;
         let server = server.of(Account::new(&self.claims, &credentials.user));
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
@@ -91,7 +93,7 @@ struct SftpSession {
 
 #[async_trait]
 impl BackendSession for SftpSession {
-    fn home(&self) -> RemotePath {
+    fn home(&self) -> Home {
         self.server.home.clone()
     }
 

@@ -8,7 +8,8 @@ use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
-use crate::route::Access;
+use crate::op::RemotePath;
+use crate::route::{Access, Root};
 use crate::session::Limits;
 
 const LEAST: &str = "\
@@ -51,7 +52,7 @@ fn the_least_has_safe_defaults() {
     assert_eq!(server.connect_timeout, Duration::from_secs(10));
     assert_eq!(server.reply_timeout, Duration::from_secs(60));
     assert!(matches!(config.routes.0[0].access, Access::Backend));
-    assert!(config.routes.0[0].root.is_root());
+    assert_eq!(config.routes.0[0].root, Root::Path(RemotePath::root()));
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.metrics, None);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
@@ -208,7 +209,8 @@ fn routes(config: &Compiled) {
     assert_eq!(password(&from_env.access), "lockgate");
     assert!(matches!(through.access, Access::GatewayPassThrough));
     assert!(matches!(files.access, Access::GatewayOnly));
-    assert_eq!((mapped.backend.as_str(), mapped.root.as_bytes()), ("mapped", &b"/srv/x"[..]));
+    let Root::Path(root) = &mapped.root else { panic!("{:?}", mapped.root) };
+    assert_eq!((mapped.backend.as_str(), root.as_bytes()), ("mapped", &b"/srv/x"[..]));
     let source = "10.9.9.9".parse().unwrap();
     let staff = ["staff".to_owned()];
     assert!(mapped.matches.covers("b", source, b"alice", Some(&staff)));

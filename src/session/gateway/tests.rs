@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::auth::{AuthorizedKeys, User, UserTable};
-use crate::backend::{BackendSession, Listing, OpenFile, ReadTransfer, WriteTransfer};
+use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
 use crate::op::{Abilities, Answer, Entry, EntryKind, Operation, RemotePath};
 use crate::route::{Match, Target};
 
@@ -31,6 +31,7 @@ struct Answering {
     enter: Option<FailureKind>,
     stat: Option<Result<EntryKind, FailureKind>>,
     asked: Arc<Mutex<Vec<String>>>,
+    home: Option<RemotePath>,
 }
 
 #[async_trait]
@@ -42,8 +43,8 @@ impl Backend for Answering {
 
 #[async_trait]
 impl BackendSession for Answering {
-    fn home(&self) -> RemotePath {
-        RemotePath::root()
+    fn home(&self) -> Home {
+        self.home.clone().map_or(Home::Unknown, Home::At)
     }
 
     fn abilities(&self) -> Abilities {
@@ -105,7 +106,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         matches: Match::default(),
         access,
         backend: "files".into(),
-        root: RemotePath::root(),
+        root: Root::Path(RemotePath::root()),
     };
     Gateway {
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
@@ -200,7 +201,10 @@ fn a_key_that_is_refused_is_told_with_the_reason() {
 /// Logs in below `root`; brings what the backend was asked, too.
 async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failure>, Vec<String>) {
     let mut gateway = gateway(Access::Backend);
-    gateway.routes.0[0].root = RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap();
+    gateway.routes.0[0].root = match root {
+        "home" => Root::Home,
+        root => Root::Path(RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap()),
+    };
     let asked = backend.asked.clone();
     gateway.backends.insert("files".into(), Arc::new(backend));
     let proof = Proof::Password(Credentials {

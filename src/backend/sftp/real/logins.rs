@@ -9,7 +9,7 @@ async fn keys_and_host_keys() {
     for key in ["user", "user_rsa"] {
         let session =
             SftpBackend::new(sshd.settings()).login(&sshd.login(key), Origin::ANY).await.unwrap();
-        assert!(!session.home().is_root());
+        assert!(!session.home().path().is_root());
         let abilities = session.abilities();
         assert!(abilities.file_system && abilities.sync && abilities.hard_link);
         session.close().await;

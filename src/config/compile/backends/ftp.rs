@@ -30,6 +30,7 @@ pub(super) fn compile(
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
+        login_folder: value(&backend.login_folder).cloned(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
