@@ -98,6 +98,7 @@ backends:
     data_ports: servers
     trust_pasv_address: true
     send_proxy_protocol: control
+    login_folder: /data/
     partial_uploads: temporary-name
     login: {{ user: svc, password_file: exchange.password }}
     connect_timeout: 1m30s
@@ -114,7 +115,7 @@ users:
   null: {{ password_hash: "{HASH}" }}
 routes:
   - {{ match: {{ listeners: [a, b], users: ["al*"], groups: [staff], sources: [10.0.0.0/8] }}, authenticate: gateway, backend: mapped, root: /srv/x }}
-  - {{ match: {{ users: alice }}, authenticate: gateway, backend: from-env }}
+  - {{ match: {{ users: alice }}, authenticate: gateway, backend: from-env, root: home }}
   - {{ match: {{ users: alice }}, authenticate: gateway, backend: through }}
   - {{ authenticate: gateway, backend: files }}
 limits: {{ sessions: 1, sessions_per_address: 2, login_attempts: 3, login_timeout: 4s, idle_timeout: 5s, data_connect_timeout: 6s, stall_timeout: 7s, drain_timeout: 0s }}
@@ -185,9 +186,10 @@ fn backends(config: &Compiled) {
     );
     assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
+    assert_eq!(mapped.login_folder.as_ref().map(RemotePath::as_bytes), Some(&b"/data"[..]));
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
-    assert!(matches!(from_env.tls, TlsMode::Explicit(_)));
+    assert!(matches!(from_env.tls, TlsMode::Explicit(_)) && from_env.login_folder.is_none());
     let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
@@ -211,6 +213,7 @@ fn routes(config: &Compiled) {
     assert!(matches!(files.access, Access::GatewayOnly));
     let Root::Path(root) = &mapped.root else { panic!("{:?}", mapped.root) };
     assert_eq!((mapped.backend.as_str(), root.as_bytes()), ("mapped", &b"/srv/x"[..]));
+    assert_eq!(from_env.root, Root::Home);
     let source = "10.9.9.9".parse().unwrap();
     let staff = ["staff".to_owned()];
     assert!(mapped.matches.covers("b", source, b"alice", Some(&staff)));

@@ -32,11 +32,13 @@ struct Answering {
     stat: Option<Result<EntryKind, FailureKind>>,
     asked: Arc<Mutex<Vec<String>>>,
     home: Option<RemotePath>,
+    rooted: Arc<Mutex<Option<bool>>>,
 }
 
 #[async_trait]
 impl Backend for Answering {
-    async fn login(&self, _: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+    async fn login(&self, _: &Login, origin: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+        *self.rooted.lock().unwrap() = Some(origin.rooted);
         Ok(Box::new(self.clone()))
     }
 }
@@ -63,6 +65,7 @@ impl BackendSession for Answering {
                 Ok(kind) => Ok(Answer::Entry(Entry::new("x", kind))),
                 Err(kind) => Err(failure(kind)),
             },
+            Operation::LinkStat(_) | Operation::Symlink { .. } => Ok(Answer::Done(None)),
             other => panic!("{other}"),
         }
     }
@@ -266,6 +269,55 @@ async fn a_root_about_which_the_backend_says_nothing_certain_is_taken() {
     let backend = Answering { enter: Some(FailureKind::Unavailable), ..Answering::default() };
     let failure = log_in_below("/srv/acme", backend).await.0.err().unwrap();
     assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Backend));
+}
+
+#[tokio::test]
+async fn root_home_is_where_the_login_put_the_user_and_nothing_is_asked_for_it() {
+    let home = |text: &str| RemotePath::resolve(&RemotePath::root(), text.as_bytes()).unwrap();
+    for (told, file) in [
+        (Some(home("/home/bob")), "link-stat /home/bob/x"),
+        (Some(home("/")), "link-stat /x"),
+        (None, "link-stat /x"),
+    ] {
+        let answering = Answering { home: told, ..Answering::default() };
+        let asked = answering.asked.clone();
+        let (entered, at_login) = log_in_below("home", answering).await;
+        let session = entered.ok().unwrap();
+        assert!(at_login.is_empty(), "{at_login:?}");
+        assert!(session.home().is_root());
+        let _ = session.perform(Operation::LinkStat(home("/x"))).await;
+        let _ = session.perform(Operation::LinkStat(home("/../../x"))).await;
+        assert_eq!(*asked.lock().unwrap(), [file, file]);
+    }
+}
+
+/// What lies above the login's folder is kept from the client as above any root.
+#[tokio::test]
+async fn root_home_is_a_root_also_where_the_login_folder_is_unknown() {
+    let link = RemotePath::resolve(&RemotePath::root(), b"/link").unwrap();
+    let made = |target: &str| Operation::Symlink { target: target.into(), link: link.clone() };
+    for (root, target, kind) in [
+        ("home", "x", Some(FailureKind::PermissionDenied)),
+        ("home", "/x", Some(FailureKind::PermissionDenied)),
+        ("/", "/x", Some(FailureKind::Unsupported)),
+        ("/", "x", None),
+    ] {
+        let (entered, _) = log_in_below(root, Answering::default()).await;
+        let session = entered.ok().unwrap();
+        let refused = session.perform(made(target)).await.err();
+        assert_eq!(refused.map(|failure| failure.kind), kind, "{root} {target}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_learns_whether_a_root_is_configured() {
+    for (root, rooted) in [("/srv/acme", true), ("/", false), ("home", false)] {
+        let answering = Answering::default();
+        let learned = answering.rooted.clone();
+        let (entered, _) = log_in_below(root, answering).await;
+        entered.ok().unwrap();
+        assert_eq!(*learned.lock().unwrap(), Some(rooted), "{root}");
+    }
 }
 
 /// The record goes to whoever looks at warnings only.

@@ -5,6 +5,7 @@ mod big;
 mod cut_policies;
 mod cuts;
 mod keepalive;
+mod login_folder;
 mod logins;
 mod outages;
 mod reuse;

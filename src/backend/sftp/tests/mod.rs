@@ -3,6 +3,7 @@
 mod copies;
 mod cuts;
 mod listings;
+mod login_folder;
 mod reads;
 mod requests;
 mod small;
