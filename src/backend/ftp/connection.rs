@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
+    /// What shows that both sides are in step again.
+    pub(super) marker: Marker,
     /// The server refused EPSV; PASV is used from then on.
     pub(super) epsv_refused: bool,
     /// The server does not know STAT with a path.
@@ -53,6 +55,26 @@ pub(super) struct Connection {
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
+}
+
+/// A question whose answer no transfer and no ABOR is answered by.
+#[derive(Clone, Copy)]
+pub(super) struct Marker {
+    pub(super) verb: &'static str,
+    pub(super) argument: Option<&'static [u8]>,
+    /// Of the answer.
+    pub(super) code: u16,
+}
+
+impl Marker {
+    pub(super) const FEAT: Self = Self { verb: "FEAT", argument: None, code: 211 };
+    pub(super) const TYPE: Self = Self { verb: "TYPE", argument: Some(b"I"), code: 200 };
+}
+
+impl Default for Marker {
+    fn default() -> Self {
+        Self { verb: "PWD", argument: None, code: 257 }
+    }
 }
 
 /// Where the server is.
@@ -88,6 +110,7 @@ impl Connection {
             home: Arc::new(Home::At(RemotePath::root())),
             list_all: ListAll::default(),
             tls,
+            marker: Marker::default(),
             epsv_refused: false,
             stat_refused: false,
             restart_pending: false,

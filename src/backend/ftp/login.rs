@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::connection::{Connection, Marker};
 use super::control::Control;
 use super::features::Features;
 use super::settings::{Settings, TlsMode};
@@ -350,6 +350,14 @@ fn learn(connection: &mut Connection, answers: Vec<Answered>) -> Result<Told, Fa
     let mut told = Err(b"no answer".to_vec());
     // Implicit servers protect data connections anyway, and some do not know the verbs.
     let implicit = matches!(connection.settings.tls, TlsMode::Implicit(_));
+    let answered = |command: &str, code| {
+        answers.iter().any(|(asked, words)| *asked == command && words.code == code)
+    };
+    connection.marker = match answered(PWD, Marker::default().code) {
+        true => Marker::default(),
+        false if answered("FEAT", Marker::FEAT.code) => Marker::FEAT,
+        false => Marker::TYPE,
+    };
     for (command, words) in answers {
         if words.code == 421 {
             return Err(reply::failure(command, words));

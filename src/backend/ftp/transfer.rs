@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::connection::{Connection, Marker};
 use super::{Turn, channel, operations, reply};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
@@ -16,7 +16,7 @@ use crate::op::{Failure, Operation, RemotePath, Representation, Words};
 const STEP: Duration = Duration::from_secs(5);
 /// For a server to answer the reset of its data connection by itself.
 const NOTICE: Duration = Duration::from_secs(1);
-/// Replies that may come between the first one after ABOR and the answer to PWD: ABOR's own, and
+/// Replies that may come between the first one after ABOR and the marker's answer: ABOR's own, and
 /// one to spare.
 const REPLIES: usize = 2;
 
@@ -105,7 +105,7 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
     stream.reset_on_drop();
     drop(stream);
     connection.active = None;
-    let control = &mut connection.control;
+    let (control, marker) = (&mut connection.control, connection.marker);
     let mut told = None;
     let in_step = async {
         // ABOR only then: ProFTPD 1.3.8 can crash when it comes together with the reset.
@@ -119,12 +119,12 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
         if first.code >= 400 {
             told = Some(reply::failure("the transfer", first));
         }
-        // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
+        // Servers answer ABOR with one reply or two; the answer to the marker, unlike any of them, is where
         // both sides are in step again. It comes after the first: pure-ftpd takes what arrives along
         // with ABOR for a part of it.
-        control.send("PWD", None).await?;
+        control.send(marker.verb, marker.argument).await?;
         for _ in 0..=REPLIES {
-            if control.reply().await?.code == 257 {
+            if control.reply().await?.code == marker.code {
                 return Ok(true);
             }
         }
@@ -132,6 +132,9 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
     };
     if matches!(timeout(STEP, in_step).await, Ok(Ok(true))) {
         connection.control.settle();
+        if marker.verb == Marker::TYPE.verb {
+            connection.note_type(Representation::Image);
+        }
     } else {
         tracing::info!("the backend's control connection is out of step after a cut; given up");
         connection.give_up();

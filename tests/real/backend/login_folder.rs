@@ -224,6 +224,33 @@ fn a_bare_name_is_stored_there_at_an_sftp_server_that_does_not_tell_it() {
     }
 }
 
+#[test]
+fn a_session_goes_on_after_a_cut_also_where_pwd_is_not_known() {
+    for feat in ["502 not here", "211-\r\n SIZE\r\n211 end"] {
+        let server = Scripted::start(move |peer| {
+            peer.greet()?;
+            peer.answer("PWD", "502 not here");
+            peer.answer("FEAT", feat);
+            peer.until("RETR")?;
+            peer.reply("150 here it comes")?;
+            let mut data = peer.data()?;
+            while std::io::Write::write_all(&mut data, &[b'x'; 4096]).is_ok() {}
+            peer.reply("426 cut")?;
+            peer.until("STOR")?;
+            peer.take()?;
+            peer.serve()
+        });
+        let gateway = before(&server, "");
+        let mut client = client(&gateway, "back");
+        let mut data = client.begin("RETR name");
+        std::io::Read::read_exact(&mut data, &mut [0]).expect("a byte");
+        drop(data);
+        assert_eq!(client.read().code / 100, 4);
+        assert_eq!(client.upload("STOR name", b"bytes").code, 226, "{feat}");
+        assert_eq!(server.connections(), 1, "{feat}");
+    }
+}
+
 /// A server that answers neither way has let the user in all the same.
 #[test]
 fn a_login_does_not_fail_for_it() {
