@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use super::Home;
 use crate::op::RemotePath;
 
 /// Who writes what at a backend.
@@ -20,9 +21,12 @@ pub(super) struct Claims {
 pub(super) struct Account {
     claims: Arc<Claims>,
     user: Arc<[u8]>,
+    /// Its paths begin where the login put the user: they are others than absolute ones.
+    relative: bool,
 }
 
-type Key = (Arc<[u8]>, RemotePath);
+/// Account, whether its paths are relative, path.
+type Key = (Arc<[u8]>, bool, RemotePath);
 
 /// A name that somebody writes to.
 struct Name {
@@ -54,7 +58,12 @@ pub(super) struct Held {
 
 impl Account {
     pub(super) fn new(claims: &Arc<Claims>, user: &[u8]) -> Self {
-        Self { claims: claims.clone(), user: user.into() }
+        Self { claims: claims.clone(), user: user.into(), relative: false }
+    }
+
+    /// As its paths are told to the server.
+    pub(super) fn at(self, home: &Home) -> Self {
+        Self { relative: !home.is_known(), ..self }
     }
 
     /// From now on the name is the caller's. To be called before the backend is asked to begin the
@@ -71,7 +80,7 @@ impl Account {
     }
 
     fn name(&self, path: &RemotePath) -> Arc<Name> {
-        let key = (self.user.clone(), path.clone());
+        let key = (self.user.clone(), self.relative, path.clone());
         let mut names = self.claims.names();
         if let Some(name) = names.get(&key).and_then(Weak::upgrade) {
             return name;
@@ -170,6 +179,15 @@ mod tests {
         assert!(others.hold().await.is_some() && elsewhere.hold().await.is_some());
         drop((first, others, elsewhere));
         assert!(claims.names().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_relative_path_is_another_name_than_an_absolute_one() {
+        let claims = Arc::default();
+        let absolute = Account::new(&claims, b"anna").claim(&path("a")).await;
+        let anna = Account::new(&claims, b"anna").at(&Home::Unknown);
+        let _relative = anna.claim(&path("a")).await;
+        assert!(absolute.hold().await.is_some());
     }
 
     #[tokio::test]

@@ -18,8 +18,11 @@ use crate::wire::proxy;
 
 mod claims;
 pub mod ftp;
+mod home;
 pub mod local;
 pub mod sftp;
+
+pub use home::Home;
 
 /// How a session gets in at a backend.
 pub enum Login {
@@ -43,12 +46,16 @@ impl Login {
     }
 }
 
-/// For whom a session is: what a backend that asks for it is told in PROXY protocol headers.
+/// For whom a session is: what a backend that asks for it is told in PROXY protocol headers; and
+/// whether it is bound to a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     pub client: SocketAddr,
     /// What the client connected to.
     pub local: SocketAddr,
+    /// Whether every path of the session begins with a folder that the configuration names, so that it
+    /// does not matter where the login puts the user.
+    pub rooted: bool,
 }
 
 impl Origin {
@@ -56,7 +63,7 @@ impl Origin {
     #[cfg(test)]
     pub(crate) const ANY: Self = {
         let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        Self { client: SocketAddr::new(here, 1), local: SocketAddr::new(here, 21) }
+        Self { client: SocketAddr::new(here, 1), local: SocketAddr::new(here, 21), rooted: false }
     };
 
     /// The header, of version 2.
@@ -96,7 +103,7 @@ pub trait Backend: Send + Sync {
 #[async_trait]
 pub trait BackendSession: Send + Sync {
     /// Where the login put the user.
-    fn home(&self) -> RemotePath;
+    fn home(&self) -> Home;
 
     /// What it can beyond the basics.
     fn abilities(&self) -> Abilities;

@@ -18,6 +18,7 @@ use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
+use crate::route::Root;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -222,6 +223,9 @@ section! {
         /// that says who the client is: none (default), control, or all (ftp: passive data connections
         /// too).
         send_proxy_protocol: Leaf<SendProxyProtocol>,
+        /// ftp, sftp: the folder where the login puts the user, for servers that do not tell it (PWD,
+        /// REALPATH) as an absolute path. Absent: what the server tells.
+        login_folder: Leaf<RemotePath>,
         /// What becomes of an upload that was cut: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
         /// ftp, sftp: pass-through (default: the client's own name and password), or an account of the
@@ -309,8 +313,9 @@ section! {
         /// The backend's name.
         [required] backend: Leaf<Text>,
         /// Folder of the backend that is put before every path of the client; a prefix, no jail: links
-        /// at the server lead out of it. It must be there at each login. Default: /.
-        root: Leaf<RemotePath>,
+        /// at the server lead out of it. It must be there at each login. Or the word home: where the
+        /// backend's login puts the user. Default: /.
+        root: Leaf<Root>,
     }
 }
 

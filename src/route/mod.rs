@@ -3,5 +3,5 @@
 mod table;
 mod target;
 
-pub use table::{Access, Match, Route, RouteTable};
+pub use table::{Access, Match, Root, Route, RouteTable};
 pub use target::Target;

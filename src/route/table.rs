@@ -13,7 +13,15 @@ pub struct Route {
     /// The backend's name in the configuration.
     pub backend: String,
     /// Put before every path that the client names; `/` for none.
-    pub root: RemotePath,
+    pub root: Root,
+}
+
+/// The folder of a backend that a client sees as `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    Path(RemotePath),
+    /// `home`: where the backend's login puts the user.
+    Home,
 }
 
 /// Whom a route is for; an absent condition matches everybody.

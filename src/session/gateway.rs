@@ -14,7 +14,7 @@ use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, Login, Origin};
 use crate::net::{Endpoints, ProxyProtocol};
 use crate::op::{Failure, FailureKind, Fault, Outage};
-use crate::route::{Access, Route, RouteTable};
+use crate::route::{Access, Root, Route, RouteTable};
 
 const KEPT_FROM_BACKEND: &str = "the name is one of the gateway's own `users`, and the route that matches has `authenticate: \
      backend`, which is for others only: take the name out of `users`, or give it a route with \
@@ -141,7 +141,7 @@ impl Gateway {
             record: SessionRecord::new(who.clone()),
             who,
             metrics: self.metrics.clone(),
-            root: route.root.clone(),
+            root: root::Root::new(&route.root, &backend.home()),
             backend,
             unfinished: Unfinished::default(),
         })
@@ -238,7 +238,8 @@ impl Gateway {
             Access::GatewayOnly => Login::Vouched(None),
         };
         let mapped = matches!(login, Login::Vouched(_));
-        let origin = Origin { client: door.peer, local: door.local };
+        let rooted = matches!(&route.root, Root::Path(path) if !path.is_root());
+        let origin = Origin { client: door.peer, local: door.local, rooted };
         at_backend.store(true, Ordering::Relaxed);
         match backend.login(&login, origin).await {
             Ok(session) => {

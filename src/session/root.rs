@@ -1,10 +1,40 @@
-//! Whether a route's root is there: said at the login, not at the first command.
+//! The folder of the backend that a client sees as `/`; and whether a configured one is there: said at
+//! the login, not at the first command.
 
 use crate::auth::Identity;
-use crate::backend::BackendSession;
+use crate::backend::{BackendSession, Home};
 use crate::op::{Answer, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::policy;
-use crate::route::{Route, Target};
+use crate::route::{self, Route, Target};
+
+/// What a client sees as `/`.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    /// Put before every path of the client.
+    pub(super) path: RemotePath,
+    /// Whether folders above it are to be kept from the client, and so what names them.
+    pub(super) hides: bool,
+    /// Whether absolute paths of the server are others than those of the session.
+    pub(super) relative: bool,
+}
+
+impl Root {
+    /// Of a session at a backend whose login put the user at `home`.
+    pub(super) fn new(configured: &route::Root, home: &Home) -> Self {
+        let path = match configured {
+            route::Root::Path(path) => path.clone(),
+            route::Root::Home => home.path(),
+        };
+        let relative = *home == Home::Unknown;
+        let hides = !path.is_root() || (relative && *configured == route::Root::Home);
+        Self { path, hides, relative }
+    }
+
+    /// As the client sees a path of the backend; `None` where it lies outside.
+    pub(super) fn strip(&self, path: &RemotePath) -> Option<RemotePath> {
+        path.strip_root(&self.path)
+    }
+}
 
 /// Refuses a root that surely is no folder of the backend; `number` is the route's place in the
 /// configuration, from 0. One request where all is well. A backend that does not tell, or not this
@@ -15,9 +45,11 @@ pub(super) async fn check(
     route: &Route,
     number: usize,
 ) -> Result<(), Failure> {
-    if route.root.is_root() {
-        return Ok(());
-    }
+    let root = match &route.root {
+        route::Root::Path(path) if !path.is_root() => path,
+        // Where the login has put the user is there.
+        _ => return Ok(()),
+    };
     let refused = |why: &str, said: &Failure| {
         Failure::new(
             FailureKind::Unavailable,
@@ -26,12 +58,12 @@ pub(super) async fn check(
         )
         .with_detail(format!(
             "{} {why} at backend \"{}\" ({said}): make the folder there, or correct routes[{number}].root",
-            route.root, route.backend
+            root, route.backend
         ))
     };
     let ask = |operation: fn(RemotePath) -> Operation| async move {
         let permit = policy::decide(identity, operation(RemotePath::root()));
-        match Target::new(permit, &route.root) {
+        match Target::new(permit, root) {
             Ok(target) => backend.perform(&target).await,
             Err(error) => Err(Failure::gateway(FailureKind::NameRefused, error)),
         }

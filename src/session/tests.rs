@@ -8,14 +8,16 @@ use tempfile::TempDir;
 
 use super::end::SessionRecord;
 use super::record::{Metrics, Who};
+use super::root::Root;
 use super::*;
 use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
-use crate::backend::{Backend, Login, Origin, PartialUploads};
+use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Fault, Onto, OpenMode, Operation, RemotePath,
     Representation, WriteMode,
 };
+use crate::route;
 
 const READ: OpenMode = OpenMode {
     read: true,
@@ -60,7 +62,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         who,
         metrics: Metrics::register(&registry).unwrap(),
         unfinished: Default::default(),
-        root: path("/customers/acme"),
+        root: Root::new(&route::Root::Path(path("/customers/acme")), &Home::At(path("/"))),
         backend: backend.login(&Login::Vouched(None), Origin::ANY).await.unwrap(),
     };
     (folder, Arc::new(session), registry)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
+use super::root::Root;
 use super::user_session::failed;
 use super::veil;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
@@ -14,7 +15,7 @@ pub struct Download {
     pub(super) transfer: Box<dyn ReadTransfer>,
     pub(super) record: Record,
     /// The route's, whose path clients must not see.
-    pub(super) root: RemotePath,
+    pub(super) root: Root,
 }
 
 /// A file on its way from the client.
@@ -22,7 +23,7 @@ pub struct Upload {
     pub(super) transfer: Box<dyn WriteTransfer>,
     pub(super) record: Record,
     /// The route's, whose path clients must not see.
-    pub(super) root: RemotePath,
+    pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
 }
@@ -32,7 +33,7 @@ pub struct FolderListing {
     pub(super) listing: Box<dyn Listing>,
     pub(super) record: Record,
     /// The route's, whose path clients must not see.
-    pub(super) root: RemotePath,
+    pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
 }
@@ -144,12 +145,7 @@ impl FolderListing {
 }
 
 /// What a backend says about a transfer that the client cut is only the echo of that.
-fn cut(
-    record: Record,
-    root: &RemotePath,
-    failure: Failure,
-    by_backend: Option<Failure>,
-) -> Failure {
+fn cut(record: Record, root: &Root, failure: Failure, by_backend: Option<Failure>) -> Failure {
     match by_backend {
         Some(told) if failure.fault == Fault::Backend => failed(record, root, told),
         _ => {
@@ -161,7 +157,7 @@ fn cut(
 
 fn end(
     record: Record,
-    root: &RemotePath,
+    root: &Root,
     outcome: Result<Option<Words>, Failure>,
 ) -> Result<Option<Words>, Failure> {
     match outcome {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::end::SessionRecord;
 use super::opened_file::OpenedFile;
 use super::record::{Metrics, Record, Who};
+use super::root::Root;
 use super::transfers::{Download, FolderListing, Upload};
 use super::unfinished::Unfinished;
 use super::veil;
@@ -20,7 +21,7 @@ pub struct Session {
     pub(super) identity: Identity,
     pub(super) who: Arc<Who>,
     pub(super) metrics: Metrics,
-    pub(super) root: RemotePath,
+    pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
     pub(super) unfinished: Unfinished,
     #[expect(dead_code, reason = "written when dropped")]
@@ -30,7 +31,7 @@ pub struct Session {
 impl Session {
     /// Where the backend's login put the user, as the client sees it.
     pub fn home(&self) -> RemotePath {
-        self.backend.home().strip_root(&self.root).unwrap_or_else(RemotePath::root)
+        self.root.strip(&self.backend.home().path()).unwrap_or_else(RemotePath::root)
     }
 
     /// What ends in a plain answer.
@@ -94,7 +95,7 @@ impl Session {
         let (mut record, target) = self.admit(Operation::Write { path, mode, representation })?;
         match self.backend.open_write(&target).await {
             Ok(transfer) => {
-                let path = transfer.path().strip_root(&self.root).unwrap_or_else(RemotePath::root);
+                let path = self.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
                 Ok(Upload { transfer, record, path, root: self.root.clone() })
             }
@@ -115,7 +116,7 @@ impl Session {
     /// What the backend can beyond the basics.
     pub fn abilities(&self) -> Abilities {
         let all = self.backend.abilities();
-        Abilities { hard_link: all.hard_link && self.root.is_root(), ..all }
+        Abilities { hard_link: all.hard_link && !self.root.hides, ..all }
     }
 
     /// A file to be read and written at any offset.
@@ -145,10 +146,18 @@ impl Session {
         let record = Record::new(self.who.clone(), self.metrics.clone(), &operation);
         // A root is a prefix, no jail: a link could lead out of it.
         let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
-        if links && !self.root.is_root() {
+        if links && self.root.hides {
             let why = "links are not made below a route's root: they could lead out of it";
             let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
             return refused(record, denied);
+        }
+        if let Operation::Symlink { target, .. } = &operation
+            && self.root.relative
+            && target.starts_with(b"/")
+        {
+            let why = "the backend server does not tell where the login put the user, so a link cannot \
+                       lead to an absolute path; set `login_folder` on the backend";
+            return refused(record, Failure::backend(FailureKind::Unsupported, why));
         }
         if touches_own_root(&operation, &self.root) {
             let why = "the root folder stays as it is: it can be neither removed nor renamed";
@@ -156,7 +165,7 @@ impl Session {
             return refused(record, denied);
         }
         let permit = policy::decide(&self.identity, operation);
-        match Target::new(permit, &self.root) {
+        match Target::new(permit, &self.root.path) {
             Ok(target) => Ok((record, target)),
             Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
         }
@@ -164,13 +173,13 @@ impl Session {
 }
 
 /// Whether it would take away, or close to all, what a route shows to its users as their `/`.
-fn touches_own_root(operation: &Operation, root: &RemotePath) -> bool {
+fn touches_own_root(operation: &Operation, root: &Root) -> bool {
     match operation {
         Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
         Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
         Operation::SetAttributes { path, changes, .. } => {
             let closes = changes.permissions.is_some() || changes.owner.is_some();
-            path.is_root() && !root.is_root() && closes
+            path.is_root() && root.hides && closes
         }
         _ => false,
     }
@@ -183,7 +192,7 @@ fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
 }
 
 /// Writes the record of what a backend did not do; what is returned is for the client.
-pub(super) fn failed(record: Record, root: &RemotePath, failure: Failure) -> Failure {
+pub(super) fn failed(record: Record, root: &Root, failure: Failure) -> Failure {
     record.failed(&failure);
     veil::failure(root, failure)
 }

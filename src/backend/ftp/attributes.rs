@@ -71,7 +71,7 @@ pub(super) async fn set_permissions(
     path: &RemotePath,
     mode: u32,
 ) -> Result<Words, Failure> {
-    let argument = [format!("CHMOD {mode:03o} ").as_bytes(), path.as_bytes()].concat();
+    let argument = [format!("CHMOD {mode:03o} ").as_bytes(), &connection.name(path)?].concat();
     connection.expect(2, "SITE", Some(&argument)).await
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn set_modified(
     path: &RemotePath,
     seconds: i64,
 ) -> Result<Words, Failure> {
-    let argument = [time(seconds)?.as_bytes(), b" ", path.as_bytes()].concat();
+    let argument = [time(seconds)?.as_bytes(), b" ", &connection.name(path)?].concat();
     connection.expect(2, "MFMT", Some(&argument)).await
 }
 
@@ -104,7 +104,8 @@ async fn truncate(
         ));
     }
     connection.set_type(Representation::Image).await?;
-    let (stream, _) = channel::start(connection, "STOR", Some(path.as_bytes()), 0).await?;
+    let name = connection.name(path)?;
+    let (stream, _) = channel::start(connection, "STOR", Some(&name), 0).await?;
     let limit = connection.settings.reply_timeout;
     if let Err(e) = stream.complete_and_drain(limit).await {
         tracing::debug!(error = %e, "closing the data connection to the backend");

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +10,10 @@ use super::cache::FRESH;
 use super::control::Control;
 use super::features::{Features, ListAll};
 use super::prepared::Prepared;
+use super::relative;
 use super::reply::{self, unavailable};
 use super::settings::Settings;
-use crate::backend::{Origin, SendProxyProtocol};
+use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
@@ -24,9 +26,13 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     origin: Origin,
     pub(super) features: Features,
+    /// Where the session's first login put the user: how paths are told to the server.
+    pub(super) home: Arc<Home>,
     pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
+    /// What shows that both sides are in step again.
+    pub(super) marker: Marker,
     /// The server does not know STAT with a path.
     pub(super) stat_refused: bool,
     /// REST was said and no transfer has used it up.
@@ -50,6 +56,26 @@ pub(super) struct Connection {
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
+}
+
+/// A question whose answer no transfer and no ABOR is answered by.
+#[derive(Clone, Copy)]
+pub(super) struct Marker {
+    pub(super) verb: &'static str,
+    pub(super) argument: Option<&'static [u8]>,
+    /// Of the answer.
+    pub(super) code: u16,
+}
+
+impl Marker {
+    pub(super) const FEAT: Self = Self { verb: "FEAT", argument: None, code: 211 };
+    pub(super) const TYPE: Self = Self { verb: "TYPE", argument: Some(b"I"), code: 200 };
+}
+
+impl Default for Marker {
+    fn default() -> Self {
+        Self { verb: "PWD", argument: None, code: 257 }
+    }
 }
 
 /// Where the server is.
@@ -84,8 +110,10 @@ impl Connection {
             shared,
             origin,
             features: Features::unknown(),
+            home: Arc::new(Home::At(RemotePath::root())),
             list_all: ListAll::default(),
             tls,
+            marker: Marker::default(),
             stat_refused: false,
             restart_pending: false,
             connect_first: false,
@@ -185,6 +213,23 @@ impl Connection {
         self.judged(class, verb, argument, words)
     }
 
+    /// As [`Connection::expect`], of a command about a path.
+    pub(super) async fn expect_at(
+        &mut self,
+        class: u16,
+        verb: &str,
+        path: &RemotePath,
+    ) -> Result<Words, Failure> {
+        let name = self.name(path)?;
+        self.expect(class, verb, Some(&name)).await
+    }
+
+    /// The path as the server is told it.
+    pub(super) fn name(&self, path: &RemotePath) -> Result<Vec<u8>, Failure> {
+        let name = self.home.name(path).map(Cow::into_owned);
+        name.ok_or_else(|| relative::unsupported("that folder itself cannot be named"))
+    }
+
     /// What the reply to a command is, where one of `class` was wanted.
     pub(super) fn judged(
         &mut self,
@@ -230,6 +275,9 @@ impl Connection {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
         let (moves, since) = (self.moves.load(Ordering::Acquire), Instant::now());
+        if !self.home.is_known() {
+            return Err(relative::unsupported("a folder cannot be entered"));
+        }
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
         self.directory = Some(Directory { path: path.clone(), moves, since });
         Ok(words)

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::cache::{Asked, Cache};
 use super::connection::Connection;
 use super::features::ListAll;
-use super::{Turn, channel, reply, transfer};
+use super::{Turn, channel, relative, reply, transfer};
 use crate::backend::Listing;
 use crate::net::Stream;
 use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation, Timestamp, Words};
@@ -28,6 +28,8 @@ const NOTICE: Duration = Duration::from_secs(1);
 /// `C`: the control connection, held as long as the listing lasts.
 struct FtpListing<C: DerefMut<Target = Connection>> {
     turn: C,
+    /// What LIST is told beside `-a`, where the server does not stand in the folder.
+    argument: Option<Vec<u8>>,
     /// `None` once the server has closed it.
     stream: Option<Stream>,
     facts: bool,
@@ -68,11 +70,14 @@ struct Memory {
 }
 
 pub(super) async fn open(
-    turn: Turn,
+    mut turn: Turn,
     cache: &Arc<Cache>,
     path: &RemotePath,
 ) -> Result<Box<dyn Listing>, Failure> {
     let facts = turn.features.mlst;
+    if !facts && !turn.home.is_known() {
+        relative::check_folder(&mut turn, path).await?;
+    }
     let (cache, asked) = (cache.clone(), cache.asked());
     let mut listing = FtpListing::begin(turn, path, facts).await?;
     listing.memory = Some(Memory { cache, asked, folder: path.clone() });
@@ -83,22 +88,32 @@ pub(super) async fn open(
 async fn start(
     connection: &mut Connection,
     path: &RemotePath,
-    facts: bool,
+    (facts, argument): (bool, Option<&[u8]>),
 ) -> Result<(Option<Stream>, Words), Failure> {
     if facts {
-        return may_be_empty(channel::start(connection, "MLSD", Some(path.as_bytes()), 0).await);
+        let name = match path.is_root() && !connection.home.is_known() {
+            true => None,
+            false => Some(connection.name(path)?),
+        };
+        return may_be_empty(channel::start(connection, "MLSD", name.as_deref(), 0).await);
     }
     // From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
-    connection.be_in(path).await?;
+    if connection.home.is_known() {
+        connection.be_in(path).await?;
+    }
     if let Err(failure) = connection.set_type(Representation::Ascii).await {
         // Names and their line ends come as they are then.
         connection.check()?;
         tracing::debug!(%failure, "the backend knows no TYPE A; listings are asked for without");
     }
     if connection.list_all == ListAll::No {
-        return may_be_empty(channel::start(connection, "LIST", None, 0).await);
+        return may_be_empty(channel::start(connection, "LIST", argument, 0).await);
     }
-    match channel::start(connection, "LIST", Some(b"-a"), 0).await {
+    let all = match argument {
+        Some(argument) => [b"-a ", argument].concat(),
+        None => b"-a".to_vec(),
+    };
+    match channel::start(connection, "LIST", Some(&all), 0).await {
         Err(failure)
             if connection.list_all == ListAll::Untried
                 && failure.kind != FailureKind::DataConnection =>
@@ -106,7 +121,7 @@ async fn start(
             connection.check()?;
             tracing::debug!(%failure, "the backend's LIST does not take -a");
             connection.list_all = ListAll::No;
-            may_be_empty(channel::start(connection, "LIST", None, 0).await)
+            may_be_empty(channel::start(connection, "LIST", argument, 0).await)
         }
         started => may_be_empty(started),
     }
@@ -132,9 +147,14 @@ fn says_empty(words: &Words) -> bool {
 
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     async fn begin(mut turn: C, path: &RemotePath, facts: bool) -> Result<Self, Failure> {
-        let begun = start(&mut turn, path, facts).await?;
+        let argument = match facts || turn.home.is_known() {
+            true => None,
+            false => relative::list_argument(path)?,
+        };
+        let begun = start(&mut turn, path, (facts, argument.as_deref())).await?;
         let mut listing = Self {
             turn,
+            argument,
             stream: None,
             facts,
             lines: LineBuffer::binary(MAX_LINE),
@@ -286,7 +306,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         self.left_out = LeftOut { wanted: self.left_out.wanted.take(), ..LeftOut::default() };
         // Cut in here, nobody would know what was said.
         self.done = false;
-        let started = channel::start(&mut self.turn, "LIST", None, 0).await;
+        let argument = self.argument.as_deref();
+        let started = channel::start(&mut self.turn, "LIST", argument, 0).await;
         let started = may_be_empty(started);
         self.done = started.is_err();
         self.go_on(started?);
@@ -398,6 +419,17 @@ pub(super) enum Found {
 
 /// What a path is, on a server without MLST: its line in the folder above.
 pub(super) async fn find(connection: &mut Connection, path: &RemotePath) -> Result<Found, Failure> {
+    if let (false, Some(parent)) = (connection.home.is_known(), path.parent()) {
+        relative::check_folder(connection, &parent).await?;
+    }
+    find_in_folder(connection, path).await
+}
+
+/// As [`find`]; the folder above is known to be one.
+pub(super) async fn find_in_folder(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Found, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
         return Ok(Found::Nothing);
     };

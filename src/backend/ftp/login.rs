@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Shared;
-use super::connection::Connection;
+use super::connection::{Connection, Marker};
 use super::control::Control;
 use super::features::Features;
-use super::reply;
 use super::settings::{Settings, TlsMode};
+use super::{pwd, reply};
 use crate::auth::Credentials;
 use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::Stream;
@@ -23,6 +23,9 @@ use crate::op::{Failure, FailureKind, Outage, RemotePath, Representation, Words}
 /// Between two replies to commands that were sent in one flight; a server that takes longer has
 /// dropped the second one.
 const DROPPED: Duration = Duration::from_secs(3);
+
+/// For the answer to PWD of a server that is asked one by one; one that takes longer is not asked.
+const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// A server that seems to drop commands may have been slow only: after so long it is tried again.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -49,18 +52,21 @@ impl Pipelining {
     }
 }
 
-/// A session ready to work, and where the login put the user.
+/// Where the login put the user, or what the server says instead.
+pub(super) type Told = Result<RemotePath, Vec<u8>>;
+
+/// A session ready to work.
 pub(super) async fn login(
     settings: &Arc<Settings>,
     shared: &Arc<Shared>,
     credentials: &Credentials,
     origin: Origin,
-) -> Result<(Connection, RemotePath), Failure> {
+) -> Result<(Connection, Told), Failure> {
     if !shared.pipelining.is_refused() {
         let mut connection = entered(settings, shared, credentials, origin).await?;
         if let Some(answers) = ask_at_once(&mut connection).await? {
-            let home = learn(&mut connection, answers)?;
-            return Ok((connection, home));
+            let told = learn(&mut connection, answers)?;
+            return Ok((connection, told));
         }
         // It counts against the user's limit at some servers.
         connection.quit().await;
@@ -71,15 +77,17 @@ pub(super) async fn login(
             );
         }
     }
-    let mut connection = entered(settings, shared, credentials, origin).await?;
-    let mut answers = Vec::new();
-    for command in after_login(settings) {
-        let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
-        let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
-        answers.push(connection.ask(verb, argument).await?);
+    let mut silent = false;
+    loop {
+        let mut connection = entered(settings, shared, credentials, origin).await?;
+        let Some(answers) = ask_one_by_one(&mut connection, silent).await? else {
+            connection.quit().await;
+            silent = true;
+            continue;
+        };
+        let told = learn(&mut connection, answers)?;
+        return Ok((connection, told));
     }
-    let home = learn(&mut connection, answers)?;
-    Ok((connection, home))
 }
 
 /// Connected, protected as configured, and let in.
@@ -293,18 +301,23 @@ fn without_secrets(words: &Words, credentials: &Credentials) -> String {
     }
 }
 
+const PWD: &str = "PWD";
+
+/// A command and its answer.
+type Answered = (&'static str, Words);
+
 /// What is asked of every server once the user is in. PBSZ and PROT (RFC 4217) come then, since some
 /// servers refuse them before. UTF-8 is asked for without knowing whether the server has it: one
 /// that has not says so, and nothing changes.
 fn after_login(settings: &Settings) -> &'static [&'static str] {
     match settings.tls {
-        TlsMode::None => &["FEAT", "OPTS UTF8 ON", "PWD", "TYPE I"],
-        _ => &["PBSZ 0", "PROT P", "FEAT", "OPTS UTF8 ON", "PWD", "TYPE I"],
+        TlsMode::None => &["FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
+        _ => &["PBSZ 0", "PROT P", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
     }
 }
 
 /// All in one flight; `None` when the server answers the first of them and not the rest.
-async fn ask_at_once(connection: &mut Connection) -> Result<Option<Vec<Words>>, Failure> {
+async fn ask_at_once(connection: &mut Connection) -> Result<Option<Vec<Answered>>, Failure> {
     let commands = after_login(&connection.settings);
     connection.control.send_all(commands).await?;
     let mut answers = vec![connection.control.reply().await?];
@@ -314,56 +327,66 @@ async fn ask_at_once(connection: &mut Connection) -> Result<Option<Vec<Words>>, 
             Ok(Err(_)) | Err(_) => return Ok(None),
         }
     }
+    Ok(Some(commands.iter().copied().zip(answers).collect()))
+}
+
+/// The same, each behind the answer to the one before. `None` when the server does not answer PWD: it is
+/// out of step then. `without_pwd`: it is not asked that.
+async fn ask_one_by_one(
+    connection: &mut Connection,
+    without_pwd: bool,
+) -> Result<Option<Vec<Answered>>, Failure> {
+    let mut answers = Vec::new();
+    for &command in after_login(&connection.settings) {
+        if command == PWD && without_pwd {
+            continue;
+        }
+        let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
+        let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
+        let asked = connection.ask(verb, argument);
+        let answer = match command {
+            PWD => match timeout(SILENT, asked).await {
+                Ok(Err(failure)) if failure.peer.is_some() => return Err(failure),
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) | Err(_) => return Ok(None),
+            },
+            _ => asked.await?,
+        };
+        answers.push((command, answer));
+    }
     Ok(Some(answers))
 }
 
 /// What the answers to [`after_login`] say; and where the login put the user.
-fn learn(connection: &mut Connection, answers: Vec<Words>) -> Result<RemotePath, Failure> {
-    let mut home = RemotePath::root();
-    let commands = after_login(&connection.settings);
+fn learn(connection: &mut Connection, answers: Vec<Answered>) -> Result<Told, Failure> {
+    let mut told = Err(b"no answer".to_vec());
     // Implicit servers protect data connections anyway, and some do not know the verbs.
     let implicit = matches!(connection.settings.tls, TlsMode::Implicit(_));
-    for (command, words) in commands.iter().zip(answers) {
+    let answered = |command: &str, code| {
+        answers.iter().any(|(asked, words)| *asked == command && words.code == code)
+    };
+    connection.marker = match answered(PWD, Marker::default().code) {
+        true => Marker::default(),
+        false if answered("FEAT", Marker::FEAT.code) => Marker::FEAT,
+        false => Marker::TYPE,
+    };
+    for (command, words) in answers {
         if words.code == 421 {
             return Err(reply::failure(command, words));
         }
-        match *command {
+        match command {
             "PBSZ 0" | "PROT P" if implicit && matches!(words.code, 500 | 502..=504) => {}
             "PBSZ 0" | "PROT P" => {
                 let answered = reply::expect(2, command, words);
                 answered.map_err(refused("does not protect data connections"))?;
             }
             "FEAT" if words.code == 211 => connection.features = Features::parse(&words),
-            "PWD" => home = place(&words),
+            PWD => told = pwd::directory(&words).ok_or_else(|| words.to_string().into_bytes()),
             "TYPE I" if words.code / 100 == 2 => connection.note_type(Representation::Image),
             _ => {}
         }
     }
-    Ok(home)
-}
-
-fn place(words: &Words) -> RemotePath {
-    let path = (words.code == 257).then(|| quoted(words)).flatten();
-    let path = path.filter(|path| path.starts_with(b"/"));
-    match path.map(|path| RemotePath::resolve(&RemotePath::root(), &path)) {
-        Some(Ok(home)) => home,
-        // A server whose paths are of another shape: the root is what all have.
-        _ => RemotePath::root(),
-    }
-}
-
-/// The path in a 257 reply: between quotes, quotes in it doubled.
-fn quoted(words: &Words) -> Option<Vec<u8>> {
-    let text = words.lines.last()?;
-    let mut rest = text[text.iter().position(|b| *b == b'"')? + 1..].iter().peekable();
-    let mut path = Vec::new();
-    while let Some(&byte) = rest.next() {
-        if byte == b'"' && rest.next_if(|b| **b == b'"').is_none() {
-            return Some(path);
-        }
-        path.push(byte);
-    }
-    None
+    Ok(told)
 }
 
 /// A server that was reached but does not do what is configured: an operator has to look.
@@ -396,18 +419,5 @@ mod tests {
         let long_ago = Instant::now().checked_sub(AGAIN + Duration::from_secs(1));
         *pipelining.lock() = long_ago;
         assert!(!pipelining.is_refused() || long_ago.is_none());
-    }
-
-    #[test]
-    fn the_path_of_a_257() {
-        for (text, expected) in [
-            ("\"/\" is the current directory", Some("/")),
-            ("\"/a \"\"b\"\"\" x", Some("/a \"b\"")),
-            ("\"/open", None),
-            ("no quotes", None),
-        ] {
-            let words = Words { code: 257, lines: vec![text.into()] };
-            assert_eq!(quoted(&words).as_deref(), expected.map(str::as_bytes), "{text}");
-        }
     }
 }

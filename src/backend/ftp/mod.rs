@@ -15,6 +15,8 @@ mod operations;
 mod passive;
 mod pool;
 mod prepared;
+mod pwd;
+mod relative;
 mod renames;
 mod reply;
 mod settings;
@@ -33,7 +35,7 @@ use async_trait::async_trait;
 
 use super::claims::Claims;
 use super::{
-    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
 use crate::data;
 use crate::net::{Connector, Connectors};
@@ -80,7 +82,6 @@ struct FtpSession {
     cache: Arc<Cache>,
     /// What the writes of all its open files may hold that came before their turn.
     early: data::Budget,
-    home: RemotePath,
 }
 
 impl FtpBackend {
@@ -112,9 +113,9 @@ impl Backend for FtpBackend {
         let (settings, shared) = (self.settings.clone(), self.shared.clone());
         let ports = self.data_ports.clone().map(DataPorts::new);
         let account = (&self.claims, credentials);
-        let (pool, home) = Pool::login(settings, shared, ports, account, origin).await?;
+        let pool = Pool::login(settings, shared, ports, account, origin).await?;
         let early = data::Budget::new(EARLY);
-        Ok(Box::new(FtpSession { pool, cache: Arc::default(), early, home }))
+        Ok(Box::new(FtpSession { pool, cache: Arc::default(), early }))
     }
 
     fn addresses(&self) -> &[String] {
@@ -227,8 +228,8 @@ impl FtpSession {
 
 #[async_trait]
 impl BackendSession for FtpSession {
-    fn home(&self) -> RemotePath {
-        self.home.clone()
+    fn home(&self) -> Home {
+        self.pool.home().clone()
     }
 
     fn abilities(&self) -> Abilities {

@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::stat::{enters, size, stat};
-use super::{Turn, attributes, renames, reply};
+use super::{Turn, attributes, relative, renames, reply};
 use crate::op::{
     Answer, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation, Words,
 };
@@ -17,14 +17,17 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
             turn.set_type(*representation).await?;
             size(turn, path).await.map(Answer::Size)
         }
-        Operation::Enter(path) => turn.enter(path).await.map(done),
-        Operation::Remove(path) => turn.expect(2, "DELE", Some(path.as_bytes())).await.map(done),
+        Operation::Enter(path) if turn.home.is_known() => turn.enter(path).await.map(done),
+        Operation::Enter(path) => {
+            relative::check_folder(turn, path).await.map(|()| Answer::Done(None))
+        }
+        Operation::Remove(path) => turn.expect_at(2, "DELE", path).await.map(done),
         Operation::MakeDirectory { path, permissions } => {
             make_directory(turn, path, *permissions).await.map(done)
         }
         Operation::RemoveDirectory(path) => {
             // Servers refuse to remove the folder that they are in.
-            if !path.is_root() {
+            if !path.is_root() && turn.home.is_known() {
                 turn.be_in(&RemotePath::root()).await.ok();
             }
             turn.check()?;
@@ -61,7 +64,7 @@ async fn remove_directory(
 ) -> Result<Words, Failure> {
     let removed = {
         let _moving = connection.moving();
-        connection.expect(2, "RMD", Some(path.as_bytes())).await
+        connection.expect_at(2, "RMD", path).await
     };
     match removed {
         Err(refusal) if reply::is_vague(&refusal) => {
@@ -88,7 +91,7 @@ async fn seen(
 ) -> Result<Option<EntryKind>, Failure> {
     let found = match connection.features.mlst {
         true => stat(connection, path).await.map(|entry| entry.kind),
-        false => match enters(connection, path).await? {
+        false => match connection.home.is_known() && enters(connection, path).await? {
             true => Ok(EntryKind::Directory),
             false => {
                 connection.set_type(Representation::Image).await?;
@@ -107,7 +110,7 @@ async fn make_directory(
     path: &RemotePath,
     permissions: Option<u32>,
 ) -> Result<Words, Failure> {
-    let made = match connection.expect(2, "MKD", Some(path.as_bytes())).await {
+    let made = match connection.expect_at(2, "MKD", path).await {
         Err(refusal) if reply::is_vague(&refusal) => {
             return Err(match seen(connection, path).await? {
                 Some(_) => Failure {
@@ -126,7 +129,7 @@ async fn make_directory(
     let Err(refusal) = attributes::set_permissions(connection, path, mode & 0o777).await else {
         return Ok(made);
     };
-    let removed = connection.expect(2, "RMD", Some(path.as_bytes())).await;
+    let removed = connection.expect_at(2, "RMD", path).await;
     let left = match removed {
         Ok(_) => "so it was removed again",
         Err(_) => "and it could not be removed again: it is there, open to others",

@@ -16,9 +16,9 @@ use super::login;
 use super::reply::unavailable;
 use super::settings::Settings;
 use crate::auth::Credentials;
-use crate::backend::Origin;
 use crate::backend::claims::{Account, Claims};
-use crate::op::{Failure, FailureKind, RemotePath};
+use crate::backend::{Home, Origin};
+use crate::op::{Failure, FailureKind};
 
 /// A further connection that nobody uses for so long is closed.
 const SPARE: Duration = Duration::from_secs(60);
@@ -47,6 +47,7 @@ pub(super) struct Pool {
     account: Account,
     origin: Origin,
     features: Features,
+    home: Arc<Home>,
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
     many: AtomicBool,
@@ -77,15 +78,19 @@ pub(super) struct Turn {
 }
 
 impl Pool {
-    /// Logs the first connection in; and where the login put the user.
+    /// Logs the first connection in.
     pub(super) async fn login(
         settings: Arc<Settings>,
         shared: Arc<Shared>,
         data_ports: Option<DataPorts>,
         (claims, credentials): (&Arc<Claims>, Credentials),
         origin: Origin,
-    ) -> Result<(Arc<Self>, RemotePath), Failure> {
-        let (mut connection, home) = login::login(&settings, &shared, &credentials, origin).await?;
+    ) -> Result<Arc<Self>, Failure> {
+        let (mut connection, told) = login::login(&settings, &shared, &credentials, origin).await?;
+        let about = (&*settings.name, "PWD");
+        let home = Home::decide(settings.login_folder.as_ref(), told, origin.rooted, about);
+        let home = Arc::new(home);
+        connection.home = home.clone();
         connection.data_ports = data_ports.clone();
         let features = connection.features;
         let moves = connection.moves.clone();
@@ -94,21 +99,26 @@ impl Pool {
             settings,
             shared,
             data_ports,
-            account: Account::new(claims, &credentials.user),
+            account: Account::new(claims, &credentials.user).at(&home),
             credentials,
             origin,
             features,
+            home,
             permits: Arc::new(Semaphore::new(1)),
             many: AtomicBool::new(false),
             wanted: Notify::new(),
             moves,
             state: Lock::new(State { connections, ..State::default() }),
         };
-        Ok((Arc::new(pool), home))
+        Ok(Arc::new(pool))
     }
 
     pub(super) fn account(&self) -> &Account {
         &self.account
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
     }
 
     pub(super) fn features(&self) -> Features {
@@ -232,6 +242,7 @@ impl Pool {
                 .with_detail(failure.detail.unwrap_or(failure.message)));
             }
         };
+        connection.home = self.home.clone();
         connection.moves = self.moves.clone();
         connection.data_ports = self.data_ports.clone();
         let connection = Arc::new(Mutex::new(connection));

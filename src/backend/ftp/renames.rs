@@ -12,8 +12,8 @@ pub(super) async fn rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Words, Failure> {
-    connection.expect(3, "RNFR", Some(from.as_bytes())).await?;
-    connection.expect(2, "RNTO", Some(to.as_bytes())).await
+    connection.expect_at(3, "RNFR", from).await?;
+    connection.expect_at(2, "RNTO", to).await
 }
 
 /// Never onto what is there. Between the question and the rename somebody else may make it: FTP has
@@ -43,8 +43,8 @@ pub(super) async fn replace(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Words, Failure> {
-    turn.expect(3, "RNFR", Some(from.as_bytes())).await?;
-    let refusal = match turn.expect(2, "RNTO", Some(to.as_bytes())).await {
+    turn.expect_at(3, "RNFR", from).await?;
+    let refusal = match turn.expect_at(2, "RNTO", to).await {
         Ok(words) => return Ok(words),
         Err(refusal) => refusal,
     };
@@ -71,7 +71,7 @@ pub(super) async fn replace(
             return Err(failure);
         }
     };
-    if let Err(failure) = turn.expect(2, "DELE", Some(aside.as_bytes())).await {
+    if let Err(failure) = turn.expect_at(2, "DELE", &aside).await {
         tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
     }
     Ok(words)

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::net::tls::ClientTls;
+use crate::op::RemotePath;
 
 /// An `ftp` backend as configured.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub passive_command: PassiveCommand,
     /// Takes the address of a PASV reply even where it is not the control peer's.
     pub trust_pasv_address: bool,
+    /// Where the login puts the user; `None`: what the server tells.
+    pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
     /// Where the server is told in PROXY protocol headers who the client is.
     pub send_proxy_protocol: SendProxyProtocol,

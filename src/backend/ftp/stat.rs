@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::listing::{self, Found};
 use super::operations::unsupported;
-use super::reply;
+use super::{relative, reply};
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
 };
@@ -16,19 +16,26 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
         return Ok(Entry::new(*b"/", EntryKind::Directory));
     }
     let name = path.name().unwrap_or(b"/");
-    if connection.features.mlst {
-        let words = connection.expect(2, "MLST", Some(path.as_bytes())).await?;
-        let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
-        let entry = entry.ok_or_else(|| {
-            Failure::backend(
-                FailureKind::Internal,
-                "the backend server's answer to MLST was not understood",
-            )
-            .with_detail(&words)
-        })?;
-        return Ok(Entry { name: name.to_vec(), ..entry });
+    match connection.features.mlst {
+        true => stat_by_mlst(connection, path).await,
+        false => stat_without_mlst(connection, path, name).await,
     }
-    stat_without_mlst(connection, path, name).await
+}
+
+pub(super) async fn stat_by_mlst(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Entry, Failure> {
+    let words = connection.expect_at(2, "MLST", path).await?;
+    let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
+    let entry = entry.ok_or_else(|| {
+        Failure::backend(
+            FailureKind::Internal,
+            "the backend server's answer to MLST was not understood",
+        )
+        .with_detail(&words)
+    })?;
+    Ok(Entry { name: path.name().unwrap_or(b"/").to_vec(), ..entry })
 }
 
 /// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
@@ -61,7 +68,9 @@ async fn stat_without_mlst(
             {
                 Err(refusal)
             }
-            _ if enters(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
+            _ if connection.home.is_known() && enters(connection, path).await? => {
+                Ok(Entry::new(name, EntryKind::Directory))
+            }
             _ => Err(failure),
         },
         Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
@@ -82,25 +91,24 @@ pub(super) async fn add_permissions(
     if known || is_pattern || connection.stat_refused || connection.features.mlst {
         return Ok(());
     }
-    let words = connection.ask("STAT", Some(path.as_bytes())).await?;
+    let name = connection.name(path)?;
+    let words = connection.ask("STAT", Some(&name)).await?;
     connection.stat_refused = matches!(words.code, 500 | 501 | 502 | 504);
     if words.code / 100 != 2 {
         return Ok(());
     }
     let now = Timestamp::now();
+    // Some servers repeat the name as they were told it.
     let lines = words.lines.iter().filter_map(|line| match parse_line(line, now) {
-        Parsed::Entry(found) if is_of(&found.name, path) => Some(found),
+        Parsed::Entry(found) if path.name() == Some(&found.name[..]) || found.name == name => {
+            Some(found)
+        }
         _ => None,
     });
     // A link's own mode is not that of what it leads to, which SIZE told of.
     let mut files = lines.filter(|found| found.kind == EntryKind::File);
     entry.attributes.permissions = files.next().and_then(|found| found.attributes.permissions);
     Ok(())
-}
-
-/// Whether a line is about this path: some servers repeat it whole.
-fn is_of(name: &[u8], path: &RemotePath) -> bool {
-    path.name() == Some(name) || path.as_bytes() == name
 }
 
 /// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own
@@ -149,6 +157,9 @@ pub(super) async fn follow(
     match link.kind {
         // The server has said that it leads to a file.
         EntryKind::File => Ok(link),
+        _ if !connection.home.is_known() => {
+            Err(relative::unsupported("where a link leads cannot be found out"))
+        }
         _ if enters(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
         // Of a file nothing more can be known then.
         _ if !connection.features.size => Ok(leads_to(EntryKind::File)),
@@ -171,7 +182,7 @@ fn not_found(path: &RemotePath) -> Failure {
 }
 
 pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
-    let words = connection.expect(2, "SIZE", Some(path.as_bytes())).await?;
+    let words = connection.expect_at(2, "SIZE", path).await?;
     let text = words.lines.concat();
     let size = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
     size.ok_or_else(|| {
@@ -190,7 +201,8 @@ async fn modified(
     if !connection.features.mdtm {
         return Ok(None);
     }
-    let words = connection.ask("MDTM", Some(path.as_bytes())).await?;
+    let name = connection.name(path)?;
+    let words = connection.ask("MDTM", Some(&name)).await?;
     let seconds = (words.code == 213).then(|| parse_time(words.lines.concat().trim_ascii()));
     Ok(seconds.flatten().map(Timestamp::exact))
 }

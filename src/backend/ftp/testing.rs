@@ -79,6 +79,10 @@ pub(super) struct Oddities {
     pub leaves_storing: Option<usize>,
     /// Of STOR and APPE: takes all, and resets the data connection behind it.
     pub resets_stored: bool,
+    /// Answers PWD so; with nothing: not at all.
+    pub pwd: Option<&'static [u8]>,
+    /// Where the login puts the user; what is no absolute path is seen from there.
+    pub login_folder: &'static str,
     /// Of STOR: takes so little at a time, with a pause of 50 ms between.
     pub dribbles: Option<usize>,
     /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
@@ -199,6 +203,7 @@ impl Server {
             data_ports: None,
             passive_command: PassiveCommand::Auto,
             trust_pasv_address: false,
+            login_folder: None,
             partial_uploads: PartialUploads::Keep,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
@@ -259,7 +264,7 @@ type Ended = std::io::Result<()>;
 impl Session {
     fn new(control: TcpStream, seen: Arc<Mutex<Seen>>, odd: Oddities) -> Self {
         let (buffered, data, offset, from) = (vec![], None, 0, String::new());
-        let place = String::new();
+        let place = odd.login_folder.to_owned();
         let (full, fillers) = (None, vec![]);
         Self { control, buffered, seen, odd, data, full, offset, from, place, fillers }
     }
@@ -312,6 +317,8 @@ impl Session {
     }
 
     async fn answer(&mut self, verb: &str, argument: &str) -> Ended {
+        let absolute = self.absolute(verb, argument);
+        let argument = absolute.as_deref().unwrap_or(argument);
         let link = self.seen.lock().unwrap().links.get(argument).cloned();
         let there = link.clone().unwrap_or_else(|| argument.to_owned());
         let size = self.seen.lock().unwrap().files.get(&there).map(Vec::len);
@@ -346,6 +353,7 @@ impl Session {
             "FEAT" => {
                 self.reply("211-\r\n MLST type*;size*;modify*;\r\n SIZE\r\n MFMT\r\n211 end").await
             }
+            "PWD" if let Some(answer) = self.odd.pwd => self.control.write_all(answer).await,
             "PWD" => self.reply("257 \"/\"").await,
             "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
             "RMD" if self.odd.vague && !self.has_empty(argument) => {
@@ -470,6 +478,25 @@ impl Session {
             "ABOR" => self.reply("226 nothing to abort").await,
             _ => self.reply("502 not here").await,
         }
+    }
+
+    /// A relative name as seen from the login's folder.
+    fn absolute(&mut self, verb: &str, argument: &str) -> Option<String> {
+        const ABOUT_PATHS: [&str; 13] = [
+            "SIZE", "MDTM", "MLST", "MLSD", "STAT", "RETR", "STOR", "APPE", "DELE", "RNFR", "RNTO",
+            "MKD", "RMD",
+        ];
+        let folder = self.odd.login_folder;
+        let seen = |name: &str| match name.strip_prefix("./").unwrap_or(name) {
+            "" => folder.to_owned(),
+            name if name.starts_with('/') => name.to_owned(),
+            name => format!("{folder}/{name}"),
+        };
+        if verb == "LIST" && !folder.is_empty() {
+            self.place = seen(argument.trim_start_matches("-a").trim_start());
+            return None;
+        }
+        (!folder.is_empty() && ABOUT_PATHS.contains(&verb)).then(|| seen(argument))
     }
 
     fn has_folder(&self, path: &str) -> bool {

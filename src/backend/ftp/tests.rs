@@ -1,5 +1,6 @@
 mod links;
 mod listings;
+mod login_folder;
 mod passive;
 mod permissions;
 mod resumes;
@@ -765,10 +766,8 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let backend =
         server.backend_with(|settings| settings.reply_timeout = Duration::from_millis(500));
     let (settings, shared) = (backend.settings.clone(), backend.shared.clone());
-    let (pool, _) =
-        Pool::login(settings, shared, None, (&Arc::default(), testing::credentials()), Origin::ANY)
-            .await
-            .unwrap();
+    let account = (&Arc::default(), testing::credentials());
+    let pool = Pool::login(settings, shared, None, account, Origin::ANY).await.unwrap();
     let writer = Arc::<Cache>::default().writer();
     let mode = crate::op::WriteMode::From { offset: 0 };
     let turn = pool.turn(OPEN).await.unwrap();
@@ -793,7 +792,7 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
 async fn every_connection_says_for_whom_it_is_where_that_is_asked_for() {
     use crate::backend::SendProxyProtocol;
     use crate::wire::proxy::Header;
-    let Origin { client: source, local: destination } = Origin::ANY;
+    let Origin { client: source, local: destination, .. } = Origin::ANY;
     let header = Header::Proxied { source, destination };
     for all in [true, false] {
         let odd = Oddities { proxied: all, proxied_control: !all, ..Oddities::default() };

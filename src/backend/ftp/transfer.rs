@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::connection::{Connection, Marker};
 use super::{Turn, channel, operations, reply};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
@@ -16,7 +16,7 @@ use crate::op::{Failure, Operation, RemotePath, Representation, Words};
 const STEP: Duration = Duration::from_secs(5);
 /// For a server to answer the reset of its data connection by itself.
 const NOTICE: Duration = Duration::from_secs(1);
-/// Replies that may come between the first one after ABOR and the answer to PWD: ABOR's own, and
+/// Replies that may come between the first one after ABOR and the marker's answer: ABOR's own, and
 /// one to spare.
 const REPLIES: usize = 2;
 
@@ -44,7 +44,8 @@ pub(super) async fn begin(
     representation: Representation,
 ) -> Result<FtpRead, Failure> {
     turn.set_type(representation).await?;
-    let (stream, _) = channel::start(&mut turn, "RETR", Some(path.as_bytes()), offset).await?;
+    let name = turn.name(path)?;
+    let (stream, _) = channel::start(&mut turn, "RETR", Some(&name), offset).await?;
     // What is received has its end told by the server; an orderly close spoils nothing.
     stream.close_on_drop();
     Ok(FtpRead {
@@ -122,7 +123,7 @@ pub(super) async fn come_into_step(
     connection: &mut Connection,
     limit: Duration,
 ) -> Result<Option<Words>, Option<Words>> {
-    let control = &mut connection.control;
+    let (control, marker) = (&mut connection.control, connection.marker);
     let mut told = None;
     let in_step = async {
         // ABOR only then: ProFTPD 1.3.8 can crash when it comes together with the reset.
@@ -136,12 +137,12 @@ pub(super) async fn come_into_step(
         if first.code >= 400 {
             told = Some(first);
         }
-        // Servers answer ABOR with one reply or two; the answer to PWD, unlike any of them, is where
+        // Servers answer ABOR with one reply or two; the answer to the marker, unlike any of them, is where
         // both sides are in step again. It comes after the first: pure-ftpd takes what arrives along
         // with ABOR for a part of it.
-        control.send("PWD", None).await?;
+        control.send(marker.verb, marker.argument).await?;
         for _ in 0..=REPLIES {
-            if control.reply().await?.code == 257 {
+            if control.reply().await?.code == marker.code {
                 return Ok(true);
             }
         }
@@ -149,6 +150,9 @@ pub(super) async fn come_into_step(
     };
     if matches!(timeout(limit, in_step).await, Ok(Ok(true))) {
         connection.control.settle();
+        if marker.verb == Marker::TYPE.verb {
+            connection.note_type(Representation::Image);
+        }
         Ok(told)
     } else {
         Err(told)

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::cache::Writer;
-use super::{Turn, channel, operations, renames, stat, transfer};
+use super::{Turn, channel, operations, relative, renames, stat, transfer};
 use crate::backend::claims::Claim;
-use crate::backend::{PartialUploads, WriteTransfer, temporary_name};
+use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
 use crate::data::{Patience, RelayError, Sink};
 use crate::net::Stream;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
@@ -124,7 +124,7 @@ impl Part {
             );
             return Ok(());
         }
-        turn.expect(2, "DELE", Some(path.as_bytes())).await.map(drop)
+        turn.expect_at(2, "DELE", path).await.map(drop)
     }
 }
 
@@ -153,7 +153,10 @@ pub(super) async fn begin(
 ) -> Result<FtpWrite, Failure> {
     turn.set_type(representation).await?;
     let temporary = part.as_ref().and_then(|part| part.temporary.as_ref());
-    let written = temporary.unwrap_or(path).as_bytes().to_vec();
+    let written = match mode {
+        WriteMode::Unique => Vec::new(),
+        _ => turn.name(temporary.unwrap_or(path))?,
+    };
     if temporary.is_none() && mode != WriteMode::Unique {
         let claim = Arc::new(turn.pool().account().claim(path).await);
         part.iter_mut().for_each(|part| part.claim = Some(claim.clone()));
@@ -165,7 +168,12 @@ pub(super) async fn begin(
         WriteMode::Append => channel::start(&mut turn, "APPE", Some(&written), 0).await,
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
-            turn.enter(path).await?;
+            if turn.home.is_known() {
+                turn.enter(path).await?;
+            } else if !path.is_root() {
+                let what = "a file with a new name (STOU) can be made in that folder only";
+                return Err(relative::unsupported(what));
+            }
             channel::start(&mut turn, "STOU", None, 0).await
         }
     };
@@ -177,7 +185,7 @@ pub(super) async fn begin(
     let (stream, preliminary) = started?;
     let folder = path;
     let path = match mode {
-        WriteMode::Unique => unique_name(&preliminary, folder),
+        WriteMode::Unique => unique_name(&preliminary, folder, &turn.home),
         _ => path.clone(),
     };
     let base = match (mode, &part) {
@@ -223,12 +231,14 @@ fn began_anyway(failure: &Failure) -> bool {
 }
 
 /// RFC 1123 section 4.1.2.9: `150 FILE: name`. A server that does not say it leaves the folder.
-fn unique_name(preliminary: &Words, folder: &RemotePath) -> RemotePath {
+fn unique_name(preliminary: &Words, folder: &RemotePath, home: &Home) -> RemotePath {
     let text = preliminary.lines.concat();
     let name = text.windows(6).position(|w| w.eq_ignore_ascii_case(b"FILE: ")).map(|at| {
         let name = &text[at + 6..];
         name.strip_suffix(b"\"").unwrap_or(name).trim_ascii()
     });
+    // An absolute one is in a folder that the session has no name for.
+    let name = name.filter(|name| home.is_known() || !name.starts_with(b"/"));
     name.and_then(|name| RemotePath::resolve(folder, name).ok()).unwrap_or_else(|| folder.clone())
 }
 
@@ -411,14 +421,17 @@ mod tests {
     #[test]
     fn the_name_that_stou_chose() {
         let folder = RemotePath::resolve(&RemotePath::root(), b"/in").unwrap();
-        for (text, expected) in [
-            ("FILE: stou.1", "/in/stou.1"),
-            ("Opening BINARY mode data connection, file: x y", "/in/x y"),
-            ("FILE: /in/abs.1", "/in/abs.1"),
-            ("Ok to send data.", "/in"),
+        let known = Home::At(RemotePath::root());
+        for (text, home, expected) in [
+            ("FILE: stou.1", &known, "/in/stou.1"),
+            ("Opening BINARY mode data connection, file: x y", &known, "/in/x y"),
+            ("FILE: /in/abs.1", &known, "/in/abs.1"),
+            ("Ok to send data.", &known, "/in"),
+            ("FILE: stou.1", &Home::Unknown, "/in/stou.1"),
+            ("FILE: /home/x/stou.1", &Home::Unknown, "/in"),
         ] {
             let words = Words { code: 150, lines: vec![text.into()] };
-            assert_eq!(unique_name(&words, &folder).to_string(), expected);
+            assert_eq!(unique_name(&words, &folder, home).to_string(), expected);
         }
     }
 }

@@ -29,7 +29,7 @@ use cap_std::fs::Dir;
 
 use calls::Calls;
 
-use super::{Backend, BackendSession, Listing, Login, Origin, PartialUploads};
+use super::{Backend, BackendSession, Home, Listing, Login, Origin, PartialUploads};
 use super::{OpenFile, ReadTransfer, WriteTransfer};
 use crate::op::{Abilities, Answer, Failure, FailureKind, Operation, RemotePath, Representation};
 use crate::route::Target;
@@ -96,8 +96,8 @@ struct LocalSession {
 
 #[async_trait]
 impl BackendSession for LocalSession {
-    fn home(&self) -> RemotePath {
-        RemotePath::root()
+    fn home(&self) -> Home {
+        Home::At(RemotePath::root())
     }
 
     fn abilities(&self) -> Abilities {

@@ -9,10 +9,11 @@ use super::full;
 use super::handle::{Closing, Handle};
 use super::operations::{Tried, explained};
 use super::requests::lost;
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::{Expect, misunderstood};
 use crate::backend::claims::{Claim, Held};
-use crate::backend::{PartialUploads, temporary_name};
+use crate::backend::home::absolute;
+use crate::backend::{Home, PartialUploads, temporary_name};
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
@@ -118,7 +119,7 @@ impl Ending {
                 }
             }
             Self::Renamed { temporary, .. } if handle.is_untouched() => {
-                let path = wire(temporary);
+                let path = handle.server().wire(temporary);
                 let removed = handle.server().requests.ask(RequestBody::Remove { path }).await;
                 let what = format!("remove {temporary}");
                 if let Err(failure) = removed.and_then(|answer| answer.done(what)) {
@@ -136,7 +137,7 @@ async fn delete_part(handle: &Handle) -> Result<(), Failure> {
     let server = handle.server();
     let (path, _) = part(handle, |size| handle.may_have_made(size)).await?;
     server.changes.note_all();
-    let removed = server.requests.ask(RequestBody::Remove { path: wire(&path) }).await?;
+    let removed = server.requests.ask(RequestBody::Remove { path: server.wire(&path) }).await?;
     removed.done(format_args!("remove {path}"))
 }
 
@@ -150,7 +151,8 @@ async fn end_at(handle: &Handle, hole: u64) -> Result<(), Failure> {
     }
     server.changes.note_all();
     let attributes = Attributes { size: Some(hole), ..Attributes::default() };
-    let cut = server.requests.ask(RequestBody::SetStat { path: wire(&path), attributes }).await?;
+    let cut =
+        server.requests.ask(RequestBody::SetStat { path: server.wire(&path), attributes }).await?;
     cut.done(format_args!("cut {path} off at byte {hole}"))
 }
 
@@ -173,17 +175,23 @@ async fn part(handle: &Handle, own: impl Fn(u64) -> bool) -> Result<(RemotePath,
 }
 
 async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
-    let there = server.requests.ask(RequestBody::LinkStat { path: wire(path) }).await?;
+    let there = server.requests.ask(RequestBody::LinkStat { path: server.wire(path) }).await?;
     Ok(attributes::entry(b"", &there.attributes(format_args!("tell what {path} is"))?))
 }
 
 /// Where symlinks lead; the last name need not be there.
 async fn real_path(server: &Server, path: &RemotePath) -> Result<RemotePath, Failure> {
     let what = format!("tell where {path} leads");
-    let names = server.requests.ask(RequestBody::RealPath { path: wire(path) }).await?;
+    let names = server.requests.ask(RequestBody::RealPath { path: server.wire(path) }).await?;
     let names = names.names(&what)?.unwrap_or_default();
     let name = names.into_iter().next().ok_or_else(|| misunderstood(&what))?;
-    RemotePath::resolve(&RemotePath::root(), &name.name).map_err(|_| misunderstood(&what))
+    let told = match &server.home {
+        Home::At(_) => absolute(&name.name),
+        // One below the login's folder has a name in this session; of another one nobody knows.
+        Home::Unknown if name.name.starts_with(b"/") => None,
+        Home::Unknown => absolute(&[b"/", &name.name[..]].concat()),
+    };
+    told.ok_or_else(|| misunderstood(&what))
 }
 
 /// Closes a file that is not whole and does with it what is configured. CLOSE is sent with the call,
@@ -228,7 +236,7 @@ async fn give_name(
     exclusive: bool,
 ) -> Result<(), Failure> {
     if server.extensions.posix_rename && !exclusive {
-        let body = Extension::PosixRename { from: wire(temporary), to: wire(to) };
+        let body = Extension::PosixRename { from: server.wire(temporary), to: server.wire(to) };
         let what = format!("give the finished upload its name {to}");
         return server.requests.ask(RequestBody::Extended(body)).await?.done(&what);
     }
@@ -246,7 +254,7 @@ async fn give_name(
         }
         return Err(failure);
     }
-    let removed = server.requests.ask(RequestBody::Remove { path: wire(&aside) }).await;
+    let removed = server.requests.ask(RequestBody::Remove { path: server.wire(&aside) }).await;
     if let Err(failure) = removed.and_then(|answer| answer.done(format_args!("remove {aside}"))) {
         tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
     }
@@ -254,7 +262,7 @@ async fn give_name(
 }
 
 async fn rename(server: &Server, from: &RemotePath, to: &RemotePath) -> Result<(), Failure> {
-    let body = RequestBody::Rename { from: wire(from), to: wire(to) };
+    let body = RequestBody::Rename { from: server.wire(from), to: server.wire(to) };
     server.requests.ask(body).await?.done(format_args!("rename {from} to {to}"))
 }
 
@@ -307,7 +315,7 @@ pub(super) async fn prepare(
     let (server, path) = (handle.server(), handle.path());
     let take_away = || {
         handle.give_up();
-        server.requests.tell(RequestBody::Remove { path: wire(temporary) });
+        server.requests.tell(RequestBody::Remove { path: server.wire(temporary) });
     };
     let mode = there.permissions.unwrap_or_default();
     let kind = match (exclusive, attributes::entry(b"", &there).kind) {

@@ -13,7 +13,7 @@ use super::copy;
 use super::ending::{self, Ending, Prepared};
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected, out_of_range};
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::{Expect, misunderstood, unsupported};
 use crate::backend::OpenFile;
 use crate::op::{
@@ -58,7 +58,8 @@ async fn open_with(
         false => None,
     };
     // In one flight with OPEN: what has the name that the file is to get.
-    let there = renamed.then(|| server.requests.ask(RequestBody::LinkStat { path: wire(path) }));
+    let there =
+        renamed.then(|| server.requests.ask(RequestBody::LinkStat { path: server.wire(path) }));
     let written = ending.written(path).clone();
     let handle = open_handle(server, &written, path, mode, renamed).await?;
     let handle = Handle::new(server.clone(), handle, path.clone(), claim);
@@ -91,7 +92,8 @@ async fn open_handle(
     renamed: bool,
 ) -> Result<Bytes, Failure> {
     let attributes = sftp::Attributes { permissions: mode.permissions, ..Default::default() };
-    let body = RequestBody::Open { path: wire(written), flags: flags(mode, renamed), attributes };
+    let body =
+        RequestBody::Open { path: server.wire(written), flags: flags(mode, renamed), attributes };
     if mode.truncate {
         server.changes.note_all();
     }
@@ -188,7 +190,7 @@ impl OpenFile for SftpFile {
         let offers = &self.server().extensions;
         let body = match (offers.file_stat_vfs, offers.stat_vfs) {
             (true, _) => Extension::FileStatVfs { handle: self.handle.bytes() },
-            (false, true) => Extension::StatVfs { path: wire(self.handle.path()) },
+            (false, true) => Extension::StatVfs { path: self.server().wire(self.handle.path()) },
             (false, false) => {
                 return Err(unsupported(format_args!("{what} {}", self.handle.path()), "statvfs"));
             }

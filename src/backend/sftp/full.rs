@@ -1,7 +1,7 @@
 //! Whether a write was refused because there is no room: version 3 has no status for it, and OpenSSH
 //! says FAILURE and no more.
 
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::Expect;
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{self, Extension, RequestBody, StatusCode};
@@ -26,7 +26,7 @@ pub(super) async fn explained(server: &Server, written: &RemotePath, failure: Fa
 
 /// In bytes, to those who are not root.
 async fn available(server: &Server, path: &RemotePath) -> Option<u64> {
-    let body = RequestBody::Extended(Extension::StatVfs { path: wire(path) });
+    let body = RequestBody::Extended(Extension::StatVfs { path: server.wire(path) });
     let said = server.requests.ask(body).await.ok()?;
     let said = said.extended(format_args!("tell the room at {path}")).ok()?;
     let said = sftp::FileSystem::decode(said)?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::attributes::{is_itself, listed};
 use super::operations::misdirected;
 use super::requests::Answer;
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::Expect;
 use crate::backend::Listing;
 use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath, Timestamp};
@@ -38,7 +38,7 @@ pub(super) async fn open(
     operation: &Operation,
 ) -> Result<Box<dyn Listing>, Failure> {
     let Operation::List(path) = operation else { return Err(misdirected(operation)) };
-    let opened = server.requests.ask(RequestBody::OpenDir { path: wire(path) }).await?;
+    let opened = server.requests.ask(RequestBody::OpenDir { path: server.wire(path) }).await?;
     let handle = opened.handle(operation)?;
     let mut listing = SftpListing {
         server: server.clone(),

@@ -17,26 +17,32 @@ use super::host_key::Unpinned;
 use super::requests::{Incoming, Outgoing, Requests};
 use super::server::{Extensions, Server};
 use super::settings::Settings;
-use super::status::{Expect, misunderstood};
+use super::status::Expect;
 use crate::auth::Credentials;
+use crate::backend::Home;
+use crate::backend::home::absolute;
 use crate::net::Connector;
 use crate::op::{Failure, FailureKind, Outage, RemotePath};
 use crate::wire::sftp::{
-    Extension, Limits, MAX_PACKET, PacketReader, RequestBody, Version, encode_init,
+    Extension, Limits, MAX_PACKET, PacketReader, RequestBody, ResponseBody, Version, encode_init,
 };
 
 /// For russh to end once nothing more can be tried.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// For the answer to REALPATH; a server that takes longer tells nothing.
+const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+
 /// Rounds of questions that a server may ask instead of taking a password.
 const ROUNDS: usize = 8;
 
-/// A server ready to work. What is written first on each connection, `header`, is often nothing.
+/// A server ready to work. What is written first on each connection, `header`, is often nothing;
+/// `rooted` as in [`crate::backend::Origin`].
 pub(super) async fn login(
     settings: &Arc<Settings>,
     connector: &Connector,
     credentials: &Credentials,
-    header: &[u8],
+    (header, rooted): (&[u8], bool),
     unpinned: &Unpinned,
 ) -> Result<Server, Failure> {
     let mut connection = reach(settings, connector, header, unpinned).await?;
@@ -46,7 +52,7 @@ pub(super) async fn login(
         let ended = CancellationToken::new();
         let on_failure = ended.clone().drop_guard();
         connection.end_with(ended.clone());
-        let server = greet(settings, reader, writer, ended).await?;
+        let server = greet(settings, reader, writer, ended, rooted).await?;
         on_failure.disarm();
         Ok(server)
     };
@@ -205,6 +211,7 @@ pub(super) async fn greet(
     mut incoming: impl Incoming,
     mut outgoing: impl Outgoing,
     ended: CancellationToken,
+    rooted: bool,
 ) -> Result<Server, Failure> {
     let mut init = BytesMut::new();
     encode_init(&mut init);
@@ -234,12 +241,24 @@ pub(super) async fn greet(
             .and_then(Limits::decode)
             .unwrap_or_default(),
     };
-    let home = home.await?.names("ask for the home folder")?.unwrap_or_default();
-    let home = home.into_iter().next().filter(|home| home.name.starts_with(b"/"));
-    let home = home.ok_or_else(|| misunderstood("ask for the home folder"))?;
-    let home = RemotePath::resolve(&RemotePath::root(), &home.name)
-        .map_err(|e| Failure::backend(FailureKind::Unavailable, e))?;
+    let told = match timeout((settings.reply_timeout / 2).min(SILENT), home).await {
+        Ok(answer) => login_folder(answer?),
+        Err(_) => {
+            requests.forgive();
+            Err(b"no answer".to_vec())
+        }
+    };
+    let about = (&*settings.name, "REALPATH");
+    let home = Home::decide(settings.login_folder.as_ref(), told, rooted, about);
     Ok(Server::new(settings.clone(), requests, extensions, limits, home))
+}
+
+/// What the answer to REALPATH says, or its words where that is no absolute path.
+fn login_folder(answer: ResponseBody) -> Result<RemotePath, Vec<u8>> {
+    let words = |failure: Failure| failure.message.into_bytes();
+    let names = answer.names("ask for the login folder").map_err(words)?.unwrap_or_default();
+    let name = names.into_iter().next().map(|name| name.name).unwrap_or_default();
+    absolute(&name).ok_or_else(|| name.to_vec())
 }
 
 fn refused(why: &str) -> Failure {

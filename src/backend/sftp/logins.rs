@@ -147,6 +147,7 @@ fn settings(address: String) -> Settings {
         addresses: vec![address],
         host_key: HostKey::AcceptAny,
         legacy_algorithms: false,
+        login_folder: None,
         partial_uploads: PartialUploads::Keep,
         send_proxy_protocol: false,
         connects_at_once: Connector::AT_ONCE,
@@ -207,7 +208,7 @@ async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Ve
     });
     let session =
         SftpBackend::new(settings, &Connectors::for_test()).login(&login, Origin::ANY).await?;
-    Ok(session.home().as_bytes().to_vec())
+    Ok(session.home().path().as_bytes().to_vec())
 }
 
 const PASSWORD: &[MethodKind] = &[MethodKind::Password, MethodKind::PublicKey];

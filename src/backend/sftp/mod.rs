@@ -37,10 +37,10 @@ use tokio::time::timeout;
 
 use super::claims::{Account, Claims};
 use super::{
-    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
 use crate::net::{Connector, Connectors};
-use crate::op::{Abilities, Answer, Failure, RemotePath};
+use crate::op::{Abilities, Answer, Failure};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -79,7 +79,8 @@ impl Backend for SftpBackend {
         let header = self.settings.send_proxy_protocol.then(|| origin.header());
         let header = header.unwrap_or_default();
         let Self { settings, connector, unpinned, .. } = self;
-        let server = login::login(settings, connector, credentials, &header, unpinned).await?;
+        let header = (&header[..], origin.rooted);
+        let server = login::login(settings, connector, credentials, header, unpinned).await?;
         let server = server.of(Account::new(&self.claims, &credentials.user));
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
@@ -96,7 +97,7 @@ struct SftpSession {
 
 #[async_trait]
 impl BackendSession for SftpSession {
-    fn home(&self) -> RemotePath {
+    fn home(&self) -> Home {
         self.server.home.clone()
     }
 

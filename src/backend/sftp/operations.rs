@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::attributes::{self, changes, needs_times};
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::{Expect, misunderstood, unsupported};
 use super::transfer;
 use crate::op::{
@@ -30,18 +30,18 @@ pub(super) async fn perform(
         }
         Operation::Enter(path) => enter(server, path).await.map(done),
         Operation::Remove(path) => {
-            let removed = plain(server, R::Remove { path: wire(path) }, operation).await;
+            let removed = plain(server, R::Remove { path: server.wire(path) }, operation).await;
             explained(server, removed, path, Tried::Remove).await.map(done)
         }
         Operation::MakeDirectory { path, permissions } => {
             let attributes =
                 sftp::Attributes { permissions: *permissions, ..sftp::Attributes::default() };
-            let body = R::MakeDir { path: wire(path), attributes };
+            let body = R::MakeDir { path: server.wire(path), attributes };
             let made = plain(server, body, operation).await;
             explained(server, made, path, Tried::Make).await.map(done)
         }
         Operation::RemoveDirectory(path) => {
-            let removed = plain(server, R::RemoveDir { path: wire(path) }, operation).await;
+            let removed = plain(server, R::RemoveDir { path: server.wire(path) }, operation).await;
             explained(server, removed, path, Tried::RemoveDirectory).await.map(done)
         }
         Operation::Rename { from, to, onto } => rename(server, from, to, *onto).await.map(done),
@@ -50,7 +50,8 @@ pub(super) async fn perform(
         }
         Operation::ReadLink(path) => read_link(server, path).await.map(Answer::Link),
         Operation::Symlink { target, link } => {
-            let body = R::Symlink { target: Bytes::copy_from_slice(target), link: wire(link) };
+            let body =
+                R::Symlink { target: Bytes::copy_from_slice(target), link: server.wire(link) };
             let made = plain(server, body, operation).await;
             explained(server, made, link, Tried::Make).await.map(done)
         }
@@ -58,7 +59,8 @@ pub(super) async fn perform(
             if !server.extensions.hard_link {
                 return Err(unsupported(operation, "hard links"));
             }
-            let body = R::Extended(Extension::HardLink { from: wire(from), to: wire(to) });
+            let body =
+                R::Extended(Extension::HardLink { from: server.wire(from), to: server.wire(to) });
             let made = plain(server, body, operation).await;
             explained(server, made, to, Tried::Make).await.map(done)
         }
@@ -66,7 +68,7 @@ pub(super) async fn perform(
             if !server.extensions.stat_vfs {
                 return Err(unsupported(operation, "statvfs"));
             }
-            let body = R::Extended(Extension::StatVfs { path: wire(path) });
+            let body = R::Extended(Extension::StatVfs { path: server.wire(path) });
             let said = server.requests.ask(body).await?.extended(operation)?;
             let said = sftp::FileSystem::decode(said).ok_or_else(|| misunderstood(operation))?;
             Ok(Answer::FileSystem(attributes::file_system(said)))
@@ -88,13 +90,13 @@ async fn plain(server: &Server, body: RequestBody, operation: &Operation) -> Res
 }
 
 pub(super) async fn stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
-    let said = server.requests.ask(R::Stat { path: wire(path) }).await?;
+    let said = server.requests.ask(R::Stat { path: server.wire(path) }).await?;
     let said = said.attributes(format_args!("tell what {path} is"))?;
     Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
 }
 
 async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
-    let said = server.requests.ask(R::LinkStat { path: wire(path) }).await?;
+    let said = server.requests.ask(R::LinkStat { path: server.wire(path) }).await?;
     let said = said.attributes(format_args!("tell what {path} is"))?;
     Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
 }
@@ -130,7 +132,7 @@ async fn enter(server: &Server, path: &RemotePath) -> Result<(), Failure> {
 
 /// Opens it and closes it again.
 async fn open_folder(server: &Server, path: &RemotePath) -> Result<(), Failure> {
-    let opened = server.requests.ask(R::OpenDir { path: wire(path) }).await?;
+    let opened = server.requests.ask(R::OpenDir { path: server.wire(path) }).await?;
     let handle = opened.handle(format_args!("enter {path}"))?;
     server.requests.ask(R::Close { handle }).await.map(drop)
 }
@@ -151,9 +153,9 @@ pub(super) async fn rename(
             return Err(unsupported(&what, "a rename that replaces a file"));
         }
         Onto::Replaced | Onto::AsBackend if posix => {
-            R::Extended(Extension::PosixRename { from: wire(from), to: wire(to) })
+            R::Extended(Extension::PosixRename { from: server.wire(from), to: server.wire(to) })
         }
-        _ => R::Rename { from: wire(from), to: wire(to) },
+        _ => R::Rename { from: server.wire(from), to: server.wire(to) },
     };
     server.changes.note_all();
     let renamed = server.requests.ask(body).await?.done(&what);
@@ -172,8 +174,8 @@ async fn set_attributes(
     }
     let now = match (needs_times(wanted), follow) {
         (false, _) => None,
-        (true, true) => Some(R::Stat { path: wire(path) }),
-        (true, false) => Some(R::LinkStat { path: wire(path) }),
+        (true, true) => Some(R::Stat { path: server.wire(path) }),
+        (true, false) => Some(R::LinkStat { path: server.wire(path) }),
     };
     let now = match now {
         Some(body) => Some(server.requests.ask(body).await?.attributes(&what)?),
@@ -183,7 +185,7 @@ async fn set_attributes(
     if wanted.size.is_some() {
         server.changes.note_all();
     }
-    let path = wire(path);
+    let path = server.wire(path);
     let body = match follow {
         true => R::SetStat { path, attributes },
         false => R::Extended(Extension::LinkSetStat { path, attributes }),
@@ -198,7 +200,7 @@ pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
 
 async fn read_link(server: &Server, path: &RemotePath) -> Result<Vec<u8>, Failure> {
     let what = format!("read the link {path}");
-    let names = server.requests.ask(R::ReadLink { path: wire(path) }).await?.names(&what)?;
+    let names = server.requests.ask(R::ReadLink { path: server.wire(path) }).await?.names(&what)?;
     let target = names.unwrap_or_default().into_iter().next();
     target.map(|target| target.name.to_vec()).ok_or_else(|| misunderstood(&what))
 }

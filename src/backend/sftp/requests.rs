@@ -65,10 +65,22 @@ struct State {
     next: u64,
     /// By number; its low 32 bits are the id.
     waiting: BTreeMap<u64, Waiting>,
-    /// Since when the oldest request is the oldest one, and so the server's to answer.
+    /// Since when the oldest request that is not forgiven is the oldest one, and so the server's to
+    /// answer.
     oldest_since: Instant,
     bytes: usize,
     ended: Option<Failure>,
+}
+
+impl State {
+    fn oldest(&self) -> Option<(u64, &Waiting)> {
+        let mut due = self.waiting.iter().filter(|(_, waiting)| !waiting.forgiven);
+        due.next().map(|(number, waiting)| (*number, waiting))
+    }
+
+    fn is_oldest(&self, number: u64) -> bool {
+        self.oldest().is_some_and(|(oldest, _)| oldest == number)
+    }
 }
 
 struct Waiting {
@@ -78,6 +90,8 @@ struct Waiting {
     bytes: usize,
     /// As [`takes_long`] says.
     long: bool,
+    /// The server need not answer it.
+    forgiven: bool,
     noted: Option<Noted>,
 }
 
@@ -145,6 +159,11 @@ impl Requests {
     /// Sends a request whose answer nobody waits for.
     pub(super) fn tell(&self, body: RequestBody) {
         self.inner.enqueue(body, None, None);
+    }
+
+    /// What is under way may stay without an answer: the channel goes on.
+    pub(super) fn forgive(&self) {
+        self.inner.lock().waiting.values_mut().for_each(|waiting| waiting.forgiven = true);
     }
 
     /// The shortest round trip seen; a guess for a near server before the first.
@@ -255,11 +274,14 @@ impl Inner {
         let bytes = bytes + header.len();
         state.next += 1;
         state.bytes += bytes;
-        if state.waiting.is_empty() {
+        if state.oldest().is_none() {
             state.oldest_since = now;
         }
         let written = noted.as_ref().map(|noted| noted.written.clone());
-        state.waiting.insert(number, Waiting { answer: asker, since: now, bytes, long, noted });
+        state.waiting.insert(
+            number,
+            Waiting { answer: asker, since: now, bytes, long, forgiven: false, noted },
+        );
         // Under the lock: what has the lower number goes first. Nobody receives once it has ended.
         let _ = self.outgoing.send(Packet { number, header: header.freeze(), data, written });
     }
@@ -267,7 +289,7 @@ impl Inner {
     /// It is not sent: to the server there never was such a request.
     fn give_up(&self, number: u64) {
         let mut state = self.lock();
-        let is_oldest = state.waiting.keys().next() == Some(&number);
+        let is_oldest = state.is_oldest(number);
         let Some(waiting) = state.waiting.remove(&number) else { return };
         state.bytes -= waiting.bytes;
         if is_oldest {
@@ -293,12 +315,13 @@ impl Inner {
             if state.waiting.contains_key(&number) && number >= self.sent.load(Ordering::Acquire) {
                 return Err(format!("it answered request {id}, which was not sent yet"));
             }
+            let is_oldest = state.is_oldest(number);
             let Some(waiting) = state.waiting.remove(&number) else {
                 return Err(format!("it answered request {id}, which nobody made"));
             };
             state.bytes -= waiting.bytes;
             let now = Instant::now();
-            if number == oldest {
+            if is_oldest {
                 state.oldest_since = now;
             }
             let round_trip = u64::try_from((now - waiting.since).as_nanos()).unwrap_or(u64::MAX);
@@ -322,7 +345,7 @@ impl Inner {
     /// When the oldest request has waited for `limit`, or longer where it may; `Err` if it has.
     fn deadline(&self, limit: Duration) -> Result<Instant, ()> {
         let (state, now) = (self.lock(), Instant::now());
-        let Some(oldest) = state.waiting.values().next() else { return Ok(now + limit) };
+        let Some((_, oldest)) = state.oldest() else { return Ok(now + limit) };
         let deadline = state.oldest_since + if oldest.long { limit * LONG } else { limit };
         match deadline <= now {
             true => Err(()),

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::requests::Requests;
 use super::settings::Settings;
+use crate::backend::Home;
 use crate::backend::claims::{Account, Claim};
 use crate::data::{Budget, MOST_AHEAD};
 use crate::op::{Abilities, Failure, FailureKind, RemotePath};
@@ -30,7 +31,7 @@ pub(super) struct Server {
     pub(super) settings: Arc<Settings>,
     pub(super) requests: Requests,
     pub(super) extensions: Extensions,
-    pub(super) home: RemotePath,
+    pub(super) home: Home,
     /// Bytes of the largest READ and WRITE.
     pub(super) largest_read: u32,
     pub(super) largest_write: u32,
@@ -83,7 +84,7 @@ impl Server {
         requests: Requests,
         extensions: Extensions,
         limits: Limits,
-        home: RemotePath,
+        home: Home,
     ) -> Self {
         let packet = match limits.packet {
             0 => LARGEST,
@@ -108,7 +109,12 @@ impl Server {
     }
 
     pub(super) fn of(self, account: Account) -> Self {
-        Self { account, ..self }
+        Self { account: account.at(&self.home), ..self }
+    }
+
+    /// A path as it goes over the wire.
+    pub(super) fn wire(&self, path: &RemotePath) -> Bytes {
+        Bytes::copy_from_slice(self.home.name(path).as_deref().unwrap_or(b"."))
     }
 
     /// As [`Account::claim`], to be called before the name is written to.
@@ -135,11 +141,6 @@ impl Server {
             modified: true,
         }
     }
-}
-
-/// A path as it goes over the wire.
-pub(super) fn wire(path: &RemotePath) -> Bytes {
-    Bytes::copy_from_slice(path.as_bytes())
 }
 
 /// Counts what this session changes in files, so that what was read ahead of one handle does not

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::KnownHosts;
 use crate::backend::PartialUploads;
+use crate::op::RemotePath;
 
 /// An `sftp` backend as configured.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub struct Settings {
     pub host_key: HostKey,
     /// Takes algorithms that are no longer safe, behind the safe ones (`algorithms: legacy`).
     pub legacy_algorithms: bool,
+    /// Where the login puts the user; `None`: what the server tells.
+    pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
     /// Whether the server is told in a PROXY protocol header who the client is.
     pub send_proxy_protocol: bool,

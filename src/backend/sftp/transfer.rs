@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::attributes;
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected, stat};
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::Expect;
 use crate::backend::ReadTransfer;
 use crate::data::{Fault, ReadAhead, Source, ToCrlf};
@@ -48,7 +48,7 @@ pub(super) async fn open(
         return Err(misdirected(operation));
     };
     // In one flight: OpenSSH opens a folder, too, and refuses only the first READ.
-    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let there = server.requests.ask(RequestBody::Stat { path: server.wire(path) });
     let what = format!("open {path} for reading");
     let plain = async {
         match there.await.and_then(|answer| answer.attributes(&what)) {
@@ -84,7 +84,7 @@ pub(super) async fn open(
 async fn open_file(server: &Arc<Server>, path: &RemotePath) -> Result<Reading, Failure> {
     let what = format!("open {path} for reading");
     let body = RequestBody::Open {
-        path: wire(path),
+        path: server.wire(path),
         flags: OpenFlags::READ,
         attributes: Attributes::default(),
     };

@@ -9,7 +9,7 @@ use super::ending::{self, Ending, Prepared};
 use super::full;
 use super::handle::Handle;
 use super::operations::{Tried, explained, misdirected};
-use super::server::{Server, wire};
+use super::server::Server;
 use super::status::Expect;
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer};
@@ -98,7 +98,7 @@ async fn replace_in_place(
     }
     let claim = ending.claim(server, path).await?;
     // In one flight with it: whether there is anything to be emptied.
-    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let there = server.requests.ask(RequestBody::Stat { path: server.wire(path) });
     let mut file = open_claimed(server, path, path, flags, ending, claim).await?;
     let length = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
     file.replaced = match length {
@@ -115,7 +115,7 @@ async fn replace_by_rename(
     ending: Ending,
 ) -> Result<Begun, Failure> {
     // In one flight with it: what will be replaced.
-    let there = server.requests.ask(RequestBody::LinkStat { path: wire(path) });
+    let there = server.requests.ask(RequestBody::LinkStat { path: server.wire(path) });
     let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
     let written = ending.written(path).clone();
     let mut file = open_file(server, &written, path, flags, ending).await?;
@@ -164,7 +164,7 @@ async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(Begun, u64),
     let ending = Ending::Stays.of_stream();
     let claim = ending.claim(server, path).await?;
     // In one flight with it: whether it is the upload that makes the file.
-    let there = server.requests.ask(RequestBody::Stat { path: wire(path) });
+    let there = server.requests.ask(RequestBody::Stat { path: server.wire(path) });
     let mut file = open_claimed(server, path, path, flags, ending, claim).await?;
     let length = file.handle.stat().await?.attributes(format_args!("append to {path}"))?.size;
     let end = length.ok_or_else(|| {
@@ -216,7 +216,8 @@ async fn open_claimed(
     ending: Ending,
     claim: Option<Claim>,
 ) -> Result<Begun, Failure> {
-    let body = RequestBody::Open { path: wire(written), flags, attributes: Attributes::default() };
+    let body =
+        RequestBody::Open { path: server.wire(written), flags, attributes: Attributes::default() };
     server.changes.note_all();
     let opened = server.requests.ask(body).await?.handle(format_args!("open {path} for writing"));
     let tried = match flags.contains(OpenFlags::EXCLUSIVE) {
@@ -313,7 +314,8 @@ async fn cut_off(handle: &Handle, length: u64) -> Result<(), Failure> {
 async fn empty(handle: &Handle, refusal: Failure) -> Result<(), Failure> {
     let (server, path) = (handle.server(), handle.path());
     let flags = WRITE | OpenFlags::TRUNCATE;
-    let body = RequestBody::Open { path: wire(path), flags, attributes: Attributes::default() };
+    let body =
+        RequestBody::Open { path: server.wire(path), flags, attributes: Attributes::default() };
     let what = format_args!("empty {path}").to_string();
     let again = server.requests.ask(body).await?.handle(&what)?;
     server.requests.tell(RequestBody::Close { handle: again });

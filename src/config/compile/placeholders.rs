@@ -5,12 +5,13 @@ use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{At, Problems};
 use crate::config::schema::File;
 use crate::config::values::FileName;
+use crate::route::Root;
 
 pub(super) fn warn(file: &File, problems: &mut Problems) {
     let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
     for route in routes {
         let Some(leaf) = &route.root else { continue };
-        let Some(path) = &leaf.value else { continue };
+        let Some(Root::Path(path)) = &leaf.value else { continue };
         let shared = "all users of this route share one folder of that name; write a route for each \
                       user, or use accounts of the backend that have folders of their own";
         hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
@@ -19,6 +20,12 @@ pub(super) fn warn(file: &File, problems: &mut Problems) {
         let shared = "all users of this backend share one folder of that name; give each a route with \
                       a `root`";
         one(backend.folder.as_ref(), shared, problems);
+        if let Some(leaf) = &backend.login_folder
+            && let Some(path) = &leaf.value
+        {
+            let shared = "it is one folder of that name, for everybody";
+            hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
+        }
     }
     files(file, problems);
 }

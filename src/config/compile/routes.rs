@@ -9,7 +9,7 @@ use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{Authenticate, Text, UserGlob};
 use crate::op::RemotePath;
-use crate::route::{Access, Match, Route, RouteTable};
+use crate::route::{Access, Match, Root, Route, RouteTable};
 
 pub(super) fn compile(
     file: &File,
@@ -50,7 +50,7 @@ fn compile_route(
         matches,
         access: access?,
         backend: value(&route.backend)?.0.clone(),
-        root: value(&route.root).cloned().unwrap_or_else(RemotePath::root),
+        root: value(&route.root).cloned().unwrap_or_else(|| Root::Path(RemotePath::root())),
     })
 }
 

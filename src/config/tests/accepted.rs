@@ -8,7 +8,8 @@ use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
-use crate::route::Access;
+use crate::op::RemotePath;
+use crate::route::{Access, Root};
 use crate::session::Limits;
 
 const LEAST: &str = "\
@@ -52,7 +53,7 @@ fn the_least_has_safe_defaults() {
     assert_eq!(server.connect_timeout, Duration::from_secs(10));
     assert_eq!(server.reply_timeout, Duration::from_secs(60));
     assert!(matches!(config.routes.0[0].access, Access::Backend));
-    assert!(config.routes.0[0].root.is_root());
+    assert_eq!(config.routes.0[0].root, Root::Path(RemotePath::root()));
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.metrics, None);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
@@ -98,6 +99,7 @@ backends:
     data_ports: servers
     trust_pasv_address: true
     send_proxy_protocol: control
+    login_folder: /data/
     partial_uploads: temporary-name
     login: {{ user: svc, password_file: exchange.password }}
     connect_timeout: 1m30s
@@ -116,7 +118,7 @@ users:
   null: {{ password_hash: "{HASH}" }}
 routes:
   - {{ match: {{ listeners: [a, b], users: ["al*"], groups: [staff], sources: [10.0.0.0/8] }}, authenticate: gateway, backend: mapped, root: /srv/x }}
-  - {{ match: {{ users: alice }}, authenticate: gateway, backend: from-env }}
+  - {{ match: {{ users: alice }}, authenticate: gateway, backend: from-env, root: home }}
   - {{ match: {{ users: alice }}, authenticate: gateway, backend: through }}
   - {{ authenticate: gateway, backend: files }}
 limits: {{ sessions: 1, sessions_per_address: 2, login_attempts: 3, login_timeout: 4s, idle_timeout: 5s, data_connect_timeout: 6s, stall_timeout: 7s, drain_timeout: 0s }}
@@ -187,9 +189,10 @@ fn backends(config: &Compiled) {
     );
     assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
+    assert_eq!(mapped.login_folder.as_ref().map(RemotePath::as_bytes), Some(&b"/data"[..]));
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
-    assert!(matches!(from_env.tls, TlsMode::Explicit(_)));
+    assert!(matches!(from_env.tls, TlsMode::Explicit(_)) && from_env.login_folder.is_none());
     assert_eq!((from_env.passive_command, from_env.connects_at_once), (PassiveCommand::Pasv, 5));
     let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
@@ -213,7 +216,9 @@ fn routes(config: &Compiled) {
     assert_eq!(password(&from_env.access), "lockgate");
     assert!(matches!(through.access, Access::GatewayPassThrough));
     assert!(matches!(files.access, Access::GatewayOnly));
-    assert_eq!((mapped.backend.as_str(), mapped.root.as_bytes()), ("mapped", &b"/srv/x"[..]));
+    let Root::Path(root) = &mapped.root else { panic!("{:?}", mapped.root) };
+    assert_eq!((mapped.backend.as_str(), root.as_bytes()), ("mapped", &b"/srv/x"[..]));
+    assert_eq!(from_env.root, Root::Home);
     let source = "10.9.9.9".parse().unwrap();
     let staff = ["staff".to_owned()];
     assert!(mapped.matches.covers("b", source, b"alice", Some(&staff)));

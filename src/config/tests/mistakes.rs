@@ -260,6 +260,13 @@ fn backends() {
         "18:16",
         "belongs to `protocol: ftp`",
     );
+    one(
+        "folder: files",
+        "folder: files\n    login_folder: /x",
+        "18:19",
+        "belongs to `protocol: ftp` or `protocol: sftp`",
+    );
+    one(address, &with("login_folder: x"), "14:19", r#"did you mean "/x"?"#);
     one("folder: files", "folder: nowhere", "17:13", "cannot open the folder nowhere");
     one("    folder: files\n", "", "15:3: backends.folder.folder", "is missing");
     one(address, &with("connections: 65"), "14:18", r#"did you mean "64"?"#);
@@ -364,6 +371,8 @@ fn routes() {
     one("match: { groups: [staff] }", "match:", "23:5", "has nothing below it");
     one("backend: folder", "backend: foldr", "25:14", r#"did you mean "folder"?"#);
     one("backend: folder", "backend: folder\n    root: srv", "26:11", r#"did you mean "/srv"?"#);
+    one("backend: folder", "backend: folder\n    root: Home", "26:11", r#"did you mean "home"?"#);
+    one("backend: folder", "backend: folder\n    root: ~/x", "26:11", "must be absolute");
     one("backend: folder", "backend: folder\n    root: /a/../b", "26:11", "must not hold");
     one("- match: { groups: [staff] }\n    auth", "- auth", "25:5: routes[1]", "is never reached");
     one("authenticate: backend", "authenticate: proxy", "26:19", "none of backend, gateway");

@@ -284,16 +284,18 @@ fn placeholders_in_paths_are_told_to_be_none() {
     fs::copy(folder.path().join("tls.crt"), folder.path().join("%u.crt")).unwrap();
     let text = base()
         .replace("backend: folder\n", "backend: folder\n    root: /home/{user}/in\n")
+        .replace("address: 10.1.2.3\n", "address: 10.1.2.3\n    login_folder: /home/%u\n")
         .replace("certificate: tls.crt", "certificate: \"%u.crt\"")
         .replace("folder: files", "folder: \"{user}\"");
     let expected = [
         ("5:41: listeners.public.tls.certificate: ", "`%u` is taken literally: nothing is put"),
+        ("14:19: backends.server.login_folder: ", "`%u` is taken literally: it is one folder"),
         (
-            "17:13: backends.folder.folder: ",
+            "18:13: backends.folder.folder: ",
             "`{user}` is taken literally: all users of this backend share",
         ),
         (
-            "26:11: routes[0].root: ",
+            "27:11: routes[0].root: ",
             "`{user}` is taken literally: all users of this route share one",
         ),
     ];

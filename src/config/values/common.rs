@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Value, Wrong};
 use crate::op::RemotePath;
+use crate::route::Root;
 
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -144,6 +145,19 @@ impl Value for RemotePath {
         }
         RemotePath::resolve(&RemotePath::root(), path.as_bytes())
             .or_else(|e| Wrong::new(e.to_string()))
+    }
+}
+
+impl Value for Root {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        const HOME: &str = "home";
+        if text == HOME {
+            return Ok(Self::Home);
+        }
+        RemotePath::parse(text).map(Self::Path).map_err(|wrong| match text {
+            "~" | "~/" | "Home" | "HOME" => Wrong { meant: Some(HOME.into()), ..wrong },
+            _ => wrong,
+        })
     }
 }
 

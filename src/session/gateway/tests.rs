@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::auth::{AuthorizedKeys, User, UserTable};
-use crate::backend::{BackendSession, Listing, OpenFile, ReadTransfer, WriteTransfer};
+use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
 use crate::op::{Abilities, Answer, Entry, EntryKind, Operation, RemotePath};
 use crate::route::{Match, Target};
 
@@ -31,19 +31,22 @@ struct Answering {
     enter: Option<FailureKind>,
     stat: Option<Result<EntryKind, FailureKind>>,
     asked: Arc<Mutex<Vec<String>>>,
+    home: Option<RemotePath>,
+    rooted: Arc<Mutex<Option<bool>>>,
 }
 
 #[async_trait]
 impl Backend for Answering {
-    async fn login(&self, _: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+    async fn login(&self, _: &Login, origin: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+        *self.rooted.lock().unwrap() = Some(origin.rooted);
         Ok(Box::new(self.clone()))
     }
 }
 
 #[async_trait]
 impl BackendSession for Answering {
-    fn home(&self) -> RemotePath {
-        RemotePath::root()
+    fn home(&self) -> Home {
+        self.home.clone().map_or(Home::Unknown, Home::At)
     }
 
     fn abilities(&self) -> Abilities {
@@ -62,6 +65,7 @@ impl BackendSession for Answering {
                 Ok(kind) => Ok(Answer::Entry(Entry::new("x", kind))),
                 Err(kind) => Err(failure(kind)),
             },
+            Operation::LinkStat(_) | Operation::Symlink { .. } => Ok(Answer::Done(None)),
             other => panic!("{other}"),
         }
     }
@@ -105,7 +109,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         matches: Match::default(),
         access,
         backend: "files".into(),
-        root: RemotePath::root(),
+        root: Root::Path(RemotePath::root()),
     };
     Gateway {
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
@@ -195,7 +199,10 @@ fn a_key_that_is_refused_is_told_with_the_reason() {
 /// Logs in below `root`; brings what the backend was asked, too.
 async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failure>, Vec<String>) {
     let mut gateway = gateway(Access::Backend);
-    gateway.routes.0[0].root = RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap();
+    gateway.routes.0[0].root = match root {
+        "home" => Root::Home,
+        root => Root::Path(RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap()),
+    };
     let asked = backend.asked.clone();
     gateway.backends.insert("files".into(), Arc::new(backend));
     let proof = Proof::Password(Credentials {
@@ -257,6 +264,55 @@ async fn a_root_about_which_the_backend_says_nothing_certain_is_taken() {
     let backend = Answering { enter: Some(FailureKind::Unavailable), ..Answering::default() };
     let failure = log_in_below("/srv/acme", backend).await.0.err().unwrap();
     assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Backend));
+}
+
+#[tokio::test]
+async fn root_home_is_where_the_login_put_the_user_and_nothing_is_asked_for_it() {
+    let home = |text: &str| RemotePath::resolve(&RemotePath::root(), text.as_bytes()).unwrap();
+    for (told, file) in [
+        (Some(home("/home/bob")), "link-stat /home/bob/x"),
+        (Some(home("/")), "link-stat /x"),
+        (None, "link-stat /x"),
+    ] {
+        let answering = Answering { home: told, ..Answering::default() };
+        let asked = answering.asked.clone();
+        let (entered, at_login) = log_in_below("home", answering).await;
+        let session = entered.ok().unwrap();
+        assert!(at_login.is_empty(), "{at_login:?}");
+        assert!(session.home().is_root());
+        let _ = session.perform(Operation::LinkStat(home("/x"))).await;
+        let _ = session.perform(Operation::LinkStat(home("/../../x"))).await;
+        assert_eq!(*asked.lock().unwrap(), [file, file]);
+    }
+}
+
+/// What lies above the login's folder is kept from the client as above any root.
+#[tokio::test]
+async fn root_home_is_a_root_also_where_the_login_folder_is_unknown() {
+    let link = RemotePath::resolve(&RemotePath::root(), b"/link").unwrap();
+    let made = |target: &str| Operation::Symlink { target: target.into(), link: link.clone() };
+    for (root, target, kind) in [
+        ("home", "x", Some(FailureKind::PermissionDenied)),
+        ("home", "/x", Some(FailureKind::PermissionDenied)),
+        ("/", "/x", Some(FailureKind::Unsupported)),
+        ("/", "x", None),
+    ] {
+        let (entered, _) = log_in_below(root, Answering::default()).await;
+        let session = entered.ok().unwrap();
+        let refused = session.perform(made(target)).await.err();
+        assert_eq!(refused.map(|failure| failure.kind), kind, "{root} {target}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_learns_whether_a_root_is_configured() {
+    for (root, rooted) in [("/srv/acme", true), ("/", false), ("home", false)] {
+        let answering = Answering::default();
+        let learned = answering.rooted.clone();
+        let (entered, _) = log_in_below(root, answering).await;
+        entered.ok().unwrap();
+        assert_eq!(*learned.lock().unwrap(), Some(rooted), "{root}");
+    }
 }
 
 /// The record goes to whoever looks at warnings only.

@@ -6,6 +6,7 @@ mod bursts;
 mod cut_policies;
 mod cuts;
 mod keepalive;
+mod login_folder;
 mod logins;
 mod outages;
 mod reuse;

@@ -11,7 +11,7 @@ async fn keys_and_host_keys() {
             .login(&sshd.login(key), Origin::ANY)
             .await
             .unwrap();
-        assert!(!session.home().is_root());
+        assert!(!session.home().path().is_root());
         let abilities = session.abilities();
         assert!(abilities.file_system && abilities.sync && abilities.hard_link);
         session.close().await;

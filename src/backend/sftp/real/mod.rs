@@ -99,6 +99,7 @@ impl Sshd {
             addresses: vec![format!("127.0.0.1:{}", self.port)],
             host_key: HostKey::Fingerprints(vec![self.fingerprint()]),
             legacy_algorithms: false,
+            login_folder: None,
             partial_uploads: PartialUploads::Keep,
             send_proxy_protocol: false,
             connects_at_once: Connector::AT_ONCE,

@@ -3,6 +3,7 @@
 mod copies;
 mod cuts;
 mod listings;
+mod login_folder;
 mod reads;
 mod requests;
 mod small;
@@ -63,6 +64,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         addresses: Vec::new(),
         host_key: HostKey::AcceptAny,
         legacy_algorithms: false,
+        login_folder: None,
         partial_uploads,
         send_proxy_protocol: false,
         connects_at_once: Connector::AT_ONCE,
@@ -86,12 +88,22 @@ async fn connected_to(
     limits: Limits,
     partial_uploads: PartialUploads,
 ) -> (Arc<Server>, Peer) {
+    let (settings, home) = (settings(partial_uploads), Some(names(&["/home/me"])));
+    greeted(&settings, extensions, limits, home).await
+}
+
+/// `told`: what the server answers to REALPATH, if anything.
+async fn greeted(
+    settings: &Arc<Settings>,
+    extensions: &'static [(&'static str, &'static str)],
+    limits: Limits,
+    told: Option<ResponseBody>,
+) -> (Arc<Server>, Peer) {
     let (to, incoming) = mpsc::channel(64);
     let (outgoing, from) = mpsc::channel(64);
     let mut peer = Peer { packets: PacketReader::new(MAX_PACKET), from, to };
-    let settings = settings(partial_uploads);
-    let greet =
-        login::greet(&settings, FromPeer(incoming), ToPeer(outgoing), CancellationToken::new());
+    let ended = CancellationToken::new();
+    let greet = login::greet(settings, FromPeer(incoming), ToPeer(outgoing), ended, false);
     let script = async {
         assert_eq!(decode_init(peer.packet().await).unwrap(), 3);
         let pair = |(name, value): &(&'static str, &'static str)| {
@@ -106,11 +118,15 @@ async fn connected_to(
             assert_eq!(asked.body, Q::Extended(Extension::Limits));
             // Its answer comes behind the next one's.
             let home = peer.request().await;
-            peer.answer(home.id, names(&["/home/me"])).await;
+            if let Some(told) = told {
+                peer.answer(home.id, told).await;
+            }
             peer.answer(asked.id, A::Extended(limits.encode())).await;
         } else {
             let home = peer.request().await;
-            peer.answer(home.id, names(&["/home/me"])).await;
+            if let Some(told) = told {
+                peer.answer(home.id, told).await;
+            }
         }
     };
     let (server, ()) = tokio::join!(greet, script);

@@ -3,11 +3,12 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::backend::Home;
 
 #[tokio::test]
 async fn home_and_limits_are_asked_for_in_one_flight() {
     let (server, _peer) = connected().await;
-    assert_eq!(server.home, path("/home/me"));
+    assert_eq!(server.home, Home::At(path("/home/me")));
     assert_eq!((server.largest_read, server.largest_write), (261_120, 261_120));
     assert!(!server.abilities().sync && server.abilities().replacing_rename);
     let (server, _peer) = connected_as(&[], PartialUploads::Keep).await;

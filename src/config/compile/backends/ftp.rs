@@ -33,6 +33,7 @@ pub(super) fn compile(
         data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),
         passive_command: value(&backend.passive_command).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
+        login_folder: value(&backend.login_folder).cloned(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),

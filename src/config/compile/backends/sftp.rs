@@ -25,6 +25,7 @@ pub(super) fn compile(
         addresses: addresses?.iter().map(|address| address.with_default_port(PORT)).collect(),
         host_key: host_key?,
         legacy_algorithms: value(&backend.algorithms) == Some(&Algorithms::Legacy),
+        login_folder: value(&backend.login_folder).cloned(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),

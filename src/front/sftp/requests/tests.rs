@@ -13,11 +13,11 @@ use tokio::sync::{Notify, oneshot};
 use super::*;
 use crate::auth::{Credentials, PasswordCheck, UserTable};
 use crate::backend::{
-    Backend, BackendSession, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
 use crate::front::sftp::folder;
 use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
-use crate::route::{Access, Match, Route, RouteTable, Target};
+use crate::route::{Access, Match, Root, Route, RouteTable, Target};
 use crate::session::{Door, Gateway, Limits, Metrics, Proof, SessionEnd};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
 
@@ -86,8 +86,8 @@ impl Backend for Shared {
 
 #[async_trait]
 impl BackendSession for Shared {
-    fn home(&self) -> RemotePath {
-        RemotePath::resolve(&RemotePath::root(), b"/home/u").unwrap()
+    fn home(&self) -> Home {
+        Home::At(RemotePath::resolve(&RemotePath::root(), b"/home/u").unwrap())
     }
 
     fn abilities(&self) -> Abilities {
@@ -247,7 +247,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
             matches: Match::default(),
             access: Access::Backend,
             backend: "stub".into(),
-            root: RemotePath::root(),
+            root: Root::Path(RemotePath::root()),
         }]),
         backends: HashMap::from([("stub".to_owned(), backend)]),
         limits: Limits::default(),

@@ -10,11 +10,20 @@ const SCRIPT: &str =
 
 /// asyncssh's SFTP server, whose root is the user's home.
 pub fn start() -> Server {
+    start_with(None)
+}
+
+/// Its login puts the user into the home, and REALPATH of `.` is answered so; `fails`: refused.
+pub fn telling(answer: &str) -> Server {
+    start_with(Some(answer))
+}
+
+fn start_with(answer: Option<&str>) -> Server {
     let nest = Nest::new("asyncssh");
     let port = ports::one();
     let mut command = Command::new(python());
     command.arg(SCRIPT).arg(port.to_string()).arg(&nest.home).arg(&keys().host[0]);
     command.args([USER, PASSWORD]).arg(public(&keys().user));
-    command.args([nest.owner.uid.to_string(), nest.owner.gid.to_string()]);
+    command.args([nest.owner.uid.to_string(), nest.owner.gid.to_string()]).args(answer);
     nest.start(&mut command, Doors { ssh: Some(port), ..Doors::default() })
 }

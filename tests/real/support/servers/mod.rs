@@ -2,7 +2,7 @@
 //! that is the user's home. Started when first asked for, shared by all tests of the process. One is a
 //! library and runs in this process.
 
-mod asyncssh;
+pub mod asyncssh;
 mod proftpd;
 mod pureftpd;
 mod running;
