@@ -11,11 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::command_queue::{CommandQueue, QueueFull};
 use crate::data::Progress;
-use crate::net::{Drain, Stream, round_trip};
+use crate::net::{Drain, Stream, round_trip, short_sleep};
 use crate::op::Failure;
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong, without_signals};
@@ -180,9 +180,9 @@ impl Control {
         progress: &Progress,
         drain: &Drain,
     ) -> Result<(), Cut> {
-        let mut until = Instant::now() + self.grace();
+        let mut grace = pin!(short_sleep(self.grace()));
         let mut settling = pin!(settling);
-        let (mut settled, mut looks, mut lines) = (false, 0, 0);
+        let (mut settled, mut over, mut looks, mut lines) = (false, false, 0, 0);
         loop {
             tokio::select! {
                 biased;
@@ -195,14 +195,15 @@ impl Control {
                     settled = true;
                 }
                 () = drain.forced() => return Err(Cut::Forced),
-                () = sleep_until(until), if settled => {
-                    // What has come to the kernel in time counts.
-                    if looks == LAST_LOOKS || !self.has_unread() {
-                        return Ok(());
-                    }
-                    looks += 1;
-                    until = Instant::now() + SHORTEST_GRACE;
+                () = &mut grace, if !over => over = true,
+            }
+            if settled && over {
+                // What has come to the kernel in time counts.
+                if looks == LAST_LOOKS || !self.has_unread() {
+                    return Ok(());
                 }
+                (looks, over) = (looks + 1, false);
+                grace.set(short_sleep(SHORTEST_GRACE));
             }
         }
     }
