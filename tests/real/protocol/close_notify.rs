@@ -16,7 +16,8 @@ fn an_upload_without_close_notify_is_cut() {
         assert!(matches!(reply.code, 426 | 451), "{kind}: {}", reply.text);
         assert!(reply.text.contains("close_notify"), "{}", reply.text);
         in_step(&mut raw);
-        await_cut(&lock);
+        let detail = await_cut(&lock)["detail"].to_string();
+        assert!(detail.contains("`tls.require_close_notify: false`"), "{detail}");
         expect_leftover(&lock, kind, &part);
     }
 }

@@ -52,12 +52,13 @@ fn hang_up(raw: Raw) {
 }
 
 /// The record of the cut upload; what is in the folder is settled then.
-pub(super) fn await_cut(lock: &Lock) {
+pub(super) fn await_cut(lock: &Lock) -> serde_json::Value {
     let record = lock
         .gateway
         .await_log(|event| event["event"] == "transfer" && event["operation"] == "write", SOON);
     assert_ne!(record["outcome"], "ok", "{record}");
     assert_eq!(record["fault"], "client", "{record}");
+    record
 }
 
 /// No file that looks whole, except under `keep`, where the part stays.

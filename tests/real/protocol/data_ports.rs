@@ -272,7 +272,7 @@ fn what_is_refused_before_a_transfer_is_in_the_log() {
     let plan =
         Plan { tls: "required", data_ports: 1, pool_keys: ", wait: 50ms", ..Plan::default() };
     let lock = plan.start();
-    let refused = |command: &str, fault: &str, words: &str| {
+    let refused = |command: &str, fault: &str, words: &str, setting: &str| {
         let event = lock.gateway.await_log(
             |event| {
                 event["message"] == "data connection refused"
@@ -282,14 +282,15 @@ fn what_is_refused_before_a_transfer_is_in_the_log() {
             SOON,
         );
         assert_eq!(event["fault"], fault, "{event}");
+        assert!(event["detail"].as_str().unwrap_or_default().contains(setting), "{event}");
         assert!(event["session"].is_u64() && event["peer"].is_string(), "{event}");
     };
     let mut raw = lock.tls_client();
     raw.expect("PROT C", 534);
     raw.expect("PORT 127,0,0,1,200,1", 502);
-    refused("PORT", "policy", "active mode is not offered");
+    refused("PORT", "policy", "active mode is not offered", "`active`");
     raw.expect("RETR there", 425);
-    refused("transfer", "client", "EPSV, PASV");
+    refused("transfer", "client", "EPSV, PASV", "");
     epsv(&mut raw);
     let mut clear = lock.connect();
     clear.expect("AUTH TLS", 234);
@@ -297,10 +298,10 @@ fn what_is_refused_before_a_transfer_is_in_the_log() {
     clear.login(USER, PASSWORD);
     for command in ["EPSV", "PASV"] {
         clear.expect(command, 425);
-        refused(command, "gateway", "no data port became free within 50ms");
+        refused(command, "gateway", "no data port became free within 50ms", "");
     }
     clear.expect("LIST", 521);
-    refused("transfer", "policy", "PROT P first");
+    refused("transfer", "policy", "PROT P first", "`tls.mode: required`");
 }
 
 #[test]

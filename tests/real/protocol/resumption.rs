@@ -69,6 +69,14 @@ fn expect_refused(lock: &Lock, raw: &mut Raw, theirs: &Arc<ClientConfig>, unansw
         in_step(raw);
     }
     assert_eq!(lock.names(), ["there"]);
+    // The log names the setting.
+    let refused = |event: &serde_json::Value| {
+        event["outcome"] == "data-connection"
+            && event["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("`tls.data_sessions: any`"))
+    };
+    lock.gateway.await_log(refused, super::SOON);
     assert_eq!(raw.download("RETR there").0, b"secret", "its own session must do");
 }
 

@@ -114,6 +114,11 @@ async fn permissions_are_set_where_the_time_cannot_be() {
         let operation = Operation::SetAttributes { path: path("/new"), changes, follow: true };
         let refused = perform(&*session, operation).await.unwrap_err();
         assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
+        let times = Changes { permissions: None, ..changes };
+        let operation =
+            Operation::SetAttributes { path: path("/new"), changes: times, follow: true };
+        let refused = perform(&*session, operation).await.unwrap_err();
+        assert!(refused.detail.as_deref().unwrap_or_default().contains("FEAT"), "{refused:?}");
         let chmod = server.lines().into_iter().filter(|line| line == "SITE CHMOD 600 /new");
         assert_eq!((chmod.count(), server.count("MFMT")), (2, 0));
     }
