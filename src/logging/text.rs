@@ -61,30 +61,7 @@ impl Visit for Fields<'_> {
         }
     }
 
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.write(field, format_args!("{value:?}"));
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write(field, format_args!("{value}"));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(field, format_args!("{value}"));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.write(field, format_args!("{value}"));
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.write(field, format_args!("{value}"));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(field, format_args!("{value}"));
-    }
-
+    /// Numbers and booleans come here, too.
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = format!("{value:?}");
         let bare = match field.name() {
