@@ -1,18 +1,16 @@
 //! Memory is a design number: what an idle session costs.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::bench::host_keys;
-use crate::support::clients::python;
+use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
-use crate::support::process::{Leash, POLL, kill_group, spawn};
+use crate::support::process::POLL;
 use crate::support::raw::Raw;
 use crate::support::servers::{endpoint, sftp_endpoint};
 use crate::support::ssh::keys;
@@ -159,39 +157,14 @@ const MOVING_SESSIONS: usize = 6;
 const LENGTH: u64 = 256 << 20;
 
 /// Sessions of `clients/sftp_hold.py`.
-struct Held {
-    child: Child,
-    _leash: Leash,
-}
-
-impl Held {
-    fn start(gateway: &Gateway, mut job: Value) -> Self {
-        use std::os::unix::process::CommandExt;
-        let object = job.as_object_mut().expect("an object");
-        object.extend([
-            ("port".to_owned(), json!(gateway.address("sftp").port())),
-            ("user".to_owned(), json!(USER)),
-            ("password".to_owned(), json!(PASSWORD)),
-        ]);
-        let mut command = std::process::Command::new(python());
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/sftp_hold.py"));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child = spawn(&mut command);
-        let leash = Leash::new(Some(&child), None);
-        let stdin = child.stdin.as_mut().expect("stdin is piped");
-        writeln!(stdin, "{job}").expect("giving the job");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("reading");
-        assert_eq!(line.trim(), "held");
-        Self { child, _leash: leash }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        kill_group(&mut self.child);
-    }
+fn hold(gateway: &Gateway, mut job: Value) -> Staged {
+    let object = job.as_object_mut().expect("an object");
+    object.extend([
+        ("port".to_owned(), json!(gateway.address("sftp").port())),
+        ("user".to_owned(), json!(USER)),
+        ("password".to_owned(), json!(PASSWORD)),
+    ]);
+    Staged::start("sftp_hold.py", &job, "held")
 }
 
 /// The SFTP front before a backend of each kind.
@@ -237,9 +210,9 @@ fn an_idle_sftp_session_is_small() {
     let folder = tempfile::tempdir().expect("a folder");
     for backend in ["local", "proftpd-plain", "sshd"] {
         let (gateway, _) = sftp_front(backend, folder.path());
-        let _first = Held::start(&gateway, json!({ "how": "idle", "count": 8 }));
+        let _first = hold(&gateway, json!({ "how": "idle", "count": 8 }));
         let before = gateway.resident_kib();
-        let _open = Held::start(&gateway, json!({ "how": "idle", "count": IDLE_SESSIONS }));
+        let _open = hold(&gateway, json!({ "how": "idle", "count": IDLE_SESSIONS }));
         let each = gateway.resident_kib().saturating_sub(before) / IDLE_SESSIONS;
         println!("sftp to {backend}: {each} KiB an idle session ({before} KiB before)");
         assert!(each <= SFTP_IDLE, "{backend}: {each} KiB an idle session");
@@ -259,11 +232,11 @@ fn an_sftp_transfer_is_bounded() {
             "sshd" => disk.display().to_string(),
             _ => format!("/{name}"),
         };
-        let _first = Held::start(&gateway, json!({ "how": "idle", "count": 2 }));
+        let _first = hold(&gateway, json!({ "how": "idle", "count": 2 }));
         let before = gateway.resident_kib();
         for how in ["read", "write"] {
             let job = json!({ "how": how, "count": MOVING_SESSIONS, "file": path, "blocks": 200 });
-            let held = Held::start(&gateway, job);
+            let held = hold(&gateway, job);
             // The largest of some looks, while all of them move.
             let look = |_| {
                 std::thread::sleep(std::time::Duration::from_millis(100));

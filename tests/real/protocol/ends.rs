@@ -1,18 +1,17 @@
 //! What the record says of a transfer, for each way in which it can end, on each front, before each kind
 //! of backend, in both directions.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::SOON;
 use crate::support::bench::host_keys;
-use crate::support::clients::python;
+use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
-use crate::support::process::{Leash, kill_group, spawn, wait};
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
@@ -123,7 +122,7 @@ impl Site {
         let job = json!({
             "sessions": sessions, "end": end, "ca": pki().ca, "user": USER, "password": PASSWORD,
         });
-        Transfers { clients: Clients::start(&job), cells }
+        Transfers { clients: Staged::start("transfer_ends.py", &job, "half"), cells }
     }
 }
 
@@ -135,7 +134,7 @@ struct Cell {
 }
 
 struct Transfers {
-    clients: Clients,
+    clients: Staged,
     cells: Vec<Cell>,
 }
 
@@ -171,45 +170,6 @@ impl Transfers {
     }
 }
 
-/// The processes of `clients/transfer_ends.py`.
-struct Clients {
-    child: Child,
-    _leash: Leash,
-}
-
-impl Clients {
-    fn start(job: &Value) -> Self {
-        use std::os::unix::process::CommandExt;
-        let mut command = Command::new(python());
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/transfer_ends.py"));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child = spawn(&mut command);
-        let leash = Leash::new(Some(&child), None);
-        let stdin = child.stdin.as_mut().expect("stdin is piped");
-        writeln!(stdin, "{job}").expect("giving the job");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("reading");
-        assert_eq!(line.trim(), "half");
-        Self { child, _leash: leash }
-    }
-
-    fn let_go(&mut self) {
-        writeln!(self.child.stdin.as_mut().expect("stdin is piped")).expect("letting them end");
-    }
-
-    fn expect_success(&mut self) {
-        let status = wait(&mut self.child, SOON * 4);
-        assert!(status.is_some_and(|status| status.success()), "a client failed: {status:?}");
-    }
-}
-
-impl Drop for Clients {
-    fn drop(&mut self) {
-        kill_group(&mut self.child);
-    }
-}
-
 const CUT: &[&str] = &["aborted", "transfer-cut"];
 
 #[test]
@@ -218,7 +178,7 @@ fn a_transfer_that_its_client_ends_is_recorded_as_it_ended() {
         let site = Site::start();
         let mut transfers = site.half(&BACKENDS, end);
         transfers.clients.let_go();
-        transfers.clients.expect_success();
+        transfers.clients.expect_success(SOON * 4);
         transfers.judge(&site.gateway, end, |cell| match (end, cell.front, cell.direction) {
             // Who has read a file to its end need not close it.
             ("complete" | "leave_open", ..) => (&["ok"], None),

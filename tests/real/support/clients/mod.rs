@@ -7,6 +7,7 @@ pub mod openssh;
 pub mod paramiko;
 pub mod psftp;
 pub mod session;
+pub mod staged;
 pub mod tnftp;
 
 use std::path::{Path, PathBuf};
