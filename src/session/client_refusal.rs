@@ -22,6 +22,8 @@ pub enum ClientRefusal {
     NotSsh,
     /// It and the listener have no SSH algorithm in common.
     SshAlgorithms,
+    /// Its address has asked for too many costly SSH key exchanges.
+    KeyExchanges,
     /// The SSH connection failed for another reason.
     SshHandshake,
     /// It has not logged in in time.
@@ -43,6 +45,7 @@ impl ClientRefusal {
             Self::Speaks(Protocol::Http) => "speaks-http",
             Self::NotSsh => "not-ssh",
             Self::SshAlgorithms => "ssh-algorithms",
+            Self::KeyExchanges => "key-exchanges",
             Self::SshHandshake => "ssh-handshake",
             Self::LoginTimeout => "login-timeout",
             Self::TooManySessions => "too-many-sessions",
@@ -51,9 +54,14 @@ impl ClientRefusal {
 }
 
 impl Gateway {
+    /// Counts a client that is turned away and is not told of.
+    pub fn count_refused(&self, door: &Door, why: ClientRefusal) {
+        self.metrics.client_refused(&door.listener, why);
+    }
+
     /// Logs and counts a client that is turned away. `what` says what it did and what would help.
     pub fn client_refused(&self, door: &Door, why: ClientRefusal, what: impl Display) {
-        self.metrics.client_refused(&door.listener, why);
+        self.count_refused(door, why);
         tracing::info!(
             target: "lockgate::record",
             event = "client-refused",

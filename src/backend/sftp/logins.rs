@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::{HostKey, Settings, SftpBackend};
 use crate::auth::Credentials;
 use crate::backend::{Backend, Login, Origin, PartialUploads};
+use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
@@ -146,7 +147,7 @@ fn settings(address: String) -> Settings {
         name: "scripted".to_owned(),
         addresses: vec![address],
         host_key: HostKey::AcceptAny,
-        legacy_algorithms: false,
+        algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
         partial_uploads: PartialUploads::Keep,
         send_proxy_protocol: false,

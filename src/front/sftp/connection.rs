@@ -15,9 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use super::channel;
 use super::folder::Folders;
+use super::gate::Gate;
 use super::handler::Handler;
 use super::listener::Shared;
-use crate::net::ssh::{self, FirstBytes, HangUp, Queued};
+use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, HangUp, Queued};
 use crate::op::Fault;
 use crate::session::{ClientRefusal, Door, Session, SessionEnd};
 use crate::wire;
@@ -47,6 +48,8 @@ pub(super) struct Connection {
     first_bytes: OnceLock<FirstBytes>,
     /// The log has a line of a login, or of a key that was refused.
     has_login_line: AtomicBool,
+    /// Its address has used up its key exchanges.
+    is_over_exchanges: AtomicBool,
     ending: OnceLock<Ending>,
     /// `ending` is set.
     end: CancellationToken,
@@ -81,6 +84,7 @@ impl Connection {
             hang_up: OnceLock::new(),
             first_bytes: OnceLock::new(),
             has_login_line: AtomicBool::new(false),
+            is_over_exchanges: AtomicBool::new(false),
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
@@ -96,7 +100,8 @@ impl Connection {
         let _ = self.first_bytes.set(queued.first_bytes());
         let cutter = queued.cutter();
         let _ = self.hang_up.set(queued.hang_up());
-        let greeting = run_stream(config, queued, Handler::new(self.clone()));
+        let gate = Gate::new(queued, self.clone());
+        let greeting = run_stream(config, gate, Handler::new(self.clone()));
         let greeting = timeout_at(self.login_deadline(), greeting);
         let mut running = tokio::select! {
             greeted = greeting => match greeted {
@@ -105,6 +110,8 @@ impl Connection {
                 Err(_) => return self.refused(None, NO_LOGIN),
             },
             () = self.shared.drain.draining() => return,
+            // The gate has refused it.
+            () = self.end.cancelled() => return self.refused(None, GONE_BEFORE),
         };
         let over = tokio::select! {
             ended = &mut running => {
@@ -255,7 +262,7 @@ impl Connection {
     pub(super) fn note_client(&self) {
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         if let Some(offer) = wire::ssh::client_offer(&first) {
-            let _ = self.door.encryption.set(ssh::describe(&offer));
+            let _ = self.door.encryption.set(self.shared.settings.algorithms.describe(&offer));
             let client = String::from_utf8(offer.identification);
             let escaped = |error: FromUtf8Error| error.as_bytes().escape_ascii().to_string();
             let _ = self.door.client.set(client.unwrap_or_else(escaped));
@@ -266,10 +273,36 @@ impl Connection {
         self.has_login_line.store(true, Ordering::Relaxed);
     }
 
+    /// Takes one costly key exchange from what the client's address has left; whether there was one.
+    pub(super) fn take_exchange(&self) -> bool {
+        let is_left = self.shared.exchanges.take(self.door.peer.ip());
+        if !is_left {
+            self.is_over_exchanges.store(true, Ordering::Relaxed);
+        }
+        is_left
+    }
+
+    /// One line a minute for all of them: there may be many.
+    fn refused_exchange(&self) {
+        let (gateway, why) = (&self.shared.gateway, ClientRefusal::KeyExchanges);
+        let Some(suppressed) = self.shared.exchanges.turn() else {
+            return gateway.count_refused(&self.door, why);
+        };
+        let what = format!(
+            "its address asked for more than {EXCHANGES_MAX} key exchanges by finite field before a \
+             login, and more than one in {}; {suppressed} such clients since the last line",
+            humantime::format_duration(EXCHANGE_INTERVAL)
+        );
+        gateway.client_refused(&self.door, why, what);
+    }
+
     /// It ends before a login. Whoever has sent nothing only looked whether somebody is here; whoever
     /// goes after a login that was refused has the line of that.
     fn refused(&self, error: Option<&russh::Error>, why: &str) {
         use ClientRefusal as R;
+        if self.is_over_exchanges.load(Ordering::Relaxed) {
+            return self.refused_exchange();
+        }
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         let tried = self.door.client.get().is_some();
         let has_login_line = self.has_login_line.load(Ordering::Relaxed);
@@ -290,6 +323,11 @@ impl Connection {
             ),
             (_, Some(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
                 let theirs = &theirs[..theirs.len().min(OFFERED_MAX)];
+                let algorithms = &self.shared.settings.algorithms;
+                let would_do = algorithms
+                    .suggestion(theirs)
+                    .map(|it| format!(", or write {it} on the listener"));
+                let would_do = would_do.unwrap_or_default();
                 let (ours, theirs) = (ours.join(", "), theirs.join(", "));
                 let also = match kind {
                     AlgorithmKind::Key => ", or add a key of such a kind to `host_keys`",
@@ -297,7 +335,7 @@ impl Connection {
                 };
                 let what = format!(
                     "no {} in common: the client offers {theirs}; the gateway has {ours}; update the \
-                     client{also}",
+                     client{also}{would_do}",
                     kind_name(kind)
                 );
                 (R::SshAlgorithms, what)

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::auth;
 use super::connection::Connection;
 use super::settings::ListenerSettings;
-use crate::net::{Drain, Endpoints, ListenError, Listener, ssh};
+use crate::net::ssh::Exchanges;
+use crate::net::{Drain, Endpoints, ListenError, Listener};
 use crate::session::{Admission, ClientRefusal, Door, Gateway, Seat};
 
 /// What a client may send on a new channel before it is told that there is room for more, in bytes.
@@ -37,6 +38,8 @@ pub struct Shared {
     pub settings: ListenerSettings,
     pub gateway: Arc<Gateway>,
     pub admission: Arc<Admission>,
+    /// What clients have left of costly key exchanges; of all listeners together.
+    pub exchanges: Arc<Exchanges>,
     pub drain: Drain,
 }
 
@@ -69,7 +72,7 @@ fn config(settings: &ListenerSettings) -> Config {
         maximum_packet_size: PACKET,
         channel_buffer_size: CHANNEL_MESSAGES,
         event_buffer_size: EVENTS,
-        preferred: ssh::server(),
+        preferred: settings.algorithms.preferred(),
         // Idleness is judged by requests, in `connection`.
         inactivity_timeout: None,
         keepalive_interval: Some(settings.keepalive),

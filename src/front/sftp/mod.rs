@@ -12,6 +12,8 @@ mod auth;
 mod channel;
 mod connection;
 mod folder;
+mod gate;
+mod groups;
 mod handler;
 mod handles;
 mod incoming;

@@ -21,6 +21,7 @@ use super::room::REQUESTS;
 use super::settings::ListenerSettings;
 use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
+use crate::net::ssh::{Algorithms, Base, Side};
 use crate::route::Access;
 use crate::session::{Admission, Door};
 use crate::wire::sftp::{
@@ -63,10 +64,11 @@ fn shared(stub: &Arc<Stub>) -> Shared {
         rekey_time: Duration::from_secs(3600),
         keepalive: Duration::from_secs(60),
         channels: 10,
+        algorithms: Algorithms::new(Side::Listener, Base::Modern),
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);
-    Shared { settings, gateway, admission, drain: Drain::new() }
+    Shared { settings, gateway, admission, exchanges: Arc::default(), drain: Drain::new() }
 }
 
 /// A listener over the scripted backend, and where it is.
