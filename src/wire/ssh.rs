@@ -288,7 +288,7 @@ mod tests {
         for other in [
             &b"GET / HTTP/1.1\r\n"[..],
             b"\nSSH-2.0-client\r\n",
-            &[b"SSH-2.0-"; 40].concat(),
+            &b"SSH-2.0-".repeat(40),
             &[&line[..], &packet(2, b"\0\0\0\0")].concat(),
             &[&line[..], &packet(KEXINIT, b"short")].concat(),
             &[&line[..], &100_000u32.to_be_bytes()].concat(),

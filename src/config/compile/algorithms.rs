@@ -43,13 +43,13 @@ fn legacy(side: Side) -> String {
         Side::Listener => (
             "clients",
             "what clients that agree on these send, passwords too, may be read or changed on the way",
-            "a listener of their own for old clients keeps the others apart",
+            "A listener of their own for old clients keeps the others apart",
         ),
         Side::Backend => (
             "the server",
             "what is sent to a server that agrees on these, passwords too, may be read or changed on the \
              way",
-            "a server that is updated needs none of it",
+            "A server that is updated needs none of it",
         ),
     };
     format!(

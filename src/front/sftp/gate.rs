@@ -20,7 +20,7 @@ use crate::wire::ssh::{ClientStart, ServerKeys, client_start, disconnect};
 /// numbers of 128 bytes, a host key and its signature. A usual login needs less between the first
 /// exchange and its end.
 const EXCHANGE_BYTES_MIN: usize = 700;
-const WHY: &str = "too many key exchanges by finite field from your address; try again in a minute, or \
+const WHY: &str = "too many key exchanges by finite field from your address; try again in a few seconds, or \
                    use a client that knows curve25519-sha256";
 
 /// A client's stream, with a bound on what it may ask for before its login.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What an address gets at once, and after how long it gets one more.
-pub const EXCHANGES_MAX: u32 = 20;
-pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(2);
+pub const EXCHANGES_MAX: u32 = 30;
+pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Addresses that are told apart; the others share what one of them gets.
 const ADDRESSES_MAX: usize = 10_000;
 /// Between two searches for addresses that have all their exchanges again.
