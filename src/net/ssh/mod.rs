@@ -1,4 +1,5 @@
-//! What both SSH ends share: the algorithms and the stream under russh.
+//! What both SSH ends share: the algorithms and the stream under russh; and the bound on costly key
+//! exchanges.
 
 mod algorithms;
 mod exchanges;

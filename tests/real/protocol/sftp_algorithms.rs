@@ -124,7 +124,7 @@ fn ssh_audit_has_nothing_to_say_about_strict() {
     };
     let strict = with("strict");
     let output = audit(&strict.site());
-    output.expect_ok("ssh-audit");
+    let output = output.expect_ok("ssh-audit");
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let mut judged = 0;
     for kind in ["kex", "key", "enc", "mac"] {
