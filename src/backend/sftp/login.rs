@@ -168,19 +168,18 @@ async fn with_key(
     if !key.algorithm().is_rsa() {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
     }
-    if let Some(best) = handle.best_supported_rsa_hash().await.map_err(broken)? {
-        return handle.authenticate_publickey(user, with(best)).await.map_err(broken);
-    }
-    // A server that does not say what it takes knows SHA-2 since years all the same; before 2016 it
-    // knows SHA-1 only.
-    let result = handle.authenticate_publickey(user, with(Some(HashAlg::Sha256))).await;
-    let result = result.map_err(broken)?;
+    // A server that does not say what it takes knows SHA-2 since years all the same.
+    let best = handle.best_supported_rsa_hash().await.map_err(broken)?;
+    let best = best.unwrap_or(Some(HashAlg::Sha256));
+    let result = handle.authenticate_publickey(user, with(best)).await.map_err(broken)?;
     let can_go_on = matches!(
         &result,
         AuthResult::Failure { remaining_methods, partial_success: false }
             if remaining_methods.contains(&MethodKind::PublicKey)
     );
-    if can_go_on && settings.algorithms.take_signature(&Algorithm::Rsa { hash: None }) {
+    // One of before 2016 knows SHA-1 only.
+    let sha_1 = Algorithm::Rsa { hash: None };
+    if best.is_some() && can_go_on && settings.algorithms.take_signature(&sha_1) {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
     }
     Ok(result)

@@ -140,3 +140,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ssh::{Algorithms, Base, Side, named};
+
+    /// Else a client would get more exchanges than are counted.
+    #[test]
+    fn no_exchange_is_answered_in_fewer_bytes_than_count_as_one() {
+        let mut least = Algorithms::new(Side::Listener, Base::Strict);
+        least.add(&named("diffie-hellman-group1-sha1").unwrap()).unwrap();
+        let offered = least.preferred();
+        let length = |names: &[&str]| names.iter().map(|name| name.len() + 1).sum::<usize>() - 1;
+        let ciphers: Vec<&str> = offered.cipher.iter().map(AsRef::as_ref).collect();
+        let macs: Vec<&str> = offered.mac.iter().map(AsRef::as_ref).collect();
+        // Of the markers a server sends its own two.
+        let kex = ["mlkem768x25519-sha256", "diffie-hellman-group1-sha1", "ext-info-s"];
+        let kex = length(&kex) + ",kex-strict-s-v00@openssh.com".len();
+        let lists = kex + "ssh-ed25519".len() + 2 * (length(&ciphers) + length(&macs) + 4);
+        // Type, cookie, ten lengths, the end; each packet's header and least padding.
+        let (kexinit, packet) = (1 + 16 + 10 * 4 + 5 + lists, 4 + 1 + 4);
+        // The host key, f, and the signature.
+        let reply = 1 + (4 + 51) + (4 + 128) + (4 + 83);
+        let new_keys = 1;
+        assert!(kexinit + reply + new_keys + 3 * packet >= EXCHANGE_BYTES_MIN);
+    }
+}
