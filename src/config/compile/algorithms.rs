@@ -42,7 +42,8 @@ fn legacy(side: Side) -> String {
     let (who, meaning, instead) = match side {
         Side::Listener => (
             "clients",
-            "what clients that agree on these send, passwords too, may be read or changed on the way",
+            "what clients that agree on these send, passwords too, may be read or changed on the way. \
+             Finite fields cost much before a login (CVE-2002-20001), which is bounded by address",
             "A listener of their own for old clients keeps the others apart",
         ),
         Side::Backend => (
