@@ -207,6 +207,10 @@ section! {
         /// ftp: control connections of one session at most; each file that an SFTP client has open
         /// takes one. From 1 to 64. Default: 4.
         connections: Leaf<UpTo<64>>,
+        /// ftp: where an SFTP client writes the begin of a file anew and leaves the rest, as much of the
+        /// rest is copied to the new file at most; where there is more, the old file stays. Up to 1024GiB;
+        /// 0: nothing is copied. Default: 64MiB.
+        tail_copy_max: Leaf<Bytes>,
         /// sftp: the SHA-256 fingerprint of the server's host key ("SHA256:…"), or a list.
         host_key: OneOrMore<Fingerprint>,
         /// sftp: instead of host_key, a file in OpenSSH's known_hosts format with the server in it.

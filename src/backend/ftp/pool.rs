@@ -117,6 +117,10 @@ impl Pool {
         &self.account
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(super) fn home(&self) -> &Home {
         &self.home
     }

@@ -205,6 +205,7 @@ impl Server {
             trust_pasv_address: false,
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
+            tail_copy_max: Settings::TAIL_COPY_MAX,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
             connects_at_once: Connector::AT_ONCE,

@@ -1,9 +1,11 @@
 //! A file opened for reads and writes at any offset: what RETR, STOR and APPE (RFC 959) with REST
-//! (RFC 3659 section 5) can do of it. The rest is refused.
+//! (RFC 3659 section 5) can do of it, and a file that is replaced under another name. The rest is
+//! refused.
 //!
 //! A created file has the server's own permissions until its end: FTP has no way to give them
 //! beforehand.
 
+mod replace;
 mod transfers;
 
 use std::any::Any;
@@ -44,8 +46,9 @@ pub(super) async fn open(
     // What is written changes by itself.
     let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
     let version = Mutex::new(told.as_ref().and_then(Version::of));
-    let (part, appended) = Default::default();
-    let transfers = Transfers { session, path, exclusive, reads_only, version, part, appended };
+    let (part, appended, aside) = Default::default();
+    let transfers =
+        Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
     let transfers = Arc::new(transfers);
     let (write, narrow) = match reads_only {
         true => (None, None),

@@ -63,6 +63,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("passive_command", &backend.passive_command, &[Ftp]),
         Key::new("trust_pasv_address", &backend.trust_pasv_address, &[Ftp]),
         Key::new("connections", &backend.connections, &[Ftp]),
+        Key::new("tail_copy_max", &backend.tail_copy_max, &[Ftp]),
         Key::new("host_key", &backend.host_key, &[Sftp]),
         Key::new("known_hosts", &backend.known_hosts, &[Sftp]),
         Key::new("danger_accept_any_host_key", &backend.danger_accept_any_host_key, &[Sftp]),
