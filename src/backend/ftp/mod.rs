@@ -13,12 +13,15 @@ mod listing;
 mod login;
 mod operations;
 mod passive;
+mod pipelining;
 mod pool;
 mod prepared;
 mod pwd;
+mod refusals;
 mod relative;
 mod renames;
 mod reply;
+mod servers;
 mod settings;
 mod stat;
 #[cfg(test)]
@@ -46,9 +49,8 @@ use crate::op::{
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
-use data_commands::DataCommands;
-use login::Pipelining;
 use pool::{Pool, Turn};
+use servers::Servers;
 
 pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
 
@@ -71,8 +73,7 @@ pub struct FtpBackend {
 /// What all sessions of a backend share: how connections are made, and what is known of its servers.
 struct Shared {
     connector: Connector,
-    pipelining: Pipelining,
-    data_commands: DataCommands,
+    servers: Servers,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -94,8 +95,7 @@ impl FtpBackend {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let shared = Shared {
             connector: connectors.connector(name, addresses, *connects_at_once),
-            pipelining: Pipelining::default(),
-            data_commands: DataCommands::new(name),
+            servers: Servers::new(name),
         };
         let (settings, claims) = (Arc::new(settings), Arc::default());
         Self { settings, shared: Arc::new(shared), data_ports, claims }
