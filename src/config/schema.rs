@@ -14,7 +14,7 @@ use super::tree::{Kind, Node};
 use super::values::*;
 use super::{LogFormat, LogLevel};
 use crate::backend::ftp::{DataMode, PassiveCommand};
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
@@ -232,6 +232,10 @@ section! {
         login_folder: Leaf<RemotePath>,
         /// What becomes of an upload that was cut: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
+        /// ftp, sftp: what clients are told of times, permissions and owners that the server cannot set
+        /// at all: refuse (default: that it cannot), or ignore (that it was done; for clients that give
+        /// an upload up otherwise).
+        unsupported_attributes: Leaf<UnsupportedAttributes>,
         /// ftp, sftp: pass-through (default: the client's own name and password), or an account of the
         /// gateway's.
         login: Login,

@@ -28,6 +28,7 @@ mod stat;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod times;
 mod transfer;
 mod upload;
 
@@ -37,8 +38,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::claims::Claims;
+use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    ReadTransfer, WriteTransfer,
 };
 use crate::data;
 use crate::net::{Connector, Connectors};
@@ -74,6 +77,7 @@ pub struct FtpBackend {
 struct Shared {
     connector: Connector,
     servers: Servers,
+    attributes: AttributePolicy,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -91,11 +95,13 @@ impl FtpBackend {
         settings: Settings,
         data_ports: Option<Arc<data::Pool>>,
         connectors: &Connectors,
+        ignored: &IgnoredAttributes,
     ) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let shared = Shared {
             connector: connectors.connector(name, addresses, *connects_at_once),
             servers: Servers::new(name),
+            attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
         let (settings, claims) = (Arc::new(settings), Arc::default());
         Self { settings, shared: Arc::new(shared), data_ports, claims }
@@ -233,7 +239,7 @@ impl BackendSession for FtpSession {
     }
 
     fn abilities(&self) -> Abilities {
-        let modified = self.pool.features().mfmt;
+        let modified = self.pool.sets_times() == Some(true);
         Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
     }
 

@@ -14,9 +14,11 @@ use super::connection::Connection;
 use super::features::Features;
 use super::login;
 use super::reply::unavailable;
+use super::servers::Server;
 use super::settings::Settings;
 use crate::auth::Credentials;
 use crate::backend::claims::{Account, Claims};
+use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
 use crate::op::{Failure, FailureKind};
 
@@ -47,6 +49,8 @@ pub(super) struct Pool {
     account: Account,
     origin: Origin,
     features: Features,
+    /// That of the first connection.
+    server: Arc<Server>,
     home: Arc<Home>,
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
@@ -92,7 +96,7 @@ impl Pool {
         let home = Arc::new(home);
         connection.home = home.clone();
         connection.data_ports = data_ports.clone();
-        let features = connection.features;
+        let (features, server) = (connection.features, connection.server.clone());
         let moves = connection.moves.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
@@ -103,6 +107,7 @@ impl Pool {
             credentials,
             origin,
             features,
+            server,
             home,
             permits: Arc::new(Semaphore::new(1)),
             many: AtomicBool::new(false),
@@ -125,8 +130,14 @@ impl Pool {
         &self.home
     }
 
-    pub(super) fn features(&self) -> Features {
-        self.features
+    /// What is done about attributes that the server cannot set.
+    pub(super) fn attributes(&self) -> &AttributePolicy {
+        &self.shared.attributes
+    }
+
+    /// Whether files' times can be set; `None` where that is not known yet.
+    pub(super) fn sets_times(&self) -> Option<bool> {
+        self.server.times.can_set(&self.features)
     }
 
     /// From now on several things may be under way at once.

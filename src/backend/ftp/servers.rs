@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::data_commands::DataCommands;
 use super::pipelining::Pipelining;
 use super::refusals::Refusals;
+use super::times::Times;
 
 /// How long something is remembered: servers are mended and replaced.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
@@ -33,6 +34,7 @@ pub(super) struct Server {
     pub(super) pipelining: Pipelining,
     pub(super) data_commands: DataCommands,
     pub(super) refusals: Refusals,
+    pub(super) times: Times,
 }
 
 impl Servers {
@@ -77,6 +79,7 @@ impl Server {
             pipelining: Pipelining::default(),
             data_commands: DataCommands::new(backend, address),
             refusals: Refusals::new(backend, address),
+            times: Times::new(backend, address),
         }
     }
 }

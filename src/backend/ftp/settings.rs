@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::net::tls::ClientTls;
 use crate::op::RemotePath;
 
@@ -25,6 +25,7 @@ pub struct Settings {
     /// Of a file whose begin an SFTP client writes anew: the most bytes behind that, which are copied
     /// within the server.
     pub tail_copy_max: u64,
+    pub unsupported_attributes: UnsupportedAttributes,
     /// Where the server is told in PROXY protocol headers who the client is.
     pub send_proxy_protocol: SendProxyProtocol,
     /// The most control connections of one session, at least 1. Each open file of an SFTP client

@@ -20,8 +20,10 @@ mod scripted_renames;
 mod scripted_tls;
 mod sftp_cuts;
 mod sftp_logins;
+mod sftp_overwrites;
 mod sftp_to_ftp;
 mod sftp_uploads;
+mod times;
 mod unique;
 
 use std::fmt::Write as _;

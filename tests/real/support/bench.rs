@@ -80,8 +80,6 @@ impl Backend {
                 "truncate": false,
                 "random-write": false,
                 "line-ends": false,
-                // vsftpd knows no MFMT.
-                "mtime": server.software != Software::Vsftpd,
             }),
             Self::Sftp(server) if server.software == Software::ProFtpdSftp => {
                 json!({ "copy-data": "advertised" })

@@ -9,6 +9,7 @@ use crate::backend::WriteTransfer;
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::listing::{self, Found};
 use crate::backend::ftp::pool::Pool;
+use crate::backend::ftp::refusals::Optional;
 use crate::backend::ftp::transfer::{self, FtpRead};
 use crate::backend::ftp::upload::{self, FtpWrite, Part, Replaced};
 use crate::backend::ftp::{FtpSession, OPEN, Turn, attributes, stat};
@@ -127,11 +128,11 @@ async fn entry_itself(connection: &mut Connection, path: &RemotePath) -> Result<
 async fn line_of(connection: &mut Connection, path: &RemotePath) -> Result<Option<Entry>, Failure> {
     let (name, own) = (connection.name(path)?, path.name().unwrap_or_default());
     // Servers take these for a pattern.
-    if connection.stat_refused || own.iter().any(|b| b"*?[".contains(b)) {
+    let refused = connection.server.refusals.holds(Optional::StatPath);
+    if refused || own.iter().any(|b| b"*?[".contains(b)) {
         return Ok(None);
     }
     let words = connection.ask("STAT", Some(&name)).await?;
-    connection.stat_refused = matches!(words.code, 500 | 501 | 502 | 504);
     if words.code / 100 != 2 {
         return Ok(None);
     }

@@ -19,7 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{HostKey, KnownHosts, Settings, SftpBackend};
 use crate::auth::Credentials;
-use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, WriteTransfer};
+use crate::backend::{
+    Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads,
+    UnsupportedAttributes, WriteTransfer,
+};
 use crate::data::{Sink, Source};
 use crate::net::{Connector, Connectors};
 use crate::op::{
@@ -101,6 +104,7 @@ impl Sshd {
             legacy_algorithms: false,
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
+            unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,
             connects_at_once: Connector::AT_ONCE,
             connect_timeout: Duration::from_secs(10),
@@ -128,12 +132,13 @@ impl Sshd {
         let backend = SftpBackend::new(
             Settings { partial_uploads, ..self.settings() },
             &Connectors::for_test(),
+            &IgnoredAttributes::for_test(),
         );
         backend.login(&self.login("user"), Origin::ANY).await.unwrap()
     }
 
     async fn refusal(&self, settings: Settings, key: &str) -> Failure {
-        SftpBackend::new(settings, &Connectors::for_test())
+        SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
             .login(&self.login(key), Origin::ANY)
             .await
             .err()

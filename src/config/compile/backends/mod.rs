@@ -73,6 +73,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("login", &backend.login, &[Ftp, Sftp]),
         Key::new("login_folder", &backend.login_folder, &[Ftp, Sftp]),
         Key::new("partial_uploads", &backend.partial_uploads, &[Ftp, Sftp, Local]),
+        Key::new("unsupported_attributes", &backend.unsupported_attributes, &[Ftp, Sftp]),
         Key::new("connects_at_once", &backend.connects_at_once, &[Ftp, Sftp]),
         Key::new("connect_timeout", &backend.connect_timeout, &[Ftp, Sftp]),
         Key::new("reply_timeout", &backend.reply_timeout, &[Ftp, Sftp]),
