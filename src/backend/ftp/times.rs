@@ -18,6 +18,10 @@ use crate::wire::ftp::time::{format_time, parse_time};
 
 /// How far a time that was set may be from what was wanted, in seconds: FAT knows even ones only.
 const ROUNDING: u64 = 2;
+/// Zones differ by multiples of a quarter of an hour, in seconds.
+const QUARTER: u64 = 15 * 60;
+/// Between any two of them, in seconds.
+const LARGEST_OFFSET: u64 = 26 * 3600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -137,6 +141,25 @@ pub(super) async fn set(
     path: &RemotePath,
     seconds: i64,
 ) -> Result<Words, Failure> {
+    set_of(connection, path, seconds, true).await
+}
+
+/// As [`set`], of a file that is being written, whose time changes by itself: what the server says is
+/// not checked, and only its refusals are remembered.
+pub(super) async fn set_meanwhile(
+    connection: &mut Connection,
+    path: &RemotePath,
+    seconds: i64,
+) -> Result<Words, Failure> {
+    set_of(connection, path, seconds, false).await
+}
+
+async fn set_of(
+    connection: &mut Connection,
+    path: &RemotePath,
+    seconds: i64,
+    steady: bool,
+) -> Result<Words, Failure> {
     let (time, name) = (format(seconds)?, connection.name(path)?);
     let server = connection.server.clone();
     match server.times.found() {
@@ -158,7 +181,7 @@ pub(super) async fn set(
         }
         None => {}
     }
-    Search { path, name, time, seconds }.run(connection).await
+    Search { path, name, time, seconds, steady }.run(connection).await
 }
 
 /// vsftpd sets the times of files only, and does not say why not.
@@ -184,6 +207,8 @@ struct Search<'a> {
     name: Vec<u8>,
     time: String,
     seconds: i64,
+    /// Nobody writes to it, as far as is known.
+    steady: bool,
 }
 
 /// What became of a way that was tried.
@@ -193,7 +218,7 @@ enum Tried {
     NotThere,
     /// It says that it did it, but did not.
     Untrue,
-    /// Refused; whether for this file only is not known.
+    /// Refused, or the time is another one then; whether for this file only is not known.
     Unclear,
 }
 
@@ -257,11 +282,17 @@ impl Search<'_> {
             Err(refusal) => return self.refused(connection, way, before, refusal).await,
         };
         let Told::At(was) = *before else { return Ok(Tried::Set(words)) };
+        if !self.steady {
+            return Ok(Tried::Set(words));
+        }
         let Ok(Told::At(is)) = self.read(connection).await? else { return Ok(Tried::Set(words)) };
         let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING;
         if is != self.seconds && !rounded {
             *before = Told::At(is);
-            return Ok(Tried::Untrue);
+            // Somebody else may have written to it; a clock's zone shows itself.
+            let off = is.abs_diff(self.seconds);
+            let by_zone = off % QUARTER == 0 && off <= LARGEST_OFFSET;
+            return Ok(if is == was || by_zone { Tried::Untrue } else { Tried::Unclear });
         }
         // What it had already shows nothing.
         if is != was {

@@ -4,10 +4,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
+
 use super::{SERVERS, gateway, server, sftp_server};
 use crate::support::bench::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{remote, scp, sftp};
+use crate::support::clients::paramiko::script;
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::servers::{endpoint, sftp_endpoint};
@@ -118,6 +121,9 @@ fn what_a_server_cannot_set_is_ignored_and_counted_where_that_is_configured() {
     let name = "vsftpd-plain";
     let disk = folder(endpoint(name).home, "ignored");
     std::fs::create_dir(disk.join("sub")).expect("making a folder");
+    give(endpoint(name).home, &disk.join("sub"));
+    std::fs::write(disk.join("file"), b"bytes").expect("writing a file");
+    give(endpoint(name).home, &disk.join("file"));
     for (policy, ok) in [("refuse", false), ("ignore", true)] {
         let gateway = Gateway::start(&format!(
             "listeners:\n  front: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
@@ -128,15 +134,24 @@ fn what_a_server_cannot_set_is_ignored_and_counted_where_that_is_configured() {
             server(&endpoint(name)),
         ));
         let site = SftpSite::new(gateway.address("front").port());
-        let home = tempfile::tempdir().expect("a client's home");
-        std::fs::write(home.path().join("own"), b"own").expect("writing a file");
-        let batch = "cd /ignored\nput own\nchown 1 own\n";
-        let output = sftp(&site, home.path(), batch, &[]);
-        assert_eq!(output.status.success(), ok, "{policy}");
-        let series = "lockgate_attributes_ignored_total{attribute=\"owner\",backend=\"back\"}";
-        assert_eq!(gateway.metric(series), ok.then_some(1), "{policy}");
-        // What is not there is not there.
-        assert!(!sftp(&site, home.path(), "chmod 600 /ignored/none\n", &[]).status.success());
+        let job = json!({
+            "port": site.port, "user": site.user, "password": site.password,
+            "file": "/ignored/file", "folder": "/ignored/sub",
+        });
+        let output = script("sftp_attributes.py", &job).expect_ok("paramiko");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let expected = json!({
+            "owner": ok, "time": true, "time-of-folder": ok, "size": false, "absent": false,
+        });
+        assert_eq!(told, expected, "{policy}");
+        for attribute in ["owner", "times"] {
+            let series = format!(
+                "lockgate_attributes_ignored_total{{attribute=\"{attribute}\",backend=\"back\"}}"
+            );
+            assert_eq!(gateway.metric(&series), ok.then_some(1), "{policy} {attribute}");
+        }
+        assert_eq!(time_of(&disk.join("file")), 1_234_567_890);
+        assert_eq!(std::fs::read(disk.join("file")).expect("the file"), b"bytes");
     }
     std::fs::remove_dir_all(&disk).expect("removing the folder");
 }

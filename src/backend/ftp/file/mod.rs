@@ -98,7 +98,7 @@ impl FtpFile {
         let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
         let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
         let Some(mut turn) = session.pool.turn_aside().await else { return Ok(()) };
-        match times::set(&mut turn, &self.transfers.place(), seconds).await {
+        match times::set_meanwhile(&mut turn, &self.transfers.place(), seconds).await {
             Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
             // It may not be there for others yet; the end will tell.
             Ok(_) | Err(_) => Ok(()),

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use crate::backend::WriteTransfer;
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::listing::{self, Found};
 use crate::backend::ftp::pool::Pool;
 use crate::backend::ftp::refusals::Optional;
 use crate::backend::ftp::transfer::{self, FtpRead};
 use crate::backend::ftp::upload::{self, FtpWrite, Part, Replaced};
-use crate::backend::ftp::{FtpSession, OPEN, Turn, attributes, stat};
+use crate::backend::ftp::{FtpSession, OPEN, Turn, attributes, operations, stat};
+use crate::backend::{WriteTransfer, temporary_name};
 use crate::op::{
     Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp, WriteMode,
 };
@@ -79,19 +79,37 @@ async fn look(aside: &mut Turn, path: &RemotePath) -> Result<Old, Failure> {
         }
         EntryKind::Directory | EntryKind::Other => return Err(refused("it is no plain file")),
     }
-    if let Err(refusal) = aside.expect_at(3, "RNFR", path).await {
-        aside.check()?;
-        return Err(because("the server does not rename it", refusal));
+    check_renames(aside, path).await?;
+    look_at_mode(aside, path, &entry).await
+}
+
+/// Whether the server renames at all, asked about a name that is not there: after RNFR of one that is,
+/// ProFTPD takes nothing but RNTO.
+async fn check_renames(aside: &mut Turn, path: &RemotePath) -> Result<(), Failure> {
+    let nothing = temporary_name(path)?;
+    let refusal = match aside.expect_at(3, "RNFR", &nothing).await {
+        Err(refusal) => refusal,
+        Ok(_) => aside
+            .expect_at(2, "RNTO", &nothing)
+            .await
+            .err()
+            .unwrap_or_else(|| operations::unsupported("it renames what is not there")),
+    };
+    aside.check()?;
+    match refusal.kind {
+        FailureKind::Unsupported | FailureKind::PermissionDenied => {
+            Err(because("the server does not rename files", refusal))
+        }
+        _ => Ok(()),
     }
+}
+
+async fn look_at_mode(aside: &mut Turn, path: &RemotePath, entry: &Entry) -> Result<Old, Failure> {
     let Some(mode) = entry.attributes.permissions else {
         return Ok(Old { mode: None, settable: false });
     };
     // It has this mode already.
-    let mut set = attributes::set_permissions(aside, path, mode).await;
-    if set.as_ref().is_err_and(|failure| code(failure) == Some(503)) {
-        // Of servers that want nothing but RNTO behind RNFR.
-        set = attributes::set_permissions(aside, path, mode).await;
-    }
+    let set = attributes::set_permissions(aside, path, mode).await;
     let mode = Some(mode & PERMISSIONS);
     match set {
         Ok(_) => Ok(Old { mode, settable: true }),
@@ -192,10 +210,6 @@ pub(super) async fn open_tail(
     }
     let read = transfer::begin(turn, path, from, Representation::Image).await;
     read.map_err(|failure| pool.softened(failure))
-}
-
-fn code(failure: &Failure) -> Option<u16> {
-    failure.peer.as_ref().map(|words| words.code)
 }
 
 fn refused(why: &str) -> Failure {
