@@ -58,6 +58,8 @@ pub(super) struct Pool {
     /// Somebody waits for a connection.
     wanted: Notify,
     moves: Arc<AtomicU64>,
+    /// Held while one takes two connections: several that had one each would wait for ever.
+    pairs: Mutex<()>,
     state: Lock<State>,
 }
 
@@ -113,6 +115,7 @@ impl Pool {
             many: AtomicBool::new(false),
             wanted: Notify::new(),
             moves,
+            pairs: Mutex::default(),
             state: Lock::new(State { connections, ..State::default() }),
         };
         Ok(Arc::new(pool))
@@ -169,6 +172,17 @@ impl Pool {
             None => self.another().await?,
         };
         Ok(Turn { connection, pool: self.clone(), _permit: permit })
+    }
+
+    /// Two of them, as [`Pool::turn`]; the waits for each come one after the other.
+    pub(super) async fn two_turns(
+        self: &Arc<Self>,
+        wait: Duration,
+    ) -> Result<(Turn, Result<Turn, Failure>), Failure> {
+        let _pair = self.pairs.lock().await;
+        let first = self.turn(wait).await?;
+        let second = self.turn(wait).await;
+        Ok((first, second))
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {

@@ -11,7 +11,7 @@ use crate::backend::ftp::pool::Pool;
 use crate::backend::ftp::refusals::Optional;
 use crate::backend::ftp::transfer::{self, FtpRead};
 use crate::backend::ftp::upload::{self, FtpWrite, Part, Replaced};
-use crate::backend::ftp::{FtpSession, OPEN, Turn, attributes, operations, stat};
+use crate::backend::ftp::{FtpSession, OPEN, Turn, attributes, stat};
 use crate::backend::{WriteTransfer, temporary_name};
 use crate::op::{
     Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp, WriteMode,
@@ -29,8 +29,7 @@ pub(super) async fn begin(
     let pool = &session.pool;
     let softened = |failure| pool.softened(failure);
     let writer = session.cache.writer();
-    let turn = pool.turn(OPEN).await?;
-    let mut aside = second(pool).await?;
+    let (turn, mut aside) = two_connections(pool).await?;
     let Old { mode, settable } = look(&mut aside, path).await.map_err(softened)?;
     let part = Part::replacing(path, Replaced { permissions: mode.filter(|_| settable) })?;
     let temporary = part.temporary.clone();
@@ -46,19 +45,21 @@ pub(super) async fn begin(
     Ok((write, aside))
 }
 
-async fn second(pool: &Arc<Pool>) -> Result<Turn, Failure> {
+async fn two_connections(pool: &Arc<Pool>) -> Result<(Turn, Turn), Failure> {
     if pool.settings().connections < 2 {
         return Err(refused(
             "that takes two connections to the server, and `connections` allows one",
         ));
     }
-    pool.turn(OPEN).await.map_err(|failure| match failure.kind {
+    let (first, second) = pool.two_turns(OPEN).await?;
+    let second = second.map_err(|failure| match failure.kind {
         FailureKind::Busy => {
             let why = "that takes a second connection to the server, and there is none";
             refused(why).with_detail(failure.detail.unwrap_or(failure.message))
         }
         _ => failure,
-    })
+    });
+    Ok((first, second?))
 }
 
 /// What the new file must have of the old one.
@@ -89,11 +90,10 @@ async fn check_renames(aside: &mut Turn, path: &RemotePath) -> Result<(), Failur
     let nothing = temporary_name(path)?;
     let refusal = match aside.expect_at(3, "RNFR", &nothing).await {
         Err(refusal) => refusal,
-        Ok(_) => aside
-            .expect_at(2, "RNTO", &nothing)
-            .await
-            .err()
-            .unwrap_or_else(|| operations::unsupported("it renames what is not there")),
+        Ok(_) => match aside.expect_at(2, "RNTO", &nothing).await {
+            Err(refusal) => refusal,
+            Ok(_) => return Ok(()),
+        },
     };
     aside.check()?;
     match refusal.kind {

@@ -154,7 +154,8 @@ async fn what_cannot_be_replaced_is_refused_before_anything_is_written() {
     let no_mlst = || Oddities { no_mlst: true, ..Default::default() };
     let as_files = Oddities { links_as_files: true, ..Default::default() };
     let alone = Oddities { most: Some(1), ..Default::default() };
-    let cases: [(Oddities, usize, Box<dyn Fn(&Server)>, &str); 8] = [
+    type Prepare = Box<dyn Fn(&Server)>;
+    let cases: [(Oddities, usize, Prepare, &str); 8] = [
         (Oddities::default(), 1, Box::new(nothing), "`connections`"),
         (alone, 4, Box::new(nothing), "second connection"),
         (Oddities::default(), 4, Box::new(refuses("RNFR", "550 Permission denied")), "rename"),
@@ -179,6 +180,22 @@ async fn what_cannot_be_replaced_is_refused_before_anything_is_written() {
         assert!(failure.message.contains(why), "{why}: {failure}");
         assert_eq!(server.seen().files, files, "{why}");
     }
+}
+
+/// Each takes two connections, and there are four.
+#[tokio::test]
+async fn several_files_at_once_wait_for_each_other() {
+    let names = ["/a", "/b", "/c", "/d"];
+    let old = bytes(1000);
+    let files = names.map(|name| (name, &old[..]));
+    let server = Server::start(&files, Oddities::default()).await;
+    let session = server.session().await;
+    let replaced = names.map(|name| overwrite(&*session, name, b"new", true));
+    for replaced in join_all(replaced).await {
+        replaced.unwrap();
+    }
+    assert!(server.seen().files.values().all(|bytes| bytes == b"new"));
+    assert_eq!(server.seen().files.len(), 4);
 }
 
 /// The new file has the old one's mode without anything being done.
