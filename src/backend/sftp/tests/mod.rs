@@ -2,6 +2,7 @@
 
 mod copies;
 mod cuts;
+mod ignored;
 mod listings;
 mod login_folder;
 mod reads;
