@@ -1,10 +1,8 @@
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Shared;
 use super::active::DataPorts;
 use super::cache::FRESH;
 use super::control::Control;
@@ -12,6 +10,7 @@ use super::features::{Features, ListAll};
 use super::prepared::Prepared;
 use super::relative;
 use super::reply::{self, unavailable};
+use super::servers::Server;
 use super::settings::Settings;
 use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
@@ -23,7 +22,8 @@ use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
-    pub(super) shared: Arc<Shared>,
+    /// What its connections share.
+    pub(super) server: Arc<Server>,
     origin: Origin,
     pub(super) features: Features,
     /// Where the session's first login put the user: how paths are told to the server.
@@ -33,8 +33,6 @@ pub(super) struct Connection {
     pub(super) tls: Option<ClientTls>,
     /// What shows that both sides are in step again.
     pub(super) marker: Marker,
-    /// The server does not know STAT with a path.
-    pub(super) stat_refused: bool,
     /// REST was said and no transfer has used it up.
     pub(super) restart_pending: bool,
     /// The server wants the data connection to be there before the command that uses it.
@@ -100,21 +98,20 @@ impl Connection {
     pub(super) fn new(
         control: Control,
         settings: Arc<Settings>,
-        shared: Arc<Shared>,
+        server: Arc<Server>,
         origin: Origin,
         tls: Option<ClientTls>,
     ) -> Self {
         Self {
             control,
             settings,
-            shared,
+            server,
             origin,
             features: Features::unknown(),
             home: Arc::new(Home::At(RemotePath::root())),
             list_all: ListAll::default(),
             tls,
             marker: Marker::default(),
-            stat_refused: false,
             restart_pending: false,
             connect_first: false,
             prepared: None,
@@ -128,14 +125,6 @@ impl Connection {
             lost: false,
             replaceable: false,
         }
-    }
-
-    /// Where it is; an IPv4-mapped address as IPv4.
-    pub(super) fn server(&mut self) -> Result<SocketAddr, Failure> {
-        let peer = self.control.stream().peer_addr();
-        let peer = peer.map_err(|e| unavailable(format!("its address: {e}")));
-        let peer = self.noted(peer)?;
-        Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 
     /// What a passive data connection begins with, before its TLS; often nothing.

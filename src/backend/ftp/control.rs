@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +37,13 @@ impl Control {
 
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Where the server is; an IPv4-mapped address as IPv4.
+    pub(super) fn peer(&self) -> Result<SocketAddr, Failure> {
+        let peer = self.stream.peer_addr();
+        let peer = peer.map_err(|e| unavailable(format!("its address: {e}")))?;
+        Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 
     /// Gives the bare stream up for a TLS handshake. What the server sent in clear behind its answer

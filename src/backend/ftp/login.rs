@@ -1,8 +1,8 @@
 //! Connecting and logging in: RFC 959 section 5.4, RFC 4217.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -27,31 +27,6 @@ const DROPPED: Duration = Duration::from_secs(3);
 /// For the answer to PWD of a server that is asked one by one; one that takes longer is not asked.
 const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// A server that seems to drop commands may have been slow only: after so long it is tried again.
-const AGAIN: Duration = Duration::from_secs(600);
-
-/// Whether a server takes several commands in one flight. Old ones drop what arrives while they
-/// answer the first.
-#[derive(Debug, Default)]
-pub(super) struct Pipelining {
-    refused: Mutex<Option<Instant>>,
-}
-
-impl Pipelining {
-    fn is_refused(&self) -> bool {
-        self.lock().is_some_and(|since| since.elapsed() < AGAIN)
-    }
-
-    /// Whether that is news.
-    fn refuse(&self) -> bool {
-        self.lock().replace(Instant::now()).is_none()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Where the login put the user, or what the server says instead.
 pub(super) type Told = Result<RemotePath, Vec<u8>>;
 
@@ -62,31 +37,30 @@ pub(super) async fn login(
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<(Connection, Told), Failure> {
-    if !shared.pipelining.is_refused() {
+    let (mut one_by_one, mut without_pwd) = (false, false);
+    loop {
         let mut connection = entered(settings, shared, credentials, origin).await?;
-        if let Some(answers) = ask_at_once(&mut connection).await? {
+        let server = connection.server.clone();
+        one_by_one |= server.pipelining.is_refused();
+        let answers = match one_by_one {
+            false => ask_at_once(&mut connection).await?,
+            true => ask_one_by_one(&mut connection, without_pwd).await?,
+        };
+        if let Some(answers) = answers {
             let told = learn(&mut connection, answers)?;
             return Ok((connection, told));
         }
         // It counts against the user's limit at some servers.
         connection.quit().await;
-        if shared.pipelining.refuse() {
+        without_pwd = one_by_one;
+        one_by_one = true;
+        if !without_pwd && server.pipelining.refuse() {
             tracing::info!(
                 backend = %settings.name,
+                server = %server.address,
                 "the backend drops commands that are sent in one flight; each is sent by itself now"
             );
         }
-    }
-    let mut silent = false;
-    loop {
-        let mut connection = entered(settings, shared, credentials, origin).await?;
-        let Some(answers) = ask_one_by_one(&mut connection, silent).await? else {
-            connection.quit().await;
-            silent = true;
-            continue;
-        };
-        let told = learn(&mut connection, answers)?;
-        return Ok((connection, told));
     }
 }
 
@@ -98,8 +72,8 @@ async fn entered(
     origin: Origin,
 ) -> Result<Connection, Failure> {
     let (control, tls) = open(settings, shared, origin).await?;
-    let (settings, shared) = (settings.clone(), shared.clone());
-    let mut connection = Connection::new(control, settings, shared, origin, tls);
+    let server = shared.servers.at(control.peer()?);
+    let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
     Ok(connection)
 }
@@ -406,18 +380,4 @@ fn unreachable(detail: impl std::fmt::Display) -> Failure {
         "the backend server cannot be reached; try again later or tell the gateway's operator",
     )
     .with_detail(detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn pipelining_is_tried_again_after_a_while() {
-        let pipelining = Pipelining::default();
-        assert!(pipelining.refuse() && pipelining.is_refused());
-        let long_ago = Instant::now().checked_sub(AGAIN + Duration::from_secs(1));
-        *pipelining.lock() = long_ago;
-        assert!(!pipelining.is_refused() || long_ago.is_none());
-    }
 }

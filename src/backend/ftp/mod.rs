@@ -13,18 +13,22 @@ mod listing;
 mod login;
 mod operations;
 mod passive;
+mod pipelining;
 mod pool;
 mod prepared;
 mod pwd;
+mod refusals;
 mod relative;
 mod renames;
 mod reply;
+mod servers;
 mod settings;
 mod stat;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod times;
 mod transfer;
 mod upload;
 
@@ -34,8 +38,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::claims::Claims;
+use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    ReadTransfer, WriteTransfer,
 };
 use crate::data;
 use crate::net::{Connector, Connectors};
@@ -46,9 +52,8 @@ use crate::op::{
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
-use data_commands::DataCommands;
-use login::Pipelining;
 use pool::{Pool, Turn};
+use servers::Servers;
 
 pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
 
@@ -71,8 +76,8 @@ pub struct FtpBackend {
 /// What all sessions of a backend share: how connections are made, and what is known of its servers.
 struct Shared {
     connector: Connector,
-    pipelining: Pipelining,
-    data_commands: DataCommands,
+    servers: Servers,
+    attributes: AttributePolicy,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -90,12 +95,13 @@ impl FtpBackend {
         settings: Settings,
         data_ports: Option<Arc<data::Pool>>,
         connectors: &Connectors,
+        ignored: &IgnoredAttributes,
     ) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let shared = Shared {
             connector: connectors.connector(name, addresses, *connects_at_once),
-            pipelining: Pipelining::default(),
-            data_commands: DataCommands::new(name),
+            servers: Servers::new(name),
+            attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
         let (settings, claims) = (Arc::new(settings), Arc::default());
         Self { settings, shared: Arc::new(shared), data_ports, claims }
@@ -233,7 +239,7 @@ impl BackendSession for FtpSession {
     }
 
     fn abilities(&self) -> Abilities {
-        let modified = self.pool.features().mfmt;
+        let modified = self.pool.sets_times() == Some(true);
         Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
     }
 

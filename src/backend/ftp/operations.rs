@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::stat::{enters, size, stat};
 use super::{Turn, attributes, relative, renames, reply};
+use crate::backend::unsupported::Attribute;
 use crate::op::{
     Answer, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation, Words,
 };
@@ -106,13 +107,13 @@ async fn seen(
 /// FTP makes a folder with the server's own mode. It is taken for [`USUAL_FOLDER`]; what is to be
 /// narrower is made so behind it, or removed again.
 async fn make_directory(
-    connection: &mut Connection,
+    turn: &mut Turn,
     path: &RemotePath,
     permissions: Option<u32>,
 ) -> Result<Words, Failure> {
-    let made = match connection.expect_at(2, "MKD", path).await {
+    let made = match turn.expect_at(2, "MKD", path).await {
         Err(refusal) if reply::is_vague(&refusal) => {
-            return Err(match seen(connection, path).await? {
+            return Err(match seen(turn, path).await? {
                 Some(_) => Failure {
                     kind: FailureKind::AlreadyExists,
                     message: format!("{path} exists already ({})", refusal.message),
@@ -126,10 +127,12 @@ async fn make_directory(
     let Some(mode) = permissions.filter(|mode| mode & USUAL_FOLDER != USUAL_FOLDER) else {
         return Ok(made);
     };
-    let Err(refusal) = attributes::set_permissions(connection, path, mode & 0o777).await else {
+    let Err(refusal) = attributes::set_permissions(turn, path, mode & 0o777).await else {
         return Ok(made);
     };
-    let removed = connection.expect_at(2, "RMD", path).await;
+    let policy = turn.pool().attributes().clone();
+    let Err(refusal) = policy.judge(Attribute::Permissions, refusal) else { return Ok(made) };
+    let removed = turn.expect_at(2, "RMD", path).await;
     let left = match removed {
         Ok(_) => "so it was removed again",
         Err(_) => "and it could not be removed again: it is there, open to others",

@@ -4,6 +4,7 @@
 use super::connection::Connection;
 use super::listing::{self, Found};
 use super::operations::unsupported;
+use super::refusals::{Optional, is_unknown};
 use super::{relative, reply};
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
@@ -88,12 +89,19 @@ pub(super) async fn add_permissions(
     // Servers take these for a pattern, and could answer with half a folder.
     let is_pattern = entry.name.iter().any(|b| b"*?".contains(b));
     let known = entry.kind != EntryKind::File || entry.attributes.permissions.is_some();
-    if known || is_pattern || connection.stat_refused || connection.features.mlst {
+    if known
+        || is_pattern
+        || connection.features.mlst
+        || connection.server.refusals.holds(Optional::StatPath)
+    {
         return Ok(());
     }
     let name = connection.name(path)?;
     let words = connection.ask("STAT", Some(&name)).await?;
-    connection.stat_refused = matches!(words.code, 500 | 501 | 502 | 504);
+    // Of a path that it knows a server has nothing to refuse in the parameter.
+    if words.code == 501 || is_unknown(words.code) {
+        connection.server.refusals.add(Optional::StatPath, &words);
+    }
     if words.code / 100 != 2 {
         return Ok(());
     }

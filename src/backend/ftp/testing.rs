@@ -10,7 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode};
 use crate::auth::Credentials;
-use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, SendProxyProtocol};
+use crate::backend::{
+    Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads, SendProxyProtocol,
+    UnsupportedAttributes,
+};
 use crate::net::{Connector, Connectors};
 use crate::wire::proxy::{Header, decode};
 
@@ -87,6 +90,12 @@ pub(super) struct Oddities {
     pub dribbles: Option<usize>,
     /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
     pub waits_for_data: bool,
+    /// How times are set: `MFMT` (where nothing is said), `MDTM`, `UTIME`, `UTIME UTC`, or `none`.
+    pub sets_times_by: Option<&'static str>,
+    /// What is answered as if it were done, and is not.
+    pub pretends: &'static [&'static str],
+    /// Times are not to be set.
+    pub denies_times: bool,
     /// Announces a transfer before it knows whether there is a data connection.
     pub announces_early: bool,
 }
@@ -102,6 +111,10 @@ pub(super) struct Seen {
     /// place of `{port}`, or of `{high}` and `{low}`; one where nobody listens, of `{dead}`; one that
     /// nobody can connect to, of `{full}`.
     pub replies: BTreeMap<&'static str, &'static str>,
+    /// By name, the permissions that were set.
+    pub modes: BTreeMap<String, u32>,
+    /// By name, the times that were set.
+    pub times: BTreeMap<String, String>,
     /// When the files were last changed, where that is not [`MODIFIED`].
     pub modified: Option<&'static str>,
     pub lines: Vec<String>,
@@ -205,6 +218,8 @@ impl Server {
             trust_pasv_address: false,
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
+            tail_copy_max: Settings::TAIL_COPY_MAX,
+            unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
             connects_at_once: Connector::AT_ONCE,
@@ -213,7 +228,8 @@ impl Server {
             stall_timeout: Duration::from_secs(10),
         };
         change(&mut settings);
-        FtpBackend::new(settings, None, &Connectors::for_test())
+        let ignored = IgnoredAttributes::for_test();
+        FtpBackend::new(settings, None, &Connectors::for_test(), &ignored)
     }
 
     pub(super) async fn session(&self) -> Box<dyn BackendSession> {
@@ -356,6 +372,22 @@ impl Session {
             "PWD" if let Some(answer) = self.odd.pwd => self.control.write_all(answer).await,
             "PWD" => self.reply("257 \"/\"").await,
             "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
+            "SITE" if let Some(utime) = argument.strip_prefix("UTIME ") => {
+                let words: Vec<_> = utime.rsplitn(5, ' ').collect();
+                let reply = match (timed(utime), &words[..]) {
+                    (Some((time, name)), _) => self.set_time("UTIME", time, name),
+                    (None, ["UTC", _, time, _, name]) => self.set_time("UTIME UTC", time, name),
+                    _ => "501 not understood".into(),
+                };
+                self.reply(&reply).await
+            }
+            "SITE" if let Some(mode) = argument.strip_prefix("CHMOD ") => {
+                let (mode, name) = mode.split_once(' ').unwrap();
+                let mode = u32::from_str_radix(mode, 8).unwrap();
+                let name = self.seen_from_login(name);
+                self.seen.lock().unwrap().modes.insert(name, mode);
+                self.reply("200 done").await
+            }
             "RMD" if self.odd.vague && !self.has_empty(argument) => {
                 self.reply("550 Remove directory operation failed.").await
             }
@@ -412,8 +444,19 @@ impl Session {
                 Some(size) => self.reply(&format!("213 {size}")).await,
                 None => self.reply("550 no such file").await,
             },
+            "MDTM" | "MFMT" if let Some((time, name)) = timed(argument) => {
+                let reply = self.set_time(verb, time, name);
+                self.reply(&reply).await
+            }
+            "MDTM" if self.odd.sets_times_by.is_some() && size.is_none() => {
+                self.reply("550 Could not get file modification time.").await
+            }
             "MDTM" => {
-                let modified = self.seen.lock().unwrap().modified.unwrap_or(MODIFIED);
+                let modified = {
+                    let seen = self.seen.lock().unwrap();
+                    let default = seen.modified.unwrap_or(MODIFIED).to_owned();
+                    seen.times.get(argument).cloned().unwrap_or(default)
+                };
                 self.reply(&format!("213 {modified}")).await
             }
             "MLST" if self.has_folder(argument) => {
@@ -421,7 +464,11 @@ impl Session {
             }
             "MLST" => match size {
                 Some(size) => {
-                    let facts = facts(size, argument, self.seen.lock().unwrap().modified);
+                    let facts = {
+                        let seen = self.seen.lock().unwrap();
+                        let time = seen.times.get(argument).map(String::as_str);
+                        facts(size, argument, time.or(seen.modified))
+                    };
                     self.reply(&format!("250-\r\n {facts}\r\n250 end")).await
                 }
                 None => self.reply("550 no such file").await,
@@ -431,12 +478,15 @@ impl Session {
                 // As vsftpd has it: what the name fits, by the end of the line.
                 let name = argument.rsplit('/').next().unwrap_or_default();
                 let mut lines = format!("lrwxrwxrwx 1 0 0 1 Nov 22 17:35 other -> {name}\r\n");
-                if let Some(size) = size {
-                    lines += &format!("-rwxr-xr-x 1 0 0 {size} Nov 22 17:35 {name}\r\n");
+                if let Some(target) = &link {
+                    lines += &format!("lrwxrwxrwx 1 0 0 9 Nov 22 17:35 {name} -> {target}\r\n");
+                } else if let Some(size) = size {
+                    let mode = self.seen.lock().unwrap().modes.get(argument).copied();
+                    let mode = mode_letters(mode.unwrap_or(0o755));
+                    lines += &format!("-{mode} 1 0 0 {size} Nov 22 17:35 {name}\r\n");
                 }
                 self.reply(&format!("213-Status follows:\r\n{lines}213 End of status")).await
             }
-            "MFMT" => self.reply("213 done").await,
             "DELE" => {
                 let gone = self.seen.lock().unwrap().files.remove(argument);
                 self.reply(if gone.is_some() { "250 done" } else { "550 no such file" }).await
@@ -469,6 +519,11 @@ impl Session {
                     }
                     if let Some(bytes) = seen.files.remove(&from) {
                         seen.files.insert(argument.to_owned(), bytes);
+                        seen.modes.remove(argument);
+                        seen.times.remove(argument);
+                        if let Some(mode) = seen.modes.remove(&from) {
+                            seen.modes.insert(argument.to_owned(), mode);
+                        }
                     }
                 }
                 self.reply("250 done").await
@@ -487,16 +542,41 @@ impl Session {
             "MKD", "RMD",
         ];
         let folder = self.odd.login_folder;
-        let seen = |name: &str| match name.strip_prefix("./").unwrap_or(name) {
-            "" => folder.to_owned(),
-            name if name.starts_with('/') => name.to_owned(),
-            name => format!("{folder}/{name}"),
-        };
+        let seen = |name: &str| self.seen_from_login(name);
         if verb == "LIST" && !folder.is_empty() {
             self.place = seen(argument.trim_start_matches("-a").trim_start());
             return None;
         }
         (!folder.is_empty() && ABOUT_PATHS.contains(&verb)).then(|| seen(argument))
+    }
+
+    fn seen_from_login(&self, name: &str) -> String {
+        let folder = self.odd.login_folder;
+        match name.strip_prefix("./").unwrap_or(name) {
+            "" => folder.to_owned(),
+            name if name.starts_with('/') => name.to_owned(),
+            name => format!("{folder}/{name}"),
+        }
+    }
+
+    /// As vsftpd has it, which does not say why.
+    fn set_time(&self, way: &str, time: &str, name: &str) -> String {
+        let sets = self.odd.sets_times_by.unwrap_or("MFMT");
+        if self.odd.pretends.contains(&way) {
+            return "213 done".into();
+        }
+        let name = self.seen_from_login(name);
+        let mut seen = self.seen.lock().unwrap();
+        match (way == sets, way, seen.files.contains_key(&name)) {
+            (false, "MDTM", _) => "550 Could not get file modification time.".into(),
+            (false, ..) => "500 not understood".into(),
+            (true, _, true) if self.odd.denies_times => "550 Could not set it.".into(),
+            (true, _, true) => {
+                seen.times.insert(name, time.to_owned());
+                "213 done".into()
+            }
+            (true, ..) => "550 Could not get file modification time.".into(),
+        }
     }
 
     fn has_folder(&self, path: &str) -> bool {
@@ -729,6 +809,18 @@ impl Session {
         });
         inside.map(line).chain(folders).chain(links).collect::<String>().into_bytes()
     }
+}
+
+/// A time before a name.
+fn timed(argument: &str) -> Option<(&str, &str)> {
+    let (time, name) = argument.split_once(' ')?;
+    (time.len() == 14 && time.bytes().all(|b| b.is_ascii_digit())).then_some((time, name))
+}
+
+fn mode_letters(mode: u32) -> String {
+    let letter =
+        |bit: u32| if mode & (1 << (8 - bit)) > 0 { b"rwx"[bit as usize % 3] } else { b'-' };
+    (0..9).map(|bit| char::from(letter(bit))).collect()
 }
 
 fn facts(size: usize, name: &str, modified: Option<&str>) -> String {

@@ -1,9 +1,11 @@
 mod links;
 mod listings;
 mod login_folder;
+mod overwrites;
 mod passive;
 mod permissions;
 mod resumes;
+mod times;
 mod uploads;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::backend::ftp::{DataMode, PassiveCommand};
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
@@ -164,6 +164,11 @@ impl Choice for ClientMatch {
 impl Choice for PartialUploads {
     const ALL: &'static [(&'static str, Self)] =
         &[("keep", Self::Keep), ("delete", Self::Delete), ("temporary-name", Self::TemporaryName)];
+}
+
+impl Choice for UnsupportedAttributes {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("ignore", Self::Ignore)];
 }
 
 impl Choice for SendProxyProtocol {

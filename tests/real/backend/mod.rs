@@ -21,8 +21,10 @@ mod scripted_tls;
 mod sftp_algorithms;
 mod sftp_cuts;
 mod sftp_logins;
+mod sftp_overwrites;
 mod sftp_to_ftp;
 mod sftp_uploads;
+mod times;
 mod unique;
 
 use std::fmt::Write as _;
