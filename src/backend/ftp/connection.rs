@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::active::DataPorts;
 use super::cache::FRESH;
 use super::control::Control;
-use super::features::{Features, ListAll};
+use super::features::Features;
 use super::prepared::Prepared;
+use super::refusals::Optional;
 use super::relative;
 use super::reply::{self, unavailable};
 use super::servers::Server;
@@ -17,6 +18,9 @@ use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+
+/// A success that is not theirs would do harm.
+const CHANGING: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
 
 /// A logged-in control connection and what is known of the server's state.
 pub(super) struct Connection {
@@ -28,7 +32,6 @@ pub(super) struct Connection {
     pub(super) features: Features,
     /// Where the session's first login put the user: how paths are told to the server.
     pub(super) home: Arc<Home>,
-    pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
     /// What shows that both sides are in step again.
@@ -109,7 +112,6 @@ impl Connection {
             origin,
             features: Features::unknown(),
             home: Arc::new(Home::At(RemotePath::root())),
-            list_all: ListAll::default(),
             tls,
             marker: Marker::default(),
             restart_pending: false,
@@ -125,6 +127,17 @@ impl Connection {
             lost: false,
             replaceable: false,
         }
+    }
+
+    /// Whether the server has said so, and has not refused it since.
+    pub(super) fn has(&self, command: Optional) -> bool {
+        let said = match command {
+            Optional::Mlsd | Optional::Mlst => self.features.mlst,
+            Optional::Size => self.features.size,
+            Optional::Mdtm => self.features.mdtm,
+            Optional::ListAll | Optional::StatPath => true,
+        };
+        said && !self.server.refusals.holds(command)
     }
 
     /// What a passive data connection begins with, before its TLS; often nothing.
@@ -182,7 +195,11 @@ impl Connection {
     ) -> Result<Words, Failure> {
         // Nothing is asked before the last transfer has ended.
         self.active = None;
+        if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
+            self.synchronize().await?;
+        }
         let asked = self.control.command(verb, argument).await;
+        self.note_surplus();
         let words = self.noted(asked)?;
         if words.code == 421 {
             self.lost = true;
@@ -235,13 +252,6 @@ impl Connection {
         self.noted(answered)
     }
 
-    /// The next reply, for commands that have more than one.
-    pub(super) async fn reply(&mut self, class: u16, what: &str) -> Result<Words, Failure> {
-        let reply = self.control.reply().await.and_then(|w| reply::expect(class, what, w));
-        self.active = None;
-        self.noted(reply)
-    }
-
     pub(super) async fn set_type(&mut self, wanted: Representation) -> Result<(), Failure> {
         if self.representation != Some(wanted) {
             let argument = match wanted {
@@ -252,6 +262,10 @@ impl Connection {
             self.representation = Some(wanted);
         }
         Ok(())
+    }
+
+    pub(super) fn is_in_image(&self) -> bool {
+        self.representation == Some(Representation::Image)
     }
 
     /// What TYPE the server was told with the login.

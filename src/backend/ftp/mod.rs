@@ -13,17 +13,19 @@ mod listing;
 mod login;
 mod operations;
 mod passive;
-mod pipelining;
 mod pool;
 mod prepared;
 mod pwd;
+mod quirk;
 mod refusals;
 mod relative;
 mod renames;
 mod reply;
 mod servers;
 mod settings;
+mod shapes;
 mod stat;
+mod step;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -50,6 +52,7 @@ use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
 use pool::{Pool, Turn};
+use refusals::Optional;
 use servers::Servers;
 
 pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
@@ -180,7 +183,7 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(turn, path).await?,
         };
-        if !stat::may_be_link(&entry, turn.features.mlst) {
+        if !stat::may_be_link(&entry, turn.has(Optional::Mlst)) {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);

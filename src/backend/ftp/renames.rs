@@ -23,9 +23,11 @@ pub(super) async fn rename_to_new(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Words, Failure> {
-    let taken = match connection.features.mlst {
-        true => stat::exists(connection, to).await?,
-        false => !stat::is_absent(connection, to).await?,
+    let taken = match stat::stat_by_mlst(connection, to).await {
+        Ok(Some(_)) => true,
+        Ok(None) => !stat::is_absent(connection, to).await?,
+        Err(failure) if failure.kind == FailureKind::NotFound => false,
+        Err(failure) => return Err(failure),
     };
     if taken {
         return Err(Failure::backend(

@@ -87,6 +87,12 @@ pub(super) struct Oddities {
     pub dribbles: Option<usize>,
     /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
     pub waits_for_data: bool,
+    /// Ends lines so.
+    pub line_end: Option<&'static str>,
+    /// What LIST says to `-a`.
+    pub refuses_list_all: Option<&'static str>,
+    /// LIST takes `-a` for the name of a file that is not there, and shows nothing.
+    pub takes_options_for_names: bool,
     /// Announces a transfer before it knows whether there is a data connection.
     pub announces_early: bool,
 }
@@ -100,7 +106,8 @@ pub(super) struct Seen {
     pub links: BTreeMap<String, String>,
     /// What verbs are answered with, where that is not as usual; nothing: not at all. A port that is listened on takes the
     /// place of `{port}`, or of `{high}` and `{low}`; one where nobody listens, of `{dead}`; one that
-    /// nobody can connect to, of `{full}`.
+    /// nobody can connect to, of `{full}`. `150` stands for what
+    /// announces a transfer, `end` for what ends an upload.
     pub replies: BTreeMap<&'static str, &'static str>,
     /// When the files were last changed, where that is not [`MODIFIED`].
     pub modified: Option<&'static str>,
@@ -313,7 +320,9 @@ impl Session {
     }
 
     async fn reply(&mut self, text: &str) -> Ended {
-        self.control.write_all(format!("{text}\r\n").as_bytes()).await
+        let line_end = self.odd.line_end.unwrap_or("\r\n");
+        let text = format!("{text}\r\n").replace("\r\n", line_end);
+        self.control.write_all(text.as_bytes()).await
     }
 
     async fn answer(&mut self, verb: &str, argument: &str) -> Ended {
@@ -576,6 +585,9 @@ impl Session {
         if verb == "LIST" && argument == "-a" && self.odd.hides_dots {
             return self.reply("501 no options").await;
         }
+        if let ("LIST", "-a", Some(words)) = (verb, argument, self.odd.refuses_list_all) {
+            return self.reply(words).await;
+        }
         if let ("MLSD" | "LIST", Some(words)) = (verb, self.odd.says_for_listings) {
             self.data = None;
             return self.reply(words).await;
@@ -605,7 +617,8 @@ impl Session {
         if self.odd.proxied {
             take_header(&mut data, &self.seen).await?;
         }
-        self.reply("150 go").await?;
+        let mark = self.seen.lock().unwrap().replies.get("150").copied().unwrap_or("150 go");
+        self.reply(mark).await?;
         match verb {
             "STOR" | "APPE" | "STOU" => {
                 let mut taken = match verb {
@@ -640,11 +653,13 @@ impl Session {
                 }
                 drop(data);
                 taken.extend(new);
-                let kept = end.is_ok() && self.odd.refuses_uploads.is_none();
+                let scripted = self.seen.lock().unwrap().replies.get("end").copied();
+                let refusal = scripted.or(self.odd.refuses_uploads);
+                let kept = end.is_ok() && refusal.is_none();
                 if kept || !self.odd.switches_at_the_end {
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                 }
-                match (end, self.odd.refuses_uploads) {
+                match (end, refusal) {
                     (Err(_), _) => self.reply("426 cut").await,
                     (Ok(_), Some(refusal)) => self.reply(refusal).await,
                     (Ok(_), None) => self.reply("226 taken").await,
@@ -666,6 +681,7 @@ impl Session {
             }
             _ => {
                 let listing = match self.odd.lists.filter(|_| verb == "LIST") {
+                    _ if self.odd.takes_options_for_names && argument == "-a" => Vec::new(),
                     Some(lines) => lines.as_bytes().to_vec(),
                     None => self.listing(verb, argument),
                 };
@@ -727,7 +743,8 @@ impl Session {
                 _ => format!("lrwxrwxrwx 1 u g 9 Jan 02 2026 {name} -> {target}\r\n"),
             })
         });
-        inside.map(line).chain(folders).chain(links).collect::<String>().into_bytes()
+        let lines = inside.map(line).chain(folders).chain(links).collect::<String>();
+        lines.replace("\r\n", self.odd.line_end.unwrap_or("\r\n")).into_bytes()
     }
 }
 

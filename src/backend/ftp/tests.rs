@@ -3,7 +3,9 @@ mod listings;
 mod login_folder;
 mod passive;
 mod permissions;
+mod refused_commands;
 mod resumes;
+mod surplus;
 mod uploads;
 
 use std::time::Duration;

@@ -287,11 +287,12 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
+        let early = self.turn.reply_before_end()?;
         let torn = match self.sink.take() {
             Some(Sink::Socket(stream)) => close(stream, self.turn.settings.reply_timeout).await,
             _ => false,
         };
-        let words = self.turn.reply(2, "the end of the upload").await?;
+        let words = self.turn.end_upload(early, torn).await?;
         if torn {
             self.check_whole().await?;
         }
