@@ -50,8 +50,12 @@ pub(super) struct Connection {
     pub(super) active: Option<Active>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
+    /// RNFR has named it, and nothing was asked since.
+    pub(super) renaming: Option<RemotePath>,
     representation: Option<Representation>,
     directory: Option<Directory>,
+    /// Some CWD was said: the server need not be where the login put it.
+    left_home: bool,
     /// Counts what may have moved folders, over any connection of the session.
     pub(super) moves: Arc<AtomicU64>,
     lost: bool,
@@ -121,8 +125,10 @@ impl Connection {
             data_ports: None,
             active: None,
             used: Instant::now(),
+            renaming: None,
             representation: None,
             directory: None,
+            left_home: false,
             moves: Arc::default(),
             lost: false,
             replaceable: false,
@@ -194,7 +200,7 @@ impl Connection {
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
         // Nothing is asked before the last transfer has ended.
-        self.active = None;
+        (self.active, self.renaming) = (None, None);
         if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
             self.synchronize().await?;
         }
@@ -282,6 +288,7 @@ impl Connection {
             return Err(relative::unsupported("a folder cannot be entered"));
         }
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
+        self.left_home = true;
         self.directory = Some(Directory { path: path.clone(), moves, since });
         Ok(words)
     }
@@ -296,6 +303,11 @@ impl Connection {
             self.enter(path).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is where the login put it, and that is `path`.
+    pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
+        !self.left_home && self.home.is_known() && self.home.path() == *path
     }
 
     /// Something is being removed or renamed: where a connection is may have another name then.

@@ -55,7 +55,7 @@ use pool::{Pool, Turn};
 use refusals::Optional;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
+pub use settings::{DataMode, PassiveCommand, Settings, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -246,7 +246,7 @@ impl BackendSession for FtpSession {
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 return self.stat(operation).await.map(Answer::Entry);
             }
-            Operation::Size(..) | Operation::Enter(_) => false,
+            Operation::Size(..) | Operation::Enter(_) | Operation::RenameFrom(_) => false,
             _ => true,
         };
         self.forget_recalled(operation);

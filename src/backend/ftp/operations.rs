@@ -33,11 +33,15 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
             turn.check()?;
             remove_directory(turn, path).await.map(done)
         }
+        Operation::RenameFrom(path) => renames::rename_from(turn, path).await.map(done),
         Operation::Rename { from, to, onto } => {
             let _moving = turn.moving();
             match onto {
                 Onto::AsBackend => renames::rename(turn, from, to).await.map(done),
-                Onto::Refused => renames::rename_to_new(turn, from, to).await.map(done),
+                Onto::Refused => {
+                    let unchecked = turn.settings.unchecked_rename;
+                    renames::rename_to_new(turn, from, to, unchecked).await.map(done)
+                }
                 Onto::Replaced => renames::replace(turn, from, to).await.map(done),
             }
         }

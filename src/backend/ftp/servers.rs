@@ -35,6 +35,10 @@ pub(super) struct Server {
     pub(super) no_flights: Quirk,
     /// It says more than it was asked.
     pub(super) surplus_replies: Quirk,
+    /// Accounts may rename and not look at what they rename onto.
+    pub(super) unchecked_renames: Quirk,
+    /// Accounts may write and not look at what they write to.
+    pub(super) unchecked_writes: Quirk,
     pub(super) data_commands: DataCommands,
     pub(super) refusals: Refusals,
 }
@@ -80,6 +84,8 @@ impl Server {
             address,
             no_flights: Quirk::default(),
             surplus_replies: Quirk::default(),
+            unchecked_renames: Quirk::default(),
+            unchecked_writes: Quirk::default(),
             data_commands: DataCommands::new(backend, address),
             refusals: Refusals::new(backend, address),
         }

@@ -17,9 +17,21 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
     if path.is_root() {
         return Ok(Entry::new(*b"/", EntryKind::Directory));
     }
-    match stat_by_mlst(connection, path).await? {
-        Some(entry) => Ok(entry),
-        None => stat_without_mlst(connection, path, path.name().unwrap_or(b"/")).await,
+    let name = path.name().unwrap_or(b"/");
+    match stat_by_mlst(connection, path).await {
+        Ok(Some(entry)) => Ok(entry),
+        Ok(None) => stat_without_mlst(connection, path, name).await,
+        // One way to look may be denied and another not.
+        Err(denied) if denied.kind == FailureKind::PermissionDenied && denied.peer.is_some() => {
+            match by_size(connection, path, name).await? {
+                Ok(entry) => Ok(entry),
+                Err(_) if entered(connection, path).await? => {
+                    Ok(Entry::new(name, EntryKind::Directory))
+                }
+                Err(_) => Err(denied),
+            }
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -54,22 +66,9 @@ async fn stat_without_mlst(
     path: &RemotePath,
     name: &[u8],
 ) -> Result<Entry, Failure> {
-    let refusal = if connection.has(Optional::Size) {
-        connection.set_type(Representation::Image).await?;
-        match size(connection, path).await {
-            Ok(size) => {
-                let modified = modified(connection, path).await?;
-                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
-                return Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) });
-            }
-            Err(failure) => {
-                connection.check()?;
-                // A server that does not have SIZE says nothing of the file.
-                Some(failure).filter(|_| connection.has(Optional::Size))
-            }
-        }
-    } else {
-        None
+    let refusal = match by_size(connection, path, name).await? {
+        Ok(entry) => return Ok(entry),
+        Err(refusal) => refusal,
     };
     match listing::find(connection, path).await {
         Ok(Found::Entry(entry)) => Ok(entry),
@@ -79,13 +78,55 @@ async fn stat_without_mlst(
             {
                 Err(refusal)
             }
-            _ if connection.home.is_known() && enters(connection, path).await? => {
-                Ok(Entry::new(name, EntryKind::Directory))
-            }
+            _ if entered(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
             _ => Err(failure),
         },
+        Ok(Found::Nothing) => Err(refusal.unwrap_or_else(|| not_found(path))),
+        // What is in the folder above is not for this account to see; the folder itself may be.
+        Err(failure) if reply::is_look_denied(&failure) => {
+            connection.check()?;
+            match entered(connection, path).await? {
+                true => Ok(Entry::new(name, EntryKind::Directory)),
+                false if listing::is_no_folder(&failure) => {
+                    Err(refusal.unwrap_or_else(|| not_found(path)))
+                }
+                false => Err(failure),
+            }
+        }
         Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
-        Ok(Found::Nothing) | Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
+        Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
+    }
+}
+
+/// A file, by SIZE and MDTM; else what the server says against it, where it has SIZE.
+async fn by_size(
+    connection: &mut Connection,
+    path: &RemotePath,
+    name: &[u8],
+) -> Result<Result<Entry, Option<Failure>>, Failure> {
+    if !connection.has(Optional::Size) {
+        return Ok(Err(None));
+    }
+    connection.set_type(Representation::Image).await?;
+    match size(connection, path).await {
+        Ok(size) => {
+            let modified = modified(connection, path).await?;
+            let attributes = Attributes { size: Some(size), modified, ..Default::default() };
+            Ok(Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) }))
+        }
+        Err(failure) => {
+            connection.check()?;
+            // A server that does not have SIZE says nothing of the file.
+            Ok(Err(Some(failure).filter(|_| connection.has(Optional::Size))))
+        }
+    }
+}
+
+/// As [`enters`], where CWD may be said.
+async fn entered(connection: &mut Connection, path: &RemotePath) -> Result<bool, Failure> {
+    match connection.home.is_known() {
+        true => enters(connection, path).await,
+        false => Ok(false),
     }
 }
 

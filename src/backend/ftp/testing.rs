@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode};
+use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode, UncheckedRename};
 use crate::auth::Credentials;
 use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, SendProxyProtocol};
 use crate::net::{Connector, Connectors};
@@ -212,6 +212,7 @@ impl Server {
             trust_pasv_address: false,
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
+            unchecked_rename: UncheckedRename::Allow,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
             connects_at_once: Connector::AT_ONCE,

@@ -1,3 +1,4 @@
+mod drop_box;
 mod links;
 mod listings;
 mod login_folder;

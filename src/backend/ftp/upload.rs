@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::cache::Writer;
+use super::settings::UncheckedRename;
 use super::{Turn, channel, operations, relative, renames, stat, transfer};
 use crate::backend::claims::Claim;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
@@ -101,7 +102,7 @@ impl Part {
         let Some(temporary) = self.temporary else { return Ok(()) };
         turn.pool().account().claim(path).await;
         let renamed = match self.exclusive {
-            true => renames::rename_to_new(turn, &temporary, path).await,
+            true => renames::rename_to_new(turn, &temporary, path, UncheckedRename::Refuse).await,
             false => renames::replace(turn, &temporary, path).await,
         };
         renamed.map(drop)
@@ -169,7 +170,11 @@ pub(super) async fn begin(
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
             if turn.home.is_known() {
-                turn.enter(path).await?;
+                match turn.enter(path).await {
+                    // Where the login has put an account, it need not be allowed to go.
+                    Err(_) if turn.is_at_home(path) => turn.check()?,
+                    entered => entered.map(drop)?,
+                }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
                 return Err(relative::unsupported(what));

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::ftp::{DataMode, PassiveCommand, TlsMode};
+use crate::backend::ftp::{DataMode, PassiveCommand, TlsMode, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
@@ -100,6 +100,7 @@ backends:
     trust_pasv_address: true
     send_proxy_protocol: control
     login_folder: /data/
+    unchecked_rename: refuse
     partial_uploads: temporary-name
     login: {{ user: svc, password_file: exchange.password }}
     connect_timeout: 1m30s
@@ -189,6 +190,7 @@ fn backends(config: &Compiled) {
     );
     assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
+    assert_eq!(mapped.unchecked_rename, UncheckedRename::Refuse);
     assert_eq!(mapped.login_folder.as_ref().map(RemotePath::as_bytes), Some(&b"/data"[..]));
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
@@ -197,6 +199,7 @@ fn backends(config: &Compiled) {
     let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     assert_eq!(through.passive_command, PassiveCommand::Epsv);
+    assert_eq!(through.unchecked_rename, UncheckedRename::Allow);
     let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));

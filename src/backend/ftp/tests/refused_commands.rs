@@ -63,6 +63,7 @@ async fn a_refused_name_says_nothing_of_the_command() {
     // Nor does a refusal behind a success.
     let server = with(&[], Oddities::default()).await;
     let session = server.session().await;
+    stat(&*session, "/a").await.unwrap();
     all_is_seen(&*session).await;
     server.seen().replies.extend([("MLST", "500 what?"), ("MLSD", "500 what?")]);
     assert!(stat(&*session, "/.dot2").await.is_err());

@@ -34,6 +34,7 @@ pub(super) fn compile(
         passive_command: value(&backend.passive_command).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         login_folder: value(&backend.login_folder).cloned(),
+        unchecked_rename: value(&backend.unchecked_rename).copied().unwrap_or_default(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),
