@@ -58,6 +58,8 @@ pub(super) struct Connection {
     left_home: bool,
     /// Counts what may have moved folders, over any connection of the session.
     pub(super) moves: Arc<AtomicU64>,
+    /// The login is done.
+    pub(super) let_in: bool,
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
@@ -130,6 +132,7 @@ impl Connection {
             directory: None,
             left_home: false,
             moves: Arc::default(),
+            let_in: false,
             lost: false,
             replaceable: false,
         }
@@ -268,6 +271,14 @@ impl Connection {
             self.representation = Some(wanted);
         }
         Ok(())
+    }
+
+    /// What TYPE the server has been told.
+    pub(super) fn type_argument(&self) -> &'static [u8] {
+        match self.representation {
+            Some(Representation::Ascii) => b"A",
+            Some(Representation::Image) | None => b"I",
+        }
     }
 
     pub(super) fn is_in_image(&self) -> bool {

@@ -80,6 +80,7 @@ async fn entered(
     let server = shared.servers.at(control.peer()?);
     let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
+    connection.let_in = true;
     Ok(connection)
 }
 

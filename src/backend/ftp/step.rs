@@ -26,17 +26,24 @@ impl Connection {
         torn: bool,
     ) -> Result<Words, Failure> {
         const WHAT: &str = "the end of the upload";
-        match early {
-            // It has said all that it has to say.
-            Some(words) if torn || words.code >= 400 => {
-                self.active = None;
+        let words = match early {
+            Some(words) if words.code >= 400 => {
                 self.control.settle();
-                return self.judged(2, WHAT, None, words);
+                words
             }
-            Some(words) => self.control.drop_surplus(words),
-            None => {}
-        }
-        self.end(WHAT).await
+            // It may have said all that it has to say, or has the refusal still to come.
+            Some(words) if torn => {
+                let refusal = self.said_before_marker().await;
+                self.noted(refusal)?.unwrap_or(words)
+            }
+            Some(words) => {
+                self.control.drop_surplus(words);
+                return self.end(WHAT).await;
+            }
+            None => return self.end(WHAT).await,
+        };
+        self.active = None;
+        self.judged(2, WHAT, None, words)
     }
 
     /// Nothing may be taken for the success of a transfer that belongs to something before it. Where
@@ -66,8 +73,10 @@ impl Connection {
         for _ in 0..MAX_SURPLUS {
             let Some(said) = self.control.reply_at_hand() else { break };
             let said = self.noted(said)?;
-            if let Some(before) = early.replace(said) {
-                self.control.drop_surplus(before);
+            // A refusal stays one, whatever is said behind it.
+            match &early {
+                Some(refusal) if refusal.code >= 400 => self.control.drop_surplus(said),
+                _ => early.replace(said).into_iter().for_each(|s| self.control.drop_surplus(s)),
             }
         }
         Ok(early)
@@ -82,7 +91,12 @@ impl Connection {
     /// The first refusal before the answer to the marker.
     async fn said_before_marker(&mut self) -> Result<Option<Words>, Failure> {
         let marker = self.marker;
-        self.control.send(marker.verb, marker.argument).await?;
+        let argument = match marker.argument {
+            // TYPE: what it is stays as it is.
+            Some(_) => Some(self.type_argument()),
+            None => None,
+        };
+        self.control.send(marker.verb, argument).await?;
         let mut refusal = None;
         for _ in 0..MAX_SURPLUS {
             let words = self.control.reply().await?;
@@ -103,6 +117,10 @@ impl Connection {
     pub(super) fn note_surplus(&mut self) {
         let Some(words) = self.control.take_surplus() else { return };
         tracing::debug!(%words, "a reply that nothing asked for was dropped");
+        // A greeting of two replies says nothing about what comes behind the login.
+        if !self.let_in {
+            return;
+        }
         if self.server.surplus_replies.note() {
             tracing::info!(
                 backend = %self.settings.name,

@@ -87,6 +87,7 @@ pub(super) struct Oddities {
     pub dribbles: Option<usize>,
     /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
     pub waits_for_data: bool,
+    pub greeting: Option<&'static str>,
     /// Ends lines so.
     pub line_end: Option<&'static str>,
     /// What LIST says to `-a`.
@@ -278,7 +279,7 @@ impl Session {
     }
 
     async fn run(&mut self) -> Ended {
-        self.reply("220 counting").await?;
+        self.reply(self.odd.greeting.unwrap_or("220 counting")).await?;
         loop {
             let line = self.line().await?;
             self.seen.lock().unwrap().lines.push(line.clone());
@@ -642,8 +643,8 @@ impl Session {
                     taken.extend(new);
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                     // What came and was not read makes the close a reset.
-                    self.reply("226 taken").await?;
-                    return Ok(());
+                    let end = self.seen.lock().unwrap().replies.get("end").copied();
+                    return self.reply(end.unwrap_or("226 taken")).await;
                 }
                 let end = match self.odd.dribbles {
                     Some(piece) => dribble(&mut data, piece, &mut new).await,

@@ -202,3 +202,47 @@ async fn an_empty_line_is_no_reply() {
     perform(&*session, Operation::Enter(path("/"))).await.unwrap();
     assert_eq!(server.seen().connections, 1);
 }
+
+#[tokio::test]
+async fn a_login_of_many_words_costs_nothing_later() {
+    let odd = Oddities { greeting: Some("220 hello\r\n220 be nice"), ..Default::default() };
+    let server = saying(&[], odd).await;
+    let session = server.session().await;
+    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!(server.count("PWD"), 1);
+    assert_eq!(server.seen().connections, 1);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_server_left_has_no_success_of_another() {
+    let odd = Oddities {
+        leaves_storing: Some(1000),
+        no_mlst: true,
+        never_had_size: true,
+        ..Default::default()
+    };
+    let replies = [("150", "150 go\r\n226 stored"), ("end", "426 cut"), ("LIST", DENIED)];
+    let server = saying(&replies, odd).await;
+    let session = server.session().await;
+    let file = open(&*session, "/new", replacing()).await.unwrap();
+    let written = put(&*file, &bytes(1_000_000)).await;
+    assert!(file.close().await.is_err() || written.is_err());
+}
+
+const DENIED: &str = "550 Permission denied";
+
+#[tokio::test]
+async fn the_type_stays_as_it_is_where_it_is_the_question_between() {
+    let replies = [("PWD", "502 no"), ("FEAT", "502 no"), ("CWD", "250 there\r\n250 there")];
+    let server = saying(&replies, Oddities::default()).await;
+    let in_root = |settings: &mut Settings| settings.login_folder = Some(RemotePath::root());
+    let session = login(&server.backend_with(in_root)).await;
+    perform(&*session, Operation::Enter(path("/"))).await.unwrap();
+    server.at_rest().await;
+    assert_eq!(names(&*session, "/").await.unwrap(), [b"a", b"b"]);
+    let lines = server.lines();
+    let list = lines.iter().position(|line| line.starts_with("LIST")).unwrap();
+    let last = lines[..list].iter().rfind(|line| line.starts_with("TYPE")).unwrap();
+    assert!(last == "TYPE A", "{lines:?}");
+    assert!(lines[..list].iter().filter(|line| *line == "TYPE A").count() > 1, "{lines:?}");
+}
