@@ -91,11 +91,8 @@ impl Connection {
     /// The first refusal before the answer to the marker.
     async fn said_before_marker(&mut self) -> Result<Option<Words>, Failure> {
         let marker = self.marker;
-        let argument = match marker.argument {
-            // TYPE: what it is stays as it is.
-            Some(_) => Some(self.type_argument()),
-            None => None,
-        };
+        // TYPE: what it is stays as it is.
+        let argument = marker.argument.map(|_| self.type_argument());
         self.control.send(marker.verb, argument).await?;
         let mut refusal = None;
         for _ in 0..MAX_SURPLUS {
