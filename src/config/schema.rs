@@ -14,7 +14,7 @@ use super::report::{At, Problems};
 use super::tree::{Kind, Node};
 use super::values::*;
 use super::{LogFormat, LogLevel};
-use crate::backend::ftp::{DataMode, PassiveCommand};
+use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
@@ -209,6 +209,10 @@ section! {
         /// ftp: whether the address of a PASV reply is used where it is not the server's own.
         /// Default: false.
         trust_pasv_address: Leaf<bool>,
+        /// ftp: what becomes of an SFTP client's plain rename, which is not to overwrite, where the server
+        /// does not let the account look whether it would: allow (default: the server decides, most
+        /// overwrite), or refuse.
+        unchecked_rename: Leaf<UncheckedRename>,
         /// ftp: control connections of one session at most; each file that an SFTP client has open
         /// takes one. From 1 to 64. Default: 4.
         connections: Leaf<UpTo<64>>,

@@ -116,9 +116,10 @@ async fn truncate(
     connection.set_type(Representation::Image).await?;
     let name = connection.name(path)?;
     let (stream, _) = channel::start(connection, "STOR", Some(&name), 0).await?;
+    let early = connection.reply_before_end()?;
     let limit = connection.settings.reply_timeout;
     if let Err(e) = stream.complete_and_drain(limit).await {
         tracing::debug!(error = %e, "closing the data connection to the backend");
     }
-    connection.reply(2, "the end of the upload").await.map(drop)
+    connection.end_upload(early, false).await.map(drop)
 }

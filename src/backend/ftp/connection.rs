@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::active::DataPorts;
 use super::cache::FRESH;
 use super::control::Control;
-use super::features::{Features, ListAll};
+use super::features::Features;
 use super::prepared::Prepared;
+use super::refusals::Optional;
 use super::relative;
 use super::reply::{self, unavailable};
 use super::servers::Server;
@@ -17,6 +18,9 @@ use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+
+/// A success that is not theirs would do harm.
+const CHANGING: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
 
 /// A logged-in control connection and what is known of the server's state.
 pub(super) struct Connection {
@@ -28,7 +32,6 @@ pub(super) struct Connection {
     pub(super) features: Features,
     /// Where the session's first login put the user: how paths are told to the server.
     pub(super) home: Arc<Home>,
-    pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
     /// What shows that both sides are in step again.
@@ -47,10 +50,16 @@ pub(super) struct Connection {
     pub(super) active: Option<Active>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
+    /// RNFR has named it, and nothing was asked since.
+    pub(super) renaming: Option<RemotePath>,
     representation: Option<Representation>,
     directory: Option<Directory>,
+    /// Some CWD was said: the server need not be where the login put it.
+    left_home: bool,
     /// Counts what may have moved folders, over any connection of the session.
     pub(super) moves: Arc<AtomicU64>,
+    /// The login is done.
+    pub(super) let_in: bool,
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
@@ -109,7 +118,6 @@ impl Connection {
             origin,
             features: Features::unknown(),
             home: Arc::new(Home::At(RemotePath::root())),
-            list_all: ListAll::default(),
             tls,
             marker: Marker::default(),
             restart_pending: false,
@@ -119,12 +127,26 @@ impl Connection {
             data_ports: None,
             active: None,
             used: Instant::now(),
+            renaming: None,
             representation: None,
             directory: None,
+            left_home: false,
             moves: Arc::default(),
+            let_in: false,
             lost: false,
             replaceable: false,
         }
+    }
+
+    /// Whether the server has said so, and has not refused it since.
+    pub(super) fn has(&self, command: Optional) -> bool {
+        let said = match command {
+            Optional::Mlsd | Optional::Mlst => self.features.mlst,
+            Optional::Size => self.features.size,
+            Optional::Mdtm => self.features.mdtm,
+            Optional::ListAll | Optional::StatPath => true,
+        };
+        said && !self.server.refusals.holds(command)
     }
 
     /// What a passive data connection begins with, before its TLS; often nothing.
@@ -181,8 +203,12 @@ impl Connection {
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
         // Nothing is asked before the last transfer has ended.
-        self.active = None;
+        (self.active, self.renaming) = (None, None);
+        if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
+            self.synchronize().await?;
+        }
         let asked = self.control.command(verb, argument).await;
+        self.note_surplus();
         let words = self.noted(asked)?;
         if words.code == 421 {
             self.lost = true;
@@ -235,13 +261,6 @@ impl Connection {
         self.noted(answered)
     }
 
-    /// The next reply, for commands that have more than one.
-    pub(super) async fn reply(&mut self, class: u16, what: &str) -> Result<Words, Failure> {
-        let reply = self.control.reply().await.and_then(|w| reply::expect(class, what, w));
-        self.active = None;
-        self.noted(reply)
-    }
-
     pub(super) async fn set_type(&mut self, wanted: Representation) -> Result<(), Failure> {
         if self.representation != Some(wanted) {
             let argument = match wanted {
@@ -252,6 +271,18 @@ impl Connection {
             self.representation = Some(wanted);
         }
         Ok(())
+    }
+
+    /// What TYPE the server has been told.
+    pub(super) fn type_argument(&self) -> &'static [u8] {
+        match self.representation {
+            Some(Representation::Ascii) => b"A",
+            Some(Representation::Image) | None => b"I",
+        }
+    }
+
+    pub(super) fn is_in_image(&self) -> bool {
+        self.representation == Some(Representation::Image)
     }
 
     /// What TYPE the server was told with the login.
@@ -268,6 +299,7 @@ impl Connection {
             return Err(relative::unsupported("a folder cannot be entered"));
         }
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
+        self.left_home = true;
         self.directory = Some(Directory { path: path.clone(), moves, since });
         Ok(words)
     }
@@ -282,6 +314,11 @@ impl Connection {
             self.enter(path).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is where the login put it, and that is `path`.
+    pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
+        !self.left_home && self.home.is_known() && self.home.path() == *path
     }
 
     /// Something is being removed or renamed: where a connection is may have another name then.

@@ -13,7 +13,7 @@ use super::connection::{Connection, Marker};
 use super::control::Control;
 use super::features::Features;
 use super::settings::{Settings, TlsMode};
-use super::{pwd, reply};
+use super::{pwd, reply, shapes};
 use crate::auth::Credentials;
 use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::Stream;
@@ -41,24 +41,29 @@ pub(super) async fn login(
     loop {
         let mut connection = entered(settings, shared, credentials, origin).await?;
         let server = connection.server.clone();
-        one_by_one |= server.pipelining.is_refused();
-        let answers = match one_by_one {
+        one_by_one |= server.no_flights.is_known();
+        let answered = match one_by_one {
             false => ask_at_once(&mut connection).await?,
             true => ask_one_by_one(&mut connection, without_pwd).await?,
         };
-        if let Some(answers) = answers {
-            let told = learn(&mut connection, answers)?;
-            return Ok((connection, told));
-        }
+        let why = match answered {
+            Ok(answers) => {
+                let told = learn(&mut connection, answers)?;
+                return Ok((connection, told));
+            }
+            Err(why) => why,
+        };
         // It counts against the user's limit at some servers.
         connection.quit().await;
         without_pwd = one_by_one;
         one_by_one = true;
-        if !without_pwd && server.pipelining.refuse() {
+        if !without_pwd && server.no_flights.note() {
             tracing::info!(
                 backend = %settings.name,
                 server = %server.address,
-                "the backend drops commands that are sent in one flight; each is sent by itself now"
+                reason = why,
+                "the backend server does not answer commands that are sent in one flight one by one; \
+                 each is sent by itself now"
             );
         }
     }
@@ -75,6 +80,7 @@ async fn entered(
     let server = shared.servers.at(control.peer()?);
     let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
+    connection.let_in = true;
     Ok(connection)
 }
 
@@ -290,26 +296,41 @@ fn after_login(settings: &Settings) -> &'static [&'static str] {
     }
 }
 
-/// All in one flight; `None` when the server answers the first of them and not the rest.
-async fn ask_at_once(connection: &mut Connection) -> Result<Option<Vec<Answered>>, Failure> {
+/// The answers to all commands, or why there are none.
+type AllAnswered = Result<Vec<Answered>, String>;
+
+/// All in one flight. Where the server answers the first of them and not the rest, or with what cannot be
+/// the answer, there are no answers.
+async fn ask_at_once(connection: &mut Connection) -> Result<AllAnswered, Failure> {
     let commands = after_login(&connection.settings);
     connection.control.send_all(commands).await?;
-    let mut answers = vec![connection.control.reply().await?];
-    while answers.len() < commands.len() {
-        match timeout(DROPPED, connection.control.reply()).await {
-            Ok(Ok(words)) => answers.push(words),
-            Ok(Err(_)) | Err(_) => return Ok(None),
+    let mut answers: Vec<Answered> = Vec::new();
+    for &command in commands {
+        let words = match answers.is_empty() {
+            true => connection.control.reply().await?,
+            false => match timeout(DROPPED, connection.control.reply()).await {
+                Ok(Ok(words)) => words,
+                Ok(Err(_)) | Err(_) => return Ok(Err(format!("no answer to {command}"))),
+            },
+        };
+        let verb = command.split(' ').next().unwrap_or(command);
+        if !shapes::fits(verb, &words) {
+            let why = format!("{command} was answered with {words}");
+            connection.control.drop_surplus(words);
+            connection.note_surplus();
+            return Ok(Err(why));
         }
+        answers.push((command, words));
     }
-    Ok(Some(commands.iter().copied().zip(answers).collect()))
+    Ok(Ok(answers))
 }
 
-/// The same, each behind the answer to the one before. `None` when the server does not answer PWD: it is
+/// The same, each behind the answer to the one before. None when the server does not answer PWD: it is
 /// out of step then. `without_pwd`: it is not asked that.
 async fn ask_one_by_one(
     connection: &mut Connection,
     without_pwd: bool,
-) -> Result<Option<Vec<Answered>>, Failure> {
+) -> Result<AllAnswered, Failure> {
     let mut answers = Vec::new();
     for &command in after_login(&connection.settings) {
         if command == PWD && without_pwd {
@@ -318,17 +339,21 @@ async fn ask_one_by_one(
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
         let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
         let asked = connection.ask(verb, argument);
-        let answer = match command {
+        let mut answer = match command {
             PWD => match timeout(SILENT, asked).await {
                 Ok(Err(failure)) if failure.peer.is_some() => return Err(failure),
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) | Err(_) => return Ok(None),
+                Ok(Err(_)) | Err(_) => return Ok(Err("no answer to PWD".to_owned())),
             },
             _ => asked.await?,
         };
+        if command == PWD && answer.code >= 400 && connection.server.surplus_replies.is_known() {
+            // A second refusal of what was asked before says nothing about this.
+            answer = connection.ask(verb, argument).await?;
+        }
         answers.push((command, answer));
     }
-    Ok(Some(answers))
+    Ok(Ok(answers))
 }
 
 /// What the answers to [`after_login`] say; and where the login put the user.

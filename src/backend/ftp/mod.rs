@@ -13,17 +13,19 @@ mod listing;
 mod login;
 mod operations;
 mod passive;
-mod pipelining;
 mod pool;
 mod prepared;
 mod pwd;
+mod quirk;
 mod refusals;
 mod relative;
 mod renames;
 mod reply;
 mod servers;
 mod settings;
+mod shapes;
 mod stat;
+mod step;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -53,9 +55,10 @@ use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
 use pool::{Pool, Turn};
+use refusals::Optional;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
+pub use settings::{DataMode, PassiveCommand, Settings, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -186,7 +189,7 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(turn, path).await?,
         };
-        if !stat::may_be_link(&entry, turn.features.mlst) {
+        if !stat::may_be_link(&entry, turn.has(Optional::Mlst)) {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
@@ -249,7 +252,7 @@ impl BackendSession for FtpSession {
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 return self.stat(operation).await.map(Answer::Entry);
             }
-            Operation::Size(..) | Operation::Enter(_) => false,
+            Operation::Size(..) | Operation::Enter(_) | Operation::RenameFrom(_) => false,
             _ => true,
         };
         self.forget_recalled(operation);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::data_commands::DataCommands;
-use super::pipelining::Pipelining;
+use super::quirk::Quirk;
 use super::refusals::Refusals;
 use super::times::Times;
 
@@ -31,7 +31,15 @@ struct Known {
 /// What its connections share. Each part has its own lock, held for a moment only.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) pipelining: Pipelining,
+    /// Commands that are sent in one flight are not answered each in its turn: old servers drop what
+    /// arrives while they answer the first.
+    pub(super) no_flights: Quirk,
+    /// It says more than it was asked.
+    pub(super) surplus_replies: Quirk,
+    /// Accounts may rename and not look at what they rename onto.
+    pub(super) unchecked_renames: Quirk,
+    /// Accounts may write and not look at what they write to.
+    pub(super) unchecked_writes: Quirk,
     pub(super) data_commands: DataCommands,
     pub(super) refusals: Refusals,
     pub(super) times: Times,
@@ -76,7 +84,10 @@ impl Server {
     pub(super) fn new(backend: &Arc<str>, address: SocketAddr) -> Self {
         Self {
             address,
-            pipelining: Pipelining::default(),
+            no_flights: Quirk::default(),
+            surplus_replies: Quirk::default(),
+            unchecked_renames: Quirk::default(),
+            unchecked_writes: Quirk::default(),
             data_commands: DataCommands::new(backend, address),
             refusals: Refusals::new(backend, address),
             times: Times::new(backend, address),

@@ -26,6 +26,8 @@ pub struct Settings {
     /// within the server.
     pub tail_copy_max: u64,
     pub unsupported_attributes: UnsupportedAttributes,
+    /// What becomes of a rename that is not to overwrite, where the account may not look whether it would.
+    pub unchecked_rename: UncheckedRename,
     /// Where the server is told in PROXY protocol headers who the client is.
     pub send_proxy_protocol: SendProxyProtocol,
     /// The most control connections of one session, at least 1. Each open file of an SFTP client
@@ -66,6 +68,16 @@ pub enum PassiveCommand {
     Epsv,
     /// IPv6 servers are asked with EPSV all the same.
     Pasv,
+}
+
+/// What becomes of a rename that is not to overwrite a file, where the server does not let the account
+/// know whether it would. FTP's RNTO overwrites at most servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UncheckedRename {
+    /// The server decides.
+    #[default]
+    Allow,
+    Refuse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode};
+use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode, UncheckedRename};
 use crate::auth::Credentials;
 use crate::backend::{
     Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads, SendProxyProtocol,
@@ -96,6 +96,13 @@ pub(super) struct Oddities {
     pub pretends: &'static [&'static str],
     /// Times are not to be set.
     pub denies_times: bool,
+    pub greeting: Option<&'static str>,
+    /// Ends lines so.
+    pub line_end: Option<&'static str>,
+    /// What LIST says to `-a`.
+    pub refuses_list_all: Option<&'static str>,
+    /// LIST takes `-a` for the name of a file that is not there, and shows nothing.
+    pub takes_options_for_names: bool,
     /// Announces a transfer before it knows whether there is a data connection.
     pub announces_early: bool,
 }
@@ -109,7 +116,8 @@ pub(super) struct Seen {
     pub links: BTreeMap<String, String>,
     /// What verbs are answered with, where that is not as usual; nothing: not at all. A port that is listened on takes the
     /// place of `{port}`, or of `{high}` and `{low}`; one where nobody listens, of `{dead}`; one that
-    /// nobody can connect to, of `{full}`.
+    /// nobody can connect to, of `{full}`. `150` stands for what
+    /// announces a transfer, `end` for what ends an upload.
     pub replies: BTreeMap<&'static str, &'static str>,
     /// By name, the permissions that were set.
     pub modes: BTreeMap<String, u32>,
@@ -220,6 +228,7 @@ impl Server {
             partial_uploads: PartialUploads::Keep,
             tail_copy_max: Settings::TAIL_COPY_MAX,
             unsupported_attributes: UnsupportedAttributes::Refuse,
+            unchecked_rename: UncheckedRename::Allow,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
             connects_at_once: Connector::AT_ONCE,
@@ -286,7 +295,7 @@ impl Session {
     }
 
     async fn run(&mut self) -> Ended {
-        self.reply("220 counting").await?;
+        self.reply(self.odd.greeting.unwrap_or("220 counting")).await?;
         loop {
             let line = self.line().await?;
             self.seen.lock().unwrap().lines.push(line.clone());
@@ -329,7 +338,9 @@ impl Session {
     }
 
     async fn reply(&mut self, text: &str) -> Ended {
-        self.control.write_all(format!("{text}\r\n").as_bytes()).await
+        let line_end = self.odd.line_end.unwrap_or("\r\n");
+        let text = format!("{text}\r\n").replace("\r\n", line_end);
+        self.control.write_all(text.as_bytes()).await
     }
 
     async fn answer(&mut self, verb: &str, argument: &str) -> Ended {
@@ -656,6 +667,9 @@ impl Session {
         if verb == "LIST" && argument == "-a" && self.odd.hides_dots {
             return self.reply("501 no options").await;
         }
+        if let ("LIST", "-a", Some(words)) = (verb, argument, self.odd.refuses_list_all) {
+            return self.reply(words).await;
+        }
         if let ("MLSD" | "LIST", Some(words)) = (verb, self.odd.says_for_listings) {
             self.data = None;
             return self.reply(words).await;
@@ -685,7 +699,8 @@ impl Session {
         if self.odd.proxied {
             take_header(&mut data, &self.seen).await?;
         }
-        self.reply("150 go").await?;
+        let mark = self.seen.lock().unwrap().replies.get("150").copied().unwrap_or("150 go");
+        self.reply(mark).await?;
         match verb {
             "STOR" | "APPE" | "STOU" => {
                 let mut taken = match verb {
@@ -708,8 +723,8 @@ impl Session {
                     taken.extend(new);
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                     // What came and was not read makes the close a reset.
-                    self.reply("226 taken").await?;
-                    return Ok(());
+                    let end = self.seen.lock().unwrap().replies.get("end").copied();
+                    return self.reply(end.unwrap_or("226 taken")).await;
                 }
                 let end = match self.odd.dribbles {
                     Some(piece) => dribble(&mut data, piece, &mut new).await,
@@ -720,11 +735,13 @@ impl Session {
                 }
                 drop(data);
                 taken.extend(new);
-                let kept = end.is_ok() && self.odd.refuses_uploads.is_none();
+                let scripted = self.seen.lock().unwrap().replies.get("end").copied();
+                let refusal = scripted.or(self.odd.refuses_uploads);
+                let kept = end.is_ok() && refusal.is_none();
                 if kept || !self.odd.switches_at_the_end {
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                 }
-                match (end, self.odd.refuses_uploads) {
+                match (end, refusal) {
                     (Err(_), _) => self.reply("426 cut").await,
                     (Ok(_), Some(refusal)) => self.reply(refusal).await,
                     (Ok(_), None) => self.reply("226 taken").await,
@@ -746,6 +763,7 @@ impl Session {
             }
             _ => {
                 let listing = match self.odd.lists.filter(|_| verb == "LIST") {
+                    _ if self.odd.takes_options_for_names && argument == "-a" => Vec::new(),
                     Some(lines) => lines.as_bytes().to_vec(),
                     None => self.listing(verb, argument),
                 };
@@ -807,7 +825,8 @@ impl Session {
                 _ => format!("lrwxrwxrwx 1 u g 9 Jan 02 2026 {name} -> {target}\r\n"),
             })
         });
-        inside.map(line).chain(folders).chain(links).collect::<String>().into_bytes()
+        let lines = inside.map(line).chain(folders).chain(links).collect::<String>();
+        lines.replace("\r\n", self.odd.line_end.unwrap_or("\r\n")).into_bytes()
     }
 }
 

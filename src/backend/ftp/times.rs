@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::features::Features;
-use super::refusals::is_unknown;
+use super::refusals::{Optional, is_unknown};
 use super::servers::KEPT;
 use super::{operations, reply, stat};
 use crate::backend::temporary_name;
@@ -346,20 +346,19 @@ impl Search<'_> {
 
     /// What the server tells of the file's time, or its refusal.
     async fn read(&self, connection: &mut Connection) -> Result<Result<Told, Failure>, Failure> {
-        if connection.features.mlst {
-            match stat::stat_by_mlst(connection, self.path).await {
-                Ok(entry) => {
-                    let exact = entry.attributes.modified;
-                    let exact = exact.filter(|time| time.precision == Precision::Second);
-                    return Ok(Ok(exact.map_or(Told::Nothing, |time| Told::At(time.seconds))));
-                }
-                Err(refusal) => {
-                    connection.check()?;
-                    return Ok(Err(refusal));
-                }
+        match stat::stat_by_mlst(connection, self.path).await {
+            Ok(None) => {}
+            Ok(Some(entry)) => {
+                let exact = entry.attributes.modified;
+                let exact = exact.filter(|time| time.precision == Precision::Second);
+                return Ok(Ok(exact.map_or(Told::Nothing, |time| Told::At(time.seconds))));
+            }
+            Err(refusal) => {
+                connection.check()?;
+                return Ok(Err(refusal));
             }
         }
-        if !connection.features.mdtm {
+        if !connection.has(Optional::Mdtm) {
             return Ok(Ok(Told::Nothing));
         }
         let words = connection.ask("MDTM", Some(&self.name)).await?;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::cache::Writer;
+use super::settings::UncheckedRename;
 use super::{Turn, attributes, channel, operations, relative, renames, stat, transfer};
 use crate::backend::claims::Claim;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
@@ -119,7 +120,9 @@ impl Part {
         let Some(temporary) = self.temporary else { return Ok(()) };
         turn.pool().account().claim(path).await;
         let renamed = match (self.exclusive, self.replaces) {
-            (true, _) => renames::rename_to_new(turn, &temporary, path).await,
+            (true, _) => {
+                renames::rename_to_new(turn, &temporary, path, UncheckedRename::Refuse).await
+            }
             (false, None) => renames::replace(turn, &temporary, path).await,
             (false, Some(replaced)) => take_place(turn, &temporary, path, replaced).await,
         };
@@ -220,7 +223,11 @@ pub(super) async fn begin(
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
             if turn.home.is_known() {
-                turn.enter(path).await?;
+                match turn.enter(path).await {
+                    // Where the login has put an account, it need not be allowed to go.
+                    Err(_) if turn.is_at_home(path) => turn.check()?,
+                    entered => entered.map(drop)?,
+                }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
                 return Err(relative::unsupported(what));
@@ -338,11 +345,12 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
+        let early = self.turn.reply_before_end()?;
         let torn = match self.sink.take() {
             Some(Sink::Socket(stream)) => close(stream, self.turn.settings.reply_timeout).await,
             _ => false,
         };
-        let words = self.turn.reply(2, "the end of the upload").await?;
+        let words = self.turn.end_upload(early, torn).await?;
         if torn {
             self.check_whole().await?;
         }

@@ -261,7 +261,8 @@ async fn an_rsa_key_signs_with_sha_1_where_the_server_tells_nothing_and_the_sett
     for (base, enters) in [(Base::Legacy, true), (Base::Modern, false)] {
         let algorithms = Algorithms::new(Side::Backend, base);
         let settings = Settings { algorithms, ..settings(serve(server(PASSWORD)).await) };
-        let backend = SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::default());
+        let backend =
+            SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test());
         let login = backend.login(&Login::Vouched(Some(account.clone())), Origin::ANY).await;
         assert_eq!(login.is_ok(), enters, "{base:?}: {:?}", login.err());
     }

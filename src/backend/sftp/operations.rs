@@ -44,6 +44,10 @@ pub(super) async fn perform(
             let removed = plain(server, R::RemoveDir { path: server.wire(path) }, operation).await;
             explained(server, removed, path, Tried::RemoveDirectory).await.map(done)
         }
+        Operation::RenameFrom(path) => match link_stat(server, path).await {
+            Err(failure) if !is_look_denied(&failure) => Err(failure),
+            _ => Ok(Answer::Done(None)),
+        },
         Operation::Rename { from, to, onto } => rename(server, from, to, *onto).await.map(done),
         Operation::SetAttributes { path, changes, follow } => {
             set_attributes(server, path, changes, *follow).await.map(done)
@@ -117,8 +121,19 @@ async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
     }
 }
 
+/// Some accounts may change what they may not look at (`internal-sftp -P stat,lstat`).
+pub(super) fn is_look_denied(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::PermissionDenied | FailureKind::Unsupported)
+}
+
 async fn enter(server: &Server, path: &RemotePath) -> Result<(), Failure> {
-    let entry = stat(server, path).await?;
+    let entry = match stat(server, path).await {
+        Ok(entry) => entry,
+        Err(denied) if is_look_denied(&denied) => {
+            return open_folder(server, path).await.map_err(|_| denied);
+        }
+        Err(failure) => return Err(failure),
+    };
     match entry.kind {
         EntryKind::Directory => Ok(()),
         // Whose server does not tell the kind.

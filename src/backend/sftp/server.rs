@@ -153,7 +153,6 @@ impl Server {
             copy_data: offers.copy_data,
             account_names: offers.users_groups,
             replacing_rename: offers.posix_rename,
-            link_stat: true,
             modified: true,
         }
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::ending::{self, Ending, Prepared};
 use super::full;
 use super::handle::Handle;
-use super::operations::{Tried, explained, misdirected};
+use super::operations::{Tried, explained, is_look_denied, misdirected};
 use super::server::Server;
 use super::status::Expect;
 use crate::backend::claims::Claim;
@@ -320,8 +320,9 @@ async fn empty(handle: &Handle, refusal: Failure) -> Result<(), Failure> {
     let again = server.requests.ask(body).await?.handle(&what)?;
     server.requests.tell(RequestBody::Close { handle: again });
     // Another file may have the name by now.
-    match handle.stat().await?.attributes(&what)?.size {
-        Some(0) => Ok(()),
+    match handle.stat().await?.attributes(&what) {
+        Ok(now) if now.size == Some(0) => Ok(()),
+        Err(denied) if is_look_denied(&denied) => Ok(()),
         _ => Err(refusal),
     }
 }

@@ -289,6 +289,9 @@ fn backends() {
     one(address, &with("data_mode: activ"), "14:16", r#"did you mean "active"?"#);
     one(address, &with("connects_at_once: 0"), "14:23", "");
     one(address, &with("connects_at_once: 1001"), "14:23", r#"did you mean "1000"?"#);
+    one(address, &with("unchecked_rename: deny"), "14:23", "none of allow, refuse");
+    let elsewhere = "folder: files\n    unchecked_rename: allow";
+    one("folder: files", elsewhere, "18:23", "belongs to `protocol: ftp`");
     one(address, &with("passive_command: EPSV"), "14:22", r#"did you mean "epsv"?"#);
     let useless = "passive_command: epsv\n    trust_pasv_address: true";
     one(address, &with(useless), "15:25", "does nothing with `passive_command: epsv`");

@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use crate::backend::ftp::{DataMode, PassiveCommand};
+use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
@@ -154,6 +154,11 @@ impl Choice for DataMode {
 impl Choice for PassiveCommand {
     const ALL: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("epsv", Self::Epsv), ("pasv", Self::Pasv)];
+}
+
+impl Choice for UncheckedRename {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("allow", Self::Allow), ("refuse", Self::Refuse)];
 }
 
 impl Choice for ClientMatch {

@@ -13,6 +13,7 @@ mod reuse;
 mod roots;
 mod scripted_control;
 mod scripted_data;
+mod scripted_drop_box;
 mod scripted_ends;
 mod scripted_listings;
 mod scripted_logins;

@@ -125,8 +125,7 @@ async fn look_at_mode(aside: &mut Turn, path: &RemotePath, entry: &Entry) -> Res
 
 /// What is there, of a link the link itself, with its mode where the server tells modes.
 async fn entry_itself(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
-    if connection.features.mlst {
-        let entry = stat::stat_by_mlst(connection, path).await?;
+    if let Some(entry) = stat::stat_by_mlst(connection, path).await? {
         let told = entry.attributes.permissions.is_some();
         if entry.kind != EntryKind::File || (told && !stat::may_be_link(&entry, true)) {
             return Ok(entry);

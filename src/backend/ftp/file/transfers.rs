@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::replace;
 use crate::backend::ftp::transfer::{self, FtpRead};
 use crate::backend::ftp::upload::{self, FtpWrite, Part};
-use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, stat};
+use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, reply, stat};
 use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{
     self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
@@ -85,7 +85,17 @@ impl Transfers {
                 }
                 None
             }
-            true => self.size().await?,
+            true => {
+                let mut turn = self.session.pool.turn(OPEN).await?;
+                match stat::file_size(&mut turn, &self.path).await {
+                    Err(denied) if mode.create && reply::is_look_denied(&denied) => {
+                        turn.check()?;
+                        self.note_unchecked(&turn, &denied);
+                        None
+                    }
+                    told => told.map_err(|failure| self.session.pool.softened(failure))?,
+                }
+            }
         };
         if asked && there.is_none() && !mode.create {
             let message = format!("{}: no such file", self.path);
@@ -120,6 +130,20 @@ impl Transfers {
         self.session.cache.forget_recalled(&self.path);
         let is_there = told.flatten().is_some();
         Ok((begin, narrow.filter(|_| !is_there)))
+    }
+
+    /// The account may write and not look: the file is written from its begin, as scp does it.
+    fn note_unchecked(&self, turn: &Turn, denied: &Failure) {
+        if turn.server.unchecked_writes.note() {
+            tracing::info!(
+                backend = %turn.settings.name,
+                server = %turn.server.address,
+                path = self.path.as_bytes(),
+                reason = denied.message,
+                "whether there is a file already cannot be checked for this account; what SFTP clients \
+                 open for writing is written from its begin"
+            );
+        }
     }
 
     /// What will be appended to; `None` where the server does not tell it.

@@ -62,6 +62,7 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("data_ports", &backend.data_ports, &[Ftp]),
         Key::new("passive_command", &backend.passive_command, &[Ftp]),
         Key::new("trust_pasv_address", &backend.trust_pasv_address, &[Ftp]),
+        Key::new("unchecked_rename", &backend.unchecked_rename, &[Ftp]),
         Key::new("connections", &backend.connections, &[Ftp]),
         Key::new("tail_copy_max", &backend.tail_copy_max, &[Ftp]),
         Key::new("host_key", &backend.host_key, &[Sftp]),
