@@ -1,6 +1,7 @@
 //! lockgate between real clients and real servers. See tests/README.md.
 
 mod backend;
+mod compatibility;
 mod demo;
 mod firewall;
 mod lifecycle;

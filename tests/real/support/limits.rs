@@ -123,6 +123,15 @@ pub fn behind_gateway(software: Software, step: &str) -> Option<&'static str> {
     find(software, step).filter(|limit| limit.stays).map(|limit| limit.reason)
 }
 
+/// All of them, as rows of a table: the server, what it does not do, what a client of the gateway meets.
+pub fn table() -> Vec<String> {
+    let row = |limit: &Limit| {
+        let behind = if limit.stays { "fails the same way" } else { "works or is refused" };
+        format!("| {} | {} | {behind} |", limit.software.name(), limit.reason)
+    };
+    LIMITS.iter().map(row).collect()
+}
+
 fn find(software: Software, step: &str) -> Option<&'static Limit> {
     LIMITS.iter().find(|limit| limit.software == software && limit.steps.contains(&step))
 }

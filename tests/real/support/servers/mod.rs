@@ -46,6 +46,21 @@ pub enum Software {
     RusshSftp,
 }
 
+impl Software {
+    /// As documents call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vsftpd => "vsftpd",
+            Self::ProFtpd => "ProFTPD",
+            Self::PureFtpd => "pure-ftpd",
+            Self::Sshd => "OpenSSH sshd",
+            Self::ProFtpdSftp => "ProFTPD mod_sftp",
+            Self::Asyncssh => "asyncssh",
+            Self::RusshSftp => "russh-sftp",
+        }
+    }
+}
+
 /// An SFTP server, as a backend of the gateway sees it. All have the first of the tests' host keys.
 #[derive(Clone, Copy)]
 pub struct SftpEndpoint {
@@ -141,7 +156,7 @@ pub fn tools() -> PathBuf {
 }
 
 /// An installed program, or one that tests/install unpacked.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let tools = tools();
     let places = [tools.join("root/usr/sbin"), tools.join("root/usr/bin"), "/usr/sbin".into()];
     let found = places.iter().map(|place| place.join(name)).find(|path| path.exists());
