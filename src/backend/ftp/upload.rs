@@ -11,7 +11,7 @@ use super::cache::Writer;
 use super::{Turn, channel, operations, relative, renames, stat, transfer};
 use crate::backend::claims::Claim;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
-use crate::data::{Patience, RelayError, Sink};
+use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
 
@@ -248,9 +248,9 @@ fn unique_name(preliminary: &Words, folder: &RemotePath, home: &Home) -> RemoteP
 async fn close(stream: Stream, limit: Duration) -> bool {
     let plain = !stream.is_tls();
     // As long as something is taken, however slowly, the end is on its way.
-    let patience = Patience::new(limit, Some(stream.tcp()));
+    let timer = StallTimer::new(limit, Some(stream.tcp()));
     let closing = stream.complete_and_drain(Duration::MAX);
-    let error = match patience.wait(closing).await {
+    let error = match timer.wait(closing).await {
         Ok(Ok(())) => return false,
         Ok(Err(error)) => RelayError::Sink(error),
         Err(stalled) => stalled,
@@ -352,8 +352,8 @@ impl FtpWrite {
 
     async fn flush(&mut self) -> io::Result<()> {
         let Some(Sink::Socket(stream)) = &mut self.sink else { return Ok(()) };
-        let patience = Patience::new(self.turn.settings.reply_timeout, Some(stream.tcp()));
-        let flushed = patience.wait(stream.flush()).await;
+        let timer = StallTimer::new(self.turn.settings.reply_timeout, Some(stream.tcp()));
+        let flushed = timer.wait(stream.flush()).await;
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
