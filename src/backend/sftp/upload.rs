@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::ending::{self, Ending, Prepared};
+use super::explain::{Tried, explained};
 use super::full;
 use super::handle::Handle;
-use super::operations::{Tried, explained, misdirected};
 use super::server::Server;
-use super::status::Expect;
+use super::status::{Expect, misdirected};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{Behind, Fault, FromCrlf, Sink, WriteBehind};
