@@ -19,7 +19,7 @@ use super::handler::Handler;
 use super::listener::Shared;
 use crate::net::ssh::{self, FirstBytes, HangUp, Queued};
 use crate::op::Fault;
-use crate::session::{ClientRefusal, Door, Session, SessionEnd};
+use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire;
 use crate::wire::first_bytes::{Protocol, protocol};
 
@@ -40,7 +40,7 @@ const AFTER_END: Duration = Duration::from_secs(channel::END.as_secs() + 1);
 /// What the watching task, russh's handler and the channels share.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
-    pub(super) door: Door,
+    pub(super) door: ClientInfo,
     begun: Instant,
     session: OnceLock<Arc<Session>>,
     hang_up: OnceLock<HangUp>,
@@ -72,7 +72,7 @@ struct Ending {
 pub(super) struct Busy(Arc<Connection>);
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, door: Door) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, door: ClientInfo) -> Arc<Self> {
         Arc::new(Self {
             shared,
             door,
@@ -276,7 +276,7 @@ impl Connection {
         let has_gone = error.map_or(why == GONE, is_gone);
         let (refusal, what) = match (protocol(&first), error) {
             _ if (first.is_empty() && !tried) || (has_gone && has_login_line) => {
-                let Door { session, peer, listener, .. } = &self.door;
+                let ClientInfo { session, peer, listener, .. } = &self.door;
                 tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
                 return;
             }

@@ -11,7 +11,7 @@ use super::auth;
 use super::connection::Connection;
 use super::settings::ListenerSettings;
 use crate::net::{Drain, Endpoints, ListenError, Listener, ssh};
-use crate::session::{Admission, ClientRefusal, Door, Gateway, Seat};
+use crate::session::{Admission, ClientInfo, ClientRefusal, Gateway, Seat};
 
 /// What a client may send on a new channel before it is told that there is room for more, in bytes.
 /// While new keys are asked for, russh takes twice as much from all channels together before it cuts
@@ -90,7 +90,7 @@ fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints
             shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, seat));
         }
         Err(refusal) => {
-            let door = Door::new(&shared.settings.name, "sftp", endpoints);
+            let door = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
             shared.gateway.client_refused(&door, ClientRefusal::TooManySessions, refusal);
             shared.drain.spawn(refuse(tcp, refusal.to_string()));
         }
@@ -114,7 +114,7 @@ async fn run(
     endpoints: Endpoints,
     _seat: Seat,
 ) {
-    let door = Door::new(&shared.settings.name, "sftp", endpoints);
+    let door = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
     let session = door.session;
