@@ -18,6 +18,7 @@ use crate::backend::sftp::SftpBackend;
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::{ftp, sftp};
+use crate::net::ssh::Exchanges;
 use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::session::{Admission, Gateway, Metrics};
 
@@ -67,6 +68,7 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
+    let exchanges = Arc::new(Exchanges::default());
     let mut listeners = Vec::new();
     for settings in config.listeners {
         listeners.push(ftp::bind(ftp::Shared {
@@ -78,8 +80,13 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         })?);
     }
     for settings in config.sftp_listeners {
-        let (gateway, admission, drain) = (gateway.clone(), admission.clone(), drain.clone());
-        listeners.push(sftp::bind(sftp::Shared { settings, gateway, admission, drain })?);
+        listeners.push(sftp::bind(sftp::Shared {
+            settings,
+            gateway: gateway.clone(),
+            admission: admission.clone(),
+            exchanges: exchanges.clone(),
+            drain: drain.clone(),
+        })?);
     }
     let metrics = match config.metrics {
         None => None,

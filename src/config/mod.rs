@@ -13,6 +13,7 @@ use crate::front::ftp::ListenerSettings;
 use crate::route::RouteTable;
 use crate::session::Limits;
 
+mod algorithms;
 mod compile;
 mod leaf;
 mod nearest;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
+use super::algorithms::Algorithms;
 use super::leaf::{Leaf, OneOrMore, Value, Wrong};
 use super::nearest::nearest;
 use super::read::{Many, Named, Read, section};
@@ -69,6 +70,10 @@ section! {
         keepalive: Leaf<Positive>,
         /// sftp: channels open at once on one connection. Default: 10.
         channels: Leaf<UpTo<1000>>,
+        /// sftp: modern (default); strict, what ssh-audit has nothing to say about; or legacy: also
+        /// SHA-1, CBC, ssh-rsa and finite fields, for clients that know nothing better. Or one of them
+        /// as `base`, and what is added to it.
+        algorithms: Algorithms,
         /// Networks of load balancers. All connections must come from there and begin with a PROXY
         /// protocol header (version 1 or 2, before TLS), which says who the client is. Absent: clients
         /// connect themselves, and a header is no welcome.
@@ -214,9 +219,10 @@ section! {
         /// sftp: instead of host_key, accepts every server: anybody between here and the server can
         /// read passwords and files. Default: false.
         danger_accept_any_host_key: Leaf<bool>,
-        /// sftp: modern (default), or legacy: also SHA-1, CBC and small groups, for servers that know
-        /// nothing better.
-        algorithms: Leaf<Algorithms>,
+        /// sftp: modern (default); strict, what ssh-audit has nothing to say about; or legacy: also
+        /// SHA-1, CBC, ssh-rsa and small groups, for servers that know nothing better. Or one of them
+        /// as `base`, and what is added to it.
+        algorithms: Algorithms,
         /// sftp: without a byte from the server before it is asked whether it lives. Default: 30s.
         keepalive: Leaf<Positive>,
         /// Whether connections to the server begin with a PROXY protocol header (version 2, before TLS)

@@ -19,6 +19,8 @@ pub enum ClientRefusal {
     NotSsh,
     /// It and the listener have no SSH algorithm in common.
     SshAlgorithms,
+    /// Its address has asked for too many costly SSH key exchanges.
+    KeyExchanges,
     /// The SSH connection failed for another reason.
     SshHandshake,
     /// It has not logged in in time.
@@ -40,6 +42,7 @@ impl ClientRefusal {
             Self::Speaks(Protocol::Http) => "speaks-http",
             Self::NotSsh => "not-ssh",
             Self::SshAlgorithms => "ssh-algorithms",
+            Self::KeyExchanges => "key-exchanges",
             Self::SshHandshake => "ssh-handshake",
             Self::LoginTimeout => "login-timeout",
             Self::TooManySessions => "too-many-sessions",

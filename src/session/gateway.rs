@@ -79,9 +79,14 @@ impl Gateway {
         self.metrics.session(listener)
     }
 
+    /// Counts a client that is turned away and is not told of.
+    pub fn count_refused(&self, client: &ClientInfo, why: ClientRefusal) {
+        self.metrics.client_refused(&client.listener, why);
+    }
+
     /// Logs and counts a client that is turned away. `what` says what it did and what would help.
     pub fn client_refused(&self, client: &ClientInfo, why: ClientRefusal, what: impl Display) {
-        self.metrics.client_refused(&client.listener, why);
+        self.count_refused(client, why);
         tracing::info!(
             target: "lockgate::record",
             event = "client-refused",

@@ -1,9 +1,15 @@
 //! What SSH peers send in clear before anything else: a server's lines before its identification string
-//! and that string (RFC 4253 section 4.2), and a client's SSH_MSG_KEXINIT (section 7.1).
+//! and that string (RFC 4253 section 4.2), and both sides' packets up to SSH_MSG_NEWKEYS (sections 6 and 7).
 
 /// The longest identification string, its end included, in bytes.
 const IDENTIFICATION_MAX: usize = 255;
+/// The longest packet that everybody must take, in bytes (RFC 4253 section 6.1).
+const PACKET_MAX: usize = 35_000;
+/// A packet's length, the length of its padding, and its type, in bytes.
+const HEADER: usize = 4 + 1 + 1;
+const DISCONNECT: u8 = 1;
 const KEXINIT: u8 = 20;
+const NEWKEYS: u8 = 21;
 const COOKIE: usize = 16;
 
 /// What a server may say before its identification string, in bytes.
@@ -87,6 +93,106 @@ pub fn client_offer(stream: &[u8]) -> Option<ClientOffer> {
     })
 }
 
+/// How a client's stream begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientStart {
+    /// Its first packet is not whole.
+    Incomplete,
+    /// Its first packet is a KEXINIT.
+    Offer(ClientOffer),
+    /// It is none, or longer than packets are.
+    Other,
+}
+
+/// Reads a client's stream up to the end of its first packet.
+pub fn client_start(stream: &[u8]) -> ClientStart {
+    let line = &stream[..stream.len().min(IDENTIFICATION_MAX)];
+    let is_line_possible = line.starts_with(SSH) || SSH.starts_with(line);
+    let packet = match line.iter().position(|byte| *byte == b'\n') {
+        Some(end) if is_line_possible => &stream[end + 1..],
+        None if is_line_possible && line.len() < IDENTIFICATION_MAX => {
+            return ClientStart::Incomplete;
+        }
+        _ => return ClientStart::Other,
+    };
+    let Some((length, body)) = packet.split_first_chunk() else { return ClientStart::Incomplete };
+    match usize::try_from(u32::from_be_bytes(*length)) {
+        Ok(length @ ..=PACKET_MAX) if body.len() < length => ClientStart::Incomplete,
+        Ok(..=PACKET_MAX) => client_offer(stream).map_or(ClientStart::Other, ClientStart::Offer),
+        _ => ClientStart::Other,
+    }
+}
+
+/// Tells apart what a server writes in clear and, behind its SSH_MSG_NEWKEYS, encrypted.
+#[derive(Debug, Default)]
+pub struct ServerKeys(ServerStart);
+
+#[derive(Debug, Default)]
+enum ServerStart {
+    #[default]
+    Identification,
+    /// The begin of a packet: its length, the length of its padding, its type.
+    Header(Vec<u8>),
+    /// What is left of a packet, in bytes.
+    Packet(usize),
+    /// The same of NEWKEYS.
+    NewKeys(usize),
+}
+
+impl ServerKeys {
+    /// How many of `bytes`, the next of the stream, are encrypted.
+    pub fn encrypted(&mut self, mut bytes: &[u8]) -> usize {
+        while !bytes.is_empty() {
+            match &mut self.0 {
+                ServerStart::Identification => {
+                    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return 0 };
+                    bytes = &bytes[end + 1..];
+                    self.0 = ServerStart::Header(Vec::new());
+                }
+                ServerStart::Header(header) => {
+                    let (taken, left) = bytes.split_at(bytes.len().min(HEADER - header.len()));
+                    header.extend_from_slice(taken);
+                    bytes = left;
+                    if let [a, b, c, d, _, kind] = header[..] {
+                        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                        let rest = length.saturating_sub(2);
+                        self.0 = match kind {
+                            NEWKEYS => ServerStart::NewKeys(rest),
+                            _ => ServerStart::Packet(rest),
+                        };
+                    }
+                }
+                ServerStart::Packet(rest) => {
+                    let skipped = bytes.len().min(*rest);
+                    bytes = &bytes[skipped..];
+                    *rest -= skipped;
+                    if *rest == 0 {
+                        self.0 = ServerStart::Header(Vec::new());
+                    }
+                }
+                ServerStart::NewKeys(rest) => {
+                    let skipped = bytes.len().min(*rest);
+                    *rest -= skipped;
+                    return bytes.len() - skipped;
+                }
+            }
+        }
+        0
+    }
+}
+
+/// An unencrypted packet with SSH_MSG_DISCONNECT (RFC 4253 sections 6 and 11.1).
+pub fn disconnect(reason: u32, words: &str) -> Vec<u8> {
+    const BLOCK: usize = 8;
+    const PADDING_MIN: usize = 4;
+    let string = |text: &str| [&(text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
+    let payload = [&[DISCONNECT][..], &reason.to_be_bytes(), &string(words), &string("")].concat();
+    let short = BLOCK - (HEADER - 1 + payload.len()) % BLOCK;
+    let padding = if short < PADDING_MIN { short + BLOCK } else { short };
+    let length = 1 + payload.len() + padding;
+    [&(length as u32).to_be_bytes()[..], &[padding as u8], &payload, &vec![0; padding]].concat()
+}
+
 /// The algorithm that both use: the client's first that the server has, too.
 pub fn chosen<'a>(client: &'a [String], server: &[&str]) -> Option<&'a str> {
     client.iter().find(|name| server.contains(&name.as_str())).map(String::as_str)
@@ -159,11 +265,79 @@ mod tests {
         assert_eq!(filter.skip(b"x"), Err(TooMuch));
     }
 
+    /// A client's packet of this type.
+    fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = (1 + 1 + body.len() + 4) as u32;
+        [&length.to_be_bytes()[..], &[4, kind], body, &[0; 4]].concat()
+    }
+
+    #[test]
+    fn a_clients_start_is_known_once_its_first_packet_is_whole() {
+        let list =
+            |names: &str| [&(names.len() as u32).to_be_bytes()[..], names.as_bytes()].concat();
+        let lists = [&[7; COOKIE][..], &list("a,b"), &list("c"), &list("d")].concat();
+        let line = b"SSH-2.0-client\r\n";
+        let whole = [&line[..], &packet(KEXINIT, &lists)].concat();
+        for cut in 0..whole.len() {
+            assert_eq!(client_start(&whole[..cut]), ClientStart::Incomplete, "{cut}");
+        }
+        for start in [whole.clone(), [&whole[..], b"more"].concat()] {
+            let ClientStart::Offer(offer) = client_start(&start) else { panic!() };
+            assert_eq!(offer.key_exchanges, ["a", "b"]);
+        }
+        for other in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"\nSSH-2.0-client\r\n",
+            &b"SSH-2.0-".repeat(40),
+            &[&line[..], &packet(2, b"\0\0\0\0")].concat(),
+            &[&line[..], &packet(KEXINIT, b"short")].concat(),
+            &[&line[..], &100_000u32.to_be_bytes()].concat(),
+        ] {
+            assert_eq!(client_start(other), ClientStart::Other, "{}", other.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_a_server_encrypts_is_counted_however_it_is_cut() {
+        let clear = [
+            b"SSH-2.0-server\r\n",
+            &packet(KEXINIT, &[21; 90])[..],
+            &packet(31, b""),
+            &packet(NEWKEYS, b""),
+        ]
+        .concat();
+        let stream = [&clear[..], b"encrypted\n"].concat();
+        for piece in [1, 2, 5, 7, 64, stream.len()] {
+            let mut keys = ServerKeys::default();
+            let encrypted: usize = stream.chunks(piece).map(|bytes| keys.encrypted(bytes)).sum();
+            assert_eq!(encrypted, 10, "{piece}");
+        }
+        assert_eq!(ServerKeys::default().encrypted(&clear), 0);
+    }
+
+    #[test]
+    fn a_disconnect_is_a_packet_of_whole_blocks() {
+        for length in 0..20 {
+            let words = "x".repeat(length);
+            let bytes = disconnect(12, &words);
+            assert_eq!(bytes.len() % 8, 0);
+            let told = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+            assert_eq!(told + 4, bytes.len());
+            let padding = usize::from(bytes[4]);
+            assert!((4..12).contains(&padding), "{padding}");
+            let payload = &bytes[5..bytes.len() - padding];
+            assert_eq!((payload[0], payload[4]), (DISCONNECT, 12));
+            assert_eq!(&payload[9..9 + length], words.as_bytes());
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_are_too_strange(cut in 0usize..200, noise: Vec<u8>) {
             let stream = stream();
             client_offer(&noise);
+            client_start(&noise);
+            ServerKeys::default().encrypted(&noise);
             client_offer(&[b"SSH-2.0-x\r\n", &noise[..]].concat());
             prop_assert_eq!(client_offer(&stream[..cut.min(stream.len() - 1)]), None);
         }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
-use crate::net::ssh::{Queued, client, legacy_client};
+use crate::net::ssh::Queued;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ssh::before_identification;
@@ -68,7 +68,7 @@ pub(super) async fn exchange_keys(
     let (host, port) = host_and_port(address, &tcp);
     let verifier = Verifier::new(settings.clone(), &host, port);
     let refusal = verifier.refusal();
-    let offered = if settings.legacy_algorithms { legacy_client() } else { client() };
+    let offered = settings.algorithms.preferred();
     let config = client::Config {
         window_size: WINDOW,
         maximum_packet_size: PACKET,
@@ -76,6 +76,7 @@ pub(super) async fn exchange_keys(
         preferred: unpinned.without(verifier.order(offered)),
         keepalive_interval: Some(settings.keepalive),
         keepalive_max: KEEPALIVES,
+        gex: settings.algorithms.group_exchange(),
         nodelay: true,
         ..client::Config::default()
     };
@@ -106,10 +107,9 @@ fn host_and_port(address: &str, tcp: &TcpStream) -> (String, u16) {
 
 /// `first`: what the server sent first.
 fn no_handshake(settings: &Settings, error: &russh::Error, first: &[u8]) -> Failure {
-    let algorithms = matches!(error, russh::Error::NoCommonAlgo { .. });
-    let hint = match algorithms && !settings.legacy_algorithms {
-        true => "; `algorithms: legacy` offers what old servers know",
-        false => "",
+    let hint = match error {
+        russh::Error::NoCommonAlgo { theirs, .. } => missing_algorithm(settings, theirs),
+        _ => String::new(),
     };
     let before = before_identification(first);
     let before = &before[..before.len().min(WORDS_MAX)];
@@ -118,6 +118,16 @@ fn no_handshake(settings: &Settings, error: &russh::Error, first: &[u8]) -> Fail
         words => format!("; the server said: {}", printable(words)),
     };
     unreachable(format!("the SSH handshake did not come about: {error}{hint}{words}"))
+}
+
+/// What of the server's algorithms the backend's `algorithms` could take, too.
+fn missing_algorithm(settings: &Settings, theirs: &[String]) -> String {
+    match settings.algorithms.suggestion(theirs) {
+        None => "; the server has none that is known here, and must be updated".to_owned(),
+        Some(it) => {
+            format!("; {it} on the backend would do, or `legacy` for all that old servers know")
+        }
+    }
 }
 
 impl Connection {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use russh::MethodKind;
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ pub(super) async fn login(
 ) -> Result<Server, Failure> {
     let mut connection = reach(settings, connector, header, unpinned).await?;
     let ready = async {
-        authenticate(&mut connection, credentials).await?;
+        authenticate(settings, &mut connection, credentials).await?;
         let (reader, writer) = connection.open_channel().await?;
         let ended = CancellationToken::new();
         let on_failure = ended.clone().drop_guard();
@@ -120,6 +120,7 @@ async fn believe(
 }
 
 async fn authenticate(
+    settings: &Settings,
     connection: &mut Connection,
     credentials: &Credentials,
 ) -> Result<(), Failure> {
@@ -129,7 +130,7 @@ async fn authenticate(
         return Err(refused("SSH carries user names and passwords in UTF-8 only, this is neither"));
     };
     let result = match &credentials.key {
-        Some(key) => with_key(connection, user, key).await?,
+        Some(key) => with_key(settings, connection, user, key).await?,
         None => connection.handle.authenticate_password(user, password).await.map_err(broken)?,
     };
     let AuthResult::Failure { remaining_methods, partial_success } = result else { return Ok(()) };
@@ -157,20 +158,31 @@ async fn nothing_is_left(connection: &mut Connection) -> bool {
 }
 
 async fn with_key(
+    settings: &Settings,
     connection: &mut Connection,
     user: &str,
     key: &Arc<PrivateKey>,
 ) -> Result<AuthResult, Failure> {
-    let hash = match key.algorithm().is_rsa() {
-        // A server that does not say what it takes knows SHA-2 since years all the same.
-        true => {
-            let best = connection.handle.best_supported_rsa_hash().await.map_err(broken)?;
-            best.unwrap_or(Some(russh::keys::HashAlg::Sha256))
-        }
-        false => None,
-    };
-    let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
-    connection.handle.authenticate_publickey(user, key).await.map_err(broken)
+    let handle = &mut connection.handle;
+    let with = |hash| PrivateKeyWithHashAlg::new(key.clone(), hash);
+    if !key.algorithm().is_rsa() {
+        return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
+    }
+    // A server that does not say what it takes knows SHA-2 since years all the same.
+    let best = handle.best_supported_rsa_hash().await.map_err(broken)?;
+    let best = best.unwrap_or(Some(HashAlg::Sha256));
+    let result = handle.authenticate_publickey(user, with(best)).await.map_err(broken)?;
+    let can_go_on = matches!(
+        &result,
+        AuthResult::Failure { remaining_methods, partial_success: false }
+            if remaining_methods.contains(&MethodKind::PublicKey)
+    );
+    // One of before 2016 knows SHA-1 only.
+    let sha_1 = Algorithm::Rsa { hash: None };
+    if best.is_some() && can_go_on && settings.algorithms.take_signature(&sha_1) {
+        return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
+    }
+    Ok(result)
 }
 
 /// Keyboard-interactive as a password prompt: one hidden question is the password, nothing else is

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session, run_stream};
-use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use russh::keys::{Algorithm, PrivateKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, Response, Session, VerifiedPublicKey, run_stream,
+};
+use russh::{Channel, ChannelId, MethodKind, MethodSet, Preferred};
 use tokio::net::TcpListener;
 
 use super::{HostKey, Settings, SftpBackend};
 use crate::auth::Credentials;
 use crate::backend::{Backend, Login, Origin, PartialUploads};
+use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{
@@ -70,6 +73,18 @@ impl Handler for Server {
                 Ok(self.judge(user, password.as_bytes()))
             }
             false => Ok(self.reject()),
+        }
+    }
+
+    /// It knows no RFC 8332.
+    async fn auth_publickey(
+        &mut self,
+        _: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
+        match key.algorithm {
+            Algorithm::Rsa { hash: None } => Ok(Auth::Accept),
+            _ => Ok(self.reject()),
         }
     }
 
@@ -146,7 +161,7 @@ fn settings(address: String) -> Settings {
         name: "scripted".to_owned(),
         addresses: vec![address],
         host_key: HostKey::AcceptAny,
-        legacy_algorithms: false,
+        algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
         partial_uploads: PartialUploads::Keep,
         send_proxy_protocol: false,
@@ -186,6 +201,8 @@ async fn serve(server: Server) -> String {
         keys: vec![key],
         methods: MethodSet::from(server.methods),
         auth_rejection_time: Duration::from_millis(10),
+        // It tells of no RSA signatures, as old servers tell of none at all.
+        preferred: Preferred { key: vec![Algorithm::Ed25519].into(), ..Preferred::DEFAULT },
         ..russh::server::Config::default()
     };
     tokio::spawn(async move {
@@ -224,6 +241,24 @@ async fn a_password_and_the_same_as_the_answer_to_a_question() {
             assert_eq!(refused.kind, FailureKind::LoginRefused, "{refused:?}");
             assert!(refused.message.contains("the user name or the password is wrong"));
         }
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_signs_with_sha_1_where_the_server_tells_nothing_and_the_setting_allows_it() {
+    let key = PrivateKey::from_openssh(include_str!("../../config/tests/keys/rsa")).unwrap();
+    let account = Credentials {
+        user: b"svc".to_vec(),
+        password: zeroize::Zeroizing::default(),
+        account: None,
+        key: Some(Arc::new(key)),
+    };
+    for (base, enters) in [(Base::Legacy, true), (Base::Modern, false)] {
+        let algorithms = Algorithms::new(Side::Backend, base);
+        let settings = Settings { algorithms, ..settings(serve(server(PASSWORD)).await) };
+        let backend = SftpBackend::new(settings, &Connectors::for_test());
+        let login = backend.login(&Login::Vouched(Some(account.clone())), Origin::ANY).await;
+        assert_eq!(login.is_ok(), enters, "{base:?}: {:?}", login.err());
     }
 }
 

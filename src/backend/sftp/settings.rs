@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::KnownHosts;
 use crate::backend::PartialUploads;
+use crate::net::ssh::Algorithms;
 use crate::op::RemotePath;
 
 /// An `sftp` backend as configured.
@@ -12,8 +13,8 @@ pub struct Settings {
     /// `host:port`, resolved anew at each login; a list is tried in order.
     pub addresses: Vec<String>,
     pub host_key: HostKey,
-    /// Takes algorithms that are no longer safe, behind the safe ones (`algorithms: legacy`).
-    pub legacy_algorithms: bool,
+    /// What the server is offered.
+    pub algorithms: Algorithms,
     /// Where the login puts the user; `None`: what the server tells.
     pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,

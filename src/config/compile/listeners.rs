@@ -64,6 +64,8 @@ fn refuse_foreign(
         Key::new("rekey", &listener.rekey, &[Sftp]),
         Key::new("keepalive", &listener.keepalive, &[Sftp]),
         Key::new("channels", &listener.channels, &[Sftp]),
+        Key::new("algorithms", &listener.algorithms, &[Sftp])
+            .instead("of TLS, rustls serves 1.2 and 1.3 with safe cipher suites only"),
         Key::new("proxy_protocol", &listener.proxy_protocol, &[Ftp, Sftp]),
     ];
     foreign::refuse("a listener", protocol, &keys, ListenerProtocol::word, problems);

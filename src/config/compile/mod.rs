@@ -14,6 +14,7 @@ use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
 mod admin;
+mod algorithms;
 mod backends;
 mod certificates;
 mod descriptors;

@@ -24,7 +24,8 @@ fn every_sample_is_right() {
 fn no_sample_refuses_clients_that_do_not_resume_their_tls_session() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let samples = fs::read_dir(folder.join("config")).unwrap().map(|it| it.unwrap().path());
-    let pages = ["README.md", "deploy/firewall.md"].map(|page| folder.join(page));
+    let pages =
+        ["README.md", "deploy/firewall.md", "deploy/old-clients.md"].map(|page| folder.join(page));
     for path in samples.chain(pages) {
         let text = fs::read_to_string(&path).unwrap();
         let yaml: String = match path.extension().is_some_and(|it| it == "md") {
@@ -34,6 +35,22 @@ fn no_sample_refuses_clients_that_do_not_resume_their_tls_session() {
         assert!(yaml.contains("listeners:"), "{}", path.display());
         assert!(!yaml.contains("data_sessions: resumed"), "{}", path.display());
     }
+}
+
+/// As they are printed, before a folder.
+#[test]
+fn the_listeners_for_old_clients_are_right() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/old-clients.md");
+    let page = fs::read_to_string(page).unwrap();
+    let yaml = page.split("```").find_map(|block| block.strip_prefix("yaml\n")).unwrap();
+    let yaml = yaml.replace("ssh_host_ecdsa_key", "ecdsa");
+    let rest = "backends:\n  files: { protocol: sftp, address: a, danger_accept_any_host_key: true }\n\
+                routes:\n  - { authenticate: backend, backend: files }\n";
+    let compiled = load_beside(folder().path(), &format!("{yaml}{rest}"))
+        .unwrap_or_else(|report| panic!("{report}"));
+    let warnings = compiled.warnings.to_string();
+    assert!(warnings.contains("listeners.scanners.algorithms: takes from clients"), "{warnings}");
+    assert!(warnings.ends_with("\n1 warning"), "{warnings}");
 }
 
 /// Samples spell out many defaults; a key that they show must not be one that nobody reads.

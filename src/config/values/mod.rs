@@ -7,8 +7,7 @@ mod words;
 
 pub(super) use common::{Argon2id, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use net::{HostPort, PortOffset, PortRange};
-pub(super) use ssh::{Fingerprint, RekeyBytes};
+pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};
 pub(super) use words::{
-    Algorithms, Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol,
-    ListenerTlsMode,
+    Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };

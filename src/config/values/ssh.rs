@@ -3,6 +3,8 @@ use russh::keys::{HashAlg, PublicKey};
 use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Value, Wrong};
+use crate::config::nearest::nearest;
+use crate::net::ssh::{every, named};
 
 /// The SHA-256 fingerprint of a host key, in OpenSSH's form.
 #[derive(Clone)]
@@ -34,6 +36,29 @@ impl Value for Fingerprint {
 
     fn schema() -> Json {
         json!({ "type": "string", "pattern": "^SHA256:[A-Za-z0-9+/]{43}$" })
+    }
+}
+
+/// An SSH algorithm of any kind that can be offered.
+#[derive(Clone)]
+pub(in crate::config) struct AlgorithmName(pub String);
+
+impl Value for AlgorithmName {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if named(text).is_some() {
+            return Ok(Self(text.into()));
+        }
+        if text == "none" {
+            return Wrong::new("\"none\" cannot be added: it would leave connections unprotected");
+        }
+        let all: Vec<_> = every().collect();
+        let meant = nearest(text, all.iter().map(|algorithm| algorithm.as_str()));
+        Err(Wrong { message: format!("\"{text}\" is no SSH algorithm that is known here"), meant })
+    }
+
+    fn schema() -> Json {
+        let all: Vec<_> = every().map(|algorithm| algorithm.as_str().to_owned()).collect();
+        json!({ "enum": all })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
 use crate::data::ClientMatch;
+use crate::net::ssh::Base;
 use crate::net::tls::SessionReuse;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -19,13 +20,6 @@ pub(in crate::config) enum BackendProtocol {
     Ftp,
     Sftp,
     Local,
-}
-
-/// Of SSH, towards a server.
-#[derive(Clone, Copy, PartialEq)]
-pub(in crate::config) enum Algorithms {
-    Modern,
-    Legacy,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -120,9 +114,9 @@ fn words<T>(known: &[(&str, T)]) -> Json {
     json!({ "enum": known.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
 }
 
-impl Choice for Algorithms {
+impl Choice for Base {
     const ALL: &'static [(&'static str, Self)] =
-        &[("modern", Self::Modern), ("legacy", Self::Legacy)];
+        &[("strict", Self::Strict), ("modern", Self::Modern), ("legacy", Self::Legacy)];
 }
 
 impl Choice for ListenerTlsMode {

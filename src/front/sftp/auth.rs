@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 
 use super::connection::Connection;
 use crate::auth::Credentials;
-use crate::net::ssh::is_modern_signature;
 use crate::op::{Failure, FailureKind, Fault};
 use crate::session::{Proof, SessionEnd};
 
@@ -68,7 +67,8 @@ impl Logins {
         self.connection.note_client();
         let Connection { shared, door, .. } = &*self.connection;
         let user = user.as_bytes();
-        let admitted = modern(signature).and_then(|()| shared.gateway.admits_key(door, user, key));
+        let admitted =
+            self.takes(signature).and_then(|()| shared.gateway.admits_key(door, user, key));
         match admitted {
             Ok(()) => Auth::Accept,
             Err(failure) => {
@@ -87,11 +87,23 @@ impl Logins {
         signature: &Algorithm,
     ) -> Auth {
         // What was offered was judged; it is not for russh to say that this is the same.
-        if modern(signature).is_err() {
+        if self.takes(signature).is_err() {
             return reject();
         }
         let (user, key) = (user.as_bytes().to_vec(), Box::new(key.clone()));
         self.enter(Proof::PublicKey { user, key }).await
+    }
+
+    /// What a listener's own keys do not sign with is no proof of anybody else's (RFC 8332).
+    fn takes(&self, signature: &Algorithm) -> Result<(), Failure> {
+        if self.connection.shared.settings.algorithms.take_signature(signature) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{signature} signatures are not taken (the listener's `algorithms`); the client must use \
+             another kind"
+        );
+        Err(Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(detail))
     }
 
     async fn enter(&mut self, proof: Proof) -> Auth {
@@ -138,13 +150,4 @@ impl Logins {
         let end = SessionEnd::by(Fault::Client, why);
         self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, end);
     }
-}
-
-/// What a listener's own keys do not sign with is no proof of anybody else's (RFC 8332).
-fn modern(signature: &Algorithm) -> Result<(), Failure> {
-    if is_modern_signature(signature) {
-        return Ok(());
-    }
-    let detail = format!("{signature} signatures are not taken; the client must use another kind");
-    Err(Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(detail))
 }

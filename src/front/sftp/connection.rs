@@ -6,36 +6,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use russh::server::{Config, Handle, run_stream};
+use russh::server::Handle;
 use russh::{AlgorithmKind, Disconnect};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::channel;
 use super::folder::Folders;
-use super::handler::Handler;
-use super::listener::Shared;
-use crate::net::ssh::{self, FirstBytes, HangUp, Queued};
+use super::shared::Shared;
+use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, HangUp, Queued};
 use crate::op::Fault;
 use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire;
 use crate::wire::first_bytes::{Protocol, protocol};
 
-/// What waits to be written, in bytes. More than usual clients' windows let be under way, or russh
-/// would not read while it writes.
-const QUEUE: usize = 8 * 1024 * 1024;
-const GONE: &str = "the client has gone";
-const GONE_BEFORE: &str = "the client closed the connection before a login";
+pub(super) const GONE: &str = "the client has gone";
+pub(super) const GONE_BEFORE: &str = "the client closed the connection before a login";
 const NO_SSH: &str = "its first bytes are not SSH version 2";
-const NO_LOGIN: &str = "no login came in time (limits.login_timeout)";
+pub(super) const NO_LOGIN: &str = "no login came in time (limits.login_timeout)";
 /// Algorithms of a client that are named in the log.
 const OFFERED_MAX: usize = 40;
 /// For a client to take the last words and go.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// For the channels to end, before the session is closed.
-const AFTER_END: Duration = Duration::from_secs(channel::END.as_secs() + 1);
+pub(super) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// All that a channel's end may take: the last words, the end of what was asked, and the cutting of
+/// what is open. Then the rest is dropped. The connection's end and the drain wait longer than that.
+pub(super) const CHANNEL_END_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What the watching task, russh's handler and the channels share.
 pub(super) struct Connection {
@@ -47,6 +42,8 @@ pub(super) struct Connection {
     first_bytes: OnceLock<FirstBytes>,
     /// The log has a line of a login, or of a key that was refused.
     has_login_line: AtomicBool,
+    /// Its address has used up its key exchanges.
+    is_over_exchanges: AtomicBool,
     ending: OnceLock<Ending>,
     /// `ending` is set.
     end: CancellationToken,
@@ -63,9 +60,9 @@ pub(super) struct Connection {
 
 /// Why the gateway ends a connection; told to the client.
 #[derive(Debug, Clone)]
-struct Ending {
+pub(super) struct Ending {
     code: u32,
-    end: SessionEnd,
+    pub(super) end: SessionEnd,
 }
 
 /// As long as it lives, its connection is not idle.
@@ -81,6 +78,7 @@ impl Connection {
             hang_up: OnceLock::new(),
             first_bytes: OnceLock::new(),
             has_login_line: AtomicBool::new(false),
+            is_over_exchanges: AtomicBool::new(false),
             ending: OnceLock::new(),
             end: CancellationToken::new(),
             channels: TaskTracker::new(),
@@ -91,66 +89,22 @@ impl Connection {
         })
     }
 
-    pub(super) async fn run(self: Arc<Self>, config: Arc<Config>, tcp: TcpStream) {
-        let mut queued = Queued::new(tcp, QUEUE);
+    /// What russh reads and writes through, whose begin and end count here.
+    pub(super) fn attach(&self, queued: &mut Queued) {
         let _ = self.first_bytes.set(queued.first_bytes());
-        let cutter = queued.cutter();
         let _ = self.hang_up.set(queued.hang_up());
-        let greeting = run_stream(config, queued, Handler::new(self.clone()));
-        let greeting = timeout_at(self.login_deadline(), greeting);
-        let mut running = tokio::select! {
-            greeted = greeting => match greeted {
-                Ok(Ok(running)) => running,
-                Ok(Err(error)) => return self.refused(Some(&error), &error.to_string()),
-                Err(_) => return self.refused(None, NO_LOGIN),
-            },
-            () = self.shared.drain.draining() => return,
-        };
-        let over = tokio::select! {
-            ended = &mut running => {
-                match ended {
-                    Ok(()) => self.door.end.set(SessionEnd::done(GONE)),
-                    Err(ref error) => {
-                        self.door.end.set(SessionEnd::by(Fault::Client, error.to_string()));
-                    }
-                }
-                if self.session.get().is_none() {
-                    let why = self.door.end.get().map_or(GONE, SessionEnd::reason);
-                    self.refused(ended.as_ref().err(), why);
-                }
-                true
-            }
-            ending = self.watch() => {
-                self.door.end.set(ending.end.clone());
-                if self.session.get().is_none() {
-                    self.refused(None, ending.end.reason());
-                }
-                let told = async {
-                    ending.tell(&running.handle()).await;
-                    (&mut running).await
-                };
-                timeout(GOODBYE, told).await.is_ok()
-            }
-        };
-        cutter.cut();
-        self.closing.cancel();
-        self.channels.close();
-        if !over {
-            // A login under way must not bring a session that nobody would close.
-            let _ = timeout(GOODBYE, running).await;
-        }
-        let _ = timeout(AFTER_END, self.channels.wait()).await;
-        if let Some(session) = self.session.get() {
-            // A goodbye that hangs must not keep the session's place.
-            let _ = timeout(GOODBYE, session.close()).await;
-        }
+    }
+
+    /// Returns when [`Connection::end`] was called.
+    pub(super) async fn ended(&self) {
+        self.end.cancelled().await;
     }
 
     /// Somebody has logged in.
     pub(super) async fn admit(&self, session: Session) {
         self.note_request();
         if let Err(second) = self.session.set(Arc::new(session)) {
-            let _ = timeout(GOODBYE, second.close()).await;
+            let _ = timeout(GOODBYE_TIMEOUT, second.close()).await;
         }
     }
 
@@ -195,7 +149,7 @@ impl Connection {
     }
 
     /// Returns when the gateway must end the connection.
-    async fn watch(&self) -> Ending {
+    pub(super) async fn watch(&self) -> Ending {
         let drain = &self.shared.drain;
         let drained = async {
             drain.draining().await;
@@ -235,7 +189,7 @@ impl Connection {
     /// end may take: russh sees the end only behind it, and waits for a channel that takes no more.
     async fn left(&self) {
         self.gone().await;
-        sleep(channel::END).await;
+        sleep(CHANNEL_END_TIMEOUT).await;
     }
 
     async fn idle(&self) {
@@ -255,7 +209,7 @@ impl Connection {
     pub(super) fn note_client(&self) {
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         if let Some(offer) = wire::ssh::client_offer(&first) {
-            let _ = self.door.encryption.set(ssh::describe(&offer));
+            let _ = self.door.encryption.set(self.shared.settings.algorithms.describe(&offer));
             let client = String::from_utf8(offer.identification);
             let escaped = |error: FromUtf8Error| error.as_bytes().escape_ascii().to_string();
             let _ = self.door.client.set(client.unwrap_or_else(escaped));
@@ -266,10 +220,36 @@ impl Connection {
         self.has_login_line.store(true, Ordering::Relaxed);
     }
 
+    /// Takes one costly key exchange from what the client's address has left; whether there was one.
+    pub(super) fn take_exchange(&self) -> bool {
+        let is_left = self.shared.exchanges.take(self.door.peer.ip());
+        if !is_left {
+            self.is_over_exchanges.store(true, Ordering::Relaxed);
+        }
+        is_left
+    }
+
+    /// One line a minute for all of them: there may be many.
+    fn refused_exchange(&self) {
+        let (gateway, why) = (&self.shared.gateway, ClientRefusal::KeyExchanges);
+        let Some(suppressed) = self.shared.exchanges.turn() else {
+            return gateway.count_refused(&self.door, why);
+        };
+        let what = format!(
+            "its address asked for more than {EXCHANGES_MAX} key exchanges by finite field before a \
+             login, and more than one in {}; {suppressed} such clients since the last line",
+            humantime::format_duration(EXCHANGE_INTERVAL)
+        );
+        gateway.client_refused(&self.door, why, what);
+    }
+
     /// It ends before a login. Whoever has sent nothing only looked whether somebody is here; whoever
     /// goes after a login that was refused has the line of that.
-    fn refused(&self, error: Option<&russh::Error>, why: &str) {
+    pub(super) fn refused(&self, error: Option<&russh::Error>, why: &str) {
         use ClientRefusal as R;
+        if self.is_over_exchanges.load(Ordering::Relaxed) {
+            return self.refused_exchange();
+        }
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         let tried = self.door.client.get().is_some();
         let has_login_line = self.has_login_line.load(Ordering::Relaxed);
@@ -290,6 +270,11 @@ impl Connection {
             ),
             (_, Some(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
                 let theirs = &theirs[..theirs.len().min(OFFERED_MAX)];
+                let algorithms = &self.shared.settings.algorithms;
+                let would_do = algorithms
+                    .suggestion(theirs)
+                    .map(|it| format!(", or write {it} on the listener"));
+                let would_do = would_do.unwrap_or_default();
                 let (ours, theirs) = (ours.join(", "), theirs.join(", "));
                 let also = match kind {
                     AlgorithmKind::Key => ", or add a key of such a kind to `host_keys`",
@@ -297,7 +282,7 @@ impl Connection {
                 };
                 let what = format!(
                     "no {} in common: the client offers {theirs}; the gateway has {ours}; update the \
-                     client{also}",
+                     client{also}{would_do}",
                     kind_name(kind)
                 );
                 (R::SshAlgorithms, what)
@@ -344,7 +329,7 @@ impl Ending {
         Self { code: code as u32, end }
     }
 
-    async fn tell(&self, client: &Handle) {
+    pub(super) async fn tell(&self, client: &Handle) {
         let code = Disconnect::try_from(self.code).unwrap_or(Disconnect::ByApplication);
         // A connection that is gone need not be told.
         let _ = client.disconnect(code, self.end.reason().to_owned(), "en".to_owned()).await;

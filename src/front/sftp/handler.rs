@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use russh::client::GexParams;
+use russh::kex::dh::groups::DhGroup;
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
@@ -13,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{self, Logins};
 use super::channel::Channel;
 use super::connection::Connection;
-use super::listener::window;
+use super::groups;
 use super::opening::SUBSYSTEM;
+use super::window::window;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 
@@ -90,6 +93,10 @@ impl Handler {
 
 impl russh::server::Handler for Handler {
     type Error = Error;
+
+    async fn lookup_dh_gex_group(&mut self, wanted: &GexParams) -> Result<Option<DhGroup>, Error> {
+        Ok(groups::group(wanted))
+    }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
         Ok(auth::reject())

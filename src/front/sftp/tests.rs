@@ -15,12 +15,14 @@ use tokio::time::{sleep, timeout};
 
 use super::auth::Logins;
 use super::connection::Connection;
-use super::listener::{Shared, bind};
+use super::listener::bind;
 use super::requests::tests::{Stub, gateway};
 use super::room::REQUESTS;
 use super::settings::ListenerSettings;
+use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
+use crate::net::ssh::{Algorithms, Base, Side};
 use crate::route::Access;
 use crate::session::{Admission, ClientInfo};
 use crate::wire::sftp::{
@@ -63,10 +65,11 @@ fn shared(stub: &Arc<Stub>) -> Shared {
         rekey_time: Duration::from_secs(3600),
         keepalive: Duration::from_secs(60),
         channels: 10,
+        algorithms: Algorithms::new(Side::Listener, Base::Modern),
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);
-    Shared { settings, gateway, admission, drain: Drain::new() }
+    Shared { settings, gateway, admission, exchanges: Arc::default(), drain: Drain::new() }
 }
 
 /// A listener over the scripted backend, and where it is.

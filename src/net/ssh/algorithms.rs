@@ -1,26 +1,86 @@
+//! Which SSH algorithms each end offers.
+
 use std::borrow::Cow;
 
-use russh::Preferred;
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
-use russh::{cipher, kex, mac};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
+use russh::{Preferred, cipher, client, kex, mac};
 
+use super::names::{Named, named};
 use crate::wire::ssh::{self, ClientOffer};
 
-const KEX: &[kex::Name] = &[
-    kex::MLKEM768X25519_SHA256,
-    kex::CURVE25519,
-    kex::CURVE25519_PRE_RFC_8731,
-    kex::ECDH_SHA2_NISTP256,
-    kex::ECDH_SHA2_NISTP384,
-    kex::ECDH_SHA2_NISTP521,
-];
+/// What ssh-audit has nothing to say about: no key exchange that a quantum computer breaks, no NIST
+/// curves, no MAC over plaintext.
+const STRICT: Lists = Lists {
+    kex: Cow::Borrowed(&[kex::MLKEM768X25519_SHA256]),
+    key: Cow::Borrowed(&[
+        Algorithm::Ed25519,
+        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+    ]),
+    // Without chacha20-poly1305, which a client that knows no strict key exchange leaves open to the
+    // Terrapin attack (CVE-2023-48795).
+    cipher: Cow::Borrowed(&[
+        cipher::AES_128_GCM,
+        cipher::AES_256_GCM,
+        cipher::AES_128_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_256_CTR,
+    ]),
+    mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+};
 
-/// For backends only: finite fields cost a client nothing to ask for, and a server much to answer,
-/// before any login (CVE-2002-20001).
+/// No SHA-1, no CBC, post-quantum first. NIST curves and plain hmac-sha2 stay: old Java clients (JSch
+/// 0.1.54) know nothing newer.
+const MODERN: Lists = Lists {
+    kex: Cow::Borrowed(&[
+        kex::MLKEM768X25519_SHA256,
+        kex::CURVE25519,
+        kex::CURVE25519_PRE_RFC_8731,
+        kex::ECDH_SHA2_NISTP256,
+        kex::ECDH_SHA2_NISTP384,
+        kex::ECDH_SHA2_NISTP521,
+    ]),
+    key: Cow::Borrowed(&[
+        Algorithm::Ed25519,
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+    ]),
+    // AES first: both usual architectures have it in hardware.
+    cipher: Cow::Borrowed(&[
+        cipher::AES_128_GCM,
+        cipher::AES_256_GCM,
+        cipher::CHACHA20_POLY1305,
+        cipher::AES_128_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_256_CTR,
+    ]),
+    mac: Cow::Borrowed(&[
+        mac::HMAC_SHA256_ETM,
+        mac::HMAC_SHA512_ETM,
+        mac::HMAC_SHA256,
+        mac::HMAC_SHA512,
+    ]),
+};
+
+/// `modern` has them towards backends only: finite fields cost a client nothing to ask for, and a
+/// server much to answer, before any login (CVE-2002-20001).
 const FINITE_FIELDS: &[kex::Name] = &[kex::DH_G16_SHA512, kex::DH_GEX_SHA256];
 
-const OLD_KEX: &[kex::Name] =
-    &[kex::DH_G14_SHA256, kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1];
+/// What `legacy` adds to `modern`, and to the finite fields above.
+const OLD: Lists = Lists {
+    kex: Cow::Borrowed(&[kex::DH_G14_SHA256, kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1]),
+    key: Cow::Borrowed(&[Algorithm::Rsa { hash: None }]),
+    cipher: Cow::Borrowed(&[
+        cipher::AES_256_CBC,
+        cipher::AES_192_CBC,
+        cipher::AES_128_CBC,
+        cipher::TRIPLE_DES_CBC,
+    ]),
+    mac: Cow::Borrowed(&[mac::HMAC_SHA1_ETM, mac::HMAC_SHA1]),
+};
 
 const MARKERS: &[kex::Name] = &[
     kex::EXTENSION_SUPPORT_AS_CLIENT,
@@ -29,84 +89,274 @@ const MARKERS: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// AES first: both usual architectures have it in hardware.
-const CIPHERS: &[cipher::Name] = &[
-    cipher::AES_128_GCM,
-    cipher::AES_256_GCM,
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_128_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_256_CTR,
-];
+/// ssh-audit takes no RSA key below it.
+const STRICT_RSA_BITS_MIN: u32 = 3072;
 
-const MACS: &[mac::Name] =
-    &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+/// Group exchange towards old servers, in bits: the least that russh takes, what OpenSSH asks for with
+/// the usual ciphers, and the largest group that servers have.
+const OLD_GROUP_BITS: (usize, usize, usize) = (2048, 3072, 8192);
 
-const KEYS: &[Algorithm] = &[
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-];
+/// Which end of a connection offers the algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// An SFTP listener, towards clients.
+    Listener,
+    /// An SFTP backend, towards its server.
+    Backend,
+}
 
-/// What a front offers: no SHA-1, no CBC, strict key exchange, post-quantum first.
-pub fn server() -> Preferred {
-    Preferred {
-        kex: [KEX, MARKERS].concat().into(),
-        key: Cow::Borrowed(KEYS),
-        cipher: Cow::Borrowed(CIPHERS),
-        mac: Cow::Borrowed(MACS),
-        compression: Cow::Borrowed(&[russh::compression::NONE]),
-        ..Preferred::DEFAULT
+/// A list of algorithms that has a name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Base {
+    /// What ssh-audit has nothing to say about.
+    Strict,
+    #[default]
+    Modern,
+    /// [`Modern`](Self::Modern), and behind it SHA-1, CBC, `ssh-rsa` and finite fields.
+    Legacy,
+}
+
+/// What one end offers and takes: a base, and what was added to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Algorithms {
+    side: Side,
+    base: Base,
+    lists: Lists,
+}
+
+/// Why an algorithm cannot be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdded {
+    #[error("the base has it already")]
+    InBase,
+    #[error("it is there twice")]
+    Twice,
+    #[error(
+        "a listener does not take it: one key exchange with a group of this size keeps a core busy for \
+         seconds, before any login; diffie-hellman-group16-sha512 is the largest"
+    )]
+    TooLarge,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Lists {
+    kex: Cow<'static, [kex::Name]>,
+    key: Cow<'static, [Algorithm]>,
+    cipher: Cow<'static, [cipher::Name]>,
+    mac: Cow<'static, [mac::Name]>,
+}
+
+impl Algorithms {
+    pub fn new(side: Side, base: Base) -> Self {
+        let mut lists = match base {
+            Base::Strict => STRICT,
+            Base::Modern | Base::Legacy => MODERN,
+        };
+        if base == Base::Legacy || (base == Base::Modern && side == Side::Backend) {
+            lists.kex.to_mut().extend(FINITE_FIELDS);
+        }
+        if base == Base::Legacy {
+            lists.kex.to_mut().extend_from_slice(&OLD.kex);
+            lists.key.to_mut().extend_from_slice(&OLD.key);
+            lists.cipher.to_mut().extend_from_slice(&OLD.cipher);
+            lists.mac.to_mut().extend_from_slice(&OLD.mac);
+        }
+        Self { side, base, lists }
+    }
+
+    /// Takes one more algorithm, behind the others of its kind.
+    ///
+    /// # Errors
+    /// When it is there already, or too costly for a listener.
+    pub fn add(&mut self, added: &Named) -> Result<(), NotAdded> {
+        if self.side == Side::Listener
+            && let Named::Kex(kex::DH_G17_SHA512 | kex::DH_G18_SHA512) = added
+        {
+            return Err(NotAdded::TooLarge);
+        }
+        if self.has(added) {
+            let in_base = Self::new(self.side, self.base).has(added);
+            return Err(if in_base { NotAdded::InBase } else { NotAdded::Twice });
+        }
+        match added.clone() {
+            Named::Kex(name) => self.lists.kex.to_mut().push(name),
+            Named::Key(name) => self.lists.key.to_mut().push(name),
+            Named::Cipher(name) => self.lists.cipher.to_mut().push(name),
+            Named::Mac(name) => self.lists.mac.to_mut().push(name),
+        }
+        Ok(())
+    }
+
+    fn has(&self, name: &Named) -> bool {
+        match name {
+            Named::Kex(name) => self.lists.kex.contains(name),
+            Named::Key(name) => self.lists.key.contains(name),
+            Named::Cipher(name) => self.lists.cipher.contains(name),
+            Named::Mac(name) => self.lists.mac.contains(name),
+        }
+    }
+
+    /// The setting that adds what the peer likes best of what can be added.
+    pub fn suggestion(&self, offered: &[String]) -> Option<String> {
+        let is_possible = |name: &&String| {
+            named(name).is_some_and(|algorithm| self.clone().add(&algorithm).is_ok())
+        };
+        let base = match self.base {
+            Base::Strict => "strict",
+            Base::Modern => "modern",
+            Base::Legacy => "legacy",
+        };
+        let name = offered.iter().find(is_possible)?;
+        Some(format!("`algorithms: {{ base: {base}, add: [{name}] }}`"))
+    }
+
+    /// For russh, as server or client.
+    pub fn preferred(&self) -> Preferred {
+        let Lists { kex, key, cipher, mac } = self.lists.clone();
+        Preferred {
+            // Strict key exchange (kex-strict-*) is offered always.
+            kex: [&kex[..], MARKERS].concat().into(),
+            key,
+            cipher,
+            mac,
+            compression: Cow::Borrowed(&[russh::compression::NONE]),
+            ..Preferred::DEFAULT
+        }
+    }
+
+    /// The sizes of groups that a server is asked for in a group exchange.
+    pub fn group_exchange(&self) -> client::GexParams {
+        let (least, wanted, most) = OLD_GROUP_BITS;
+        match self.base {
+            Base::Legacy => client::GexParams::new(least, wanted, most).unwrap_or_default(),
+            Base::Strict | Base::Modern => client::GexParams::default(),
+        }
+    }
+
+    /// Whether some key exchange offered is one that costs this end's processor much.
+    pub fn have_finite_fields(&self) -> bool {
+        self.lists.kex.iter().any(is_finite_field)
+    }
+
+    /// Whether the key exchange with a client of this offer is by finite field.
+    pub fn finite_field_with(&self, offer: &ClientOffer) -> bool {
+        let chosen = ssh::chosen(&offer.key_exchanges, &names(&self.lists.kex));
+        chosen.is_some_and(|name| {
+            self.lists.kex.iter().any(|k| k.as_ref() == name && is_finite_field(k))
+        })
+    }
+
+    /// Whether a signature may be made this way, a host's or a user's (RFC 8332): russh takes all
+    /// that it knows, SHA-1 too.
+    pub fn take_signature(&self, signature: &Algorithm) -> bool {
+        self.lists.key.contains(signature)
+    }
+
+    /// Whether clients are shown this host key.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn show(&self, key: &PrivateKey) -> Result<(), String> {
+        let kind = key.algorithm();
+        if !self.take_key(&kind) {
+            return Err(format!("a key of the kind {kind} is not offered"));
+        }
+        let bits = key.public_key().key_data().rsa().map(|rsa| rsa.key_size());
+        match bits {
+            Some(bits) if self.base == Base::Strict && bits < STRICT_RSA_BITS_MIN => Err(format!(
+                "an RSA key of {bits} bits is not offered; it needs {STRICT_RSA_BITS_MIN}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether host keys of this kind are taken; one RSA key signs with any hash.
+    pub fn take_key(&self, kind: &Algorithm) -> bool {
+        let is_rsa = |kind: &Algorithm| matches!(kind, Algorithm::Rsa { .. });
+        self.lists.key.iter().any(|taken| taken == kind || (is_rsa(taken) && is_rsa(kind)))
+    }
+
+    /// What a listener and a client with this offer agree on, for the log.
+    pub fn describe(&self, offer: &ClientOffer) -> String {
+        let key_exchange = ssh::chosen(&offer.key_exchanges, &names(&self.lists.kex));
+        let cipher = ssh::chosen(&offer.ciphers, &names(&self.lists.cipher));
+        format!("SSH {} {}", key_exchange.unwrap_or("?"), cipher.unwrap_or("?"))
     }
 }
 
-/// What a front and a client with this offer agree on, for the log.
-pub fn describe(offer: &ClientOffer) -> String {
-    let key_exchanges: Vec<&str> = KEX.iter().map(AsRef::as_ref).collect();
-    let ciphers: Vec<&str> = CIPHERS.iter().map(AsRef::as_ref).collect();
-    let key_exchange = ssh::chosen(&offer.key_exchanges, &key_exchanges).unwrap_or("?");
-    let cipher = ssh::chosen(&offer.ciphers, &ciphers).unwrap_or("?");
-    format!("SSH {key_exchange} {cipher}")
+fn names<T: AsRef<str>>(list: &[T]) -> Vec<&str> {
+    list.iter().map(AsRef::as_ref).collect()
 }
 
-/// Whether a user's signature may be made this way: russh takes all that it knows, SHA-1 too.
-pub fn is_modern_signature(algorithm: &Algorithm) -> bool {
-    KEYS.contains(algorithm)
-}
-
-/// What backends are offered: as [`server`], and large finite-field groups.
-pub fn client() -> Preferred {
-    Preferred { kex: [KEX, FINITE_FIELDS, MARKERS].concat().into(), ..server() }
-}
-
-/// As [`client`], and behind it what old servers need: SHA-1, CBC and small groups.
-pub fn legacy_client() -> Preferred {
-    Preferred {
-        kex: [KEX, FINITE_FIELDS, OLD_KEX, MARKERS].concat().into(),
-        key: [KEYS, &[Algorithm::Rsa { hash: None }]].concat().into(),
-        cipher: [CIPHERS, &[cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC]]
-            .concat()
-            .into(),
-        mac: [MACS, &[mac::HMAC_SHA1_ETM, mac::HMAC_SHA1]].concat().into(),
-        ..client()
-    }
+fn is_finite_field(name: &kex::Name) -> bool {
+    name.as_ref().starts_with("diffie-hellman-")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn finite(algorithms: &Algorithms) -> usize {
+        algorithms.lists.kex.iter().filter(|name| is_finite_field(name)).count()
+    }
+
     #[test]
-    fn only_backends_are_offered_finite_fields() {
-        let finite = |offered: &Preferred| {
-            offered.kex.iter().filter(|name| name.as_ref().starts_with("diffie-hellman")).count()
+    fn finite_fields_are_offered_by_legacy_listeners_and_by_backends() {
+        assert_eq!(finite(&Algorithms::new(Side::Listener, Base::Modern)), 0);
+        assert!(!Algorithms::new(Side::Listener, Base::Modern).have_finite_fields());
+        assert_eq!(finite(&Algorithms::new(Side::Backend, Base::Modern)), 2);
+        for side in [Side::Listener, Side::Backend] {
+            assert_eq!(finite(&Algorithms::new(side, Base::Strict)), 0);
+            assert_eq!(finite(&Algorithms::new(side, Base::Legacy)), 6);
+            for base in [Base::Strict, Base::Modern, Base::Legacy] {
+                let offered = Algorithms::new(side, base).preferred();
+                assert_eq!(offered.kex[0], kex::MLKEM768X25519_SHA256);
+                assert!(offered.kex.contains(&kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_added_is_offered_last_and_once() {
+        let mut algorithms = Algorithms::new(Side::Listener, Base::Modern);
+        let offered =
+            ["curve25519-sha256", "nonsense", "diffie-hellman-group14-sha256", "hmac-sha1"]
+                .map(str::to_owned);
+        let suggestion = "`algorithms: { base: modern, add: [diffie-hellman-group14-sha256] }`";
+        assert_eq!(algorithms.suggestion(&offered).as_deref(), Some(suggestion));
+        assert_eq!(algorithms.suggestion(&offered[..2]), None);
+        let mut add = |name: &str| algorithms.add(&named(name).unwrap());
+        assert_eq!(add("diffie-hellman-group14-sha256"), Ok(()));
+        assert_eq!(add("diffie-hellman-group14-sha256"), Err(NotAdded::Twice));
+        assert_eq!(add("curve25519-sha256"), Err(NotAdded::InBase));
+        assert_eq!(add("diffie-hellman-group18-sha512"), Err(NotAdded::TooLarge));
+        for name in ["ssh-rsa", "aes128-cbc", "hmac-sha1"] {
+            assert_eq!(add(name), Ok(()));
+        }
+        let offered = algorithms.preferred();
+        assert_eq!(offered.kex[offered.kex.len() - MARKERS.len() - 1], kex::DH_G14_SHA256);
+        assert_eq!(offered.key.last(), Some(&Algorithm::Rsa { hash: None }));
+        assert_eq!(offered.cipher.last(), Some(&cipher::AES_128_CBC));
+        assert_eq!(offered.mac.last(), Some(&mac::HMAC_SHA1));
+        assert!(algorithms.have_finite_fields());
+        let mut backend = Algorithms::new(Side::Backend, Base::Modern);
+        assert_eq!(backend.add(&named("diffie-hellman-group18-sha512").unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn the_clients_first_choice_says_whether_the_exchange_is_by_finite_field() {
+        let legacy = Algorithms::new(Side::Listener, Base::Legacy);
+        let offer = |key_exchanges: &[&str]| ClientOffer {
+            identification: Vec::new(),
+            key_exchanges: key_exchanges.iter().map(|&name| name.to_owned()).collect(),
+            host_keys: Vec::new(),
+            ciphers: Vec::new(),
         };
-        assert_eq!(finite(&server()), 0);
-        assert_eq!(finite(&client()), 2);
-        assert!(finite(&legacy_client()) > 2);
-        assert_eq!(server().kex[0], kex::MLKEM768X25519_SHA256);
+        let (old, new) = ("diffie-hellman-group1-sha1", "curve25519-sha256");
+        assert!(legacy.finite_field_with(&offer(&["unknown", "ext-info-c", old, new])));
+        assert!(!legacy.finite_field_with(&offer(&[new, old])));
+        assert!(!legacy.finite_field_with(&offer(&["unknown"])));
+        let modern = Algorithms::new(Side::Listener, Base::Modern);
+        assert!(!modern.finite_field_with(&offer(&[old, new])));
     }
 }

@@ -18,6 +18,7 @@ mod scripted_listings;
 mod scripted_logins;
 mod scripted_renames;
 mod scripted_tls;
+mod sftp_algorithms;
 mod sftp_cuts;
 mod sftp_logins;
 mod sftp_to_ftp;

@@ -474,6 +474,60 @@ def rekey():
     connection.close()
 
 
+def by_finite_field():
+    connection = paramiko.Transport(("127.0.0.1", JOB["port"]))
+    connection.banner_timeout = connection.auth_timeout = JOB["timeout"]
+    connection.get_security_options().kex = ("diffie-hellman-group14-sha256",)
+    connection.start_client(timeout=JOB["timeout"])
+    return connection
+
+
+def early_exchanges():
+    """Asks for new keys again and again, and never logs in."""
+    def ask():
+        connection = by_finite_field()
+        done = 0
+        try:
+            for done in range(JOB["times"]):
+                connection.renegotiate_keys()
+        except Exception:
+            assert 0 < done < JOB["times"] // 2, done
+            return
+        finally:
+            connection.close()
+        raise AssertionError("was not ended")
+    step("ask", ask)
+
+
+def late_exchanges():
+    def ask():
+        connection = by_finite_field()
+        connection.auth_password(JOB["user"], JOB["password"])
+        for _ in range(JOB["times"]):
+            connection.renegotiate_keys()
+        sftp(connection).stat(".")
+        connection.close()
+    step("ask", ask)
+
+
+def old_client():
+    """A client of before 2010, with each cipher of its time."""
+    import asyncio
+    import asyncssh
+
+    async def enter(cipher):
+        key = asyncssh.read_private_key(JOB["key"])
+        async with asyncssh.connect(
+                "127.0.0.1", JOB["port"], username=JOB["user"], client_keys=[key], known_hosts=None, config=None,
+                kex_algs=["diffie-hellman-group1-sha1"], server_host_key_algs=["ssh-rsa"],
+                encryption_algs=[cipher], mac_algs=["hmac-sha1"], signature_algs=["ssh-rsa"], agent_path=None,
+                preferred_auth="publickey", login_timeout=JOB["timeout"]) as connection:
+            async with connection.start_sftp_client() as client:
+                await client.listdir(".")
+    for cipher in "3des-cbc", "aes128-cbc":
+        step(cipher, lambda: asyncio.run(enter(cipher)))
+
+
 def order():
     """paramiko's put() waits for the answers to its writes in the order of the writes, and for ever
     where they come in another: what it takes, all clients take."""
@@ -525,6 +579,7 @@ def cut_put():
 SCENARIOS = {
     "broken-packets": broken_packets, "slow-packet": slow_packet, "channels": channels, "idle-channel": idle_channel,
     "forwarding": forwarding, "extensions": extensions, "old-signature": old_signature,
-    "logins": logins, "grace": grace, "rekey": rekey, "order": order, "cut-put": cut_put,
+    "logins": logins, "grace": grace, "rekey": rekey, "order": order, "old-client": old_client,
+    "early-exchanges": early_exchanges, "late-exchanges": late_exchanges, "cut-put": cut_put,
 }
 SCENARIOS[JOB["scenario"]]()

@@ -21,6 +21,7 @@ use super::{HostKey, KnownHosts, Settings, SftpBackend};
 use crate::auth::Credentials;
 use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, WriteTransfer};
 use crate::data::{Sink, Source};
+use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
@@ -98,7 +99,7 @@ impl Sshd {
             name: "real".to_owned(),
             addresses: vec![format!("127.0.0.1:{}", self.port)],
             host_key: HostKey::Fingerprints(vec![self.fingerprint()]),
-            legacy_algorithms: false,
+            algorithms: Algorithms::new(Side::Backend, Base::Modern),
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
             send_proxy_protocol: false,

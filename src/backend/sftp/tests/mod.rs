@@ -26,6 +26,7 @@ use crate::backend::claims::Account;
 use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer};
 use crate::data::{Sink, Source};
 use crate::net::Connector;
+use crate::net::ssh::{Algorithms, Base, Side};
 use crate::op::{
     Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation, WriteMode,
 };
@@ -63,7 +64,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         name: "scripted".to_owned(),
         addresses: Vec::new(),
         host_key: HostKey::AcceptAny,
-        legacy_algorithms: false,
+        algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
         partial_uploads,
         send_proxy_protocol: false,

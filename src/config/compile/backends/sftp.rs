@@ -1,13 +1,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::algorithms;
 use super::{addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::sftp::{HostKey, KnownHosts, Settings};
 use crate::config::leaf::Leaf;
 use crate::config::report::{At, Problems};
 use crate::config::schema::Backend;
-use crate::config::values::{Algorithms, FileName, HostPort};
+use crate::config::values::{FileName, HostPort};
+use crate::net::ssh::{Algorithms, Side};
 
 const PORT: u16 = 22;
 
@@ -18,13 +20,15 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<Settings> {
     let addresses = addresses(backend, problems);
-    let host_key = host_key(backend, addresses.as_deref().unwrap_or(&[]), folder, problems);
+    let algorithms = algorithms::compile(&backend.algorithms, Side::Backend, problems);
+    let host_key =
+        host_key(backend, addresses.as_deref().unwrap_or(&[]), &algorithms, folder, problems);
     let send_proxy_protocol = send_proxy_protocol(backend, problems);
     Some(Settings {
         name: name.into(),
         addresses: addresses?.iter().map(|address| address.with_default_port(PORT)).collect(),
         host_key: host_key?,
-        legacy_algorithms: value(&backend.algorithms) == Some(&Algorithms::Legacy),
+        algorithms,
         login_folder: value(&backend.login_folder).cloned(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         send_proxy_protocol,
@@ -47,6 +51,7 @@ fn send_proxy_protocol(backend: &Backend, problems: &mut Problems) -> bool {
 fn host_key(
     backend: &Backend,
     addresses: &[HostPort],
+    algorithms: &Algorithms,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<HostKey> {
@@ -81,7 +86,7 @@ fn host_key(
             .then_some(HostKey::Fingerprints(fingerprints));
     }
     match &backend.known_hosts {
-        Some(leaf) => known_hosts(leaf, addresses, folder, problems),
+        Some(leaf) => known_hosts(leaf, addresses, algorithms, folder, problems),
         None => accept_any.and_then(|leaf| leaf.value).map(|_| HostKey::AcceptAny),
     }
 }
@@ -109,6 +114,7 @@ fn keyscan(address: Option<&HostPort>) -> String {
 fn known_hosts(
     leaf: &Leaf<FileName>,
     addresses: &[HostPort],
+    algorithms: &Algorithms,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<HostKey> {
@@ -118,7 +124,17 @@ fn known_hosts(
     let parsed = KnownHosts::parse(&text);
     let known = parsed.map_err(|why| problems.error(&leaf.at, format!("{shown}: {why}"))).ok()?;
     for address in addresses {
-        if known.algorithms(&address.host, address.port.unwrap_or(PORT)).is_empty() {
+        let kinds = known.algorithms(&address.host, address.port.unwrap_or(PORT));
+        if !kinds.is_empty() && !kinds.iter().any(|kind| algorithms.take_key(kind)) {
+            let kinds: Vec<_> = kinds.iter().map(|kind| kind.to_string()).collect();
+            let message = format!(
+                "{shown} knows {} by keys of the kind {} only, and `algorithms` takes none of them",
+                address.with_default_port(PORT),
+                kinds.join(", ")
+            );
+            problems.error(&leaf.at, message);
+        }
+        if kinds.is_empty() {
             let message = format!(
                 "{shown} holds no key of {}; `{}` prints its keys, to be compared with the server's \
                  operator before they are added",

@@ -180,7 +180,7 @@ fn backends() {
     );
     one(address, &with("connections: 2"), "10:18", "belongs to `protocol: ftp`");
     one(address, &with("folder: files"), "10:13", "use a route's `root`");
-    one(address, &with("algorithms: old"), "10:17", "is none of modern, legacy");
+    one(address, &with("algorithms: old"), "10:17", "is none of strict, modern, legacy");
     one(address, &with("private_key: exchange_key"), "10:5", "it belongs to the account");
     let local = "legacy:\n    protocol: local\n    folder: files\n    keepalive: 1s\n";
     let told = report(
@@ -192,6 +192,76 @@ fn backends() {
         told.contains("belongs to `protocol: sftp`; a backend of `protocol: local` has folder"),
         "{told}"
     );
+}
+
+#[test]
+fn algorithms() {
+    let keys = "    host_keys: ssh_host_ed25519_key\n";
+    let address = "    address: server.example.com\n";
+    for (line, from) in [(6, keys), (10, address)] {
+        let with = |value: &str| format!("{from}    algorithms: {value}\n");
+        let bad = |value: &str, column: usize, words: &str| {
+            one(from, &with(value), &format!("{line}:{column}"), words);
+        };
+        bad("moderne", 17, r#"did you mean "modern"?"#);
+        bad("aes128-cbc", 17, "is one algorithm; write { base: modern, add: [aes128-cbc] }");
+        bad("[aes128-cbc]", 17, "a list has no base; write { base: modern, add: […] }");
+        bad("{ base: legacy }", 5, "algorithms.add: is missing");
+        bad("{ base: old, add: ssh-rsa }", 25, "is none of strict, modern, legacy");
+        bad("{ add: [ssh-rsa], more: 1 }", 35, "there is no such key");
+        bad("{ add: [aes128-cbs] }", 25, r#"did you mean "aes128-cbc"?"#);
+        bad("{ add: [arcfour] }", 25, "is no SSH algorithm that is known here");
+        bad("{ add: [none] }", 25, "it would leave connections unprotected");
+        bad("{ add: [curve25519-sha256] }", 25, "adds nothing: the base has it already");
+        bad("{ base: legacy, add: [ssh-rsa] }", 39, "adds nothing: the base has it already");
+        bad("{ add: [hmac-sha1, hmac-sha1] }", 36, "adds nothing: it is there twice");
+    }
+    let with = |value: &str| format!("{keys}    algorithms: {value}\n");
+    let large = "{ base: strict, add: [diffie-hellman-group18-sha512] }";
+    one(keys, &with(large), "6:39", "diffie-hellman-group16-sha512 is the largest");
+    let ecdsa = "    host_keys: ecdsa\n    algorithms: strict\n";
+    one(keys, ecdsa, "6:17", "leaves no host key, so that no client could connect");
+    // Of 2048 bits.
+    let rsa = "    host_keys: [ssh_host_ed25519_key, ssh_host_rsa_key]\n    algorithms: strict\n";
+    warned(keys, rsa, "5:39", "an RSA key of 2048 bits is not offered; it needs 3072");
+    let told = report(&crate::config::tests::base().replacen(
+        "    data_ports: pool\n",
+        "    data_ports: pool\n    algorithms: legacy\n",
+        1,
+    ));
+    assert!(told.contains("belongs to `protocol: sftp`; of TLS, rustls serves 1.2"), "{told}");
+}
+
+#[test]
+fn broken_algorithms_are_warned_of() {
+    let keys = "    host_keys: ssh_host_ed25519_key\n";
+    let both = "    host_keys: [ssh_host_ed25519_key, ssh_host_rsa_key]\n";
+    let listener = |value: &str| format!("{both}    algorithms: {value}\n");
+    let words = "what clients that agree on these send, passwords too, may be read or changed";
+    warned(keys, &listener("legacy"), "6:17", words);
+    warned(
+        keys,
+        &listener("{ base: legacy, add: diffie-hellman-group15-sha512 }"),
+        "6:25",
+        "Logjam",
+    );
+    let group1 = "{ base: modern, add: [diffie-hellman-group1-sha1] }";
+    warned(keys, &listener(group1), "6:39", "its group of 1024 bits can be broken");
+    warned(keys, &listener("{ add: ssh-rsa }"), "6:24", "off in OpenSSH since 8.8");
+    // Slow, not broken.
+    let well = with(keys, &listener("{ add: diffie-hellman-group14-sha256 }"));
+    assert!(compiled(&well).warnings.is_empty());
+    // Old clients know no other kind of host key.
+    let told = compiled(&with(keys, &format!("{keys}    algorithms: legacy\n"))).warnings;
+    assert!(
+        told.to_string().contains("host_keys: has no RSA key, which old clients need"),
+        "{told}"
+    );
+    assert!(told.to_string().ends_with("\n2 warnings"), "{told}");
+    let address = "    address: server.example.com\n";
+    let backend = |value: &str| format!("{address}    algorithms: {value}\n");
+    warned(address, &backend("legacy"), "10:17", "A server that is updated needs none of it");
+    warned(address, &backend("{ add: [3des-cbc] }"), "10:25", "Sweet32");
 }
 
 #[test]

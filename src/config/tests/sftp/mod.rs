@@ -10,6 +10,7 @@ use super::*;
 use crate::backend::PartialUploads;
 use crate::backend::sftp::{HostKey, Settings};
 use crate::config::BackendSettings;
+use crate::net::ssh::{Algorithms, Base, Side, named};
 use crate::route::Access;
 
 const FINGERPRINT: &str = "SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o";
@@ -78,7 +79,8 @@ fn the_least_has_safe_defaults() {
     );
     let HostKey::Fingerprints(prints) = &server.host_key else { panic!() };
     assert_eq!(*prints, [FINGERPRINT]);
-    assert!(!server.legacy_algorithms);
+    assert_eq!(server.algorithms, Algorithms::new(Side::Backend, Base::Modern));
+    assert_eq!(listener.algorithms, Algorithms::new(Side::Listener, Base::Modern));
     assert_eq!(server.connects_at_once, 8);
     assert_eq!(server.partial_uploads, PartialUploads::Keep);
     let times = [server.connect_timeout, server.reply_timeout, server.keepalive];
@@ -105,13 +107,14 @@ listeners:
     rekey: {{ bytes: 512MiB, time: 30m }}
     keepalive: 15s
     channels: 3
+    algorithms: {{ base: modern, add: [diffie-hellman-group14-sha256] }}
   b: {{ protocol: sftp, address: 127.0.0.1:0, host_keys: pkcs8.pem, rekey: {{ bytes: 1024KiB }} }}
 backends:
   by-file:
     protocol: sftp
     address: ["server.example.com", "10.1.2.3:2222"]
     known_hosts: known_hosts
-    algorithms: legacy
+    algorithms: strict
     connects_at_once: 1000
     partial_uploads: temporary-name
     connect_timeout: 1s
@@ -149,7 +152,11 @@ routes:
     assert_eq!((b.rekey_bytes, b.host_keys[0].algorithm()), (1 << 20, Algorithm::Ed25519));
     let by_file = server(&config, 0);
     assert_eq!(by_file.addresses, ["server.example.com:22", "10.1.2.3:2222"]);
-    assert!(matches!(by_file.host_key, HostKey::KnownHosts(_)) && by_file.legacy_algorithms);
+    assert!(matches!(by_file.host_key, HostKey::KnownHosts(_)));
+    assert_eq!(by_file.algorithms, Algorithms::new(Side::Backend, Base::Strict));
+    let mut added = Algorithms::new(Side::Listener, Base::Modern);
+    added.add(&named("diffie-hellman-group14-sha256").unwrap()).unwrap();
+    assert_eq!((&a.algorithms, a.algorithms == b.algorithms), (&added, false));
     assert_eq!(by_file.connects_at_once, 1000);
     assert_eq!(by_file.partial_uploads, PartialUploads::TemporaryName);
     let times = [by_file.connect_timeout, by_file.reply_timeout, by_file.keepalive];

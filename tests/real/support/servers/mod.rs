@@ -116,10 +116,15 @@ pub fn endpoint(name: &'static str) -> Endpoint {
     Endpoint { software, port, tls, home: &server.home, server }
 }
 
+/// An sshd with these lines in its sshd_config.
+pub fn sshd_with(more: &str) -> Server {
+    sshd::start(more)
+}
+
 /// One that no other test uses, and that may be mistreated.
 pub fn private_sftp(name: &str) -> Server {
     match name {
-        "sshd" => sshd::start(),
+        "sshd" => sshd::start(""),
         "proftpd-sftp" => proftpd::start_sftp(),
         "asyncssh" => asyncssh::start(),
         "russh-sftp" => russh_sftp::start(),

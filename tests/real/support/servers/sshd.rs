@@ -9,7 +9,9 @@ use crate::support::{USER, ports};
 /// OpenSSH with internal-sftp. Its PAM service has the name of the program: a link named as ours
 /// gives it the one virtual user's password. That the user is no account of the system is the doing
 /// of libnss_wrapper.
-pub fn start() -> Server {
+///
+/// `more`: lines of sshd_config that count before the others.
+pub fn start(more: &str) -> Server {
     let nest = Nest::new("sshd");
     let port = ports::one();
     let service = nest.path("lockgate-test");
@@ -27,7 +29,7 @@ pub fn start() -> Server {
     let host_keys: String =
         keys().host.iter().map(|key| format!("HostKey {}\n", key.display())).collect();
     let text = format!(
-        "ListenAddress 127.0.0.1\nPort {port}\n{host_keys}PidFile none\nUsePAM yes\n\
+        "{more}ListenAddress 127.0.0.1\nPort {port}\n{host_keys}PidFile none\nUsePAM yes\n\
          PasswordAuthentication yes\nKbdInteractiveAuthentication yes\nStrictModes no\n\
          AuthorizedKeysFile {}\nMaxStartups 500\nMaxSessions 100\nMaxAuthTries 10\n\
          PrintMotd no\nSubsystem sftp internal-sftp -u 022 -l INFO\nLogLevel VERBOSE\n",

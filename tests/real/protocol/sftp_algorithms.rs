@@ -1,0 +1,243 @@
+//! `algorithms` of an SFTP listener: what old clients find, what ssh-audit finds, and the bound on key
+//! exchanges that cost the gateway much.
+
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::SOON;
+use crate::support::clients::SftpSite;
+use crate::support::clients::openssh::sftp;
+use crate::support::clients::psftp::psftp;
+use crate::support::process::{Output, run};
+use crate::support::raw::dial;
+use crate::support::servers::tools;
+use crate::support::sftp_lock::{SftpLock, SftpPlan, comes_true};
+use crate::support::ssh::{keys, public};
+
+/// What `legacy` adds to `modern`, by the option of OpenSSH that asks for it.
+const OLD: [(&str, &str); 13] = [
+    ("KexAlgorithms", "diffie-hellman-group16-sha512"),
+    ("KexAlgorithms", "diffie-hellman-group14-sha256"),
+    ("KexAlgorithms", "diffie-hellman-group14-sha1"),
+    ("KexAlgorithms", "diffie-hellman-group1-sha1"),
+    ("KexAlgorithms", "diffie-hellman-group-exchange-sha256"),
+    ("KexAlgorithms", "diffie-hellman-group-exchange-sha1"),
+    ("HostKeyAlgorithms", "ssh-rsa"),
+    ("Ciphers", "aes128-cbc"),
+    ("Ciphers", "aes192-cbc"),
+    ("Ciphers", "aes256-cbc"),
+    ("Ciphers", "3des-cbc"),
+    ("MACs", "hmac-sha1"),
+    ("MACs", "hmac-sha1-etm@openssh.com"),
+];
+/// What one address has at once.
+const EXCHANGES_MAX: u64 = 30;
+const DISCONNECT: u8 = 1;
+const KEXDH_REPLY: u8 = 31;
+
+fn with(algorithms: &str) -> SftpLock {
+    let listener = format!(", algorithms: {algorithms}");
+    SftpPlan { listener: &listener, ..SftpPlan::default() }.start()
+}
+
+/// Sends a file there and back.
+fn session(site: &SftpSite, options: &[&str]) -> Output {
+    let home = tempfile::tempdir().expect("a client's home");
+    std::fs::write(home.path().join("up"), vec![7; 100_000]).expect("writing a file");
+    let batch = format!("lcd {0}\nput up there\nget there down\nrm there\n", home.path().display());
+    let output = sftp(site, home.path(), &batch, options);
+    if output.ok() {
+        let down = std::fs::read(home.path().join("down")).expect("what came back");
+        assert!(down == vec![7; 100_000], "{options:?}: the bytes differ");
+    }
+    output
+}
+
+fn options(setting: &str, name: &str) -> [String; 4] {
+    // A MAC is of no use to the first ciphers.
+    let cipher = if setting == "Ciphers" { name } else { "aes128-ctr" };
+    ["-o".into(), format!("{setting}={name}"), "-o".into(), format!("Ciphers={cipher}")]
+}
+
+#[test]
+fn each_old_algorithm_works_by_itself_with_legacy_and_where_it_is_added() {
+    let legacy = with("legacy");
+    let modern = with("modern");
+    for (setting, name) in OLD {
+        let options = options(setting, name);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        session(&legacy.site(), &options).expect_ok(name);
+        assert!(!session(&modern.site(), &options).ok(), "modern offers {name}");
+        let hint = format!("`algorithms: {{ base: modern, add: [{name}] }}` on the listener");
+        let told = |event: &Value| {
+            event["refusal"] == "ssh-algorithms"
+                && event["reason"].as_str().is_some_and(|reason| reason.contains(&hint))
+        };
+        modern.gateway.await_log(told, SOON);
+    }
+    for (setting, name) in [OLD[1], OLD[6], OLD[10], OLD[11]] {
+        let added = with(&format!("{{ base: modern, add: [{name}] }}"));
+        let options = options(setting, name);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        session(&added.site(), &options).expect_ok(name);
+    }
+    legacy.at_rest();
+}
+
+/// As OpenSSH 5.3 would do, of 2009.
+#[test]
+fn a_client_that_knows_old_algorithms_only_logs_in_with_its_rsa_key() {
+    let key = &keys().host[2];
+    let user = format!(", authorized_keys: {}", public(key).display());
+    let plan = SftpPlan { user: &user, listener: ", algorithms: legacy", ..SftpPlan::default() };
+    let lock = plan.start();
+    let old: Vec<String> = [
+        "KexAlgorithms=diffie-hellman-group1-sha1,diffie-hellman-group-exchange-sha1",
+        "HostKeyAlgorithms=ssh-rsa",
+        "Ciphers=3des-cbc,aes128-cbc",
+        "MACs=hmac-sha1",
+        "PubkeyAcceptedAlgorithms=ssh-rsa",
+    ]
+    .iter()
+    .flat_map(|option| ["-o".to_owned(), (*option).to_owned()])
+    .collect();
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    let site = SftpSite { key: Some(key.clone()), ..lock.site() };
+    session(&site, &old).expect_ok("all of it old");
+    lock.scenario("old-client", json!({ "key": key }));
+    let home = tempfile::tempdir().expect("a client's home");
+    let site = SftpSite { fingerprints: keys().fingerprints.to_vec(), ..lock.site() };
+    psftp(&site, home.path(), "pwd\n").expect_ok("psftp");
+    lock.at_rest();
+}
+
+#[test]
+fn ssh_audit_has_nothing_to_say_about_strict() {
+    let audit = |site: &SftpSite| {
+        let mut command = Command::new(tools().join("venv/bin/ssh-audit"));
+        // Without the test of CVE-2002-20001, which has its own test here.
+        command.args(["--json", "--skip-rate-test", "--port", &site.port.to_string(), "127.0.0.1"]);
+        run(&mut command, b"", Duration::from_secs(60))
+    };
+    let strict = with("strict");
+    let output = audit(&strict.site());
+    let output = output.expect_ok("ssh-audit");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut judged = 0;
+    for kind in ["kex", "key", "enc", "mac"] {
+        for algorithm in told[kind].as_array().expect("a list") {
+            let notes = &algorithm["notes"];
+            assert!(notes.get("fail").is_none() && notes.get("warn").is_none(), "{algorithm}");
+            judged += 1;
+        }
+    }
+    assert!(judged > 8, "{told}");
+    for said in ["additional_notes", "cves"] {
+        assert!(told[said].as_array().is_none_or(Vec::is_empty), "{said}: {told}");
+    }
+    assert!(told["recommendations"].as_object().is_none_or(serde_json::Map::is_empty), "{told}");
+    // The same eyes see what `modern` has.
+    assert!(!audit(&with("modern").site()).ok());
+}
+
+#[test]
+fn strict_serves_clients_of_today_and_keeps_the_others_out() {
+    let strict = with("strict");
+    strict.scenario("rekey", json!({ "bytes": 1 << 20 }));
+    for old in ["KexAlgorithms=curve25519-sha256", "HostKeyAlgorithms=ecdsa-sha2-nistp256"] {
+        assert!(!session(&strict.site(), &["-o", old]).ok(), "{old}");
+    }
+    strict.at_rest();
+    let added = with("{ base: strict, add: curve25519-sha256 }");
+    session(&added.site(), &["-o", "KexAlgorithms=curve25519-sha256"]).expect_ok("what is added");
+}
+
+fn refused(lock: &SftpLock) -> u64 {
+    let series = "lockgate_clients_refused_total{listener=\"front\",reason=\"key-exchanges\"}";
+    lock.gateway.metric(series).unwrap_or(0)
+}
+
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let length = (1 + payload.len() + 8) as u32;
+    [&length.to_be_bytes()[..], &[8], payload, &[0; 8]].concat()
+}
+
+/// The types of the packets in it, which are in clear.
+fn types(mut stream: &[u8]) -> Vec<u8> {
+    let mut types = Vec::new();
+    let line = stream.iter().position(|byte| *byte == b'\n').map_or(stream.len(), |at| at + 1);
+    stream = &stream[line..];
+    while stream.len() > 5 {
+        types.push(stream[5]);
+        let length = u32::from_be_bytes(stream[..4].try_into().expect("four bytes"));
+        stream = &stream[stream.len().min(4 + length as usize)..];
+    }
+    types
+}
+
+/// Asks for an exchange with the group of 2048 bits, at no cost, and goes; the answers.
+fn ask(lock: &SftpLock) -> Vec<u8> {
+    let list = |name: &str| [&(name.len() as u32).to_be_bytes()[..], name.as_bytes()].concat();
+    let lists = ["diffie-hellman-group14-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr"];
+    let more = ["hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""];
+    let lists: Vec<u8> = lists.iter().chain(&more).flat_map(|name| list(name)).collect();
+    let kexinit = [&[20; 1][..], &[7; 16], &lists, &[0; 5]].concat();
+    // SSH_MSG_KEXDH_INIT with e = 2.
+    let init = [30, 0, 0, 0, 1, 2];
+    let mut tcp = dial(lock.gateway.address("front"));
+    let begin = [&b"SSH-2.0-eater\r\n"[..], &packet(&kexinit), &packet(&init)].concat();
+    tcp.write_all(&begin).expect("sending");
+    let mut answers = Vec::new();
+    let mut bytes = [0; 4096];
+    while !types(&answers).iter().any(|kind| [DISCONNECT, KEXDH_REPLY].contains(kind)) {
+        let count = tcp.read(&mut bytes).expect("an answer");
+        assert!(count > 0, "no answer: {}", answers.escape_ascii());
+        answers.extend_from_slice(&bytes[..count]);
+    }
+    answers
+}
+
+/// CVE-2002-20001: who only begins a key exchange costs the gateway an exponentiation.
+#[test]
+fn key_exchanges_by_finite_field_are_bounded_by_address() {
+    let lock = with("{ base: modern, add: [diffie-hellman-group14-sha256] }");
+    let start = Instant::now();
+    let asked = 3 * EXCHANGES_MAX;
+    let mut done = 0;
+    for _ in 0..asked {
+        let answers = ask(&lock);
+        if types(&answers).contains(&KEXDH_REPLY) {
+            done += 1;
+            continue;
+        }
+        let words = "too many key exchanges by finite field from your address";
+        let told = String::from_utf8_lossy(&answers);
+        assert!(told.contains(words), "{}", answers.escape_ascii());
+    }
+    let most = EXCHANGES_MAX + start.elapsed().as_secs() + 1;
+    assert!((EXCHANGES_MAX..=most).contains(&done), "{done} were done");
+    assert!(comes_true(|| refused(&lock) == asked - done), "{} are counted", refused(&lock));
+    let log = lock.gateway.log_tail(usize::MAX);
+    assert_eq!(log.matches("\"refusal\":\"key-exchanges\"").count(), 1, "{log}");
+    // Who costs little is served at once, the others soon.
+    session(&lock.site(), &["-o", "KexAlgorithms=curve25519-sha256"]).expect_ok("curve25519");
+    let old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha256"];
+    assert!(comes_true(|| session(&lock.site(), &old).ok()));
+    lock.at_rest();
+}
+
+/// A client may ask for new keys before it has logged in, too.
+#[test]
+fn key_exchanges_before_a_login_count_and_later_ones_do_not() {
+    let lock = with("{ base: modern, add: [diffie-hellman-group14-sha256] }");
+    lock.scenario("early-exchanges", json!({ "times": 2 * EXCHANGES_MAX }));
+    assert!(comes_true(|| refused(&lock) == 1));
+    lock.at_rest();
+    let lock = with("{ base: modern, add: [diffie-hellman-group14-sha256] }");
+    lock.scenario("late-exchanges", json!({ "times": 2 * EXCHANGES_MAX }));
+    assert_eq!(refused(&lock), 0);
+    lock.at_rest();
+}
