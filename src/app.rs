@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminSocket, BoundMetrics};
 use crate::auth::PasswordCheck;
-use crate::backend::Backend;
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
 use crate::backend::sftp::SftpBackend;
+use crate::backend::{Backend, IgnoredAttributes};
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::{ftp, sftp};
@@ -60,11 +60,12 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         pools.insert(pool.name().to_owned(), Arc::new(pool));
     }
     let connectors = Connectors::register(&registry)?;
+    let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
-        backends: backends(config.backends, &pools, &connectors)?,
+        backends: backends(config.backends, &pools, &connectors, &ignored)?,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
@@ -133,15 +134,18 @@ fn backends(
     settings: Vec<(String, BackendSettings)>,
     pools: &HashMap<String, Arc<Pool>>,
     connectors: &Connectors,
+    ignored: &IgnoredAttributes,
 ) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
     let mut backends: HashMap<String, Arc<dyn Backend>> = HashMap::new();
     for (name, settings) in settings {
         let backend: Arc<dyn Backend> = match settings {
             BackendSettings::Ftp(settings) => {
                 let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
-                Arc::new(FtpBackend::new(settings, pool, connectors))
+                Arc::new(FtpBackend::new(settings, pool, connectors, ignored))
             }
-            BackendSettings::Sftp(settings) => Arc::new(SftpBackend::new(settings, connectors)),
+            BackendSettings::Sftp(settings) => {
+                Arc::new(SftpBackend::new(settings, connectors, ignored))
+            }
             BackendSettings::Local(settings) => {
                 let opened = LocalBackend::open(&settings);
                 let backend = name.clone();

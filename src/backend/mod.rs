@@ -21,8 +21,10 @@ pub mod ftp;
 mod home;
 pub mod local;
 pub mod sftp;
+mod unsupported;
 
 pub use home::Home;
+pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
 /// How a session gets in at a backend.
 pub enum Login {

@@ -14,8 +14,8 @@ use super::report::{At, Problems};
 use super::tree::{Kind, Node};
 use super::values::*;
 use super::{LogFormat, LogLevel};
-use crate::backend::ftp::{DataMode, PassiveCommand};
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
@@ -209,9 +209,17 @@ section! {
         /// ftp: whether the address of a PASV reply is used where it is not the server's own.
         /// Default: false.
         trust_pasv_address: Leaf<bool>,
+        /// ftp: what becomes of an SFTP client's plain rename, which is not to overwrite, where the server
+        /// does not let the account look whether it would: allow (default: the server decides, most
+        /// overwrite), or refuse.
+        unchecked_rename: Leaf<UncheckedRename>,
         /// ftp: control connections of one session at most; each file that an SFTP client has open
         /// takes one. From 1 to 64. Default: 4.
         connections: Leaf<UpTo<64>>,
+        /// ftp: where an SFTP client writes the begin of a file anew and leaves the rest, as much of the
+        /// rest is copied to the new file at most; where there is more, the old file stays. Up to 1024GiB;
+        /// 0: nothing is copied. Default: 64MiB.
+        tail_copy_max: Leaf<Bytes>,
         /// sftp: the SHA-256 fingerprint of the server's host key ("SHA256:…"), or a list.
         host_key: OneOrMore<Fingerprint>,
         /// sftp: instead of host_key, a file in OpenSSH's known_hosts format with the server in it.
@@ -234,6 +242,10 @@ section! {
         login_folder: Leaf<RemotePath>,
         /// What becomes of an upload that was cut: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
+        /// ftp, sftp: what clients are told of times, permissions and owners that the server cannot set
+        /// at all: refuse (default: that it cannot), or ignore (that it was done; for clients that give
+        /// an upload up otherwise).
+        unsupported_attributes: Leaf<UnsupportedAttributes>,
         /// ftp, sftp: pass-through (default: the client's own name and password), or an account of the
         /// gateway's.
         login: Login,

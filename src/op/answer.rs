@@ -31,8 +31,6 @@ pub struct Abilities {
     pub account_names: bool,
     /// A rename that replaces a file (`Onto::Replaced`).
     pub replacing_rename: bool,
-    /// It tells of symlinks themselves: `LinkStat` is another question than `Stat`.
-    pub link_stat: bool,
     /// `SetAttributes` of the time when a file was last changed.
     pub modified: bool,
 }

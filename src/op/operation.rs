@@ -46,6 +46,9 @@ pub enum Operation {
         permissions: Option<u32>,
     },
     RemoveDirectory(RemotePath),
+    /// Whether a path may be renamed, as far as the backend tells beforehand (FTP's RNFR). Not being
+    /// allowed to look at it is no refusal.
+    RenameFrom(RemotePath),
     Rename {
         from: RemotePath,
         to: RemotePath,
@@ -132,7 +135,9 @@ impl Operation {
             Self::Copy { append: false, .. } => Effects::of(&[Read, Overwrite]),
             Self::Copy { append: true, .. } => Effects::of(&[Read, Append]),
             Self::MakeDirectory { .. } => Effects::of(&[MakeDirectory]),
-            Self::Rename { onto: Onto::Refused, .. } => Effects::of(&[Rename]),
+            Self::RenameFrom(_) | Self::Rename { onto: Onto::Refused, .. } => {
+                Effects::of(&[Rename])
+            }
             Self::Rename { .. } => Effects::of(&[Rename, Overwrite]),
             Self::SetAttributes { changes, .. } => changes.effects(),
             Self::Symlink { .. } | Self::HardLink { .. } => Effects::of(&[Create, Link]),
@@ -155,6 +160,7 @@ impl Operation {
             Self::Copy { .. } => "copy",
             Self::MakeDirectory { .. } => "make-directory",
             Self::RemoveDirectory(_) => "remove-directory",
+            Self::RenameFrom(_) => "rename-from",
             Self::Rename { .. } => "rename",
             Self::SetAttributes { .. } => "set-attributes",
             Self::ReadLink(_) => "read-link",
@@ -180,6 +186,7 @@ impl Operation {
             | Self::Copy { from: path, .. }
             | Self::MakeDirectory { path, .. }
             | Self::RemoveDirectory(path)
+            | Self::RenameFrom(path)
             | Self::SetAttributes { path, .. }
             | Self::ReadLink(path)
             | Self::Symlink { link: path, .. }
@@ -227,6 +234,7 @@ impl Operation {
                 Self::MakeDirectory { path: map(path)?, permissions }
             }
             Self::RemoveDirectory(path) => Self::RemoveDirectory(map(path)?),
+            Self::RenameFrom(path) => Self::RenameFrom(map(path)?),
             Self::Rename { from, to, onto } => {
                 Self::Rename { from: map(from)?, to: map(to)?, onto }
             }

@@ -178,9 +178,16 @@ fn sftp_clients() {
 fn sftp_times() {
     let benches = &Benches::new();
     let mut cells = Vec::new();
-    for backend in
-        ["proftpd-plain", "pureftpd-tls", "sshd", "proftpd-sftp", "asyncssh", "russh-sftp", LOCAL]
-    {
+    for backend in [
+        "vsftpd-plain",
+        "proftpd-plain",
+        "pureftpd-tls",
+        "sshd",
+        "proftpd-sftp",
+        "asyncssh",
+        "russh-sftp",
+        LOCAL,
+    ] {
         let run = move || {
             let bench = benches.get(backend);
             assert_ne!(bench.backend.can()["mtime"], Value::Bool(false), "{backend}");

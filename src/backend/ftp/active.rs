@@ -38,7 +38,7 @@ impl DataPorts {
 /// Reserves a port and tells the server, an IPv4 one with PORT or, where that is refused, with EPRT. Waits a while where all ports wait for this server.
 pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Failure> {
     connection.active = None;
-    let server = connection.server()?.ip();
+    let server = connection.server.address.ip();
     let settings = connection.settings.clone();
     let DataPorts { pool, session } = connection.data_ports.clone().ok_or_else(|| {
         no_port(format!("backend \"{}\" has `data_mode: active` and no pool", settings.name))
@@ -75,9 +75,8 @@ async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Fa
     let SocketAddr::V4(v4) = address else {
         return connection.expect(2, "EPRT", Some(format_eprt(address).as_bytes())).await.map(drop);
     };
-    let (server, shared) = (connection.server()?, connection.shared.clone());
-    let kept = shared.data_commands.kept(server);
-    let first = kept.unwrap_or(DataCommand::Port);
+    let server = connection.server.clone();
+    let first = server.data_commands.kept().unwrap_or(DataCommand::Port);
     let mut refusal: Option<Failure> = None;
     for command in [first, first.other()] {
         let argument = match command {
@@ -87,12 +86,12 @@ async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Fa
         match connection.expect(2, command.verb(), Some(argument.as_bytes())).await {
             Ok(_) => {
                 if refusal.is_some() {
-                    shared.data_commands.keep(server, command, refusal.as_ref());
+                    server.data_commands.keep(command, refusal.as_ref());
                 }
                 return Ok(());
             }
             Err(failure) if failure.peer.as_ref().is_some_and(|words| may_other(words.code)) => {
-                shared.data_commands.forget(server, command);
+                server.data_commands.forget(command);
                 refusal.get_or_insert(failure);
             }
             Err(failure) => return Err(failure),

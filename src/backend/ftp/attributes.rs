@@ -1,69 +1,88 @@
-//! What FTP can change of a file: its time (MFMT), its permissions (SITE CHMOD), and, in part, its
-//! size.
+//! What FTP can change of a file: its time (see [`times`]), its permissions (SITE CHMOD), and, in part,
+//! its size.
 
 use super::connection::Connection;
-use super::features::Features;
-use super::{channel, operations, stat};
+use super::pool::Pool;
+use super::{Turn, channel, operations, stat, times};
+use crate::backend::unsupported::Attribute;
 use crate::op::{Changes, Failure, FailureKind, RemotePath, Representation, Words};
-use crate::wire::ftp::time::format_time;
 
 /// All of the changes, or the first one's failure. A time that the server cannot set keeps no
 /// permissions from being set: clients send both at once. The words of the last one.
 pub(super) async fn set(
-    connection: &mut Connection,
+    turn: &mut Turn,
     path: &RemotePath,
     changes: &Changes,
 ) -> Result<Option<Words>, Failure> {
-    check(&connection.features, changes)?;
+    let pool = turn.pool().clone();
+    let changes = possible(&pool, changes)?;
     let mut words = None;
     if let Some(size) = changes.size {
-        truncate(connection, path, size).await?;
+        truncate(turn, path, size).await?;
     }
     if let Some(mode) = changes.permissions {
-        words = Some(set_permissions(connection, path, mode).await?);
+        match set_permissions(turn, path, mode).await {
+            Ok(set) => words = Some(set),
+            Err(failure) => pool.attributes().judge(Attribute::Permissions, failure)?,
+        }
     }
-    check_times(&connection.features, changes)?;
-    if let Some(seconds) = changes.modified {
-        words = Some(set_modified(connection, path, seconds).await?);
+    match set_times(turn, path, &changes).await {
+        Ok(set) => words = set.or(words),
+        Err(failure) => pool.attributes().judge(Attribute::Times, failure)?,
     }
     Ok(words)
 }
 
-/// Whether the server can change something of it, as far as it has said. Else it is refused before
-/// anything is changed.
-pub(super) fn check(features: &Features, changes: &Changes) -> Result<(), Failure> {
-    if changes.owner.is_some() {
-        return Err(operations::unsupported(
+/// What is left of the changes once those are out that the server is known to be unable to make and
+/// that are to be ignored. Where any of them is not, all are refused before anything is changed; but
+/// times only where they come alone.
+pub(super) fn possible(pool: &Pool, changes: &Changes) -> Result<Changes, Failure> {
+    let mut changes = *changes;
+    if changes.owner.take().is_some() {
+        let failure = operations::unsupported(
             "the backend server is reached by FTP, which cannot change a file's owner",
-        ));
+        );
+        pool.attributes().judge(Attribute::Owner, failure)?;
     }
-    match changes {
-        Changes { size: None, permissions: None, .. } => check_times(features, changes),
+    if let Changes { size: None, permissions: None, .. } = changes
+        && let Err(failure) = check_times(pool, &changes)
+    {
+        pool.attributes().judge(Attribute::Times, failure)?;
+        (changes.accessed, changes.modified) = (None, None);
+    }
+    Ok(changes)
+}
+
+/// As far as it is known without asking.
+pub(super) fn check_times(pool: &Pool, changes: &Changes) -> Result<(), Failure> {
+    let Some(seconds) = changes.modified else { return check_accessed(changes) };
+    times::format(seconds)?;
+    match pool.sets_times() {
+        Some(false) => Err(times::unsupported()),
+        Some(true) | None => Ok(()),
+    }
+}
+
+/// SFTP sets both times at once; FTP has one of them.
+fn check_accessed(changes: &Changes) -> Result<(), Failure> {
+    match changes.accessed {
+        Some(_) if changes.modified.is_none() => Err(operations::unsupported(
+            "the backend server is reached by FTP, which cannot set the time of the last access",
+        )),
         _ => Ok(()),
     }
 }
 
-pub(super) fn check_times(features: &Features, changes: &Changes) -> Result<(), Failure> {
-    // SFTP sets both times at once; FTP has one of them.
-    if changes.accessed.is_some() && changes.modified.is_none() {
-        return Err(operations::unsupported(
-            "the backend server is reached by FTP, which cannot set the time of the last access",
-        ));
+async fn set_times(
+    connection: &mut Connection,
+    path: &RemotePath,
+    changes: &Changes,
+) -> Result<Option<Words>, Failure> {
+    check_accessed(changes)?;
+    match changes.modified {
+        Some(seconds) => times::set(connection, path, seconds).await.map(Some),
+        None => Ok(None),
     }
-    let Some(seconds) = changes.modified else { return Ok(()) };
-    if !features.mfmt {
-        let why = "the backend server cannot set a file's time (MFMT)";
-        return Err(operations::unsupported(why).with_detail(
-            "the server does not list MFMT in its answer to FEAT; the client is to keep no times",
-        ));
-    }
-    time(seconds).map(drop)
-}
-
-fn time(seconds: i64) -> Result<String, Failure> {
-    format_time(seconds).ok_or_else(|| {
-        Failure::client(FailureKind::InvalidArgument, "the time is out of MFMT's range")
-    })
 }
 
 pub(super) async fn set_permissions(
@@ -73,15 +92,6 @@ pub(super) async fn set_permissions(
 ) -> Result<Words, Failure> {
     let argument = [format!("CHMOD {mode:03o} ").as_bytes(), &connection.name(path)?].concat();
     connection.expect(2, "SITE", Some(&argument)).await
-}
-
-pub(super) async fn set_modified(
-    connection: &mut Connection,
-    path: &RemotePath,
-    seconds: i64,
-) -> Result<Words, Failure> {
-    let argument = [time(seconds)?.as_bytes(), b" ", &connection.name(path)?].concat();
-    connection.expect(2, "MFMT", Some(&argument)).await
 }
 
 /// To nothing, by a STOR of nothing, or to what the size is.
@@ -106,9 +116,10 @@ async fn truncate(
     connection.set_type(Representation::Image).await?;
     let name = connection.name(path)?;
     let (stream, _) = channel::start(connection, "STOR", Some(&name), 0).await?;
+    let early = connection.reply_before_end()?;
     let limit = connection.settings.reply_timeout;
     if let Err(e) = stream.complete_and_drain(limit).await {
         tracing::debug!(error = %e, "closing the data connection to the backend");
     }
-    connection.reply(2, "the end of the upload").await.map(drop)
+    connection.end_upload(early, false).await.map(drop)
 }

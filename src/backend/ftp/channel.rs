@@ -33,6 +33,9 @@ pub(super) async fn start(
     offset: u64,
 ) -> Result<(Stream, Words), Failure> {
     let transfer = Transfer { verb, argument, offset };
+    if connection.server.surplus_replies.is_known() {
+        connection.synchronize().await?;
+    }
     let (tcp, preliminary) = match connection.settings.data_mode {
         DataMode::Passive => passive::start(connection, transfer).await?,
         DataMode::Active => {
@@ -262,7 +265,7 @@ async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Fa
 /// A data connection failed behind the server's 150: its own last words say why, and once they are
 /// heard the control connection is in step again.
 async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
-    match connection.reply(2, "data connection").await {
+    match connection.end("data connection").await {
         Err(said) if said.peer.is_some() => said,
         Err(lost) => lost,
         Ok(_) => failure,

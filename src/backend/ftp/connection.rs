@@ -1,17 +1,17 @@
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Shared;
 use super::active::DataPorts;
 use super::cache::FRESH;
 use super::control::Control;
-use super::features::{Features, ListAll};
+use super::features::Features;
 use super::prepared::Prepared;
+use super::refusals::Optional;
 use super::relative;
 use super::reply::{self, unavailable};
+use super::servers::Server;
 use super::settings::Settings;
 use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
@@ -19,22 +19,23 @@ use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
 
+/// A success that is not theirs would do harm.
+const CHANGING: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
+
 /// A logged-in control connection and what is known of the server's state.
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
-    pub(super) shared: Arc<Shared>,
+    /// What its connections share.
+    pub(super) server: Arc<Server>,
     origin: Origin,
     pub(super) features: Features,
     /// Where the session's first login put the user: how paths are told to the server.
     pub(super) home: Arc<Home>,
-    pub(super) list_all: ListAll,
     /// The TLS of data connections, where they are protected.
     pub(super) tls: Option<ClientTls>,
     /// What shows that both sides are in step again.
     pub(super) marker: Marker,
-    /// The server does not know STAT with a path.
-    pub(super) stat_refused: bool,
     /// REST was said and no transfer has used it up.
     pub(super) restart_pending: bool,
     /// The server wants the data connection to be there before the command that uses it.
@@ -49,10 +50,16 @@ pub(super) struct Connection {
     pub(super) active: Option<Active>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
+    /// RNFR has named it, and nothing was asked since.
+    pub(super) renaming: Option<RemotePath>,
     representation: Option<Representation>,
     directory: Option<Directory>,
+    /// Some CWD was said: the server need not be where the login put it.
+    left_home: bool,
     /// Counts what may have moved folders, over any connection of the session.
     pub(super) moves: Arc<AtomicU64>,
+    /// The login is done.
+    pub(super) let_in: bool,
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
@@ -100,21 +107,19 @@ impl Connection {
     pub(super) fn new(
         control: Control,
         settings: Arc<Settings>,
-        shared: Arc<Shared>,
+        server: Arc<Server>,
         origin: Origin,
         tls: Option<ClientTls>,
     ) -> Self {
         Self {
             control,
             settings,
-            shared,
+            server,
             origin,
             features: Features::unknown(),
             home: Arc::new(Home::At(RemotePath::root())),
-            list_all: ListAll::default(),
             tls,
             marker: Marker::default(),
-            stat_refused: false,
             restart_pending: false,
             connect_first: false,
             prepared: None,
@@ -122,20 +127,26 @@ impl Connection {
             data_ports: None,
             active: None,
             used: Instant::now(),
+            renaming: None,
             representation: None,
             directory: None,
+            left_home: false,
             moves: Arc::default(),
+            let_in: false,
             lost: false,
             replaceable: false,
         }
     }
 
-    /// Where it is; an IPv4-mapped address as IPv4.
-    pub(super) fn server(&mut self) -> Result<SocketAddr, Failure> {
-        let peer = self.control.stream().peer_addr();
-        let peer = peer.map_err(|e| unavailable(format!("its address: {e}")));
-        let peer = self.noted(peer)?;
-        Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+    /// Whether the server has said so, and has not refused it since.
+    pub(super) fn has(&self, command: Optional) -> bool {
+        let said = match command {
+            Optional::Mlsd | Optional::Mlst => self.features.mlst,
+            Optional::Size => self.features.size,
+            Optional::Mdtm => self.features.mdtm,
+            Optional::ListAll | Optional::StatPath => true,
+        };
+        said && !self.server.refusals.holds(command)
     }
 
     /// What a passive data connection begins with, before its TLS; often nothing.
@@ -192,8 +203,12 @@ impl Connection {
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
         // Nothing is asked before the last transfer has ended.
-        self.active = None;
+        (self.active, self.renaming) = (None, None);
+        if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
+            self.synchronize().await?;
+        }
         let asked = self.control.command(verb, argument).await;
+        self.note_surplus();
         let words = self.noted(asked)?;
         if words.code == 421 {
             self.lost = true;
@@ -246,13 +261,6 @@ impl Connection {
         self.noted(answered)
     }
 
-    /// The next reply, for commands that have more than one.
-    pub(super) async fn reply(&mut self, class: u16, what: &str) -> Result<Words, Failure> {
-        let reply = self.control.reply().await.and_then(|w| reply::expect(class, what, w));
-        self.active = None;
-        self.noted(reply)
-    }
-
     pub(super) async fn set_type(&mut self, wanted: Representation) -> Result<(), Failure> {
         if self.representation != Some(wanted) {
             let argument = match wanted {
@@ -263,6 +271,18 @@ impl Connection {
             self.representation = Some(wanted);
         }
         Ok(())
+    }
+
+    /// What TYPE the server has been told.
+    pub(super) fn type_argument(&self) -> &'static [u8] {
+        match self.representation {
+            Some(Representation::Ascii) => b"A",
+            Some(Representation::Image) | None => b"I",
+        }
+    }
+
+    pub(super) fn is_in_image(&self) -> bool {
+        self.representation == Some(Representation::Image)
     }
 
     /// What TYPE the server was told with the login.
@@ -279,6 +299,7 @@ impl Connection {
             return Err(relative::unsupported("a folder cannot be entered"));
         }
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
+        self.left_home = true;
         self.directory = Some(Directory { path: path.clone(), moves, since });
         Ok(words)
     }
@@ -293,6 +314,11 @@ impl Connection {
             self.enter(path).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is where the login put it, and that is `path`.
+    pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
+        !self.left_home && self.home.is_known() && self.home.path() == *path
     }
 
     /// Something is being removed or renamed: where a connection is may have another name then.

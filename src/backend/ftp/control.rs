@@ -1,10 +1,12 @@
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::reply::{failure, unavailable};
+use super::shapes;
 use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Outage, Words};
 use crate::wire::ftp::command::is_carriable;
@@ -20,7 +22,16 @@ pub(super) struct Control {
     deadline: Duration,
     /// Commands whose last reply has not come yet.
     owed: usize,
+    /// The last reply that nothing had asked for.
+    surplus: Option<Words>,
 }
+
+const CR: u8 = 13;
+/// For the rest of a reply that has begun unasked, and for another reply where the first can hardly be
+/// the answer.
+const SURPLUS_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1000 });
+/// The most replies that are dropped for one command.
+const MAX_SURPLUS: usize = 16;
 
 impl Control {
     /// `deadline`: for each command to be taken and each reply to come.
@@ -31,11 +42,19 @@ impl Control {
             replies: ReplyReader::default(),
             deadline,
             owed: 0,
+            surplus: None,
         }
     }
 
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Where the server is; an IPv4-mapped address as IPv4.
+    pub(super) fn peer(&self) -> Result<SocketAddr, Failure> {
+        let peer = self.stream.peer_addr();
+        let peer = peer.map_err(|e| unavailable(format!("its address: {e}")))?;
+        Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 
     /// Gives the bare stream up for a TLS handshake. What the server sent in clear behind its answer
@@ -72,7 +91,7 @@ impl Control {
 
     /// Sends commands in one flight; each is answered by its own reply.
     pub(super) async fn send_all(&mut self, commands: &[&str]) -> Result<(), Failure> {
-        self.in_step()?;
+        self.come_into_step().await?;
         self.owed += commands.len();
         let lines: Vec<u8> =
             commands.iter().flat_map(|command| [command.as_bytes(), b"\r\n"].concat()).collect();
@@ -105,13 +124,7 @@ impl Control {
     /// The next reply.
     pub(super) async fn reply(&mut self) -> Result<Words, Failure> {
         match timeout(self.deadline, self.next_reply()).await {
-            Ok(Ok(words)) => {
-                if words.code >= 200 {
-                    self.owed = self.owed.saturating_sub(1);
-                }
-                Ok(words)
-            }
-            Ok(Err(e)) => Err(unavailable(e.to_string())),
+            Ok(said) => self.counted(said),
             Err(_) => Err(unavailable(format!(
                 "no reply within {}",
                 humantime::format_duration(self.deadline)
@@ -120,28 +133,94 @@ impl Control {
         }
     }
 
+    fn counted(&mut self, said: io::Result<Words>) -> Result<Words, Failure> {
+        let words = said.map_err(|e| unavailable(e.to_string()))?;
+        if words.code >= 200 {
+            self.owed = self.owed.saturating_sub(1);
+        }
+        Ok(words)
+    }
+
+    /// A reply that is there already.
+    pub(super) fn reply_at_hand(&mut self) -> Option<Result<Words, Failure>> {
+        let said = poll_once(self.next_reply())?;
+        Some(said.map_err(|e| unavailable(e.to_string())))
+    }
+
+    /// Sends a command and takes its answer. A reply that belongs to another command is dropped where
+    /// another one follows it.
     pub(super) async fn command(
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<Words, Failure> {
-        self.in_step()?;
+        self.come_into_step().await?;
         self.send(verb, argument).await?;
-        self.reply().await
+        let mut answer = self.reply().await?;
+        for _ in 0..MAX_SURPLUS {
+            if shapes::fits(verb, &answer) {
+                break;
+            }
+            // No other success lets anybody in, however late the answer is.
+            let is_login = matches!(verb, "USER" | "PASS" | "ACCT" | "AUTH");
+            let another = match is_login {
+                true => self.reply().await?,
+                false => match timeout(SURPLUS_TIMEOUT, self.next_reply()).await {
+                    Ok(another) => self.counted(another)?,
+                    // It was meant for the answer.
+                    Err(_) => break,
+                },
+            };
+            self.drop_surplus(std::mem::replace(&mut answer, another));
+        }
+        Ok(answer)
     }
 
-    /// Nothing may be there that answers no question: it would be taken for the next one's answer.
-    /// A server says 421 that way when it was idle for too long.
+    /// Drops what is there and answers no question: it would be taken for the next one's answer. An
+    /// error where the server says goodbye: 421, when it was idle for too long.
     pub(super) fn in_step(&mut self) -> Result<(), Failure> {
-        let said = match poll_once(self.next_reply()) {
-            None if self.lines.is_empty() => return Ok(()),
-            None => return Err(unavailable("it began to speak unasked")),
-            Some(said) => said.map_err(|e| unavailable(format!("before a command: {e}")))?,
-        };
-        match said.code {
-            421 => Err(failure("the backend closed the session", said)),
-            _ => Err(unavailable(format!("out of step: it said {said} unasked"))),
+        for _ in 0..MAX_SURPLUS {
+            match poll_once(self.next_reply()) {
+                None => return Ok(()),
+                Some(said) => self.unasked(said)?,
+            }
         }
+        Err(unavailable("out of step: it says more and more unasked"))
+    }
+
+    /// As [`Control::in_step`]; a reply that has begun is waited for.
+    async fn come_into_step(&mut self) -> Result<(), Failure> {
+        self.in_step()?;
+        for _ in 0..MAX_SURPLUS {
+            if self.lines.is_empty() && self.replies.is_empty() {
+                break;
+            }
+            match timeout(SURPLUS_TIMEOUT, self.next_reply()).await {
+                Ok(said) => self.unasked(said)?,
+                Err(_) => return Err(unavailable("it began to speak unasked")),
+            }
+            self.in_step()?;
+        }
+        Ok(())
+    }
+
+    fn unasked(&mut self, said: io::Result<Words>) -> Result<(), Failure> {
+        let said = said.map_err(|e| unavailable(format!("before a command: {e}")))?;
+        if said.code == 421 {
+            return Err(failure("the backend closed the session", said));
+        }
+        self.drop_surplus(said);
+        Ok(())
+    }
+
+    /// A reply that nothing has asked for.
+    pub(super) fn drop_surplus(&mut self, said: Words) {
+        self.surplus = Some(said);
+    }
+
+    /// The last one that was dropped since this was asked.
+    pub(super) fn take_surplus(&mut self) -> Option<Words> {
+        self.surplus.take()
     }
 
     /// close_notify where there is TLS, then the end; bounded.
@@ -153,7 +232,12 @@ impl Control {
         let invalid = |e: &str| io::Error::new(io::ErrorKind::InvalidData, e.to_owned());
         loop {
             while let Some(line) = self.lines.next_line() {
-                let line = line.map_err(|_| invalid("a reply's line is too long"))?;
+                let mut line = line.map_err(|_| invalid("a reply's line is too long"))?;
+                // Some servers end lines with CR CR LF.
+                while line.pop_if(|last| *last == CR).is_some() {}
+                if line.is_empty() && self.replies.is_empty() {
+                    continue;
+                }
                 if let Some(words) =
                     self.replies.line(&line).map_err(|e| invalid(&e.to_string()))?
                 {

@@ -1,16 +1,12 @@
-//! Which command sets up data connections at which server: what worked is kept to for a while.
+//! Which command sets up data connections at a server: what worked is kept to for a while; then the
+//! usual order counts again.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use super::servers::KEPT;
 use crate::op::Failure;
-
-/// After so long the usual order counts again.
-const KEPT: Duration = Duration::from_secs(600);
-/// The most servers that are remembered: a name may lead to ever other addresses.
-const MOST: usize = 1024;
 
 /// A command that sets up a data connection (RFC 959, RFC 2428).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +17,16 @@ pub(super) enum DataCommand {
     Port,
 }
 
-/// What worked, by server address.
+/// What worked at one server.
 pub(super) struct DataCommands {
     /// For the log.
-    backend: String,
-    servers: Mutex<HashMap<SocketAddr, Server>>,
+    backend: Arc<str>,
+    server: SocketAddr,
+    known: Mutex<Known>,
 }
 
 #[derive(Default)]
-struct Server {
+struct Known {
     worked: Option<(DataCommand, Instant)>,
     /// Whether the log has the reason why it is not the first in the usual order.
     told: bool,
@@ -57,34 +54,25 @@ impl DataCommand {
 }
 
 impl DataCommands {
-    pub(super) fn new(backend: &str) -> Self {
-        Self { backend: backend.to_owned(), servers: Mutex::default() }
+    pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
+        Self { backend: backend.clone(), server, known: Mutex::default() }
     }
 
     /// What has worked a while ago and has not failed since.
-    pub(super) fn kept(&self, server: SocketAddr) -> Option<DataCommand> {
-        let servers = self.lock();
-        let (command, since) = servers.get(&server)?.worked?;
+    pub(super) fn kept(&self) -> Option<DataCommand> {
+        let (command, since) = self.lock().worked?;
         (since.elapsed() < KEPT).then_some(command)
     }
 
-    /// It works there; `instead`: of the other one, which was tried before and failed.
-    pub(super) fn keep(&self, server: SocketAddr, command: DataCommand, instead: Option<&Failure>) {
-        let mut servers = self.lock();
-        if servers.len() >= MOST && !servers.contains_key(&server) {
-            let fresh = |(_, since): (_, Instant)| since.elapsed() < KEPT;
-            servers.retain(|_, server| server.worked.is_some_and(fresh));
-            if servers.len() >= MOST {
-                return;
-            }
-        }
-        let known = servers.entry(server).or_default();
+    /// It works; `instead`: of the other one, which was tried before and failed.
+    pub(super) fn keep(&self, command: DataCommand, instead: Option<&Failure>) {
+        let mut known = self.lock();
         known.worked = Some((command, Instant::now()));
         let Some(failure) = instead else { return };
         if !std::mem::replace(&mut known.told, true) {
             tracing::info!(
-                backend = self.backend,
-                %server,
+                backend = &*self.backend,
+                server = %self.server,
                 reason = failure.message,
                 detail = failure.detail.as_deref(),
                 "{} sets up no data connection to the backend; {} is used",
@@ -95,16 +83,15 @@ impl DataCommands {
     }
 
     /// It failed.
-    pub(super) fn forget(&self, server: SocketAddr, command: DataCommand) {
-        if let Some(known) = self.lock().get_mut(&server)
-            && known.worked.is_some_and(|(worked, _)| worked == command)
-        {
+    pub(super) fn forget(&self, command: DataCommand) {
+        let mut known = self.lock();
+        if known.worked.is_some_and(|(worked, _)| worked == command) {
             known.worked = None;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Server>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,37 +106,21 @@ mod tests {
     use super::*;
     use DataCommand::{Epsv, Pasv};
 
-    fn server(port: u16) -> SocketAddr {
-        ([127, 0, 0, 1], port).into()
-    }
-
     #[test]
     fn what_worked_is_kept_until_it_fails_or_is_old() {
-        let commands = DataCommands::new("b");
-        assert_eq!(commands.kept(server(1)), None);
-        commands.keep(server(1), Pasv, None);
-        assert_eq!((commands.kept(server(1)), commands.kept(server(2))), (Some(Pasv), None));
-        commands.forget(server(1), Epsv);
-        assert_eq!(commands.kept(server(1)), Some(Pasv));
-        commands.forget(server(1), Pasv);
-        assert_eq!(commands.kept(server(1)), None);
-        commands.keep(server(1), Pasv, None);
+        let commands = DataCommands::new(&"b".into(), ([127, 0, 0, 1], 21).into());
+        assert_eq!(commands.kept(), None);
+        commands.keep(Pasv, None);
+        assert_eq!(commands.kept(), Some(Pasv));
+        commands.forget(Epsv);
+        assert_eq!(commands.kept(), Some(Pasv));
+        commands.forget(Pasv);
+        assert_eq!(commands.kept(), None);
+        commands.keep(Pasv, None);
         // A machine that has just started knows no time so long ago.
         if let Some(old) = Instant::now().checked_sub(KEPT) {
-            commands.lock().get_mut(&server(1)).unwrap().worked = Some((Pasv, old));
-            assert_eq!(commands.kept(server(1)), None);
+            commands.lock().worked = Some((Pasv, old));
+            assert_eq!(commands.kept(), None);
         }
-    }
-
-    #[test]
-    fn no_more_servers_are_remembered_than_there_is_room_for() {
-        let commands = DataCommands::new("b");
-        for port in 0..u16::try_from(MOST).unwrap() + 10 {
-            commands.keep(server(port), Epsv, None);
-        }
-        assert_eq!(commands.lock().len(), MOST);
-        commands.forget(server(0), Epsv);
-        commands.keep(server(9999), Pasv, None);
-        assert_eq!(commands.kept(server(9999)), Some(Pasv));
     }
 }

@@ -12,17 +12,6 @@ pub(super) struct Features {
     pub mfmt: bool,
 }
 
-/// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such
-/// thing; others hide these names without it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum ListAll {
-    /// It is tried with the next listing.
-    #[default]
-    Untried,
-    Works,
-    No,
-}
-
 impl Features {
     /// A server that does not know FEAT can still know SIZE and MDTM.
     pub(super) fn unknown() -> Self {

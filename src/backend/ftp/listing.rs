@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::cache::{Asked, Cache};
 use super::connection::Connection;
-use super::features::ListAll;
+use super::refusals::Optional;
 use super::{Turn, channel, relative, reply, transfer};
 use crate::backend::Listing;
 use crate::net::Stream;
@@ -30,6 +30,10 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     turn: C,
     /// What LIST is told beside `-a`, where the server does not stand in the folder.
     argument: Option<Vec<u8>>,
+    /// Whether this is LIST with `-a`, and whether the server has taken that is not known yet.
+    trial: Trial,
+    /// All lines so far have ended with CR CR LF; `None` before the first.
+    doubled_cr: Option<bool>,
     /// `None` once the server has closed it.
     stream: Option<Stream>,
     facts: bool,
@@ -46,6 +50,16 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
     done: bool,
     memory: Option<Memory>,
+}
+
+/// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such thing;
+/// others hide these names without it.
+enum Trial {
+    No,
+    /// It was sent, and may have been taken for a name.
+    All,
+    /// It has shown nothing, or was refused so; this is the same without it.
+    Without(Words),
 }
 
 /// Lines that are given to nobody.
@@ -70,34 +84,47 @@ struct Memory {
 }
 
 pub(super) async fn open(
-    mut turn: Turn,
+    turn: Turn,
     cache: &Arc<Cache>,
     path: &RemotePath,
 ) -> Result<Box<dyn Listing>, Failure> {
-    let facts = turn.features.mlst;
-    if !facts && !turn.home.is_known() {
-        relative::check_folder(&mut turn, path).await?;
-    }
     let (cache, asked) = (cache.clone(), cache.asked());
-    let mut listing = FtpListing::begin(turn, path, facts).await?;
+    let mut listing = FtpListing::begin(turn, path, false).await?;
     listing.memory = Some(Memory { cache, asked, folder: path.clone() });
     Ok(Box::new(listing))
 }
 
-/// Asked; without a stream where there is nothing to list.
-async fn start(
+type Begun = (Option<Stream>, Words);
+
+/// Asked; without a stream where there is nothing to list. `None`: the server does not have MLSD.
+async fn start_facts(
     connection: &mut Connection,
     path: &RemotePath,
-    (facts, argument): (bool, Option<&[u8]>),
-) -> Result<(Option<Stream>, Words), Failure> {
-    if facts {
-        let name = match path.is_root() && !connection.home.is_known() {
-            true => None,
-            false => Some(connection.name(path)?),
-        };
-        return may_be_empty(channel::start(connection, "MLSD", name.as_deref(), 0).await);
+) -> Result<Option<Begun>, Failure> {
+    if !connection.has(Optional::Mlsd) {
+        return Ok(None);
     }
-    // From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
+    let name = match path.is_root() && !connection.home.is_known() {
+        true => None,
+        false => Some(connection.name(path)?),
+    };
+    let started = channel::start(connection, "MLSD", name.as_deref(), 0).await;
+    if let Err(Failure { peer: Some(words), .. }) = &started
+        && connection.server.refusals.note(Optional::Mlsd, words)
+    {
+        return Ok(None);
+    }
+    let begun = may_be_empty(started)?;
+    connection.server.refusals.worked(Optional::Mlsd);
+    Ok(Some(begun))
+}
+
+/// From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
+async fn start_list(
+    connection: &mut Connection,
+    path: &RemotePath,
+    argument: Option<&[u8]>,
+) -> Result<(Begun, Trial), Failure> {
     if connection.home.is_known() {
         connection.be_in(path).await?;
     }
@@ -106,31 +133,29 @@ async fn start(
         connection.check()?;
         tracing::debug!(%failure, "the backend knows no TYPE A; listings are asked for without");
     }
-    if connection.list_all == ListAll::No {
-        return may_be_empty(channel::start(connection, "LIST", argument, 0).await);
+    if !connection.has(Optional::ListAll) {
+        let started = channel::start(connection, "LIST", argument, 0).await;
+        return Ok((may_be_empty(started)?, Trial::No));
     }
     let all = match argument {
         Some(argument) => [b"-a ", argument].concat(),
         None => b"-a".to_vec(),
     };
     match channel::start(connection, "LIST", Some(&all), 0).await {
-        Err(failure)
-            if connection.list_all == ListAll::Untried
-                && failure.kind != FailureKind::DataConnection =>
+        Err(Failure { peer: Some(words), kind, .. })
+            if !connection.server.refusals.has_worked(Optional::ListAll)
+                && kind != FailureKind::DataConnection =>
         {
             connection.check()?;
-            tracing::debug!(%failure, "the backend's LIST does not take -a");
-            connection.list_all = ListAll::No;
-            may_be_empty(channel::start(connection, "LIST", argument, 0).await)
+            let started = channel::start(connection, "LIST", argument, 0).await;
+            Ok((may_be_empty(started)?, Trial::Without(words)))
         }
-        started => may_be_empty(started),
+        started => Ok((may_be_empty(started)?, Trial::All)),
     }
 }
 
 /// Old servers refuse to list a folder with nothing in it (`450 No files found`).
-fn may_be_empty(
-    started: Result<(Stream, Words), Failure>,
-) -> Result<(Option<Stream>, Words), Failure> {
+fn may_be_empty(started: Result<(Stream, Words), Failure>) -> Result<Begun, Failure> {
     match started {
         Ok((stream, words)) => Ok((Some(stream), words)),
         Err(Failure { peer: Some(words), .. }) if says_empty(&words) => Ok((None, words)),
@@ -146,17 +171,32 @@ fn says_empty(words: &Words) -> bool {
 }
 
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
-    async fn begin(mut turn: C, path: &RemotePath, facts: bool) -> Result<Self, Failure> {
-        let argument = match facts || turn.home.is_known() {
-            true => None,
-            false => relative::list_argument(path)?,
+    /// `checked`: that there is such a folder is known, where the server cannot enter it.
+    async fn begin(mut turn: C, path: &RemotePath, checked: bool) -> Result<Self, Failure> {
+        let facts = start_facts(&mut turn, path).await?;
+        let is_facts = facts.is_some();
+        let (argument, (begun, trial)) = match facts {
+            Some(begun) => (None, (begun, Trial::No)),
+            None => {
+                let mut argument = None;
+                if !turn.home.is_known() {
+                    if !checked {
+                        // It looks the folder up in a listing of its own.
+                        Box::pin(relative::check_folder(&mut turn, path)).await?;
+                    }
+                    argument = relative::list_argument(path)?;
+                }
+                let begun = start_list(&mut turn, path, argument.as_deref()).await?;
+                (argument, begun)
+            }
         };
-        let begun = start(&mut turn, path, (facts, argument.as_deref())).await?;
         let mut listing = Self {
             turn,
             argument,
+            trial,
+            doubled_cr: None,
             stream: None,
-            facts,
+            facts: is_facts,
             lines: LineBuffer::binary(MAX_LINE),
             any: false,
             left_out: LeftOut::default(),
@@ -197,12 +237,17 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     fn take(&mut self, entries: &mut Vec<Entry>, now: i64) {
         while entries.len() < BATCH {
             let Some(line) = self.lines.next_line() else { return };
-            let Ok(line) = line else {
+            let Ok(mut line) = line else {
                 self.left_out.unknown += 1;
                 self.left_out.suspect = true;
                 tracing::warn!("an overlong line of the backend's listing was left out");
                 continue;
             };
+            // Some servers end every line with CR CR LF; otherwise that is a name that ends with CR.
+            let doubled = line.ends_with(b"\r");
+            if *self.doubled_cr.get_or_insert(doubled) {
+                while line.pop_if(|last| *last == b'\r').is_some() {}
+            }
             match parse_line(&line, now) {
                 // Over the first lines only: under a later one is what is in another folder.
                 Parsed::Header if self.is_blank_so_far() => {}
@@ -262,11 +307,12 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             // Done only when it has been said: until then an abort has a reply to take.
             let said = match self.said.take() {
                 Some(said) => Ok(said),
-                None => self.turn.reply(2, "listing").await,
+                None => self.turn.end("listing").await,
             };
             (self.ending, self.done) = (false, true);
-            whole(&said?)?;
-            return self.again_without_all().await;
+            let said = said?;
+            whole(&said)?;
+            return self.again_without_all(said).await;
         };
         let mut bytes = [0; 16 * 1024];
         let limit = match self.said {
@@ -293,16 +339,21 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         !self.any && self.left_out.lines() == 0
     }
 
-    /// `ls -a` shows at least `.`: a server that showed nothing, or complains, took `-a` for a name.
-    async fn again_without_all(&mut self) -> Result<(), Failure> {
-        if self.facts || self.turn.list_all != ListAll::Untried {
+    /// `ls -a` shows at least `.`: a server that showed nothing, or complains, took `-a` for a name. Where
+    /// the folder is empty without it too, nothing is known.
+    async fn again_without_all(&mut self, said: Words) -> Result<(), Failure> {
+        let refusals = &self.turn.server.refusals;
+        match std::mem::replace(&mut self.trial, Trial::No) {
+            Trial::All if self.any => refusals.worked(Optional::ListAll),
+            Trial::All if !refusals.has_worked(Optional::ListAll) => {
+                self.trial = Trial::Without(said)
+            }
+            Trial::Without(answer) if self.any => refusals.add(Optional::ListAll, &answer),
+            _ => {}
+        }
+        if !matches!(self.trial, Trial::Without(_)) {
             return Ok(());
         }
-        if self.any {
-            self.turn.list_all = ListAll::Works;
-            return Ok(());
-        }
-        self.turn.list_all = ListAll::No;
         self.left_out = LeftOut { wanted: self.left_out.wanted.take(), ..LeftOut::default() };
         // Cut in here, nobody would know what was said.
         self.done = false;
@@ -368,7 +419,7 @@ impl Listing for FtpListing<Turn> {
             _ if self.said.is_some() => {}
             Some(stream) => drop(transfer::abort(&mut self.turn, stream).await),
             // All came, and only the last reply is missing; whatever it is, it is taken.
-            None if self.ending => drop(self.turn.reply(2, "listing").await),
+            None if self.ending => drop(self.turn.end("listing").await),
             None => return,
         }
         self.done = true;
@@ -419,10 +470,7 @@ pub(super) enum Found {
 
 /// What a path is, on a server without MLST: its line in the folder above.
 pub(super) async fn find(connection: &mut Connection, path: &RemotePath) -> Result<Found, Failure> {
-    if let (false, Some(parent)) = (connection.home.is_known(), path.parent()) {
-        relative::check_folder(connection, &parent).await?;
-    }
-    find_in_folder(connection, path).await
+    find_in(connection, path, false).await
 }
 
 /// As [`find`]; the folder above is known to be one.
@@ -430,13 +478,21 @@ pub(super) async fn find_in_folder(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Found, Failure> {
+    find_in(connection, path, true).await
+}
+
+async fn find_in(
+    connection: &mut Connection,
+    path: &RemotePath,
+    checked: bool,
+) -> Result<Found, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
         return Ok(Found::Nothing);
     };
     // For all of it: a server that dribbles must not keep the client waiting for ever.
     let limit = connection.settings.reply_timeout;
     let search = async {
-        let mut listing = FtpListing::begin(&mut *connection, &parent, false).await?;
+        let mut listing = FtpListing::begin(&mut *connection, &parent, checked).await?;
         listing.left_out.wanted = Some(name.to_vec());
         let mut found = None;
         while let Some(entries) = listing.next_entries().await? {
@@ -459,7 +515,9 @@ pub(super) async fn find_in_folder(
 
 /// Whether a listing may be without this name although it is there.
 pub(super) fn may_hide(connection: &Connection, name: &[u8]) -> bool {
-    name.starts_with(b".") && !connection.features.mlst && connection.list_all != ListAll::Works
+    name.starts_with(b".")
+        && !connection.has(Optional::Mlsd)
+        && !connection.server.refusals.has_worked(Optional::ListAll)
 }
 
 /// What a failed CWD before a listing is to the client: the folder is not there.

@@ -1,8 +1,8 @@
 //! Connecting and logging in: RFC 959 section 5.4, RFC 4217.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -13,7 +13,7 @@ use super::connection::{Connection, Marker};
 use super::control::Control;
 use super::features::Features;
 use super::settings::{Settings, TlsMode};
-use super::{pwd, reply};
+use super::{pwd, reply, shapes};
 use crate::auth::Credentials;
 use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::Stream;
@@ -27,31 +27,6 @@ const DROPPED: Duration = Duration::from_secs(3);
 /// For the answer to PWD of a server that is asked one by one; one that takes longer is not asked.
 const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// A server that seems to drop commands may have been slow only: after so long it is tried again.
-const AGAIN: Duration = Duration::from_secs(600);
-
-/// Whether a server takes several commands in one flight. Old ones drop what arrives while they
-/// answer the first.
-#[derive(Debug, Default)]
-pub(super) struct Pipelining {
-    refused: Mutex<Option<Instant>>,
-}
-
-impl Pipelining {
-    fn is_refused(&self) -> bool {
-        self.lock().is_some_and(|since| since.elapsed() < AGAIN)
-    }
-
-    /// Whether that is news.
-    fn refuse(&self) -> bool {
-        self.lock().replace(Instant::now()).is_none()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Where the login put the user, or what the server says instead.
 pub(super) type Told = Result<RemotePath, Vec<u8>>;
 
@@ -62,31 +37,35 @@ pub(super) async fn login(
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<(Connection, Told), Failure> {
-    if !shared.pipelining.is_refused() {
-        let mut connection = entered(settings, shared, credentials, origin).await?;
-        if let Some(answers) = ask_at_once(&mut connection).await? {
-            let told = learn(&mut connection, answers)?;
-            return Ok((connection, told));
-        }
-        // It counts against the user's limit at some servers.
-        connection.quit().await;
-        if shared.pipelining.refuse() {
-            tracing::info!(
-                backend = %settings.name,
-                "the backend drops commands that are sent in one flight; each is sent by itself now"
-            );
-        }
-    }
-    let mut silent = false;
+    let (mut one_by_one, mut without_pwd) = (false, false);
     loop {
         let mut connection = entered(settings, shared, credentials, origin).await?;
-        let Some(answers) = ask_one_by_one(&mut connection, silent).await? else {
-            connection.quit().await;
-            silent = true;
-            continue;
+        let server = connection.server.clone();
+        one_by_one |= server.no_flights.is_known();
+        let answered = match one_by_one {
+            false => ask_at_once(&mut connection).await?,
+            true => ask_one_by_one(&mut connection, without_pwd).await?,
         };
-        let told = learn(&mut connection, answers)?;
-        return Ok((connection, told));
+        let why = match answered {
+            Ok(answers) => {
+                let told = learn(&mut connection, answers)?;
+                return Ok((connection, told));
+            }
+            Err(why) => why,
+        };
+        // It counts against the user's limit at some servers.
+        connection.quit().await;
+        without_pwd = one_by_one;
+        one_by_one = true;
+        if !without_pwd && server.no_flights.note() {
+            tracing::info!(
+                backend = %settings.name,
+                server = %server.address,
+                reason = why,
+                "the backend server does not answer commands that are sent in one flight one by one; \
+                 each is sent by itself now"
+            );
+        }
     }
 }
 
@@ -98,9 +77,10 @@ async fn entered(
     origin: Origin,
 ) -> Result<Connection, Failure> {
     let (control, tls) = open(settings, shared, origin).await?;
-    let (settings, shared) = (settings.clone(), shared.clone());
-    let mut connection = Connection::new(control, settings, shared, origin, tls);
+    let server = shared.servers.at(control.peer()?);
+    let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
+    connection.let_in = true;
     Ok(connection)
 }
 
@@ -316,26 +296,41 @@ fn after_login(settings: &Settings) -> &'static [&'static str] {
     }
 }
 
-/// All in one flight; `None` when the server answers the first of them and not the rest.
-async fn ask_at_once(connection: &mut Connection) -> Result<Option<Vec<Answered>>, Failure> {
+/// The answers to all commands, or why there are none.
+type AllAnswered = Result<Vec<Answered>, String>;
+
+/// All in one flight. Where the server answers the first of them and not the rest, or with what cannot be
+/// the answer, there are no answers.
+async fn ask_at_once(connection: &mut Connection) -> Result<AllAnswered, Failure> {
     let commands = after_login(&connection.settings);
     connection.control.send_all(commands).await?;
-    let mut answers = vec![connection.control.reply().await?];
-    while answers.len() < commands.len() {
-        match timeout(DROPPED, connection.control.reply()).await {
-            Ok(Ok(words)) => answers.push(words),
-            Ok(Err(_)) | Err(_) => return Ok(None),
+    let mut answers: Vec<Answered> = Vec::new();
+    for &command in commands {
+        let words = match answers.is_empty() {
+            true => connection.control.reply().await?,
+            false => match timeout(DROPPED, connection.control.reply()).await {
+                Ok(Ok(words)) => words,
+                Ok(Err(_)) | Err(_) => return Ok(Err(format!("no answer to {command}"))),
+            },
+        };
+        let verb = command.split(' ').next().unwrap_or(command);
+        if !shapes::fits(verb, &words) {
+            let why = format!("{command} was answered with {words}");
+            connection.control.drop_surplus(words);
+            connection.note_surplus();
+            return Ok(Err(why));
         }
+        answers.push((command, words));
     }
-    Ok(Some(commands.iter().copied().zip(answers).collect()))
+    Ok(Ok(answers))
 }
 
-/// The same, each behind the answer to the one before. `None` when the server does not answer PWD: it is
+/// The same, each behind the answer to the one before. None when the server does not answer PWD: it is
 /// out of step then. `without_pwd`: it is not asked that.
 async fn ask_one_by_one(
     connection: &mut Connection,
     without_pwd: bool,
-) -> Result<Option<Vec<Answered>>, Failure> {
+) -> Result<AllAnswered, Failure> {
     let mut answers = Vec::new();
     for &command in after_login(&connection.settings) {
         if command == PWD && without_pwd {
@@ -344,17 +339,21 @@ async fn ask_one_by_one(
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
         let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
         let asked = connection.ask(verb, argument);
-        let answer = match command {
+        let mut answer = match command {
             PWD => match timeout(SILENT, asked).await {
                 Ok(Err(failure)) if failure.peer.is_some() => return Err(failure),
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) | Err(_) => return Ok(None),
+                Ok(Err(_)) | Err(_) => return Ok(Err("no answer to PWD".to_owned())),
             },
             _ => asked.await?,
         };
+        if command == PWD && answer.code >= 400 && connection.server.surplus_replies.is_known() {
+            // A second refusal of what was asked before says nothing about this.
+            answer = connection.ask(verb, argument).await?;
+        }
         answers.push((command, answer));
     }
-    Ok(Some(answers))
+    Ok(Ok(answers))
 }
 
 /// What the answers to [`after_login`] say; and where the login put the user.
@@ -406,18 +405,4 @@ fn unreachable(detail: impl std::fmt::Display) -> Failure {
         "the backend server cannot be reached; try again later or tell the gateway's operator",
     )
     .with_detail(detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn pipelining_is_tried_again_after_a_while() {
-        let pipelining = Pipelining::default();
-        assert!(pipelining.refuse() && pipelining.is_refused());
-        let long_ago = Instant::now().checked_sub(AGAIN + Duration::from_secs(1));
-        *pipelining.lock() = long_ago;
-        assert!(!pipelining.is_refused() || long_ago.is_none());
-    }
 }

@@ -16,15 +16,21 @@ mod passive;
 mod pool;
 mod prepared;
 mod pwd;
+mod quirk;
+mod refusals;
 mod relative;
 mod renames;
 mod reply;
+mod servers;
 mod settings;
+mod shapes;
 mod stat;
+mod step;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod times;
 mod transfer;
 mod upload;
 
@@ -34,8 +40,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::claims::Claims;
+use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    ReadTransfer, WriteTransfer,
 };
 use crate::data;
 use crate::net::{Connector, Connectors};
@@ -46,11 +54,11 @@ use crate::op::{
 use crate::route::Target;
 use active::DataPorts;
 use cache::Cache;
-use data_commands::DataCommands;
-use login::Pipelining;
 use pool::{Pool, Turn};
+use refusals::Optional;
+use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, TlsMode};
+pub use settings::{DataMode, PassiveCommand, Settings, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,8 +79,8 @@ pub struct FtpBackend {
 /// What all sessions of a backend share: how connections are made, and what is known of its servers.
 struct Shared {
     connector: Connector,
-    pipelining: Pipelining,
-    data_commands: DataCommands,
+    servers: Servers,
+    attributes: AttributePolicy,
 }
 
 /// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
@@ -90,12 +98,13 @@ impl FtpBackend {
         settings: Settings,
         data_ports: Option<Arc<data::Pool>>,
         connectors: &Connectors,
+        ignored: &IgnoredAttributes,
     ) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let shared = Shared {
             connector: connectors.connector(name, addresses, *connects_at_once),
-            pipelining: Pipelining::default(),
-            data_commands: DataCommands::new(name),
+            servers: Servers::new(name),
+            attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
         let (settings, claims) = (Arc::new(settings), Arc::default());
         Self { settings, shared: Arc::new(shared), data_ports, claims }
@@ -180,7 +189,7 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(turn, path).await?,
         };
-        if !stat::may_be_link(&entry, turn.features.mlst) {
+        if !stat::may_be_link(&entry, turn.has(Optional::Mlst)) {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
@@ -233,7 +242,7 @@ impl BackendSession for FtpSession {
     }
 
     fn abilities(&self) -> Abilities {
-        let modified = self.pool.features().mfmt;
+        let modified = self.pool.sets_times() == Some(true);
         Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
     }
 
@@ -243,7 +252,7 @@ impl BackendSession for FtpSession {
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 return self.stat(operation).await.map(Answer::Entry);
             }
-            Operation::Size(..) | Operation::Enter(_) => false,
+            Operation::Size(..) | Operation::Enter(_) | Operation::RenameFrom(_) => false,
             _ => true,
         };
         self.forget_recalled(operation);

@@ -1,8 +1,10 @@
 //! Operations without a data connection (RFC 959).
 
 use super::connection::Connection;
-use super::stat::{enters, size, stat};
+use super::refusals::Optional;
+use super::stat::{enters, file_size, not_found, size, stat};
 use super::{Turn, attributes, relative, renames, reply};
+use crate::backend::unsupported::Attribute;
 use crate::op::{
     Answer, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation, Words,
 };
@@ -14,8 +16,7 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
     let done = |words: Words| Answer::Done(Some(words));
     match operation {
         Operation::Size(path, representation) => {
-            turn.set_type(*representation).await?;
-            size(turn, path).await.map(Answer::Size)
+            size_of_file(turn, path, *representation).await.map(Answer::Size)
         }
         Operation::Enter(path) if turn.home.is_known() => turn.enter(path).await.map(done),
         Operation::Enter(path) => {
@@ -33,11 +34,15 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
             turn.check()?;
             remove_directory(turn, path).await.map(done)
         }
+        Operation::RenameFrom(path) => renames::rename_from(turn, path).await.map(done),
         Operation::Rename { from, to, onto } => {
             let _moving = turn.moving();
             match onto {
                 Onto::AsBackend => renames::rename(turn, from, to).await.map(done),
-                Onto::Refused => renames::rename_to_new(turn, from, to).await.map(done),
+                Onto::Refused => {
+                    let unchecked = turn.settings.unchecked_rename;
+                    renames::rename_to_new(turn, from, to, unchecked).await.map(done)
+                }
                 Onto::Replaced => renames::replace(turn, from, to).await.map(done),
             }
         }
@@ -56,6 +61,26 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
         }
         _ => Err(misdirected(operation)),
     }
+}
+
+/// In bytes by other ways too, where the server does not have SIZE; as text only the server can tell it.
+async fn size_of_file(
+    connection: &mut Connection,
+    path: &RemotePath,
+    representation: Representation,
+) -> Result<u64, Failure> {
+    if !connection.server.refusals.holds(Optional::Size) || representation == Representation::Ascii
+    {
+        connection.set_type(representation).await?;
+        match size(connection, path).await {
+            Err(_) if connection.server.refusals.holds(Optional::Size) => {}
+            told => return told,
+        }
+        if representation == Representation::Ascii {
+            return Err(unsupported("the backend server does not have SIZE"));
+        }
+    }
+    file_size(connection, path).await?.ok_or_else(|| not_found(path))
 }
 
 async fn remove_directory(
@@ -89,7 +114,7 @@ async fn seen(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<EntryKind>, Failure> {
-    let found = match connection.features.mlst {
+    let found = match connection.has(Optional::Mlst) {
         true => stat(connection, path).await.map(|entry| entry.kind),
         false => match connection.home.is_known() && enters(connection, path).await? {
             true => Ok(EntryKind::Directory),
@@ -106,13 +131,13 @@ async fn seen(
 /// FTP makes a folder with the server's own mode. It is taken for [`USUAL_FOLDER`]; what is to be
 /// narrower is made so behind it, or removed again.
 async fn make_directory(
-    connection: &mut Connection,
+    turn: &mut Turn,
     path: &RemotePath,
     permissions: Option<u32>,
 ) -> Result<Words, Failure> {
-    let made = match connection.expect_at(2, "MKD", path).await {
+    let made = match turn.expect_at(2, "MKD", path).await {
         Err(refusal) if reply::is_vague(&refusal) => {
-            return Err(match seen(connection, path).await? {
+            return Err(match seen(turn, path).await? {
                 Some(_) => Failure {
                     kind: FailureKind::AlreadyExists,
                     message: format!("{path} exists already ({})", refusal.message),
@@ -126,10 +151,12 @@ async fn make_directory(
     let Some(mode) = permissions.filter(|mode| mode & USUAL_FOLDER != USUAL_FOLDER) else {
         return Ok(made);
     };
-    let Err(refusal) = attributes::set_permissions(connection, path, mode & 0o777).await else {
+    let Err(refusal) = attributes::set_permissions(turn, path, mode & 0o777).await else {
         return Ok(made);
     };
-    let removed = connection.expect_at(2, "RMD", path).await;
+    let policy = turn.pool().attributes().clone();
+    let Err(refusal) = policy.judge(Attribute::Permissions, refusal) else { return Ok(made) };
+    let removed = turn.expect_at(2, "RMD", path).await;
     let left = match removed {
         Ok(_) => "so it was removed again",
         Err(_) => "and it could not be removed again: it is there, open to others",

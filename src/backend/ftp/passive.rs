@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -10,6 +11,7 @@ use super::channel::{Started, Transfer, begun, connect, no_channel};
 use super::connection::Connection;
 use super::data_commands::{DataCommand, may_other};
 use super::reply;
+use super::servers::Server;
 use super::settings::PassiveCommand;
 use crate::op::{Failure, FailureKind, Words};
 use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
@@ -19,7 +21,7 @@ const PORT_TRIES: usize = 3;
 
 /// The commands that are still to be tried, and what became of the others.
 pub(super) struct Attempts {
-    server: SocketAddr,
+    server: Arc<Server>,
     left: VecDeque<DataCommand>,
     failed: Vec<(DataCommand, Failure)>,
     /// A port was named, and no connection to it could be made.
@@ -31,22 +33,22 @@ pub(super) async fn start(
     connection: &mut Connection,
     transfer: Transfer<'_>,
 ) -> Result<(TcpStream, Words), Failure> {
-    let mut attempts = Attempts::new(connection)?;
+    let mut attempts = Attempts::new(connection);
     if let Some(prepared) = connection.prepared.take() {
         let command = prepared.command();
         if let Some(connecting) = prepared.take() {
             attempts.leave_for_last(command);
-            let proven = attempts.is_proven(connection);
+            let proven = attempts.is_proven();
             let repeated = transfer.may_be_repeated();
             let other = repeated && attempts.left.front() != Some(&command);
             match begun(connection, connecting, transfer, proven, other).await {
                 Started::Both(tcp, words) => return Ok((tcp, words)),
                 // The server does not take it any more, and nothing has begun: all is asked anew.
                 Started::Refused(refusal) if is_no_channel(&refusal) && repeated => {
-                    attempts = Attempts::new(connection)?;
+                    attempts = Attempts::new(connection);
                 }
-                Started::ConnectFirst => attempts = Attempts::new(connection)?,
-                started => attempts.note(connection, command, started, transfer)?,
+                Started::ConnectFirst => attempts = Attempts::new(connection),
+                started => attempts.note(command, started, transfer)?,
             }
         }
     }
@@ -54,30 +56,31 @@ pub(super) async fn start(
         let (command, address) = attempts.next(connection).await?;
         let (header, limit) = (connection.data_header(), connection.settings.connect_timeout);
         let connecting = connect(address, header, limit);
-        let proven = attempts.is_proven(connection);
+        let proven = attempts.is_proven();
         let other = !attempts.left.is_empty() && transfer.may_be_repeated();
         match begun(connection, connecting, transfer, proven, other).await {
             Started::Both(tcp, words) => {
-                attempts.worked(connection, command);
+                attempts.worked(command);
                 return Ok((tcp, words));
             }
             // Once: who is asked for the second time has its connection first.
             Started::ConnectFirst => attempts.left.push_front(command),
-            started => attempts.note(connection, command, started, transfer)?,
+            started => attempts.note(command, started, transfer)?,
         }
     }
 }
 
 impl Attempts {
-    pub(super) fn new(connection: &mut Connection) -> Result<Self, Failure> {
-        let server = connection.server()?;
+    pub(super) fn new(connection: &Connection) -> Self {
+        let server = connection.server.clone();
         let settings = &connection.settings;
-        let usual = usual(settings.passive_command, settings.trust_pasv_address, server.ip());
+        let usual =
+            usual(settings.passive_command, settings.trust_pasv_address, server.address.ip());
         let mut left = VecDeque::from(usual);
-        if connection.shared.data_commands.kept(server) == left.back().copied() {
+        if server.data_commands.kept() == left.back().copied() {
             left.rotate_left(left.len() - 1);
         }
-        Ok(Self { server, left, failed: Vec::new(), unconnected: false })
+        Self { server, left, failed: Vec::new(), unconnected: false }
     }
 
     /// The address that the next command leads to; the failure, once none is left.
@@ -86,14 +89,14 @@ impl Attempts {
         connection: &mut Connection,
     ) -> Result<(DataCommand, SocketAddr), Failure> {
         while let Some(command) = self.left.pop_front() {
-            match ask(connection, self.server.ip(), command).await? {
+            match ask(connection, self.server.address.ip(), command).await? {
                 Ok(address) => {
                     if !self.failed.is_empty() && !self.unconnected {
-                        self.worked(connection, command);
+                        self.worked(command);
                     }
                     return Ok((command, address));
                 }
-                Err(failure) => self.failed(connection, command, failure),
+                Err(failure) => self.failed(command, failure),
             }
         }
         Err(self.failure(connection))
@@ -106,28 +109,27 @@ impl Attempts {
     }
 
     /// Whether a data connection was made a while ago with what is tried first.
-    fn is_proven(&self, connection: &Connection) -> bool {
-        self.failed.is_empty() && connection.shared.data_commands.kept(self.server).is_some()
+    fn is_proven(&self) -> bool {
+        self.failed.is_empty() && self.server.data_commands.kept().is_some()
     }
 
-    fn worked(&self, connection: &Connection, command: DataCommand) {
-        let commands = &connection.shared.data_commands;
-        if commands.kept(self.server) != Some(command) {
+    fn worked(&self, command: DataCommand) {
+        let commands = &self.server.data_commands;
+        if commands.kept() != Some(command) {
             let other = self.failed.iter().find(|(failed, _)| *failed != command);
-            commands.keep(self.server, command, other.map(|(_, failure)| failure));
+            commands.keep(command, other.map(|(_, failure)| failure));
         }
     }
 
-    fn failed(&mut self, connection: &Connection, command: DataCommand, failure: Failure) {
+    fn failed(&mut self, command: DataCommand, failure: Failure) {
         tracing::debug!(command = command.verb(), %failure, detail = failure.detail.as_deref(), "no data connection");
-        connection.shared.data_commands.forget(self.server, command);
+        self.server.data_commands.forget(command);
         self.failed.push((command, failure));
     }
 
     /// Goes on where another command may be tried.
     fn note(
         &mut self,
-        connection: &Connection,
         command: DataCommand,
         started: Started,
         transfer: Transfer<'_>,
@@ -135,19 +137,19 @@ impl Attempts {
         match started {
             Started::NotConnected(failure) => {
                 self.unconnected = true;
-                self.failed(connection, command, failure);
+                self.failed(command, failure);
                 Ok(())
             }
             Started::NotMade(failure) => {
                 self.unconnected = true;
-                self.failed(connection, command, failure.clone());
+                self.failed(command, failure.clone());
                 if transfer.may_be_repeated() { Ok(()) } else { Err(failure) }
             }
             Started::OutOfStep(failure) => {
-                self.failed(connection, command, failure.clone());
+                self.failed(command, failure.clone());
                 // The next transfer begins with the other one.
                 if let Some(other) = self.left.front().filter(|other| **other != command) {
-                    connection.shared.data_commands.keep(self.server, *other, Some(&failure));
+                    self.server.data_commands.keep(*other, Some(&failure));
                 }
                 Err(failure)
             }
@@ -165,7 +167,9 @@ impl Attempts {
             format!("{}: {detail}", command.verb())
         });
         let mut detail = told.collect::<Vec<_>>().join("; ");
-        if self.server.is_ipv4() && connection.settings.passive_command != PassiveCommand::Auto {
+        if self.server.address.is_ipv4()
+            && connection.settings.passive_command != PassiveCommand::Auto
+        {
             detail.push_str(" (`passive_command` keeps the gateway from trying the other)");
         }
         let is_about_data = |failure: &Failure| failure.kind == FailureKind::DataConnection;

@@ -14,9 +14,11 @@ use super::connection::Connection;
 use super::features::Features;
 use super::login;
 use super::reply::unavailable;
+use super::servers::Server;
 use super::settings::Settings;
 use crate::auth::Credentials;
 use crate::backend::claims::{Account, Claims};
+use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
 use crate::op::{Failure, FailureKind};
 
@@ -47,6 +49,8 @@ pub(super) struct Pool {
     account: Account,
     origin: Origin,
     features: Features,
+    /// That of the first connection.
+    server: Arc<Server>,
     home: Arc<Home>,
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
@@ -54,6 +58,8 @@ pub(super) struct Pool {
     /// Somebody waits for a connection.
     wanted: Notify,
     moves: Arc<AtomicU64>,
+    /// Held while one takes two connections: several that had one each would wait for ever.
+    pairs: Mutex<()>,
     state: Lock<State>,
 }
 
@@ -92,7 +98,7 @@ impl Pool {
         let home = Arc::new(home);
         connection.home = home.clone();
         connection.data_ports = data_ports.clone();
-        let features = connection.features;
+        let (features, server) = (connection.features, connection.server.clone());
         let moves = connection.moves.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
@@ -103,11 +109,13 @@ impl Pool {
             credentials,
             origin,
             features,
+            server,
             home,
             permits: Arc::new(Semaphore::new(1)),
             many: AtomicBool::new(false),
             wanted: Notify::new(),
             moves,
+            pairs: Mutex::default(),
             state: Lock::new(State { connections, ..State::default() }),
         };
         Ok(Arc::new(pool))
@@ -117,12 +125,22 @@ impl Pool {
         &self.account
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(super) fn home(&self) -> &Home {
         &self.home
     }
 
-    pub(super) fn features(&self) -> Features {
-        self.features
+    /// What is done about attributes that the server cannot set.
+    pub(super) fn attributes(&self) -> &AttributePolicy {
+        &self.shared.attributes
+    }
+
+    /// Whether files' times can be set; `None` where that is not known yet.
+    pub(super) fn sets_times(&self) -> Option<bool> {
+        self.server.times.can_set(&self.features)
     }
 
     /// From now on several things may be under way at once.
@@ -154,6 +172,17 @@ impl Pool {
             None => self.another().await?,
         };
         Ok(Turn { connection, pool: self.clone(), _permit: permit })
+    }
+
+    /// Two of them, as [`Pool::turn`]; the waits for each come one after the other.
+    pub(super) async fn two_turns(
+        self: &Arc<Self>,
+        wait: Duration,
+    ) -> Result<(Turn, Result<Turn, Failure>), Failure> {
+        let _pair = self.pairs.lock().await;
+        let first = self.turn(wait).await?;
+        let second = self.turn(wait).await;
+        Ok((first, second))
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {

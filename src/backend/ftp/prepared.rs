@@ -42,8 +42,8 @@ pub(super) fn prepare(mut turn: Turn) {
     }
     tokio::spawn(async move {
         turn.prepared = None;
-        let asked = async { Attempts::new(&mut turn)?.next(&mut turn).await };
-        match asked.await {
+        let mut attempts = Attempts::new(&turn);
+        match attempts.next(&mut turn).await {
             Ok((command, address)) => {
                 let (header, limit) = (turn.data_header(), turn.settings.connect_timeout);
                 let connecting = channel::connect(address, header, limit);

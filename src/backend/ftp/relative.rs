@@ -22,8 +22,7 @@ pub(super) async fn check_folder(
     if path.is_root() {
         return Ok(());
     }
-    if connection.features.mlst {
-        let entry = stat::stat_by_mlst(connection, path).await?;
+    if let Some(entry) = stat::stat_by_mlst(connection, path).await? {
         return is_folder(path, &entry.kind);
     }
     // From above: of what is no folder LIST shows something else than what is in it.

@@ -2,9 +2,21 @@
 //! there.
 
 use super::connection::Connection;
-use super::{Turn, stat};
+use super::listing::{self, Found};
+use super::settings::UncheckedRename;
+use super::{Turn, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
+
+/// The server's own word about the old name; [`rename`] need not ask for it again.
+pub(super) async fn rename_from(
+    connection: &mut Connection,
+    from: &RemotePath,
+) -> Result<Words, Failure> {
+    let words = connection.expect_at(3, "RNFR", from).await?;
+    connection.renaming = Some(from.clone());
+    Ok(words)
+}
 
 /// What the server does with a file that has the new name is the server's matter.
 pub(super) async fn rename(
@@ -12,20 +24,27 @@ pub(super) async fn rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Words, Failure> {
-    connection.expect_at(3, "RNFR", from).await?;
+    if connection.renaming.as_ref() != Some(from) {
+        connection.expect_at(3, "RNFR", from).await?;
+    }
     connection.expect_at(2, "RNTO", to).await
 }
 
-/// Never onto what is there. Between the question and the rename somebody else may make it: FTP has
-/// no way to do both at once.
+/// Never onto what is there, as far as the account may know that. Between the question and the rename
+/// somebody else may make it: FTP has no way to do both at once.
 pub(super) async fn rename_to_new(
     connection: &mut Connection,
     from: &RemotePath,
     to: &RemotePath,
+    unchecked: UncheckedRename,
 ) -> Result<Words, Failure> {
-    let taken = match connection.features.mlst {
-        true => stat::exists(connection, to).await?,
-        false => !stat::is_absent(connection, to).await?,
+    let taken = match is_taken(connection, to, unchecked).await {
+        Err(denied) if reply::is_look_denied(&denied) => {
+            connection.check()?;
+            allowed_unchecked(connection, to, unchecked, denied)?;
+            false
+        }
+        told => told?,
     };
     if taken {
         return Err(Failure::backend(
@@ -34,6 +53,61 @@ pub(super) async fn rename_to_new(
         ));
     }
     rename(connection, from, to).await
+}
+
+async fn is_taken(
+    connection: &mut Connection,
+    to: &RemotePath,
+    unchecked: UncheckedRename,
+) -> Result<bool, Failure> {
+    match stat::stat_by_mlst(connection, to).await {
+        Ok(Some(_)) => Ok(true),
+        Ok(None) => stat::is_absent(connection, to).await.map(|absent| !absent),
+        // Some servers say of what is denied that it is not there.
+        Err(vague) if reply::is_vague(&vague) && unchecked == UncheckedRename::Refuse => {
+            match listing::find(connection, to).await? {
+                Found::Entry(_) => Ok(true),
+                Found::Nothing => Ok(false),
+                Found::Unknown(failure) => Err(failure),
+            }
+        }
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// As configured, where the server does not let it be known whether the new name is free.
+fn allowed_unchecked(
+    connection: &Connection,
+    to: &RemotePath,
+    unchecked: UncheckedRename,
+    denied: Failure,
+) -> Result<(), Failure> {
+    if unchecked == UncheckedRename::Refuse {
+        let message = format!(
+            "whether {to} is there already cannot be known, and it must not be overwritten: {}",
+            denied.message
+        );
+        let refused = Failure { message, ..denied };
+        return Err(match connection.settings.unchecked_rename {
+            UncheckedRename::Refuse => {
+                refused.with_detail("the backend has `unchecked_rename: refuse`")
+            }
+            // A file that its client wants to be new.
+            UncheckedRename::Allow => refused,
+        });
+    }
+    if connection.server.unchecked_renames.note() {
+        tracing::info!(
+            backend = %connection.settings.name,
+            server = %connection.server.address,
+            path = to.as_bytes(),
+            reason = denied.message,
+            "whether a rename overwrites a file cannot be checked for this account; the server decides \
+             (`unchecked_rename: refuse` refuses it)"
+        );
+    }
+    Ok(())
 }
 
 /// Onto a file that is there, too. Some servers do not do that: the old file is put aside first, and

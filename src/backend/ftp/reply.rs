@@ -72,6 +72,15 @@ fn of_550(words: &Words) -> FailureKind {
     }
 }
 
+/// Whether the server has refused to tell, in words of its own: that says nothing about what may be done
+/// without a look. Neither a lost connection nor the want of a data connection is such a word.
+pub(super) fn is_look_denied(failure: &Failure) -> bool {
+    use FailureKind as K;
+    let lost =
+        matches!(failure.kind, K::Unavailable | K::DataConnection | K::TransferCut | K::Busy);
+    !lost && failure.peer.as_ref().is_some_and(|words| matches!(words.code, 500..=599))
+}
+
 /// Whether it was taken for [`FailureKind::NotFound`] only since its words tell nothing.
 pub(super) fn is_vague(failure: &Failure) -> bool {
     let Some(words) = failure.peer.as_ref().filter(|words| words.code == 550) else { return false };

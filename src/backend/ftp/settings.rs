@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::net::tls::ClientTls;
 use crate::op::RemotePath;
 
@@ -22,6 +22,12 @@ pub struct Settings {
     /// Where the login puts the user; `None`: what the server tells.
     pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
+    /// Of a file whose begin an SFTP client writes anew: the most bytes behind that, which are copied
+    /// within the server.
+    pub tail_copy_max: u64,
+    pub unsupported_attributes: UnsupportedAttributes,
+    /// What becomes of a rename that is not to overwrite, where the account may not look whether it would.
+    pub unchecked_rename: UncheckedRename,
     /// Where the server is told in PROXY protocol headers who the client is.
     pub send_proxy_protocol: SendProxyProtocol,
     /// The most control connections of one session, at least 1. Each open file of an SFTP client
@@ -40,6 +46,8 @@ pub struct Settings {
 impl Settings {
     /// `connections` where nothing is configured.
     pub const CONNECTIONS: usize = 4;
+    /// `tail_copy_max` where nothing is configured.
+    pub const TAIL_COPY_MAX: u64 = 64 * 1024 * 1024;
 }
 
 /// How the control connection is protected; the data connections follow it.
@@ -60,6 +68,16 @@ pub enum PassiveCommand {
     Epsv,
     /// IPv6 servers are asked with EPSV all the same.
     Pasv,
+}
+
+/// What becomes of a rename that is not to overwrite a file, where the server does not let the account
+/// know whether it would. FTP's RNTO overwrites at most servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UncheckedRename {
+    /// The server decides.
+    #[default]
+    Allow,
+    Refuse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

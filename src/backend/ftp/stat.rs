@@ -4,9 +4,11 @@
 use super::connection::Connection;
 use super::listing::{self, Found};
 use super::operations::unsupported;
+use super::refusals::{Optional, is_unknown};
 use super::{relative, reply};
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
+    Words,
 };
 use crate::wire::ftp::listing::{Parsed, parse_facts_line, parse_line};
 use crate::wire::ftp::time::parse_time;
@@ -16,17 +18,37 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
         return Ok(Entry::new(*b"/", EntryKind::Directory));
     }
     let name = path.name().unwrap_or(b"/");
-    match connection.features.mlst {
-        true => stat_by_mlst(connection, path).await,
-        false => stat_without_mlst(connection, path, name).await,
+    match stat_by_mlst(connection, path).await {
+        Ok(Some(entry)) => Ok(entry),
+        Ok(None) => stat_without_mlst(connection, path, name).await,
+        // One way to look may be denied and another not.
+        Err(denied) if denied.kind == FailureKind::PermissionDenied && denied.peer.is_some() => {
+            match by_size(connection, path, name).await? {
+                Ok(entry) => Ok(entry),
+                Err(_) if entered(connection, path).await? => {
+                    Ok(Entry::new(name, EntryKind::Directory))
+                }
+                Err(_) => Err(denied),
+            }
+        }
+        Err(failure) => Err(failure),
     }
 }
 
+/// `None`: the server does not have MLST.
 pub(super) async fn stat_by_mlst(
     connection: &mut Connection,
     path: &RemotePath,
-) -> Result<Entry, Failure> {
-    let words = connection.expect_at(2, "MLST", path).await?;
+) -> Result<Option<Entry>, Failure> {
+    if !connection.has(Optional::Mlst) {
+        return Ok(None);
+    }
+    let name = connection.name(path)?;
+    let words = connection.ask("MLST", Some(&name)).await?;
+    if connection.server.refusals.note(Optional::Mlst, &words) {
+        return Ok(None);
+    }
+    let words = connection.judged(2, "MLST", Some(&name), words)?;
     let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
     let entry = entry.ok_or_else(|| {
         Failure::backend(
@@ -35,7 +57,7 @@ pub(super) async fn stat_by_mlst(
         )
         .with_detail(&words)
     })?;
-    Ok(Entry { name: path.name().unwrap_or(b"/").to_vec(), ..entry })
+    Ok(Some(Entry { name: path.name().unwrap_or(b"/").to_vec(), ..entry }))
 }
 
 /// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
@@ -44,21 +66,9 @@ async fn stat_without_mlst(
     path: &RemotePath,
     name: &[u8],
 ) -> Result<Entry, Failure> {
-    let refusal = if connection.features.size {
-        connection.set_type(Representation::Image).await?;
-        match size(connection, path).await {
-            Ok(size) => {
-                let modified = modified(connection, path).await?;
-                let attributes = Attributes { size: Some(size), modified, ..Default::default() };
-                return Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) });
-            }
-            Err(failure) => {
-                connection.check()?;
-                Some(failure)
-            }
-        }
-    } else {
-        None
+    let refusal = match by_size(connection, path, name).await? {
+        Ok(entry) => return Ok(entry),
+        Err(refusal) => refusal,
     };
     match listing::find(connection, path).await {
         Ok(Found::Entry(entry)) => Ok(entry),
@@ -68,13 +78,55 @@ async fn stat_without_mlst(
             {
                 Err(refusal)
             }
-            _ if connection.home.is_known() && enters(connection, path).await? => {
-                Ok(Entry::new(name, EntryKind::Directory))
-            }
+            _ if entered(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
             _ => Err(failure),
         },
+        Ok(Found::Nothing) => Err(refusal.unwrap_or_else(|| not_found(path))),
+        // What is in the folder above is not for this account to see; the folder itself may be.
+        Err(failure) if reply::is_look_denied(&failure) => {
+            connection.check()?;
+            match entered(connection, path).await? {
+                true => Ok(Entry::new(name, EntryKind::Directory)),
+                false if listing::is_no_folder(&failure) => {
+                    Err(refusal.unwrap_or_else(|| not_found(path)))
+                }
+                false => Err(failure),
+            }
+        }
         Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
-        Ok(Found::Nothing) | Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
+        Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
+    }
+}
+
+/// A file, by SIZE and MDTM; else what the server says against it, where it has SIZE.
+async fn by_size(
+    connection: &mut Connection,
+    path: &RemotePath,
+    name: &[u8],
+) -> Result<Result<Entry, Option<Failure>>, Failure> {
+    if !connection.has(Optional::Size) {
+        return Ok(Err(None));
+    }
+    connection.set_type(Representation::Image).await?;
+    match size(connection, path).await {
+        Ok(size) => {
+            let modified = modified(connection, path).await?;
+            let attributes = Attributes { size: Some(size), modified, ..Default::default() };
+            Ok(Ok(Entry { attributes, ..Entry::new(name, EntryKind::File) }))
+        }
+        Err(failure) => {
+            connection.check()?;
+            // A server that does not have SIZE says nothing of the file.
+            Ok(Err(Some(failure).filter(|_| connection.has(Optional::Size))))
+        }
+    }
+}
+
+/// As [`enters`], where CWD may be said.
+async fn entered(connection: &mut Connection, path: &RemotePath) -> Result<bool, Failure> {
+    match connection.home.is_known() {
+        true => enters(connection, path).await,
+        false => Ok(false),
     }
 }
 
@@ -88,12 +140,16 @@ pub(super) async fn add_permissions(
     // Servers take these for a pattern, and could answer with half a folder.
     let is_pattern = entry.name.iter().any(|b| b"*?".contains(b));
     let known = entry.kind != EntryKind::File || entry.attributes.permissions.is_some();
-    if known || is_pattern || connection.stat_refused || connection.features.mlst {
+    if known || is_pattern || connection.has(Optional::Mlst) || !connection.has(Optional::StatPath)
+    {
         return Ok(());
     }
     let name = connection.name(path)?;
     let words = connection.ask("STAT", Some(&name)).await?;
-    connection.stat_refused = matches!(words.code, 500 | 501 | 502 | 504);
+    // Of a path that it knows a server has nothing to refuse in the parameter.
+    if words.code == 501 || is_unknown(words.code) {
+        connection.server.refusals.add(Optional::StatPath, &words);
+    }
     if words.code / 100 != 2 {
         return Ok(());
     }
@@ -127,7 +183,7 @@ pub(super) async fn stat_followed(
     path: &RemotePath,
 ) -> Result<Entry, Failure> {
     let entry = stat(connection, path).await?;
-    match may_be_link(&entry, connection.features.mlst) {
+    match may_be_link(&entry, connection.has(Optional::Mlst)) {
         true => follow(connection, path, entry).await,
         false => Ok(entry),
     }
@@ -140,7 +196,7 @@ pub(super) async fn follow(
     link: Entry,
 ) -> Result<Entry, Failure> {
     let leads_to = |kind| Entry::new(link.name.clone(), kind);
-    if connection.features.size {
+    if connection.has(Optional::Size) {
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => {
@@ -162,7 +218,7 @@ pub(super) async fn follow(
         }
         _ if enters(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
         // Of a file nothing more can be known then.
-        _ if !connection.features.size => Ok(leads_to(EntryKind::File)),
+        _ if !connection.has(Optional::Size) => Ok(leads_to(EntryKind::File)),
         _ => Err(not_found(path)),
     }
 }
@@ -177,15 +233,18 @@ pub(super) async fn enters(
     Ok(entered)
 }
 
-fn not_found(path: &RemotePath) -> Failure {
+pub(super) fn not_found(path: &RemotePath) -> Failure {
     Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
 }
 
 pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
-    let words = connection.expect_at(2, "SIZE", path).await?;
-    let text = words.lines.concat();
-    let size = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
-    size.ok_or_else(|| {
+    let name = connection.name(path)?;
+    let words = connection.ask("SIZE", Some(&name)).await?;
+    if connection.is_in_image() {
+        connection.server.refusals.note(Optional::Size, &words);
+    }
+    let words = connection.judged(2, "SIZE", Some(&name), words)?;
+    only_word(&words, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(|| {
         Failure::backend(
             FailureKind::Internal,
             "the backend server's answer to SIZE was not understood",
@@ -194,30 +253,32 @@ pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Resu
     })
 }
 
+/// What one word of an answer says, where no other word says something like it. Some servers write words
+/// around the number that RFC 3659 wants alone.
+fn only_word<T>(answer: &Words, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    let words = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
+    let bare = words.map(|word| {
+        let is_mark = |b: &u8| b",.:;()<>\"'=".contains(b);
+        let word = &word[word.iter().take_while(|b| is_mark(b)).count()..];
+        &word[..word.len() - word.iter().rev().take_while(|b| is_mark(b)).count()]
+    });
+    let mut found =
+        bare.filter(|word| word.first().is_some_and(u8::is_ascii_digit)).filter_map(parse);
+    found.next().filter(|_| found.next().is_none())
+}
+
 async fn modified(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<Timestamp>, Failure> {
-    if !connection.features.mdtm {
+    if !connection.has(Optional::Mdtm) {
         return Ok(None);
     }
     let name = connection.name(path)?;
     let words = connection.ask("MDTM", Some(&name)).await?;
-    let seconds = (words.code == 213).then(|| parse_time(words.lines.concat().trim_ascii()));
+    connection.server.refusals.note(Optional::Mdtm, &words);
+    let seconds = (words.code / 100 == 2).then(|| only_word(&words, parse_time));
     Ok(seconds.flatten().map(Timestamp::exact))
-}
-
-/// Whether there is something of this name; asked, never remembered. For what would destroy it, see
-/// [`is_absent`].
-pub(super) async fn exists(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<bool, Failure> {
-    match stat(connection, path).await {
-        Ok(_) => Ok(true),
-        Err(failure) if failure.kind == FailureKind::NotFound => Ok(false),
-        Err(failure) => Err(failure),
-    }
 }
 
 /// Whether there surely is nothing of this name; refused where the server does not let that be known.
@@ -237,7 +298,7 @@ pub(super) async fn file_size(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<u64>, Failure> {
-    if connection.features.size {
+    if connection.has(Optional::Size) {
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => return Ok(Some(size)),
@@ -245,14 +306,16 @@ pub(super) async fn file_size(
             Err(_) => connection.check()?,
         }
     }
-    let entry = match connection.features.mlst {
-        true => match stat(connection, path).await {
-            Ok(entry) => Some(entry),
-            Err(failure) if failure.kind == FailureKind::NotFound => None,
-            Err(failure) => return Err(failure),
-        },
+    let told = match path.is_root() {
+        true => stat(connection, path).await.map(Some),
+        false => stat_by_mlst(connection, path).await,
+    };
+    let entry = match told {
+        Ok(Some(entry)) => Some(entry),
+        Err(failure) if failure.kind == FailureKind::NotFound => None,
+        Err(failure) => return Err(failure),
         // A refused SIZE says little; the whole folder says it, where it shows such names.
-        false => match listing::find(connection, path).await? {
+        Ok(None) => match listing::find(connection, path).await? {
             Found::Entry(entry) => Some(entry),
             Found::Nothing
                 if path.name().is_some_and(|name| listing::may_hide(connection, name)) =>
@@ -282,7 +345,7 @@ pub(super) async fn told_size(
     path: &RemotePath,
 ) -> Result<Option<u64>, Failure> {
     let is_550 = |failure: &Failure| failure.peer.as_ref().is_some_and(|words| words.code == 550);
-    if connection.features.size {
+    if connection.has(Optional::Size) {
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => return Ok(Some(size)),
@@ -291,12 +354,46 @@ pub(super) async fn told_size(
         }
     }
     let untold = || unsupported("the backend server tells no size of it by SIZE or MLST");
-    if !connection.features.mlst {
-        return Err(untold());
-    }
-    match stat(connection, path).await {
-        Ok(entry) => entry.attributes.size.map(Some).ok_or_else(untold),
+    match stat_by_mlst(connection, path).await {
+        Ok(None) => Err(untold()),
+        Ok(Some(entry)) => entry.attributes.size.map(Some).ok_or_else(untold),
         Err(failure) if is_550(&failure) => Ok(None),
         Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_among_words_is_taken_where_there_is_one_only() {
+        let size = |text: &str| {
+            let lines = text.lines().map(|line| line.as_bytes().to_vec()).collect();
+            only_word(&Words { code: 213, lines }, |word| {
+                std::str::from_utf8(word).ok()?.parse::<u64>().ok()
+            })
+        };
+        for text in
+            ["11", " 11 ", "Size: 11", "11 bytes", "/a/2024.txt is 11 bytes.", "Size\n 11", "(11)"]
+        {
+            assert_eq!(size(text), Some(11), "{text}");
+        }
+        for text in
+            ["", "no", "-11", "+11", "1,100", "11 of 12", "11 11", "18446744073709551616", "1.5"]
+        {
+            assert_eq!(size(text), None, "{text}");
+        }
+        let time =
+            |text: &str| only_word(&Words { code: 213, lines: vec![text.into()] }, parse_time);
+        for text in [
+            "20260102030405",
+            "Modified: 20260102030405 UTC",
+            "20260102030405.5",
+            "a 7 20260102030405",
+        ] {
+            assert_eq!(time(text), parse_time(b"20260102030405"), "{text}");
+        }
+        assert_eq!(time("20260102030405 20260102030406"), None);
     }
 }

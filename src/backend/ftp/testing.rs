@@ -8,9 +8,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode};
+use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode, UncheckedRename};
 use crate::auth::Credentials;
-use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, SendProxyProtocol};
+use crate::backend::{
+    Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads, SendProxyProtocol,
+    UnsupportedAttributes,
+};
 use crate::net::{Connector, Connectors};
 use crate::wire::proxy::{Header, decode};
 
@@ -87,6 +90,19 @@ pub(super) struct Oddities {
     pub dribbles: Option<usize>,
     /// Waits, after a transfer was asked for, for a data connection that nobody can make, until ABOR.
     pub waits_for_data: bool,
+    /// How times are set: `MFMT` (where nothing is said), `MDTM`, `UTIME`, `UTIME UTC`, or `none`.
+    pub sets_times_by: Option<&'static str>,
+    /// What is answered as if it were done, and is not.
+    pub pretends: &'static [&'static str],
+    /// Times are not to be set.
+    pub denies_times: bool,
+    pub greeting: Option<&'static str>,
+    /// Ends lines so.
+    pub line_end: Option<&'static str>,
+    /// What LIST says to `-a`.
+    pub refuses_list_all: Option<&'static str>,
+    /// LIST takes `-a` for the name of a file that is not there, and shows nothing.
+    pub takes_options_for_names: bool,
     /// Announces a transfer before it knows whether there is a data connection.
     pub announces_early: bool,
 }
@@ -100,8 +116,13 @@ pub(super) struct Seen {
     pub links: BTreeMap<String, String>,
     /// What verbs are answered with, where that is not as usual; nothing: not at all. A port that is listened on takes the
     /// place of `{port}`, or of `{high}` and `{low}`; one where nobody listens, of `{dead}`; one that
-    /// nobody can connect to, of `{full}`.
+    /// nobody can connect to, of `{full}`. `150` stands for what
+    /// announces a transfer, `end` for what ends an upload.
     pub replies: BTreeMap<&'static str, &'static str>,
+    /// By name, the permissions that were set.
+    pub modes: BTreeMap<String, u32>,
+    /// By name, the times that were set.
+    pub times: BTreeMap<String, String>,
     /// When the files were last changed, where that is not [`MODIFIED`].
     pub modified: Option<&'static str>,
     pub lines: Vec<String>,
@@ -205,6 +226,9 @@ impl Server {
             trust_pasv_address: false,
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
+            tail_copy_max: Settings::TAIL_COPY_MAX,
+            unsupported_attributes: UnsupportedAttributes::Refuse,
+            unchecked_rename: UncheckedRename::Allow,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
             connects_at_once: Connector::AT_ONCE,
@@ -213,7 +237,8 @@ impl Server {
             stall_timeout: Duration::from_secs(10),
         };
         change(&mut settings);
-        FtpBackend::new(settings, None, &Connectors::for_test())
+        let ignored = IgnoredAttributes::for_test();
+        FtpBackend::new(settings, None, &Connectors::for_test(), &ignored)
     }
 
     pub(super) async fn session(&self) -> Box<dyn BackendSession> {
@@ -270,7 +295,7 @@ impl Session {
     }
 
     async fn run(&mut self) -> Ended {
-        self.reply("220 counting").await?;
+        self.reply(self.odd.greeting.unwrap_or("220 counting")).await?;
         loop {
             let line = self.line().await?;
             self.seen.lock().unwrap().lines.push(line.clone());
@@ -313,7 +338,9 @@ impl Session {
     }
 
     async fn reply(&mut self, text: &str) -> Ended {
-        self.control.write_all(format!("{text}\r\n").as_bytes()).await
+        let line_end = self.odd.line_end.unwrap_or("\r\n");
+        let text = format!("{text}\r\n").replace("\r\n", line_end);
+        self.control.write_all(text.as_bytes()).await
     }
 
     async fn answer(&mut self, verb: &str, argument: &str) -> Ended {
@@ -356,6 +383,22 @@ impl Session {
             "PWD" if let Some(answer) = self.odd.pwd => self.control.write_all(answer).await,
             "PWD" => self.reply("257 \"/\"").await,
             "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
+            "SITE" if let Some(utime) = argument.strip_prefix("UTIME ") => {
+                let words: Vec<_> = utime.rsplitn(5, ' ').collect();
+                let reply = match (timed(utime), &words[..]) {
+                    (Some((time, name)), _) => self.set_time("UTIME", time, name),
+                    (None, ["UTC", _, time, _, name]) => self.set_time("UTIME UTC", time, name),
+                    _ => "501 not understood".into(),
+                };
+                self.reply(&reply).await
+            }
+            "SITE" if let Some(mode) = argument.strip_prefix("CHMOD ") => {
+                let (mode, name) = mode.split_once(' ').unwrap();
+                let mode = u32::from_str_radix(mode, 8).unwrap();
+                let name = self.seen_from_login(name);
+                self.seen.lock().unwrap().modes.insert(name, mode);
+                self.reply("200 done").await
+            }
             "RMD" if self.odd.vague && !self.has_empty(argument) => {
                 self.reply("550 Remove directory operation failed.").await
             }
@@ -412,8 +455,19 @@ impl Session {
                 Some(size) => self.reply(&format!("213 {size}")).await,
                 None => self.reply("550 no such file").await,
             },
+            "MDTM" | "MFMT" if let Some((time, name)) = timed(argument) => {
+                let reply = self.set_time(verb, time, name);
+                self.reply(&reply).await
+            }
+            "MDTM" if self.odd.sets_times_by.is_some() && size.is_none() => {
+                self.reply("550 Could not get file modification time.").await
+            }
             "MDTM" => {
-                let modified = self.seen.lock().unwrap().modified.unwrap_or(MODIFIED);
+                let modified = {
+                    let seen = self.seen.lock().unwrap();
+                    let default = seen.modified.unwrap_or(MODIFIED).to_owned();
+                    seen.times.get(argument).cloned().unwrap_or(default)
+                };
                 self.reply(&format!("213 {modified}")).await
             }
             "MLST" if self.has_folder(argument) => {
@@ -421,7 +475,11 @@ impl Session {
             }
             "MLST" => match size {
                 Some(size) => {
-                    let facts = facts(size, argument, self.seen.lock().unwrap().modified);
+                    let facts = {
+                        let seen = self.seen.lock().unwrap();
+                        let time = seen.times.get(argument).map(String::as_str);
+                        facts(size, argument, time.or(seen.modified))
+                    };
                     self.reply(&format!("250-\r\n {facts}\r\n250 end")).await
                 }
                 None => self.reply("550 no such file").await,
@@ -431,12 +489,15 @@ impl Session {
                 // As vsftpd has it: what the name fits, by the end of the line.
                 let name = argument.rsplit('/').next().unwrap_or_default();
                 let mut lines = format!("lrwxrwxrwx 1 0 0 1 Nov 22 17:35 other -> {name}\r\n");
-                if let Some(size) = size {
-                    lines += &format!("-rwxr-xr-x 1 0 0 {size} Nov 22 17:35 {name}\r\n");
+                if let Some(target) = &link {
+                    lines += &format!("lrwxrwxrwx 1 0 0 9 Nov 22 17:35 {name} -> {target}\r\n");
+                } else if let Some(size) = size {
+                    let mode = self.seen.lock().unwrap().modes.get(argument).copied();
+                    let mode = mode_letters(mode.unwrap_or(0o755));
+                    lines += &format!("-{mode} 1 0 0 {size} Nov 22 17:35 {name}\r\n");
                 }
                 self.reply(&format!("213-Status follows:\r\n{lines}213 End of status")).await
             }
-            "MFMT" => self.reply("213 done").await,
             "DELE" => {
                 let gone = self.seen.lock().unwrap().files.remove(argument);
                 self.reply(if gone.is_some() { "250 done" } else { "550 no such file" }).await
@@ -469,6 +530,11 @@ impl Session {
                     }
                     if let Some(bytes) = seen.files.remove(&from) {
                         seen.files.insert(argument.to_owned(), bytes);
+                        seen.modes.remove(argument);
+                        seen.times.remove(argument);
+                        if let Some(mode) = seen.modes.remove(&from) {
+                            seen.modes.insert(argument.to_owned(), mode);
+                        }
                     }
                 }
                 self.reply("250 done").await
@@ -487,16 +553,41 @@ impl Session {
             "MKD", "RMD",
         ];
         let folder = self.odd.login_folder;
-        let seen = |name: &str| match name.strip_prefix("./").unwrap_or(name) {
-            "" => folder.to_owned(),
-            name if name.starts_with('/') => name.to_owned(),
-            name => format!("{folder}/{name}"),
-        };
+        let seen = |name: &str| self.seen_from_login(name);
         if verb == "LIST" && !folder.is_empty() {
             self.place = seen(argument.trim_start_matches("-a").trim_start());
             return None;
         }
         (!folder.is_empty() && ABOUT_PATHS.contains(&verb)).then(|| seen(argument))
+    }
+
+    fn seen_from_login(&self, name: &str) -> String {
+        let folder = self.odd.login_folder;
+        match name.strip_prefix("./").unwrap_or(name) {
+            "" => folder.to_owned(),
+            name if name.starts_with('/') => name.to_owned(),
+            name => format!("{folder}/{name}"),
+        }
+    }
+
+    /// As vsftpd has it, which does not say why.
+    fn set_time(&self, way: &str, time: &str, name: &str) -> String {
+        let sets = self.odd.sets_times_by.unwrap_or("MFMT");
+        if self.odd.pretends.contains(&way) {
+            return "213 done".into();
+        }
+        let name = self.seen_from_login(name);
+        let mut seen = self.seen.lock().unwrap();
+        match (way == sets, way, seen.files.contains_key(&name)) {
+            (false, "MDTM", _) => "550 Could not get file modification time.".into(),
+            (false, ..) => "500 not understood".into(),
+            (true, _, true) if self.odd.denies_times => "550 Could not set it.".into(),
+            (true, _, true) => {
+                seen.times.insert(name, time.to_owned());
+                "213 done".into()
+            }
+            (true, ..) => "550 Could not get file modification time.".into(),
+        }
     }
 
     fn has_folder(&self, path: &str) -> bool {
@@ -576,6 +667,9 @@ impl Session {
         if verb == "LIST" && argument == "-a" && self.odd.hides_dots {
             return self.reply("501 no options").await;
         }
+        if let ("LIST", "-a", Some(words)) = (verb, argument, self.odd.refuses_list_all) {
+            return self.reply(words).await;
+        }
         if let ("MLSD" | "LIST", Some(words)) = (verb, self.odd.says_for_listings) {
             self.data = None;
             return self.reply(words).await;
@@ -605,7 +699,8 @@ impl Session {
         if self.odd.proxied {
             take_header(&mut data, &self.seen).await?;
         }
-        self.reply("150 go").await?;
+        let mark = self.seen.lock().unwrap().replies.get("150").copied().unwrap_or("150 go");
+        self.reply(mark).await?;
         match verb {
             "STOR" | "APPE" | "STOU" => {
                 let mut taken = match verb {
@@ -628,8 +723,8 @@ impl Session {
                     taken.extend(new);
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                     // What came and was not read makes the close a reset.
-                    self.reply("226 taken").await?;
-                    return Ok(());
+                    let end = self.seen.lock().unwrap().replies.get("end").copied();
+                    return self.reply(end.unwrap_or("226 taken")).await;
                 }
                 let end = match self.odd.dribbles {
                     Some(piece) => dribble(&mut data, piece, &mut new).await,
@@ -640,11 +735,13 @@ impl Session {
                 }
                 drop(data);
                 taken.extend(new);
-                let kept = end.is_ok() && self.odd.refuses_uploads.is_none();
+                let scripted = self.seen.lock().unwrap().replies.get("end").copied();
+                let refusal = scripted.or(self.odd.refuses_uploads);
+                let kept = end.is_ok() && refusal.is_none();
                 if kept || !self.odd.switches_at_the_end {
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                 }
-                match (end, self.odd.refuses_uploads) {
+                match (end, refusal) {
                     (Err(_), _) => self.reply("426 cut").await,
                     (Ok(_), Some(refusal)) => self.reply(refusal).await,
                     (Ok(_), None) => self.reply("226 taken").await,
@@ -666,6 +763,7 @@ impl Session {
             }
             _ => {
                 let listing = match self.odd.lists.filter(|_| verb == "LIST") {
+                    _ if self.odd.takes_options_for_names && argument == "-a" => Vec::new(),
                     Some(lines) => lines.as_bytes().to_vec(),
                     None => self.listing(verb, argument),
                 };
@@ -727,8 +825,21 @@ impl Session {
                 _ => format!("lrwxrwxrwx 1 u g 9 Jan 02 2026 {name} -> {target}\r\n"),
             })
         });
-        inside.map(line).chain(folders).chain(links).collect::<String>().into_bytes()
+        let lines = inside.map(line).chain(folders).chain(links).collect::<String>();
+        lines.replace("\r\n", self.odd.line_end.unwrap_or("\r\n")).into_bytes()
     }
+}
+
+/// A time before a name.
+fn timed(argument: &str) -> Option<(&str, &str)> {
+    let (time, name) = argument.split_once(' ')?;
+    (time.len() == 14 && time.bytes().all(|b| b.is_ascii_digit())).then_some((time, name))
+}
+
+fn mode_letters(mode: u32) -> String {
+    let letter =
+        |bit: u32| if mode & (1 << (8 - bit)) > 0 { b"rwx"[bit as usize % 3] } else { b'-' };
+    (0..9).map(|bit| char::from(letter(bit))).collect()
 }
 
 fn facts(size: usize, name: &str, modified: Option<&str>) -> String {

@@ -1,9 +1,14 @@
+mod drop_box;
 mod links;
 mod listings;
 mod login_folder;
+mod overwrites;
 mod passive;
 mod permissions;
+mod refused_commands;
 mod resumes;
+mod surplus;
+mod times;
 mod uploads;
 
 use std::time::Duration;

@@ -17,8 +17,8 @@ const STEP: Duration = Duration::from_secs(5);
 /// For a server to answer the reset of its data connection by itself.
 const NOTICE: Duration = Duration::from_secs(1);
 /// Replies that may come between the first one after ABOR and the marker's answer: ABOR's own, and
-/// one to spare.
-const REPLIES: usize = 2;
+/// what servers say twice.
+const REPLIES: usize = 8;
 
 pub(super) struct FtpRead {
     turn: Turn,
@@ -63,7 +63,7 @@ impl ReadTransfer for FtpRead {
 
     async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
         self.source = None;
-        self.turn.reply(2, "RETR").await.map(Some)
+        self.turn.end("RETR").await.map(Some)
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {

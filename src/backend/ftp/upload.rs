@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::cache::Writer;
-use super::{Turn, channel, operations, relative, renames, stat, transfer};
+use super::settings::UncheckedRename;
+use super::{Turn, attributes, channel, operations, relative, renames, stat, transfer};
 use crate::backend::claims::Claim;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
 use crate::data::{RelayError, Sink, StallTimer};
@@ -46,8 +47,17 @@ pub(super) struct Part {
     pub(super) synced: u64,
     /// A file that has the name by the end is an error.
     pub(super) exclusive: bool,
+    /// The file that is there is replaced by it.
+    pub(super) replaces: Option<Replaced>,
     /// Of the name that is written to, where it is the file's own.
     claim: Option<Arc<Claim>>,
+}
+
+/// A file that was there when its name was written to without having been emptied.
+#[derive(Clone, Copy)]
+pub(super) struct Replaced {
+    /// Which the new one is to have; `None` where the server sets none.
+    pub(super) permissions: Option<u32>,
 }
 
 impl Part {
@@ -73,6 +83,12 @@ impl Part {
         Ok(part)
     }
 
+    /// Written under another name; the file that is there stays until it is whole.
+    pub(super) fn replacing(path: &RemotePath, replaced: Replaced) -> Result<Self, Failure> {
+        let temporary = Some(temporary_name(path)?);
+        Ok(Self { temporary, replaces: Some(replaced), ..Self::default() })
+    }
+
     /// Written again from its begin.
     pub(super) fn anew(self) -> Self {
         Self { synced: 0, ..self }
@@ -81,6 +97,9 @@ impl Part {
     /// Deletes it where it is configured so, and where it is no other file: a server that switches at
     /// the end still has the older one, and a client may have come back and begun it anew.
     pub(super) async fn delete(&self, turn: &mut Turn, path: &RemotePath, sent: Option<u64>) {
+        if let (Some(_), Some(temporary)) = (self.replaces, &self.temporary) {
+            return delete_temporary(turn, temporary).await;
+        }
         let Some(claim) = self.claim.as_ref().filter(|_| self.delete) else { return };
         let deleted = async {
             if turn.check().is_err() {
@@ -100,9 +119,12 @@ impl Part {
     pub(super) async fn give_name(self, turn: &mut Turn, path: &RemotePath) -> Result<(), Failure> {
         let Some(temporary) = self.temporary else { return Ok(()) };
         turn.pool().account().claim(path).await;
-        let renamed = match self.exclusive {
-            true => renames::rename_to_new(turn, &temporary, path).await,
-            false => renames::replace(turn, &temporary, path).await,
+        let renamed = match (self.exclusive, self.replaces) {
+            (true, _) => {
+                renames::rename_to_new(turn, &temporary, path, UncheckedRename::Refuse).await
+            }
+            (false, None) => renames::replace(turn, &temporary, path).await,
+            (false, Some(replaced)) => take_place(turn, &temporary, path, replaced).await,
         };
         renamed.map(drop)
     }
@@ -125,6 +147,38 @@ impl Part {
             return Ok(());
         }
         turn.expect_at(2, "DELE", path).await.map(drop)
+    }
+}
+
+/// The new file gets the old one's permissions and its name, or is deleted.
+async fn take_place(
+    turn: &mut Turn,
+    temporary: &RemotePath,
+    path: &RemotePath,
+    replaced: Replaced,
+) -> Result<Words, Failure> {
+    let renamed = async {
+        if let Some(mode) = replaced.permissions {
+            attributes::set_permissions(turn, temporary, mode).await?;
+        }
+        renames::replace(turn, temporary, path).await
+    };
+    let renamed = renamed.await;
+    if renamed.is_err() {
+        delete_temporary(turn, temporary).await;
+    }
+    renamed
+}
+
+async fn delete_temporary(turn: &mut Turn, temporary: &RemotePath) {
+    let deleted = async {
+        if turn.check().is_err() {
+            turn.renew().await?;
+        }
+        turn.expect_at(2, "DELE", temporary).await
+    };
+    if let Err(failure) = deleted.await {
+        tracing::warn!(path = temporary.as_bytes(), %failure, "the part of an upload that failed stays under its temporary name");
     }
 }
 
@@ -169,7 +223,11 @@ pub(super) async fn begin(
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
             if turn.home.is_known() {
-                turn.enter(path).await?;
+                match turn.enter(path).await {
+                    // Where the login has put an account, it need not be allowed to go.
+                    Err(_) if turn.is_at_home(path) => turn.check()?,
+                    entered => entered.map(drop)?,
+                }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
                 return Err(relative::unsupported(what));
@@ -287,11 +345,12 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
+        let early = self.turn.reply_before_end()?;
         let torn = match self.sink.take() {
             Some(Sink::Socket(stream)) => close(stream, self.turn.settings.reply_timeout).await,
             _ => false,
         };
-        let words = self.turn.reply(2, "the end of the upload").await?;
+        let words = self.turn.end_upload(early, torn).await?;
         if torn {
             self.check_whole().await?;
         }

@@ -110,7 +110,6 @@ impl BackendSession for LocalSession {
             copy_data: true,
             account_names: false,
             replacing_rename: true,
-            link_stat: true,
             modified: true,
         }
     }

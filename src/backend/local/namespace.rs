@@ -39,6 +39,11 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
             not_root(path, "remove")?;
             done(root.remove_dir(relative(path)), || format!("remove the directory {path}"))
         }
+        // A symlink is renamed itself, wherever it leads.
+        Operation::RenameFrom(path) => match links::stat(root, path) {
+            Err(failure) if failure.kind != FailureKind::PermissionDenied => Err(failure),
+            _ => Ok(Answer::Done(None)),
+        },
         Operation::Rename { from, to, onto } => {
             not_root(from, "rename")?;
             not_root(to, "replace")?;

@@ -168,7 +168,8 @@ impl OpenFile for SftpFile {
             false => None,
         };
         let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(&what))?;
-        self.handle.set_stat(attributes).await?.done(&what)
+        let set = self.handle.set_stat(attributes).await?.done(&what);
+        set.or_else(|failure| self.server().judge(wanted, failure))
     }
 
     fn answers_for_path(&self) -> bool {

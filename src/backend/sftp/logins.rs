@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 
 use super::{HostKey, Settings, SftpBackend};
 use crate::auth::Credentials;
-use crate::backend::{Backend, Login, Origin, PartialUploads};
+use crate::backend::{
+    Backend, IgnoredAttributes, Login, Origin, PartialUploads, UnsupportedAttributes,
+};
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{Failure, FailureKind};
@@ -164,6 +166,7 @@ fn settings(address: String) -> Settings {
         algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
         partial_uploads: PartialUploads::Keep,
+        unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
         connects_at_once: Connector::AT_ONCE,
         connect_timeout: Duration::from_secs(3),
@@ -224,7 +227,9 @@ async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Ve
         key: None,
     });
     let session =
-        SftpBackend::new(settings, &Connectors::for_test()).login(&login, Origin::ANY).await?;
+        SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
+            .login(&login, Origin::ANY)
+            .await?;
     Ok(session.home().path().as_bytes().to_vec())
 }
 
@@ -256,7 +261,8 @@ async fn an_rsa_key_signs_with_sha_1_where_the_server_tells_nothing_and_the_sett
     for (base, enters) in [(Base::Legacy, true), (Base::Modern, false)] {
         let algorithms = Algorithms::new(Side::Backend, base);
         let settings = Settings { algorithms, ..settings(serve(server(PASSWORD)).await) };
-        let backend = SftpBackend::new(settings, &Connectors::for_test());
+        let backend =
+            SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test());
         let login = backend.login(&Login::Vouched(Some(account.clone())), Origin::ANY).await;
         assert_eq!(login.is_ok(), enters, "{base:?}: {:?}", login.err());
     }
@@ -312,11 +318,12 @@ async fn who_says_nothing_is_given_up_in_time() {
         account: None,
         key: None,
     });
-    let refused = SftpBackend::new(settings, &Connectors::for_test())
-        .login(&login, Origin::ANY)
-        .await
-        .err()
-        .unwrap();
+    let refused =
+        SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
+            .login(&login, Origin::ANY)
+            .await
+            .err()
+            .unwrap();
     assert_eq!(refused.kind, FailureKind::Unavailable);
     assert!(started.elapsed() < Duration::from_secs(3));
     // The connection is gone too.
@@ -326,7 +333,11 @@ async fn who_says_nothing_is_given_up_in_time() {
 
 #[tokio::test]
 async fn nobody_gets_in_without_an_account() {
-    let backend = SftpBackend::new(settings("127.0.0.1:1".to_owned()), &Connectors::for_test());
+    let backend = SftpBackend::new(
+        settings("127.0.0.1:1".to_owned()),
+        &Connectors::for_test(),
+        &IgnoredAttributes::for_test(),
+    );
     let refused = backend.login(&Login::Vouched(None), Origin::ANY).await.err().unwrap();
     assert_eq!(refused.kind, FailureKind::Internal);
 }
@@ -356,7 +367,11 @@ async fn a_login_waits_until_the_server_has_greeted_the_one_before() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = settings(listener.local_addr().unwrap().to_string());
     let settings = Settings { connects_at_once: 1, ..settings };
-    let backend = Arc::new(SftpBackend::new(settings, &Connectors::for_test()));
+    let backend = Arc::new(SftpBackend::new(
+        settings,
+        &Connectors::for_test(),
+        &IgnoredAttributes::for_test(),
+    ));
     for _ in 0..2 {
         let backend = backend.clone();
         tokio::spawn(async move {

@@ -38,11 +38,13 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::claims::{Account, Claims};
+use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    ReadTransfer, WriteTransfer,
 };
 use crate::net::{Connector, Connectors};
-use crate::op::{Abilities, Answer, Failure};
+use crate::op::{Abilities, Answer, Failure, Operation};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -59,14 +61,16 @@ pub struct SftpBackend {
     connector: Connector,
     unpinned: Unpinned,
     claims: Arc<Claims>,
+    attributes: AttributePolicy,
 }
 
 impl SftpBackend {
-    pub fn new(settings: Settings, connectors: &Connectors) -> Self {
+    pub fn new(settings: Settings, connectors: &Connectors, ignored: &IgnoredAttributes) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
+        let attributes = AttributePolicy::new(name, settings.unsupported_attributes, ignored);
         let connector = connectors.connector(name, addresses, *connects_at_once);
         let (settings, claims) = (Arc::new(settings), Arc::default());
-        Self { settings, connector, unpinned: Unpinned::default(), claims }
+        Self { settings, connector, unpinned: Unpinned::default(), claims, attributes }
     }
 }
 
@@ -83,7 +87,8 @@ impl Backend for SftpBackend {
         let Self { settings, connector, unpinned, .. } = self;
         let header = (&header[..], origin.rooted);
         let server = login::login(settings, connector, credentials, header, unpinned).await?;
-        let server = server.of(Account::new(&self.claims, &credentials.user));
+        let account = Account::new(&self.claims, &credentials.user);
+        let server = server.of(account).with_policy(self.attributes.clone());
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 
@@ -108,7 +113,13 @@ impl BackendSession for SftpSession {
     }
 
     async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        operations::perform(&self.server, target.operation()).await
+        let performed = operations::perform(&self.server, target.operation()).await;
+        match (performed, target.operation()) {
+            (Err(failure), Operation::SetAttributes { changes, .. }) => {
+                self.server.judge(changes, failure).map(|()| Answer::Done(None))
+            }
+            (performed, _) => performed,
+        }
     }
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {

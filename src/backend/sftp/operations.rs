@@ -8,7 +8,9 @@ use super::attributes::{self, changes, needs_times};
 use super::explain::{Tried, explained};
 use super::server::Server;
 use super::stat::{link_stat, stat};
-use super::status::{Expect, misdirected, misunderstood, out_of_range, unsupported};
+use super::status::{
+    Expect, is_look_denied, misdirected, misunderstood, out_of_range, unsupported,
+};
 use super::transfer;
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation,
@@ -45,6 +47,10 @@ pub(super) async fn perform(
             let removed = plain(server, R::RemoveDir { path: server.wire(path) }, operation).await;
             explained(server, removed, path, Tried::RemoveDirectory).await.map(done)
         }
+        Operation::RenameFrom(path) => match link_stat(server, path).await {
+            Err(failure) if !is_look_denied(&failure) => Err(failure),
+            _ => Ok(Answer::Done(None)),
+        },
         Operation::Rename { from, to, onto } => rename(server, from, to, *onto).await.map(done),
         Operation::SetAttributes { path, changes, follow } => {
             set_attributes(server, path, changes, *follow).await.map(done)
@@ -102,7 +108,13 @@ async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
 }
 
 async fn enter(server: &Server, path: &RemotePath) -> Result<(), Failure> {
-    let entry = stat(server, path).await?;
+    let entry = match stat(server, path).await {
+        Ok(entry) => entry,
+        Err(denied) if is_look_denied(&denied) => {
+            return open_folder(server, path).await.map_err(|_| denied);
+        }
+        Err(failure) => return Err(failure),
+    };
     match entry.kind {
         EntryKind::Directory => Ok(()),
         // Whose server does not tell the kind.

@@ -11,8 +11,9 @@ use super::requests::Requests;
 use super::settings::Settings;
 use crate::backend::Home;
 use crate::backend::claims::{Account, Claim};
+use crate::backend::unsupported::AttributePolicy;
 use crate::data::{Budget, MOST_AHEAD};
-use crate::op::{Abilities, Failure, FailureKind, RemotePath};
+use crate::op::{Abilities, Changes, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Limits, Version, extension};
 
 /// The largest read and write: what OpenSSH's limits are, and all that it allows.
@@ -40,6 +41,8 @@ pub(super) struct Server {
     pub(super) changes: ContentChanges,
     /// What the session writes to is known to the other sessions.
     pub(super) account: Account,
+    /// `None`: a refusal is told.
+    attributes: Option<AttributePolicy>,
     /// What goes on after its owner: ends of uploads.
     pub(super) cleanups: TaskTracker,
 }
@@ -104,12 +107,25 @@ impl Server {
             ahead: Budget::new(MOST_AHEAD),
             changes: ContentChanges::default(),
             account: Account::default(),
+            attributes: None,
             cleanups: TaskTracker::new(),
         }
     }
 
     pub(super) fn of(self, account: Account) -> Self {
         Self { account: account.at(&self.home), ..self }
+    }
+
+    pub(super) fn with_policy(self, attributes: AttributePolicy) -> Self {
+        Self { attributes: Some(attributes), ..self }
+    }
+
+    /// Of attributes that were not set, as configured.
+    pub(super) fn judge(&self, changes: &Changes, failure: Failure) -> Result<(), Failure> {
+        match &self.attributes {
+            Some(policy) => policy.judge_all(changes, failure),
+            None => Err(failure),
+        }
     }
 
     /// A path as it goes over the wire.
@@ -137,7 +153,6 @@ impl Server {
             copy_data: offers.copy_data,
             account_names: offers.users_groups,
             replacing_rename: offers.posix_rename,
-            link_stat: true,
             modified: true,
         }
     }

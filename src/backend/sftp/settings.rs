@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::KnownHosts;
-use crate::backend::PartialUploads;
+use crate::backend::{PartialUploads, UnsupportedAttributes};
 use crate::net::ssh::Algorithms;
 use crate::op::RemotePath;
 
@@ -18,6 +18,7 @@ pub struct Settings {
     /// Where the login puts the user; `None`: what the server tells.
     pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
+    pub unsupported_attributes: UnsupportedAttributes,
     /// Whether the server is told in a PROXY protocol header who the client is.
     pub send_proxy_protocol: bool,
     /// The most connections that are being made to each address at once, at least 1.

@@ -148,6 +148,11 @@ pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
     Failure::client(FailureKind::InvalidArgument, message)
 }
 
+/// Some accounts may change what they may not look at (`internal-sftp -P stat,lstat`).
+pub(super) fn is_look_denied(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::PermissionDenied | FailureKind::Unsupported)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::explain::{Tried, explained};
 use super::full;
 use super::handle::Handle;
 use super::server::Server;
-use super::status::{Expect, misdirected};
+use super::status::{Expect, is_look_denied, misdirected};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{Behind, Fault, FromCrlf, Sink, WriteBehind};
@@ -320,8 +320,9 @@ async fn empty(handle: &Handle, refusal: Failure) -> Result<(), Failure> {
     let again = server.requests.ask(body).await?.handle(&what)?;
     server.requests.tell(RequestBody::Close { handle: again });
     // Another file may have the name by now.
-    match handle.stat().await?.attributes(&what)?.size {
-        Some(0) => Ok(()),
+    match handle.stat().await?.attributes(&what) {
+        Ok(now) if now.size == Some(0) => Ok(()),
+        Err(denied) if is_look_denied(&denied) => Ok(()),
         _ => Err(refusal),
     }
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::ftp::{DataMode, PassiveCommand, TlsMode};
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::ftp::{DataMode, PassiveCommand, TlsMode, UncheckedRename};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
@@ -50,6 +50,8 @@ fn the_least_has_safe_defaults() {
     assert_eq!(server.send_proxy_protocol, SendProxyProtocol::None);
     assert!(listener.proxy_protocol.is_empty() && pool.proxy_protocol.is_empty());
     assert_eq!(server.partial_uploads, PartialUploads::Keep);
+    assert_eq!(server.unsupported_attributes, UnsupportedAttributes::Refuse);
+    assert_eq!(server.tail_copy_max, 64 * 1024 * 1024);
     assert_eq!(server.connect_timeout, Duration::from_secs(10));
     assert_eq!(server.reply_timeout, Duration::from_secs(60));
     assert!(matches!(config.routes.0[0].access, Access::Backend));
@@ -100,7 +102,10 @@ backends:
     trust_pasv_address: true
     send_proxy_protocol: control
     login_folder: /data/
+    unchecked_rename: refuse
     partial_uploads: temporary-name
+    tail_copy_max: 1GiB
+    unsupported_attributes: ignore
     login: {{ user: svc, password_file: exchange.password }}
     connect_timeout: 1m30s
     reply_timeout: 5s
@@ -189,6 +194,9 @@ fn backends(config: &Compiled) {
     );
     assert_eq!(mapped.send_proxy_protocol, SendProxyProtocol::Control);
     assert_eq!(mapped.partial_uploads, PartialUploads::TemporaryName);
+    assert_eq!(mapped.unsupported_attributes, UnsupportedAttributes::Ignore);
+    assert_eq!(mapped.tail_copy_max, 1 << 30);
+    assert_eq!(mapped.unchecked_rename, UncheckedRename::Refuse);
     assert_eq!(mapped.login_folder.as_ref().map(RemotePath::as_bytes), Some(&b"/data"[..]));
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
     let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
@@ -197,6 +205,7 @@ fn backends(config: &Compiled) {
     let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     assert_eq!(through.passive_command, PassiveCommand::Epsv);
+    assert_eq!(through.unchecked_rename, UncheckedRename::Allow);
     let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));

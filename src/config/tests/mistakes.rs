@@ -270,11 +270,28 @@ fn backends() {
     one("folder: files", "folder: nowhere", "17:13", "cannot open the folder nowhere");
     one("    folder: files\n", "", "15:3: backends.folder.folder", "is missing");
     one(address, &with("connections: 65"), "14:18", r#"did you mean "64"?"#);
+    one(address, &with("tail_copy_max: 64M"), "14:20", r#"did you mean "64MiB"?"#);
+    one(address, &with("tail_copy_max: 1025GiB"), "14:20", "is more than 1024GiB");
+    one(address, &with("tail_copy_max: -1"), "14:20", "is no size such as 512MiB");
+    one(
+        address,
+        &with("unsupported_attributes: ignored"),
+        "14:29",
+        r#"is none of refuse, ignore (did you mean "ignore"?)"#,
+    );
+    for sftp_too in ["tail_copy_max: 1MiB", "unsupported_attributes: ignore"] {
+        let local = format!("folder: files\n    {sftp_too}");
+        let column = sftp_too.find(' ').unwrap_or_default() + 6;
+        one("folder: files", &local, &format!("18:{column}"), "belongs to `protocol: ftp`");
+    }
     one(address, &with("algorithms: legacy"), "14:17", "belongs to `protocol: sftp`");
     one(address, &with("host_keys: a"), "14:5", "write host_key, with one");
     one(address, &with("data_mode: activ"), "14:16", r#"did you mean "active"?"#);
     one(address, &with("connects_at_once: 0"), "14:23", "");
     one(address, &with("connects_at_once: 1001"), "14:23", r#"did you mean "1000"?"#);
+    one(address, &with("unchecked_rename: deny"), "14:23", "none of allow, refuse");
+    let elsewhere = "folder: files\n    unchecked_rename: allow";
+    one("folder: files", elsewhere, "18:23", "belongs to `protocol: ftp`");
     one(address, &with("passive_command: EPSV"), "14:22", r#"did you mean "epsv"?"#);
     let useless = "passive_command: epsv\n    trust_pasv_address: true";
     one(address, &with(useless), "15:25", "does nothing with `passive_command: epsv`");

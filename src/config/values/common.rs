@@ -67,6 +67,48 @@ impl<const MAX: u32> Value for UpTo<MAX> {
     }
 }
 
+const UNITS: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// Of a size such as 512MiB; `None` where it is more than can be counted.
+pub(super) fn parse_bytes(text: &str) -> Result<Option<u64>, Wrong> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let message = format!("\"{text}\" is no size such as 512MiB or 1GiB");
+    let Ok(number) = number.parse::<u64>() else { return Wrong::new(message) };
+    let Some((_, factor)) = UNITS.iter().find(|(known, _)| *known == unit) else {
+        // "1GB", "1 GiB", "1g"
+        let initial = unit.trim().to_ascii_uppercase();
+        let meant = UNITS.iter().find(|(known, _)| {
+            initial.chars().next().is_some_and(|initial| known.starts_with(initial))
+        });
+        return Err(Wrong { message, meant: meant.map(|(unit, _)| format!("{number}{unit}")) });
+    };
+    Ok(number.checked_mul(*factor))
+}
+
+/// "64MiB": from 0 to 1024 GiB.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Bytes(pub u64);
+
+impl Value for Bytes {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == "0" {
+            return Ok(Self(0));
+        }
+        match parse_bytes(text)? {
+            Some(bytes) if bytes <= 1 << 40 => Ok(Self(bytes)),
+            _ => Wrong::new(format!("\"{text}\" is more than 1024GiB")),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" },
+            { "type": "integer", "const": 0 },
+        ] })
+    }
+}
+
 impl Value for Duration {
     fn parse(text: &str) -> Result<Self, Wrong> {
         let message = format!("\"{text}\" is no duration such as 30s, 5m or 1h30m");

@@ -5,7 +5,7 @@ mod net;
 mod ssh;
 mod words;
 
-pub(super) use common::{Argon2id, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use net::{HostPort, PortOffset, PortRange};
 pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};
 pub(super) use words::{

@@ -2,6 +2,7 @@ use russh::keys::ssh_key::Fingerprint as Digest;
 use russh::keys::{HashAlg, PublicKey};
 use serde_json::{Value as Json, json};
 
+use super::common::parse_bytes;
 use crate::config::leaf::{Value, Wrong};
 use crate::config::nearest::nearest;
 use crate::net::ssh::{every, named};
@@ -77,23 +78,9 @@ fn whole_key(text: &str) -> Option<PublicKey> {
 #[derive(Clone, Copy)]
 pub(in crate::config) struct RekeyBytes(pub u64);
 
-const UNITS: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-
 impl Value for RekeyBytes {
     fn parse(text: &str) -> Result<Self, Wrong> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let message = format!("\"{text}\" is no size such as 512MiB or 1GiB");
-        let Ok(number) = number.parse::<u64>() else { return Wrong::new(message) };
-        let Some((_, factor)) = UNITS.iter().find(|(known, _)| *known == unit) else {
-            // "1GB", "1 GiB", "1g"
-            let initial = unit.trim().to_ascii_uppercase();
-            let meant = UNITS.iter().find(|(known, _)| {
-                initial.chars().next().is_some_and(|initial| known.starts_with(initial))
-            });
-            return Err(Wrong { message, meant: meant.map(|(unit, _)| format!("{number}{unit}")) });
-        };
-        match number.checked_mul(*factor) {
+        match parse_bytes(text)? {
             Some(bytes) if ((1 << 20)..=(1 << 30)).contains(&bytes) => Ok(Self(bytes)),
             _ => Wrong::new(format!("\"{text}\" is not between 1MiB and 1GiB")),
         }

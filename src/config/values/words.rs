@@ -1,7 +1,7 @@
 use serde_json::{Value as Json, json};
 
-use crate::backend::ftp::{DataMode, PassiveCommand};
-use crate::backend::{PartialUploads, SendProxyProtocol};
+use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::leaf::{Choice, Value, Wrong};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
@@ -156,6 +156,11 @@ impl Choice for PassiveCommand {
         &[("auto", Self::Auto), ("epsv", Self::Epsv), ("pasv", Self::Pasv)];
 }
 
+impl Choice for UncheckedRename {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("allow", Self::Allow), ("refuse", Self::Refuse)];
+}
+
 impl Choice for ClientMatch {
     const ALL: &'static [(&'static str, Self)] =
         &[("address", Self::Address), ("network", Self::Network), ("session", Self::Session)];
@@ -164,6 +169,11 @@ impl Choice for ClientMatch {
 impl Choice for PartialUploads {
     const ALL: &'static [(&'static str, Self)] =
         &[("keep", Self::Keep), ("delete", Self::Delete), ("temporary-name", Self::TemporaryName)];
+}
+
+impl Choice for UnsupportedAttributes {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("ignore", Self::Ignore)];
 }
 
 impl Choice for SendProxyProtocol {

@@ -209,7 +209,7 @@ impl Actor {
 
     async fn finish(&mut self, whole: bool) -> Result<(), Failure> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
-        let finished = writing.finish(whole).await;
+        let finished = writing.finish(&*self.file, whole).await;
         writing.tell(&self.known);
         finished
     }

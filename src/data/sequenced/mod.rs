@@ -5,6 +5,7 @@
 mod actor;
 mod ahead;
 mod reading;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -59,6 +60,15 @@ pub trait SequentialFile: Send + Sync {
 
     /// What was written has no running transfer, and will never be whole.
     async fn abandon(&self) {}
+
+    /// After [`WriteFrom::Over`]: the bytes of the old file from `from`, at least up to `to`, which
+    /// are to be a part of the new one.
+    async fn open_old(&self, _from: u64, _to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+        Err(unsupported("the backend cannot replace a file that is there"))
+    }
+
+    /// After [`WriteFrom::Over`]: nothing of the old file will be asked for.
+    async fn release_old(&self) {}
 }
 
 /// Where a transfer writes to.
@@ -68,6 +78,9 @@ pub enum WriteFrom {
     Start,
     /// Behind what the file has.
     End,
+    /// A new file that takes the old one's place once it is whole. Until then, and after a cut, the
+    /// old one is as it was.
+    Over,
 }
 
 /// A file being read in sequence. It ends in `finish` or `abort`.
@@ -110,7 +123,8 @@ pub enum Begin {
     Start,
     /// Behind what there is, each write, whatever its offset; begun when it is opened.
     End,
-    /// Begun with the first write, which must be where the file ends then.
+    /// Begun with the first write: behind what there is, or at 0, which replaces the file
+    /// ([`WriteFrom::Over`]); what the writes do not reach stays unless a size is set.
     Existing,
 }
 
@@ -165,7 +179,8 @@ impl Sequenced {
         self.ask(|answer| Request::Write { offset, data, answer })
     }
 
-    /// To nothing, or to what the size is; else refused.
+    /// To nothing, to what the size is, or, while a file is replaced, to what it is to keep; else
+    /// refused.
     pub async fn truncate(&self, size: u64) -> Result<(), Failure> {
         self.ask(|answer| Request::Truncate { size, answer }).await
     }

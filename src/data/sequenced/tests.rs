@@ -12,6 +12,10 @@ use super::*;
 #[derive(Default)]
 pub(super) struct Fake {
     content: Mutex<Vec<u8>>,
+    /// What is replaced, until the new one is whole.
+    old: Mutex<Option<Vec<u8>>>,
+    /// The most that is copied of it.
+    most_copied: Option<u64>,
     exists: bool,
     /// What was asked, in order: `read 0`, `write start`, `finish`, `abort`, `size`.
     log: Mutex<Vec<String>>,
@@ -40,6 +44,13 @@ impl Fake {
 
     fn log(&self, what: impl Into<String>) {
         self.log.lock().unwrap().push(what.into());
+    }
+
+    /// What was to replace it is deleted.
+    fn restore(&self) {
+        if let Some(old) = self.old.lock().unwrap().take() {
+            *self.content.lock().unwrap() = old;
+        }
     }
 
     fn content(&self) -> Vec<u8> {
@@ -93,6 +104,11 @@ impl SequentialFile for Shared {
                 self.0.content.lock().unwrap().clear();
             }
             WriteFrom::End => self.0.log("write end"),
+            WriteFrom::Over => {
+                self.0.log("write over");
+                let old = std::mem::take(&mut *self.0.content.lock().unwrap());
+                *self.0.old.lock().unwrap() = Some(old);
+            }
         }
         Ok(Box::new(FakeWrite(self.0.clone())))
     }
@@ -107,8 +123,22 @@ impl SequentialFile for Shared {
         self.0.wanted.notified().await;
     }
 
+    async fn open_old(&self, from: u64, to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+        self.0.log(format!("old {from} {to}"));
+        if self.0.most_copied.is_some_and(|most| to - from > most) {
+            return Err(unsupported("too much to copy"));
+        }
+        let old = self.0.old.lock().unwrap().clone().expect("something is replaced");
+        Ok(Box::new(FakeRead(Arc::new(Fake::with(old)), from as usize)))
+    }
+
+    async fn release_old(&self) {
+        self.0.log("release");
+    }
+
     async fn abandon(&self) {
         self.0.log("abandon");
+        self.0.restore();
     }
 }
 
@@ -163,11 +193,15 @@ impl SequentialWrite for FakeWrite {
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
         self.0.log(if whole { "finish" } else { "sync" });
+        if whole {
+            self.0.old.lock().unwrap().take();
+        }
         Ok(())
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
         self.0.log("abort");
+        self.0.restore();
         Some(lost("552 no space left"))
     }
 }
@@ -506,7 +540,7 @@ async fn the_memory_for_early_writes_is_bounded() {
 #[tokio::test]
 async fn a_file_that_is_there_is_gone_on_with_at_its_end_only() {
     // 1,000 bytes are there: (offset, what becomes of a write of 10).
-    for (offset, ok) in [(1000, true), (0, false), (999, false), (500, false)] {
+    for (offset, ok) in [(1000, true), (1, false), (999, false), (500, false)] {
         let fake = Arc::new(Fake::with(bytes(1000)));
         let file = open(&fake, writing(Begin::Existing)).await;
         assert!(fake.logged().is_empty(), "asked before the first write");
@@ -524,6 +558,93 @@ async fn a_file_that_is_there_is_gone_on_with_at_its_end_only() {
     file.write_at(1010, vec![7; 10].into()).await.unwrap();
     assert!(file.close().await.is_err(), "a hole");
     assert!(fake.content() == bytes(1000));
+}
+
+/// As OpenSSH's scp does: without TRUNC, from 0.
+#[tokio::test]
+async fn a_file_that_is_written_from_its_begin_is_replaced() {
+    let (old, head) = (bytes(1000), vec![7; 300]);
+    // (the size that is set, what is written, what the file is then)
+    for (size, written, expected) in [
+        (None, 300, [&head[..], &old[300..]].concat()),
+        (Some(300), 300, head.clone()),
+        (Some(500), 300, [&head[..], &old[300..500]].concat()),
+        (Some(1000), 300, [&head[..], &old[300..]].concat()),
+        (None, 1500, vec![7; 1500]),
+        (Some(1500), 1500, vec![7; 1500]),
+        (None, 1000, vec![7; 1000]),
+    ] {
+        for (sync, abort) in [(false, false), (true, false), (false, true), (true, true)] {
+            let fake = Arc::new(Fake::with(old.clone()));
+            let purpose = Purpose { read: true, write: Some(Begin::Existing) };
+            let file = open(&fake, purpose).await;
+            let pieces = vec![7; written];
+            let first = file.write_at(0, pieces[..100].to_vec().into());
+            let last = file.write_at(200, pieces[200..].to_vec().into());
+            let between = file.write_at(100, pieces[100..200].to_vec().into());
+            for written in [first, last, between] {
+                written.await.unwrap();
+            }
+            assert_eq!(file.size(), Some(written.max(1000) as u64));
+            if sync {
+                file.sync().await.unwrap();
+                // What is there under the name is not what is being written.
+                let refused = file.read_at(0, 10).await.unwrap_err();
+                assert_eq!(refused.kind, FailureKind::Unsupported);
+            }
+            if let Some(size) = size {
+                file.truncate(size).await.unwrap();
+                assert_eq!(file.size(), Some(size));
+                let longer = file.truncate(size.max(1500) + 1).await.unwrap_err();
+                assert_eq!(longer.kind, FailureKind::Unsupported);
+            }
+            match abort {
+                false => file.close().await.unwrap(),
+                true => file.abort().await,
+            }
+            let there = fake.content();
+            let wanted = if abort { &old } else { &expected };
+            assert!(there == *wanted, "{size:?} {written} {sync} {abort}: {}", there.len());
+            let log = fake.logged();
+            let keeps = expected.ends_with(&old[999..]) || size == Some(500);
+            assert_eq!(fake.count("old"), usize::from(!abort && keeps), "{log:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_is_too_long_leaves_the_old_file() {
+    for sync in [false, true] {
+        let fake = Arc::new(Fake { most_copied: Some(500), ..Fake::with(bytes(1000)) });
+        let file = open(&fake, writing(Begin::Existing)).await;
+        file.write_at(0, vec![7; 300].into()).await.unwrap();
+        if sync {
+            file.sync().await.unwrap();
+        }
+        assert!(file.close().await.unwrap_err().message.contains("too much"));
+        assert!(fake.content() == bytes(1000));
+        assert_eq!(fake.count("finish"), 0);
+    }
+    // Emptied, it has no rest; and it still stays until the end.
+    let fake = Arc::new(Fake { most_copied: Some(500), ..Fake::with(bytes(1000)) });
+    let file = open(&fake, writing(Begin::Existing)).await;
+    file.write_at(0, vec![7; 300].into()).await.unwrap();
+    file.truncate(0).await.unwrap();
+    file.write_at(0, vec![8; 20].into()).await.unwrap();
+    file.close().await.unwrap();
+    assert_eq!(fake.content(), vec![8; 20]);
+    assert_eq!(fake.count("write over"), 2);
+}
+
+#[tokio::test]
+async fn an_old_file_that_became_shorter_is_not_made_up_for() {
+    let fake = Arc::new(Fake::with(bytes(1000)));
+    let file = open(&fake, writing(Begin::Existing)).await;
+    file.write_at(0, vec![7; 300].into()).await.unwrap();
+    fake.old.lock().unwrap().as_mut().unwrap().truncate(900);
+    let failure = file.close().await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
+    assert!(fake.content() == bytes(900));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    Begin, Known, PIECES, SequentialFile, SequentialWrite, WINDOW, WriteFrom, unsupported,
+    Begin, Known, PIECES, SequentialFile, SequentialWrite, WINDOW, WriteFrom, tail, unsupported,
 };
 use crate::data::{Budget, Share};
 use crate::op::{Failure, FailureKind};
@@ -18,6 +18,11 @@ pub(super) struct Writing {
     /// Where the next byte goes; `None` before the first write of a file that is there, and for
     /// writes that all go to the end.
     position: Option<u64>,
+    /// The position is where a file that is there ends, and nothing was written yet.
+    untouched: bool,
+    /// While a file is replaced: up to where it is to have its old bytes, as far as none are written
+    /// there. 0: nowhere.
+    keeps: Option<u64>,
     /// By offset; all behind `position`.
     early: BTreeMap<u64, Early>,
     early_bytes: u64,
@@ -43,13 +48,22 @@ impl Writing {
             Begin::End => (Some(file.open_write(WriteFrom::End).await?), None),
             Begin::Existing => (None, None),
         };
-        let (early, early_bytes) = (BTreeMap::new(), 0);
-        Ok(Self { begin, transfer, position, early, early_bytes, budget, broken: None })
+        Ok(Self {
+            begin,
+            transfer,
+            position,
+            untouched: false,
+            keeps: None,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            budget,
+            broken: None,
+        })
     }
 
     /// Whether something was written whose end the backend has not confirmed.
     pub(super) fn is_unfinished(&self) -> bool {
-        self.transfer.is_some() || !self.early.is_empty()
+        self.transfer.is_some() || !self.early.is_empty() || self.keeps.is_some()
     }
 
     pub(super) async fn write(
@@ -65,12 +79,18 @@ impl Writing {
         if self.begin == Begin::End {
             return self.send(file, data).await;
         }
-        let position = self.find_position(file).await?;
+        let mut position = self.find_position(file).await?;
         let length = data.len() as u64;
+        if self.untouched && offset == 0 && position > 0 {
+            self.replace(file, position).await?;
+            position = 0;
+        }
         if offset == position {
             self.send(file, data).await?;
             self.position = Some(position + length);
-            return self.send_early(file).await;
+            self.send_early(file).await?;
+            self.release_old(file).await;
+            return Ok(());
         }
         if let Err(refused) = self.hold(position, offset, data) {
             return Err(self.refuse(refused).await);
@@ -84,8 +104,29 @@ impl Writing {
             return Ok(position);
         }
         let size = file.size().await?.unwrap_or(0);
-        self.position = Some(size);
+        (self.position, self.untouched) = (Some(size), true);
         Ok(size)
+    }
+
+    /// From here on the file is written anew; it has `size` bytes.
+    async fn replace(&mut self, file: &dyn SequentialFile, size: u64) -> Result<(), Failure> {
+        match file.open_write(WriteFrom::Over).await {
+            Ok(transfer) => {
+                self.transfer = Some(transfer);
+                (self.position, self.keeps, self.untouched) = (Some(0), Some(size), false);
+                Ok(())
+            }
+            Err(failure) => Err(self.refuse(failure).await),
+        }
+    }
+
+    /// Once nothing of the old file is missing.
+    async fn release_old(&mut self, file: &dyn SequentialFile) {
+        let Some(keeps) = self.keeps.filter(|keeps| *keeps > 0) else { return };
+        if self.position.is_some_and(|position| position >= keeps) {
+            self.keeps = Some(0);
+            file.release_old().await;
+        }
     }
 
     fn hold(&mut self, position: u64, offset: u64, data: Bytes) -> Result<(), Failure> {
@@ -147,6 +188,7 @@ impl Writing {
         if self.transfer.is_none() {
             self.transfer = Some(self.go_on(file).await?);
         }
+        self.untouched = false;
         let Some(transfer) = &mut self.transfer else { return Ok(()) };
         match transfer.write(data).await {
             Ok(()) => Ok(()),
@@ -191,6 +233,7 @@ impl Writing {
             FailureKind::Unsupported => failure,
             _ => told.unwrap_or(failure),
         };
+        self.keeps = None;
         if begun {
             self.broken = Some(failure.clone());
         } else if self.begin == Begin::Existing {
@@ -205,8 +248,16 @@ impl Writing {
         size: u64,
     ) -> Result<(), Failure> {
         self.check()?;
+        if let (Some(keeps), Some(position), true) = (self.keeps, self.position, size > 0) {
+            let most = position.max(keeps);
+            if self.early.is_empty() && (position..=most).contains(&size) {
+                self.keeps = Some(size);
+                self.release_old(file).await;
+                return Ok(());
+            }
+        }
         let now = match self.position {
-            Some(position) => position,
+            Some(position) => self.keeps.map_or(position, |keeps| keeps.max(position)),
             None if self.transfer.is_some() => {
                 return Err(unsupported(
                     "the backend cannot cut off a file that is being appended",
@@ -229,16 +280,26 @@ impl Writing {
         if let Some(transfer) = self.transfer.take() {
             transfer.abort().await;
         }
-        let transfer = file.open_write(WriteFrom::Start).await;
+        // A file that is being replaced stays until the end still.
+        let from = if self.keeps.is_some() { WriteFrom::Over } else { WriteFrom::Start };
+        let transfer = file.open_write(from).await;
         self.transfer = Some(transfer.inspect_err(|failure| {
-            self.broken = begun.then(|| failure.clone());
+            (self.broken, self.keeps) = (begun.then(|| failure.clone()), None);
         })?);
-        self.position = Some(0);
+        (self.position, self.untouched) = (Some(0), false);
+        if self.keeps.is_some() {
+            self.keeps = Some(0);
+            file.release_old().await;
+        }
         Ok(())
     }
 
     /// The backend has all that was written, or says why not.
-    pub(super) async fn finish(&mut self, whole: bool) -> Result<(), Failure> {
+    pub(super) async fn finish(
+        &mut self,
+        file: &dyn SequentialFile,
+        whole: bool,
+    ) -> Result<(), Failure> {
         self.check()?;
         if let (Some((offset, _)), Some(position)) = (self.early.first_key_value(), self.position) {
             let hole = format!(
@@ -247,9 +308,49 @@ impl Writing {
             );
             return Err(self.refuse(unsupported(hole)).await);
         }
+        if whole {
+            self.add_tail(file).await?;
+        }
+        self.keeps = self.keeps.filter(|_| !whole);
         let Some(transfer) = self.transfer.take() else { return Ok(()) };
         let finished = transfer.finish(whole).await;
-        finished.inspect_err(|failure| self.broken = Some(failure.clone()))
+        finished.inspect_err(|failure| {
+            (self.broken, self.keeps) = (Some(failure.clone()), None);
+        })
+    }
+
+    /// What a file that is replaced keeps behind what was written.
+    async fn add_tail(&mut self, file: &dyn SequentialFile) -> Result<(), Failure> {
+        let (Some(keeps), Some(position)) = (self.keeps, self.position) else { return Ok(()) };
+        if position >= keeps {
+            return Ok(());
+        }
+        let synced = self.transfer.is_none();
+        let added = match self.transfer.take() {
+            Some(transfer) => Ok(transfer),
+            None => self.go_on(file).await,
+        };
+        let added = match added {
+            Ok(transfer) => {
+                let transfer = self.transfer.insert(transfer);
+                tail::copy(file, &mut **transfer, position, keeps).await
+            }
+            Err(failure) => Err(failure),
+        };
+        match added {
+            Ok(()) => {
+                self.position = Some(keeps);
+                Ok(())
+            }
+            Err(failure) => {
+                let without_transfer = synced && self.transfer.is_none();
+                let failure = self.refuse(failure).await;
+                if without_transfer {
+                    file.abandon().await;
+                }
+                Err(failure)
+            }
+        }
     }
 
     pub(super) async fn abort(&mut self, file: &dyn SequentialFile, closed: bool) {
@@ -265,7 +366,7 @@ impl Writing {
         known.set_unfinished(self.is_unfinished());
         let last = self.early.last_key_value().map(|(at, held)| at + held.data.len() as u64);
         if self.begin != Begin::End && (self.position.is_some() || last.is_some()) {
-            known.set_size(last.or(self.position).map(|size| (size, None)));
+            known.set_size(last.or(self.position).max(self.keeps).map(|size| (size, None)));
         }
     }
 

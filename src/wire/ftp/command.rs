@@ -49,14 +49,31 @@ pub enum Command {
     // Facts
     Size(Vec<u8>),
     Mdtm(Vec<u8>),
-    Mfmt { seconds: i64, path: Vec<u8> },
+    /// `MDTM YYYYMMDDhhmmss name`, which sets the time unless a file is named so as a whole.
+    MdtmWithTime {
+        whole: Vec<u8>,
+        seconds: i64,
+        path: Vec<u8>,
+    },
+    Mfmt {
+        seconds: i64,
+        path: Vec<u8>,
+    },
+    /// SITE UTIME
+    Utime {
+        seconds: i64,
+        path: Vec<u8>,
+    },
     // Files and folders
     Rnfr(Vec<u8>),
     Rnto(Vec<u8>),
     Dele(Vec<u8>),
     Mkd(Vec<u8>),
     Rmd(Vec<u8>),
-    Chmod { mode: u32, path: Vec<u8> },
+    Chmod {
+        mode: u32,
+        path: Vec<u8>,
+    },
     // The rest
     Feat,
     Opts(Vec<u8>),
@@ -144,7 +161,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         "MLST" => C::Mlst(optional(argument)?),
         "STAT" => C::Stat(listed(argument)?),
         "SIZE" => C::Size(name(argument)?),
-        "MDTM" => C::Mdtm(name(argument)?),
+        "MDTM" => mdtm(argument)?,
         "MFMT" => mfmt(argument)?,
         "RNFR" => C::Rnfr(name(argument)?),
         "RNTO" => C::Rnto(name(argument)?),
@@ -223,6 +240,47 @@ fn letter(argument: &[u8]) -> Result<u8, CommandError> {
     }
 }
 
+/// Of a first word that is no time, the whole is a name.
+fn mdtm(argument: &[u8]) -> Result<Command, CommandError> {
+    let whole = name(argument)?;
+    Ok(match time_and_name(&whole) {
+        Some((seconds, path)) => C::MdtmWithTime { seconds, path: path.to_vec(), whole },
+        None => C::Mdtm(whole),
+    })
+}
+
+fn time_and_name(argument: &[u8]) -> Option<(i64, &[u8])> {
+    let space = argument.iter().position(|b| *b == b' ')?;
+    let (time, name) = (super::time::parse_time(&argument[..space])?, &argument[space + 1..]);
+    (!name.is_empty()).then_some((time, name))
+}
+
+/// `YYYYMMDDhhmm[ss] name`, or `name` and the times of access, change and creation with ` UTC` behind.
+fn utime(argument: &[u8]) -> Result<Command, CommandError> {
+    const USAGE: CommandError = E::Argument(
+        "SITE UTIME wants YYYYMMDDhhmmss and a name, or a name, three such times and UTC",
+    );
+    let three = three_times(argument);
+    let to_the_minute = || {
+        let space = argument.iter().position(|b| *b == b' ').filter(|at| *at == 12)?;
+        let time = super::time::parse_time(&[&argument[..space], b"00"].concat())?;
+        Some((time, &argument[space + 1..]))
+    };
+    let one = || time_and_name(argument).or_else(to_the_minute);
+    let (seconds, path) = three.or_else(one).ok_or(USAGE)?;
+    Ok(C::Utime { seconds, path: name(path)? })
+}
+
+fn three_times(argument: &[u8]) -> Option<(i64, &[u8])> {
+    let mut words = argument.rsplitn(5, |b| *b == b' ');
+    let zone = words.next()?;
+    let _created = super::time::parse_time(words.next()?)?;
+    let changed = super::time::parse_time(words.next()?)?;
+    let _read = super::time::parse_time(words.next()?)?;
+    let name = words.next().filter(|name| !name.is_empty())?;
+    zone.eq_ignore_ascii_case(b"UTC").then_some((changed, name))
+}
+
 fn mfmt(argument: &[u8]) -> Result<Command, CommandError> {
     const USAGE: CommandError = E::Argument("MFMT wants YYYYMMDDHHMMSS and a name");
     let space = argument.iter().position(|b| *b == b' ').ok_or(USAGE)?;
@@ -245,6 +303,7 @@ fn site(argument: &[u8]) -> Result<Command, CommandError> {
             }
             Ok(C::Chmod { mode, path: name(&rest[space + 1..])? })
         }
+        b"UTIME" => utime(rest),
         b"HELP" => Ok(C::SiteHelp),
         verb => Err(E::UnknownSite(printable(verb).to_string())),
     }
@@ -309,6 +368,8 @@ mod tests {
             "RMD",
             "XRMD",
             "SITE CHMOD 644",
+            "MDTM 20260101000000",
+            "SITE UTIME 20260101000000",
         ] {
             for bad in [&b"a\rDELE b"[..], b"a\nDELE b", b"a\0b", b"a\xffb"] {
                 let line = [verb.as_bytes(), b" ", bad].concat();
@@ -351,6 +412,40 @@ mod tests {
             parse(b"MFMT 20260102030405 x y"),
             Ok(C::Mfmt { seconds: 1767323045, path: b"x y".into() })
         );
+    }
+
+    #[test]
+    fn times_before_and_behind_names() {
+        let set = |path: &[u8]| C::Utime { seconds: 1767323045, path: path.into() };
+        for (line, expected) in [
+            (&b"SITE UTIME 20260102030405 x y"[..], set(b"x y")),
+            (b"SITE UTIME x y 20200101000000 20260102030405 20210101000000 UTC", set(b"x y")),
+            (b"site utime x 20200101000000 20260102030405 20210101000000 utc", set(b"x")),
+            (b"SITE UTIME 202601020304 x", C::Utime { seconds: 1767323040, path: b"x".into() }),
+            (b"MDTM x y", C::Mdtm(b"x y".into())),
+            (b"MDTM 20260102030405", C::Mdtm(b"20260102030405".into())),
+            (b"MDTM 20260102030405 ", C::Mdtm(b"20260102030405 ".into())),
+            (b"MDTM 20261302030405 x", C::Mdtm(b"20261302030405 x".into())),
+            (
+                b"MDTM 20260102030405.5 x y",
+                C::MdtmWithTime {
+                    whole: b"20260102030405.5 x y".into(),
+                    seconds: 1767323045,
+                    path: b"x y".into(),
+                },
+            ),
+        ] {
+            assert_eq!(parse(line), Ok(expected), "{}", line.escape_ascii());
+        }
+        for line in [
+            &b"SITE UTIME"[..],
+            b"SITE UTIME x",
+            b"SITE UTIME 20260102030405",
+            b"SITE UTIME x 20260102030405 UTC",
+            b"SITE UTIME 20261302030405 x",
+        ] {
+            assert!(matches!(parse(line), Err(E::Argument(_))), "{}", line.escape_ascii());
+        }
     }
 
     proptest::proptest! {

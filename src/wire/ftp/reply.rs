@@ -58,6 +58,11 @@ pub enum ReplyError {
 }
 
 impl ReplyReader {
+    /// Whether no reply has begun.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_none()
+    }
+
     /// Takes one line; the reply when this was its last.
     pub fn line(&mut self, line: &[u8]) -> Result<Option<Words>, ReplyError> {
         let head = code_of(line);

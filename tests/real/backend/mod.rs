@@ -13,6 +13,7 @@ mod reuse;
 mod roots;
 mod scripted_control;
 mod scripted_data;
+mod scripted_drop_box;
 mod scripted_ends;
 mod scripted_listings;
 mod scripted_logins;
@@ -21,8 +22,10 @@ mod scripted_tls;
 mod sftp_algorithms;
 mod sftp_cuts;
 mod sftp_logins;
+mod sftp_overwrites;
 mod sftp_to_ftp;
 mod sftp_uploads;
+mod times;
 mod unique;
 
 use std::fmt::Write as _;

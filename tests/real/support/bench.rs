@@ -71,7 +71,7 @@ impl Backend {
     /// What an SFTP client can do before this backend, for `clients/sftp_session.py`.
     pub fn can(&self) -> Value {
         match self {
-            Self::Ftp(server) => json!({
+            Self::Ftp(_) => json!({
                 "symlink": false,
                 "hardlink": false,
                 "statvfs": false,
@@ -80,8 +80,6 @@ impl Backend {
                 "truncate": false,
                 "random-write": false,
                 "line-ends": false,
-                // vsftpd knows no MFMT.
-                "mtime": server.software != Software::Vsftpd,
             }),
             Self::Sftp(server) if server.software == Software::ProFtpdSftp => {
                 json!({ "copy-data": "advertised" })

@@ -1,9 +1,11 @@
 //! A file opened for reads and writes at any offset: what RETR, STOR and APPE (RFC 959) with REST
-//! (RFC 3659 section 5) can do of it. The rest is refused.
+//! (RFC 3659 section 5) can do of it, and a file that is replaced under another name. The rest is
+//! refused.
 //!
 //! A created file has the server's own permissions until its end: FTP has no way to give them
 //! beforehand.
 
+mod replace;
 mod transfers;
 
 use std::any::Any;
@@ -13,8 +15,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{FtpSession, attributes, operations};
+use super::{FtpSession, attributes, operations, times};
 use crate::backend::OpenFile;
+use crate::backend::unsupported::Attribute;
 use crate::data::{Purpose, Sequenced};
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
@@ -44,8 +47,9 @@ pub(super) async fn open(
     // What is written changes by itself.
     let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
     let version = Mutex::new(told.as_ref().and_then(Version::of));
-    let (part, appended) = Default::default();
-    let transfers = Transfers { session, path, exclusive, reads_only, version, part, appended };
+    let (part, appended, aside) = Default::default();
+    let transfers =
+        Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
     let transfers = Arc::new(transfers);
     let (write, narrow) = match reads_only {
         true => (None, None),
@@ -64,17 +68,20 @@ impl FtpFile {
     /// there is none, or the file has another name yet, they wait for the end.
     async fn change_aside(&self, changes: Changes) -> Result<(), Failure> {
         let Transfers { session, path, .. } = &*self.transfers;
-        let timed = attributes::check_times(&session.pool.features(), &changes);
-        let mut later = match timed {
-            Ok(()) => changes,
-            Err(_) => Changes { modified: None, ..changes },
-        };
+        let policy = session.pool.attributes();
+        let (mut later, mut timed) = (changes, Ok(()));
+        if let Err(failure) = self.check_times(&changes).await {
+            timed = policy.judge(Attribute::Times, failure);
+            later.modified = None;
+        }
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
             && let Some(mut turn) = session.pool.turn_aside().await
         {
             let set = attributes::set_permissions(&mut turn, path, mode).await;
-            set.map_err(|failure| session.pool.softened(failure))?;
+            if let Err(failure) = set {
+                policy.judge(Attribute::Permissions, session.pool.softened(failure))?;
+            }
             later.permissions = None;
         }
         let mut all = lock(&self.later);
@@ -83,10 +90,30 @@ impl FtpFile {
         timed
     }
 
+    /// Whether the time can be set, before that is left to the end, where a refusal would make an upload
+    /// that is whole fail: on a server of which it is not known yet, it is set now, too.
+    async fn check_times(&self, changes: &Changes) -> Result<(), Failure> {
+        let Transfers { session, .. } = &*self.transfers;
+        attributes::check_times(&session.pool, changes)?;
+        let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
+        let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
+        let Some(mut turn) = session.pool.turn_aside().await else { return Ok(()) };
+        match times::set_meanwhile(&mut turn, &self.transfers.place(), seconds).await {
+            Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
+            // It may not be there for others yet; the end will tell.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// A server that cannot do that, or does not allow it, still has the whole file.
     async fn give_narrow(&self, mode: u32) {
-        if let Err(failure) = self.change(&Changes::permissions(mode & 0o777)).await {
-            let path = &self.transfers.path;
+        let Transfers { session, path, .. } = &*self.transfers;
+        let _writer = session.cache.writer();
+        let set = async {
+            let mut turn = session.turn().await?;
+            attributes::set_permissions(&mut turn, path, mode & 0o777).await
+        };
+        if let Err(failure) = set.await.map_err(|failure| session.pool.softened(failure)) {
             tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
         }
     }
@@ -156,7 +183,7 @@ impl OpenFile for FtpFile {
     }
 
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure> {
-        attributes::check(&self.transfers.session.pool.features(), changes)?;
+        let changes = &attributes::possible(&self.transfers.session.pool, changes)?;
         if let Some(size) = changes.size {
             self.sequenced.truncate(size).await?;
         }

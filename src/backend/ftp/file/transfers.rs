@@ -7,9 +7,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::replace;
 use crate::backend::ftp::transfer::{self, FtpRead};
 use crate::backend::ftp::upload::{self, FtpWrite, Part};
-use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, stat};
+use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, reply, stat};
 use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{
     self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
@@ -36,6 +37,8 @@ pub(super) struct Transfers {
     pub(super) part: Arc<Mutex<Option<Part>>>,
     /// The bytes of a file that is appended to, where the server told what was there.
     pub(super) appended: Arc<Mutex<Option<u64>>>,
+    /// While the file is replaced: a connection that the rest of the old one can be read over.
+    pub(super) aside: Arc<Mutex<Option<Turn>>>,
 }
 
 /// By what a file is known for the same: FTP has nothing better.
@@ -82,7 +85,17 @@ impl Transfers {
                 }
                 None
             }
-            true => self.size().await?,
+            true => {
+                let mut turn = self.session.pool.turn(OPEN).await?;
+                match stat::file_size(&mut turn, &self.path).await {
+                    Err(denied) if mode.create && reply::is_look_denied(&denied) => {
+                        turn.check()?;
+                        self.note_unchecked(&turn, &denied);
+                        None
+                    }
+                    told => told.map_err(|failure| self.session.pool.softened(failure))?,
+                }
+            }
         };
         if asked && there.is_none() && !mode.create {
             let message = format!("{}: no such file", self.path);
@@ -117,6 +130,20 @@ impl Transfers {
         self.session.cache.forget_recalled(&self.path);
         let is_there = told.flatten().is_some();
         Ok((begin, narrow.filter(|_| !is_there)))
+    }
+
+    /// The account may write and not look: the file is written from its begin, as scp does it.
+    fn note_unchecked(&self, turn: &Turn, denied: &Failure) {
+        if turn.server.unchecked_writes.note() {
+            tracing::info!(
+                backend = %turn.settings.name,
+                server = %turn.server.address,
+                path = self.path.as_bytes(),
+                reason = denied.message,
+                "whether there is a file already cannot be checked for this account; what SFTP clients \
+                 open for writing is written from its begin"
+            );
+        }
     }
 
     /// What will be appended to; `None` where the server does not tell it.
@@ -155,6 +182,22 @@ impl Transfers {
         let message =
             format!("{} was changed while it was read: read it again from its begin", self.path);
         Err(Failure::backend(FailureKind::TransferCut, message))
+    }
+
+    /// The file that is there stays until the new one is whole.
+    async fn open_over(&self) -> Result<Box<dyn SequentialWrite>, Failure> {
+        let replacing = replace::begin(&self.session, &self.path).await?;
+        let (write, aside) = replacing;
+        *lock(&self.aside) = Some(aside);
+        Ok(Box::new(self.writer(write)))
+    }
+
+    fn writer(&self, write: FtpWrite) -> Writer {
+        let mut write = Box::new(write);
+        write.count(0);
+        *self.part() = write.part();
+        let (part, appended) = (self.part.clone(), self.appended.clone());
+        Writer { write, part, appended, aside: self.aside.clone() }
     }
 
     fn part(&self) -> MutexGuard<'_, Option<Part>> {
@@ -199,6 +242,7 @@ impl SequentialFile for Transfers {
         let mode = match from {
             WriteFrom::Start => WriteMode::From { offset: 0 },
             WriteFrom::End => WriteMode::Append,
+            WriteFrom::Over => return self.open_over().await,
         };
         let mut turn = self.session.pool.turn(OPEN).await?;
         let writer = self.session.cache.writer();
@@ -206,19 +250,15 @@ impl SequentialFile for Transfers {
         let known = self.part().clone();
         let part = match (known, from) {
             (Some(part), WriteFrom::End) => Some(part),
-            (Some(part), WriteFrom::Start) => Some(part.anew()),
+            (Some(part), _) => Some(part.anew()),
             (None, WriteFrom::End) => None,
-            (None, WriteFrom::Start) => {
+            (None, _) => {
                 Some(Part::new(&mut turn, &self.path, self.exclusive).await.map_err(softened)?)
             }
         };
         let image = Representation::Image;
         let begun = upload::begin(turn, writer, &self.path, mode, image, part).await;
-        let mut write = Box::new(begun.map_err(softened)?);
-        write.count(0);
-        *self.part() = write.part();
-        let (part, appended) = (self.part.clone(), self.appended.clone());
-        Ok(Box::new(Writer { write, part, appended }))
+        Ok(Box::new(self.writer(begun.map_err(softened)?)))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
@@ -240,7 +280,19 @@ impl SequentialFile for Transfers {
         self.session.pool.wanted().await;
     }
 
+    async fn open_old(&self, from: u64, to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+        replace::check_tail(&self.session.pool, to - from)?;
+        let turn = lock(&self.aside).take();
+        let read = replace::open_tail(&self.session.pool, turn, &self.path, from).await?;
+        Ok(Box::new(Reader(Box::new(read))))
+    }
+
+    async fn release_old(&self) {
+        drop(lock(&self.aside).take());
+    }
+
     async fn abandon(&self) {
+        self.release_old().await;
         let Some(part) = self.part().take() else { return };
         let _writer = self.session.cache.writer();
         if let Ok(mut turn) = self.session.pool.turn(OPEN).await {
@@ -277,6 +329,7 @@ struct Writer {
     write: Box<FtpWrite>,
     part: Arc<Mutex<Option<Part>>>,
     appended: Arc<Mutex<Option<u64>>>,
+    aside: Arc<Mutex<Option<Turn>>>,
 }
 
 #[async_trait]
@@ -296,7 +349,14 @@ impl SequentialWrite for Writer {
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
         let pool = self.write.turn().pool().clone();
         let sent = self.write.counted();
-        self.write.end(whole).await.map_err(|failure| pool.softened(failure))?;
+        if whole {
+            drop(lock(&self.aside).take());
+        }
+        let ended = self.write.end(whole).await;
+        if ended.is_err() {
+            forget_replacing(&self.part);
+        }
+        ended.map_err(|failure| pool.softened(failure))?;
         let mut part = lock(&self.part);
         match whole {
             true => *part = None,
@@ -307,8 +367,16 @@ impl SequentialWrite for Writer {
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
         let pool = self.write.turn().pool().clone();
+        drop(lock(&self.aside).take());
+        forget_replacing(&self.part);
         self.write.abort().await.map(|failure| pool.softened(failure))
     }
+}
+
+/// What was to replace the file is deleted: by its name, the old one is meant again.
+fn forget_replacing(part: &Mutex<Option<Part>>) {
+    let mut part = lock(part);
+    *part = part.take().filter(|part| part.replaces.is_none());
 }
 
 fn cut(doing: &str) -> Failure {

@@ -7,10 +7,14 @@ use super::*;
 async fn keys_and_host_keys() {
     let sshd = Sshd::start();
     for key in ["user", "user_rsa"] {
-        let session = SftpBackend::new(sshd.settings(), &Connectors::for_test())
-            .login(&sshd.login(key), Origin::ANY)
-            .await
-            .unwrap();
+        let session = SftpBackend::new(
+            sshd.settings(),
+            &Connectors::for_test(),
+            &IgnoredAttributes::for_test(),
+        )
+        .login(&sshd.login(key), Origin::ANY)
+        .await
+        .unwrap();
         assert!(!session.home().path().is_root());
         let abilities = session.abilities();
         assert!(abilities.file_system && abilities.sync && abilities.hard_link);
@@ -28,8 +32,11 @@ async fn keys_and_host_keys() {
     // The pinned key is not the one that is shown first.
     let ecdsa =
         HostKey::Fingerprints(vec![fingerprint(&sshd.folder.path().join("host_ecdsa.pub"))]);
-    let backend =
-        SftpBackend::new(Settings { host_key: ecdsa, ..sshd.settings() }, &Connectors::for_test());
+    let backend = SftpBackend::new(
+        Settings { host_key: ecdsa, ..sshd.settings() },
+        &Connectors::for_test(),
+        &IgnoredAttributes::for_test(),
+    );
     for _ in 0..2 {
         backend.login(&sshd.login("user"), Origin::ANY).await.unwrap().close().await;
     }
@@ -43,7 +50,7 @@ async fn keys_and_host_keys() {
     assert!(text.starts_with("|1|"), "{text}");
     let host_key = HostKey::KnownHosts(KnownHosts::parse(&text).unwrap());
     let settings = Settings { host_key, ..sshd.settings() };
-    SftpBackend::new(settings, &Connectors::for_test())
+    SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
         .login(&sshd.login("user"), Origin::ANY)
         .await
         .unwrap();
@@ -53,7 +60,7 @@ async fn keys_and_host_keys() {
     assert_eq!(sshd.refusal(settings, "user").await.kind, FailureKind::Unavailable);
     let addresses = vec![nobody, format!("localhost:{}", sshd.port)];
     let settings = Settings { addresses, ..sshd.settings() };
-    SftpBackend::new(settings, &Connectors::for_test())
+    SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
         .login(&sshd.login("user"), Origin::ANY)
         .await
         .unwrap();

@@ -19,7 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{HostKey, KnownHosts, Settings, SftpBackend};
 use crate::auth::Credentials;
-use crate::backend::{Backend, BackendSession, Login, Origin, PartialUploads, WriteTransfer};
+use crate::backend::{
+    Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads,
+    UnsupportedAttributes, WriteTransfer,
+};
 use crate::data::{Sink, Source};
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
@@ -102,6 +105,7 @@ impl Sshd {
             algorithms: Algorithms::new(Side::Backend, Base::Modern),
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
+            unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,
             connects_at_once: Connector::AT_ONCE,
             connect_timeout: Duration::from_secs(10),
@@ -129,12 +133,13 @@ impl Sshd {
         let backend = SftpBackend::new(
             Settings { partial_uploads, ..self.settings() },
             &Connectors::for_test(),
+            &IgnoredAttributes::for_test(),
         );
         backend.login(&self.login("user"), Origin::ANY).await.unwrap()
     }
 
     async fn refusal(&self, settings: Settings, key: &str) -> Failure {
-        SftpBackend::new(settings, &Connectors::for_test())
+        SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
             .login(&self.login(key), Origin::ANY)
             .await
             .err()

@@ -2,6 +2,7 @@
 
 mod copies;
 mod cuts;
+mod ignored;
 mod listings;
 mod login_folder;
 mod reads;
@@ -23,7 +24,9 @@ use super::requests::{Incoming, Outgoing};
 use super::server::Server;
 use super::{HostKey, Settings, SftpSession, file, listing, login, operations, transfer, upload};
 use crate::backend::claims::Account;
-use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer};
+use crate::backend::{
+    BackendSession, OpenFile, PartialUploads, ReadTransfer, UnsupportedAttributes,
+};
 use crate::data::{Sink, Source};
 use crate::net::Connector;
 use crate::net::ssh::{Algorithms, Base, Side};
@@ -67,6 +70,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
         partial_uploads,
+        unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
         connects_at_once: Connector::AT_ONCE,
         connect_timeout: Duration::from_secs(10),

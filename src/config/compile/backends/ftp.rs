@@ -34,7 +34,11 @@ pub(super) fn compile(
         passive_command: value(&backend.passive_command).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         login_folder: value(&backend.login_folder).cloned(),
+        unchecked_rename: value(&backend.unchecked_rename).copied().unwrap_or_default(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
+        tail_copy_max: value(&backend.tail_copy_max)
+            .map_or(ftp::Settings::TAIL_COPY_MAX, |bytes| bytes.0),
+        unsupported_attributes: value(&backend.unsupported_attributes).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),

@@ -31,6 +31,7 @@ pub(super) fn compile(
         algorithms,
         login_folder: value(&backend.login_folder).cloned(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
+        unsupported_attributes: value(&backend.unsupported_attributes).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),

@@ -178,6 +178,7 @@ fn backends() {
         "10:5",
         "belongs to `protocol: ftp`; a backend of `protocol: sftp` has address, host_key,",
     );
+    one(address, &with("tail_copy_max: 0"), "10:20", "belongs to `protocol: ftp`");
     one(address, &with("connections: 2"), "10:18", "belongs to `protocol: ftp`");
     one(address, &with("folder: files"), "10:13", "use a route's `root`");
     one(address, &with("algorithms: old"), "10:17", "is none of strict, modern, legacy");

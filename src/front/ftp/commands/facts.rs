@@ -1,8 +1,11 @@
-//! SIZE, MDTM, MLST (RFC 3659), MFMT (draft-somers-ftp-mfxx).
+//! SIZE, MDTM, MLST (RFC 3659), MFMT (draft-somers-ftp-mfxx), MDTM with a time and SITE UTIME, which
+//! set it, too.
 
 use super::Outcome;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Answer, Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath};
+use crate::op::{
+    Answer, Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath, Representation,
+};
 use crate::wire::ftp::listing::render_facts;
 use crate::wire::ftp::time::format_time;
 
@@ -28,11 +31,38 @@ impl Client {
         Ok(Flow::Continue)
     }
 
+    /// Who asks for the time of a file that is named so is told it; else the time is set.
+    pub(super) async fn mdtm_with_time(
+        &mut self,
+        whole: &[u8],
+        seconds: i64,
+        given: &[u8],
+    ) -> Outcome {
+        let named_so = Operation::Size(self.path(whole)?, Representation::Image);
+        match self.logged_in()?.session.perform(named_so).await {
+            Ok(_) => return self.mdtm(whole).await,
+            Err(failure) if failure.kind == FailureKind::Unavailable => return Err(failure),
+            Err(_) => {}
+        }
+        self.set_modified(seconds, given).await?;
+        self.answer(213, "time set").await;
+        Ok(Flow::Continue)
+    }
+
+    pub(super) async fn utime(&mut self, seconds: i64, given: &[u8]) -> Outcome {
+        self.set_modified(seconds, given).await?;
+        self.answer(200, "time set").await;
+        Ok(Flow::Continue)
+    }
+
+    async fn set_modified(&mut self, seconds: i64, given: &[u8]) -> Result<(), Failure> {
+        let (path, changes) = (self.path(given)?, Changes::modified(seconds));
+        let operation = Operation::SetAttributes { path, changes, follow: true };
+        self.logged_in()?.session.perform(operation).await.map(drop)
+    }
+
     pub(super) async fn mfmt(&mut self, seconds: i64, given: &[u8]) -> Outcome {
-        let path = self.path(given)?;
-        let operation =
-            Operation::SetAttributes { path, changes: Changes::modified(seconds), follow: true };
-        self.logged_in()?.session.perform(operation).await?;
+        self.set_modified(seconds, given).await?;
         let time = format_time(seconds).unwrap_or_default();
         let text = [b"Modify=", time.as_bytes(), b"; ", given].concat();
         self.control.reply(213, &[text]).await;

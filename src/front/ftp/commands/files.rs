@@ -8,14 +8,9 @@ impl Client {
     pub(super) async fn rnfr(&mut self, given: &[u8]) -> Outcome {
         let path = self.path(given)?;
         let logged_in = self.logged_in()?;
-        // A symlink is renamed itself, wherever it leads.
-        let look = match logged_in.session.abilities().link_stat {
-            true => Operation::LinkStat(path.clone()),
-            false => Operation::Stat(path.clone()),
-        };
-        logged_in.session.perform(look).await?;
+        logged_in.session.perform(Operation::RenameFrom(path.clone())).await?;
         logged_in.rename_from = Some(path);
-        self.answer(350, "it is there; RNTO with the new name").await;
+        self.answer(350, "RNTO with the new name").await;
         Ok(Flow::Continue)
     }
 

@@ -29,7 +29,7 @@ impl Client {
             C::Feat => self.feat().await,
             C::Opts(what) => self.opts(&what).await,
             C::Help => self.help().await,
-            C::SiteHelp => self.answer(214, "SITE commands: CHMOD HELP").await,
+            C::SiteHelp => self.answer(214, "SITE commands: CHMOD HELP UTIME").await,
             C::Noop => self.answer(200, "NOOP ok").await,
             C::Syst => self.answer(215, "UNIX Type: L8").await,
             C::Stat(None) => self.status().await,
@@ -65,6 +65,10 @@ impl Client {
             C::Stat(path) => self.stat(path).await,
             C::Size(path) => self.size(&path).await,
             C::Mdtm(path) => self.mdtm(&path).await,
+            C::MdtmWithTime { whole, seconds, path } => {
+                self.mdtm_with_time(&whole, seconds, &path).await
+            }
+            C::Utime { seconds, path } => self.utime(seconds, &path).await,
             C::Mfmt { seconds, path } => self.mfmt(seconds, &path).await,
             C::Rnfr(path) => self.rnfr(&path).await,
             C::Rnto(path) => self.rnto(&path).await,

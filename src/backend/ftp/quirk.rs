@@ -1,0 +1,43 @@
+//! A way in which a server does not behave as the standards want it, remembered for a while.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::servers::KEPT;
+
+/// A server may have been slow only, or is mended: after a while it is taken for a usual one again.
+#[derive(Debug, Default)]
+pub(super) struct Quirk {
+    noted: Mutex<Option<Instant>>,
+}
+
+impl Quirk {
+    pub(super) fn is_known(&self) -> bool {
+        self.lock().is_some_and(|since| since.elapsed() < KEPT)
+    }
+
+    /// Whether that is news, which goes to the log.
+    pub(super) fn note(&self) -> bool {
+        self.lock().replace(Instant::now()).is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn it_is_forgotten_after_a_while() {
+        let quirk = Quirk::default();
+        assert!(quirk.note() && quirk.is_known() && !quirk.note());
+        let long_ago = Instant::now().checked_sub(KEPT + Duration::from_secs(1));
+        *quirk.lock() = long_ago;
+        assert!(!quirk.is_known() || long_ago.is_none());
+    }
+}

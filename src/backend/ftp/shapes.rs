@@ -1,0 +1,80 @@
+//! Which replies can answer which command (RFC 959 section 5.4, RFC 2228, 2389, 2428, 3659). Some
+//! servers say more than they were asked; what cannot be the answer is one of those replies.
+
+use super::pwd;
+use crate::op::Words;
+
+/// A refusal can answer everything. A success that belongs to another command answers nothing.
+pub(super) fn fits(verb: &str, words: &Words) -> bool {
+    let transfers = ["RETR", "STOR", "APPE", "STOU", "LIST", "MLSD"];
+    let is_any_of = |verbs: &[&str]| verbs.contains(&verb);
+    match words.code {
+        100..=199 => is_any_of(&transfers),
+        200..=399 => match verb {
+            "USER" => matches!(words.code, 230 | 232 | 331 | 332 | 336) || is_plain(words.code),
+            "PASS" => matches!(words.code, 230 | 232 | 332) || is_plain(words.code),
+            "ACCT" => matches!(words.code, 230 | 232) || is_plain(words.code),
+            "AUTH" => words.code == 234 || is_plain(words.code),
+            "FEAT" => words.code == 211,
+            "PWD" => matches!(words.code, 250 | 257) || pwd::directory(words).is_some(),
+            "EPSV" => words.code == 229,
+            "PASV" => words.code == 227,
+            "RNFR" | "REST" => words.code == 350,
+            "SIZE" | "MDTM" => is_plain(words.code) || words.code == 213,
+            "STAT" => matches!(words.code, 211..=213) || is_plain(words.code),
+            "MKD" => words.code == 257 || is_plain(words.code),
+            "MFMT" => words.code == 213 || is_plain(words.code),
+            // Some servers end an empty listing so without 1xx: it is the answer where no other comes.
+            "RETR" | "STOR" | "APPE" | "STOU" | "LIST" | "MLSD" => false,
+            "ABOR" => ends_transfer(words.code),
+            "SITE" => matches!(words.code, 211..=214) || is_plain(words.code),
+            _ => is_plain(words.code),
+        },
+        _ => true,
+    }
+}
+
+/// Whether a success of this code can be the last reply to a transfer.
+pub(super) fn ends_transfer(code: u16) -> bool {
+    matches!(code, 225 | 226) || is_plain(code)
+}
+
+/// A success that belongs to no command in particular.
+fn is_plain(code: u16) -> bool {
+    matches!(code, 200..=299) && !matches!(code, 211..=215 | 220..=234 | 257)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_of_another_command_is_no_answer() {
+        for (verb, fitting, others) in [
+            ("USER", &[230, 331, 332][..], &[220, 226, 257][..]),
+            ("PASS", &[202, 230, 332], &[220, 331, 350]),
+            ("FEAT", &[211], &[200, 230, 257]),
+            ("OPTS", &[200, 202], &[211, 230, 257, 331]),
+            ("PWD", &[257, 250], &[200, 211, 230, 226]),
+            ("TYPE", &[200], &[211, 226, 230, 257]),
+            ("EPSV", &[229], &[200, 226, 227, 350]),
+            ("PASV", &[227], &[200, 226, 229]),
+            ("STOR", &[125, 150], &[200, 226, 250, 350]),
+            ("RETR", &[125, 150], &[200, 226, 250, 350]),
+            ("LIST", &[125, 150], &[213, 226, 250, 257, 350]),
+            ("RNFR", &[350], &[200, 226, 250]),
+            ("RNTO", &[200, 250], &[226, 257, 350]),
+            ("DELE", &[200, 250], &[150, 226, 350]),
+            ("SIZE", &[213, 200], &[150, 226, 229, 257]),
+            ("MKD", &[257, 250], &[150, 226, 350]),
+        ] {
+            let fits = |code| fits(verb, &Words { code, lines: vec![b"words".to_vec()] });
+            for &code in fitting.iter().chain(&[421, 450, 500, 502, 550]) {
+                assert!(fits(code), "{verb} {code}");
+            }
+            for &code in others {
+                assert!(!fits(code), "{verb} {code}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Both sides of a control connection stay in step where a server says more than it was asked: nothing may
+//! be taken for the answer to something else.
+
+use super::connection::Connection;
+use super::reply::{self, unavailable};
+use super::shapes;
+use crate::op::{Failure, Words};
+
+/// The most replies that are dropped at once.
+const MAX_SURPLUS: usize = 16;
+
+impl Connection {
+    /// The last reply to a transfer, which is to be 2xx.
+    pub(super) async fn end(&mut self, what: &str) -> Result<Words, Failure> {
+        let ended = self.transfer_end().await.and_then(|words| reply::expect(2, what, words));
+        self.active = None;
+        self.note_surplus();
+        self.noted(ended)
+    }
+
+    /// As [`Connection::end`], of an upload whose data connection was closed just now. `early`: what the
+    /// server had said before. `torn`: it had left before the end.
+    pub(super) async fn end_upload(
+        &mut self,
+        early: Option<Words>,
+        torn: bool,
+    ) -> Result<Words, Failure> {
+        const WHAT: &str = "the end of the upload";
+        let words = match early {
+            Some(words) if words.code >= 400 => {
+                self.control.settle();
+                words
+            }
+            // It may have said all that it has to say, or has the refusal still to come.
+            Some(words) if torn => {
+                let refusal = self.said_before_marker().await;
+                self.noted(refusal)?.unwrap_or(words)
+            }
+            Some(words) => {
+                self.control.drop_surplus(words);
+                return self.end(WHAT).await;
+            }
+            None => return self.end(WHAT).await,
+        };
+        self.active = None;
+        self.judged(2, WHAT, None, words)
+    }
+
+    /// Nothing may be taken for the success of a transfer that belongs to something before it. Where
+    /// that could be, a question follows: what is answered before it is about the transfer.
+    async fn transfer_end(&mut self) -> Result<Words, Failure> {
+        let mut last = self.control.reply().await?;
+        for _ in 0..MAX_SURPLUS {
+            let preliminary = last.code < 200;
+            if last.code >= 400 || !preliminary && shapes::ends_transfer(last.code) {
+                break;
+            }
+            let another = self.control.reply().await?;
+            self.control.drop_surplus(std::mem::replace(&mut last, another));
+        }
+        let beyond_doubt =
+            matches!(last.code, 226 | 250) && !self.server.surplus_replies.is_known();
+        if last.code >= 400 || beyond_doubt {
+            return Ok(last);
+        }
+        Ok(self.said_before_marker().await?.unwrap_or(last))
+    }
+
+    /// What the server says of an upload whose end was not sent yet: it may have left, or what it says
+    /// is about something before.
+    pub(super) fn reply_before_end(&mut self) -> Result<Option<Words>, Failure> {
+        let mut early: Option<Words> = None;
+        for _ in 0..MAX_SURPLUS {
+            let Some(said) = self.control.reply_at_hand() else { break };
+            let said = self.noted(said)?;
+            // A refusal stays one, whatever is said behind it.
+            match &early {
+                Some(refusal) if refusal.code >= 400 => self.control.drop_surplus(said),
+                _ => early.replace(said).into_iter().for_each(|s| self.control.drop_surplus(s)),
+            }
+        }
+        Ok(early)
+    }
+
+    /// Whatever is still under way from the server is taken.
+    pub(super) async fn synchronize(&mut self) -> Result<(), Failure> {
+        let said = self.said_before_marker().await;
+        self.noted(said).map(drop)
+    }
+
+    /// The first refusal before the answer to the marker.
+    async fn said_before_marker(&mut self) -> Result<Option<Words>, Failure> {
+        let marker = self.marker;
+        // TYPE: what it is stays as it is.
+        let argument = marker.argument.map(|_| self.type_argument());
+        self.control.send(marker.verb, argument).await?;
+        let mut refusal = None;
+        for _ in 0..MAX_SURPLUS {
+            let words = self.control.reply().await?;
+            match words.code {
+                421 => return Err(reply::failure("the backend closed the session", words)),
+                code if code == marker.code => {
+                    self.control.settle();
+                    return Ok(refusal);
+                }
+                400.. => drop(refusal.get_or_insert(words)),
+                _ => {}
+            }
+        }
+        Err(unavailable(format!("out of step: no answer to {}", marker.verb)))
+    }
+
+    /// Remembers of the server what was dropped.
+    pub(super) fn note_surplus(&mut self) {
+        let Some(words) = self.control.take_surplus() else { return };
+        tracing::debug!(%words, "a reply that nothing asked for was dropped");
+        // A greeting of two replies says nothing about what comes behind the login.
+        if !self.let_in {
+            return;
+        }
+        if self.server.surplus_replies.note() {
+            tracing::info!(
+                backend = %self.settings.name,
+                server = %self.server.address,
+                reply = %words,
+                "the backend server sends more replies than it has commands; they are dropped, and \
+                 a question is asked in between where one could be taken for another"
+            );
+        }
+    }
+}

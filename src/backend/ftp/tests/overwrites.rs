@@ -1,0 +1,237 @@
+//! Files that are there and are written from their begin without having been emptied, as OpenSSH's scp
+//! does.
+
+use super::*;
+use crate::backend::UnsupportedAttributes;
+
+/// The file is as long as what is written, and says so, as scp does; or its rest is kept.
+async fn overwrite(
+    session: &dyn BackendSession,
+    name: &str,
+    bytes: &[u8],
+    sized: bool,
+) -> Result<(), Failure> {
+    let file = open(session, name, continuing()).await?;
+    let written = async {
+        put(&*file, bytes).await?;
+        match sized {
+            true => file.set_attributes(&size(bytes.len())).await,
+            false => Ok(()),
+        }
+    };
+    match written.await {
+        Ok(()) => file.close().await,
+        Err(failure) => {
+            file.abort().await;
+            Err(failure)
+        }
+    }
+}
+
+fn size(bytes: usize) -> Changes {
+    Changes { size: Some(bytes as u64), ..Changes::default() }
+}
+
+async fn with_old(odd: Oddities) -> Server {
+    let server = Server::start(&[("/a", &bytes(100_000))], odd).await;
+    server.seen().modes.insert("/a".into(), 0o640);
+    server
+}
+
+/// Nothing but the file, and it as it was.
+fn assert_untouched(server: &Server, what: &str) {
+    let seen = server.seen();
+    assert_eq!(seen.files.keys().collect::<Vec<_>>(), ["/a"], "{what}");
+    assert!(seen.files["/a"] == bytes(100_000), "{what}");
+    assert_eq!(seen.modes.get("/a"), Some(&0o640), "{what}");
+}
+
+#[tokio::test]
+async fn a_file_is_replaced_whole_with_its_mode() {
+    let new = |length| vec![7; length];
+    for policy in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
+        for (length, sized, expected) in [
+            (1000, true, new(1000)),
+            (200_000, true, new(200_000)),
+            (200_000, false, new(200_000)),
+            (1000, false, [&new(1000), &bytes(100_000)[1000..]].concat()),
+            (100_000, false, new(100_000)),
+        ] {
+            let server = with_old(Oddities::default()).await;
+            let session = login_with(&server, policy).await;
+            overwrite(&*session, "/a", &new(length), sized).await.unwrap();
+            let seen = server.seen();
+            assert_eq!(
+                seen.files.keys().collect::<Vec<_>>(),
+                ["/a"],
+                "{policy:?} {length} {sized}"
+            );
+            assert!(seen.files["/a"] == expected, "{policy:?} {length} {sized}");
+            assert_eq!(seen.modes["/a"], 0o640);
+            assert_eq!(seen.connections, 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_renames_onto_a_file_gets_the_old_one_out_of_the_way() {
+    let odd = Oddities { never_replaces: true, no_mlst: true, ..Default::default() };
+    let server = with_old(odd).await;
+    let session = server.session().await;
+    overwrite(&*session, "/a", b"new", true).await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"new");
+    assert_eq!(server.seen().files.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cut_leaves_the_old_file_and_nothing_else() {
+    for policy in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
+        for sync in [false, true] {
+            let server = with_old(Oddities::default()).await;
+            let session = login_with(&server, policy).await;
+            let file = open(&*session, "/a", continuing()).await.unwrap();
+            put(&*file, &[7; 50_000]).await.unwrap();
+            if sync {
+                file.sync().await.unwrap();
+            }
+            file.abort().await;
+            assert_untouched(&server, &format!("{policy:?} {sync}"));
+        }
+        let odd = Oddities { dies_storing: Some(10_000), ..Default::default() };
+        let server = with_old(odd).await;
+        let session = login_with(&server, policy).await;
+        let failed = overwrite(&*session, "/a", &[7; 300_000], true).await;
+        assert!(failed.is_err());
+        assert_untouched(&server, &format!("{policy:?}, the server died"));
+        for odd in [
+            Oddities { refuses_uploads: Some("552 full"), ..Default::default() },
+            Oddities { leaves_storing: Some(10_000), ..Default::default() },
+        ] {
+            let server = with_old(odd).await;
+            let session = login_with(&server, policy).await;
+            assert!(overwrite(&*session, "/a", &[7; 300_000], true).await.is_err());
+            assert_untouched(&server, &format!("{policy:?}, the server refused"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_cannot_be_had_leaves_the_old_file() {
+    // (the setting, what the server does to a download)
+    for (most, cuts_at) in [(98_999, None), (0, None), (99_000, Some((500, "426 cut")))] {
+        for sync in [false, true] {
+            let server = with_old(Oddities { cuts_at, ..Default::default() }).await;
+            let session =
+                login(&server.backend_with(|settings| settings.tail_copy_max = most)).await;
+            let file = open(&*session, "/a", continuing()).await.unwrap();
+            put(&*file, &[7; 1000]).await.unwrap();
+            if sync {
+                file.sync().await.unwrap();
+            }
+            let failure = file.close().await.unwrap_err();
+            assert_eq!(failure.message.contains("tail_copy_max"), cuts_at.is_none(), "{failure}");
+            assert_untouched(&server, &format!("{most} {sync}"));
+        }
+    }
+    let server = with_old(Oddities::default()).await;
+    let session = login(&server.backend_with(|settings| settings.tail_copy_max = 99_000)).await;
+    overwrite(&*session, "/a", &[7; 1000], false).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_replaced_is_refused_before_anything_is_written() {
+    let refuses = |verb, reply| {
+        move |server: &Server| {
+            server.seen().replies.insert(verb, reply);
+        }
+    };
+    let nothing: fn(&Server) = |_| {};
+    let link: fn(&Server) = |server| {
+        let bytes = server.seen().files["/a"].clone();
+        server.seen().files.insert("/there".into(), bytes);
+        server.seen().links.insert("/a".into(), "/there".into());
+    };
+    let no_mlst = || Oddities { no_mlst: true, ..Default::default() };
+    let as_files = Oddities { links_as_files: true, ..Default::default() };
+    let alone = Oddities { most: Some(1), ..Default::default() };
+    type Prepare = Box<dyn Fn(&Server)>;
+    let cases: [(Oddities, usize, Prepare, &str); 8] = [
+        (Oddities::default(), 1, Box::new(nothing), "`connections`"),
+        (alone, 4, Box::new(nothing), "second connection"),
+        (Oddities::default(), 4, Box::new(refuses("RNFR", "550 Permission denied")), "rename"),
+        (Oddities::default(), 4, Box::new(refuses("SITE", "550 Permission denied")), "permissions"),
+        // The new file has another mode there than the old one.
+        (Oddities { no_site: true, ..Default::default() }, 4, Box::new(nothing), "CHMOD"),
+        (Oddities::default(), 4, Box::new(link), "symlink"),
+        (as_files, 4, Box::new(link), "symlink"),
+        (no_mlst(), 4, Box::new(link), "symlink"),
+    ];
+    for (odd, connections, prepare, why) in cases {
+        let server = with_old(odd).await;
+        prepare(&server);
+        let files = server.seen().files.clone();
+        let backend = server.backend_with(|settings| {
+            settings.connections = connections;
+            settings.unsupported_attributes = UnsupportedAttributes::Ignore;
+        });
+        let session = login(&backend).await;
+        let failure = overwrite(&*session, "/a", &[7; 1000], true).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unsupported, "{failure}");
+        assert!(failure.message.contains(why), "{why}: {failure}");
+        assert_eq!(server.seen().files, files, "{why}");
+    }
+}
+
+/// Each takes two connections, and there are four.
+#[tokio::test]
+async fn several_files_at_once_wait_for_each_other() {
+    let names = ["/a", "/b", "/c", "/d"];
+    let old = bytes(1000);
+    let files = names.map(|name| (name, &old[..]));
+    let server = Server::start(&files, Oddities::default()).await;
+    let session = server.session().await;
+    let replaced = names.map(|name| overwrite(&*session, name, b"new", true));
+    for replaced in join_all(replaced).await {
+        replaced.unwrap();
+    }
+    assert!(server.seen().files.values().all(|bytes| bytes == b"new"));
+    assert_eq!(server.seen().files.len(), 4);
+}
+
+/// The new file has the old one's mode without anything being done.
+#[tokio::test]
+async fn a_server_without_chmod_is_no_hindrance_where_all_files_have_one_mode() {
+    let server = with_old(Oddities { no_site: true, ..Default::default() }).await;
+    server.seen().modes.clear();
+    let session = server.session().await;
+    overwrite(&*session, "/a", b"new", true).await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"new");
+}
+
+#[tokio::test]
+async fn a_resume_writes_behind_what_is_there_and_nothing_else() {
+    let server = with_old(Oddities::default()).await;
+    let session = server.session().await;
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    file.write_at(100_000, Bytes::from_static(b"more")).await.unwrap();
+    file.close().await.unwrap();
+    assert!(server.file("/a").unwrap() == [&bytes(100_000)[..], b"more"].concat());
+    assert_eq!((server.count("APPE"), server.count("STOR"), server.count("RNFR")), (1, 0, 0));
+}
+
+/// Times and permissions that are asked for meanwhile are the new file's.
+#[tokio::test]
+async fn what_is_set_meanwhile_counts_for_the_new_file() {
+    let server = with_old(Oddities::default()).await;
+    let session = server.session().await;
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    put(&*file, b"new").await.unwrap();
+    file.set_attributes(&size(3)).await.unwrap();
+    let both = Changes { modified: Some(1_700_000_000), ..Changes::permissions(0o600) };
+    file.set_attributes(&both).await.unwrap();
+    assert_eq!(file.stat().await.unwrap().attributes.size, Some(3));
+    file.close().await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.files["/a"], b"new");
+    assert_eq!((seen.modes["/a"], seen.times["/a"].as_str()), (0o600, "20231114221320"));
+}

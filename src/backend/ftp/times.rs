@@ -1,0 +1,385 @@
+//! How a file's time is set: MFMT (draft-somers-ftp-mfxx), MDTM with a time before the name (vsftpd,
+//! IIS, Serv-U), or SITE UTIME in one of its two forms. FEAT tells the first at most, and a 2xx
+//! reply does not mean that anything was done: what a server takes is tried, and checked once by
+//! reading the time back.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::features::Features;
+use super::refusals::{Optional, is_unknown};
+use super::servers::KEPT;
+use super::{operations, reply, stat};
+use crate::backend::temporary_name;
+use crate::op::{Failure, FailureKind, Precision, RemotePath, Words};
+use crate::wire::ftp::time::{format_time, parse_time};
+
+/// How far a time that was set may be from what was wanted, in seconds: FAT knows even ones only.
+const ROUNDING: u64 = 2;
+/// Zones differ by multiples of a quarter of an hour, in seconds.
+const QUARTER: u64 = 15 * 60;
+/// Between any two of them, in seconds.
+const LARGEST_OFFSET: u64 = 26 * 3600;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Mfmt,
+    /// `MDTM YYYYMMDDhhmmss name`
+    Mdtm,
+    /// `SITE UTIME YYYYMMDDhhmmss name`
+    SiteUtime,
+    /// `SITE UTIME name YYYYMMDDhhmmss YYYYMMDDhhmmss YYYYMMDDhhmmss UTC`: access, change, creation.
+    SiteUtimeUtc,
+}
+
+/// What is known of one server.
+pub(super) struct Times {
+    /// For the log.
+    backend: Arc<str>,
+    server: SocketAddr,
+    found: Mutex<Option<(Found, Instant)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Checked.
+    Works(Way),
+    /// No way works.
+    None,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Mfmt, Self::Mdtm, Self::SiteUtime, Self::SiteUtimeUtc];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mfmt => "MFMT",
+            Self::Mdtm => "MDTM with a time",
+            Self::SiteUtime => "SITE UTIME with the time first",
+            Self::SiteUtimeUtc => "SITE UTIME with three times",
+        }
+    }
+
+    /// Verb and argument.
+    fn command(self, time: &str, name: &[u8]) -> (&'static str, Vec<u8>) {
+        match self {
+            Self::Mfmt => ("MFMT", [time.as_bytes(), b" ", name].concat()),
+            Self::Mdtm => ("MDTM", [time.as_bytes(), b" ", name].concat()),
+            Self::SiteUtime => ("SITE", [b"UTIME ", time.as_bytes(), b" ", name].concat()),
+            Self::SiteUtimeUtc => {
+                let times = format!(" {time} {time} {time} UTC");
+                ("SITE", [b"UTIME ", name, times.as_bytes()].concat())
+            }
+        }
+    }
+}
+
+impl Times {
+    pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
+        Self { backend: backend.clone(), server, found: Mutex::default() }
+    }
+
+    /// Whether times can be set, as far as that is known; a server that announces MFMT is believed
+    /// until it is known better.
+    pub(super) fn can_set(&self, features: &Features) -> Option<bool> {
+        match self.found() {
+            Some(Found::Works(_)) => Some(true),
+            Some(Found::None) => Some(false),
+            None => features.mfmt.then_some(true),
+        }
+    }
+
+    fn found(&self) -> Option<Found> {
+        let (found, since) = (*self.lock())?;
+        // What works is refused before it is wrong.
+        (found != Found::None || since.elapsed() < KEPT).then_some(found)
+    }
+
+    fn remember(&self, found: Option<Found>) {
+        *self.lock() = found.map(|found| (found, Instant::now()));
+        let (backend, server) = (&*self.backend, self.server);
+        match found {
+            Some(Found::Works(way)) => {
+                tracing::info!(backend, %server, "the backend server sets the times of files by {}", way.name());
+            }
+            Some(Found::None) => {
+                tracing::info!(backend, %server, "the backend server sets no times of files: MFMT, MDTM with a time and SITE UTIME were tried");
+            }
+            None => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Found, Instant)>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That the server has no way.
+pub(super) fn unsupported() -> Failure {
+    operations::unsupported("the backend server cannot set a file's time").with_detail(
+        "neither MFMT, MDTM with a time nor SITE UTIME does it; `unsupported_attributes: ignore` on the \
+         backend tells clients that it was done",
+    )
+}
+
+fn folder_unsupported() -> Failure {
+    operations::unsupported("the backend server cannot set a folder's time")
+}
+
+pub(super) fn format(seconds: i64) -> Result<String, Failure> {
+    format_time(seconds).ok_or_else(|| {
+        let message = "the time is out of the range that FTP can tell: the years 0 to 9999";
+        Failure::client(FailureKind::InvalidArgument, message)
+    })
+}
+
+/// `seconds` since 1970-01-01 00:00:00 UTC.
+pub(super) async fn set(
+    connection: &mut Connection,
+    path: &RemotePath,
+    seconds: i64,
+) -> Result<Words, Failure> {
+    set_of(connection, path, seconds, true).await
+}
+
+/// As [`set`], of a file that is being written, whose time changes by itself: what the server says is
+/// not checked, and only its refusals are remembered.
+pub(super) async fn set_meanwhile(
+    connection: &mut Connection,
+    path: &RemotePath,
+    seconds: i64,
+) -> Result<Words, Failure> {
+    set_of(connection, path, seconds, false).await
+}
+
+async fn set_of(
+    connection: &mut Connection,
+    path: &RemotePath,
+    seconds: i64,
+    steady: bool,
+) -> Result<Words, Failure> {
+    let (time, name) = (format(seconds)?, connection.name(path)?);
+    let server = connection.server.clone();
+    match server.times.found() {
+        Some(Found::None) => return Err(unsupported()),
+        Some(Found::Works(way)) => {
+            let (verb, argument) = way.command(&time, &name);
+            let words = connection.ask(verb, Some(&argument)).await?;
+            if !is_unknown(words.code) {
+                let set = connection.judged(2, verb, Some(&argument), words);
+                return match set {
+                    Err(refusal) if way == Way::Mdtm && reply::is_vague(&refusal) => {
+                        Err(for_folder(connection, path, refusal).await?)
+                    }
+                    set => set,
+                };
+            }
+            // It did once.
+            server.times.remember(None);
+        }
+        None => {}
+    }
+    Search { path, name, time, seconds, steady }.run(connection).await
+}
+
+/// vsftpd sets the times of files only, and does not say why not.
+async fn for_folder(
+    connection: &mut Connection,
+    path: &RemotePath,
+    refusal: Failure,
+) -> Result<Failure, Failure> {
+    let folder = connection.home.is_known() && stat::enters(connection, path).await?;
+    Ok(if folder { folder_unsupported() } else { refusal })
+}
+
+/// A file's time, as the server tells it.
+enum Told {
+    At(i64),
+    /// It tells none of this file's.
+    Nothing,
+}
+
+/// Which way works, found out on the file whose time is to be set.
+struct Search<'a> {
+    path: &'a RemotePath,
+    name: Vec<u8>,
+    time: String,
+    seconds: i64,
+    /// Nobody writes to it, as far as is known.
+    steady: bool,
+}
+
+/// What became of a way that was tried.
+enum Tried {
+    Set(Words),
+    /// The server does not have it.
+    NotThere,
+    /// It says that it did it, but did not.
+    Untrue,
+    /// Refused, or the time is another one then; whether for this file only is not known.
+    Unclear,
+}
+
+impl Search<'_> {
+    async fn run(&self, connection: &mut Connection) -> Result<Words, Failure> {
+        let mut before = match self.read(connection).await? {
+            Ok(told) => told,
+            Err(refusal) => {
+                let folder =
+                    connection.home.is_known() && stat::enters(connection, self.path).await?;
+                if !folder {
+                    return Err(refusal);
+                }
+                Told::Nothing
+            }
+        };
+        let (mut unclear, mut folder_only) = (false, false);
+        for way in Way::ALL {
+            // A server that tells no time by MDTM sets none by it, and a refusal would mean nothing.
+            if way == Way::Mdtm && !matches!(before, Told::At(_)) {
+                folder_only |= connection.features.mdtm;
+                continue;
+            }
+            match self.try_way(connection, way, &mut before).await? {
+                Tried::Set(words) => return Ok(words),
+                Tried::NotThere => {}
+                Tried::Untrue => {
+                    let Times { backend, server, .. } = &connection.server.times;
+                    tracing::warn!(
+                        backend = &**backend,
+                        %server,
+                        "the backend server says that it has set a file's time by {}, and has not; that is not used",
+                        way.name()
+                    );
+                }
+                Tried::Unclear => unclear = true,
+            }
+        }
+        if folder_only {
+            return Err(folder_unsupported());
+        }
+        if !unclear {
+            connection.server.times.remember(Some(Found::None));
+        }
+        Err(unsupported())
+    }
+
+    async fn try_way(
+        &self,
+        connection: &mut Connection,
+        way: Way,
+        before: &mut Told,
+    ) -> Result<Tried, Failure> {
+        let (verb, argument) = way.command(&self.time, &self.name);
+        let words = connection.ask(verb, Some(&argument)).await?;
+        if is_unknown(words.code) || words.code == 501 || words.code == 202 {
+            return Ok(Tried::NotThere);
+        }
+        let words = match connection.judged(2, verb, Some(&argument), words) {
+            Ok(words) => words,
+            Err(refusal) => return self.refused(connection, way, before, refusal).await,
+        };
+        let Told::At(was) = *before else { return Ok(Tried::Set(words)) };
+        if !self.steady {
+            return Ok(Tried::Set(words));
+        }
+        let Ok(Told::At(is)) = self.read(connection).await? else { return Ok(Tried::Set(words)) };
+        let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING;
+        if is != self.seconds && !rounded {
+            *before = Told::At(is);
+            // Somebody else may have written to it; a clock's zone shows itself.
+            let off = is.abs_diff(self.seconds);
+            let by_zone = off % QUARTER == 0 && off <= LARGEST_OFFSET;
+            return Ok(if is == was || by_zone { Tried::Untrue } else { Tried::Unclear });
+        }
+        // What it had already shows nothing.
+        if is != was {
+            connection.server.times.remember(Some(Found::Works(way)));
+        }
+        Ok(Tried::Set(words))
+    }
+
+    /// The file is there: its time was read.
+    async fn refused(
+        &self,
+        connection: &mut Connection,
+        way: Way,
+        before: &Told,
+        refusal: Failure,
+    ) -> Result<Tried, Failure> {
+        connection.check()?;
+        match way {
+            // Its own words about the file.
+            _ if refusal.kind != FailureKind::NotFound => Err(refusal),
+            Way::Mfmt => Err(refusal),
+            Way::Mdtm => match reply::is_vague(&refusal) {
+                // The name with the time before it was looked for.
+                false => Ok(Tried::NotThere),
+                true => match self.is_lookup(connection, &refusal).await? {
+                    true => Ok(Tried::NotThere),
+                    false => Err(refusal),
+                },
+            },
+            // The time was taken for a name, or the name for a time.
+            Way::SiteUtime | Way::SiteUtimeUtc if matches!(before, Told::At(_)) => {
+                Ok(Tried::Unclear)
+            }
+            Way::SiteUtime | Way::SiteUtimeUtc => Err(refusal),
+        }
+    }
+
+    /// Whether the server says the same of a name that surely is not there: then it looked for one. What
+    /// cannot set times by MDTM is told so from a file whose time must not be set.
+    async fn is_lookup(
+        &self,
+        connection: &mut Connection,
+        refusal: &Failure,
+    ) -> Result<bool, Failure> {
+        let nothing = connection.name(&temporary_name(self.path)?)?;
+        let words = connection.ask("MDTM", Some(&nothing)).await?;
+        let Some(refused) = &refusal.peer else { return Ok(false) };
+        let (_, set) = Way::Mdtm.command(&self.time, &self.name);
+        Ok(words.code == refused.code && without(&words, &nothing) == without(refused, &set))
+    }
+
+    /// What the server tells of the file's time, or its refusal.
+    async fn read(&self, connection: &mut Connection) -> Result<Result<Told, Failure>, Failure> {
+        match stat::stat_by_mlst(connection, self.path).await {
+            Ok(None) => {}
+            Ok(Some(entry)) => {
+                let exact = entry.attributes.modified;
+                let exact = exact.filter(|time| time.precision == Precision::Second);
+                return Ok(Ok(exact.map_or(Told::Nothing, |time| Told::At(time.seconds))));
+            }
+            Err(refusal) => {
+                connection.check()?;
+                return Ok(Err(refusal));
+            }
+        }
+        if !connection.has(Optional::Mdtm) {
+            return Ok(Ok(Told::Nothing));
+        }
+        let words = connection.ask("MDTM", Some(&self.name)).await?;
+        if is_unknown(words.code) {
+            return Ok(Ok(Told::Nothing));
+        }
+        let told = connection.judged(2, "MDTM", Some(&self.name), words);
+        connection.check()?;
+        Ok(told.map(|words| {
+            let time = parse_time(words.lines.concat().trim_ascii());
+            time.map_or(Told::Nothing, Told::At)
+        }))
+    }
+}
+
+/// The text without a name that it repeats.
+fn without(words: &Words, name: &[u8]) -> Vec<u8> {
+    let text = words.lines.join(&b'\n');
+    let at = text.windows(name.len()).position(|window| window == name);
+    match at {
+        Some(at) if !name.is_empty() => [&text[..at], &text[at + name.len()..]].concat(),
+        _ => text,
+    }
+}
