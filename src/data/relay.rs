@@ -3,64 +3,21 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::patience::Patience;
+use super::progress::Progress;
+use super::relay_error::{RelayError, Side};
 use super::splice::splice;
+use super::stall_timer::{Limits, StallTimer};
 use super::{Sink, Source};
 use crate::net::Stream;
 
 /// A relay's buffer where bytes cannot be spliced: sixteen full TLS records. One a running transfer.
 const BUFFER: usize = 256 * 1024;
-
-/// Bytes moved so far; read by others while the relay runs.
-#[derive(Debug, Default)]
-pub struct Progress(AtomicU64);
-
-/// How a relay ended before its end, and on which side.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    #[error("reading: {0}")]
-    Source(io::Error),
-    #[error("writing: {0}")]
-    Sink(io::Error),
-    #[error("no byte moved for {}", humantime::format_duration(*.after))]
-    Stalled { side: Side, after: Duration },
-}
-
-/// Which of a relay's two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Source,
-    Sink,
-}
-
-impl Side {
-    pub(super) fn stalled(self, after: Duration) -> RelayError {
-        RelayError::Stalled { side: self, after }
-    }
-}
-
-impl Progress {
-    pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-/// What either side may take.
-pub(super) struct Limits {
-    pub(super) stall: Duration,
-    pub(super) patience: Patience,
-}
 
 /// Moves everything until the source's end. The sink is flushed, not closed: closing means
 /// *complete*, and that is for the caller to say. Fails when nothing moves for `stall`.
@@ -74,7 +31,7 @@ pub async fn relay(
         Sink::Socket(to) => Some(to.tcp()),
         Sink::Writer(_) => None,
     };
-    let limits = Limits { stall, patience: Patience::new(stall, to) };
+    let limits = Limits { stall, sink: StallTimer::new(stall, to) };
     match (source, sink) {
         (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to))) => {
             splice(from, to, progress, &limits).await
@@ -98,9 +55,9 @@ async fn copy(
             .await
             .map_err(|_| Side::Source.stalled(limits.stall))?;
         let (filled, end) = filled.map_err(RelayError::Source)?;
-        write(to, &buffer[..filled], progress, &limits.patience).await?;
+        write(to, &buffer[..filled], progress, &limits.sink).await?;
         if end.is_some() {
-            flush(to, &limits.patience).await?;
+            flush(to, &limits.sink).await?;
         }
         match end {
             None => {}
@@ -115,10 +72,10 @@ async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],
     progress: &Progress,
-    patience: &Patience,
+    timer: &StallTimer,
 ) -> Result<(), RelayError> {
     while !bytes.is_empty() {
-        let written = patience.wait(to.write(bytes)).await?.map_err(RelayError::Sink)?;
+        let written = timer.wait(to.write(bytes)).await?.map_err(RelayError::Sink)?;
         if written == 0 {
             return Err(RelayError::Sink(io::ErrorKind::WriteZero.into()));
         }
@@ -128,8 +85,8 @@ async fn write(
     Ok(())
 }
 
-async fn flush(to: &mut (impl AsyncWrite + Unpin), patience: &Patience) -> Result<(), RelayError> {
-    patience.wait(to.flush()).await?.map_err(RelayError::Sink)
+async fn flush(to: &mut (impl AsyncWrite + Unpin), timer: &StallTimer) -> Result<(), RelayError> {
+    timer.wait(to.flush()).await?.map_err(RelayError::Sink)
 }
 
 /// All of it, and not held back: as a relay of just these bytes.
@@ -139,9 +96,9 @@ pub async fn send(
     progress: &Progress,
     stall: Duration,
 ) -> Result<(), RelayError> {
-    let patience = Patience::new(stall, Some(to.tcp()));
-    write(to, bytes, progress, &patience).await?;
-    flush(to, &patience).await
+    let timer = StallTimer::new(stall, Some(to.tcp()));
+    write(to, bytes, progress, &timer).await?;
+    flush(to, &timer).await
 }
 
 type End = Option<io::Result<()>>;

@@ -8,7 +8,9 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::relay::{Limits, Progress, RelayError, Side};
+use super::progress::Progress;
+use super::relay_error::{RelayError, Side};
+use super::stall_timer::Limits;
 
 /// What the pipe is asked to hold, and so the most that one splice moves. The kernel may give less.
 const PIPE: usize = 1024 * 1024;
@@ -33,7 +35,7 @@ pub(super) async fn splice(
         let mut left = taken;
         while left > 0 {
             let writing = to.async_io(Interest::WRITABLE, || step(&pipe_out, to, left));
-            let given = limits.patience.wait(writing).await?.map_err(RelayError::Sink)?;
+            let given = limits.sink.wait(writing).await?.map_err(RelayError::Sink)?;
             left -= given;
             progress.add(given);
         }

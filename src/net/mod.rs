@@ -1,5 +1,7 @@
 //! Sockets, TLS and draining: what every front and backend stands on, without any protocol's words.
 
+mod accept;
+mod buffered;
 mod connect;
 mod drain;
 mod listen;
@@ -11,9 +13,10 @@ pub mod ssh;
 mod stream;
 pub mod tls;
 
+pub use accept::accept;
 pub use connect::{Connector, Connectors};
 pub use drain::Drain;
-pub use listen::{ListenError, Listener, accept, bind, listen};
+pub use listen::{ListenError, Listener, bind, listen};
 pub use poll::poll_once;
 pub use proxy_protocol::{Endpoints, Introduced, ProxyProtocol, Refusal, Told};
 pub use round_trip::round_trip;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::accept;
 use crate::wire::proxy::{self, Header, HeaderError, MAX_V2};
 
 /// For a header to be there whole: proxies send it with the connection.
@@ -94,7 +95,7 @@ impl ProxyProtocol {
     ) {
         stop.run_until_cancelled(async {
             loop {
-                let (mut tcp, from) = super::accept(socket).await;
+                let (mut tcp, from) = accept(socket).await;
                 if !self.trusts(from.ip()) {
                     self.refused.inc();
                     arrived(tcp, from, Err(Refusal::Untrusted));

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-use super::tls::Buffered;
+use super::buffered::Buffered;
 
 /// A TCP connection, in clear or under TLS (either role). Control and data connections alike.
 pub enum Stream {

@@ -1,8 +1,5 @@
-//! Clients that are turned away before a login: one line and one count each.
+//! Why clients are turned away before a login.
 
-use std::fmt::Display;
-
-use super::{Door, Gateway};
 use crate::wire::first_bytes::Protocol;
 
 /// Why a client is turned away.
@@ -50,28 +47,5 @@ impl ClientRefusal {
             Self::LoginTimeout => "login-timeout",
             Self::TooManySessions => "too-many-sessions",
         }
-    }
-}
-
-impl Gateway {
-    /// Counts a client that is turned away and is not told of.
-    pub fn count_refused(&self, door: &Door, why: ClientRefusal) {
-        self.metrics.client_refused(&door.listener, why);
-    }
-
-    /// Logs and counts a client that is turned away. `what` says what it did and what would help.
-    pub fn client_refused(&self, door: &Door, why: ClientRefusal, what: impl Display) {
-        self.count_refused(door, why);
-        tracing::info!(
-            target: "lockgate::record",
-            event = "client-refused",
-            session = door.session,
-            peer = %door.peer,
-            listener = door.listener,
-            protocol = door.protocol,
-            refusal = why.as_str(),
-            reason = what.to_string(),
-            "client refused"
-        );
     }
 }

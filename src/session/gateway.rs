@@ -1,18 +1,25 @@
+//! What all fronts share, and logging in: who somebody is, the route, the backend.
+
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 use russh::keys::PublicKey;
 
-use super::end::{EndSlot, SessionRecord};
-use super::record::{LoginDetails, LoginRecord, Metrics, OpenSession, Who};
+use super::client_info::ClientInfo;
+use super::client_refusal::ClientRefusal;
+use super::core::SessionCore;
+use super::login_record::{LoginDetails, LoginRecord};
+use super::metrics::{Metrics, OpenSession};
+use super::session_info::SessionInfo;
+use super::session_record::SessionRecord;
 use super::unfinished::Unfinished;
 use super::{Limits, Session, root};
 use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, Login, Origin};
-use crate::net::{Endpoints, ProxyProtocol};
+use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::route::{Access, Root, Route, RouteTable};
 
@@ -60,47 +67,6 @@ impl Proof {
     }
 }
 
-/// Where somebody knocks.
-#[derive(Debug, Clone)]
-pub struct Door {
-    pub listener: String,
-    /// `ftp`, `sftp`: for the record.
-    pub protocol: &'static str,
-    /// The client.
-    pub peer: SocketAddr,
-    /// What the client connected to.
-    pub local: SocketAddr,
-    /// Tells the sessions of one gateway's run apart.
-    pub session: u64,
-    /// Why it ends.
-    pub end: EndSlot,
-    /// What protects the connection, once something does: version and algorithms of TLS or SSH.
-    pub encryption: OnceLock<String>,
-    /// The client program, where it says so (SSH); as it came, so escaped where it is printed.
-    pub client: OnceLock<String>,
-}
-
-impl Door {
-    /// Of a connection that has just come, with a number of its own.
-    pub fn new(
-        listener: &str,
-        protocol: &'static str,
-        Endpoints { peer, local }: Endpoints,
-    ) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self {
-            listener: listener.to_owned(),
-            protocol,
-            peer,
-            local,
-            session: NEXT.fetch_add(1, Ordering::Relaxed),
-            end: EndSlot::default(),
-            encryption: OnceLock::new(),
-            client: OnceLock::new(),
-        }
-    }
-}
-
 impl Gateway {
     /// What a listener takes its connections with, where they come from proxies of these networks.
     pub fn proxy_protocol(&self, listener: &str, trusted: &[IpNet]) -> Option<ProxyProtocol> {
@@ -113,21 +79,42 @@ impl Gateway {
         self.metrics.session(listener)
     }
 
+    /// Counts a client that is turned away and is not told of.
+    pub fn count_refused(&self, client: &ClientInfo, why: ClientRefusal) {
+        self.metrics.client_refused(&client.listener, why);
+    }
+
+    /// Logs and counts a client that is turned away. `what` says what it did and what would help.
+    pub fn client_refused(&self, client: &ClientInfo, why: ClientRefusal, what: impl Display) {
+        self.count_refused(client, why);
+        tracing::info!(
+            target: "lockgate::record",
+            event = "client-refused",
+            session = client.session,
+            peer = %client.peer,
+            listener = client.listener,
+            protocol = client.protocol,
+            refusal = why.as_str(),
+            reason = what.to_string(),
+            "client refused"
+        );
+    }
+
     /// Finds out who somebody is, chooses the route, and logs in at its backend, all until
     /// `deadline`. Writes one record.
     pub async fn login(
         &self,
-        door: &Door,
+        client: &ClientInfo,
         proof: Proof,
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
-        let route = self.route(door, proof.user());
-        let who = Arc::new(Who::new(door, proof.user(), route));
-        let details = LoginDetails::new(door, proof.key());
+        let route = self.route(client, proof.user());
+        let who = Arc::new(SessionInfo::new(client, proof.user(), route));
+        let details = LoginDetails::new(client, proof.key());
         let record = LoginRecord::new(who.clone(), details, self.metrics.clone());
         let at_backend = AtomicBool::new(false);
         let entered =
-            tokio::time::timeout_at(deadline, self.enter(route, door, proof, &at_backend));
+            tokio::time::timeout_at(deadline, self.enter(route, client, proof, &at_backend));
         let entered = entered.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(who.backend.as_str())))
         });
@@ -136,7 +123,7 @@ impl Gateway {
             self.metrics.outages.note(&who.backend, backend.addresses(), failure);
         }
         let (identity, route, backend) = entered?;
-        Ok(Session {
+        Ok(Session::new(SessionCore {
             identity,
             record: SessionRecord::new(who.clone()),
             who,
@@ -144,13 +131,18 @@ impl Gateway {
             root: root::Root::new(&route.root, &backend.home()),
             backend,
             unfinished: Unfinished::default(),
-        })
+        }))
     }
 
     /// Whether a login with this key would be let in at the gateway: before the client has to sign.
-    pub fn admits_key(&self, door: &Door, user: &[u8], key: &PublicKey) -> Result<(), Failure> {
-        let Some(route) = self.route(door, user) else {
-            let kept = self.is_kept_from_backend(door, user);
+    pub fn admits_key(
+        &self,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PublicKey,
+    ) -> Result<(), Failure> {
+        let Some(route) = self.route(client, user) else {
+            let kept = self.is_kept_from_backend(client, user);
             return Err(refused(if kept { KEPT_FROM_BACKEND } else { NO_ROUTE }));
         };
         match route.access {
@@ -159,37 +151,43 @@ impl Gateway {
             Access::GatewayPassThrough => return Err(refused(KEY_STAYS)),
         }
         let known = self.passwords.known(user).ok_or_else(|| refused("unknown user"))?;
-        known.keys.admits(key, door.peer.ip()).map_err(|why| refused(&why.to_string()))
+        known.keys.admits(key, client.peer.ip()).map_err(|why| refused(&why.to_string()))
     }
 
     /// Writes the record of a key that is worth no signature. Nothing else tells of it: a client does
     /// not sign with it, so that no login is tried.
-    pub fn key_refused(&self, door: &Door, user: &[u8], key: &PublicKey, failure: &Failure) {
-        let who = Who::new(door, user, self.route(door, user));
+    pub fn key_refused(
+        &self,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PublicKey,
+        failure: &Failure,
+    ) {
+        let who = SessionInfo::new(client, user, self.route(client, user));
         self.metrics.key_refused(&who, key, failure);
     }
 
     /// The first route that fits. Somebody whom the gateway knows never falls through to a backend's
     /// own password check.
-    fn route(&self, door: &Door, user: &[u8]) -> Option<&Route> {
+    fn route(&self, client: &ClientInfo, user: &[u8]) -> Option<&Route> {
         let known = self.passwords.known(user);
         let groups = known.map(|user| user.groups.as_slice());
         self.routes.0.iter().find(|route| {
             let unchecked = matches!(route.access, Access::Backend);
             (known.is_none() || !unchecked)
-                && route.matches.covers(&door.listener, door.peer.ip(), user, groups)
+                && route.matches.covers(&client.listener, client.peer.ip(), user, groups)
         })
     }
 
     /// Whether nothing but the entry in `users` keeps somebody from a route that leaves the check to
     /// its backend.
-    fn is_kept_from_backend(&self, door: &Door, user: &[u8]) -> bool {
+    fn is_kept_from_backend(&self, client: &ClientInfo, user: &[u8]) -> bool {
         let Some(known) = self.passwords.known(user) else { return false };
         self.routes.0.iter().any(|route| {
             matches!(route.access, Access::Backend)
                 && route.matches.covers(
-                    &door.listener,
-                    door.peer.ip(),
+                    &client.listener,
+                    client.peer.ip(),
                     user,
                     Some(known.groups.as_slice()),
                 )
@@ -199,7 +197,7 @@ impl Gateway {
     async fn enter<'a>(
         &self,
         route: Option<&'a Route>,
-        door: &Door,
+        client: &ClientInfo,
         proof: Proof,
         at_backend: &AtomicBool,
     ) -> Result<(Identity, &'a Route, Box<dyn crate::backend::BackendSession>), Failure> {
@@ -212,13 +210,13 @@ impl Gateway {
                     self.passwords.verify(user, password).await
                 }
                 Proof::PublicKey { user, key } => {
-                    self.admits_key(door, user, key)?;
+                    self.admits_key(client, user, key)?;
                     self.passwords.known(user)
                 }
             };
             match (user, route) {
                 (Some(user), Some(_)) => identity.groups = user.groups.clone(),
-                (_, None) if self.is_kept_from_backend(door, proof.user()) => {
+                (_, None) if self.is_kept_from_backend(client, proof.user()) => {
                     return Err(refused(KEPT_FROM_BACKEND));
                 }
                 (Some(_), None) => return Err(refused(NO_ROUTE)),
@@ -239,7 +237,7 @@ impl Gateway {
         };
         let mapped = matches!(login, Login::Vouched(_));
         let rooted = matches!(&route.root, Root::Path(path) if !path.is_root());
-        let origin = Origin { client: door.peer, local: door.local, rooted };
+        let origin = Origin { client: client.peer, local: client.local, rooted };
         at_backend.store(true, Ordering::Relaxed);
         match backend.login(&login, origin).await {
             Ok(session) => {

@@ -3,27 +3,35 @@
 //! record each.
 
 mod admission;
+mod client_info;
 mod client_refusal;
+mod core;
 mod end;
 mod gateway;
 mod limits;
+mod login_record;
+mod metrics;
 mod opened_file;
 mod outages;
+mod path_masking;
 mod record;
+mod record_line;
 mod root;
+mod session_info;
+mod session_record;
 #[cfg(test)]
 mod tests;
 mod transfers;
 mod unfinished;
 mod user_session;
-mod veil;
 
 pub use admission::{Admission, Refusal, Seat};
+pub use client_info::ClientInfo;
 pub use client_refusal::ClientRefusal;
 pub use end::{EndSlot, SessionEnd};
-pub use gateway::{Door, Gateway, Proof};
+pub use gateway::{Gateway, Proof};
 pub use limits::Limits;
+pub use metrics::{Metrics, OpenSession};
 pub use opened_file::OpenedFile;
-pub use record::{Metrics, OpenSession};
 pub use transfers::{Download, FolderListing, Upload};
 pub use user_session::Session;

@@ -1,3 +1,5 @@
+//! A file that a client has open: the backend's half and the record, kept together.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -5,10 +7,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::Session;
+use super::core::{SessionCore, failed};
+use super::path_masking;
 use super::record::Record;
-use super::user_session::failed;
-use super::veil;
 use crate::backend::OpenFile;
 use crate::data::Progress;
 use crate::op::{Changes, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status};
@@ -19,7 +20,7 @@ const SIZE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A file that a client has open: the backend's half and the record, kept together. Dropped without
 /// [`OpenedFile::close`] or [`OpenedFile::abort`], it counts as cut.
 pub struct OpenedFile {
-    session: Arc<Session>,
+    session: Arc<SessionCore>,
     /// As the client sees it.
     path: RemotePath,
     appends: bool,
@@ -43,7 +44,7 @@ struct Reads {
 
 impl OpenedFile {
     pub(super) fn new(
-        session: Arc<Session>,
+        session: Arc<SessionCore>,
         path: RemotePath,
         mode: OpenMode,
         file: Arc<dyn OpenFile>,
@@ -75,7 +76,7 @@ impl OpenedFile {
                 Ok(None) => reads.at_end = true,
                 Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
             }
-            outcome.map_err(|failure| veil::failure(&session.root, failure))
+            outcome.map_err(|failure| path_masking::failure(&session.root, failure))
         })
     }
 
@@ -85,14 +86,14 @@ impl OpenedFile {
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
         Box::pin(async move {
-            writing.await.map_err(|failure| veil::failure(&session.root, failure))?;
+            writing.await.map_err(|failure| path_masking::failure(&session.root, failure))?;
             written.add(length);
             Ok(())
         })
     }
 
     pub async fn stat(&self) -> Result<Entry, Failure> {
-        self.file.stat().await.map_err(|failure| self.veiled(failure))
+        self.file.stat().await.map_err(|failure| self.masked(failure))
     }
 
     /// Judged anew: being allowed to write a file is not being allowed to change what it is.
@@ -109,11 +110,11 @@ impl OpenedFile {
     }
 
     pub async fn sync(&self) -> Result<(), Failure> {
-        self.file.sync().await.map_err(|failure| self.veiled(failure))
+        self.file.sync().await.map_err(|failure| self.masked(failure))
     }
 
     pub async fn file_system(&self) -> Result<FileSystem, Failure> {
-        self.file.file_system().await.map_err(|failure| self.veiled(failure))
+        self.file.file_system().await.map_err(|failure| self.masked(failure))
     }
 
     /// As [`OpenFile::copy_data`]; both files are of one session. Judged anew: rules on what may be
@@ -166,7 +167,7 @@ impl OpenedFile {
         self.session.unfinished.end(&self.file);
         let partly = if self.writes { None } else { self.partly_read().await };
         let closed = self.file.close().await;
-        let Some(record) = record else { return closed.map_err(|failure| self.veiled(failure)) };
+        let Some(record) = record else { return closed.map_err(|failure| self.masked(failure)) };
         if let Err(failure) = closed {
             return Err(failed(record, &self.session.root, failure));
         }
@@ -226,7 +227,7 @@ impl OpenedFile {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn veiled(&self, failure: Failure) -> Failure {
-        veil::failure(&self.session.root, failure)
+    fn masked(&self, failure: Failure) -> Failure {
+        path_masking::failure(&self.session.root, failure)
     }
 }

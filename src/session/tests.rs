@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use prometheus::Registry;
 use tempfile::TempDir;
 
-use super::end::SessionRecord;
-use super::record::{Metrics, Who};
+use super::core::SessionCore;
 use super::root::Root;
+use super::session_info::SessionInfo;
+use super::session_record::SessionRecord;
 use super::*;
 use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
@@ -46,7 +47,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     let settings = Settings { folder: folder.path().into(), partial_uploads: PartialUploads::Keep };
     let backend = LocalBackend::open(&settings).unwrap();
     let registry = Registry::new();
-    let who = Arc::new(Who {
+    let who = Arc::new(SessionInfo {
         session: 1,
         peer: "127.0.0.1:1".parse().unwrap(),
         listener: "test".into(),
@@ -56,7 +57,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         end: EndSlot::default(),
         totals: Default::default(),
     });
-    let session = Session {
+    let session = Session::new(SessionCore {
         identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
         record: SessionRecord::new(who.clone()),
         who,
@@ -64,7 +65,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         unfinished: Default::default(),
         root: Root::new(&route::Root::Path(path("/customers/acme")), &Home::At(path("/"))),
         backend: backend.login(&Login::Vouched(None), Origin::ANY).await.unwrap(),
-    };
+    });
     (folder, Arc::new(session), registry)
 }
 
@@ -110,7 +111,7 @@ async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.admit(Operation::List(path("/inbox"))).ok().unwrap();
+        let (record, _) = session.core.admit(Operation::List(path("/inbox"))).ok().unwrap();
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::core::failed;
+use super::path_masking;
 use super::record::Record;
 use super::root::Root;
-use super::user_session::failed;
-use super::veil;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
 use crate::op::{Entry, Failure, Fault, RemotePath, Words};
@@ -63,7 +63,7 @@ impl Download {
         match ending.await {
             Ok(()) => {
                 self.record.done();
-                Ok(veil::words(&self.root, words))
+                Ok(path_masking::words(&self.root, words))
             }
             Err(failure) => {
                 self.record.failed(&failure);
@@ -83,7 +83,7 @@ impl Upload {
     /// The client's data connection is there. To be called before the first byte.
     pub async fn begin(&mut self) -> Result<(), Failure> {
         let begun = self.transfer.begin().await;
-        begun.map_err(|failure| veil::failure(&self.root, failure))
+        begun.map_err(|failure| path_masking::failure(&self.root, failure))
     }
 
     pub fn sink(&mut self) -> &mut Sink {
@@ -107,7 +107,7 @@ impl Upload {
     pub async fn settle(&mut self) -> Result<(), Failure> {
         self.transfer.sent(self.record.progress().bytes());
         let settled = self.transfer.settle().await;
-        settled.map_err(|failure| veil::failure(&self.root, failure))
+        settled.map_err(|failure| path_masking::failure(&self.root, failure))
     }
 
     /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.
@@ -128,8 +128,9 @@ impl Upload {
 impl FolderListing {
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let Self { listing, root, path, .. } = self;
-        let entries = listing.next().await.map_err(|failure| veil::failure(root, failure))?;
-        let seen = |entry| veil::entry(root, path, entry);
+        let entries =
+            listing.next().await.map_err(|failure| path_masking::failure(root, failure))?;
+        let seen = |entry| path_masking::entry(root, path, entry);
         Ok(entries.map(|entries| entries.into_iter().map(seen).collect()))
     }
 
@@ -150,7 +151,7 @@ fn cut(record: Record, root: &Root, failure: Failure, by_backend: Option<Failure
         Some(told) if failure.fault == Fault::Backend => failed(record, root, told),
         _ => {
             record.failed(&failure);
-            veil::said_by_front(root, failure)
+            path_masking::said_by_front(root, failure)
         }
     }
 }
@@ -163,7 +164,7 @@ fn end(
     match outcome {
         Ok(words) => {
             record.done();
-            Ok(veil::words(root, words))
+            Ok(path_masking::words(root, words))
         }
         Err(failure) => Err(failed(record, root, failure)),
     }

@@ -2,16 +2,15 @@
 //! (`data_ports`). PORT (RFC 959), EPRT (RFC 2428).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::channel::no_channel;
 use super::connection::Connection;
 use super::data_commands::{DataCommand, may_other};
-use crate::data::{OF_BACKENDS, Pool, Reservation, Wanted};
+use super::data_ports::DataPorts;
+use super::failures::no_data_connection;
+use crate::data::{Reservation, Wanted};
 use crate::net;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ftp::host_port::{format_eprt, format_port};
@@ -19,21 +18,6 @@ use crate::wire::ftp::host_port::{format_eprt, format_port};
 /// Replies that may come between the reservation and the data connection: to PORT, REST and the
 /// command.
 const REPLIES: u32 = 3;
-
-/// The ports that a session's servers connect to.
-#[derive(Clone)]
-pub(super) struct DataPorts {
-    pool: Arc<Pool>,
-    session: u64,
-}
-
-impl DataPorts {
-    /// For a new session.
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(OF_BACKENDS);
-        Self { pool, session: NEXT.fetch_add(1, Ordering::Relaxed) }
-    }
-}
 
 /// Reserves a port and tells the server, an IPv4 one with PORT or, where that is refused, with EPRT. Waits a while where all ports wait for this server.
 pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Failure> {
@@ -118,7 +102,7 @@ pub(super) async fn accepted(
     let arrived = timeout(limit, reservation.arrived()).await.ok().flatten();
     let arrived = arrived.ok_or_else(|| {
         let port = reservation.port();
-        no_channel(format!(
+        no_data_connection(format!(
             "the server did not connect to port {port} within {}",
             humantime::format_duration(limit)
         ))

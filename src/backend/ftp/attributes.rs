@@ -1,9 +1,10 @@
 //! What FTP can change of a file: its time (see [`times`]), its permissions (SITE CHMOD), and, in part,
 //! its size.
 
+use super::Turn;
 use super::connection::Connection;
 use super::pool::Pool;
-use super::{Turn, channel, operations, stat, times};
+use super::{data_connection, failures, stat, times};
 use crate::backend::unsupported::Attribute;
 use crate::op::{Changes, Failure, FailureKind, RemotePath, Representation, Words};
 
@@ -39,7 +40,7 @@ pub(super) async fn set(
 pub(super) fn possible(pool: &Pool, changes: &Changes) -> Result<Changes, Failure> {
     let mut changes = *changes;
     if changes.owner.take().is_some() {
-        let failure = operations::unsupported(
+        let failure = failures::unsupported(
             "the backend server is reached by FTP, which cannot change a file's owner",
         );
         pool.attributes().judge(Attribute::Owner, failure)?;
@@ -66,7 +67,7 @@ pub(super) fn check_times(pool: &Pool, changes: &Changes) -> Result<(), Failure>
 /// SFTP sets both times at once; FTP has one of them.
 fn check_accessed(changes: &Changes) -> Result<(), Failure> {
     match changes.accessed {
-        Some(_) if changes.modified.is_none() => Err(operations::unsupported(
+        Some(_) if changes.modified.is_none() => Err(failures::unsupported(
             "the backend server is reached by FTP, which cannot set the time of the last access",
         )),
         _ => Ok(()),
@@ -108,14 +109,14 @@ async fn truncate(
         return Ok(());
     }
     if size > 0 {
-        return Err(operations::unsupported(
+        return Err(failures::unsupported(
             "the backend server is reached by FTP, which cannot cut a file off or fill it up; \
              only to 0 bytes",
         ));
     }
     connection.set_type(Representation::Image).await?;
     let name = connection.name(path)?;
-    let (stream, _) = channel::start(connection, "STOR", Some(&name), 0).await?;
+    let (stream, _) = data_connection::start(connection, "STOR", Some(&name), 0).await?;
     let early = connection.reply_before_end()?;
     let limit = connection.settings.reply_timeout;
     if let Err(e) = stream.complete_and_drain(limit).await {

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::stat;
 use crate::op::{Entry, EntryKind, RemotePath};
 
 /// How old what is told may be.
@@ -123,7 +122,7 @@ impl Cache {
         let itself = match told.entry.kind {
             EntryKind::File => {
                 told.entry.attributes.size.is_some()
-                    && (link || !stat::may_be_link(&told.entry, told.exact))
+                    && (link || !may_be_link(&told.entry, told.exact))
             }
             EntryKind::Directory => true,
             EntryKind::Symlink(_) | EntryKind::Other => link,
@@ -185,5 +184,15 @@ impl Drop for Writer {
         let mut table = self.0.lock();
         table.forget();
         table.writers -= 1;
+    }
+}
+
+/// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own
+/// length and its mode, 0777, but what it leads to for its kind.
+pub(super) fn may_be_link(entry: &Entry, by_facts: bool) -> bool {
+    match entry.kind {
+        EntryKind::Symlink(_) => true,
+        EntryKind::File => by_facts && entry.attributes.permissions == Some(0o777),
+        EntryKind::Directory | EntryKind::Other => false,
     }
 }

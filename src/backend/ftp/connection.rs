@@ -3,16 +3,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::active::DataPorts;
 use super::cache::FRESH;
 use super::control::Control;
+use super::data_ports::DataPorts;
 use super::features::Features;
 use super::prepared::Prepared;
 use super::refusals::Optional;
-use super::relative;
-use super::reply::{self, unavailable};
+use super::reply::unavailable;
 use super::servers::Server;
 use super::settings::Settings;
+use super::{failures, reply};
 use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
@@ -242,7 +242,7 @@ impl Connection {
     /// The path as the server is told it.
     pub(super) fn name(&self, path: &RemotePath) -> Result<Vec<u8>, Failure> {
         let name = self.home.name(path).map(Cow::into_owned);
-        name.ok_or_else(|| relative::unsupported("that folder itself cannot be named"))
+        name.ok_or_else(|| failures::unknown_home("that folder itself cannot be named"))
     }
 
     /// What the reply to a command is, where one of `class` was wanted.
@@ -296,7 +296,7 @@ impl Connection {
         self.directory = None;
         let (moves, since) = (self.moves.load(Ordering::Acquire), Instant::now());
         if !self.home.is_known() {
-            return Err(relative::unsupported("a folder cannot be entered"));
+            return Err(failures::unknown_home("a folder cannot be entered"));
         }
         let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
         self.left_home = true;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::servers::KEPT;
+use super::quirk::KEPT;
 use crate::op::Failure;
 
 /// A command that sets up a data connection (RFC 959, RFC 2428).

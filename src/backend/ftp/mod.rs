@@ -1,12 +1,16 @@
 //! An FTP or FTPS server as a backend (RFC 959, 2228, 2389, 2428, 3659, 4217).
 
+mod abort;
 mod active;
 mod attributes;
 mod cache;
-mod channel;
 mod connection;
 mod control;
 mod data_commands;
+mod data_connection;
+mod data_ports;
+mod facts;
+mod failures;
 mod features;
 mod file;
 mod listing;
@@ -14,11 +18,11 @@ mod login;
 mod operations;
 mod passive;
 mod pool;
+mod prepare;
 mod prepared;
 mod pwd;
 mod quirk;
 mod refusals;
-mod relative;
 mod renames;
 mod reply;
 mod servers;
@@ -30,8 +34,10 @@ mod step;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod time_ways;
 mod times;
 mod transfer;
+mod transfer_command;
 mod upload;
 
 use std::sync::Arc;
@@ -52,8 +58,8 @@ use crate::op::{
     WriteMode,
 };
 use crate::route::Target;
-use active::DataPorts;
 use cache::Cache;
+use data_ports::DataPorts;
 use pool::{Pool, Turn};
 use refusals::Optional;
 use servers::Servers;
@@ -189,7 +195,7 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(turn, path).await?,
         };
-        if !stat::may_be_link(&entry, turn.has(Optional::Mlst)) {
+        if !cache::may_be_link(&entry, turn.has(Optional::Mlst)) {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
@@ -296,7 +302,7 @@ impl BackendSession for FtpSession {
 
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
         let Operation::Open { path, mode } = target.operation() else {
-            return Err(operations::misdirected(target.operation()));
+            return Err(failures::misdirected(target.operation()));
         };
         self.pool.allow_many();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
@@ -308,7 +314,7 @@ impl BackendSession for FtpSession {
 
     fn expect_transfer(&self) {
         if let Some(turn) = self.pool.idle_turn() {
-            prepared::prepare(turn);
+            prepare::prepare(turn);
         }
     }
 

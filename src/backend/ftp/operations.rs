@@ -1,9 +1,11 @@
 //! Operations without a data connection (RFC 959).
 
+use super::Turn;
 use super::connection::Connection;
+use super::failures::{misdirected, no_file_system, not_found, unsupported};
 use super::refusals::Optional;
-use super::stat::{enters, file_size, not_found, size, stat};
-use super::{Turn, attributes, relative, renames, reply};
+use super::stat::{enters, file_size, size, stat};
+use super::{attributes, listing, renames, reply};
 use crate::backend::unsupported::Attribute;
 use crate::op::{
     Answer, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation, Words,
@@ -20,7 +22,7 @@ pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<An
         }
         Operation::Enter(path) if turn.home.is_known() => turn.enter(path).await.map(done),
         Operation::Enter(path) => {
-            relative::check_folder(turn, path).await.map(|()| Answer::Done(None))
+            listing::check_folder(turn, path).await.map(|()| Answer::Done(None))
         }
         Operation::Remove(path) => turn.expect_at(2, "DELE", path).await.map(done),
         Operation::MakeDirectory { path, permissions } => {
@@ -166,17 +168,4 @@ async fn make_directory(
         refusal.message
     );
     Err(Failure { message, ..refusal })
-}
-
-pub(super) fn no_file_system() -> Failure {
-    unsupported("the backend server is reached by FTP, which tells nothing of its file systems")
-}
-
-/// An operation that came to the wrong door of this backend.
-pub(super) fn misdirected(operation: &Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format!("{} was misdirected", operation.name()))
-}
-
-pub(super) fn unsupported(message: &str) -> Failure {
-    Failure::backend(FailureKind::Unsupported, message)
 }

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
-use super::channel::{Started, Transfer, begun, connect, no_channel};
 use super::connection::Connection;
 use super::data_commands::{DataCommand, may_other};
+use super::failures::no_data_connection;
 use super::reply;
 use super::servers::Server;
 use super::settings::PassiveCommand;
+use super::transfer_command::{Started, Transfer, begun, connect};
 use crate::op::{Failure, FailureKind, Words};
 use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
 
@@ -155,7 +156,9 @@ impl Attempts {
             }
             Started::Refused(failure) => Err(failure),
             // Both are the caller's.
-            Started::Both(..) | Started::ConnectFirst => Err(no_channel("it was not awaited")),
+            Started::Both(..) | Started::ConnectFirst => {
+                Err(no_data_connection("it was not awaited"))
+            }
         }
     }
 
@@ -177,7 +180,7 @@ impl Attempts {
         let best = best.or(self.failed.len().checked_sub(1));
         match best {
             Some(best) => self.failed.swap_remove(best).1.with_detail(detail),
-            None => no_channel("no command was tried"),
+            None => no_data_connection("no command was tried"),
         }
     }
 }
@@ -210,7 +213,7 @@ async fn ask(
         // Something else was to follow.
         let out_of_step = reply::expect(2, verb, words);
         connection.noted(out_of_step)?;
-        return Err(no_channel(format!("{verb} was not answered")));
+        return Err(no_data_connection(format!("{verb} was not answered")));
     }
     let found = match command {
         DataCommand::Epsv if words.code == 229 => {
@@ -225,7 +228,9 @@ async fn ask(
         }),
         _ => None,
     };
-    Ok(found.ok_or_else(|| no_channel(format!("the answer to {verb} was not understood: {words}"))))
+    Ok(found.ok_or_else(|| {
+        no_data_connection(format!("the answer to {verb} was not understood: {words}"))
+    }))
 }
 
 /// 425 to EPSV or PASV is worth another try: ProFTPD and pure-ftpd say it when two of their sessions

@@ -9,8 +9,8 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphor
 use tokio::time::timeout;
 
 use super::Shared;
-use super::active::DataPorts;
 use super::connection::Connection;
+use super::data_ports::DataPorts;
 use super::features::Features;
 use super::login;
 use super::reply::unavailable;

@@ -10,16 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::channel;
 use super::data_commands::DataCommand;
-use super::passive::Attempts;
-use super::pool::Turn;
-use super::settings::DataMode;
+use super::failures;
 use crate::op::Failure;
 
-/// A server that names a port so soon is asked when the port is needed: to ask ahead costs more than
-/// it saves. (The servers of the unit tests are always near.)
-const NEAR: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 1 });
 /// A connection that was not used for so long is given back to the server.
 const KEPT: Duration = Duration::from_secs(10);
 
@@ -32,30 +26,8 @@ pub(super) struct Prepared {
 
 type Connecting = AbortOnDropHandle<Result<TcpStream, Failure>>;
 
-/// Asks the server for a port and begins to connect. Goes on by itself, so that nobody who stops
-/// waiting leaves half a question behind; the next operation waits for the server's answer, and a
-/// transfer for the connection. What fails here is asked for again by the transfer.
-pub(super) fn prepare(mut turn: Turn) {
-    let near = turn.port_took.is_some_and(|took| took < NEAR);
-    if near || turn.settings.data_mode != DataMode::Passive {
-        return;
-    }
-    tokio::spawn(async move {
-        turn.prepared = None;
-        let mut attempts = Attempts::new(&turn);
-        match attempts.next(&mut turn).await {
-            Ok((command, address)) => {
-                let (header, limit) = (turn.data_header(), turn.settings.connect_timeout);
-                let connecting = channel::connect(address, header, limit);
-                turn.prepared = Some(Prepared::begin(command, connecting));
-            }
-            Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
-        }
-    });
-}
-
 impl Prepared {
-    fn begin(
+    pub(super) fn begin(
         command: DataCommand,
         connecting: impl Future<Output = Result<TcpStream, Failure>> + Send + 'static,
     ) -> Self {
@@ -78,7 +50,8 @@ impl Prepared {
     pub(super) fn take(self) -> Option<BoxFuture<'static, Result<TcpStream, Failure>>> {
         let connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         if !connecting.is_finished() {
-            let made = async { connecting.await.unwrap_or_else(|e| Err(channel::no_channel(e))) };
+            let made =
+                async { connecting.await.unwrap_or_else(|e| Err(failures::no_data_connection(e))) };
             return Some(made.boxed());
         }
         let tcp = connecting.now_or_never()?.ok()?.ok()?;

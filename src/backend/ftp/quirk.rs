@@ -1,9 +1,10 @@
 //! A way in which a server does not behave as the standards want it, remembered for a while.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::servers::KEPT;
+/// How long something is remembered: servers are mended and replaced.
+pub(super) const KEPT: Duration = Duration::from_secs(600);
 
 /// A server may have been slow only, or is mended: after a while it is taken for a usual one again.
 #[derive(Debug, Default)]

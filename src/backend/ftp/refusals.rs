@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::servers::KEPT;
+use super::quirk::KEPT;
 use crate::op::Words;
 
 /// A way to ask that not every server has, and there is another for it.

@@ -1,10 +1,11 @@
 //! RNFR and RNTO (RFC 959 section 4.1.3), on servers that do and do not rename onto a file that is
 //! there.
 
+use super::Turn;
 use super::connection::Connection;
-use super::listing::{self, Found};
+use super::listing::Found;
 use super::settings::UncheckedRename;
-use super::{Turn, reply, stat};
+use super::{facts, listing, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
 
@@ -60,7 +61,7 @@ async fn is_taken(
     to: &RemotePath,
     unchecked: UncheckedRename,
 ) -> Result<bool, Failure> {
-    match stat::stat_by_mlst(connection, to).await {
+    match facts::stat_by_mlst(connection, to).await {
         Ok(Some(_)) => Ok(true),
         Ok(None) => stat::is_absent(connection, to).await.map(|absent| !absent),
         // Some servers say of what is denied that it is not there.

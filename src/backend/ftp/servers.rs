@@ -4,15 +4,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::data_commands::DataCommands;
-use super::quirk::Quirk;
+use super::quirk::{KEPT, Quirk};
 use super::refusals::Refusals;
-use super::times::Times;
+use super::time_ways::Times;
 
-/// How long something is remembered: servers are mended and replaced.
-pub(super) const KEPT: Duration = Duration::from_secs(600);
 /// A name may lead to ever other addresses.
 const MAX_SERVERS: usize = 1024;
 

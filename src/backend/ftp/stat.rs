@@ -2,15 +2,15 @@
 //! them.
 
 use super::connection::Connection;
-use super::listing::{self, Found};
-use super::operations::unsupported;
+use super::failures::{not_found, unsupported};
+use super::listing::Found;
 use super::refusals::{Optional, is_unknown};
-use super::{relative, reply};
+use super::{cache, facts, failures, listing, reply};
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
     Words,
 };
-use crate::wire::ftp::listing::{Parsed, parse_facts_line, parse_line};
+use crate::wire::ftp::listing::{Parsed, parse_line};
 use crate::wire::ftp::time::parse_time;
 
 pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
@@ -18,7 +18,7 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
         return Ok(Entry::new(*b"/", EntryKind::Directory));
     }
     let name = path.name().unwrap_or(b"/");
-    match stat_by_mlst(connection, path).await {
+    match facts::stat_by_mlst(connection, path).await {
         Ok(Some(entry)) => Ok(entry),
         Ok(None) => stat_without_mlst(connection, path, name).await,
         // One way to look may be denied and another not.
@@ -33,31 +33,6 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
         }
         Err(failure) => Err(failure),
     }
-}
-
-/// `None`: the server does not have MLST.
-pub(super) async fn stat_by_mlst(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<Option<Entry>, Failure> {
-    if !connection.has(Optional::Mlst) {
-        return Ok(None);
-    }
-    let name = connection.name(path)?;
-    let words = connection.ask("MLST", Some(&name)).await?;
-    if connection.server.refusals.note(Optional::Mlst, &words) {
-        return Ok(None);
-    }
-    let words = connection.judged(2, "MLST", Some(&name), words)?;
-    let entry = words.lines.iter().find_map(|line| parse_facts_line(line));
-    let entry = entry.ok_or_else(|| {
-        Failure::backend(
-            FailureKind::Internal,
-            "the backend server's answer to MLST was not understood",
-        )
-        .with_detail(&words)
-    })?;
-    Ok(Some(Entry { name: path.name().unwrap_or(b"/").to_vec(), ..entry }))
 }
 
 /// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
@@ -167,23 +142,13 @@ pub(super) async fn add_permissions(
     Ok(())
 }
 
-/// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own
-/// length and its mode, 0777, but what it leads to for its kind.
-pub(super) fn may_be_link(entry: &Entry, by_facts: bool) -> bool {
-    match entry.kind {
-        EntryKind::Symlink(_) => true,
-        EntryKind::File => by_facts && entry.attributes.permissions == Some(0o777),
-        EntryKind::Directory | EntryKind::Other => false,
-    }
-}
-
 /// As [`stat`], of a symlink what it leads to.
 pub(super) async fn stat_followed(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Entry, Failure> {
     let entry = stat(connection, path).await?;
-    match may_be_link(&entry, connection.has(Optional::Mlst)) {
+    match cache::may_be_link(&entry, connection.has(Optional::Mlst)) {
         true => follow(connection, path, entry).await,
         false => Ok(entry),
     }
@@ -214,7 +179,7 @@ pub(super) async fn follow(
         // The server has said that it leads to a file.
         EntryKind::File => Ok(link),
         _ if !connection.home.is_known() => {
-            Err(relative::unsupported("where a link leads cannot be found out"))
+            Err(failures::unknown_home("where a link leads cannot be found out"))
         }
         _ if enters(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
         // Of a file nothing more can be known then.
@@ -231,10 +196,6 @@ pub(super) async fn enters(
     let entered = connection.enter(path).await.is_ok();
     connection.check()?;
     Ok(entered)
-}
-
-pub(super) fn not_found(path: &RemotePath) -> Failure {
-    Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
 }
 
 pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
@@ -308,7 +269,7 @@ pub(super) async fn file_size(
     }
     let told = match path.is_root() {
         true => stat(connection, path).await.map(Some),
-        false => stat_by_mlst(connection, path).await,
+        false => facts::stat_by_mlst(connection, path).await,
     };
     let entry = match told {
         Ok(Some(entry)) => Some(entry),
@@ -354,7 +315,7 @@ pub(super) async fn told_size(
         }
     }
     let untold = || unsupported("the backend server tells no size of it by SIZE or MLST");
-    match stat_by_mlst(connection, path).await {
+    match facts::stat_by_mlst(connection, path).await {
         Ok(None) => Err(untold()),
         Ok(Some(entry)) => entry.attributes.size.map(Some).ok_or_else(untold),
         Err(failure) if is_550(&failure) => Ok(None),

@@ -2,8 +2,8 @@
 //! be taken for the answer to something else.
 
 use super::connection::Connection;
-use super::reply::{self, unavailable};
-use super::shapes;
+use super::reply::unavailable;
+use super::{reply, shapes};
 use crate::op::{Failure, Words};
 
 /// The most replies that are dropped at once.

@@ -3,15 +3,10 @@
 //! reply does not mean that anything was done: what a server takes is tried, and checked once by
 //! reading the time back.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-
 use super::connection::Connection;
-use super::features::Features;
 use super::refusals::{Optional, is_unknown};
-use super::servers::KEPT;
-use super::{operations, reply, stat};
+use super::time_ways::{Found, Times, Way};
+use super::{facts, failures, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{Failure, FailureKind, Precision, RemotePath, Words};
 use crate::wire::ftp::time::{format_time, parse_time};
@@ -23,109 +18,16 @@ const QUARTER: u64 = 15 * 60;
 /// Between any two of them, in seconds.
 const LARGEST_OFFSET: u64 = 26 * 3600;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Mfmt,
-    /// `MDTM YYYYMMDDhhmmss name`
-    Mdtm,
-    /// `SITE UTIME YYYYMMDDhhmmss name`
-    SiteUtime,
-    /// `SITE UTIME name YYYYMMDDhhmmss YYYYMMDDhhmmss YYYYMMDDhhmmss UTC`: access, change, creation.
-    SiteUtimeUtc,
-}
-
-/// What is known of one server.
-pub(super) struct Times {
-    /// For the log.
-    backend: Arc<str>,
-    server: SocketAddr,
-    found: Mutex<Option<(Found, Instant)>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// Checked.
-    Works(Way),
-    /// No way works.
-    None,
-}
-
-impl Way {
-    const ALL: [Self; 4] = [Self::Mfmt, Self::Mdtm, Self::SiteUtime, Self::SiteUtimeUtc];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mfmt => "MFMT",
-            Self::Mdtm => "MDTM with a time",
-            Self::SiteUtime => "SITE UTIME with the time first",
-            Self::SiteUtimeUtc => "SITE UTIME with three times",
-        }
-    }
-
-    /// Verb and argument.
-    fn command(self, time: &str, name: &[u8]) -> (&'static str, Vec<u8>) {
-        match self {
-            Self::Mfmt => ("MFMT", [time.as_bytes(), b" ", name].concat()),
-            Self::Mdtm => ("MDTM", [time.as_bytes(), b" ", name].concat()),
-            Self::SiteUtime => ("SITE", [b"UTIME ", time.as_bytes(), b" ", name].concat()),
-            Self::SiteUtimeUtc => {
-                let times = format!(" {time} {time} {time} UTC");
-                ("SITE", [b"UTIME ", name, times.as_bytes()].concat())
-            }
-        }
-    }
-}
-
-impl Times {
-    pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self { backend: backend.clone(), server, found: Mutex::default() }
-    }
-
-    /// Whether times can be set, as far as that is known; a server that announces MFMT is believed
-    /// until it is known better.
-    pub(super) fn can_set(&self, features: &Features) -> Option<bool> {
-        match self.found() {
-            Some(Found::Works(_)) => Some(true),
-            Some(Found::None) => Some(false),
-            None => features.mfmt.then_some(true),
-        }
-    }
-
-    fn found(&self) -> Option<Found> {
-        let (found, since) = (*self.lock())?;
-        // What works is refused before it is wrong.
-        (found != Found::None || since.elapsed() < KEPT).then_some(found)
-    }
-
-    fn remember(&self, found: Option<Found>) {
-        *self.lock() = found.map(|found| (found, Instant::now()));
-        let (backend, server) = (&*self.backend, self.server);
-        match found {
-            Some(Found::Works(way)) => {
-                tracing::info!(backend, %server, "the backend server sets the times of files by {}", way.name());
-            }
-            Some(Found::None) => {
-                tracing::info!(backend, %server, "the backend server sets no times of files: MFMT, MDTM with a time and SITE UTIME were tried");
-            }
-            None => {}
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(Found, Instant)>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// That the server has no way.
 pub(super) fn unsupported() -> Failure {
-    operations::unsupported("the backend server cannot set a file's time").with_detail(
+    failures::unsupported("the backend server cannot set a file's time").with_detail(
         "neither MFMT, MDTM with a time nor SITE UTIME does it; `unsupported_attributes: ignore` on the \
          backend tells clients that it was done",
     )
 }
 
 fn folder_unsupported() -> Failure {
-    operations::unsupported("the backend server cannot set a folder's time")
+    failures::unsupported("the backend server cannot set a folder's time")
 }
 
 pub(super) fn format(seconds: i64) -> Result<String, Failure> {
@@ -346,7 +248,7 @@ impl Search<'_> {
 
     /// What the server tells of the file's time, or its refusal.
     async fn read(&self, connection: &mut Connection) -> Result<Result<Told, Failure>, Failure> {
-        match stat::stat_by_mlst(connection, self.path).await {
+        match facts::stat_by_mlst(connection, self.path).await {
             Ok(None) => {}
             Ok(Some(entry)) => {
                 let exact = entry.attributes.modified;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
+use super::Turn;
 use super::cache::Writer;
 use super::settings::UncheckedRename;
-use super::{Turn, attributes, channel, operations, relative, renames, stat, transfer};
+use super::{abort, attributes, data_connection, failures, renames, stat};
 use crate::backend::claims::Claim;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
-use crate::data::{Patience, RelayError, Sink};
+use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
 use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
 
@@ -188,7 +189,7 @@ pub(super) async fn open(
     operation: &Operation,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let Operation::Write { path, mode, representation } = operation else {
-        return Err(operations::misdirected(operation));
+        return Err(failures::misdirected(operation));
     };
     let part = match mode {
         WriteMode::From { offset: 0 } => Some(Part::new(&mut turn, path, false).await?),
@@ -217,9 +218,9 @@ pub(super) async fn begin(
     }
     let started = match mode {
         WriteMode::From { offset } => {
-            channel::start(&mut turn, "STOR", Some(&written), offset).await
+            data_connection::start(&mut turn, "STOR", Some(&written), offset).await
         }
-        WriteMode::Append => channel::start(&mut turn, "APPE", Some(&written), 0).await,
+        WriteMode::Append => data_connection::start(&mut turn, "APPE", Some(&written), 0).await,
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
             if turn.home.is_known() {
@@ -230,9 +231,9 @@ pub(super) async fn begin(
                 }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
-                return Err(relative::unsupported(what));
+                return Err(failures::unknown_home(what));
             }
-            channel::start(&mut turn, "STOU", None, 0).await
+            data_connection::start(&mut turn, "STOU", None, 0).await
         }
     };
     if let (Err(failure), Some(part)) = (&started, &part)
@@ -306,9 +307,9 @@ fn unique_name(preliminary: &Words, folder: &RemotePath, home: &Home) -> RemoteP
 async fn close(stream: Stream, limit: Duration) -> bool {
     let plain = !stream.is_tls();
     // As long as something is taken, however slowly, the end is on its way.
-    let patience = Patience::new(limit, Some(stream.tcp()));
+    let timer = StallTimer::new(limit, Some(stream.tcp()));
     let closing = stream.complete_and_drain(Duration::MAX);
-    let error = match patience.wait(closing).await {
+    let error = match timer.wait(closing).await {
         Ok(Ok(())) => return false,
         Ok(Err(error)) => RelayError::Sink(error),
         Err(stalled) => stalled,
@@ -411,17 +412,17 @@ impl FtpWrite {
 
     async fn flush(&mut self) -> io::Result<()> {
         let Some(Sink::Socket(stream)) = &mut self.sink else { return Ok(()) };
-        let patience = Patience::new(self.turn.settings.reply_timeout, Some(stream.tcp()));
-        let flushed = patience.wait(stream.flush()).await;
+        let timer = StallTimer::new(self.turn.settings.reply_timeout, Some(stream.tcp()));
+        let flushed = timer.wait(stream.flush()).await;
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn cut(&mut self) -> Option<Failure> {
         match self.sink.take() {
-            Some(Sink::Socket(stream)) => transfer::abort(&mut self.turn, stream).await,
+            Some(Sink::Socket(stream)) => abort::abort(&mut self.turn, stream).await,
             _ => {
                 // The end was sent already: its answer must not be taken for the next one's.
-                transfer::await_answer(&mut self.turn).await;
+                abort::await_answer(&mut self.turn).await;
                 None
             }
         }

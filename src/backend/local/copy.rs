@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::calls::unfinished;
 use super::errno::{failed, refused};
-use super::file::{Held, LocalFile, Open, Shared};
+use super::opened::{Held, LocalFile, Open, Shared};
 use super::queue::Lent;
 use super::read::BLOCK;
 use crate::op::{Failure, FailureKind};

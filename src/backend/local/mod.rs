@@ -11,6 +11,7 @@ mod links;
 mod listing;
 mod namespace;
 mod open;
+mod opened;
 mod partial;
 mod place;
 mod queue;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::attributes;
+use super::explain::{Tried, explained};
 use super::full;
 use super::handle::{Closing, Handle};
-use super::operations::{Tried, explained};
 use super::requests::lost;
 use super::server::Server;
 use super::status::{Expect, misunderstood};

@@ -11,10 +11,10 @@ use super::ahead::Ahead;
 use super::attributes::{self, changes, needs_times};
 use super::copy;
 use super::ending::{self, Ending, Prepared};
+use super::explain::{Tried, explained};
 use super::handle::Handle;
-use super::operations::{Tried, explained, misdirected, out_of_range};
 use super::server::Server;
-use super::status::{Expect, misunderstood, unsupported};
+use super::status::{Expect, misdirected, misunderstood, out_of_range, unsupported};
 use crate::backend::OpenFile;
 use crate::op::{
     Changes, Entry, Failure, FailureKind, FileSystem, OpenMode, Operation, RemotePath,

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::attributes::{is_itself, listed};
-use super::operations::misdirected;
+
 use super::requests::Answer;
 use super::server::Server;
-use super::status::Expect;
+use super::status::{Expect, misdirected};
 use crate::backend::Listing;
 use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath, Timestamp};
 use crate::wire::sftp::RequestBody;

@@ -5,6 +5,7 @@ mod attributes;
 mod connection;
 mod copy;
 mod ending;
+mod explain;
 mod file;
 mod full;
 mod handle;
@@ -22,6 +23,7 @@ mod real;
 mod requests;
 mod server;
 mod settings;
+mod stat;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::attributes::{self, changes, needs_times};
+use super::explain::{Tried, explained};
 use super::server::Server;
-use super::status::{Expect, misunderstood, unsupported};
+use super::stat::{link_stat, stat};
+use super::status::{
+    Expect, is_look_denied, misdirected, misunderstood, out_of_range, unsupported,
+};
 use super::transfer;
 use crate::op::{
-    Answer, Changes, Entry, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath,
-    Representation,
+    Answer, Changes, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation,
 };
 use crate::wire::sftp::{self, Extension, RequestBody, UsersGroups};
 
@@ -84,25 +87,8 @@ pub(super) async fn perform(
     }
 }
 
-/// An operation that came to the wrong door of this backend.
-pub(super) fn misdirected(operation: &Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format_args!("{} was misdirected", operation.name()))
-}
-
 async fn plain(server: &Server, body: RequestBody, operation: &Operation) -> Result<(), Failure> {
     server.requests.ask(body).await?.done(operation)
-}
-
-pub(super) async fn stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
-    let said = server.requests.ask(R::Stat { path: server.wire(path) }).await?;
-    let said = said.attributes(format_args!("tell what {path} is"))?;
-    Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
-}
-
-async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
-    let said = server.requests.ask(R::LinkStat { path: server.wire(path) }).await?;
-    let said = said.attributes(format_args!("tell what {path} is"))?;
-    Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
 }
 
 async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
@@ -119,11 +105,6 @@ async fn size(server: &Server, path: &RemotePath) -> Result<u64, Failure> {
             Err(Failure::backend(FailureKind::Unsupported, message))
         }
     }
-}
-
-/// Some accounts may change what they may not look at (`internal-sftp -P stat,lstat`).
-pub(super) fn is_look_denied(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::PermissionDenied | FailureKind::Unsupported)
 }
 
 async fn enter(server: &Server, path: &RemotePath) -> Result<(), Failure> {
@@ -208,11 +189,6 @@ async fn set_attributes(
     server.requests.ask(body).await?.done(&what)
 }
 
-pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
-    let message = format_args!("cannot {what}: SFTP carries times from 1970 to 2106 only");
-    Failure::client(FailureKind::InvalidArgument, message)
-}
-
 async fn read_link(server: &Server, path: &RemotePath) -> Result<Vec<u8>, Failure> {
     let what = format!("read the link {path}");
     let names = server.requests.ask(R::ReadLink { path: server.wire(path) }).await?.names(&what)?;
@@ -236,45 +212,4 @@ async fn account_names(
         .ok_or_else(|| misunderstood(operation))?;
     let plain = |names: Vec<Bytes>| names.iter().map(|name| name.to_vec()).collect();
     Ok(Answer::AccountNames { users: plain(said.users), groups: plain(said.groups) })
-}
-
-/// What a request wanted from the path, for [`explained`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tried {
-    /// A new name.
-    Make,
-    /// A file's content.
-    Open,
-    Remove,
-    RemoveDirectory,
-}
-
-/// FAILURE alone is all that OpenSSH says to most that goes wrong. What is at the path tells more: a
-/// round trip that only failures cost.
-pub(super) async fn explained<T>(
-    server: &Server,
-    outcome: Result<T, Failure>,
-    path: &RemotePath,
-    tried: Tried,
-) -> Result<T, Failure> {
-    let failure = match outcome {
-        Err(failure) if failure.kind == FailureKind::Internal && failure.status.is_some() => {
-            failure
-        }
-        outcome => return outcome,
-    };
-    let is = match tried {
-        Tried::Open => stat(server, path).await,
-        _ => link_stat(server, path).await,
-    };
-    let is_folder = is.as_ref().is_ok_and(|entry| entry.kind == EntryKind::Directory);
-    let kind = match tried {
-        Tried::Make if is.is_ok() => FailureKind::AlreadyExists,
-        Tried::Open | Tried::Remove if is_folder => FailureKind::IsADirectory,
-        Tried::RemoveDirectory if is_folder => FailureKind::DirectoryNotEmpty,
-        Tried::RemoveDirectory if is.is_ok() => FailureKind::NotADirectory,
-        _ => return Err(failure),
-    };
-    let message = format!("{} ({})", failure.message, kind.sentence());
-    Err(Failure { kind, message, ..failure })
 }

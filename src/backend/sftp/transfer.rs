@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::attributes;
+use super::explain::{Tried, explained};
 use super::handle::Handle;
-use super::operations::{Tried, explained, misdirected, stat};
 use super::server::Server;
-use super::status::Expect;
+use super::stat::stat;
+use super::status::{Expect, misdirected};
 use crate::backend::ReadTransfer;
 use crate::data::{Fault, ReadAhead, Source, ToCrlf};
 use crate::op::{

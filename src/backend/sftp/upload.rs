@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::ending::{self, Ending, Prepared};
+use super::explain::{Tried, explained};
 use super::full;
 use super::handle::Handle;
-use super::operations::{Tried, explained, is_look_denied, misdirected};
 use super::server::Server;
-use super::status::Expect;
+use super::status::{Expect, is_look_denied, misdirected};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{Behind, Fault, FromCrlf, Sink, WriteBehind};

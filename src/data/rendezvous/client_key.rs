@@ -1,3 +1,5 @@
+//! Whose connections a reservation takes: `client_match`.
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -22,6 +24,13 @@ pub(super) enum ClientKey {
     Address(IpAddr),
     Network(IpNet),
     Anybody,
+}
+
+/// A port, and whom connections to it come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub port: u16,
+    pub client: ClientKey,
 }
 
 impl ClientMatch {

@@ -16,7 +16,7 @@ use super::view::{Look, Owner, OwnerState, PoolView, Stray};
 use crate::net::reset_on_drop;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
 use place::Claim;
-use table::{Arrival, Candidates, Key, Lease, NoPlace, Request, Routed, Table};
+use table::{Arrival, Candidates, Lease, NoPlace, Request, Routed, Table};
 
 mod client_key;
 mod place;
@@ -27,8 +27,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use client_key::ClientKey;
 pub use client_key::ClientMatch;
+use client_key::{ClientKey, Key};
 pub(super) use table::Rules;
 
 /// Longer than any backend may take to agree to a transfer.

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::client_key::ClientMatch;
+use super::client_key::Key;
 use super::place::Claim;
 use super::rest::REST;
-use super::table::{Arrival, Candidates, Key, Lease, NoPlace, Request, Routed, Rules, Table};
+use super::table::{Arrival, Candidates, Lease, NoPlace, Request, Routed, Rules, Table};
 use crate::net::tls::{SessionId, Standing};
 
 const CLIENTS: u8 = 2;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
-use super::table::Key;
+use super::client_key::Key;
 use crate::net::tls::Standing;
 
 /// For so long a port is left alone for all but its last session, where a reservation ended without a

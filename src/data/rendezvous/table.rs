@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::client_key::{ClientKey, ClientMatch};
+use super::client_key::{ClientKey, ClientMatch, Key};
 use super::place::{Claim, Place, Shared, Summary, Waiting};
 use super::rest::{Rest, Who, rest};
 use crate::data::view::{Look, Owner, OwnerState};
@@ -39,13 +39,6 @@ pub struct Rules {
     pub per_address: usize,
     /// Requests that wait at a time, in all; of one client an eighth of that.
     pub queue: usize,
-}
-
-/// A port, and whom connections to it come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub port: u16,
-    pub client: ClientKey,
 }
 
 /// Who wants to reserve. `L` is a TLS listener.

@@ -7,15 +7,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::Zeroizing;
 
-use super::control::{Control, Line};
+use super::command_queue::Line;
+use super::control::Control;
 use super::data_connection::Asked;
-use super::listener::Shared;
+use super::handshake::other_protocol_words;
 use super::reply;
 use super::settings::TlsPolicy;
+use super::shared::Shared;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, Words};
-use crate::session::{ClientRefusal, Door, Session, SessionEnd};
+use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
@@ -25,7 +27,7 @@ const AFTER_FORCE: Duration = Duration::from_secs(8);
 
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
-    pub(super) door: Door,
+    pub(super) door: ClientInfo,
     /// The address that the client connected to.
     pub(super) local: SocketAddr,
     pub(super) control: Control,
@@ -84,7 +86,7 @@ pub(super) enum Flow {
 impl Client {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut door: Door,
+        mut door: ClientInfo,
         stream: Stream,
         tls: Option<ControlTls>,
     ) -> Self {
@@ -316,19 +318,5 @@ impl Client {
         }
         self.door.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
         Flow::Close
-    }
-}
-
-/// What is told of a client that speaks another protocol, and what helps.
-pub(super) fn other_protocol_words(other: Protocol) -> &'static str {
-    match other {
-        Protocol::Tls => {
-            "it speaks TLS from its first byte: see `tls.mode: implicit`, or let the client use explicit \
-             TLS (AUTH TLS)"
-        }
-        Protocol::Ssh => {
-            "it speaks SSH; this is an FTP port, SFTP needs a listener with `protocol: sftp`"
-        }
-        Protocol::Http => "it speaks HTTP; this is an FTP port",
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 
-use super::control::{Line, is_verb};
+use crate::wire::ftp::line::TooLong;
 
 /// Commands that may wait, repeated NOOPs counted as one, and their bytes.
 const COMMANDS_MAX: usize = 1024;
 const BYTES_MAX: usize = 64 * 1024;
+
+/// A command line as it came.
+pub(super) type Line = Result<Vec<u8>, TooLong>;
 
 #[derive(Default)]
 pub(super) struct CommandQueue {
@@ -86,6 +89,10 @@ impl CommandQueue {
 
 fn size(line: &Line) -> usize {
     line.as_ref().map_or(0, Vec::len)
+}
+
+pub(super) fn is_verb(line: &[u8], verb: &[u8]) -> bool {
+    line.trim_ascii_end().eq_ignore_ascii_case(verb)
 }
 
 fn is_noop(line: &Line) -> bool {

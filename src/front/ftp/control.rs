@@ -13,12 +13,12 @@ use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::command_queue::{CommandQueue, QueueFull};
+use super::command_queue::{CommandQueue, Line, QueueFull, is_verb};
 use crate::data::Progress;
 use crate::net::{Drain, Stream, round_trip, short_sleep};
 use crate::op::Failure;
 use crate::wire::first_bytes::{Protocol, protocol};
-use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, TooLong, without_signals};
+use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, without_signals};
 use crate::wire::ftp::reply;
 
 /// A client that does not take a reply for so long is gone.
@@ -34,8 +34,6 @@ const LINES_AT_ONCE: usize = 32;
 
 pub(super) const TOO_MANY_COMMANDS: &str =
     "too many commands while another is under way; closing the connection";
-
-pub(super) type Line = Result<Vec<u8>, TooLong>;
 
 pub(super) struct Control {
     /// `None` after a TLS handshake that failed, and once the client takes no replies.
@@ -384,10 +382,6 @@ async fn read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
             done => return done,
         }
     }
-}
-
-pub(super) fn is_verb(line: &[u8], verb: &[u8]) -> bool {
-    line.trim_ascii_end().eq_ignore_ascii_case(verb)
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::client;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
-use crate::session::{ClientRefusal, Door, Gateway};
+use crate::session::{ClientInfo, ClientRefusal, Gateway};
 use crate::wire::first_bytes::{ENOUGH, Protocol, old_tls_version, protocol};
 
 /// The content type of the first record (RFC 8446 section 5.1).
@@ -28,7 +27,7 @@ enum Failed {
 /// the client only looked whether somebody is here. `heard`: it has said something in clear before.
 pub(super) async fn accept(
     gateway: &Gateway,
-    door: &Door,
+    door: &ClientInfo,
     tls: &ControlTls,
     tcp: TcpStream,
     limit: Duration,
@@ -66,7 +65,7 @@ async fn handshake(tls: &ControlTls, tcp: TcpStream, heard: &mut bool) -> Result
     let first = &first[..length];
     match protocol(first) {
         Some(other @ (Protocol::Ssh | Protocol::Http)) => {
-            let what = client::other_protocol_words(other).to_owned();
+            let what = other_protocol_words(other).to_owned();
             Err(Failed::Refused(ClientRefusal::Speaks(other), what))
         }
         _ => match tls.accept_control(tcp).await {
@@ -118,5 +117,19 @@ fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
             (R::TlsHandshake, what)
         }
         _ => (R::TlsHandshake, format!("the TLS handshake failed: {error}")),
+    }
+}
+
+/// What is told of a client that speaks another protocol, and what helps.
+pub(super) fn other_protocol_words(other: Protocol) -> &'static str {
+    match other {
+        Protocol::Tls => {
+            "it speaks TLS from its first byte: see `tls.mode: implicit`, or let the client use explicit \
+             TLS (AUTH TLS)"
+        }
+        Protocol::Ssh => {
+            "it speaks SSH; this is an FTP port, SFTP needs a listener with `protocol: sftp`"
+        }
+        Protocol::Http => "it speaks HTTP; this is an FTP port",
     }
 }

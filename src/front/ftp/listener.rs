@@ -1,3 +1,5 @@
+//! Accepting FTP clients.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +10,11 @@ use tokio::time::timeout;
 use super::client::Client;
 use super::handshake;
 use super::settings::{ListenerSettings, TlsPolicy};
-use crate::data::Pool;
+use super::shared::Shared;
 use crate::net::tls::ControlTls;
-use crate::net::{Drain, Endpoints, ListenError, Listener, Stream};
-use crate::session::{Admission, ClientRefusal, Door, Gateway, Seat};
+use crate::net::{Endpoints, ListenError, Listener, Stream};
+use crate::session::{ClientInfo, ClientRefusal, Seat};
 use crate::wire::ftp::reply;
-
-/// What every session of a listener shares.
-pub struct Shared {
-    pub settings: ListenerSettings,
-    pub gateway: Arc<Gateway>,
-    pub admission: Arc<Admission>,
-    /// Passive ports; `None`: PASV and EPSV are refused.
-    pub pool: Option<Arc<Pool>>,
-    pub drain: Drain,
-}
 
 /// Opens every address of an FTP listener, or none.
 pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
@@ -75,17 +67,17 @@ async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: S
     tracing::debug!(session = door.session, "session ends");
 }
 
-fn door(shared: &Shared, endpoints: Endpoints) -> Door {
+fn door(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
     let implicit = matches!(shared.settings.tls, TlsPolicy::Implicit(_));
     let protocol = if implicit { "ftps" } else { "ftp" };
-    Door::new(&shared.settings.name, protocol, endpoints)
+    ClientInfo::new(&shared.settings.name, protocol, endpoints)
 }
 
 /// The TLS of the control session, begun at once where it is implicit.
 async fn protect(
     shared: &Shared,
     tcp: TcpStream,
-    door: &Door,
+    door: &ClientInfo,
 ) -> Option<(Stream, Option<ControlTls>)> {
     let settings = match &shared.settings.tls {
         TlsPolicy::None => return Some((Stream::Plain(tcp), None)),

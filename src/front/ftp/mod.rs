@@ -13,6 +13,8 @@ mod handshake;
 mod listener;
 mod reply;
 mod settings;
+mod shared;
 
-pub use listener::{Shared, bind};
+pub use listener::bind;
 pub use settings::{ListenerSettings, TlsPolicy, TlsSettings};
+pub use shared::Shared;

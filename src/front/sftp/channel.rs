@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Answers;
-use super::connection::{Busy, Connection};
+use super::connection::{Busy, CHANNEL_END_TIMEOUT, Connection};
 use super::incoming::{Arrived, Incoming};
 use super::opening::{Asked, asked, refuse_program};
 use super::requests::{Outcome, Requests, Work, announced};
@@ -37,9 +37,6 @@ const WAITING: usize = 1024 * 1024;
 /// The same while the client has answers to take: that it has taken some comes behind what it asked
 /// since, so it is read on.
 const WAITING_FOR_CLIENT: usize = 3 * 1024 * 1024;
-/// All that a channel's end may take: the last words, the end of what was asked, and the cutting of
-/// what is open. Then the rest is dropped. The connection's end and the drain wait longer than that.
-pub(super) const END: Duration = Duration::from_secs(8);
 /// Of which so much is for the cutting alone.
 const CUTTING: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -148,7 +145,7 @@ impl Channel {
             () = end.cancelled() => End::Gone,
             ended = self.exchange() => ended,
         };
-        let end_by = Instant::now() + END;
+        let end_by = Instant::now() + CHANNEL_END_TIMEOUT;
         let answered = !matches!(ended, End::Stalled) && self.has_answered_all();
         self.last_words(&ended).await;
         self.stop_answering();

@@ -6,42 +6,36 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use russh::server::{Config, Handle, run_stream};
+use russh::server::Handle;
 use russh::{AlgorithmKind, Disconnect};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::channel;
 use super::folder::Folders;
-use super::gate::Gate;
-use super::handler::Handler;
-use super::listener::Shared;
+use super::shared::Shared;
 use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, HangUp, Queued};
 use crate::op::Fault;
-use crate::session::{ClientRefusal, Door, Session, SessionEnd};
+use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire;
 use crate::wire::first_bytes::{Protocol, protocol};
 
-/// What waits to be written, in bytes. More than usual clients' windows let be under way, or russh
-/// would not read while it writes.
-const QUEUE: usize = 8 * 1024 * 1024;
-const GONE: &str = "the client has gone";
-const GONE_BEFORE: &str = "the client closed the connection before a login";
+pub(super) const GONE: &str = "the client has gone";
+pub(super) const GONE_BEFORE: &str = "the client closed the connection before a login";
 const NO_SSH: &str = "its first bytes are not SSH version 2";
-const NO_LOGIN: &str = "no login came in time (limits.login_timeout)";
+pub(super) const NO_LOGIN: &str = "no login came in time (limits.login_timeout)";
 /// Algorithms of a client that are named in the log.
 const OFFERED_MAX: usize = 40;
 /// For a client to take the last words and go.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// For the channels to end, before the session is closed.
-const AFTER_END: Duration = Duration::from_secs(channel::END.as_secs() + 1);
+pub(super) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// All that a channel's end may take: the last words, the end of what was asked, and the cutting of
+/// what is open. Then the rest is dropped. The connection's end and the drain wait longer than that.
+pub(super) const CHANNEL_END_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What the watching task, russh's handler and the channels share.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
-    pub(super) door: Door,
+    pub(super) door: ClientInfo,
     begun: Instant,
     session: OnceLock<Arc<Session>>,
     hang_up: OnceLock<HangUp>,
@@ -66,16 +60,16 @@ pub(super) struct Connection {
 
 /// Why the gateway ends a connection; told to the client.
 #[derive(Debug, Clone)]
-struct Ending {
+pub(super) struct Ending {
     code: u32,
-    end: SessionEnd,
+    pub(super) end: SessionEnd,
 }
 
 /// As long as it lives, its connection is not idle.
 pub(super) struct Busy(Arc<Connection>);
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, door: Door) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, door: ClientInfo) -> Arc<Self> {
         Arc::new(Self {
             shared,
             door,
@@ -95,69 +89,22 @@ impl Connection {
         })
     }
 
-    pub(super) async fn run(self: Arc<Self>, config: Arc<Config>, tcp: TcpStream) {
-        let mut queued = Queued::new(tcp, QUEUE);
+    /// What russh reads and writes through, whose begin and end count here.
+    pub(super) fn attach(&self, queued: &mut Queued) {
         let _ = self.first_bytes.set(queued.first_bytes());
-        let cutter = queued.cutter();
         let _ = self.hang_up.set(queued.hang_up());
-        let gate = Gate::new(queued, self.clone());
-        let greeting = run_stream(config, gate, Handler::new(self.clone()));
-        let greeting = timeout_at(self.login_deadline(), greeting);
-        let mut running = tokio::select! {
-            greeted = greeting => match greeted {
-                Ok(Ok(running)) => running,
-                Ok(Err(error)) => return self.refused(Some(&error), &error.to_string()),
-                Err(_) => return self.refused(None, NO_LOGIN),
-            },
-            () = self.shared.drain.draining() => return,
-            // The gate has refused it.
-            () = self.end.cancelled() => return self.refused(None, GONE_BEFORE),
-        };
-        let over = tokio::select! {
-            ended = &mut running => {
-                match ended {
-                    Ok(()) => self.door.end.set(SessionEnd::done(GONE)),
-                    Err(ref error) => {
-                        self.door.end.set(SessionEnd::by(Fault::Client, error.to_string()));
-                    }
-                }
-                if self.session.get().is_none() {
-                    let why = self.door.end.get().map_or(GONE, SessionEnd::reason);
-                    self.refused(ended.as_ref().err(), why);
-                }
-                true
-            }
-            ending = self.watch() => {
-                self.door.end.set(ending.end.clone());
-                if self.session.get().is_none() {
-                    self.refused(None, ending.end.reason());
-                }
-                let told = async {
-                    ending.tell(&running.handle()).await;
-                    (&mut running).await
-                };
-                timeout(GOODBYE, told).await.is_ok()
-            }
-        };
-        cutter.cut();
-        self.closing.cancel();
-        self.channels.close();
-        if !over {
-            // A login under way must not bring a session that nobody would close.
-            let _ = timeout(GOODBYE, running).await;
-        }
-        let _ = timeout(AFTER_END, self.channels.wait()).await;
-        if let Some(session) = self.session.get() {
-            // A goodbye that hangs must not keep the session's place.
-            let _ = timeout(GOODBYE, session.close()).await;
-        }
+    }
+
+    /// Returns when [`Connection::end`] was called.
+    pub(super) async fn ended(&self) {
+        self.end.cancelled().await;
     }
 
     /// Somebody has logged in.
     pub(super) async fn admit(&self, session: Session) {
         self.note_request();
         if let Err(second) = self.session.set(Arc::new(session)) {
-            let _ = timeout(GOODBYE, second.close()).await;
+            let _ = timeout(GOODBYE_TIMEOUT, second.close()).await;
         }
     }
 
@@ -202,7 +149,7 @@ impl Connection {
     }
 
     /// Returns when the gateway must end the connection.
-    async fn watch(&self) -> Ending {
+    pub(super) async fn watch(&self) -> Ending {
         let drain = &self.shared.drain;
         let drained = async {
             drain.draining().await;
@@ -242,7 +189,7 @@ impl Connection {
     /// end may take: russh sees the end only behind it, and waits for a channel that takes no more.
     async fn left(&self) {
         self.gone().await;
-        sleep(channel::END).await;
+        sleep(CHANNEL_END_TIMEOUT).await;
     }
 
     async fn idle(&self) {
@@ -298,7 +245,7 @@ impl Connection {
 
     /// It ends before a login. Whoever has sent nothing only looked whether somebody is here; whoever
     /// goes after a login that was refused has the line of that.
-    fn refused(&self, error: Option<&russh::Error>, why: &str) {
+    pub(super) fn refused(&self, error: Option<&russh::Error>, why: &str) {
         use ClientRefusal as R;
         if self.is_over_exchanges.load(Ordering::Relaxed) {
             return self.refused_exchange();
@@ -309,7 +256,7 @@ impl Connection {
         let has_gone = error.map_or(why == GONE, is_gone);
         let (refusal, what) = match (protocol(&first), error) {
             _ if (first.is_empty() && !tried) || (has_gone && has_login_line) => {
-                let Door { session, peer, listener, .. } = &self.door;
+                let ClientInfo { session, peer, listener, .. } = &self.door;
                 tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
                 return;
             }
@@ -382,7 +329,7 @@ impl Ending {
         Self { code: code as u32, end }
     }
 
-    async fn tell(&self, client: &Handle) {
+    pub(super) async fn tell(&self, client: &Handle) {
         let code = Disconnect::try_from(self.code).unwrap_or(Disconnect::ByApplication);
         // A connection that is gone need not be told.
         let _ = client.disconnect(code, self.end.reason().to_owned(), "en".to_owned()).await;

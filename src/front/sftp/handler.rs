@@ -16,8 +16,8 @@ use super::auth::{self, Logins};
 use super::channel::Channel;
 use super::connection::Connection;
 use super::groups;
-use super::listener::window;
 use super::opening::SUBSYSTEM;
+use super::window::window;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 

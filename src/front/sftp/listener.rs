@@ -1,3 +1,5 @@
+//! Accepting SFTP clients, and what russh is told about them.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +11,13 @@ use tokio::time::timeout;
 
 use super::auth;
 use super::connection::Connection;
+use super::serve::serve;
 use super::settings::ListenerSettings;
-use crate::net::ssh::Exchanges;
-use crate::net::{Drain, Endpoints, ListenError, Listener};
-use crate::session::{Admission, ClientRefusal, Door, Gateway, Seat};
+use super::shared::Shared;
+use super::window::{PACKET, WINDOW};
+use crate::net::{Endpoints, ListenError, Listener};
+use crate::session::{ClientInfo, ClientRefusal, Seat};
 
-/// What a client may send on a new channel before it is told that there is room for more, in bytes.
-/// While new keys are asked for, russh takes twice as much from all channels together before it cuts
-/// the connection: more than sockets' buffers hold of what was sent before the client heard of it.
-const WINDOW: u32 = 6 * 1024 * 1024;
-/// The same later, for each channel, as long as the sum stays below that bound.
-const LATER_WINDOW: u32 = 2 * 1024 * 1024;
-/// What all channels' windows may be together: russh's bound without SSH's own bytes.
-const ALL_WINDOWS: u32 = 2 * (WINDOW - WINDOW / 16);
-/// The largest SSH packet, in bytes.
-const PACKET: u32 = 64 * 1024;
 /// Messages of one channel that wait for its task. It takes them at once unless it has its fill.
 const CHANNEL_MESSAGES: usize = 16;
 /// Messages of all channels that wait to be sent.
@@ -32,16 +26,6 @@ const EVENTS: usize = 32;
 const MOST_BYTES_A_KEY: u64 = 1 << 30;
 /// Unanswered keepalives that end a connection.
 const KEEPALIVES: usize = 3;
-
-/// What every connection of a listener shares.
-pub struct Shared {
-    pub settings: ListenerSettings,
-    pub gateway: Arc<Gateway>,
-    pub admission: Arc<Admission>,
-    /// What clients have left of costly key exchanges; of all listeners together.
-    pub exchanges: Arc<Exchanges>,
-    pub drain: Drain,
-}
 
 /// Opens every address of an SFTP listener, or none.
 pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
@@ -81,19 +65,13 @@ fn config(settings: &ListenerSettings) -> Config {
     }
 }
 
-/// What a client may send ahead on each of so many channels, in bytes.
-pub(super) fn window(channels: usize) -> u32 {
-    let channels = u32::try_from(channels).unwrap_or(u32::MAX);
-    (ALL_WINDOWS / channels.max(1)).clamp(PACKET, LATER_WINDOW)
-}
-
 fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
     match shared.admission.admit(endpoints.peer.ip()) {
         Ok(seat) => {
             shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, seat));
         }
         Err(refusal) => {
-            let door = Door::new(&shared.settings.name, "sftp", endpoints);
+            let door = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
             shared.gateway.client_refused(&door, ClientRefusal::TooManySessions, refusal);
             shared.drain.spawn(refuse(tcp, refusal.to_string()));
         }
@@ -117,26 +95,10 @@ async fn run(
     endpoints: Endpoints,
     _seat: Seat,
 ) {
-    let door = Door::new(&shared.settings.name, "sftp", endpoints);
+    let door = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
     let _open = shared.gateway.open_session(&door.listener);
     tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
     let session = door.session;
-    Connection::new(shared, door).run(config, tcp).await;
+    serve(Connection::new(shared, door), config, tcp).await;
     tracing::debug!(session, "session ends");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_windows_fit_what_is_taken_while_keys_change() {
-        assert_eq!(window(1), LATER_WINDOW);
-        for channels in 1..=100 {
-            // With SSH's own bytes for packets of 32 KiB and more.
-            let sum = u64::from(window(channels)) * channels as u64;
-            assert!(sum + sum / 100 <= 2 * u64::from(WINDOW), "{channels}");
-            assert!(channels > 5 || window(channels) == LATER_WINDOW);
-        }
-    }
 }

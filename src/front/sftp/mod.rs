@@ -23,10 +23,14 @@ mod opening;
 mod order;
 mod requests;
 mod room;
+mod serve;
 mod settings;
+mod shared;
 mod status;
 #[cfg(test)]
 mod tests;
+mod window;
 
-pub use listener::{Shared, bind};
+pub use listener::bind;
 pub use settings::ListenerSettings;
+pub use shared::Shared;

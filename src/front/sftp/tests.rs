@@ -15,15 +15,16 @@ use tokio::time::{sleep, timeout};
 
 use super::auth::Logins;
 use super::connection::Connection;
-use super::listener::{Shared, bind};
+use super::listener::bind;
 use super::requests::tests::{Stub, gateway};
 use super::room::REQUESTS;
 use super::settings::ListenerSettings;
+use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::route::Access;
-use crate::session::{Admission, Door};
+use crate::session::{Admission, ClientInfo};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
 };
@@ -293,7 +294,7 @@ async fn a_known_key_is_of_no_use_with_an_old_signature() {
 
 fn connection(shared: Shared) -> Arc<Connection> {
     let peer = "127.0.0.1:1".parse().unwrap();
-    let door = Door::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
+    let door = ClientInfo::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
     Connection::new(Arc::new(shared), door)
 }
 

@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::trust::Verifier;
-use super::{BULK, Buffered};
 use crate::net::Stream;
+use crate::net::buffered::{BULK, Buffered};
 
 /// Whether data connections to a backend resume the control connection's TLS session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,5 @@
 //! TLS 1.2 and 1.3 in both roles, and the tickets that tell whose session a data connection resumes.
 
-mod buffered;
 mod certificate;
 mod client;
 mod files;
@@ -12,7 +11,6 @@ mod ticket;
 mod ticketer;
 mod trust;
 
-pub use buffered::Buffered;
 pub use certificate::{CertificateSummary, calendar_date, certificate_summaries};
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use files::{PemError, ServerCertificate, load_ca};
@@ -21,7 +19,3 @@ pub use server::{ControlTls, Direction, ServerTls};
 pub use standing::Standing;
 pub use ticket::SessionId;
 pub use trust::{Distrust, DistrustedCertificate};
-
-/// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
-/// enough to make the system calls cheaper than the cipher.
-const BULK: usize = 256 * 1024;

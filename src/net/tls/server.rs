@@ -14,8 +14,9 @@ use super::hello::Offered;
 use super::sessions::{Known, Sessions};
 use super::standing::Standing;
 use super::ticket::{self, Asked, Index, OwnedTicketer, Owner, ReadOnly, SessionId, SessionStore};
-use super::{BULK, Buffered, ticketer};
+use super::ticketer;
 use crate::net::Stream;
+use crate::net::buffered::{BULK, Buffered};
 
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
 /// connections bring none and some clients use each ticket once.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
+use crate::net::Endpoints;
 use crate::op::{Abilities, Answer, Entry, EntryKind, Operation, RemotePath};
 use crate::route::{Match, Target};
 
@@ -120,8 +121,8 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
     }
 }
 
-fn door() -> Door {
-    Door::new(
+fn door() -> ClientInfo {
+    ClientInfo::new(
         "front",
         "ftp",
         Endpoints { peer: "127.0.0.1:1".parse().unwrap(), local: "127.0.0.1:21".parse().unwrap() },

@@ -15,8 +15,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{FtpSession, attributes, operations, times};
+use super::FtpSession;
 use crate::backend::OpenFile;
+use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
 use crate::data::{Purpose, Sequenced};
 use crate::op::{
@@ -208,7 +209,7 @@ impl OpenFile for FtpFile {
     }
 
     async fn file_system(&self) -> Result<FileSystem, Failure> {
-        Err(operations::no_file_system())
+        Err(failures::no_file_system())
     }
 
     async fn copy_data(
@@ -218,7 +219,7 @@ impl OpenFile for FtpFile {
         _to: &Arc<dyn OpenFile>,
         _to_offset: u64,
     ) -> Result<(), Failure> {
-        Err(operations::unsupported(
+        Err(failures::unsupported(
             "the backend server is reached by FTP, which cannot copy data by itself",
         ))
     }

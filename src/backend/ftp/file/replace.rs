@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use crate::backend::ftp::connection::Connection;
-use crate::backend::ftp::listing::{self, Found};
+use crate::backend::ftp::listing::Found;
 use crate::backend::ftp::pool::Pool;
 use crate::backend::ftp::refusals::Optional;
-use crate::backend::ftp::transfer::{self, FtpRead};
-use crate::backend::ftp::upload::{self, FtpWrite, Part, Replaced};
-use crate::backend::ftp::{FtpSession, OPEN, Turn, attributes, stat};
+use crate::backend::ftp::transfer::FtpRead;
+use crate::backend::ftp::upload::{FtpWrite, Part, Replaced};
+use crate::backend::ftp::{FtpSession, OPEN, Turn};
+use crate::backend::ftp::{attributes, cache, facts, listing, transfer, upload};
 use crate::backend::{WriteTransfer, temporary_name};
 use crate::op::{
     Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp, WriteMode,
@@ -125,9 +126,9 @@ async fn look_at_mode(aside: &mut Turn, path: &RemotePath, entry: &Entry) -> Res
 
 /// What is there, of a link the link itself, with its mode where the server tells modes.
 async fn entry_itself(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
-    if let Some(entry) = stat::stat_by_mlst(connection, path).await? {
+    if let Some(entry) = facts::stat_by_mlst(connection, path).await? {
         let told = entry.attributes.permissions.is_some();
-        if entry.kind != EntryKind::File || (told && !stat::may_be_link(&entry, true)) {
+        if entry.kind != EntryKind::File || (told && !cache::may_be_link(&entry, true)) {
             return Ok(entry);
         }
     }

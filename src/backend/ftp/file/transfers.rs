@@ -8,9 +8,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::replace;
-use crate::backend::ftp::transfer::{self, FtpRead};
-use crate::backend::ftp::upload::{self, FtpWrite, Part};
-use crate::backend::ftp::{FtpSession, OPEN, Turn, operations, reply, stat};
+use crate::backend::ftp::transfer::FtpRead;
+use crate::backend::ftp::upload::{FtpWrite, Part};
+use crate::backend::ftp::{FtpSession, OPEN, Turn};
+use crate::backend::ftp::{failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{
     self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
@@ -105,7 +106,7 @@ impl Transfers {
         let narrow = mode.permissions.filter(|wanted| mode.create && is_narrow(wanted));
         let (begin, told) = match (mode.append, mode.truncate) {
             (true, true) => {
-                return Err(operations::unsupported(
+                return Err(failures::unsupported(
                     "the backend server is reached by FTP, which cannot empty a file and append to it at once",
                 ));
             }

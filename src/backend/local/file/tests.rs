@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::partial::Ending;
+use super::super::read::BLOCK;
 use super::super::testing::{BOTH, EXCLUSIVE, READ, Sandbox, UPLOAD, WRITE, settle};
 use super::*;
 
@@ -220,11 +222,7 @@ async fn after_a_failed_write_nothing_passes_for_whole() {
 async fn a_full_disk_is_told_by_the_write_and_by_close() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let path = RemotePath::root();
-    let queue =
-        Queue::new(Calls::new(), Held(Some(Open { file, ending: Ending::Stays, broken: None })));
-    let shared =
-        Arc::new(Shared { path, mode: WRITE, renamed: false, cut: AtomicBool::new(false) });
-    let file = LocalFile { queue, shared, ended: AtomicBool::new(false) };
+    let file = LocalFile::new(&Calls::new(), path, WRITE, file, Ending::Stays);
     for told in [file.write_at(0, bytes(b"x")).await, file.close().await] {
         let failure = told.unwrap_err();
         assert_eq!(failure.kind, FailureKind::NoSpace);

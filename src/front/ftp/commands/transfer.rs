@@ -8,7 +8,7 @@ use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
 use crate::front::ftp::control::{Cut, TOO_MANY_COMMANDS};
 use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection};
-use crate::front::ftp::listener::Shared;
+use crate::front::ftp::shared::Shared;
 use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
 use crate::session::{SessionEnd, Upload};

@@ -18,7 +18,7 @@ use crate::backend::{
 use crate::front::sftp::folder;
 use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
 use crate::route::{Access, Match, Root, Route, RouteTable, Target};
-use crate::session::{Door, Gateway, Limits, Metrics, Proof, SessionEnd};
+use crate::session::{ClientInfo, Gateway, Limits, Metrics, Proof, SessionEnd};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
 
 type Ended = Result<(), Failure>;
@@ -258,7 +258,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
 async fn requests() -> (Requests, Arc<Stub>) {
     let stub = Arc::new(Stub::default());
     let gateway = gateway(&stub);
-    let door = Door::new(
+    let door = ClientInfo::new(
         "test",
         "sftp",
         crate::net::Endpoints {

@@ -1,5 +1,9 @@
 //! Folders: MLSD where the server has it (RFC 3659 section 7), else LIST in whatever shape.
 
+mod find;
+mod relative;
+mod start;
+
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +12,19 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::Turn;
 use super::cache::{Asked, Cache};
 use super::connection::Connection;
 use super::refusals::Optional;
-use super::{Turn, channel, relative, reply, transfer};
 use crate::backend::Listing;
+use crate::backend::ftp::{abort, data_connection};
 use crate::net::Stream;
-use crate::op::{Entry, Failure, FailureKind, RemotePath, Representation, Timestamp, Words};
+use crate::op::{Entry, Failure, FailureKind, RemotePath, Timestamp, Words};
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::listing::{Parsed, parse_line};
+pub(super) use find::{Found, find, is_no_folder, may_hide};
+pub(super) use relative::check_folder;
+use start::{Trial, may_be_empty, start_facts, start_list};
 
 /// The longest line of a listing, in bytes: a name of the longest path and its facts.
 const MAX_LINE: usize = 8192;
@@ -52,16 +60,6 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     memory: Option<Memory>,
 }
 
-/// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such thing;
-/// others hide these names without it.
-enum Trial {
-    No,
-    /// It was sent, and may have been taken for a name.
-    All,
-    /// It has shown nothing, or was refused so; this is the same without it.
-    Without(Words),
-}
-
 /// Lines that are given to nobody.
 #[derive(Default)]
 struct LeftOut {
@@ -94,82 +92,6 @@ pub(super) async fn open(
     Ok(Box::new(listing))
 }
 
-type Begun = (Option<Stream>, Words);
-
-/// Asked; without a stream where there is nothing to list. `None`: the server does not have MLSD.
-async fn start_facts(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<Option<Begun>, Failure> {
-    if !connection.has(Optional::Mlsd) {
-        return Ok(None);
-    }
-    let name = match path.is_root() && !connection.home.is_known() {
-        true => None,
-        false => Some(connection.name(path)?),
-    };
-    let started = channel::start(connection, "MLSD", name.as_deref(), 0).await;
-    if let Err(Failure { peer: Some(words), .. }) = &started
-        && connection.server.refusals.note(Optional::Mlsd, words)
-    {
-        return Ok(None);
-    }
-    let begun = may_be_empty(started)?;
-    connection.server.refusals.worked(Optional::Mlsd);
-    Ok(Some(begun))
-}
-
-/// From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
-async fn start_list(
-    connection: &mut Connection,
-    path: &RemotePath,
-    argument: Option<&[u8]>,
-) -> Result<(Begun, Trial), Failure> {
-    if connection.home.is_known() {
-        connection.be_in(path).await?;
-    }
-    if let Err(failure) = connection.set_type(Representation::Ascii).await {
-        // Names and their line ends come as they are then.
-        connection.check()?;
-        tracing::debug!(%failure, "the backend knows no TYPE A; listings are asked for without");
-    }
-    if !connection.has(Optional::ListAll) {
-        let started = channel::start(connection, "LIST", argument, 0).await;
-        return Ok((may_be_empty(started)?, Trial::No));
-    }
-    let all = match argument {
-        Some(argument) => [b"-a ", argument].concat(),
-        None => b"-a".to_vec(),
-    };
-    match channel::start(connection, "LIST", Some(&all), 0).await {
-        Err(Failure { peer: Some(words), kind, .. })
-            if !connection.server.refusals.has_worked(Optional::ListAll)
-                && kind != FailureKind::DataConnection =>
-        {
-            connection.check()?;
-            let started = channel::start(connection, "LIST", argument, 0).await;
-            Ok((may_be_empty(started)?, Trial::Without(words)))
-        }
-        started => Ok((may_be_empty(started)?, Trial::All)),
-    }
-}
-
-/// Old servers refuse to list a folder with nothing in it (`450 No files found`).
-fn may_be_empty(started: Result<(Stream, Words), Failure>) -> Result<Begun, Failure> {
-    match started {
-        Ok((stream, words)) => Ok((Some(stream), words)),
-        Err(Failure { peer: Some(words), .. }) if says_empty(&words) => Ok((None, words)),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn says_empty(words: &Words) -> bool {
-    let text = words.lines.join(&b' ').to_ascii_lowercase();
-    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
-    matches!(words.code, 450 | 550)
-        && (says("no files") || (says("no ") && says(" found") && !says("no such")))
-}
-
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     /// `checked`: that there is such a folder is known, where the server cannot enter it.
     async fn begin(mut turn: C, path: &RemotePath, checked: bool) -> Result<Self, Failure> {
@@ -182,7 +104,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
                 if !turn.home.is_known() {
                     if !checked {
                         // It looks the folder up in a listing of its own.
-                        Box::pin(relative::check_folder(&mut turn, path)).await?;
+                        Box::pin(check_folder(&mut turn, path)).await?;
                     }
                     argument = relative::list_argument(path)?;
                 }
@@ -358,7 +280,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         // Cut in here, nobody would know what was said.
         self.done = false;
         let argument = self.argument.as_deref();
-        let started = channel::start(&mut self.turn, "LIST", argument, 0).await;
+        let started = data_connection::start(&mut self.turn, "LIST", argument, 0).await;
         let started = may_be_empty(started);
         self.done = started.is_err();
         self.go_on(started?);
@@ -375,7 +297,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     /// The lines ended before the listing did. The session goes on.
     async fn broken(&mut self, kind: FailureKind, detail: impl std::fmt::Display) -> Failure {
         let told = match self.stream.take() {
-            Some(stream) => transfer::abort(&mut self.turn, stream).await,
+            Some(stream) => abort::abort(&mut self.turn, stream).await,
             None => None,
         };
         self.done = true;
@@ -417,7 +339,7 @@ impl Listing for FtpListing<Turn> {
         }
         match self.stream.take() {
             _ if self.said.is_some() => {}
-            Some(stream) => drop(transfer::abort(&mut self.turn, stream).await),
+            Some(stream) => drop(abort::abort(&mut self.turn, stream).await),
             // All came, and only the last reply is missing; whatever it is, it is taken.
             None if self.ending => drop(self.turn.end("listing").await),
             None => return,
@@ -458,69 +380,4 @@ fn understood(left_out: usize) -> Result<(), Failure> {
             ),
         )),
     }
-}
-
-/// What the folder above tells of a path.
-pub(super) enum Found {
-    Entry(Entry),
-    Nothing,
-    /// No line that was understood has the name, but another one may.
-    Unknown(Failure),
-}
-
-/// What a path is, on a server without MLST: its line in the folder above.
-pub(super) async fn find(connection: &mut Connection, path: &RemotePath) -> Result<Found, Failure> {
-    find_in(connection, path, false).await
-}
-
-/// As [`find`]; the folder above is known to be one.
-pub(super) async fn find_in_folder(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<Found, Failure> {
-    find_in(connection, path, true).await
-}
-
-async fn find_in(
-    connection: &mut Connection,
-    path: &RemotePath,
-    checked: bool,
-) -> Result<Found, Failure> {
-    let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
-        return Ok(Found::Nothing);
-    };
-    // For all of it: a server that dribbles must not keep the client waiting for ever.
-    let limit = connection.settings.reply_timeout;
-    let search = async {
-        let mut listing = FtpListing::begin(&mut *connection, &parent, checked).await?;
-        listing.left_out.wanted = Some(name.to_vec());
-        let mut found = None;
-        while let Some(entries) = listing.next_entries().await? {
-            found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
-        }
-        Ok(match (found, listing.understood_for_wanted()) {
-            (Some(entry), _) => Found::Entry(entry),
-            (None, Ok(())) => Found::Nothing,
-            (None, Err(failure)) => Found::Unknown(failure),
-        })
-    };
-    match timeout(limit, search).await {
-        Ok(found) => found,
-        Err(_) => {
-            connection.give_up();
-            Err(reply::unavailable("looking a name up in its folder took too long"))
-        }
-    }
-}
-
-/// Whether a listing may be without this name although it is there.
-pub(super) fn may_hide(connection: &Connection, name: &[u8]) -> bool {
-    name.starts_with(b".")
-        && !connection.has(Optional::Mlsd)
-        && !connection.server.refusals.has_worked(Optional::ListAll)
-}
-
-/// What a failed CWD before a listing is to the client: the folder is not there.
-pub(super) fn is_no_folder(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::NotFound | FailureKind::NotADirectory)
 }

@@ -1,3 +1,5 @@
+//! The TCP connection under a TLS one.
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,7 +8,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::BULK;
+/// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
+/// enough to make the system calls cheaper than the cipher.
+pub(super) const BULK: usize = 256 * 1024;
 
 /// The TCP connection under a TLS one. rustls reads 4 KiB at a time, which costs more than the cipher
 /// when a file comes: once reads come back full, this reads more at a time. Writes are not buffered.

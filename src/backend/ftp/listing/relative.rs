@@ -1,28 +1,21 @@
 //! What is done without CWD, in sessions whose paths are relative to where the login put the user: the
 //! server must stay there.
 
-use super::connection::Connection;
-use super::listing::{self, Found};
-use super::{operations, stat};
+use super::find::{Found, find_in_folder, may_hide};
+use crate::backend::ftp::connection::Connection;
+use crate::backend::ftp::facts;
+use crate::backend::ftp::failures::unknown_home;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 
-/// `what`: what cannot be done.
-pub(super) fn unsupported(what: &str) -> Failure {
-    operations::unsupported(&format!(
-        "the backend server does not tell where the login put the user (PWD), so {what}; set \
-         `login_folder` on the backend"
-    ))
-}
-
 /// Whether there is such a folder, as far as MLST or LIST shows it.
-pub(super) async fn check_folder(
+pub(in crate::backend::ftp) async fn check_folder(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<(), Failure> {
     if path.is_root() {
         return Ok(());
     }
-    if let Some(entry) = stat::stat_by_mlst(connection, path).await? {
+    if let Some(entry) = facts::stat_by_mlst(connection, path).await? {
         return is_folder(path, &entry.kind);
     }
     // From above: of what is no folder LIST shows something else than what is in it.
@@ -31,11 +24,11 @@ pub(super) async fn check_folder(
         let inside = [b"./", name].concat();
         folder = RemotePath::resolve(&folder, &inside)
             .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
-        match listing::find_in_folder(connection, &folder).await? {
+        match find_in_folder(connection, &folder).await? {
             Found::Entry(entry) => is_folder(&folder, &entry.kind)?,
-            Found::Nothing if listing::may_hide(connection, name) => {
+            Found::Nothing if may_hide(connection, name) => {
                 let what = "a folder that the server hides cannot be entered";
-                return Err(unsupported(what));
+                return Err(unknown_home(what));
             }
             Found::Nothing => {
                 let message = format!("{folder}: no such folder");
@@ -50,7 +43,7 @@ pub(super) async fn check_folder(
 fn is_folder(path: &RemotePath, kind: &EntryKind) -> Result<(), Failure> {
     match kind {
         EntryKind::Directory => Ok(()),
-        EntryKind::Symlink(_) => Err(unsupported("a link cannot be entered")),
+        EntryKind::Symlink(_) => Err(unknown_home("a link cannot be entered")),
         EntryKind::File | EntryKind::Other => {
             let message = format!("{path} is no folder");
             Err(Failure::backend(FailureKind::NotADirectory, message))
@@ -69,6 +62,6 @@ pub(super) fn list_argument(path: &RemotePath) -> Result<Option<Vec<u8>>, Failur
         |b: &u8| b.is_ascii_alphanumeric() || b"._-/+=@,#%^".contains(b) || !b.is_ascii();
     match !name.starts_with(b"-") && name.iter().all(is_plain) {
         true => Ok(Some(name.to_vec())),
-        false => Err(unsupported("a folder with such a name cannot be listed")),
+        false => Err(unknown_home("a folder with such a name cannot be listed")),
     }
 }

@@ -1,5 +1,4 @@
-//! Data connections to a server, and the commands that use them (RFC 959), in the order that the server
-//! can bear; TLS (RFC 4217). Passive ones: [`super::passive`]. Active ones: [`super::active`].
+//! The commands of transfers and their data connections, in the order that the server can bear (RFC 959).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,11 +7,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::abort;
 use super::connection::Connection;
-use super::settings::DataMode;
-use super::{active, passive, transfer};
+use super::failures::no_data_connection;
 use crate::net::{self, Stream};
-use crate::op::{Failure, FailureKind, Words};
+use crate::op::{Failure, Words};
 
 /// A server that is near has its data connection before the command: less can go wrong so.
 const HEAD_START: Duration = Duration::from_millis(1);
@@ -21,54 +20,13 @@ const NOTICE: Duration = Duration::from_secs(1);
 /// The same, of one that has announced the transfer with 1xx.
 const ANNOUNCED: Duration = Duration::from_secs(5);
 
-/// Makes a data connection and sends the command that uses it. Dropping the connection is a reset from
-/// its first moment on: an end by FIN would mean *complete* for an upload. On success the server has said 1xx
-/// and its last reply is still to come; after a failure the control connection is in step, or given
-/// up. A listing that the server has nothing to say for may be over at once: then the words are its
-/// last reply, and whether the connection was ever taken is not known.
-pub(super) async fn start(
-    connection: &mut Connection,
-    verb: &str,
-    argument: Option<&[u8]>,
-    offset: u64,
-) -> Result<(Stream, Words), Failure> {
-    let transfer = Transfer { verb, argument, offset };
-    if connection.server.surplus_replies.is_known() {
-        connection.synchronize().await?;
-    }
-    let (tcp, preliminary) = match connection.settings.data_mode {
-        DataMode::Passive => passive::start(connection, transfer).await?,
-        DataMode::Active => {
-            let reservation = active::offer(connection).await?;
-            let preliminary = match command(connection, transfer).await {
-                Ok(preliminary) => preliminary,
-                Err(refusal) => return Err(active::refused(reservation, refusal)),
-            };
-            if is_over(&preliminary) {
-                return Err(no_channel("the listing was over before its connection came"));
-            }
-            match active::accepted(connection, reservation).await {
-                Ok(tcp) => (tcp, preliminary),
-                Err(failure) => return Err(explain(connection, failure).await),
-            }
-        }
-    };
-    if is_over(&preliminary) {
-        return Ok((Stream::Plain(tcp), preliminary));
-    }
-    match protected(connection, tcp).await {
-        Ok(stream) => Ok((stream, preliminary)),
-        Err(failure) => Err(explain(connection, failure).await),
-    }
-}
-
 /// A command that uses a data connection.
 #[derive(Clone, Copy)]
 pub(super) struct Transfer<'a> {
-    verb: &'a str,
-    argument: Option<&'a [u8]>,
+    pub(super) verb: &'a str,
+    pub(super) argument: Option<&'a [u8]>,
     /// Where it begins (REST).
-    offset: u64,
+    pub(super) offset: u64,
 }
 
 impl Transfer<'_> {
@@ -79,7 +37,7 @@ impl Transfer<'_> {
 }
 
 /// The command itself, up to its 1xx, or of a listing up to its end.
-async fn command(
+pub(super) async fn command(
     connection: &mut Connection,
     Transfer { verb, argument, offset }: Transfer<'_>,
 ) -> Result<Words, Failure> {
@@ -170,7 +128,7 @@ async fn at_once(
     let Some(told) = told else {
         // An offset may be left behind.
         connection.restart_pending |= transfer.offset > 0;
-        let failure = made.and_then(Result::err).unwrap_or_else(|| no_channel("no word"));
+        let failure = made.and_then(Result::err).unwrap_or_else(|| no_data_connection("no word"));
         return not_made(connection, failure, other).await;
     };
     let ends_unconnected = |refusal: &Failure| match &refusal.peer {
@@ -227,7 +185,7 @@ async fn at_once(
 /// be tried; some hear that only when they have waited long enough.
 async fn not_made(connection: &mut Connection, failure: Failure, other: bool) -> Started {
     let limit = connection.settings.reply_timeout;
-    if other && transfer::come_into_step(connection, limit).await.is_ok() {
+    if other && abort::come_into_step(connection, limit).await.is_ok() {
         return Started::NotMade(failure);
     }
     connection.replace();
@@ -248,23 +206,23 @@ pub(super) async fn connect(
     });
     match connected.await {
         Ok(Ok(tcp)) => Ok(tcp),
-        Ok(Err(e)) => Err(no_channel(format!("connecting to {address}: {e}"))),
-        Err(_) => Err(no_channel(format!("connecting to {address}: not in time"))),
+        Ok(Err(e)) => Err(no_data_connection(format!("connecting to {address}: {e}"))),
+        Err(_) => Err(no_data_connection(format!("connecting to {address}: not in time"))),
     }
 }
 
-async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
+pub(super) async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
     let Some(tls) = &connection.tls else { return Ok(Stream::Plain(tcp)) };
     match timeout(connection.settings.connect_timeout, tls.connect_data(tcp)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(e)) => Err(no_channel(format!("TLS: {e}"))),
-        Err(_) => Err(no_channel("not made in time")),
+        Ok(Err(e)) => Err(no_data_connection(format!("TLS: {e}"))),
+        Err(_) => Err(no_data_connection("not made in time")),
     }
 }
 
 /// A data connection failed behind the server's 150: its own last words say why, and once they are
 /// heard the control connection is in step again.
-async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
+pub(super) async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
     match connection.end("data connection").await {
         Err(said) if said.peer.is_some() => said,
         Err(lost) => lost,
@@ -273,14 +231,6 @@ async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
 }
 
 /// 2xx: nothing more is said.
-fn is_over(words: &Words) -> bool {
+pub(super) fn is_over(words: &Words) -> bool {
     words.code / 100 == 2
-}
-
-pub(super) fn no_channel(detail: impl std::fmt::Display) -> Failure {
-    Failure::backend(
-        FailureKind::DataConnection,
-        "no data connection between the gateway and the backend server could be made",
-    )
-    .with_detail(detail)
 }

@@ -10,16 +10,22 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::relay::{RelayError, Side};
+use super::relay_error::{RelayError, Side};
 
-/// The patience with a sink.
-pub struct Patience {
+/// How long one sink may take nothing.
+pub struct StallTimer {
     stall: Duration,
     /// The inode of its socket, where it is one.
     socket: Option<u64>,
 }
 
-impl Patience {
+/// How long either side of a relay may do nothing.
+pub(super) struct Limits {
+    pub(super) stall: Duration,
+    pub(super) sink: StallTimer,
+}
+
+impl StallTimer {
     /// Ends when nothing was taken for `stall`; as it is looked at now and then, up to half as long
     /// again.
     pub fn new(stall: Duration, to: Option<&TcpStream>) -> Self {

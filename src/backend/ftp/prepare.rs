@@ -1,0 +1,36 @@
+//! Asking for a port ahead: a client that has asked for a port of its own is about to transfer
+//! something.
+
+use std::time::Duration;
+
+use super::passive::Attempts;
+use super::pool::Turn;
+use super::prepared::Prepared;
+use super::settings::DataMode;
+use super::transfer_command::connect;
+
+/// A server that names a port so soon is asked when the port is needed: to ask ahead costs more than
+/// it saves. (The servers of the unit tests are always near.)
+const NEAR: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 1 });
+
+/// Asks the server for a port and begins to connect. Goes on by itself, so that nobody who stops
+/// waiting leaves half a question behind; the next operation waits for the server's answer, and a
+/// transfer for the connection. What fails here is asked for again by the transfer.
+pub(super) fn prepare(mut turn: Turn) {
+    let near = turn.port_took.is_some_and(|took| took < NEAR);
+    if near || turn.settings.data_mode != DataMode::Passive {
+        return;
+    }
+    tokio::spawn(async move {
+        turn.prepared = None;
+        let mut attempts = Attempts::new(&turn);
+        match attempts.next(&mut turn).await {
+            Ok((command, address)) => {
+                let (header, limit) = (turn.data_header(), turn.settings.connect_timeout);
+                let connecting = connect(address, header, limit);
+                turn.prepared = Some(Prepared::begin(command, connecting));
+            }
+            Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
+        }
+    });
+}

@@ -1,0 +1,17 @@
+//! How far a transfer has come.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes moved so far; read by others while the relay runs.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,28 @@
+//! How a relay ends before its end.
+
+use std::io;
+use std::time::Duration;
+
+/// How a relay ended before its end, and on which side.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("reading: {0}")]
+    Source(io::Error),
+    #[error("writing: {0}")]
+    Sink(io::Error),
+    #[error("no byte moved for {}", humantime::format_duration(*.after))]
+    Stalled { side: Side, after: Duration },
+}
+
+/// Which of a relay's two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Source,
+    Sink,
+}
+
+impl Side {
+    pub(super) fn stalled(self, after: Duration) -> RelayError {
+        RelayError::Stalled { side: self, after }
+    }
+}

@@ -1,0 +1,18 @@
+//! What every connection of an SFTP listener shares.
+
+use std::sync::Arc;
+
+use super::settings::ListenerSettings;
+use crate::net::Drain;
+use crate::net::ssh::Exchanges;
+use crate::session::{Admission, Gateway};
+
+/// What every connection of a listener shares.
+pub struct Shared {
+    pub settings: ListenerSettings,
+    pub gateway: Arc<Gateway>,
+    pub admission: Arc<Admission>,
+    /// What clients have left of costly key exchanges; of all listeners together.
+    pub exchanges: Arc<Exchanges>,
+    pub drain: Drain,
+}

@@ -1,0 +1,49 @@
+//! What is known of a client's connection before and while somebody is logged in.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::end::EndSlot;
+use crate::net::Endpoints;
+
+/// A client's connection, as records and routes know it.
+#[derive(Debug, Clone)]
+pub struct ClientInfo {
+    pub listener: String,
+    /// `ftp`, `sftp`: for the record.
+    pub protocol: &'static str,
+    /// The client.
+    pub peer: SocketAddr,
+    /// What the client connected to.
+    pub local: SocketAddr,
+    /// Tells the sessions of one gateway's run apart.
+    pub session: u64,
+    /// Why it ends.
+    pub end: EndSlot,
+    /// What protects the connection, once something does: version and algorithms of TLS or SSH.
+    pub encryption: OnceLock<String>,
+    /// The client program, where it says so (SSH); as it came, so escaped where it is printed.
+    pub client: OnceLock<String>,
+}
+
+impl ClientInfo {
+    /// Of a connection that has just come, with a number of its own.
+    pub fn new(
+        listener: &str,
+        protocol: &'static str,
+        Endpoints { peer, local }: Endpoints,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            listener: listener.to_owned(),
+            protocol,
+            peer,
+            local,
+            session: NEXT.fetch_add(1, Ordering::Relaxed),
+            end: EndSlot::default(),
+            encryption: OnceLock::new(),
+            client: OnceLock::new(),
+        }
+    }
+}

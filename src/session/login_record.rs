@@ -1,0 +1,112 @@
+//! The records of logins: the log line and the metrics together.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use russh::keys::{HashAlg, PublicKey};
+
+use super::client_info::ClientInfo;
+use super::end::SessionEnd;
+use super::metrics::Metrics;
+use super::record_line::record_line;
+use super::session_info::SessionInfo;
+use crate::op::{Failure, FailureKind, Fault};
+
+impl Metrics {
+    /// A public key that is worth no signature. Agents offer all that they have until one is, so these
+    /// are no failed logins.
+    pub(super) fn key_refused(&self, who: &SessionInfo, key: &PublicKey, failure: &Failure) {
+        let outcome = "key-refused";
+        self.logins.with_label_values(&[who.listener.as_str(), outcome]).inc();
+        record_line!(
+            (tracing::Level::INFO, "key-offer", who, Some(failure)),
+            { fingerprint = %key.fingerprint(HashAlg::Sha256), outcome, },
+            "public key refused"
+        );
+    }
+}
+
+/// A login under way. It ends in [`LoginRecord::done`]; dropped without it says that the session
+/// ended meanwhile.
+pub(super) struct LoginRecord {
+    who: Arc<SessionInfo>,
+    details: LoginDetails,
+    metrics: Metrics,
+    started: Instant,
+    written: bool,
+}
+
+/// How somebody logs in.
+pub(super) struct LoginDetails {
+    /// `password` or `publickey`.
+    method: &'static str,
+    /// Of the public key.
+    fingerprint: Option<String>,
+    /// What protects the connection: version and algorithms of TLS or SSH.
+    encryption: Option<String>,
+    /// The client program, as SSH tells it.
+    client: Option<String>,
+}
+
+impl LoginDetails {
+    pub(super) fn new(client: &ClientInfo, key: Option<&PublicKey>) -> Self {
+        Self {
+            method: if key.is_some() { "publickey" } else { "password" },
+            fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
+            encryption: client.encryption.get().cloned(),
+            client: client.client.get().cloned(),
+        }
+    }
+}
+
+impl LoginRecord {
+    pub(super) fn new(who: Arc<SessionInfo>, details: LoginDetails, metrics: Metrics) -> Self {
+        Self { who, details, metrics, started: Instant::now(), written: false }
+    }
+
+    pub(super) fn done(mut self, outcome: Result<(), &Failure>) {
+        self.write(outcome);
+    }
+
+    fn write(&mut self, outcome: Result<(), &Failure>) {
+        self.written = true;
+        let who = &*self.who;
+        let outcome_name = match outcome {
+            Ok(()) => "ok",
+            Err(failure) if failure.kind == FailureKind::LoginRefused => "refused",
+            Err(_) => "failed",
+        };
+        self.metrics.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
+        macro_rules! at {
+            ($level:expr) => {
+                record_line!(
+                    ($level, "login", who, outcome.err()),
+                    {
+                        method = self.details.method,
+                        fingerprint = self.details.fingerprint.as_deref(),
+                        encryption = self.details.encryption.as_deref().unwrap_or("none"),
+                        client = self.details.client.as_deref(),
+                        seconds = self.started.elapsed().as_secs_f64(),
+                        outcome = outcome_name,
+                    },
+                    "login"
+                )
+            };
+        }
+        // What is the gateway's own fault waits for its operator.
+        let own = outcome.is_err_and(|failure| failure.fault == Fault::Gateway);
+        if own { at!(tracing::Level::WARN) } else { at!(tracing::Level::INFO) }
+    }
+}
+
+impl Drop for LoginRecord {
+    fn drop(&mut self) {
+        if !self.written {
+            let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
+                let why = "the connection ended before its login was done";
+                Failure::client(FailureKind::Aborted, why)
+            });
+            self.write(Err(&failure));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What is counted of clients, sessions and operations.
+
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::client_refusal::ClientRefusal;
+use super::outages::Outages;
+
+/// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
+/// fixed words only, never what a client says.
+#[derive(Clone)]
+pub struct Metrics {
+    sessions: IntGaugeVec,
+    pub(super) logins: IntCounterVec,
+    pub(super) operations: IntCounterVec,
+    pub(super) transfers: IntCounterVec,
+    pub(super) bytes: IntCounterVec,
+    proxy_refused: IntCounterVec,
+    clients_refused: IntCounterVec,
+    pub(super) outages: Arc<Outages>,
+}
+
+/// A session that the gauge counts.
+pub struct OpenSession(IntGauge);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let sessions = IntGaugeVec::new(
+            Opts::new("lockgate_sessions", "Open client sessions"),
+            &["listener"],
+        )?;
+        registry.register(Box::new(sessions.clone()))?;
+        Ok(Self {
+            sessions,
+            outages: Arc::new(Outages::register(registry)?),
+            logins: counter("lockgate_logins_total", "Logins", &["listener", "outcome"])?,
+            operations: counter(
+                "lockgate_operations_total",
+                "Operations at backends, transfers included",
+                &["backend", "operation", "outcome", "fault"],
+            )?,
+            transfers: counter(
+                "lockgate_transfers_total",
+                "File transfers that ended",
+                &["listener", "backend", "direction", "outcome"],
+            )?,
+            bytes: counter(
+                "lockgate_transfer_bytes_total",
+                "Bytes of files moved, of cut transfers too",
+                &["listener", "backend", "direction"],
+            )?,
+            clients_refused: counter(
+                "lockgate_clients_refused_total",
+                "Clients turned away before a login",
+                &["listener", "reason"],
+            )?,
+            proxy_refused: counter(
+                "lockgate_proxy_protocol_refused_total",
+                "Connections closed since they came from no trusted proxy, or with no good header",
+                &["listener"],
+            )?,
+        })
+    }
+
+    /// Counts what a listener refuses for its PROXY protocol header.
+    pub(super) fn proxy_refused(&self, listener: &str) -> IntCounter {
+        self.proxy_refused.with_label_values(&[listener])
+    }
+
+    /// Counts a client that is turned away.
+    pub(super) fn client_refused(&self, listener: &str, why: ClientRefusal) {
+        self.clients_refused.with_label_values(&[listener, why.as_str()]).inc();
+    }
+
+    /// Counts a session as open until dropped.
+    pub(super) fn session(&self, listener: &str) -> OpenSession {
+        let open = self.sessions.with_label_values(&[listener]);
+        open.inc();
+        OpenSession(open)
+    }
+}

@@ -1,0 +1,57 @@
+//! Who does something: what each record of a session says, and what the session has moved.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::client_info::ClientInfo;
+use super::end::EndSlot;
+use crate::route::Route;
+
+/// Who does something; the same in each record of a session.
+pub(super) struct SessionInfo {
+    /// Tells the sessions of one gateway's run apart.
+    pub session: u64,
+    pub peer: SocketAddr,
+    pub listener: String,
+    pub protocol: &'static str,
+    pub user: Vec<u8>,
+    pub backend: String,
+    pub end: EndSlot,
+    pub totals: Totals,
+}
+
+impl SessionInfo {
+    pub(super) fn new(client: &ClientInfo, user: &[u8], route: Option<&Route>) -> Self {
+        Self {
+            session: client.session,
+            peer: client.peer,
+            listener: client.listener.clone(),
+            protocol: client.protocol,
+            user: user.to_vec(),
+            backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
+            end: client.end.clone(),
+            totals: Totals::default(),
+        }
+    }
+}
+
+/// What a session has moved.
+#[derive(Default)]
+pub(super) struct Totals {
+    pub(super) uploads: AtomicU64,
+    pub(super) uploaded_bytes: AtomicU64,
+    pub(super) downloads: AtomicU64,
+    pub(super) downloaded_bytes: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn add_upload(&self, bytes: u64) {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_download(&self, bytes: u64) {
+        self.downloads.fetch_add(1, Ordering::Relaxed);
+        self.downloaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,48 @@
+//! The record of a session: what it did and why it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::end::SessionEnd;
+use super::session_info::SessionInfo;
+use crate::op::Fault;
+
+/// A session that somebody has logged in to; its record is written when the last of it is dropped, behind
+/// the records of its files.
+pub(super) struct SessionRecord {
+    who: Arc<SessionInfo>,
+    begun: Instant,
+}
+
+impl SessionRecord {
+    pub(super) fn new(who: Arc<SessionInfo>) -> Self {
+        Self { who, begun: Instant::now() }
+    }
+}
+
+impl Drop for SessionRecord {
+    fn drop(&mut self) {
+        let who = &*self.who;
+        let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        let end = who.end.get();
+        tracing::info!(
+            target: "lockgate::record",
+            event = "session",
+            session = who.session,
+            peer = %who.peer,
+            listener = who.listener,
+            protocol = who.protocol,
+            user = who.user.as_slice(),
+            backend = who.backend,
+            seconds = self.begun.elapsed().as_secs_f64(),
+            uploads = get(&who.totals.uploads),
+            uploaded_bytes = get(&who.totals.uploaded_bytes),
+            downloads = get(&who.totals.downloads),
+            downloaded_bytes = get(&who.totals.downloaded_bytes),
+            fault = end.and_then(|end| end.fault).map(Fault::as_str),
+            reason = end.map(SessionEnd::reason),
+            "session ended"
+        );
+    }
+}
