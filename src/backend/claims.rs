@@ -3,6 +3,7 @@
 //! was noticed. The part of that one must not be taken for the file.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -14,6 +15,8 @@ use crate::op::RemotePath;
 #[derive(Default)]
 pub(super) struct Claims {
     names: Mutex<HashMap<Key, Weak<Name>>>,
+    /// How often each account's sessions have changed something.
+    changes: Mutex<HashMap<Arc<[u8]>, Weak<AtomicU64>>>,
 }
 
 /// An account at the backend: others may mean other files by the same path.
@@ -21,6 +24,7 @@ pub(super) struct Claims {
 pub(super) struct Account {
     claims: Arc<Claims>,
     user: Arc<[u8]>,
+    changes: Arc<AtomicU64>,
     /// Its paths begin where the login put the user: they are others than absolute ones.
     relative: bool,
 }
@@ -58,7 +62,14 @@ pub(super) struct Held {
 
 impl Account {
     pub(super) fn new(claims: &Arc<Claims>, user: &[u8]) -> Self {
-        Self { claims: claims.clone(), user: user.into(), relative: false }
+        let user = user.into();
+        let changes = claims.changes(&user);
+        Self { claims: claims.clone(), user, changes, relative: false }
+    }
+
+    /// Goes on with whatever any session of the account may have changed.
+    pub(super) fn changes(&self) -> &Arc<AtomicU64> {
+        &self.changes
     }
 
     /// As its paths are told to the server.
@@ -141,6 +152,17 @@ impl Drop for Held {
 }
 
 impl Claims {
+    fn changes(&self, user: &Arc<[u8]>) -> Arc<AtomicU64> {
+        let mut all = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(user).and_then(Weak::upgrade) {
+            return known;
+        }
+        all.retain(|_, changes| changes.strong_count() > 0);
+        let new = Arc::default();
+        all.insert(user.clone(), Arc::downgrade(&new));
+        new
+    }
+
     fn names(&self) -> MutexGuard<'_, HashMap<Key, Weak<Name>>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }

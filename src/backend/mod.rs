@@ -123,6 +123,10 @@ pub trait BackendSession: Send + Sync {
     /// anything is asked.
     fn expect_many(&self) {}
 
+    /// The client is told times to the second in listings (MLSD), also where the server shows less there
+    /// and tells more when asked.
+    fn expect_exact_times(&self) {}
+
     /// A transfer is likely to be the next thing that is asked for: what it needs may be made ready.
     /// Returns at once; what fails is not told.
     fn expect_transfer(&self) {}

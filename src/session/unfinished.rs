@@ -1,3 +1,5 @@
+//! Files that are open for writing, asked for by their paths meanwhile.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -33,6 +35,16 @@ impl Unfinished {
                 Some(set.map(|()| Answer::Done(None)))
             }
             _ => None,
+        }
+    }
+
+    /// What has lost its name answers for it no more.
+    pub(super) fn note_done(&self, operation: &Operation) {
+        match operation {
+            Operation::Remove(path) | Operation::Rename { from: path, .. } => {
+                self.lock().remove(path);
+            }
+            _ => {}
         }
     }
 

@@ -35,6 +35,9 @@ impl Session {
             Some(answered) => answered,
             None => self.core.backend.perform(&target).await,
         };
+        if performed.is_ok() {
+            self.core.unfinished.note_done(target.operation());
+        }
         match performed {
             Ok(Answer::Link(target)) => {
                 match path_masking::link(&self.core.root, &folder, target) {
@@ -106,6 +109,11 @@ impl Session {
             }
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }
+    }
+
+    /// As [`BackendSession::expect_exact_times`](crate::backend::BackendSession::expect_exact_times).
+    pub fn expect_exact_times(&self) {
+        self.core.backend.expect_exact_times();
     }
 
     /// As [`BackendSession::expect_many`].

@@ -3,6 +3,7 @@
 //! here is compared before something is written behind it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const MOST: usize = 4 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Cache {
     table: Mutex<Table>,
+    /// Of the account: clients have several sessions, and see in one what they have done in another.
+    changes: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -38,6 +41,7 @@ struct Table {
 struct Told {
     entry: Entry,
     since: Instant,
+    changes: u64,
     exact: bool,
 }
 
@@ -45,6 +49,7 @@ struct Told {
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     generation: u64,
+    changes: u64,
     since: Instant,
 }
 
@@ -52,9 +57,15 @@ pub(super) struct Asked {
 pub(super) struct Writer(Arc<Cache>);
 
 impl Cache {
+    /// `changes`: of the account.
+    pub(super) fn new(changes: Arc<AtomicU64>) -> Self {
+        Self { table: Mutex::default(), changes }
+    }
+
     /// To be called before something is asked that will be remembered.
     pub(super) fn asked(&self) -> Asked {
-        Asked { generation: self.lock().generation, since: Instant::now() }
+        let changes = self.changes.load(Ordering::Acquire);
+        Asked { generation: self.lock().generation, changes, since: Instant::now() }
     }
 
     /// The client has this size of a file from here.
@@ -83,7 +94,7 @@ impl Cache {
     /// changed since it was asked.
     pub(super) fn put(
         self: &Arc<Self>,
-        Asked { generation, since }: Asked,
+        Asked { generation, changes, since }: Asked,
         folder: &[u8],
         entries: &[Entry],
         exact: bool,
@@ -104,7 +115,7 @@ impl Cache {
             let path: Arc<[u8]> = path.into();
             table.bytes += weight(&path);
             table.order.push_back((path.clone(), since));
-            table.entries.insert(path, Told { entry: entry.clone(), since, exact });
+            table.entries.insert(path, Told { entry: entry.clone(), since, changes, exact });
         }
         while table.bytes > MOST {
             table.drop_oldest();
@@ -118,7 +129,9 @@ impl Cache {
     pub(super) fn get(&self, path: &RemotePath, link: bool, exact: bool) -> Option<Entry> {
         let table = self.lock();
         let told = table.entries.get(path.as_bytes())?;
-        let fresh = told.since.elapsed() < FRESH && (told.exact || !exact);
+        let fresh = told.since.elapsed() < FRESH
+            && told.changes == self.changes.load(Ordering::Acquire)
+            && (told.exact || !exact);
         let itself = match told.entry.kind {
             EntryKind::File => {
                 told.entry.attributes.size.is_some()
@@ -133,6 +146,7 @@ impl Cache {
     /// Something changes, or may.
     pub(super) fn writer(self: &Arc<Self>) -> Writer {
         let mut table = self.lock();
+        self.changes.fetch_add(1, Ordering::AcqRel);
         table.forget();
         table.writers += 1;
         Writer(self.clone())
@@ -181,6 +195,7 @@ fn weight(path: &[u8]) -> usize {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
         let mut table = self.0.lock();
         table.forget();
         table.writers -= 1;

@@ -12,7 +12,7 @@ use super::refusals::Optional;
 use super::reply::unavailable;
 use super::servers::Server;
 use super::settings::Settings;
-use super::{failures, reply};
+use super::{failures, reply, shapes};
 use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
@@ -215,6 +215,38 @@ impl Connection {
             return Err(reply::failure(verb, words));
         }
         Ok(words)
+    }
+
+    /// As [`Connection::ask`], with each of the arguments, in one flight. Names come from the server, or
+    /// are carried already.
+    pub(super) async fn ask_each(
+        &mut self,
+        verb: &str,
+        arguments: &[&[u8]],
+    ) -> Result<Vec<Words>, Failure> {
+        (self.active, self.renaming) = (None, None);
+        let command = |argument: &&[u8]| [verb.as_bytes(), b" ", argument].concat();
+        let lines: Vec<Vec<u8>> = arguments.iter().map(command).collect();
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        let sent = self.control.send_all(&lines).await;
+        self.noted(sent)?;
+        let mut answers = Vec::with_capacity(lines.len());
+        while answers.len() < lines.len() {
+            let answer = self.control.reply().await;
+            let words = self.noted(answer)?;
+            if words.code == 421 {
+                self.lost = true;
+                return Err(reply::failure(verb, words));
+            }
+            if !shapes::fits(verb, &words) {
+                // Which answer is whose is not known any more; a new login is in step.
+                self.server.no_flights.note();
+                self.replace();
+                return Err(reply::unavailable(format!("{verb} was answered with {words}")));
+            }
+            answers.push(words);
+        }
+        Ok(answers)
     }
 
     /// Sends a command that is to be answered by a reply of `class`.

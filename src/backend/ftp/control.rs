@@ -90,12 +90,12 @@ impl Control {
     }
 
     /// Sends commands in one flight; each is answered by its own reply.
-    pub(super) async fn send_all(&mut self, commands: &[&str]) -> Result<(), Failure> {
+    pub(super) async fn send_all(&mut self, commands: &[&[u8]]) -> Result<(), Failure> {
         self.come_into_step().await?;
         self.owed += commands.len();
         let lines: Vec<u8> =
-            commands.iter().flat_map(|command| [command.as_bytes(), b"\r\n"].concat()).collect();
-        self.write("the commands after the login", &lines).await
+            commands.iter().flat_map(|command| [command, &b"\r\n"[..]].concat()).collect();
+        self.write("several commands", &lines).await
     }
 
     async fn write(&mut self, what: &str, bytes: &[u8]) -> Result<(), Failure> {

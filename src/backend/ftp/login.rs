@@ -303,7 +303,8 @@ type AllAnswered = Result<Vec<Answered>, String>;
 /// the answer, there are no answers.
 async fn ask_at_once(connection: &mut Connection) -> Result<AllAnswered, Failure> {
     let commands = after_login(&connection.settings);
-    connection.control.send_all(commands).await?;
+    let lines: Vec<&[u8]> = commands.iter().map(|command| command.as_bytes()).collect();
+    connection.control.send_all(&lines).await?;
     let mut answers: Vec<Answered> = Vec::new();
     for &command in commands {
         let words = match answers.is_empty() {

@@ -41,6 +41,7 @@ mod transfer_command;
 mod upload;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -94,6 +95,8 @@ struct Shared {
 struct FtpSession {
     pool: Arc<Pool>,
     cache: Arc<Cache>,
+    /// Times in listings are to be exact to the second.
+    exact_times: Arc<AtomicBool>,
     /// What the writes of all its open files may hold that came before their turn.
     early: data::Budget,
 }
@@ -130,7 +133,8 @@ impl Backend for FtpBackend {
         let account = (&self.claims, credentials);
         let pool = Pool::login(settings, shared, ports, account, origin).await?;
         let early = data::Budget::new(EARLY);
-        Ok(Box::new(FtpSession { pool, cache: Arc::default(), early }))
+        let cache = Arc::new(Cache::new(pool.account().changes().clone()));
+        Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), early }))
     }
 
     fn addresses(&self) -> &[String] {
@@ -274,7 +278,8 @@ impl BackendSession for FtpSession {
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
         let turn = self.turn().await?;
-        let listing = listing::open(turn, &self.cache, target.operation().path()).await;
+        let exact = self.exact_times.load(Ordering::Relaxed);
+        let listing = listing::open(turn, &self.cache, target.operation().path(), exact).await;
         listing.map_err(|failure| self.pool.softened(failure))
     }
 
@@ -308,7 +313,12 @@ impl BackendSession for FtpSession {
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
     }
 
+    fn expect_exact_times(&self) {
+        self.exact_times.store(true, Ordering::Relaxed);
+    }
+
     fn expect_many(&self) {
+        self.expect_exact_times();
         self.pool.allow_many();
     }
 

@@ -238,8 +238,13 @@ async fn modified(
     let name = connection.name(path)?;
     let words = connection.ask("MDTM", Some(&name)).await?;
     connection.server.refusals.note(Optional::Mdtm, &words);
-    let seconds = (words.code / 100 == 2).then(|| only_word(&words, parse_time));
-    Ok(seconds.flatten().map(Timestamp::exact))
+    Ok(told_time(&words))
+}
+
+/// The time in an answer to MDTM.
+pub(super) fn told_time(words: &Words) -> Option<Timestamp> {
+    let seconds = (words.code / 100 == 2).then(|| only_word(words, parse_time));
+    seconds.flatten().map(Timestamp::exact)
 }
 
 /// Whether there surely is nothing of this name; refused where the server does not let that be known.

@@ -3,6 +3,7 @@
 mod find;
 mod relative;
 mod start;
+mod times;
 
 use std::ops::DerefMut;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
     done: bool,
     memory: Option<Memory>,
+    /// Times are to be asked for, once all lines are there.
+    inexact: bool,
 }
 
 /// Lines that are given to nobody.
@@ -81,14 +84,17 @@ struct Memory {
     folder: RemotePath,
 }
 
+/// `exact_times`: to the second, where the server tells them.
 pub(super) async fn open(
     turn: Turn,
     cache: &Arc<Cache>,
     path: &RemotePath,
+    exact_times: bool,
 ) -> Result<Box<dyn Listing>, Failure> {
     let (cache, asked) = (cache.clone(), cache.asked());
     let mut listing = FtpListing::begin(turn, path, false).await?;
     listing.memory = Some(Memory { cache, asked, folder: path.clone() });
+    listing.inexact = exact_times && !listing.facts && times::can_be_asked(&listing.turn);
     Ok(Box::new(listing))
 }
 
@@ -127,6 +133,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             ending: false,
             done: false,
             memory: None,
+            inexact: false,
         };
         listing.go_on(begun);
         Ok(listing)
@@ -323,10 +330,36 @@ impl LeftOut {
     }
 }
 
+impl FtpListing<Turn> {
+    /// All entries of a small folder, with times to the second; of a large one, the first as they are.
+    async fn exact_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
+        let mut entries = Vec::new();
+        while let Some(more) = self.next_entries().await? {
+            entries.extend(more);
+            if entries.len() > times::FILES_MAX {
+                return Ok(Some(entries));
+            }
+        }
+        if let Some(Memory { cache, asked, folder }) = &self.memory {
+            match times::complete(&mut self.turn, folder, &mut entries).await {
+                Ok(()) => cache.put(*asked, folder.as_bytes(), &entries, self.facts),
+                // What is listed is whole all the same.
+                Err(_) if self.turn.is_replaceable() => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+}
+
 #[async_trait]
 impl Listing for FtpListing<Turn> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let next = match self.next_entries().await {
+        let next = match std::mem::replace(&mut self.inexact, false) {
+            true => self.exact_entries().await,
+            false => self.next_entries().await,
+        };
+        let next = match next {
             Ok(None) => self.understood().map(|()| None),
             next => next,
         };

@@ -306,3 +306,93 @@ async fn a_server_without_type_a_is_listed() {
     let server = Server::start(&[("/a", b"a")], odd).await;
     assert_eq!(names(&*server.session().await, "/").await.unwrap(), [b"a"]);
 }
+
+/// All entries of `/`, as the SFTP front lists it.
+async fn listed(session: &dyn BackendSession) -> Vec<crate::op::Entry> {
+    let mut listing = session.list(&target(Operation::List(path("/")))).await.unwrap();
+    let mut all = Vec::new();
+    while let Some(entries) = listing.next().await.unwrap() {
+        all.extend(entries);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_small_folder_is_listed_with_times_to_the_second_for_sftp() {
+    let odd = Oddities { no_mlst: true, ..Default::default() };
+    let names: Vec<String> = (0..100).map(|i| format!("/file{i}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
+    let server = Server::start(&files, odd).await;
+    let asked =
+        |server: &Server| server.lines().iter().filter(|line| line.starts_with("MDTM ")).count();
+    // FTP clients that say LIST see what it shows.
+    let session = server.session().await;
+    listed(&*session).await;
+    assert_eq!(asked(&server), 0);
+    session.expect_many();
+    let exact = crate::op::Timestamp::exact(1_767_323_045);
+    for entry in listed(&*session).await {
+        assert_eq!(entry.attributes.modified, Some(exact), "{entry:?}");
+    }
+    assert_eq!(asked(&server), 100);
+    assert_eq!(stat(&*session, "/file7").await.unwrap().attributes.modified, Some(exact));
+    assert_eq!(asked(&server), 100);
+}
+
+#[tokio::test]
+async fn a_large_folder_keeps_the_times_of_its_listing() {
+    let odd = Oddities { no_mlst: true, ..Default::default() };
+    let names: Vec<String> = (0..1500).map(|i| format!("/file{i}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
+    let server = Server::start(&files, odd).await;
+    let session = server.session().await;
+    session.expect_many();
+    assert_eq!(listed(&*session).await.len(), 1500);
+    assert!(!server.lines().iter().any(|line| line.starts_with("MDTM ")));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_mdtm_is_asked_one_flight_only() {
+    let odd = Oddities { no_mlst: true, ..Default::default() };
+    let names: Vec<String> = (0..100).map(|i| format!("/file{i}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
+    let server = Server::start(&files, odd).await;
+    server.seen().replies.insert("MDTM", "502 not here");
+    let session = server.session().await;
+    session.expect_many();
+    assert_eq!(listed(&*session).await.len(), 100);
+    assert_eq!(listed(&*session).await.len(), 100);
+    let asked = server.lines().iter().filter(|line| line.starts_with("MDTM ")).count();
+    assert_eq!(asked, 32);
+}
+
+#[tokio::test]
+async fn answers_to_a_flight_that_do_not_fit_cost_the_connection_and_no_listing() {
+    let odd = Oddities { no_mlst: true, ..Default::default() };
+    let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+    server.seen().replies.insert("MDTM", "226 of something before");
+    let session = server.session().await;
+    session.expect_many();
+    for _ in 0..2 {
+        assert_eq!(listed(&*session).await.len(), 2);
+    }
+    let asked = server.lines().iter().filter(|line| line.starts_with("MDTM ")).count();
+    assert_eq!((asked, server.seen().connections), (2, 2));
+}
+
+/// Clients have several connections, and look in one at what they have done in another.
+#[tokio::test]
+async fn what_another_session_of_the_account_changes_is_not_told_from_memory() {
+    let server = Server::start(&[("/file", b"four")], Oddities::default()).await;
+    let backend = server.backend_with(|_| {});
+    let login = crate::backend::Login::Unchecked(testing::credentials());
+    let one = backend.login(&login, Origin::ANY).await.unwrap();
+    let other = backend.login(&login, Origin::ANY).await.unwrap();
+    one.expect_many();
+    assert_eq!(listed(&*one).await.len(), 1);
+    let changes = Changes { modified: Some(1_000_000_000), ..Changes::default() };
+    let set = Operation::SetAttributes { path: path("/file"), changes, follow: true };
+    perform(&*other, set).await.unwrap();
+    let told = stat(&*one, "/file").await.unwrap().attributes.modified;
+    assert_eq!(told.map(|told| told.seconds), Some(1_000_000_000));
+}

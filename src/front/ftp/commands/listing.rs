@@ -125,7 +125,11 @@ impl Client {
     /// A folder, else the file of that name, else what fits a pattern in the last component.
     async fn subject(&mut self, given: &[u8], shape: Shape) -> Result<(Subject, Vec<u8>), Failure> {
         let path = self.path(given)?;
-        let refusal = match self.logged_in()?.session.list(path.clone()).await {
+        let session = &self.logged_in()?.session;
+        if shape == Shape::Facts {
+            session.expect_exact_times();
+        }
+        let refusal = match session.list(path.clone()).await {
             Ok(listing) => {
                 let prefix = match given {
                     b"" => vec![],
