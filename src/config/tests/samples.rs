@@ -24,8 +24,14 @@ fn every_sample_is_right() {
 fn no_sample_refuses_clients_that_do_not_resume_their_tls_session() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let samples = fs::read_dir(folder.join("config")).unwrap().map(|it| it.unwrap().path());
-    let pages =
-        ["README.md", "deploy/firewall.md", "deploy/old-clients.md"].map(|page| folder.join(page));
+    let pages = [
+        "README.md",
+        "deploy/firewall.md",
+        "docs/old-clients.md",
+        "docs/sftp.md",
+        "docs/data-ports.md",
+    ]
+    .map(|page| folder.join(page));
     for path in samples.chain(pages) {
         let text = fs::read_to_string(&path).unwrap();
         let yaml: String = match path.extension().is_some_and(|it| it == "md") {
@@ -37,10 +43,20 @@ fn no_sample_refuses_clients_that_do_not_resume_their_tls_session() {
     }
 }
 
+/// As it is printed.
+#[test]
+fn the_first_configuration_is_right() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let page = fs::read_to_string(page).unwrap();
+    let yaml = page.split("```").find_map(|block| block.strip_prefix("yaml\n")).unwrap();
+    let compiled = load_beside(folder().path(), yaml).unwrap_or_else(|report| panic!("{report}"));
+    assert!(compiled.warnings.is_empty(), "{}", compiled.warnings);
+}
+
 /// As they are printed, before a folder.
 #[test]
 fn the_listeners_for_old_clients_are_right() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/old-clients.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/old-clients.md");
     let page = fs::read_to_string(page).unwrap();
     let yaml = page.split("```").find_map(|block| block.strip_prefix("yaml\n")).unwrap();
     let yaml = yaml.replace("ssh_host_ecdsa_key", "ecdsa");
