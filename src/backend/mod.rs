@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::auth::Credentials;
 use crate::data::{Sink, Source};
 use crate::op::{
-    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, RemotePath, Words,
+    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, PeerReply, RemotePath,
 };
 use crate::route::Target;
 use crate::wire::proxy;
@@ -213,7 +213,7 @@ pub trait ReadTransfer: Send {
     fn source(&mut self) -> &mut Source;
 
     /// After the source's end: what the backend says about it.
-    async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure>;
+    async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure>;
 
     /// Before the end. Returns what the backend itself had against the transfer, if it said so.
     async fn abort(self: Box<Self>) -> Option<Failure>;
@@ -245,7 +245,7 @@ pub trait WriteTransfer: Send {
 
     /// All bytes are written: closes the sink in the way that means *complete* and waits until the
     /// backend has it safe.
-    async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure>;
+    async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure>;
 
     /// Cut: the backend's partial file is kept, deleted or left under its temporary name, as
     /// configured. Returns what the backend itself had against the transfer, if it said so.

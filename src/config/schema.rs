@@ -48,7 +48,7 @@ section! {
 }
 
 section! {
-    /// A door that clients come to.
+    /// A client_info that clients come to.
     Listener {
         /// What clients speak here.
         [required] protocol: Leaf<ListenerProtocol>,

@@ -3,7 +3,7 @@
 mod advertise;
 mod ascii;
 mod endpoint;
-mod fault;
+mod first_error;
 mod metrics;
 mod ports;
 mod progress;
@@ -21,7 +21,7 @@ mod write_behind;
 pub use advertise::{Advertise, Advertised, Host, Unresolved};
 pub use ascii::{FromCrlf, ToCrlf};
 pub use endpoint::{Sink, Source};
-pub use fault::Fault;
+pub use first_error::FirstError;
 pub use metrics::PoolMetrics;
 pub use ports::{BindError, Pool, PoolSettings, Ports};
 pub use progress::Progress;

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Fault;
+use super::FirstError;
 use super::window::{Budget, Share, Window};
 use crate::op::Failure;
 
@@ -43,7 +43,7 @@ pub struct ReadAhead<R> {
     ended: bool,
     window: Window,
     budget: Budget,
-    fault: Fault,
+    fault: FirstError,
 }
 
 struct Piece {
@@ -54,7 +54,7 @@ struct Piece {
 
 impl<R: ReadAt> ReadAhead<R> {
     /// Asks for the first two pieces at once. `fault` takes what the file says against it.
-    pub fn new(file: R, offset: u64, budget: Budget, fault: Fault) -> Self {
+    pub fn new(file: R, offset: u64, budget: Budget, fault: FirstError) -> Self {
         let start = 2 * file.largest() as usize;
         let mut ahead = Self {
             file,
@@ -163,8 +163,8 @@ mod tests {
             Self { content: Arc::new(content), asked: Arc::default(), broken_from: u64::MAX }
         }
 
-        fn stream(&self, offset: u64) -> (ReadAhead<Self>, Fault) {
-            let fault = Fault::default();
+        fn stream(&self, offset: u64) -> (ReadAhead<Self>, FirstError) {
+            let fault = FirstError::default();
             (ReadAhead::new(self.clone(), offset, Budget::new(MOST_AHEAD), fault.clone()), fault)
         }
     }
@@ -232,7 +232,7 @@ mod tests {
     async fn a_used_up_budget_leaves_one_piece_at_a_time() {
         let file = File::new(5000);
         let budget = Budget::new(500);
-        let mut stream = ReadAhead::new(file.clone(), 0, budget.clone(), Fault::default());
+        let mut stream = ReadAhead::new(file.clone(), 0, budget.clone(), FirstError::default());
         assert_eq!(*file.asked.lock().unwrap(), [0]);
         let mut read = Vec::new();
         stream.read_to_end(&mut read).await.unwrap();

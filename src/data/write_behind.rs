@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncWrite;
 
-use super::Fault;
+use super::FirstError;
 use super::window::Window;
 use crate::op::Failure;
 
@@ -52,12 +52,12 @@ struct State<W> {
     /// A piece was sent.
     sent: bool,
     failed: bool,
-    fault: Fault,
+    fault: FirstError,
 }
 
 impl<W: WriteAt> WriteBehind<W> {
     /// Writes from `offset` on. `fault` takes what the file says against it.
-    pub fn new(file: W, offset: u64, fault: Fault) -> (Self, Behind<W>) {
+    pub fn new(file: W, offset: u64, fault: FirstError) -> (Self, Behind<W>) {
         let state = Arc::new(Mutex::new(State {
             file,
             gathered: BytesMut::new(),
@@ -211,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn gathers_and_bounds_what_has_no_answer() {
         let file = File::default();
-        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, Fault::default());
+        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, FirstError::default());
         let data: Vec<u8> = (0..20_000_000usize).map(|n| (n * 7 + n / 251) as u8).collect();
         for part in data.chunks(65_536) {
             stream.write_all(part).await.unwrap();
@@ -227,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn flush_sends_and_waits_for_nothing() {
         let file = File::default();
-        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, Fault::default());
+        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, FirstError::default());
         stream.write_all(b"small").await.unwrap();
         assert!(file.sent.lock().unwrap().is_empty());
         stream.flush().await.unwrap();
@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_refusal_ends_it() {
         let file = File { full_at: Some(200_000), ..File::default() };
-        let fault = Fault::default();
+        let fault = FirstError::default();
         let (mut stream, behind) = WriteBehind::new(file.clone(), 0, fault.clone());
         let written = async {
             for _ in 0..100 {

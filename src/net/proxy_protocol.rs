@@ -188,7 +188,7 @@ mod tests {
 
     type Arrived = (TcpStream, SocketAddr, Result<Introduced, Refusal>);
 
-    struct Door {
+    struct TestListener {
         address: SocketAddr,
         other: SocketAddr,
         arrived: mpsc::UnboundedReceiver<Arrived>,
@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// Two sockets of one listener that trusts 127.0.0.1 alone.
-    async fn door(limit: Duration, waiting: usize) -> Door {
+    async fn listener(limit: Duration, waiting: usize) -> TestListener {
         let refused = IntCounter::new("refused", "refused").unwrap();
         let trusted = vec!["127.0.0.1/32".parse().unwrap()];
         let waiting = Arc::new(Semaphore::new(waiting));
@@ -217,11 +217,11 @@ mod tests {
             });
         }
         let (address, other) = (addresses[0], addresses[1]);
-        Door { address, other, arrived, refused, stop }
+        TestListener { address, other, arrived, refused, stop }
     }
 
-    async fn said(door: &Door, bytes: &[u8]) -> TcpStream {
-        let mut tcp = TcpStream::connect(door.address).await.unwrap();
+    async fn said(listener: &TestListener, bytes: &[u8]) -> TcpStream {
+        let mut tcp = TcpStream::connect(listener.address).await.unwrap();
         tcp.write_all(bytes).await.unwrap();
         tcp
     }
@@ -230,15 +230,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_follows_a_header_stays_in_the_socket() {
-        let mut door = door(LONG, 8).await;
+        let mut listener = listener(LONG, 8).await;
         let source = "[2001:db8::1]:5000".parse().unwrap();
         let binary = proxy::encode(source, "198.51.100.7:21".parse().unwrap());
         let local = "198.51.100.7:21".parse().unwrap();
         for (header, peer) in
             [(CLIENT.as_bytes(), "192.0.2.1:5000".parse().unwrap()), (&binary, source)]
         {
-            let mut tcp = said(&door, &[header, b"USER anna\r\n"].concat()).await;
-            let (mut far, from, introduced) = door.arrived.recv().await.unwrap();
+            let mut tcp = said(&listener, &[header, b"USER anna\r\n"].concat()).await;
+            let (mut far, from, introduced) = listener.arrived.recv().await.unwrap();
             assert_eq!(from, tcp.local_addr().unwrap());
             let endpoints = Endpoints { peer, local };
             assert_eq!(introduced.unwrap(), Introduced { endpoints, told: Told::Addresses });
@@ -251,99 +251,99 @@ mod tests {
 
     #[tokio::test]
     async fn a_header_may_come_byte_by_byte_and_say_nothing() {
-        let mut door = door(LONG, 8).await;
+        let mut listener = listener(LONG, 8).await;
         for (header, told) in [
             (Some(&b"PROXY UNKNOWN\r\n"[..]), Told::Nothing),
             (Some(HEALTH_CHECK), Told::HealthCheck),
             (None, Told::Nothing),
         ] {
-            let mut tcp = said(&door, b"").await;
+            let mut tcp = said(&listener, b"").await;
             tcp.set_nodelay(true).unwrap();
-            let (own, to) = (tcp.local_addr().unwrap(), door.address);
+            let (own, to) = (tcp.local_addr().unwrap(), listener.address);
             let names_itself =
                 format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", own.port(), to.port());
             for byte in header.unwrap_or(names_itself.as_bytes()) {
                 tcp.write_all(&[*byte]).await.unwrap();
                 tokio::task::yield_now().await;
             }
-            let introduced = door.arrived.recv().await.unwrap().2.unwrap();
-            let endpoints = Endpoints { peer: tcp.local_addr().unwrap(), local: door.address };
+            let introduced = listener.arrived.recv().await.unwrap().2.unwrap();
+            let endpoints = Endpoints { peer: tcp.local_addr().unwrap(), local: listener.address };
             assert_eq!(introduced, Introduced { endpoints, told });
         }
-        assert_eq!(door.refused.get(), 0);
+        assert_eq!(listener.refused.get(), 0);
     }
 
     #[tokio::test]
     async fn what_is_not_believed_or_understood_is_refused() {
-        let mut door = door(LONG, 8).await;
+        let mut listener = listener(LONG, 8).await;
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-        let mut stranger = socket.connect(door.address).await.unwrap();
+        let mut stranger = socket.connect(listener.address).await.unwrap();
         stranger.write_all(CLIENT.as_bytes()).await.unwrap();
-        let (.., refusal) = door.arrived.recv().await.unwrap();
+        let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Untrusted)));
 
-        let _tcp = said(&door, b"USER anna\r\n").await;
-        let (.., refusal) = door.arrived.recv().await.unwrap();
+        let _tcp = said(&listener, b"USER anna\r\n").await;
+        let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Header(HeaderError::Signature))));
 
-        drop(said(&door, b"PROXY TCP4 1").await);
-        let (.., refusal) = door.arrived.recv().await.unwrap();
+        drop(said(&listener, b"PROXY TCP4 1").await);
+        let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Closed)));
-        assert_eq!(door.refused.get(), 3);
+        assert_eq!(listener.refused.get(), 3);
     }
 
     #[tokio::test]
     async fn a_connection_that_ends_or_is_reset_without_a_word_is_not_counted() {
-        let mut door = door(LONG, 8).await;
+        let mut listener = listener(LONG, 8).await;
         for reset in [false, true] {
-            let tcp = said(&door, b"").await;
+            let tcp = said(&listener, b"").await;
             if reset {
                 socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
             }
             drop(tcp);
-            let (.., refusal) = door.arrived.recv().await.unwrap();
+            let (.., refusal) = listener.arrived.recv().await.unwrap();
             assert!(matches!(refusal, Err(Refusal::Silent)), "{refusal:?}");
         }
-        assert_eq!(door.refused.get(), 0);
+        assert_eq!(listener.refused.get(), 0);
     }
 
     #[tokio::test]
     async fn who_is_slow_holds_nobody_up_and_has_a_limit() {
-        let mut door = door(Duration::from_millis(200), 2).await;
-        let _slow = said(&door, b"PROXY ").await;
-        let _quick = said(&door, CLIENT.as_bytes()).await;
-        assert!(door.arrived.recv().await.unwrap().2.is_ok());
-        let (.., refusal) = door.arrived.recv().await.unwrap();
+        let mut listener = listener(Duration::from_millis(200), 2).await;
+        let _slow = said(&listener, b"PROXY ").await;
+        let _quick = said(&listener, CLIENT.as_bytes()).await;
+        assert!(listener.arrived.recv().await.unwrap().2.is_ok());
+        let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::NotInTime(_))));
         // As many slow ones as may be at once: their time ends, and the next one's begins.
-        let _slow = (said(&door, b"P").await, said(&door, b"P").await);
-        let _quick = said(&door, CLIENT.as_bytes()).await;
+        let _slow = (said(&listener, b"P").await, said(&listener, b"P").await);
+        let _quick = said(&listener, CLIENT.as_bytes()).await;
         let mut ok = 0;
         for _ in 0..3 {
-            ok += usize::from(door.arrived.recv().await.unwrap().2.is_ok());
+            ok += usize::from(listener.arrived.recv().await.unwrap().2.is_ok());
         }
-        assert_eq!((ok, door.refused.get()), (1, 3));
+        assert_eq!((ok, listener.refused.get()), (1, 3));
     }
 
     #[tokio::test]
     async fn sockets_where_nobody_comes_take_no_place() {
-        let mut door = door(LONG, 1).await;
-        for address in [door.address, door.other, door.address] {
+        let mut listener = listener(LONG, 1).await;
+        for address in [listener.address, listener.other, listener.address] {
             let mut tcp = TcpStream::connect(address).await.unwrap();
             tcp.write_all(CLIENT.as_bytes()).await.unwrap();
-            assert!(door.arrived.recv().await.unwrap().2.is_ok());
+            assert!(listener.arrived.recv().await.unwrap().2.is_ok());
         }
     }
 
     #[tokio::test]
     async fn the_end_closes_those_whose_header_is_not_there() {
-        let mut door = door(LONG, 8).await;
-        let mut slow = said(&door, b"PROXY ").await;
-        let _other = said(&door, CLIENT.as_bytes()).await;
-        assert!(door.arrived.recv().await.unwrap().2.is_ok());
-        door.stop.cancel();
+        let mut listener = listener(LONG, 8).await;
+        let mut slow = said(&listener, b"PROXY ").await;
+        let _other = said(&listener, CLIENT.as_bytes()).await;
+        assert!(listener.arrived.recv().await.unwrap().2.is_ok());
+        listener.stop.cancel();
         assert_eq!(slow.read(&mut [0]).await.unwrap_or(0), 0);
-        assert!(door.arrived.recv().await.is_none());
+        assert!(listener.arrived.recv().await.is_none());
     }
 }

@@ -1,10 +1,10 @@
-use super::{Entry, FileSystem, Words};
+use super::{Entry, FileSystem, PeerReply};
 
 /// What an operation that ends in a plain answer brings.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// It is done; the peer's own words where it has any.
-    Done(Option<Words>),
+    Done(Option<PeerReply>),
     /// To `Stat`.
     Entry(Entry),
     /// To `Size`, in bytes of the representation asked for.

@@ -16,7 +16,7 @@ pub struct Failure {
     /// For the log only: addresses, system errors and what else clients need not know.
     pub detail: Option<String>,
     /// The peer's own reply, passed on between like protocols.
-    pub peer: Option<Words>,
+    pub peer: Option<PeerReply>,
     /// As `peer`, of a peer that answers with a status.
     pub status: Option<Status>,
     /// Of a login at a backend that failed for all who come.
@@ -74,7 +74,7 @@ pub struct Status {
 
 /// An FTP reply as the peer gave it: code and lines of text, without the line ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
+pub struct PeerReply {
     pub code: u16,
     pub lines: Vec<Vec<u8>>,
 }
@@ -187,7 +187,7 @@ impl Failure {
         self
     }
 
-    pub fn with_peer(mut self, peer: Words) -> Self {
+    pub fn with_peer(mut self, peer: PeerReply) -> Self {
         self.peer = Some(peer);
         self
     }
@@ -201,7 +201,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-impl fmt::Display for Words {
+impl fmt::Display for PeerReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         for line in &self.lines {

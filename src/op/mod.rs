@@ -16,7 +16,7 @@ mod path;
 pub use answer::{Abilities, Answer};
 pub use effects::{Effect, Effects};
 pub use entry::{Attributes, Entry, EntryKind, Precision, Timestamp};
-pub use failure::{Failure, FailureKind, Fault, Status, Words};
+pub use failure::{Failure, FailureKind, Fault, PeerReply, Status};
 pub use file::{Changes, FileSystem, OpenMode};
 pub use operation::{Onto, Operation, Representation, WriteMode};
 pub use outage::Outage;

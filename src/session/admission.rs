@@ -18,7 +18,7 @@ struct Taken {
 }
 
 /// A session's place; given back when dropped.
-pub struct Seat {
+pub struct AdmissionPermit {
     admission: Arc<Admission>,
     address: IpAddr,
 }
@@ -41,7 +41,7 @@ impl Admission {
         })
     }
 
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Refusal> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<AdmissionPermit, Refusal> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.sessions {
             return Err(Refusal::Full(self.sessions));
@@ -52,11 +52,11 @@ impl Admission {
         }
         *of_address += 1;
         taken.all += 1;
-        Ok(Seat { admission: self.clone(), address })
+        Ok(AdmissionPermit { admission: self.clone(), address })
     }
 }
 
-impl Drop for Seat {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         let mut taken = self.admission.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all -= 1;

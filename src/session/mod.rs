@@ -25,7 +25,7 @@ mod transfers;
 mod unfinished;
 mod user_session;
 
-pub use admission::{Admission, Refusal, Seat};
+pub use admission::{Admission, AdmissionPermit, Refusal};
 pub use client_info::ClientInfo;
 pub use client_refusal::ClientRefusal;
 pub use end::{EndSlot, SessionEnd};

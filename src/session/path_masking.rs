@@ -1,10 +1,10 @@
 //! What a client of a route with a `root` must not see: paths as they are at the backend.
 
 use super::root::Root;
-use crate::op::{Entry, EntryKind, Failure, Fault, RemotePath, Words};
+use crate::op::{Entry, EntryKind, Failure, Fault, PeerReply, RemotePath};
 
 /// A backend's words name paths as they are there.
-pub(super) fn words(root: &Root, words: Option<Words>) -> Option<Words> {
+pub(super) fn words(root: &Root, words: Option<PeerReply>) -> Option<PeerReply> {
     words.filter(|_| !root.hides)
 }
 
@@ -92,7 +92,7 @@ mod tests {
                 assert_eq!(seen.is_some(), told, "{configured:?} {folder} {target}");
             }
             // What lies above is kept from those only whose root it is.
-            let words = words(&root, Some(Words { code: 250, lines: vec![] }));
+            let words = words(&root, Some(PeerReply { code: 250, lines: vec![] }));
             assert_eq!(words.is_none(), configured == route::Root::Home);
         }
     }
@@ -126,13 +126,13 @@ mod tests {
             let said = "cannot open /customers/acme/x: it is a directory";
             let told = Failure::new(FailureKind::IsADirectory, fault, said)
                 .with_status(Status { code: 4, message: said.into() })
-                .with_peer(Words { code: 550, lines: vec![said.into()] })
+                .with_peer(PeerReply { code: 550, lines: vec![said.into()] })
                 .with_detail("EISDIR");
-            let veiled = failure(&root, told.clone());
-            assert_eq!((veiled.kind, veiled.fault), (told.kind, fault));
-            assert_eq!(veiled.message, FailureKind::IsADirectory.sentence());
-            assert!(veiled.status.is_none() && veiled.peer.is_none());
-            assert_eq!(veiled.detail.unwrap(), format!("{said}: EISDIR"));
+            let masked = failure(&root, told.clone());
+            assert_eq!((masked.kind, masked.fault), (told.kind, fault));
+            assert_eq!(masked.message, FailureKind::IsADirectory.sentence());
+            assert!(masked.status.is_none() && masked.peer.is_none());
+            assert_eq!(masked.detail.unwrap(), format!("{said}: EISDIR"));
             assert_eq!(failure(&open(), told).message, said);
         }
     }

@@ -122,7 +122,7 @@ async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
     }
 }
 
-fn veiled<T>(outcome: Result<T, Failure>) -> FailureKind {
+fn masked<T>(outcome: Result<T, Failure>) -> FailureKind {
     let failure = outcome.err().unwrap();
     assert!(!failure.message.contains("customers"), "{failure}");
     assert!(failure.status.is_none() && failure.peer.is_none());
@@ -132,22 +132,22 @@ fn veiled<T>(outcome: Result<T, Failure>) -> FailureKind {
 #[tokio::test]
 async fn no_failure_of_a_backend_shows_the_root() {
     let (_folder, session, _) = below_a_root().await;
-    assert_eq!(veiled(session.open(path("inbox"), READ).await), FailureKind::IsADirectory);
+    assert_eq!(masked(session.open(path("inbox"), READ).await), FailureKind::IsADirectory);
     let read = session.read(path("inbox"), 0, Representation::Image).await;
-    assert_eq!(veiled(read), FailureKind::IsADirectory);
+    assert_eq!(masked(read), FailureKind::IsADirectory);
     let far = session.read(path("file"), 1000, Representation::Image).await;
-    assert_eq!(veiled(far), FailureKind::InvalidArgument);
-    assert_eq!(veiled(session.list(path("missing")).await), FailureKind::NotFound);
+    assert_eq!(masked(far), FailureKind::InvalidArgument);
+    assert_eq!(masked(session.list(path("missing")).await), FailureKind::NotFound);
     let no_link = session.perform(Operation::ReadLink(path("file"))).await;
-    assert_eq!(veiled(no_link), FailureKind::InvalidArgument);
+    assert_eq!(masked(no_link), FailureKind::InvalidArgument);
 
     let file = session.open(path("file"), READ).await.unwrap();
-    assert_eq!(veiled(file.write_at(0, "x".into()).await), FailureKind::PermissionDenied);
+    assert_eq!(masked(file.write_at(0, "x".into()).await), FailureKind::PermissionDenied);
     let emptied = file.set_attributes(Changes { size: Some(0), ..Changes::default() }).await;
-    assert_eq!(veiled(emptied), FailureKind::PermissionDenied);
+    assert_eq!(masked(emptied), FailureKind::PermissionDenied);
     file.close().await.unwrap();
-    veiled(file.stat().await);
-    veiled(file.read_at(0, 1).await);
+    masked(file.stat().await);
+    masked(file.read_at(0, 1).await);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn copies_are_recorded_with_their_bytes() {
     let to = session.open(path("copy"), new).await.unwrap();
     from.copy_data(3, 0, &to, 0).await.unwrap();
     from.copy_data(0, 2, &to, 4).await.unwrap();
-    assert_eq!(veiled(to.copy_data(0, 0, &from, 0).await), FailureKind::PermissionDenied);
+    assert_eq!(masked(to.copy_data(0, 0, &from, 0).await), FailureKind::PermissionDenied);
     to.close().await.unwrap();
     assert_eq!(std::fs::read(folder.path().join("customers/acme/copy")).unwrap(), b"tentco");
     assert_eq!(counted(&registry, "lockgate_transfer_bytes_total", "copy"), 6.0);
@@ -264,7 +264,7 @@ async fn symlinks_are_told_as_the_client_sees_them() {
         match session.perform(Operation::ReadLink(path(name))).await {
             Ok(Answer::Link(target)) => assert_eq!(Some(target), told, "{name}"),
             refused => {
-                assert_eq!(veiled(refused), FailureKind::PermissionDenied);
+                assert_eq!(masked(refused), FailureKind::PermissionDenied);
                 assert_eq!(told, None, "{name}");
             }
         }
@@ -300,7 +300,7 @@ async fn the_root_itself_is_neither_removed_nor_renamed_nor_closed() {
         Operation::SetAttributes { path: path("/"), changes: closed, follow: true },
     ] {
         let name = operation.name();
-        let refused = veiled(session.perform(operation).await);
+        let refused = masked(session.perform(operation).await);
         assert_eq!(refused, FailureKind::PermissionDenied, "{name}");
     }
     assert!(std::fs::read_dir(acme).is_ok());

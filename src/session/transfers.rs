@@ -8,7 +8,7 @@ use super::record::Record;
 use super::root::Root;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
-use crate::op::{Entry, Failure, Fault, RemotePath, Words};
+use crate::op::{Entry, Failure, Fault, PeerReply, RemotePath};
 
 /// A file on its way to the client.
 pub struct Download {
@@ -55,7 +55,7 @@ impl Download {
     pub async fn finish(
         self,
         ending: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<Option<Words>, Failure> {
+    ) -> Result<Option<PeerReply>, Failure> {
         let words = match self.transfer.finish().await {
             Ok(words) => words,
             Err(failure) => return Err(failed(self.record, &self.root, failure)),
@@ -111,7 +111,7 @@ impl Upload {
     }
 
     /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.
-    pub async fn finish(mut self) -> Result<Option<Words>, Failure> {
+    pub async fn finish(mut self) -> Result<Option<PeerReply>, Failure> {
         self.transfer.sent(self.record.progress().bytes());
         let outcome = self.transfer.finish().await;
         end(self.record, &self.root, outcome)
@@ -159,8 +159,8 @@ fn cut(record: Record, root: &Root, failure: Failure, by_backend: Option<Failure
 fn end(
     record: Record,
     root: &Root,
-    outcome: Result<Option<Words>, Failure>,
-) -> Result<Option<Words>, Failure> {
+    outcome: Result<Option<PeerReply>, Failure>,
+) -> Result<Option<PeerReply>, Failure> {
     match outcome {
         Ok(words) => {
             record.done();

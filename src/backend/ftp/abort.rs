@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::connection::{Connection, Marker};
 use super::reply;
 use crate::net::Stream;
-use crate::op::{Failure, Representation, Words};
+use crate::op::{Failure, PeerReply, Representation};
 
 /// What bringing the control connection back into step may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
 pub(super) async fn come_into_step(
     connection: &mut Connection,
     limit: Duration,
-) -> Result<Option<Words>, Option<Words>> {
+) -> Result<Option<PeerReply>, Option<PeerReply>> {
     let (control, marker) = (&mut connection.control, connection.marker);
     let mut told = None;
     let in_step = async {

@@ -1,33 +1,33 @@
 //! What FTP can change of a file: its time (see [`times`]), its permissions (SITE CHMOD), and, in part,
 //! its size.
 
-use super::Turn;
+use super::ConnectionGuard;
 use super::connection::Connection;
 use super::pool::Pool;
 use super::{data_connection, failures, stat, times};
 use crate::backend::unsupported::Attribute;
-use crate::op::{Changes, Failure, FailureKind, RemotePath, Representation, Words};
+use crate::op::{Changes, Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// All of the changes, or the first one's failure. A time that the server cannot set keeps no
 /// permissions from being set: clients send both at once. The words of the last one.
 pub(super) async fn set(
-    turn: &mut Turn,
+    guard: &mut ConnectionGuard,
     path: &RemotePath,
     changes: &Changes,
-) -> Result<Option<Words>, Failure> {
-    let pool = turn.pool().clone();
+) -> Result<Option<PeerReply>, Failure> {
+    let pool = guard.pool().clone();
     let changes = possible(&pool, changes)?;
     let mut words = None;
     if let Some(size) = changes.size {
-        truncate(turn, path, size).await?;
+        truncate(guard, path, size).await?;
     }
     if let Some(mode) = changes.permissions {
-        match set_permissions(turn, path, mode).await {
+        match set_permissions(guard, path, mode).await {
             Ok(set) => words = Some(set),
             Err(failure) => pool.attributes().judge(Attribute::Permissions, failure)?,
         }
     }
-    match set_times(turn, path, &changes).await {
+    match set_times(guard, path, &changes).await {
         Ok(set) => words = set.or(words),
         Err(failure) => pool.attributes().judge(Attribute::Times, failure)?,
     }
@@ -78,7 +78,7 @@ async fn set_times(
     connection: &mut Connection,
     path: &RemotePath,
     changes: &Changes,
-) -> Result<Option<Words>, Failure> {
+) -> Result<Option<PeerReply>, Failure> {
     check_accessed(changes)?;
     match changes.modified {
         Some(seconds) => times::set(connection, path, seconds).await.map(Some),
@@ -90,7 +90,7 @@ pub(super) async fn set_permissions(
     connection: &mut Connection,
     path: &RemotePath,
     mode: u32,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     let argument = [format!("CHMOD {mode:03o} ").as_bytes(), &connection.name(path)?].concat();
     connection.expect(2, "SITE", Some(&argument)).await
 }

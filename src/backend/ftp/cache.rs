@@ -47,7 +47,7 @@ struct Told {
 
 /// When something was asked, and what the files were then.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct AskedAt {
     generation: u64,
     changes: u64,
     since: Instant,
@@ -63,9 +63,9 @@ impl Cache {
     }
 
     /// To be called before something is asked that will be remembered.
-    pub(super) fn asked(&self) -> Asked {
+    pub(super) fn asked(&self) -> AskedAt {
         let changes = self.changes.load(Ordering::Acquire);
-        Asked { generation: self.lock().generation, changes, since: Instant::now() }
+        AskedAt { generation: self.lock().generation, changes, since: Instant::now() }
     }
 
     /// The client has this size of a file from here.
@@ -94,7 +94,7 @@ impl Cache {
     /// changed since it was asked.
     pub(super) fn put(
         self: &Arc<Self>,
-        Asked { generation, changes, since }: Asked,
+        AskedAt { generation, changes, since }: AskedAt,
         folder: &[u8],
         entries: &[Entry],
         exact: bool,

@@ -17,7 +17,7 @@ use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
-use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// A success that is not theirs would do harm.
 const CHANGING: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
@@ -201,7 +201,7 @@ impl Connection {
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
-    ) -> Result<Words, Failure> {
+    ) -> Result<PeerReply, Failure> {
         // Nothing is asked before the last transfer has ended.
         (self.active, self.renaming) = (None, None);
         if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
@@ -223,7 +223,7 @@ impl Connection {
         &mut self,
         verb: &str,
         arguments: &[&[u8]],
-    ) -> Result<Vec<Words>, Failure> {
+    ) -> Result<Vec<PeerReply>, Failure> {
         (self.active, self.renaming) = (None, None);
         let command = |argument: &&[u8]| [verb.as_bytes(), b" ", argument].concat();
         let lines: Vec<Vec<u8>> = arguments.iter().map(command).collect();
@@ -255,7 +255,7 @@ impl Connection {
         class: u16,
         verb: &str,
         argument: Option<&[u8]>,
-    ) -> Result<Words, Failure> {
+    ) -> Result<PeerReply, Failure> {
         let words = self.ask(verb, argument).await?;
         self.judged(class, verb, argument, words)
     }
@@ -266,7 +266,7 @@ impl Connection {
         class: u16,
         verb: &str,
         path: &RemotePath,
-    ) -> Result<Words, Failure> {
+    ) -> Result<PeerReply, Failure> {
         let name = self.name(path)?;
         self.expect(class, verb, Some(&name)).await
     }
@@ -283,8 +283,8 @@ impl Connection {
         class: u16,
         verb: &str,
         argument: Option<&[u8]>,
-        words: Words,
-    ) -> Result<Words, Failure> {
+        words: PeerReply,
+    ) -> Result<PeerReply, Failure> {
         let what = match argument {
             Some(argument) => format!("{verb} {}", printable(argument)),
             None => verb.to_owned(),
@@ -323,7 +323,7 @@ impl Connection {
     }
 
     /// Makes `path` the server's working directory; the server's words where it was asked.
-    pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<Words, Failure> {
+    pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<PeerReply, Failure> {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
         let (moves, since) = (self.moves.load(Ordering::Acquire), Instant::now());

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::reply::{failure, unavailable};
 use super::shapes;
 use crate::net::{Stream, poll_once};
-use crate::op::{Failure, FailureKind, Outage, Words};
+use crate::op::{Failure, FailureKind, Outage, PeerReply};
 use crate::wire::ftp::command::is_carriable;
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
@@ -23,7 +23,7 @@ pub(super) struct Control {
     /// Commands whose last reply has not come yet.
     owed: usize,
     /// The last reply that nothing had asked for.
-    surplus: Option<Words>,
+    surplus: Option<PeerReply>,
 }
 
 const CR: u8 = 13;
@@ -122,7 +122,7 @@ impl Control {
     }
 
     /// The next reply.
-    pub(super) async fn reply(&mut self) -> Result<Words, Failure> {
+    pub(super) async fn reply(&mut self) -> Result<PeerReply, Failure> {
         match timeout(self.deadline, self.next_reply()).await {
             Ok(said) => self.counted(said),
             Err(_) => Err(unavailable(format!(
@@ -133,7 +133,7 @@ impl Control {
         }
     }
 
-    fn counted(&mut self, said: io::Result<Words>) -> Result<Words, Failure> {
+    fn counted(&mut self, said: io::Result<PeerReply>) -> Result<PeerReply, Failure> {
         let words = said.map_err(|e| unavailable(e.to_string()))?;
         if words.code >= 200 {
             self.owed = self.owed.saturating_sub(1);
@@ -142,7 +142,7 @@ impl Control {
     }
 
     /// A reply that is there already.
-    pub(super) fn reply_at_hand(&mut self) -> Option<Result<Words, Failure>> {
+    pub(super) fn reply_at_hand(&mut self) -> Option<Result<PeerReply, Failure>> {
         let said = poll_once(self.next_reply())?;
         Some(said.map_err(|e| unavailable(e.to_string())))
     }
@@ -153,7 +153,7 @@ impl Control {
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
-    ) -> Result<Words, Failure> {
+    ) -> Result<PeerReply, Failure> {
         self.come_into_step().await?;
         self.send(verb, argument).await?;
         let mut answer = self.reply().await?;
@@ -204,7 +204,7 @@ impl Control {
         Ok(())
     }
 
-    fn unasked(&mut self, said: io::Result<Words>) -> Result<(), Failure> {
+    fn unasked(&mut self, said: io::Result<PeerReply>) -> Result<(), Failure> {
         let said = said.map_err(|e| unavailable(format!("before a command: {e}")))?;
         if said.code == 421 {
             return Err(failure("the backend closed the session", said));
@@ -214,12 +214,12 @@ impl Control {
     }
 
     /// A reply that nothing has asked for.
-    pub(super) fn drop_surplus(&mut self, said: Words) {
+    pub(super) fn drop_surplus(&mut self, said: PeerReply) {
         self.surplus = Some(said);
     }
 
     /// The last one that was dropped since this was asked.
-    pub(super) fn take_surplus(&mut self) -> Option<Words> {
+    pub(super) fn take_surplus(&mut self) -> Option<PeerReply> {
         self.surplus.take()
     }
 
@@ -228,7 +228,7 @@ impl Control {
         let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
     }
 
-    async fn next_reply(&mut self) -> io::Result<Words> {
+    async fn next_reply(&mut self) -> io::Result<PeerReply> {
         let invalid = |e: &str| io::Error::new(io::ErrorKind::InvalidData, e.to_owned());
         loop {
             while let Some(line) = self.lines.next_line() {

@@ -6,7 +6,7 @@ use super::settings::DataMode;
 use super::transfer_command::{Transfer, command, explain, is_over, protected};
 use super::{active, passive};
 use crate::net::Stream;
-use crate::op::{Failure, Words};
+use crate::op::{Failure, PeerReply};
 
 /// Makes a data connection and sends the command that uses it. Dropping the connection is a reset from
 /// its first moment on: an end by FIN would mean *complete* for an upload. On success the server has said 1xx
@@ -18,7 +18,7 @@ pub(super) async fn start(
     verb: &str,
     argument: Option<&[u8]>,
     offset: u64,
-) -> Result<(Stream, Words), Failure> {
+) -> Result<(Stream, PeerReply), Failure> {
     let transfer = Transfer { verb, argument, offset };
     if connection.server.surplus_replies.is_known() {
         connection.synchronize().await?;

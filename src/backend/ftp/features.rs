@@ -1,6 +1,6 @@
 //! What a server says it can (FEAT, RFC 2389).
 
-use crate::op::Words;
+use crate::op::PeerReply;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Features {
@@ -18,7 +18,7 @@ impl Features {
         Self { size: true, mdtm: true, ..Self::default() }
     }
 
-    pub(super) fn parse(reply: &Words) -> Self {
+    pub(super) fn parse(reply: &PeerReply) -> Self {
         let mut features = Self::default();
         for line in &reply.lines {
             let line = line.trim_ascii();

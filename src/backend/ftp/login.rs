@@ -18,7 +18,7 @@ use crate::auth::Credentials;
 use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::Stream;
 use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
-use crate::op::{Failure, FailureKind, Outage, RemotePath, Representation, Words};
+use crate::op::{Failure, FailureKind, Outage, PeerReply, RemotePath, Representation};
 
 /// Between two replies to commands that were sent in one flight; a server that takes longer has
 /// dropped the second one.
@@ -269,7 +269,7 @@ async fn authenticate(
 }
 
 /// What may go to a log: some servers repeat the command that they refuse.
-fn without_secrets(words: &Words, credentials: &Credentials) -> String {
+fn without_secrets(words: &PeerReply, credentials: &Credentials) -> String {
     let secrets = [Some(&credentials.password), credentials.account.as_ref()];
     let told = secrets.into_iter().flatten().any(|secret| {
         let holds = |line: &Vec<u8>| line.windows(secret.len()).any(|w| w == secret.as_slice());
@@ -284,7 +284,7 @@ fn without_secrets(words: &Words, credentials: &Credentials) -> String {
 const PWD: &str = "PWD";
 
 /// A command and its answer.
-type Answered = (&'static str, Words);
+type Answered = (&'static str, PeerReply);
 
 /// What is asked of every server once the user is in. PBSZ and PROT (RFC 4217) come then, since some
 /// servers refuse them before. UTF-8 is asked for without knowing whether the server has it: one

@@ -61,7 +61,7 @@ use crate::op::{
 use crate::route::Target;
 use cache::Cache;
 use data_ports::DataPorts;
-use pool::{Pool, Turn};
+use pool::{ConnectionGuard, Pool};
 use refusals::Optional;
 use servers::Servers;
 
@@ -144,8 +144,8 @@ impl Backend for FtpBackend {
 
 impl FtpSession {
     /// A control connection in step, or why there is none.
-    async fn turn(&self) -> Result<Turn, Failure> {
-        self.pool.turn(PATIENCE).await
+    async fn acquire(&self) -> Result<ConnectionGuard, Failure> {
+        self.pool.acquire(PATIENCE).await
     }
 
     /// From memory where that is fresh; else asked and remembered.
@@ -161,10 +161,10 @@ impl FtpSession {
         if let Some(entry) = self.remembered(path, link) {
             return Ok(entry);
         }
-        let mut turn = self.turn().await?;
+        let mut guard = self.acquire().await?;
         match link {
-            true => self.ask_link_stat(&mut turn, path).await,
-            false => self.ask_stat(&mut turn, path).await,
+            true => self.ask_link_stat(&mut guard, path).await,
+            false => self.ask_stat(&mut guard, path).await,
         }
     }
 
@@ -178,13 +178,17 @@ impl FtpSession {
     }
 
     /// Asked, and remembered; of a link itself.
-    async fn ask_link_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
+    async fn ask_link_stat(
+        &self,
+        guard: &mut ConnectionGuard,
+        path: &RemotePath,
+    ) -> Result<Entry, Failure> {
         let asked = self.cache.asked();
         self.cache.forget_recalled(path);
-        let entry = stat::stat(turn, path).await;
+        let entry = stat::stat(guard, path).await;
         let mut entry = entry.map_err(|failure| self.pool.softened(failure))?;
         if self.pool.is_many() {
-            let added = stat::add_permissions(turn, path, &mut entry).await;
+            let added = stat::add_permissions(guard, path, &mut entry).await;
             added.map_err(|failure| self.pool.softened(failure))?;
         }
         if let Some(folder) = path.parent() {
@@ -194,16 +198,20 @@ impl FtpSession {
     }
 
     /// As [`FtpSession::ask_link_stat`], of what a link leads to; that is not remembered.
-    async fn ask_stat(&self, turn: &mut Turn, path: &RemotePath) -> Result<Entry, Failure> {
+    async fn ask_stat(
+        &self,
+        guard: &mut ConnectionGuard,
+        path: &RemotePath,
+    ) -> Result<Entry, Failure> {
         let entry = match self.cache.get(path, true, false) {
             Some(entry) => entry,
-            None => self.ask_link_stat(turn, path).await?,
+            None => self.ask_link_stat(guard, path).await?,
         };
-        if !cache::may_be_link(&entry, turn.has(Optional::Mlst)) {
+        if !cache::may_be_link(&entry, guard.has(Optional::Mlst)) {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
-        let followed = stat::follow(turn, path, entry).await;
+        let followed = stat::follow(guard, path, entry).await;
         followed.map_err(|failure| self.pool.softened(failure))
     }
 
@@ -211,11 +219,11 @@ impl FtpSession {
     /// must still be so. Returns it then.
     async fn check_recalled(
         &self,
-        turn: &mut Turn,
+        guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
         let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
-        let size = stat::file_size(turn, path).await;
+        let size = stat::file_size(guard, path).await;
         let size = size.map_err(|failure| self.pool.softened(failure))?.unwrap_or(0);
         if size == told {
             return Ok(Some(size));
@@ -271,24 +279,24 @@ impl BackendSession for FtpSession {
             // What is there then is no part of an upload that had the name.
             self.pool.account().claim(to).await;
         }
-        let mut turn = self.turn().await?;
-        let performed = operations::perform(&mut turn, operation).await;
+        let mut guard = self.acquire().await?;
+        let performed = operations::perform(&mut guard, operation).await;
         performed.map_err(|failure| self.pool.softened(failure))
     }
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        let turn = self.turn().await?;
+        let guard = self.acquire().await?;
         let exact = self.exact_times.load(Ordering::Relaxed);
-        let listing = listing::open(turn, &self.cache, target.operation().path(), exact).await;
+        let listing = listing::open(guard, &self.cache, target.operation().path(), exact).await;
         listing.map_err(|failure| self.pool.softened(failure))
     }
 
     async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        transfer::open(self.turn().await?, target.operation()).await
+        transfer::open(self.acquire().await?, target.operation()).await
     }
 
     async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        let mut turn = self.turn().await?;
+        let mut guard = self.acquire().await?;
         if let Operation::Write { path, mode, .. } = target.operation() {
             let relied = match mode {
                 WriteMode::Append => true,
@@ -296,13 +304,13 @@ impl BackendSession for FtpSession {
                 WriteMode::From { offset } => self.cache.recalled_size(path) == Some(*offset),
             };
             if relied {
-                self.check_recalled(&mut turn, path).await?;
+                self.check_recalled(&mut guard, path).await?;
             }
             if *mode != WriteMode::Unique {
                 self.cache.forget_recalled(path);
             }
         }
-        upload::open(turn, self.cache.writer(), target.operation()).await
+        upload::open(guard, self.cache.writer(), target.operation()).await
     }
 
     async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
@@ -323,8 +331,8 @@ impl BackendSession for FtpSession {
     }
 
     fn expect_transfer(&self) {
-        if let Some(turn) = self.pool.idle_turn() {
-            prepare::prepare(turn);
+        if let Some(guard) = self.pool.idle_connection() {
+            prepare::prepare(guard);
         }
     }
 

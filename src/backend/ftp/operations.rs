@@ -1,6 +1,6 @@
 //! Operations without a data connection (RFC 959).
 
-use super::Turn;
+use super::ConnectionGuard;
 use super::connection::Connection;
 use super::failures::{misdirected, no_file_system, not_found, unsupported};
 use super::refusals::Optional;
@@ -8,48 +8,51 @@ use super::stat::{enters, file_size, size, stat};
 use super::{attributes, listing, renames, reply};
 use crate::backend::unsupported::Attribute;
 use crate::op::{
-    Answer, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation, Words,
+    Answer, EntryKind, Failure, FailureKind, Onto, Operation, PeerReply, RemotePath, Representation,
 };
 
 /// What servers usually give a folder.
 const USUAL_FOLDER: u32 = 0o755;
 
-pub(super) async fn perform(turn: &mut Turn, operation: &Operation) -> Result<Answer, Failure> {
-    let done = |words: Words| Answer::Done(Some(words));
+pub(super) async fn perform(
+    guard: &mut ConnectionGuard,
+    operation: &Operation,
+) -> Result<Answer, Failure> {
+    let done = |words: PeerReply| Answer::Done(Some(words));
     match operation {
         Operation::Size(path, representation) => {
-            size_of_file(turn, path, *representation).await.map(Answer::Size)
+            size_of_file(guard, path, *representation).await.map(Answer::Size)
         }
-        Operation::Enter(path) if turn.home.is_known() => turn.enter(path).await.map(done),
+        Operation::Enter(path) if guard.home.is_known() => guard.enter(path).await.map(done),
         Operation::Enter(path) => {
-            listing::check_folder(turn, path).await.map(|()| Answer::Done(None))
+            listing::check_folder(guard, path).await.map(|()| Answer::Done(None))
         }
-        Operation::Remove(path) => turn.expect_at(2, "DELE", path).await.map(done),
+        Operation::Remove(path) => guard.expect_at(2, "DELE", path).await.map(done),
         Operation::MakeDirectory { path, permissions } => {
-            make_directory(turn, path, *permissions).await.map(done)
+            make_directory(guard, path, *permissions).await.map(done)
         }
         Operation::RemoveDirectory(path) => {
             // Servers refuse to remove the folder that they are in.
-            if !path.is_root() && turn.home.is_known() {
-                turn.be_in(&RemotePath::root()).await.ok();
+            if !path.is_root() && guard.home.is_known() {
+                guard.be_in(&RemotePath::root()).await.ok();
             }
-            turn.check()?;
-            remove_directory(turn, path).await.map(done)
+            guard.check()?;
+            remove_directory(guard, path).await.map(done)
         }
-        Operation::RenameFrom(path) => renames::rename_from(turn, path).await.map(done),
+        Operation::RenameFrom(path) => renames::rename_from(guard, path).await.map(done),
         Operation::Rename { from, to, onto } => {
-            let _moving = turn.moving();
+            let _moving = guard.moving();
             match onto {
-                Onto::AsBackend => renames::rename(turn, from, to).await.map(done),
+                Onto::AsBackend => renames::rename(guard, from, to).await.map(done),
                 Onto::Refused => {
-                    let unchecked = turn.settings.unchecked_rename;
-                    renames::rename_to_new(turn, from, to, unchecked).await.map(done)
+                    let unchecked = guard.settings.unchecked_rename;
+                    renames::rename_to_new(guard, from, to, unchecked).await.map(done)
                 }
-                Onto::Replaced => renames::replace(turn, from, to).await.map(done),
+                Onto::Replaced => renames::replace(guard, from, to).await.map(done),
             }
         }
         Operation::SetAttributes { path, changes, .. } => {
-            attributes::set(turn, path, changes).await.map(Answer::Done)
+            attributes::set(guard, path, changes).await.map(Answer::Done)
         }
         Operation::Symlink { .. } | Operation::ReadLink(_) => {
             Err(unsupported("the backend server is reached by FTP, which has no symlinks"))
@@ -88,7 +91,7 @@ async fn size_of_file(
 async fn remove_directory(
     connection: &mut Connection,
     path: &RemotePath,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     let removed = {
         let _moving = connection.moving();
         connection.expect_at(2, "RMD", path).await
@@ -133,13 +136,13 @@ async fn seen(
 /// FTP makes a folder with the server's own mode. It is taken for [`USUAL_FOLDER`]; what is to be
 /// narrower is made so behind it, or removed again.
 async fn make_directory(
-    turn: &mut Turn,
+    guard: &mut ConnectionGuard,
     path: &RemotePath,
     permissions: Option<u32>,
-) -> Result<Words, Failure> {
-    let made = match turn.expect_at(2, "MKD", path).await {
+) -> Result<PeerReply, Failure> {
+    let made = match guard.expect_at(2, "MKD", path).await {
         Err(refusal) if reply::is_vague(&refusal) => {
-            return Err(match seen(turn, path).await? {
+            return Err(match seen(guard, path).await? {
                 Some(_) => Failure {
                     kind: FailureKind::AlreadyExists,
                     message: format!("{path} exists already ({})", refusal.message),
@@ -153,12 +156,12 @@ async fn make_directory(
     let Some(mode) = permissions.filter(|mode| mode & USUAL_FOLDER != USUAL_FOLDER) else {
         return Ok(made);
     };
-    let Err(refusal) = attributes::set_permissions(turn, path, mode & 0o777).await else {
+    let Err(refusal) = attributes::set_permissions(guard, path, mode & 0o777).await else {
         return Ok(made);
     };
-    let policy = turn.pool().attributes().clone();
+    let policy = guard.pool().attributes().clone();
     let Err(refusal) = policy.judge(Attribute::Permissions, refusal) else { return Ok(made) };
-    let removed = turn.expect_at(2, "RMD", path).await;
+    let removed = guard.expect_at(2, "RMD", path).await;
     let left = match removed {
         Ok(_) => "so it was removed again",
         Err(_) => "and it could not be removed again: it is there, open to others",

@@ -14,7 +14,7 @@ use super::reply;
 use super::servers::Server;
 use super::settings::PassiveCommand;
 use super::transfer_command::{Started, Transfer, begun, connect};
-use crate::op::{Failure, FailureKind, Words};
+use crate::op::{Failure, FailureKind, PeerReply};
 use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
 
 /// How often a server is asked for a port before its 425 is told to the client.
@@ -33,7 +33,7 @@ pub(super) struct Attempts {
 pub(super) async fn start(
     connection: &mut Connection,
     transfer: Transfer<'_>,
-) -> Result<(TcpStream, Words), Failure> {
+) -> Result<(TcpStream, PeerReply), Failure> {
     let mut attempts = Attempts::new(connection);
     if let Some(prepared) = connection.prepared.take() {
         let command = prepared.command();
@@ -235,7 +235,7 @@ async fn ask(
 
 /// 425 to EPSV or PASV is worth another try: ProFTPD and pure-ftpd say it when two of their sessions
 /// choose the same port at once. Nothing has begun yet.
-async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<Words, Failure> {
+async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<PeerReply, Failure> {
     for _ in 1..PORT_TRIES {
         let asked = Instant::now();
         let words = connection.ask(verb, None).await?;

@@ -76,7 +76,7 @@ struct State {
 
 /// A control connection, held by one operation. Dropped between a command and its last reply, the
 /// connection is given up.
-pub(super) struct Turn {
+pub(super) struct ConnectionGuard {
     connection: OwnedMutexGuard<Connection>,
     pool: Arc<Pool>,
     /// Given back behind the connection.
@@ -155,7 +155,10 @@ impl Pool {
     }
 
     /// A connection in step: a free one, a new one, or within `wait` one that others are done with.
-    pub(super) async fn turn(self: &Arc<Self>, wait: Duration) -> Result<Turn, Failure> {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        wait: Duration,
+    ) -> Result<ConnectionGuard, Failure> {
         let busy = || {
             let most = self.settings.connections;
             Failure::gateway(
@@ -171,17 +174,17 @@ impl Pool {
             Some(connection) => connection,
             None => self.another().await?,
         };
-        Ok(Turn { connection, pool: self.clone(), _permit: permit })
+        Ok(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
 
     /// Two of them, as [`Pool::turn`]; the waits for each come one after the other.
     pub(super) async fn two_turns(
         self: &Arc<Self>,
         wait: Duration,
-    ) -> Result<(Turn, Result<Turn, Failure>), Failure> {
+    ) -> Result<(ConnectionGuard, Result<ConnectionGuard, Failure>), Failure> {
         let _pair = self.pairs.lock().await;
-        let first = self.turn(wait).await?;
-        let second = self.turn(wait).await;
+        let first = self.acquire(wait).await?;
+        let second = self.acquire(wait).await;
         Ok((first, second))
     }
 
@@ -206,22 +209,22 @@ impl Pool {
     }
 
     /// A connection that is there and free.
-    pub(super) fn idle_turn(self: &Arc<Self>) -> Option<Turn> {
+    pub(super) fn idle_connection(self: &Arc<Self>) -> Option<ConnectionGuard> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
         let connection = self.free().ok()??;
-        Some(Turn { connection, pool: self.clone(), _permit: permit })
+        Some(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
 
     /// For a question beside a transfer, which can go without an answer.
-    pub(super) async fn turn_aside(self: &Arc<Self>) -> Option<Turn> {
-        if let Some(turn) = self.idle_turn() {
-            return Some(turn);
+    pub(super) async fn turn_aside(self: &Arc<Self>) -> Option<ConnectionGuard> {
+        if let Some(guard) = self.idle_connection() {
+            return Some(guard);
         }
         if self.lock().refused.is_some_and(|since| since.elapsed() < REFUSED) {
             return None;
         }
-        match timeout(FURTHER, self.turn(ASIDE)).await {
-            Ok(turn) => turn.ok(),
+        match timeout(FURTHER, self.acquire(ASIDE)).await {
+            Ok(guard) => guard.ok(),
             Err(_) => {
                 self.lock().refused = Some(Instant::now());
                 None
@@ -355,7 +358,7 @@ async fn reap(pool: Weak<Pool>) {
     }
 }
 
-impl Turn {
+impl ConnectionGuard {
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
@@ -370,7 +373,7 @@ impl Turn {
     }
 }
 
-impl Deref for Turn {
+impl Deref for ConnectionGuard {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -378,13 +381,13 @@ impl Deref for Turn {
     }
 }
 
-impl DerefMut for Turn {
+impl DerefMut for ConnectionGuard {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
 }
 
-impl Drop for Turn {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connection.used = Instant::now();
         if !self.connection.is_usable() {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::passive::Attempts;
-use super::pool::Turn;
+use super::pool::ConnectionGuard;
 use super::prepared::Prepared;
 use super::settings::DataMode;
 use super::transfer_command::connect;
@@ -16,19 +16,19 @@ const NEAR: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 1 });
 /// Asks the server for a port and begins to connect. Goes on by itself, so that nobody who stops
 /// waiting leaves half a question behind; the next operation waits for the server's answer, and a
 /// transfer for the connection. What fails here is asked for again by the transfer.
-pub(super) fn prepare(mut turn: Turn) {
-    let near = turn.port_took.is_some_and(|took| took < NEAR);
-    if near || turn.settings.data_mode != DataMode::Passive {
+pub(super) fn prepare(mut guard: ConnectionGuard) {
+    let near = guard.port_took.is_some_and(|took| took < NEAR);
+    if near || guard.settings.data_mode != DataMode::Passive {
         return;
     }
     tokio::spawn(async move {
-        turn.prepared = None;
-        let mut attempts = Attempts::new(&turn);
-        match attempts.next(&mut turn).await {
+        guard.prepared = None;
+        let mut attempts = Attempts::new(&guard);
+        match attempts.next(&mut guard).await {
             Ok((command, address)) => {
-                let (header, limit) = (turn.data_header(), turn.settings.connect_timeout);
+                let (header, limit) = (guard.data_header(), guard.settings.connect_timeout);
                 let connecting = connect(address, header, limit);
-                turn.prepared = Some(Prepared::begin(command, connecting));
+                guard.prepared = Some(Prepared::begin(command, connecting));
             }
             Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
         }

@@ -1,7 +1,7 @@
 //! What the answer to PWD says (RFC 959 section 4.1.1, appendix II), as servers give it.
 
 use crate::backend::home::absolute;
-use crate::op::{RemotePath, Words};
+use crate::op::{PeerReply, RemotePath};
 use crate::wire::ftp::command::is_carriable;
 
 /// What may follow an unquoted path: words of old servers, in small letters.
@@ -9,7 +9,7 @@ const COMMENTS: [&[u8]; 4] = [b" is current", b" is the current", b" is working"
 
 /// Where the server is, where it says so beyond doubt: an absolute path, quoted as it has to be or
 /// alone. Its last line counts first.
-pub(super) fn directory(answer: &Words) -> Option<RemotePath> {
+pub(super) fn directory(answer: &PeerReply) -> Option<RemotePath> {
     if answer.code / 100 != 2 {
         return None;
     }
@@ -94,7 +94,7 @@ mod tests {
             (500, &["/home/x"], None),
         ] {
             let lines: Vec<Vec<u8>> = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-            let told = directory(&Words { code, lines: lines.clone() });
+            let told = directory(&PeerReply { code, lines: lines.clone() });
             let told = told.as_ref().map(RemotePath::as_bytes);
             assert_eq!(told, expected.map(str::as_bytes), "{code} {lines:?}");
         }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_utf_8_are_a_path_where_ftp_carries_them() {
-        let told = |line: &[u8]| directory(&Words { code: 257, lines: vec![line.to_vec()] });
+        let told = |line: &[u8]| directory(&PeerReply { code: 257, lines: vec![line.to_vec()] });
         assert_eq!(told(b"\"/m\xfcller\"").unwrap().as_bytes(), b"/m\xfcller");
         // A Telnet command for most servers.
         assert_eq!(told(b"\"/m\xffller\""), None);

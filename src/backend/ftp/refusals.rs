@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::quirk::KEPT;
-use crate::op::Words;
+use crate::op::PeerReply;
 
 /// A way to ask that not every server has, and there is another for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Refusals {
     }
 
     /// Notes an answer; whether it says that the server does not have the command at all.
-    pub(super) fn note(&self, asked: Optional, answer: &Words) -> bool {
+    pub(super) fn note(&self, asked: Optional, answer: &PeerReply) -> bool {
         if answer.code / 100 == 2 {
             self.worked(asked);
         }
@@ -84,7 +84,7 @@ impl Refusals {
     }
 
     /// The server does not have it, as this answer shows.
-    pub(super) fn add(&self, asked: Optional, answer: &Words) {
+    pub(super) fn add(&self, asked: Optional, answer: &PeerReply) {
         let now = Instant::now();
         let mut refused = self.lock();
         if let Some((_, since)) = refused.iter_mut().find(|(refused, _)| *refused == asked) {
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_not_asked_again_for_a_while() {
         let refusals = Refusals::new(&"b".into(), ([127, 0, 0, 1], 21).into());
-        let answer = |code| Words { code, lines: vec![b"words".to_vec()] };
+        let answer = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
         for code in [450, 501, 530, 550] {
             assert!(!refusals.note(Optional::Mlst, &answer(code)), "{code}");
         }

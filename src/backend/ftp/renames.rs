@@ -1,19 +1,19 @@
 //! RNFR and RNTO (RFC 959 section 4.1.3), on servers that do and do not rename onto a file that is
 //! there.
 
-use super::Turn;
+use super::ConnectionGuard;
 use super::connection::Connection;
 use super::listing::Found;
 use super::settings::UncheckedRename;
 use super::{facts, listing, reply, stat};
 use crate::backend::temporary_name;
-use crate::op::{EntryKind, Failure, FailureKind, RemotePath, Words};
+use crate::op::{EntryKind, Failure, FailureKind, PeerReply, RemotePath};
 
 /// The server's own word about the old name; [`rename`] need not ask for it again.
 pub(super) async fn rename_from(
     connection: &mut Connection,
     from: &RemotePath,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     let words = connection.expect_at(3, "RNFR", from).await?;
     connection.renaming = Some(from.clone());
     Ok(words)
@@ -24,7 +24,7 @@ pub(super) async fn rename(
     connection: &mut Connection,
     from: &RemotePath,
     to: &RemotePath,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     if connection.renaming.as_ref() != Some(from) {
         connection.expect_at(3, "RNFR", from).await?;
     }
@@ -38,7 +38,7 @@ pub(super) async fn rename_to_new(
     from: &RemotePath,
     to: &RemotePath,
     unchecked: UncheckedRename,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     let taken = match is_taken(connection, to, unchecked).await {
         Err(denied) if reply::is_look_denied(&denied) => {
             connection.check()?;
@@ -114,48 +114,52 @@ fn allowed_unchecked(
 /// Onto a file that is there, too. Some servers do not do that: the old file is put aside first, and
 /// put back if the new one cannot take its place.
 pub(super) async fn replace(
-    turn: &mut Turn,
+    guard: &mut ConnectionGuard,
     from: &RemotePath,
     to: &RemotePath,
-) -> Result<Words, Failure> {
-    turn.expect_at(3, "RNFR", from).await?;
-    let refusal = match turn.expect_at(2, "RNTO", to).await {
+) -> Result<PeerReply, Failure> {
+    guard.expect_at(3, "RNFR", from).await?;
+    let refusal = match guard.expect_at(2, "RNTO", to).await {
         Ok(words) => return Ok(words),
         Err(refusal) => refusal,
     };
-    turn.check()?;
+    guard.check()?;
     // A folder is never put aside: it could not be deleted behind it.
-    let there = stat::stat(turn, to).await;
-    turn.check()?;
+    let there = stat::stat(guard, to).await;
+    guard.check()?;
     if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
         return Err(refusal);
     }
     let aside = temporary_name(to)?;
-    let words = match rename(turn, to, &aside).await {
-        Ok(_) => rename(turn, from, to).await,
+    let words = match rename(guard, to, &aside).await {
+        Ok(_) => rename(guard, from, to).await,
         // It may have been done all the same.
-        Err(lost) if turn.check().is_err() => Err(lost),
+        Err(lost) if guard.check().is_err() => Err(lost),
         Err(_) => return Err(refusal),
     };
     let words = match words {
         Ok(words) => words,
         Err(failure) => {
-            if let Err(lost) = put_back(turn, &aside, to).await {
+            if let Err(lost) = put_back(guard, &aside, to).await {
                 tracing::error!(path = to.as_bytes(), aside = aside.as_bytes(), failure = %lost, "the old file stays aside");
             }
             return Err(failure);
         }
     };
-    if let Err(failure) = turn.expect_at(2, "DELE", &aside).await {
+    if let Err(failure) = guard.expect_at(2, "DELE", &aside).await {
         tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
     }
     Ok(words)
 }
 
 /// Over a new login where the connection was lost on the way.
-async fn put_back(turn: &mut Turn, aside: &RemotePath, to: &RemotePath) -> Result<(), Failure> {
-    if turn.check().is_err() {
-        turn.renew().await?;
+async fn put_back(
+    guard: &mut ConnectionGuard,
+    aside: &RemotePath,
+    to: &RemotePath,
+) -> Result<(), Failure> {
+    if guard.check().is_err() {
+        guard.renew().await?;
     }
-    rename(turn, aside, to).await.map(drop)
+    rename(guard, aside, to).await.map(drop)
 }

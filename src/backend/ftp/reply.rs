@@ -1,6 +1,6 @@
 //! One place turns a server's reply codes (RFC 959 section 4.2) into failures.
 
-use crate::op::{Failure, FailureKind, Words};
+use crate::op::{Failure, FailureKind, PeerReply};
 
 /// The backend's session is lost: the client's is over too. `detail` is for the log only, it may
 /// name what clients need not know.
@@ -13,7 +13,7 @@ pub(super) fn unavailable(detail: impl std::fmt::Display) -> Failure {
 }
 
 /// What a 4xx or 5xx reply to `what` means.
-pub(super) fn failure(what: impl std::fmt::Display, words: Words) -> Failure {
+pub(super) fn failure(what: impl std::fmt::Display, words: PeerReply) -> Failure {
     let kind = kind(&words);
     let message = format!("{what}: the backend answered {words}");
     if kind == FailureKind::Unavailable {
@@ -26,8 +26,8 @@ pub(super) fn failure(what: impl std::fmt::Display, words: Words) -> Failure {
 pub(super) fn expect(
     class: u16,
     what: impl std::fmt::Display,
-    words: Words,
-) -> Result<Words, Failure> {
+    words: PeerReply,
+) -> Result<PeerReply, Failure> {
     match words.code / 100 {
         c if c == class => Ok(words),
         4 | 5 => Err(failure(what, words)),
@@ -35,7 +35,7 @@ pub(super) fn expect(
     }
 }
 
-fn kind(words: &Words) -> FailureKind {
+fn kind(words: &PeerReply) -> FailureKind {
     match words.code {
         421 => FailureKind::Unavailable,
         425 | 522 => FailureKind::DataConnection,
@@ -54,7 +54,7 @@ fn kind(words: &Words) -> FailureKind {
 }
 
 /// 550 is everything; the text tells which, where it says so in the usual words.
-fn of_550(words: &Words) -> FailureKind {
+fn of_550(words: &PeerReply) -> FailureKind {
     let text = words.lines.concat().to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     if says("permission") || says("denied") || says("not allowed") || says("read-only") {
@@ -104,7 +104,7 @@ mod tests {
             ("x does not exist", FailureKind::NotFound),
             ("Can't remove directory: Directory not empty", FailureKind::DirectoryNotEmpty),
         ] {
-            let words = Words { code: 550, lines: vec![text.into()] };
+            let words = PeerReply { code: 550, lines: vec![text.into()] };
             assert_eq!(failure("test", words).kind, expected, "{text}");
         }
     }
@@ -117,14 +117,14 @@ mod tests {
             (550, "File exists", false),
             (501, "Create directory operation failed.", false),
         ] {
-            let words = Words { code, lines: vec![text.into()] };
+            let words = PeerReply { code, lines: vec![text.into()] };
             assert_eq!(is_vague(&failure("test", words)), vague, "{text}");
         }
     }
 
     #[test]
     fn an_answer_of_another_class_is_out_of_step() {
-        let words = Words { code: 350, lines: vec![] };
+        let words = PeerReply { code: 350, lines: vec![] };
         assert_eq!(expect(2, "DELE", words).unwrap_err().kind, FailureKind::Unavailable);
     }
 }

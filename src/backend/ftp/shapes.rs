@@ -2,10 +2,10 @@
 //! servers say more than they were asked; what cannot be the answer is one of those replies.
 
 use super::pwd;
-use crate::op::Words;
+use crate::op::PeerReply;
 
 /// A refusal can answer everything. A success that belongs to another command answers nothing.
-pub(super) fn fits(verb: &str, words: &Words) -> bool {
+pub(super) fn fits(verb: &str, words: &PeerReply) -> bool {
     let transfers = ["RETR", "STOR", "APPE", "STOU", "LIST", "MLSD"];
     let is_any_of = |verbs: &[&str]| verbs.contains(&verb);
     match words.code {
@@ -68,7 +68,7 @@ mod tests {
             ("SIZE", &[213, 200], &[150, 226, 229, 257]),
             ("MKD", &[257, 250], &[150, 226, 350]),
         ] {
-            let fits = |code| fits(verb, &Words { code, lines: vec![b"words".to_vec()] });
+            let fits = |code| fits(verb, &PeerReply { code, lines: vec![b"words".to_vec()] });
             for &code in fitting.iter().chain(&[421, 450, 500, 502, 550]) {
                 assert!(fits(code), "{verb} {code}");
             }

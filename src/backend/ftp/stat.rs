@@ -7,8 +7,8 @@ use super::listing::Found;
 use super::refusals::{Optional, is_unknown};
 use super::{cache, facts, failures, listing, reply};
 use crate::op::{
-    Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
-    Words,
+    Attributes, Entry, EntryKind, Failure, FailureKind, PeerReply, RemotePath, Representation,
+    Timestamp,
 };
 use crate::wire::ftp::listing::{Parsed, parse_line};
 use crate::wire::ftp::time::parse_time;
@@ -216,7 +216,7 @@ pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Resu
 
 /// What one word of an answer says, where no other word says something like it. Some servers write words
 /// around the number that RFC 3659 wants alone.
-fn only_word<T>(answer: &Words, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+fn only_word<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
     let words = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
     let bare = words.map(|word| {
         let is_mark = |b: &u8| b",.:;()<>\"'=".contains(b);
@@ -242,7 +242,7 @@ async fn modified(
 }
 
 /// The time in an answer to MDTM.
-pub(super) fn told_time(words: &Words) -> Option<Timestamp> {
+pub(super) fn told_time(words: &PeerReply) -> Option<Timestamp> {
     let seconds = (words.code / 100 == 2).then(|| only_word(words, parse_time));
     seconds.flatten().map(Timestamp::exact)
 }
@@ -336,7 +336,7 @@ mod tests {
     fn a_number_among_words_is_taken_where_there_is_one_only() {
         let size = |text: &str| {
             let lines = text.lines().map(|line| line.as_bytes().to_vec()).collect();
-            only_word(&Words { code: 213, lines }, |word| {
+            only_word(&PeerReply { code: 213, lines }, |word| {
                 std::str::from_utf8(word).ok()?.parse::<u64>().ok()
             })
         };
@@ -351,7 +351,7 @@ mod tests {
             assert_eq!(size(text), None, "{text}");
         }
         let time =
-            |text: &str| only_word(&Words { code: 213, lines: vec![text.into()] }, parse_time);
+            |text: &str| only_word(&PeerReply { code: 213, lines: vec![text.into()] }, parse_time);
         for text in [
             "20260102030405",
             "Modified: 20260102030405 UTC",

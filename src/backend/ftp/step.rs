@@ -4,14 +4,14 @@
 use super::connection::Connection;
 use super::reply::unavailable;
 use super::{reply, shapes};
-use crate::op::{Failure, Words};
+use crate::op::{Failure, PeerReply};
 
 /// The most replies that are dropped at once.
 const MAX_SURPLUS: usize = 16;
 
 impl Connection {
     /// The last reply to a transfer, which is to be 2xx.
-    pub(super) async fn end(&mut self, what: &str) -> Result<Words, Failure> {
+    pub(super) async fn end(&mut self, what: &str) -> Result<PeerReply, Failure> {
         let ended = self.transfer_end().await.and_then(|words| reply::expect(2, what, words));
         self.active = None;
         self.note_surplus();
@@ -22,9 +22,9 @@ impl Connection {
     /// server had said before. `torn`: it had left before the end.
     pub(super) async fn end_upload(
         &mut self,
-        early: Option<Words>,
+        early: Option<PeerReply>,
         torn: bool,
-    ) -> Result<Words, Failure> {
+    ) -> Result<PeerReply, Failure> {
         const WHAT: &str = "the end of the upload";
         let words = match early {
             Some(words) if words.code >= 400 => {
@@ -48,7 +48,7 @@ impl Connection {
 
     /// Nothing may be taken for the success of a transfer that belongs to something before it. Where
     /// that could be, a question follows: what is answered before it is about the transfer.
-    async fn transfer_end(&mut self) -> Result<Words, Failure> {
+    async fn transfer_end(&mut self) -> Result<PeerReply, Failure> {
         let mut last = self.control.reply().await?;
         for _ in 0..MAX_SURPLUS {
             let preliminary = last.code < 200;
@@ -68,8 +68,8 @@ impl Connection {
 
     /// What the server says of an upload whose end was not sent yet: it may have left, or what it says
     /// is about something before.
-    pub(super) fn reply_before_end(&mut self) -> Result<Option<Words>, Failure> {
-        let mut early: Option<Words> = None;
+    pub(super) fn reply_before_end(&mut self) -> Result<Option<PeerReply>, Failure> {
+        let mut early: Option<PeerReply> = None;
         for _ in 0..MAX_SURPLUS {
             let Some(said) = self.control.reply_at_hand() else { break };
             let said = self.noted(said)?;
@@ -89,7 +89,7 @@ impl Connection {
     }
 
     /// The first refusal before the answer to the marker.
-    async fn said_before_marker(&mut self) -> Result<Option<Words>, Failure> {
+    async fn said_before_marker(&mut self) -> Result<Option<PeerReply>, Failure> {
         let marker = self.marker;
         // TYPE: what it is stays as it is.
         let argument = marker.argument.map(|_| self.type_argument());

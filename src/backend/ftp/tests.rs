@@ -775,8 +775,9 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let pool = Pool::login(settings, shared, None, account, Origin::ANY).await.unwrap();
     let writer = Arc::<Cache>::default().writer();
     let mode = crate::op::WriteMode::From { offset: 0 };
-    let turn = pool.turn(OPEN).await.unwrap();
-    let begun = upload::begin(turn, writer, &path("/new"), mode, Representation::Image, None).await;
+    let guard = pool.acquire(OPEN).await.unwrap();
+    let begun =
+        upload::begin(guard, writer, &path("/new"), mode, Representation::Image, None).await;
     let mut write = Box::new(begun.unwrap());
     // Over TLS to somebody who stops reading; the server itself sees an end.
     let (mut near, _far) = tls_pair().await;

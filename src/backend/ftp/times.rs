@@ -8,7 +8,7 @@ use super::refusals::{Optional, is_unknown};
 use super::time_ways::{Found, Times, Way};
 use super::{facts, failures, reply, stat};
 use crate::backend::temporary_name;
-use crate::op::{Failure, FailureKind, Precision, RemotePath, Words};
+use crate::op::{Failure, FailureKind, PeerReply, Precision, RemotePath};
 use crate::wire::ftp::time::{format_time, parse_time};
 
 /// How far a time that was set may be from what was wanted, in seconds: FAT knows even ones only.
@@ -42,7 +42,7 @@ pub(super) async fn set(
     connection: &mut Connection,
     path: &RemotePath,
     seconds: i64,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     set_of(connection, path, seconds, true).await
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn set_meanwhile(
     connection: &mut Connection,
     path: &RemotePath,
     seconds: i64,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     set_of(connection, path, seconds, false).await
 }
 
@@ -61,7 +61,7 @@ async fn set_of(
     path: &RemotePath,
     seconds: i64,
     steady: bool,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     let (time, name) = (format(seconds)?, connection.name(path)?);
     let server = connection.server.clone();
     match server.times.found() {
@@ -115,7 +115,7 @@ struct Search<'a> {
 
 /// What became of a way that was tried.
 enum Tried {
-    Set(Words),
+    Set(PeerReply),
     /// The server does not have it.
     NotThere,
     /// It says that it did it, but did not.
@@ -125,7 +125,7 @@ enum Tried {
 }
 
 impl Search<'_> {
-    async fn run(&self, connection: &mut Connection) -> Result<Words, Failure> {
+    async fn run(&self, connection: &mut Connection) -> Result<PeerReply, Failure> {
         let mut before = match self.read(connection).await? {
             Ok(told) => told,
             Err(refusal) => {
@@ -277,7 +277,7 @@ impl Search<'_> {
 }
 
 /// The text without a name that it repeats.
-fn without(words: &Words, name: &[u8]) -> Vec<u8> {
+fn without(words: &PeerReply, name: &[u8]) -> Vec<u8> {
     let text = words.lines.join(&b'\n');
     let at = text.windows(name.len()).position(|window| window == name);
     match at {

@@ -2,42 +2,42 @@
 
 use async_trait::async_trait;
 
-use super::Turn;
+use super::ConnectionGuard;
 use super::{abort, data_connection, failures};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
-use crate::op::{Failure, Operation, RemotePath, Representation, Words};
+use crate::op::{Failure, Operation, PeerReply, RemotePath, Representation};
 
 pub(super) struct FtpRead {
-    turn: Turn,
+    guard: ConnectionGuard,
     /// `None` once it has ended one way or the other.
     source: Option<Source>,
     idle: Source,
 }
 
 pub(super) async fn open(
-    turn: Turn,
+    guard: ConnectionGuard,
     operation: &Operation,
 ) -> Result<Box<dyn ReadTransfer>, Failure> {
     let Operation::Read { path, offset, representation } = operation else {
         return Err(failures::misdirected(operation));
     };
-    Ok(Box::new(begin(turn, path, *offset, *representation).await?))
+    Ok(Box::new(begin(guard, path, *offset, *representation).await?))
 }
 
 pub(super) async fn begin(
-    mut turn: Turn,
+    mut guard: ConnectionGuard,
     path: &RemotePath,
     offset: u64,
     representation: Representation,
 ) -> Result<FtpRead, Failure> {
-    turn.set_type(representation).await?;
-    let name = turn.name(path)?;
-    let (stream, _) = data_connection::start(&mut turn, "RETR", Some(&name), offset).await?;
+    guard.set_type(representation).await?;
+    let name = guard.name(path)?;
+    let (stream, _) = data_connection::start(&mut guard, "RETR", Some(&name), offset).await?;
     // What is received has its end told by the server; an orderly close spoils nothing.
     stream.close_on_drop();
     Ok(FtpRead {
-        turn,
+        guard,
         source: Some(Source::Socket(stream)),
         idle: Source::Reader(Box::new(tokio::io::empty())),
     })
@@ -49,29 +49,29 @@ impl ReadTransfer for FtpRead {
         self.source.as_mut().unwrap_or(&mut self.idle)
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn finish(mut self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         self.source = None;
-        self.turn.end("RETR").await.map(Some)
+        self.guard.end("RETR").await.map(Some)
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
         match self.source.take() {
-            Some(Source::Socket(stream)) => abort::abort(&mut self.turn, stream).await,
+            Some(Source::Socket(stream)) => abort::abort(&mut self.guard, stream).await,
             _ => None,
         }
     }
 }
 
 impl FtpRead {
-    pub(super) fn turn(&self) -> &Turn {
-        &self.turn
+    pub(super) fn connection(&self) -> &ConnectionGuard {
+        &self.guard
     }
 }
 
 impl Drop for FtpRead {
     fn drop(&mut self) {
         if self.source.is_some() {
-            self.turn.give_up();
+            self.guard.give_up();
         }
     }
 }

@@ -11,7 +11,7 @@ use super::abort;
 use super::connection::Connection;
 use super::failures::no_data_connection;
 use crate::net::{self, Stream};
-use crate::op::{Failure, Words};
+use crate::op::{Failure, PeerReply};
 
 /// A server that is near has its data connection before the command: less can go wrong so.
 const HEAD_START: Duration = Duration::from_millis(1);
@@ -40,7 +40,7 @@ impl Transfer<'_> {
 pub(super) async fn command(
     connection: &mut Connection,
     Transfer { verb, argument, offset }: Transfer<'_>,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     // An offset that a refused transfer left behind at the server is taken back.
     if offset > 0 || connection.restart_pending {
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
@@ -85,7 +85,7 @@ async fn connected(connection: &mut Connection, tcp: TcpStream, transfer: Transf
 }
 
 pub(super) enum Started {
-    Both(TcpStream, Words),
+    Both(TcpStream, PeerReply),
     /// By the server, or the connection to it is lost.
     Refused(Failure),
     /// No command was sent.
@@ -231,6 +231,6 @@ pub(super) async fn explain(connection: &mut Connection, failure: Failure) -> Fa
 }
 
 /// 2xx: nothing more is said.
-pub(super) fn is_over(words: &Words) -> bool {
+pub(super) fn is_over(words: &PeerReply) -> bool {
     words.code / 100 == 2
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
-use super::Turn;
+use super::ConnectionGuard;
 use super::cache::Writer;
 use super::settings::UncheckedRename;
 use super::{abort, attributes, data_connection, failures, renames, stat};
@@ -15,14 +15,16 @@ use crate::backend::claims::Claim;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
 use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
+use crate::op::{
+    Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
+};
 
 pub(super) struct FtpWrite {
-    turn: Turn,
+    guard: ConnectionGuard,
     /// `None` once its end was sent, one way or the other.
     sink: Option<Sink>,
     /// The server's word that it has all.
-    stored: Option<Words>,
+    stored: Option<PeerReply>,
     idle: Sink,
     path: RemotePath,
     /// `None`: it continues an older file.
@@ -64,19 +66,19 @@ pub(super) struct Replaced {
 impl Part {
     /// As configured; before the first transfer.
     pub(super) async fn new(
-        turn: &mut Turn,
+        guard: &mut ConnectionGuard,
         path: &RemotePath,
         exclusive: bool,
     ) -> Result<Self, Failure> {
-        let policy = turn.settings.partial_uploads;
+        let policy = guard.settings.partial_uploads;
         let mut part = Self { exclusive, ..Self::default() };
         match policy {
             PartialUploads::Keep => {}
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
-            PartialUploads::Delete => match size(turn, path).await {
+            PartialUploads::Delete => match size(guard, path).await {
                 Ok(before) => (part.delete, part.before) = (true, before),
                 Err(failure) => {
-                    turn.check()?;
+                    guard.check()?;
                     tracing::info!(path = path.as_bytes(), %failure, "whether there is an older file is not known: a part would be kept");
                 }
             },
@@ -97,17 +99,22 @@ impl Part {
 
     /// Deletes it where it is configured so, and where it is no other file: a server that switches at
     /// the end still has the older one, and a client may have come back and begun it anew.
-    pub(super) async fn delete(&self, turn: &mut Turn, path: &RemotePath, sent: Option<u64>) {
+    pub(super) async fn delete(
+        &self,
+        guard: &mut ConnectionGuard,
+        path: &RemotePath,
+        sent: Option<u64>,
+    ) {
         if let (Some(_), Some(temporary)) = (self.replaces, &self.temporary) {
-            return delete_temporary(turn, temporary).await;
+            return delete_temporary(guard, temporary).await;
         }
         let Some(claim) = self.claim.as_ref().filter(|_| self.delete) else { return };
         let deleted = async {
-            if turn.check().is_err() {
-                turn.renew().await?;
+            if guard.check().is_err() {
+                guard.renew().await?;
             }
             match claim.hold().await {
-                Some(_held) => self.delete_own(turn, path, sent).await,
+                Some(_held) => self.delete_own(guard, path, sent).await,
                 None => Ok(()),
             }
         };
@@ -117,26 +124,30 @@ impl Part {
     }
 
     /// A whole file gets its own name.
-    pub(super) async fn give_name(self, turn: &mut Turn, path: &RemotePath) -> Result<(), Failure> {
+    pub(super) async fn give_name(
+        self,
+        guard: &mut ConnectionGuard,
+        path: &RemotePath,
+    ) -> Result<(), Failure> {
         let Some(temporary) = self.temporary else { return Ok(()) };
-        turn.pool().account().claim(path).await;
+        guard.pool().account().claim(path).await;
         let renamed = match (self.exclusive, self.replaces) {
             (true, _) => {
-                renames::rename_to_new(turn, &temporary, path, UncheckedRename::Refuse).await
+                renames::rename_to_new(guard, &temporary, path, UncheckedRename::Refuse).await
             }
-            (false, None) => renames::replace(turn, &temporary, path).await,
-            (false, Some(replaced)) => take_place(turn, &temporary, path, replaced).await,
+            (false, None) => renames::replace(guard, &temporary, path).await,
+            (false, Some(replaced)) => take_place(guard, &temporary, path, replaced).await,
         };
         renamed.map(drop)
     }
 
     async fn delete_own(
         &self,
-        turn: &mut Turn,
+        guard: &mut ConnectionGuard,
         path: &RemotePath,
         sent: Option<u64>,
     ) -> Result<(), Failure> {
-        let Some(size) = size(turn, path).await? else { return Ok(()) };
+        let Some(size) = size(guard, path).await? else { return Ok(()) };
         let most = sent.map(|sent| self.synced + sent);
         if self.before == Some(size) || most.is_some_and(|most| size > most) {
             tracing::warn!(
@@ -147,36 +158,36 @@ impl Part {
             );
             return Ok(());
         }
-        turn.expect_at(2, "DELE", path).await.map(drop)
+        guard.expect_at(2, "DELE", path).await.map(drop)
     }
 }
 
 /// The new file gets the old one's permissions and its name, or is deleted.
 async fn take_place(
-    turn: &mut Turn,
+    guard: &mut ConnectionGuard,
     temporary: &RemotePath,
     path: &RemotePath,
     replaced: Replaced,
-) -> Result<Words, Failure> {
+) -> Result<PeerReply, Failure> {
     let renamed = async {
         if let Some(mode) = replaced.permissions {
-            attributes::set_permissions(turn, temporary, mode).await?;
+            attributes::set_permissions(guard, temporary, mode).await?;
         }
-        renames::replace(turn, temporary, path).await
+        renames::replace(guard, temporary, path).await
     };
     let renamed = renamed.await;
     if renamed.is_err() {
-        delete_temporary(turn, temporary).await;
+        delete_temporary(guard, temporary).await;
     }
     renamed
 }
 
-async fn delete_temporary(turn: &mut Turn, temporary: &RemotePath) {
+async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
     let deleted = async {
-        if turn.check().is_err() {
-            turn.renew().await?;
+        if guard.check().is_err() {
+            guard.renew().await?;
         }
-        turn.expect_at(2, "DELE", temporary).await
+        guard.expect_at(2, "DELE", temporary).await
     };
     if let Err(failure) = deleted.await {
         tracing::warn!(path = temporary.as_bytes(), %failure, "the part of an upload that failed stays under its temporary name");
@@ -184,7 +195,7 @@ async fn delete_temporary(turn: &mut Turn, temporary: &RemotePath) {
 }
 
 pub(super) async fn open(
-    mut turn: Turn,
+    mut guard: ConnectionGuard,
     writer: Writer,
     operation: &Operation,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
@@ -192,59 +203,59 @@ pub(super) async fn open(
         return Err(failures::misdirected(operation));
     };
     let part = match mode {
-        WriteMode::From { offset: 0 } => Some(Part::new(&mut turn, path, false).await?),
+        WriteMode::From { offset: 0 } => Some(Part::new(&mut guard, path, false).await?),
         _ => None,
     };
-    Ok(Box::new(begin(turn, writer, path, *mode, *representation, part).await?))
+    Ok(Box::new(begin(guard, writer, path, *mode, *representation, part).await?))
 }
 
 pub(super) async fn begin(
-    mut turn: Turn,
+    mut guard: ConnectionGuard,
     writer: Writer,
     path: &RemotePath,
     mode: WriteMode,
     representation: Representation,
     mut part: Option<Part>,
 ) -> Result<FtpWrite, Failure> {
-    turn.set_type(representation).await?;
+    guard.set_type(representation).await?;
     let temporary = part.as_ref().and_then(|part| part.temporary.as_ref());
     let written = match mode {
         WriteMode::Unique => Vec::new(),
-        _ => turn.name(temporary.unwrap_or(path))?,
+        _ => guard.name(temporary.unwrap_or(path))?,
     };
     if temporary.is_none() && mode != WriteMode::Unique {
-        let claim = Arc::new(turn.pool().account().claim(path).await);
+        let claim = Arc::new(guard.pool().account().claim(path).await);
         part.iter_mut().for_each(|part| part.claim = Some(claim.clone()));
     }
     let started = match mode {
         WriteMode::From { offset } => {
-            data_connection::start(&mut turn, "STOR", Some(&written), offset).await
+            data_connection::start(&mut guard, "STOR", Some(&written), offset).await
         }
-        WriteMode::Append => data_connection::start(&mut turn, "APPE", Some(&written), 0).await,
+        WriteMode::Append => data_connection::start(&mut guard, "APPE", Some(&written), 0).await,
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
-            if turn.home.is_known() {
-                match turn.enter(path).await {
+            if guard.home.is_known() {
+                match guard.enter(path).await {
                     // Where the login has put an account, it need not be allowed to go.
-                    Err(_) if turn.is_at_home(path) => turn.check()?,
+                    Err(_) if guard.is_at_home(path) => guard.check()?,
                     entered => entered.map(drop)?,
                 }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
                 return Err(failures::unknown_home(what));
             }
-            data_connection::start(&mut turn, "STOU", None, 0).await
+            data_connection::start(&mut guard, "STOU", None, 0).await
         }
     };
     if let (Err(failure), Some(part)) = (&started, &part)
         && began_anyway(failure)
     {
-        part.delete(&mut turn, path, Some(0)).await;
+        part.delete(&mut guard, path, Some(0)).await;
     }
     let (stream, preliminary) = started?;
     let folder = path;
     let path = match mode {
-        WriteMode::Unique => unique_name(&preliminary, folder, &turn.home),
+        WriteMode::Unique => unique_name(&preliminary, folder, &guard.home),
         _ => path.clone(),
     };
     let base = match (mode, &part) {
@@ -256,12 +267,12 @@ pub(super) async fn begin(
     };
     // A file that this upload began, under a name that is known.
     if mode == WriteMode::Unique && path != *folder {
-        let delete = turn.settings.partial_uploads == PartialUploads::Delete;
-        let claim = Some(Arc::new(turn.pool().account().claim(&path).await));
+        let delete = guard.settings.partial_uploads == PartialUploads::Delete;
+        let claim = Some(Arc::new(guard.pool().account().claim(&path).await));
         part = Some(Part { delete, claim, ..Part::default() });
     }
     Ok(FtpWrite {
-        turn,
+        guard,
         sink: Some(Sink::Socket(stream)),
         stored: None,
         idle: Sink::Writer(Box::new(tokio::io::sink())),
@@ -274,10 +285,10 @@ pub(super) async fn begin(
 }
 
 /// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
-async fn size(turn: &mut Turn, path: &RemotePath) -> Result<Option<u64>, Failure> {
-    match stat::told_size(turn, path).await {
+async fn size(guard: &mut ConnectionGuard, path: &RemotePath) -> Result<Option<u64>, Failure> {
+    match stat::told_size(guard, path).await {
         Err(failure) if failure.kind == FailureKind::Unsupported => {
-            stat::file_size(turn, path).await
+            stat::file_size(guard, path).await
         }
         told => told,
     }
@@ -290,7 +301,7 @@ fn began_anyway(failure: &Failure) -> bool {
 }
 
 /// RFC 1123 section 4.1.2.9: `150 FILE: name`. A server that does not say it leaves the folder.
-fn unique_name(preliminary: &Words, folder: &RemotePath, home: &Home) -> RemotePath {
+fn unique_name(preliminary: &PeerReply, folder: &RemotePath, home: &Home) -> RemotePath {
     let text = preliminary.lines.concat();
     let name = text.windows(6).position(|w| w.eq_ignore_ascii_case(b"FILE: ")).map(|at| {
         let name = &text[at + 6..];
@@ -321,17 +332,17 @@ async fn close(stream: Stream, limit: Duration) -> bool {
 }
 
 impl FtpWrite {
-    async fn complete(&mut self, whole: bool) -> Result<Words, Failure> {
+    async fn complete(&mut self, whole: bool) -> Result<PeerReply, Failure> {
         let words = self.store().await?;
         if whole && let Some(part) = self.part.take() {
-            part.give_name(&mut self.turn, &self.path).await?;
+            part.give_name(&mut self.guard, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
         Ok(words)
     }
 
     /// Ends the transfer as *complete*, under the name that is written to.
-    async fn store(&mut self) -> Result<Words, Failure> {
+    async fn store(&mut self) -> Result<PeerReply, Failure> {
         if let Some(words) = &self.stored {
             return Ok(words.clone());
         }
@@ -346,12 +357,12 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
-        let early = self.turn.reply_before_end()?;
+        let early = self.guard.reply_before_end()?;
         let torn = match self.sink.take() {
-            Some(Sink::Socket(stream)) => close(stream, self.turn.settings.reply_timeout).await,
+            Some(Sink::Socket(stream)) => close(stream, self.guard.settings.reply_timeout).await,
             _ => false,
         };
-        let words = self.turn.end_upload(early, torn).await?;
+        let words = self.guard.end_upload(early, torn).await?;
         if torn {
             self.check_whole().await?;
         }
@@ -366,7 +377,7 @@ impl FtpWrite {
         let Some(expected) = expected else { return Ok(()) };
         let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
         let written = temporary.unwrap_or(&self.path);
-        match stat::told_size(&mut self.turn, written).await {
+        match stat::told_size(&mut self.guard, written).await {
             Ok(Some(size)) if size != expected => Err(Failure::backend(
                 FailureKind::TransferCut,
                 "the backend server broke the data connection off, and the file there is not as \
@@ -384,8 +395,8 @@ impl FtpWrite {
         }
     }
 
-    pub(super) fn turn(&self) -> &Turn {
-        &self.turn
+    pub(super) fn connection(&self) -> &ConnectionGuard {
+        &self.guard
     }
 
     pub(super) fn part(&self) -> Option<Part> {
@@ -402,7 +413,7 @@ impl FtpWrite {
     }
 
     /// `whole`: the file gets its name; else it is gone on with later.
-    pub(super) async fn end(mut self: Box<Self>, whole: bool) -> Result<Words, Failure> {
+    pub(super) async fn end(mut self: Box<Self>, whole: bool) -> Result<PeerReply, Failure> {
         let ended = self.complete(whole).await;
         if ended.is_err() {
             self.delete_part().await;
@@ -412,17 +423,17 @@ impl FtpWrite {
 
     async fn flush(&mut self) -> io::Result<()> {
         let Some(Sink::Socket(stream)) = &mut self.sink else { return Ok(()) };
-        let timer = StallTimer::new(self.turn.settings.reply_timeout, Some(stream.tcp()));
+        let timer = StallTimer::new(self.guard.settings.reply_timeout, Some(stream.tcp()));
         let flushed = timer.wait(stream.flush()).await;
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn cut(&mut self) -> Option<Failure> {
         match self.sink.take() {
-            Some(Sink::Socket(stream)) => abort::abort(&mut self.turn, stream).await,
+            Some(Sink::Socket(stream)) => abort::abort(&mut self.guard, stream).await,
             _ => {
                 // The end was sent already: its answer must not be taken for the next one's.
-                abort::await_answer(&mut self.turn).await;
+                abort::await_answer(&mut self.guard).await;
                 None
             }
         }
@@ -430,7 +441,7 @@ impl FtpWrite {
 
     async fn delete_part(&mut self) {
         if let Some(part) = &self.part {
-            part.delete(&mut self.turn, &self.path, self.sent).await;
+            part.delete(&mut self.guard, &self.path, self.sent).await;
         }
     }
 }
@@ -455,7 +466,7 @@ impl WriteTransfer for FtpWrite {
         if temporary { self.store().await.map(drop) } else { Ok(()) }
     }
 
-    async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         self.end(true).await.map(Some)
     }
 
@@ -469,7 +480,7 @@ impl WriteTransfer for FtpWrite {
 impl Drop for FtpWrite {
     fn drop(&mut self) {
         if self.sink.is_some() {
-            self.turn.give_up();
+            self.guard.give_up();
         }
     }
 }
@@ -490,7 +501,7 @@ mod tests {
             ("FILE: stou.1", &Home::Unknown, "/in/stou.1"),
             ("FILE: /home/x/stou.1", &Home::Unknown, "/in"),
         ] {
-            let words = Words { code: 150, lines: vec![text.into()] };
+            let words = PeerReply { code: 150, lines: vec![text.into()] };
             assert_eq!(unique_name(&words, &folder, home).to_string(), expected);
         }
     }

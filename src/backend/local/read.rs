@@ -11,7 +11,7 @@ use super::errno::{failed, refused};
 use super::place::{open_file, relative};
 use crate::backend::ReadTransfer;
 use crate::data::{Source, ToCrlf};
-use crate::op::{Answer, Failure, FailureKind, RemotePath, Representation, Words};
+use crate::op::{Answer, Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// Bytes that one call reads or writes at most, and so what a transfer buffers.
 pub(super) const BLOCK: usize = 256 * 1024;
@@ -117,7 +117,7 @@ impl ReadTransfer for LocalRead {
         &mut self.source
     }
 
-    async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         Ok(None)
     }
 

@@ -13,7 +13,7 @@ use super::place::{open_file, relative};
 use super::read::BLOCK;
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{FromCrlf, Sink};
-use crate::op::{Failure, FailureKind, RemotePath, Representation, Words, WriteMode};
+use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation, WriteMode};
 
 /// How often a name for `Unique` is drawn; one draw has 128 random bits.
 const DRAWS: usize = 3;
@@ -226,7 +226,7 @@ impl WriteTransfer for LocalWrite {
         self.flush().await
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn finish(mut self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         self.settle().await?;
         let calls = self.calls.clone();
         calls

@@ -138,7 +138,7 @@ pub(super) fn unsupported(what: impl fmt::Display, missing: &str) -> Failure {
     Failure::backend(FailureKind::Unsupported, message).with_status(status)
 }
 
-/// An operation that came to the wrong door of this backend.
+/// An operation that came to the wrong client_info of this backend.
 pub(super) fn misdirected(operation: &crate::op::Operation) -> Failure {
     Failure::gateway(FailureKind::Internal, format_args!("{} was misdirected", operation.name()))
 }

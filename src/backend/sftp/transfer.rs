@@ -14,9 +14,9 @@ use super::server::Server;
 use super::stat::stat;
 use super::status::{Expect, misdirected};
 use crate::backend::ReadTransfer;
-use crate::data::{Fault, ReadAhead, Source, ToCrlf};
+use crate::data::{FirstError, ReadAhead, Source, ToCrlf};
 use crate::op::{
-    Entry, EntryKind, Failure, FailureKind, Operation, RemotePath, Representation, Words,
+    Entry, EntryKind, Failure, FailureKind, Operation, PeerReply, RemotePath, Representation,
 };
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
@@ -29,7 +29,7 @@ const NOT_A_FILE: &str = "it is a device, a pipe or a socket, not a file";
 struct SftpRead {
     source: Source,
     file: Reading,
-    fault: Fault,
+    fault: FirstError,
 }
 
 /// Closes the file when dropped: what is read is safe whatever the server says to that.
@@ -59,7 +59,7 @@ pub(super) async fn open(
         }
     };
     let ((), file) = tokio::try_join!(plain, open_file(server, path))?;
-    let fault = Fault::default();
+    let fault = FirstError::default();
     let handle = file.0.sized();
     let stream =
         |offset| ReadAhead::new(handle.clone(), offset, server.ahead.clone(), fault.clone());
@@ -145,7 +145,7 @@ pub(super) async fn count_ascii(server: &Arc<Server>, path: &RemotePath) -> Resu
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
     let file = open_file(server, path).await?;
-    let fault = Fault::default();
+    let fault = FirstError::default();
     let reader = ReadAhead::new(file.0.clone(), 0, server.ahead.clone(), fault.clone());
     // A file that grows meanwhile must not keep the count from its end.
     count(&mut ToCrlf::new(reader.take(length))).await.map_err(|e| {
@@ -164,7 +164,7 @@ impl ReadTransfer for SftpRead {
         &mut self.source
     }
 
-    async fn finish(self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         drop(self.file);
         self.fault.take().map_or(Ok(None), Err)
     }

@@ -13,8 +13,10 @@ use super::server::Server;
 use super::status::{Expect, is_look_denied, misdirected};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer};
-use crate::data::{Behind, Fault, FromCrlf, Sink, WriteBehind};
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation, Words, WriteMode};
+use crate::data::{Behind, FirstError, FromCrlf, Sink, WriteBehind};
+use crate::op::{
+    Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
+};
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
 /// How often a name for `Unique` is drawn; one draw has 128 random bits.
@@ -25,7 +27,7 @@ const LAST_FLIGHT: usize = 256 * 1024;
 struct SftpWrite {
     sink: Sink,
     behind: Behind<Handle>,
-    fault: Fault,
+    fault: FirstError,
     file: Begun,
 }
 
@@ -67,7 +69,7 @@ pub(super) async fn open(
         WriteMode::Append => append(server, path).await?,
         WriteMode::Unique => (unique(server, path).await?, 0),
     };
-    let fault = Fault::default();
+    let fault = FirstError::default();
     let (stream, behind) = WriteBehind::new(file.handle.clone(), offset, fault.clone());
     let sink = match representation {
         Representation::Image => Sink::Writer(Box::new(stream)),
@@ -257,7 +259,7 @@ impl WriteTransfer for SftpWrite {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Option<Words>, Failure> {
+    async fn finish(mut self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         self.begin().await?;
         let sent = self.sink.shutdown().await;
         let Self { behind, fault, mut file, .. } = *self;

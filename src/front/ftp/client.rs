@@ -9,14 +9,14 @@ use zeroize::Zeroizing;
 
 use super::command_queue::Line;
 use super::control::Control;
-use super::data_connection::Asked;
+use super::data_connection::RequestedConnection;
 use super::handshake::other_protocol_words;
 use super::reply;
 use super::settings::TlsPolicy;
 use super::shared::Shared;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
-use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, Words};
+use crate::op::{Failure, FailureKind, Fault, PeerReply, RemotePath, Representation};
 use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
@@ -27,7 +27,7 @@ const AFTER_FORCE: Duration = Duration::from_secs(8);
 
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
-    pub(super) door: ClientInfo,
+    pub(super) client_info: ClientInfo,
     /// The address that the client connected to.
     pub(super) local: SocketAddr,
     pub(super) control: Control,
@@ -64,7 +64,7 @@ pub(super) struct LoggedIn {
 pub(super) struct TransferState {
     pub(super) representation: Representation,
     pub(super) restart: u64,
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<RequestedConnection>,
     /// EPSV ALL: nothing but EPSV any more.
     pub(super) epsv_only: bool,
 }
@@ -86,17 +86,17 @@ pub(super) enum Flow {
 impl Client {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut door: ClientInfo,
+        mut client_info: ClientInfo,
         stream: Stream,
         tls: Option<ControlTls>,
     ) -> Self {
         let private = stream.is_tls();
-        door.protocol = if private { "ftps" } else { "ftp" };
+        client_info.protocol = if private { "ftps" } else { "ftp" };
         let proxied = !shared.settings.proxy_protocol.is_empty();
         Self {
             shared,
-            local: door.local,
-            door,
+            local: client_info.local,
+            client_info,
             control: Control::new(stream, proxied),
             tls,
             login: LoginState::Nobody,
@@ -112,7 +112,7 @@ impl Client {
 
     pub(super) async fn run(mut self) {
         let drain = self.shared.drain.clone();
-        let end = self.door.end.clone();
+        let end = self.client_info.end.clone();
         let forced = async {
             drain.forced().await;
             end.set(SessionEnd::shutdown());
@@ -120,10 +120,10 @@ impl Client {
         };
         tokio::select! {
             () = self.serve() => {
-                self.door.end.set(SessionEnd::by(Fault::Client, self.control.why_closed()));
+                self.client_info.end.set(SessionEnd::by(Fault::Client, self.control.why_closed()));
             }
             // REIN may have begun another session meanwhile.
-            () = forced => self.door.end.set(SessionEnd::shutdown()),
+            () = forced => self.client_info.end.set(SessionEnd::shutdown()),
         }
         if let LoginState::In(logged_in) = self.login {
             // A goodbye that hangs must not keep the session's place.
@@ -168,7 +168,7 @@ impl Client {
     /// A client that is turned away: told of in the log once for each kind of reason.
     pub(super) fn refused(&mut self, why: ClientRefusal, what: &str) {
         if self.refused.replace(why) != Some(why) {
-            self.shared.gateway.client_refused(&self.door, why, what);
+            self.shared.gateway.client_refused(&self.client_info, why, what);
         }
     }
 
@@ -191,14 +191,14 @@ impl Client {
         tokio::select! {
             biased;
             () = drain.draining() => {
-                self.door.end.set(SessionEnd::shutdown());
+                self.client_info.end.set(SessionEnd::shutdown());
                 self.answer(421, "the gateway is shutting down; connect again").await;
                 None
             }
             // Somebody who is not logged in cannot put the deadline off by talking on.
             line = self.control.line(), if !self.is_late() => line,
             () = sleep_until(deadline) => {
-                self.door.end.set(SessionEnd::by(Fault::Client, limit));
+                self.client_info.end.set(SessionEnd::by(Fault::Client, limit));
                 let told = self.refused.is_some() || !self.control.has_heard();
                 if !matches!(self.login, LoginState::In(_)) && !told {
                     self.refused(ClientRefusal::LoginTimeout, limit);
@@ -300,7 +300,7 @@ impl Client {
     }
 
     /// The backend's words for a success where it has some, else ours.
-    pub(super) async fn answer_with(&mut self, code: u16, text: &str, words: Option<Words>) {
+    pub(super) async fn answer_with(&mut self, code: u16, text: &str, words: Option<PeerReply>) {
         match words {
             Some(words) if words.code / 100 == 2 => {
                 self.control.reply(words.code, &words.lines).await
@@ -316,7 +316,7 @@ impl Client {
         if failure.kind != FailureKind::Unavailable {
             return Flow::Continue;
         }
-        self.door.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
+        self.client_info.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
         Flow::Close
     }
 }

@@ -22,7 +22,7 @@ const ANOTHER: Duration = Duration::from_secs(5);
 const SOURCE_PORTS: usize = 1024;
 
 /// What PASV, EPSV, PORT or EPRT asked for.
-pub(super) enum Asked {
+pub(super) enum RequestedConnection {
     Passive(Reservation),
     Active(Target),
 }
@@ -51,22 +51,22 @@ pub(super) struct DataConnection {
 
 /// Makes the connection within `limit`, TLS included.
 pub(super) async fn open(
-    asked: Asked,
+    asked: RequestedConnection,
     direction: Direction,
     protection: Option<Protection<'_>>,
     limit: Duration,
 ) -> Result<DataConnection, Failure> {
     let what = match &asked {
-        Asked::Passive(reservation) => format!(
+        RequestedConnection::Passive(reservation) => format!(
             "no data connection came to port {} within {}: check that firewalls let it through",
             reservation.port(),
             humantime::format_duration(limit)
         ),
-        Asked::Active(Target { to, .. }) => {
+        RequestedConnection::Active(Target { to, .. }) => {
             format!("no data connection to {to} within {}", humantime::format_duration(limit))
         }
     };
-    if let Asked::Passive(reservation) = &asked {
+    if let RequestedConnection::Passive(reservation) = &asked {
         reservation.renew(limit);
     }
     let tls = protection.as_ref().map(|protection| protection.tls);
@@ -84,20 +84,20 @@ pub(super) async fn open(
 }
 
 async fn made(
-    asked: Asked,
+    asked: RequestedConnection,
     direction: Direction,
     protection: Option<Protection<'_>>,
 ) -> Result<DataConnection, Failure> {
     let (stream, active) = match (asked, protection) {
-        (Asked::Passive(mut reservation), None) => {
+        (RequestedConnection::Passive(mut reservation), None) => {
             let arrived = reservation.arrived().await.ok_or_else(expired)?;
             (Stream::Plain(arrived.tcp), Some(reservation.activate()))
         }
-        (Asked::Passive(mut reservation), Some(protection)) => {
+        (RequestedConnection::Passive(mut reservation), Some(protection)) => {
             let stream = protected(&mut reservation, direction, &protection).await?;
             (stream, Some(reservation.activate()))
         }
-        (Asked::Active(target), protection) => {
+        (RequestedConnection::Active(target), protection) => {
             let told = Instant::now();
             let tcp = connect(&target).await?;
             let to = target.to;

@@ -27,7 +27,7 @@ enum Failed {
 /// the client only looked whether somebody is here. `heard`: it has said something in clear before.
 pub(super) async fn accept(
     gateway: &Gateway,
-    door: &ClientInfo,
+    client_info: &ClientInfo,
     tls: &ControlTls,
     tcp: TcpStream,
     limit: Duration,
@@ -36,7 +36,7 @@ pub(super) async fn accept(
     let accepted = timeout(limit, handshake(tls, tcp, &mut heard)).await;
     let failed = match accepted {
         Ok(Ok(stream)) => {
-            let _ = door.encryption.set(stream.encryption());
+            let _ = client_info.encryption.set(stream.encryption());
             return Some(stream);
         }
         Ok(Err(failed)) => failed,
@@ -48,9 +48,9 @@ pub(super) async fn accept(
     };
     match failed {
         Failed::Silent => {
-            tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "the connection ended without a TLS session");
+            tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "the connection ended without a TLS session");
         }
-        Failed::Refused(why, what) => gateway.client_refused(door, why, what),
+        Failed::Refused(why, what) => gateway.client_refused(client_info, why, what),
     }
     None
 }

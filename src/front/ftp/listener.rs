@@ -13,7 +13,7 @@ use super::settings::{ListenerSettings, TlsPolicy};
 use super::shared::Shared;
 use crate::net::tls::ControlTls;
 use crate::net::{Endpoints, ListenError, Listener, Stream};
-use crate::session::{ClientInfo, ClientRefusal, Seat};
+use crate::session::{AdmissionPermit, ClientInfo, ClientRefusal};
 use crate::wire::ftp::reply;
 
 /// Opens every address of an FTP listener, or none.
@@ -34,7 +34,7 @@ fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
         }
         Err(refusal) => {
             shared.gateway.client_refused(
-                &door(shared, endpoints),
+                &client_info(shared, endpoints),
                 ClientRefusal::TooManySessions,
                 refusal,
             );
@@ -56,18 +56,18 @@ async fn refuse(mut tcp: TcpStream, why: String) {
     .await;
 }
 
-async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: Seat) {
+async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: AdmissionPermit) {
     // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let door = door(&shared, endpoints);
-    let Some((stream, tls)) = protect(&shared, tcp, &door).await else { return };
-    let _open = shared.gateway.open_session(&door.listener);
-    tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
-    Client::new(shared, door.clone(), stream, tls).run().await;
-    tracing::debug!(session = door.session, "session ends");
+    let client_info = client_info(&shared, endpoints);
+    let Some((stream, tls)) = protect(&shared, tcp, &client_info).await else { return };
+    let _open = shared.gateway.open_session(&client_info.listener);
+    tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "session begins");
+    Client::new(shared, client_info.clone(), stream, tls).run().await;
+    tracing::debug!(session = client_info.session, "session ends");
 }
 
-fn door(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
+fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
     let implicit = matches!(shared.settings.tls, TlsPolicy::Implicit(_));
     let protocol = if implicit { "ftps" } else { "ftp" };
     ClientInfo::new(&shared.settings.name, protocol, endpoints)
@@ -77,7 +77,7 @@ fn door(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
 async fn protect(
     shared: &Shared,
     tcp: TcpStream,
-    door: &ClientInfo,
+    client_info: &ClientInfo,
 ) -> Option<(Stream, Option<ControlTls>)> {
     let settings = match &shared.settings.tls {
         TlsPolicy::None => return Some((Stream::Plain(tcp), None)),
@@ -89,6 +89,6 @@ async fn protect(
     let tls = settings.tls.control_session();
     tls.announce_implicit();
     let limit = shared.gateway.limits.login_timeout;
-    let stream = handshake::accept(&shared.gateway, door, &tls, tcp, limit, false).await?;
+    let stream = handshake::accept(&shared.gateway, client_info, &tls, tcp, limit, false).await?;
     Some((stream, Some(tls)))
 }

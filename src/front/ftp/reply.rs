@@ -1,16 +1,16 @@
 //! One match turns a failure into an FTP reply (RFC 959 section 4.2).
 
-use crate::op::{Failure, FailureKind, Words};
+use crate::op::{Failure, FailureKind, PeerReply};
 use crate::wire::ftp::command::CommandError;
 
 /// Code and text for a failure. A backend that speaks FTP keeps its own words.
-pub(super) fn of_failure(failure: &Failure) -> Words {
+pub(super) fn of_failure(failure: &Failure) -> PeerReply {
     if let Some(peer) = &failure.peer
         && passes(failure, peer.code)
     {
         return peer.clone();
     }
-    Words { code: code(failure.kind), lines: vec![failure.message.clone().into_bytes()] }
+    PeerReply { code: code(failure.kind), lines: vec![failure.message.clone().into_bytes()] }
 }
 
 /// A refusal of the backend, but never a 421 while the session goes on.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_backends_words_pass_but_not_its_421_alone() {
-        let words = |code| Words { code, lines: vec![b"its words".to_vec()] };
+        let words = |code| PeerReply { code, lines: vec![b"its words".to_vec()] };
         let failure = |kind, code| Failure::backend(kind, "ours").with_peer(words(code));
         assert_eq!(of_failure(&failure(FailureKind::NotFound, 550)), words(550));
         assert_eq!(of_failure(&failure(FailureKind::Unavailable, 421)), words(421));

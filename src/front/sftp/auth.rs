@@ -65,15 +65,15 @@ impl Logins {
             return reject();
         }
         self.connection.note_client();
-        let Connection { shared, door, .. } = &*self.connection;
+        let Connection { shared, client_info, .. } = &*self.connection;
         let user = user.as_bytes();
         let admitted =
-            self.takes(signature).and_then(|()| shared.gateway.admits_key(door, user, key));
+            self.takes(signature).and_then(|()| shared.gateway.admits_key(client_info, user, key));
         match admitted {
             Ok(()) => Auth::Accept,
             Err(failure) => {
                 self.connection.note_login_line();
-                shared.gateway.key_refused(door, user, key, &failure);
+                shared.gateway.key_refused(client_info, user, key, &failure);
                 reject()
             }
         }
@@ -115,7 +115,7 @@ impl Logins {
         connection.note_client();
         connection.note_login_line();
         let gateway = &connection.shared.gateway;
-        let login = gateway.login(&connection.door, proof, connection.login_deadline());
+        let login = gateway.login(&connection.client_info, proof, connection.login_deadline());
         let entered = tokio::select! {
             biased;
             () = connection.closing.cancelled() => return reject(),

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers::Answers;
 use super::connection::{Busy, CHANNEL_END_TIMEOUT, Connection};
 use super::incoming::{Arrived, Incoming};
-use super::opening::{Asked, asked, refuse_program};
+use super::opening::{ChannelRequest, asked, refuse_program};
 use super::requests::{Outcome, Requests, Work, announced};
 use super::room::{Cost, Room, share};
 use crate::net::poll_once;
@@ -99,18 +99,18 @@ impl Channel {
         let asked = tokio::select! {
             biased;
             asked = asked(&mut read) => asked,
-            () = end.cancelled() => Asked::Nothing,
-            () = drain.draining() => Asked::Nothing,
+            () = end.cancelled() => ChannelRequest::Nothing,
+            () = drain.draining() => ChannelRequest::Nothing,
         };
         match asked {
-            Asked::Sftp => {}
-            Asked::Program => {
+            ChannelRequest::Sftp => {}
+            ChannelRequest::Program => {
                 // What it sends to its command must not hold up the other channels.
                 drop(read);
                 let _ = timeout(LAST_WORDS, refuse_program(&write, &handle)).await;
                 return;
             }
-            Asked::Nothing => {
+            ChannelRequest::Nothing => {
                 let _ = write.close().await;
                 return;
             }
@@ -139,7 +139,7 @@ impl Channel {
         let ended = tokio::select! {
             biased;
             () = drain.forced() => {
-                self.connection.door.end.set(SessionEnd::shutdown());
+                self.connection.client_info.end.set(SessionEnd::shutdown());
                 End::Forced
             }
             () = end.cancelled() => End::Gone,
@@ -170,7 +170,7 @@ impl Channel {
         match ended {
             End::Stalled => aborted(STALLED),
             End::Broken(why) => aborted(why),
-            End::Done | End::Gone | End::Forced => match self.connection.door.end.get() {
+            End::Done | End::Gone | End::Forced => match self.connection.client_info.end.get() {
                 Some(end) => end.failure(),
                 None => aborted(left_open),
             },
@@ -178,16 +178,16 @@ impl Channel {
     }
 
     async fn last_words(&mut self, ended: &End) {
-        let door = &self.connection.door;
+        let client_info = &self.connection.client_info;
         let status = match ended {
             End::Done => Some(0),
             End::Broken(why) => {
-                tracing::warn!(session = door.session, peer = %door.peer, why, "SFTP channel ended");
+                tracing::warn!(session = client_info.session, peer = %client_info.peer, why, "SFTP channel ended");
                 Some(1)
             }
             End::Stalled => {
                 let why = STALLED;
-                tracing::warn!(session = door.session, peer = %door.peer, why, "SFTP channel ended");
+                tracing::warn!(session = client_info.session, peer = %client_info.peer, why, "SFTP channel ended");
                 // Others of the connection may be well.
                 match self.channels() > 1 {
                     true => drop(timeout(LAST_WORDS, self.write.close()).await),

@@ -35,7 +35,7 @@ pub(super) const CHANNEL_END_TIMEOUT: Duration = Duration::from_secs(8);
 /// What the watching task, russh's handler and the channels share.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
-    pub(super) door: ClientInfo,
+    pub(super) client_info: ClientInfo,
     begun: Instant,
     session: OnceLock<Arc<Session>>,
     hang_up: OnceLock<HangUp>,
@@ -69,10 +69,10 @@ pub(super) struct Ending {
 pub(super) struct Busy(Arc<Connection>);
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, door: ClientInfo) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, client_info: ClientInfo) -> Arc<Self> {
         Arc::new(Self {
             shared,
-            door,
+            client_info,
             begun: Instant::now(),
             session: OnceLock::new(),
             hang_up: OnceLock::new(),
@@ -115,7 +115,7 @@ impl Connection {
     /// Ends the connection; the first reason counts. What was sent before is sent.
     pub(super) fn end(&self, code: Disconnect, end: SessionEnd) {
         // Before the channels hear of it.
-        self.door.end.set(end.clone());
+        self.client_info.end.set(end.clone());
         let _ = self.ending.set(Ending::new(code, end));
         self.end.cancel();
     }
@@ -209,10 +209,11 @@ impl Connection {
     pub(super) fn note_client(&self) {
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         if let Some(offer) = wire::ssh::client_offer(&first) {
-            let _ = self.door.encryption.set(self.shared.settings.algorithms.describe(&offer));
+            let _ =
+                self.client_info.encryption.set(self.shared.settings.algorithms.describe(&offer));
             let client = String::from_utf8(offer.identification);
             let escaped = |error: FromUtf8Error| error.as_bytes().escape_ascii().to_string();
-            let _ = self.door.client.set(client.unwrap_or_else(escaped));
+            let _ = self.client_info.client.set(client.unwrap_or_else(escaped));
         }
     }
 
@@ -222,7 +223,7 @@ impl Connection {
 
     /// Takes one costly key exchange from what the client's address has left; whether there was one.
     pub(super) fn take_exchange(&self) -> bool {
-        let is_left = self.shared.exchanges.take(self.door.peer.ip());
+        let is_left = self.shared.exchanges.take(self.client_info.peer.ip());
         if !is_left {
             self.is_over_exchanges.store(true, Ordering::Relaxed);
         }
@@ -233,14 +234,14 @@ impl Connection {
     fn refused_exchange(&self) {
         let (gateway, why) = (&self.shared.gateway, ClientRefusal::KeyExchanges);
         let Some(suppressed) = self.shared.exchanges.turn() else {
-            return gateway.count_refused(&self.door, why);
+            return gateway.count_refused(&self.client_info, why);
         };
         let what = format!(
             "its address asked for more than {EXCHANGES_MAX} key exchanges by finite field before a \
              login, and more than one in {}; {suppressed} such clients since the last line",
             humantime::format_duration(EXCHANGE_INTERVAL)
         );
-        gateway.client_refused(&self.door, why, what);
+        gateway.client_refused(&self.client_info, why, what);
     }
 
     /// It ends before a login. Whoever has sent nothing only looked whether somebody is here; whoever
@@ -251,12 +252,12 @@ impl Connection {
             return self.refused_exchange();
         }
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
-        let tried = self.door.client.get().is_some();
+        let tried = self.client_info.client.get().is_some();
         let has_login_line = self.has_login_line.load(Ordering::Relaxed);
         let has_gone = error.map_or(why == GONE, is_gone);
         let (refusal, what) = match (protocol(&first), error) {
             _ if (first.is_empty() && !tried) || (has_gone && has_login_line) => {
-                let ClientInfo { session, peer, listener, .. } = &self.door;
+                let ClientInfo { session, peer, listener, .. } = &self.client_info;
                 tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
                 return;
             }
@@ -293,7 +294,7 @@ impl Connection {
             _ if has_gone => (R::SshHandshake, GONE_BEFORE.to_owned()),
             _ => (R::SshHandshake, format!("the SSH connection ended before a login: {why}")),
         };
-        self.shared.gateway.client_refused(&self.door, refusal, what);
+        self.shared.gateway.client_refused(&self.client_info, refusal, what);
     }
 }
 

@@ -16,7 +16,7 @@ use super::settings::ListenerSettings;
 use super::shared::Shared;
 use super::window::{PACKET, WINDOW};
 use crate::net::{Endpoints, ListenError, Listener};
-use crate::session::{ClientInfo, ClientRefusal, Seat};
+use crate::session::{AdmissionPermit, ClientInfo, ClientRefusal};
 
 /// Messages of one channel that wait for its task. It takes them at once unless it has its fill.
 const CHANNEL_MESSAGES: usize = 16;
@@ -71,8 +71,8 @@ fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints
             shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, seat));
         }
         Err(refusal) => {
-            let door = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
-            shared.gateway.client_refused(&door, ClientRefusal::TooManySessions, refusal);
+            let client_info = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
+            shared.gateway.client_refused(&client_info, ClientRefusal::TooManySessions, refusal);
             shared.drain.spawn(refuse(tcp, refusal.to_string()));
         }
     }
@@ -93,12 +93,12 @@ async fn run(
     config: Arc<Config>,
     tcp: TcpStream,
     endpoints: Endpoints,
-    _seat: Seat,
+    _seat: AdmissionPermit,
 ) {
-    let door = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
-    let _open = shared.gateway.open_session(&door.listener);
-    tracing::debug!(session = door.session, peer = %door.peer, listener = door.listener, "session begins");
-    let session = door.session;
-    serve(Connection::new(shared, door), config, tcp).await;
+    let client_info = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
+    let _open = shared.gateway.open_session(&client_info.listener);
+    tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "session begins");
+    let session = client_info.session;
+    serve(Connection::new(shared, client_info), config, tcp).await;
     tracing::debug!(session, "session ends");
 }

@@ -13,7 +13,7 @@ const STDERR: u32 = 1;
 const READING: Duration = Duration::from_millis(100);
 
 /// What a channel is for.
-pub(super) enum Asked {
+pub(super) enum ChannelRequest {
     Sftp,
     /// A shell or a command.
     Program,
@@ -22,16 +22,16 @@ pub(super) enum Asked {
 }
 
 /// What a client starts on a channel; what else it asks for russh's handler answers.
-pub(super) async fn asked(read: &mut ChannelReadHalf) -> Asked {
+pub(super) async fn asked(read: &mut ChannelReadHalf) -> ChannelRequest {
     loop {
         match read.wait().await {
             Some(ChannelMsg::RequestSubsystem { name, .. }) if name == SUBSYSTEM => {
-                return Asked::Sftp;
+                return ChannelRequest::Sftp;
             }
             Some(ChannelMsg::Exec { .. } | ChannelMsg::RequestShell { .. }) => {
-                return Asked::Program;
+                return ChannelRequest::Program;
             }
-            Some(ChannelMsg::Close) | None => return Asked::Nothing,
+            Some(ChannelMsg::Close) | None => return ChannelRequest::Nothing,
             Some(_) => {}
         }
     }

@@ -42,19 +42,19 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
     let over = tokio::select! {
         ended = &mut running => {
             match ended {
-                Ok(()) => connection.door.end.set(SessionEnd::done(GONE)),
+                Ok(()) => connection.client_info.end.set(SessionEnd::done(GONE)),
                 Err(ref error) => {
-                    connection.door.end.set(SessionEnd::by(Fault::Client, error.to_string()));
+                    connection.client_info.end.set(SessionEnd::by(Fault::Client, error.to_string()));
                 }
             }
             if connection.session().is_none() {
-                let why = connection.door.end.get().map_or(GONE, SessionEnd::reason);
+                let why = connection.client_info.end.get().map_or(GONE, SessionEnd::reason);
                 connection.refused(ended.as_ref().err(), why);
             }
             true
         }
         ending = connection.watch() => {
-            connection.door.end.set(ending.end.clone());
+            connection.client_info.end.set(ending.end.clone());
             if connection.session().is_none() {
                 connection.refused(None, ending.end.reason());
             }

@@ -1,4 +1,4 @@
-//! Whole connections: russh's client at the door, a scripted backend behind it.
+//! Whole connections: russh's client at the client_info, a scripted backend behind it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -294,8 +294,8 @@ async fn a_known_key_is_of_no_use_with_an_old_signature() {
 
 fn connection(shared: Shared) -> Arc<Connection> {
     let peer = "127.0.0.1:1".parse().unwrap();
-    let door = ClientInfo::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
-    Connection::new(Arc::new(shared), door)
+    let client_info = ClientInfo::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
+    Connection::new(Arc::new(shared), client_info)
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
     }
 }
 
-fn door() -> ClientInfo {
+fn client_info() -> ClientInfo {
     ClientInfo::new(
         "front",
         "ftp",
@@ -136,7 +136,7 @@ async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration
         account: None,
         key: None,
     });
-    gateway.login(&door(), proof, Instant::now() + within).await.err().unwrap()
+    gateway.login(&client_info(), proof, Instant::now() + within).await.err().unwrap()
 }
 
 #[tokio::test]
@@ -173,10 +173,10 @@ fn a_key_that_is_refused_is_told_with_the_reason() {
     };
     let detail = |access, options: &str, user: &str, key: &PublicKey| {
         let gateway = gateway_with(access, keys(options));
-        let judged = gateway.admits_key(&door(), user.as_bytes(), key);
+        let judged = gateway.admits_key(&client_info(), user.as_bytes(), key);
         judged.map_err(|failure| {
             assert_eq!(failure.message, "login incorrect");
-            gateway.key_refused(&door(), user.as_bytes(), key, &failure);
+            gateway.key_refused(&client_info(), user.as_bytes(), key, &failure);
             let labels = ["front", "key-refused"];
             assert_eq!(gateway.metrics.logins.with_label_values(&labels).get(), 1);
             failure.detail.unwrap()
@@ -212,7 +212,8 @@ async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failur
         account: None,
         key: None,
     });
-    let entered = gateway.login(&door(), proof, Instant::now() + Duration::from_secs(60)).await;
+    let entered =
+        gateway.login(&client_info(), proof, Instant::now() + Duration::from_secs(60)).await;
     let asked = std::mem::take(&mut *asked.lock().unwrap());
     (entered, asked)
 }

@@ -1,6 +1,6 @@
 //! Replies (RFC 959 section 4.2): written by fronts, read by backends, both bounded.
 
-use crate::op::Words;
+use crate::op::PeerReply;
 
 /// The longest line of a reply that is read, in bytes; longer ones are cut.
 pub const MAX_LINE: usize = 8192;
@@ -44,7 +44,7 @@ pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
 /// Puts lines together into replies.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
-    open: Option<Words>,
+    open: Option<PeerReply>,
     left_out: usize,
 }
 
@@ -64,11 +64,11 @@ impl ReplyReader {
     }
 
     /// Takes one line; the reply when this was its last.
-    pub fn line(&mut self, line: &[u8]) -> Result<Option<Words>, ReplyError> {
+    pub fn line(&mut self, line: &[u8]) -> Result<Option<PeerReply>, ReplyError> {
         let head = code_of(line);
         let Some(open) = &mut self.open else {
             let (code, more) = head.ok_or(ReplyError::NotAReply)?;
-            let reply = Words { code, lines: vec![text_of(line)] };
+            let reply = PeerReply { code, lines: vec![text_of(line)] };
             if more {
                 self.open = Some(reply);
                 return Ok(None);
@@ -124,7 +124,7 @@ fn text_of(line: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn read(lines: &[&str]) -> Result<Option<Words>, ReplyError> {
+    fn read(lines: &[&str]) -> Result<Option<PeerReply>, ReplyError> {
         let mut reader = ReplyReader::default();
         let mut last = Ok(None);
         for line in lines {
@@ -133,8 +133,8 @@ mod tests {
         last
     }
 
-    fn words(code: u16, lines: &[&str]) -> Words {
-        Words { code, lines: lines.iter().map(|l| l.as_bytes().to_vec()).collect() }
+    fn words(code: u16, lines: &[&str]) -> PeerReply {
+        PeerReply { code, lines: lines.iter().map(|l| l.as_bytes().to_vec()).collect() }
     }
 
     #[test]

@@ -77,9 +77,9 @@ impl FtpFile {
         }
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
-            && let Some(mut turn) = session.pool.turn_aside().await
+            && let Some(mut guard) = session.pool.turn_aside().await
         {
-            let set = attributes::set_permissions(&mut turn, path, mode).await;
+            let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
                 policy.judge(Attribute::Permissions, session.pool.softened(failure))?;
             }
@@ -98,8 +98,8 @@ impl FtpFile {
         attributes::check_times(&session.pool, changes)?;
         let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
         let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
-        let Some(mut turn) = session.pool.turn_aside().await else { return Ok(()) };
-        match times::set_meanwhile(&mut turn, &self.transfers.place(), seconds).await {
+        let Some(mut guard) = session.pool.turn_aside().await else { return Ok(()) };
+        match times::set_meanwhile(&mut guard, &self.transfers.place(), seconds).await {
             Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
             // It may not be there for others yet; the end will tell.
             Ok(_) | Err(_) => Ok(()),
@@ -111,8 +111,8 @@ impl FtpFile {
         let Transfers { session, path, .. } = &*self.transfers;
         let _writer = session.cache.writer();
         let set = async {
-            let mut turn = session.turn().await?;
-            attributes::set_permissions(&mut turn, path, mode & 0o777).await
+            let mut guard = session.acquire().await?;
+            attributes::set_permissions(&mut guard, path, mode & 0o777).await
         };
         if let Err(failure) = set.await.map_err(|failure| session.pool.softened(failure)) {
             tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
@@ -122,8 +122,8 @@ impl FtpFile {
     async fn change(&self, changes: &Changes) -> Result<(), Failure> {
         let Transfers { session, path, .. } = &*self.transfers;
         let _writer = session.cache.writer();
-        let mut turn = session.turn().await?;
-        let set = attributes::set(&mut turn, path, changes).await;
+        let mut guard = session.acquire().await?;
+        let set = attributes::set(&mut guard, path, changes).await;
         set.map(drop).map_err(|failure| session.pool.softened(failure))
     }
 
@@ -165,10 +165,10 @@ impl OpenFile for FtpFile {
         if size.is_some() && self.sequenced.is_unfinished() {
             return Ok(sized(self.entry()));
         }
-        let Some(mut turn) = session.pool.turn_aside().await else {
+        let Some(mut guard) = session.pool.turn_aside().await else {
             return Ok(sized(self.entry()));
         };
-        let asked = session.ask_stat(&mut turn, &place).await?;
+        let asked = session.ask_stat(&mut guard, &place).await?;
         let mut version = lock(&self.transfers.version);
         *version = version.or(Version::of(&asked));
         drop(version);

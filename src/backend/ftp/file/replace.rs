@@ -11,7 +11,7 @@ use crate::backend::ftp::pool::Pool;
 use crate::backend::ftp::refusals::Optional;
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part, Replaced};
-use crate::backend::ftp::{FtpSession, OPEN, Turn};
+use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
 use crate::backend::ftp::{attributes, cache, facts, listing, transfer, upload};
 use crate::backend::{WriteTransfer, temporary_name};
 use crate::op::{
@@ -26,16 +26,16 @@ const PERMISSIONS: u32 = 0o777;
 pub(super) async fn begin(
     session: &FtpSession,
     path: &RemotePath,
-) -> Result<(FtpWrite, Turn), Failure> {
+) -> Result<(FtpWrite, ConnectionGuard), Failure> {
     let pool = &session.pool;
     let softened = |failure| pool.softened(failure);
     let writer = session.cache.writer();
-    let (turn, mut aside) = two_connections(pool).await?;
+    let (guard, mut aside) = two_connections(pool).await?;
     let Old { mode, settable } = look(&mut aside, path).await.map_err(softened)?;
     let part = Part::replacing(path, Replaced { permissions: mode.filter(|_| settable) })?;
     let temporary = part.temporary.clone();
     let (from_start, image) = (WriteMode::From { offset: 0 }, Representation::Image);
-    let write = upload::begin(turn, writer, path, from_start, image, Some(part)).await;
+    let write = upload::begin(guard, writer, path, from_start, image, Some(part)).await;
     let write = write.map_err(softened)?;
     if let (Some(mode), false, Some(temporary)) = (mode, settable, temporary)
         && let Err(failure) = check_same_mode(&mut aside, &temporary, mode).await
@@ -46,7 +46,7 @@ pub(super) async fn begin(
     Ok((write, aside))
 }
 
-async fn two_connections(pool: &Arc<Pool>) -> Result<(Turn, Turn), Failure> {
+async fn two_connections(pool: &Arc<Pool>) -> Result<(ConnectionGuard, ConnectionGuard), Failure> {
     if pool.settings().connections < 2 {
         return Err(refused(
             "that takes two connections to the server, and `connections` allows one",
@@ -72,7 +72,7 @@ struct Old {
 }
 
 /// Whether the file can be replaced at all: found out before anything is written.
-async fn look(aside: &mut Turn, path: &RemotePath) -> Result<Old, Failure> {
+async fn look(aside: &mut ConnectionGuard, path: &RemotePath) -> Result<Old, Failure> {
     let entry = entry_itself(aside, path).await?;
     match entry.kind {
         EntryKind::File => {}
@@ -87,7 +87,7 @@ async fn look(aside: &mut Turn, path: &RemotePath) -> Result<Old, Failure> {
 
 /// Whether the server renames at all, asked about a name that is not there: after RNFR of one that is,
 /// ProFTPD takes nothing but RNTO.
-async fn check_renames(aside: &mut Turn, path: &RemotePath) -> Result<(), Failure> {
+async fn check_renames(aside: &mut ConnectionGuard, path: &RemotePath) -> Result<(), Failure> {
     let nothing = temporary_name(path)?;
     let refusal = match aside.expect_at(3, "RNFR", &nothing).await {
         Err(refusal) => refusal,
@@ -105,7 +105,11 @@ async fn check_renames(aside: &mut Turn, path: &RemotePath) -> Result<(), Failur
     }
 }
 
-async fn look_at_mode(aside: &mut Turn, path: &RemotePath, entry: &Entry) -> Result<Old, Failure> {
+async fn look_at_mode(
+    aside: &mut ConnectionGuard,
+    path: &RemotePath,
+    entry: &Entry,
+) -> Result<Old, Failure> {
     let Some(mode) = entry.attributes.permissions else {
         return Ok(Old { mode: None, settable: false });
     };
@@ -163,7 +167,7 @@ async fn line_of(connection: &mut Connection, path: &RemotePath) -> Result<Optio
 
 /// On a server that sets no modes: whether the new file has the old one's by itself.
 async fn check_same_mode(
-    aside: &mut Turn,
+    aside: &mut ConnectionGuard,
     temporary: &RemotePath,
     mode: u32,
 ) -> Result<(), Failure> {
@@ -196,19 +200,19 @@ pub(super) fn check_tail(pool: &Pool, bytes: u64) -> Result<(), Failure> {
 /// The old file from there on, over the connection that was kept for it, or one in its place.
 pub(super) async fn open_tail(
     pool: &Arc<Pool>,
-    kept: Option<Turn>,
+    kept: Option<ConnectionGuard>,
     path: &RemotePath,
     from: u64,
 ) -> Result<FtpRead, Failure> {
-    let mut turn = match kept {
-        Some(turn) => turn,
-        None => pool.turn(OPEN).await?,
+    let mut guard = match kept {
+        Some(guard) => guard,
+        None => pool.acquire(OPEN).await?,
     };
     // It has waited as long as the upload took.
-    if !turn.is_in_step() {
-        turn.renew().await?;
+    if !guard.is_in_step() {
+        guard.renew().await?;
     }
-    let read = transfer::begin(turn, path, from, Representation::Image).await;
+    let read = transfer::begin(guard, path, from, Representation::Image).await;
     read.map_err(|failure| pool.softened(failure))
 }
 

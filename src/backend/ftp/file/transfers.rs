@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::replace;
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part};
-use crate::backend::ftp::{FtpSession, OPEN, Turn};
+use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
 use crate::backend::ftp::{failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{
@@ -39,7 +39,7 @@ pub(super) struct Transfers {
     /// The bytes of a file that is appended to, where the server told what was there.
     pub(super) appended: Arc<Mutex<Option<u64>>>,
     /// While the file is replaced: a connection that the rest of the old one can be read over.
-    pub(super) aside: Arc<Mutex<Option<Turn>>>,
+    pub(super) aside: Arc<Mutex<Option<ConnectionGuard>>>,
 }
 
 /// By what a file is known for the same: FTP has nothing better.
@@ -76,8 +76,8 @@ impl Transfers {
         let there = match asked {
             false => None,
             true if self.exclusive => {
-                let mut turn = self.session.pool.turn(OPEN).await?;
-                let absent = stat::is_absent(&mut turn, &self.path).await;
+                let mut guard = self.session.pool.acquire(OPEN).await?;
+                let absent = stat::is_absent(&mut guard, &self.path).await;
                 if !absent.map_err(|failure| self.session.pool.softened(failure))? {
                     return Err(Failure::backend(
                         FailureKind::AlreadyExists,
@@ -87,11 +87,11 @@ impl Transfers {
                 None
             }
             true => {
-                let mut turn = self.session.pool.turn(OPEN).await?;
-                match stat::file_size(&mut turn, &self.path).await {
+                let mut guard = self.session.pool.acquire(OPEN).await?;
+                match stat::file_size(&mut guard, &self.path).await {
                     Err(denied) if mode.create && reply::is_look_denied(&denied) => {
-                        turn.check()?;
-                        self.note_unchecked(&turn, &denied);
+                        guard.check()?;
+                        self.note_unchecked(&guard, &denied);
                         None
                     }
                     told => told.map_err(|failure| self.session.pool.softened(failure))?,
@@ -134,11 +134,11 @@ impl Transfers {
     }
 
     /// The account may write and not look: the file is written from its begin, as scp does it.
-    fn note_unchecked(&self, turn: &Turn, denied: &Failure) {
-        if turn.server.unchecked_writes.note() {
+    fn note_unchecked(&self, guard: &ConnectionGuard, denied: &Failure) {
+        if guard.server.unchecked_writes.note() {
             tracing::info!(
-                backend = %turn.settings.name,
-                server = %turn.server.address,
+                backend = %guard.settings.name,
+                server = %guard.server.address,
                 path = self.path.as_bytes(),
                 reason = denied.message,
                 "whether there is a file already cannot be checked for this account; what SFTP clients \
@@ -150,8 +150,8 @@ impl Transfers {
     /// What will be appended to; `None` where the server does not tell it.
     async fn base(&self, known: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
         if self.session.cache.recalled_size(&self.path).is_some() {
-            let mut turn = self.session.pool.turn(OPEN).await?;
-            return Ok(Some(self.session.check_recalled(&mut turn, &self.path).await?));
+            let mut guard = self.session.pool.acquire(OPEN).await?;
+            return Ok(Some(self.session.check_recalled(&mut guard, &self.path).await?));
         }
         match known {
             Some(size) => Ok(Some(Some(size))),
@@ -160,10 +160,10 @@ impl Transfers {
     }
 
     async fn told_size(&self) -> Result<Option<Option<u64>>, Failure> {
-        let mut turn = self.session.pool.turn(OPEN).await?;
-        match stat::told_size(&mut turn, &self.path).await {
+        let mut guard = self.session.pool.acquire(OPEN).await?;
+        match stat::told_size(&mut guard, &self.path).await {
             Ok(size) => Ok(Some(size)),
-            Err(failure) => match turn.check() {
+            Err(failure) => match guard.check() {
                 Ok(()) => Ok(None),
                 Err(_) => Err(self.session.pool.softened(failure)),
             },
@@ -171,9 +171,9 @@ impl Transfers {
     }
 
     /// A transfer that begins in the middle must be of the file that the reader began with.
-    async fn check_version(&self, turn: &mut Turn) -> Result<(), Failure> {
-        let Ok(entry) = stat::stat_followed(turn, &self.path).await else {
-            return turn.check();
+    async fn check_version(&self, guard: &mut ConnectionGuard) -> Result<(), Failure> {
+        let Ok(entry) = stat::stat_followed(guard, &self.path).await else {
+            return guard.check();
         };
         let Some(now) = Version::of(&entry) else { return Ok(()) };
         let before = lock(&self.version).replace(now);
@@ -220,8 +220,8 @@ impl Transfers {
         let part = self.part().take();
         let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
         let _writer = self.session.cache.writer();
-        let mut turn = self.session.turn().await?;
-        let named = part.give_name(&mut turn, &self.path).await;
+        let mut guard = self.session.acquire().await?;
+        let named = part.give_name(&mut guard, &self.path).await;
         named.map_err(|failure| self.session.pool.softened(failure))
     }
 }
@@ -233,8 +233,8 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl SequentialFile for Transfers {
     async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
-        let turn = self.session.pool.turn(OPEN).await?;
-        let begun = transfer::begin(turn, &self.place(), offset, Representation::Image).await;
+        let guard = self.session.pool.acquire(OPEN).await?;
+        let begun = transfer::begin(guard, &self.place(), offset, Representation::Image).await;
         let read = begun.map_err(|failure| self.session.pool.softened(failure))?;
         Ok(Box::new(Reader(Box::new(read))))
     }
@@ -245,7 +245,7 @@ impl SequentialFile for Transfers {
             WriteFrom::End => WriteMode::Append,
             WriteFrom::Over => return self.open_over().await,
         };
-        let mut turn = self.session.pool.turn(OPEN).await?;
+        let mut guard = self.session.pool.acquire(OPEN).await?;
         let writer = self.session.cache.writer();
         let softened = |failure| self.session.pool.softened(failure);
         let known = self.part().clone();
@@ -254,17 +254,17 @@ impl SequentialFile for Transfers {
             (Some(part), _) => Some(part.anew()),
             (None, WriteFrom::End) => None,
             (None, _) => {
-                Some(Part::new(&mut turn, &self.path, self.exclusive).await.map_err(softened)?)
+                Some(Part::new(&mut guard, &self.path, self.exclusive).await.map_err(softened)?)
             }
         };
         let image = Representation::Image;
-        let begun = upload::begin(turn, writer, &self.path, mode, image, part).await;
+        let begun = upload::begin(guard, writer, &self.path, mode, image, part).await;
         Ok(Box::new(self.writer(begun.map_err(softened)?)))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
-        let mut turn = self.session.pool.turn(OPEN).await?;
-        let size = stat::file_size(&mut turn, &self.place()).await;
+        let mut guard = self.session.pool.acquire(OPEN).await?;
+        let size = stat::file_size(&mut guard, &self.place()).await;
         size.map_err(|failure| self.session.pool.softened(failure))
     }
 
@@ -272,8 +272,8 @@ impl SequentialFile for Transfers {
         if !self.reads_only {
             return Ok(());
         }
-        let mut turn = self.session.pool.turn(OPEN).await?;
-        let checked = self.check_version(&mut turn).await;
+        let mut guard = self.session.pool.acquire(OPEN).await?;
+        let checked = self.check_version(&mut guard).await;
         checked.map_err(|failure| self.session.pool.softened(failure))
     }
 
@@ -283,8 +283,8 @@ impl SequentialFile for Transfers {
 
     async fn open_old(&self, from: u64, to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
         replace::check_tail(&self.session.pool, to - from)?;
-        let turn = lock(&self.aside).take();
-        let read = replace::open_tail(&self.session.pool, turn, &self.path, from).await?;
+        let guard = lock(&self.aside).take();
+        let read = replace::open_tail(&self.session.pool, guard, &self.path, from).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
@@ -296,8 +296,8 @@ impl SequentialFile for Transfers {
         self.release_old().await;
         let Some(part) = self.part().take() else { return };
         let _writer = self.session.cache.writer();
-        if let Ok(mut turn) = self.session.pool.turn(OPEN).await {
-            part.delete(&mut turn, &self.path, Some(0)).await;
+        if let Ok(mut guard) = self.session.pool.acquire(OPEN).await {
+            part.delete(&mut guard, &self.path, Some(0)).await;
         }
     }
 }
@@ -307,7 +307,7 @@ struct Reader(Box<FtpRead>);
 #[async_trait]
 impl SequentialRead for Reader {
     async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure> {
-        let limit = self.0.turn().settings.stall_timeout;
+        let limit = self.0.connection().settings.stall_timeout;
         let Source::Socket(stream) = self.0.source() else { return Ok(0) };
         match timeout(limit, stream.read_buf(into)).await {
             Ok(read) => read.map_err(|e| cut("reading").with_detail(e)),
@@ -316,12 +316,12 @@ impl SequentialRead for Reader {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let pool = self.0.turn().pool().clone();
+        let pool = self.0.connection().pool().clone();
         self.0.finish().await.map(drop).map_err(|failure| pool.softened(failure))
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.0.turn().pool().clone();
+        let pool = self.0.connection().pool().clone();
         self.0.abort().await.map(|failure| pool.softened(failure))
     }
 }
@@ -330,13 +330,13 @@ struct Writer {
     write: Box<FtpWrite>,
     part: Arc<Mutex<Option<Part>>>,
     appended: Arc<Mutex<Option<u64>>>,
-    aside: Arc<Mutex<Option<Turn>>>,
+    aside: Arc<Mutex<Option<ConnectionGuard>>>,
 }
 
 #[async_trait]
 impl SequentialWrite for Writer {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
-        let limit = self.write.turn().settings.stall_timeout;
+        let limit = self.write.connection().settings.stall_timeout;
         self.write.count(data.len());
         lock(&self.appended).iter_mut().for_each(|size| *size += data.len() as u64);
         let Sink::Socket(stream) = self.write.sink() else { return Err(cut("writing")) };
@@ -348,7 +348,7 @@ impl SequentialWrite for Writer {
     }
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
-        let pool = self.write.turn().pool().clone();
+        let pool = self.write.connection().pool().clone();
         let sent = self.write.counted();
         if whole {
             drop(lock(&self.aside).take());
@@ -367,7 +367,7 @@ impl SequentialWrite for Writer {
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.write.turn().pool().clone();
+        let pool = self.write.connection().pool().clone();
         drop(lock(&self.aside).take());
         forget_replacing(&self.part);
         self.write.abort().await.map(|failure| pool.softened(failure))

@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::Turn;
-use super::cache::{Asked, Cache};
+use super::ConnectionGuard;
+use super::cache::{AskedAt, Cache};
 use super::connection::Connection;
 use super::refusals::Optional;
 use crate::backend::Listing;
 use crate::backend::ftp::{abort, data_connection};
 use crate::net::Stream;
-use crate::op::{Entry, Failure, FailureKind, RemotePath, Timestamp, Words};
+use crate::op::{Entry, Failure, FailureKind, PeerReply, RemotePath, Timestamp};
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::listing::{Parsed, parse_line};
 pub(super) use find::{Found, find, is_no_folder, may_hide};
@@ -36,7 +36,7 @@ const NOTICE: Duration = Duration::from_secs(1);
 
 /// `C`: the control connection, held as long as the listing lasts.
 struct FtpListing<C: DerefMut<Target = Connection>> {
-    turn: C,
+    guard: C,
     /// What LIST is told beside `-a`, where the server does not stand in the folder.
     argument: Option<Vec<u8>>,
     /// Whether this is LIST with `-a`, and whether the server has taken that is not known yet.
@@ -53,7 +53,7 @@ struct FtpListing<C: DerefMut<Target = Connection>> {
     /// Whether there was an entry.
     named: bool,
     /// The last reply, where it came instead of the first.
-    said: Option<Words>,
+    said: Option<PeerReply>,
     /// The data connection has ended, the last reply is still to come.
     ending: bool,
     /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
@@ -80,46 +80,46 @@ struct LeftOut {
 /// Where the entries are remembered for a while.
 struct Memory {
     cache: Arc<Cache>,
-    asked: Asked,
+    asked: AskedAt,
     folder: RemotePath,
 }
 
 /// `exact_times`: to the second, where the server tells them.
 pub(super) async fn open(
-    turn: Turn,
+    guard: ConnectionGuard,
     cache: &Arc<Cache>,
     path: &RemotePath,
     exact_times: bool,
 ) -> Result<Box<dyn Listing>, Failure> {
     let (cache, asked) = (cache.clone(), cache.asked());
-    let mut listing = FtpListing::begin(turn, path, false).await?;
+    let mut listing = FtpListing::begin(guard, path, false).await?;
     listing.memory = Some(Memory { cache, asked, folder: path.clone() });
-    listing.inexact = exact_times && !listing.facts && times::can_be_asked(&listing.turn);
+    listing.inexact = exact_times && !listing.facts && times::can_be_asked(&listing.guard);
     Ok(Box::new(listing))
 }
 
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     /// `checked`: that there is such a folder is known, where the server cannot enter it.
-    async fn begin(mut turn: C, path: &RemotePath, checked: bool) -> Result<Self, Failure> {
-        let facts = start_facts(&mut turn, path).await?;
+    async fn begin(mut guard: C, path: &RemotePath, checked: bool) -> Result<Self, Failure> {
+        let facts = start_facts(&mut guard, path).await?;
         let is_facts = facts.is_some();
         let (argument, (begun, trial)) = match facts {
             Some(begun) => (None, (begun, Trial::No)),
             None => {
                 let mut argument = None;
-                if !turn.home.is_known() {
+                if !guard.home.is_known() {
                     if !checked {
                         // It looks the folder up in a listing of its own.
-                        Box::pin(check_folder(&mut turn, path)).await?;
+                        Box::pin(check_folder(&mut guard, path)).await?;
                     }
                     argument = relative::list_argument(path)?;
                 }
-                let begun = start_list(&mut turn, path, argument.as_deref()).await?;
+                let begun = start_list(&mut guard, path, argument.as_deref()).await?;
                 (argument, begun)
             }
         };
         let mut listing = Self {
-            turn,
+            guard,
             argument,
             trial,
             doubled_cr: None,
@@ -139,7 +139,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         Ok(listing)
     }
 
-    fn go_on(&mut self, (stream, words): (Option<Stream>, Words)) {
+    fn go_on(&mut self, (stream, words): (Option<Stream>, PeerReply)) {
         self.said = (words.code >= 200).then_some(words);
         self.stream = stream.inspect(Stream::close_on_drop);
     }
@@ -236,7 +236,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             // Done only when it has been said: until then an abort has a reply to take.
             let said = match self.said.take() {
                 Some(said) => Ok(said),
-                None => self.turn.end("listing").await,
+                None => self.guard.end("listing").await,
             };
             (self.ending, self.done) = (false, true);
             let said = said?;
@@ -245,7 +245,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         };
         let mut bytes = [0; 16 * 1024];
         let limit = match self.said {
-            None => self.turn.settings.reply_timeout,
+            None => self.guard.settings.reply_timeout,
             Some(_) => NOTICE,
         };
         let received = timeout(limit, stream.read(&mut bytes)).await;
@@ -270,8 +270,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
 
     /// `ls -a` shows at least `.`: a server that showed nothing, or complains, took `-a` for a name. Where
     /// the folder is empty without it too, nothing is known.
-    async fn again_without_all(&mut self, said: Words) -> Result<(), Failure> {
-        let refusals = &self.turn.server.refusals;
+    async fn again_without_all(&mut self, said: PeerReply) -> Result<(), Failure> {
+        let refusals = &self.guard.server.refusals;
         match std::mem::replace(&mut self.trial, Trial::No) {
             Trial::All if self.any => refusals.worked(Optional::ListAll),
             Trial::All if !refusals.has_worked(Optional::ListAll) => {
@@ -287,7 +287,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         // Cut in here, nobody would know what was said.
         self.done = false;
         let argument = self.argument.as_deref();
-        let started = data_connection::start(&mut self.turn, "LIST", argument, 0).await;
+        let started = data_connection::start(&mut self.guard, "LIST", argument, 0).await;
         let started = may_be_empty(started);
         self.done = started.is_err();
         self.go_on(started?);
@@ -304,7 +304,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     /// The lines ended before the listing did. The session goes on.
     async fn broken(&mut self, kind: FailureKind, detail: impl std::fmt::Display) -> Failure {
         let told = match self.stream.take() {
-            Some(stream) => abort::abort(&mut self.turn, stream).await,
+            Some(stream) => abort::abort(&mut self.guard, stream).await,
             None => None,
         };
         self.done = true;
@@ -330,7 +330,7 @@ impl LeftOut {
     }
 }
 
-impl FtpListing<Turn> {
+impl FtpListing<ConnectionGuard> {
     /// All entries of a small folder, with times to the second; of a large one, the first as they are.
     async fn exact_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let mut entries = Vec::new();
@@ -341,10 +341,10 @@ impl FtpListing<Turn> {
             }
         }
         if let Some(Memory { cache, asked, folder }) = &self.memory {
-            match times::complete(&mut self.turn, folder, &mut entries).await {
+            match times::complete(&mut self.guard, folder, &mut entries).await {
                 Ok(()) => cache.put(*asked, folder.as_bytes(), &entries, self.facts),
                 // What is listed is whole all the same.
-                Err(_) if self.turn.is_replaceable() => {}
+                Err(_) if self.guard.is_replaceable() => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -353,7 +353,7 @@ impl FtpListing<Turn> {
 }
 
 #[async_trait]
-impl Listing for FtpListing<Turn> {
+impl Listing for FtpListing<ConnectionGuard> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let next = match std::mem::replace(&mut self.inexact, false) {
             true => self.exact_entries().await,
@@ -363,7 +363,7 @@ impl Listing for FtpListing<Turn> {
             Ok(None) => self.understood().map(|()| None),
             next => next,
         };
-        next.map_err(|failure| self.turn.pool().softened(failure))
+        next.map_err(|failure| self.guard.pool().softened(failure))
     }
 
     async fn abort(mut self: Box<Self>) {
@@ -372,9 +372,9 @@ impl Listing for FtpListing<Turn> {
         }
         match self.stream.take() {
             _ if self.said.is_some() => {}
-            Some(stream) => drop(abort::abort(&mut self.turn, stream).await),
+            Some(stream) => drop(abort::abort(&mut self.guard, stream).await),
             // All came, and only the last reply is missing; whatever it is, it is taken.
-            None if self.ending => drop(self.turn.end("listing").await),
+            None if self.ending => drop(self.guard.end("listing").await),
             None => return,
         }
         self.done = true;
@@ -384,14 +384,14 @@ impl Listing for FtpListing<Turn> {
 impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
     fn drop(&mut self) {
         if !self.done && self.said.is_none() {
-            self.turn.give_up();
+            self.guard.give_up();
         }
     }
 }
 
 /// Some servers end a listing at so many entries, and say so in a reply that is none of failure
 /// (pure-ftpd: `226-Output truncated to 10000 matches`). What is missing would be taken for deleted.
-fn whole(said: &Words) -> Result<(), Failure> {
+fn whole(said: &PeerReply) -> Result<(), Failure> {
     let text = said.lines.join(&b' ').to_ascii_lowercase();
     match text.windows(9).any(|word| word == b"truncated") {
         false => Ok(()),

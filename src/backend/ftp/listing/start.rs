@@ -4,7 +4,7 @@ use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::data_connection;
 use crate::backend::ftp::refusals::Optional;
 use crate::net::Stream;
-use crate::op::{Failure, FailureKind, RemotePath, Representation, Words};
+use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such thing;
 /// others hide these names without it.
@@ -13,10 +13,10 @@ pub(super) enum Trial {
     /// It was sent, and may have been taken for a name.
     All,
     /// It has shown nothing, or was refused so; this is the same without it.
-    Without(Words),
+    Without(PeerReply),
 }
 
-pub(super) type Begun = (Option<Stream>, Words);
+pub(super) type Begun = (Option<Stream>, PeerReply);
 
 /// Asked; without a stream where there is nothing to list. `None`: the server does not have MLSD.
 pub(super) async fn start_facts(
@@ -77,7 +77,9 @@ pub(super) async fn start_list(
 }
 
 /// Old servers refuse to list a folder with nothing in it (`450 No files found`).
-pub(super) fn may_be_empty(started: Result<(Stream, Words), Failure>) -> Result<Begun, Failure> {
+pub(super) fn may_be_empty(
+    started: Result<(Stream, PeerReply), Failure>,
+) -> Result<Begun, Failure> {
     match started {
         Ok((stream, words)) => Ok((Some(stream), words)),
         Err(Failure { peer: Some(words), .. }) if says_empty(&words) => Ok((None, words)),
@@ -85,7 +87,7 @@ pub(super) fn may_be_empty(started: Result<(Stream, Words), Failure>) -> Result<
     }
 }
 
-fn says_empty(words: &Words) -> bool {
+fn says_empty(words: &PeerReply) -> bool {
     let text = words.lines.join(&b' ').to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     matches!(words.code, 450 | 550)

@@ -55,10 +55,10 @@ impl Client {
     pub(super) async fn rein(&mut self) {
         if let LoginState::In(logged_in) = std::mem::replace(&mut self.login, LoginState::Nobody) {
             logged_in.session.close().await;
-            self.door.end.set(SessionEnd::done("the client said REIN"));
+            self.client_info.end.set(SessionEnd::done("the client said REIN"));
             drop(logged_in);
             // What follows is another session on the same connection.
-            self.door.end = EndSlot::default();
+            self.client_info.end = EndSlot::default();
             self.begin_again();
         }
         self.transfer = TransferState::default();
@@ -67,7 +67,7 @@ impl Client {
     }
 
     pub(super) async fn quit(&mut self) -> Flow {
-        self.door.end.set(SessionEnd::done("the client said QUIT"));
+        self.client_info.end.set(SessionEnd::done("the client said QUIT"));
         self.answer(221, "goodbye").await;
         Flow::Close
     }
@@ -86,7 +86,7 @@ impl Client {
             Credentials { user: user.clone(), password: password.clone(), account, key: None };
         let gateway = self.shared.gateway.clone();
         let deadline = self.login_deadline();
-        let login = gateway.login(&self.door, Proof::Password(credentials), deadline);
+        let login = gateway.login(&self.client_info, Proof::Password(credentials), deadline);
         // Who has gone keeps nobody waiting who is there.
         let Some(entered) = self.control.while_there(login).await else { return Flow::Close };
         match entered {
@@ -110,7 +110,7 @@ impl Client {
         self.attempts += 1;
         let flow = self.fail(failure).await;
         if flow == Flow::Continue && self.attempts >= self.shared.gateway.limits.login_attempts {
-            self.door.end.set(SessionEnd::by(Fault::Client, "too many failed logins"));
+            self.client_info.end.set(SessionEnd::by(Fault::Client, "too many failed logins"));
             self.answer(421, "too many failed logins; goodbye").await;
             return Flow::Close;
         }

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::front::ftp::client::{Client, Flow};
-use crate::op::{Answer, Changes, Failure, Onto, Operation, Words};
+use crate::op::{Answer, Changes, Failure, Onto, Operation, PeerReply};
 
 impl Client {
     pub(super) async fn rnfr(&mut self, given: &[u8]) -> Outcome {
@@ -56,7 +56,7 @@ impl Client {
         Ok(Flow::Continue)
     }
 
-    async fn done(&mut self, operation: Operation) -> Result<Option<Words>, Failure> {
+    async fn done(&mut self, operation: Operation) -> Result<Option<PeerReply>, Failure> {
         match self.logged_in()?.session.perform(operation).await? {
             Answer::Done(words) => Ok(words),
             _ => Ok(None),

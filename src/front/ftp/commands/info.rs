@@ -70,7 +70,7 @@ impl Client {
 
     pub(super) async fn status(&mut self) {
         let mut lines = vec!["lockgate FTP gateway".to_owned()];
-        lines.push(format!(" Connected from {}", self.door.peer));
+        lines.push(format!(" Connected from {}", self.client_info.peer));
         lines.push(match &self.login {
             LoginState::In(_) => " Logged in".into(),
             _ => " Not logged in".into(),

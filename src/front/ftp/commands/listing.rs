@@ -45,7 +45,7 @@ struct Format {
 impl Client {
     pub(super) async fn list(&mut self, given: Option<Vec<u8>>, shape: Shape) -> Outcome {
         let given = given.unwrap_or_default();
-        let asked = self.take_asked()?;
+        let asked = self.take_requested()?;
         let (mut subject, prefix) = self.subject(&given, shape).await?;
         self.answer(150, "here comes the listing").await;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Outcome;
 use crate::data::{ClientMatch, Pool, Reservation, Wanted};
 use crate::front::ftp::client::{Client, Flow, LoginState};
-use crate::front::ftp::data_connection::{Asked, Target};
-use crate::op::{Failure, FailureKind, Fault, Representation, Words};
+use crate::front::ftp::data_connection::{RequestedConnection, Target};
+use crate::op::{Failure, FailureKind, Fault, PeerReply, Representation};
 use crate::wire::ftp::host_port::{Epsv, format_port};
 
 impl Client {
@@ -72,7 +72,7 @@ impl Client {
                 "PASV names an IPv4 address, and this is IPv6: use EPSV",
             ));
         }
-        let advertised = pool.advertised(self.door.peer.ip(), local);
+        let advertised = pool.advertised(self.client_info.peer.ip(), local);
         let advertised =
             advertised.map_err(|e| Failure::gateway(FailureKind::DataConnection, e))?;
         let IpAddr::V4(named) = advertised.address else {
@@ -90,7 +90,7 @@ impl Client {
         }
         let Some(reservation) = self.reserve(&pool).await? else { return Ok(Flow::Close) };
         let address = SocketAddrV4::new(named, advertised.port(reservation.port()));
-        self.transfer.asked = Some(Asked::Passive(reservation));
+        self.transfer.asked = Some(RequestedConnection::Passive(reservation));
         let text = format!("Entering Passive Mode ({}).", format_port(address));
         self.answer(227, &text).await;
         self.expect_transfer();
@@ -118,7 +118,7 @@ impl Client {
             let text = format!("network protocol not supported, use ({family})");
             return Err(answered_522(Fault::Client, text));
         }
-        let advertised = pool.advertised(self.door.peer.ip(), local).ok();
+        let advertised = pool.advertised(self.client_info.peer.ip(), local).ok();
         let reachable = advertised.filter(|it| it.address == local && pool.listens_at(local));
         let Some(advertised) = reachable else {
             let text = match local.is_ipv4() {
@@ -134,7 +134,7 @@ impl Client {
         let Some(reservation) = self.reserve(&pool).await? else { return Ok(Flow::Close) };
         let port = advertised.port(reservation.port());
         let text = format!("Entering Extended Passive Mode (|||{port}|)");
-        self.transfer.asked = Some(Asked::Passive(reservation));
+        self.transfer.asked = Some(RequestedConnection::Passive(reservation));
         self.answer(229, &text).await;
         self.expect_transfer();
         Ok(Flow::Continue)
@@ -146,7 +146,7 @@ impl Client {
             Some((501, "EPSV ALL was said: use EPSV"))
         } else if !self.shared.settings.active_allowed {
             Some((502, "active mode is not offered here: use EPSV or PASV"))
-        } else if to.ip().to_canonical() != self.door.peer.ip() {
+        } else if to.ip().to_canonical() != self.client_info.peer.ip() {
             Some((504, "data connections go to the address that you come from only"))
         } else if to.port() < 1024 {
             Some((504, "data connections go to ports from 1024 on only"))
@@ -159,7 +159,7 @@ impl Client {
                     .with_detail(format_args!(
                         "the client asked for {to}; see `active` of the listener"
                     ));
-                let words = Words { code, lines: vec![text.into()] };
+                let words = PeerReply { code, lines: vec![text.into()] };
                 return self.note_refusal("PORT", Err(refusal.with_peer(words)));
             }
             None => {
@@ -168,7 +168,8 @@ impl Client {
                 let from = self.control.own_address().unwrap_or(self.local.ip());
                 let source_ports = self.shared.settings.active_source_ports.clone();
                 self.announce_data();
-                self.transfer.asked = Some(Asked::Active(Target { from, source_ports, to }));
+                self.transfer.asked =
+                    Some(RequestedConnection::Active(Target { from, source_ports, to }));
                 self.answer(200, "data connections go there").await;
             }
         }
@@ -232,8 +233,8 @@ impl Client {
             )));
         }
         let wanted = Wanted {
-            client: self.door.peer.ip(),
-            session: self.door.session,
+            client: self.client_info.peer.ip(),
+            session: self.client_info.session,
             tls,
             must_resume: required,
             connect_within: self.shared.gateway.limits.data_connect_timeout,
@@ -245,7 +246,7 @@ impl Client {
 }
 
 fn answered_522(fault: Fault, text: String) -> Failure {
-    let words = Words { code: 522, lines: vec![text.clone().into_bytes()] };
+    let words = PeerReply { code: 522, lines: vec![text.clone().into_bytes()] };
     Failure::new(FailureKind::DataConnection, fault, text).with_peer(words)
 }
 

@@ -30,9 +30,10 @@ impl Client {
         self.answer(234, "begin the TLS handshake").await;
         let limit = self.login_deadline().saturating_duration_since(tokio::time::Instant::now());
         let Some(tcp) = self.control.take_plain() else { return Flow::Close };
-        self.door.protocol = "ftps";
+        self.client_info.protocol = "ftps";
         let made =
-            handshake::accept(&self.shared.gateway, &self.door, &tls, tcp, limit, true).await;
+            handshake::accept(&self.shared.gateway, &self.client_info, &tls, tcp, limit, true)
+                .await;
         self.tls = Some(tls);
         match made {
             Some(stream) => {

@@ -7,10 +7,10 @@ use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
 use crate::front::ftp::control::{Cut, TOO_MANY_COMMANDS};
-use crate::front::ftp::data_connection::{self, Asked, DataConnection, Protection};
+use crate::front::ftp::data_connection::{self, DataConnection, Protection, RequestedConnection};
 use crate::front::ftp::shared::Shared;
 use crate::net::tls::{ControlTls, Direction};
-use crate::op::{Failure, FailureKind, Fault, RemotePath, Words, WriteMode};
+use crate::op::{Failure, FailureKind, Fault, PeerReply, RemotePath, WriteMode};
 use crate::session::{SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
 
@@ -21,7 +21,7 @@ impl Client {
     pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
         let offset = std::mem::take(&mut self.transfer.restart);
         let path = self.path(given)?;
-        let asked = self.take_asked()?;
+        let asked = self.take_requested()?;
         let representation = self.transfer.representation;
         let mut download = self.logged_in()?.session.read(path, offset, representation).await?;
         self.answer(150, "here it comes").await;
@@ -76,7 +76,7 @@ impl Client {
     }
 
     async fn receive(&mut self, path: RemotePath, mode: WriteMode) -> Outcome {
-        let asked = self.take_asked()?;
+        let asked = self.take_requested()?;
         let representation = self.transfer.representation;
         let folder = path.clone();
         let mut upload = self.logged_in()?.session.write(path, mode, representation).await?;
@@ -139,15 +139,15 @@ impl Client {
     }
 
     /// The data connection that was asked for, once; judged before the backend is asked anything.
-    pub(super) fn take_asked(&mut self) -> Result<Asked, Failure> {
-        let taken = self.judge_asked();
-        if let Ok(Asked::Passive(reservation)) = &taken {
+    pub(super) fn take_requested(&mut self) -> Result<RequestedConnection, Failure> {
+        let taken = self.judge_requested();
+        if let Ok(RequestedConnection::Passive(reservation)) = &taken {
             reservation.hold();
         }
         self.note_refusal("transfer", taken)
     }
 
-    fn judge_asked(&mut self) -> Result<Asked, Failure> {
+    fn judge_requested(&mut self) -> Result<RequestedConnection, Failure> {
         if self.tls_required() && !self.private {
             return Err(Failure::new(
                 FailureKind::DataConnection,
@@ -155,7 +155,7 @@ impl Client {
                 "data connections must be protected here: PROT P first",
             )
             .with_detail("the listener has `tls.mode: required` or `implicit`")
-            .with_peer(Words {
+            .with_peer(PeerReply {
                 code: 521,
                 lines: vec![b"data connections must be protected here: PROT P first".to_vec()],
             }));
@@ -168,7 +168,7 @@ impl Client {
     /// The replies to a transfer that did not come to its end.
     pub(super) async fn answer_cut(&mut self, cut: Cut, failure: &Failure) -> Flow {
         if !matches!(cut, Cut::Aborted | Cut::Failed(_)) {
-            self.door.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
+            self.client_info.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
         }
         match cut {
             Cut::Aborted => {
@@ -198,7 +198,7 @@ pub(super) fn open<'a>(
     shared: &'a Shared,
     tls: &'a Option<ControlTls>,
     private: bool,
-    asked: Asked,
+    asked: RequestedConnection,
     direction: Direction,
 ) -> impl Future<Output = Result<DataConnection, Failure>> + 'a {
     let resumed = shared.settings.tls.settings().is_some_and(|tls| tls.require_resumed_data);

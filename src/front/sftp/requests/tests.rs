@@ -258,7 +258,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
 async fn requests() -> (Requests, Arc<Stub>) {
     let stub = Arc::new(Stub::default());
     let gateway = gateway(&stub);
-    let door = ClientInfo::new(
+    let client_info = ClientInfo::new(
         "test",
         "sftp",
         crate::net::Endpoints {
@@ -269,7 +269,7 @@ async fn requests() -> (Requests, Arc<Stub>) {
     let password = Vec::new().into();
     let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };
     let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-    let session = gateway.login(&door, Proof::Password(credentials), soon).await.unwrap();
+    let session = gateway.login(&client_info, Proof::Password(credentials), soon).await.unwrap();
     (Requests::new(Arc::new(session), Folders::new(), Drain::new()), stub)
 }
 

@@ -5,9 +5,9 @@ use crate::op::Failure;
 
 /// What a stream's far side has against it: the stream itself can only fail with an I/O error.
 #[derive(Debug, Clone, Default)]
-pub struct Fault(Arc<Mutex<Option<Failure>>>);
+pub struct FirstError(Arc<Mutex<Option<Failure>>>);
 
-impl Fault {
+impl FirstError {
     /// Keeps the first failure. Returns the error for the stream.
     pub fn note(&self, failure: Failure) -> io::Error {
         let error = io::Error::other(failure.clone());
