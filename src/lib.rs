@@ -1,25 +1,28 @@
 //! lockgate, an FTP, FTPS and SFTP gateway: it terminates one protocol at the front and re-originates
 //! each operation to a backend over another.
 //!
-//! # The floors
+//! # Layers
 //!
-//! A floor imports only floors above it in this list. `front` and `backend` never know each other.
+//! From the top to the bottom; a module imports only from layers below its own, and `tests/layers.rs`
+//! checks that. `front` and `backend` never know each other. ARCHITECTURE.md has more: the three
+//! walks, who owns what, where new things go.
 //!
-//! | floor | room |
+//! | layer | what it does |
 //! |---|---|
-//! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol's name |
-//! | [`wire`] | sans-I/O codecs, used by fronts and backends |
-//! | [`net`] | sockets, TLS, what both ends of SSH share, draining |
-//! | [`data`] | the data plane: passive ports, who owns a data connection, moving bytes; between files read in order and files read anywhere |
-//! | [`auth`] | who somebody is: passwords, public keys |
-//! | [`policy`] | what they may do |
-//! | [`route`] | where it goes |
-//! | [`backend`] | the servers behind: FTP, SFTP, a local folder |
-//! | [`session`] | the fronts' only doors: login and the operations, one record each |
-//! | [`front`] | what clients speak: FTP, SFTP |
-//! | [`admin`] | metrics and health |
+//! | [`demo`] | a server of each kind and the gateway before them, to be tried |
+//! | [`app`], [`logging`] | opens all, binds all, then serves; the log |
 //! | [`config`] | the file, compiled to each module's own settings |
-//! | [`app`] | make all, bind all, then serve |
+//! | [`admin`] | metrics, health, the admin socket |
+//! | [`front`] | what clients speak: FTP, SFTP |
+//! | [`session`] | what fronts may call: login and the operations, one record each |
+//! | [`backend`] | the servers behind: FTP, SFTP, a local folder |
+//! | [`route`] | where a session goes |
+//! | [`policy`] | what somebody may do |
+//! | [`auth`] | who somebody is: passwords, public keys |
+//! | [`data`] | the data plane: passive ports, who owns a data connection, moving bytes |
+//! | [`net`] | sockets, TLS, what both ends of SSH share, draining |
+//! | [`wire`] | codecs without I/O, used by fronts and backends |
+//! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol's name |
 //!
 //! # The walk of one RETR
 //!

@@ -1,4 +1,4 @@
-//! The configuration file: which keys there are and what they mean (DESIGN.md section 8).
+//! The configuration file: which keys there are and what they mean.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

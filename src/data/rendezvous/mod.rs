@@ -1,5 +1,5 @@
 //! Who owns an arriving data connection: a reservation is a lease on (port, client), and one TLS
-//! session's share of it where its data connections resume that session (DESIGN.md section 3).
+//! session's share of it where its data connections resume that session.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Resumption tickets that name their owner (DESIGN.md section 3).
+//! Resumption tickets that name their owner.
 //!
 //! Every connection wraps one shared ticketer: `encrypt` puts an owner before the plaintext, `decrypt`
 //! takes it off and notes it. The same for TLS 1.2 and 1.3, and one ticket may be resumed as often as
