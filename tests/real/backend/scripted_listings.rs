@@ -238,9 +238,12 @@ fn abor_between_a_listings_last_line_and_its_last_reply() {
                 let gateway = before(&backend, "");
                 let mut client = client(&gateway, "back");
                 let mut data = BufReader::new(client.begin(command));
-                let mut line = String::new();
-                data.read_line(&mut line).expect("the listing's one line");
-                assert!(line.ends_with(" there\r\n"), "{line}");
+                // MLSD tells times to the second, for which the server is asked behind its LIST.
+                if (command, own) != ("MLSD", "LIST") {
+                    let mut line = String::new();
+                    data.read_line(&mut line).expect("the listing's one line");
+                    assert!(line.ends_with(" there\r\n"), "{line}");
+                }
                 has_ended.recv_timeout(SOON).expect("the end of the backend's data");
                 // ABOR is heard right behind STAT.
                 client.send_bytes(b"STAT\r\nABOR\r\n");

@@ -177,7 +177,10 @@ impl Gateway {
 
     /// How it ended, if it did in time.
     pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
-        wait(&mut self.child, deadline)
+        let status = wait(&mut self.child, deadline)?;
+        // What it wrote last is read by a thread of its own.
+        self.log.wait_until(deadline, |state| state.ended);
+        Some(status)
     }
 }
 
