@@ -38,11 +38,11 @@ impl Unfinished {
         }
     }
 
-    /// What has lost its name answers for it no more.
+    /// What has lost its name, or lies in a folder that has, answers for it no more.
     pub(super) fn note_done(&self, operation: &Operation) {
         match operation {
             Operation::Remove(path) | Operation::Rename { from: path, .. } => {
-                self.lock().remove(path);
+                self.lock().retain(|known, _| known.strip_root(path).is_none());
             }
             _ => {}
         }

@@ -14,10 +14,10 @@ use crate::support::servers::program;
 type Program = (&'static str, fn() -> String);
 
 const SERVERS: [Program; 7] = [
-    ("vsftpd", || output(&program("vsftpd"), &["-v"])),
-    ("ProFTPD", || output(&program("proftpd"), &["-v"])),
-    ("ProFTPD mod_sftp", || output(&program("proftpd"), &["-v"])),
-    ("pure-ftpd", || output(&program("pure-ftpd"), &["--help"])),
+    ("vsftpd", || output(program("vsftpd"), &["-v"])),
+    ("ProFTPD", || output(program("proftpd"), &["-v"])),
+    ("ProFTPD mod_sftp", || output(program("proftpd"), &["-v"])),
+    ("pure-ftpd", || output(program("pure-ftpd"), &["--help"])),
     ("OpenSSH sshd", || output("ssh", &["-V"])),
     ("asyncssh", || python_package("asyncssh")),
     ("russh-sftp", || locked("russh-sftp")),

@@ -12,7 +12,7 @@ use super::refusals::Optional;
 use super::reply::unavailable;
 use super::servers::Server;
 use super::settings::Settings;
-use super::{failures, reply, shapes};
+use super::{failures, reply};
 use crate::backend::{Home, Origin, SendProxyProtocol};
 use crate::data::Active;
 use crate::net::tls::ClientTls;
@@ -217,16 +217,25 @@ impl Connection {
         Ok(words)
     }
 
-    /// As [`Connection::ask`], with each of the arguments, in one flight. Names come from the server, or
-    /// are carried already.
+    /// As [`Connection::ask`], with each of the arguments, in one flight; each answer is a refusal or has
+    /// this code. An error where it cannot be told which answer is whose; the session then goes on with
+    /// a new login. So it does where this is dropped before its end.
     pub(super) async fn ask_each(
         &mut self,
         verb: &str,
         arguments: &[&[u8]],
+        code: u16,
     ) -> Result<Vec<PeerReply>, Failure> {
         (self.active, self.renaming) = (None, None);
-        let command = |argument: &&[u8]| [verb.as_bytes(), b" ", argument].concat();
-        let lines: Vec<Vec<u8>> = arguments.iter().map(command).collect();
+        self.replaceable = true;
+        let marker = self.marker;
+        let mut lines: Vec<Vec<u8>> =
+            arguments.iter().map(|argument| [verb.as_bytes(), b" ", argument].concat()).collect();
+        // Behind it nothing is left over, and before it is nothing that nobody asked for.
+        lines.push(match marker.argument {
+            Some(_) => [marker.verb.as_bytes(), b" ", self.type_argument()].concat(),
+            None => marker.verb.as_bytes().to_vec(),
+        });
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         let sent = self.control.send_all(&lines).await;
         self.noted(sent)?;
@@ -234,18 +243,19 @@ impl Connection {
         while answers.len() < lines.len() {
             let answer = self.control.reply().await;
             let words = self.noted(answer)?;
-            if words.code == 421 {
+            let fits = match answers.len() == arguments.len() {
+                true => words.code == marker.code,
+                false => words.code == code || (words.code >= 400 && words.code != 421),
+            };
+            if !fits {
                 self.lost = true;
-                return Err(reply::failure(verb, words));
-            }
-            if !shapes::fits(verb, &words) {
-                // Which answer is whose is not known any more; a new login is in step.
-                self.server.no_flights.note();
-                self.replace();
-                return Err(reply::unavailable(format!("{verb} was answered with {words}")));
+                let what = format!("{verb}, several at once, was answered with {words}");
+                return Err(reply::unavailable(what));
             }
             answers.push(words);
         }
+        answers.truncate(arguments.len());
+        self.replaceable = false;
         Ok(answers)
     }
 

@@ -32,6 +32,10 @@ pub(super) struct Server {
     /// Commands that are sent in one flight are not answered each in its turn: old servers drop what
     /// arrives while they answer the first.
     pub(super) no_flights: Quirk,
+    /// It does not bear MDTM for all files of a folder, or takes too long for it.
+    pub(super) no_flights_of_mdtm: Quirk,
+    /// An upload's end was seen to be followed by nothing.
+    pub(super) uploads_checked: Quirk,
     /// It says more than it was asked.
     pub(super) surplus_replies: Quirk,
     /// Accounts may rename and not look at what they rename onto.
@@ -83,6 +87,8 @@ impl Server {
         Self {
             address,
             no_flights: Quirk::default(),
+            no_flights_of_mdtm: Quirk::default(),
+            uploads_checked: Quirk::default(),
             surplus_replies: Quirk::default(),
             unchecked_renames: Quirk::default(),
             unchecked_writes: Quirk::default(),

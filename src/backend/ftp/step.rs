@@ -12,7 +12,13 @@ const MAX_SURPLUS: usize = 16;
 impl Connection {
     /// The last reply to a transfer, which is to be 2xx.
     pub(super) async fn end(&mut self, what: &str) -> Result<PeerReply, Failure> {
-        let ended = self.transfer_end().await.and_then(|words| reply::expect(2, what, words));
+        self.end_checked(what, true).await
+    }
+
+    /// `checked`: nothing is known to come behind the ends of this server's transfers.
+    async fn end_checked(&mut self, what: &str, checked: bool) -> Result<PeerReply, Failure> {
+        let ended = self.transfer_end(checked).await;
+        let ended = ended.and_then(|words| reply::expect(2, what, words));
         self.active = None;
         self.note_surplus();
         self.noted(ended)
@@ -26,6 +32,8 @@ impl Connection {
         torn: bool,
     ) -> Result<PeerReply, Failure> {
         const WHAT: &str = "the end of the upload";
+        let checked = self.server.uploads_checked.is_known();
+        self.server.uploads_checked.note();
         let words = match early {
             Some(words) if words.code >= 400 => {
                 self.control.settle();
@@ -38,9 +46,9 @@ impl Connection {
             }
             Some(words) => {
                 self.control.drop_surplus(words);
-                return self.end(WHAT).await;
+                return self.end_checked(WHAT, checked).await;
             }
-            None => return self.end(WHAT).await,
+            None => return self.end_checked(WHAT, checked).await,
         };
         self.active = None;
         self.judged(2, WHAT, None, words)
@@ -48,7 +56,7 @@ impl Connection {
 
     /// Nothing may be taken for the success of a transfer that belongs to something before it. Where
     /// that could be, a question follows: what is answered before it is about the transfer.
-    async fn transfer_end(&mut self) -> Result<PeerReply, Failure> {
+    async fn transfer_end(&mut self, checked: bool) -> Result<PeerReply, Failure> {
         let mut last = self.control.reply().await?;
         for _ in 0..MAX_SURPLUS {
             let preliminary = last.code < 200;
@@ -59,7 +67,7 @@ impl Connection {
             self.control.drop_surplus(std::mem::replace(&mut last, another));
         }
         let beyond_doubt =
-            matches!(last.code, 226 | 250) && !self.server.surplus_replies.is_known();
+            checked && matches!(last.code, 226 | 250) && !self.server.surplus_replies.is_known();
         if last.code >= 400 || beyond_doubt {
             return Ok(last);
         }
@@ -104,7 +112,7 @@ impl Connection {
                     return Ok(refusal);
                 }
                 400.. => drop(refusal.get_or_insert(words)),
-                _ => {}
+                _ => self.control.drop_surplus(words),
             }
         }
         Err(unavailable(format!("out of step: no answer to {}", marker.verb)))

@@ -203,7 +203,8 @@ impl Writing {
     ) -> Result<Box<dyn SequentialWrite>, Failure> {
         let Some(position) = self.position else { return file.open_write(WriteFrom::End).await };
         match file.size().await? {
-            None if position == 0 => file.open_write(WriteFrom::Start).await,
+            // As a new one: a cut must leave it as it was where that is wanted.
+            None | Some(0) if position == 0 => file.open_write(WriteFrom::Start).await,
             Some(size) if size == position => file.open_write(WriteFrom::End).await,
             size => {
                 let size = size.unwrap_or(0);

@@ -21,6 +21,9 @@ use crate::wire::ftp::listing::{Parsed, parse_line};
 
 /// The bits of a mode that a new file gets. The others a write takes away on Unix, too.
 const PERMISSIONS: u32 = 0o777;
+const WRITABLE: u32 = 0o222;
+/// What servers usually give a file.
+const USUAL_FILE: u32 = 0o644;
 
 /// The upload, and a second connection: the rest of the old file is read over it.
 pub(super) async fn begin(
@@ -37,6 +40,12 @@ pub(super) async fn begin(
     let (from_start, image) = (WriteMode::From { offset: 0 }, Representation::Image);
     let write = upload::begin(guard, writer, path, from_start, image, Some(part)).await;
     let write = write.map_err(softened)?;
+    if let (Some(mode), true, Some(temporary)) = (mode, settable, &temporary)
+        && mode & USUAL_FILE != USUAL_FILE
+    {
+        // Nobody else may read it meanwhile; whether it was set is seen at the end.
+        let _ = attributes::set_permissions(&mut aside, temporary, mode).await;
+    }
     if let (Some(mode), false, Some(temporary)) = (mode, settable, temporary)
         && let Err(failure) = check_same_mode(&mut aside, &temporary, mode).await
     {
@@ -113,6 +122,10 @@ async fn look_at_mode(
     let Some(mode) = entry.attributes.permissions else {
         return Ok(Old { mode: None, settable: false });
     };
+    if mode & WRITABLE == 0 {
+        let message = format!("{path} is write-protected: nobody may write to it");
+        return Err(Failure::backend(FailureKind::PermissionDenied, message));
+    }
     // It has this mode already.
     let set = attributes::set_permissions(aside, path, mode).await;
     let mode = Some(mode & PERMISSIONS);

@@ -341,11 +341,9 @@ impl FtpListing<ConnectionGuard> {
             }
         }
         if let Some(Memory { cache, asked, folder }) = &self.memory {
-            match times::complete(&mut self.guard, folder, &mut entries).await {
-                Ok(()) => cache.put(*asked, folder.as_bytes(), &entries, self.facts),
-                // What is listed is whole all the same.
-                Err(_) if self.guard.is_replaceable() => {}
-                Err(failure) => return Err(failure),
+            // Without, what is listed is whole all the same.
+            if times::complete(&mut self.guard, folder, &mut entries).await.is_ok() {
+                cache.put(*asked, folder.as_bytes(), &entries, self.facts);
             }
         }
         Ok((!entries.is_empty()).then_some(entries))

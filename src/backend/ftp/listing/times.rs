@@ -1,16 +1,24 @@
 //! Times to the second for what LIST shows to the minute or the day (MDTM, RFC 3659 section 3): clients
 //! compare them to know what has changed.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::refusals::Optional;
-use crate::backend::ftp::stat;
-use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath};
+use crate::backend::ftp::{reply, stat};
+use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
 use crate::wire::ftp::command::is_carriable;
 
 /// A folder with more files than that keeps the times of its listing: each costs a command.
 pub(super) const FILES_MAX: usize = 1024;
 /// Commands in one flight. Their replies fit what a server's socket holds.
 const FLIGHT_MAX: usize = 32;
+/// What a time is answered with.
+const TOLD: u16 = 213;
+/// For all times of a folder: the client sees nothing of the listing meanwhile.
+const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether the server tells times, in many answers at once.
 pub(super) fn can_be_asked(connection: &Connection) -> bool {
@@ -18,37 +26,68 @@ pub(super) fn can_be_asked(connection: &Connection) -> bool {
     connection.has(Optional::Mdtm)
         && !server.no_flights.is_known()
         && !server.surplus_replies.is_known()
+        && !server.no_flights_of_mdtm.is_known()
 }
 
-/// Asks for the time of each file that needs it. What the server does not tell stays as it is.
+/// Asks for the time of each file that needs it. What the server does not tell in time stays as it is;
+/// a server that is too slow for it, or does not bear it, is not asked again.
 pub(super) async fn complete(
     connection: &mut Connection,
     folder: &RemotePath,
     entries: &mut [Entry],
 ) -> Result<(), Failure> {
+    let asked = timeout_at(Instant::now() + TIMES_TIMEOUT, ask(connection, folder, entries)).await;
+    let why = match asked {
+        Ok(Ok(told)) => {
+            for (place, time) in told {
+                entries[place].attributes.modified = Some(time);
+            }
+            return Ok(());
+        }
+        Ok(Err(failure)) => failure.detail.unwrap_or(failure.message),
+        Err(_) => "it takes too long".to_owned(),
+    };
+    if connection.server.no_flights_of_mdtm.note() {
+        tracing::info!(
+            backend = %connection.settings.name,
+            server = %connection.server.address,
+            reason = why,
+            "the backend server is not asked for the times of all files in a folder (MDTM); listings show \
+             those of LIST"
+        );
+    }
+    connection.replace();
+    Err(reply::unavailable(why))
+}
+
+/// By the entries' places.
+async fn ask(
+    connection: &mut Connection,
+    folder: &RemotePath,
+    entries: &[Entry],
+) -> Result<Vec<(usize, Timestamp)>, Failure> {
     let mut files = Vec::new();
-    for entry in entries.iter_mut().filter(|entry| is_inexact(entry)) {
+    for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| is_inexact(entry)) {
         let named = [b"./", &entry.name[..]].concat();
         let Ok(path) = RemotePath::resolve(folder, &named) else { continue };
         let name = connection.name(&path)?;
         if is_carriable(&name) {
-            files.push((name, &mut entry.attributes.modified));
+            files.push((place, name));
         }
     }
-    for flight in files.chunks_mut(FLIGHT_MAX) {
+    let mut told = Vec::with_capacity(files.len());
+    for flight in files.chunks(FLIGHT_MAX) {
         if !connection.has(Optional::Mdtm) {
             break;
         }
-        let names: Vec<&[u8]> = flight.iter().map(|(name, _)| &name[..]).collect();
-        let answers = connection.ask_each("MDTM", &names).await?;
-        for ((_, modified), words) in flight.iter_mut().zip(answers) {
+        let names: Vec<&[u8]> = flight.iter().map(|(_, name)| &name[..]).collect();
+        let answers = connection.ask_each("MDTM", &names, TOLD).await?;
+        for ((place, _), words) in flight.iter().zip(answers) {
             connection.server.refusals.note(Optional::Mdtm, &words);
-            if let Some(exact) = stat::told_time(&words) {
-                **modified = Some(exact);
-            }
+            told.extend(stat::told_time(&words).map(|time| (*place, time)));
         }
     }
-    Ok(())
+    Ok(told)
 }
 
 fn is_inexact(entry: &Entry) -> bool {

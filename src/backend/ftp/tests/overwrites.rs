@@ -235,3 +235,35 @@ async fn what_is_set_meanwhile_counts_for_the_new_file() {
     assert_eq!(seen.files["/a"], b"new");
     assert_eq!((seen.modes["/a"], seen.times["/a"].as_str()), (0o600, "20231114221320"));
 }
+
+/// Clients and scripts make empty files to be filled.
+#[tokio::test]
+async fn an_empty_file_is_filled_as_a_new_one_is() {
+    let odd = Oddities::default();
+    let server = Server::start(&[("/a", b"")], odd).await;
+    let backend = server.backend_with(|settings| {
+        settings.partial_uploads = PartialUploads::TemporaryName;
+    });
+    let session = login(&backend).await;
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    put(&*file, &bytes(100_000)).await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), b"", "nothing is seen of it before its end");
+    file.close().await.unwrap();
+    assert_eq!(server.file("/a").unwrap(), bytes(100_000));
+    server.seen().files.insert("/a".into(), Vec::new());
+    let session = login(&backend).await;
+    let file = open(&*session, "/a", continuing()).await.unwrap();
+    put(&*file, &bytes(1000)).await.unwrap();
+    file.abort().await;
+    assert_eq!(server.file("/a").unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_write_protected_file_is_not_replaced() {
+    let server = with_old(Oddities::default()).await;
+    server.seen().modes.insert("/a".into(), 0o444);
+    let session = server.session().await;
+    let refused = overwrite(&*session, "/a", b"new", true).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::PermissionDenied, "{refused}");
+    assert!(server.file("/a").unwrap() == bytes(100_000));
+}

@@ -246,3 +246,14 @@ async fn the_type_stays_as_it_is_where_it_is_the_question_between() {
     assert!(last == "TYPE A", "{lines:?}");
     assert!(lines[..list].iter().filter(|line| *line == "TYPE A").count() > 1, "{lines:?}");
 }
+
+/// The first upload says its success twice, the second one late; the next upload fails.
+#[tokio::test]
+async fn a_late_second_success_of_the_first_upload_is_not_that_of_the_next() {
+    let server = saying(&[("end", "226 done\r\n226 done")], Oddities::default()).await;
+    let session = server.session().await;
+    upload(&*session, "/one", &bytes(1000)).await.unwrap();
+    server.seen().replies.insert("end", "552 the disk is full");
+    let failure = upload(&*session, "/two", &bytes(1000)).await.unwrap_err();
+    assert!(failure.message.contains("552"), "{failure}");
+}
