@@ -1,6 +1,7 @@
 //! One place turns a server's reply codes (RFC 959 section 4.2) into failures.
 
-use crate::op::{Failure, FailureKind, PeerReply};
+use crate::op::{Failure, FailureKind, PeerReply, Timestamp};
+use crate::wire::ftp::time::parse_time;
 
 /// The backend's session is lost: the client's is over too. `detail` is for the log only, it may
 /// name what clients need not know.
@@ -90,6 +91,26 @@ pub(super) fn is_vague(failure: &Failure) -> bool {
     failure.kind == FailureKind::NotFound && !absent
 }
 
+/// What one word of an answer says, where no other word says something like it. Some servers write words
+/// around the number that RFC 3659 wants alone.
+pub(super) fn only_word<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    let words = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
+    let bare = words.map(|word| {
+        let is_mark = |b: &u8| b",.:;()<>\"'=".contains(b);
+        let word = &word[word.iter().take_while(|b| is_mark(b)).count()..];
+        &word[..word.len() - word.iter().rev().take_while(|b| is_mark(b)).count()]
+    });
+    let mut found =
+        bare.filter(|word| word.first().is_some_and(u8::is_ascii_digit)).filter_map(parse);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The time in an answer to MDTM.
+pub(super) fn told_time(words: &PeerReply) -> Option<Timestamp> {
+    let seconds = (words.code / 100 == 2).then(|| only_word(words, parse_time));
+    seconds.flatten().map(Timestamp::exact)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +147,36 @@ mod tests {
     fn an_answer_of_another_class_is_out_of_step() {
         let words = PeerReply { code: 350, lines: vec![] };
         assert_eq!(expect(2, "DELE", words).unwrap_err().kind, FailureKind::Unavailable);
+    }
+
+    #[test]
+    fn a_number_among_words_is_taken_where_there_is_one_only() {
+        let size = |text: &str| {
+            let lines = text.lines().map(|line| line.as_bytes().to_vec()).collect();
+            only_word(&PeerReply { code: 213, lines }, |word| {
+                std::str::from_utf8(word).ok()?.parse::<u64>().ok()
+            })
+        };
+        for text in
+            ["11", " 11 ", "Size: 11", "11 bytes", "/a/2024.txt is 11 bytes.", "Size\n 11", "(11)"]
+        {
+            assert_eq!(size(text), Some(11), "{text}");
+        }
+        for text in
+            ["", "no", "-11", "+11", "1,100", "11 of 12", "11 11", "18446744073709551616", "1.5"]
+        {
+            assert_eq!(size(text), None, "{text}");
+        }
+        let time =
+            |text: &str| only_word(&PeerReply { code: 213, lines: vec![text.into()] }, parse_time);
+        for text in [
+            "20260102030405",
+            "Modified: 20260102030405 UTC",
+            "20260102030405.5",
+            "a 7 20260102030405",
+        ] {
+            assert_eq!(time(text), parse_time(b"20260102030405"), "{text}");
+        }
+        assert_eq!(time("20260102030405 20260102030406"), None);
     }
 }

@@ -7,11 +7,9 @@ use super::listing::Found;
 use super::refusals::{Optional, is_unknown};
 use super::{cache, facts, failures, listing, reply};
 use crate::op::{
-    Attributes, Entry, EntryKind, Failure, FailureKind, PeerReply, RemotePath, Representation,
-    Timestamp,
+    Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
 };
 use crate::wire::ftp::listing::{Parsed, parse_line};
-use crate::wire::ftp::time::parse_time;
 
 pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
     if path.is_root() {
@@ -205,27 +203,13 @@ pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Resu
         connection.server.refusals.note(Optional::Size, &words);
     }
     let words = connection.judged(2, "SIZE", Some(&name), words)?;
-    only_word(&words, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(|| {
+    reply::only_word(&words, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(|| {
         Failure::backend(
             FailureKind::Internal,
             "the backend server's answer to SIZE was not understood",
         )
         .with_detail(&words)
     })
-}
-
-/// What one word of an answer says, where no other word says something like it. Some servers write words
-/// around the number that RFC 3659 wants alone.
-fn only_word<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    let words = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
-    let bare = words.map(|word| {
-        let is_mark = |b: &u8| b",.:;()<>\"'=".contains(b);
-        let word = &word[word.iter().take_while(|b| is_mark(b)).count()..];
-        &word[..word.len() - word.iter().rev().take_while(|b| is_mark(b)).count()]
-    });
-    let mut found =
-        bare.filter(|word| word.first().is_some_and(u8::is_ascii_digit)).filter_map(parse);
-    found.next().filter(|_| found.next().is_none())
 }
 
 async fn modified(
@@ -238,13 +222,7 @@ async fn modified(
     let name = connection.name(path)?;
     let words = connection.ask("MDTM", Some(&name)).await?;
     connection.server.refusals.note(Optional::Mdtm, &words);
-    Ok(told_time(&words))
-}
-
-/// The time in an answer to MDTM.
-pub(super) fn told_time(words: &PeerReply) -> Option<Timestamp> {
-    let seconds = (words.code / 100 == 2).then(|| only_word(words, parse_time));
-    seconds.flatten().map(Timestamp::exact)
+    Ok(reply::told_time(&words))
 }
 
 /// Whether there surely is nothing of this name; refused where the server does not let that be known.
@@ -325,41 +303,5 @@ pub(super) async fn told_size(
         Ok(Some(entry)) => entry.attributes.size.map(Some).ok_or_else(untold),
         Err(failure) if is_550(&failure) => Ok(None),
         Err(failure) => Err(failure),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_among_words_is_taken_where_there_is_one_only() {
-        let size = |text: &str| {
-            let lines = text.lines().map(|line| line.as_bytes().to_vec()).collect();
-            only_word(&PeerReply { code: 213, lines }, |word| {
-                std::str::from_utf8(word).ok()?.parse::<u64>().ok()
-            })
-        };
-        for text in
-            ["11", " 11 ", "Size: 11", "11 bytes", "/a/2024.txt is 11 bytes.", "Size\n 11", "(11)"]
-        {
-            assert_eq!(size(text), Some(11), "{text}");
-        }
-        for text in
-            ["", "no", "-11", "+11", "1,100", "11 of 12", "11 11", "18446744073709551616", "1.5"]
-        {
-            assert_eq!(size(text), None, "{text}");
-        }
-        let time =
-            |text: &str| only_word(&PeerReply { code: 213, lines: vec![text.into()] }, parse_time);
-        for text in [
-            "20260102030405",
-            "Modified: 20260102030405 UTC",
-            "20260102030405.5",
-            "a 7 20260102030405",
-        ] {
-            assert_eq!(time(text), parse_time(b"20260102030405"), "{text}");
-        }
-        assert_eq!(time("20260102030405 20260102030406"), None);
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::refusals::Optional;
-use crate::backend::ftp::{reply, stat};
+use crate::backend::ftp::reply;
 use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
 use crate::wire::ftp::command::is_carriable;
 
@@ -84,7 +84,7 @@ async fn ask(
         let answers = connection.ask_each("MDTM", &names, TOLD).await?;
         for ((place, _), words) in flight.iter().zip(answers) {
             connection.server.refusals.note(Optional::Mdtm, &words);
-            told.extend(stat::told_time(&words).map(|time| (*place, time)));
+            told.extend(reply::told_time(&words).map(|time| (*place, time)));
         }
     }
     Ok(told)
