@@ -81,6 +81,20 @@ impl RemotePath {
         self.0.split(|b| *b == b'/').filter(|c| !c.is_empty())
     }
 
+    /// Whether a relative symlink target leads out of the root from this folder, as the names tell it:
+    /// folders on the way that are symlinks themselves are not looked at.
+    pub fn is_left_by(&self, target: &[u8]) -> bool {
+        let depth =
+            target.split(|b| *b == b'/').try_fold(self.components().count(), |depth, name| {
+                match name {
+                    b".." => depth.checked_sub(1),
+                    b"" | b"." => Some(depth),
+                    _ => Some(depth + 1),
+                }
+            });
+        depth.is_none()
+    }
+
     /// This path below `root`: how a route's `root` is put before what a client sees.
     pub fn below(&self, root: &RemotePath) -> Result<RemotePath, PathError> {
         let mut relative = b"./".to_vec();

@@ -38,7 +38,7 @@ pub(super) fn entry(root: &Root, folder: &RemotePath, mut entry: Entry) -> Entry
 /// target that names folders above the root is told as an absolute path below it. Folders on the way
 /// that are symlinks themselves are not looked at.
 pub(super) fn link(root: &Root, folder: &RemotePath, target: Vec<u8>) -> Option<Vec<u8>> {
-    let stays = !(target.starts_with(b"/") || climbs_out(folder, &target));
+    let stays = !(target.starts_with(b"/") || folder.is_left_by(&target));
     if stays || !(root.hides || root.relative) {
         return Some(target);
     }
@@ -48,18 +48,6 @@ pub(super) fn link(root: &Root, folder: &RemotePath, target: Vec<u8>) -> Option<
     }
     let there = RemotePath::resolve(&folder.below(&root.path).ok()?, &target).ok()?;
     Some(root.strip(&there)?.as_bytes().to_vec())
-}
-
-fn climbs_out(folder: &RemotePath, target: &[u8]) -> bool {
-    let depth = target.split(|b| *b == b'/').try_fold(
-        folder.components().count(),
-        |depth, name| match name {
-            b".." => depth.checked_sub(1),
-            b"" | b"." => Some(depth),
-            _ => Some(depth + 1),
-        },
-    );
-    depth.is_none()
 }
 
 #[cfg(test)]

@@ -86,6 +86,14 @@ async fn set_times(
     }
 }
 
+/// What servers usually give a file.
+const USUAL_FILE: u32 = 0o644;
+
+/// Whether a new file would be open to more than this mode allows.
+pub(super) fn is_narrow(mode: u32) -> bool {
+    mode & USUAL_FILE != USUAL_FILE
+}
+
 pub(super) async fn set_permissions(
     connection: &mut Connection,
     path: &RemotePath,

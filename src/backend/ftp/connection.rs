@@ -232,8 +232,8 @@ impl Connection {
         let mut lines: Vec<Vec<u8>> =
             arguments.iter().map(|argument| [verb.as_bytes(), b" ", argument].concat()).collect();
         // Behind it nothing is left over, and before it is nothing that nobody asked for.
-        lines.push(match marker.argument {
-            Some(_) => [marker.verb.as_bytes(), b" ", self.type_argument()].concat(),
+        lines.push(match self.marker_argument() {
+            Some(argument) => [marker.verb.as_bytes(), b" ", argument].concat(),
             None => marker.verb.as_bytes().to_vec(),
         });
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
@@ -315,8 +315,13 @@ impl Connection {
         Ok(())
     }
 
+    /// Of the marker where no transfer is cut. TYPE: what it is stays as it is.
+    pub(super) fn marker_argument(&self) -> Option<&'static [u8]> {
+        self.marker.argument.map(|_| self.type_argument())
+    }
+
     /// What TYPE the server has been told.
-    pub(super) fn type_argument(&self) -> &'static [u8] {
+    fn type_argument(&self) -> &'static [u8] {
         match self.representation {
             Some(Representation::Ascii) => b"A",
             Some(Representation::Image) | None => b"I",

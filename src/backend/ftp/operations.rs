@@ -4,7 +4,7 @@ use super::ConnectionGuard;
 use super::connection::Connection;
 use super::failures::{misdirected, no_file_system, not_found, unsupported};
 use super::refusals::Optional;
-use super::stat::{enters, file_size, size, stat};
+use super::stat::{entered, file_size, size, stat};
 use super::{attributes, listing, renames, reply};
 use crate::backend::unsupported::Attribute;
 use crate::op::{
@@ -121,7 +121,7 @@ async fn seen(
 ) -> Result<Option<EntryKind>, Failure> {
     let found = match connection.has(Optional::Mlst) {
         true => stat(connection, path).await.map(|entry| entry.kind),
-        false => match connection.home.is_known() && enters(connection, path).await? {
+        false => match entered(connection, path).await? {
             true => Ok(EntryKind::Directory),
             false => {
                 connection.set_type(Representation::Image).await?;

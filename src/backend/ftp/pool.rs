@@ -177,8 +177,8 @@ impl Pool {
         Ok(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
 
-    /// Two of them, as [`Pool::turn`]; the waits for each come one after the other.
-    pub(super) async fn two_turns(
+    /// Two of them, as [`Pool::acquire`]; the waits for each come one after the other.
+    pub(super) async fn acquire_two(
         self: &Arc<Self>,
         wait: Duration,
     ) -> Result<(ConnectionGuard, Result<ConnectionGuard, Failure>), Failure> {
@@ -216,7 +216,7 @@ impl Pool {
     }
 
     /// For a question beside a transfer, which can go without an answer.
-    pub(super) async fn turn_aside(self: &Arc<Self>) -> Option<ConnectionGuard> {
+    pub(super) async fn acquire_aside(self: &Arc<Self>) -> Option<ConnectionGuard> {
         if let Some(guard) = self.idle_connection() {
             return Some(guard);
         }

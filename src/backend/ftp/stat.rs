@@ -7,7 +7,8 @@ use super::listing::Found;
 use super::refusals::{Optional, is_unknown};
 use super::{cache, facts, failures, listing, reply};
 use crate::op::{
-    Attributes, Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp,
+    Attributes, Entry, EntryKind, Failure, FailureKind, PeerReply, RemotePath, Representation,
+    Timestamp,
 };
 use crate::wire::ftp::listing::{Parsed, parse_line};
 
@@ -96,11 +97,29 @@ async fn by_size(
 }
 
 /// As [`enters`], where CWD may be said.
-async fn entered(connection: &mut Connection, path: &RemotePath) -> Result<bool, Failure> {
+pub(super) async fn entered(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<bool, Failure> {
     match connection.home.is_known() {
         true => enters(connection, path).await,
         false => Ok(false),
     }
+}
+
+/// What the reply to STAT shows of a path that the server was told as `name`; some servers repeat that.
+pub(super) fn lines_about(
+    words: &PeerReply,
+    path: &RemotePath,
+    name: &[u8],
+) -> impl Iterator<Item = Entry> {
+    let now = Timestamp::now();
+    words.lines.iter().filter_map(move |line| match parse_line(line, now) {
+        Parsed::Entry(found) if path.name() == Some(&found.name[..]) || found.name == name => {
+            Some(found)
+        }
+        _ => None,
+    })
 }
 
 /// Adds to a file's entry what only a line of LIST tells: STAT with a path (RFC 959 section 4.1.3) brings
@@ -126,14 +145,7 @@ pub(super) async fn add_permissions(
     if words.code / 100 != 2 {
         return Ok(());
     }
-    let now = Timestamp::now();
-    // Some servers repeat the name as they were told it.
-    let lines = words.lines.iter().filter_map(|line| match parse_line(line, now) {
-        Parsed::Entry(found) if path.name() == Some(&found.name[..]) || found.name == name => {
-            Some(found)
-        }
-        _ => None,
-    });
+    let lines = lines_about(&words, path, &name);
     // A link's own mode is not that of what it leads to, which SIZE told of.
     let mut files = lines.filter(|found| found.kind == EntryKind::File);
     entry.attributes.permissions = files.next().and_then(|found| found.attributes.permissions);

@@ -99,9 +99,7 @@ impl Connection {
     /// The first refusal before the answer to the marker.
     async fn said_before_marker(&mut self) -> Result<Option<PeerReply>, Failure> {
         let marker = self.marker;
-        // TYPE: what it is stays as it is.
-        let argument = marker.argument.map(|_| self.type_argument());
-        self.control.send(marker.verb, argument).await?;
+        self.control.send(marker.verb, self.marker_argument()).await?;
         let mut refusal = None;
         for _ in 0..MAX_SURPLUS {
             let words = self.control.reply().await?;

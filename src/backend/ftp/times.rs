@@ -92,7 +92,7 @@ async fn for_folder(
     path: &RemotePath,
     refusal: Failure,
 ) -> Result<Failure, Failure> {
-    let folder = connection.home.is_known() && stat::enters(connection, path).await?;
+    let folder = stat::entered(connection, path).await?;
     Ok(if folder { folder_unsupported() } else { refusal })
 }
 
@@ -129,8 +129,7 @@ impl Search<'_> {
         let mut before = match self.read(connection).await? {
             Ok(told) => told,
             Err(refusal) => {
-                let folder =
-                    connection.home.is_known() && stat::enters(connection, self.path).await?;
+                let folder = stat::entered(connection, self.path).await?;
                 if !folder {
                     return Err(refusal);
                 }

@@ -52,24 +52,12 @@ pub(super) fn symlink(root: &Dir, target: &[u8], link: &RemotePath) -> Result<()
                       give one that is relative to the link's folder";
         return Err(refused(FailureKind::PermissionDenied, what, reason));
     }
-    if leads_out(target, link) {
+    if link.parent().unwrap_or_else(RemotePath::root).is_left_by(target) {
         let reason = "it would lead outside of the backend's folder";
         return Err(refused(FailureKind::PermissionDenied, what, reason));
     }
     let target = OsStr::from_bytes(target);
     root.symlink_contents(target, relative(link)).map_err(|e| failed(&what, &e))
-}
-
-/// As the names tell it: folders on the way that are symlinks themselves are not looked at.
-fn leads_out(target: &[u8], link: &RemotePath) -> bool {
-    let names = |path: &[u8]| path.split(|b| *b == b'/').filter(|name| !name.is_empty()).count();
-    let folders = names(link.as_bytes()).saturating_sub(1);
-    let depth = target.split(|b| *b == b'/').try_fold(folders, |depth, name| match name {
-        b".." => depth.checked_sub(1),
-        b"" | b"." => Some(depth),
-        _ => Some(depth + 1),
-    });
-    depth.is_none()
 }
 
 #[cfg(test)]

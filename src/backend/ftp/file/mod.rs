@@ -77,7 +77,7 @@ impl FtpFile {
         }
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
-            && let Some(mut guard) = session.pool.turn_aside().await
+            && let Some(mut guard) = session.pool.acquire_aside().await
         {
             let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
@@ -98,7 +98,7 @@ impl FtpFile {
         attributes::check_times(&session.pool, changes)?;
         let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
         let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
-        let Some(mut guard) = session.pool.turn_aside().await else { return Ok(()) };
+        let Some(mut guard) = session.pool.acquire_aside().await else { return Ok(()) };
         match times::set_meanwhile(&mut guard, &self.transfers.place(), seconds).await {
             Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
             // It may not be there for others yet; the end will tell.
@@ -165,7 +165,7 @@ impl OpenFile for FtpFile {
         if size.is_some() && self.sequenced.is_unfinished() {
             return Ok(sized(self.entry()));
         }
-        let Some(mut guard) = session.pool.turn_aside().await else {
+        let Some(mut guard) = session.pool.acquire_aside().await else {
             return Ok(sized(self.entry()));
         };
         let asked = session.ask_stat(&mut guard, &place).await?;

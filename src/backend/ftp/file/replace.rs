@@ -12,18 +12,13 @@ use crate::backend::ftp::refusals::Optional;
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part, Replaced};
 use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
-use crate::backend::ftp::{attributes, cache, facts, listing, transfer, upload};
+use crate::backend::ftp::{attributes, cache, facts, listing, stat, transfer, upload};
 use crate::backend::{WriteTransfer, temporary_name};
-use crate::op::{
-    Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, Timestamp, WriteMode,
-};
-use crate::wire::ftp::listing::{Parsed, parse_line};
+use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, WriteMode};
 
 /// The bits of a mode that a new file gets. The others a write takes away on Unix, too.
 const PERMISSIONS: u32 = 0o777;
 const WRITABLE: u32 = 0o222;
-/// What servers usually give a file.
-const USUAL_FILE: u32 = 0o644;
 
 /// The upload, and a second connection: the rest of the old file is read over it.
 pub(super) async fn begin(
@@ -41,7 +36,7 @@ pub(super) async fn begin(
     let write = upload::begin(guard, writer, path, from_start, image, Some(part)).await;
     let write = write.map_err(softened)?;
     if let (Some(mode), true, Some(temporary)) = (mode, settable, &temporary)
-        && mode & USUAL_FILE != USUAL_FILE
+        && attributes::is_narrow(mode)
     {
         // Nobody else may read it meanwhile; whether it was set is seen at the end.
         let _ = attributes::set_permissions(&mut aside, temporary, mode).await;
@@ -61,7 +56,7 @@ async fn two_connections(pool: &Arc<Pool>) -> Result<(ConnectionGuard, Connectio
             "that takes two connections to the server, and `connections` allows one",
         ));
     }
-    let (first, second) = pool.two_turns(OPEN).await?;
+    let (first, second) = pool.acquire_two(OPEN).await?;
     let second = second.map_err(|failure| match failure.kind {
         FailureKind::Busy => {
             let why = "that takes a second connection to the server, and there is none";
@@ -171,11 +166,7 @@ async fn line_of(connection: &mut Connection, path: &RemotePath) -> Result<Optio
     if words.code / 100 != 2 {
         return Ok(None);
     }
-    let now = Timestamp::now();
-    Ok(words.lines.iter().find_map(|line| match parse_line(line, now) {
-        Parsed::Entry(found) if found.name == own || found.name == name => Some(found),
-        _ => None,
-    }))
+    Ok(stat::lines_about(&words, path, &name).next())
 }
 
 /// On a server that sets no modes: whether the new file has the old one's by itself.

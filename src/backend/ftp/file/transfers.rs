@@ -11,7 +11,7 @@ use super::replace;
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part};
 use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
-use crate::backend::ftp::{failures, reply, stat, transfer, upload};
+use crate::backend::ftp::{attributes, failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{
     self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
@@ -21,9 +21,6 @@ use crate::op::{
     Attributes, Entry, Failure, FailureKind, OpenMode, RemotePath, Representation, Timestamp,
     WriteMode,
 };
-
-/// What servers usually give a file.
-const USUAL_FILE: u32 = 0o644;
 
 /// The file's transfers, one after the other; each holds a control connection.
 pub(super) struct Transfers {
@@ -102,8 +99,8 @@ impl Transfers {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
-        let is_narrow = |wanted: &u32| wanted & USUAL_FILE != USUAL_FILE;
-        let narrow = mode.permissions.filter(|wanted| mode.create && is_narrow(wanted));
+        let narrow =
+            mode.permissions.filter(|wanted| mode.create && attributes::is_narrow(*wanted));
         let (begin, told) = match (mode.append, mode.truncate) {
             (true, true) => {
                 return Err(failures::unsupported(
