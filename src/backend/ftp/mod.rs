@@ -55,8 +55,8 @@ use super::{
 use crate::data;
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath,
-    WriteMode,
+    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, ListFolder, OpenHandle,
+    Operation, ReadFile, RemotePath, WriteFile, WriteMode,
 };
 use crate::route::Target;
 use cache::Cache;
@@ -148,24 +148,10 @@ impl FtpSession {
         self.pool.acquire(PATIENCE).await
     }
 
-    /// From memory where that is fresh; else asked and remembered.
-    async fn stat(&self, operation: &Operation) -> Result<Entry, Failure> {
-        let path = operation.path();
-        let link = matches!(operation, Operation::LinkStat(_));
-        if link {
-            // No FTP client asks for that.
-            self.pool.allow_many();
-        }
-        // FTP clients are told what the server itself says of a link: they rename and delete it so.
-        let link = link || !self.pool.is_many();
-        if let Some(entry) = self.remembered(path, link) {
-            return Ok(entry);
-        }
-        let mut guard = self.acquire().await?;
-        match link {
-            true => self.ask_link_stat(&mut guard, path).await,
-            false => self.ask_stat(&mut guard, path).await,
-        }
+    /// Whether a link itself is meant. FTP clients get what the server itself says of a link: they rename
+    /// and delete it so.
+    fn is_of_link(&self, operation: &Operation) -> bool {
+        matches!(operation, Operation::LinkStat(_)) || !self.pool.is_many()
     }
 
     /// What the client is told from memory. FTP clients want times to the second.
@@ -264,59 +250,61 @@ impl BackendSession for FtpSession {
         Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        let operation = target.operation();
-        let changes = match operation {
-            Operation::Stat(_) | Operation::LinkStat(_) => {
-                return self.stat(operation).await.map(Answer::Entry);
-            }
-            Operation::Size(..) | Operation::Enter(_) | Operation::RenameFrom(_) => false,
-            _ => true,
-        };
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        let operation = target.action();
+        if let Operation::LinkStat(_) = operation {
+            // No FTP client asks for that.
+            self.pool.allow_many();
+        }
+        if let Operation::Stat(path) | Operation::LinkStat(path) = operation
+            && let Some(entry) = self.remembered(path, self.is_of_link(operation))
+        {
+            return Ok(Answer::Entry(entry));
+        }
         self.forget_recalled(operation);
-        let _writer = changes.then(|| self.cache.writer());
+        let _writer = changes_something(operation).then(|| self.cache.writer());
         if let Operation::Rename { to, .. } = operation {
             // What is there then is no part of an upload that had the name.
             self.pool.account().claim(to).await;
         }
         let mut guard = self.acquire().await?;
-        let performed = operations::perform(&mut guard, operation).await;
+        let performed = operations::perform(self, &mut guard, operation).await;
         performed.map_err(|failure| self.pool.softened(failure))
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
         let guard = self.acquire().await?;
         let exact = self.exact_times.load(Ordering::Relaxed);
-        let listing = listing::open(guard, &self.cache, target.operation().path(), exact).await;
+        let listing = listing::open(guard, &self.cache, &target.action().path, exact).await;
         listing.map_err(|failure| self.pool.softened(failure))
     }
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        transfer::open(self.acquire().await?, target.operation()).await
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
+        transfer::open(self.acquire().await?, target.action()).await
     }
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure> {
         let mut guard = self.acquire().await?;
-        if let Operation::Write { path, mode, .. } = target.operation() {
-            let relied = match mode {
-                WriteMode::Append => true,
-                WriteMode::From { offset: 0 } | WriteMode::Unique => false,
-                WriteMode::From { offset } => self.cache.recalled_size(path) == Some(*offset),
-            };
-            if relied {
-                self.check_recalled(&mut guard, path).await?;
-            }
-            if *mode != WriteMode::Unique {
-                self.cache.forget_recalled(path);
-            }
+        let WriteFile { path, mode, .. } = target.action();
+        let relied = match mode {
+            WriteMode::Append => true,
+            WriteMode::From { offset: 0 } | WriteMode::Unique => false,
+            WriteMode::From { offset } => self.cache.recalled_size(path) == Some(*offset),
+        };
+        if relied {
+            self.check_recalled(&mut guard, path).await?;
         }
-        upload::open(guard, self.cache.writer(), target.operation()).await
+        if *mode != WriteMode::Unique {
+            self.cache.forget_recalled(path);
+        }
+        upload::open(guard, self.cache.writer(), target.action()).await
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        let Operation::Open { path, mode } = target.operation() else {
-            return Err(failures::misdirected(target.operation()));
-        };
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        let OpenHandle { path, mode } = target.action();
         self.pool.allow_many();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
     }
@@ -339,4 +327,16 @@ impl BackendSession for FtpSession {
     async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn changes_something(operation: &Operation) -> bool {
+    let looks = matches!(
+        operation,
+        Operation::Stat(_)
+            | Operation::LinkStat(_)
+            | Operation::Size(..)
+            | Operation::Enter(_)
+            | Operation::RenameFrom(_)
+    );
+    !looks
 }

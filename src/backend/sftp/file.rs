@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use super::ahead::Ahead;
 use super::attributes::{self, changes, needs_times};
@@ -14,10 +13,10 @@ use super::ending::{self, Ending, Prepared};
 use super::explain::{Tried, explained};
 use super::handle::Handle;
 use super::server::Server;
-use super::status::{Expect, misdirected, misunderstood, out_of_range, unsupported};
-use crate::backend::OpenFile;
+use super::status::{Expect, misunderstood, out_of_range, unsupported};
+use crate::backend::{InFlight, OpenFile};
 use crate::op::{
-    Changes, Entry, Failure, FailureKind, FileSystem, OpenMode, Operation, RemotePath,
+    Changes, Entry, Failure, FailureKind, FileSystem, OpenHandle, OpenMode, RemotePath,
 };
 use crate::wire::sftp::{self, Extension, OpenFlags, RequestBody};
 
@@ -35,9 +34,8 @@ struct SftpFile {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    OpenHandle { path, mode }: &OpenHandle,
 ) -> Result<Arc<dyn OpenFile>, Failure> {
-    let Operation::Open { path, mode } = operation else { return Err(misdirected(operation)) };
     let begins = mode.create && (mode.truncate || mode.exclusive) && mode.write && !mode.append;
     let ending = match begins {
         true => Ending::of_new(server, path, mode.exclusive)?,
@@ -137,16 +135,12 @@ impl SftpFile {
 
 #[async_trait]
 impl OpenFile for SftpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.ahead().read(&self.handle, offset, length.min(LONGEST_READ))
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(self.ahead().read(&self.handle, offset, length.min(LONGEST_READ)))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.handle.write_all(offset, data)
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(self.handle.write_all(offset, data))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {

@@ -8,9 +8,7 @@ use super::attributes::{self, changes, needs_times};
 use super::explain::{Tried, explained};
 use super::server::Server;
 use super::stat::{link_stat, stat};
-use super::status::{
-    Expect, is_look_denied, misdirected, misunderstood, out_of_range, unsupported,
-};
+use super::status::{Expect, is_look_denied, misunderstood, out_of_range, unsupported};
 use super::transfer;
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation,
@@ -83,7 +81,6 @@ pub(super) async fn perform(
         Operation::AccountNames { users, groups } => {
             account_names(server, users, groups, operation).await
         }
-        _ => Err(misdirected(operation)),
     }
 }
 

@@ -12,11 +12,11 @@ use super::explain::{Tried, explained};
 use super::handle::Handle;
 use super::server::Server;
 use super::stat::stat;
-use super::status::{Expect, misdirected};
+use super::status::Expect;
 use crate::backend::ReadTransfer;
 use crate::data::{FirstError, ReadAhead, Source, ToCrlf};
 use crate::op::{
-    Entry, EntryKind, Failure, FailureKind, Operation, PeerReply, RemotePath, Representation,
+    Entry, EntryKind, Failure, FailureKind, PeerReply, ReadFile, RemotePath, Representation,
 };
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
@@ -43,11 +43,9 @@ impl Drop for Reading {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    action: &ReadFile,
 ) -> Result<Box<dyn ReadTransfer>, Failure> {
-    let Operation::Read { path, offset, representation } = operation else {
-        return Err(misdirected(operation));
-    };
+    let ReadFile { path, offset, representation } = action;
     // In one flight: OpenSSH opens a folder, too, and refuses only the first READ.
     let there = server.requests.ask(RequestBody::Stat { path: server.wire(path) });
     let what = format!("open {path} for reading");

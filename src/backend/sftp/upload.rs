@@ -10,12 +10,12 @@ use super::explain::{Tried, explained};
 use super::full;
 use super::handle::Handle;
 use super::server::Server;
-use super::status::{Expect, is_look_denied, misdirected};
+use super::status::{Expect, is_look_denied};
 use crate::backend::claims::Claim;
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{Behind, FirstError, FromCrlf, Sink, WriteBehind};
 use crate::op::{
-    Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
+    Failure, FailureKind, PeerReply, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
@@ -56,11 +56,9 @@ impl Drop for Begun {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    action: &WriteFile,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
-    let Operation::Write { path, mode, representation } = operation else {
-        return Err(misdirected(operation));
-    };
+    let WriteFile { path, mode, representation } = action;
     let (file, offset) = match mode {
         WriteMode::From { offset: 0 } => (replace(server, path).await?, 0),
         WriteMode::From { offset } => {

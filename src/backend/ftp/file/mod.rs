@@ -13,12 +13,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use super::FtpSession;
-use crate::backend::OpenFile;
 use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
+use crate::backend::{InFlight, OpenFile};
 use crate::data::{Purpose, Sequenced};
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
@@ -134,16 +133,12 @@ impl FtpFile {
 
 #[async_trait]
 impl OpenFile for FtpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.sequenced.read_at(offset, length)
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(self.sequenced.read_at(offset, length))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.sequenced.write_at(offset, data)
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(self.sequenced.write_at(offset, data))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::super::partial::Ending;
 use super::super::read::BLOCK;
 use super::super::testing::{BOTH, EXCLUSIVE, READ, Sandbox, UPLOAD, WRITE, settle};
+use futures_util::future::BoxFuture;
+
 use super::*;
 
 const ALL: [PartialUploads; 3] =

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_listing_keeps_requests_under_way_and_ends_with_the_servers_word() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/d"));
+    let operation = ListFolder { path: path("/d") };
     let script = async {
         peer.serve(handle()).await;
         let first = [peer.request().await, peer.request().await];
@@ -25,7 +25,7 @@ async fn a_listing_keeps_requests_under_way_and_ends_with_the_servers_word() {
 #[tokio::test]
 async fn what_turns_out_to_be_no_folder_cannot_be_opened() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/f"));
+    let operation = ListFolder { path: path("/f") };
     let script = async {
         peer.serve(handle()).await;
         peer.serve(status(StatusCode::FAILURE, "Not a directory")).await;
@@ -38,7 +38,7 @@ async fn what_turns_out_to_be_no_folder_cannot_be_opened() {
 #[tokio::test]
 async fn names_beside_the_end_belong_to_the_folder() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/d"));
+    let operation = ListFolder { path: path("/d") };
     let script = async {
         peer.serve(handle()).await;
         let mut asked = Vec::new();
@@ -59,7 +59,7 @@ async fn names_beside_the_end_belong_to_the_folder() {
 #[tokio::test]
 async fn a_folder_without_names_and_without_an_end_is_given_up() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/d"));
+    let operation = ListFolder { path: path("/d") };
     let listing = async {
         let mut listing = listing::open(&server, &operation).await?;
         listing.next().await.map(drop)

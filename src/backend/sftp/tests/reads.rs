@@ -161,7 +161,7 @@ async fn a_file_that_is_closed_is_read_anew_under_each_of_its_names() {
     let file = opened(&server, &mut peer, both()).await;
     let ahead = read_ahead(&mut peer, &file).await;
     peer.answer(ahead[0].id, data(229_376)).await;
-    let operation = Operation::Open { path: path("/link"), mode: both() };
+    let operation = OpenHandle { path: path("/link"), mode: both() };
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
     let (link, _) = tokio::join!(file::open(&server, &operation), peer.serve(handle()));
     let link = link.unwrap();

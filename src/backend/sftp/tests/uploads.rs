@@ -1,7 +1,7 @@
 //! Files that are written, and what becomes of parts.
 
 use super::*;
-use crate::op::Changes;
+use crate::op::{Changes, OpenHandle};
 use crate::wire::sftp::FileSystem;
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_file_that_was_not_wholly_written_never_gets_its_name() {
     let extensions = &[("posix-rename@openssh.com", "1")];
     let (server, mut peer) = connected_as(extensions, PartialUploads::TemporaryName).await;
     let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
-    let operation = Operation::Open { path: path("/f"), mode };
+    let operation = OpenHandle { path: path("/f"), mode };
     let script = async {
         let nothing = status(StatusCode::NO_SUCH_FILE, "");
         assert!(matches!(peer.serve(nothing).await, Q::LinkStat { .. }));
