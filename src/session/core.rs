@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::metrics::Metrics;
 use super::path_masking;
 use super::record::Record;
@@ -19,6 +21,7 @@ use crate::route::Target;
 pub(super) struct SessionCore {
     pub(super) identity: Identity,
     pub(super) who: Arc<SessionInfo>,
+    pub(super) span: Span,
     pub(super) metrics: Metrics,
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,

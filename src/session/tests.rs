@@ -58,6 +58,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         totals: Default::default(),
     });
     let session = Session::new(SessionCore {
+        span: tracing::Span::none(),
         identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
         record: SessionRecord::new(who.clone()),
         who,

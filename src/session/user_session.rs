@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::core::{SessionCore, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
@@ -20,6 +22,11 @@ pub struct Session {
 impl Session {
     pub(super) fn new(core: SessionCore) -> Self {
         Self { core: Arc::new(core) }
+    }
+
+    /// What the log lines of all that is done for the session are to be written in.
+    pub fn span(&self) -> &Span {
+        &self.core.span
     }
 
     /// Where the backend's login put the user, as the client sees it.

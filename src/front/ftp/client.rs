@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{Instrument, Span};
 use zeroize::Zeroizing;
 
 use super::command_queue::Line;
@@ -41,6 +42,7 @@ pub(super) struct Client {
     pub(super) transfer: TransferState,
     pub(super) facts: FactSet,
     begun: Instant,
+    pub(super) has_tried_login: bool,
     /// Kinds of refusals that are logged once in a connection.
     refused: Option<ClientRefusal>,
 }
@@ -106,6 +108,7 @@ impl Client {
             transfer: TransferState::default(),
             facts: FactSet::default(),
             begun: Instant::now(),
+            has_tried_login: false,
             refused: None,
         }
     }
@@ -125,9 +128,17 @@ impl Client {
             // REIN may have begun another session meanwhile.
             () = forced => self.client_info.end.set(SessionEnd::shutdown()),
         }
+        if !self.has_tried_login && self.refused.is_none() {
+            let why = self.client_info.end.get().map_or("", SessionEnd::reason);
+            self.shared.gateway.ended_without_login(&self.client_info, why);
+        }
         if let LoginState::In(logged_in) = self.login {
-            // A goodbye that hangs must not keep the session's place.
-            let _ = timeout(Duration::from_secs(2), logged_in.session.close()).await;
+            let span = logged_in.session.span().clone();
+            let closing = async move {
+                // A goodbye that hangs must not keep the session's place.
+                let _ = timeout(Duration::from_secs(2), logged_in.session.close()).await;
+            };
+            closing.instrument(span).await;
         }
         self.control.shutdown().await;
     }
@@ -144,7 +155,11 @@ impl Client {
                 self.refused(ClientRefusal::Speaks(other), other_protocol_words(other));
                 return;
             }
-            if self.obey(line).await == Flow::Close {
+            let span = match &self.login {
+                LoginState::In(logged_in) => logged_in.session.span().clone(),
+                _ => Span::current(),
+            };
+            if self.obey(line).instrument(span).await == Flow::Close {
                 return;
             }
         }

@@ -47,9 +47,7 @@ pub(super) async fn accept(
         }
     };
     match failed {
-        Failed::Silent => {
-            tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "the connection ended without a TLS session");
-        }
+        Failed::Silent => gateway.ended_without_login(client_info, "there was no TLS handshake"),
         Failed::Refused(why, what) => gateway.client_refused(client_info, why, what),
     }
     None

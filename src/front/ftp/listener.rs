@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::client::Client;
 use super::handshake;
@@ -30,7 +31,10 @@ fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
     match shared.admission.admit(endpoints.peer.ip()) {
         Ok(seat) => {
             let shared = shared.clone();
-            shared.clone().drain.spawn(run(shared, tcp, endpoints, seat));
+            let client_info = client_info(&shared, endpoints);
+            let span = client_info.span();
+            let serving = run(shared.clone(), tcp, client_info, seat).instrument(span);
+            shared.drain.spawn(serving);
         }
         Err(refusal) => {
             shared.gateway.client_refused(
@@ -56,15 +60,14 @@ async fn refuse(mut tcp: TcpStream, why: String) {
     .await;
 }
 
-async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: AdmissionPermit) {
+async fn run(shared: Arc<Shared>, tcp: TcpStream, client_info: ClientInfo, _seat: AdmissionPermit) {
     // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let client_info = client_info(&shared, endpoints);
     let Some((stream, tls)) = protect(&shared, tcp, &client_info).await else { return };
     let _open = shared.gateway.open_session(&client_info.listener);
-    tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "session begins");
-    Client::new(shared, client_info.clone(), stream, tls).run().await;
-    tracing::debug!(session = client_info.session, "session ends");
+    tracing::debug!("session begins");
+    Client::new(shared, client_info, stream, tls).run().await;
+    tracing::debug!("session ends");
 }
 
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {

@@ -256,10 +256,10 @@ impl Connection {
         let has_login_line = self.has_login_line.load(Ordering::Relaxed);
         let has_gone = error.map_or(why == GONE, is_gone);
         let (refusal, what) = match (protocol(&first), error) {
-            _ if (first.is_empty() && !tried) || (has_gone && has_login_line) => {
-                let ClientInfo { session, peer, listener, .. } = &self.client_info;
-                tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
-                return;
+            // A record of the login tells it.
+            _ if has_gone && has_login_line => return,
+            _ if first.is_empty() && !tried => {
+                return self.shared.gateway.ended_without_login(&self.client_info, why);
             }
             (Some(Protocol::Http), _) => {
                 (R::Speaks(Protocol::Http), "it speaks HTTP; this is an SFTP port".to_owned())

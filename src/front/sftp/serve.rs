@@ -6,6 +6,7 @@ use std::time::Duration;
 use russh::server::{Config, run_stream};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
+use tracing::Instrument;
 
 use super::connection::{
     CHANNEL_END_TIMEOUT, Connection, GONE, GONE_BEFORE, GOODBYE_TIMEOUT, NO_LOGIN,
@@ -75,6 +76,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
     let _ = timeout(AFTER_END_TIMEOUT, connection.channels.wait()).await;
     if let Some(session) = connection.session() {
         // A goodbye that hangs must not keep the session's place.
-        let _ = timeout(GOODBYE_TIMEOUT, session.close()).await;
+        let closing = session.close().instrument(session.span().clone());
+        let _ = timeout(GOODBYE_TIMEOUT, closing).await;
     }
 }
