@@ -2,7 +2,7 @@
 //! every open port.
 
 /// Bytes that are enough to tell.
-pub const ENOUGH: usize = 256;
+pub const MAX_FIRST_BYTES: usize = 256;
 
 /// Of HTTP (RFC 9110 section 9); none is a command of FTP. PRI begins HTTP/2.
 const METHODS: [&[u8]; 9] =

@@ -13,13 +13,13 @@ const NEWKEYS: u8 = 21;
 const COOKIE: usize = 16;
 
 /// What a server may say before its identification string, in bytes.
-const BEFORE_MAX: usize = 1024 * 1024;
+const PREAMBLE_MAX: usize = 1024 * 1024;
 const SSH: &[u8] = b"SSH-";
 
 /// Takes out the lines that a server sends before its identification string. The limit on the length of
 /// that string is none for them.
 #[derive(Debug, Default)]
-pub struct BeforeIdentification {
+pub struct PreambleFilter {
     /// The begin of a line that may be the identification string.
     begin: Vec<u8>,
     in_line: bool,
@@ -28,20 +28,20 @@ pub struct BeforeIdentification {
 
 /// A server that says too much before its identification string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {BEFORE_MAX} bytes came before the server's identification string")]
-pub struct TooMuch;
+#[error("more than {PREAMBLE_MAX} bytes came before the server's identification string")]
+pub struct PreambleTooLong;
 
-impl BeforeIdentification {
+impl PreambleFilter {
     /// What is left of `bytes`, the next of the stream, from the identification string on; `None` as long
     /// as it has not come.
     ///
     /// # Errors
     /// When the lines before it are longer together than is allowed.
-    pub fn skip(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, TooMuch> {
+    pub fn skip(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, PreambleTooLong> {
         for (at, byte) in bytes.iter().enumerate() {
             self.skipped += 1;
-            if self.skipped > BEFORE_MAX {
-                return Err(TooMuch);
+            if self.skipped > PREAMBLE_MAX {
+                return Err(PreambleTooLong);
             }
             if *byte == b'\n' {
                 (self.in_line, self.begin) = (false, Vec::new());
@@ -58,7 +58,7 @@ impl BeforeIdentification {
 }
 
 /// The lines of `stream` before the identification string, for the log.
-pub fn before_identification(stream: &[u8]) -> &[u8] {
+pub fn preamble(stream: &[u8]) -> &[u8] {
     let lines = stream.split_inclusive(|byte| *byte == b'\n');
     let length = lines.take_while(|line| !line.starts_with(SSH)).map(<[u8]>::len).sum();
     stream[..length].trim_ascii_end()
@@ -125,7 +125,7 @@ pub fn client_start(stream: &[u8]) -> ClientStart {
 
 /// Tells apart what a server writes in clear and, behind its SSH_MSG_NEWKEYS, encrypted.
 #[derive(Debug, Default)]
-pub struct ServerKeys(ServerStart);
+pub struct EncryptionTracker(ServerStart);
 
 #[derive(Debug, Default)]
 enum ServerStart {
@@ -139,7 +139,7 @@ enum ServerStart {
     NewKeys(usize),
 }
 
-impl ServerKeys {
+impl EncryptionTracker {
     /// How many of `bytes`, the next of the stream, are encrypted.
     pub fn encrypted(&mut self, mut bytes: &[u8]) -> usize {
         while !bytes.is_empty() {
@@ -194,7 +194,7 @@ pub fn disconnect(reason: u32, words: &str) -> Vec<u8> {
 }
 
 /// The algorithm that both use: the client's first that the server has, too.
-pub fn chosen<'a>(client: &'a [String], server: &[&str]) -> Option<&'a str> {
+pub fn negotiated<'a>(client: &'a [String], server: &[&str]) -> Option<&'a str> {
     client.iter().find(|name| server.contains(&name.as_str())).map(String::as_str)
 }
 
@@ -235,8 +235,8 @@ mod tests {
         let offer = client_offer(&stream()).unwrap();
         assert_eq!(offer.identification, b"SSH-2.0-client 1");
         let server = ["curve25519-sha256", "other"];
-        assert_eq!(chosen(&offer.key_exchanges, &server), Some("curve25519-sha256"));
-        assert_eq!(chosen(&offer.ciphers, &server), None);
+        assert_eq!(negotiated(&offer.key_exchanges, &server), Some("curve25519-sha256"));
+        assert_eq!(negotiated(&offer.ciphers, &server), None);
         assert_eq!(client_offer(b"GET / HTTP/1.1\r\n\r\n"), None);
     }
 
@@ -246,7 +246,7 @@ mod tests {
         for before in [&b""[..], b"hello\r\n", b"\n\n", b"SS\nSSX-\r\n not SSH-2.0\n", &long] {
             let stream = [before, b"SSH-2.0-x\r\nSSH-\n\0\0"].concat();
             for piece in [1, 2, 3, 7, stream.len()] {
-                let mut filter = BeforeIdentification::default();
+                let mut filter = PreambleFilter::default();
                 let mut rest = Vec::new();
                 let mut begun = false;
                 for bytes in stream.chunks(piece) {
@@ -258,11 +258,11 @@ mod tests {
                 }
                 assert_eq!(rest, b"SSH-2.0-x\r\nSSH-\n\0\0");
             }
-            assert_eq!(before_identification(&stream), before.trim_ascii_end());
+            assert_eq!(preamble(&stream), before.trim_ascii_end());
         }
-        let mut filter = BeforeIdentification::default();
-        assert_eq!(filter.skip(&vec![b'x'; BEFORE_MAX]), Ok(None));
-        assert_eq!(filter.skip(b"x"), Err(TooMuch));
+        let mut filter = PreambleFilter::default();
+        assert_eq!(filter.skip(&vec![b'x'; PREAMBLE_MAX]), Ok(None));
+        assert_eq!(filter.skip(b"x"), Err(PreambleTooLong));
     }
 
     /// A client's packet of this type.
@@ -308,11 +308,11 @@ mod tests {
         .concat();
         let stream = [&clear[..], b"encrypted\n"].concat();
         for piece in [1, 2, 5, 7, 64, stream.len()] {
-            let mut keys = ServerKeys::default();
+            let mut keys = EncryptionTracker::default();
             let encrypted: usize = stream.chunks(piece).map(|bytes| keys.encrypted(bytes)).sum();
             assert_eq!(encrypted, 10, "{piece}");
         }
-        assert_eq!(ServerKeys::default().encrypted(&clear), 0);
+        assert_eq!(EncryptionTracker::default().encrypted(&clear), 0);
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
             let stream = stream();
             client_offer(&noise);
             client_start(&noise);
-            ServerKeys::default().encrypted(&noise);
+            EncryptionTracker::default().encrypted(&noise);
             client_offer(&[b"SSH-2.0-x\r\n", &noise[..]].concat());
             prop_assert_eq!(client_offer(&stream[..cut.min(stream.len() - 1)]), None);
         }

@@ -2,11 +2,11 @@
 //! exchanges.
 
 mod algorithms;
-mod exchanges;
+mod limiter;
 mod names;
-mod queued;
+mod queued_stream;
 
-pub use algorithms::{Algorithms, Base, NotAdded, Side};
-pub use exchanges::{EXCHANGE_INTERVAL, EXCHANGES_MAX, Exchanges};
-pub use names::{Named, every, named};
-pub use queued::{Cutter, FirstBytes, HangUp, Queued};
+pub use algorithms::{AddError, Algorithms, Base, Side};
+pub use limiter::{EXCHANGE_INTERVAL, EXCHANGES_MAX, KeyExchangeLimiter};
+pub use names::{NamedAlgorithm, algorithm_by_name, all_algorithms};
+pub use queued_stream::{AbortHandle, FirstBytes, PeerClosed, QueuedStream};

@@ -6,7 +6,7 @@ use russh::{cipher, kex, mac};
 
 /// An algorithm of any kind.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Named {
+pub enum NamedAlgorithm {
     Kex(kex::Name),
     /// A signature algorithm, of host keys and users' keys.
     Key(Algorithm),
@@ -25,23 +25,23 @@ const KEYS: &[Algorithm] = &[
 ];
 
 /// The algorithm of this name; "none" and the names that only mark an extension are no algorithms.
-pub fn named(name: &str) -> Option<Named> {
-    every().find(|algorithm| algorithm.as_str() == name)
+pub fn algorithm_by_name(name: &str) -> Option<NamedAlgorithm> {
+    all_algorithms().find(|algorithm| algorithm.as_str() == name)
 }
 
 /// All algorithms that there are.
-pub fn every() -> impl Iterator<Item = Named> {
+pub fn all_algorithms() -> impl Iterator<Item = NamedAlgorithm> {
     let kex = kex::ALL_KEX_ALGORITHMS.iter().filter(|name| ***name != kex::NONE);
     let is_cipher = |name: &&&cipher::Name| ![cipher::NONE, cipher::CLEAR].contains(name);
     let cipher = cipher::ALL_CIPHERS.iter().filter(is_cipher);
     let mac = mac::ALL_MAC_ALGORITHMS.iter().filter(|name| ***name != mac::NONE);
-    (kex.map(|name| Named::Kex(**name)))
-        .chain(KEYS.iter().cloned().map(Named::Key))
-        .chain(cipher.map(|name| Named::Cipher(**name)))
-        .chain(mac.map(|name| Named::Mac(**name)))
+    (kex.map(|name| NamedAlgorithm::Kex(**name)))
+        .chain(KEYS.iter().cloned().map(NamedAlgorithm::Key))
+        .chain(cipher.map(|name| NamedAlgorithm::Cipher(**name)))
+        .chain(mac.map(|name| NamedAlgorithm::Mac(**name)))
 }
 
-impl Named {
+impl NamedAlgorithm {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Kex(name) => name.as_ref(),
@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn names_are_found_and_what_protects_nothing_is_no_algorithm() {
-        let all: Vec<Named> = every().collect();
+        let all: Vec<NamedAlgorithm> = all_algorithms().collect();
         for algorithm in &all {
-            assert_eq!(named(algorithm.as_str()).as_ref(), Some(algorithm));
+            assert_eq!(algorithm_by_name(algorithm.as_str()).as_ref(), Some(algorithm));
         }
         for name in ["none", "clear", "ext-info-s", "kex-strict-s-v00@openssh.com", ""] {
-            assert_eq!(named(name), None, "{name}");
+            assert_eq!(algorithm_by_name(name), None, "{name}");
         }
-        assert!(named("ssh-rsa").unwrap().weakness().is_some());
-        assert!(named("rsa-sha2-512").unwrap().weakness().is_none());
+        assert!(algorithm_by_name("ssh-rsa").unwrap().weakness().is_some());
+        assert!(algorithm_by_name("rsa-sha2-512").unwrap().weakness().is_none());
     }
 }

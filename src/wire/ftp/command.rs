@@ -155,11 +155,11 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         "APPE" => C::Store(name(argument)?, Store::Append),
         "STOU" => C::Stou,
         "ABOR" => C::Abor,
-        "LIST" => C::List(listed(argument)?),
-        "NLST" => C::Nlst(listed(argument)?),
+        "LIST" => C::List(without_options(argument)?),
+        "NLST" => C::Nlst(without_options(argument)?),
         "MLSD" => C::Mlsd(optional(argument)?),
         "MLST" => C::Mlst(optional(argument)?),
-        "STAT" => C::Stat(listed(argument)?),
+        "STAT" => C::Stat(without_options(argument)?),
         "SIZE" => C::Size(name(argument)?),
         "MDTM" => mdtm(argument)?,
         "MFMT" => mfmt(argument)?,
@@ -189,7 +189,7 @@ impl Store {
 }
 
 /// Bytes that FTP cannot carry in a name: they would end the line or begin a Telnet command.
-pub fn is_carriable(name: &[u8]) -> bool {
+pub fn is_sendable(name: &[u8]) -> bool {
     !name.iter().any(|b| matches!(b, b'\r' | b'\n' | 0 | 255))
 }
 
@@ -200,7 +200,7 @@ fn name(argument: &[u8]) -> Result<Vec<u8>, CommandError> {
 fn optional(argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
     match argument {
         b"" => Ok(None),
-        name if is_carriable(name) => Ok(Some(name.to_vec())),
+        name if is_sendable(name) => Ok(Some(name.to_vec())),
         _ => Err(E::Name),
     }
 }
@@ -213,7 +213,7 @@ fn secret(argument: &[u8]) -> Result<Vec<u8>, CommandError> {
 }
 
 /// LIST, NLST and STAT: options such as `-la` that clients send are taken off.
-fn listed(mut argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+fn without_options(mut argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
     while let Some(option) = argument.strip_prefix(b"-") {
         let end = option.iter().position(|b| *b == b' ').unwrap_or(option.len());
         if !option[..end].iter().all(u8::is_ascii_alphanumeric) {

@@ -7,7 +7,7 @@ const LF: u8 = 10;
 const CR: u8 = 13;
 const IAC: u8 = 255;
 /// DM, and from there to IAC: what comes before a verb (RFC 854).
-const SIGNALS: u8 = 0xf2;
+const TELNET_SIGNALS_MIN: u8 = 0xf2;
 
 /// Cuts arriving bytes into lines. Telnet commands (IP, DM, option offers) that begin a line are
 /// taken out, `IAC IAC` becomes one 0xFF. A line that is too long is dropped whole, and said so when its end has come.
@@ -16,7 +16,7 @@ pub struct LineBuffer {
     line: Vec<u8>,
     ready: std::collections::VecDeque<Result<Vec<u8>, TooLong>>,
     limit: usize,
-    overflown: bool,
+    too_long: bool,
     telnet: Telnet,
 }
 
@@ -39,7 +39,7 @@ impl LineBuffer {
             line: Vec::new(),
             ready: Default::default(),
             limit,
-            overflown: false,
+            too_long: false,
             telnet: Telnet::Text,
         }
     }
@@ -95,8 +95,8 @@ impl LineBuffer {
         match byte {
             LF => self.end_line(),
             // One more than the limit: the CR of the line's end.
-            _ if self.line.len() > self.limit => self.overflown = true,
-            _ if !self.overflown => self.line.push(byte),
+            _ if self.line.len() > self.limit => self.too_long = true,
+            _ if !self.too_long => self.line.push(byte),
             _ => {}
         }
         Telnet::Text
@@ -107,16 +107,16 @@ impl LineBuffer {
         if line.last() == Some(&CR) {
             line.pop();
         }
-        let overflown = std::mem::take(&mut self.overflown) || line.len() > self.limit;
-        self.ready.push_back(if overflown { Err(TooLong) } else { Ok(line) });
+        let too_long = std::mem::take(&mut self.too_long) || line.len() > self.limit;
+        self.ready.push_back(if too_long { Err(TooLong) } else { Ok(line) });
     }
 }
 
 /// A command line without what is left of Telnet signals before its verb (RFC 959 section 4.1.3). Old
 /// libraries send IAC, IP and DM in any order, with and without urgent data; no verb begins with such a
 /// byte.
-pub fn without_signals(mut line: Vec<u8>) -> Vec<u8> {
-    let signals = line.iter().take_while(|byte| **byte >= SIGNALS).count();
+pub fn strip_telnet_signals(mut line: Vec<u8>) -> Vec<u8> {
+    let signals = line.iter().take_while(|byte| **byte >= TELNET_SIGNALS_MIN).count();
     line.drain(..signals);
     line
 }
@@ -172,8 +172,8 @@ mod tests {
         ] {
             let sent = [signals, b"ABOR\r\n"].concat();
             let line = lines(&[&sent]).remove(0).unwrap();
-            assert_eq!(without_signals(line), b"ABOR", "{}", signals.escape_ascii());
+            assert_eq!(strip_telnet_signals(line), b"ABOR", "{}", signals.escape_ascii());
         }
-        assert_eq!(without_signals(b"RETR \xf6".to_vec()), b"RETR \xf6");
+        assert_eq!(strip_telnet_signals(b"RETR \xf6".to_vec()), b"RETR \xf6");
     }
 }

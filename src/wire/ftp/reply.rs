@@ -5,9 +5,9 @@ use crate::op::PeerReply;
 /// The longest line of a reply that is read, in bytes; longer ones are cut.
 pub const MAX_LINE: usize = 8192;
 /// The most lines of one reply that are kept; those between them and the last are left out.
-pub const MAX_LINES: usize = 512;
+pub const MAX_LINES_KEPT: usize = 512;
 /// The most lines of one reply that are read.
-pub const MOST_LINES: usize = 65_536;
+pub const MAX_LINES_READ: usize = 65_536;
 
 /// Appends a reply to `out`. Control characters cannot forge a line: all but the tab, which names
 /// have, become `?`; 0xFF is doubled (RFC 854).
@@ -53,7 +53,7 @@ pub struct ReplyReader {
 pub enum ReplyError {
     #[error("a line that is no FTP reply")]
     NotAReply,
-    #[error("a reply of more than {MOST_LINES} lines")]
+    #[error("a reply of more than {MAX_LINES_READ} lines")]
     TooManyLines,
 }
 
@@ -76,9 +76,9 @@ impl ReplyReader {
             return Ok(Some(reply));
         };
         let is_last = matches!(head, Some((code, false)) if code == open.code);
-        if open.lines.len() >= MAX_LINES - usize::from(!is_last) {
+        if open.lines.len() >= MAX_LINES_KEPT - usize::from(!is_last) {
             self.left_out += 1;
-            return match self.left_out + MAX_LINES > MOST_LINES {
+            return match self.left_out + MAX_LINES_KEPT > MAX_LINES_READ {
                 true => Err(ReplyError::TooManyLines),
                 false => Ok(None),
             };
@@ -154,13 +154,13 @@ mod tests {
     #[test]
     fn of_too_many_lines_the_first_and_the_last_are_kept() {
         let mut lines = vec!["220-a"];
-        lines.resize(MAX_LINES + 10, "more");
+        lines.resize(MAX_LINES_KEPT + 10, "more");
         lines.push("220 z");
         let reply = read(&lines).unwrap().unwrap();
-        assert_eq!(reply.lines.len(), MAX_LINES);
+        assert_eq!(reply.lines.len(), MAX_LINES_KEPT);
         assert_eq!((&*reply.lines[0], &**reply.lines.last().unwrap()), (&b"a"[..], &b"z"[..]));
         lines.pop();
-        lines.resize(MOST_LINES + 1, "more");
+        lines.resize(MAX_LINES_READ + 1, "more");
         assert_eq!(read(&lines), Err(ReplyError::TooManyLines));
     }
 

@@ -34,7 +34,7 @@ pub(super) fn columns(line: &[u8], limit: usize) -> Vec<Column<'_>> {
 
 /// Whether a line is `ls -l`'s first, in whatever language (`total 12`, `insgesamt 1,2M`, `i alt 12`),
 /// or empty.
-pub(super) fn is_sum(line: &[u8]) -> bool {
+pub(super) fn is_total_line(line: &[u8]) -> bool {
     let columns = columns(line, 4);
     let Some((sum, words)) = columns.split_last() else { return true };
     let is_word =

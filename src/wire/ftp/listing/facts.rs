@@ -14,7 +14,7 @@ pub(super) struct FactsLine {
 }
 
 /// Whether a line can be nothing but facts: no first column of another shape holds a `=`.
-pub(super) fn looks_like(line: &[u8]) -> bool {
+pub(super) fn is_facts_line(line: &[u8]) -> bool {
     line.iter().take_while(|b| **b != b' ').any(|b| *b == b'=')
 }
 

@@ -41,18 +41,18 @@ pub enum Parsed {
 /// `now` (seconds since the epoch) gives the year to a date that has none: the latest one that puts
 /// it no more than a day into the future. The work is linear in the length of the line.
 pub fn parse_line(line: &[u8], now: i64) -> Parsed {
-    if columns::is_sum(line) {
+    if columns::is_total_line(line) {
         return Parsed::Ignored;
     }
-    if facts::looks_like(line) {
+    if facts::is_facts_line(line) {
         return match facts::parse(line) {
             Some(line) if line.listed_itself => Parsed::Ignored,
-            Some(line) => judge(line.entry),
+            Some(line) => check_name(line.entry),
             None => Parsed::Unreadable,
         };
     }
     match unix::parse(line, now).or_else(|| dos::parse(line)) {
-        Some(entry) => judge(entry),
+        Some(entry) => check_name(entry),
         None if is_header(line) => Parsed::Header,
         None if is_fragment(line) => Parsed::Fragment,
         None => Parsed::Unreadable,
@@ -81,7 +81,7 @@ pub fn parse_facts_line(line: &[u8]) -> Option<Entry> {
     (!entry.name.is_empty() && is_plain(&entry.name)).then_some(entry)
 }
 
-fn judge(entry: Entry) -> Parsed {
+fn check_name(entry: Entry) -> Parsed {
     match entry.name.as_slice() {
         b"." | b".." => Parsed::Ignored,
         b"" => Parsed::NoName,
@@ -95,7 +95,7 @@ fn is_plain(bytes: &[u8]) -> bool {
     !bytes.contains(&0) && !bytes.contains(&b'\n')
 }
 
-/// A link; a target that is none is as good as untold.
+/// A link; a target that is none is as good as unknown_attributes.
 fn symlink(target: &[u8]) -> EntryKind {
     EntryKind::Symlink((!target.is_empty() && is_plain(target)).then(|| target.to_vec()))
 }

@@ -35,10 +35,11 @@ pub fn render_ls(entry: &Entry, now: i64, out: &mut Vec<u8>) -> bool {
     let size = attributes.size.or(target.map(|target| target.len() as u64)).unwrap_or(0);
 
     out.extend_from_slice(format!("{letter}{permissions} {links:>3} ").as_bytes());
-    for who in [&attributes.owner, &attributes.group] {
-        let who = who.as_deref().filter(|who| !who.is_empty()).unwrap_or(b"ftp");
-        push_word(who, out);
-        out.resize(out.len() + 8usize.saturating_sub(who.len()) + 1, b' ');
+    for ownership in [&attributes.owner, &attributes.group] {
+        let ownership =
+            ownership.as_deref().filter(|ownership| !ownership.is_empty()).unwrap_or(b"ftp");
+        push_word(ownership, out);
+        out.resize(out.len() + 8usize.saturating_sub(ownership.len()) + 1, b' ');
     }
     out.extend_from_slice(format!("{size:>8} {} ", date(attributes.modified, now)).as_bytes());
     out.extend_from_slice(name);

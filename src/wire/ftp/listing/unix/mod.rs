@@ -19,7 +19,7 @@ const BEFORE_SIZE: [usize; 8] = [3, 0, 1, 2, 4, 5, 6, 7];
 /// Reads a line; the name is not yet judged. `None` where it is not of this shape.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
     let columns = columns(line, MAX_COLUMNS);
-    if let Some(name) = untold(line, &columns) {
+    if let Some(name) = unknown_attributes(line, &columns) {
         return Some(Entry::new(name, EntryKind::Other));
     }
     let mode = Mode::parse(&columns)?;
@@ -44,7 +44,7 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
         size,
         modified: date.moment,
         permissions: mode.permissions,
-        ..who(line, people)
+        ..ownership(line, people)
     };
     let (name, kind) = match mode.kind {
         EntryKind::Symlink(_) => split_link(name, size),
@@ -59,7 +59,7 @@ pub(super) fn has_mode(line: &[u8]) -> bool {
 }
 
 /// The name in `-????????? ? ? ? ? ? name`: what `ls` writes where it may not look at a thing.
-fn untold<'a>(line: &'a [u8], columns: &[Column<'_>]) -> Option<&'a [u8]> {
+fn unknown_attributes<'a>(line: &'a [u8], columns: &[Column<'_>]) -> Option<&'a [u8]> {
     let (mode, rest) = columns.split_first().filter(|(mode, _)| mode.start == 0)?;
     let (letter, bits) = mode.text.split_first()?;
     // A mark behind the mode may be unknown as well.
@@ -82,7 +82,7 @@ fn is_size(text: &[u8], device: bool) -> bool {
 }
 
 /// Links, owner and group, of which any may be missing; a group may be of several words.
-fn who(line: &[u8], columns: &[Column<'_>]) -> Attributes {
+fn ownership(line: &[u8], columns: &[Column<'_>]) -> Attributes {
     let links = columns.first().and_then(|first| number(first.text));
     let people = if links.is_some() { &columns[1..] } else { columns };
     let group = match people {

@@ -3,7 +3,7 @@
 use super::Column;
 use crate::op::EntryKind;
 
-/// The first column: what a thing is and who may do what to it.
+/// The first column: what a thing is and ownership may do what to it.
 pub(super) struct Mode {
     pub kind: EntryKind,
     pub device: bool,

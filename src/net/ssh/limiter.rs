@@ -10,18 +10,18 @@ use tokio::time::Instant;
 /// What an address gets at once, and after how long it gets one more.
 pub const EXCHANGES_MAX: u32 = 30;
 pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Addresses that are told apart; the others share what one of them gets.
+/// Addresses that are last_logged apart; the others share what one of them gets.
 const ADDRESSES_MAX: usize = 10_000;
 /// Between two searches for addresses that have all their exchanges again.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two lines of the log about refused clients.
-const LINE_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A token bucket for each IPv4 address and each IPv6 network of 64 bits, in bounded memory.
 #[derive(Default)]
-pub struct Exchanges {
+pub struct KeyExchangeLimiter {
     buckets: Mutex<Buckets>,
-    told: Mutex<Told>,
+    last_logged: Mutex<LastLogged>,
 }
 
 /// Each bucket is the time at which it is full again (the generic cell rate algorithm).
@@ -33,12 +33,12 @@ struct Buckets {
 }
 
 #[derive(Default)]
-struct Told {
+struct LastLogged {
     at: Option<Instant>,
     suppressed: u64,
 }
 
-impl Exchanges {
+impl KeyExchangeLimiter {
     /// Takes one exchange from what the address has left; whether there was one.
     pub fn take(&self, address: IpAddr) -> bool {
         let (network, now) = (network(address), Instant::now());
@@ -54,16 +54,16 @@ impl Exchanges {
         take(buckets.others.get_or_insert(now), now)
     }
 
-    /// Whether a refused client is to be told of in the log now, and how many were not since one was.
-    pub fn turn(&self) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether a refused client is to be last_logged of in the log now, and how many were not since one was.
+    pub fn next_log_line(&self) -> Option<u64> {
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if told.at.is_some_and(|at| now.duration_since(at) < LINE_INTERVAL) {
-            told.suppressed += 1;
+        if last_logged.at.is_some_and(|at| now.duration_since(at) < LOG_INTERVAL) {
+            last_logged.suppressed += 1;
             return None;
         }
-        told.at = Some(now);
-        Some(std::mem::take(&mut told.suppressed))
+        last_logged.at = Some(now);
+        Some(std::mem::take(&mut last_logged.suppressed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Buckets> {
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_gets_so_many_at_once_and_then_one_each_interval() {
-        let exchanges = Exchanges::default();
+        let exchanges = KeyExchangeLimiter::default();
         let taken = |address: &str| (0..100).take_while(|_| exchanges.take(ip(address))).count();
         assert_eq!(taken("192.0.2.1"), EXCHANGES_MAX as usize);
         assert_eq!(taken("192.0.2.2"), EXCHANGES_MAX as usize, "another address has its own");
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ipv6_addresses_of_one_network_share() {
-        let exchanges = Exchanges::default();
+        let exchanges = KeyExchangeLimiter::default();
         for host in 0..EXCHANGES_MAX {
             assert!(exchanges.take(ip(&format!("2001:db8:0:1::{host:x}"))));
         }
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_memory_is_bounded_and_strangers_share_what_one_gets() {
-        let exchanges = Exchanges::default();
+        let exchanges = KeyExchangeLimiter::default();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         let many = ADDRESSES_MAX as u32 + 1000;
         let admitted = (0..many).filter(|n| exchanges.take(address(*n))).count();
@@ -148,12 +148,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn lines_are_few() {
-        let exchanges = Exchanges::default();
-        assert_eq!(exchanges.turn(), Some(0));
+        let exchanges = KeyExchangeLimiter::default();
+        assert_eq!(exchanges.next_log_line(), Some(0));
         for _ in 0..5 {
-            assert_eq!(exchanges.turn(), None);
+            assert_eq!(exchanges.next_log_line(), None);
         }
-        tokio::time::advance(LINE_INTERVAL).await;
-        assert_eq!(exchanges.turn(), Some(5));
+        tokio::time::advance(LOG_INTERVAL).await;
+        assert_eq!(exchanges.next_log_line(), Some(5));
     }
 }

@@ -14,27 +14,27 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::wire::ssh::BeforeIdentification;
+use crate::wire::ssh::PreambleFilter;
 
 /// What one read of the socket may bring at first, and once reads have filled their buffer, in bytes.
-const FIRST_READ: usize = 8 * 1024;
-const LARGEST_READ: usize = 256 * 1024;
+const READ_SIZE_MIN: usize = 8 * 1024;
+const READ_SIZE_MAX: usize = 256 * 1024;
 /// Reads after which the buffer is made to fit the largest of them.
-const READS: u8 = 4;
+const READS_PER_RESIZE: u8 = 4;
 /// The queue's memory is given back when nothing was to be written for so long.
-const QUIET: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A write up to so many bytes goes out at once where nothing waits before it: the answer to a small
 /// question is not to wait for another task. Larger ones leave their caller free to encrypt the next.
-const AT_ONCE: usize = 16 * 1024;
+const DIRECT_WRITE_MAX: usize = 16 * 1024;
 /// What is kept of what the peer sent first, in bytes: more than a KEXINIT.
-const FIRST_BYTES: usize = 8 * 1024;
+const FIRST_BYTES_MAX: usize = 8 * 1024;
 /// What is left to be written when the stream is dropped gets this long.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose writes only queue, for a task that writes. russh reads nothing while it writes:
 /// two of its sessions that both send in bulk would wait for each other for ever. The queue is bounded;
 /// it must hold what the peer's windows allow to be under way, or that wait is back.
-pub struct Queued {
+pub struct QueuedStream {
     read: OwnedReadHalf,
     /// What was read; `taken..filled` is still to be given out.
     buffer: Vec<u8>,
@@ -47,24 +47,24 @@ pub struct Queued {
     shared: Arc<Shared>,
     first: Option<FirstBytes>,
     /// Until the peer's identification string has come.
-    before: Option<BeforeIdentification>,
+    before: Option<PreambleFilter>,
     /// The most bytes that wait to be written.
     capacity: usize,
 }
 
-/// What the peer of a [`Queued`] sent first, until it is taken.
+/// What the peer of a [`QueuedStream`] sent first, until it is taken.
 #[derive(Clone, Default)]
 pub struct FirstBytes(Arc<Mutex<Option<Vec<u8>>>>);
 
-/// Ends a [`Queued`] from outside, whoever holds it.
-pub struct Cutter(Arc<Shared>);
+/// Ends a [`QueuedStream`] from outside, whoever holds it.
+pub struct AbortHandle(Arc<Shared>);
 
-/// Tells the peer's end of a [`Queued`] while nobody reads it.
-pub struct HangUp(Weak<OwnedWriteHalf>);
+/// Tells the peer's end of a [`QueuedStream`] while nobody reads it.
+pub struct PeerClosed(Weak<OwnedWriteHalf>);
 
 #[derive(Default)]
 struct Shared {
-    cut: AtomicBool,
+    aborted: AtomicBool,
     /// Waits for bytes of the peer.
     reader: AtomicWaker,
     queue: Mutex<Queue>,
@@ -85,21 +85,21 @@ struct Queue {
     waker: Option<Waker>,
 }
 
-impl Queued {
+impl QueuedStream {
     /// `capacity`: the most bytes that wait to be written.
     pub fn new(tcp: TcpStream, capacity: usize) -> Self {
         let (read, write) = tcp.into_split();
         let write = Arc::new(write);
         let shared = Arc::new(Shared::default());
         tokio::spawn(write_queue(write.clone(), shared.clone()));
-        let buffer = vec![0; FIRST_READ];
+        let buffer = vec![0; READ_SIZE_MIN];
         let (first, before, taken, filled, largest, reads) = Default::default();
         Self { read, buffer, taken, filled, largest, reads, write, shared, first, before, capacity }
     }
 
     /// Leaves out what a server says before its identification string: russh takes no long lines there.
     pub fn skip_to_identification(&mut self) {
-        self.before = Some(BeforeIdentification::default());
+        self.before = Some(PreambleFilter::default());
     }
 
     /// Keeps what the peer sends first, up to a bound. To be called before anything is read.
@@ -108,12 +108,12 @@ impl Queued {
         self.first.insert(first).clone()
     }
 
-    pub fn cutter(&self) -> Cutter {
-        Cutter(self.shared.clone())
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle(self.shared.clone())
     }
 
-    pub fn hang_up(&self) -> HangUp {
-        HangUp(Arc::downgrade(&self.write))
+    pub fn peer_closed(&self) -> PeerClosed {
+        PeerClosed(Arc::downgrade(&self.write))
     }
 
     /// Reads anew once all was given out.
@@ -157,9 +157,9 @@ impl Queued {
     fn fit_buffer(&mut self) {
         let now = self.buffer.len();
         let fit = match self.filled == now {
-            true => (now * 2).min(LARGEST_READ),
-            false if self.reads < READS => return,
-            false => (self.largest * 2).next_power_of_two().clamp(FIRST_READ, now),
+            true => (now * 2).min(READ_SIZE_MAX),
+            false if self.reads < READS_PER_RESIZE => return,
+            false => (self.largest * 2).next_power_of_two().clamp(READ_SIZE_MIN, now),
         };
         if fit != now {
             self.buffer = vec![0; fit];
@@ -178,9 +178,9 @@ impl FirstBytes {
     fn add(&self, bytes: &[u8]) -> bool {
         let mut kept = self.lock();
         let Some(kept) = &mut *kept else { return false };
-        let room = FIRST_BYTES.saturating_sub(kept.len());
+        let room = FIRST_BYTES_MAX.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        kept.len() < FIRST_BYTES
+        kept.len() < FIRST_BYTES_MAX
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
@@ -188,10 +188,10 @@ impl FirstBytes {
     }
 }
 
-impl Cutter {
+impl AbortHandle {
     /// From now on reads and writes fail. What is queued already gets its last seconds.
-    pub fn cut(&self) {
-        self.0.cut.store(true, Ordering::Release);
+    pub fn abort(&self) {
+        self.0.aborted.store(true, Ordering::Release);
         self.0.reader.wake();
         let mut queue = self.0.lock();
         queue.broken = Some(io::ErrorKind::ConnectionAborted);
@@ -201,7 +201,7 @@ impl Cutter {
     }
 }
 
-impl HangUp {
+impl PeerClosed {
     /// Returns once the peer sends no more, whatever is still to be read, or the stream is gone.
     /// Cancel safe.
     pub async fn wait(&self) {
@@ -230,9 +230,9 @@ async fn write_queue(write: Arc<OwnedWriteHalf>, shared: Arc<Shared>) {
                 let _ = SockRef::from(write.as_ref().as_ref()).shutdown(Shutdown::Write);
                 return;
             }
-            if timeout(QUIET, shared.work.notified()).await.is_err() {
+            if timeout(IDLE_TIMEOUT, shared.work.notified()).await.is_err() {
                 spare = Vec::new();
-                shared.lock().give_back();
+                shared.lock().shrink();
                 shared.work.notified().await;
             }
             continue;
@@ -263,7 +263,7 @@ async fn write_all(write: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Queue {
-    fn give_back(&mut self) {
+    fn shrink(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
@@ -285,7 +285,7 @@ impl Shared {
                 written = &mut writing => return written,
                 () = self.work.notified() => {
                     if self.lock().ended {
-                        let last = timeout(LAST_WORDS, &mut writing).await;
+                        let last = timeout(FINAL_WRITE_TIMEOUT, &mut writing).await;
                         return last.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
                     }
                 }
@@ -299,14 +299,14 @@ impl Shared {
     }
 }
 
-impl AsyncRead for Queued {
+impl AsyncRead for QueuedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.shared.reader.register(cx.waker());
-        if self.shared.cut.load(Ordering::Acquire) {
+        if self.shared.aborted.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         ready!(self.poll_fill(cx))?;
@@ -319,7 +319,7 @@ impl AsyncRead for Queued {
     }
 }
 
-impl AsyncWrite for Queued {
+impl AsyncWrite for QueuedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -331,7 +331,7 @@ impl AsyncWrite for Queued {
         }
         let waiting = queue.bytes.len() + queue.writing;
         if waiting == 0
-            && bytes.len() <= AT_ONCE
+            && bytes.len() <= DIRECT_WRITE_MAX
             && let Ok(written @ 1..) = self.write.try_write(bytes)
         {
             return Poll::Ready(Ok(written));
@@ -359,7 +359,7 @@ impl AsyncWrite for Queued {
     }
 }
 
-impl Drop for Queued {
+impl Drop for QueuedStream {
     fn drop(&mut self) {
         self.shared.end();
     }
@@ -383,7 +383,7 @@ mod tests {
     async fn what_is_written_before_the_drop_arrives_then_the_end() {
         let (near, mut far) = pair().await;
         let data: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7) as u8).collect();
-        let mut queued = Queued::new(near, 100_000);
+        let mut queued = QueuedStream::new(near, 100_000);
         let received = tokio::spawn(async move {
             let mut all = Vec::new();
             far.read_to_end(&mut all).await.unwrap();
@@ -397,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_bounded_and_its_writer_wakes_who_waits() {
         let (near, mut far) = pair().await;
-        let mut queued = Queued::new(near, 1000);
+        let mut queued = QueuedStream::new(near, 1000);
         let mut sent = 0;
         // Until neither the kernel nor the queue takes more.
         while let Ok(written) =
@@ -426,23 +426,23 @@ mod tests {
         let data: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7) as u8).collect();
         let sent = data.clone();
         tokio::spawn(async move { far.write_all(&sent).await });
-        let mut queued = Queued::new(near, 1000);
-        assert_eq!(queued.buffer.len(), FIRST_READ);
+        let mut queued = QueuedStream::new(near, 1000);
+        assert_eq!(queued.buffer.len(), READ_SIZE_MIN);
         let mut all = Vec::new();
         queued.read_to_end(&mut all).await.unwrap();
         assert!(all == data);
-        assert!(queued.buffer.len() > FIRST_READ && queued.buffer.len() <= LARGEST_READ);
+        assert!(queued.buffer.len() > READ_SIZE_MIN && queued.buffer.len() <= READ_SIZE_MAX);
     }
 
     #[tokio::test]
     async fn after_a_burst_the_memory_is_given_back() {
         const BURST: usize = 3_000_000;
         let (near, mut far) = pair().await;
-        let mut queued = Queued::new(near, BURST);
+        let mut queued = QueuedStream::new(near, BURST);
         queued.write_all(&[7; BURST]).await.unwrap();
         let mut bytes = vec![0; BURST];
         far.read_exact(&mut bytes).await.unwrap();
-        tokio::time::sleep(2 * QUIET).await;
+        tokio::time::sleep(2 * IDLE_TIMEOUT).await;
         assert_eq!(queued.shared.lock().bytes.capacity(), 0);
 
         let writing = tokio::spawn(async move {
@@ -451,26 +451,26 @@ mod tests {
         });
         queued.read_exact(&mut vec![0; BURST]).await.unwrap();
         let mut far = writing.await.unwrap();
-        assert!(queued.buffer.len() > FIRST_READ);
-        for _ in 0..2 * READS {
+        assert!(queued.buffer.len() > READ_SIZE_MIN);
+        for _ in 0..2 * READS_PER_RESIZE {
             far.write_all(b"x").await.unwrap();
             queued.read_u8().await.unwrap();
         }
-        assert_eq!(queued.buffer.len(), FIRST_READ);
+        assert_eq!(queued.buffer.len(), READ_SIZE_MIN);
     }
 
     #[tokio::test]
     async fn a_cut_ends_reads_and_writes_that_wait() {
         let (near, _far) = pair().await;
-        let queued = Queued::new(near, 1000);
-        let cutter = queued.cutter();
+        let queued = QueuedStream::new(near, 1000);
+        let abort_handle = queued.abort_handle();
         let (mut read, mut write) = tokio::io::split(queued);
         let reading = tokio::spawn(async move { read.read_u8().await });
         let writing =
             tokio::spawn(async move { while write.write_all(&[7; 1000]).await.is_ok() {} });
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!reading.is_finished() && !writing.is_finished());
-        cutter.cut();
+        abort_handle.abort();
         timeout(Duration::from_secs(10), writing).await.unwrap().unwrap();
         let read = timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
@@ -479,14 +479,14 @@ mod tests {
     #[tokio::test]
     async fn the_peers_end_is_told_while_nobody_reads() {
         let (near, mut far) = pair().await;
-        let queued = Queued::new(near, 1000);
-        let hang_up = queued.hang_up();
+        let queued = QueuedStream::new(near, 1000);
+        let peer_closed = queued.peer_closed();
         far.write_all(b"not to be read").await.unwrap();
-        assert!(timeout(Duration::from_millis(50), hang_up.wait()).await.is_err());
+        assert!(timeout(Duration::from_millis(50), peer_closed.wait()).await.is_err());
         drop(far);
-        timeout(Duration::from_secs(10), hang_up.wait()).await.unwrap();
+        timeout(Duration::from_secs(10), peer_closed.wait()).await.unwrap();
         drop(queued);
-        hang_up.wait().await;
+        peer_closed.wait().await;
     }
 
     #[tokio::test]
@@ -494,7 +494,7 @@ mod tests {
         let (near, far) = pair().await;
         crate::net::reset_on_drop(&far);
         drop(far);
-        let mut queued = Queued::new(near, 1000);
+        let mut queued = QueuedStream::new(near, 1000);
         let broken = async { while queued.write_all(&[7; 1000]).await.is_ok() {} };
         timeout(Duration::from_secs(10), broken).await.unwrap();
     }
