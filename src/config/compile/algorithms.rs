@@ -7,8 +7,8 @@ use crate::net::ssh::{AddError, Algorithms, Base, Side, algorithm_by_name};
 
 /// Facts about what `legacy` adds, the worst first.
 const BROKEN: &str = "the 1024-bit group of diffie-hellman-group1-sha1 (Logjam, 2015), SHA-1 in key \
-                      exchanges and `ssh-rsa` signatures (collisions since 2017; off in OpenSSH since 8.2 \
-                      and 8.8), CBC ciphers (CVE-2008-5161; off in OpenSSH's server since 6.7) and 3des-cbc \
+                      exchanges and `ssh-rsa` signatures (collisions since 2017; disabled in OpenSSH since 8.2 \
+                      and 8.8), CBC ciphers (CVE-2008-5161; disabled in OpenSSH's server since 6.7) and 3des-cbc \
                       (Sweet32, 2016)";
 
 pub(super) fn compile(given: &Option<Given>, side: Side, problems: &mut Problems) -> Algorithms {

@@ -72,8 +72,7 @@ fn host_keys(
         let Some(key) = key else { continue };
         if keys.iter().any(|earlier| earlier.algorithm() == key.algorithm()) {
             let kind = key.algorithm();
-            problems
-                .error(at, format!("is the second key of the kind {kind}; one of each is enough"));
+            problems.error(at, format!("is the second {kind} key; one of each kind is enough"));
             continue;
         }
         keys.push(Arc::new(key));

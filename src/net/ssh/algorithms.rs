@@ -1,4 +1,4 @@
-//! Which SSH algorithms each end offers.
+//! The SSH algorithms that listeners and backends offer (RFC 4253 section 7.1).
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use russh::{Preferred, cipher, client, kex, mac};
 use super::names::{NamedAlgorithm, algorithm_by_name};
 use crate::wire::ssh::{self, ClientOffer};
 
-/// What ssh-audit has nothing to say about: no key exchange that a quantum computer breaks, no NIST
-/// curves, no MAC over plaintext.
+/// Passes ssh-audit without a finding: no key exchange that a quantum computer breaks, no NIST curves, no
+/// MAC over plaintext.
 const STRICT: Lists = Lists {
     kex: Cow::Borrowed(&[kex::MLKEM768X25519_SHA256]),
     key: Cow::Borrowed(&[
@@ -17,8 +17,8 @@ const STRICT: Lists = Lists {
         Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
         Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
     ]),
-    // Without chacha20-poly1305, which a client that knows no strict key exchange leaves open to the
-    // Terrapin attack (CVE-2023-48795).
+    // Without chacha20-poly1305: it is open to the Terrapin attack (CVE-2023-48795) with a client that
+    // does not support strict key exchange.
     cipher: Cow::Borrowed(&[
         cipher::AES_128_GCM,
         cipher::AES_256_GCM,
@@ -29,8 +29,8 @@ const STRICT: Lists = Lists {
     mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
 };
 
-/// No SHA-1, no CBC, post-quantum first. NIST curves and plain hmac-sha2 stay: old Java clients (JSch
-/// 0.1.54) know nothing newer.
+/// No SHA-1, no CBC, post-quantum first. With NIST curves and plain hmac-sha2, since old Java clients
+/// (JSch 0.1.54) support nothing newer.
 const MODERN: Lists = Lists {
     kex: Cow::Borrowed(&[
         kex::MLKEM768X25519_SHA256,
@@ -65,11 +65,11 @@ const MODERN: Lists = Lists {
     ]),
 };
 
-/// `modern` has them towards backends only: finite fields cost a client nothing to ask for, and a
-/// server much to answer, before any login (CVE-2002-20001).
+/// `modern` has them towards backends only: finite fields cost a client nothing to request, and a server
+/// much to compute, before any login (CVE-2002-20001).
 const FINITE_FIELDS: &[kex::Name] = &[kex::DH_G16_SHA512, kex::DH_GEX_SHA256];
 
-/// What `legacy` adds to `modern`, and to the finite fields above.
+/// `legacy` adds these to `modern`, after the finite fields.
 const LEGACY_ADDITIONS: Lists = Lists {
     kex: Cow::Borrowed(&[kex::DH_G14_SHA256, kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1]),
     key: Cow::Borrowed(&[Algorithm::Rsa { hash: None }]),
@@ -89,11 +89,11 @@ const MARKERS: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// ssh-audit takes no RSA key below it.
+/// ssh-audit accepts no smaller RSA key.
 const STRICT_RSA_BITS_MIN: u32 = 3072;
 
-/// Group exchange towards old servers, in bits: the least that russh takes, what OpenSSH asks for with
-/// the usual ciphers, and the largest group that servers have.
+/// Group exchange towards old servers, in bits: russh's minimum, OpenSSH's preference with the usual
+/// ciphers, and the largest group of servers.
 const LEGACY_GROUP_BITS: (usize, usize, usize) = (2048, 3072, 8192);
 
 /// Which end of a connection offers the algorithms.
@@ -105,18 +105,18 @@ pub enum Side {
     Backend,
 }
 
-/// A list of algorithms that has a name.
+/// A predefined list of algorithms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Base {
-    /// What ssh-audit has nothing to say about.
+    /// Passes ssh-audit without a finding.
     Strict,
     #[default]
     Modern,
-    /// [`Modern`](Self::Modern), and behind it SHA-1, CBC, `ssh-rsa` and finite fields.
+    /// [`Modern`](Self::Modern), followed by finite fields, SHA-1, CBC and `ssh-rsa`.
     Legacy,
 }
 
-/// What one end offers and takes: a base, and what was added to it.
+/// What one end offers and accepts: a base and the additions to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Algorithms {
     side: Side,
@@ -127,13 +127,13 @@ pub struct Algorithms {
 /// Why an algorithm cannot be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
-    #[error("the base has it already")]
+    #[error("the base already contains it")]
     InBase,
-    #[error("it is there twice")]
+    #[error("it is listed twice")]
     Twice,
     #[error(
-        "a listener does not take it: one key exchange with a group of this size keeps a core busy for \
-         seconds, before any login; diffie-hellman-group16-sha512 is the largest"
+        "a listener does not offer it: a key exchange with a group of this size occupies a core for \
+         seconds, before any login; the largest allowed is diffie-hellman-group16-sha512"
     )]
     TooLarge,
 }
@@ -164,10 +164,10 @@ impl Algorithms {
         Self { side, base, lists }
     }
 
-    /// Takes one more algorithm, behind the others of its kind.
+    /// Appends an algorithm to those of its kind.
     ///
     /// # Errors
-    /// When it is there already, or too costly for a listener.
+    /// When it is present already, or too costly for a listener.
     pub fn add(&mut self, added: &NamedAlgorithm) -> Result<(), AddError> {
         if self.side == Side::Listener
             && let NamedAlgorithm::Kex(kex::DH_G17_SHA512 | kex::DH_G18_SHA512) = added
@@ -196,7 +196,7 @@ impl Algorithms {
         }
     }
 
-    /// The setting that adds what the peer likes best of what can be added.
+    /// The setting that would add the first of the peer's `offered` algorithms that can be added.
     pub fn suggestion(&self, offered: &[String]) -> Option<String> {
         let is_possible = |name: &&String| {
             algorithm_by_name(name).is_some_and(|algorithm| self.clone().add(&algorithm).is_ok())
@@ -214,7 +214,7 @@ impl Algorithms {
     pub fn preferred(&self) -> Preferred {
         let Lists { kex, key, cipher, mac } = self.lists.clone();
         Preferred {
-            // Strict key exchange (kex-strict-*) is offered always.
+            // Strict key exchange (kex-strict-*) is always offered.
             kex: [&kex[..], MARKERS].concat().into(),
             key,
             cipher,
@@ -224,21 +224,21 @@ impl Algorithms {
         }
     }
 
-    /// The sizes of groups that a server is asked for in a group exchange.
+    /// The group sizes to request from a server in a group exchange.
     pub fn group_exchange(&self) -> client::GexParams {
-        let (least, wanted, most) = LEGACY_GROUP_BITS;
+        let (min, preferred, max) = LEGACY_GROUP_BITS;
         match self.base {
-            Base::Legacy => client::GexParams::new(least, wanted, most).unwrap_or_default(),
+            Base::Legacy => client::GexParams::new(min, preferred, max).unwrap_or_default(),
             Base::Strict | Base::Modern => client::GexParams::default(),
         }
     }
 
-    /// Whether some key exchange offered is one that costs this end's processor much.
+    /// Whether an offered key exchange uses a finite field, which is costly.
     pub fn has_finite_fields(&self) -> bool {
         self.lists.kex.iter().any(is_finite_field)
     }
 
-    /// Whether the key exchange with a client of this offer is by finite field.
+    /// Whether the key exchange that is negotiated with this client uses a finite field.
     pub fn negotiates_finite_field(&self, offer: &ClientOffer) -> bool {
         let negotiated = ssh::negotiated(&offer.key_exchanges, &names(&self.lists.kex));
         negotiated.is_some_and(|name| {
@@ -246,37 +246,37 @@ impl Algorithms {
         })
     }
 
-    /// Whether a signature may be made this way, a host's or a user's (RFC 8332): russh takes all
-    /// that it knows, SHA-1 too.
+    /// Whether a host's or user's signature with this algorithm (RFC 8332) is accepted: russh itself
+    /// accepts all, SHA-1 too.
     pub fn accepts_signature(&self, signature: &Algorithm) -> bool {
         self.lists.key.contains(signature)
     }
 
-    /// Whether clients are shown this host key.
+    /// Whether this host key is offered to clients.
     ///
     /// # Errors
-    /// Says why not.
+    /// The reason why not.
     pub fn check_host_key(&self, key: &PrivateKey) -> Result<(), String> {
         let kind = key.algorithm();
         if !self.accepts_host_key(&kind) {
-            return Err(format!("a key of the kind {kind} is not offered"));
+            return Err(format!("{kind} keys are not offered"));
         }
         let bits = key.public_key().key_data().rsa().map(|rsa| rsa.key_size());
         match bits {
             Some(bits) if self.base == Base::Strict && bits < STRICT_RSA_BITS_MIN => Err(format!(
-                "an RSA key of {bits} bits is not offered; it needs {STRICT_RSA_BITS_MIN}"
+                "an RSA key of {bits} bits is not offered; at least {STRICT_RSA_BITS_MIN} are required"
             )),
             _ => Ok(()),
         }
     }
 
-    /// Whether host keys of this kind are taken; one RSA key signs with any hash.
+    /// Whether host keys of this kind are accepted; an RSA key signs with any hash.
     pub fn accepts_host_key(&self, kind: &Algorithm) -> bool {
         let is_rsa = |kind: &Algorithm| matches!(kind, Algorithm::Rsa { .. });
         self.lists.key.iter().any(|taken| taken == kind || (is_rsa(taken) && is_rsa(kind)))
     }
 
-    /// What a listener and a client with this offer agree on, for the log.
+    /// The key exchange and cipher that are negotiated with this client, for the log.
     pub fn describe(&self, offer: &ClientOffer) -> String {
         let key_exchange = ssh::negotiated(&offer.key_exchanges, &names(&self.lists.kex));
         let cipher = ssh::negotiated(&offer.ciphers, &names(&self.lists.cipher));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_is_offered_last_and_once() {
+    fn added_algorithms_are_offered_last_and_once() {
         let mut algorithms = Algorithms::new(Side::Listener, Base::Modern);
         let offered =
             ["curve25519-sha256", "nonsense", "diffie-hellman-group14-sha256", "hmac-sha1"]
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_first_choice_says_whether_the_exchange_is_by_finite_field() {
+    fn the_clients_first_supported_choice_decides_about_finite_fields() {
         let legacy = Algorithms::new(Side::Listener, Base::Legacy);
         let offer = |key_exchanges: &[&str]| ClientOffer {
             identification: Vec::new(),

@@ -1,4 +1,4 @@
-//! What both SSH ends share: the algorithms and the stream under russh; and the bound on costly key
+//! Shared by SFTP fronts and backends: SSH algorithms, the stream under russh, and the limit on costly key
 //! exchanges.
 
 mod algorithms;
