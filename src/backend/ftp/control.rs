@@ -9,7 +9,7 @@ use super::reply::{failure, unavailable};
 use super::shapes;
 use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
-use crate::wire::ftp::command::is_carriable;
+use crate::wire::ftp::command::is_sendable;
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
 
@@ -75,7 +75,7 @@ impl Control {
         ));
         line.extend_from_slice(verb.as_bytes());
         if let Some(argument) = argument {
-            if !is_carriable(argument) {
+            if !is_sendable(argument) {
                 return Err(Failure::client(
                     FailureKind::NameRefused,
                     "a name with CR, LF, NUL or 0xFF in it cannot be carried over FTP",

@@ -201,7 +201,7 @@ async fn handshake(
 }
 
 fn outage(error: &io::Error) -> Outage {
-    match DistrustedCertificate::of(error).map(|distrusted| distrusted.why) {
+    match DistrustedCertificate::of(error).map(|distrusted| distrusted.reason) {
         None => Outage::Tls,
         Some(Distrust::Expired) => Outage::CertificateExpired,
         Some(Distrust::NotYetValid) => Outage::CertificateNotYetValid,

@@ -2,7 +2,7 @@
 
 use crate::backend::home::absolute;
 use crate::op::{PeerReply, RemotePath};
-use crate::wire::ftp::command::is_carriable;
+use crate::wire::ftp::command::is_sendable;
 
 /// What may follow an unquoted path: words of old servers, in small letters.
 const COMMENTS: [&[u8]; 4] = [b" is current", b" is the current", b" is working", b" is cwd"];
@@ -18,7 +18,7 @@ pub(super) fn directory(answer: &PeerReply) -> Option<RemotePath> {
             true => quoted(line)?,
             false => unquoted(line).to_vec(),
         };
-        absolute(&told).filter(|path| is_carriable(path.as_bytes()))
+        absolute(&told).filter(|path| is_sendable(path.as_bytes()))
     })
 }
 

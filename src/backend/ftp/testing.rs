@@ -231,7 +231,7 @@ impl Server {
             unchecked_rename: UncheckedRename::Allow,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
-            connects_at_once: Connector::AT_ONCE,
+            connects_at_once: Connector::DEFAULT_AT_ONCE,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),

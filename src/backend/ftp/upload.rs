@@ -317,7 +317,7 @@ async fn close(stream: Stream, limit: Duration) -> bool {
     let plain = !stream.is_tls();
     // As long as something is taken, however slowly, the end is on its way.
     let timer = StallTimer::new(limit, Some(stream.tcp()));
-    let closing = stream.complete_and_drain(Duration::MAX);
+    let closing = stream.complete_and_read_to_end(Duration::MAX);
     let error = match timer.wait(closing).await {
         Ok(Ok(())) => return false,
         Ok(Err(error)) => RelayError::Sink(error),

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
-use crate::net::ssh::Queued;
+use crate::net::ssh::QueuedStream;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
-use crate::wire::ssh::before_identification;
+use crate::wire::ssh::preamble;
 
 /// What the server may send before it is asked for more, in bytes: twice more than all reads ahead, for
 /// russh grants more only when half of it is used.
@@ -80,7 +80,7 @@ pub(super) async fn exchange_keys(
         nodelay: true,
         ..client::Config::default()
     };
-    let mut stream = Queued::new(tcp, WRITE_QUEUE);
+    let mut stream = QueuedStream::new(tcp, WRITE_QUEUE);
     stream.skip_to_identification();
     let first = stream.first_bytes();
     let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
@@ -111,7 +111,7 @@ fn no_handshake(settings: &Settings, error: &russh::Error, first: &[u8]) -> Fail
         russh::Error::NoCommonAlgo { theirs, .. } => missing_algorithm(settings, theirs),
         _ => String::new(),
     };
-    let before = before_identification(first);
+    let before = preamble(first);
     let before = &before[..before.len().min(WORDS_MAX)];
     let words = match before {
         b"" => String::new(),

@@ -179,7 +179,7 @@ async fn with_key(
     );
     // One of before 2016 knows SHA-1 only.
     let sha_1 = Algorithm::Rsa { hash: None };
-    if best.is_some() && can_go_on && settings.algorithms.take_signature(&sha_1) {
+    if best.is_some() && can_go_on && settings.algorithms.accepts_signature(&sha_1) {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
     }
     Ok(result)

@@ -231,7 +231,7 @@ impl Client {
             return Flow::Continue;
         };
         if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
-            tls.heard();
+            tls.note_command();
         }
         match command::parse(&line) {
             Ok(command) => self.execute(command).await,

@@ -18,7 +18,7 @@ use crate::data::Progress;
 use crate::net::{Drain, Stream, round_trip, short_sleep};
 use crate::op::Failure;
 use crate::wire::first_bytes::{Protocol, protocol};
-use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, without_signals};
+use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, strip_telnet_signals};
 use crate::wire::ftp::reply;
 
 /// A client that does not take a reply for so long is gone.
@@ -300,7 +300,7 @@ impl Control {
     async fn arriving_line(&mut self) -> Option<Line> {
         loop {
             if let Some(line) = self.lines.next_line() {
-                return Some(line.map(without_signals));
+                return Some(line.map(strip_telnet_signals));
             }
             if self.closed {
                 return None;

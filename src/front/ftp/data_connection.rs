@@ -78,7 +78,7 @@ pub(super) async fn open(
     if let (Err(_), Some(tls)) = (&made, tls) {
         // Perhaps it came without resuming, and could not be told from others: the next one, where
         // that is allowed, gets a port for itself.
-        tls.does_not_resume();
+        tls.note_not_resumed();
     }
     made
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
 use crate::session::{ClientInfo, ClientRefusal, Gateway};
-use crate::wire::first_bytes::{ENOUGH, Protocol, old_tls_version, protocol};
+use crate::wire::first_bytes::{MAX_FIRST_BYTES, Protocol, old_tls_version, protocol};
 
 /// The content type of the first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: [u8; 1] = [22];
@@ -54,7 +54,7 @@ pub(super) async fn accept(
 }
 
 async fn handshake(tls: &ControlTls, tcp: TcpStream, heard: &mut bool) -> Result<Stream, Failed> {
-    let mut first = [0; ENOUGH];
+    let mut first = [0; MAX_FIRST_BYTES];
     let length = match tcp.peek(&mut first).await {
         Ok(length) if length > 0 => length,
         _ => return Err(Failed::Silent),

@@ -90,7 +90,7 @@ async fn protect(
         TlsPolicy::Implicit(tls) => tls,
     };
     let tls = settings.tls.control_session();
-    tls.announce_implicit();
+    tls.note_implicit_tls();
     let limit = shared.gateway.limits.login_timeout;
     let stream = handshake::accept(&shared.gateway, client_info, &tls, tcp, limit, false).await?;
     Some((stream, Some(tls)))

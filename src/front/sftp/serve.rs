@@ -13,7 +13,7 @@ use super::connection::{
 };
 use super::gate::Gate;
 use super::handler::Handler;
-use crate::net::ssh::Queued;
+use crate::net::ssh::QueuedStream;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 
@@ -24,8 +24,8 @@ const QUEUE_MAX: usize = 8 * 1024 * 1024;
 const AFTER_END_TIMEOUT: Duration = Duration::from_secs(CHANNEL_END_TIMEOUT.as_secs() + 1);
 
 pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp: TcpStream) {
-    let mut queued = Queued::new(tcp, QUEUE_MAX);
-    let cutter = queued.cutter();
+    let mut queued = QueuedStream::new(tcp, QUEUE_MAX);
+    let abort_handle = queued.abort_handle();
     connection.attach(&mut queued);
     let gate = Gate::new(queued, connection.clone());
     let greeting = run_stream(config, gate, Handler::new(connection.clone()));
@@ -66,7 +66,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
             timeout(GOODBYE_TIMEOUT, told).await.is_ok()
         }
     };
-    cutter.cut();
+    abort_handle.abort();
     connection.closing.cancel();
     connection.channels.close();
     if !over {

@@ -107,7 +107,7 @@ impl Sshd {
             partial_uploads: PartialUploads::Keep,
             unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,
-            connects_at_once: Connector::AT_ONCE,
+            connects_at_once: Connector::DEFAULT_AT_ONCE,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
             keepalive: Duration::from_secs(15),

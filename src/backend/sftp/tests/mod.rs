@@ -73,7 +73,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         partial_uploads,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
-        connects_at_once: Connector::AT_ONCE,
+        connects_at_once: Connector::DEFAULT_AT_ONCE,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
         keepalive: Duration::from_secs(10),

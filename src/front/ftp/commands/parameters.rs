@@ -199,7 +199,7 @@ impl Client {
     /// From the answer on the client may use up what it can resume.
     fn announce_data(&self) {
         if let Some(tls) = self.tls.as_ref().filter(|_| self.private) {
-            tls.asks_for_data();
+            tls.note_data_requested();
         }
     }
 

@@ -212,7 +212,7 @@ pub(super) fn open<'a>(
 pub(super) async fn end_download(sink: Sink, gone: bool, limit: Duration) -> Result<(), Failure> {
     let Sink::Socket(stream) = sink else { return Ok(()) };
     let ended = match gone {
-        true => stream.complete_and_drain(GONE_TIMEOUT).await,
+        true => stream.complete_and_read_to_end(GONE_TIMEOUT).await,
         false => stream.complete(limit).await,
     };
     ended.or_else(|error| {
