@@ -25,6 +25,7 @@ mod quirk;
 mod refusals;
 mod renames;
 mod reply;
+mod sequenced;
 mod servers;
 mod settings;
 mod shapes;

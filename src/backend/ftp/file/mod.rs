@@ -17,9 +17,10 @@ use futures_util::future::BoxFuture;
 
 use super::FtpSession;
 use crate::backend::OpenFile;
+use crate::backend::ftp::sequenced::{Purpose, Sequenced};
 use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
-use crate::data::{Purpose, Sequenced};
+
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
 };

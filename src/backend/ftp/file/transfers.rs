@@ -8,15 +8,15 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::replace;
+use crate::backend::ftp::sequenced::{
+    Begin, SequentialFile, SequentialRead, SequentialWrite, WriteFrom,
+};
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part};
 use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
 use crate::backend::ftp::{attributes, failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
-use crate::data::{
-    self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
-    Source, WriteFrom,
-};
+use crate::data::{self, Progress, RelayError, Sink, Source};
 use crate::op::{
     Attributes, Entry, Failure, FailureKind, OpenMode, RemotePath, Representation, Timestamp,
     WriteMode,

@@ -28,7 +28,7 @@ use actor::{Actor, Request};
 
 /// How far apart from where a transfer is, in bytes, a read or write may be to wait for it; the most
 /// that is held of either.
-pub const WINDOW: u64 = 4 * 1024 * 1024;
+const WINDOW: u64 = 4 * 1024 * 1024;
 /// In how many pieces that may be: small ones cost more than their bytes.
 const PIECES: usize = 1024;
 /// For so long bytes are held for readers who do not come, where no transfer runs.
@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// A file of a backend that knows transfers only. Each method has its own deadlines.
 #[async_trait]
-pub trait SequentialFile: Send + Sync {
+pub(super) trait SequentialFile: Send + Sync {
     /// Reads from `offset` bytes on.
     async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure>;
 
@@ -73,7 +73,7 @@ pub trait SequentialFile: Send + Sync {
 
 /// Where a transfer writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteFrom {
+pub(super) enum WriteFrom {
     /// A new file; what an old one had is gone.
     Start,
     /// Behind what the file has.
@@ -85,7 +85,7 @@ pub enum WriteFrom {
 
 /// A file being read in sequence. It ends in `finish` or `abort`.
 #[async_trait]
-pub trait SequentialRead: Send {
+pub(super) trait SequentialRead: Send {
     /// Appends some bytes; how many. 0: there are no more, and `finish` says whether that was all.
     /// Cancel safe.
     async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure>;
@@ -99,7 +99,7 @@ pub trait SequentialRead: Send {
 
 /// A file being written in sequence. It ends in `finish` or `abort`.
 #[async_trait]
-pub trait SequentialWrite: Send {
+pub(super) trait SequentialWrite: Send {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure>;
 
     /// All so far is written: returns when the backend has it safe. `whole`: nothing more will be.
@@ -111,14 +111,14 @@ pub trait SequentialWrite: Send {
 
 /// What an opened file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purpose {
-    pub read: bool,
-    pub write: Option<Begin>,
+pub(super) struct Purpose {
+    pub(super) read: bool,
+    pub(super) write: Option<Begin>,
 }
 
 /// How the first write of an opened file begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
+pub(super) enum Begin {
     /// A new or emptied file, made when it is opened.
     Start,
     /// Behind what there is, each write, whatever its offset; begun when it is opened.
@@ -130,7 +130,7 @@ pub enum Begin {
 
 /// The file at any offset. Requests take effect in the order of the calls. Dropped without `close`
 /// or `abort`, it counts as aborted.
-pub struct Sequenced {
+pub(super) struct Sequenced {
     requests: mpsc::UnboundedSender<Request>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -150,7 +150,7 @@ impl Sequenced {
     /// Opens for the purpose: reads begin at once at 0 where nothing is written, and so do writes
     /// that begin a file or append, so that the backend's refusal comes here.
     /// `early`: what the writes of all files may hold that came before their turn.
-    pub async fn open(
+    pub(super) async fn open(
         file: Arc<dyn SequentialFile>,
         purpose: Purpose,
         early: Budget,
@@ -165,7 +165,7 @@ impl Sequenced {
 
     /// Up to `length` bytes from `offset`: fewer only at the end, or behind bytes that were read
     /// before; `None` at and behind the end, once the backend has said that it is the end.
-    pub fn read_at(
+    pub(super) fn read_at(
         &self,
         offset: u64,
         length: u32,
@@ -175,28 +175,32 @@ impl Sequenced {
 
     /// Answered when the backend's transfer has taken it, or when it is held for what comes before
     /// it.
-    pub fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
+    pub(super) fn write_at(
+        &self,
+        offset: u64,
+        data: Bytes,
+    ) -> BoxFuture<'static, Result<(), Failure>> {
         self.ask(|answer| Request::Write { offset, data, answer })
     }
 
     /// To nothing, to what the size is, or, while a file is replaced, to what it is to keep; else
     /// refused.
-    pub async fn truncate(&self, size: u64) -> Result<(), Failure> {
+    pub(super) async fn truncate(&self, size: u64) -> Result<(), Failure> {
         self.ask(|answer| Request::Truncate { size, answer }).await
     }
 
     /// Ends the transfer of what was written; later writes go on behind it.
-    pub async fn sync(&self) -> Result<(), Failure> {
+    pub(super) async fn sync(&self) -> Result<(), Failure> {
         self.ask(|answer| Request::Sync { answer }).await
     }
 
     /// What was written is whole, as far as the backend says so; else its failure.
-    pub async fn close(&self) -> Result<(), Failure> {
+    pub(super) async fn close(&self) -> Result<(), Failure> {
         self.ask(|answer| Request::Close { answer }).await
     }
 
     /// Cut: returns when the transfer that was under way has ended.
-    pub async fn abort(&self) {
+    pub(super) async fn abort(&self) {
         self.stop.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
@@ -206,18 +210,18 @@ impl Sequenced {
     }
 
     /// Returns when all writes so far have been taken, or refused.
-    pub async fn reached(&self) {
+    pub(super) async fn reached(&self) {
         // Of a closed file nothing more is to come.
         let _ = self.ask(|answer| Request::Reached { answer }).await;
     }
 
     /// Bytes, where it is known from what was written, or from a read's end not long ago.
-    pub fn size(&self) -> Option<u64> {
+    pub(super) fn size(&self) -> Option<u64> {
         self.known.size()
     }
 
     /// Whether something is being written whose end the backend has not confirmed.
-    pub fn is_unfinished(&self) -> bool {
+    pub(super) fn is_unfinished(&self) -> bool {
         self.known.unfinished.load(Ordering::Acquire)
     }
 
