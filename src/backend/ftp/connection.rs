@@ -243,9 +243,10 @@ impl Connection {
         while answers.len() < lines.len() {
             let answer = self.control.reply().await;
             let words = self.noted(answer)?;
-            let fits = match answers.len() == arguments.len() {
-                true => words.code == marker.code,
-                false => words.code == code || (words.code >= 400 && words.code != 421),
+            let fits = if answers.len() == arguments.len() {
+                words.code == marker.code
+            } else {
+                words.code == code || (words.code >= 400 && words.code != 421)
             };
             if !fits {
                 self.lost = true;

@@ -163,13 +163,14 @@ impl Control {
             }
             // No other success lets anybody in, however late the answer is.
             let is_login = matches!(verb, "USER" | "PASS" | "ACCT" | "AUTH");
-            let another = match is_login {
-                true => self.reply().await?,
-                false => match timeout(SURPLUS_TIMEOUT, self.next_reply()).await {
+            let another = if is_login {
+                self.reply().await?
+            } else {
+                match timeout(SURPLUS_TIMEOUT, self.next_reply()).await {
                     Ok(another) => self.counted(another)?,
                     // It was meant for the answer.
                     Err(_) => break,
-                },
+                }
             };
             self.drop_surplus(std::mem::replace(&mut answer, another));
         }

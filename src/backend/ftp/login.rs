@@ -42,9 +42,10 @@ pub(super) async fn login(
         let mut connection = entered(settings, shared, credentials, origin).await?;
         let server = connection.server.clone();
         one_by_one |= server.no_flights.is_known();
-        let answered = match one_by_one {
-            false => ask_at_once(&mut connection).await?,
-            true => ask_one_by_one(&mut connection, without_pwd).await?,
+        let answered = if one_by_one {
+            ask_one_by_one(&mut connection, without_pwd).await?
+        } else {
+            ask_at_once(&mut connection).await?
         };
         let why = match answered {
             Ok(answers) => {
@@ -275,9 +276,10 @@ fn without_secrets(words: &PeerReply, credentials: &Credentials) -> String {
         let holds = |line: &Vec<u8>| line.windows(secret.len()).any(|w| w == secret.as_slice());
         !secret.is_empty() && words.lines.iter().any(holds)
     });
-    match told {
-        true => format!("{} (the words are not shown, they hold a password)", words.code),
-        false => words.to_string(),
+    if told {
+        format!("{} (the words are not shown, they hold a password)", words.code)
+    } else {
+        words.to_string()
     }
 }
 
@@ -307,12 +309,13 @@ async fn ask_at_once(connection: &mut Connection) -> Result<AllAnswered, Failure
     connection.control.send_all(&lines).await?;
     let mut answers: Vec<Answered> = Vec::new();
     for &command in commands {
-        let words = match answers.is_empty() {
-            true => connection.control.reply().await?,
-            false => match timeout(DROPPED, connection.control.reply()).await {
+        let words = if answers.is_empty() {
+            connection.control.reply().await?
+        } else {
+            match timeout(DROPPED, connection.control.reply()).await {
                 Ok(Ok(words)) => words,
                 Ok(Err(_)) | Err(_) => return Ok(Err(format!("no answer to {command}"))),
-            },
+            }
         };
         let verb = command.split(' ').next().unwrap_or(command);
         if !shapes::fits(verb, &words) {

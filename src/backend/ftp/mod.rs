@@ -163,9 +163,10 @@ impl FtpSession {
             return Ok(entry);
         }
         let mut guard = self.acquire().await?;
-        match link {
-            true => self.ask_link_stat(&mut guard, path).await,
-            false => self.ask_stat(&mut guard, path).await,
+        if link {
+            self.ask_link_stat(&mut guard, path).await
+        } else {
+            self.ask_stat(&mut guard, path).await
         }
     }
 

@@ -14,10 +14,7 @@ pub(super) fn directory(answer: &PeerReply) -> Option<RemotePath> {
         return None;
     }
     answer.lines.iter().rev().find_map(|line| {
-        let told = match line.contains(&b'"') {
-            true => quoted(line)?,
-            false => unquoted(line).to_vec(),
-        };
+        let told = if line.contains(&b'"') { quoted(line)? } else { unquoted(line).to_vec() };
         absolute(&told).filter(|path| is_carriable(path.as_bytes()))
     })
 }

@@ -153,9 +153,10 @@ async fn at_once(
                         "the backend wants its data connection before the command"
                     );
                     connection.connect_first = true;
-                    match transfer.may_be_repeated() {
-                        true => Started::ConnectFirst,
-                        false => Started::Refused(refusal),
+                    if transfer.may_be_repeated() {
+                        Started::ConnectFirst
+                    } else {
+                        Started::Refused(refusal)
                     }
                 }
             }

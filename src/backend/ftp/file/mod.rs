@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use super::FtpSession;
 use crate::backend::OpenFile;
-use crate::backend::ftp::sequenced::{Purpose, Sequenced};
+use crate::backend::ftp::sequenced::{Access, Sequenced};
 use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
 
@@ -53,15 +53,14 @@ pub(super) async fn open(
     let transfers =
         Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
     let transfers = Arc::new(transfers);
-    let (write, narrow) = match reads_only {
-        true => (None, None),
-        false => {
-            let (begin, narrow) = transfers.begin(mode).await?;
-            (Some(begin), narrow)
-        }
+    let (write, narrow) = if reads_only {
+        (None, None)
+    } else {
+        let (begin, narrow) = transfers.begin(mode).await?;
+        (Some(begin), narrow)
     };
-    let purpose = Purpose { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
+    let access = Access { read: mode.read, write };
+    let sequenced = Sequenced::open(transfers.clone(), access, early).await?;
     Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
 }
 
@@ -150,7 +149,7 @@ impl OpenFile for FtpFile {
     async fn stat(&self) -> Result<Entry, Failure> {
         let session = &self.transfers.session;
         if !self.transfers.reads_only {
-            self.sequenced.reached().await;
+            self.sequenced.wait_for_writes().await;
         }
         let size = self.sequenced.size().or(*lock(&self.transfers.appended));
         let sized = |mut entry: Entry| {
@@ -233,10 +232,7 @@ impl OpenFile for FtpFile {
             self.give_narrow(mode).await;
         }
         let later = std::mem::take(&mut *lock(&self.later));
-        match later == Changes::default() {
-            true => Ok(()),
-            false => self.change(&later).await,
-        }
+        if later == Changes::default() { Ok(()) } else { self.change(&later).await }
     }
 
     async fn abort(&self) {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::replace;
 use crate::backend::ftp::sequenced::{
-    Begin, SequentialFile, SequentialRead, SequentialWrite, WriteFrom,
+    SequentialFile, SequentialRead, SequentialWrite, StoreMode, WriteAccess,
 };
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part};
@@ -68,7 +68,10 @@ impl Transfers {
     /// What the mode means for this file, and what permissions it is to have if it is made. The server
     /// is asked only where it matters. Between the answer and the transfer somebody else may make the
     /// file: FTP cannot do both at once.
-    pub(super) async fn begin(&self, mode: OpenMode) -> Result<(Begin, Option<u32>), Failure> {
+    pub(super) async fn begin(
+        &self,
+        mode: OpenMode,
+    ) -> Result<(WriteAccess, Option<u32>), Failure> {
         let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
         let there = match asked {
             false => None,
@@ -99,8 +102,9 @@ impl Transfers {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
-        let narrow =
-            mode.permissions.filter(|wanted| mode.create && attributes::is_narrow(*wanted));
+        let narrow = mode
+            .permissions
+            .filter(|permissions| mode.create && attributes::is_narrow(*permissions));
         let (begin, told) = match (mode.append, mode.truncate) {
             (true, true) => {
                 return Err(failures::unsupported(
@@ -110,7 +114,7 @@ impl Transfers {
             (true, false) => {
                 let told = self.base(there).await?;
                 *lock(&self.appended) = told.map(|size| size.unwrap_or(0));
-                (Begin::End, told)
+                (WriteAccess::Append, told)
             }
             (false, truncate) => {
                 let told = match asked {
@@ -119,8 +123,8 @@ impl Transfers {
                     false => None,
                 };
                 let begin = match there {
-                    Some(_) if !truncate => Begin::Existing,
-                    _ => Begin::Start,
+                    Some(_) if !truncate => WriteAccess::Existing,
+                    _ => WriteAccess::Create,
                 };
                 (begin, told)
             }
@@ -229,27 +233,27 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl SequentialFile for Transfers {
-    async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+    async fn start_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
         let guard = self.session.pool.acquire(OPEN).await?;
         let begun = transfer::begin(guard, &self.place(), offset, Representation::Image).await;
         let read = begun.map_err(|failure| self.session.pool.softened(failure))?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
-    async fn open_write(&self, from: WriteFrom) -> Result<Box<dyn SequentialWrite>, Failure> {
+    async fn start_write(&self, from: StoreMode) -> Result<Box<dyn SequentialWrite>, Failure> {
         let mode = match from {
-            WriteFrom::Start => WriteMode::From { offset: 0 },
-            WriteFrom::End => WriteMode::Append,
-            WriteFrom::Over => return self.open_over().await,
+            StoreMode::Create => WriteMode::From { offset: 0 },
+            StoreMode::Append => WriteMode::Append,
+            StoreMode::Replace => return self.open_over().await,
         };
         let mut guard = self.session.pool.acquire(OPEN).await?;
         let writer = self.session.cache.writer();
         let softened = |failure| self.session.pool.softened(failure);
         let known = self.part().clone();
         let part = match (known, from) {
-            (Some(part), WriteFrom::End) => Some(part),
+            (Some(part), StoreMode::Append) => Some(part),
             (Some(part), _) => Some(part.anew()),
-            (None, WriteFrom::End) => None,
+            (None, StoreMode::Append) => None,
             (None, _) => {
                 Some(Part::new(&mut guard, &self.path, self.exclusive).await.map_err(softened)?)
             }
@@ -265,7 +269,7 @@ impl SequentialFile for Transfers {
         size.map_err(|failure| self.session.pool.softened(failure))
     }
 
-    async fn check_same(&self) -> Result<(), Failure> {
+    async fn check_unchanged(&self) -> Result<(), Failure> {
         if !self.reads_only {
             return Ok(());
         }
@@ -274,23 +278,27 @@ impl SequentialFile for Transfers {
         checked.map_err(|failure| self.session.pool.softened(failure))
     }
 
-    async fn wanted(&self) {
+    async fn connection_requested(&self) {
         self.session.pool.wanted().await;
     }
 
-    async fn open_old(&self, from: u64, to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+    async fn start_read_original(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> Result<Box<dyn SequentialRead>, Failure> {
         replace::check_tail(&self.session.pool, to - from)?;
         let guard = lock(&self.aside).take();
         let read = replace::open_tail(&self.session.pool, guard, &self.path, from).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
-    async fn release_old(&self) {
+    async fn release_original(&self) {
         drop(lock(&self.aside).take());
     }
 
     async fn abandon(&self) {
-        self.release_old().await;
+        self.release_original().await;
         let Some(part) = self.part().take() else { return };
         let _writer = self.session.cache.writer();
         if let Ok(mut guard) = self.session.pool.acquire(OPEN).await {
@@ -356,9 +364,10 @@ impl SequentialWrite for Writer {
         }
         ended.map_err(|failure| pool.softened(failure))?;
         let mut part = lock(&self.part);
-        match whole {
-            true => *part = None,
-            false => part.iter_mut().for_each(|part| part.synced += sent),
+        if whole {
+            *part = None
+        } else {
+            part.iter_mut().for_each(|part| part.synced += sent)
         }
         Ok(())
     }

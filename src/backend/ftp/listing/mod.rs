@@ -216,17 +216,15 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
 
     /// A name that was left out would be taken for deleted.
     fn understood(&self) -> Result<(), Failure> {
-        understood(match self.named {
-            true => self.left_out.unknown,
-            false => self.left_out.lines(),
-        })
+        understood(if self.named { self.left_out.unknown } else { self.left_out.lines() })
     }
 
     /// What is wanted, and was left out, would be taken for free to be written to.
     fn understood_for_wanted(&self) -> Result<(), Failure> {
-        match self.named && !self.left_out.suspect {
-            true => Ok(()),
-            false => understood(self.left_out.lines()),
+        if self.named && !self.left_out.suspect {
+            Ok(())
+        } else {
+            understood(self.left_out.lines())
         }
     }
 
@@ -353,9 +351,10 @@ impl FtpListing<ConnectionGuard> {
 #[async_trait]
 impl Listing for FtpListing<ConnectionGuard> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let next = match std::mem::replace(&mut self.inexact, false) {
-            true => self.exact_entries().await,
-            false => self.next_entries().await,
+        let next = if std::mem::replace(&mut self.inexact, false) {
+            self.exact_entries().await
+        } else {
+            self.next_entries().await
         };
         let next = match next {
             Ok(None) => self.understood().map(|()| None),
@@ -391,12 +390,11 @@ impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
 /// (pure-ftpd: `226-Output truncated to 10000 matches`). What is missing would be taken for deleted.
 fn whole(said: &PeerReply) -> Result<(), Failure> {
     let text = said.lines.join(&b' ').to_ascii_lowercase();
-    match text.windows(9).any(|word| word == b"truncated") {
-        false => Ok(()),
-        true => {
-            let message = "the backend server did not list the whole folder; it has a limit";
-            Err(Failure::backend(FailureKind::TransferCut, message).with_detail(said))
-        }
+    if text.windows(9).any(|word| word == b"truncated") {
+        let message = "the backend server did not list the whole folder; it has a limit";
+        Err(Failure::backend(FailureKind::TransferCut, message).with_detail(said))
+    } else {
+        Ok(())
     }
 }
 

@@ -26,9 +26,10 @@ pub(super) async fn start_facts(
     if !connection.has(Optional::Mlsd) {
         return Ok(None);
     }
-    let name = match path.is_root() && !connection.home.is_known() {
-        true => None,
-        false => Some(connection.name(path)?),
+    let name = if path.is_root() && !connection.home.is_known() {
+        None
+    } else {
+        Some(connection.name(path)?)
     };
     let started = data_connection::start(connection, "MLSD", name.as_deref(), 0).await;
     if let Err(Failure { peer: Some(words), .. }) = &started

@@ -1,3 +1,5 @@
+//! The task of an open file: takes its requests in order and owns its transfers.
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reading::{ReadAnswer, Reading};
 use super::writing::Writing;
-use super::{HELD, IDLE, Known, Purpose, SequentialFile, unsupported};
+use super::{Access, FileState, IDLE_TIMEOUT, READ_AHEAD_TTL, SequentialFile, unsupported};
 use crate::data::Budget;
 use crate::op::{Failure, FailureKind};
 
@@ -18,34 +20,34 @@ pub(super) enum Request {
     Read {
         offset: u64,
         length: u32,
-        answer: ReadAnswer,
+        reply: ReadAnswer,
     },
     Write {
         offset: u64,
         data: Bytes,
-        answer: Answer,
+        reply: Answer,
     },
     Truncate {
         size: u64,
-        answer: Answer,
+        reply: Answer,
     },
     Sync {
-        answer: Answer,
+        reply: Answer,
     },
-    /// To be told when all before it has been taken.
-    Reached {
-        answer: Answer,
+    /// Answered when all earlier requests have been taken.
+    Barrier {
+        reply: Answer,
     },
     Close {
-        answer: Answer,
+        reply: Answer,
     },
 }
 
-/// Owns the transfers of an open file, and takes its requests in order.
+/// Owns the transfers of an open file and takes its requests in order.
 pub(super) struct Actor {
     file: Arc<dyn SequentialFile>,
     requests: mpsc::UnboundedReceiver<Request>,
-    known: Arc<Known>,
+    state: Arc<FileState>,
     readable: bool,
     reading: Reading,
     writing: Option<Writing>,
@@ -54,57 +56,59 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) async fn open(
         file: Arc<dyn SequentialFile>,
-        purpose: Purpose,
+        access: Access,
         requests: mpsc::UnboundedReceiver<Request>,
-        known: Arc<Known>,
-        early: Budget,
+        state: Arc<FileState>,
+        queue_budget: Budget,
     ) -> Result<Self, Failure> {
-        let readable = purpose.read;
-        let (reading, writing) = match purpose.write {
-            None => (Reading::begin(&*file).await?, None),
-            Some(begin) => (Reading::default(), Some(Writing::begin(&*file, begin, early).await?)),
+        let readable = access.read;
+        let (reading, writing) = match access.write {
+            None => (Reading::open(&*file).await?, None),
+            Some(access) => {
+                (Reading::default(), Some(Writing::open(&*file, access, queue_budget).await?))
+            }
         };
         if let Some(writing) = &writing {
-            writing.tell(&known);
+            writing.publish(&state);
         }
-        Ok(Self { file, requests, known, readable, reading, writing })
+        Ok(Self { file, requests, state, readable, reading, writing })
     }
 
-    /// Until the file is closed, or `stop` says that it is cut.
+    /// Runs until the file is closed, or `stop` aborts it.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let closed = tokio::select! {
+        let ended_by_close = tokio::select! {
             biased;
             () = stop.cancelled() => false,
-            closed = self.serve() => closed,
+            closed = self.run_until_close() => closed,
         };
-        // Whoever still asks hears that the file is closed.
+        // Outstanding requests fail: the file is closed.
         self.requests.close();
-        if closed {
+        if ended_by_close {
             self.reading.close().await;
         }
         self.reading.abort().await;
         if let Some(writing) = &mut self.writing {
-            writing.abort(&*self.file, closed).await;
+            writing.abort(&*self.file, ended_by_close).await;
         }
-        self.known.set_unfinished(false);
+        self.state.set_unfinished(false);
     }
 
-    /// Whether it ended by a close.
-    async fn serve(&mut self) -> bool {
-        // What came behind reads takes effect behind them.
+    /// Returns whether a close ended it.
+    async fn run_until_close(&mut self) -> bool {
+        // A request that follows reads takes effect after them.
         let mut next = None;
         loop {
-            self.reading.serve();
-            self.tell_end();
-            if !self.reading.is_waiting() {
+            self.reading.answer_ready();
+            self.publish_size();
+            if !self.reading.has_pending() {
                 let request = match next.take() {
                     Some(request) => request,
-                    None => match self.next().await {
+                    None => match self.next_request().await {
                         Some(request) => request,
                         None => return false,
                     },
                 };
-                if self.take(request).await.is_break() {
+                if self.handle(request).await.is_break() {
                     return true;
                 }
                 continue;
@@ -112,79 +116,79 @@ impl Actor {
             while next.is_none()
                 && let Ok(request) = self.requests.try_recv()
             {
-                next = self.take_read(request);
+                next = self.accept_read(request);
             }
-            if next.is_some() || !self.reading.can_be_cancelled() {
+            if next.is_some() || !self.reading.next_step_is_read() {
                 self.reading.advance(&*self.file).await;
                 continue;
             }
             tokio::select! {
                 biased;
                 () = self.reading.advance(&*self.file) => {}
-                Some(request) = self.requests.recv() => next = self.take_read(request),
+                Some(request) = self.requests.recv() => next = self.accept_read(request),
             }
         }
     }
 
-    /// The next request; until then a transfer that nobody reads is nobody's hindrance.
-    async fn next(&mut self) -> Option<Request> {
+    /// The next request. While waiting, an idle transfer gives its connection up to others.
+    async fn next_request(&mut self) -> Option<Request> {
         if self.reading.is_running() {
-            let wanted = async {
-                tokio::time::sleep(IDLE).await;
-                self.file.wanted().await;
+            let request_after_idle = async {
+                tokio::time::sleep(IDLE_TIMEOUT).await;
+                self.file.connection_requested().await;
             };
             tokio::select! {
                 biased;
                 request = self.requests.recv() => return request,
-                () = wanted => {}
+                () = request_after_idle => {}
             }
             self.reading.abort().await;
-            self.reading.forget_ahead();
+            self.reading.discard_buffer();
         } else if self.reading.holds() {
-            match timeout(HELD, self.requests.recv()).await {
+            match timeout(READ_AHEAD_TTL, self.requests.recv()).await {
                 Ok(request) => return request,
-                Err(_) => self.reading.forget_ahead(),
+                Err(_) => self.reading.discard_buffer(),
             }
         }
         self.requests.recv().await
     }
 
-    /// Takes a read; gives any other request back.
-    fn take_read(&mut self, request: Request) -> Option<Request> {
-        let Request::Read { offset, length, answer } = request else { return Some(request) };
+    /// Queues a read; returns any other request.
+    fn accept_read(&mut self, request: Request) -> Option<Request> {
+        let Request::Read { offset, length, reply } = request else { return Some(request) };
         let refusal = match &self.writing {
             _ if !self.readable => Some(Failure::client(
                 FailureKind::InvalidArgument,
                 "the file was not opened for reading",
             )),
             Some(writing) if writing.is_unfinished() => Some(unsupported(
-                "the backend cannot read and write a file at once; close it first",
+                "the backend cannot read a file while it is being written; close it first",
             )),
             _ => None,
         };
         match refusal {
-            Some(refusal) => drop(answer.send(Err(refusal))),
-            None => self.reading.ask(offset, length, answer),
+            Some(refusal) => drop(reply.send(Err(refusal))),
+            None => self.reading.request(offset, length, reply),
         }
         None
     }
 
-    async fn take(&mut self, request: Request) -> ControlFlow<()> {
-        // A client that went away needs no answer.
+    async fn handle(&mut self, request: Request) -> ControlFlow<()> {
+        // A client that has gone away needs no reply.
         match request {
-            read @ Request::Read { .. } => drop(self.take_read(read)),
-            Request::Write { offset, data, answer } => {
-                let _ = answer.send(self.write(offset, data).await);
+            read @ Request::Read { .. } => drop(self.accept_read(read)),
+            Request::Write { offset, data, reply } => {
+                let _ = reply.send(self.write(offset, data).await);
             }
-            Request::Truncate { size, answer } => {
-                let _ = answer.send(self.truncate(size).await);
+            Request::Truncate { size, reply } => {
+                let _ = reply.send(self.truncate(size).await);
             }
-            Request::Sync { answer } => {
-                let _ = answer.send(self.finish(false).await);
+            Request::Sync { reply } => {
+                let _ = reply.send(self.finish(false).await);
             }
-            Request::Reached { answer } => drop(answer.send(Ok(()))),
-            Request::Close { answer } => {
-                let _ = answer.send(self.finish(true).await);
+            Request::Barrier { reply } => drop(reply.send(Ok(()))),
+            Request::Close { reply } => {
+                let _ = reply.send(self.finish(true).await);
                 return ControlFlow::Break(());
             }
         }
@@ -193,30 +197,30 @@ impl Actor {
 
     async fn write(&mut self, offset: u64, data: Bytes) -> Result<(), Failure> {
         let Some(writing) = &mut self.writing else { return Err(not_for_writing()) };
-        self.reading.forget().await;
+        self.reading.reset().await;
         let written = writing.write(&*self.file, offset, data).await;
-        writing.tell(&self.known);
+        writing.publish(&self.state);
         written
     }
 
     async fn truncate(&mut self, size: u64) -> Result<(), Failure> {
         let Some(writing) = &mut self.writing else { return Err(not_for_writing()) };
-        self.reading.forget().await;
+        self.reading.reset().await;
         let truncated = writing.truncate(&*self.file, size).await;
-        writing.tell(&self.known);
+        writing.publish(&self.state);
         truncated
     }
 
     async fn finish(&mut self, whole: bool) -> Result<(), Failure> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
         let finished = writing.finish(&*self.file, whole).await;
-        writing.tell(&self.known);
+        writing.publish(&self.state);
         finished
     }
 
-    fn tell_end(&self) {
+    fn publish_size(&self) {
         if self.writing.is_none() {
-            self.known.set_size(self.reading.size().map(|(size, until)| (size, Some(until))));
+            self.state.set_size(self.reading.size().map(|(size, until)| (size, Some(until))));
         }
     }
 }
@@ -236,43 +240,44 @@ mod tests {
 
     async fn reading(fake: &Arc<Fake>, offset: u64) -> (Actor, mpsc::UnboundedSender<Request>) {
         let file = Arc::new(Shared(fake.clone()));
-        let known = Arc::new(Known { size: Mutex::default(), unfinished: AtomicBool::new(false) });
+        let state =
+            Arc::new(FileState { size: Mutex::default(), unfinished: AtomicBool::new(false) });
         let (requests, queue) = mpsc::unbounded_channel();
-        let mut actor = Actor::open(file, READ, queue, known, budget()).await.unwrap();
-        let (answer, told) = oneshot::channel();
-        assert!(requests.send(Request::Read { offset, length: 100, answer }).is_ok());
-        goes_on(&mut actor, 5).await;
-        assert_eq!(told.await.unwrap().unwrap().unwrap().len(), 100);
+        let mut actor = Actor::open(file, READ, queue, state, budget()).await.unwrap();
+        let (reply, read) = oneshot::channel();
+        assert!(requests.send(Request::Read { offset, length: 100, reply }).is_ok());
+        assert_still_serving(&mut actor, 5).await;
+        assert_eq!(read.await.unwrap().unwrap().unwrap().len(), 100);
         (actor, requests)
     }
 
-    async fn goes_on(actor: &mut Actor, seconds: u64) {
-        assert!(timeout(Duration::from_secs(seconds), actor.serve()).await.is_err());
+    async fn assert_still_serving(actor: &mut Actor, seconds: u64) {
+        assert!(timeout(Duration::from_secs(seconds), actor.run_until_close()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_given_up_transfer_had_read_ahead_is_freed() {
+    async fn an_aborted_transfer_frees_its_read_ahead() {
         let fake = Arc::new(Fake::with(bytes(100_000)));
         let (mut actor, _requests) = reading(&fake, 0).await;
-        goes_on(&mut actor, 60).await;
+        assert_still_serving(&mut actor, 60).await;
         assert!(actor.reading.holds());
-        fake.wanted.notify_one();
-        goes_on(&mut actor, 5).await;
+        fake.requested.notify_one();
+        assert_still_serving(&mut actor, 5).await;
         assert_eq!(fake.logged(), ["read 0", "abort"]);
         assert!(!actor.reading.holds());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_passed_over_before_the_end_is_freed_after_a_while() {
+    async fn skipped_bytes_are_freed_after_a_while() {
         let fake = Arc::new(Fake::with(bytes(1000)));
         let (mut actor, requests) = reading(&fake, 850).await;
-        let (answer, told) = oneshot::channel();
-        assert!(requests.send(Request::Read { offset: 950, length: 100, answer }).is_ok());
-        goes_on(&mut actor, 5).await;
-        assert_eq!(told.await.unwrap().unwrap().unwrap().len(), 50);
+        let (reply, read) = oneshot::channel();
+        assert!(requests.send(Request::Read { offset: 950, length: 100, reply }).is_ok());
+        assert_still_serving(&mut actor, 5).await;
+        assert_eq!(read.await.unwrap().unwrap().unwrap().len(), 50);
         assert_eq!(fake.logged(), ["read 0", "finish"]);
         assert!(actor.reading.holds());
-        goes_on(&mut actor, 60).await;
+        assert_still_serving(&mut actor, 60).await;
         assert!(!actor.reading.holds());
     }
 }

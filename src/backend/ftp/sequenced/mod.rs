@@ -1,11 +1,11 @@
-//! A file that its backend reads and writes only in sequence, offered at any offset. Reads and
-//! writes that come out of order inside a bounded window are put in order; a reader's seek restarts
-//! the transfer; what would need random writes is refused, never done wrong.
+//! Random access to a file that the backend can only transfer in sequence (RFC 959). Out-of-order
+//! reads and writes within a bounded window are reordered; a seek of a reader restarts the
+//! transfer; what would need random writes is refused.
 
 mod actor;
-mod ahead;
+mod copy;
+mod read_buffer;
 mod reading;
-mod tail;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -26,213 +26,220 @@ use crate::data::Budget;
 use crate::op::{Failure, FailureKind};
 use actor::{Actor, Request};
 
-/// How far apart from where a transfer is, in bytes, a read or write may be to wait for it; the most
-/// that is held of either.
-const WINDOW: u64 = 4 * 1024 * 1024;
-/// In how many pieces that may be: small ones cost more than their bytes.
-const PIECES: usize = 1024;
-/// For so long bytes are held for readers who do not come, where no transfer runs.
-const HELD: Duration = Duration::from_secs(10);
-/// For so long a read transfer without readers keeps what others want.
-const IDLE: Duration = Duration::from_secs(2);
+/// The most bytes by which a read or write may be ahead of the transfer to wait for it, and the
+/// most that are held of either.
+const WINDOW_SIZE: u64 = 4 * 1024 * 1024;
+/// The most pieces that are held of either: small pieces cost more than their bytes.
+const MAX_PIECES: usize = 1024;
+/// How long bytes that were read ahead are held once no transfer runs.
+const READ_AHEAD_TTL: Duration = Duration::from_secs(10);
+/// How long a read transfer without readers keeps its connection when another operation requests
+/// one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A file of a backend that knows transfers only. Each method has its own deadlines.
+/// A file of a backend that has transfers only. Each method has its own timeouts.
 #[async_trait]
 pub(super) trait SequentialFile: Send + Sync {
-    /// Reads from `offset` bytes on.
-    async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure>;
+    /// Starts a transfer from `offset` to the end.
+    async fn start_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure>;
 
-    async fn open_write(&self, from: WriteFrom) -> Result<Box<dyn SequentialWrite>, Failure>;
+    async fn start_write(&self, from: StoreMode) -> Result<Box<dyn SequentialWrite>, Failure>;
 
-    /// Bytes, as the backend says now; `None` where there is no such file.
+    /// The size in bytes as the backend reports it now; `None` if there is no such file.
     async fn size(&self) -> Result<Option<u64>, Failure>;
 
-    /// Fails where a read from the middle on would be of another file than the earlier ones.
-    async fn check_same(&self) -> Result<(), Failure> {
+    /// Fails if the file is no longer the one that earlier reads were of.
+    async fn check_unchanged(&self) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Returns when somebody else waits for what a read transfer of this file holds. One without
-    /// readers is given up then, and begun anew for the next one. Cancel safe.
-    async fn wanted(&self) {
+    /// Returns when another operation requests the connection that a read transfer of this file
+    /// holds. A transfer without readers is then aborted, and restarted for the next reader. Cancel
+    /// safe.
+    async fn connection_requested(&self) {
         std::future::pending().await
     }
 
-    /// What was written has no running transfer, and will never be whole.
+    /// The written bytes belong to no running transfer and will never be a whole file.
     async fn abandon(&self) {}
 
-    /// After [`WriteFrom::Over`]: the bytes of the old file from `from`, at least up to `to`, which
-    /// are to be a part of the new one.
-    async fn open_old(&self, _from: u64, _to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
-        Err(unsupported("the backend cannot replace a file that is there"))
+    /// After [`StoreMode::Replace`]: reads the original file from `from`, at least up to `to`.
+    /// These bytes become part of the new file.
+    async fn start_read_original(
+        &self,
+        _from: u64,
+        _to: u64,
+    ) -> Result<Box<dyn SequentialRead>, Failure> {
+        Err(unsupported("the backend cannot replace an existing file"))
     }
 
-    /// After [`WriteFrom::Over`]: nothing of the old file will be asked for.
-    async fn release_old(&self) {}
+    /// After [`StoreMode::Replace`]: nothing more of the original file will be read.
+    async fn release_original(&self) {}
 }
 
-/// Where a transfer writes to.
+/// What a write transfer does with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WriteFrom {
-    /// A new file; what an old one had is gone.
-    Start,
-    /// Behind what the file has.
-    End,
-    /// A new file that takes the old one's place once it is whole. Until then, and after a cut, the
-    /// old one is as it was.
-    Over,
+pub(super) enum StoreMode {
+    /// A new file, or an existing one that is truncated.
+    Create,
+    /// Appends to the file.
+    Append,
+    /// A new file that takes the place of the existing one when it is complete. Until then, and
+    /// after an abort, the existing file is unchanged.
+    Replace,
 }
 
-/// A file being read in sequence. It ends in `finish` or `abort`.
+/// A read transfer. It ends in `finish` or `abort`.
 #[async_trait]
 pub(super) trait SequentialRead: Send {
-    /// Appends some bytes; how many. 0: there are no more, and `finish` says whether that was all.
-    /// Cancel safe.
+    /// Appends bytes to `into` and returns how many. 0: there are no more, and `finish` tells
+    /// whether the file is complete. Cancel safe.
     async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure>;
 
-    /// What the backend says about the end.
+    /// The backend's reply to the end of the transfer.
     async fn finish(self: Box<Self>) -> Result<(), Failure>;
 
-    /// Before the end. Returns what the backend had against the transfer, if it said so.
+    /// Ends the transfer early. Returns the backend's error reply, if it sent one.
     async fn abort(self: Box<Self>) -> Option<Failure>;
 }
 
-/// A file being written in sequence. It ends in `finish` or `abort`.
+/// A write transfer. It ends in `finish` or `abort`.
 #[async_trait]
 pub(super) trait SequentialWrite: Send {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure>;
 
-    /// All so far is written: returns when the backend has it safe. `whole`: nothing more will be.
+    /// Returns when the backend has stored everything so far. `whole`: no more will be written.
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure>;
 
-    /// Cut. Returns what the backend had against the transfer, if it said so.
+    /// Aborts the transfer. Returns the backend's error reply, if it sent one.
     async fn abort(self: Box<Self>) -> Option<Failure>;
 }
 
-/// What an opened file is for.
+/// What an open file is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Purpose {
+pub(super) struct Access {
     pub(super) read: bool,
-    pub(super) write: Option<Begin>,
+    pub(super) write: Option<WriteAccess>,
 }
 
-/// How the first write of an opened file begins.
+/// How the first write of an open file starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
-    /// A new or emptied file, made when it is opened.
-    Start,
-    /// Behind what there is, each write, whatever its offset; begun when it is opened.
-    End,
-    /// Begun with the first write: behind what there is, or at 0, which replaces the file
-    /// ([`WriteFrom::Over`]); what the writes do not reach stays unless a size is set.
+pub(super) enum WriteAccess {
+    /// Creates or truncates the file when it is opened.
+    Create,
+    /// Every write appends, whatever its offset. Started when the file is opened.
+    Append,
+    /// Started by the first write: at the end of the file, or at 0, which replaces the file
+    /// ([`StoreMode::Replace`]). Bytes after those written are kept unless a size is set.
     Existing,
 }
 
-/// The file at any offset. Requests take effect in the order of the calls. Dropped without `close`
-/// or `abort`, it counts as aborted.
+/// Random access to a file. Requests take effect in the order of the calls. Dropped without `close`
+/// or `abort`, it is aborted.
 pub(super) struct Sequenced {
     requests: mpsc::UnboundedSender<Request>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
-    known: Arc<Known>,
+    state: Arc<FileState>,
 }
 
-/// What the actor lets others know.
+/// What the actor publishes about the file.
 #[derive(Debug)]
-struct Known {
-    /// Bytes, and until when that counts.
+struct FileState {
+    /// The size in bytes, and when it expires.
     size: Mutex<Option<(u64, Option<Instant>)>>,
-    /// A write has begun and its end is not confirmed.
+    /// A write has started and its end is not confirmed.
     unfinished: AtomicBool,
 }
 
 impl Sequenced {
-    /// Opens for the purpose: reads begin at once at 0 where nothing is written, and so do writes
-    /// that begin a file or append, so that the backend's refusal comes here.
-    /// `early`: what the writes of all files may hold that came before their turn.
+    /// Opens the file. Without write access a read transfer from 0 starts at once; with `Create`
+    /// and `Append` a write transfer does, so that the backend's refusal is returned here.
+    /// `queue_budget`: limits the writes that the session's files queue.
     pub(super) async fn open(
         file: Arc<dyn SequentialFile>,
-        purpose: Purpose,
-        early: Budget,
+        access: Access,
+        queue_budget: Budget,
     ) -> Result<Self, Failure> {
-        let known = Arc::new(Known { size: Mutex::default(), unfinished: AtomicBool::new(false) });
+        let state =
+            Arc::new(FileState { size: Mutex::default(), unfinished: AtomicBool::new(false) });
         let (requests, queue) = mpsc::unbounded_channel();
-        let actor = Actor::open(file, purpose, queue, known.clone(), early).await?;
+        let actor = Actor::open(file, access, queue, state.clone(), queue_budget).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(actor.run(stop.clone()));
-        Ok(Self { requests, stop, task: Mutex::new(Some(task)), known })
+        Ok(Self { requests, stop, task: Mutex::new(Some(task)), state })
     }
 
-    /// Up to `length` bytes from `offset`: fewer only at the end, or behind bytes that were read
-    /// before; `None` at and behind the end, once the backend has said that it is the end.
+    /// Reads up to `length` bytes from `offset`. Fewer at the end of the file, or where the
+    /// following bytes were read before; `None` at or after the end, once the backend has confirmed
+    /// it.
     pub(super) fn read_at(
         &self,
         offset: u64,
         length: u32,
     ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.ask(|answer| Request::Read { offset, length, answer })
+        self.request(|reply| Request::Read { offset, length, reply })
     }
 
-    /// Answered when the backend's transfer has taken it, or when it is held for what comes before
-    /// it.
+    /// Completes when the transfer has taken the data, or when the data is queued.
     pub(super) fn write_at(
         &self,
         offset: u64,
         data: Bytes,
     ) -> BoxFuture<'static, Result<(), Failure>> {
-        self.ask(|answer| Request::Write { offset, data, answer })
+        self.request(|reply| Request::Write { offset, data, reply })
     }
 
-    /// To nothing, to what the size is, or, while a file is replaced, to what it is to keep; else
-    /// refused.
+    /// Sets the size: to 0, to the current size, or, while a file is replaced, to a size up to
+    /// which the original is kept. Anything else is refused.
     pub(super) async fn truncate(&self, size: u64) -> Result<(), Failure> {
-        self.ask(|answer| Request::Truncate { size, answer }).await
+        self.request(|reply| Request::Truncate { size, reply }).await
     }
 
-    /// Ends the transfer of what was written; later writes go on behind it.
+    /// Ends the write transfer; later writes are appended.
     pub(super) async fn sync(&self) -> Result<(), Failure> {
-        self.ask(|answer| Request::Sync { answer }).await
+        self.request(|reply| Request::Sync { reply }).await
     }
 
-    /// What was written is whole, as far as the backend says so; else its failure.
+    /// Ends the file as complete, or returns the backend's failure.
     pub(super) async fn close(&self) -> Result<(), Failure> {
-        self.ask(|answer| Request::Close { answer }).await
+        self.request(|reply| Request::Close { reply }).await
     }
 
-    /// Cut: returns when the transfer that was under way has ended.
+    /// Aborts; returns when the running transfer has ended.
     pub(super) async fn abort(&self) {
         self.stop.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            // A task that panicked has ended, too.
+            // A panicked task has ended, too.
             let _ = task.await;
         }
     }
 
-    /// Returns when all writes so far have been taken, or refused.
-    pub(super) async fn reached(&self) {
-        // Of a closed file nothing more is to come.
-        let _ = self.ask(|answer| Request::Reached { answer }).await;
+    /// Returns when all earlier writes have been taken or refused.
+    pub(super) async fn wait_for_writes(&self) {
+        // A closed file has no earlier writes.
+        let _ = self.request(|reply| Request::Barrier { reply }).await;
     }
 
-    /// Bytes, where it is known from what was written, or from a read's end not long ago.
+    /// The size in bytes, if known from writes or from a recent end of a read.
     pub(super) fn size(&self) -> Option<u64> {
-        self.known.size()
+        self.state.size()
     }
 
-    /// Whether something is being written whose end the backend has not confirmed.
+    /// Whether there is a write whose end the backend has not confirmed.
     pub(super) fn is_unfinished(&self) -> bool {
-        self.known.unfinished.load(Ordering::Acquire)
+        self.state.unfinished.load(Ordering::Acquire)
     }
 
-    fn ask<T: Send + 'static>(
+    fn request<T: Send + 'static>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Request,
     ) -> BoxFuture<'static, Result<T, Failure>> {
-        let (answer, answered) = oneshot::channel();
-        // Without the actor the answer's sender is dropped with the request.
-        let _ = self.requests.send(request(answer));
-        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
+        let (reply, received) = oneshot::channel();
+        // If the actor has ended, the sender is dropped with the request.
+        let _ = self.requests.send(request(reply));
+        Box::pin(async move { received.await.unwrap_or_else(|_| Err(closed())) })
     }
 }
 
@@ -242,10 +249,10 @@ impl Drop for Sequenced {
     }
 }
 
-impl Known {
+impl FileState {
     fn size(&self) -> Option<u64> {
-        let (size, until) = (*self.size.lock().unwrap_or_else(PoisonError::into_inner))?;
-        until.is_none_or(|until| Instant::now() < until).then_some(size)
+        let (size, expires) = (*self.size.lock().unwrap_or_else(PoisonError::into_inner))?;
+        expires.is_none_or(|expires| Instant::now() < expires).then_some(size)
     }
 
     fn set_size(&self, size: Option<(u64, Option<Instant>)>) {
@@ -258,7 +265,7 @@ impl Known {
 }
 
 fn closed() -> Failure {
-    Failure::client(FailureKind::Aborted, "the file was closed before this was done")
+    Failure::client(FailureKind::Aborted, "the file was closed before the request was completed")
 }
 
 fn unsupported(message: impl std::fmt::Display) -> Failure {

@@ -1,3 +1,5 @@
+//! The reads of an open file, and the one transfer (RETR) that serves them.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -5,323 +7,330 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Found, SLICE};
+use super::read_buffer::{Lookup, MIN_SLICE_SIZE, ReadBuffer};
 use super::{SequentialFile, SequentialRead};
 use crate::op::Failure;
 
-/// What one answer may bring, in bytes.
-const LONGEST: u32 = 1024 * 1024;
-/// What one read of the transfer may bring, in bytes.
-const CHUNK: usize = 256 * 1024;
-/// A read that the transfer does not come near waits so long for those that it serves.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// After so long without a reader, a server may have given the transfer up by itself.
-const FORSAKEN: Duration = Duration::from_secs(10);
-/// For so long the end that was seen counts as the end: files grow.
-const END: Duration = Duration::from_secs(2);
+/// The most bytes that one read returns.
+const MAX_READ_SIZE: u32 = 1024 * 1024;
+/// Bytes per read of the transfer.
+const CHUNK_SIZE: usize = 256 * 1024;
+/// How long a read that the transfer does not approach waits for the reads that it does serve.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Without readers for so long, a server may have ended the transfer by itself.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an observed end of file is valid: files grow.
+const END_TTL: Duration = Duration::from_secs(2);
 
 pub(super) type ReadAnswer = oneshot::Sender<Result<Option<Bytes>, Failure>>;
 
-/// The reads that wait, and the transfer that serves them.
+/// The pending reads, and the transfer that serves them.
 #[derive(Default)]
 pub(super) struct Reading {
     transfer: Option<Box<dyn SequentialRead>>,
-    ahead: Ahead,
-    /// Where the transfer began.
-    begun: u64,
-    /// Why the transfer brings no more (`None`: its end came); what the backend says about that is
-    /// still to be heard.
-    over: Option<Option<Failure>>,
-    /// By offset, then by the order of the calls.
-    waiting: BTreeMap<(u64, u64), Waiting>,
-    asked: u64,
-    /// Whom the transfer was begun for: answered before it may be begun for another.
-    served: Option<(u64, u64)>,
-    /// Where the file ended.
+    buffer: ReadBuffer,
+    /// Offset at which the transfer started.
+    start: u64,
+    /// How the data ended (`Ok`: by end of file); the backend's final reply is still to be read.
+    outcome: Option<Result<(), Failure>>,
+    /// By offset, then by order of the calls.
+    pending: BTreeMap<(u64, u64), PendingRead>,
+    sequence: u64,
+    /// The read for which the transfer was started. It is answered before the transfer is restarted
+    /// for another.
+    current: Option<(u64, u64)>,
+    /// The observed end of the file.
     end: Option<End>,
-    /// Where the backend cut the file off, and what it said: never the file's end.
+    /// Where the backend cut the transfer, and its failure. Never an end of file.
     cut: Option<(u64, Failure)>,
-    /// Since when nobody waits.
-    idle: Option<Instant>,
-    /// The transfer was left alone for so long that its cut says nothing about the file.
-    forsaken: bool,
+    /// Since when no read is pending.
+    idle_since: Option<Instant>,
+    /// The transfer was idle for so long that a failure of it says nothing about the file.
+    stale: bool,
 }
 
 #[derive(Clone, Copy)]
 struct End {
     at: u64,
-    /// When the backend said so.
+    /// When the backend confirmed it.
     seen: Instant,
-    /// Whether that is the file's size, too: an end that was seen from behind is not.
+    /// Whether it is the size of the file, too: not so if seen by a transfer that started after the
+    /// end.
     exact: bool,
 }
 
-struct Waiting {
+struct PendingRead {
     length: u64,
     since: Instant,
-    answer: ReadAnswer,
+    reply: ReadAnswer,
 }
 
-/// What the transfer has to do next for those who wait.
+/// What the transfer does next for the pending reads.
 enum Step {
-    Fill,
+    Read,
     Finish,
-    Begin(u64, u64),
+    Restart(u64, u64),
 }
 
 impl Reading {
-    /// Begins at 0, for the reads that will come.
-    pub(super) async fn begin(file: &dyn SequentialFile) -> Result<Self, Failure> {
-        let transfer = Some(file.open_read(0).await?);
-        Ok(Self { transfer, idle: Some(Instant::now()), ..Self::default() })
+    /// Starts a transfer from 0.
+    pub(super) async fn open(file: &dyn SequentialFile) -> Result<Self, Failure> {
+        let transfer = Some(file.start_read(0).await?);
+        Ok(Self { transfer, idle_since: Some(Instant::now()), ..Self::default() })
     }
 
-    pub(super) fn ask(&mut self, offset: u64, length: u32, answer: ReadAnswer) {
-        if let Some(since) = self.idle.take() {
-            self.forsaken |= since.elapsed() >= FORSAKEN;
+    pub(super) fn request(&mut self, offset: u64, length: u32, reply: ReadAnswer) {
+        if let Some(since) = self.idle_since.take() {
+            self.stale |= since.elapsed() >= UNREAD_TIMEOUT;
         }
-        self.asked += 1;
-        let length = u64::from(length.clamp(1, LONGEST)).min(u64::MAX - offset);
-        let waiting = Waiting { length, since: Instant::now(), answer };
-        self.waiting.insert((offset, self.asked), waiting);
+        self.sequence += 1;
+        let length = u64::from(length.clamp(1, MAX_READ_SIZE)).min(u64::MAX - offset);
+        let pending = PendingRead { length, since: Instant::now(), reply };
+        self.pending.insert((offset, self.sequence), pending);
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
-    /// Whether bytes are held that nobody has read.
+    /// Whether unread bytes are held.
     pub(super) fn holds(&self) -> bool {
-        !self.ahead.is_empty()
+        !self.buffer.is_empty()
     }
 
-    /// For the next reader a transfer is begun anew.
-    pub(super) fn forget_ahead(&mut self) {
-        self.ahead = Ahead::at(self.ahead.position());
-        (self.served, self.end) = (None, None);
+    /// The next read restarts the transfer.
+    pub(super) fn discard_buffer(&mut self) {
+        self.buffer = ReadBuffer::at(self.buffer.position());
+        (self.current, self.end) = (None, None);
     }
 
     pub(super) fn is_running(&self) -> bool {
         self.transfer.is_some()
     }
 
-    /// How large the file is, and until when that counts.
+    /// The size of the file, and when it expires.
     pub(super) fn size(&self) -> Option<(u64, Instant)> {
-        self.end.filter(|end| end.exact).map(|end| (end.at, end.seen + END))
+        self.end.filter(|end| end.exact).map(|end| (end.at, end.seen + END_TTL))
     }
 
-    /// Where the file ends, while that is fresh.
+    /// The end of the file, if observed recently.
     fn end(&self) -> Option<u64> {
-        self.end.filter(|end| end.seen.elapsed() < END).map(|end| end.at)
+        self.end.filter(|end| end.seen.elapsed() < END_TTL).map(|end| end.at)
     }
 
-    /// Answers all who can be answered with what is here.
-    pub(super) fn serve(&mut self) {
+    /// Answers all reads that can be answered from the buffer.
+    pub(super) fn answer_ready(&mut self) {
         let end = self.end();
         let ended = end.is_some() && self.transfer.is_none();
-        let mut still = BTreeMap::new();
-        for (key, waiting) in std::mem::take(&mut self.waiting) {
+        let mut remaining = BTreeMap::new();
+        for (key, pending) in std::mem::take(&mut self.pending) {
             let (offset, _) = key;
             let cut = self.cut.as_ref().filter(|(at, _)| offset >= *at).map(|(_, f)| f.clone());
-            let told = match (cut, end) {
+            let result = match (cut, end) {
                 (Some(failure), _) => Some(Err(failure)),
                 (None, Some(end)) if offset >= end => Some(Ok(None)),
                 _ if self.transfer.is_none() && !ended => None,
-                _ => match self.ahead.take(offset, waiting.length, ended) {
-                    Found::Bytes(bytes) => Some(Ok(Some(bytes).filter(|b| !b.is_empty()))),
-                    Found::NotYet | Found::Gone => None,
+                _ => match self.buffer.take(offset, pending.length, ended) {
+                    Lookup::Bytes(bytes) => Some(Ok(Some(bytes).filter(|b| !b.is_empty()))),
+                    Lookup::NotYet | Lookup::Passed => None,
                 },
             };
-            match told {
-                // A reader that went away needs nothing.
-                Some(told) => drop(waiting.answer.send(told)),
-                None => drop(still.insert(key, waiting)),
+            match result {
+                // A reader that has gone away needs no reply.
+                Some(result) => drop(pending.reply.send(result)),
+                None => drop(remaining.insert(key, pending)),
             }
         }
-        self.waiting = still;
-        if self.waiting.is_empty() && self.idle.is_none() {
-            self.idle = Some(Instant::now());
+        self.pending = remaining;
+        if self.pending.is_empty() && self.idle_since.is_none() {
+            self.idle_since = Some(Instant::now());
         }
     }
 
-    /// Goes one step on for those who wait. Cancelled between two reads of the transfer, nothing is
-    /// lost.
+    /// Takes one step for the pending reads. Cancel safe between two reads of the transfer.
     pub(super) async fn advance(&mut self, file: &dyn SequentialFile) {
         match self.step() {
-            Some(Step::Fill) => self.fill().await,
+            Some(Step::Read) => self.read().await,
             Some(Step::Finish) => self.finish(file).await,
-            Some(Step::Begin(offset, asked)) => self.restart(file, (offset, asked)).await,
+            Some(Step::Restart(offset, sequence)) => self.restart(file, (offset, sequence)).await,
             None => {}
         }
     }
 
-    /// Whether the next step is a read of the running transfer, which may be cancelled.
-    pub(super) fn can_be_cancelled(&self) -> bool {
-        matches!(self.step(), Some(Step::Fill))
+    /// Whether the next step reads from the running transfer, which may be cancelled.
+    pub(super) fn next_step_is_read(&self) -> bool {
+        matches!(self.step(), Some(Step::Read))
     }
 
     fn step(&self) -> Option<Step> {
-        let ((lowest, first), _) = self.waiting.first_key_value()?;
+        let ((offset_min, first), _) = self.pending.first_key_value()?;
         if self.transfer.is_none() {
-            return Some(Step::Begin(*lowest, *first));
+            return Some(Step::Restart(*offset_min, *first));
         }
-        if self.over.is_some() {
+        if self.outcome.is_some() {
             return Some(Step::Finish);
         }
-        let reached = |offset: &u64| self.ahead.reaches(*offset);
-        // Two who are impatient would else take the transfer from each other for ever.
-        if self.served.is_some_and(|(offset, asked)| {
-            self.waiting.contains_key(&(offset, asked)) && reached(&offset)
+        let in_reach = |offset: &u64| self.buffer.reaches(*offset);
+        // Otherwise two distant readers would take the transfer from each other forever.
+        if self.current.is_some_and(|(offset, sequence)| {
+            self.pending.contains_key(&(offset, sequence)) && in_reach(&offset)
         }) {
-            return Some(Step::Fill);
+            return Some(Step::Read);
         }
-        let impatient = self.waiting.iter().filter(|((offset, _), _)| !reached(offset));
-        let impatient = impatient.filter(|(_, waiting)| waiting.since.elapsed() >= PATIENCE);
-        if let Some(((offset, asked), _)) = impatient.min_by_key(|((_, asked), _)| *asked) {
-            return Some(Step::Begin(*offset, *asked));
+        let waited_too_long = self.pending.iter().filter(|((offset, _), _)| !in_reach(offset));
+        let waited_too_long =
+            waited_too_long.filter(|(_, pending)| pending.since.elapsed() >= SEEK_TIMEOUT);
+        if let Some(((offset, sequence), _)) =
+            waited_too_long.min_by_key(|((_, sequence), _)| *sequence)
+        {
+            return Some(Step::Restart(*offset, *sequence));
         }
-        match self.waiting.keys().any(|(offset, _)| reached(offset)) {
-            true => Some(Step::Fill),
-            false => Some(Step::Begin(*lowest, *first)),
+        if self.pending.keys().any(|(offset, _)| in_reach(offset)) {
+            Some(Step::Read)
+        } else {
+            Some(Step::Restart(*offset_min, *first))
         }
     }
 
-    async fn fill(&mut self) {
-        let reached = |offset: &u64| self.ahead.reaches(*offset);
-        let wanted = self.waiting.keys().map(|(offset, _)| *offset).find(reached);
+    async fn read(&mut self) {
+        let in_reach = |offset: &u64| self.buffer.reaches(*offset);
+        let next_offset = self.pending.keys().map(|(offset, _)| *offset).find(in_reach);
         let Some(transfer) = &mut self.transfer else { return };
-        // Passed over in pieces that are not as small as what a network brings at a time.
-        if let Some(offset) = wanted.filter(|_| self.ahead.head.len() >= SLICE) {
-            self.ahead.pass_to(offset);
+        // Skip large pieces, not the small ones in which the network delivers.
+        if let Some(offset) = next_offset.filter(|_| self.buffer.head.len() >= MIN_SLICE_SIZE) {
+            self.buffer.skip_to(offset);
         }
-        let position = self.ahead.position();
-        let head = &mut self.ahead.head;
+        let position = self.buffer.position();
+        let head = &mut self.buffer.head;
         if head.is_empty() && head.capacity() == 0 {
-            *head = BytesMut::with_capacity(chunk(&self.waiting, position));
+            *head = BytesMut::with_capacity(chunk(&self.pending, position));
         } else if head.len() == head.capacity() {
-            head.reserve(CHUNK);
+            head.reserve(CHUNK_SIZE);
         }
-        match transfer.read(&mut self.ahead.head).await {
-            Ok(0) => self.over = Some(None),
+        match transfer.read(&mut self.buffer.head).await {
+            Ok(0) => self.outcome = Some(Ok(())),
             Ok(_) => {}
-            Err(failure) => self.over = Some(Some(failure)),
+            Err(failure) => self.outcome = Some(Err(failure)),
         }
     }
 
-    /// The transfer has ended, by itself or by a failure. What the backend says about it counts.
+    /// The data has ended, by end of file or by a failure; the backend's final reply decides.
     async fn finish(&mut self, file: &dyn SequentialFile) {
         let Some(transfer) = self.transfer.take() else { return };
-        let position = self.ahead.position();
-        let failure = match self.over.take().flatten() {
-            None => transfer.finish().await.err(),
-            Some(failure) => Some(transfer.abort().await.unwrap_or(failure)),
+        let position = self.buffer.position();
+        let failure = match self.outcome.take() {
+            None | Some(Ok(())) => transfer.finish().await.err(),
+            Some(Err(failure)) => Some(transfer.abort().await.unwrap_or(failure)),
         };
         match failure {
-            None => self.end = Some(found_end(file, self.begun, position).await),
-            // Begun anew by the next step.
-            Some(_) if std::mem::take(&mut self.forsaken) => {}
+            None => self.end = Some(locate_end(file, self.start, position).await),
+            // The next step restarts it.
+            Some(_) if std::mem::take(&mut self.stale) => {}
             Some(failure) => {
-                self.serve_whole();
+                self.answer_complete_reads();
                 self.cut = Some((position, failure.clone()));
-                self.fail(&failure);
+                self.fail_pending(&failure);
             }
         }
     }
 
-    /// What is here whole is given out before a cut is told.
-    fn serve_whole(&mut self) {
-        for (key, waiting) in std::mem::take(&mut self.waiting) {
-            match self.ahead.take(key.0, waiting.length, false) {
-                Found::Bytes(bytes) => drop(waiting.answer.send(Ok(Some(bytes)))),
-                Found::NotYet | Found::Gone => drop(self.waiting.insert(key, waiting)),
+    /// Answers reads whose bytes are all here before the failure is reported.
+    fn answer_complete_reads(&mut self) {
+        for (key, pending) in std::mem::take(&mut self.pending) {
+            match self.buffer.take(key.0, pending.length, false) {
+                Lookup::Bytes(bytes) => drop(pending.reply.send(Ok(Some(bytes)))),
+                Lookup::NotYet | Lookup::Passed => drop(self.pending.insert(key, pending)),
             }
         }
     }
 
-    async fn restart(&mut self, file: &dyn SequentialFile, (offset, asked): (u64, u64)) {
+    async fn restart(&mut self, file: &dyn SequentialFile, (offset, sequence): (u64, u64)) {
         self.abort().await;
-        self.ahead = Ahead::at(offset);
+        self.buffer = ReadBuffer::at(offset);
         (self.end, self.cut) = (None, None);
         if offset > 0
-            && let Err(changed) = file.check_same().await
+            && let Err(changed) = file.check_unchanged().await
         {
-            return self.fail(&changed);
+            return self.fail_pending(&changed);
         }
-        let failure = match file.open_read(offset).await {
+        let failure = match file.start_read(offset).await {
             Ok(transfer) => {
-                (self.transfer, self.begun, self.forsaken) = (Some(transfer), offset, false);
-                self.served = Some((offset, asked));
-                // What they have waited for others counts once.
+                (self.transfer, self.start, self.stale) = (Some(transfer), offset, false);
+                self.current = Some((offset, sequence));
+                // Time spent waiting for other reads counts once.
                 let now = Instant::now();
-                self.waiting.values_mut().for_each(|waiting| waiting.since = now);
+                self.pending.values_mut().for_each(|pending| pending.since = now);
                 return;
             }
             Err(failure) => failure,
         };
-        // Servers refuse an offset behind the end.
+        // Servers refuse an offset after the end.
         match file.size().await {
             Ok(Some(size)) if offset > 0 && offset >= size => {
                 self.end = Some(End { at: size, seen: Instant::now(), exact: true });
             }
-            _ => self.fail(&failure),
+            _ => self.fail_pending(&failure),
         }
     }
 
-    pub(super) fn fail(&mut self, failure: &Failure) {
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            let _ = waiting.answer.send(Err(failure.clone()));
+    pub(super) fn fail_pending(&mut self, failure: &Failure) {
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            let _ = pending.reply.send(Err(failure.clone()));
         }
-        self.idle = Some(Instant::now());
+        self.idle_since = Some(Instant::now());
     }
 
-    /// Ends a transfer that nobody wants any more.
+    /// Ends a transfer that is no longer needed.
     pub(super) async fn abort(&mut self) {
-        self.over = None;
+        self.outcome = None;
         if let Some(transfer) = self.transfer.take() {
             transfer.abort().await;
         }
     }
 
-    /// As [`Reading::abort`], for a reader who has all: what is left may be no more than the end.
+    /// As [`Reading::abort`], when the file is closed: often only the end of the data is
+    /// outstanding.
     pub(super) async fn close(&mut self) {
-        /// For the end to come, where it is on its way.
-        const SOON: Duration = Duration::from_millis(250);
+        /// Time for an end of data that is on its way.
+        const END_TIMEOUT: Duration = Duration::from_millis(250);
         let Some(transfer) = &mut self.transfer else { return };
-        self.ahead = Ahead::default();
-        if self.over.take().is_some_and(|broken| broken.is_none()) {
+        self.buffer = ReadBuffer::default();
+        if matches!(self.outcome.take(), Some(Ok(()))) {
             if let Some(transfer) = self.transfer.take() {
                 let _ = transfer.finish().await;
             }
             return;
         }
-        let rest = tokio::time::timeout(SOON, transfer.read(&mut self.ahead.head)).await;
-        match (rest, self.transfer.take()) {
+        let read = tokio::time::timeout(END_TIMEOUT, transfer.read(&mut self.buffer.head)).await;
+        match (read, self.transfer.take()) {
             (Ok(Ok(0)), Some(transfer)) => drop(transfer.finish().await),
             (_, Some(transfer)) => drop(transfer.abort().await),
             (_, None) => {}
         }
     }
 
-    /// Nothing that was read ahead is good any more.
-    pub(super) async fn forget(&mut self) {
+    /// Discards the transfer and all that was read ahead.
+    pub(super) async fn reset(&mut self) {
         self.abort().await;
-        *self = Self { asked: self.asked, ..Self::default() };
+        *self = Self { sequence: self.sequence, ..Self::default() };
     }
 }
 
-/// Bytes to read from `position` on, where nothing is left over: up to where an answer ends, so that
-/// nothing is left over for the next, which would have to be copied.
-fn chunk(waiting: &BTreeMap<(u64, u64), Waiting>, position: u64) -> usize {
-    let far = position.saturating_add(CHUNK as u64);
-    let ends = waiting.range(..(far, 0)).map(|((offset, _), w)| offset + w.length);
+/// How much to read from `position` into an empty buffer: to where a pending read ends, so that
+/// nothing is left over that would have to be copied.
+fn chunk(pending: &BTreeMap<(u64, u64), PendingRead>, position: u64) -> usize {
+    let far = position.saturating_add(CHUNK_SIZE as u64);
+    let ends = pending.range(..(far, 0)).map(|((offset, _), w)| offset + w.length);
     let last = ends.filter(|end| *end > position && *end <= far).max();
-    last.map(|end| (end - position) as usize).filter(|length| *length >= SLICE).unwrap_or(CHUNK)
+    last.map(|end| (end - position) as usize)
+        .filter(|length| *length >= MIN_SLICE_SIZE)
+        .unwrap_or(CHUNK_SIZE)
 }
 
-/// Some servers take an offset behind the end, too, and bring nothing from there.
-async fn found_end(file: &dyn SequentialFile, begun: u64, position: u64) -> End {
+/// Some servers accept an offset after the end and send nothing.
+async fn locate_end(file: &dyn SequentialFile, start: u64, position: u64) -> End {
     let seen = Instant::now();
-    if position > begun || position == 0 {
+    if position > start || position == 0 {
         return End { at: position, seen, exact: true };
     }
     match file.size().await {

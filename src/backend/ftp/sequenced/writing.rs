@@ -1,69 +1,73 @@
+//! The writes of an open file: the transfer (STOR or APPE), and the queue of writes that arrived
+//! before their turn.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::{
-    Begin, Known, PIECES, SequentialFile, SequentialWrite, WINDOW, WriteFrom, tail, unsupported,
+    FileState, MAX_PIECES, SequentialFile, SequentialWrite, StoreMode, WINDOW_SIZE, WriteAccess,
+    copy, unsupported,
 };
 use crate::data::{Budget, Share};
 use crate::op::{Failure, FailureKind};
 
-/// What a piece costs besides its bytes.
-const PIECE: usize = 128;
+/// Overhead of a queued piece, in bytes.
+const PIECE_SIZE: usize = 128;
 
-/// A file being written: the transfer, and what came too early for it.
+/// A file being written: the transfer and the queued writes.
 pub(super) struct Writing {
-    begin: Begin,
+    access: WriteAccess,
     transfer: Option<Box<dyn SequentialWrite>>,
-    /// Where the next byte goes; `None` before the first write of a file that is there, and for
-    /// writes that all go to the end.
+    /// Offset of the next byte of the transfer. `None` before the first write to an existing file,
+    /// and for appends.
     position: Option<u64>,
-    /// The position is where a file that is there ends, and nothing was written yet.
+    /// The position is the end of the existing file, and nothing was written yet.
     untouched: bool,
-    /// While a file is replaced: up to where it is to have its old bytes, as far as none are written
-    /// there. 0: nowhere.
-    keeps: Option<u64>,
-    /// By offset; all behind `position`.
-    early: BTreeMap<u64, Early>,
-    early_bytes: u64,
-    /// What all files of the session may hold so.
+    /// While a file is replaced: its bytes after those written are kept up to here. 0: none are
+    /// kept.
+    keep_until: Option<u64>,
+    /// By offset, all after `position`.
+    queued: BTreeMap<u64, Queued>,
+    queued_bytes: u64,
+    /// Shared by all files of the session.
     budget: Budget,
-    /// Why nothing more can be written: what the backend has is no whole file.
+    /// Why writing has failed for good: the file at the backend is incomplete.
     broken: Option<Failure>,
 }
 
-struct Early {
+struct Queued {
     data: Bytes,
     _share: Share,
 }
 
 impl Writing {
-    pub(super) async fn begin(
+    pub(super) async fn open(
         file: &dyn SequentialFile,
-        begin: Begin,
+        access: WriteAccess,
         budget: Budget,
     ) -> Result<Self, Failure> {
-        let (transfer, position) = match begin {
-            Begin::Start => (Some(file.open_write(WriteFrom::Start).await?), Some(0)),
-            Begin::End => (Some(file.open_write(WriteFrom::End).await?), None),
-            Begin::Existing => (None, None),
+        let (transfer, position) = match access {
+            WriteAccess::Create => (Some(file.start_write(StoreMode::Create).await?), Some(0)),
+            WriteAccess::Append => (Some(file.start_write(StoreMode::Append).await?), None),
+            WriteAccess::Existing => (None, None),
         };
         Ok(Self {
-            begin,
+            access,
             transfer,
             position,
             untouched: false,
-            keeps: None,
-            early: BTreeMap::new(),
-            early_bytes: 0,
+            keep_until: None,
+            queued: BTreeMap::new(),
+            queued_bytes: 0,
             budget,
             broken: None,
         })
     }
 
-    /// Whether something was written whose end the backend has not confirmed.
+    /// Whether there is a write whose end the backend has not confirmed.
     pub(super) fn is_unfinished(&self) -> bool {
-        self.transfer.is_some() || !self.early.is_empty() || self.keeps.is_some()
+        self.transfer.is_some() || !self.queued.is_empty() || self.keep_until.is_some()
     }
 
     pub(super) async fn write(
@@ -76,7 +80,7 @@ impl Writing {
         if data.is_empty() {
             return Ok(());
         }
-        if self.begin == Begin::End {
+        if self.access == WriteAccess::Append {
             return self.send(file, data).await;
         }
         let mut position = self.find_position(file).await?;
@@ -88,17 +92,17 @@ impl Writing {
         if offset == position {
             self.send(file, data).await?;
             self.position = Some(position + length);
-            self.send_early(file).await?;
-            self.release_old(file).await;
+            self.send_queued(file).await?;
+            self.release_original(file).await;
             return Ok(());
         }
         if let Err(refused) = self.hold(position, offset, data) {
-            return Err(self.refuse(refused).await);
+            return Err(self.cut(refused).await);
         }
         Ok(())
     }
 
-    /// Asked of the backend before the first write, and never before.
+    /// Asks the backend for the size, before the first write only.
     async fn find_position(&mut self, file: &dyn SequentialFile) -> Result<u64, Failure> {
         if let Some(position) = self.position {
             return Ok(position);
@@ -108,24 +112,24 @@ impl Writing {
         Ok(size)
     }
 
-    /// From here on the file is written anew; it has `size` bytes.
+    /// Starts to replace the file, which has `size` bytes.
     async fn replace(&mut self, file: &dyn SequentialFile, size: u64) -> Result<(), Failure> {
-        match file.open_write(WriteFrom::Over).await {
+        match file.start_write(StoreMode::Replace).await {
             Ok(transfer) => {
                 self.transfer = Some(transfer);
-                (self.position, self.keeps, self.untouched) = (Some(0), Some(size), false);
+                (self.position, self.keep_until, self.untouched) = (Some(0), Some(size), false);
                 Ok(())
             }
-            Err(failure) => Err(self.refuse(failure).await),
+            Err(failure) => Err(self.cut(failure).await),
         }
     }
 
-    /// Once nothing of the old file is missing.
-    async fn release_old(&mut self, file: &dyn SequentialFile) {
-        let Some(keeps) = self.keeps.filter(|keeps| *keeps > 0) else { return };
-        if self.position.is_some_and(|position| position >= keeps) {
-            self.keeps = Some(0);
-            file.release_old().await;
+    /// Releases the original file once all its bytes are overwritten.
+    async fn release_original(&mut self, file: &dyn SequentialFile) {
+        let Some(keep_until) = self.keep_until.filter(|keep_until| *keep_until > 0) else { return };
+        if self.position.is_some_and(|position| position >= keep_until) {
+            self.keep_until = Some(0);
+            file.release_original().await;
         }
     }
 
@@ -134,49 +138,49 @@ impl Writing {
         let end = offset.saturating_add(length);
         if offset < position {
             return Err(unsupported(format!(
-                "the backend writes files in sequence only: the bytes at {offset} cannot be \
-                 replaced, {position} are there; write the whole file anew"
+                "the backend writes files in sequence only: offset {offset} \
+                 cannot be overwritten, {position} bytes are written already; write the whole file again"
             )));
         }
-        let too_many = self.early_bytes + length > WINDOW || self.early.len() >= PIECES;
-        if end - position > WINDOW || too_many {
+        let too_many = self.queued_bytes + length > WINDOW_SIZE || self.queued.len() >= MAX_PIECES;
+        if end - position > WINDOW_SIZE || too_many {
             return Err(unsupported(format!(
-                "the backend writes files in sequence only: {offset} is too far from {position}, \
-                 where the file is; write it in order"
+                "the backend writes files in sequence only: offset {offset} is \
+                 too far from {position}, the next byte; write in order"
             )));
         }
-        let before = self.early.range(..=offset).next_back();
+        let before = self.queued.range(..=offset).next_back();
         let overlaps_before = before.is_some_and(|(at, held)| at + held.data.len() as u64 > offset);
-        if overlaps_before || self.early.range(offset..end).next().is_some() {
+        if overlaps_before || self.queued.range(offset..end).next().is_some() {
             return Err(unsupported(format!(
-                "the backend writes files in sequence only: the bytes at {offset} are written twice"
+                "the backend writes files in sequence only: the bytes at {offset} were written twice"
             )));
         }
-        let Some(share) = self.budget.take(data.len() + PIECE) else {
+        let Some(share) = self.budget.take(data.len() + PIECE_SIZE) else {
             return Err(unsupported(format!(
-                "the backend writes files in sequence only: too much waits for what comes before \
-                 it, {offset} for {position}; write in order"
+                "the backend writes files in sequence only: too many bytes \
+                 are queued, and offset {offset} must wait for {position}; write in order"
             )));
         };
-        // A copy: a slice would hold all that came along with it.
-        self.early.insert(offset, Early { data: Bytes::copy_from_slice(&data), _share: share });
-        self.early_bytes += length;
+        // Copied: a slice would keep the whole receive buffer alive.
+        self.queued.insert(offset, Queued { data: Bytes::copy_from_slice(&data), _share: share });
+        self.queued_bytes += length;
         Ok(())
     }
 
-    async fn send_early(&mut self, file: &dyn SequentialFile) -> Result<(), Failure> {
+    async fn send_queued(&mut self, file: &dyn SequentialFile) -> Result<(), Failure> {
         while let Some(position) = self.position
-            && let Some((&offset, _)) = self.early.first_key_value()
+            && let Some((&offset, _)) = self.queued.first_key_value()
             && offset <= position
         {
-            let Some(Early { data, .. }) = self.early.remove(&offset) else { break };
+            let Some(Queued { data, .. }) = self.queued.remove(&offset) else { break };
             let length = data.len() as u64;
-            self.early_bytes -= length;
+            self.queued_bytes -= length;
             if offset < position {
-                let twice = format!(
-                    "the backend writes files in sequence only: {offset} was written twice"
+                let message = format!(
+                    "the backend writes files in sequence only: the bytes at {offset} were written twice"
                 );
-                return Err(self.refuse(unsupported(twice)).await);
+                return Err(self.cut(unsupported(message)).await);
             }
             self.send(file, data).await?;
             self.position = Some(position + length);
@@ -186,32 +190,34 @@ impl Writing {
 
     async fn send(&mut self, file: &dyn SequentialFile, data: Bytes) -> Result<(), Failure> {
         if self.transfer.is_none() {
-            self.transfer = Some(self.go_on(file).await?);
+            self.transfer = Some(self.resume(file).await?);
         }
         self.untouched = false;
         let Some(transfer) = &mut self.transfer else { return Ok(()) };
         match transfer.write(data).await {
             Ok(()) => Ok(()),
-            Err(failure) => Err(self.refuse(failure).await),
+            Err(failure) => Err(self.cut(failure).await),
         }
     }
 
-    /// A transfer behind what is there.
-    async fn go_on(
+    /// Starts a transfer that continues the file.
+    async fn resume(
         &mut self,
         file: &dyn SequentialFile,
     ) -> Result<Box<dyn SequentialWrite>, Failure> {
-        let Some(position) = self.position else { return file.open_write(WriteFrom::End).await };
+        let Some(position) = self.position else {
+            return file.start_write(StoreMode::Append).await;
+        };
         match file.size().await? {
-            // As a new one: a cut must leave it as it was where that is wanted.
-            None | Some(0) if position == 0 => file.open_write(WriteFrom::Start).await,
-            Some(size) if size == position => file.open_write(WriteFrom::End).await,
+            // As a new file, so that an abort treats it as one.
+            None | Some(0) if position == 0 => file.start_write(StoreMode::Create).await,
+            Some(size) if size == position => file.start_write(StoreMode::Append).await,
             size => {
                 let size = size.unwrap_or(0);
                 let failure = Failure::backend(
                     FailureKind::TransferCut,
                     format!(
-                        "the file at the backend was changed by somebody else: it has {size} bytes, not {position}"
+                        "the file at the backend was changed by another client: it has {size} bytes, not {position}"
                     ),
                 );
                 self.broken = Some(failure.clone());
@@ -220,24 +226,24 @@ impl Writing {
         }
     }
 
-    /// What was begun is cut: without these bytes it would not be what the client wrote. A refusal
-    /// before anything was written changes nothing.
-    async fn refuse(&mut self, failure: Failure) -> Failure {
-        let begun = self.is_unfinished();
-        (self.early, self.early_bytes) = (BTreeMap::new(), 0);
-        let told = match self.transfer.take() {
+    /// Aborts the transfer: without the refused bytes, the file would be wrong. A refusal before
+    /// the first write changes nothing.
+    async fn cut(&mut self, failure: Failure) -> Failure {
+        let start = self.is_unfinished();
+        (self.queued, self.queued_bytes) = (BTreeMap::new(), 0);
+        let reported = match self.transfer.take() {
             Some(transfer) => transfer.abort().await,
             None => None,
         };
-        // A refusal of ours stays what it is; about a broken transfer the backend knows more.
+        // For a broken transfer, the backend's own reply says more than ours.
         let failure = match failure.kind {
             FailureKind::Unsupported => failure,
-            _ => told.unwrap_or(failure),
+            _ => reported.unwrap_or(failure),
         };
-        self.keeps = None;
-        if begun {
+        self.keep_until = None;
+        if start {
             self.broken = Some(failure.clone());
-        } else if self.begin == Begin::Existing {
+        } else if self.access == WriteAccess::Existing {
             self.position = None;
         }
         failure
@@ -249,103 +255,109 @@ impl Writing {
         size: u64,
     ) -> Result<(), Failure> {
         self.check()?;
-        if let (Some(keeps), Some(position), true) = (self.keeps, self.position, size > 0) {
-            let most = position.max(keeps);
-            if self.early.is_empty() && (position..=most).contains(&size) {
-                self.keeps = Some(size);
-                self.release_old(file).await;
+        if let (Some(keep_until), Some(position), true) = (self.keep_until, self.position, size > 0)
+        {
+            let most = position.max(keep_until);
+            if self.queued.is_empty() && (position..=most).contains(&size) {
+                self.keep_until = Some(size);
+                self.release_original(file).await;
                 return Ok(());
             }
         }
-        let now = match self.position {
-            Some(position) => self.keeps.map_or(position, |keeps| keeps.max(position)),
+        let current = match self.position {
+            Some(position) => {
+                self.keep_until.map_or(position, |keep_until| keep_until.max(position))
+            }
             None if self.transfer.is_some() => {
                 return Err(unsupported(
-                    "the backend cannot cut off a file that is being appended",
+                    "the backend cannot truncate a file that is being appended to",
                 ));
             }
             None => file.size().await?.unwrap_or(0),
         };
-        if now == size && self.early.is_empty() {
+        if current == size && self.queued.is_empty() {
             return Ok(());
         }
         if size > 0 {
             return Err(unsupported(format!(
-                "the backend cannot cut a file off or fill it up: it has {now} bytes, {size} are \
-                 wanted; only 0 can be had"
+                "the backend can truncate a file to 0 bytes only: it has {current} bytes, and {size} \
+                 were requested"
             )));
         }
-        let begun = self.is_unfinished();
-        (self.early, self.early_bytes) = (BTreeMap::new(), 0);
-        // What it has is wanted no more; whole it never was.
+        let start = self.is_unfinished();
+        (self.queued, self.queued_bytes) = (BTreeMap::new(), 0);
+        // Aborted, so that the backend does not take it for a complete file.
         if let Some(transfer) = self.transfer.take() {
             transfer.abort().await;
         }
-        // A file that is being replaced stays until the end still.
-        let from = if self.keeps.is_some() { WriteFrom::Over } else { WriteFrom::Start };
-        let transfer = file.open_write(from).await;
+        // A file that is being replaced stays until the end.
+        let from = if self.keep_until.is_some() { StoreMode::Replace } else { StoreMode::Create };
+        let transfer = file.start_write(from).await;
         self.transfer = Some(transfer.inspect_err(|failure| {
-            (self.broken, self.keeps) = (begun.then(|| failure.clone()), None);
+            (self.broken, self.keep_until) = (start.then(|| failure.clone()), None);
         })?);
         (self.position, self.untouched) = (Some(0), false);
-        if self.keeps.is_some() {
-            self.keeps = Some(0);
-            file.release_old().await;
+        if self.keep_until.is_some() {
+            self.keep_until = Some(0);
+            file.release_original().await;
         }
         Ok(())
     }
 
-    /// The backend has all that was written, or says why not.
+    /// Returns when the backend has stored all writes, or its failure.
     pub(super) async fn finish(
         &mut self,
         file: &dyn SequentialFile,
         whole: bool,
     ) -> Result<(), Failure> {
         self.check()?;
-        if let (Some((offset, _)), Some(position)) = (self.early.first_key_value(), self.position) {
-            let hole = format!(
-                "the file would have a hole from {position} to {offset}: these bytes never came, \
-                 and the backend writes files in sequence only"
+        if let (Some((offset, _)), Some(position)) = (self.queued.first_key_value(), self.position)
+        {
+            let message = format!(
+                "the file would have a hole from {position} to {offset}: these bytes were \
+                 not written, and the backend writes files in sequence only"
             );
-            return Err(self.refuse(unsupported(hole)).await);
+            return Err(self.cut(unsupported(message)).await);
         }
         if whole {
             self.add_tail(file).await?;
         }
-        self.keeps = self.keeps.filter(|_| !whole);
+        self.keep_until = self.keep_until.filter(|_| !whole);
         let Some(transfer) = self.transfer.take() else { return Ok(()) };
         let finished = transfer.finish(whole).await;
         finished.inspect_err(|failure| {
-            (self.broken, self.keeps) = (Some(failure.clone()), None);
+            (self.broken, self.keep_until) = (Some(failure.clone()), None);
         })
     }
 
-    /// What a file that is replaced keeps behind what was written.
+    /// Appends what a replaced file keeps after the written bytes.
     async fn add_tail(&mut self, file: &dyn SequentialFile) -> Result<(), Failure> {
-        let (Some(keeps), Some(position)) = (self.keeps, self.position) else { return Ok(()) };
-        if position >= keeps {
+        let (Some(keep_until), Some(position)) = (self.keep_until, self.position) else {
+            return Ok(());
+        };
+        if position >= keep_until {
             return Ok(());
         }
         let synced = self.transfer.is_none();
         let added = match self.transfer.take() {
             Some(transfer) => Ok(transfer),
-            None => self.go_on(file).await,
+            None => self.resume(file).await,
         };
         let added = match added {
             Ok(transfer) => {
                 let transfer = self.transfer.insert(transfer);
-                tail::copy(file, &mut **transfer, position, keeps).await
+                copy::copy_tail(file, &mut **transfer, position, keep_until).await
             }
             Err(failure) => Err(failure),
         };
         match added {
             Ok(()) => {
-                self.position = Some(keeps);
+                self.position = Some(keep_until);
                 Ok(())
             }
             Err(failure) => {
                 let without_transfer = synced && self.transfer.is_none();
-                let failure = self.refuse(failure).await;
+                let failure = self.cut(failure).await;
                 if without_transfer {
                     file.abandon().await;
                 }
@@ -355,7 +367,7 @@ impl Writing {
     }
 
     pub(super) async fn abort(&mut self, file: &dyn SequentialFile, closed: bool) {
-        (self.early, self.early_bytes) = (BTreeMap::new(), 0);
+        (self.queued, self.queued_bytes) = (BTreeMap::new(), 0);
         match self.transfer.take() {
             Some(transfer) => drop(transfer.abort().await),
             None if closed || self.broken.is_some() => {}
@@ -363,11 +375,13 @@ impl Writing {
         }
     }
 
-    pub(super) fn tell(&self, known: &Known) {
-        known.set_unfinished(self.is_unfinished());
-        let last = self.early.last_key_value().map(|(at, held)| at + held.data.len() as u64);
-        if self.begin != Begin::End && (self.position.is_some() || last.is_some()) {
-            known.set_size(last.or(self.position).max(self.keeps).map(|size| (size, None)));
+    pub(super) fn publish(&self, state: &FileState) {
+        state.set_unfinished(self.is_unfinished());
+        let queued_end = self.queued.last_key_value().map(|(at, held)| at + held.data.len() as u64);
+        if self.access != WriteAccess::Append && (self.position.is_some() || queued_end.is_some()) {
+            state.set_size(
+                queued_end.or(self.position).max(self.keep_until).map(|size| (size, None)),
+            );
         }
     }
 
