@@ -155,10 +155,10 @@ impl FtpSession {
         let link = matches!(operation, Operation::LinkStat(_));
         if link {
             // No FTP client asks for that.
-            self.pool.allow_many();
+            self.pool.allow_concurrency();
         }
         // FTP clients are told what the server itself says of a link: they rename and delete it so.
-        let link = link || !self.pool.is_many();
+        let link = link || !self.pool.is_concurrent();
         if let Some(entry) = self.remembered(path, link) {
             return Ok(entry);
         }
@@ -172,7 +172,7 @@ impl FtpSession {
 
     /// What the client is told from memory. FTP clients want times to the second.
     fn remembered(&self, path: &RemotePath, link: bool) -> Option<Entry> {
-        let entry = self.cache.get(path, link, !self.pool.is_many())?;
+        let entry = self.cache.get(path, link, !self.pool.is_concurrent())?;
         if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
             self.cache.recalled(path, size);
         }
@@ -187,11 +187,9 @@ impl FtpSession {
     ) -> Result<Entry, Failure> {
         let asked = self.cache.asked();
         self.cache.forget_recalled(path);
-        let entry = stat::stat(guard, path).await;
-        let mut entry = entry.map_err(|failure| self.pool.softened(failure))?;
-        if self.pool.is_many() {
-            let added = stat::add_permissions(guard, path, &mut entry).await;
-            added.map_err(|failure| self.pool.softened(failure))?;
+        let mut entry = stat::stat(guard, path).await?;
+        if self.pool.is_concurrent() {
+            stat::add_permissions(guard, path, &mut entry).await?;
         }
         if let Some(folder) = path.parent() {
             self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
@@ -213,8 +211,7 @@ impl FtpSession {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
-        let followed = stat::follow(guard, path, entry).await;
-        followed.map_err(|failure| self.pool.softened(failure))
+        stat::follow(guard, path, entry).await
     }
 
     /// Clients resume by writing behind the size that they were told. Where that came from memory, it
@@ -225,8 +222,7 @@ impl FtpSession {
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
         let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
-        let size = stat::file_size(guard, path).await;
-        let size = size.map_err(|failure| self.pool.softened(failure))?.unwrap_or(0);
+        let size = stat::file_size(guard, path).await?.unwrap_or(0);
         if size == told {
             return Ok(Some(size));
         }
@@ -282,15 +278,13 @@ impl BackendSession for FtpSession {
             self.pool.account().claim(to).await;
         }
         let mut guard = self.acquire().await?;
-        let performed = operations::perform(&mut guard, operation).await;
-        performed.map_err(|failure| self.pool.softened(failure))
+        operations::perform(&mut guard, operation).await
     }
 
     async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
         let guard = self.acquire().await?;
         let exact = self.exact_times.load(Ordering::Relaxed);
-        let listing = listing::open(guard, &self.cache, target.operation().path(), exact).await;
-        listing.map_err(|failure| self.pool.softened(failure))
+        listing::open(guard, &self.cache, target.operation().path(), exact).await
     }
 
     async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
@@ -319,7 +313,7 @@ impl BackendSession for FtpSession {
         let Operation::Open { path, mode } = target.operation() else {
             return Err(failures::misdirected(target.operation()));
         };
-        self.pool.allow_many();
+        self.pool.allow_concurrency();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
     }
 
@@ -329,7 +323,7 @@ impl BackendSession for FtpSession {
 
     fn expect_many(&self) {
         self.expect_exact_times();
-        self.pool.allow_many();
+        self.pool.allow_concurrency();
     }
 
     fn expect_transfer(&self) {

@@ -81,7 +81,7 @@ impl FtpFile {
         {
             let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
-                policy.judge(Attribute::Permissions, session.pool.softened(failure))?;
+                policy.judge(Attribute::Permissions, failure)?;
             }
             later.permissions = None;
         }
@@ -114,7 +114,7 @@ impl FtpFile {
             let mut guard = session.acquire().await?;
             attributes::set_permissions(&mut guard, path, mode & 0o777).await
         };
-        if let Err(failure) = set.await.map_err(|failure| session.pool.softened(failure)) {
+        if let Err(failure) = set.await {
             tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
         }
     }
@@ -124,7 +124,7 @@ impl FtpFile {
         let _writer = session.cache.writer();
         let mut guard = session.acquire().await?;
         let set = attributes::set(&mut guard, path, changes).await;
-        set.map(drop).map_err(|failure| session.pool.softened(failure))
+        set.map(drop)
     }
 
     fn entry(&self) -> Entry {

@@ -77,8 +77,7 @@ impl Transfers {
             false => None,
             true if self.exclusive => {
                 let mut guard = self.session.pool.acquire(OPEN).await?;
-                let absent = stat::is_absent(&mut guard, &self.path).await;
-                if !absent.map_err(|failure| self.session.pool.softened(failure))? {
+                if !stat::is_absent(&mut guard, &self.path).await? {
                     return Err(Failure::backend(
                         FailureKind::AlreadyExists,
                         format!("{} exists already", self.path),
@@ -94,7 +93,7 @@ impl Transfers {
                         self.note_unchecked(&guard, &denied);
                         None
                     }
-                    told => told.map_err(|failure| self.session.pool.softened(failure))?,
+                    told => told?,
                 }
             }
         };
@@ -166,7 +165,7 @@ impl Transfers {
             Ok(size) => Ok(Some(size)),
             Err(failure) => match guard.check() {
                 Ok(()) => Ok(None),
-                Err(_) => Err(self.session.pool.softened(failure)),
+                Err(_) => Err(failure),
             },
         }
     }
@@ -222,8 +221,7 @@ impl Transfers {
         let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
         let _writer = self.session.cache.writer();
         let mut guard = self.session.acquire().await?;
-        let named = part.give_name(&mut guard, &self.path).await;
-        named.map_err(|failure| self.session.pool.softened(failure))
+        part.give_name(&mut guard, &self.path).await
     }
 }
 
@@ -235,8 +233,7 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SequentialFile for Transfers {
     async fn start_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
         let guard = self.session.pool.acquire(OPEN).await?;
-        let begun = transfer::begin(guard, &self.place(), offset, Representation::Image).await;
-        let read = begun.map_err(|failure| self.session.pool.softened(failure))?;
+        let read = transfer::begin(guard, &self.place(), offset, Representation::Image).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
@@ -248,25 +245,21 @@ impl SequentialFile for Transfers {
         };
         let mut guard = self.session.pool.acquire(OPEN).await?;
         let writer = self.session.cache.writer();
-        let softened = |failure| self.session.pool.softened(failure);
         let known = self.part().clone();
         let part = match (known, from) {
             (Some(part), StoreMode::Append) => Some(part),
             (Some(part), _) => Some(part.anew()),
             (None, StoreMode::Append) => None,
-            (None, _) => {
-                Some(Part::new(&mut guard, &self.path, self.exclusive).await.map_err(softened)?)
-            }
+            (None, _) => Some(Part::new(&mut guard, &self.path, self.exclusive).await?),
         };
         let image = Representation::Image;
-        let begun = upload::begin(guard, writer, &self.path, mode, image, part).await;
-        Ok(Box::new(self.writer(begun.map_err(softened)?)))
+        let write = upload::begin(guard, writer, &self.path, mode, image, part).await?;
+        Ok(Box::new(self.writer(write)))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
         let mut guard = self.session.pool.acquire(OPEN).await?;
-        let size = stat::file_size(&mut guard, &self.place()).await;
-        size.map_err(|failure| self.session.pool.softened(failure))
+        stat::file_size(&mut guard, &self.place()).await
     }
 
     async fn check_unchanged(&self) -> Result<(), Failure> {
@@ -274,8 +267,7 @@ impl SequentialFile for Transfers {
             return Ok(());
         }
         let mut guard = self.session.pool.acquire(OPEN).await?;
-        let checked = self.check_version(&mut guard).await;
-        checked.map_err(|failure| self.session.pool.softened(failure))
+        self.check_version(&mut guard).await
     }
 
     async fn connection_requested(&self) {
@@ -321,13 +313,11 @@ impl SequentialRead for Reader {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let pool = self.0.connection().pool().clone();
-        self.0.finish().await.map(drop).map_err(|failure| pool.softened(failure))
+        self.0.finish().await.map(drop)
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.0.connection().pool().clone();
-        self.0.abort().await.map(|failure| pool.softened(failure))
+        self.0.abort().await
     }
 }
 
@@ -353,7 +343,6 @@ impl SequentialWrite for Writer {
     }
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
-        let pool = self.write.connection().pool().clone();
         let sent = self.write.counted();
         if whole {
             drop(lock(&self.aside).take());
@@ -362,7 +351,7 @@ impl SequentialWrite for Writer {
         if ended.is_err() {
             forget_replacing(&self.part);
         }
-        ended.map_err(|failure| pool.softened(failure))?;
+        ended?;
         let mut part = lock(&self.part);
         if whole {
             *part = None
@@ -373,10 +362,9 @@ impl SequentialWrite for Writer {
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.write.connection().pool().clone();
         drop(lock(&self.aside).take());
         forget_replacing(&self.part);
-        self.write.abort().await.map(|failure| pool.softened(failure))
+        self.write.abort().await
     }
 }
 

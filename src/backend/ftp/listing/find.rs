@@ -5,7 +5,6 @@ use tokio::time::timeout;
 use super::FtpListing;
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::refusals::Optional;
-use crate::backend::ftp::reply;
 use crate::op::{Entry, Failure, FailureKind, RemotePath};
 
 /// What the folder above tells of a path.
@@ -59,7 +58,7 @@ async fn find_in(
         Ok(found) => found,
         Err(_) => {
             connection.give_up();
-            Err(reply::unavailable("looking a name up in its folder took too long"))
+            Err(connection.unavailable("looking a name up in its folder took too long"))
         }
     }
 }

@@ -356,11 +356,10 @@ impl Listing for FtpListing<ConnectionGuard> {
         } else {
             self.next_entries().await
         };
-        let next = match next {
+        match next {
             Ok(None) => self.understood().map(|()| None),
             next => next,
-        };
-        next.map_err(|failure| self.guard.pool().softened(failure))
+        }
     }
 
     async fn abort(mut self: Box<Self>) {

@@ -57,7 +57,7 @@ pub(super) async fn complete(
         );
     }
     connection.replace();
-    Err(reply::unavailable(why))
+    Err(connection.unavailable(why))
 }
 
 /// By the entries' places.
