@@ -24,9 +24,6 @@ use crate::op::{Failure, FailureKind, Outage, PeerReply, RemotePath, Representat
 /// dropped the second one.
 const DROPPED: Duration = Duration::from_secs(3);
 
-/// For the answer to PWD of a server that is asked one by one; one that takes longer is not asked.
-const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
-
 /// Where the login put the user, or what the server says instead.
 pub(super) type Told = Result<RemotePath, Vec<u8>>;
 
@@ -150,7 +147,7 @@ async fn protected(
         let Stream::Plain(tcp) = control.into_stream() else {
             return Err(unreachable("AUTH TLS on a connection that is TLS already").into());
         };
-        Control::new(handshake(settings, &tls, tcp).await?, settings.reply_timeout)
+        Control::new(handshake(settings, &tls, tcp).await?, settings)
     };
     Ok((control, Some(tls)))
 }
@@ -222,7 +219,7 @@ fn is_about_versions(error: &io::Error) -> bool {
 
 /// 220, or 120 first: "ready in some minutes" is waited for within the deadline of a reply.
 async fn greeted(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
-    let mut control = Control::new(stream, settings.reply_timeout);
+    let mut control = Control::new(stream, settings);
     loop {
         let words = control.reply().await.map_err(|failure| {
             let message = "the backend server was reached, but does not greet as an FTP server \
@@ -342,9 +339,10 @@ async fn ask_one_by_one(
         }
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
         let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
+        let pwd_timeout = connection.settings.timing.pwd_timeout;
         let asked = connection.ask(verb, argument);
         let mut answer = match command {
-            PWD => match timeout(SILENT, asked).await {
+            PWD => match timeout(pwd_timeout, asked).await {
                 Ok(Err(failure)) if failure.peer.is_some() => return Err(failure),
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) | Err(_) => return Ok(Err("no answer to PWD".to_owned())),

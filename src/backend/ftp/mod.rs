@@ -66,7 +66,7 @@ use pool::{ConnectionGuard, Pool};
 use refusals::Optional;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, TlsMode, UncheckedRename};
+pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
 const PATIENCE: Duration = Duration::from_secs(20);
