@@ -11,7 +11,6 @@ mod read_ahead;
 mod relay;
 mod relay_error;
 mod rendezvous;
-mod sequenced;
 mod splice;
 mod stall_timer;
 mod view;
@@ -29,9 +28,6 @@ pub use read_ahead::{LEAST_AHEAD, MOST_AHEAD, ReadAhead, ReadAt};
 pub use relay::{relay, send};
 pub use relay_error::{RelayError, Side};
 pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wanted};
-pub use sequenced::{
-    Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
-};
 pub use stall_timer::StallTimer;
 pub use view::{OF_BACKENDS, Owner, OwnerState, PoolView, PortView, Stray};
 pub use window::{Budget, Share, Window};

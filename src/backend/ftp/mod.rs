@@ -25,6 +25,7 @@ mod quirk;
 mod refusals;
 mod renames;
 mod reply;
+mod sequenced;
 mod servers;
 mod settings;
 mod shapes;
@@ -65,7 +66,7 @@ use pool::{ConnectionGuard, Pool};
 use refusals::Optional;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, TlsMode, UncheckedRename};
+pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -148,15 +149,15 @@ impl FtpSession {
         self.pool.acquire(PATIENCE).await
     }
 
-    /// Whether a link itself is meant. FTP clients get what the server itself says of a link: they rename
-    /// and delete it so.
+    /// Whether a link itself is meant. FTP clients get what the server itself reports of a link: they
+    /// rename and delete it by that name.
     fn is_of_link(&self, operation: &Operation) -> bool {
-        matches!(operation, Operation::LinkStat(_)) || !self.pool.is_many()
+        matches!(operation, Operation::LinkStat(_)) || !self.pool.is_concurrent()
     }
 
     /// What the client is told from memory. FTP clients want times to the second.
     fn remembered(&self, path: &RemotePath, link: bool) -> Option<Entry> {
-        let entry = self.cache.get(path, link, !self.pool.is_many())?;
+        let entry = self.cache.get(path, link, !self.pool.is_concurrent())?;
         if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
             self.cache.recalled(path, size);
         }
@@ -171,11 +172,9 @@ impl FtpSession {
     ) -> Result<Entry, Failure> {
         let asked = self.cache.asked();
         self.cache.forget_recalled(path);
-        let entry = stat::stat(guard, path).await;
-        let mut entry = entry.map_err(|failure| self.pool.softened(failure))?;
-        if self.pool.is_many() {
-            let added = stat::add_permissions(guard, path, &mut entry).await;
-            added.map_err(|failure| self.pool.softened(failure))?;
+        let mut entry = stat::stat(guard, path).await?;
+        if self.pool.is_concurrent() {
+            stat::add_permissions(guard, path, &mut entry).await?;
         }
         if let Some(folder) = path.parent() {
             self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
@@ -197,8 +196,7 @@ impl FtpSession {
             return Ok(entry);
         }
         self.cache.forget_recalled(path);
-        let followed = stat::follow(guard, path, entry).await;
-        followed.map_err(|failure| self.pool.softened(failure))
+        stat::follow(guard, path, entry).await
     }
 
     /// Clients resume by writing behind the size that they were told. Where that came from memory, it
@@ -209,8 +207,7 @@ impl FtpSession {
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
         let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
-        let size = stat::file_size(guard, path).await;
-        let size = size.map_err(|failure| self.pool.softened(failure))?.unwrap_or(0);
+        let size = stat::file_size(guard, path).await?.unwrap_or(0);
         if size == told {
             return Ok(Some(size));
         }
@@ -254,7 +251,7 @@ impl BackendSession for FtpSession {
         let operation = target.action();
         if let Operation::LinkStat(_) = operation {
             // No FTP client asks for that.
-            self.pool.allow_many();
+            self.pool.allow_concurrency();
         }
         if let Operation::Stat(path) | Operation::LinkStat(path) = operation
             && let Some(entry) = self.remembered(path, self.is_of_link(operation))
@@ -268,15 +265,13 @@ impl BackendSession for FtpSession {
             self.pool.account().claim(to).await;
         }
         let mut guard = self.acquire().await?;
-        let performed = operations::perform(self, &mut guard, operation).await;
-        performed.map_err(|failure| self.pool.softened(failure))
+        operations::perform(self, &mut guard, operation).await
     }
 
     async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
         let guard = self.acquire().await?;
         let exact = self.exact_times.load(Ordering::Relaxed);
-        let listing = listing::open(guard, &self.cache, &target.action().path, exact).await;
-        listing.map_err(|failure| self.pool.softened(failure))
+        listing::open(guard, &self.cache, &target.action().path, exact).await
     }
 
     async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
@@ -305,7 +300,7 @@ impl BackendSession for FtpSession {
 
     async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
         let OpenHandle { path, mode } = target.action();
-        self.pool.allow_many();
+        self.pool.allow_concurrency();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
     }
 
@@ -315,7 +310,7 @@ impl BackendSession for FtpSession {
 
     fn expect_many(&self) {
         self.expect_exact_times();
-        self.pool.allow_many();
+        self.pool.allow_concurrency();
     }
 
     fn expect_transfer(&self) {

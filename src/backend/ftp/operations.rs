@@ -127,15 +127,15 @@ async fn seen(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<EntryKind>, Failure> {
-    let found = match connection.has(Optional::Mlst) {
-        true => stat(connection, path).await.map(|entry| entry.kind),
-        false => match entered(connection, path).await? {
-            true => Ok(EntryKind::Directory),
-            false => {
-                connection.set_type(Representation::Image).await?;
-                size(connection, path).await.map(|_| EntryKind::File)
-            }
-        },
+    let found = if connection.has(Optional::Mlst) {
+        stat(connection, path).await.map(|entry| entry.kind)
+    } else {
+        if entered(connection, path).await? {
+            Ok(EntryKind::Directory)
+        } else {
+            connection.set_type(Representation::Image).await?;
+            size(connection, path).await.map(|_| EntryKind::File)
+        }
     };
     connection.check()?;
     Ok(found.ok())

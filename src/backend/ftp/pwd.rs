@@ -14,11 +14,8 @@ pub(super) fn directory(answer: &PeerReply) -> Option<RemotePath> {
         return None;
     }
     answer.lines.iter().rev().find_map(|line| {
-        let told = match line.contains(&b'"') {
-            true => quoted(line)?,
-            false => unquoted(line).to_vec(),
-        };
-        absolute(&told).filter(|path| is_sendable(path.as_bytes()))
+        let path = if line.contains(&b'"') { quoted(line)? } else { unquoted(line).to_vec() };
+        absolute(&path).filter(|path| is_sendable(path.as_bytes()))
     })
 }
 

@@ -15,10 +15,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::FtpSession;
+use crate::backend::ftp::sequenced::{Access, Sequenced};
 use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
 use crate::backend::{InFlight, OpenFile};
-use crate::data::{Purpose, Sequenced};
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
 };
@@ -51,15 +51,14 @@ pub(super) async fn open(
     let transfers =
         Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
     let transfers = Arc::new(transfers);
-    let (write, narrow) = match reads_only {
-        true => (None, None),
-        false => {
-            let (begin, narrow) = transfers.begin(mode).await?;
-            (Some(begin), narrow)
-        }
+    let (write, narrow) = if reads_only {
+        (None, None)
+    } else {
+        let (begin, narrow) = transfers.begin(mode).await?;
+        (Some(begin), narrow)
     };
-    let purpose = Purpose { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
+    let access = Access { read: mode.read, write };
+    let sequenced = Sequenced::open(transfers.clone(), access, early).await?;
     Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
 }
 
@@ -80,7 +79,7 @@ impl FtpFile {
         {
             let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
-                policy.judge(Attribute::Permissions, session.pool.softened(failure))?;
+                policy.judge(Attribute::Permissions, failure)?;
             }
             later.permissions = None;
         }
@@ -113,7 +112,7 @@ impl FtpFile {
             let mut guard = session.acquire().await?;
             attributes::set_permissions(&mut guard, path, mode & 0o777).await
         };
-        if let Err(failure) = set.await.map_err(|failure| session.pool.softened(failure)) {
+        if let Err(failure) = set.await {
             tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
         }
     }
@@ -123,7 +122,7 @@ impl FtpFile {
         let _writer = session.cache.writer();
         let mut guard = session.acquire().await?;
         let set = attributes::set(&mut guard, path, changes).await;
-        set.map(drop).map_err(|failure| session.pool.softened(failure))
+        set.map(drop)
     }
 
     fn entry(&self) -> Entry {
@@ -144,7 +143,7 @@ impl OpenFile for FtpFile {
     async fn stat(&self) -> Result<Entry, Failure> {
         let session = &self.transfers.session;
         if !self.transfers.reads_only {
-            self.sequenced.reached().await;
+            self.sequenced.wait_for_writes().await;
         }
         let size = self.sequenced.size().or(*lock(&self.transfers.appended));
         let sized = |mut entry: Entry| {
@@ -227,10 +226,7 @@ impl OpenFile for FtpFile {
             self.give_narrow(mode).await;
         }
         let later = std::mem::take(&mut *lock(&self.later));
-        match later == Changes::default() {
-            true => Ok(()),
-            false => self.change(&later).await,
-        }
+        if later == Changes::default() { Ok(()) } else { self.change(&later).await }
     }
 
     async fn abort(&self) {

@@ -21,7 +21,7 @@ const TOLD: u16 = 213;
 const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether the server tells times, in many answers at once.
-pub(super) fn can_be_asked(connection: &Connection) -> bool {
+pub(super) fn can_be_requested(connection: &Connection) -> bool {
     let server = &connection.server;
     connection.has(Optional::Mdtm)
         && !server.no_flights.is_known()
@@ -57,7 +57,7 @@ pub(super) async fn complete(
         );
     }
     connection.replace();
-    Err(reply::unavailable(why))
+    Err(connection.unavailable(why))
 }
 
 /// By the entries' places.

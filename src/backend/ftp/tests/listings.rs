@@ -134,7 +134,7 @@ async fn a_listing_that_nobody_understands_is_no_empty_folder() {
         let session = server.session().await;
         let failure = names(&*session, "/").await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
-        assert!(failure.message.contains("shape: 1 "), "{failure}");
+        assert!(failure.message.contains("format: 1 "), "{failure}");
         assert_eq!(stat(&*session, "/f").await.unwrap().attributes.size, Some(3));
         assert_eq!(server.seen().connections, 1);
     }
