@@ -244,7 +244,7 @@ async fn handshake(
 
 fn not_resumed() -> Failure {
     refused(
-        "TLS session reuse required (tls.data_sessions); enable session resumption in the client, with \
+        "TLS session reuse required (tls.data_sessions: resumed); enable session resumption in the client, with \
          the same server name (SNI) for both connections",
     )
 }

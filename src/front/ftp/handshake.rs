@@ -96,7 +96,7 @@ fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
         return (R::NoTls, "the client did not send TLS".to_owned());
     }
     if let Some(version) = old_tls_version(first) {
-        let reason = format!("the client supports {version} at most; TLS 1.2 is the minimum");
+        let reason = format!("the client offers {version} at most; TLS 1.2 is the minimum");
         return (R::TlsTooOld, reason);
     }
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());

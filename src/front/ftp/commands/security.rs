@@ -9,7 +9,7 @@ impl Client {
     pub(super) async fn auth(&mut self, mechanism: &[u8]) -> Flow {
         let Some(tls) = self.tls.take() else {
             let reason =
-                "the client requested TLS (AUTH), which the listener does not offer (tls.mode)";
+                "the client requested TLS (AUTH), which the listener does not offer (`tls.mode`)";
             self.log_refused(ClientRefusal::TlsNotOffered, reason);
             self.reply(Reply::NO_TLS).await;
             return Flow::Continue;

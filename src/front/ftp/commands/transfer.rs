@@ -301,7 +301,7 @@ fn upload_failure(error: RelayError) -> Failure {
         RelayError::Source(e) if e.kind() == io::ErrorKind::UnexpectedEof => Failure::client(
             FailureKind::TransferCut,
             "the client ended the data connection without a TLS close_notify, so the upload may be \
-             incomplete (tls.require_close_notify)",
+             incomplete (tls.require_close_notify: true)",
         ),
         RelayError::Source(e) => {
             Failure::client(FailureKind::TransferCut, "the data connection from the client broke")
