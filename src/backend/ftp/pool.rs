@@ -169,7 +169,7 @@ impl Pool {
         let permit = permit.map_err(|_| busy())?.map_err(unavailable)?;
         let connection = match self.free()? {
             Some(connection) => connection,
-            None => self.another().await?,
+            None => Box::pin(self.another()).await?,
         };
         Ok(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }

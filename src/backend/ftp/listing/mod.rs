@@ -242,7 +242,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             State::OutOfSync => return Err(self.guard.unavailable("the listing was cut")),
             State::Done => return Ok(()),
         };
-        let mut bytes = [0; 16 * 1024];
+        // On the heap: futures of all operations would have room for it.
+        let mut bytes = vec![0; 16 * 1024];
         let is_over = last_reply.is_some();
         let limit = if is_over { LATE_LINES_TIMEOUT } else { self.guard.settings.reply_timeout };
         let received = timeout(limit, stream.read(&mut bytes)).await;

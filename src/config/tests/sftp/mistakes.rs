@@ -219,7 +219,7 @@ fn algorithms() {
     }
     let with = |value: &str| format!("{keys}    algorithms: {value}\n");
     let large = "{ base: strict, add: [diffie-hellman-group18-sha512] }";
-    one(keys, &with(large), "6:39", "diffie-hellman-group16-sha512 is the largest");
+    one(keys, &with(large), "6:39", "the largest allowed is diffie-hellman-group16-sha512");
     let ecdsa = "    host_keys: ecdsa\n    algorithms: strict\n";
     one(keys, ecdsa, "6:17", "leaves no host key, so that no client could connect");
     // Of 2048 bits.
