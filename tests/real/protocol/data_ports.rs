@@ -429,5 +429,5 @@ fn operators_see_who_waits_and_who_transfers() {
     assert!(table.contains("1 reserved, 1 active") && table.contains("127.0.0.5"), "{table}");
     drop(data);
     let nobody = lockgate(&["ports", "--socket", "/nowhere/admin.sock"], "").describe();
-    assert!(nobody.contains("no gateway answers at /nowhere/admin.sock"), "{nobody}");
+    assert!(nobody.contains("cannot connect to the gateway at /nowhere/admin.sock"), "{nobody}");
 }
