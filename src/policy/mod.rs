@@ -1,17 +1,17 @@
-//! What a user may do. The only maker of a [`Permit`].
+//! What a user may do. Only this module creates a [`Permit`].
 
 use crate::auth::Identity;
 use crate::op::Operation;
 
-/// An operation that was allowed. Only [`decide`] makes one, and a route makes a `Target` of nothing
-/// else: an operation that nobody allowed does not compile.
+/// An allowed operation. Only [`decide`] creates one, and a `Target` requires one: code that performs an
+/// operation without a permit does not compile.
 #[derive(Debug)]
 pub struct Permit {
     operation: Operation,
 }
 
-/// Without rules in the configuration everything is allowed that the backend allows. Rules, and with
-/// them refusals, are a later issue's; this is the one place where they are asked.
+/// Allows everything that the backend allows: the configuration has no rules so far. If it had, they would
+/// be evaluated here.
 pub fn decide(_who: &Identity, operation: Operation) -> Permit {
     Permit { operation }
 }

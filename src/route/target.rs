@@ -1,14 +1,16 @@
+//! Operations on the backend's paths.
+
 use crate::op::{Operation, PathError, RemotePath};
 use crate::policy::Permit;
 
-/// An allowed operation with the backend's own paths.
+/// An allowed operation with the backend's paths.
 #[derive(Debug)]
 pub struct Target {
     operation: Operation,
 }
 
 impl Target {
-    /// What a route with `root` makes of an allowed operation.
+    /// Prepends `root` to the paths of an allowed operation.
     pub fn new(permit: Permit, root: &RemotePath) -> Result<Self, PathError> {
         Ok(Self { operation: permit.into_operation().map_paths(|path| path.below(root))? })
     }

@@ -49,7 +49,7 @@ fn public_keys() {
     assert!(!output.ok(), "a stranger was let in: {}", output.describe());
     let nobody = SftpSite { user: "nobody-here".to_owned(), ..with(&keys().user) };
     assert!(!pwd(&nobody, &[]).ok(), "a stranger's name was let in with a user's key");
-    for (user, key, why) in [
+    for (user, key, reason) in [
         (USER, &keys().stranger, "the key is in none of the user's authorized_keys"),
         ("nobody-here", &keys().user, "unknown user"),
     ] {
@@ -57,7 +57,7 @@ fn public_keys() {
             line["event"] == "key-offer"
                 && line["user"] == user
                 && line["fingerprint"] == fingerprint(key)
-                && line["detail"] == why
+                && line["detail"] == reason
         };
         lock.gateway.await_log(refused, SOON);
     }
