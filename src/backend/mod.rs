@@ -16,10 +16,10 @@ use crate::op::{
 use crate::route::Target;
 use crate::wire::proxy;
 
-mod claims;
 pub mod ftp;
 mod home;
 pub mod local;
+mod path_leases;
 pub mod sftp;
 mod unsupported;
 

@@ -1,6 +1,6 @@
-//! Which upload a name at a backend belongs to, over all sessions of the gateway there: a client whose
-//! connection broke comes back and sends its file again, often before the end of the first session
-//! was noticed. The part of that one must not be taken for the file.
+//! Which upload owns a path at a backend, across all sessions of the gateway there. A client whose
+//! connection broke comes back and sends its file again, often before the gateway notices the end of the
+//! first session. What that session then does about its partial upload must not hit the new file.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -11,104 +11,103 @@ use tokio::sync::Notify;
 use super::Home;
 use crate::op::RemotePath;
 
-/// Who writes what at a backend.
+/// All leases at one backend.
 #[derive(Default)]
-pub(super) struct Claims {
-    names: Mutex<HashMap<Key, Weak<Name>>>,
+pub(super) struct PathLeases {
+    paths: Mutex<HashMap<Key, Weak<LeasedPath>>>,
     /// How often each account's sessions have changed something.
     changes: Mutex<HashMap<Arc<[u8]>, Weak<AtomicU64>>>,
 }
 
-/// An account at the backend: others may mean other files by the same path.
+/// An account at the backend: the same path may be another file for another account.
 #[derive(Clone, Default)]
 pub(super) struct Account {
-    claims: Arc<Claims>,
+    leases: Arc<PathLeases>,
     user: Arc<[u8]>,
     changes: Arc<AtomicU64>,
-    /// Its paths begin where the login put the user: they are others than absolute ones.
+    /// Its paths are relative to the login folder, so they differ from absolute ones.
     relative: bool,
 }
 
 /// Account, whether its paths are relative, path.
 type Key = (Arc<[u8]>, bool, RemotePath);
 
-/// A name that somebody writes to.
-struct Name {
-    claims: Arc<Claims>,
+struct LeasedPath {
+    leases: Arc<PathLeases>,
     key: Key,
     state: Mutex<State>,
-    /// The last hold has ended.
-    free: Notify,
+    /// The last guard was dropped.
+    released: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    /// The number of the newest claim.
+    /// The number of the newest lease.
     newest: u64,
-    held: usize,
+    guards: usize,
 }
 
-/// What was begun under a name; it counts until somebody else begins something there.
-pub(super) struct Claim {
-    name: Arc<Name>,
+/// The right of one upload to a path. It ends when a newer lease of the path is taken.
+pub(super) struct PathLease {
+    path: Arc<LeasedPath>,
     number: u64,
 }
 
-/// While there is one, nobody else begins anything under the name.
-pub(super) struct Held {
-    name: Arc<Name>,
+/// While it exists, nobody takes a new lease of the path.
+pub(super) struct PathGuard {
+    path: Arc<LeasedPath>,
     is_newest: bool,
 }
 
 impl Account {
-    pub(super) fn new(claims: &Arc<Claims>, user: &[u8]) -> Self {
+    pub(super) fn new(leases: &Arc<PathLeases>, user: &[u8]) -> Self {
         let user = user.into();
-        let changes = claims.changes(&user);
-        Self { claims: claims.clone(), user, changes, relative: false }
+        let changes = leases.changes(&user);
+        Self { leases: leases.clone(), user, changes, relative: false }
     }
 
-    /// Goes on with whatever any session of the account may have changed.
+    /// Increases with whatever any session of the account may have changed.
     pub(super) fn changes(&self) -> &Arc<AtomicU64> {
         &self.changes
     }
 
-    /// As its paths are told to the server.
-    pub(super) fn at(self, home: &Home) -> Self {
+    /// With paths as they are sent to the server.
+    pub(super) fn with_home(self, home: &Home) -> Self {
         Self { relative: !home.is_known(), ..self }
     }
 
-    /// From now on the name is the caller's. To be called before the backend is asked to begin the
-    /// file, or to give its name to another; waits while the name is held.
-    pub(super) async fn claim(&self, path: &RemotePath) -> Claim {
-        let name = self.name(path);
+    /// Takes a lease of the path, which ends all earlier ones. To be called before the backend starts a
+    /// file under the path or renames one to it. Waits while the path is guarded.
+    pub(super) async fn lease(&self, path: &RemotePath) -> PathLease {
+        let path = self.path(path);
         loop {
-            let free = name.free.notified();
-            if let Some(number) = name.next() {
-                return Claim { name: name.clone(), number };
+            let released = path.released.notified();
+            if let Some(number) = path.next() {
+                return PathLease { path: path.clone(), number };
             }
-            free.await;
+            released.await;
         }
     }
 
-    fn name(&self, path: &RemotePath) -> Arc<Name> {
+    fn path(&self, path: &RemotePath) -> Arc<LeasedPath> {
         let key = (self.user.clone(), self.relative, path.clone());
-        let mut names = self.claims.names();
-        if let Some(name) = names.get(&key).and_then(Weak::upgrade) {
-            return name;
+        let mut paths = self.leases.paths();
+        if let Some(path) = paths.get(&key).and_then(Weak::upgrade) {
+            return path;
         }
-        let claims = self.claims.clone();
-        let (state, free) = (Mutex::default(), Notify::new());
-        let name = Arc::new(Name { claims, key: key.clone(), state, free });
-        names.insert(key, Arc::downgrade(&name));
-        name
+        let leases = self.leases.clone();
+        let (state, released) = (Mutex::default(), Notify::new());
+        let path = Arc::new(LeasedPath { leases, key: key.clone(), state, released });
+        paths.insert(key, Arc::downgrade(&path));
+        path
     }
 }
 
-impl Name {
-    /// `None` while it is held.
+impl LeasedPath {
+    /// `None` while it is guarded.
     fn next(&self) -> Option<u64> {
         let mut state = self.lock();
-        if state.held > 0 {
+        if state.guards > 0 {
             return None;
         }
         state.newest += 1;
@@ -120,38 +119,38 @@ impl Name {
     }
 }
 
-impl Claim {
-    /// Holds the name, also where somebody has begun something there since.
-    pub(super) fn hold_anyway(&self) -> Held {
-        let mut state = self.name.lock();
-        state.held += 1;
-        Held { name: self.name.clone(), is_newest: state.newest == self.number }
+impl PathLease {
+    /// Guards the path, even where a newer lease was taken.
+    pub(super) fn guard(&self) -> PathGuard {
+        let mut state = self.path.lock();
+        state.guards += 1;
+        PathGuard { path: self.path.clone(), is_newest: state.newest == self.number }
     }
 
-    /// `None` where somebody has begun something there since.
-    pub(super) async fn hold(&self) -> Option<Held> {
-        Some(self.hold_anyway()).filter(Held::is_newest)
+    /// `None` where a newer lease was taken.
+    pub(super) fn guard_if_newest(&self) -> Option<PathGuard> {
+        Some(self.guard()).filter(PathGuard::is_newest)
     }
 }
 
-impl Held {
-    /// Nobody has begun anything under the name since it was claimed.
+impl PathGuard {
+    /// No newer lease of the path was taken.
     pub(super) fn is_newest(&self) -> bool {
         self.is_newest
     }
 }
 
-impl Drop for Held {
+impl Drop for PathGuard {
     fn drop(&mut self) {
-        let mut state = self.name.lock();
-        state.held = state.held.saturating_sub(1);
-        if state.held == 0 {
-            self.name.free.notify_waiters();
+        let mut state = self.path.lock();
+        state.guards = state.guards.saturating_sub(1);
+        if state.guards == 0 {
+            self.path.released.notify_waiters();
         }
     }
 }
 
-impl Claims {
+impl PathLeases {
     fn changes(&self, user: &Arc<[u8]>) -> Arc<AtomicU64> {
         let mut all = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(user).and_then(Weak::upgrade) {
@@ -163,17 +162,17 @@ impl Claims {
         new
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<Key, Weak<Name>>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    fn paths(&self) -> MutexGuard<'_, HashMap<Key, Weak<LeasedPath>>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Name {
+impl Drop for LeasedPath {
     fn drop(&mut self) {
-        let mut names = self.claims.names();
-        // Another of the same key may be there by now.
-        if names.get(&self.key).is_some_and(|name| name.strong_count() == 0) {
-            names.remove(&self.key);
+        let mut paths = self.leases.paths();
+        // There may be a new one of the same key by now.
+        if paths.get(&self.key).is_some_and(|path| path.strong_count() == 0) {
+            paths.remove(&self.key);
         }
     }
 }
@@ -187,49 +186,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_newest_claim_of_a_name_and_account_counts() {
-        let claims = Arc::default();
-        let (anna, ben) = (Account::new(&claims, b"anna"), Account::new(&claims, b"ben"));
-        let first = anna.claim(&path("a")).await;
-        let (others, elsewhere) = (ben.claim(&path("a")).await, anna.claim(&path("b")).await);
-        assert!(first.hold().await.is_some());
-        let second = Account::new(&claims, b"anna").claim(&path("a")).await;
-        assert!(first.hold().await.is_none());
-        // Ended, it was the newest still.
+    async fn only_the_newest_lease_of_a_path_and_account_is_valid() {
+        let leases = Arc::default();
+        let (anna, ben) = (Account::new(&leases, b"anna"), Account::new(&leases, b"ben"));
+        let first = anna.lease(&path("a")).await;
+        let (other_account, other_path) =
+            (ben.lease(&path("a")).await, anna.lease(&path("b")).await);
+        assert!(first.guard_if_newest().is_some());
+        let second = Account::new(&leases, b"anna").lease(&path("a")).await;
+        assert!(first.guard_if_newest().is_none());
+        // Dropped, the second is still the newest.
         drop(second);
-        assert!(first.hold().await.is_none());
-        assert!(others.hold().await.is_some() && elsewhere.hold().await.is_some());
-        drop((first, others, elsewhere));
-        assert!(claims.names().is_empty());
+        assert!(first.guard_if_newest().is_none());
+        assert!(other_account.guard_if_newest().is_some());
+        assert!(other_path.guard_if_newest().is_some());
+        drop((first, other_account, other_path));
+        assert!(leases.paths().is_empty());
     }
 
     #[tokio::test]
-    async fn a_relative_path_is_another_name_than_an_absolute_one() {
-        let claims = Arc::default();
-        let absolute = Account::new(&claims, b"anna").claim(&path("a")).await;
-        let anna = Account::new(&claims, b"anna").at(&Home::Unknown);
-        let _relative = anna.claim(&path("a")).await;
-        assert!(absolute.hold().await.is_some());
+    async fn a_relative_path_and_an_absolute_one_have_separate_leases() {
+        let leases = Arc::default();
+        let absolute = Account::new(&leases, b"anna").lease(&path("a")).await;
+        let anna = Account::new(&leases, b"anna").with_home(&Home::Unknown);
+        let _relative = anna.lease(&path("a")).await;
+        assert!(absolute.guard_if_newest().is_some());
     }
 
     #[tokio::test]
-    async fn nobody_begins_anything_while_the_name_is_held() {
+    async fn a_lease_waits_until_all_guards_of_the_path_are_dropped() {
         let anna = Account::new(&Arc::default(), b"anna");
         let path = path("a");
-        let first = anna.claim(&path).await;
-        let second = anna.claim(&path).await;
-        // Both are being ended: the older one too may write still.
-        let (older, newer) = (first.hold_anyway(), second.hold().await.unwrap());
+        let first = anna.lease(&path).await;
+        let second = anna.lease(&path).await;
+        // Both uploads are ending; the older one may still write, too.
+        let (older, newer) = (first.guard(), second.guard_if_newest().unwrap());
         assert!(!older.is_newest());
-        let next = anna.claim(&path);
+        let next = anna.lease(&path);
         tokio::pin!(next);
-        for held in [newer, older] {
+        for guard in [newer, older] {
             assert!(crate::net::poll_once(next.as_mut()).is_none());
-            drop(held);
+            drop(guard);
         }
         next.await;
-        assert!(second.hold().await.is_none());
-        // That hold is none.
-        anna.claim(&path).await;
+        assert!(second.guard_if_newest().is_none());
+        // The failed attempt above left no guard.
+        anna.lease(&path).await;
     }
 }

@@ -1,65 +1,66 @@
-//! One file's requests in the order of the calls, where something that takes several of them, one
-//! behind the other, must not be overtaken.
+//! The order of one file's requests. An operation that needs several requests in a row can keep others
+//! from overtaking it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Sends at once, unless somebody has the [`Turn`]. Callers bound how much waits.
+/// Sends at once, unless an [`ExclusivePermit`] is out. Callers bound how many requests wait.
 #[derive(Default)]
-pub(super) struct Line(Mutex<State>);
+pub(super) struct RequestQueue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    taken: bool,
+    is_locked: bool,
     waiting: VecDeque<Job>,
 }
 
 enum Job {
     Send(Box<dyn FnOnce() + Send>),
-    Turn(oneshot::Sender<Turn>),
+    Lock(oneshot::Sender<ExclusivePermit>),
 }
 
-/// Until it is dropped, what is asked later waits.
-pub(super) struct Turn(Arc<Line>);
+/// Until it is dropped, later requests wait.
+pub(super) struct ExclusivePermit(Arc<RequestQueue>);
 
-impl Line {
-    /// `send` returns at once, and asks nothing of this line.
+impl RequestQueue {
+    /// `send` must return at once and must not use this queue.
     pub(super) fn send(&self, send: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
-        match state.taken {
-            true => state.waiting.push_back(Job::Send(Box::new(send))),
-            // Under the lock: nobody comes between.
-            false => send(),
+        if state.is_locked {
+            state.waiting.push_back(Job::Send(Box::new(send)));
+        } else {
+            // Under the lock, so that nothing gets between.
+            send();
         }
     }
 
-    /// The place in the line is taken with the call.
-    pub(super) fn turn(self: &Arc<Self>) -> oneshot::Receiver<Turn> {
-        let (give, given) = oneshot::channel();
+    /// Takes its position in the queue with the call, not with the first poll.
+    pub(super) fn exclusive(self: &Arc<Self>) -> oneshot::Receiver<ExclusivePermit> {
+        let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
-        if state.taken {
-            state.waiting.push_back(Job::Turn(give));
-            return given;
+        if state.is_locked {
+            state.waiting.push_back(Job::Lock(sender));
+            return receiver;
         }
-        state.taken = true;
+        state.is_locked = true;
         drop(state);
-        // It is `given` who has it now.
-        drop(give.send(Turn(self.clone())));
-        given
+        // The receiver holds it from now on.
+        drop(sender.send(ExclusivePermit(self.clone())));
+        receiver
     }
 
-    /// Who has the next turn, behind all that is sent before.
-    fn next(&self) -> Option<oneshot::Sender<Turn>> {
+    /// Sends what waits, up to the next one that wants the permit.
+    fn next_exclusive(&self) -> Option<oneshot::Sender<ExclusivePermit>> {
         let mut state = self.lock();
         while let Some(job) = state.waiting.pop_front() {
             match job {
                 Job::Send(send) => send(),
-                Job::Turn(next) => return Some(next),
+                Job::Lock(next) => return Some(next),
             }
         }
-        state.taken = false;
+        state.is_locked = false;
         None
     }
 
@@ -68,11 +69,11 @@ impl Line {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ExclusivePermit {
     fn drop(&mut self) {
-        if let Some(next) = self.0.next() {
-            // Where nobody waits for it any more, its drop goes on.
-            drop(next.send(Turn(self.0.clone())));
+        if let Some(next) = self.0.next_exclusive() {
+            // If the receiver is gone, the drop of the permit continues.
+            drop(next.send(ExclusivePermit(self.0.clone())));
         }
     }
 }
@@ -82,23 +83,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_asked_behind_a_turn_waits_and_keeps_its_order() {
-        let (line, sent) = (Arc::new(Line::default()), Arc::new(Mutex::new(Vec::new())));
+    async fn requests_after_an_exclusive_permit_wait_and_keep_their_order() {
+        let (queue, sent) = (Arc::new(RequestQueue::default()), Arc::new(Mutex::new(Vec::new())));
         let send = |n: u32| {
             let sent = sent.clone();
-            line.send(move || sent.lock().unwrap().push(n));
+            queue.send(move || sent.lock().unwrap().push(n));
         };
         send(1);
-        let first = line.turn();
+        let first = queue.exclusive();
         send(2);
-        let (given_up, second) = (line.turn(), line.turn());
+        let (dropped_early, second) = (queue.exclusive(), queue.exclusive());
         send(3);
-        drop(given_up);
+        drop(dropped_early);
         assert_eq!(*sent.lock().unwrap(), [1]);
         let first = first.await.unwrap();
         drop(first);
         assert_eq!(*sent.lock().unwrap(), [1, 2]);
-        // Given, and never looked at.
+        // Granted, but never received.
         drop(second);
         send(4);
         assert_eq!(*sent.lock().unwrap(), [1, 2, 3, 4]);

@@ -1,5 +1,5 @@
-//! Reads ahead of a client that reads a file from front to back: it may have few or small requests
-//! under way, the gateway has as many bytes as the connection is long.
+//! Reads ahead of a client that reads an open file from front to back: the client may have few or small
+//! requests in flight, the gateway has as many bytes in flight as the connection can hold.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,259 +9,262 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::handle::Handle;
-use super::piece::{Part, Piece};
-use crate::data::{LEAST_AHEAD, MOST_AHEAD, ReadAt, Window};
+use super::chunk::{Chunk, ChunkSlice};
+use super::remote_file::RemoteFile;
+use super::server::{READ_AHEAD_MAX, READ_AHEAD_MIN};
+use super::window::Window;
 use crate::op::Failure;
 
-/// Reads, each where the last one ended, after which more of them are expected.
-const RUN: u32 = 4;
-/// How far behind the newest read others may still come, in bytes.
-const LATE: u64 = 4 * 1024 * 1024;
-/// How long after the server's answer bytes are still those of the file: others may write it, and this
-/// session may under another name of it.
-const FRESH: Duration = Duration::from_secs(2);
+/// Reads in a row, each at the end of the last one, after which more of them are expected.
+const SEQUENTIAL_READS_MIN: u32 = 4;
+/// How far before the newest read others may still be requested, in bytes.
+const REORDER_MAX: u64 = 4 * 1024 * 1024;
+/// The age up to which received bytes count as those of the file: others may write it, and this session
+/// may write it under another name.
+const CHUNK_TTL: Duration = Duration::from_secs(2);
 
-/// What is being read ahead of one open file: pieces without gaps, in order.
-pub(super) struct Ahead {
-    pieces: VecDeque<Piece>,
-    /// Bytes in `pieces`.
+/// The chunks that are read ahead of one open file: without gaps, in order.
+pub(super) struct ReadAhead {
+    chunks: VecDeque<Chunk>,
+    /// Bytes in `chunks`.
     held: usize,
-    /// Where a reader from front to back goes on.
+    /// Where a client that reads from front to back continues.
     expected: u64,
-    run: u32,
-    /// There was a [`RUN`]: more is asked for than what reads need.
-    runs: bool,
-    /// The file has at least so many bytes, as the server said and the client knows.
-    told: u64,
-    /// As [`super::server::ContentChanges`] counted when the pieces were asked for.
+    sequential_reads: u32,
+    /// There were [`SEQUENTIAL_READS_MIN`]: more is requested than the client's reads need.
+    is_sequential: bool,
+    /// The file has at least so many bytes: the server reported it, and the client knows.
+    reported_size: u64,
+    /// [`super::server::ContentChanges`] when the chunks were requested.
     changes: (u64, u64),
     window: Window,
-    /// The most bytes in `pieces`: fewer where they were not wanted in time.
-    most: usize,
-    /// Sees the first piece come.
-    first: Option<AbortOnDropHandle<()>>,
+    /// The limit of `held`: lowered when chunks expire unread.
+    limit: usize,
+    /// Waits for the first chunk and drops it when it expires.
+    prefetch: Option<AbortOnDropHandle<()>>,
 }
 
 type Read = BoxFuture<'static, Result<Option<Bytes>, Failure>>;
 
-impl Ahead {
+impl ReadAhead {
     pub(super) fn new() -> Self {
         Self {
-            pieces: VecDeque::new(),
+            chunks: VecDeque::new(),
             held: 0,
             expected: 0,
-            run: 0,
-            runs: false,
-            told: 0,
+            sequential_reads: 0,
+            is_sequential: false,
+            reported_size: 0,
             changes: (0, 0),
-            window: Window::new(LEAST_AHEAD, LEAST_AHEAD, MOST_AHEAD),
-            most: MOST_AHEAD,
-            first: None,
+            window: Window::new(READ_AHEAD_MIN, READ_AHEAD_MIN, READ_AHEAD_MAX),
+            limit: READ_AHEAD_MAX,
+            prefetch: None,
         }
     }
 
-    /// Asks for the begin of a file that was opened for nothing but reading, before the client does:
-    /// most are small, and read from there. What is not wanted soon is forgotten.
-    pub(super) fn begin(this: &Arc<Mutex<Self>>, file: &Handle) {
-        let length = file.largest();
-        let Some(share) = file.server().ahead.take(length as usize) else { return };
+    /// Requests the first chunk of a file that was opened only for reading, before the client does: most
+    /// files are small and read from their start. An unread chunk is dropped after [`CHUNK_TTL`].
+    pub(super) fn prefetch(this: &Arc<Mutex<Self>>, file: &RemoteFile) {
+        let length = file.largest_read();
+        let Some(share) = file.server().read_ahead.take(length as usize) else { return };
         let mut ahead = this.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.changes = file.server().changes.count(file.path());
-        let piece = Piece::ask(file, 0, length, share);
-        let (head, weak) = (piece.head(), Arc::downgrade(this));
+        let chunk = Chunk::request(file, 0, length, share);
+        let (first_response, weak) = (chunk.first_response(), Arc::downgrade(this));
         ahead.held += length as usize;
-        ahead.pieces.push_back(piece);
-        ahead.first = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            let _ = head.await;
-            tokio::time::sleep(FRESH).await;
+        ahead.chunks.push_back(chunk);
+        ahead.prefetch = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let _ = first_response.await;
+            tokio::time::sleep(CHUNK_TTL).await;
             if let Some(ahead) = weak.upgrade() {
                 let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-                if !ahead.runs {
-                    ahead.forget();
+                if !ahead.is_sequential {
+                    ahead.clear();
                 }
             }
         })));
     }
 
-    /// Serves a client's read, from what is under way or by one of its own.
-    pub(super) fn read(&mut self, file: &Handle, offset: u64, length: u32) -> Read {
+    /// Serves a client's read, from the chunks or by a READ of its own.
+    pub(super) fn read(&mut self, file: &RemoteFile, offset: u64, length: u32) -> Read {
         let changes = file.server().changes.count(file.path());
-        if changes != self.changes || self.pieces.front().is_some_and(is_old) {
+        if changes != self.changes || self.chunks.front().is_some_and(is_stale) {
             self.changes = changes;
-            // What was read in vain is not read ahead again.
-            let wanted = !self.runs || self.pieces.is_empty();
-            self.most = if wanted { self.most } else { self.held / 2 };
-            self.forget();
+            // Chunks that expired unread lower the limit.
+            let was_read = !self.is_sequential || self.chunks.is_empty();
+            self.limit = if was_read { self.limit } else { self.held / 2 };
+            self.clear();
         }
         let end = offset.saturating_add(length.into());
         let in_order = offset == self.expected;
-        self.run = if in_order { self.run.saturating_add(1) } else { 0 };
+        self.sequential_reads = if in_order { self.sequential_reads.saturating_add(1) } else { 0 };
         let held = self.holds(offset);
         self.expected = if in_order || !held { end } else { self.expected.max(end) };
         if !held {
-            // Elsewhere, or at an end that may have moved since.
-            self.forget();
-            let read = plain(file, offset, length);
-            self.runs = self.run >= RUN;
-            self.ask(file, end, length);
+            // Somewhere else, or at an end that may have moved since.
+            self.clear();
+            let read = read_directly(file, offset, length);
+            self.is_sequential = self.sequential_reads >= SEQUENTIAL_READS_MIN;
+            self.request_chunks(file, end, length);
             return read;
         }
         if offset == 0 {
-            self.fit(file, length);
+            self.fit_prefetched(file, length);
         }
-        self.runs |= self.run >= RUN;
-        self.ask(file, end, length);
+        self.is_sequential |= self.sequential_reads >= SEQUENTIAL_READS_MIN;
+        self.request_chunks(file, end, length);
         let read = self.serve(file, offset, end);
         self.window.delivered(length as usize, file.round_trip());
         read
     }
 
-    pub(super) fn forget(&mut self) {
-        self.pieces.clear();
+    pub(super) fn clear(&mut self) {
+        self.chunks.clear();
         self.held = 0;
-        self.runs = false;
-        self.first = None;
+        self.is_sequential = false;
+        self.prefetch = None;
     }
 
-    /// The client asks what the file is: it is not to be given bytes that are older than the times that
-    /// it learns.
-    pub(super) fn about_to_tell(&mut self) {
-        if self.pieces.iter().all(|piece| piece.served == 0) {
-            self.forget();
+    /// Drops chunks before the client stats the file: it must not get bytes that are older than the times
+    /// that it learns.
+    pub(super) fn before_stat(&mut self) {
+        if self.chunks.iter().all(|chunk| chunk.served == 0) {
+            self.clear();
         }
     }
 
-    /// The client learns this size: from here on the file does not end before.
-    pub(super) fn told(&mut self, size: u64) {
-        self.told = size;
+    /// Records the size that the client learns: the file does not end before it.
+    pub(super) fn set_reported_size(&mut self, size: u64) {
+        self.reported_size = size;
     }
 
     fn holds(&self, offset: u64) -> bool {
-        let holds =
-            |piece: &Piece| piece.holds(offset) && !(offset < self.told && piece.is_behind(offset));
-        self.pieces.iter().any(holds)
+        self.chunks.iter().any(|chunk| {
+            chunk.holds(offset)
+                && !(offset < self.reported_size && chunk.is_past_first_response(offset))
+        })
     }
 
-    /// The first piece was asked for without knowing the client's reads.
-    fn fit(&mut self, file: &Handle, length: u32) {
-        let [piece] = self.pieces.make_contiguous() else { return };
-        let fitting = multiple(file, length);
-        if piece.served == 0 && fitting < piece.length {
-            self.held -= (piece.length - fitting) as usize;
-            piece.length = fitting;
+    /// Shortens a prefetched chunk to a multiple of the client's reads, whose length was not known then.
+    fn fit_prefetched(&mut self, file: &RemoteFile, length: u32) {
+        let [chunk] = self.chunks.make_contiguous() else { return };
+        let fitting = chunk_length(file, length);
+        if chunk.served == 0 && fitting < chunk.length {
+            self.held -= (chunk.length - fitting) as usize;
+            chunk.length = fitting;
         }
     }
 
-    /// Asks for more: at least up to `end`, and as far as the window has room.
-    fn ask(&mut self, file: &Handle, end: u64, length: u32) {
-        let piece = multiple(file, length);
-        let size = piece as usize;
+    /// Requests more: at least up to `end`, and as far as the window allows.
+    fn request_chunks(&mut self, file: &RemoteFile, end: u64, length: u32) {
+        let chunk = chunk_length(file, length);
+        let size = chunk as usize;
         loop {
-            let last = self.pieces.back();
-            let ended = last.is_some_and(Piece::is_last);
+            let last = self.chunks.back();
+            let ended = last.is_some_and(Chunk::is_last);
             let offset = last.map_or(end, |last| last.offset + u64::from(last.length));
-            let needed = !self.pieces.is_empty() && offset < end;
+            let needed = !self.chunks.is_empty() && offset < end;
             if ended
-                || offset.checked_add(piece.into()).is_none()
+                || offset.checked_add(chunk.into()).is_none()
                 || !(needed || self.has_room(size))
             {
                 return;
             }
-            let budget = &file.server().ahead;
+            let budget = &file.server().read_ahead;
             let share = match budget.take(size) {
                 Some(share) => share,
-                None if needed => budget.take_anyway(size),
+                None if needed => budget.overdraw(size),
                 None => return,
             };
-            self.pieces.push_back(Piece::ask(file, offset, piece, share));
+            self.chunks.push_back(Chunk::request(file, offset, chunk, share));
             self.held += size;
         }
     }
 
     fn has_room(&self, size: usize) -> bool {
-        self.runs && self.held + size <= self.window.size().min(self.most)
+        self.is_sequential && self.held + size <= self.window.size().min(self.limit)
     }
 
-    /// The bytes from `offset` to `end`, as far as they are in the pieces.
-    fn serve(&mut self, file: &Handle, offset: u64, end: u64) -> Read {
-        let mut parts = Vec::with_capacity(1);
-        for piece in &mut self.pieces {
-            let piece_end = piece.offset + u64::from(piece.length);
-            let (from, to) = (offset.max(piece.offset), end.min(piece_end));
+    /// The bytes from `offset` to `end`, as far as they are in the chunks.
+    fn serve(&mut self, file: &RemoteFile, offset: u64, end: u64) -> Read {
+        let mut slices = Vec::with_capacity(1);
+        for chunk in &mut self.chunks {
+            let chunk_end = chunk.offset + u64::from(chunk.length);
+            let (from, to) = (offset.max(chunk.offset), end.min(chunk_end));
             if from >= to {
                 continue;
             }
-            // Both within a piece's length.
-            let (start, stop) = ((from - piece.offset) as usize, (to - piece.offset) as usize);
-            piece.served = piece.served.saturating_add((stop - start) as u32);
-            parts.push(piece.part(start, stop));
+            // Both within a chunk's length.
+            let (start, stop) = ((from - chunk.offset) as usize, (to - chunk.offset) as usize);
+            chunk.served = chunk.served.saturating_add((stop - start) as u32);
+            slices.push(chunk.slice(start, stop));
         }
-        let late = self.expected.saturating_sub(LATE);
-        while let Some(front) = self.pieces.front() {
-            let passed = front.offset + u64::from(front.length) <= late;
-            // What follows a short answer is for the next read.
-            let open = self.pieces.len() == 1 && !front.is_whole() && !front.has_told_end();
+        let reorder_start = self.expected.saturating_sub(REORDER_MAX);
+        while let Some(front) = self.chunks.front() {
+            let passed = front.offset + u64::from(front.length) <= reorder_start;
+            // What follows a short response is for the next read.
+            let open = self.chunks.len() == 1 && !front.is_whole() && !front.has_reported_end();
             if open || front.served < front.length && !passed {
                 break;
             }
             self.held -= front.length as usize;
-            self.most = self.most.saturating_add(front.length as usize).min(MOST_AHEAD);
-            self.pieces.pop_front();
+            self.limit = self.limit.saturating_add(front.length as usize).min(READ_AHEAD_MAX);
+            self.chunks.pop_front();
         }
-        Box::pin(gather(parts, file.clone(), offset, end))
+        Box::pin(gather(slices, file.clone(), offset, end))
     }
 }
 
-/// A multiple of the client's reads, so that few of them lie in two pieces.
-fn multiple(file: &Handle, length: u32) -> u32 {
-    let largest = file.largest();
+/// A multiple of the client's reads, so that few of them span two chunks.
+fn chunk_length(file: &RemoteFile, length: u32) -> u32 {
+    let largest = file.largest_read();
     match largest.checked_div(length) {
         Some(times) if times > 1 => times * length,
         _ => largest,
     }
 }
 
-/// Whether it came too long ago. What is still under way does not get old, however slow it comes.
-fn is_old(piece: &Piece) -> bool {
-    let came = || piece.came();
-    piece.asked.elapsed() > FRESH && came().is_some_and(|at| at.elapsed() > FRESH)
+/// Whether its response is older than [`CHUNK_TTL`]. A chunk in flight does not expire, however slow it is.
+fn is_stale(chunk: &Chunk) -> bool {
+    let received_at = || chunk.received_at();
+    chunk.requested_at.elapsed() > CHUNK_TTL
+        && received_at().is_some_and(|at| at.elapsed() > CHUNK_TTL)
 }
 
-/// As the server answers it: the client knows short answers and asks for the rest.
-fn plain(file: &Handle, offset: u64, length: u32) -> Read {
-    if length > file.largest() {
+/// As the server answers it: the client handles short responses and requests the rest.
+fn read_directly(file: &RemoteFile, offset: u64, length: u32) -> Read {
+    if length > file.largest_read() {
         let read = file.read_all(offset, length);
         return Box::pin(async move { Ok(Some(read.await?).filter(|bytes| !bytes.is_empty())) });
     }
-    let (answer, file) = (file.read(offset, length), file.clone());
-    Box::pin(async move { file.data(answer, length).await })
+    let (response, file) = (file.read(offset, length), file.clone());
+    Box::pin(async move { file.data(response, length).await })
 }
 
 /// `None` where the file ends before the first byte.
 async fn gather(
-    parts: Vec<Part>,
-    file: Handle,
+    slices: Vec<ChunkSlice>,
+    file: RemoteFile,
     offset: u64,
     end: u64,
 ) -> Result<Option<Bytes>, Failure> {
     let mut gathered = BytesMut::new();
-    let count = parts.len();
-    for part in parts {
-        let wanted = part.length();
-        let part = match part.bytes().await {
-            Ok(part) => part,
-            // The piece is larger than what the client wants of it, which alone may be readable.
+    let count = slices.len();
+    for slice in slices {
+        let length = slice.length();
+        let bytes = match slice.bytes().await {
+            Ok(bytes) => bytes,
+            // The chunk is larger than the client's read; only the latter may be readable.
             Err(_) if gathered.is_empty() => {
-                return plain(&file, offset, end.saturating_sub(offset) as u32).await;
+                return read_directly(&file, offset, end.saturating_sub(offset) as u32).await;
             }
             Err(_) => break,
         };
         if count == 1 {
-            return Ok(Some(part).filter(|part| !part.is_empty()));
+            return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
         }
-        gathered.extend_from_slice(&part);
-        if part.len() < wanted {
+        gathered.extend_from_slice(&bytes);
+        if bytes.len() < length {
             break;
         }
     }

@@ -1,3 +1,5 @@
+//! An open file at the server: its wire handle, the order of its requests and what they wrote.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,62 +8,62 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-use super::line::Line;
-use super::requests::Answer;
+use super::queue::RequestQueue;
+use super::requests::PendingResponse;
 use super::server::Server;
 use super::status::Expect;
-use super::written::{Noted, Written};
-use crate::backend::claims::{Claim, Held};
-use crate::data::{ReadAt, WriteAt};
+use super::write_state::{WriteEffect, WriteState};
+use crate::backend::path_leases::{PathGuard, PathLease};
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, RequestBody, ResponseBody, StatusCode};
 
-/// An open file at the server. Closing it is left to who has it.
+/// Closing it is left to its owner.
 #[derive(Clone)]
-pub(super) struct Handle(Arc<Open>, Option<Size>);
+pub(super) struct RemoteFile(Arc<Inner>, Option<Size>);
 
-/// What the server says of a file's size, asked for once; `None` where it says nothing.
+/// The size that the server reports, requested once; `None` where it reports none.
 type Size = Shared<BoxFuture<'static, Option<u64>>>;
 
-struct Open {
+struct Inner {
     server: Arc<Server>,
     handle: Bytes,
     path: RemotePath,
-    /// Of a name that is written to in its place.
-    claim: Option<Claim>,
-    line: Arc<Line>,
-    written: Arc<Written>,
+    /// Of a name that is written in place.
+    lease: Option<PathLease>,
+    queue: Arc<RequestQueue>,
+    write_state: Arc<WriteState>,
     /// The highest end of what was sent, in bytes.
-    sent: AtomicU64,
+    sent_to: AtomicU64,
 }
 
-/// A CLOSE that is sent, or is about to be; until its answer, what was sent before may be written.
-pub(super) struct Closing {
-    pub(super) answer: Answer,
-    /// Nobody begins the name anew as long as this is kept.
-    pub(super) held: Option<Held>,
+/// A CLOSE that is sent, or is about to be. Until its response, earlier writes may still take effect.
+pub(super) struct PendingClose {
+    pub(super) response: PendingResponse,
+    /// While it exists, no other upload starts under the name.
+    pub(super) guard: Option<PathGuard>,
 }
 
-impl Handle {
+impl RemoteFile {
     pub(super) fn new(
         server: Arc<Server>,
         handle: Bytes,
         path: RemotePath,
-        claim: Option<Claim>,
+        lease: Option<PathLease>,
     ) -> Self {
-        let (line, written, sent) = (Arc::default(), Arc::default(), AtomicU64::new(0));
-        Self(Arc::new(Open { server, handle, path, claim, line, written, sent }), None)
+        let (queue, write_state, sent_to) = (Arc::default(), Arc::default(), AtomicU64::new(0));
+        let inner = Inner { server, handle, path, lease, queue, write_state, sent_to };
+        Self(Arc::new(inner), None)
     }
 
-    /// The same file, whose size is asked for now: an answer that is short because the file ends is
-    /// known as such without another round trip.
+    /// The same file, with its size requested now: a response that is short because the file ends is then
+    /// recognised without another round trip.
     pub(super) fn sized(&self) -> Self {
-        let (size, what) = (self.stat(), format!("tell the size of {}", self.path()));
+        let (size, what) = (self.stat(), format!("get the size of {}", self.path()));
         let size = async move { size.await.ok()?.attributes(what).ok()?.size };
         Self(self.0.clone(), Some(size.boxed().shared()))
     }
 
-    /// As it was when [`Handle::sized`] was called.
+    /// The size at the time of [`RemoteFile::sized`].
     pub(super) async fn size(&self) -> Option<u64> {
         self.1.clone()?.await
     }
@@ -74,146 +76,160 @@ impl Handle {
         &self.0.path
     }
 
-    pub(super) fn bytes(&self) -> Bytes {
+    pub(super) fn handle(&self) -> Bytes {
         self.0.handle.clone()
     }
 
-    pub(super) fn line(&self) -> &Arc<Line> {
-        &self.0.line
+    pub(super) fn queue(&self) -> &Arc<RequestQueue> {
+        &self.0.queue
     }
 
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Sends a request in its turn.
-    pub(super) fn ask(&self, body: RequestBody) -> Answer {
-        self.ask_noting(body, None)
+    /// Bytes of the largest READ.
+    pub(super) fn largest_read(&self) -> u32 {
+        self.0.server.largest_read.max(1)
     }
 
-    fn ask_noting(&self, body: RequestBody, noted: Option<Noted>) -> Answer {
-        let (asking, answer) = self.0.server.requests.prepare();
-        self.0.line.send(move || asking.send(body, noted));
-        answer
+    /// Bytes of the largest WRITE.
+    pub(super) fn largest_write(&self) -> u32 {
+        self.0.server.largest_write.max(1)
     }
 
-    /// Of a request that writes from `begin` to `end`, to be noted with its answer.
-    fn writing(&self, begin: u64, end: u64) -> Noted {
+    pub(super) fn round_trip(&self) -> Duration {
+        self.0.server.requests.round_trip()
+    }
+
+    /// Sends a request in the order of the file's queue.
+    pub(super) fn send(&self, body: RequestBody) -> PendingResponse {
+        self.send_with_effect(body, None)
+    }
+
+    fn send_with_effect(&self, body: RequestBody, effect: Option<WriteEffect>) -> PendingResponse {
+        let (request, response) = self.0.server.requests.prepare();
+        self.0.queue.send(move || request.send(body, effect));
+        response
+    }
+
+    /// Of a request that writes from `start` to `end`.
+    fn write_effect(&self, start: u64, end: u64) -> WriteEffect {
         self.0.server.changes.note(&self.0.path);
-        self.0.sent.fetch_max(end, Ordering::AcqRel);
-        Noted { written: self.0.written.clone(), begin, end, harmless: |_| false }
+        self.0.sent_to.fetch_max(end, Ordering::AcqRel);
+        WriteEffect { state: self.0.write_state.clone(), start, end, is_harmless: |_| false }
     }
 
-    /// As [`Handle::writing`], of data that does not come through the gateway, up to `end` at most.
-    pub(super) fn copying(&self, end: u64, harmless: fn(StatusCode) -> bool) -> Noted {
+    /// As [`RemoteFile::write_effect`], of data that the server copies itself, up to `end` at most.
+    pub(super) fn copy_effect(&self, end: u64, is_harmless: fn(StatusCode) -> bool) -> WriteEffect {
         self.note_copy();
-        Noted { end: 0, harmless, ..self.writing(0, end) }
+        WriteEffect { end: 0, is_harmless, ..self.write_effect(0, end) }
     }
 
-    /// What was read of it is old.
+    /// What was read ahead of it is no longer valid.
     pub(super) fn note_copy(&self) {
         self.0.server.changes.note_all();
     }
 
-    /// What was asked to be written and is not on its way yet is not sent any more.
-    pub(super) fn give_up_writes(&self) {
-        self.0.written.cut();
+    /// Writes that are not sent yet are dropped.
+    pub(super) fn cancel_writes(&self) {
+        self.0.write_state.cancel();
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.0.written.is_cut()
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.write_state.is_cancelled()
     }
 
-    pub(super) fn is_claimed(&self) -> bool {
-        self.0.claim.is_some()
+    pub(super) fn is_leased(&self) -> bool {
+        self.0.lease.is_some()
     }
 
-    /// Nothing was to be written to it.
-    pub(super) fn is_untouched(&self) -> bool {
-        self.0.sent.load(Ordering::Acquire) == 0
+    /// No write was requested.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.0.sent_to.load(Ordering::Acquire) == 0
     }
 
-    /// What was written is now to be seen under each name of the file.
+    /// What was written must become visible under each name of the file.
     pub(super) fn note_end(&self) {
-        if self.0.sent.load(Ordering::Acquire) > 0 {
+        if !self.is_unwritten() {
             self.0.server.changes.note_all();
         }
     }
 
-    /// Where that begins that was sent and not taken.
-    pub(super) fn refused(&self) -> Option<u64> {
-        self.0.written.refused()
+    /// The start of what was sent and refused.
+    pub(super) fn refused_from(&self) -> Option<u64> {
+        self.0.write_state.refused_from()
     }
 
-    /// Whether a file of this size can be what this handle alone has written from its begin.
-    pub(super) fn may_have_made(&self, size: u64) -> bool {
-        (self.0.written.taken()..=self.0.sent.load(Ordering::Acquire)).contains(&size)
+    /// Whether a file of this size can consist of what was written here, and of nothing else.
+    pub(super) fn may_have_written(&self, size: u64) -> bool {
+        (self.0.write_state.accepted_to()..=self.0.sent_to.load(Ordering::Acquire)).contains(&size)
     }
 
-    /// Whether a file of this size can be what this handle has written, where the server did not take
-    /// what begins at `hole`.
-    pub(super) fn may_reach_behind(&self, hole: u64, size: u64) -> bool {
-        (hole..=self.0.sent.load(Ordering::Acquire)).contains(&size)
+    /// Whether a file of this size can have been written here, if the server refused what starts at `hole`.
+    pub(super) fn may_have_written_past(&self, hole: u64, size: u64) -> bool {
+        (hole..=self.0.sent_to.load(Ordering::Acquire)).contains(&size)
     }
 
-    /// Sends CLOSE behind all that was asked before.
-    pub(super) fn close(&self) -> Closing {
-        let held = self.0.claim.as_ref().map(Claim::hold_anyway);
-        Closing { answer: self.ask(RequestBody::Close { handle: self.bytes() }), held }
+    /// Sends CLOSE after all earlier requests.
+    pub(super) fn close(&self) -> PendingClose {
+        let guard = self.0.lease.as_ref().map(PathLease::guard);
+        PendingClose { response: self.send(RequestBody::Close { handle: self.handle() }), guard }
     }
 
-    /// As [`Handle::close`], without wanting to know.
-    pub(super) fn give_up(&self) {
-        drop(self.ask(RequestBody::Close { handle: self.bytes() }));
+    /// As [`RemoteFile::close`]; the response is ignored.
+    pub(super) fn close_and_forget(&self) {
+        drop(self.send(RequestBody::Close { handle: self.handle() }));
     }
 
-    /// As [`Handle::close`], of a file that was only read: nothing depends on the answer.
+    /// As [`RemoteFile::close`], of a file that was only read: nothing depends on the response.
     pub(super) fn close_read(&self) {
         let (closing, path) = (self.close(), self.path().clone());
         self.server().cleanups.spawn(async move {
-            let closed = closing.answer.await;
-            if let Err(failure) = closed.and_then(|a| a.done(format_args!("close {path}"))) {
-                tracing::debug!(path = path.as_bytes(), %failure, "a file that was read is not closed well");
+            let closed = closing.response.await;
+            if let Err(failure) = closed.and_then(|r| r.done(format_args!("close {path}"))) {
+                tracing::debug!(path = path.as_bytes(), %failure, "the CLOSE of a file that was read failed");
             }
         });
     }
 
-    pub(super) fn stat(&self) -> Answer {
-        self.ask(RequestBody::FileStat { handle: self.bytes() })
+    pub(super) fn stat(&self) -> PendingResponse {
+        self.send(RequestBody::FileStat { handle: self.handle() })
     }
 
-    pub(super) fn set_stat(&self, attributes: Attributes) -> Answer {
+    pub(super) fn set_stat(&self, attributes: Attributes) -> PendingResponse {
         if let Some(size) = attributes.size {
             self.0.server.changes.note_all();
-            self.0.sent.fetch_max(size, Ordering::AcqRel);
-            self.0.written.cut_off(size);
+            self.0.sent_to.fetch_max(size, Ordering::AcqRel);
+            self.0.write_state.truncate(size);
         }
-        self.ask(RequestBody::FileSetStat { handle: self.bytes(), attributes })
+        self.send(RequestBody::FileSetStat { handle: self.handle(), attributes })
     }
 
-    /// One READ, of no more than the server's largest.
-    pub(super) fn read(&self, offset: u64, length: u32) -> Answer {
-        self.ask(RequestBody::Read { handle: self.bytes(), offset, length })
+    /// One READ, of no more than [`RemoteFile::largest_read`].
+    pub(super) fn read(&self, offset: u64, length: u32) -> PendingResponse {
+        self.send(RequestBody::Read { handle: self.handle(), offset, length })
     }
 
-    /// All of `length`, in as many READs as that takes; fewer bytes only where the file ends.
+    /// All of `length`, in as many READs as needed; fewer bytes only where the file ends. They are sent with
+    /// the call, not with the first poll.
     pub(super) fn read_all(
         &self,
         offset: u64,
         length: u32,
     ) -> BoxFuture<'static, Result<Bytes, Failure>> {
-        let asked = self.ask_pieces(offset, length);
+        let pending = self.send_reads(offset, length);
         let this = self.clone();
         Box::pin(async move {
             let mut gathered = BytesMut::new();
-            for (answer, at, wanted) in asked {
-                let first = this.data(answer, wanted).await?;
-                match this.rest(first, at, wanted).await? {
+            for (response, at, requested) in pending {
+                let first = this.data(response, requested).await?;
+                match this.read_rest(first, at, requested).await? {
                     // The usual case: one READ that brings all, not copied.
                     bytes if bytes.len() == length as usize => return Ok(bytes),
                     bytes => {
                         gathered.extend_from_slice(&bytes);
-                        if bytes.len() < wanted as usize {
+                        if bytes.len() < requested as usize {
                             break;
                         }
                     }
@@ -223,35 +239,39 @@ impl Handle {
         })
     }
 
-    fn ask_pieces(&self, offset: u64, length: u32) -> Vec<(Answer, u64, u32)> {
-        let largest = self.0.server.largest_read.max(1);
-        let mut asked = Vec::with_capacity(1);
+    fn send_reads(&self, offset: u64, length: u32) -> Vec<(PendingResponse, u64, u32)> {
+        let mut pending = Vec::with_capacity(1);
         let mut done = 0;
         while done < length {
-            let wanted = (length - done).min(largest);
+            let requested = (length - done).min(self.largest_read());
             let Some(at) = offset.checked_add(done.into()) else { break };
-            asked.push((self.read(at, wanted), at, wanted));
-            done += wanted;
+            pending.push((self.read(at, requested), at, requested));
+            done += requested;
         }
-        asked
+        pending
     }
 
-    /// Servers may answer a READ with less than was asked for: the rest is asked for then.
-    async fn rest(&self, first: Option<Bytes>, offset: u64, wanted: u32) -> Result<Bytes, Failure> {
+    /// Servers may answer a READ with fewer bytes than requested: the rest is requested then.
+    async fn read_rest(
+        &self,
+        first: Option<Bytes>,
+        offset: u64,
+        requested: u32,
+    ) -> Result<Bytes, Failure> {
         let Some(first) = first else { return Ok(Bytes::new()) };
-        if first.len() == wanted as usize {
+        if first.len() == requested as usize {
             return Ok(first);
         }
-        // A file may be longer than its size says (0 under /proc), so only a size that is met counts.
+        // A file may be longer than its reported size (0 under /proc): only a size that is met counts.
         let end = offset.checked_add(first.len() as u64);
         if end.is_some() && end == self.size().await {
             return Ok(first);
         }
         let mut gathered = BytesMut::from(&first[..]);
-        while gathered.len() < wanted as usize {
+        while gathered.len() < requested as usize {
             let done = gathered.len() as u32;
             let Some(at) = offset.checked_add(done.into()) else { break };
-            match self.data(self.read(at, wanted - done), wanted - done).await? {
+            match self.data(self.read(at, requested - done), requested - done).await? {
                 Some(more) => gathered.extend_from_slice(&more),
                 None => break,
             }
@@ -259,45 +279,51 @@ impl Handle {
         Ok(gathered.freeze())
     }
 
-    pub(super) async fn data(&self, answer: Answer, wanted: u32) -> Result<Option<Bytes>, Failure> {
-        self.judge(answer.await?, wanted)
+    pub(super) async fn data(
+        &self,
+        response: PendingResponse,
+        requested: u32,
+    ) -> Result<Option<Bytes>, Failure> {
+        self.check_data(response.await?, requested)
     }
 
-    pub(super) fn judge(
+    /// The data of a response to a READ; `None` at the end of the file.
+    pub(super) fn check_data(
         &self,
-        answer: ResponseBody,
-        wanted: u32,
+        response: ResponseBody,
+        requested: u32,
     ) -> Result<Option<Bytes>, Failure> {
         let path = &self.0.path;
-        let data = answer.data(format_args!("read {path}"))?;
+        let data = response.data(format_args!("read {path}"))?;
         let broken = |what: &str| {
             let message = format_args!("cannot read {path}: the backend server {what}");
             Err(Failure::backend(FailureKind::Internal, message))
         };
         match &data {
-            Some(data) if data.len() > wanted as usize => broken("sent more than was asked for"),
+            Some(data) if data.len() > requested as usize => broken("sent more than was requested"),
             // The end has a status of its own; this may be in the middle.
-            Some(data) if data.is_empty() && wanted > 0 => broken("sent an answer without data"),
+            Some(data) if data.is_empty() && requested > 0 => {
+                broken("sent a response without data")
+            }
             _ => Ok(data),
         }
     }
 
-    /// All of `data`, in as many WRITEs as that takes.
+    /// All of `data`, in as many WRITEs as needed. They are sent with the call, not with the first poll.
     pub(super) fn write_all(
         &self,
         offset: u64,
         mut data: Bytes,
     ) -> BoxFuture<'static, Result<(), Failure>> {
-        let largest = self.0.server.largest_write.max(1) as usize;
-        let mut asked = Vec::with_capacity(1);
+        let largest = self.largest_write() as usize;
+        let mut pending = Vec::with_capacity(1);
         let mut at = offset;
         loop {
-            let piece = data.split_to(data.len().min(largest));
-            let length = piece.len() as u64;
-            let body = RequestBody::Write { handle: self.bytes(), offset: at, data: piece };
-            let begin = at;
-            at = at.saturating_add(length);
-            asked.push(self.ask_noting(body, Some(self.writing(begin, at))));
+            let data_now = data.split_to(data.len().min(largest));
+            let (start, end) = (at, at.saturating_add(data_now.len() as u64));
+            let body = RequestBody::Write { handle: self.handle(), offset: start, data: data_now };
+            pending.push(self.send_with_effect(body, Some(self.write_effect(start, end))));
+            at = end;
             if data.is_empty() {
                 break;
             }
@@ -305,40 +331,12 @@ impl Handle {
         let this = self.clone();
         Box::pin(async move {
             let mut outcome = Ok(());
-            for answer in asked {
-                let written = answer.await;
-                let written = written.and_then(|a| a.done(format_args!("write {}", this.0.path)));
+            for response in pending {
+                let written = response.await;
+                let written = written.and_then(|r| r.done(format_args!("write {}", this.0.path)));
                 outcome = outcome.and(written);
             }
             outcome
         })
-    }
-}
-
-impl ReadAt for Handle {
-    fn read_at(&self, offset: u64, length: u32) -> BoxFuture<'static, Result<Bytes, Failure>> {
-        self.read_all(offset, length)
-    }
-
-    fn largest(&self) -> u32 {
-        self.0.server.largest_read.max(1)
-    }
-
-    fn round_trip(&self) -> Duration {
-        self.0.server.requests.round_trip()
-    }
-}
-
-impl WriteAt for Handle {
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.write_all(offset, data)
-    }
-
-    fn largest(&self) -> u32 {
-        self.0.server.largest_write.max(1)
-    }
-
-    fn round_trip(&self) -> Duration {
-        self.0.server.requests.round_trip()
     }
 }

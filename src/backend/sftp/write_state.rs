@@ -1,70 +1,69 @@
-//! What a file's requests have done to it, as far as their answers tell.
+//! What a file's requests have done to it, as far as their responses say.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::wire::sftp::{ResponseBody, StatusCode};
 
-/// What requests did to a file.
 #[derive(Debug)]
-pub(super) struct Written {
-    /// What was not given to the channel yet is not sent any more.
-    cut: AtomicBool,
-    /// The lowest begin of what the server has not taken, in bytes.
-    refused: AtomicU64,
-    /// The highest end of what the server has taken, in bytes.
-    taken: AtomicU64,
+pub(super) struct WriteState {
+    /// Writes that the channel has not taken yet are not sent.
+    cancelled: AtomicBool,
+    /// The lowest start of what the server refused, in bytes.
+    refused_from: AtomicU64,
+    /// The highest end of what the server accepted, in bytes.
+    accepted_to: AtomicU64,
 }
 
-impl Default for Written {
+impl Default for WriteState {
     fn default() -> Self {
-        let cut = AtomicBool::new(false);
-        Self { cut, refused: AtomicU64::new(u64::MAX), taken: AtomicU64::new(0) }
+        let cancelled = AtomicBool::new(false);
+        Self { cancelled, refused_from: AtomicU64::new(u64::MAX), accepted_to: AtomicU64::new(0) }
     }
 }
 
-impl Written {
-    /// Where the first write began that was refused: what is there is not what was sent.
-    pub(super) fn refused(&self) -> Option<u64> {
-        Some(self.refused.load(Ordering::Acquire)).filter(|begin| *begin < u64::MAX)
+impl WriteState {
+    /// The start of the first refused write: from there on the content is not what was sent.
+    pub(super) fn refused_from(&self) -> Option<u64> {
+        Some(self.refused_from.load(Ordering::Acquire)).filter(|start| *start < u64::MAX)
     }
 
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Acquire)
+    pub(super) fn accepted_to(&self) -> u64 {
+        self.accepted_to.load(Ordering::Acquire)
     }
 
-    /// Nobody wants the rest of it.
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
+    /// The rest of the writes is no longer needed.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
     }
 
-    /// The file is to end at `end`.
-    pub(super) fn cut_off(&self, end: u64) {
-        self.taken.fetch_min(end, Ordering::AcqRel);
+    /// The file is to be truncated to `size`.
+    pub(super) fn truncate(&self, size: u64) {
+        self.accepted_to.fetch_min(size, Ordering::AcqRel);
     }
 }
 
-/// To be noted before the answer is told: that it is a refusal, or that the file reaches to `end`.
-pub(super) struct Noted {
-    pub(super) written: Arc<Written>,
-    pub(super) begin: u64,
+/// What the response to one write says about the file. It is recorded before the response is delivered.
+pub(super) struct WriteEffect {
+    pub(super) state: Arc<WriteState>,
+    pub(super) start: u64,
     pub(super) end: u64,
     /// Whether a refusal leaves the file as its owner expects it.
-    pub(super) harmless: fn(StatusCode) -> bool,
+    pub(super) is_harmless: fn(StatusCode) -> bool,
 }
 
-impl Noted {
-    pub(super) fn note(&self, body: &ResponseBody) {
-        match body {
+impl WriteEffect {
+    pub(super) fn record(&self, response: &ResponseBody) {
+        match response {
             ResponseBody::Status { code: StatusCode::OK, .. } => {
-                self.written.taken.fetch_max(self.end, Ordering::AcqRel);
+                self.state.accepted_to.fetch_max(self.end, Ordering::AcqRel);
             }
-            ResponseBody::Status { code, .. } if (self.harmless)(*code) => {}
-            _ => drop(self.written.refused.fetch_min(self.begin, Ordering::AcqRel)),
+            ResponseBody::Status { code, .. } if (self.is_harmless)(*code) => {}
+            _ => drop(self.state.refused_from.fetch_min(self.start, Ordering::AcqRel)),
         }
     }
 }

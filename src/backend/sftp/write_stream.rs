@@ -1,115 +1,103 @@
-//! From a stream of bytes to a file that takes many pieces at once.
+//! A stream of bytes into a remote file, with WRITEs that wait for no response
+//! (draft-ietf-secsh-filexfer-02 section 6.4).
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncWrite;
 
-use super::FirstError;
+use super::first_error::FirstError;
+use super::remote_file::RemoteFile;
 use super::window::Window;
 use crate::op::Failure;
 
-/// The bounds of what may be sent without an answer, in bytes.
-const START: usize = 2 * 1024 * 1024;
-const LEAST: usize = 1024 * 1024;
-const MOST: usize = 8 * 1024 * 1024;
+/// Bounds of the bytes that were sent and have no response.
+const WINDOW_START: usize = 2 * 1024 * 1024;
+const WINDOW_MIN: usize = 1024 * 1024;
+pub(super) const WINDOW_MAX: usize = 8 * 1024 * 1024;
 
-/// A file that takes many pieces at once.
-pub trait WriteAt: Send + 'static {
-    /// All of `data` at `offset`. Sent with the call, not with the first poll.
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>>;
+/// Gathers a stream's bytes into large WRITEs and sends them without waiting for the responses, as far as
+/// the window allows. Flush and shutdown send what is gathered and wait for nothing;
+/// [`PendingWrites::wait`] waits for the responses. Fails with the first refusal.
+pub(super) struct WriteStream(Arc<Mutex<State>>);
 
-    /// Bytes of the largest piece.
-    fn largest(&self) -> u32;
+/// The WRITEs of a [`WriteStream`] that have no response yet.
+pub(super) struct PendingWrites(Arc<Mutex<State>>);
 
-    /// The shortest round trip seen.
-    fn round_trip(&self) -> Duration;
-}
-
-/// Gathers a stream's bytes into large pieces and sends them without waiting for the answers, as far
-/// as the connection is long. Flush and shutdown send what is gathered and wait for nothing: whether
-/// all was taken, [`Behind::answers`] tells. Fails with the first refusal.
-pub struct WriteBehind<W>(Arc<Mutex<State<W>>>);
-
-/// The other handle of a [`WriteBehind`], for its end.
-pub struct Behind<W>(Arc<Mutex<State<W>>>);
-
-struct State<W> {
-    file: W,
+struct State {
+    file: RemoteFile,
     gathered: BytesMut,
     /// Of the first byte in `gathered`.
     offset: u64,
-    pieces: VecDeque<(usize, BoxFuture<'static, Result<(), Failure>>)>,
-    /// Bytes in `pieces`.
-    behind: usize,
+    /// With the bytes of each.
+    pending: VecDeque<(usize, BoxFuture<'static, Result<(), Failure>>)>,
+    pending_bytes: usize,
     window: Window,
-    /// A piece was sent.
+    /// A WRITE was sent.
     sent: bool,
     failed: bool,
-    fault: FirstError,
+    first_error: FirstError,
 }
 
-impl<W: WriteAt> WriteBehind<W> {
-    /// Writes from `offset` on. `fault` takes what the file says against it.
-    pub fn new(file: W, offset: u64, fault: FirstError) -> (Self, Behind<W>) {
+impl WriteStream {
+    /// Writes from `offset` on. `first_error` receives the failure that ends the stream.
+    pub(super) fn new(
+        file: RemoteFile,
+        offset: u64,
+        first_error: FirstError,
+    ) -> (Self, PendingWrites) {
         let state = Arc::new(Mutex::new(State {
             file,
             gathered: BytesMut::new(),
             offset,
-            pieces: VecDeque::new(),
-            behind: 0,
-            window: Window::new(START, LEAST, MOST),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            window: Window::new(WINDOW_START, WINDOW_MIN, WINDOW_MAX),
             sent: false,
             failed: false,
-            fault,
+            first_error,
         }));
-        (Self(state.clone()), Behind(state))
+        (Self(state.clone()), PendingWrites(state))
     }
 }
 
-impl<W: WriteAt> Behind<W> {
-    /// Waits for the answers to all that was sent.
-    pub async fn answers(&self) -> io::Result<()> {
-        self.all_but(0).await
-    }
-
-    /// Waits until at most so many bytes have no answer.
-    pub async fn all_but(&self, bytes: usize) -> io::Result<()> {
-        std::future::poll_fn(|cx| lock(&self.0).poll_answers(cx, bytes)).await
+impl PendingWrites {
+    /// Waits until at most `left` bytes have no response.
+    pub(super) async fn wait(&self, left: usize) -> io::Result<()> {
+        std::future::poll_fn(|cx| lock(&self.0).poll_responses(cx, left)).await
     }
 }
 
-fn lock<W>(state: &Mutex<State<W>>) -> MutexGuard<'_, State<W>> {
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<W: WriteAt> State<W> {
-    /// Takes answers until at most so many bytes have none.
-    fn poll_answers(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<()>> {
+impl State {
+    /// Takes responses until at most `left` bytes have none.
+    fn poll_responses(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         if self.failed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        while let Some((length, piece)) = self.pieces.front_mut() {
-            match piece.as_mut().poll(cx) {
+        while let Some((length, response)) = self.pending.front_mut() {
+            match response.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => {
                     let length = *length;
-                    self.behind -= length;
-                    self.pieces.pop_front();
+                    self.pending_bytes -= length;
+                    self.pending.pop_front();
                     self.window.delivered(length, self.file.round_trip());
                 }
                 Poll::Ready(Err(failure)) => {
                     self.failed = true;
-                    self.pieces.clear();
+                    self.pending.clear();
                     self.gathered = BytesMut::new();
-                    return Poll::Ready(Err(self.fault.note(failure)));
+                    return Poll::Ready(Err(self.first_error.record(failure)));
                 }
-                Poll::Pending if self.behind > most => return Poll::Pending,
+                Poll::Pending if self.pending_bytes > left => return Poll::Pending,
                 Poll::Pending => break,
             }
         }
@@ -122,14 +110,14 @@ impl<W: WriteAt> State<W> {
         }
         let data = std::mem::take(&mut self.gathered).freeze();
         let (length, offset) = (data.len(), self.offset);
-        self.pieces.push_back((length, self.file.write_at(offset, data)));
-        self.behind += length;
+        self.pending.push_back((length, self.file.write_all(offset, data)));
+        self.pending_bytes += length;
         self.sent = true;
         self.offset = offset.saturating_add(length as u64);
     }
 }
 
-impl<W: WriteAt> AsyncWrite for WriteBehind<W> {
+impl AsyncWrite for WriteStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -137,11 +125,11 @@ impl<W: WriteAt> AsyncWrite for WriteBehind<W> {
     ) -> Poll<io::Result<usize>> {
         let mut state = lock(&self.0);
         let state = &mut *state;
-        let largest = state.file.largest() as usize;
+        let largest = state.file.largest_write() as usize;
         if state.gathered.is_empty() {
-            let room = state.window.size().saturating_sub(largest);
-            ready!(state.poll_answers(cx, room))?;
-            // A small file takes small memory; behind one piece, another whole one is to be expected.
+            let left = state.window.size().saturating_sub(largest);
+            ready!(state.poll_responses(cx, left))?;
+            // A small file takes little memory. After one full WRITE, another is to be expected.
             state.gathered.reserve(if state.sent { largest } else { bytes.len().min(largest) });
         } else if state.gathered.capacity() < largest {
             state.gathered.reserve(largest - state.gathered.len());
@@ -157,100 +145,10 @@ impl<W: WriteAt> AsyncWrite for WriteBehind<W> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = lock(&self.0);
         state.send();
-        let whatever = usize::MAX;
-        state.poll_answers(cx, whatever)
+        state.poll_responses(cx, usize::MAX)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_flush(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-    use crate::op::FailureKind;
-
-    /// Takes each piece when it is polled, as a server that is asked for answers.
-    #[derive(Clone, Default)]
-    struct File {
-        content: Arc<Mutex<Vec<u8>>>,
-        sent: Arc<Mutex<Vec<usize>>>,
-        answered: Arc<Mutex<usize>>,
-        full_at: Option<u64>,
-    }
-
-    impl WriteAt for File {
-        fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-            self.sent.lock().unwrap().push(data.len());
-            let this = self.clone();
-            Box::pin(async move {
-                tokio::task::yield_now().await;
-                if this.full_at.is_some_and(|full| offset >= full) {
-                    return Err(Failure::backend(FailureKind::NoSpace, "full"));
-                }
-                let mut content = this.content.lock().unwrap();
-                assert_eq!(content.len() as u64, offset);
-                content.extend_from_slice(&data);
-                *this.answered.lock().unwrap() += data.len();
-                Ok(())
-            })
-        }
-
-        fn largest(&self) -> u32 {
-            100_000
-        }
-
-        fn round_trip(&self) -> Duration {
-            Duration::from_millis(1)
-        }
-    }
-
-    #[tokio::test]
-    async fn gathers_and_bounds_what_has_no_answer() {
-        let file = File::default();
-        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, FirstError::default());
-        let data: Vec<u8> = (0..20_000_000usize).map(|n| (n * 7 + n / 251) as u8).collect();
-        for part in data.chunks(65_536) {
-            stream.write_all(part).await.unwrap();
-            let sent: usize = file.sent.lock().unwrap().iter().sum();
-            assert!(sent - *file.answered.lock().unwrap() <= MOST);
-        }
-        stream.shutdown().await.unwrap();
-        behind.answers().await.unwrap();
-        assert!(*file.content.lock().unwrap() == data);
-        assert!(file.sent.lock().unwrap().iter().all(|length| *length == 100_000));
-    }
-
-    #[tokio::test]
-    async fn flush_sends_and_waits_for_nothing() {
-        let file = File::default();
-        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, FirstError::default());
-        stream.write_all(b"small").await.unwrap();
-        assert!(file.sent.lock().unwrap().is_empty());
-        stream.flush().await.unwrap();
-        assert_eq!(*file.sent.lock().unwrap(), [5]);
-        assert_eq!(*file.answered.lock().unwrap(), 0);
-        behind.answers().await.unwrap();
-        assert_eq!(*file.content.lock().unwrap(), b"small");
-    }
-
-    #[tokio::test]
-    async fn the_first_refusal_ends_it() {
-        let file = File { full_at: Some(200_000), ..File::default() };
-        let fault = FirstError::default();
-        let (mut stream, behind) = WriteBehind::new(file.clone(), 0, fault.clone());
-        let written = async {
-            for _ in 0..100 {
-                stream.write_all(&[7; 100_000]).await?;
-            }
-            io::Result::Ok(())
-        };
-        assert!(written.await.is_err());
-        assert!(behind.answers().await.is_err());
-        assert_eq!(fault.take().unwrap().kind, FailureKind::NoSpace);
-        assert_eq!(file.content.lock().unwrap().len(), 200_000);
     }
 }

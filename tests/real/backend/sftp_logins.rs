@@ -131,7 +131,7 @@ fn the_words_of_a_server_that_never_identifies_itself_are_in_the_log() {
     assert!(!ls(&site(&gateway)).ok());
     let login = gateway.await_log(|it| it["event"] == "login", SOON);
     let detail = login["detail"].as_str().unwrap_or_default();
-    assert!(detail.ends_with("the server said: Exceeded MaxStartups"), "{login}");
+    assert!(detail.ends_with("the server sent: Exceeded MaxStartups"), "{login}");
 }
 
 /// The server has three keys, of which the gateway sees one.
