@@ -18,7 +18,7 @@ use crate::backend::{Backend, IgnoredAttributes};
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::{ftp, sftp};
-use crate::net::ssh::Exchanges;
+use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::session::{Admission, Gateway, Metrics};
 
@@ -69,7 +69,7 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
-    let exchanges = Arc::new(Exchanges::default());
+    let exchanges = Arc::new(KeyExchangeLimiter::default());
     let mut listeners = Vec::new();
     for settings in config.listeners {
         listeners.push(ftp::bind(ftp::Shared {

@@ -7,7 +7,7 @@ use super::read::{Read, Section, section};
 use super::report::{At, Problems};
 use super::tree::{Kind, Node};
 use super::values::AlgorithmName;
-use crate::net::ssh::{Base, named};
+use crate::net::ssh::{Base, algorithm_by_name};
 
 section! {
     /// SSH algorithms: a list that has a name, and what is added to it.
@@ -39,7 +39,7 @@ impl Read for Algorithms {
                 problems.error(&wrong, format!("a list has no base; {}", extend("…")));
                 Self { at, base: None, add: None }
             }
-            Kind::Scalar(text) if named(text).is_some() => {
+            Kind::Scalar(text) if algorithm_by_name(text).is_some() => {
                 let wrong = At { mark: node.mark, ..at.clone() };
                 problems.error(&wrong, format!("\"{text}\" is one algorithm; {}", extend(text)));
                 Self { at, base: None, add: None }

@@ -11,7 +11,6 @@ mod progress;
 mod relay;
 mod relay_error;
 mod rendezvous;
-mod sequenced;
 mod splice;
 mod stall_timer;
 mod view;
@@ -26,8 +25,5 @@ pub use progress::Progress;
 pub use relay::{relay, send};
 pub use relay_error::{RelayError, Side};
 pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wanted};
-pub use sequenced::{
-    Begin, Purpose, Sequenced, SequentialFile, SequentialRead, SequentialWrite, WINDOW, WriteFrom,
-};
 pub use stall_timer::StallTimer;
 pub use view::{OF_BACKENDS, Owner, OwnerState, PoolView, PortView, Stray};

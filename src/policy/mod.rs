@@ -1,23 +1,23 @@
 //! What a user may do. The only maker of a [`Permit`].
 
 use crate::auth::Identity;
-use crate::op::Operation;
+use crate::op::Action;
 
-/// An operation that was allowed. Only [`decide`] makes one, and a route makes a `Target` of nothing
-/// else: an operation that nobody allowed does not compile.
+/// An action that was allowed. Only [`decide`] makes one, and a route makes a `Target` of nothing
+/// else: an action that nobody allowed does not compile.
 #[derive(Debug)]
-pub struct Permit {
-    operation: Operation,
+pub struct Permit<A> {
+    action: A,
 }
 
-/// Without rules in the configuration everything is allowed that the backend allows. Rules, and with
-/// them refusals, are a later issue's; this is the one place where they are asked.
-pub fn decide(_who: &Identity, operation: Operation) -> Permit {
-    Permit { operation }
+/// Allows everything: the configuration has no rules yet, and a backend refuses what it does not allow
+/// itself. This is the one place where rules are asked.
+pub fn decide<A: Action>(_identity: &Identity, action: A) -> Permit<A> {
+    Permit { action }
 }
 
-impl Permit {
-    pub(crate) fn into_operation(self) -> Operation {
-        self.operation
+impl<A> Permit<A> {
+    pub(crate) fn into_action(self) -> A {
+        self.action
     }
 }

@@ -26,9 +26,11 @@ pub struct AdmissionPermit {
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the gateway has its most sessions ({0}); try again later")]
+    #[error("too many sessions (limits.sessions: {0}); try again later")]
     Full(usize),
-    #[error("your address has its most sessions ({0}); close one and try again")]
+    #[error(
+        "too many sessions from your address (limits.sessions_per_address: {0}); close one and try again"
+    )]
     AddressFull(usize),
 }
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::Span;
+
 use super::end::EndSlot;
 use crate::net::Endpoints;
 
@@ -45,5 +47,12 @@ impl ClientInfo {
             encryption: OnceLock::new(),
             client: OnceLock::new(),
         }
+    }
+
+    /// What log lines name the connection by until somebody has logged in. Of the highest level: lines of
+    /// every level need it.
+    pub fn span(&self) -> Span {
+        let Self { session, peer, listener, .. } = self;
+        tracing::error_span!(parent: None, "connection", session, %peer, listener)
     }
 }

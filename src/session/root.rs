@@ -34,6 +34,42 @@ impl Root {
     pub(super) fn strip(&self, path: &RemotePath) -> Option<RemotePath> {
         path.strip_root(&self.path)
     }
+
+    /// Why an operation is refused that would lead out of the root, or take away, or close to all, what a
+    /// route shows to its users as their `/`.
+    pub(super) fn refusal(&self, operation: &Operation) -> Option<Failure> {
+        let denied =
+            |why: &str| Some(Failure::new(FailureKind::PermissionDenied, Fault::Policy, why));
+        // A root is a prefix, no jail: a link could lead out of it.
+        let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
+        if links && self.hides {
+            return denied("links are not made below a route's root: they could lead out of it");
+        }
+        if let Operation::Symlink { target, .. } = operation
+            && self.relative
+            && target.starts_with(b"/")
+        {
+            let why = "the backend server does not tell where the login put the user, so a link cannot \
+                       lead to an absolute path; set `login_folder` on the backend";
+            return Some(Failure::backend(FailureKind::Unsupported, why));
+        }
+        if self.is_touched_by(operation) {
+            return denied("the root folder stays as it is: it can be neither removed nor renamed");
+        }
+        None
+    }
+
+    fn is_touched_by(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
+            Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
+            Operation::SetAttributes { path, changes, .. } => {
+                let closes = changes.permissions.is_some() || changes.owner.is_some();
+                path.is_root() && self.hides && closes
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Refuses a root that surely is no folder of the backend; `number` is the route's place in the

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Marker};
-use super::reply;
 use crate::net::Stream;
 use crate::op::{Failure, PeerReply, Representation};
 
@@ -44,7 +43,7 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
             told
         }
     };
-    told.map(|words| reply::failure("the transfer", words))
+    told.map(|words| connection.failure("the transfer", words))
 }
 
 /// Brings the control connection back into step behind a transfer whose data connection is gone or

@@ -127,7 +127,7 @@ async fn truncate(
     let (stream, _) = data_connection::start(connection, "STOR", Some(&name), 0).await?;
     let early = connection.reply_before_end()?;
     let limit = connection.settings.reply_timeout;
-    if let Err(e) = stream.complete_and_drain(limit).await {
+    if let Err(e) = stream.complete_and_read_to_end(limit).await {
         tracing::debug!(error = %e, "closing the data connection to the backend");
     }
     connection.end_upload(early, false).await.map(drop)

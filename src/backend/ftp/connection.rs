@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::cache::FRESH;
@@ -9,7 +9,6 @@ use super::data_ports::DataPorts;
 use super::features::Features;
 use super::prepared::Prepared;
 use super::refusals::Optional;
-use super::reply::unavailable;
 use super::servers::Server;
 use super::settings::Settings;
 use super::{failures, reply};
@@ -56,8 +55,7 @@ pub(super) struct Connection {
     directory: Option<Directory>,
     /// Some CWD was said: the server need not be where the login put it.
     left_home: bool,
-    /// Counts what may have moved folders, over any connection of the session.
-    pub(super) moves: Arc<AtomicU64>,
+    pub(super) session: Arc<SessionState>,
     /// The login is done.
     pub(super) let_in: bool,
     lost: bool,
@@ -94,12 +92,46 @@ struct Directory {
     since: Instant,
 }
 
+/// What all connections of a session share.
+#[derive(Default)]
+pub(super) struct SessionState {
+    /// Several operations may run at once, each over a connection of its own.
+    concurrent: AtomicBool,
+    /// Counts the operations that may have moved directories.
+    moves: AtomicU64,
+}
+
+impl SessionState {
+    /// Returns whether this is the first call.
+    pub(super) fn allow_concurrency(&self) -> bool {
+        !self.concurrent.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn is_concurrent(&self) -> bool {
+        self.concurrent.load(Ordering::Acquire)
+    }
+
+    /// With several connections, the loss of one ends its operation, not the session.
+    fn scoped(&self, failure: Failure) -> Failure {
+        match failure.kind {
+            FailureKind::Unavailable if self.is_concurrent() => Failure {
+                kind: FailureKind::TransferCut,
+                message:
+                    "the connection to the backend server was lost during the operation; try again"
+                        .into(),
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+}
+
 /// Held until it is done, or given up half-way.
-pub(super) struct Moving(Arc<AtomicU64>);
+pub(super) struct Moving(Arc<SessionState>);
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.moves.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -131,7 +163,7 @@ impl Connection {
             representation: None,
             directory: None,
             left_home: false,
-            moves: Arc::default(),
+            session: Arc::default(),
             let_in: false,
             lost: false,
             replaceable: false,
@@ -159,7 +191,7 @@ impl Connection {
 
     /// An error when the two sides are out of step or the server is gone.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        if self.lost { Err(unavailable("it was lost before")) } else { Ok(()) }
+        if self.lost { Err(self.unavailable("it was lost before")) } else { Ok(()) }
     }
 
     /// From here on nothing is asked of the server any more.
@@ -188,12 +220,20 @@ impl Connection {
 
     /// Notes what an error means for the connection.
     pub(super) fn noted<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
-        if let Err(failure) = &result
-            && failure.kind == FailureKind::Unavailable
-        {
-            self.lost = true;
-        }
-        result
+        result.map_err(|failure| {
+            self.lost |= failure.kind == FailureKind::Unavailable;
+            self.session.scoped(failure)
+        })
+    }
+
+    /// That the server's session is lost. `detail` is for the log only.
+    pub(super) fn unavailable(&self, detail: impl std::fmt::Display) -> Failure {
+        self.session.scoped(reply::unavailable(detail))
+    }
+
+    /// What a 4xx or 5xx reply to `what` means.
+    pub(super) fn failure(&self, what: impl std::fmt::Display, words: PeerReply) -> Failure {
+        self.session.scoped(reply::failure(what, words))
     }
 
     /// Sends a command and takes its reply, whatever that is.
@@ -212,7 +252,7 @@ impl Connection {
         let words = self.noted(asked)?;
         if words.code == 421 {
             self.lost = true;
-            return Err(reply::failure(verb, words));
+            return Err(self.failure(verb, words));
         }
         Ok(words)
     }
@@ -243,14 +283,15 @@ impl Connection {
         while answers.len() < lines.len() {
             let answer = self.control.reply().await;
             let words = self.noted(answer)?;
-            let fits = match answers.len() == arguments.len() {
-                true => words.code == marker.code,
-                false => words.code == code || (words.code >= 400 && words.code != 421),
+            let fits = if answers.len() == arguments.len() {
+                words.code == marker.code
+            } else {
+                words.code == code || (words.code >= 400 && words.code != 421)
             };
             if !fits {
                 self.lost = true;
                 let what = format!("{verb}, several at once, was answered with {words}");
-                return Err(reply::unavailable(what));
+                return Err(self.unavailable(what));
             }
             answers.push(words);
         }
@@ -341,7 +382,7 @@ impl Connection {
     pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<PeerReply, Failure> {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
-        let (moves, since) = (self.moves.load(Ordering::Acquire), Instant::now());
+        let (moves, since) = (self.session.moves.load(Ordering::Acquire), Instant::now());
         if !self.home.is_known() {
             return Err(failures::unknown_home("a folder cannot be entered"));
         }
@@ -353,7 +394,7 @@ impl Connection {
 
     /// As [`Connection::enter`], without asking when the server came there a moment ago.
     pub(super) async fn be_in(&mut self, path: &RemotePath) -> Result<(), Failure> {
-        let moves = self.moves.load(Ordering::Acquire);
+        let moves = self.session.moves.load(Ordering::Acquire);
         let there = self.directory.as_ref().is_some_and(|there| {
             there.path == *path && there.moves == moves && there.since.elapsed() < FRESH
         });
@@ -370,7 +411,7 @@ impl Connection {
 
     /// Something is being removed or renamed: where a connection is may have another name then.
     pub(super) fn moving(&self) -> Moving {
-        Moving(self.moves.clone())
+        Moving(self.session.clone())
     }
 
     pub(super) async fn quit(&mut self) {

@@ -6,10 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::reply::{failure, unavailable};
+use super::settings::Settings;
 use super::shapes;
 use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
-use crate::wire::ftp::command::is_carriable;
+use crate::wire::ftp::command::is_sendable;
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
 
@@ -19,7 +20,8 @@ pub(super) struct Control {
     stream: Stream,
     lines: LineBuffer,
     replies: ReplyReader,
-    deadline: Duration,
+    reply_timeout: Duration,
+    surplus_reply_timeout: Duration,
     /// Commands whose last reply has not come yet.
     owed: usize,
     /// The last reply that nothing had asked for.
@@ -27,20 +29,17 @@ pub(super) struct Control {
 }
 
 const CR: u8 = 13;
-/// For the rest of a reply that has begun unasked, and for another reply where the first can hardly be
-/// the answer.
-const SURPLUS_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1000 });
 /// The most replies that are dropped for one command.
 const MAX_SURPLUS: usize = 16;
 
 impl Control {
-    /// `deadline`: for each command to be taken and each reply to come.
-    pub(super) fn new(stream: Stream, deadline: Duration) -> Self {
+    pub(super) fn new(stream: Stream, settings: &Settings) -> Self {
         Self {
             stream,
             lines: LineBuffer::new(MAX_LINE),
             replies: ReplyReader::default(),
-            deadline,
+            reply_timeout: settings.reply_timeout,
+            surplus_reply_timeout: settings.timing.surplus_reply_timeout,
             owed: 0,
             surplus: None,
         }
@@ -75,7 +74,7 @@ impl Control {
         ));
         line.extend_from_slice(verb.as_bytes());
         if let Some(argument) = argument {
-            if !is_carriable(argument) {
+            if !is_sendable(argument) {
                 return Err(Failure::client(
                     FailureKind::NameRefused,
                     "a name with CR, LF, NUL or 0xFF in it cannot be carried over FTP",
@@ -99,7 +98,7 @@ impl Control {
     }
 
     async fn write(&mut self, what: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let sent = timeout(self.deadline, async {
+        let sent = timeout(self.reply_timeout, async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         });
@@ -123,11 +122,11 @@ impl Control {
 
     /// The next reply.
     pub(super) async fn reply(&mut self) -> Result<PeerReply, Failure> {
-        match timeout(self.deadline, self.next_reply()).await {
+        match timeout(self.reply_timeout, self.next_reply()).await {
             Ok(said) => self.counted(said),
             Err(_) => Err(unavailable(format!(
                 "no reply within {}",
-                humantime::format_duration(self.deadline)
+                humantime::format_duration(self.reply_timeout)
             ))
             .with_outage(Outage::Timeout)),
         }
@@ -163,13 +162,14 @@ impl Control {
             }
             // No other success lets anybody in, however late the answer is.
             let is_login = matches!(verb, "USER" | "PASS" | "ACCT" | "AUTH");
-            let another = match is_login {
-                true => self.reply().await?,
-                false => match timeout(SURPLUS_TIMEOUT, self.next_reply()).await {
+            let another = if is_login {
+                self.reply().await?
+            } else {
+                match timeout(self.surplus_reply_timeout, self.next_reply()).await {
                     Ok(another) => self.counted(another)?,
                     // It was meant for the answer.
                     Err(_) => break,
-                },
+                }
             };
             self.drop_surplus(std::mem::replace(&mut answer, another));
         }
@@ -195,7 +195,7 @@ impl Control {
             if self.lines.is_empty() && self.replies.is_empty() {
                 break;
             }
-            match timeout(SURPLUS_TIMEOUT, self.next_reply()).await {
+            match timeout(self.surplus_reply_timeout, self.next_reply()).await {
                 Ok(said) => self.unasked(said)?,
                 Err(_) => return Err(unavailable("it began to speak unasked")),
             }

@@ -1,6 +1,6 @@
 //! What this backend itself has against an operation.
 
-use crate::op::{Failure, FailureKind, Operation, RemotePath};
+use crate::op::{Failure, FailureKind, RemotePath};
 
 pub(super) fn unsupported(message: &str) -> Failure {
     Failure::backend(FailureKind::Unsupported, message)
@@ -29,9 +29,4 @@ pub(super) fn no_data_connection(detail: impl std::fmt::Display) -> Failure {
 
 pub(super) fn not_found(path: &RemotePath) -> Failure {
     Failure::backend(FailureKind::NotFound, format!("{path}: no such file or folder"))
-}
-
-/// An operation that another method of the backend is for.
-pub(super) fn misdirected(operation: &Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format!("{} was misdirected", operation.name()))
 }

@@ -24,9 +24,6 @@ use crate::op::{Failure, FailureKind, Outage, PeerReply, RemotePath, Representat
 /// dropped the second one.
 const DROPPED: Duration = Duration::from_secs(3);
 
-/// For the answer to PWD of a server that is asked one by one; one that takes longer is not asked.
-const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
-
 /// Where the login put the user, or what the server says instead.
 pub(super) type Told = Result<RemotePath, Vec<u8>>;
 
@@ -42,9 +39,10 @@ pub(super) async fn login(
         let mut connection = entered(settings, shared, credentials, origin).await?;
         let server = connection.server.clone();
         one_by_one |= server.no_flights.is_known();
-        let answered = match one_by_one {
-            false => ask_at_once(&mut connection).await?,
-            true => ask_one_by_one(&mut connection, without_pwd).await?,
+        let answered = if one_by_one {
+            ask_one_by_one(&mut connection, without_pwd).await?
+        } else {
+            ask_at_once(&mut connection).await?
         };
         let why = match answered {
             Ok(answers) => {
@@ -149,7 +147,7 @@ async fn protected(
         let Stream::Plain(tcp) = control.into_stream() else {
             return Err(unreachable("AUTH TLS on a connection that is TLS already").into());
         };
-        Control::new(handshake(settings, &tls, tcp).await?, settings.reply_timeout)
+        Control::new(handshake(settings, &tls, tcp).await?, settings)
     };
     Ok((control, Some(tls)))
 }
@@ -201,7 +199,7 @@ async fn handshake(
 }
 
 fn outage(error: &io::Error) -> Outage {
-    match DistrustedCertificate::of(error).map(|distrusted| distrusted.why) {
+    match DistrustedCertificate::of(error).map(|distrusted| distrusted.reason) {
         None => Outage::Tls,
         Some(Distrust::Expired) => Outage::CertificateExpired,
         Some(Distrust::NotYetValid) => Outage::CertificateNotYetValid,
@@ -221,7 +219,7 @@ fn is_about_versions(error: &io::Error) -> bool {
 
 /// 220, or 120 first: "ready in some minutes" is waited for within the deadline of a reply.
 async fn greeted(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
-    let mut control = Control::new(stream, settings.reply_timeout);
+    let mut control = Control::new(stream, settings);
     loop {
         let words = control.reply().await.map_err(|failure| {
             let message = "the backend server was reached, but does not greet as an FTP server \
@@ -275,9 +273,10 @@ fn without_secrets(words: &PeerReply, credentials: &Credentials) -> String {
         let holds = |line: &Vec<u8>| line.windows(secret.len()).any(|w| w == secret.as_slice());
         !secret.is_empty() && words.lines.iter().any(holds)
     });
-    match told {
-        true => format!("{} (the words are not shown, they hold a password)", words.code),
-        false => words.to_string(),
+    if told {
+        format!("{} (the words are not shown, they hold a password)", words.code)
+    } else {
+        words.to_string()
     }
 }
 
@@ -307,12 +306,13 @@ async fn ask_at_once(connection: &mut Connection) -> Result<AllAnswered, Failure
     connection.control.send_all(&lines).await?;
     let mut answers: Vec<Answered> = Vec::new();
     for &command in commands {
-        let words = match answers.is_empty() {
-            true => connection.control.reply().await?,
-            false => match timeout(DROPPED, connection.control.reply()).await {
+        let words = if answers.is_empty() {
+            connection.control.reply().await?
+        } else {
+            match timeout(DROPPED, connection.control.reply()).await {
                 Ok(Ok(words)) => words,
                 Ok(Err(_)) | Err(_) => return Ok(Err(format!("no answer to {command}"))),
-            },
+            }
         };
         let verb = command.split(' ').next().unwrap_or(command);
         if !shapes::fits(verb, &words) {
@@ -339,9 +339,10 @@ async fn ask_one_by_one(
         }
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
         let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
+        let pwd_timeout = connection.settings.timing.pwd_timeout;
         let asked = connection.ask(verb, argument);
         let mut answer = match command {
-            PWD => match timeout(SILENT, asked).await {
+            PWD => match timeout(pwd_timeout, asked).await {
                 Ok(Err(failure)) if failure.peer.is_some() => return Err(failure),
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) | Err(_) => return Ok(Err("no answer to PWD".to_owned())),

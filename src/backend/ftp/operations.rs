@@ -1,10 +1,10 @@
 //! Operations without a data connection (RFC 959).
 
-use super::ConnectionGuard;
 use super::connection::Connection;
-use super::failures::{misdirected, no_file_system, not_found, unsupported};
+use super::failures::{no_file_system, not_found, unsupported};
 use super::refusals::Optional;
 use super::stat::{entered, file_size, size, stat};
+use super::{ConnectionGuard, FtpSession};
 use super::{attributes, listing, renames, reply};
 use crate::backend::unsupported::Attribute;
 use crate::op::{
@@ -15,11 +15,20 @@ use crate::op::{
 const USUAL_FOLDER: u32 = 0o755;
 
 pub(super) async fn perform(
+    session: &FtpSession,
     guard: &mut ConnectionGuard,
     operation: &Operation,
 ) -> Result<Answer, Failure> {
     let done = |words: PeerReply| Answer::Done(Some(words));
     match operation {
+        Operation::Stat(path) | Operation::LinkStat(path) => {
+            let entry = if session.is_of_link(operation) {
+                session.ask_link_stat(guard, path).await
+            } else {
+                session.ask_stat(guard, path).await
+            };
+            entry.map(Answer::Entry)
+        }
         Operation::Size(path, representation) => {
             size_of_file(guard, path, *representation).await.map(Answer::Size)
         }
@@ -64,7 +73,6 @@ pub(super) async fn perform(
         Operation::AccountNames { .. } => {
             Err(unsupported("the backend server is reached by FTP, which tells no account names"))
         }
-        _ => Err(misdirected(operation)),
     }
 }
 
@@ -119,15 +127,15 @@ async fn seen(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<EntryKind>, Failure> {
-    let found = match connection.has(Optional::Mlst) {
-        true => stat(connection, path).await.map(|entry| entry.kind),
-        false => match entered(connection, path).await? {
-            true => Ok(EntryKind::Directory),
-            false => {
-                connection.set_type(Representation::Image).await?;
-                size(connection, path).await.map(|_| EntryKind::File)
-            }
-        },
+    let found = if connection.has(Optional::Mlst) {
+        stat(connection, path).await.map(|entry| entry.kind)
+    } else {
+        if entered(connection, path).await? {
+            Ok(EntryKind::Directory)
+        } else {
+            connection.set_type(Representation::Image).await?;
+            size(connection, path).await.map(|_| EntryKind::File)
+        }
     };
     connection.check()?;
     Ok(found.ok())

@@ -13,7 +13,7 @@ use super::failures::no_data_connection;
 use super::reply;
 use super::servers::Server;
 use super::settings::PassiveCommand;
-use super::transfer_command::{Started, Transfer, begun, connect};
+use super::transfer_command::{CommandOrder, Fallback, PassiveStart, Started, Transfer, connect};
 use crate::op::{Failure, FailureKind, PeerReply};
 use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
 
@@ -39,10 +39,10 @@ pub(super) async fn start(
         let command = prepared.command();
         if let Some(connecting) = prepared.take() {
             attempts.leave_for_last(command);
-            let proven = attempts.is_proven();
             let repeated = transfer.may_be_repeated();
-            let other = repeated && attempts.left.front() != Some(&command);
-            match begun(connection, connecting, transfer, proven, other).await {
+            let has_other = attempts.left.front() != Some(&command);
+            let start = attempts.passive_start(connection, transfer, connecting, has_other);
+            match start.run(connection).await {
                 Started::Both(tcp, words) => return Ok((tcp, words)),
                 // The server does not take it any more, and nothing has begun: all is asked anew.
                 Started::Refused(refusal) if is_no_channel(&refusal) && repeated => {
@@ -57,9 +57,9 @@ pub(super) async fn start(
         let (command, address) = attempts.next(connection).await?;
         let (header, limit) = (connection.data_header(), connection.settings.connect_timeout);
         let connecting = connect(address, header, limit);
-        let proven = attempts.is_proven();
-        let other = !attempts.left.is_empty() && transfer.may_be_repeated();
-        match begun(connection, connecting, transfer, proven, other).await {
+        let has_other = !attempts.left.is_empty();
+        let start = attempts.passive_start(connection, transfer, connecting, has_other);
+        match start.run(connection).await {
             Started::Both(tcp, words) => {
                 attempts.worked(command);
                 return Ok((tcp, words));
@@ -107,6 +107,24 @@ impl Attempts {
         if self.left.front() == Some(&command) {
             self.left.rotate_left(1);
         }
+    }
+
+    /// `has_other`: another command is left to try. A command that cannot be repeated waits for its
+    /// data connection unless one was made recently.
+    fn passive_start<'a, F>(
+        &self,
+        connection: &Connection,
+        transfer: Transfer<'a>,
+        connecting: F,
+        has_other: bool,
+    ) -> PassiveStart<'a, F> {
+        let repeatable = transfer.may_be_repeated();
+        let connect_first = connection.connect_first || !(self.is_proven() || repeatable);
+        let order =
+            if connect_first { CommandOrder::AfterConnect } else { CommandOrder::Concurrent };
+        let fallback =
+            if has_other && repeatable { Fallback::OtherCommand } else { Fallback::None };
+        PassiveStart { transfer, connecting, order, fallback }
     }
 
     /// Whether a data connection was made a while ago with what is tried first.

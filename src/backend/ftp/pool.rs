@@ -1,7 +1,6 @@
 //! The control connections of one session: each carries one transfer or operation at a time.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphor
 use tokio::time::timeout;
 
 use super::Shared;
-use super::connection::Connection;
+use super::connection::{Connection, SessionState};
 use super::data_ports::DataPorts;
 use super::features::Features;
 use super::login;
@@ -54,10 +53,9 @@ pub(super) struct Pool {
     home: Arc<Home>,
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
-    many: AtomicBool,
+    session: Arc<SessionState>,
     /// Somebody waits for a connection.
     wanted: Notify,
-    moves: Arc<AtomicU64>,
     /// Held while one takes two connections: several that had one each would wait for ever.
     pairs: Mutex<()>,
     state: Lock<State>,
@@ -99,7 +97,7 @@ impl Pool {
         connection.home = home.clone();
         connection.data_ports = data_ports.clone();
         let (features, server) = (connection.features, connection.server.clone());
-        let moves = connection.moves.clone();
+        let session = connection.session.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
             settings,
@@ -112,9 +110,8 @@ impl Pool {
             server,
             home,
             permits: Arc::new(Semaphore::new(1)),
-            many: AtomicBool::new(false),
+            session,
             wanted: Notify::new(),
-            moves,
             pairs: Mutex::default(),
             state: Lock::new(State { connections, ..State::default() }),
         };
@@ -144,14 +141,14 @@ impl Pool {
     }
 
     /// From now on several things may be under way at once.
-    pub(super) fn allow_many(&self) {
-        if !self.many.swap(true, Ordering::AcqRel) {
+    pub(super) fn allow_concurrency(&self) {
+        if self.session.allow_concurrency() {
             self.permits.add_permits(self.settings.connections.saturating_sub(1));
         }
     }
 
-    pub(super) fn is_many(&self) -> bool {
-        self.many.load(Ordering::Acquire)
+    pub(super) fn is_concurrent(&self) -> bool {
+        self.session.is_concurrent()
     }
 
     /// A connection in step: a free one, a new one, or within `wait` one that others are done with.
@@ -238,7 +235,7 @@ impl Pool {
         if state.closed {
             return Err(unavailable("the session was closed"));
         }
-        if state.lost && !self.is_many() {
+        if state.lost && !self.is_concurrent() {
             return Err(unavailable("it was lost before"));
         }
         while let Some(at) = state.connections.iter().position(|c| c.try_lock().is_ok()) {
@@ -246,7 +243,7 @@ impl Pool {
                 return Ok(None);
             };
             // What a server has closed meanwhile is found out before anything is asked.
-            if !self.is_many() || connection.is_in_step() {
+            if !self.is_concurrent() || connection.is_in_step() {
                 return Ok(Some(connection));
             }
             state.connections.swap_remove(at);
@@ -275,7 +272,7 @@ impl Pool {
             }
         };
         connection.home = self.home.clone();
-        connection.moves = self.moves.clone();
+        connection.session = self.session.clone();
         connection.data_ports = self.data_ports.clone();
         let connection = Arc::new(Mutex::new(connection));
         // Nobody else knows it yet.
@@ -289,19 +286,6 @@ impl Pool {
             tokio::spawn(reap(Arc::downgrade(self)));
         }
         Ok(held)
-    }
-
-    /// Of a failed operation: where others go on, a lost connection is not the session's end.
-    pub(super) fn softened(&self, failure: Failure) -> Failure {
-        match failure.kind {
-            FailureKind::Unavailable if self.is_many() => Failure {
-                kind: FailureKind::TransferCut,
-                message: "the connection to the backend server was lost on the way; try again"
-                    .into(),
-                ..failure
-            },
-            _ => failure,
-        }
     }
 
     pub(super) async fn close(&self) {

@@ -2,7 +2,7 @@
 
 use crate::backend::home::absolute;
 use crate::op::{PeerReply, RemotePath};
-use crate::wire::ftp::command::is_carriable;
+use crate::wire::ftp::command::is_sendable;
 
 /// What may follow an unquoted path: words of old servers, in small letters.
 const COMMENTS: [&[u8]; 4] = [b" is current", b" is the current", b" is working", b" is cwd"];
@@ -14,11 +14,8 @@ pub(super) fn directory(answer: &PeerReply) -> Option<RemotePath> {
         return None;
     }
     answer.lines.iter().rev().find_map(|line| {
-        let told = match line.contains(&b'"') {
-            true => quoted(line)?,
-            false => unquoted(line).to_vec(),
-        };
-        absolute(&told).filter(|path| is_carriable(path.as_bytes()))
+        let path = if line.contains(&b'"') { quoted(line)? } else { unquoted(line).to_vec() };
+        absolute(&path).filter(|path| is_sendable(path.as_bytes()))
     })
 }
 

@@ -1,3 +1,5 @@
+//! The settings of an `ftp` backend.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ pub struct Settings {
     pub reply_timeout: Duration,
     /// For bytes of a file to move, of transfers that the backend itself drives.
     pub stall_timeout: Duration,
+    pub timing: Timing,
 }
 
 impl Settings {
@@ -48,6 +51,30 @@ impl Settings {
     pub const CONNECTIONS: usize = 4;
     /// `tail_copy_max` where nothing is configured.
     pub const TAIL_COPY_MAX: u64 = 64 * 1024 * 1024;
+}
+
+/// Intervals that no configuration key sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For the rest of an unsolicited reply, and for another reply if the first one cannot answer the
+    /// command.
+    pub surplus_reply_timeout: Duration,
+    /// For the reply to PWD at login if commands are not pipelined. A server that takes longer is not
+    /// asked.
+    pub pwd_timeout: Duration,
+    /// A server that opens a passive port faster than this is not asked for one ahead of a transfer:
+    /// that would cost more than it saves.
+    pub near_server_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            surplus_reply_timeout: Duration::from_secs(1),
+            pwd_timeout: Duration::from_secs(10),
+            near_server_max: Duration::from_millis(1),
+        }
+    }
 }
 
 /// How the control connection is protected; the data connections follow it.

@@ -101,10 +101,7 @@ pub(super) async fn entered(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<bool, Failure> {
-    match connection.home.is_known() {
-        true => enters(connection, path).await,
-        false => Ok(false),
-    }
+    if connection.home.is_known() { enters(connection, path).await } else { Ok(false) }
 }
 
 /// What the reply to STAT shows of a path that the server was told as `name`; some servers repeat that.
@@ -158,9 +155,10 @@ pub(super) async fn stat_followed(
     path: &RemotePath,
 ) -> Result<Entry, Failure> {
     let entry = stat(connection, path).await?;
-    match cache::may_be_link(&entry, connection.has(Optional::Mlst)) {
-        true => follow(connection, path, entry).await,
-        false => Ok(entry),
+    if cache::may_be_link(&entry, connection.has(Optional::Mlst)) {
+        follow(connection, path, entry).await
+    } else {
+        Ok(entry)
     }
 }
 
@@ -262,9 +260,10 @@ pub(super) async fn file_size(
             Err(_) => connection.check()?,
         }
     }
-    let told = match path.is_root() {
-        true => stat(connection, path).await.map(Some),
-        false => facts::stat_by_mlst(connection, path).await,
+    let told = if path.is_root() {
+        stat(connection, path).await.map(Some)
+    } else {
+        facts::stat_by_mlst(connection, path).await
     };
     let entry = match told {
         Ok(Some(entry)) => Some(entry),

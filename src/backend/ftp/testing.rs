@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{DataMode, FtpBackend, PassiveCommand, Settings, TlsMode, UncheckedRename};
+use super::{DataMode, FtpBackend, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 use crate::auth::Credentials;
 use crate::backend::{
     Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads, SendProxyProtocol,
@@ -231,10 +231,16 @@ impl Server {
             unchecked_rename: UncheckedRename::Allow,
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::CONNECTIONS,
-            connects_at_once: Connector::AT_ONCE,
+            connects_at_once: Connector::DEFAULT_AT_ONCE,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
+            timing: Timing {
+                surplus_reply_timeout: Duration::from_millis(200),
+                pwd_timeout: Duration::from_secs(1),
+                // The server is always near.
+                near_server_max: Duration::ZERO,
+            },
         };
         change(&mut settings);
         let ignored = IgnoredAttributes::for_test();

@@ -218,10 +218,13 @@ impl Search<'_> {
             Way::Mdtm => match reply::is_vague(&refusal) {
                 // The name with the time before it was looked for.
                 false => Ok(Tried::NotThere),
-                true => match self.is_lookup(connection, &refusal).await? {
-                    true => Ok(Tried::NotThere),
-                    false => Err(refusal),
-                },
+                true => {
+                    if self.is_lookup(connection, &refusal).await? {
+                        Ok(Tried::NotThere)
+                    } else {
+                        Err(refusal)
+                    }
+                }
             },
             // The time was taken for a name, or the name for a time.
             Way::SiteUtime | Way::SiteUtimeUtc if matches!(before, Told::At(_)) => {

@@ -16,7 +16,7 @@ use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
 use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
 use crate::op::{
-    Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
+    Failure, FailureKind, PeerReply, RemotePath, Representation, WriteFile, WriteMode,
 };
 
 pub(super) struct FtpWrite {
@@ -197,11 +197,9 @@ async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
 pub(super) async fn open(
     mut guard: ConnectionGuard,
     writer: Writer,
-    operation: &Operation,
+    action: &WriteFile,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
-    let Operation::Write { path, mode, representation } = operation else {
-        return Err(failures::misdirected(operation));
-    };
+    let WriteFile { path, mode, representation } = action;
     let part = match mode {
         WriteMode::From { offset: 0 } => Some(Part::new(&mut guard, path, false).await?),
         _ => None,
@@ -319,7 +317,7 @@ async fn close(stream: Stream, limit: Duration) -> bool {
     let plain = !stream.is_tls();
     // As long as something is taken, however slowly, the end is on its way.
     let timer = StallTimer::new(limit, Some(stream.tcp()));
-    let closing = stream.complete_and_drain(Duration::MAX);
+    let closing = stream.complete_and_read_to_end(Duration::MAX);
     let error = match timer.wait(closing).await {
         Ok(Ok(())) => return false,
         Ok(Err(error)) => RelayError::Sink(error),

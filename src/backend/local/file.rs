@@ -6,14 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::future::BoxFuture;
 
 use super::attributes;
 use super::blocking::BlockingPool;
 use super::copy;
 use super::errno::failed;
 use super::opened::{LocalFile, Shared};
-use crate::backend::{OpenFile, PartialUploads};
+use crate::backend::{InFlight, OpenFile, PartialUploads};
 use crate::op::{Changes, Entry, Failure, FailureKind, FileSystem, OpenMode, RemotePath};
 
 pub(super) async fn open(
@@ -34,16 +33,12 @@ pub(super) async fn open(
 
 #[async_trait]
 impl OpenFile for LocalFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        Box::pin(self.query(move |shared, file| shared.read(file, offset, length)))
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(Box::pin(self.query(move |shared, file| shared.read(file, offset, length))))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        Box::pin(self.command(move |shared, open| shared.write(open, offset, &data)))
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(Box::pin(self.command(move |shared, open| shared.write(open, offset, &data))))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {

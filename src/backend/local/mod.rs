@@ -32,7 +32,10 @@ use blocking::BlockingPool;
 
 use super::{Backend, BackendSession, Home, Listing, Login, Origin, PartialUploads};
 use super::{OpenFile, ReadTransfer, WriteTransfer};
-use crate::op::{Abilities, Answer, Failure, FailureKind, Operation, RemotePath, Representation};
+use crate::op::{
+    Abilities, Answer, Failure, FailureKind, ListFolder, OpenHandle, Operation, ReadFile,
+    RemotePath, Representation, WriteFile,
+};
 use crate::route::Target;
 
 /// A `local` backend as configured.
@@ -117,9 +120,9 @@ impl BackendSession for LocalSession {
         }
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
         let root = Arc::clone(&self.root);
-        match target.operation().clone() {
+        match target.action().clone() {
             Operation::Size(path, Representation::Ascii) => {
                 read::count_ascii(&self.pool, root, path).await
             }
@@ -127,61 +130,36 @@ impl BackendSession for LocalSession {
         }
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        match target.operation() {
-            Operation::List(path) => {
-                let (root, path) = (Arc::clone(&self.root), path.clone());
-                let pool = self.pool.clone();
-                Ok(Box::new(self.pool.run(move || listing::open(pool, &root, path)).await?))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+        let (root, path) = (Arc::clone(&self.root), target.action().path.clone());
+        let pool = self.pool.clone();
+        Ok(Box::new(self.pool.run(move || listing::open(pool, &root, path)).await?))
     }
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        match target.operation() {
-            Operation::Read { path, offset, representation } => {
-                let root = Arc::clone(&self.root);
-                Ok(Box::new(
-                    read::open(&self.pool, root, path.clone(), *offset, *representation).await?,
-                ))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
+        let root = Arc::clone(&self.root);
+        let ReadFile { path, offset, representation } = target.action().clone();
+        Ok(Box::new(read::open(&self.pool, root, path, offset, representation).await?))
     }
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        match target.operation() {
-            Operation::Write { path, mode, representation } => {
-                let root = Arc::clone(&self.root);
-                let (path, representation, partial) =
-                    (path.clone(), *representation, self.partial_uploads);
-                let opened =
-                    write::open(&self.pool, root, path, *mode, representation, partial).await?;
-                Ok(Box::new(opened))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure> {
+        let root = Arc::clone(&self.root);
+        let WriteFile { path, mode, representation } = target.action().clone();
+        let partial = self.partial_uploads;
+        let opened = write::open(&self.pool, root, path, mode, representation, partial).await?;
+        Ok(Box::new(opened))
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        match target.operation() {
-            Operation::Open { path, mode } => {
-                let root = Arc::clone(&self.root);
-                Ok(Arc::new(
-                    file::open(&self.pool, root, path.clone(), *mode, self.partial_uploads).await?,
-                ))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        let root = Arc::clone(&self.root);
+        let OpenHandle { path, mode } = target.action().clone();
+        Ok(Arc::new(file::open(&self.pool, root, path, mode, self.partial_uploads).await?))
     }
 
     async fn close(&self) {}
-}
-
-/// An operation that was passed to the wrong one of the trait's methods.
-fn misdirected(operation: &Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format_args!("{operation}: not asked for in this way"))
 }
 
 #[cfg(test)]

@@ -9,11 +9,10 @@ use rustix::io::Errno;
 
 use super::attributes::MODE;
 use super::errno::{failed, refused};
-use super::misdirected;
 use super::paths::{relative, require_file, split};
 use super::{attributes, links};
 use crate::op::{Answer, Entry, EntryKind, Onto};
-use crate::op::{Failure, FailureKind, Operation, RemotePath, Representation};
+use crate::op::{Failure, FailureKind, Operation, RemotePath};
 
 /// The mode of a new folder, before the umask, if the client sends none.
 const FOLDER_MODE: u32 = 0o777;
@@ -23,7 +22,8 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
     match operation {
         Operation::Stat(path) => stat(root, path).map(Answer::Entry),
         Operation::LinkStat(path) => links::stat(root, path).map(Answer::Entry),
-        Operation::Size(path, Representation::Image) => size(root, path).map(Answer::Size),
+        // In bytes; `read::count_ascii` counts what TYPE A makes of them.
+        Operation::Size(path, _) => size(root, path).map(Answer::Size),
         Operation::Enter(path) => done(enter(root, path), || format!("enter {path}")),
         Operation::Remove(path) => {
             not_root(path, "remove")?;
@@ -72,13 +72,6 @@ pub(super) fn perform(root: &Dir, operation: &Operation) -> Result<Answer, Failu
             "look up the names of users and groups",
             "those of the gateway's machine are not for its clients",
         )),
-        // Those have their own methods.
-        Operation::Size(_, Representation::Ascii)
-        | Operation::List(_)
-        | Operation::Read { .. }
-        | Operation::Write { .. }
-        | Operation::Copy { .. }
-        | Operation::Open { .. } => Err(misdirected(operation)),
     }
 }
 

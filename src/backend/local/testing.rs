@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{LocalBackend, LocalSession, Settings};
 use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer, WriteTransfer};
 use crate::data::{Sink, Source};
-use crate::op::{Answer, Entry, Failure, FailureKind, OpenMode};
+use crate::op::{
+    Answer, Entry, Failure, FailureKind, ListFolder, OpenHandle, OpenMode, ReadFile, WriteFile,
+};
 use crate::op::{Operation, RemotePath, Representation, WriteMode};
 use crate::route::Target;
 
@@ -125,7 +127,7 @@ impl Sandbox {
 
     /// All batches.
     pub(super) async fn list(&self, name: &str) -> Result<Vec<Vec<Entry>>, Failure> {
-        let target = Target::for_test(Operation::List(path(name)));
+        let target = Target::for_test(ListFolder { path: path(name) });
         let mut listing = self.session().list(&target).await?;
         let mut batches = Vec::new();
         while let Some(batch) = listing.next().await? {
@@ -142,7 +144,7 @@ impl Sandbox {
         representation: Representation,
     ) -> Result<Box<dyn ReadTransfer>, Failure> {
         let path = path(name);
-        let target = Target::for_test(Operation::Read { path, offset, representation });
+        let target = Target::for_test(ReadFile { path, offset, representation });
         self.session().open_read(&target).await
     }
 
@@ -169,7 +171,7 @@ impl Sandbox {
         representation: Representation,
     ) -> Result<Box<dyn WriteTransfer>, Failure> {
         let path = path(name);
-        let target = Target::for_test(Operation::Write { path, mode, representation });
+        let target = Target::for_test(WriteFile { path, mode, representation });
         self.session().open_write(&target).await
     }
 
@@ -178,7 +180,7 @@ impl Sandbox {
         name: &str,
         mode: OpenMode,
     ) -> Result<Arc<dyn OpenFile>, Failure> {
-        let target = Target::for_test(Operation::Open { path: path(name), mode });
+        let target = Target::for_test(OpenHandle { path: path(name), mode });
         self.session().open(&target).await
     }
 

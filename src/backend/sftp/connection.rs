@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
-use crate::net::ssh::Queued;
+use crate::net::ssh::QueuedStream;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
-use crate::wire::ssh::before_identification;
+use crate::wire::ssh::preamble;
 
 /// The channel's window, in bytes: more than twice all reads ahead, because russh extends it only when half
 /// of it is used.
@@ -80,7 +80,7 @@ pub(super) async fn exchange_keys(
         nodelay: true,
         ..client::Config::default()
     };
-    let mut stream = Queued::new(tcp, MAX_WRITE_QUEUE);
+    let mut stream = QueuedStream::new(tcp, MAX_WRITE_QUEUE);
     stream.skip_to_identification();
     let first = stream.first_bytes();
     let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
@@ -111,7 +111,7 @@ fn handshake_failed(settings: &Settings, error: &russh::Error, first: &[u8]) -> 
         russh::Error::NoCommonAlgo { theirs, .. } => missing_algorithm(settings, theirs),
         _ => String::new(),
     };
-    let before = before_identification(first);
+    let before = preamble(first);
     let quoted = match &before[..before.len().min(MAX_QUOTED)] {
         b"" => String::new(),
         text => format!("; the server sent: {}", printable(text)),

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use super::attributes::{self, changes, needs_times};
 use super::copy;
@@ -14,10 +13,10 @@ use super::explain::{Attempt, explain};
 use super::read_ahead::ReadAhead;
 use super::remote_file::RemoteFile;
 use super::server::Server;
-use super::status::{Expect, misdirected, misunderstood, out_of_range, unsupported};
-use crate::backend::OpenFile;
+use super::status::{Expect, misunderstood, out_of_range, unsupported};
+use crate::backend::{InFlight, OpenFile};
 use crate::op::{
-    Changes, Entry, Failure, FailureKind, FileSystem, OpenMode, Operation, RemotePath,
+    Changes, Entry, Failure, FailureKind, FileSystem, OpenHandle, OpenMode, RemotePath,
 };
 use crate::wire::sftp::{self, Extension, OpenFlags, RequestBody};
 
@@ -35,9 +34,8 @@ struct SftpFile {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    OpenHandle { path, mode }: &OpenHandle,
 ) -> Result<Arc<dyn OpenFile>, Failure> {
-    let Operation::Open { path, mode } = operation else { return Err(misdirected(operation)) };
     let is_new = mode.create && (mode.truncate || mode.exclusive) && mode.write && !mode.append;
     let ending =
         if is_new { Ending::for_new_file(server, path, mode.exclusive)? } else { Ending::Keep };
@@ -136,16 +134,12 @@ impl SftpFile {
 
 #[async_trait]
 impl OpenFile for SftpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.read_ahead().read(&self.file, offset, length.min(MAX_READ))
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(self.read_ahead().read(&self.file, offset, length.min(MAX_READ)))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.file.write_all(offset, data)
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(self.file.write_all(offset, data))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {

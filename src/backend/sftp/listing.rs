@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::attributes::{is_dot_entry, listed};
 use super::requests::PendingResponse;
 use super::server::Server;
-use super::status::{Expect, misdirected};
+use super::status::Expect;
 use crate::backend::Listing;
-use crate::op::{Entry, Failure, FailureKind, Operation, RemotePath, Timestamp};
+use crate::op::{Entry, Failure, FailureKind, ListFolder, RemotePath, Timestamp};
 use crate::wire::sftp::RequestBody;
 
 /// Entries of one batch.
@@ -34,12 +34,12 @@ struct SftpListing {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    action: &ListFolder,
 ) -> Result<Box<dyn Listing>, Failure> {
-    let Operation::List(path) = operation else { return Err(misdirected(operation)) };
+    let path = &action.path;
     let opened =
         server.requests.send(RequestBody::OpenDir { path: server.wire_path(path) }).await?;
-    let handle = opened.handle(operation)?;
+    let handle = opened.handle(format_args!("list {path}"))?;
     let mut listing = SftpListing {
         server: server.clone(),
         path: path.clone(),

@@ -181,7 +181,7 @@ async fn with_key(
     );
     // Servers from before 2016 know only SHA-1.
     let sha_1 = Algorithm::Rsa { hash: None };
-    if best.is_some() && may_retry && settings.algorithms.take_signature(&sha_1) {
+    if best.is_some() && may_retry && settings.algorithms.accepts_signature(&sha_1) {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
     }
     Ok(result)

@@ -46,7 +46,9 @@ use super::{
     ReadTransfer, WriteTransfer,
 };
 use crate::net::{Connector, Connectors};
-use crate::op::{Abilities, Answer, Failure, Operation};
+use crate::op::{
+    Abilities, Answer, Failure, ListFolder, OpenHandle, Operation, ReadFile, WriteFile,
+};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -114,9 +116,9 @@ impl BackendSession for SftpSession {
         self.server.abilities()
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        let performed = operations::perform(&self.server, target.operation()).await;
-        match (performed, target.operation()) {
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        let performed = operations::perform(&self.server, target.action()).await;
+        match (performed, target.action()) {
             (Err(failure), Operation::SetAttributes { changes, .. }) => {
                 self.server.apply_attribute_policy(changes, failure).map(|()| Answer::Done(None))
             }
@@ -124,20 +126,23 @@ impl BackendSession for SftpSession {
         }
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        listing::open(&self.server, target.operation()).await
+    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+        listing::open(&self.server, target.action()).await
     }
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        transfer::open(&self.server, target.operation()).await
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
+        transfer::open(&self.server, target.action()).await
     }
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        upload::open(&self.server, target.operation()).await
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure> {
+        upload::open(&self.server, target.action()).await
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        file::open(&self.server, target.operation()).await
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        file::open(&self.server, target.action()).await
     }
 
     /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be written in

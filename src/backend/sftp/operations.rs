@@ -8,9 +8,7 @@ use super::attributes::{self, changes, needs_times};
 use super::explain::{Attempt, explain};
 use super::server::Server;
 use super::stat::{link_stat, stat};
-use super::status::{
-    Expect, is_stat_denied, misdirected, misunderstood, out_of_range, unsupported,
-};
+use super::status::{Expect, is_stat_denied, misunderstood, out_of_range, unsupported};
 use super::transfer;
 use crate::op::{
     Answer, Changes, EntryKind, Failure, FailureKind, Onto, Operation, RemotePath, Representation,
@@ -86,7 +84,6 @@ pub(super) async fn perform(
         Operation::AccountNames { users, groups } => {
             account_names(server, users, groups, operation).await
         }
-        _ => Err(misdirected(operation)),
     }
 }
 

@@ -142,11 +142,6 @@ pub(super) fn unsupported(what: impl fmt::Display, missing: &str) -> Failure {
     Failure::backend(FailureKind::Unsupported, message).with_status(status)
 }
 
-/// An operation that came to the wrong client_info of this backend.
-pub(super) fn misdirected(operation: &crate::op::Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format_args!("{} was misdirected", operation.name()))
-}
-
 pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
     let message = format_args!("cannot {what}: SFTP carries times from 1970 to 2106 only");
     Failure::client(FailureKind::InvalidArgument, message)

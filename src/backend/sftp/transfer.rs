@@ -14,11 +14,11 @@ use super::read_stream::ReadStream;
 use super::remote_file::RemoteFile;
 use super::server::Server;
 use super::stat::stat;
-use super::status::{Expect, misdirected};
+use super::status::Expect;
 use crate::backend::ReadTransfer;
 use crate::data::{Source, ToCrlf};
 use crate::op::{
-    Entry, EntryKind, Failure, FailureKind, Operation, PeerReply, RemotePath, Representation,
+    Entry, EntryKind, Failure, FailureKind, PeerReply, ReadFile, RemotePath, Representation,
 };
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
@@ -44,11 +44,9 @@ impl Drop for CloseOnDrop {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    action: &ReadFile,
 ) -> Result<Box<dyn ReadTransfer>, Failure> {
-    let Operation::Read { path, offset, representation } = operation else {
-        return Err(misdirected(operation));
-    };
+    let ReadFile { path, offset, representation } = action;
     // In one flight: OpenSSH opens a directory, too, and refuses only the first READ.
     let stat = server.requests.send(RequestBody::Stat { path: server.wire_path(path) });
     let what = format!("open {path} for reading");

@@ -11,13 +11,13 @@ use super::explain::{Attempt, explain};
 use super::first_error::FirstError;
 use super::remote_file::RemoteFile;
 use super::server::Server;
-use super::status::{Expect, is_stat_denied, misdirected};
+use super::status::{Expect, is_stat_denied};
 use super::write_stream::{PendingWrites, WriteStream};
 use crate::backend::path_leases::PathLease;
 use crate::backend::{PartialUploads, WriteTransfer};
 use crate::data::{FromCrlf, Sink};
 use crate::op::{
-    Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
+    Failure, FailureKind, PeerReply, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
@@ -58,11 +58,9 @@ impl Drop for OpenUpload {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    action: &WriteFile,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
-    let Operation::Write { path, mode, representation } = operation else {
-        return Err(misdirected(operation));
-    };
+    let WriteFile { path, mode, representation } = action;
     let (file, offset) = match mode {
         WriteMode::From { offset: 0 } => (replace(server, path).await?, 0),
         WriteMode::From { offset } => {

@@ -3,12 +3,12 @@
 use super::value;
 use crate::config::algorithms::Algorithms as Given;
 use crate::config::report::Problems;
-use crate::net::ssh::{Algorithms, Base, NotAdded, Side, named};
+use crate::net::ssh::{AddError, Algorithms, Base, Side, algorithm_by_name};
 
 /// Facts about what `legacy` adds, the worst first.
 const BROKEN: &str = "the 1024-bit group of diffie-hellman-group1-sha1 (Logjam, 2015), SHA-1 in key \
-                      exchanges and `ssh-rsa` signatures (collisions since 2017; off in OpenSSH since 8.2 \
-                      and 8.8), CBC ciphers (CVE-2008-5161; off in OpenSSH's server since 6.7) and 3des-cbc \
+                      exchanges and `ssh-rsa` signatures (collisions since 2017; disabled in OpenSSH since 8.2 \
+                      and 8.8), CBC ciphers (CVE-2008-5161; disabled in OpenSSH's server since 6.7) and 3des-cbc \
                       (Sweet32, 2016)";
 
 pub(super) fn compile(given: &Option<Given>, side: Side, problems: &mut Problems) -> Algorithms {
@@ -20,17 +20,17 @@ pub(super) fn compile(given: &Option<Given>, side: Side, problems: &mut Problems
         problems.warning(at, legacy(side));
     }
     for (at, name) in given.add.iter().flat_map(|list| list.values()) {
-        let Some(algorithm) = named(&name.0) else { continue };
+        let Some(algorithm) = algorithm_by_name(&name.0) else { continue };
         match algorithms.add(&algorithm) {
             Ok(()) => {
                 if let Some(weakness) = algorithm.weakness() {
                     problems.warning(at, format!("\"{}\": {weakness}", name.0));
                 }
             }
-            Err(error @ (NotAdded::InBase | NotAdded::Twice)) => {
+            Err(error @ (AddError::InBase | AddError::Twice)) => {
                 problems.error(at, format!("\"{}\" adds nothing: {error}; take it out", name.0));
             }
-            Err(error @ NotAdded::TooLarge) => {
+            Err(error @ AddError::TooLarge) => {
                 problems.error(at, format!("\"{}\" cannot be added: {error}", name.0));
             }
         }

@@ -66,7 +66,7 @@ fn warn_of_file(
 
 /// What is to be said about it, if anything.
 fn judge(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
-    let subject = certificate.whose().escape_debug();
+    let subject = certificate.display_name().escape_debug();
     let (refusal, remedy) = match role {
         Role::Own => ("clients refuse it", "put a new one there and restart the gateway"),
         Role::ServersAuthority => (

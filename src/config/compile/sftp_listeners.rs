@@ -72,8 +72,7 @@ fn host_keys(
         let Some(key) = key else { continue };
         if keys.iter().any(|earlier| earlier.algorithm() == key.algorithm()) {
             let kind = key.algorithm();
-            problems
-                .error(at, format!("is the second key of the kind {kind}; one of each is enough"));
+            problems.error(at, format!("is the second {kind} key; one of each kind is enough"));
             continue;
         }
         keys.push(Arc::new(key));
@@ -91,7 +90,7 @@ fn offered(
     algorithms: &Algorithms,
     problems: &mut Problems,
 ) -> Vec<Arc<PrivateKey>> {
-    let judged: Vec<_> = keys.iter().map(|key| algorithms.show(key)).collect();
+    let judged: Vec<_> = keys.iter().map(|key| algorithms.check_host_key(key)).collect();
     if let Some(given) = &listener.algorithms
         && !judged.is_empty()
         && judged.iter().all(Result::is_err)
@@ -126,7 +125,9 @@ fn warn_of_ssh_rsa_without_key(
 ) {
     let Some(at) = listener.host_keys.as_ref().map(|files| &files.at) else { return };
     let has_rsa = offered.iter().any(|key| matches!(key.algorithm(), Algorithm::Rsa { .. }));
-    if !offered.is_empty() && !has_rsa && algorithms.take_signature(&Algorithm::Rsa { hash: None })
+    if !offered.is_empty()
+        && !has_rsa
+        && algorithms.accepts_signature(&Algorithm::Rsa { hash: None })
     {
         let message = "has no RSA key, which old clients need: they know no other kind of host key than \
                        `ssh-rsa`; `ssh-keygen -t rsa -b 3072 -N \"\" -f ssh_host_rsa_key` makes one";

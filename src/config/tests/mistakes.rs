@@ -134,10 +134,15 @@ fn listeners() {
         "5:5: listeners.public.tls.key",
         "missing",
     );
-    one("key: tls.key", "key: other.key", "5:55", "do not fit together");
+    one("key: tls.key", "key: other.key", "5:55", "do not belong together");
     one("key: tls.key", "key: tls.crt", "5:55", "holds no private key");
     for encrypted in ["encrypted.key", "encrypted-old.key"] {
-        one("key: tls.key", &format!("key: {encrypted}"), "5:55", "is encrypted, and there is no");
+        one(
+            "key: tls.key",
+            &format!("key: {encrypted}"),
+            "5:55",
+            "is encrypted, and passphrases are not",
+        );
     }
     one("key: tls.key", "key: nowhere.key", "5:55", "cannot read nowhere.key");
     one("tls.crt", "tls.key", "5:41", "holds no certificate");
@@ -318,7 +323,7 @@ fn backends() {
         address,
         &with("tls: { mode: required, ca: tls.crt, server_name: \"a b\" }"),
         "14:54",
-        "no name that a certificate could have",
+        "not a valid server name",
     );
     one(
         address,

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::common::parse_bytes;
 use crate::config::leaf::{Value, Wrong};
 use crate::config::nearest::nearest;
-use crate::net::ssh::{every, named};
+use crate::net::ssh::{algorithm_by_name, all_algorithms};
 
 /// The SHA-256 fingerprint of a host key, in OpenSSH's form.
 #[derive(Clone)]
@@ -46,19 +46,19 @@ pub(in crate::config) struct AlgorithmName(pub String);
 
 impl Value for AlgorithmName {
     fn parse(text: &str) -> Result<Self, Wrong> {
-        if named(text).is_some() {
+        if algorithm_by_name(text).is_some() {
             return Ok(Self(text.into()));
         }
         if text == "none" {
             return Wrong::new("\"none\" cannot be added: it would leave connections unprotected");
         }
-        let all: Vec<_> = every().collect();
+        let all: Vec<_> = all_algorithms().collect();
         let meant = nearest(text, all.iter().map(|algorithm| algorithm.as_str()));
         Err(Wrong { message: format!("\"{text}\" is no SSH algorithm that is known here"), meant })
     }
 
     fn schema() -> Json {
-        let all: Vec<_> = every().map(|algorithm| algorithm.as_str().to_owned()).collect();
+        let all: Vec<_> = all_algorithms().map(|algorithm| algorithm.as_str().to_owned()).collect();
         json!({ "enum": all })
     }
 }

@@ -96,7 +96,7 @@ impl Logins {
 
     /// What a listener's own keys do not sign with is no proof of anybody else's (RFC 8332).
     fn takes(&self, signature: &Algorithm) -> Result<(), Failure> {
-        if self.connection.shared.settings.algorithms.take_signature(signature) {
+        if self.connection.shared.settings.algorithms.accepts_signature(signature) {
             return Ok(());
         }
         let detail = format!(

@@ -178,16 +178,15 @@ impl Channel {
     }
 
     async fn last_words(&mut self, ended: &End) {
-        let client_info = &self.connection.client_info;
         let status = match ended {
             End::Done => Some(0),
             End::Broken(why) => {
-                tracing::warn!(session = client_info.session, peer = %client_info.peer, why, "SFTP channel ended");
+                tracing::warn!(why, "SFTP channel ended");
                 Some(1)
             }
             End::Stalled => {
                 let why = STALLED;
-                tracing::warn!(session = client_info.session, peer = %client_info.peer, why, "SFTP channel ended");
+                tracing::warn!(why, "SFTP channel ended");
                 // Others of the connection may be well.
                 match self.channels() > 1 {
                     true => drop(timeout(LAST_WORDS, self.write.close()).await),

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::folder::Folders;
 use super::shared::Shared;
-use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, HangUp, Queued};
+use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, PeerClosed, QueuedStream};
 use crate::op::Fault;
 use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire;
@@ -38,7 +38,7 @@ pub(super) struct Connection {
     pub(super) client_info: ClientInfo,
     begun: Instant,
     session: OnceLock<Arc<Session>>,
-    hang_up: OnceLock<HangUp>,
+    hang_up: OnceLock<PeerClosed>,
     first_bytes: OnceLock<FirstBytes>,
     /// The log has a line of a login, or of a key that was refused.
     has_login_line: AtomicBool,
@@ -90,9 +90,9 @@ impl Connection {
     }
 
     /// What russh reads and writes through, whose begin and end count here.
-    pub(super) fn attach(&self, queued: &mut Queued) {
+    pub(super) fn attach(&self, queued: &mut QueuedStream) {
         let _ = self.first_bytes.set(queued.first_bytes());
-        let _ = self.hang_up.set(queued.hang_up());
+        let _ = self.hang_up.set(queued.peer_closed());
     }
 
     /// Returns when [`Connection::end`] was called.
@@ -233,7 +233,7 @@ impl Connection {
     /// One line a minute for all of them: there may be many.
     fn refused_exchange(&self) {
         let (gateway, why) = (&self.shared.gateway, ClientRefusal::KeyExchanges);
-        let Some(suppressed) = self.shared.exchanges.turn() else {
+        let Some(suppressed) = self.shared.exchanges.next_log_line() else {
             return gateway.count_refused(&self.client_info, why);
         };
         let what = format!(
@@ -256,10 +256,10 @@ impl Connection {
         let has_login_line = self.has_login_line.load(Ordering::Relaxed);
         let has_gone = error.map_or(why == GONE, is_gone);
         let (refusal, what) = match (protocol(&first), error) {
-            _ if (first.is_empty() && !tried) || (has_gone && has_login_line) => {
-                let ClientInfo { session, peer, listener, .. } = &self.client_info;
-                tracing::debug!(session, %peer, listener, why, "the connection ends before a login");
-                return;
+            // A record of the login tells it.
+            _ if has_gone && has_login_line => return,
+            _ if first.is_empty() && !tried => {
+                return self.shared.gateway.ended_without_login(&self.client_info, why);
             }
             (Some(Protocol::Http), _) => {
                 (R::Speaks(Protocol::Http), "it speaks HTTP; this is an SFTP port".to_owned())

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Connection;
 use crate::op::Fault;
 use crate::session::SessionEnd;
-use crate::wire::ssh::{ClientStart, ServerKeys, client_start, disconnect};
+use crate::wire::ssh::{ClientStart, EncryptionTracker, client_start, disconnect};
 
 /// The least that an answer to a key exchange takes, in bytes: our own KEXINIT, and the reply with
 /// numbers of 128 bytes, a host key and its signature. A usual login needs less between the first
@@ -29,7 +29,7 @@ pub(super) struct Gate<S> {
     connection: Arc<Connection>,
     state: State,
     /// What was written, until it is encrypted.
-    server_keys: ServerKeys,
+    server_keys: EncryptionTracker,
 }
 
 enum State {
@@ -44,9 +44,9 @@ enum State {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
-        let bounded = connection.shared.settings.algorithms.have_finite_fields();
+        let bounded = connection.shared.settings.algorithms.has_finite_fields();
         let state = if bounded { State::Start(Vec::new()) } else { State::Open };
-        Self { stream, connection, state, server_keys: ServerKeys::default() }
+        Self { stream, connection, state, server_keys: EncryptionTracker::default() }
     }
 
     /// Whether these bytes may go on to russh.
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         let algorithms = &self.connection.shared.settings.algorithms;
         let is_costly = match client_start(start) {
             ClientStart::Incomplete => return true,
-            ClientStart::Offer(offer) => algorithms.finite_field_with(&offer),
+            ClientStart::Offer(offer) => algorithms.negotiates_finite_field(&offer),
             // russh may read more into it than the gate.
             ClientStart::Other => true,
         };
@@ -144,13 +144,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ssh::{Algorithms, Base, Side, named};
+    use crate::net::ssh::{Algorithms, Base, Side, algorithm_by_name};
 
     /// Else a client would get more exchanges than are counted.
     #[test]
     fn no_exchange_is_answered_in_fewer_bytes_than_count_as_one() {
         let mut least = Algorithms::new(Side::Listener, Base::Strict);
-        least.add(&named("diffie-hellman-group1-sha1").unwrap()).unwrap();
+        least.add(&algorithm_by_name("diffie-hellman-group1-sha1").unwrap()).unwrap();
         let offered = least.preferred();
         let length = |names: &[&str]| names.iter().map(|name| name.len() + 1).sum::<usize>() - 1;
         let ciphers: Vec<&str> = offered.cipher.iter().map(AsRef::as_ref).collect();

@@ -6,13 +6,14 @@ use std::time::Duration;
 use russh::server::{Config, run_stream};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
+use tracing::Instrument;
 
 use super::connection::{
     CHANNEL_END_TIMEOUT, Connection, GONE, GONE_BEFORE, GOODBYE_TIMEOUT, NO_LOGIN,
 };
 use super::gate::Gate;
 use super::handler::Handler;
-use crate::net::ssh::Queued;
+use crate::net::ssh::QueuedStream;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 
@@ -23,8 +24,8 @@ const QUEUE_MAX: usize = 8 * 1024 * 1024;
 const AFTER_END_TIMEOUT: Duration = Duration::from_secs(CHANNEL_END_TIMEOUT.as_secs() + 1);
 
 pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp: TcpStream) {
-    let mut queued = Queued::new(tcp, QUEUE_MAX);
-    let cutter = queued.cutter();
+    let mut queued = QueuedStream::new(tcp, QUEUE_MAX);
+    let abort_handle = queued.abort_handle();
     connection.attach(&mut queued);
     let gate = Gate::new(queued, connection.clone());
     let greeting = run_stream(config, gate, Handler::new(connection.clone()));
@@ -65,7 +66,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
             timeout(GOODBYE_TIMEOUT, told).await.is_ok()
         }
     };
-    cutter.cut();
+    abort_handle.abort();
     connection.closing.cancel();
     connection.channels.close();
     if !over {
@@ -75,6 +76,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
     let _ = timeout(AFTER_END_TIMEOUT, connection.channels.wait()).await;
     if let Some(session) = connection.session() {
         // A goodbye that hangs must not keep the session's place.
-        let _ = timeout(GOODBYE_TIMEOUT, session.close()).await;
+        let closing = session.close().instrument(session.span().clone());
+        let _ = timeout(GOODBYE_TIMEOUT, closing).await;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::settings::ListenerSettings;
 use crate::net::Drain;
-use crate::net::ssh::Exchanges;
+use crate::net::ssh::KeyExchangeLimiter;
 use crate::session::{Admission, Gateway};
 
 /// What every connection of a listener shares.
@@ -13,6 +13,6 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     pub admission: Arc<Admission>,
     /// What clients have left of costly key exchanges; of all listeners together.
-    pub exchanges: Arc<Exchanges>,
+    pub exchanges: Arc<KeyExchangeLimiter>,
     pub drain: Drain,
 }

@@ -244,9 +244,8 @@ fn who_finds_no_port_waits_and_is_told() {
     first_waits.recv().expect("the server has announced it");
     let _unused = fast.passive();
     let refused = fast.expect("RETR a", 425).text;
-    let words =
-        "425 the gateway has no port for the backend server's data connection; try again\r\n";
-    assert_eq!(refused, words);
+    let start = "425 Can't open data connection: the gateway has no port";
+    assert!(refused.starts_with(start), "{refused}");
     go_on.send(()).expect("the server waits");
     assert_eq!(slow.read().code, 150);
     let mut bytes = Vec::new();

@@ -80,7 +80,11 @@ fn translate(at: SocketAddr, from: IpAddr, to: SocketAddr) -> thread::JoinHandle
     })
 }
 
-const OTHER: &str = "522 data connections come to another address: use PASV";
+const OTHER: &str = "522 EPSV cannot name the address for data connections (listen and advertise of \
+                     the pool): use PASV.";
+
+const NOT_IPV4: &str = "425 Can't open data connection: PASV names an IPv4 address, and this connection \
+                        is IPv6; use EPSV.";
 
 #[test]
 fn addresses_and_ports_by_network() {
@@ -121,9 +125,9 @@ fn addresses_and_ports_by_network() {
 
     let mut unknown = front.client("front", "127.0.0.5");
     let refusal = unknown.expect("PASV", 425).text;
-    let words = "425 the gateway does not know yet which address to name: nowhere.invalid is not \
-                 resolved (";
-    assert!(refusal.starts_with(words) && refusal.ends_with("); try again\r\n"), "{refusal}");
+    let start = "425 Can't open data connection: ";
+    assert!(refusal.starts_with(start) && refusal.contains("nowhere.invalid"), "{refusal}");
+    assert!(refusal.ends_with("try again.\r\n"), "{refusal}");
     told(&mut unknown, "EPSV", OTHER);
 
     // The PASV that failed has a line; the EPSVs, which clients follow with PASV, have none.
@@ -139,12 +143,13 @@ fn the_protocols_of_epsv() {
     let mut raw = front.client("front", "127.0.0.1");
     told(&mut raw, "EPSV 1", &extended(port));
     for line in ["EPSV 2", "EPSV 3", "EPSV 0"] {
-        told(&mut raw, line, "522 network protocol not supported, use (1)");
+        told(&mut raw, line, "522 Network protocol not supported, use (1).");
     }
     raw.expect("EPSV one", 501);
-    told(&mut raw, "EPSV ALL", "200 EPSV ALL: nothing but EPSV from now on");
-    for line in ["PASV", "PORT 127,0,0,1,200,0", "EPRT |1|127.0.0.1|51200|"] {
-        told(&mut raw, line, "501 EPSV ALL was said: use EPSV");
+    told(&mut raw, "EPSV ALL", "200 EPSV ALL ok.");
+    told(&mut raw, "PASV", "501 Illegal PASV command: EPSV ALL in effect.");
+    for line in ["PORT 127,0,0,1,200,0", "EPRT |1|127.0.0.1|51200|"] {
+        told(&mut raw, line, "501 Illegal PORT command: EPSV ALL in effect.");
     }
     told(&mut raw, "EPSV", &extended(port));
 }
@@ -160,14 +165,18 @@ fn over_ipv6() {
     ]);
     std::fs::write(front.folder.path().join("file"), "bytes").expect("writing a file");
     let mut raw = front.client("own", "::1");
-    told(&mut raw, "PASV", "425 PASV names an IPv4 address, and this is IPv6: use EPSV");
+    told(&mut raw, "PASV", NOT_IPV4);
     told(&mut raw, "EPSV 2", &extended(port));
     for line in ["EPSV 1", "EPSV 3"] {
-        told(&mut raw, line, "522 network protocol not supported, use (2)");
+        told(&mut raw, line, "522 Network protocol not supported, use (2).");
     }
     let (bytes, last) = raw.download("RETR file");
     assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
     let mut raw = front.client("elsewhere", "::1");
-    told(&mut raw, "EPSV", "522 data connections come to another address, which EPSV cannot name");
-    told(&mut raw, "PASV", "425 PASV names an IPv4 address, and this is IPv6: use EPSV");
+    told(
+        &mut raw,
+        "EPSV",
+        "522 EPSV cannot name the address for data connections (listen and advertise of the pool).",
+    );
+    told(&mut raw, "PASV", NOT_IPV4);
 }

@@ -72,7 +72,7 @@ fn commands_in_one_packet_with_stor_and_quit_are_answered_in_order() {
     assert!(lock.get("up") == bytes, "the file differs");
     assert_eq!(lock.names(), ["up"]);
     let ended = lock.gateway.await_log(|event| event["event"] == "session", SOON);
-    assert_eq!(ended["reason"], "the client said QUIT", "{ended}");
+    assert_eq!(ended["reason"], "the client sent QUIT", "{ended}");
     assert_eq!((&ended["fault"], &ended["uploads"]), (&().into(), &1.into()), "{ended}");
 }
 

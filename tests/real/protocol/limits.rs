@@ -32,7 +32,7 @@ fn sessions_per_address() {
     assert!(held.iter().all(|(_, greeting)| greeting.code == 220));
     let (mut third, refusal) = from(5, &lock);
     assert_eq!(refusal.code, 421);
-    assert!(refusal.text.contains("your address has its most sessions (2)"), "{}", refusal.text);
+    assert!(refusal.text.contains("limits.sessions_per_address: 2"), "{}", refusal.text);
     assert!(third.at_end());
     assert_eq!(from(6, &lock).1.code, 220, "another address is not concerned");
     let [(mut first, _), second] = held;
@@ -47,7 +47,7 @@ fn sessions_in_all() {
     let mut held = vec![from(5, &lock).0, from(6, &lock).0];
     let (mut third, refusal) = from(7, &lock);
     assert_eq!(refusal.code, 421);
-    assert!(refusal.text.contains("the gateway has its most sessions (2)"), "{}", refusal.text);
+    assert!(refusal.text.contains("limits.sessions: 2"), "{}", refusal.text);
     assert!(third.at_end());
     // Dropped without QUIT.
     held.pop();
@@ -76,7 +76,7 @@ fn login_timeout() {
     while busy.try_send(b"NOOP\r\n").and_then(|()| busy.try_read()).is_ok_and(|r| r.code == 200) {
         assert!(since.elapsed() < SOON, "no login, and no end");
     }
-    expires(&mut silent, since, limit, "no login came in time");
+    expires(&mut silent, since, limit, "Login timeout (limits.login_timeout)");
     assert!(since.elapsed() >= limit && busy.at_end());
     let mut raw = lock.client();
     assert!(raw.quiet_for(Duration::from_millis(1200)), "the limit is for those not logged in");
@@ -103,7 +103,7 @@ fn login_timeout_cannot_be_put_off() {
             assert!(since.elapsed() < Duration::from_secs(8), "{line} goes on and on");
         };
         assert_eq!(last.code, 421, "{line}: {}", last.text);
-        assert!(last.text.contains("no login came in time"), "{}", last.text);
+        assert!(last.text.contains("Login timeout (limits.login_timeout)"), "{}", last.text);
         assert!(since.elapsed() >= Duration::from_millis(900), "{line}: {:?}", since.elapsed());
         assert!(raw.at_end());
     }
@@ -128,7 +128,12 @@ fn idle_timeout_does_not_count_transfers() {
     assert_eq!(taken, length);
     assert_eq!(raw.read().code, 226);
     in_step(&mut raw);
-    expires(&mut raw, Instant::now(), Duration::from_millis(900), "no command came for too long");
+    expires(
+        &mut raw,
+        Instant::now(),
+        Duration::from_millis(900),
+        "Idle timeout (limits.idle_timeout)",
+    );
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn data_connect_timeout() {
         raw.expect(line, 150);
         let reply = raw.read();
         assert_eq!(reply.code, 425, "{line}: {}", reply.text);
-        assert!(reply.text.contains("no data connection came to port"), "{}", reply.text);
+        assert!(reply.text.contains("no connection to port"), "{}", reply.text);
         in_step(&mut raw);
     }
     assert_eq!(lock.names(), ["file"]);

@@ -258,8 +258,8 @@ fn whom_nobody_trusts_is_refused_with_a_header_or_without() {
     };
     let event = told("none of the networks of `proxy_protocol`");
     assert!(event["from"].as_str().is_some_and(|from| is_of(from, EVE)), "{event}");
-    told("does not begin with");
-    told("no proper line");
+    told("does not start with");
+    told("is malformed");
 }
 
 #[test]

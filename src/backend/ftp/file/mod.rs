@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use super::FtpSession;
-use crate::backend::OpenFile;
+use crate::backend::ftp::sequenced::{Access, Sequenced};
 use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
-use crate::data::{Purpose, Sequenced};
+use crate::backend::{InFlight, OpenFile};
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
 };
@@ -52,15 +51,14 @@ pub(super) async fn open(
     let transfers =
         Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
     let transfers = Arc::new(transfers);
-    let (write, narrow) = match reads_only {
-        true => (None, None),
-        false => {
-            let (begin, narrow) = transfers.begin(mode).await?;
-            (Some(begin), narrow)
-        }
+    let (write, narrow) = if reads_only {
+        (None, None)
+    } else {
+        let (begin, narrow) = transfers.begin(mode).await?;
+        (Some(begin), narrow)
     };
-    let purpose = Purpose { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
+    let access = Access { read: mode.read, write };
+    let sequenced = Sequenced::open(transfers.clone(), access, early).await?;
     Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
 }
 
@@ -81,7 +79,7 @@ impl FtpFile {
         {
             let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
-                policy.judge(Attribute::Permissions, session.pool.softened(failure))?;
+                policy.judge(Attribute::Permissions, failure)?;
             }
             later.permissions = None;
         }
@@ -114,7 +112,7 @@ impl FtpFile {
             let mut guard = session.acquire().await?;
             attributes::set_permissions(&mut guard, path, mode & 0o777).await
         };
-        if let Err(failure) = set.await.map_err(|failure| session.pool.softened(failure)) {
+        if let Err(failure) = set.await {
             tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
         }
     }
@@ -124,7 +122,7 @@ impl FtpFile {
         let _writer = session.cache.writer();
         let mut guard = session.acquire().await?;
         let set = attributes::set(&mut guard, path, changes).await;
-        set.map(drop).map_err(|failure| session.pool.softened(failure))
+        set.map(drop)
     }
 
     fn entry(&self) -> Entry {
@@ -134,22 +132,18 @@ impl FtpFile {
 
 #[async_trait]
 impl OpenFile for FtpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.sequenced.read_at(offset, length)
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(self.sequenced.read_at(offset, length))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.sequenced.write_at(offset, data)
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(self.sequenced.write_at(offset, data))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {
         let session = &self.transfers.session;
         if !self.transfers.reads_only {
-            self.sequenced.reached().await;
+            self.sequenced.wait_for_writes().await;
         }
         let size = self.sequenced.size().or(*lock(&self.transfers.appended));
         let sized = |mut entry: Entry| {
@@ -232,10 +226,7 @@ impl OpenFile for FtpFile {
             self.give_narrow(mode).await;
         }
         let later = std::mem::take(&mut *lock(&self.later));
-        match later == Changes::default() {
-            true => Ok(()),
-            false => self.change(&later).await,
-        }
+        if later == Changes::default() { Ok(()) } else { self.change(&later).await }
     }
 
     async fn abort(&self) {

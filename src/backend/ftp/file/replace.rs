@@ -26,15 +26,13 @@ pub(super) async fn begin(
     path: &RemotePath,
 ) -> Result<(FtpWrite, ConnectionGuard), Failure> {
     let pool = &session.pool;
-    let softened = |failure| pool.softened(failure);
     let writer = session.cache.writer();
     let (guard, mut aside) = two_connections(pool).await?;
-    let Old { mode, settable } = look(&mut aside, path).await.map_err(softened)?;
+    let Old { mode, settable } = look(&mut aside, path).await?;
     let part = Part::replacing(path, Replaced { permissions: mode.filter(|_| settable) })?;
     let temporary = part.temporary.clone();
     let (from_start, image) = (WriteMode::From { offset: 0 }, Representation::Image);
-    let write = upload::begin(guard, writer, path, from_start, image, Some(part)).await;
-    let write = write.map_err(softened)?;
+    let write = upload::begin(guard, writer, path, from_start, image, Some(part)).await?;
     if let (Some(mode), true, Some(temporary)) = (mode, settable, &temporary)
         && attributes::is_narrow(mode)
     {
@@ -45,7 +43,7 @@ pub(super) async fn begin(
         && let Err(failure) = check_same_mode(&mut aside, &temporary, mode).await
     {
         Box::new(write).abort().await;
-        return Err(softened(failure));
+        return Err(failure);
     }
     Ok((write, aside))
 }
@@ -216,8 +214,7 @@ pub(super) async fn open_tail(
     if !guard.is_in_step() {
         guard.renew().await?;
     }
-    let read = transfer::begin(guard, path, from, Representation::Image).await;
-    read.map_err(|failure| pool.softened(failure))
+    transfer::begin(guard, path, from, Representation::Image).await
 }
 
 fn refused(why: &str) -> Failure {

@@ -9,7 +9,7 @@ use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::refusals::Optional;
 use crate::backend::ftp::reply;
 use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
-use crate::wire::ftp::command::is_carriable;
+use crate::wire::ftp::command::is_sendable;
 
 /// A folder with more files than that keeps the times of its listing: each costs a command.
 pub(super) const FILES_MAX: usize = 1024;
@@ -21,7 +21,7 @@ const TOLD: u16 = 213;
 const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether the server tells times, in many answers at once.
-pub(super) fn can_be_asked(connection: &Connection) -> bool {
+pub(super) fn can_be_requested(connection: &Connection) -> bool {
     let server = &connection.server;
     connection.has(Optional::Mdtm)
         && !server.no_flights.is_known()
@@ -57,7 +57,7 @@ pub(super) async fn complete(
         );
     }
     connection.replace();
-    Err(reply::unavailable(why))
+    Err(connection.unavailable(why))
 }
 
 /// By the entries' places.
@@ -71,7 +71,7 @@ async fn ask(
         let named = [b"./", &entry.name[..]].concat();
         let Ok(path) = RemotePath::resolve(folder, &named) else { continue };
         let name = connection.name(&path)?;
-        if is_carriable(&name) {
+        if is_sendable(&name) {
             files.push((place, name));
         }
     }

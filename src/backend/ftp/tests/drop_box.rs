@@ -151,7 +151,7 @@ async fn a_file_with_a_new_name_is_stored_where_the_login_put_the_account() {
     let server =
         drop_box(DENIED, Oddities { pwd: Some(b"257 \"/in\"\r\n"), ..Default::default() }).await;
     let session = server.session().await;
-    let stou = |folder: &str| Operation::Write {
+    let stou = |folder: &str| WriteFile {
         path: path(folder),
         mode: WriteMode::Unique,
         representation: Representation::Image,

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::super::partial::Ending;
 use super::super::read::BLOCK_SIZE;
 use super::super::testing::{BOTH, EXCLUSIVE, READ, Sandbox, UPLOAD, WRITE, wait_until};
+use futures_util::future::BoxFuture;
+
 use super::*;
 
 const ALL: [PartialUploads; 3] =

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use super::super::testing::{Sandbox, path};
 use super::*;
-use crate::op::{Attributes, Changes, Timestamp};
+use crate::op::{Attributes, Changes, Representation, Timestamp};
 
 fn make(path: RemotePath) -> Operation {
     Operation::MakeDirectory { path, permissions: None }

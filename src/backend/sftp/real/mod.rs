@@ -27,8 +27,8 @@ use crate::data::{Sink, Source};
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
-    Representation, WriteMode,
+    Answer, Changes, EntryKind, Failure, FailureKind, ListFolder, Onto, OpenHandle, OpenMode,
+    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::route::Target;
 
@@ -107,7 +107,7 @@ impl Sshd {
             partial_uploads: PartialUploads::Keep,
             unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,
-            connects_at_once: Connector::AT_ONCE,
+            connects_at_once: Connector::DEFAULT_AT_ONCE,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
             realpath_timeout: Settings::REALPATH_TIMEOUT,
@@ -183,16 +183,16 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 + n / 251 + n / 65_537) as u8).collect()
 }
 
-fn read(path: &RemotePath, offset: u64, representation: Representation) -> Target {
-    Target::for_test(Operation::Read { path: path.clone(), offset, representation })
+fn read(path: &RemotePath, offset: u64, representation: Representation) -> Target<ReadFile> {
+    Target::for_test(ReadFile { path: path.clone(), offset, representation })
 }
 
-fn write(path: &RemotePath, mode: WriteMode) -> Target {
+fn write(path: &RemotePath, mode: WriteMode) -> Target<WriteFile> {
     let representation = Representation::Image;
-    Target::for_test(Operation::Write { path: path.clone(), mode, representation })
+    Target::for_test(WriteFile { path: path.clone(), mode, representation })
 }
 
-async fn get(session: &dyn BackendSession, target: &Target) -> Result<Vec<u8>, Failure> {
+async fn get(session: &dyn BackendSession, target: &Target<ReadFile>) -> Result<Vec<u8>, Failure> {
     let mut transfer = session.open_read(target).await?;
     let mut content = Vec::new();
     match transfer.source() {
@@ -212,7 +212,7 @@ async fn feed(transfer: &mut dyn WriteTransfer, content: &[u8]) {
     writer.flush().await.unwrap();
 }
 
-async fn put(session: &dyn BackendSession, target: &Target, content: &[u8]) {
+async fn put(session: &dyn BackendSession, target: &Target<WriteFile>, content: &[u8]) {
     let mut transfer = session.open_write(target).await.unwrap();
     feed(&mut *transfer, content).await;
     transfer.finish().await.unwrap();

@@ -75,7 +75,7 @@ async fn aborted_uploads_end_as_configured() {
         let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
         for end in ["drop", "abort"] {
             let _ = std::fs::remove_file(sshd.file("file"));
-            let target = Target::for_test(Operation::Open { path: path.clone(), mode });
+            let target = Target::for_test(OpenHandle { path: path.clone(), mode });
             let file = session.open(&target).await.unwrap();
             file.write_at(0, Bytes::from_static(b"half")).await.unwrap();
             match end {
@@ -94,7 +94,7 @@ async fn aborted_uploads_end_as_configured() {
             assert_eq!(sshd.names(), ["file"], "{policy:?}");
             assert_eq!(std::fs::read(sshd.file("file")).unwrap(), content);
         }
-        let target = Target::for_test(Operation::Open {
+        let target = Target::for_test(OpenHandle {
             path: path.clone(),
             mode: OpenMode { exclusive: true, truncate: false, ..mode },
         });
@@ -127,7 +127,7 @@ async fn an_upload_through_a_symlink_writes_its_target() {
             let upload = write(&path, WriteMode::From { offset: 0 });
             put(&*session, &upload, content).await;
             assert_eq!(std::fs::read(&target).unwrap(), content, "{policy:?}");
-            let open = Target::for_test(Operation::Open { path: path.clone(), mode });
+            let open = Target::for_test(OpenHandle { path: path.clone(), mode });
             let file = session.open(&open).await.unwrap();
             file.write_at(0, Bytes::copy_from_slice(content)).await.unwrap();
             file.close().await.unwrap();
@@ -158,7 +158,7 @@ async fn open_files_are_read_and_written_at_any_offset() {
     let content = pattern(9_000_001);
     std::fs::write(sshd.file("file"), &content).unwrap();
     let mode = OpenMode { read: true, write: true, ..OpenMode::default() };
-    let open = Target::for_test(Operation::Open { path: sshd.path("file"), mode });
+    let open = Target::for_test(OpenHandle { path: sshd.path("file"), mode });
     for length in [4096, 32_768, 100_000, 261_120, 300_000] {
         let file = session.open(&open).await.unwrap();
         // As sftp does: many in flight, in order, until the end is reported.
@@ -193,7 +193,7 @@ async fn open_files_are_read_and_written_at_any_offset() {
         assert!(file.close().await.is_err());
     }
     let other = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
-    let other = Target::for_test(Operation::Open { path: sshd.path("copy"), mode: other });
+    let other = Target::for_test(OpenHandle { path: sshd.path("copy"), mode: other });
     let (from, to) = (session.open(&open).await.unwrap(), session.open(&other).await.unwrap());
     let large = Bytes::from(content[..1_000_000].to_vec());
     to.write_at(0, large).await.unwrap();

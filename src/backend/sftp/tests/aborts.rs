@@ -6,7 +6,7 @@ use super::*;
 async fn unsent_writes_of_an_aborted_upload_are_dropped() {
     for partial in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
         let (server, mut peer) = connected_as(&[], partial).await;
-        let operation = Operation::Open { path: path("/f"), mode: new_file() };
+        let operation = OpenHandle { path: path("/f"), mode: new_file() };
         let script = async {
             if partial == PartialUploads::TemporaryName {
                 peer.serve(status(StatusCode::NO_SUCH_FILE, "")).await;
@@ -61,19 +61,21 @@ enum End {
 
 #[tokio::test]
 async fn the_next_upload_of_a_path_waits_for_the_close_of_the_previous_one() {
-    let stream = |mode| write(mode);
-    let open = Operation::Open { path: path("/f"), mode: new_file() };
-    let random = Operation::Open { path: path("/f"), mode: read_write() };
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum First {
+        Stream(WriteMode),
+        File(OpenMode),
+    }
     for partial in [PartialUploads::Keep, PartialUploads::Delete] {
         for first in [
-            stream(WriteMode::From { offset: 0 }),
-            stream(WriteMode::Append),
-            open.clone(),
-            random.clone(),
+            First::Stream(WriteMode::From { offset: 0 }),
+            First::Stream(WriteMode::Append),
+            First::File(new_file()),
+            First::File(read_write()),
         ] {
             for end in [End::Abort, End::Drop, End::Close] {
                 let [(one, mut first_peer), (two, mut second_peer)] = two_connected(partial).await;
-                let appends = matches!(first, Operation::Write { mode: WriteMode::Append, .. });
+                let appends = matches!(first, First::Stream(WriteMode::Append));
                 let script = async {
                     if appends {
                         first_peer.serve(of_size(7)).await;
@@ -83,9 +85,10 @@ async fn the_next_upload_of_a_path_waits_for_the_close_of_the_previous_one() {
                         first_peer.serve(of_size(7)).await;
                     }
                 };
-                let ending = match &first {
-                    Operation::Write { .. } => {
-                        let (upload, ()) = tokio::join!(upload::open(&one, &first), script);
+                let ending = match first {
+                    First::Stream(mode) => {
+                        let action = write(mode);
+                        let (upload, ()) = tokio::join!(upload::open(&one, &action), script);
                         let upload = upload.unwrap();
                         tokio::spawn(async move {
                             match end {
@@ -95,8 +98,9 @@ async fn the_next_upload_of_a_path_waits_for_the_close_of_the_previous_one() {
                             }
                         })
                     }
-                    _ => {
-                        let (file, ()) = tokio::join!(file::open(&one, &first), script);
+                    First::File(mode) => {
+                        let action = OpenHandle { path: path("/f"), mode };
+                        let (file, ()) = tokio::join!(file::open(&one, &action), script);
                         let file = file.unwrap();
                         tokio::spawn(async move {
                             match end {
@@ -109,14 +113,14 @@ async fn the_next_upload_of_a_path_waits_for_the_close_of_the_previous_one() {
                 };
                 let close = first_peer.request().await;
                 assert!(matches!(close.body, Q::Close { .. }));
-                let again = stream(WriteMode::From { offset: 0 });
+                let again = write(WriteMode::From { offset: 0 });
                 let starting =
                     tokio::spawn(async move { upload::open(&two, &again).await.map(drop) });
                 second_peer.nothing().await;
                 first_peer.answer(close.id, ok()).await;
                 if partial == PartialUploads::Delete
                     && end != End::Close
-                    && first != random
+                    && first != First::File(read_write())
                     && !appends
                 {
                     // The path is free only after the partial file is deleted.
@@ -126,7 +130,7 @@ async fn the_next_upload_of_a_path_waits_for_the_close_of_the_previous_one() {
                     assert!(matches!(first_peer.serve(ok()).await, Q::Remove { .. }));
                 }
                 let opened = second_peer.serve(handle()).await;
-                assert!(matches!(opened, Q::Open { .. }), "{partial:?} {first} {end:?}");
+                assert!(matches!(opened, Q::Open { .. }), "{partial:?} {first:?} {end:?}");
                 starting.await.unwrap().unwrap();
                 ending.await.unwrap();
             }

@@ -11,7 +11,7 @@ async fn open_named(
     mode: OpenMode,
     handle: &'static [u8],
 ) -> Arc<dyn OpenFile> {
-    let operation = Operation::Open { path: path(name), mode };
+    let operation = OpenHandle { path: path(name), mode };
     let script = async {
         if server.settings.partial_uploads == PartialUploads::TemporaryName && mode.create {
             let missing = status(StatusCode::NO_SUCH_FILE, "");

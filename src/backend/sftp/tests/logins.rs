@@ -30,7 +30,7 @@ fn settings(address: String) -> Settings {
         partial_uploads: PartialUploads::Keep,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
-        connects_at_once: Connector::AT_ONCE,
+        connects_at_once: Connector::DEFAULT_AT_ONCE,
         connect_timeout: Duration::from_secs(3),
         reply_timeout: Duration::from_secs(3),
         realpath_timeout: Duration::from_secs(1),

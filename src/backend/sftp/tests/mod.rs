@@ -34,7 +34,8 @@ use crate::data::{Sink, Source};
 use crate::net::Connector;
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::op::{
-    Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation, WriteMode,
+    Failure, FailureKind, ListFolder, Onto, OpenHandle, OpenMode, Operation, ReadFile, RemotePath,
+    Representation, WriteFile, WriteMode,
 };
 use crate::wire::sftp::{
     Attributes, Extension, Limits, MAX_PACKET, Name, OpenFlags, PacketReader, Request, RequestBody,
@@ -75,7 +76,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         partial_uploads,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
-        connects_at_once: Connector::AT_ONCE,
+        connects_at_once: Connector::DEFAULT_AT_ONCE,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
         realpath_timeout: Duration::from_secs(1),
@@ -220,16 +221,16 @@ fn path(given: &str) -> RemotePath {
     RemotePath::resolve(&RemotePath::root(), given.as_bytes()).unwrap()
 }
 
-fn read() -> Operation {
-    Operation::Read { path: path("/f"), offset: 0, representation: Representation::Image }
+fn read() -> ReadFile {
+    ReadFile { path: path("/f"), offset: 0, representation: Representation::Image }
 }
 
-fn write(mode: WriteMode) -> Operation {
-    Operation::Write { path: path("/f"), mode, representation: Representation::Image }
+fn write(mode: WriteMode) -> WriteFile {
+    WriteFile { path: path("/f"), mode, representation: Representation::Image }
 }
 
 async fn opened(server: &Arc<Server>, peer: &mut Peer, mode: OpenMode) -> Arc<dyn OpenFile> {
-    let operation = Operation::Open { path: path("/f"), mode };
+    let operation = OpenHandle { path: path("/f"), mode };
     let (file, asked) = tokio::join!(file::open(server, &operation), peer.serve(handle()));
     assert!(matches!(asked, Q::Open { .. }));
     file.unwrap()

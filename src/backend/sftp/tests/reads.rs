@@ -161,7 +161,7 @@ async fn closing_a_written_file_discards_read_ahead_under_its_other_names() {
     let file = opened(&server, &mut peer, read_write()).await;
     let ahead = read_ahead(&mut peer, &file).await;
     peer.answer(ahead[0].id, data(229_376)).await;
-    let operation = Operation::Open { path: path("/link"), mode: read_write() };
+    let operation = OpenHandle { path: path("/link"), mode: read_write() };
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
     let (link, _) = tokio::join!(file::open(&server, &operation), peer.serve(handle()));
     let link = link.unwrap();

@@ -1,7 +1,7 @@
 //! Uploads, and what becomes of partial files.
 
 use super::*;
-use crate::op::Changes;
+use crate::op::{Changes, OpenHandle};
 use crate::wire::sftp::FileSystem;
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_file_with_a_failed_write_is_not_renamed() {
     let extensions = &[("posix-rename@openssh.com", "1")];
     let (server, mut peer) = connected_as(extensions, PartialUploads::TemporaryName).await;
     let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
-    let operation = Operation::Open { path: path("/f"), mode };
+    let operation = OpenHandle { path: path("/f"), mode };
     let script = async {
         let missing = status(StatusCode::NO_SUCH_FILE, "");
         assert!(matches!(peer.serve(missing).await, Q::LinkStat { .. }));

@@ -113,7 +113,7 @@ fn local(backend: &Backend, folder: &Path, problems: &mut Problems) -> Option<lo
 }
 
 fn connects_at_once(backend: &Backend) -> usize {
-    value(&backend.connects_at_once).map_or(Connector::AT_ONCE, |n| n.0 as usize)
+    value(&backend.connects_at_once).map_or(Connector::DEFAULT_AT_ONCE, |n| n.0 as usize)
 }
 
 /// Where a server is. Without any it cannot be reached, and that is noted.

@@ -127,7 +127,7 @@ fn known_hosts(
     let known = parsed.map_err(|why| problems.error(&leaf.at, format!("{shown}: {why}"))).ok()?;
     for address in addresses {
         let kinds = known.algorithms(&address.host, address.port.unwrap_or(PORT));
-        if !kinds.is_empty() && !kinds.iter().any(|kind| algorithms.take_key(kind)) {
+        if !kinds.is_empty() && !kinds.iter().any(|kind| algorithms.accepts_host_key(kind)) {
             let kinds: Vec<_> = kinds.iter().map(|kind| kind.to_string()).collect();
             let message = format!(
                 "{shown} knows {} by keys of the kind {} only, and `algorithms` takes none of them",

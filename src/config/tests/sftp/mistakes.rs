@@ -34,7 +34,7 @@ fn listeners() {
         keys,
         "host_keys: [ssh_host_ed25519_key, ecdsa, second_ed25519]",
         "5:46: listeners.secure.host_keys[2]",
-        "second key of the kind ssh-ed25519",
+        "second ssh-ed25519 key",
     );
     one(keys, &with("tls: { mode: none }"), "6:5", "SFTP is encrypted by SSH");
     one(keys, &with("data_ports: pool"), "6:17", "SFTP has no data connections");
@@ -213,9 +213,9 @@ fn algorithms() {
         bad("{ add: [aes128-cbs] }", 25, r#"did you mean "aes128-cbc"?"#);
         bad("{ add: [arcfour] }", 25, "is no SSH algorithm that is known here");
         bad("{ add: [none] }", 25, "it would leave connections unprotected");
-        bad("{ add: [curve25519-sha256] }", 25, "adds nothing: the base has it already");
-        bad("{ base: legacy, add: [ssh-rsa] }", 39, "adds nothing: the base has it already");
-        bad("{ add: [hmac-sha1, hmac-sha1] }", 36, "adds nothing: it is there twice");
+        bad("{ add: [curve25519-sha256] }", 25, "adds nothing: the base already contains it");
+        bad("{ base: legacy, add: [ssh-rsa] }", 39, "adds nothing: the base already contains it");
+        bad("{ add: [hmac-sha1, hmac-sha1] }", 36, "adds nothing: it is listed twice");
     }
     let with = |value: &str| format!("{keys}    algorithms: {value}\n");
     let large = "{ base: strict, add: [diffie-hellman-group18-sha512] }";
@@ -224,7 +224,7 @@ fn algorithms() {
     one(keys, ecdsa, "6:17", "leaves no host key, so that no client could connect");
     // Of 2048 bits.
     let rsa = "    host_keys: [ssh_host_ed25519_key, ssh_host_rsa_key]\n    algorithms: strict\n";
-    warned(keys, rsa, "5:39", "an RSA key of 2048 bits is not offered; it needs 3072");
+    warned(keys, rsa, "5:39", "an RSA key of 2048 bits is not offered; at least 3072 are required");
     let told = report(&crate::config::tests::base().replacen(
         "    data_ports: pool\n",
         "    data_ports: pool\n    algorithms: legacy\n",
@@ -248,7 +248,7 @@ fn broken_algorithms_are_warned_of() {
     );
     let group1 = "{ base: modern, add: [diffie-hellman-group1-sha1] }";
     warned(keys, &listener(group1), "6:39", "its group of 1024 bits can be broken");
-    warned(keys, &listener("{ add: ssh-rsa }"), "6:24", "off in OpenSSH since 8.8");
+    warned(keys, &listener("{ add: ssh-rsa }"), "6:24", "disabled in OpenSSH since 8.8");
     // Slow, not broken.
     let well = with(keys, &listener("{ add: diffie-hellman-group14-sha256 }"));
     assert!(compiled(&well).warnings.is_empty());

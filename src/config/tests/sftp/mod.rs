@@ -10,7 +10,7 @@ use super::*;
 use crate::backend::PartialUploads;
 use crate::backend::sftp::{HostKey, Settings};
 use crate::config::BackendSettings;
-use crate::net::ssh::{Algorithms, Base, Side, named};
+use crate::net::ssh::{Algorithms, Base, Side, algorithm_by_name};
 use crate::route::Access;
 
 const FINGERPRINT: &str = "SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o";
@@ -155,7 +155,7 @@ routes:
     assert!(matches!(by_file.host_key, HostKey::KnownHosts(_)));
     assert_eq!(by_file.algorithms, Algorithms::new(Side::Backend, Base::Strict));
     let mut added = Algorithms::new(Side::Listener, Base::Modern);
-    added.add(&named("diffie-hellman-group14-sha256").unwrap()).unwrap();
+    added.add(&algorithm_by_name("diffie-hellman-group14-sha256").unwrap()).unwrap();
     assert_eq!((&a.algorithms, a.algorithms == b.algorithms), (&added, false));
     assert_eq!(by_file.connects_at_once, 1000);
     assert_eq!(by_file.partial_uploads, PartialUploads::TemporaryName);

@@ -13,10 +13,14 @@ use tokio::sync::{Notify, oneshot};
 use super::*;
 use crate::auth::{Credentials, PasswordCheck, UserTable};
 use crate::backend::{
-    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, InFlight, Listing, Login, OpenFile, Origin, ReadTransfer,
+    WriteTransfer,
 };
 use crate::front::sftp::folder;
-use crate::op::{Abilities, Changes, Entry, EntryKind, FileSystem};
+use crate::op::{
+    Abilities, Action, Changes, Entry, EntryKind, FileSystem, ListFolder, OpenHandle, ReadFile,
+    WriteFile,
+};
 use crate::route::{Access, Match, Root, Route, RouteTable, Target};
 use crate::session::{ClientInfo, Gateway, Limits, Metrics, Proof, SessionEnd};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
@@ -53,11 +57,12 @@ impl Stub {
         go_on
     }
 
-    async fn asked(&self, operation: &Operation) {
-        self.called(operation.to_string());
+    async fn asked(&self, action: &impl Action) {
+        let asked = format!("{} {}", action.name(), action.path());
+        self.called(asked.clone());
         let held = self.held.lock().unwrap().clone();
         if let Some((text, go_on)) = held
-            && operation.to_string().contains(text)
+            && asked.contains(text)
         {
             let now = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
             self.most.fetch_max(now, Ordering::Relaxed);
@@ -94,14 +99,14 @@ impl BackendSession for Shared {
         Abilities::default()
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        match target.operation() {
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        match target.action() {
             Operation::MakeDirectory { permissions, .. } => {
                 self.0.called(format!("make-directory {permissions:?}"));
             }
             other => self.0.asked(other).await,
         }
-        match target.operation() {
+        match target.action() {
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 Ok(Answer::Entry(Entry::new("x", EntryKind::File)))
             }
@@ -109,9 +114,9 @@ impl BackendSession for Shared {
         }
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        self.0.asked(target.operation()).await;
-        match target.operation().path().as_bytes() {
+    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+        self.0.asked(target.action()).await;
+        match target.action().path().as_bytes() {
             b"/large" => return Ok(Box::new(Once(Some(large())))),
             b"/endless" => return Ok(Box::new(Endless)),
             _ => {}
@@ -124,16 +129,16 @@ impl BackendSession for Shared {
         Ok(Box::new(Once(Some(entries))))
     }
 
-    async fn open_read(&self, _: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
+    async fn open_read(&self, _: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
         panic!("SFTP opens files")
     }
 
-    async fn open_write(&self, _: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+    async fn open_write(&self, _: &Target<WriteFile>) -> Result<Box<dyn WriteTransfer>, Failure> {
         panic!("SFTP opens files")
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        self.0.asked(target.operation()).await;
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        self.0.asked(target.action()).await;
         Ok(Arc::new(Shared(self.0.clone())))
     }
 
@@ -142,16 +147,16 @@ impl BackendSession for Shared {
 
 #[async_trait]
 impl OpenFile for Shared {
-    fn read_at(&self, at: u64, length: u32) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+    fn read_at(&self, at: u64, length: u32) -> InFlight<Option<Bytes>> {
         self.0.called(format!("read {at} {length}"));
-        Box::pin(std::future::ready(Ok(None)))
+        InFlight::new(Box::pin(std::future::ready(Ok(None))))
     }
 
-    fn write_at(&self, offset: u64, _: Bytes) -> BoxFuture<'static, Ended> {
+    fn write_at(&self, offset: u64, _: Bytes) -> InFlight<()> {
         self.0.called(format!("write {offset}"));
         let (end, ended) = oneshot::channel();
         self.0.writes.lock().unwrap().push(end);
-        Box::pin(async move { ended.await.unwrap() })
+        InFlight::new(Box::pin(async move { ended.await.unwrap() }))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {

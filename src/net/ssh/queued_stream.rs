@@ -1,3 +1,5 @@
+//! The stream under russh, with a bounded write queue.
+
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -14,114 +16,125 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::wire::ssh::BeforeIdentification;
+use crate::wire::ssh::PreambleFilter;
 
-/// What one read of the socket may bring at first, and once reads have filled their buffer, in bytes.
-const FIRST_READ: usize = 8 * 1024;
-const LARGEST_READ: usize = 256 * 1024;
-/// Reads after which the buffer is made to fit the largest of them.
-const READS: u8 = 4;
-/// The queue's memory is given back when nothing was to be written for so long.
-const QUIET: Duration = Duration::from_secs(1);
-/// A write up to so many bytes goes out at once where nothing waits before it: the answer to a small
-/// question is not to wait for another task. Larger ones leave their caller free to encrypt the next.
-const AT_ONCE: usize = 16 * 1024;
-/// What is kept of what the peer sent first, in bytes: more than a KEXINIT.
-const FIRST_BYTES: usize = 8 * 1024;
-/// What is left to be written when the stream is dropped gets this long.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The size of the read buffer, in bytes: at first, and at most once reads fill it.
+const READ_SIZE_MIN: usize = 8 * 1024;
+const READ_SIZE_MAX: usize = 256 * 1024;
+/// Reads after which the buffer shrinks to fit the largest of them.
+const READS_PER_RESIZE: u8 = 4;
+/// The queue's memory is freed after this long without a write.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Writes up to this size, in bytes, bypass an empty queue: small responses need no switch to another
+/// task. Larger ones are queued, so that their caller can encrypt the next.
+const DIRECT_WRITE_MAX: usize = 16 * 1024;
+/// The most bytes of [`FirstBytes`]: more than a KEXINIT.
+const FIRST_BYTES_MAX: usize = 8 * 1024;
+/// For the bytes that are still queued when the stream is dropped.
+const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection whose writes only queue, for a task that writes. russh reads nothing while it writes:
-/// two of its sessions that both send in bulk would wait for each other for ever. The queue is bounded;
-/// it must hold what the peer's windows allow to be under way, or that wait is back.
-pub struct Queued {
+/// A connection whose writes are queued for a writer task. russh does not read while it writes: two of its
+/// sessions that both send in bulk would deadlock. The queue is bounded; it must hold as much as the peer's
+/// windows allow in flight, or the deadlock returns.
+pub struct QueuedStream {
     read: OwnedReadHalf,
-    /// What was read; `taken..filled` is still to be given out.
+    /// `taken..filled` was read from the socket and not yet by the caller.
     buffer: Vec<u8>,
     taken: usize,
     filled: usize,
-    /// The largest of the last reads, in bytes, and how many they are.
+    /// The largest read since the last resize, in bytes, and the number of reads.
     largest: usize,
     reads: u8,
     write: Arc<OwnedWriteHalf>,
     shared: Arc<Shared>,
     first: Option<FirstBytes>,
-    /// Until the peer's identification string has come.
-    before: Option<BeforeIdentification>,
-    /// The most bytes that wait to be written.
+    /// Until the peer's identification string has arrived.
+    preamble: Option<PreambleFilter>,
+    /// Of the write queue, in bytes.
     capacity: usize,
 }
 
-/// What the peer of a [`Queued`] sent first, until it is taken.
+/// The first bytes that the peer of a [`QueuedStream`] sent, until they are taken.
 #[derive(Clone, Default)]
 pub struct FirstBytes(Arc<Mutex<Option<Vec<u8>>>>);
 
-/// Ends a [`Queued`] from outside, whoever holds it.
-pub struct Cutter(Arc<Shared>);
+/// Aborts a [`QueuedStream`] that is owned elsewhere.
+pub struct AbortHandle(Arc<Shared>);
 
-/// Tells the peer's end of a [`Queued`] while nobody reads it.
-pub struct HangUp(Weak<OwnedWriteHalf>);
+/// Reports that the peer closed a [`QueuedStream`], even while nobody reads.
+pub struct PeerClosed(Weak<OwnedWriteHalf>);
 
 #[derive(Default)]
 struct Shared {
-    cut: AtomicBool,
-    /// Waits for bytes of the peer.
+    aborted: AtomicBool,
     reader: AtomicWaker,
     queue: Mutex<Queue>,
-    /// There is something to write, or the end.
+    /// The queue has bytes, or has ended.
     work: Notify,
 }
 
 #[derive(Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// Taken by the writer, but not yet written.
+    /// Bytes taken by the writer task and not yet written.
     writing: usize,
-    /// Nothing more will come.
+    /// No more writes follow.
     ended: bool,
-    /// Why nothing can be written any more.
+    /// Why writes fail.
     broken: Option<io::ErrorKind>,
     /// Waits for room.
     waker: Option<Waker>,
 }
 
-impl Queued {
-    /// `capacity`: the most bytes that wait to be written.
+impl QueuedStream {
+    /// `capacity`: of the write queue, in bytes.
     pub fn new(tcp: TcpStream, capacity: usize) -> Self {
         let (read, write) = tcp.into_split();
         let write = Arc::new(write);
         let shared = Arc::new(Shared::default());
         tokio::spawn(write_queue(write.clone(), shared.clone()));
-        let buffer = vec![0; FIRST_READ];
-        let (first, before, taken, filled, largest, reads) = Default::default();
-        Self { read, buffer, taken, filled, largest, reads, write, shared, first, before, capacity }
+        let buffer = vec![0; READ_SIZE_MIN];
+        let (first, preamble, taken, filled, largest, reads) = Default::default();
+        Self {
+            read,
+            buffer,
+            taken,
+            filled,
+            largest,
+            reads,
+            write,
+            shared,
+            first,
+            preamble,
+            capacity,
+        }
     }
 
-    /// Leaves out what a server says before its identification string: russh takes no long lines there.
+    /// Removes the lines before a server's identification string: russh rejects long ones.
     pub fn skip_to_identification(&mut self) {
-        self.before = Some(BeforeIdentification::default());
+        self.preamble = Some(PreambleFilter::default());
     }
 
-    /// Keeps what the peer sends first, up to a bound. To be called before anything is read.
+    /// Keeps the first bytes that the peer sends. To be called before the first read.
     pub fn first_bytes(&mut self) -> FirstBytes {
         let first = FirstBytes(Arc::new(Mutex::new(Some(Vec::new()))));
         self.first.insert(first).clone()
     }
 
-    pub fn cutter(&self) -> Cutter {
-        Cutter(self.shared.clone())
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle(self.shared.clone())
     }
 
-    pub fn hang_up(&self) -> HangUp {
-        HangUp(Arc::downgrade(&self.write))
+    pub fn peer_closed(&self) -> PeerClosed {
+        PeerClosed(Arc::downgrade(&self.write))
     }
 
-    /// Reads anew once all was given out.
+    /// Reads from the socket once the buffer is empty.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken < self.filled {
             return Poll::Ready(Ok(()));
         }
-        self.fit_buffer();
+        self.resize_buffer();
         loop {
             (self.taken, self.filled) = (0, 0);
             let mut buf = ReadBuf::new(&mut self.buffer);
@@ -139,48 +152,50 @@ impl Queued {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether what was read goes on to the reader: not what comes before the identification string.
+    /// Whether the buffer is for the caller; removes what precedes the identification string.
     fn is_identified(&mut self) -> io::Result<bool> {
-        let Some(before) = &mut self.before else { return Ok(true) };
-        let skipped = before.skip(&self.buffer[..self.filled]);
+        let Some(preamble) = &mut self.preamble else { return Ok(true) };
+        let skipped = preamble.skip(&self.buffer[..self.filled]);
         let rest = skipped.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let Some(rest) = rest else { return Ok(false) };
-        // It may hold some bytes of an earlier read.
+        // It may include bytes of an earlier read.
         self.buffer.resize(self.buffer.len().max(rest.len()), 0);
         self.buffer[..rest.len()].copy_from_slice(&rest);
-        (self.filled, self.before) = (rest.len(), None);
+        (self.filled, self.preamble) = (rest.len(), None);
         Ok(true)
     }
 
-    /// Grows as reads fill it; small again after a few small ones, such as an idle connection's
-    /// keepalives.
-    fn fit_buffer(&mut self) {
-        let now = self.buffer.len();
-        let fit = match self.filled == now {
-            true => (now * 2).min(LARGEST_READ),
-            false if self.reads < READS => return,
-            false => (self.largest * 2).next_power_of_two().clamp(FIRST_READ, now),
+    /// Grows the buffer when a read filled it; shrinks it after a few small reads, such as an idle
+    /// connection's keepalives.
+    fn resize_buffer(&mut self) {
+        let size = self.buffer.len();
+        let new_size = if self.filled == size {
+            (size * 2).min(READ_SIZE_MAX)
+        } else if self.reads < READS_PER_RESIZE {
+            return;
+        } else {
+            (self.largest * 2).next_power_of_two().clamp(READ_SIZE_MIN, size)
         };
-        if fit != now {
-            self.buffer = vec![0; fit];
+        if new_size != size {
+            self.buffer = vec![0; new_size];
         }
         (self.largest, self.reads) = (0, 0);
     }
 }
 
 impl FirstBytes {
-    /// What has come so far; nothing more is kept.
+    /// The bytes so far; no more are kept.
     pub fn take(&self) -> Vec<u8> {
         self.lock().take().unwrap_or_default()
     }
 
-    /// Whether more is to be kept.
+    /// Returns whether more bytes are to be kept.
     fn add(&self, bytes: &[u8]) -> bool {
         let mut kept = self.lock();
         let Some(kept) = &mut *kept else { return false };
-        let room = FIRST_BYTES.saturating_sub(kept.len());
+        let room = FIRST_BYTES_MAX.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        kept.len() < FIRST_BYTES
+        kept.len() < FIRST_BYTES_MAX
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
@@ -188,10 +203,10 @@ impl FirstBytes {
     }
 }
 
-impl Cutter {
-    /// From now on reads and writes fail. What is queued already gets its last seconds.
-    pub fn cut(&self) {
-        self.0.cut.store(true, Ordering::Release);
+impl AbortHandle {
+    /// From now on reads and writes fail. Bytes that are queued already are still sent.
+    pub fn abort(&self) {
+        self.0.aborted.store(true, Ordering::Release);
         self.0.reader.wake();
         let mut queue = self.0.lock();
         queue.broken = Some(io::ErrorKind::ConnectionAborted);
@@ -201,17 +216,17 @@ impl Cutter {
     }
 }
 
-impl HangUp {
-    /// Returns once the peer sends no more, whatever is still to be read, or the stream is gone.
-    /// Cancel safe.
+impl PeerClosed {
+    /// Returns once the peer has closed, even with unread bytes left, or the stream is dropped. Cancel
+    /// safe.
     pub async fn wait(&self) {
         let Some(socket) = self.0.upgrade() else { return };
-        // Of this interest only the end is ever reported: urgent data is not asked for.
+        // Reports the end only: nobody sends urgent data over SSH.
         let _ = socket.ready(Interest::PRIORITY).await;
     }
 }
 
-/// Writes until the queue has ended or the connection is broken.
+/// Writes until the queue ends or the connection breaks.
 async fn write_queue(write: Arc<OwnedWriteHalf>, shared: Arc<Shared>) {
     let mut spare = Vec::new();
     loop {
@@ -230,9 +245,9 @@ async fn write_queue(write: Arc<OwnedWriteHalf>, shared: Arc<Shared>) {
                 let _ = SockRef::from(write.as_ref().as_ref()).shutdown(Shutdown::Write);
                 return;
             }
-            if timeout(QUIET, shared.work.notified()).await.is_err() {
+            if timeout(IDLE_TIMEOUT, shared.work.notified()).await.is_err() {
                 spare = Vec::new();
-                shared.lock().give_back();
+                shared.lock().shrink();
                 shared.work.notified().await;
             }
             continue;
@@ -263,7 +278,7 @@ async fn write_all(write: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Queue {
-    fn give_back(&mut self) {
+    fn shrink(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
@@ -275,7 +290,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Without a deadline as long as somebody owns the stream; they have their own.
+    /// Without a timeout as long as the stream has an owner, which has its own.
     async fn write(&self, write: &OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
         let writing = write_all(write, bytes);
         tokio::pin!(writing);
@@ -285,7 +300,7 @@ impl Shared {
                 written = &mut writing => return written,
                 () = self.work.notified() => {
                     if self.lock().ended {
-                        let last = timeout(LAST_WORDS, &mut writing).await;
+                        let last = timeout(FINAL_WRITE_TIMEOUT, &mut writing).await;
                         return last.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
                     }
                 }
@@ -299,27 +314,27 @@ impl Shared {
     }
 }
 
-impl AsyncRead for Queued {
+impl AsyncRead for QueuedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.shared.reader.register(cx.waker());
-        if self.shared.cut.load(Ordering::Acquire) {
+        if self.shared.aborted.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         ready!(self.poll_fill(cx))?;
         let this = &mut *self;
-        let there = this.buffer.get(this.taken..this.filled).unwrap_or_default();
-        let given = there.len().min(buf.remaining());
-        buf.put_slice(&there[..given]);
+        let unread = this.buffer.get(this.taken..this.filled).unwrap_or_default();
+        let given = unread.len().min(buf.remaining());
+        buf.put_slice(&unread[..given]);
         this.taken += given;
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Queued {
+impl AsyncWrite for QueuedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -331,7 +346,7 @@ impl AsyncWrite for Queued {
         }
         let waiting = queue.bytes.len() + queue.writing;
         if waiting == 0
-            && bytes.len() <= AT_ONCE
+            && bytes.len() <= DIRECT_WRITE_MAX
             && let Ok(written @ 1..) = self.write.try_write(bytes)
         {
             return Poll::Ready(Ok(written));
@@ -348,7 +363,7 @@ impl AsyncWrite for Queued {
         Poll::Ready(Ok(taken))
     }
 
-    /// At once: what is queued is on its way.
+    /// Returns at once: the writer task sends what is queued.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -359,7 +374,7 @@ impl AsyncWrite for Queued {
     }
 }
 
-impl Drop for Queued {
+impl Drop for QueuedStream {
     fn drop(&mut self) {
         self.shared.end();
     }
@@ -380,10 +395,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_before_the_drop_arrives_then_the_end() {
+    async fn bytes_written_before_the_drop_arrive_and_then_the_end() {
         let (near, mut far) = pair().await;
         let data: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7) as u8).collect();
-        let mut queued = Queued::new(near, 100_000);
+        let mut queued = QueuedStream::new(near, 100_000);
         let received = tokio::spawn(async move {
             let mut all = Vec::new();
             far.read_to_end(&mut all).await.unwrap();
@@ -395,9 +410,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_queue_is_bounded_and_its_writer_wakes_who_waits() {
+    async fn the_queue_is_bounded_and_a_waiting_write_is_woken() {
         let (near, mut far) = pair().await;
-        let mut queued = Queued::new(near, 1000);
+        let mut queued = QueuedStream::new(near, 1000);
         let mut sent = 0;
         // Until neither the kernel nor the queue takes more.
         while let Ok(written) =
@@ -421,28 +436,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_arrives_is_read_whole_with_a_growing_buffer() {
+    async fn bulk_reads_grow_the_buffer() {
         let (near, mut far) = pair().await;
         let data: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7) as u8).collect();
         let sent = data.clone();
         tokio::spawn(async move { far.write_all(&sent).await });
-        let mut queued = Queued::new(near, 1000);
-        assert_eq!(queued.buffer.len(), FIRST_READ);
+        let mut queued = QueuedStream::new(near, 1000);
+        assert_eq!(queued.buffer.len(), READ_SIZE_MIN);
         let mut all = Vec::new();
         queued.read_to_end(&mut all).await.unwrap();
         assert!(all == data);
-        assert!(queued.buffer.len() > FIRST_READ && queued.buffer.len() <= LARGEST_READ);
+        assert!(queued.buffer.len() > READ_SIZE_MIN && queued.buffer.len() <= READ_SIZE_MAX);
     }
 
     #[tokio::test]
-    async fn after_a_burst_the_memory_is_given_back() {
+    async fn memory_is_freed_after_a_burst() {
         const BURST: usize = 3_000_000;
         let (near, mut far) = pair().await;
-        let mut queued = Queued::new(near, BURST);
+        let mut queued = QueuedStream::new(near, BURST);
         queued.write_all(&[7; BURST]).await.unwrap();
         let mut bytes = vec![0; BURST];
         far.read_exact(&mut bytes).await.unwrap();
-        tokio::time::sleep(2 * QUIET).await;
+        tokio::time::sleep(2 * IDLE_TIMEOUT).await;
         assert_eq!(queued.shared.lock().bytes.capacity(), 0);
 
         let writing = tokio::spawn(async move {
@@ -451,50 +466,50 @@ mod tests {
         });
         queued.read_exact(&mut vec![0; BURST]).await.unwrap();
         let mut far = writing.await.unwrap();
-        assert!(queued.buffer.len() > FIRST_READ);
-        for _ in 0..2 * READS {
+        assert!(queued.buffer.len() > READ_SIZE_MIN);
+        for _ in 0..2 * READS_PER_RESIZE {
             far.write_all(b"x").await.unwrap();
             queued.read_u8().await.unwrap();
         }
-        assert_eq!(queued.buffer.len(), FIRST_READ);
+        assert_eq!(queued.buffer.len(), READ_SIZE_MIN);
     }
 
     #[tokio::test]
-    async fn a_cut_ends_reads_and_writes_that_wait() {
+    async fn an_abort_ends_pending_reads_and_writes() {
         let (near, _far) = pair().await;
-        let queued = Queued::new(near, 1000);
-        let cutter = queued.cutter();
+        let queued = QueuedStream::new(near, 1000);
+        let abort_handle = queued.abort_handle();
         let (mut read, mut write) = tokio::io::split(queued);
         let reading = tokio::spawn(async move { read.read_u8().await });
         let writing =
             tokio::spawn(async move { while write.write_all(&[7; 1000]).await.is_ok() {} });
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!reading.is_finished() && !writing.is_finished());
-        cutter.cut();
+        abort_handle.abort();
         timeout(Duration::from_secs(10), writing).await.unwrap().unwrap();
         let read = timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test]
-    async fn the_peers_end_is_told_while_nobody_reads() {
+    async fn the_peers_close_is_reported_while_nobody_reads() {
         let (near, mut far) = pair().await;
-        let queued = Queued::new(near, 1000);
-        let hang_up = queued.hang_up();
+        let queued = QueuedStream::new(near, 1000);
+        let peer_closed = queued.peer_closed();
         far.write_all(b"not to be read").await.unwrap();
-        assert!(timeout(Duration::from_millis(50), hang_up.wait()).await.is_err());
+        assert!(timeout(Duration::from_millis(50), peer_closed.wait()).await.is_err());
         drop(far);
-        timeout(Duration::from_secs(10), hang_up.wait()).await.unwrap();
+        timeout(Duration::from_secs(10), peer_closed.wait()).await.unwrap();
         drop(queued);
-        hang_up.wait().await;
+        peer_closed.wait().await;
     }
 
     #[tokio::test]
-    async fn a_broken_connection_is_told() {
+    async fn writes_to_a_broken_connection_fail() {
         let (near, far) = pair().await;
         crate::net::reset_on_drop(&far);
         drop(far);
-        let mut queued = Queued::new(near, 1000);
+        let mut queued = QueuedStream::new(near, 1000);
         let broken = async { while queued.write_all(&[7; 1000]).await.is_ok() {} };
         timeout(Duration::from_secs(10), broken).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! How many costly key exchanges a client address gets before a login (CVE-2002-20001).
+//! Limits the costly key exchanges of a client address before a login (CVE-2002-20001).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What an address gets at once, and after how long it gets one more.
+/// The key exchanges that an address gets at once, and after how long it gets one more.
 pub const EXCHANGES_MAX: u32 = 30;
 pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Addresses that are told apart; the others share what one of them gets.
+/// Addresses with a bucket of their own; all others share one.
 const ADDRESSES_MAX: usize = 10_000;
-/// Between two searches for addresses that have all their exchanges again.
+/// Between two searches for full buckets.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two lines of the log about refused clients.
-const LINE_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two log lines about refused clients.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A token bucket for each IPv4 address and each IPv6 network of 64 bits, in bounded memory.
 #[derive(Default)]
-pub struct Exchanges {
+pub struct KeyExchangeLimiter {
     buckets: Mutex<Buckets>,
-    told: Mutex<Told>,
+    last_logged: Mutex<LastLogged>,
 }
 
 /// Each bucket is the time at which it is full again (the generic cell rate algorithm).
@@ -33,13 +33,13 @@ struct Buckets {
 }
 
 #[derive(Default)]
-struct Told {
+struct LastLogged {
     at: Option<Instant>,
     suppressed: u64,
 }
 
-impl Exchanges {
-    /// Takes one exchange from what the address has left; whether there was one.
+impl KeyExchangeLimiter {
+    /// Takes one exchange from the address' bucket; returns whether there was one.
     pub fn take(&self, address: IpAddr) -> bool {
         let (network, now) = (network(address), Instant::now());
         let mut buckets = self.lock();
@@ -54,16 +54,16 @@ impl Exchanges {
         take(buckets.others.get_or_insert(now), now)
     }
 
-    /// Whether a refused client is to be told of in the log now, and how many were not since one was.
-    pub fn turn(&self) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether to log a refused client now: the number of those that were not logged since the last one.
+    pub fn next_log_line(&self) -> Option<u64> {
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if told.at.is_some_and(|at| now.duration_since(at) < LINE_INTERVAL) {
-            told.suppressed += 1;
+        if last_logged.at.is_some_and(|at| now.duration_since(at) < LOG_INTERVAL) {
+            last_logged.suppressed += 1;
             return None;
         }
-        told.at = Some(now);
-        Some(std::mem::take(&mut told.suppressed))
+        last_logged.at = Some(now);
+        Some(std::mem::take(&mut last_logged.suppressed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Buckets> {
@@ -72,7 +72,7 @@ impl Exchanges {
 }
 
 impl Buckets {
-    /// Forgets the addresses whose buckets are full again.
+    /// Removes full buckets.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP_INTERVAL) {
             return;
@@ -91,7 +91,7 @@ fn take(full_at: &mut Instant, now: Instant) -> bool {
     is_left
 }
 
-/// A site has at least 64 bits of IPv6 addresses to come from (RFC 6177).
+/// A site has at least 64 bits of IPv6 addresses (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -110,8 +110,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_gets_so_many_at_once_and_then_one_each_interval() {
-        let exchanges = Exchanges::default();
+    async fn an_address_gets_the_maximum_at_once_and_then_one_per_interval() {
+        let exchanges = KeyExchangeLimiter::default();
         let taken = |address: &str| (0..100).take_while(|_| exchanges.take(ip(address))).count();
         assert_eq!(taken("192.0.2.1"), EXCHANGES_MAX as usize);
         assert_eq!(taken("192.0.2.2"), EXCHANGES_MAX as usize, "another address has its own");
@@ -123,8 +123,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ipv6_addresses_of_one_network_share() {
-        let exchanges = Exchanges::default();
+    async fn ipv6_addresses_of_one_network_share_a_bucket() {
+        let exchanges = KeyExchangeLimiter::default();
         for host in 0..EXCHANGES_MAX {
             assert!(exchanges.take(ip(&format!("2001:db8:0:1::{host:x}"))));
         }
@@ -133,27 +133,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_memory_is_bounded_and_strangers_share_what_one_gets() {
-        let exchanges = Exchanges::default();
+    async fn memory_is_bounded_and_further_addresses_share_a_bucket() {
+        let exchanges = KeyExchangeLimiter::default();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         let many = ADDRESSES_MAX as u32 + 1000;
         let admitted = (0..many).filter(|n| exchanges.take(address(*n))).count();
         assert_eq!(admitted, ADDRESSES_MAX + EXCHANGES_MAX as usize);
         assert_eq!(exchanges.lock().by_address.len(), ADDRESSES_MAX);
-        assert!(exchanges.take(address(1)), "who was there before has its own still");
+        assert!(exchanges.take(address(1)), "a known address keeps its own bucket");
         tokio::time::advance(EXCHANGE_INTERVAL * 2).await;
         assert!(exchanges.take(address(many)));
-        assert_eq!(exchanges.lock().by_address.len(), 1, "full buckets are forgotten");
+        assert_eq!(exchanges.lock().by_address.len(), 1, "full buckets are removed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lines_are_few() {
-        let exchanges = Exchanges::default();
-        assert_eq!(exchanges.turn(), Some(0));
+    async fn refused_clients_are_logged_once_per_interval() {
+        let exchanges = KeyExchangeLimiter::default();
+        assert_eq!(exchanges.next_log_line(), Some(0));
         for _ in 0..5 {
-            assert_eq!(exchanges.turn(), None);
+            assert_eq!(exchanges.next_log_line(), None);
         }
-        tokio::time::advance(LINE_INTERVAL).await;
-        assert_eq!(exchanges.turn(), Some(5));
+        tokio::time::advance(LOG_INTERVAL).await;
+        assert_eq!(exchanges.next_log_line(), Some(5));
     }
 }
