@@ -16,11 +16,11 @@ use crate::op::{
 use crate::route::Target;
 use crate::wire::proxy;
 
-mod claims;
 pub mod ftp;
 mod home;
 mod in_flight;
 pub mod local;
+mod path_leases;
 pub mod sftp;
 mod unsupported;
 

@@ -324,7 +324,7 @@ impl Connection {
 
     /// The path as the server is told it.
     pub(super) fn name(&self, path: &RemotePath) -> Result<Vec<u8>, Failure> {
-        let name = self.home.name(path).map(Cow::into_owned);
+        let name = self.home.wire_path(path).map(Cow::into_owned);
         name.ok_or_else(|| failures::unknown_home("that folder itself cannot be named"))
     }
 

@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::claims::Claims;
+use super::path_leases::PathLeases;
 use super::unsupported::AttributePolicy;
 use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
@@ -81,7 +81,7 @@ pub struct FtpBackend {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     data_ports: Option<Arc<data::Pool>>,
-    claims: Arc<Claims>,
+    leases: Arc<PathLeases>,
 }
 
 /// What all sessions of a backend share: how connections are made, and what is known of its servers.
@@ -116,8 +116,8 @@ impl FtpBackend {
             servers: Servers::new(name),
             attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
-        let (settings, claims) = (Arc::new(settings), Arc::default());
-        Self { settings, shared: Arc::new(shared), data_ports, claims }
+        let (settings, leases) = (Arc::new(settings), Arc::default());
+        Self { settings, shared: Arc::new(shared), data_ports, leases }
     }
 }
 
@@ -131,7 +131,7 @@ impl Backend for FtpBackend {
         let credentials = login.account("an FTP backend")?.clone();
         let (settings, shared) = (self.settings.clone(), self.shared.clone());
         let ports = self.data_ports.clone().map(DataPorts::new);
-        let account = (&self.claims, credentials);
+        let account = (&self.leases, credentials);
         let pool = Pool::login(settings, shared, ports, account, origin).await?;
         let early = data::Budget::new(EARLY);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
@@ -262,7 +262,7 @@ impl BackendSession for FtpSession {
         let _writer = changes_something(operation).then(|| self.cache.writer());
         if let Operation::Rename { to, .. } = operation {
             // What is there then is no part of an upload that had the name.
-            self.pool.account().claim(to).await;
+            self.pool.account().lease(to).await;
         }
         let mut guard = self.acquire().await?;
         operations::perform(self, &mut guard, operation).await

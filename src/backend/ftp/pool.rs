@@ -16,7 +16,7 @@ use super::reply::unavailable;
 use super::servers::Server;
 use super::settings::Settings;
 use crate::auth::Credentials;
-use crate::backend::claims::{Account, Claims};
+use crate::backend::path_leases::{Account, PathLeases};
 use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
 use crate::op::{Failure, FailureKind};
@@ -87,7 +87,7 @@ impl Pool {
         settings: Arc<Settings>,
         shared: Arc<Shared>,
         data_ports: Option<DataPorts>,
-        (claims, credentials): (&Arc<Claims>, Credentials),
+        (leases, credentials): (&Arc<PathLeases>, Credentials),
         origin: Origin,
     ) -> Result<Arc<Self>, Failure> {
         let (mut connection, told) = login::login(&settings, &shared, &credentials, origin).await?;
@@ -103,7 +103,7 @@ impl Pool {
             settings,
             shared,
             data_ports,
-            account: Account::new(claims, &credentials.user).at(&home),
+            account: Account::new(leases, &credentials.user).with_home(&home),
             credentials,
             origin,
             features,

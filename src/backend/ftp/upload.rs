@@ -11,7 +11,7 @@ use super::ConnectionGuard;
 use super::cache::Writer;
 use super::settings::UncheckedRename;
 use super::{abort, attributes, data_connection, failures, renames, stat};
-use crate::backend::claims::Claim;
+use crate::backend::path_leases::PathLease;
 use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
 use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
@@ -53,7 +53,7 @@ pub(super) struct Part {
     /// The file that is there is replaced by it.
     pub(super) replaces: Option<Replaced>,
     /// Of the name that is written to, where it is the file's own.
-    claim: Option<Arc<Claim>>,
+    lease: Option<Arc<PathLease>>,
 }
 
 /// A file that was there when its name was written to without having been emptied.
@@ -108,13 +108,13 @@ impl Part {
         if let (Some(_), Some(temporary)) = (self.replaces, &self.temporary) {
             return delete_temporary(guard, temporary).await;
         }
-        let Some(claim) = self.claim.as_ref().filter(|_| self.delete) else { return };
+        let Some(lease) = self.lease.as_ref().filter(|_| self.delete) else { return };
         let deleted = async {
             if guard.check().is_err() {
                 guard.renew().await?;
             }
-            match claim.hold().await {
-                Some(_held) => self.delete_own(guard, path, sent).await,
+            match lease.guard_if_newest() {
+                Some(_guard) => self.delete_own(guard, path, sent).await,
                 None => Ok(()),
             }
         };
@@ -130,7 +130,7 @@ impl Part {
         path: &RemotePath,
     ) -> Result<(), Failure> {
         let Some(temporary) = self.temporary else { return Ok(()) };
-        guard.pool().account().claim(path).await;
+        guard.pool().account().lease(path).await;
         let renamed = match (self.exclusive, self.replaces) {
             (true, _) => {
                 renames::rename_to_new(guard, &temporary, path, UncheckedRename::Refuse).await
@@ -222,8 +222,8 @@ pub(super) async fn begin(
         _ => guard.name(temporary.unwrap_or(path))?,
     };
     if temporary.is_none() && mode != WriteMode::Unique {
-        let claim = Arc::new(guard.pool().account().claim(path).await);
-        part.iter_mut().for_each(|part| part.claim = Some(claim.clone()));
+        let lease = Arc::new(guard.pool().account().lease(path).await);
+        part.iter_mut().for_each(|part| part.lease = Some(lease.clone()));
     }
     let started = match mode {
         WriteMode::From { offset } => {
@@ -266,8 +266,8 @@ pub(super) async fn begin(
     // A file that this upload began, under a name that is known.
     if mode == WriteMode::Unique && path != *folder {
         let delete = guard.settings.partial_uploads == PartialUploads::Delete;
-        let claim = Some(Arc::new(guard.pool().account().claim(&path).await));
-        part = Some(Part { delete, claim, ..Part::default() });
+        let lease = Some(Arc::new(guard.pool().account().lease(&path).await));
+        part = Some(Part { delete, lease, ..Part::default() });
     }
     Ok(FtpWrite {
         guard,

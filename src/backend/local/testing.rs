@@ -1,4 +1,4 @@
-//! A backend on a folder that is gone after the test.
+//! A backend on a temporary folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,15 +48,15 @@ pub(super) const UPLOAD: OpenMode = OpenMode { create: true, truncate: true, ..W
 
 pub(super) const EXCLUSIVE: OpenMode = OpenMode { create: true, exclusive: true, ..WRITE };
 
-/// What a drop leaves to other threads comes soon.
-pub(super) async fn settle(what: impl Fn() -> bool) {
+/// Waits for work that a drop leaves to other threads.
+pub(super) async fn wait_until(condition: impl Fn() -> bool) {
     for _ in 0..1000 {
-        if what() {
+        if condition() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("it did not come to this");
+    panic!("the condition did not become true");
 }
 
 impl Sandbox {
@@ -79,11 +79,11 @@ impl Sandbox {
     }
 
     pub(super) fn session(&self) -> LocalSession {
-        let LocalBackend { root, calls, partial_uploads } = self.backend();
-        LocalSession { root, calls, partial_uploads }
+        let LocalBackend { root, pool, partial_uploads } = self.backend();
+        LocalSession { root, pool, partial_uploads }
     }
 
-    /// Where something in the backend's folder is on the host.
+    /// The host's path of something in the backend's folder.
     pub(super) fn host(&self, name: impl AsRef<Path>) -> PathBuf {
         self.outer.path().join("inside").join(name)
     }
@@ -184,8 +184,8 @@ impl Sandbox {
         self.session().open(&target).await
     }
 
-    /// Opens and writes, and leaves the end to the caller.
-    pub(super) async fn begin(
+    /// Opens and writes; the caller ends it.
+    pub(super) async fn start_upload(
         &self,
         name: &str,
         mode: WriteMode,

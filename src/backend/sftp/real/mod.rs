@@ -1,4 +1,4 @@
-//! Against a real sshd of OpenSSH, as the user who runs the tests:
+//! Tests with a real sshd of OpenSSH, as the user who runs the tests:
 //! `cargo test --lib backend::sftp::real -- --ignored`.
 
 mod logins;
@@ -110,6 +110,7 @@ impl Sshd {
             connects_at_once: Connector::DEFAULT_AT_ONCE,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
+            realpath_timeout: Settings::REALPATH_TIMEOUT,
             keepalive: Duration::from_secs(15),
         }
     }
@@ -146,25 +147,23 @@ impl Sshd {
             .unwrap()
     }
 
-    async fn comes_true(&self, what: impl Fn() -> bool) {
+    async fn wait_until(&self, condition: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(20);
-        while !what() {
+        while !condition() {
             assert!(Instant::now() < until, "{:?}", self.names());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Whether a file, below folders too, has this content.
+    /// Whether any file, in subdirectories too, has this content.
     fn any_is(&self, content: &[u8]) -> bool {
         let mut folders = vec![self.file("")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                match entry.file_type().unwrap().is_dir() {
-                    true => folders.push(entry.path()),
-                    false if std::fs::read(entry.path()).is_ok_and(|c| c == content) => {
-                        return true;
-                    }
-                    false => {}
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if std::fs::read(entry.path()).is_ok_and(|c| c == content) {
+                    return true;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Files that are opened for nothing but reading: their begin is asked for ahead of the client.
+//! Files that are opened only for reading: their start is prefetched.
 
 use super::*;
 
@@ -10,8 +10,8 @@ fn end() -> ResponseBody {
     status(StatusCode::EOF, "End of file")
 }
 
-/// Open, with the READ that is sent by itself.
-async fn begun(server: &Arc<Server>, peer: &mut Peer) -> (Arc<dyn OpenFile>, Request) {
+/// An open file, with the READ that is sent without a client's request.
+async fn prefetching(server: &Arc<Server>, peer: &mut Peer) -> (Arc<dyn OpenFile>, Request) {
     let file = opened(server, peer, only_read()).await;
     let first = peer.request().await;
     assert!(matches!(first.body, Q::Read { offset: 0, length: 261_120, .. }), "{first:?}");
@@ -20,15 +20,15 @@ async fn begun(server: &Arc<Server>, peer: &mut Peer) -> (Arc<dyn OpenFile>, Req
 
 /// A file of 4,096 bytes, whose end is known before the client reads.
 async fn small(server: &Arc<Server>, peer: &mut Peer) -> Arc<dyn OpenFile> {
-    let (file, first) = begun(server, peer).await;
+    let (file, first) = prefetching(server, peer).await;
     peer.answer(first.id, data(4096)).await;
-    let behind = peer.serve(end()).await;
-    assert!(matches!(behind, Q::Read { offset: 4096, length: 257_024, .. }), "{behind:?}");
+    let second = peer.serve(end()).await;
+    assert!(matches!(second, Q::Read { offset: 4096, length: 257_024, .. }), "{second:?}");
     file
 }
 
 #[tokio::test]
-async fn a_small_file_is_there_before_it_is_asked_for_and_its_close_is_not_waited_for() {
+async fn a_small_file_is_prefetched_and_its_close_does_not_wait() {
     let (server, mut peer) = connected().await;
     let file = small(&server, &mut peer).await;
     // None of these waits for the server.
@@ -47,9 +47,9 @@ async fn a_small_file_is_there_before_it_is_asked_for_and_its_close_is_not_waite
 }
 
 #[tokio::test]
-async fn a_file_without_a_byte_is_known_as_such() {
+async fn the_end_of_an_empty_file_is_served_from_memory_once() {
     let (server, mut peer) = connected().await;
-    let (file, first) = begun(&server, &mut peer).await;
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, end()).await;
     assert_eq!(file.read_at(0, 32_768).await.unwrap(), None);
     drop(file.read_at(0, 32_768));
@@ -57,7 +57,7 @@ async fn a_file_without_a_byte_is_known_as_such() {
 }
 
 #[tokio::test]
-async fn a_file_that_grows_is_read_on_behind_an_end_that_was_told() {
+async fn a_growing_file_is_read_on_after_a_reported_end() {
     let (server, mut peer) = connected().await;
     let file = small(&server, &mut peer).await;
     assert_eq!(file.read_at(0, 32_768).await.unwrap().unwrap().len(), 4096);
@@ -75,11 +75,11 @@ async fn a_file_that_grows_is_read_on_behind_an_end_that_was_told() {
 }
 
 #[tokio::test]
-async fn what_is_read_is_no_older_than_what_the_client_was_told_of_the_file() {
+async fn a_stat_discards_prefetched_data() {
     let (server, mut peer) = connected().await;
     let file = small(&server, &mut peer).await;
-    let (told, _) = tokio::join!(file.stat(), peer.serve(of_size(5000)));
-    assert_eq!(told.unwrap().attributes.size, Some(5000));
+    let (entry, _) = tokio::join!(file.stat(), peer.serve(of_size(5000)));
+    assert_eq!(entry.unwrap().attributes.size, Some(5000));
     for (at, length) in [(0, 4096), (4096, 904)] {
         let reading = tokio::spawn(file.read_at(at, 32_768));
         let asked = peer.serve(data(length)).await;
@@ -89,10 +89,10 @@ async fn what_is_read_is_no_older_than_what_the_client_was_told_of_the_file() {
 }
 
 #[tokio::test]
-async fn what_the_session_writes_after_the_open_is_read() {
+async fn a_write_of_the_session_discards_prefetched_data() {
     let (server, mut peer) = connected().await;
     let file = small(&server, &mut peer).await;
-    let other = opened(&server, &mut peer, both()).await;
+    let other = opened(&server, &mut peer, read_write()).await;
     drop(other.write_at(0, Bytes::from_static(b"new")));
     assert!(matches!(peer.serve(ok()).await, Q::Write { .. }));
     drop(file.read_at(0, 32_768));
@@ -100,9 +100,9 @@ async fn what_the_session_writes_after_the_open_is_read() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_read_elsewhere_first_is_read_as_asked() {
+async fn a_first_read_at_another_offset_is_sent_as_requested() {
     let (server, mut peer) = connected().await;
-    let (file, first) = begun(&server, &mut peer).await;
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, data(261_120)).await;
     for at in [1_000_000, 500_000, 0] {
         drop(file.read_at(at, 100));
@@ -115,41 +115,41 @@ async fn a_file_that_is_read_elsewhere_first_is_read_as_asked() {
 }
 
 #[tokio::test]
-async fn a_large_file_costs_one_read_more_at_most() {
+async fn prefetching_costs_a_large_file_at_most_one_read() {
     let (server, mut peer) = connected().await;
-    let (file, first) = begun(&server, &mut peer).await;
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, data(261_120)).await;
     assert_eq!(file.read_at(0, 1000).await.unwrap().unwrap().len(), 1000);
     peer.nothing().await;
     file.close().await.unwrap();
     assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
-    let (unread, _) = begun(&server, &mut peer).await;
+    let (unread, _) = prefetching(&server, &mut peer).await;
     unread.close().await.unwrap();
     assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
     peer.nothing().await;
 }
 
 #[tokio::test]
-async fn reads_go_on_ahead_from_the_first_piece() {
+async fn sequential_reads_continue_after_the_prefetched_chunk() {
     let (server, mut peer) = connected().await;
-    let (file, first) = begun(&server, &mut peer).await;
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, data(261_120)).await;
     for n in 0..4 {
         let read = file.read_at(n * 32_768, 32_768).await.unwrap().unwrap();
         assert_eq!(read.len(), 32_768);
     }
-    // As long as seven of the client's reads, so that none lies in two pieces.
+    // Seven times the client's reads, so that none spans two chunks.
     assert!(matches!(peer.request().await.body, Q::Read { offset: 229_376, length: 229_376, .. }));
 }
 
 #[tokio::test]
-async fn a_short_answer_is_no_end() {
+async fn a_short_response_is_not_the_end() {
     let (server, mut peer) = connected().await;
-    let (file, first) = begun(&server, &mut peer).await;
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, data(100)).await;
     assert_eq!(file.read_at(0, 1000).await.unwrap().unwrap().len(), 100);
     let reading = tokio::spawn(file.read_at(100, 900));
-    // Wanted are the client's bytes, whatever the server's pieces are.
+    // The READ that follows is for the rest of the chunk, not of the client's read.
     assert!(matches!(peer.serve(data(50)).await, Q::Read { offset: 100, .. }));
     assert!(matches!(peer.serve(data(850)).await, Q::Read { offset: 150, .. }));
     assert!(matches!(peer.serve(end()).await, Q::Read { offset: 1000, .. }));
@@ -161,15 +161,15 @@ async fn a_short_answer_is_no_end() {
 }
 
 #[tokio::test]
-async fn a_read_that_nobody_asked_for_fails_in_silence() {
+async fn a_failed_prefetch_is_repeated_by_the_clients_read() {
     let (server, mut peer) = connected().await;
-    let (file, first) = begun(&server, &mut peer).await;
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, status(StatusCode::FAILURE, "a bad block")).await;
     let reading = tokio::spawn(file.read_at(0, 10));
     assert!(matches!(peer.serve(data(10)).await, Q::Read { offset: 0, length: 10, .. }));
     assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 10);
-    // Nor does the one behind a short answer.
-    let (file, first) = begun(&server, &mut peer).await;
+    // The same for the READ that follows a short response.
+    let (file, first) = prefetching(&server, &mut peer).await;
     peer.answer(first.id, data(10)).await;
     peer.serve(status(StatusCode::FAILURE, "a bad block")).await;
     assert_eq!(file.read_at(0, 100).await.unwrap().unwrap().len(), 10);
@@ -180,35 +180,35 @@ async fn a_read_that_nobody_asked_for_fails_in_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_wanted_soon_is_given_up() {
+async fn unread_prefetched_data_is_dropped_after_two_seconds() {
     let (server, mut peer) = connected().await;
-    let free = server.ahead.held();
+    let free = server.read_ahead.held();
     let file = small(&server, &mut peer).await;
-    assert_eq!(server.ahead.held() - free, 261_120);
+    assert_eq!(server.read_ahead.held() - free, 261_120);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(server.ahead.held(), free);
+    assert_eq!(server.read_ahead.held(), free);
     drop(file.read_at(0, 32_768));
     assert!(matches!(peer.request().await.body, Q::Read { offset: 0, length: 32_768, .. }));
 }
 
 #[tokio::test]
-async fn files_that_wait_to_be_read_take_no_more_than_the_sessions_share() {
+async fn prefetched_files_share_the_sessions_budget() {
     let (server, mut peer) = connected().await;
     let mut files = Vec::new();
-    let most = crate::data::MOST_AHEAD / 261_120;
-    for _ in 0..most {
-        files.push(begun(&server, &mut peer).await);
+    let max = super::super::server::READ_AHEAD_MAX / 261_120;
+    for _ in 0..max {
+        files.push(prefetching(&server, &mut peer).await);
     }
     files.push((opened(&server, &mut peer, only_read()).await, files[0].1.clone()));
     peer.nothing().await;
     drop(files);
-    assert_eq!(server.ahead.held(), 0);
+    assert_eq!(server.read_ahead.held(), 0);
 }
 
 #[tokio::test]
-async fn a_file_that_may_be_written_is_not_read_by_itself_and_its_close_is_waited_for() {
+async fn a_writable_file_is_not_prefetched_and_its_close_waits() {
     let (server, mut peer) = connected().await;
-    for mode in [both(), OpenMode { read: true, create: true, ..OpenMode::default() }] {
+    for mode in [read_write(), OpenMode { read: true, create: true, ..OpenMode::default() }] {
         let file = opened(&server, &mut peer, mode).await;
         peer.nothing().await;
         let closing = tokio::spawn(async move { file.close().await });

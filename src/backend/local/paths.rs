@@ -1,3 +1,5 @@
+//! Paths inside the sandbox, and how files are opened there.
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +11,7 @@ use rustix::fs::OFlags;
 use super::errno::{NOT_A_FILE, failed, refused};
 use crate::op::{Failure, FailureKind, RemotePath};
 
-/// A path as the sandbox wants it: relative, `.` for the root.
+/// A path as the sandbox expects it: relative, `.` for the root.
 pub(super) fn relative(path: &RemotePath) -> &Path {
     match path.as_bytes().strip_prefix(b"/") {
         None | Some(b"") => Path::new("."),
@@ -23,40 +25,40 @@ pub(super) fn split(path: &Path) -> (&Path, &OsStr) {
     (folder.unwrap_or(Path::new(".")), path.file_name().unwrap_or(OsStr::new(".")))
 }
 
-/// Where a path really is, its symlinks followed; the path itself while nothing is there.
-pub(super) fn real(root: &Dir, path: &Path) -> io::Result<PathBuf> {
+/// The path with its symlinks resolved; the path itself if nothing exists there.
+pub(super) fn real_path(root: &Dir, path: &Path) -> io::Result<PathBuf> {
     match root.canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
         other => other,
     }
 }
 
-/// Opens a regular file and nothing else: opening a pipe must not hang, and opening a device must
-/// not happen at all.
+/// Opens a regular file and nothing else: opening a pipe must not hang, and a device must not be opened at
+/// all.
 pub(super) fn open_file(
     root: &Dir,
     path: &Path,
     options: &mut OpenOptions,
     what: &str,
 ) -> Result<(std::fs::File, Metadata), Failure> {
-    // Where nothing is yet, or it cannot be known, opening it says more.
+    // If there is no metadata, opening the file reports why.
     if let Ok(metadata) = root.metadata(path) {
-        only_file(&metadata, what)?;
+        require_file(&metadata, what)?;
     }
-    let file = open_now(root, path, options).map_err(|e| failed(what, &e))?;
+    let file = open_nonblocking(root, path, options).map_err(|e| failed(what, &e))?;
     let metadata = file.metadata().map_err(|e| failed(what, &e))?;
-    // What the name stands for may have changed since.
-    only_file(&metadata, what)?;
+    // Another file may have the name since.
+    require_file(&metadata, what)?;
     Ok((file.into_std(), metadata))
 }
 
-fn open_now(root: &Dir, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+fn open_nonblocking(root: &Dir, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     root.open_with(path, options.custom_flags(flags.bits().cast_signed()))
 }
 
-/// Refuses what is no regular file.
-pub(super) fn only_file(metadata: &Metadata, what: &str) -> Result<(), Failure> {
+/// Refuses anything but a regular file.
+pub(super) fn require_file(metadata: &Metadata, what: &str) -> Result<(), Failure> {
     if metadata.is_dir() {
         return Err(refused(FailureKind::IsADirectory, what, "it is a directory"));
     }
