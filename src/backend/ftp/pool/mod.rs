@@ -1,6 +1,7 @@
 //! The control connections of one session: each carries one transfer or operation at a time.
 
-use std::ops::{Deref, DerefMut};
+mod guard;
+
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use crate::backend::claims::{Account, Claims};
 use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
 use crate::op::{Failure, FailureKind};
+
+pub(super) use guard::ConnectionGuard;
 
 /// A further connection that nobody uses for so long is closed.
 const SPARE: Duration = Duration::from_secs(60);
@@ -70,15 +73,6 @@ struct State {
     /// When a further connection was last refused.
     refused: Option<Instant>,
     reaping: bool,
-}
-
-/// A control connection, held by one operation. Dropped between a command and its last reply, the
-/// connection is given up.
-pub(super) struct ConnectionGuard {
-    connection: OwnedMutexGuard<Connection>,
-    pool: Arc<Pool>,
-    /// Given back behind the connection.
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Pool {
@@ -338,50 +332,6 @@ async fn reap(pool: Weak<Pool>) {
         tokio::time::sleep(SPARE / 4).await;
         if !pool.upgrade().is_some_and(|pool| pool.close_spare()) {
             return;
-        }
-    }
-}
-
-impl ConnectionGuard {
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
-    /// Goes on with a new login where the connection was lost: for what has still to be done behind
-    /// what it was lost in.
-    pub(super) async fn renew(&mut self) -> Result<(), Failure> {
-        let another = self.pool.another().await?;
-        let lost = std::mem::replace(&mut self.connection, another);
-        self.pool.forget(&lost);
-        Ok(())
-    }
-}
-
-impl Deref for ConnectionGuard {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for ConnectionGuard {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.connection.used = Instant::now();
-        if !self.connection.is_usable() {
-            self.pool.forget(&self.connection);
-        } else if self.pool.lock().closed {
-            let own = OwnedMutexGuard::mutex(&self.connection).clone();
-            // Only a runtime that is going down has no task left for that.
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { own.lock().await.quit().await });
-            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
 
+mod part;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +11,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::ConnectionGuard;
 use super::cache::Writer;
-use super::settings::UncheckedRename;
-use super::{abort, attributes, data_connection, failures, renames, stat};
-use crate::backend::claims::Claim;
-use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
+use super::{abort, data_connection, failures, stat};
+use crate::backend::{Home, PartialUploads, WriteTransfer};
 use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
 use crate::op::{
     Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
 };
+pub(super) use part::{Part, Replaced};
 
 pub(super) struct FtpWrite {
     guard: ConnectionGuard,
@@ -35,163 +36,6 @@ pub(super) struct FtpWrite {
     base: Option<u64>,
     /// Until it has ended, nothing is remembered of what is there.
     _writer: Writer,
-}
-
-/// A file that was begun here, until it is whole.
-#[derive(Clone, Default)]
-pub(super) struct Part {
-    /// The name that is written to, where it is not the file's own.
-    pub(super) temporary: Option<RemotePath>,
-    /// Whether it is deleted when it is cut.
-    pub(super) delete: bool,
-    /// The bytes of an older file of this name, where that was asked and is told.
-    pub(super) before: Option<u64>,
-    /// What earlier transfers of it have brought, in bytes.
-    pub(super) synced: u64,
-    /// A file that has the name by the end is an error.
-    pub(super) exclusive: bool,
-    /// The file that is there is replaced by it.
-    pub(super) replaces: Option<Replaced>,
-    /// Of the name that is written to, where it is the file's own.
-    claim: Option<Arc<Claim>>,
-}
-
-/// A file that was there when its name was written to without having been emptied.
-#[derive(Clone, Copy)]
-pub(super) struct Replaced {
-    /// Which the new one is to have; `None` where the server sets none.
-    pub(super) permissions: Option<u32>,
-}
-
-impl Part {
-    /// As configured; before the first transfer.
-    pub(super) async fn new(
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-        exclusive: bool,
-    ) -> Result<Self, Failure> {
-        let policy = guard.settings.partial_uploads;
-        let mut part = Self { exclusive, ..Self::default() };
-        match policy {
-            PartialUploads::Keep => {}
-            PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
-            PartialUploads::Delete => match size(guard, path).await {
-                Ok(before) => (part.delete, part.before) = (true, before),
-                Err(failure) => {
-                    guard.check()?;
-                    tracing::info!(path = path.as_bytes(), %failure, "whether there is an older file is not known: a part would be kept");
-                }
-            },
-        }
-        Ok(part)
-    }
-
-    /// Written under another name; the file that is there stays until it is whole.
-    pub(super) fn replacing(path: &RemotePath, replaced: Replaced) -> Result<Self, Failure> {
-        let temporary = Some(temporary_name(path)?);
-        Ok(Self { temporary, replaces: Some(replaced), ..Self::default() })
-    }
-
-    /// Written again from its begin.
-    pub(super) fn anew(self) -> Self {
-        Self { synced: 0, ..self }
-    }
-
-    /// Deletes it where it is configured so, and where it is no other file: a server that switches at
-    /// the end still has the older one, and a client may have come back and begun it anew.
-    pub(super) async fn delete(
-        &self,
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-        sent: Option<u64>,
-    ) {
-        if let (Some(_), Some(temporary)) = (self.replaces, &self.temporary) {
-            return delete_temporary(guard, temporary).await;
-        }
-        let Some(claim) = self.claim.as_ref().filter(|_| self.delete) else { return };
-        let deleted = async {
-            if guard.check().is_err() {
-                guard.renew().await?;
-            }
-            match claim.hold().await {
-                Some(_held) => self.delete_own(guard, path, sent).await,
-                None => Ok(()),
-            }
-        };
-        if let Err(failure) = deleted.await {
-            tracing::warn!(path = path.as_bytes(), %failure, "the part of a cut upload stays");
-        }
-    }
-
-    /// A whole file gets its own name.
-    pub(super) async fn give_name(
-        self,
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-    ) -> Result<(), Failure> {
-        let Some(temporary) = self.temporary else { return Ok(()) };
-        guard.pool().account().claim(path).await;
-        let renamed = match (self.exclusive, self.replaces) {
-            (true, _) => {
-                renames::rename_to_new(guard, &temporary, path, UncheckedRename::Refuse).await
-            }
-            (false, None) => renames::replace(guard, &temporary, path).await,
-            (false, Some(replaced)) => take_place(guard, &temporary, path, replaced).await,
-        };
-        renamed.map(drop)
-    }
-
-    async fn delete_own(
-        &self,
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-        sent: Option<u64>,
-    ) -> Result<(), Failure> {
-        let Some(size) = size(guard, path).await? else { return Ok(()) };
-        let most = sent.map(|sent| self.synced + sent);
-        if self.before == Some(size) || most.is_some_and(|most| size > most) {
-            tracing::warn!(
-                path = path.as_bytes(),
-                size,
-                ?most,
-                "what is there behind a cut upload is not its part: kept"
-            );
-            return Ok(());
-        }
-        guard.expect_at(2, "DELE", path).await.map(drop)
-    }
-}
-
-/// The new file gets the old one's permissions and its name, or is deleted.
-async fn take_place(
-    guard: &mut ConnectionGuard,
-    temporary: &RemotePath,
-    path: &RemotePath,
-    replaced: Replaced,
-) -> Result<PeerReply, Failure> {
-    let renamed = async {
-        if let Some(mode) = replaced.permissions {
-            attributes::set_permissions(guard, temporary, mode).await?;
-        }
-        renames::replace(guard, temporary, path).await
-    };
-    let renamed = renamed.await;
-    if renamed.is_err() {
-        delete_temporary(guard, temporary).await;
-    }
-    renamed
-}
-
-async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
-    let deleted = async {
-        if guard.check().is_err() {
-            guard.renew().await?;
-        }
-        guard.expect_at(2, "DELE", temporary).await
-    };
-    if let Err(failure) = deleted.await {
-        tracing::warn!(path = temporary.as_bytes(), %failure, "the part of an upload that failed stays under its temporary name");
-    }
 }
 
 pub(super) async fn open(
@@ -282,16 +126,6 @@ pub(super) async fn begin(
         base,
         _writer: writer,
     })
-}
-
-/// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
-async fn size(guard: &mut ConnectionGuard, path: &RemotePath) -> Result<Option<u64>, Failure> {
-    match stat::told_size(guard, path).await {
-        Err(failure) if failure.kind == FailureKind::Unsupported => {
-            stat::file_size(guard, path).await
-        }
-        told => told,
-    }
 }
 
 /// Whether the server may have begun the file although its transfer did not begin.
