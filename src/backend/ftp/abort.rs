@@ -18,7 +18,7 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 const REPLIES_MAX: usize = 8;
 
 /// Takes the answer to the end of a transfer that is of no interest any more.
-pub(super) async fn await_answer(connection: &mut Connection) {
+pub(super) async fn await_reply(connection: &mut Connection) {
     connection.active = None;
     if connection.check().is_ok()
         && !connection.control.is_settled()
@@ -35,7 +35,7 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
     stream.reset_on_drop();
     drop(stream);
     connection.active = None;
-    let told = match come_into_step(connection, STEP_TIMEOUT).await {
+    let told = match resynchronize(connection, STEP_TIMEOUT).await {
         Ok(told) => told,
         Err(told) => {
             tracing::info!("the backend's control connection is out of step after a cut; given up");
@@ -43,18 +43,18 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
             told
         }
     };
-    told.map(|words| connection.failure("the transfer", words))
+    told.map(|reply| connection.failure("the transfer", reply))
 }
 
 /// Brings the control connection back into step behind a transfer whose data connection is gone or
 /// never came, within `limit`. `Err`: that failed. Both with what the server said against the transfer.
-pub(super) async fn come_into_step(
+pub(super) async fn resynchronize(
     connection: &mut Connection,
     limit: Duration,
 ) -> Result<Option<PeerReply>, Option<PeerReply>> {
     let (control, marker) = (&mut connection.control, connection.marker);
     let mut told = None;
-    let in_step = async {
+    let drop_unsolicited = async {
         // ABOR only then: ProFTPD 1.3.8 can crash when it comes together with the reset.
         let first = match timeout(NOTICE_TIMEOUT, control.reply()).await {
             Ok(noticed) => noticed?,
@@ -77,7 +77,7 @@ pub(super) async fn come_into_step(
         }
         Ok::<bool, Failure>(false)
     };
-    if matches!(timeout(limit, in_step).await, Ok(Ok(true))) {
+    if matches!(timeout(limit, drop_unsolicited).await, Ok(Ok(true))) {
         connection.control.settle();
         if marker.verb == Marker::TYPE.verb {
             connection.note_type(Representation::Image);

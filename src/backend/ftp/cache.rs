@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::op::{Entry, EntryKind, RemotePath};
 
 /// How old what is told may be.
-pub(super) const FRESH: Duration = Duration::from_secs(2);
+pub(super) const ENTRY_TTL: Duration = Duration::from_secs(2);
 /// Of so many files it is known that the client has their size from here.
 const RECALLED: usize = 64;
 /// The most that is remembered, in bytes, as estimated by [`weight`].
@@ -34,7 +34,7 @@ struct Table {
     /// Files being written.
     writers: usize,
     /// Sizes that the client has from here, the newest last.
-    recalled: VecDeque<(RemotePath, u64)>,
+    record_served: VecDeque<(RemotePath, u64)>,
     sweeping: bool,
 }
 
@@ -47,14 +47,14 @@ struct Told {
 
 /// When something was asked, and what the files were then.
 #[derive(Clone, Copy)]
-pub(super) struct AskedAt {
+pub(super) struct RequestedAt {
     generation: u64,
     changes: u64,
     since: Instant,
 }
 
 /// While it is there, something is being written, and nothing is remembered.
-pub(super) struct Writer(Arc<Cache>);
+pub(super) struct WriteGuard(Arc<Cache>);
 
 impl Cache {
     /// `changes`: of the account.
@@ -63,38 +63,38 @@ impl Cache {
     }
 
     /// To be called before something is asked that will be remembered.
-    pub(super) fn asked(&self) -> AskedAt {
+    pub(super) fn asked(&self) -> RequestedAt {
         let changes = self.changes.load(Ordering::Acquire);
-        AskedAt { generation: self.lock().generation, changes, since: Instant::now() }
+        RequestedAt { generation: self.lock().generation, changes, since: Instant::now() }
     }
 
     /// The client has this size of a file from here.
-    pub(super) fn recalled(&self, path: &RemotePath, size: u64) {
+    pub(super) fn record_served(&self, path: &RemotePath, size: u64) {
         let mut table = self.lock();
-        table.recalled.retain(|(known, _)| known != path);
-        table.recalled.push_back((path.clone(), size));
-        if table.recalled.len() > RECALLED {
-            table.recalled.pop_front();
+        table.record_served.retain(|(known, _)| known != path);
+        table.record_served.push_back((path.clone(), size));
+        if table.record_served.len() > RECALLED {
+            table.record_served.pop_front();
         }
     }
 
     /// The size that the client was last told, where it came from here.
-    pub(super) fn recalled_size(&self, path: &RemotePath) -> Option<u64> {
+    pub(super) fn served_size(&self, path: &RemotePath) -> Option<u64> {
         let table = self.lock();
-        table.recalled.iter().find(|(known, _)| known == path).map(|(_, size)| *size)
+        table.record_served.iter().find(|(known, _)| known == path).map(|(_, size)| *size)
     }
 
     /// The client knows better: it has asked, or has itself changed what is there or beneath.
-    pub(super) fn forget_recalled(&self, path: &RemotePath) {
+    pub(super) fn forget_served(&self, path: &RemotePath) {
         let is_beneath = |known: &RemotePath| known.strip_root(path).is_some();
-        self.lock().recalled.retain(|(known, _)| !is_beneath(known));
+        self.lock().record_served.retain(|(known, _)| !is_beneath(known));
     }
 
     /// `exact`: times are known to the second, and so on. Forgotten at once where something has
     /// changed since it was asked.
     pub(super) fn put(
         self: &Arc<Self>,
-        AskedAt { generation, changes, since }: AskedAt,
+        RequestedAt { generation, changes, since }: RequestedAt,
         folder: &[u8],
         entries: &[Entry],
         exact: bool,
@@ -103,10 +103,10 @@ impl Cache {
         let table = &mut *table;
         let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
         let paths = entries.iter().map(|entry| [folder, slash, &entry.name].concat());
-        if !table.recalled.is_empty() {
+        if !table.record_served.is_empty() {
             // What is told now is newer.
             let told: HashSet<Vec<u8>> = paths.clone().collect();
-            table.recalled.retain(|(known, _)| !told.contains(known.as_bytes()));
+            table.record_served.retain(|(known, _)| !told.contains(known.as_bytes()));
         }
         if table.generation != generation || table.writers > 0 {
             return;
@@ -129,7 +129,7 @@ impl Cache {
     pub(super) fn get(&self, path: &RemotePath, link: bool, exact: bool) -> Option<Entry> {
         let table = self.lock();
         let told = table.entries.get(path.as_bytes())?;
-        let fresh = told.since.elapsed() < FRESH
+        let fresh = told.since.elapsed() < ENTRY_TTL
             && told.changes == self.changes.load(Ordering::Acquire)
             && (told.exact || !exact);
         let itself = match told.entry.kind {
@@ -144,12 +144,12 @@ impl Cache {
     }
 
     /// Something changes, or may.
-    pub(super) fn writer(self: &Arc<Self>) -> Writer {
+    pub(super) fn write_guard(self: &Arc<Self>) -> WriteGuard {
         let mut table = self.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         table.forget();
         table.writers += 1;
-        Writer(self.clone())
+        WriteGuard(self.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -175,9 +175,9 @@ impl Table {
 /// An idle session keeps nothing.
 async fn sweep(cache: Arc<Cache>) {
     loop {
-        tokio::time::sleep(FRESH).await;
+        tokio::time::sleep(ENTRY_TTL).await;
         let mut table = cache.lock();
-        while table.order.front().is_some_and(|(_, since)| since.elapsed() >= FRESH) {
+        while table.order.front().is_some_and(|(_, since)| since.elapsed() >= ENTRY_TTL) {
             table.drop_oldest();
         }
         if table.order.is_empty() {
@@ -193,7 +193,7 @@ fn weight(path: &[u8]) -> usize {
     2 * path.len() + size_of::<Entry>() + 128
 }
 
-impl Drop for Writer {
+impl Drop for WriteGuard {
     fn drop(&mut self) {
         self.0.changes.fetch_add(1, Ordering::AcqRel);
         let mut table = self.0.lock();

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::cache::FRESH;
+use super::cache::ENTRY_TTL;
 use super::control::Control;
 use super::data_ports::DataPorts;
 use super::features::Features;
 use super::prepared::Prepared;
-use super::refusals::Optional;
+use super::refusals::OptionalCommand;
 use super::servers::Server;
 use super::settings::Settings;
 use super::{failures, reply};
@@ -42,22 +42,22 @@ pub(super) struct Connection {
     /// A data connection for the next transfer.
     pub(super) prepared: Option<Prepared>,
     /// The shortest time that the server took to name a port.
-    pub(super) port_took: Option<Duration>,
+    pub(super) port_latency: Option<Duration>,
     /// Where the server connects to, in active mode.
     pub(super) data_ports: Option<DataPorts>,
     /// Its active data connection, until the server has said how the transfer ended.
     pub(super) active: Option<Active>,
     /// When an operation was last done with it.
-    pub(super) used: Instant,
+    pub(super) last_used: Instant,
     /// RNFR has named it, and nothing was asked since.
-    pub(super) renaming: Option<RemotePath>,
+    pub(super) pending_rename: Option<RemotePath>,
     representation: Option<Representation>,
     directory: Option<Directory>,
     /// Some CWD was said: the server need not be where the login put it.
-    left_home: bool,
+    changed_directory: bool,
     pub(super) session: Arc<SessionState>,
     /// The login is done.
-    pub(super) let_in: bool,
+    pub(super) logged_in: bool,
     lost: bool,
     /// The gateway lost step itself, without a word of the server's: a new login does as well.
     replaceable: bool,
@@ -127,9 +127,9 @@ impl SessionState {
 }
 
 /// Held until it is done, or given up half-way.
-pub(super) struct Moving(Arc<SessionState>);
+pub(super) struct MoveGuard(Arc<SessionState>);
 
-impl Drop for Moving {
+impl Drop for MoveGuard {
     fn drop(&mut self) {
         self.0.moves.fetch_add(1, Ordering::AcqRel);
     }
@@ -155,34 +155,34 @@ impl Connection {
             restart_pending: false,
             connect_first: false,
             prepared: None,
-            port_took: None,
+            port_latency: None,
             data_ports: None,
             active: None,
-            used: Instant::now(),
-            renaming: None,
+            last_used: Instant::now(),
+            pending_rename: None,
             representation: None,
             directory: None,
-            left_home: false,
+            changed_directory: false,
             session: Arc::default(),
-            let_in: false,
+            logged_in: false,
             lost: false,
             replaceable: false,
         }
     }
 
     /// Whether the server has said so, and has not refused it since.
-    pub(super) fn has(&self, command: Optional) -> bool {
-        let said = match command {
-            Optional::Mlsd | Optional::Mlst => self.features.mlst,
-            Optional::Size => self.features.size,
-            Optional::Mdtm => self.features.mdtm,
-            Optional::ListAll | Optional::StatPath => true,
+    pub(super) fn supports(&self, command: OptionalCommand) -> bool {
+        let announced = match command {
+            OptionalCommand::Mlsd | OptionalCommand::Mlst => self.features.mlst,
+            OptionalCommand::Size => self.features.size,
+            OptionalCommand::Mdtm => self.features.mdtm,
+            OptionalCommand::ListAll | OptionalCommand::StatPath => true,
         };
-        said && !self.server.refusals.holds(command)
+        announced && !self.server.refusals.is_refused(command)
     }
 
     /// What a passive data connection begins with, before its TLS; often nothing.
-    pub(super) fn data_header(&self) -> Vec<u8> {
+    pub(super) fn proxy_header(&self) -> Vec<u8> {
         match self.settings.send_proxy_protocol {
             SendProxyProtocol::All => self.origin.header(),
             SendProxyProtocol::None | SendProxyProtocol::Control => Vec::new(),
@@ -200,7 +200,7 @@ impl Connection {
     }
 
     /// As [`Connection::give_up`]; the session goes on with a new login.
-    pub(super) fn replace(&mut self) {
+    pub(super) fn give_up_replaceable(&mut self) {
         (self.lost, self.replaceable) = (true, true);
     }
 
@@ -214,12 +214,12 @@ impl Connection {
     }
 
     /// As far as it can be seen without asking: a server says 421 when it was idle for too long.
-    pub(super) fn is_in_step(&mut self) -> bool {
-        self.is_usable() && self.control.in_step().is_ok()
+    pub(super) fn is_in_sync(&mut self) -> bool {
+        self.is_usable() && self.control.drop_unsolicited().is_ok()
     }
 
     /// Notes what an error means for the connection.
-    pub(super) fn noted<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn note_loss<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         result.map_err(|failure| {
             self.lost |= failure.kind == FailureKind::Unavailable;
             self.session.scoped(failure)
@@ -232,41 +232,41 @@ impl Connection {
     }
 
     /// What a 4xx or 5xx reply to `what` means.
-    pub(super) fn failure(&self, what: impl std::fmt::Display, words: PeerReply) -> Failure {
-        self.session.scoped(reply::failure(what, words))
+    pub(super) fn failure(&self, what: impl std::fmt::Display, reply: PeerReply) -> Failure {
+        self.session.scoped(reply::failure(what, reply))
     }
 
     /// Sends a command and takes its reply, whatever that is.
-    pub(super) async fn ask(
+    pub(super) async fn command(
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
         // Nothing is asked before the last transfer has ended.
-        (self.active, self.renaming) = (None, None);
+        (self.active, self.pending_rename) = (None, None);
         if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
             self.synchronize().await?;
         }
-        let asked = self.control.command(verb, argument).await;
+        let result = self.control.command(verb, argument).await;
         self.note_surplus();
-        let words = self.noted(asked)?;
-        if words.code == 421 {
+        let reply = self.note_loss(result)?;
+        if reply.code == 421 {
             self.lost = true;
-            return Err(self.failure(verb, words));
+            return Err(self.failure(verb, reply));
         }
-        Ok(words)
+        Ok(reply)
     }
 
     /// As [`Connection::ask`], with each of the arguments, in one flight; each answer is a refusal or has
     /// this code. An error where it cannot be told which answer is whose; the session then goes on with
     /// a new login. So it does where this is dropped before its end.
-    pub(super) async fn ask_each(
+    pub(super) async fn pipeline(
         &mut self,
         verb: &str,
         arguments: &[&[u8]],
         code: u16,
     ) -> Result<Vec<PeerReply>, Failure> {
-        (self.active, self.renaming) = (None, None);
+        (self.active, self.pending_rename) = (None, None);
         self.replaceable = true;
         let marker = self.marker;
         let mut lines: Vec<Vec<u8>> =
@@ -278,26 +278,26 @@ impl Connection {
         });
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         let sent = self.control.send_all(&lines).await;
-        self.noted(sent)?;
-        let mut answers = Vec::with_capacity(lines.len());
-        while answers.len() < lines.len() {
+        self.note_loss(sent)?;
+        let mut replies = Vec::with_capacity(lines.len());
+        while replies.len() < lines.len() {
             let answer = self.control.reply().await;
-            let words = self.noted(answer)?;
-            let fits = if answers.len() == arguments.len() {
-                words.code == marker.code
+            let reply = self.note_loss(answer)?;
+            let fits = if replies.len() == arguments.len() {
+                reply.code == marker.code
             } else {
-                words.code == code || (words.code >= 400 && words.code != 421)
+                reply.code == code || (reply.code >= 400 && reply.code != 421)
             };
             if !fits {
                 self.lost = true;
-                let what = format!("{verb}, several at once, was answered with {words}");
+                let what = format!("{verb}, several at once, was answered with {reply}");
                 return Err(self.unavailable(what));
             }
-            answers.push(words);
+            replies.push(reply);
         }
-        answers.truncate(arguments.len());
+        replies.truncate(arguments.len());
         self.replaceable = false;
-        Ok(answers)
+        Ok(replies)
     }
 
     /// Sends a command that is to be answered by a reply of `class`.
@@ -307,8 +307,8 @@ impl Connection {
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        let words = self.ask(verb, argument).await?;
-        self.judged(class, verb, argument, words)
+        let reply = self.command(verb, argument).await?;
+        self.check_reply(class, verb, argument, reply)
     }
 
     /// As [`Connection::expect`], of a command about a path.
@@ -329,29 +329,29 @@ impl Connection {
     }
 
     /// What the reply to a command is, where one of `class` was wanted.
-    pub(super) fn judged(
+    pub(super) fn check_reply(
         &mut self,
         class: u16,
         verb: &str,
         argument: Option<&[u8]>,
-        words: PeerReply,
+        reply: PeerReply,
     ) -> Result<PeerReply, Failure> {
         let what = match argument {
             Some(argument) => format!("{verb} {}", printable(argument)),
             None => verb.to_owned(),
         };
-        let answered = reply::expect(class, what, words);
-        self.noted(answered)
+        let checked = reply::expect(class, what, reply);
+        self.note_loss(checked)
     }
 
-    pub(super) async fn set_type(&mut self, wanted: Representation) -> Result<(), Failure> {
-        if self.representation != Some(wanted) {
-            let argument = match wanted {
+    pub(super) async fn set_type(&mut self, representation: Representation) -> Result<(), Failure> {
+        if self.representation != Some(representation) {
+            let argument = match representation {
                 Representation::Ascii => b"A",
                 Representation::Image => b"I",
             };
             self.expect(2, "TYPE", Some(argument)).await?;
-            self.representation = Some(wanted);
+            self.representation = Some(representation);
         }
         Ok(())
     }
@@ -379,39 +379,44 @@ impl Connection {
     }
 
     /// Makes `path` the server's working directory; the server's words where it was asked.
-    pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<PeerReply, Failure> {
+    pub(super) async fn change_directory(
+        &mut self,
+        path: &RemotePath,
+    ) -> Result<PeerReply, Failure> {
         // Until it is known where the server is, nowhere is assumed.
         self.directory = None;
         let (moves, since) = (self.session.moves.load(Ordering::Acquire), Instant::now());
         if !self.home.is_known() {
             return Err(failures::unknown_home("a folder cannot be entered"));
         }
-        let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
-        self.left_home = true;
+        let reply = self.expect(2, "CWD", Some(path.as_bytes())).await?;
+        self.changed_directory = true;
         self.directory = Some(Directory { path: path.clone(), moves, since });
-        Ok(words)
+        Ok(reply)
     }
 
     /// As [`Connection::enter`], without asking when the server came there a moment ago.
-    pub(super) async fn be_in(&mut self, path: &RemotePath) -> Result<(), Failure> {
+    pub(super) async fn ensure_directory(&mut self, path: &RemotePath) -> Result<(), Failure> {
         let moves = self.session.moves.load(Ordering::Acquire);
-        let there = self.directory.as_ref().is_some_and(|there| {
-            there.path == *path && there.moves == moves && there.since.elapsed() < FRESH
+        let is_there = self.directory.as_ref().is_some_and(|is_there| {
+            is_there.path == *path
+                && is_there.moves == moves
+                && is_there.since.elapsed() < ENTRY_TTL
         });
-        if !there {
-            self.enter(path).await?;
+        if !is_there {
+            self.change_directory(path).await?;
         }
         Ok(())
     }
 
     /// Whether it is where the login put it, and that is `path`.
     pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
-        !self.left_home && self.home.is_known() && self.home.path() == *path
+        !self.changed_directory && self.home.is_known() && self.home.path() == *path
     }
 
     /// Something is being removed or renamed: where a connection is may have another name then.
-    pub(super) fn moving(&self) -> Moving {
-        Moving(self.session.clone())
+    pub(super) fn start_move(&self) -> MoveGuard {
+        MoveGuard(self.session.clone())
     }
 
     pub(super) async fn quit(&mut self) {

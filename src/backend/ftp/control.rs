@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::reply::{failure, unavailable};
+use super::reply_codes;
 use super::settings::Settings;
-use super::shapes;
 use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
 use crate::wire::ftp::command::is_carriable;
@@ -90,7 +90,7 @@ impl Control {
 
     /// Sends commands in one flight; each is answered by its own reply.
     pub(super) async fn send_all(&mut self, commands: &[&[u8]]) -> Result<(), Failure> {
-        self.come_into_step().await?;
+        self.resynchronize().await?;
         self.owed += commands.len();
         let lines: Vec<u8> =
             commands.iter().flat_map(|command| [command, &b"\r\n"[..]].concat()).collect();
@@ -133,11 +133,11 @@ impl Control {
     }
 
     fn counted(&mut self, said: io::Result<PeerReply>) -> Result<PeerReply, Failure> {
-        let words = said.map_err(|e| unavailable(e.to_string()))?;
-        if words.code >= 200 {
+        let reply = said.map_err(|e| unavailable(e.to_string()))?;
+        if reply.code >= 200 {
             self.owed = self.owed.saturating_sub(1);
         }
-        Ok(words)
+        Ok(reply)
     }
 
     /// A reply that is there already.
@@ -153,11 +153,11 @@ impl Control {
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        self.come_into_step().await?;
+        self.resynchronize().await?;
         self.send(verb, argument).await?;
         let mut answer = self.reply().await?;
         for _ in 0..MAX_SURPLUS {
-            if shapes::fits(verb, &answer) {
+            if reply_codes::can_answer(verb, &answer) {
                 break;
             }
             // No other success lets anybody in, however late the answer is.
@@ -178,7 +178,7 @@ impl Control {
 
     /// Drops what is there and answers no question: it would be taken for the next one's answer. An
     /// error where the server says goodbye: 421, when it was idle for too long.
-    pub(super) fn in_step(&mut self) -> Result<(), Failure> {
+    pub(super) fn drop_unsolicited(&mut self) -> Result<(), Failure> {
         for _ in 0..MAX_SURPLUS {
             match poll_once(self.next_reply()) {
                 None => return Ok(()),
@@ -189,8 +189,8 @@ impl Control {
     }
 
     /// As [`Control::in_step`]; a reply that has begun is waited for.
-    async fn come_into_step(&mut self) -> Result<(), Failure> {
-        self.in_step()?;
+    async fn resynchronize(&mut self) -> Result<(), Failure> {
+        self.drop_unsolicited()?;
         for _ in 0..MAX_SURPLUS {
             if self.lines.is_empty() && self.replies.is_empty() {
                 break;
@@ -199,7 +199,7 @@ impl Control {
                 Ok(said) => self.unasked(said)?,
                 Err(_) => return Err(unavailable("it began to speak unasked")),
             }
-            self.in_step()?;
+            self.drop_unsolicited()?;
         }
         Ok(())
     }
@@ -238,10 +238,10 @@ impl Control {
                 if line.is_empty() && self.replies.is_empty() {
                     continue;
                 }
-                if let Some(words) =
+                if let Some(reply) =
                     self.replies.line(&line).map_err(|e| invalid(&e.to_string()))?
                 {
-                    return Ok(words);
+                    return Ok(reply);
                 }
             }
             let mut bytes = [0; 4096];

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::quirk::KEPT;
+use super::quirk::QUIRK_TTL;
 use crate::op::Failure;
 
 /// A command that sets up a data connection (RFC 959, RFC 2428).
@@ -22,14 +22,14 @@ pub(super) struct DataCommands {
     /// For the log.
     backend: Arc<str>,
     server: SocketAddr,
-    known: Mutex<Known>,
+    observed: Mutex<Observed>,
 }
 
 #[derive(Default)]
-struct Known {
-    worked: Option<(DataCommand, Instant)>,
+struct Observed {
+    working: Option<(DataCommand, Instant)>,
     /// Whether the log has the reason why it is not the first in the usual order.
-    told: bool,
+    logged: bool,
 }
 
 impl DataCommand {
@@ -55,21 +55,21 @@ impl DataCommand {
 
 impl DataCommands {
     pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self { backend: backend.clone(), server, known: Mutex::default() }
+        Self { backend: backend.clone(), server, observed: Mutex::default() }
     }
 
     /// What has worked a while ago and has not failed since.
-    pub(super) fn kept(&self) -> Option<DataCommand> {
-        let (command, since) = self.lock().worked?;
-        (since.elapsed() < KEPT).then_some(command)
+    pub(super) fn preferred(&self) -> Option<DataCommand> {
+        let (command, since) = self.lock().working?;
+        (since.elapsed() < QUIRK_TTL).then_some(command)
     }
 
     /// It works; `instead`: of the other one, which was tried before and failed.
-    pub(super) fn keep(&self, command: DataCommand, instead: Option<&Failure>) {
-        let mut known = self.lock();
-        known.worked = Some((command, Instant::now()));
+    pub(super) fn prefer(&self, command: DataCommand, instead: Option<&Failure>) {
+        let mut observed = self.lock();
+        observed.working = Some((command, Instant::now()));
         let Some(failure) = instead else { return };
-        if !std::mem::replace(&mut known.told, true) {
+        if !std::mem::replace(&mut observed.logged, true) {
             tracing::info!(
                 backend = &*self.backend,
                 server = %self.server,
@@ -84,20 +84,20 @@ impl DataCommands {
 
     /// It failed.
     pub(super) fn forget(&self, command: DataCommand) {
-        let mut known = self.lock();
-        if known.worked.is_some_and(|(worked, _)| worked == command) {
-            known.worked = None;
+        let mut observed = self.lock();
+        if observed.working.is_some_and(|(working, _)| working == command) {
+            observed.working = None;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether another command may do where one was refused with these words, or not answered as it
 /// should be: 421 is the session's end, 425 that there is no port now.
-pub(super) fn may_other(code: u16) -> bool {
+pub(super) fn allows_other(code: u16) -> bool {
     !matches!(code, 100..=199 | 421 | 425)
 }
 
@@ -109,18 +109,18 @@ mod tests {
     #[test]
     fn what_worked_is_kept_until_it_fails_or_is_old() {
         let commands = DataCommands::new(&"b".into(), ([127, 0, 0, 1], 21).into());
-        assert_eq!(commands.kept(), None);
-        commands.keep(Pasv, None);
-        assert_eq!(commands.kept(), Some(Pasv));
+        assert_eq!(commands.preferred(), None);
+        commands.prefer(Pasv, None);
+        assert_eq!(commands.preferred(), Some(Pasv));
         commands.forget(Epsv);
-        assert_eq!(commands.kept(), Some(Pasv));
+        assert_eq!(commands.preferred(), Some(Pasv));
         commands.forget(Pasv);
-        assert_eq!(commands.kept(), None);
-        commands.keep(Pasv, None);
+        assert_eq!(commands.preferred(), None);
+        commands.prefer(Pasv, None);
         // A machine that has just started knows no time so long ago.
-        if let Some(old) = Instant::now().checked_sub(KEPT) {
-            commands.lock().worked = Some((Pasv, old));
-            assert_eq!(commands.kept(), None);
+        if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
+            commands.lock().working = Some((Pasv, old));
+            assert_eq!(commands.preferred(), None);
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::ConnectionGuard;
 use super::connection::Connection;
 use super::failures::{misdirected, no_file_system, not_found, unsupported};
-use super::refusals::Optional;
-use super::stat::{entered, file_size, size, stat};
+use super::refusals::OptionalCommand;
+use super::stat::{can_enter, file_size, size, stat};
 use super::{attributes, listing, renames, reply};
 use crate::backend::unsupported::Attribute;
 use crate::op::{
@@ -18,12 +18,14 @@ pub(super) async fn perform(
     guard: &mut ConnectionGuard,
     operation: &Operation,
 ) -> Result<Answer, Failure> {
-    let done = |words: PeerReply| Answer::Done(Some(words));
+    let done = |reply: PeerReply| Answer::Done(Some(reply));
     match operation {
         Operation::Size(path, representation) => {
             size_of_file(guard, path, *representation).await.map(Answer::Size)
         }
-        Operation::Enter(path) if guard.home.is_known() => guard.enter(path).await.map(done),
+        Operation::Enter(path) if guard.home.is_known() => {
+            guard.change_directory(path).await.map(done)
+        }
         Operation::Enter(path) => {
             listing::check_folder(guard, path).await.map(|()| Answer::Done(None))
         }
@@ -34,14 +36,14 @@ pub(super) async fn perform(
         Operation::RemoveDirectory(path) => {
             // Servers refuse to remove the folder that they are in.
             if !path.is_root() && guard.home.is_known() {
-                guard.be_in(&RemotePath::root()).await.ok();
+                guard.ensure_directory(&RemotePath::root()).await.ok();
             }
             guard.check()?;
             remove_directory(guard, path).await.map(done)
         }
         Operation::RenameFrom(path) => renames::rename_from(guard, path).await.map(done),
         Operation::Rename { from, to, onto } => {
-            let _moving = guard.moving();
+            let _move = guard.start_move();
             match onto {
                 Onto::AsBackend => renames::rename(guard, from, to).await.map(done),
                 Onto::Refused => {
@@ -74,11 +76,12 @@ async fn size_of_file(
     path: &RemotePath,
     representation: Representation,
 ) -> Result<u64, Failure> {
-    if !connection.server.refusals.holds(Optional::Size) || representation == Representation::Ascii
+    if !connection.server.refusals.is_refused(OptionalCommand::Size)
+        || representation == Representation::Ascii
     {
         connection.set_type(representation).await?;
         match size(connection, path).await {
-            Err(_) if connection.server.refusals.holds(Optional::Size) => {}
+            Err(_) if connection.server.refusals.is_refused(OptionalCommand::Size) => {}
             told => return told,
         }
         if representation == Representation::Ascii {
@@ -93,11 +96,11 @@ async fn remove_directory(
     path: &RemotePath,
 ) -> Result<PeerReply, Failure> {
     let removed = {
-        let _moving = connection.moving();
+        let _move = connection.start_move();
         connection.expect_at(2, "RMD", path).await
     };
     match removed {
-        Err(refusal) if reply::is_vague(&refusal) => {
+        Err(refusal) if reply::is_unspecific(&refusal) => {
             Err(match seen(connection, path).await? {
                 // To know what is in it would take a listing.
                 Some(EntryKind::Directory) => Failure {
@@ -119,10 +122,10 @@ async fn seen(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<EntryKind>, Failure> {
-    let found = if connection.has(Optional::Mlst) {
+    let found = if connection.supports(OptionalCommand::Mlst) {
         stat(connection, path).await.map(|entry| entry.kind)
     } else {
-        if entered(connection, path).await? {
+        if can_enter(connection, path).await? {
             Ok(EntryKind::Directory)
         } else {
             connection.set_type(Representation::Image).await?;
@@ -141,7 +144,7 @@ async fn make_directory(
     permissions: Option<u32>,
 ) -> Result<PeerReply, Failure> {
     let made = match guard.expect_at(2, "MKD", path).await {
-        Err(refusal) if reply::is_vague(&refusal) => {
+        Err(refusal) if reply::is_unspecific(&refusal) => {
             return Err(match seen(guard, path).await? {
                 Some(_) => Failure {
                     kind: FailureKind::AlreadyExists,

@@ -43,7 +43,7 @@ fn unquoted(line: &[u8]) -> &[u8] {
     let lower = line.to_ascii_lowercase();
     let comment = COMMENTS
         .iter()
-        .filter_map(|comment| lower.windows(comment.len()).position(|words| words == *comment));
+        .filter_map(|comment| lower.windows(comment.len()).position(|reply| reply == *comment));
     let path = &line[..comment.min().unwrap_or(line.len())];
     if path.contains(&b' ') { b"" } else { path }
 }

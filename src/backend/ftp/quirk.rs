@@ -4,17 +4,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long something is remembered: servers are mended and replaced.
-pub(super) const KEPT: Duration = Duration::from_secs(600);
+pub(super) const QUIRK_TTL: Duration = Duration::from_secs(600);
 
 /// A server may have been slow only, or is mended: after a while it is taken for a usual one again.
 #[derive(Debug, Default)]
 pub(super) struct Quirk {
-    noted: Mutex<Option<Instant>>,
+    note_loss: Mutex<Option<Instant>>,
 }
 
 impl Quirk {
     pub(super) fn is_known(&self) -> bool {
-        self.lock().is_some_and(|since| since.elapsed() < KEPT)
+        self.lock().is_some_and(|since| since.elapsed() < QUIRK_TTL)
     }
 
     /// Whether that is news, which goes to the log.
@@ -23,7 +23,7 @@ impl Quirk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.note_loss.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -37,7 +37,7 @@ mod tests {
     fn it_is_forgotten_after_a_while() {
         let quirk = Quirk::default();
         assert!(quirk.note() && quirk.is_known() && !quirk.note());
-        let long_ago = Instant::now().checked_sub(KEPT + Duration::from_secs(1));
+        let long_ago = Instant::now().checked_sub(QUIRK_TTL + Duration::from_secs(1));
         *quirk.lock() = long_ago;
         assert!(!quirk.is_known() || long_ago.is_none());
     }

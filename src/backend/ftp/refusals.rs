@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::quirk::KEPT;
+use super::quirk::QUIRK_TTL;
 use crate::op::PeerReply;
 
 /// A way to ask that not every server has, and there is another for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Optional {
+pub(super) enum OptionalCommand {
     Mlsd,
     Mlst,
     Size,
@@ -26,12 +26,12 @@ pub(super) struct Refusals {
     /// For the log.
     backend: Arc<str>,
     server: SocketAddr,
-    refused: Mutex<Vec<(Optional, Instant)>>,
+    refused: Mutex<Vec<(OptionalCommand, Instant)>>,
     /// A bit for each that has worked: an answer that says otherwise is about one name then.
-    worked: AtomicU8,
+    succeeded: AtomicU8,
 }
 
-impl Optional {
+impl OptionalCommand {
     fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -54,55 +54,57 @@ impl Refusals {
             backend: backend.clone(),
             server,
             refused: Mutex::default(),
-            worked: AtomicU8::new(0),
+            succeeded: AtomicU8::new(0),
         }
     }
 
     /// Whether the server has refused it and may not be asked again yet.
-    pub(super) fn holds(&self, asked: Optional) -> bool {
-        self.lock().iter().any(|(refused, since)| *refused == asked && since.elapsed() < KEPT)
+    pub(super) fn is_refused(&self, command: OptionalCommand) -> bool {
+        self.lock()
+            .iter()
+            .any(|(refused, since)| *refused == command && since.elapsed() < QUIRK_TTL)
     }
 
     /// Notes an answer; whether it says that the server does not have the command at all.
-    pub(super) fn note(&self, asked: Optional, answer: &PeerReply) -> bool {
-        if answer.code / 100 == 2 {
-            self.worked(asked);
+    pub(super) fn note_reply(&self, command: OptionalCommand, reply: &PeerReply) -> bool {
+        if reply.code / 100 == 2 {
+            self.note_success(command);
         }
-        let unknown = is_unknown(answer.code) && !self.has_worked(asked);
+        let unknown = is_unknown(reply.code) && !self.has_worked(command);
         if unknown {
-            self.add(asked, answer);
+            self.note_refusal(command, reply);
         }
         unknown
     }
 
-    pub(super) fn worked(&self, asked: Optional) {
-        self.worked.fetch_or(asked.bit(), Ordering::Relaxed);
+    pub(super) fn note_success(&self, command: OptionalCommand) {
+        self.succeeded.fetch_or(command.bit(), Ordering::Relaxed);
     }
 
-    pub(super) fn has_worked(&self, asked: Optional) -> bool {
-        self.worked.load(Ordering::Relaxed) & asked.bit() != 0
+    pub(super) fn has_worked(&self, command: OptionalCommand) -> bool {
+        self.succeeded.load(Ordering::Relaxed) & command.bit() != 0
     }
 
     /// The server does not have it, as this answer shows.
-    pub(super) fn add(&self, asked: Optional, answer: &PeerReply) {
+    pub(super) fn note_refusal(&self, command: OptionalCommand, reply: &PeerReply) {
         let now = Instant::now();
         let mut refused = self.lock();
-        if let Some((_, since)) = refused.iter_mut().find(|(refused, _)| *refused == asked) {
+        if let Some((_, since)) = refused.iter_mut().find(|(refused, _)| *refused == command) {
             *since = now;
             return;
         }
-        refused.push((asked, now));
+        refused.push((command, now));
         drop(refused);
         tracing::info!(
             backend = &*self.backend,
             server = %self.server,
-            answer = %answer,
+            reply = %reply,
             "the backend server does not have {}; other commands are used",
-            asked.name(),
+            command.name(),
         );
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Optional, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(OptionalCommand, Instant)>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,20 +122,26 @@ mod tests {
     #[test]
     fn what_is_refused_is_not_asked_again_for_a_while() {
         let refusals = Refusals::new(&"b".into(), ([127, 0, 0, 1], 21).into());
-        let answer = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
+        let reply = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
         for code in [450, 501, 530, 550] {
-            assert!(!refusals.note(Optional::Mlst, &answer(code)), "{code}");
+            assert!(!refusals.note_reply(OptionalCommand::Mlst, &reply(code)), "{code}");
         }
-        assert!(!refusals.holds(Optional::Mlst));
-        assert!(refusals.note(Optional::Mlst, &answer(502)));
-        assert!(refusals.holds(Optional::Mlst) && !refusals.holds(Optional::Mlsd));
+        assert!(!refusals.is_refused(OptionalCommand::Mlst));
+        assert!(refusals.note_reply(OptionalCommand::Mlst, &reply(502)));
+        assert!(
+            refusals.is_refused(OptionalCommand::Mlst)
+                && !refusals.is_refused(OptionalCommand::Mlsd)
+        );
         // What has worked is there.
-        assert!(!refusals.note(Optional::Size, &answer(213)));
-        assert!(!refusals.note(Optional::Size, &answer(500)) && !refusals.holds(Optional::Size));
+        assert!(!refusals.note_reply(OptionalCommand::Size, &reply(213)));
+        assert!(
+            !refusals.note_reply(OptionalCommand::Size, &reply(500))
+                && !refusals.is_refused(OptionalCommand::Size)
+        );
         // A machine that has just started knows no time so long ago.
-        if let Some(old) = Instant::now().checked_sub(KEPT) {
+        if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
             refusals.lock()[0].1 = old;
-            assert!(!refusals.holds(Optional::Mlst));
+            assert!(!refusals.is_refused(OptionalCommand::Mlst));
         }
     }
 

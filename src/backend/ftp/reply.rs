@@ -14,30 +14,30 @@ pub(super) fn unavailable(detail: impl std::fmt::Display) -> Failure {
 }
 
 /// What a 4xx or 5xx reply to `what` means.
-pub(super) fn failure(what: impl std::fmt::Display, words: PeerReply) -> Failure {
-    let kind = kind(&words);
-    let message = format!("{what}: the backend answered {words}");
+pub(super) fn failure(what: impl std::fmt::Display, reply: PeerReply) -> Failure {
+    let kind = kind(&reply);
+    let message = format!("{what}: the backend answered {reply}");
     if kind == FailureKind::Unavailable {
-        return unavailable(message).with_peer(words);
+        return unavailable(message).with_peer(reply);
     }
-    Failure::backend(kind, message).with_peer(words)
+    Failure::backend(kind, message).with_peer(reply)
 }
 
 /// `Ok` for a reply of the class that is wanted (2: 2xx), else the failure that it is.
 pub(super) fn expect(
     class: u16,
     what: impl std::fmt::Display,
-    words: PeerReply,
+    reply: PeerReply,
 ) -> Result<PeerReply, Failure> {
-    match words.code / 100 {
-        c if c == class => Ok(words),
-        4 | 5 => Err(failure(what, words)),
-        _ => Err(unavailable(format!("{what}: out of step, the backend answered {words}"))),
+    match reply.code / 100 {
+        c if c == class => Ok(reply),
+        4 | 5 => Err(failure(what, reply)),
+        _ => Err(unavailable(format!("{what}: out of step, the backend answered {reply}"))),
     }
 }
 
-fn kind(words: &PeerReply) -> FailureKind {
-    match words.code {
+fn kind(reply: &PeerReply) -> FailureKind {
+    match reply.code {
         421 => FailureKind::Unavailable,
         425 | 522 => FailureKind::DataConnection,
         426 => FailureKind::TransferCut,
@@ -49,14 +49,14 @@ fn kind(words: &PeerReply) -> FailureKind {
         332 | 532 => FailureKind::AccountNeeded,
         553 => FailureKind::NameRefused,
         521 => FailureKind::AlreadyExists,
-        550 => of_550(words),
+        550 => of_550(reply),
         _ => FailureKind::Internal,
     }
 }
 
 /// 550 is everything; the text tells which, where it says so in the usual words.
-fn of_550(words: &PeerReply) -> FailureKind {
-    let text = words.lines.concat().to_ascii_lowercase();
+fn of_550(reply: &PeerReply) -> FailureKind {
+    let text = reply.lines.concat().to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     if says("permission") || says("denied") || says("not allowed") || says("read-only") {
         FailureKind::PermissionDenied
@@ -75,17 +75,17 @@ fn of_550(words: &PeerReply) -> FailureKind {
 
 /// Whether the server has refused to tell, in words of its own: that says nothing about what may be done
 /// without a look. Neither a lost connection nor the want of a data connection is such a word.
-pub(super) fn is_look_denied(failure: &Failure) -> bool {
+pub(super) fn denies_inspection(failure: &Failure) -> bool {
     use FailureKind as K;
     let lost =
         matches!(failure.kind, K::Unavailable | K::DataConnection | K::TransferCut | K::Busy);
-    !lost && failure.peer.as_ref().is_some_and(|words| matches!(words.code, 500..=599))
+    !lost && failure.peer.as_ref().is_some_and(|reply| matches!(reply.code, 500..=599))
 }
 
 /// Whether it was taken for [`FailureKind::NotFound`] only since its words tell nothing.
-pub(super) fn is_vague(failure: &Failure) -> bool {
-    let Some(words) = failure.peer.as_ref().filter(|words| words.code == 550) else { return false };
-    let text = words.lines.concat().to_ascii_lowercase();
+pub(super) fn is_unspecific(failure: &Failure) -> bool {
+    let Some(reply) = failure.peer.as_ref().filter(|reply| reply.code == 550) else { return false };
+    let text = reply.lines.concat().to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     let absent = says("no such") || says("not exist") || says("not found") || says("cannot find");
     failure.kind == FailureKind::NotFound && !absent
@@ -94,8 +94,8 @@ pub(super) fn is_vague(failure: &Failure) -> bool {
 /// What one word of an answer says, where no other word says something like it. Some servers write words
 /// around the number that RFC 3659 wants alone.
 pub(super) fn only_word<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    let words = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
-    let bare = words.map(|word| {
+    let reply = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
+    let bare = reply.map(|word| {
         let is_mark = |b: &u8| b",.:;()<>\"'=".contains(b);
         let word = &word[word.iter().take_while(|b| is_mark(b)).count()..];
         &word[..word.len() - word.iter().rev().take_while(|b| is_mark(b)).count()]
@@ -106,8 +106,8 @@ pub(super) fn only_word<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T
 }
 
 /// The time in an answer to MDTM.
-pub(super) fn told_time(words: &PeerReply) -> Option<Timestamp> {
-    let seconds = (words.code / 100 == 2).then(|| only_word(words, parse_time));
+pub(super) fn reported_time(reply: &PeerReply) -> Option<Timestamp> {
+    let seconds = (reply.code / 100 == 2).then(|| only_word(reply, parse_time));
     seconds.flatten().map(Timestamp::exact)
 }
 
@@ -125,8 +125,8 @@ mod tests {
             ("x does not exist", FailureKind::NotFound),
             ("Can't remove directory: Directory not empty", FailureKind::DirectoryNotEmpty),
         ] {
-            let words = PeerReply { code: 550, lines: vec![text.into()] };
-            assert_eq!(failure("test", words).kind, expected, "{text}");
+            let reply = PeerReply { code: 550, lines: vec![text.into()] };
+            assert_eq!(failure("test", reply).kind, expected, "{text}");
         }
     }
 
@@ -138,15 +138,15 @@ mod tests {
             (550, "File exists", false),
             (501, "Create directory operation failed.", false),
         ] {
-            let words = PeerReply { code, lines: vec![text.into()] };
-            assert_eq!(is_vague(&failure("test", words)), vague, "{text}");
+            let reply = PeerReply { code, lines: vec![text.into()] };
+            assert_eq!(is_unspecific(&failure("test", reply)), vague, "{text}");
         }
     }
 
     #[test]
     fn an_answer_of_another_class_is_out_of_step() {
-        let words = PeerReply { code: 350, lines: vec![] };
-        assert_eq!(expect(2, "DELE", words).unwrap_err().kind, FailureKind::Unavailable);
+        let reply = PeerReply { code: 350, lines: vec![] };
+        assert_eq!(expect(2, "DELE", reply).unwrap_err().kind, FailureKind::Unavailable);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::data_commands::DataCommands;
-use super::quirk::{KEPT, Quirk};
+use super::quirk::{QUIRK_TTL, Quirk};
 use super::refusals::Refusals;
-use super::time_ways::Times;
+use super::time_commands::TimeCommands;
 
 /// A name may lead to ever other addresses.
 const MAX_SERVERS: usize = 1024;
@@ -44,7 +44,7 @@ pub(super) struct Server {
     pub(super) unchecked_writes: Quirk,
     pub(super) data_commands: DataCommands,
     pub(super) refusals: Refusals,
-    pub(super) times: Times,
+    pub(super) time_commands: TimeCommands,
 }
 
 impl Servers {
@@ -63,7 +63,7 @@ impl Servers {
         }
         let server = Arc::new(Server::new(&self.backend, address));
         if known.len() >= MAX_SERVERS {
-            known.retain(|_, known| known.since.elapsed() < KEPT || known.is_connected());
+            known.retain(|_, known| known.since.elapsed() < QUIRK_TTL || known.is_connected());
         }
         if known.len() < MAX_SERVERS {
             known.insert(address, Known { server: server.clone(), since });
@@ -94,7 +94,7 @@ impl Server {
             unchecked_writes: Quirk::default(),
             data_commands: DataCommands::new(backend, address),
             refusals: Refusals::new(backend, address),
-            times: Times::new(backend, address),
+            time_commands: TimeCommands::new(backend, address),
         }
     }
 }
@@ -125,7 +125,7 @@ mod tests {
         }
         assert_eq!(servers.lock().len(), MAX_SERVERS);
         // A machine that has just started knows no time so long ago.
-        let Some(old) = Instant::now().checked_sub(KEPT) else { return };
+        let Some(old) = Instant::now().checked_sub(QUIRK_TTL) else { return };
         servers.lock().values_mut().for_each(|known| known.since = old);
         servers.at(address(most + 10));
         assert_eq!(servers.lock().len(), 2, "the connected one and the new one");

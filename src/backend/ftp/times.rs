@@ -4,8 +4,8 @@
 //! reading the time back.
 
 use super::connection::Connection;
-use super::refusals::{Optional, is_unknown};
-use super::time_ways::{Found, Times, Way};
+use super::refusals::{OptionalCommand, is_unknown};
+use super::time_commands::{Found, TimeCommand, TimeCommands};
 use super::{facts, failures, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{Failure, FailureKind, PeerReply, Precision, RemotePath};
@@ -48,7 +48,7 @@ pub(super) async fn set(
 
 /// As [`set`], of a file that is being written, whose time changes by itself: what the server says is
 /// not checked, and only its refusals are remembered.
-pub(super) async fn set_meanwhile(
+pub(super) async fn set_while_writing(
     connection: &mut Connection,
     path: &RemotePath,
     seconds: i64,
@@ -64,22 +64,22 @@ async fn set_of(
 ) -> Result<PeerReply, Failure> {
     let (time, name) = (format(seconds)?, connection.name(path)?);
     let server = connection.server.clone();
-    match server.times.found() {
+    match server.time_commands.found() {
         Some(Found::None) => return Err(unsupported()),
         Some(Found::Works(way)) => {
             let (verb, argument) = way.command(&time, &name);
-            let words = connection.ask(verb, Some(&argument)).await?;
-            if !is_unknown(words.code) {
-                let set = connection.judged(2, verb, Some(&argument), words);
+            let reply = connection.command(verb, Some(&argument)).await?;
+            if !is_unknown(reply.code) {
+                let set = connection.check_reply(2, verb, Some(&argument), reply);
                 return match set {
-                    Err(refusal) if way == Way::Mdtm && reply::is_vague(&refusal) => {
+                    Err(refusal) if way == TimeCommand::Mdtm && reply::is_unspecific(&refusal) => {
                         Err(for_folder(connection, path, refusal).await?)
                     }
                     set => set,
                 };
             }
             // It did once.
-            server.times.remember(None);
+            server.time_commands.remember(None);
         }
         None => {}
     }
@@ -92,7 +92,7 @@ async fn for_folder(
     path: &RemotePath,
     refusal: Failure,
 ) -> Result<Failure, Failure> {
-    let folder = stat::entered(connection, path).await?;
+    let folder = stat::can_enter(connection, path).await?;
     Ok(if folder { folder_unsupported() } else { refusal })
 }
 
@@ -129,7 +129,7 @@ impl Search<'_> {
         let mut before = match self.read(connection).await? {
             Ok(told) => told,
             Err(refusal) => {
-                let folder = stat::entered(connection, self.path).await?;
+                let folder = stat::can_enter(connection, self.path).await?;
                 if !folder {
                     return Err(refusal);
                 }
@@ -137,17 +137,17 @@ impl Search<'_> {
             }
         };
         let (mut unclear, mut folder_only) = (false, false);
-        for way in Way::ALL {
+        for way in TimeCommand::ALL {
             // A server that tells no time by MDTM sets none by it, and a refusal would mean nothing.
-            if way == Way::Mdtm && !matches!(before, Told::At(_)) {
+            if way == TimeCommand::Mdtm && !matches!(before, Told::At(_)) {
                 folder_only |= connection.features.mdtm;
                 continue;
             }
             match self.try_way(connection, way, &mut before).await? {
-                Tried::Set(words) => return Ok(words),
+                Tried::Set(reply) => return Ok(reply),
                 Tried::NotThere => {}
                 Tried::Untrue => {
-                    let Times { backend, server, .. } = &connection.server.times;
+                    let TimeCommands { backend, server, .. } = &connection.server.time_commands;
                     tracing::warn!(
                         backend = &**backend,
                         %server,
@@ -162,7 +162,7 @@ impl Search<'_> {
             return Err(folder_unsupported());
         }
         if !unclear {
-            connection.server.times.remember(Some(Found::None));
+            connection.server.time_commands.remember(Some(Found::None));
         }
         Err(unsupported())
     }
@@ -170,23 +170,23 @@ impl Search<'_> {
     async fn try_way(
         &self,
         connection: &mut Connection,
-        way: Way,
+        way: TimeCommand,
         before: &mut Told,
     ) -> Result<Tried, Failure> {
         let (verb, argument) = way.command(&self.time, &self.name);
-        let words = connection.ask(verb, Some(&argument)).await?;
-        if is_unknown(words.code) || words.code == 501 || words.code == 202 {
+        let reply = connection.command(verb, Some(&argument)).await?;
+        if is_unknown(reply.code) || reply.code == 501 || reply.code == 202 {
             return Ok(Tried::NotThere);
         }
-        let words = match connection.judged(2, verb, Some(&argument), words) {
-            Ok(words) => words,
+        let reply = match connection.check_reply(2, verb, Some(&argument), reply) {
+            Ok(reply) => reply,
             Err(refusal) => return self.refused(connection, way, before, refusal).await,
         };
-        let Told::At(was) = *before else { return Ok(Tried::Set(words)) };
+        let Told::At(was) = *before else { return Ok(Tried::Set(reply)) };
         if !self.steady {
-            return Ok(Tried::Set(words));
+            return Ok(Tried::Set(reply));
         }
-        let Ok(Told::At(is)) = self.read(connection).await? else { return Ok(Tried::Set(words)) };
+        let Ok(Told::At(is)) = self.read(connection).await? else { return Ok(Tried::Set(reply)) };
         let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING;
         if is != self.seconds && !rounded {
             *before = Told::At(is);
@@ -197,16 +197,16 @@ impl Search<'_> {
         }
         // What it had already shows nothing.
         if is != was {
-            connection.server.times.remember(Some(Found::Works(way)));
+            connection.server.time_commands.remember(Some(Found::Works(way)));
         }
-        Ok(Tried::Set(words))
+        Ok(Tried::Set(reply))
     }
 
     /// The file is there: its time was read.
     async fn refused(
         &self,
         connection: &mut Connection,
-        way: Way,
+        way: TimeCommand,
         before: &Told,
         refusal: Failure,
     ) -> Result<Tried, Failure> {
@@ -214,8 +214,8 @@ impl Search<'_> {
         match way {
             // Its own words about the file.
             _ if refusal.kind != FailureKind::NotFound => Err(refusal),
-            Way::Mfmt => Err(refusal),
-            Way::Mdtm => match reply::is_vague(&refusal) {
+            TimeCommand::Mfmt => Err(refusal),
+            TimeCommand::Mdtm => match reply::is_unspecific(&refusal) {
                 // The name with the time before it was looked for.
                 false => Ok(Tried::NotThere),
                 true => {
@@ -227,10 +227,10 @@ impl Search<'_> {
                 }
             },
             // The time was taken for a name, or the name for a time.
-            Way::SiteUtime | Way::SiteUtimeUtc if matches!(before, Told::At(_)) => {
+            TimeCommand::SiteUtime | TimeCommand::SiteUtimeUtc if matches!(before, Told::At(_)) => {
                 Ok(Tried::Unclear)
             }
-            Way::SiteUtime | Way::SiteUtimeUtc => Err(refusal),
+            TimeCommand::SiteUtime | TimeCommand::SiteUtimeUtc => Err(refusal),
         }
     }
 
@@ -242,10 +242,10 @@ impl Search<'_> {
         refusal: &Failure,
     ) -> Result<bool, Failure> {
         let nothing = connection.name(&temporary_name(self.path)?)?;
-        let words = connection.ask("MDTM", Some(&nothing)).await?;
+        let reply = connection.command("MDTM", Some(&nothing)).await?;
         let Some(refused) = &refusal.peer else { return Ok(false) };
-        let (_, set) = Way::Mdtm.command(&self.time, &self.name);
-        Ok(words.code == refused.code && without(&words, &nothing) == without(refused, &set))
+        let (_, set) = TimeCommand::Mdtm.command(&self.time, &self.name);
+        Ok(reply.code == refused.code && without(&reply, &nothing) == without(refused, &set))
     }
 
     /// What the server tells of the file's time, or its refusal.
@@ -262,25 +262,25 @@ impl Search<'_> {
                 return Ok(Err(refusal));
             }
         }
-        if !connection.has(Optional::Mdtm) {
+        if !connection.supports(OptionalCommand::Mdtm) {
             return Ok(Ok(Told::Nothing));
         }
-        let words = connection.ask("MDTM", Some(&self.name)).await?;
-        if is_unknown(words.code) {
+        let reply = connection.command("MDTM", Some(&self.name)).await?;
+        if is_unknown(reply.code) {
             return Ok(Ok(Told::Nothing));
         }
-        let told = connection.judged(2, "MDTM", Some(&self.name), words);
+        let told = connection.check_reply(2, "MDTM", Some(&self.name), reply);
         connection.check()?;
-        Ok(told.map(|words| {
-            let time = parse_time(words.lines.concat().trim_ascii());
+        Ok(told.map(|reply| {
+            let time = parse_time(reply.lines.concat().trim_ascii());
             time.map_or(Told::Nothing, Told::At)
         }))
     }
 }
 
 /// The text without a name that it repeats.
-fn without(words: &PeerReply, name: &[u8]) -> Vec<u8> {
-    let text = words.lines.join(&b'\n');
+fn without(reply: &PeerReply, name: &[u8]) -> Vec<u8> {
+    let text = reply.lines.join(&b'\n');
     let at = text.windows(name.len()).position(|window| window == name);
     match at {
         Some(at) if !name.is_empty() => [&text[..at], &text[at + name.len()..]].concat(),

@@ -15,16 +15,16 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::ConnectionGuard;
-use super::cache::{AskedAt, Cache};
+use super::cache::{Cache, RequestedAt};
 use super::connection::Connection;
-use super::refusals::Optional;
+use super::refusals::OptionalCommand;
 use crate::backend::Listing;
 use crate::backend::ftp::{abort, data_connection};
 use crate::net::Stream;
 use crate::op::{Entry, Failure, FailureKind, PeerReply, RemotePath, Timestamp};
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::listing::{Parsed, parse_line};
-pub(super) use find::{Found, find, is_no_folder, may_hide};
+pub(super) use find::{Found, find, is_not_a_folder, may_hide};
 use omitted::Omitted;
 pub(super) use relative::check_folder;
 use start::{AllOption, Started, allow_empty, start_list, start_mlsd};
@@ -92,7 +92,7 @@ enum Content {
 /// Where entries are cached.
 struct Memory {
     cache: Arc<Cache>,
-    asked: AskedAt,
+    asked: RequestedAt,
     folder: RemotePath,
 }
 
@@ -269,11 +269,13 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         let refusals = &self.guard.server.refusals;
         let shows_lines = self.content > Content::Nothing;
         match std::mem::replace(all, AllOption::NotSent) {
-            AllOption::Sent if shows_lines => refusals.worked(Optional::ListAll),
-            AllOption::Sent if !refusals.has_worked(Optional::ListAll) => {
+            AllOption::Sent if shows_lines => refusals.note_success(OptionalCommand::ListAll),
+            AllOption::Sent if !refusals.has_worked(OptionalCommand::ListAll) => {
                 *all = AllOption::Dropped(last_reply);
             }
-            AllOption::Dropped(reply) if shows_lines => refusals.add(Optional::ListAll, &reply),
+            AllOption::Dropped(reply) if shows_lines => {
+                refusals.note_refusal(OptionalCommand::ListAll, &reply)
+            }
             _ => {}
         }
         if !matches!(all, AllOption::Dropped(_)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backend::ftp::connection::Connection;
-use crate::backend::ftp::refusals::Optional;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::backend::ftp::reply;
 use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
 use crate::wire::ftp::command::is_carriable;
@@ -23,7 +23,7 @@ const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 /// Whether the server tells times, in many answers at once.
 pub(super) fn can_be_requested(connection: &Connection) -> bool {
     let server = &connection.server;
-    connection.has(Optional::Mdtm)
+    connection.supports(OptionalCommand::Mdtm)
         && !server.no_flights.is_known()
         && !server.surplus_replies.is_known()
         && !server.no_flights_of_mdtm.is_known()
@@ -56,7 +56,7 @@ pub(super) async fn complete(
              those of LIST"
         );
     }
-    connection.replace();
+    connection.give_up_replaceable();
     Err(connection.unavailable(why))
 }
 
@@ -77,14 +77,14 @@ async fn ask(
     }
     let mut told = Vec::with_capacity(files.len());
     for flight in files.chunks(FLIGHT_MAX) {
-        if !connection.has(Optional::Mdtm) {
+        if !connection.supports(OptionalCommand::Mdtm) {
             break;
         }
         let names: Vec<&[u8]> = flight.iter().map(|(_, name)| &name[..]).collect();
-        let answers = connection.ask_each("MDTM", &names, TOLD).await?;
-        for ((place, _), words) in flight.iter().zip(answers) {
-            connection.server.refusals.note(Optional::Mdtm, &words);
-            told.extend(reply::told_time(&words).map(|time| (*place, time)));
+        let answers = connection.pipeline("MDTM", &names, TOLD).await?;
+        for ((place, _), reply) in flight.iter().zip(answers) {
+            connection.server.refusals.note_reply(OptionalCommand::Mdtm, &reply);
+            told.extend(reply::reported_time(&reply).map(|time| (*place, time)));
         }
     }
     Ok(told)

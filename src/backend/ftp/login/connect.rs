@@ -15,8 +15,8 @@ use crate::net::Stream;
 use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
 use crate::op::{Failure, FailureKind, Outage};
 
-/// A greeted control connection, protected as configured. A server that does not know the preferred
-/// TLS versions is asked again with the others.
+/// Opens a control connection up to the greeting, with TLS as configured. If the server supports
+/// none of the preferred TLS versions, the others are tried.
 pub(super) async fn open(
     settings: &Settings,
     shared: &Shared,
@@ -29,12 +29,13 @@ pub(super) async fn open(
     };
     let Some(tls) = tls else {
         let control =
-            greeted(settings, Stream::Plain(connect(settings, shared, origin).await?)).await?;
+            read_greeting(settings, Stream::Plain(connect(settings, shared, origin).await?))
+                .await?;
         return Ok((control, None));
     };
-    match protected(settings, shared, origin, implicit, tls.session(false)).await {
+    match open_tls(settings, shared, origin, implicit, tls.session(false)).await {
         Err(OpenError::Versions(_)) if tls.has_fallback() => {
-            protected(settings, shared, origin, implicit, tls.session(true))
+            open_tls(settings, shared, origin, implicit, tls.session(true))
                 .await
                 .map_err(Failure::from)
         }
@@ -43,7 +44,7 @@ pub(super) async fn open(
 }
 
 enum OpenError {
-    /// The server knows none of the TLS versions that were offered.
+    /// The server supports none of the offered TLS versions.
     Versions(Failure),
     Other(Failure),
 }
@@ -62,7 +63,7 @@ impl From<Failure> for OpenError {
     }
 }
 
-async fn protected(
+async fn open_tls(
     settings: &Settings,
     shared: &Shared,
     origin: Origin,
@@ -72,11 +73,12 @@ async fn protected(
     let tcp = connect(settings, shared, origin).await?;
     let control = if implicit {
         let stream = handshake(settings, &tls, tcp).await?;
-        greeted(settings, stream).await?
+        read_greeting(settings, stream).await?
     } else {
-        let mut control = greeted(settings, Stream::Plain(tcp)).await?;
-        let words = control.command("AUTH", Some(b"TLS")).await?;
-        reply::expect(2, "AUTH TLS", words).map_err(refused("does not accept AUTH TLS"))?;
+        let mut control = read_greeting(settings, Stream::Plain(tcp)).await?;
+        let reply = control.command("AUTH", Some(b"TLS")).await?;
+        reply::expect(2, "AUTH TLS", reply)
+            .map_err(unmet_requirement("does not accept AUTH TLS"))?;
         let Stream::Plain(tcp) = control.into_stream() else {
             return Err(unreachable("AUTH TLS on a connection that is TLS already").into());
         };
@@ -94,7 +96,7 @@ async fn connect(
     let lost = |failure: Failure| failure.with_outage(Outage::Unreachable);
     let (mut tcp, _) = reached.map_err(|e| lost(unreachable(e)))?;
     if settings.send_proxy_protocol != SendProxyProtocol::None {
-        // A socket that was just opened has room for it.
+        // A new socket has room for it.
         tcp.write_all(&origin.header()).await.map_err(|e| lost(unreachable(e)))?;
     }
     Ok(tcp)
@@ -111,7 +113,7 @@ async fn handshake(
         Ok(Err(e)) => {
             let failure = Failure::backend(
                 FailureKind::Unavailable,
-                "the backend server's TLS could not be trusted or did not come about",
+                "the TLS connection to the backend server failed, or its certificate is not trusted",
             )
             .with_outage(outage(&e));
             let failure = match DistrustedCertificate::of(&e) {
@@ -125,8 +127,8 @@ async fn handshake(
             })
         }
         Err(_) => {
-            let late = unreachable(format!("{server}: the TLS handshake was not complete in time"));
-            Err(late.with_outage(Outage::Timeout).into())
+            let timed_out = unreachable(format!("{server}: the TLS handshake timed out"));
+            Err(timed_out.with_outage(Outage::Timeout).into())
         }
     }
 }
@@ -150,31 +152,32 @@ fn is_about_versions(error: &io::Error) -> bool {
     )
 }
 
-/// 220, or 120 first: "ready in some minutes" is waited for within the deadline of a reply.
-async fn greeted(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
+/// 220, or 120 (ready in some minutes) first, which is waited for until the reply timeout.
+async fn read_greeting(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
     let mut control = Control::new(stream, settings);
     loop {
-        let words = control.reply().await.map_err(|failure| {
-            let message = "the backend server was reached, but does not greet as an FTP server \
-                           does; tell the gateway's operator";
-            let heard = failure.detail.unwrap_or(failure.message);
+        let reply = control.reply().await.map_err(|failure| {
+            let message = "the backend server did not send an FTP greeting; contact the gateway's \
+                           operator";
+            let detail = failure.detail.unwrap_or(failure.message);
             let outage = failure.outage.unwrap_or(Outage::UnexpectedAnswer);
             Failure::backend(FailureKind::Unavailable, message)
-                .with_detail(heard)
+                .with_detail(detail)
                 .with_outage(outage)
         })?;
-        match words.code {
+        match reply.code {
             120 => {}
             220 => return Ok(control),
-            _ => return Err(unreachable(format!("it greeted with {words}"))),
+            _ => return Err(unreachable(format!("its greeting was {reply}"))),
         }
     }
 }
 
-/// A server that was reached but does not do what is configured: an operator has to look.
-pub(super) fn refused(what: &str) -> impl FnOnce(Failure) -> Failure {
-    let message =
-        format!("the backend server {what}, which the gateway requires; tell its operator");
+/// The server is reachable but does not do what is configured: an operator has to fix that.
+pub(super) fn unmet_requirement(what: &str) -> impl FnOnce(Failure) -> Failure {
+    let message = format!(
+        "the backend server {what}, which `tls.mode` of the backend requires; contact the server's operator"
+    );
     move |failure| {
         Failure::backend(FailureKind::Unavailable, message)
             .with_detail(failure.message)
@@ -185,7 +188,7 @@ pub(super) fn refused(what: &str) -> impl FnOnce(Failure) -> Failure {
 fn unreachable(detail: impl std::fmt::Display) -> Failure {
     Failure::backend(
         FailureKind::Unavailable,
-        "the backend server cannot be reached; try again later or tell the gateway's operator",
+        "the backend server cannot be reached; try again later or contact the gateway's operator",
     )
     .with_detail(detail)
 }

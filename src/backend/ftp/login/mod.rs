@@ -11,60 +11,61 @@ use super::Shared;
 use super::connection::{Connection, Marker};
 use super::features::Features;
 use super::settings::{Settings, TlsMode};
-use super::{pwd, reply, shapes};
+use super::{pwd, reply, reply_codes};
 use crate::auth::Credentials;
 use crate::backend::Origin;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
-/// Between two replies to commands that were sent in one flight; a server that takes longer has
+/// The most time between the replies to two pipelined commands. A server that takes longer has
 /// dropped the second one.
-const DROPPED: Duration = Duration::from_secs(3);
+const PIPELINE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where the login put the user, or what the server says instead.
-pub(super) type Told = Result<RemotePath, Vec<u8>>;
+/// The directory in which the login put the user, or what the server sent instead.
+pub(super) type LoginFolder = Result<RemotePath, Vec<u8>>;
 
-/// A session ready to work.
+/// Logs in and sets the session up.
 pub(super) async fn login(
     settings: &Arc<Settings>,
     shared: &Arc<Shared>,
     credentials: &Credentials,
     origin: Origin,
-) -> Result<(Connection, Told), Failure> {
-    let (mut one_by_one, mut without_pwd) = (false, false);
+) -> Result<(Connection, LoginFolder), Failure> {
+    let (mut is_sequential, mut skip_pwd) = (false, false);
     loop {
-        let mut connection = entered(settings, shared, credentials, origin).await?;
+        let mut connection =
+            connect_and_authenticate(settings, shared, credentials, origin).await?;
         let server = connection.server.clone();
-        one_by_one |= server.no_flights.is_known();
-        let answered = if one_by_one {
-            ask_one_by_one(&mut connection, without_pwd).await?
+        is_sequential |= server.no_flights.is_known();
+        let result = if is_sequential {
+            send_sequentially(&mut connection, skip_pwd).await?
         } else {
-            ask_at_once(&mut connection).await?
+            send_pipelined(&mut connection).await?
         };
-        let why = match answered {
-            Ok(answers) => {
-                let told = learn(&mut connection, answers)?;
-                return Ok((connection, told));
+        let reason = match result {
+            Ok(replies) => {
+                let login_folder = apply_replies(&mut connection, replies)?;
+                return Ok((connection, login_folder));
             }
-            Err(why) => why,
+            Err(reason) => reason,
         };
-        // It counts against the user's limit at some servers.
+        // An open session counts against the user's limit at some servers.
         connection.quit().await;
-        without_pwd = one_by_one;
-        one_by_one = true;
-        if !without_pwd && server.no_flights.note() {
+        skip_pwd = is_sequential;
+        is_sequential = true;
+        if !skip_pwd && server.no_flights.note() {
             tracing::info!(
                 backend = %settings.name,
                 server = %server.address,
-                reason = why,
-                "the backend server does not answer commands that are sent in one flight one by one; \
-                 each is sent by itself now"
+                reason,
+                "the backend server does not answer pipelined commands one by one; commands are now \
+                 sent one at a time"
             );
         }
     }
 }
 
-/// Connected, protected as configured, and let in.
-async fn entered(
+/// Connects with TLS as configured, and authenticates.
+async fn connect_and_authenticate(
     settings: &Arc<Settings>,
     shared: &Arc<Shared>,
     credentials: &Credentials,
@@ -74,7 +75,7 @@ async fn entered(
     let server = shared.servers.at(control.peer()?);
     let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
-    connection.let_in = true;
+    connection.logged_in = true;
     Ok(connection)
 }
 
@@ -82,150 +83,154 @@ async fn authenticate(
     connection: &mut Connection,
     credentials: &Credentials,
 ) -> Result<(), Failure> {
-    let mut words = connection.ask("USER", Some(&credentials.user)).await?;
-    if words.code == 331 {
-        words = connection.ask("PASS", Some(&credentials.password)).await?;
+    let mut reply = connection.command("USER", Some(&credentials.user)).await?;
+    if reply.code == 331 {
+        reply = connection.command("PASS", Some(&credentials.password)).await?;
     }
-    if words.code == 332 {
+    if reply.code == 332 {
         let Some(account) = &credentials.account else {
             return Err(Failure::backend(
                 FailureKind::AccountNeeded,
-                "the backend server wants an account (ACCT)",
+                "the backend server requires an account (ACCT)",
             )
-            .with_peer(words));
+            .with_peer(reply));
         };
-        words = connection.ask("ACCT", Some(account)).await?;
+        reply = connection.command("ACCT", Some(account)).await?;
     }
-    match words.code {
+    match reply.code {
         200..=299 => Ok(()),
         _ => {
-            let shown = without_secrets(&words, credentials);
+            let shown = without_secrets(&reply, credentials);
             let message = format!("the backend server refused the login: {shown}");
-            Err(Failure::backend(FailureKind::LoginRefused, message).with_peer(words))
+            Err(Failure::backend(FailureKind::LoginRefused, message).with_peer(reply))
         }
     }
 }
 
-/// What may go to a log: some servers repeat the command that they refuse.
-fn without_secrets(words: &PeerReply, credentials: &Credentials) -> String {
+/// The reply without passwords, for the log: some servers repeat the command that they refuse.
+fn without_secrets(reply: &PeerReply, credentials: &Credentials) -> String {
     let secrets = [Some(&credentials.password), credentials.account.as_ref()];
-    let told = secrets.into_iter().flatten().any(|secret| {
-        let holds = |line: &Vec<u8>| line.windows(secret.len()).any(|w| w == secret.as_slice());
-        !secret.is_empty() && words.lines.iter().any(holds)
+    let shows_secret = secrets.into_iter().flatten().any(|secret| {
+        let contains_secret =
+            |line: &Vec<u8>| line.windows(secret.len()).any(|w| w == secret.as_slice());
+        !secret.is_empty() && reply.lines.iter().any(contains_secret)
     });
-    if told {
-        format!("{} (the words are not shown, they hold a password)", words.code)
+    if shows_secret {
+        format!("{} (the text is not shown: it contains a password)", reply.code)
     } else {
-        words.to_string()
+        reply.to_string()
     }
 }
 
 const PWD: &str = "PWD";
 
-/// A command and its answer.
-type Answered = (&'static str, PeerReply);
+/// A command and its reply.
+type CommandReply = (&'static str, PeerReply);
 
-/// What is asked of every server once the user is in. PBSZ and PROT (RFC 4217) come then, since some
-/// servers refuse them before. UTF-8 is asked for without knowing whether the server has it: one
-/// that has not says so, and nothing changes.
-fn after_login(settings: &Settings) -> &'static [&'static str] {
+/// The commands that follow every login. PBSZ and PROT (RFC 4217) come after it, since some servers
+/// refuse them before. UTF-8 is requested without looking at FEAT: a server without it refuses, and
+/// nothing changes.
+fn setup_commands(settings: &Settings) -> &'static [&'static str] {
     match settings.tls {
         TlsMode::None => &["FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
         _ => &["PBSZ 0", "PROT P", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
     }
 }
 
-/// The answers to all commands, or why there are none.
-type AllAnswered = Result<Vec<Answered>, String>;
+/// The replies to all commands, or why there are none.
+type PipelineResult = Result<Vec<CommandReply>, String>;
 
-/// All in one flight. Where the server answers the first of them and not the rest, or with what cannot be
-/// the answer, there are no answers.
-async fn ask_at_once(connection: &mut Connection) -> Result<AllAnswered, Failure> {
-    let commands = after_login(&connection.settings);
+/// Pipelines the commands. Fails if the server replies to the first of them but not to the others,
+/// or with codes that cannot be replies to them.
+async fn send_pipelined(connection: &mut Connection) -> Result<PipelineResult, Failure> {
+    let commands = setup_commands(&connection.settings);
     let lines: Vec<&[u8]> = commands.iter().map(|command| command.as_bytes()).collect();
     connection.control.send_all(&lines).await?;
-    let mut answers: Vec<Answered> = Vec::new();
+    let mut replies: Vec<CommandReply> = Vec::new();
     for &command in commands {
-        let words = if answers.is_empty() {
+        let reply = if replies.is_empty() {
             connection.control.reply().await?
         } else {
-            match timeout(DROPPED, connection.control.reply()).await {
-                Ok(Ok(words)) => words,
-                Ok(Err(_)) | Err(_) => return Ok(Err(format!("no answer to {command}"))),
+            match timeout(PIPELINE_TIMEOUT, connection.control.reply()).await {
+                Ok(Ok(reply)) => reply,
+                Ok(Err(_)) | Err(_) => return Ok(Err(format!("no reply to {command}"))),
             }
         };
         let verb = command.split(' ').next().unwrap_or(command);
-        if !shapes::fits(verb, &words) {
-            let why = format!("{command} was answered with {words}");
-            connection.control.drop_surplus(words);
+        if !reply_codes::can_answer(verb, &reply) {
+            let reason = format!("{command} was answered with {reply}");
+            connection.control.drop_surplus(reply);
             connection.note_surplus();
-            return Ok(Err(why));
+            return Ok(Err(reason));
         }
-        answers.push((command, words));
+        replies.push((command, reply));
     }
-    Ok(Ok(answers))
+    Ok(Ok(replies))
 }
 
-/// The same, each behind the answer to the one before. None when the server does not answer PWD: it is
-/// out of step then. `without_pwd`: it is not asked that.
-async fn ask_one_by_one(
+/// Sends each command after the reply to the previous one. Fails if the server does not reply to
+/// PWD: the connection is out of sync then. `skip_pwd`: PWD is not sent.
+async fn send_sequentially(
     connection: &mut Connection,
-    without_pwd: bool,
-) -> Result<AllAnswered, Failure> {
-    let mut answers = Vec::new();
-    for &command in after_login(&connection.settings) {
-        if command == PWD && without_pwd {
+    skip_pwd: bool,
+) -> Result<PipelineResult, Failure> {
+    let mut replies = Vec::new();
+    for &command in setup_commands(&connection.settings) {
+        if command == PWD && skip_pwd {
             continue;
         }
         let (verb, argument) = command.split_once(' ').unwrap_or((command, ""));
         let argument = Some(argument.as_bytes()).filter(|argument| !argument.is_empty());
         let pwd_timeout = connection.settings.timing.pwd_timeout;
-        let asked = connection.ask(verb, argument);
-        let mut answer = match command {
-            PWD => match timeout(pwd_timeout, asked).await {
+        let sent = connection.command(verb, argument);
+        let mut reply = match command {
+            PWD => match timeout(pwd_timeout, sent).await {
                 Ok(Err(failure)) if failure.peer.is_some() => return Err(failure),
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) | Err(_) => return Ok(Err("no answer to PWD".to_owned())),
+                Ok(Ok(reply)) => reply,
+                Ok(Err(_)) | Err(_) => return Ok(Err("no reply to PWD".to_owned())),
             },
-            _ => asked.await?,
+            _ => sent.await?,
         };
-        if command == PWD && answer.code >= 400 && connection.server.surplus_replies.is_known() {
-            // A second refusal of what was asked before says nothing about this.
-            answer = connection.ask(verb, argument).await?;
+        if command == PWD && reply.code >= 400 && connection.server.surplus_replies.is_known() {
+            // A surplus refusal of an earlier command says nothing about this one.
+            reply = connection.command(verb, argument).await?;
         }
-        answers.push((command, answer));
+        replies.push((command, reply));
     }
-    Ok(Ok(answers))
+    Ok(Ok(replies))
 }
 
-/// What the answers to [`after_login`] say; and where the login put the user.
-fn learn(connection: &mut Connection, answers: Vec<Answered>) -> Result<Told, Failure> {
-    let mut told = Err(b"no answer".to_vec());
-    // Implicit servers protect data connections anyway, and some do not know the verbs.
+/// Applies the replies to [`setup_commands`]; returns the login directory.
+fn apply_replies(
+    connection: &mut Connection,
+    replies: Vec<CommandReply>,
+) -> Result<LoginFolder, Failure> {
+    let mut login_folder = Err(b"no reply".to_vec());
+    // Servers with implicit TLS protect data connections anyway; some do not know the commands.
     let implicit = matches!(connection.settings.tls, TlsMode::Implicit(_));
-    let answered = |command: &str, code| {
-        answers.iter().any(|(asked, words)| *asked == command && words.code == code)
+    let has_reply = |command: &str, code| {
+        replies.iter().any(|(sent, reply)| *sent == command && reply.code == code)
     };
-    connection.marker = match answered(PWD, Marker::default().code) {
-        true => Marker::default(),
-        false if answered("FEAT", Marker::FEAT.code) => Marker::FEAT,
-        false => Marker::TYPE,
-    };
-    for (command, words) in answers {
-        if words.code == 421 {
-            return Err(reply::failure(command, words));
+    let candidates = [(PWD, Marker::default()), ("FEAT", Marker::FEAT)];
+    let answered = candidates.into_iter().find(|(command, marker)| has_reply(command, marker.code));
+    connection.marker = answered.map_or(Marker::TYPE, |(_, marker)| marker);
+    for (command, reply) in replies {
+        if reply.code == 421 {
+            return Err(reply::failure(command, reply));
         }
         match command {
-            "PBSZ 0" | "PROT P" if implicit && matches!(words.code, 500 | 502..=504) => {}
+            "PBSZ 0" | "PROT P" if implicit && matches!(reply.code, 500 | 502..=504) => {}
             "PBSZ 0" | "PROT P" => {
-                let answered = reply::expect(2, command, words);
-                answered.map_err(connect::refused("does not protect data connections"))?;
+                reply::expect(2, command, reply)
+                    .map_err(connect::unmet_requirement("does not protect data connections"))?;
             }
-            "FEAT" if words.code == 211 => connection.features = Features::parse(&words),
-            PWD => told = pwd::directory(&words).ok_or_else(|| words.to_string().into_bytes()),
-            "TYPE I" if words.code / 100 == 2 => connection.note_type(Representation::Image),
+            "FEAT" if reply.code == 211 => connection.features = Features::parse(&reply),
+            PWD => {
+                login_folder = pwd::directory(&reply).ok_or_else(|| reply.to_string().into_bytes())
+            }
+            "TYPE I" if reply.code / 100 == 2 => connection.note_type(Representation::Image),
             _ => {}
         }
     }
-    Ok(told)
+    Ok(login_folder)
 }

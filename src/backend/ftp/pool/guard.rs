@@ -27,9 +27,9 @@ impl ConnectionGuard {
     /// Goes on with a new login where the connection was lost: for what has still to be done behind
     /// what it was lost in.
     pub(in crate::backend::ftp) async fn renew(&mut self) -> Result<(), Failure> {
-        let another = self.pool.another().await?;
+        let another = self.pool.log_in_another().await?;
         let lost = std::mem::replace(&mut self.connection, another);
-        self.pool.forget(&lost);
+        self.pool.remove(&lost);
         Ok(())
     }
 }
@@ -50,9 +50,9 @@ impl DerefMut for ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.connection.used = Instant::now();
+        self.connection.last_used = Instant::now();
         if !self.connection.is_usable() {
-            self.pool.forget(&self.connection);
+            self.pool.remove(&self.connection);
         } else if self.pool.lock().closed {
             let own = OwnedMutexGuard::mutex(&self.connection).clone();
             // Only a runtime that is going down has no task left for that.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::ConnectionGuard;
-use super::cache::Writer;
+use super::cache::WriteGuard;
 use super::{abort, data_connection, failures, stat};
 use crate::backend::{Home, PartialUploads, WriteTransfer};
 use crate::data::{RelayError, Sink, StallTimer};
@@ -35,12 +35,12 @@ pub(super) struct FtpWrite {
     /// What the file has before them, where that is known and bytes are what the server counts.
     base: Option<u64>,
     /// Until it has ended, nothing is remembered of what is there.
-    _writer: Writer,
+    _write_guard: WriteGuard,
 }
 
 pub(super) async fn open(
     mut guard: ConnectionGuard,
-    writer: Writer,
+    write_guard: WriteGuard,
     operation: &Operation,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let Operation::Write { path, mode, representation } = operation else {
@@ -50,12 +50,12 @@ pub(super) async fn open(
         WriteMode::From { offset: 0 } => Some(Part::new(&mut guard, path, false).await?),
         _ => None,
     };
-    Ok(Box::new(begin(guard, writer, path, *mode, *representation, part).await?))
+    Ok(Box::new(begin(guard, write_guard, path, *mode, *representation, part).await?))
 }
 
 pub(super) async fn begin(
     mut guard: ConnectionGuard,
-    writer: Writer,
+    write_guard: WriteGuard,
     path: &RemotePath,
     mode: WriteMode,
     representation: Representation,
@@ -79,10 +79,10 @@ pub(super) async fn begin(
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
             if guard.home.is_known() {
-                match guard.enter(path).await {
+                match guard.change_directory(path).await {
                     // Where the login has put an account, it need not be allowed to go.
                     Err(_) if guard.is_at_home(path) => guard.check()?,
-                    entered => entered.map(drop)?,
+                    can_enter => can_enter.map(drop)?,
                 }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
@@ -124,7 +124,7 @@ pub(super) async fn begin(
         part,
         sent: None,
         base,
-        _writer: writer,
+        _write_guard: write_guard,
     })
 }
 
@@ -167,18 +167,18 @@ async fn close(stream: Stream, limit: Duration) -> bool {
 
 impl FtpWrite {
     async fn complete(&mut self, whole: bool) -> Result<PeerReply, Failure> {
-        let words = self.store().await?;
+        let reply = self.store().await?;
         if whole && let Some(part) = self.part.take() {
             part.give_name(&mut self.guard, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
-        Ok(words)
+        Ok(reply)
     }
 
     /// Ends the transfer as *complete*, under the name that is written to.
     async fn store(&mut self) -> Result<PeerReply, Failure> {
-        if let Some(words) = &self.stored {
-            return Ok(words.clone());
+        if let Some(reply) = &self.stored {
+            return Ok(reply.clone());
         }
         // What is on its way must be out: behind a close some servers take what came for all.
         if let Err(e) = self.flush().await {
@@ -191,17 +191,17 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
-        let early = self.guard.reply_before_end()?;
+        let early_reply = self.guard.reply_before_end()?;
         let torn = match self.sink.take() {
             Some(Sink::Socket(stream)) => close(stream, self.guard.settings.reply_timeout).await,
             _ => false,
         };
-        let words = self.guard.end_upload(early, torn).await?;
+        let reply = self.guard.end_upload(early_reply, torn).await?;
         if torn {
             self.check_whole().await?;
         }
-        self.stored = Some(words.clone());
-        Ok(words)
+        self.stored = Some(reply.clone());
+        Ok(reply)
     }
 
     /// Some servers say that they have a file although they left before its end; others have it all,
@@ -211,7 +211,7 @@ impl FtpWrite {
         let Some(expected) = expected else { return Ok(()) };
         let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
         let written = temporary.unwrap_or(&self.path);
-        match stat::told_size(&mut self.guard, written).await {
+        match stat::reported_size(&mut self.guard, written).await {
             Ok(Some(size)) if size != expected => Err(Failure::backend(
                 FailureKind::TransferCut,
                 "the backend server broke the data connection off, and the file there is not as \
@@ -267,7 +267,7 @@ impl FtpWrite {
             Some(Sink::Socket(stream)) => abort::abort(&mut self.guard, stream).await,
             _ => {
                 // The end was sent already: its answer must not be taken for the next one's.
-                abort::await_answer(&mut self.guard).await;
+                abort::await_reply(&mut self.guard).await;
                 None
             }
         }
@@ -335,8 +335,8 @@ mod tests {
             ("FILE: stou.1", &Home::Unknown, "/in/stou.1"),
             ("FILE: /home/x/stou.1", &Home::Unknown, "/in"),
         ] {
-            let words = PeerReply { code: 150, lines: vec![text.into()] };
-            assert_eq!(unique_name(&words, &folder, home).to_string(), expected);
+            let reply = PeerReply { code: 150, lines: vec![text.into()] };
+            assert_eq!(unique_name(&reply, &folder, home).to_string(), expected);
         }
     }
 }

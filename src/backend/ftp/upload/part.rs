@@ -171,7 +171,7 @@ async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
 
 /// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
 async fn size(guard: &mut ConnectionGuard, path: &RemotePath) -> Result<Option<u64>, Failure> {
-    match stat::told_size(guard, path).await {
+    match stat::reported_size(guard, path).await {
         Err(failure) if failure.kind == FailureKind::Unsupported => {
             stat::file_size(guard, path).await
         }

@@ -5,30 +5,30 @@ use super::pwd;
 use crate::op::PeerReply;
 
 /// A refusal can answer everything. A success that belongs to another command answers nothing.
-pub(super) fn fits(verb: &str, words: &PeerReply) -> bool {
+pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
     let transfers = ["RETR", "STOR", "APPE", "STOU", "LIST", "MLSD"];
     let is_any_of = |verbs: &[&str]| verbs.contains(&verb);
-    match words.code {
+    match reply.code {
         100..=199 => is_any_of(&transfers),
         200..=399 => match verb {
-            "USER" => matches!(words.code, 230 | 232 | 331 | 332 | 336) || is_plain(words.code),
-            "PASS" => matches!(words.code, 230 | 232 | 332) || is_plain(words.code),
-            "ACCT" => matches!(words.code, 230 | 232) || is_plain(words.code),
-            "AUTH" => words.code == 234 || is_plain(words.code),
-            "FEAT" => words.code == 211,
-            "PWD" => matches!(words.code, 250 | 257) || pwd::directory(words).is_some(),
-            "EPSV" => words.code == 229,
-            "PASV" => words.code == 227,
-            "RNFR" | "REST" => words.code == 350,
-            "SIZE" | "MDTM" => is_plain(words.code) || words.code == 213,
-            "STAT" => matches!(words.code, 211..=213) || is_plain(words.code),
-            "MKD" => words.code == 257 || is_plain(words.code),
-            "MFMT" => words.code == 213 || is_plain(words.code),
+            "USER" => matches!(reply.code, 230 | 232 | 331 | 332 | 336) || is_plain(reply.code),
+            "PASS" => matches!(reply.code, 230 | 232 | 332) || is_plain(reply.code),
+            "ACCT" => matches!(reply.code, 230 | 232) || is_plain(reply.code),
+            "AUTH" => reply.code == 234 || is_plain(reply.code),
+            "FEAT" => reply.code == 211,
+            "PWD" => matches!(reply.code, 250 | 257) || pwd::directory(reply).is_some(),
+            "EPSV" => reply.code == 229,
+            "PASV" => reply.code == 227,
+            "RNFR" | "REST" => reply.code == 350,
+            "SIZE" | "MDTM" => is_plain(reply.code) || reply.code == 213,
+            "STAT" => matches!(reply.code, 211..=213) || is_plain(reply.code),
+            "MKD" => reply.code == 257 || is_plain(reply.code),
+            "MFMT" => reply.code == 213 || is_plain(reply.code),
             // Some servers end an empty listing so without 1xx: it is the answer where no other comes.
             "RETR" | "STOR" | "APPE" | "STOU" | "LIST" | "MLSD" => false,
-            "ABOR" => ends_transfer(words.code),
-            "SITE" => matches!(words.code, 211..=214) || is_plain(words.code),
-            _ => is_plain(words.code),
+            "ABOR" => ends_transfer(reply.code),
+            "SITE" => matches!(reply.code, 211..=214) || is_plain(reply.code),
+            _ => is_plain(reply.code),
         },
         _ => true,
     }
@@ -68,12 +68,13 @@ mod tests {
             ("SIZE", &[213, 200], &[150, 226, 229, 257]),
             ("MKD", &[257, 250], &[150, 226, 350]),
         ] {
-            let fits = |code| fits(verb, &PeerReply { code, lines: vec![b"words".to_vec()] });
+            let can_answer =
+                |code| can_answer(verb, &PeerReply { code, lines: vec![b"words".to_vec()] });
             for &code in fitting.iter().chain(&[421, 450, 500, 502, 550]) {
-                assert!(fits(code), "{verb} {code}");
+                assert!(can_answer(code), "{verb} {code}");
             }
             for &code in others {
-                assert!(!fits(code), "{verb} {code}");
+                assert!(!can_answer(code), "{verb} {code}");
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::reply::unavailable;
-use super::{reply, shapes};
+use super::{reply, reply_codes};
 use crate::op::{Failure, PeerReply};
 
 /// The most replies that are dropped at once.
@@ -18,40 +18,40 @@ impl Connection {
     /// `checked`: nothing is known to come behind the ends of this server's transfers.
     async fn end_checked(&mut self, what: &str, checked: bool) -> Result<PeerReply, Failure> {
         let ended = self.transfer_end(checked).await;
-        let ended = ended.and_then(|words| reply::expect(2, what, words));
+        let ended = ended.and_then(|reply| reply::expect(2, what, reply));
         self.active = None;
         self.note_surplus();
-        self.noted(ended)
+        self.note_loss(ended)
     }
 
     /// As [`Connection::end`], of an upload whose data connection was closed just now. `early`: what the
     /// server had said before. `torn`: it had left before the end.
     pub(super) async fn end_upload(
         &mut self,
-        early: Option<PeerReply>,
+        early_reply: Option<PeerReply>,
         torn: bool,
     ) -> Result<PeerReply, Failure> {
         const WHAT: &str = "the end of the upload";
         let checked = self.server.uploads_checked.is_known();
         self.server.uploads_checked.note();
-        let words = match early {
-            Some(words) if words.code >= 400 => {
+        let reply = match early_reply {
+            Some(reply) if reply.code >= 400 => {
                 self.control.settle();
-                words
+                reply
             }
             // It may have said all that it has to say, or has the refusal still to come.
-            Some(words) if torn => {
+            Some(reply) if torn => {
                 let refusal = self.said_before_marker().await;
-                self.noted(refusal)?.unwrap_or(words)
+                self.note_loss(refusal)?.unwrap_or(reply)
             }
-            Some(words) => {
-                self.control.drop_surplus(words);
+            Some(reply) => {
+                self.control.drop_surplus(reply);
                 return self.end_checked(WHAT, checked).await;
             }
             None => return self.end_checked(WHAT, checked).await,
         };
         self.active = None;
-        self.judged(2, WHAT, None, words)
+        self.check_reply(2, WHAT, None, reply)
     }
 
     /// Nothing may be taken for the success of a transfer that belongs to something before it. Where
@@ -60,7 +60,7 @@ impl Connection {
         let mut last = self.control.reply().await?;
         for _ in 0..MAX_SURPLUS {
             let preliminary = last.code < 200;
-            if last.code >= 400 || !preliminary && shapes::ends_transfer(last.code) {
+            if last.code >= 400 || !preliminary && reply_codes::ends_transfer(last.code) {
                 break;
             }
             let another = self.control.reply().await?;
@@ -77,23 +77,25 @@ impl Connection {
     /// What the server says of an upload whose end was not sent yet: it may have left, or what it says
     /// is about something before.
     pub(super) fn reply_before_end(&mut self) -> Result<Option<PeerReply>, Failure> {
-        let mut early: Option<PeerReply> = None;
+        let mut early_reply: Option<PeerReply> = None;
         for _ in 0..MAX_SURPLUS {
             let Some(said) = self.control.reply_at_hand() else { break };
-            let said = self.noted(said)?;
+            let said = self.note_loss(said)?;
             // A refusal stays one, whatever is said behind it.
-            match &early {
+            match &early_reply {
                 Some(refusal) if refusal.code >= 400 => self.control.drop_surplus(said),
-                _ => early.replace(said).into_iter().for_each(|s| self.control.drop_surplus(s)),
+                _ => {
+                    early_reply.replace(said).into_iter().for_each(|s| self.control.drop_surplus(s))
+                }
             }
         }
-        Ok(early)
+        Ok(early_reply)
     }
 
     /// Whatever is still under way from the server is taken.
     pub(super) async fn synchronize(&mut self) -> Result<(), Failure> {
         let said = self.said_before_marker().await;
-        self.noted(said).map(drop)
+        self.note_loss(said).map(drop)
     }
 
     /// The first refusal before the answer to the marker.
@@ -102,15 +104,15 @@ impl Connection {
         self.control.send(marker.verb, self.marker_argument()).await?;
         let mut refusal = None;
         for _ in 0..MAX_SURPLUS {
-            let words = self.control.reply().await?;
-            match words.code {
-                421 => return Err(reply::failure("the backend closed the session", words)),
+            let reply = self.control.reply().await?;
+            match reply.code {
+                421 => return Err(reply::failure("the backend closed the session", reply)),
                 code if code == marker.code => {
                     self.control.settle();
                     return Ok(refusal);
                 }
-                400.. => drop(refusal.get_or_insert(words)),
-                _ => self.control.drop_surplus(words),
+                400.. => drop(refusal.get_or_insert(reply)),
+                _ => self.control.drop_surplus(reply),
             }
         }
         Err(unavailable(format!("out of step: no answer to {}", marker.verb)))
@@ -118,17 +120,17 @@ impl Connection {
 
     /// Remembers of the server what was dropped.
     pub(super) fn note_surplus(&mut self) {
-        let Some(words) = self.control.take_surplus() else { return };
-        tracing::debug!(%words, "a reply that nothing asked for was dropped");
+        let Some(reply) = self.control.take_surplus() else { return };
+        tracing::debug!(%reply, "a reply that nothing asked for was dropped");
         // A greeting of two replies says nothing about what comes behind the login.
-        if !self.let_in {
+        if !self.logged_in {
             return;
         }
         if self.server.surplus_replies.note() {
             tracing::info!(
                 backend = %self.settings.name,
                 server = %self.server.address,
-                reply = %words,
+                reply = %reply,
                 "the backend server sends more replies than it has commands; they are dropped, and \
                  a question is asked in between where one could be taken for another"
             );

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::features::Features;
-use super::quirk::KEPT;
+use super::quirk::QUIRK_TTL;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum TimeCommand {
     Mfmt,
     /// `MDTM YYYYMMDDhhmmss name`
     Mdtm,
@@ -19,7 +19,7 @@ pub(super) enum Way {
 }
 
 /// What is known of one server.
-pub(super) struct Times {
+pub(super) struct TimeCommands {
     /// For the log.
     pub(super) backend: Arc<str>,
     pub(super) server: SocketAddr,
@@ -29,12 +29,12 @@ pub(super) struct Times {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// Checked.
-    Works(Way),
+    Works(TimeCommand),
     /// No way works.
     None,
 }
 
-impl Way {
+impl TimeCommand {
     pub(super) const ALL: [Self; 4] = [Self::Mfmt, Self::Mdtm, Self::SiteUtime, Self::SiteUtimeUtc];
 
     pub(super) fn name(self) -> &'static str {
@@ -60,7 +60,7 @@ impl Way {
     }
 }
 
-impl Times {
+impl TimeCommands {
     pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
         Self { backend: backend.clone(), server, found: Mutex::default() }
     }
@@ -78,7 +78,7 @@ impl Times {
     pub(super) fn found(&self) -> Option<Found> {
         let (found, since) = (*self.lock())?;
         // What works is refused before it is wrong.
-        (found != Found::None || since.elapsed() < KEPT).then_some(found)
+        (found != Found::None || since.elapsed() < QUIRK_TTL).then_some(found)
     }
 
     pub(super) fn remember(&self, found: Option<Found>) {
