@@ -1,3 +1,5 @@
+//! A logged-in control connection (RFC 959) and what is known of the session at the server.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,57 +20,57 @@ use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
-/// A success that is not theirs would do harm.
-const CHANGING: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
+/// Verbs for which a success reply of another command would do harm.
+const STATE_CHANGING_VERBS: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
 
-/// A logged-in control connection and what is known of the server's state.
+/// A control connection.
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
-    /// What its connections share.
+    /// Shared by all connections to this server.
     pub(super) server: Arc<Server>,
     origin: Origin,
     pub(super) features: Features,
-    /// Where the session's first login put the user: how paths are told to the server.
+    /// The login directory of the session's first connection; it decides how paths are sent.
     pub(super) home: Arc<Home>,
-    /// The TLS of data connections, where they are protected.
+    /// TLS for data connections, if they are protected.
     pub(super) tls: Option<ClientTls>,
-    /// What shows that both sides are in step again.
+    /// The command that marks where commands and replies are in sync.
     pub(super) marker: Marker,
-    /// REST was said and no transfer has used it up.
+    /// REST was sent, and no transfer has consumed it.
     pub(super) restart_pending: bool,
-    /// The server wants the data connection to be there before the command that uses it.
+    /// The server requires the data connection before the command that uses it.
     pub(super) connect_first: bool,
-    /// A data connection for the next transfer.
+    /// A data connection made ahead of the next transfer.
     pub(super) prepared: Option<Prepared>,
-    /// The shortest time that the server took to name a port.
+    /// The shortest time in which the server opened a passive port.
     pub(super) port_latency: Option<Duration>,
-    /// Where the server connects to, in active mode.
+    /// The ports that the server connects to in active mode.
     pub(super) data_ports: Option<DataPorts>,
-    /// Its active data connection, until the server has said how the transfer ended.
+    /// The active data connection, until the server has ended the transfer.
     pub(super) active: Option<Active>,
-    /// When an operation was last done with it.
+    /// When an operation last used it.
     pub(super) last_used: Instant,
-    /// RNFR has named it, and nothing was asked since.
+    /// The path of an RNFR that was the last command.
     pub(super) pending_rename: Option<RemotePath>,
     representation: Option<Representation>,
     directory: Option<Directory>,
-    /// Some CWD was said: the server need not be where the login put it.
+    /// CWD was sent: the server may have left the login directory.
     changed_directory: bool,
     pub(super) session: Arc<SessionState>,
-    /// The login is done.
+    /// The login has succeeded.
     pub(super) logged_in: bool,
     lost: bool,
-    /// The gateway lost step itself, without a word of the server's: a new login does as well.
+    /// The gateway has lost sync, not the server: a new login can replace the connection.
     replaceable: bool,
 }
 
-/// A question whose answer no transfer and no ABOR is answered by.
+/// A command whose reply code is used by neither transfers nor ABOR.
 #[derive(Clone, Copy)]
 pub(super) struct Marker {
     pub(super) verb: &'static str,
     pub(super) argument: Option<&'static [u8]>,
-    /// Of the answer.
+    /// The code of its reply.
     pub(super) code: u16,
 }
 
@@ -83,12 +85,12 @@ impl Default for Marker {
     }
 }
 
-/// Where the server is.
+/// The working directory.
 struct Directory {
     path: RemotePath,
-    /// As of which of the moves.
+    /// The value of [`SessionState::moves`] at that time.
     moves: u64,
-    /// Somebody else may rename it, and the server stays in it.
+    /// Other clients may rename it; the server then stays in the renamed one.
     since: Instant,
 }
 
@@ -126,7 +128,7 @@ impl SessionState {
     }
 }
 
-/// Held until it is done, or given up half-way.
+/// Held while directories may be moved, until the operation ends or is cancelled.
 pub(super) struct MoveGuard(Arc<SessionState>);
 
 impl Drop for MoveGuard {
@@ -170,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Whether the server has said so, and has not refused it since.
+    /// Whether the server announces the command and has not refused it recently.
     pub(super) fn supports(&self, command: OptionalCommand) -> bool {
         let announced = match command {
             OptionalCommand::Mlsd | OptionalCommand::Mlst => self.features.mlst,
@@ -181,7 +183,7 @@ impl Connection {
         announced && !self.server.refusals.is_refused(command)
     }
 
-    /// What a passive data connection begins with, before its TLS; often nothing.
+    /// The PROXY protocol header of passive data connections; empty unless configured.
     pub(super) fn proxy_header(&self) -> Vec<u8> {
         match self.settings.send_proxy_protocol {
             SendProxyProtocol::All => self.origin.header(),
@@ -189,22 +191,22 @@ impl Connection {
         }
     }
 
-    /// An error when the two sides are out of step or the server is gone.
+    /// Fails if the connection is out of sync or lost.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.lost { Err(self.unavailable("it was lost before")) } else { Ok(()) }
     }
 
-    /// From here on nothing is asked of the server any more.
+    /// No more commands are sent.
     pub(super) fn give_up(&mut self) {
         self.lost = true;
     }
 
-    /// As [`Connection::give_up`]; the session goes on with a new login.
+    /// As [`Connection::give_up`]; a new login replaces it.
     pub(super) fn give_up_replaceable(&mut self) {
         (self.lost, self.replaceable) = (true, true);
     }
 
-    /// Whether something more can be asked of it.
+    /// Whether more commands can be sent.
     pub(super) fn is_usable(&self) -> bool {
         !self.lost && self.control.is_settled()
     }
@@ -213,12 +215,13 @@ impl Connection {
         self.replaceable
     }
 
-    /// As far as it can be seen without asking: a server says 421 when it was idle for too long.
+    /// As far as it shows without a command: servers send 421 when a connection was idle for too
+    /// long.
     pub(super) fn is_in_sync(&mut self) -> bool {
         self.is_usable() && self.control.drop_unsolicited().is_ok()
     }
 
-    /// Notes what an error means for the connection.
+    /// Marks the connection as lost if the failure says so.
     pub(super) fn note_loss<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         result.map_err(|failure| {
             self.lost |= failure.kind == FailureKind::Unavailable;
@@ -226,25 +229,25 @@ impl Connection {
         })
     }
 
-    /// That the server's session is lost. `detail` is for the log only.
+    /// The failure of a lost connection. `detail` is for the log only.
     pub(super) fn unavailable(&self, detail: impl std::fmt::Display) -> Failure {
         self.session.scoped(reply::unavailable(detail))
     }
 
-    /// What a 4xx or 5xx reply to `what` means.
+    /// The failure that a 4xx or 5xx reply to `what` means.
     pub(super) fn failure(&self, what: impl std::fmt::Display, reply: PeerReply) -> Failure {
         self.session.scoped(reply::failure(what, reply))
     }
 
-    /// Sends a command and takes its reply, whatever that is.
+    /// Sends a command and receives its reply, whatever its code.
     pub(super) async fn command(
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        // Nothing is asked before the last transfer has ended.
+        // No command is sent before the last transfer has ended.
         (self.active, self.pending_rename) = (None, None);
-        if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
+        if self.server.surplus_replies.is_known() && STATE_CHANGING_VERBS.contains(&verb) {
             self.synchronize().await?;
         }
         let result = self.control.command(verb, argument).await;
@@ -257,9 +260,9 @@ impl Connection {
         Ok(reply)
     }
 
-    /// As [`Connection::ask`], with each of the arguments, in one flight; each answer is a refusal or has
-    /// this code. An error where it cannot be told which answer is whose; the session then goes on with
-    /// a new login. So it does where this is dropped before its end.
+    /// Pipelines the command with each of the arguments. Each reply is an error reply or has this
+    /// code. Fails if replies cannot be matched to commands; a new login then replaces the
+    /// connection, as it does if this is cancelled.
     pub(super) async fn pipeline(
         &mut self,
         verb: &str,
@@ -271,7 +274,8 @@ impl Connection {
         let marker = self.marker;
         let mut lines: Vec<Vec<u8>> =
             arguments.iter().map(|argument| [verb.as_bytes(), b" ", argument].concat()).collect();
-        // Behind it nothing is left over, and before it is nothing that nobody asked for.
+        // The reply to the marker shows that the replies before it are complete and belong to these
+        // commands.
         lines.push(match self.marker_argument() {
             Some(argument) => [marker.verb.as_bytes(), b" ", argument].concat(),
             None => marker.verb.as_bytes().to_vec(),
@@ -281,8 +285,8 @@ impl Connection {
         self.note_loss(sent)?;
         let mut replies = Vec::with_capacity(lines.len());
         while replies.len() < lines.len() {
-            let answer = self.control.reply().await;
-            let reply = self.note_loss(answer)?;
+            let received = self.control.reply().await;
+            let reply = self.note_loss(received)?;
             let fits = if replies.len() == arguments.len() {
                 reply.code == marker.code
             } else {
@@ -290,7 +294,7 @@ impl Connection {
             };
             if !fits {
                 self.lost = true;
-                let what = format!("{verb}, several at once, was answered with {reply}");
+                let what = format!("pipelined {verb} was answered with {reply}");
                 return Err(self.unavailable(what));
             }
             replies.push(reply);
@@ -300,7 +304,7 @@ impl Connection {
         Ok(replies)
     }
 
-    /// Sends a command that is to be answered by a reply of `class`.
+    /// Sends a command and expects a reply of `class`.
     pub(super) async fn expect(
         &mut self,
         class: u16,
@@ -311,7 +315,7 @@ impl Connection {
         self.check_reply(class, verb, argument, reply)
     }
 
-    /// As [`Connection::expect`], of a command about a path.
+    /// As [`Connection::expect`], for a command with a path.
     pub(super) async fn expect_at(
         &mut self,
         class: u16,
@@ -322,13 +326,13 @@ impl Connection {
         self.expect(class, verb, Some(&name)).await
     }
 
-    /// The path as the server is told it.
+    /// The path as it is sent to the server.
     pub(super) fn name(&self, path: &RemotePath) -> Result<Vec<u8>, Failure> {
         let name = self.home.name(path).map(Cow::into_owned);
-        name.ok_or_else(|| failures::unknown_home("that folder itself cannot be named"))
+        name.ok_or_else(|| failures::unknown_home("the login folder itself cannot be named"))
     }
 
-    /// What the reply to a command is, where one of `class` was wanted.
+    /// Returns a reply of `class`; any other is a failure.
     pub(super) fn check_reply(
         &mut self,
         class: u16,
@@ -356,12 +360,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Of the marker where no transfer is cut. TYPE: what it is stays as it is.
+    /// The argument of the marker between transfers. For TYPE, the current type.
     pub(super) fn marker_argument(&self) -> Option<&'static [u8]> {
         self.marker.argument.map(|_| self.type_argument())
     }
 
-    /// What TYPE the server has been told.
+    /// The type that was set last.
     fn type_argument(&self) -> &'static [u8] {
         match self.representation {
             Some(Representation::Ascii) => b"A",
@@ -373,17 +377,17 @@ impl Connection {
         self.representation == Some(Representation::Image)
     }
 
-    /// What TYPE the server was told with the login.
+    /// Notes the TYPE that was set during login.
     pub(super) fn note_type(&mut self, representation: Representation) {
         self.representation = Some(representation);
     }
 
-    /// Makes `path` the server's working directory; the server's words where it was asked.
+    /// CWD to `path`; returns the server's reply.
     pub(super) async fn change_directory(
         &mut self,
         path: &RemotePath,
     ) -> Result<PeerReply, Failure> {
-        // Until it is known where the server is, nowhere is assumed.
+        // The directory is unknown until the reply is here.
         self.directory = None;
         let (moves, since) = (self.session.moves.load(Ordering::Acquire), Instant::now());
         if !self.home.is_known() {
@@ -395,13 +399,11 @@ impl Connection {
         Ok(reply)
     }
 
-    /// As [`Connection::enter`], without asking when the server came there a moment ago.
+    /// As [`Connection::change_directory`]; no command is sent if the server entered it recently.
     pub(super) async fn ensure_directory(&mut self, path: &RemotePath) -> Result<(), Failure> {
         let moves = self.session.moves.load(Ordering::Acquire);
-        let is_there = self.directory.as_ref().is_some_and(|is_there| {
-            is_there.path == *path
-                && is_there.moves == moves
-                && is_there.since.elapsed() < ENTRY_TTL
+        let is_there = self.directory.as_ref().is_some_and(|current| {
+            current.path == *path && current.moves == moves && current.since.elapsed() < ENTRY_TTL
         });
         if !is_there {
             self.change_directory(path).await?;
@@ -409,12 +411,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether it is where the login put it, and that is `path`.
+    /// Whether the server is still in the login directory, and that is `path`.
     pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
         !self.changed_directory && self.home.is_known() && self.home.path() == *path
     }
 
-    /// Something is being removed or renamed: where a connection is may have another name then.
+    /// A directory may be removed or renamed: connections may be in it under its old name.
     pub(super) fn start_move(&self) -> MoveGuard {
         MoveGuard(self.session.clone())
     }
@@ -424,7 +426,7 @@ impl Connection {
             return;
         }
         self.lost = true;
-        // Politeness only: nobody waits for the goodbye.
+        // Best effort: the reply is not awaited.
         let _ = self.control.send("QUIT", None).await;
         self.control.shutdown().await;
     }

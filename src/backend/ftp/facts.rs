@@ -5,7 +5,7 @@ use super::refusals::OptionalCommand;
 use crate::op::{Entry, Failure, FailureKind, RemotePath};
 use crate::wire::ftp::listing::parse_facts_line;
 
-/// `None`: the server does not have MLST.
+/// `None`: the server does not support MLST.
 pub(super) async fn stat_by_mlst(
     connection: &mut Connection,
     path: &RemotePath,
@@ -23,7 +23,7 @@ pub(super) async fn stat_by_mlst(
     let entry = entry.ok_or_else(|| {
         Failure::backend(
             FailureKind::Internal,
-            "the backend server's answer to MLST was not understood",
+            "the backend server's reply to MLST could not be parsed",
         )
         .with_detail(&reply)
     })?;

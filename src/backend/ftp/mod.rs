@@ -185,14 +185,14 @@ impl FtpSession {
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Entry, Failure> {
-        let asked = self.cache.asked();
+        let requested_at = self.cache.requested_at();
         self.cache.forget_served(path);
         let mut entry = stat::stat(guard, path).await?;
         if self.pool.is_concurrent() {
             stat::add_permissions(guard, path, &mut entry).await?;
         }
         if let Some(folder) = path.parent() {
-            self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
+            self.cache.put(requested_at, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }
         Ok(entry)
     }

@@ -1,12 +1,12 @@
-//! A way in which a server does not behave as the standards want it, remembered for a while.
+//! A deviation of a server from the standards, remembered for a while.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long something is remembered: servers are mended and replaced.
+/// How long a quirk is remembered: servers are fixed and replaced.
 pub(super) const QUIRK_TTL: Duration = Duration::from_secs(600);
 
-/// A server may have been slow only, or is mended: after a while it is taken for a usual one again.
+/// A quirk expires: the server may only have been slow, or was fixed.
 #[derive(Debug, Default)]
 pub(super) struct Quirk {
     note_loss: Mutex<Option<Instant>>,
@@ -17,7 +17,7 @@ impl Quirk {
         self.lock().is_some_and(|since| since.elapsed() < QUIRK_TTL)
     }
 
-    /// Whether that is news, which goes to the log.
+    /// Returns whether the quirk is new, for the log.
     pub(super) fn note(&self) -> bool {
         self.lock().replace(Instant::now()).is_none()
     }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_forgotten_after_a_while() {
+    fn a_quirk_expires() {
         let quirk = Quirk::default();
         assert!(quirk.note() && quirk.is_known() && !quirk.note());
         let long_ago = Instant::now().checked_sub(QUIRK_TTL + Duration::from_secs(1));

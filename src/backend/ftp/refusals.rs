@@ -1,4 +1,4 @@
-//! Commands that a server does not have: what it has refused once is not asked again for a while.
+//! Optional commands that a server does not support. A refused one is not sent again for a while.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::quirk::QUIRK_TTL;
 use crate::op::PeerReply;
 
-/// A way to ask that not every server has, and there is another for it.
+/// A command that not every server has, and for which there is an alternative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OptionalCommand {
     Mlsd,
@@ -27,7 +27,7 @@ pub(super) struct Refusals {
     backend: Arc<str>,
     server: SocketAddr,
     refused: Mutex<Vec<(OptionalCommand, Instant)>>,
-    /// A bit for each that has worked: an answer that says otherwise is about one name then.
+    /// A bit per command that has worked: a later error reply is about its argument then.
     succeeded: AtomicU8,
 }
 
@@ -58,14 +58,14 @@ impl Refusals {
         }
     }
 
-    /// Whether the server has refused it and may not be asked again yet.
+    /// Whether the server has refused the command recently.
     pub(super) fn is_refused(&self, command: OptionalCommand) -> bool {
         self.lock()
             .iter()
             .any(|(refused, since)| *refused == command && since.elapsed() < QUIRK_TTL)
     }
 
-    /// Notes an answer; whether it says that the server does not have the command at all.
+    /// Records a reply; returns whether it says that the server does not have the command.
     pub(super) fn note_reply(&self, command: OptionalCommand, reply: &PeerReply) -> bool {
         if reply.code / 100 == 2 {
             self.note_success(command);
@@ -85,7 +85,7 @@ impl Refusals {
         self.succeeded.load(Ordering::Relaxed) & command.bit() != 0
     }
 
-    /// The server does not have it, as this answer shows.
+    /// Records that the server does not have the command.
     pub(super) fn note_refusal(&self, command: OptionalCommand, reply: &PeerReply) {
         let now = Instant::now();
         let mut refused = self.lock();
@@ -99,7 +99,7 @@ impl Refusals {
             backend = &*self.backend,
             server = %self.server,
             reply = %reply,
-            "the backend server does not have {}; other commands are used",
+            "the backend server does not support {}; other commands are used",
             command.name(),
         );
     }
@@ -109,8 +109,8 @@ impl Refusals {
     }
 }
 
-/// Not known, not implemented, or not with such a parameter (RFC 959 section 4.2). 501 and 550 are
-/// about the name.
+/// Unknown, not implemented, or not for this parameter (RFC 959 section 4.2). 501 and 550 are about
+/// the argument.
 pub(super) fn is_unknown(code: u16) -> bool {
     matches!(code, 500 | 502 | 504)
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_is_not_asked_again_for_a_while() {
+    fn a_refused_command_is_not_sent_again_for_a_while() {
         let refusals = Refusals::new(&"b".into(), ([127, 0, 0, 1], 21).into());
         let reply = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
         for code in [450, 501, 530, 550] {
@@ -132,13 +132,13 @@ mod tests {
             refusals.is_refused(OptionalCommand::Mlst)
                 && !refusals.is_refused(OptionalCommand::Mlsd)
         );
-        // What has worked is there.
+        // A command that has worked is supported.
         assert!(!refusals.note_reply(OptionalCommand::Size, &reply(213)));
         assert!(
             !refusals.note_reply(OptionalCommand::Size, &reply(500))
                 && !refusals.is_refused(OptionalCommand::Size)
         );
-        // A machine that has just started knows no time so long ago.
+        // The clock may have started later than that.
         if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
             refusals.lock()[0].1 = old;
             assert!(!refusals.is_refused(OptionalCommand::Mlst));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_name_is_no_unknown_command() {
+    fn codes_501_and_550_do_not_mean_an_unknown_command() {
         for (code, unknown) in [(500, true), (502, true), (504, true), (501, false), (550, false)] {
             assert_eq!(is_unknown(code), unknown, "{code}");
         }

@@ -1,10 +1,10 @@
-//! Which replies can answer which command (RFC 959 section 5.4, RFC 2228, 2389, 2428, 3659). Some
-//! servers say more than they were asked; what cannot be the answer is one of those replies.
+//! Which replies are possible for which command (RFC 959 section 5.4, RFC 2228, 2389, 2428, 3659).
+//! Other replies are surplus.
 
 use super::pwd;
 use crate::op::PeerReply;
 
-/// A refusal can answer everything. A success that belongs to another command answers nothing.
+/// Any error reply can answer any command. A success must be one of this command's.
 pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
     let transfers = ["RETR", "STOR", "APPE", "STOU", "LIST", "MLSD"];
     let is_any_of = |verbs: &[&str]| verbs.contains(&verb);
@@ -24,7 +24,8 @@ pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
             "STAT" => matches!(reply.code, 211..=213) || is_plain(reply.code),
             "MKD" => reply.code == 257 || is_plain(reply.code),
             "MFMT" => reply.code == 213 || is_plain(reply.code),
-            // Some servers end an empty listing so without 1xx: it is the answer where no other comes.
+            // Some servers end an empty listing like that without 1xx; it counts if no other reply
+            // follows.
             "RETR" | "STOR" | "APPE" | "STOU" | "LIST" | "MLSD" => false,
             "ABOR" => ends_transfer(reply.code),
             "SITE" => matches!(reply.code, 211..=214) || is_plain(reply.code),
@@ -34,12 +35,12 @@ pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
     }
 }
 
-/// Whether a success of this code can be the last reply to a transfer.
+/// Whether this code can be the last success reply to a transfer.
 pub(super) fn ends_transfer(code: u16) -> bool {
     matches!(code, 225 | 226) || is_plain(code)
 }
 
-/// A success that belongs to no command in particular.
+/// A success code that is not specific to one command.
 fn is_plain(code: u16) -> bool {
     matches!(code, 200..=299) && !matches!(code, 211..=215 | 220..=234 | 257)
 }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_success_of_another_command_is_no_answer() {
+    fn a_success_of_another_command_cannot_answer() {
         for (verb, fitting, others) in [
             ("USER", &[230, 331, 332][..], &[220, 226, 257][..]),
             ("PASS", &[202, 230, 332], &[220, 331, 350]),

@@ -212,13 +212,15 @@ pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Resu
         connection.server.refusals.note_reply(OptionalCommand::Size, &reply);
     }
     let reply = connection.check_reply(2, "SIZE", Some(&name), reply)?;
-    reply::only_word(&reply, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(|| {
-        Failure::backend(
-            FailureKind::Internal,
-            "the backend server's answer to SIZE was not understood",
-        )
-        .with_detail(&reply)
-    })
+    reply::single_value(&reply, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(
+        || {
+            Failure::backend(
+                FailureKind::Internal,
+                "the backend server's answer to SIZE was not understood",
+            )
+            .with_detail(&reply)
+        },
+    )
 }
 
 async fn modified(

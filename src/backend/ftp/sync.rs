@@ -1,64 +1,69 @@
-//! Both sides of a control connection stay in step where a server says more than it was asked: nothing may
-//! be taken for the answer to something else.
+//! Keeps commands and replies in sync (RFC 959 section 5.4), also with servers that send surplus
+//! replies: no reply may be taken for that of another command.
 
 use super::connection::Connection;
 use super::reply::unavailable;
 use super::{reply, reply_codes};
 use crate::op::{Failure, PeerReply};
 
-/// The most replies that are dropped at once.
-const MAX_SURPLUS: usize = 16;
+/// The most surplus replies that are dropped at once.
+const SURPLUS_REPLIES_MAX: usize = 16;
 
 impl Connection {
-    /// The last reply to a transfer, which is to be 2xx.
+    /// The last reply to a transfer, expected to be 2xx.
     pub(super) async fn end(&mut self, what: &str) -> Result<PeerReply, Failure> {
-        self.end_checked(what, true).await
+        self.end_verified(what, true).await
     }
 
-    /// `checked`: nothing is known to come behind the ends of this server's transfers.
-    async fn end_checked(&mut self, what: &str, checked: bool) -> Result<PeerReply, Failure> {
-        let ended = self.transfer_end(checked).await;
+    /// `nothing_follows`: this server is not known to send replies after the last one of a
+    /// transfer.
+    async fn end_verified(
+        &mut self,
+        what: &str,
+        nothing_follows: bool,
+    ) -> Result<PeerReply, Failure> {
+        let ended = self.last_transfer_reply(nothing_follows).await;
         let ended = ended.and_then(|reply| reply::expect(2, what, reply));
         self.active = None;
         self.note_surplus();
         self.note_loss(ended)
     }
 
-    /// As [`Connection::end`], of an upload whose data connection was closed just now. `early`: what the
-    /// server had said before. `torn`: it had left before the end.
+    /// As [`Connection::end`], for an upload whose data connection was just closed. `early_reply`:
+    /// received before that. `reset`: the server had closed it first.
     pub(super) async fn end_upload(
         &mut self,
         early_reply: Option<PeerReply>,
-        torn: bool,
+        reset: bool,
     ) -> Result<PeerReply, Failure> {
         const WHAT: &str = "the end of the upload";
-        let checked = self.server.uploads_checked.is_known();
-        self.server.uploads_checked.note();
+        let nothing_follows = self.server.upload_ends_verified.is_known();
+        self.server.upload_ends_verified.note();
         let reply = match early_reply {
             Some(reply) if reply.code >= 400 => {
                 self.control.settle();
                 reply
             }
-            // It may have said all that it has to say, or has the refusal still to come.
-            Some(reply) if torn => {
-                let refusal = self.said_before_marker().await;
+            // The server may be done, or an error reply may follow.
+            Some(reply) if reset => {
+                let refusal = self.refusal_before_marker().await;
                 self.note_loss(refusal)?.unwrap_or(reply)
             }
             Some(reply) => {
                 self.control.drop_surplus(reply);
-                return self.end_checked(WHAT, checked).await;
+                return self.end_verified(WHAT, nothing_follows).await;
             }
-            None => return self.end_checked(WHAT, checked).await,
+            None => return self.end_verified(WHAT, nothing_follows).await,
         };
         self.active = None;
         self.check_reply(2, WHAT, None, reply)
     }
 
-    /// Nothing may be taken for the success of a transfer that belongs to something before it. Where
-    /// that could be, a question follows: what is answered before it is about the transfer.
-    async fn transfer_end(&mut self, checked: bool) -> Result<PeerReply, Failure> {
+    /// A success reply may belong to an earlier command. If in doubt, the marker is sent: replies
+    /// before the one to the marker are about the transfer.
+    async fn last_transfer_reply(&mut self, nothing_follows: bool) -> Result<PeerReply, Failure> {
         let mut last = self.control.reply().await?;
-        for _ in 0..MAX_SURPLUS {
+        for _ in 0..SURPLUS_REPLIES_MAX {
             let preliminary = last.code < 200;
             if last.code >= 400 || !preliminary && reply_codes::ends_transfer(last.code) {
                 break;
@@ -66,44 +71,46 @@ impl Connection {
             let another = self.control.reply().await?;
             self.control.drop_surplus(std::mem::replace(&mut last, another));
         }
-        let beyond_doubt =
-            checked && matches!(last.code, 226 | 250) && !self.server.surplus_replies.is_known();
-        if last.code >= 400 || beyond_doubt {
+        let is_certain = nothing_follows
+            && matches!(last.code, 226 | 250)
+            && !self.server.surplus_replies.is_known();
+        if last.code >= 400 || is_certain {
             return Ok(last);
         }
-        Ok(self.said_before_marker().await?.unwrap_or(last))
+        Ok(self.refusal_before_marker().await?.unwrap_or(last))
     }
 
-    /// What the server says of an upload whose end was not sent yet: it may have left, or what it says
-    /// is about something before.
+    /// A reply received before the upload's end was sent: the server has ended the transfer, or the
+    /// reply belongs to an earlier command.
     pub(super) fn reply_before_end(&mut self) -> Result<Option<PeerReply>, Failure> {
         let mut early_reply: Option<PeerReply> = None;
-        for _ in 0..MAX_SURPLUS {
-            let Some(said) = self.control.reply_at_hand() else { break };
-            let said = self.note_loss(said)?;
-            // A refusal stays one, whatever is said behind it.
+        for _ in 0..SURPLUS_REPLIES_MAX {
+            let Some(reply) = self.control.try_reply() else { break };
+            let reply = self.note_loss(reply)?;
+            // An error reply counts, whatever follows it.
             match &early_reply {
-                Some(refusal) if refusal.code >= 400 => self.control.drop_surplus(said),
-                _ => {
-                    early_reply.replace(said).into_iter().for_each(|s| self.control.drop_surplus(s))
-                }
+                Some(refusal) if refusal.code >= 400 => self.control.drop_surplus(reply),
+                _ => early_reply
+                    .replace(reply)
+                    .into_iter()
+                    .for_each(|s| self.control.drop_surplus(s)),
             }
         }
         Ok(early_reply)
     }
 
-    /// Whatever is still under way from the server is taken.
+    /// Receives all replies that are still on their way.
     pub(super) async fn synchronize(&mut self) -> Result<(), Failure> {
-        let said = self.said_before_marker().await;
-        self.note_loss(said).map(drop)
+        let reply = self.refusal_before_marker().await;
+        self.note_loss(reply).map(drop)
     }
 
-    /// The first refusal before the answer to the marker.
-    async fn said_before_marker(&mut self) -> Result<Option<PeerReply>, Failure> {
+    /// The first error reply before the reply to the marker.
+    async fn refusal_before_marker(&mut self) -> Result<Option<PeerReply>, Failure> {
         let marker = self.marker;
         self.control.send(marker.verb, self.marker_argument()).await?;
         let mut refusal = None;
-        for _ in 0..MAX_SURPLUS {
+        for _ in 0..SURPLUS_REPLIES_MAX {
             let reply = self.control.reply().await?;
             match reply.code {
                 421 => return Err(reply::failure("the backend closed the session", reply)),
@@ -115,14 +122,14 @@ impl Connection {
                 _ => self.control.drop_surplus(reply),
             }
         }
-        Err(unavailable(format!("out of step: no answer to {}", marker.verb)))
+        Err(unavailable(format!("out of sync: no reply to {}", marker.verb)))
     }
 
-    /// Remembers of the server what was dropped.
+    /// Records that the server sends surplus replies.
     pub(super) fn note_surplus(&mut self) {
         let Some(reply) = self.control.take_surplus() else { return };
-        tracing::debug!(%reply, "a reply that nothing asked for was dropped");
-        // A greeting of two replies says nothing about what comes behind the login.
+        tracing::debug!(%reply, "dropped a surplus reply");
+        // A double greeting says nothing about the replies after login.
         if !self.logged_in {
             return;
         }
@@ -130,9 +137,9 @@ impl Connection {
             tracing::info!(
                 backend = %self.settings.name,
                 server = %self.server.address,
-                reply = %reply,
-                "the backend server sends more replies than it has commands; they are dropped, and \
-                 a question is asked in between where one could be taken for another"
+                %reply,
+                "the backend server sends surplus replies; they are dropped, and an extra command is \
+                 sent where one could be taken for the reply to another command"
             );
         }
     }

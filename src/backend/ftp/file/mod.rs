@@ -168,11 +168,11 @@ impl OpenFile for FtpFile {
         let Some(mut guard) = session.pool.try_acquire().await else {
             return Ok(sized(self.entry()));
         };
-        let asked = session.ask_stat(&mut guard, &place).await?;
+        let requested_at = session.ask_stat(&mut guard, &place).await?;
         let mut version = lock(&self.transfers.version);
-        *version = version.or(Version::of(&asked));
+        *version = version.or(Version::of(&requested_at));
         drop(version);
-        Ok(sized(Entry { name: self.entry().name, ..asked }))
+        Ok(sized(Entry { name: self.entry().name, ..requested_at }))
     }
 
     async fn size(&self) -> Option<u64> {

@@ -72,8 +72,8 @@ impl Transfers {
         &self,
         mode: OpenMode,
     ) -> Result<(WriteAccess, Option<u32>), Failure> {
-        let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
-        let there = match asked {
+        let requested_at = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
+        let there = match requested_at {
             false => None,
             true if self.exclusive => {
                 let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
@@ -97,7 +97,7 @@ impl Transfers {
                 }
             }
         };
-        if asked && there.is_none() && !mode.create {
+        if requested_at && there.is_none() && !mode.create {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
@@ -116,7 +116,7 @@ impl Transfers {
                 (WriteAccess::Append, told)
             }
             (false, truncate) => {
-                let told = match asked {
+                let told = match requested_at {
                     true => Some(there),
                     false if narrow.is_some() => self.reported_size().await?,
                     false => None,

@@ -92,7 +92,7 @@ enum Content {
 /// Where entries are cached.
 struct Memory {
     cache: Arc<Cache>,
-    asked: RequestedAt,
+    requested_at: RequestedAt,
     folder: RemotePath,
 }
 
@@ -103,9 +103,9 @@ pub(super) async fn open(
     path: &RemotePath,
     exact_times: bool,
 ) -> Result<Box<dyn Listing>, Failure> {
-    let (cache, asked) = (cache.clone(), cache.asked());
+    let (cache, requested_at) = (cache.clone(), cache.requested_at());
     let mut listing = FtpListing::start(guard, path, false).await?;
-    listing.memory = Some(Memory { cache, asked, folder: path.clone() });
+    listing.memory = Some(Memory { cache, requested_at, folder: path.clone() });
     listing.completes_times =
         exact_times && !listing.has_facts() && times::can_be_requested(&listing.guard);
     Ok(Box::new(listing))
@@ -152,8 +152,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         loop {
             self.parse_lines(&mut entries, now);
             if !entries.is_empty() {
-                if let Some(Memory { cache, asked, folder }) = &self.memory {
-                    cache.put(*asked, folder.as_bytes(), &entries, self.has_facts());
+                if let Some(Memory { cache, requested_at, folder }) = &self.memory {
+                    cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
                 }
                 return Ok(Some(entries));
             }
@@ -335,10 +335,10 @@ impl FtpListing<ConnectionGuard> {
                 return Ok(Some(entries));
             }
         }
-        if let Some(Memory { cache, asked, folder }) = &self.memory {
+        if let Some(Memory { cache, requested_at, folder }) = &self.memory {
             // The listing is complete without exact times, too.
             if times::complete(&mut self.guard, folder, &mut entries).await.is_ok() {
-                cache.put(*asked, folder.as_bytes(), &entries, self.has_facts());
+                cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
             }
         }
         Ok((!entries.is_empty()).then_some(entries))

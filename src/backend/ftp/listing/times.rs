@@ -24,9 +24,9 @@ const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) fn can_be_requested(connection: &Connection) -> bool {
     let server = &connection.server;
     connection.supports(OptionalCommand::Mdtm)
-        && !server.no_flights.is_known()
+        && !server.no_pipelining.is_known()
         && !server.surplus_replies.is_known()
-        && !server.no_flights_of_mdtm.is_known()
+        && !server.no_mdtm_pipelining.is_known()
 }
 
 /// Asks for the time of each file that needs it. What the server does not tell in time stays as it is;
@@ -36,8 +36,9 @@ pub(super) async fn complete(
     folder: &RemotePath,
     entries: &mut [Entry],
 ) -> Result<(), Failure> {
-    let asked = timeout_at(Instant::now() + TIMES_TIMEOUT, ask(connection, folder, entries)).await;
-    let why = match asked {
+    let requested_at =
+        timeout_at(Instant::now() + TIMES_TIMEOUT, ask(connection, folder, entries)).await;
+    let why = match requested_at {
         Ok(Ok(told)) => {
             for (place, time) in told {
                 entries[place].attributes.modified = Some(time);
@@ -47,7 +48,7 @@ pub(super) async fn complete(
         Ok(Err(failure)) => failure.detail.unwrap_or(failure.message),
         Err(_) => "it takes too long".to_owned(),
     };
-    if connection.server.no_flights_of_mdtm.note() {
+    if connection.server.no_mdtm_pipelining.note() {
         tracing::info!(
             backend = %connection.settings.name,
             server = %connection.server.address,

@@ -35,7 +35,7 @@ pub(super) async fn login(
         let mut connection =
             connect_and_authenticate(settings, shared, credentials, origin).await?;
         let server = connection.server.clone();
-        is_sequential |= server.no_flights.is_known();
+        is_sequential |= server.no_pipelining.is_known();
         let result = if is_sequential {
             send_sequentially(&mut connection, skip_pwd).await?
         } else {
@@ -52,7 +52,7 @@ pub(super) async fn login(
         connection.quit().await;
         skip_pwd = is_sequential;
         is_sequential = true;
-        if !skip_pwd && server.no_flights.note() {
+        if !skip_pwd && server.no_pipelining.note() {
             tracing::info!(
                 backend = %settings.name,
                 server = %server.address,
