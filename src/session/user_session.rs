@@ -1,4 +1,4 @@
-//! Somebody logged in: the operations, one record each.
+//! Sessions of logged in users: the operations, with one record each.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::op::{
     Representation, WriteMode,
 };
 
-/// Somebody logged in, with the backend that the route chose.
+/// The session of a logged in user at the backend of the route.
 pub struct Session {
     pub(super) core: Arc<SessionCore>,
 }
@@ -22,21 +22,21 @@ impl Session {
         Self { core: Arc::new(core) }
     }
 
-    /// Where the backend's login put the user, as the client sees it.
+    /// The home directory at the backend, as the client sees it.
     pub fn home(&self) -> RemotePath {
         self.core.root.strip(&self.core.backend.home().path()).unwrap_or_else(RemotePath::root)
     }
 
-    /// What ends in a plain answer.
+    /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
         let (record, target) = self.core.admit(operation)?;
-        let performed = match self.core.unfinished.answer(target.operation()).await {
-            Some(answered) => answered,
+        let performed = match self.core.open_uploads.perform(target.operation()).await {
+            Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
         };
         if performed.is_ok() {
-            self.core.unfinished.note_done(target.operation());
+            self.core.open_uploads.remove_moved(target.operation());
         }
         match performed {
             Ok(Answer::Link(target)) => {
@@ -46,10 +46,10 @@ impl Session {
                         Ok(Answer::Link(target))
                     }
                     None => {
-                        let why = "the symlink leads out of what you may see";
+                        let reason = "the symlink leads out of the folder that you may see";
                         refused(
                             record,
-                            Failure::new(FailureKind::PermissionDenied, Fault::Policy, why),
+                            Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason),
                         )
                     }
                 }
@@ -57,8 +57,8 @@ impl Session {
             Ok(answer) => {
                 record.done();
                 Ok(match answer {
-                    Answer::Done(words) => {
-                        Answer::Done(path_masking::words(&self.core.root, words))
+                    Answer::Done(reply) => {
+                        Answer::Done(path_masking::reply(&self.core.root, reply))
                     }
                     Answer::Entry(entry) => {
                         Answer::Entry(path_masking::entry(&self.core.root, &folder, entry))
@@ -126,20 +126,20 @@ impl Session {
         self.core.backend.expect_transfer();
     }
 
-    /// What the backend can beyond the basics.
+    /// The optional abilities of the backend.
     pub fn abilities(&self) -> Abilities {
         let all = self.core.backend.abilities();
         Abilities { hard_link: all.hard_link && !self.core.root.hides, ..all }
     }
 
-    /// A file to be read and written at any offset.
+    /// Opens a file for reads and writes at any offset.
     pub async fn open(&self, path: RemotePath, mode: OpenMode) -> Result<OpenedFile, Failure> {
         let operation = Operation::Open { path: path.clone(), mode };
         let (record, target) = self.core.admit(operation)?;
         match self.core.backend.open(&target).await {
             Ok(file) => {
                 if mode.writes() {
-                    self.core.unfinished.begin(target.operation().path().clone(), &file);
+                    self.core.open_uploads.insert(target.operation().path().clone(), &file);
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record))
             }
@@ -151,7 +151,7 @@ impl Session {
         self.core.backend.close().await;
     }
 
-    /// What was asked for a data connection and refused before any operation.
+    /// Logs a data connection that was refused before any operation.
     pub fn data_connection_refused(&self, command: &str, failure: &Failure) {
         record_line!(
             (tracing::Level::INFO, "data-connection", self.core.who, Some(failure)),

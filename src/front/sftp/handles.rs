@@ -128,7 +128,7 @@ impl Handle {
                 let failed = file.requests.lock().failed.take();
                 file.file.abort(failed.as_ref().unwrap_or(failure)).await;
             }
-            Handle::File(file) => file.file.lose(failure, answered).await,
+            Handle::File(file) => file.file.end_without_close(failure, answered).await,
             Handle::Folder(folder) => folder.abandon(failure).await,
         }
     }
