@@ -93,7 +93,7 @@ fn is_ssl_hello_check(first: &[u8]) -> bool {
 fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
     use ClientRefusal as R;
     if !first.starts_with(&TLS_HANDSHAKE) {
-        return (R::NoTls, "the client did not send TLS".to_owned());
+        return (R::NoTls, "the client's first bytes are not TLS".to_owned());
     }
     if let Some(version) = old_tls_version(first) {
         let reason = format!("the client offers {version} at most; TLS 1.2 is the minimum");
