@@ -60,7 +60,8 @@ impl SessionCore {
     }
 }
 
-/// Whether an operation would remove, rename or change the access to the folder that clients see as `/`.
+/// Whether an operation would remove, rename or change the access to the folder that clients see as
+/// `/`.
 fn affects_root(operation: &Operation, root: &Root) -> bool {
     match operation {
         Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
@@ -79,7 +80,8 @@ pub(super) fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure>
     Err(failure)
 }
 
-/// Writes the record of an operation that failed at the backend; returns the failure for the client.
+/// Writes the record of an operation that failed at the backend; returns the failure for the
+/// client.
 pub(super) fn failed(record: Record, root: &Root, failure: Failure) -> Failure {
     record.failed(&failure);
     path_masking::failure(root, failure)

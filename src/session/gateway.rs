@@ -24,7 +24,8 @@ use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::route::{Access, Root, Route, RouteTable};
 
 const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
-     which is for other users; remove the name from `users`, or add a route with `authenticate: gateway`";
+     which is for other users; remove the name from `users`, or add a route with `authenticate: \
+     gateway`";
 
 const NO_ROUTE: &str = "no route matches this user, listener and source address";
 
@@ -99,8 +100,8 @@ impl Gateway {
         );
     }
 
-    /// Authenticates a user, chooses the route, and logs in at its backend, all until `deadline`. Writes
-    /// one record.
+    /// Authenticates a user, chooses the route, and logs in at its backend, all until `deadline`.
+    /// Writes one record.
     pub async fn login(
         &self,
         client: &ClientInfo,
@@ -169,8 +170,8 @@ impl Gateway {
         self.metrics.key_refused(&who, key, failure);
     }
 
-    /// The first route that matches. A user of the gateway never falls through to a backend's password
-    /// check.
+    /// The first route that matches. A user of the gateway never falls through to a backend's
+    /// password check.
     fn route(&self, client: &ClientInfo, user: &[u8]) -> Option<&Route> {
         let known = self.passwords.known(user);
         let groups = known.map(|user| user.groups.as_slice());
@@ -205,7 +206,8 @@ impl Gateway {
         let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
         let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
         if !unchecked {
-            // Without a route, too: the reply and its time must not depend on whether the user exists.
+            // Without a route, too: the reply and its time must not depend on whether the user
+            // exists.
             let user = match &proof {
                 Proof::Password(Credentials { user, password, .. }) => {
                     self.passwords.verify(user, password).await

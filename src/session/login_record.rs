@@ -13,8 +13,8 @@ use super::session_info::SessionInfo;
 use crate::op::{Failure, FailureKind, Fault};
 
 impl Metrics {
-    /// Records a public key that was refused before the client signed. Agents offer all their keys, so
-    /// this is not a failed login.
+    /// Records a public key that was refused before the client signed. Agents offer all their keys,
+    /// so this is not a failed login.
     pub(super) fn key_refused(&self, who: &SessionInfo, key: &PublicKey, failure: &Failure) {
         let outcome = "key-refused";
         self.logins.with_label_values(&[who.listener.as_str(), outcome]).inc();

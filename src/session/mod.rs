@@ -1,5 +1,5 @@
-//! Sessions: all that fronts may use. [`Gateway::login`] authenticates a user and chooses the route;
-//! each operation of [`Session`] checks the policy, calls the backend and writes one record.
+//! Sessions: all that fronts may use. [`Gateway::login`] authenticates a user and chooses the
+//! route; each operation of [`Session`] checks the policy, calls the backend and writes one record.
 
 mod admission;
 mod client_info;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::backend::OpenFile;
 use crate::op::{Answer, Failure, Operation, RemotePath};
 
-/// The files that a session has open for writing, by their paths at the backend. A file that is stored
-/// under its name only at its end, or is incomplete before, serves operations on its path itself.
+/// The files that a session has open for writing, by their paths at the backend. A file that is
+/// stored under its name only at its end, or is incomplete before, serves operations on its path
+/// itself.
 #[derive(Default)]
 pub(super) struct OpenUploads(Mutex<HashMap<RemotePath, Weak<dyn OpenFile>>>);
 

@@ -17,8 +17,8 @@ use crate::op::{Changes, Entry, Failure, FileSystem, OpenMode, Operation, Remote
 /// For a backend to report the size of a file that was not read to its end.
 const SIZE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An open file: the backend's file together with its record. Dropped without [`OpenedFile::close`] or
-/// [`OpenedFile::abort`], it counts as aborted.
+/// An open file: the backend's file together with its record. Dropped without [`OpenedFile::close`]
+/// or [`OpenedFile::abort`], it counts as aborted.
 pub struct OpenedFile {
     session: Arc<SessionCore>,
     /// As the client sees it.
@@ -117,8 +117,8 @@ impl OpenedFile {
         self.file.file_system().await.map_err(|failure| self.masked(failure))
     }
 
-    /// As [`OpenFile::copy_data`]; both files belong to one session. Checks the policy again with both
-    /// paths.
+    /// As [`OpenFile::copy_data`]; both files belong to one session. Checks the policy again with
+    /// both paths.
     pub async fn copy_data(
         &self,
         offset: u64,
@@ -128,8 +128,8 @@ impl OpenedFile {
     ) -> Result<(), Failure> {
         let (from, to_path, append) = (self.path.clone(), to.path.clone(), to.appends);
         let (record, _) = self.session.admit(Operation::Copy { from, to: to_path, append })?;
-        // A length of 0 is the rest of the file. The size is requested together with the copy, so that no
-        // later request overtakes it.
+        // A length of 0 is the rest of the file. The size is requested together with the copy, so
+        // that no later request overtakes it.
         let end = async {
             match length {
                 0 => self.file.stat().await.ok().and_then(|entry| entry.attributes.size),
@@ -148,7 +148,8 @@ impl OpenedFile {
                 Ok(())
             }
             Err(failure) => {
-                // The code names no path, but shows whether the source has ended or nothing was copied.
+                // The code names no path, but shows whether the source has ended or nothing was
+                // copied.
                 let code = failure.status.as_ref().map(|status| status.code);
                 let failure = failed(record, &self.session.root, failure);
                 let message = failure.message.as_bytes().to_vec();
@@ -182,7 +183,8 @@ impl OpenedFile {
         Ok(())
     }
 
-    /// Ends a file that was read and not closed, because of `failure`. `answered`: every READ was answered.
+    /// Ends a file that was read and not closed, because of `failure`. `answered`: every READ was
+    /// answered.
     pub async fn end_without_close(&self, failure: &Failure, answered: bool) {
         let record = self.take_record();
         let partial = self.partial_size().await;

@@ -18,13 +18,14 @@ pub(super) fn failure(root: &Root, failure: Failure) -> Failure {
     Failure::new(kind, fault, kind.sentence()).with_detail(detail)
 }
 
-/// As [`failure`], for a front's own failure of a transfer: only one about the backend may name its paths.
+/// As [`failure`], for a front's own failure of a transfer: only one about the backend may name its
+/// paths.
 pub(super) fn front_failure(root: &Root, of_front: Failure) -> Failure {
     if of_front.fault == Fault::Backend { failure(root, of_front) } else { of_front }
 }
 
-/// An entry of `folder`, which is as the client sees it. The target of a symlink that leads out of the
-/// root is hidden.
+/// An entry of `folder`, which is as the client sees it. The target of a symlink that leads out of
+/// the root is hidden.
 pub(super) fn entry(root: &Root, folder: &RemotePath, mut entry: Entry) -> Entry {
     if let EntryKind::Symlink(target) = &mut entry.kind {
         *target = target.take().and_then(|target| link(root, folder, target));
@@ -32,9 +33,9 @@ pub(super) fn entry(root: &Root, folder: &RemotePath, mut entry: Entry) -> Entry
     entry
 }
 
-/// The target of a symlink in `folder`, as the client may see it; `None` outside of the root. A target
-/// that names folders above the root becomes an absolute path below it. Folders on the way that are
-/// symlinks themselves are not resolved.
+/// The target of a symlink in `folder`, as the client may see it; `None` outside of the root. A
+/// target that names folders above the root becomes an absolute path below it. Folders on the way
+/// that are symlinks themselves are not resolved.
 pub(super) fn link(root: &Root, folder: &RemotePath, target: Vec<u8>) -> Option<Vec<u8>> {
     let stays = !(target.starts_with(b"/") || folder.is_left_by(&target));
     if stays || !(root.hides || root.relative) {

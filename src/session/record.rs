@@ -10,8 +10,8 @@ use super::session_info::SessionInfo;
 use crate::data::Progress;
 use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
 
-/// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that the
-/// session ended.
+/// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
+/// the session ended.
 pub(super) struct Record {
     who: Arc<SessionInfo>,
     metrics: Metrics,
@@ -69,8 +69,8 @@ impl Record {
         self.write(Outcome::Failed(failure));
     }
 
-    /// Records a file that was not read to its end: by the client, or, with a failure, because the session
-    /// was lost.
+    /// Records a file that was not read to its end: by the client, or, with a failure, because the
+    /// session was lost.
     pub(super) fn partial(mut self, size: Option<u64>, failure: Option<&Failure>) {
         self.write(Outcome::Partial(size, failure));
     }

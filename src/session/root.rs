@@ -1,5 +1,5 @@
-//! The folder of the backend that a client sees as `/`, and the check at login that a configured one
-//! exists.
+//! The folder of the backend that a client sees as `/`, and the check at login that a configured
+//! one exists.
 
 use crate::auth::Identity;
 use crate::backend::{BackendSession, Home};
@@ -36,8 +36,9 @@ impl Root {
     }
 }
 
-/// Refuses a root that is certainly not a folder of the backend; `number` is the route's index in the
-/// configuration. Sends one request if the root exists. A root that the account may not see is accepted.
+/// Refuses a root that is certainly not a folder of the backend; `number` is the route's index in
+/// the configuration. Sends one request if the root exists. A root that the account may not see is
+/// accepted.
 pub(super) async fn check(
     backend: &dyn BackendSession,
     identity: &Identity,

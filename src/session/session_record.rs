@@ -8,8 +8,8 @@ use super::end::SessionEnd;
 use super::session_info::SessionInfo;
 use crate::op::Fault;
 
-/// The record of a logged in session. It is written when the last part of the session is dropped, after
-/// the records of its files.
+/// The record of a logged in session. It is written when the last part of the session is dropped,
+/// after the records of its files.
 pub(super) struct SessionRecord {
     who: Arc<SessionInfo>,
     started: Instant,

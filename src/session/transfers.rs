@@ -79,7 +79,8 @@ impl Download {
 }
 
 impl Upload {
-    /// Starts the transfer. To be called before the first byte, once the data connection is established.
+    /// Starts the transfer. To be called before the first byte, once the data connection is
+    /// established.
     pub async fn begin(&mut self) -> Result<(), Failure> {
         let started = self.transfer.begin().await;
         started.map_err(|failure| path_masking::failure(&self.root, failure))
@@ -98,8 +99,8 @@ impl Upload {
         &self.path
     }
 
-    /// Sends all bytes to the backend, as far as this does not complete the file yet. May be dropped
-    /// before it is done.
+    /// Sends all bytes to the backend, as far as this does not complete the file yet. May be
+    /// dropped before it is done.
     ///
     /// # Errors
     /// As [`Upload::finish`]; the upload must then be aborted.
@@ -116,8 +117,8 @@ impl Upload {
         end(self.record, &self.root, outcome)
     }
 
-    /// Ends the upload before its end: the backend must not treat it as complete. Returns the failure,
-    /// from the backend where it caused it.
+    /// Ends the upload before its end: the backend must not treat it as complete. Returns the
+    /// failure, from the backend where it caused it.
     pub async fn abort(mut self, failure: Failure) -> Failure {
         self.transfer.sent(self.record.progress().bytes());
         aborted(self.record, &self.root, failure, self.transfer.abort().await)

@@ -111,7 +111,8 @@ impl Session {
         }
     }
 
-    /// As [`BackendSession::expect_exact_times`](crate::backend::BackendSession::expect_exact_times).
+    /// As
+    /// [`BackendSession::expect_exact_times`](crate::backend::BackendSession::expect_exact_times).
     pub fn expect_exact_times(&self) {
         self.core.backend.expect_exact_times();
     }

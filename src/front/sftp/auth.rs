@@ -1,5 +1,5 @@
-//! Authentication (RFC 4252, RFC 4256): publickey, password, and keyboard-interactive with a prompt for
-//! the password.
+//! Authentication (RFC 4252, RFC 4256): publickey, password, and keyboard-interactive with a prompt
+//! for the password.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -96,7 +96,8 @@ impl Logins {
         self.log_in(Proof::PublicKey { user, key }).await
     }
 
-    /// Signature algorithms that the listener does not offer are refused from users, too (RFC 8332).
+    /// Signature algorithms that the listener does not offer are refused from users, too (RFC
+    /// 8332).
     fn check_signature(&self, signature: &Algorithm) -> Result<(), Failure> {
         if self.connection.shared.settings.algorithms.take_signature(signature) {
             return Ok(());

@@ -70,7 +70,8 @@ impl Budget {
         Self(used)
     }
 
-    /// Whether `usage` fits, with this number of channels on the connection. One request always fits.
+    /// Whether `usage` fits, with this number of channels on the connection. One request always
+    /// fits.
     pub(super) fn fits(&self, usage: Usage, channels: usize) -> bool {
         let Self(used) = self;
         let bytes_fit = |used: usize, more: usize, max: usize| {

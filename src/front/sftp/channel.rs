@@ -1,9 +1,9 @@
 //! One SFTP channel: receives requests and sends responses as they are ready.
 //!
-//! One task owns the channel. Requests start in the order of their packets, unless one must wait for
-//! another (`path_order`), and are answered in the order in which they finish. Unfinished requests are
-//! bounded (`budget`). What does not fit waits (`request_queue`); when too much waits, the client is
-//! not read any more.
+//! One task owns the channel. Requests start in the order of their packets, unless one must wait
+//! for another (`path_order`), and are answered in the order in which they finish. Unfinished
+//! requests are bounded (`budget`). What does not fit waits (`request_queue`); when too much waits,
+//! the client is not read any more.
 
 use std::future::poll_fn;
 use std::pin::Pin;

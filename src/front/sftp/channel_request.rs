@@ -1,5 +1,5 @@
-//! The request that starts something on a session channel (RFC 4254 section 6.5): SFTP, or a program,
-//! which is refused.
+//! The request that starts something on a session channel (RFC 4254 section 6.5): SFTP, or a
+//! program, which is refused.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ pub(super) const SUBSYSTEM: &str = "sftp";
 const ONLY_SFTP: &[u8] = b"this server offers only SFTP\r\n";
 /// SSH_EXTENDED_DATA_STDERR (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
-/// Between the message and the refusal: OpenSSH's client does not print a message that comes with the
-/// refusal.
+/// Between the message and the refusal: OpenSSH's client does not print a message that comes with
+/// the refusal.
 const MESSAGE_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) enum ChannelRequest {

@@ -124,7 +124,8 @@ impl Connection {
         self.end.is_cancelled() || self.closing.is_cancelled()
     }
 
-    /// Returns when the client has closed the connection: russh does not read while it waits for a login.
+    /// Returns when the client has closed the connection: russh does not read while it waits for a
+    /// login.
     pub(super) async fn closed_by_client(&self) {
         match self.hang_up.get() {
             Some(hang_up) => hang_up.wait().await,
@@ -184,8 +185,9 @@ impl Connection {
         }
     }
 
-    /// Returns when the client has closed the connection and its data was not read in the time that an
-    /// end may take: russh sees the end only after the data, and waits for a channel that does not read.
+    /// Returns when the client has closed the connection and its data was not read in the time that
+    /// an end may take: russh sees the end only after the data, and waits for a channel that does
+    /// not read.
     async fn closed_unread(&self) {
         self.closed_by_client().await;
         sleep(CHANNEL_END_TIMEOUT).await;
@@ -244,8 +246,8 @@ impl Connection {
         gateway.client_refused(&self.client_info, kind, reason);
     }
 
-    /// Logs a connection that ends before a login. A client that has sent nothing is a health check; a
-    /// client that leaves after a refused login has a line for that.
+    /// Logs a connection that ends before a login. A client that has sent nothing is a health
+    /// check; a client that leaves after a refused login has a line for that.
     pub(super) fn log_refused(&self, error: Option<&russh::Error>, reason: &str) {
         use ClientRefusal as R;
         if self.exchanges_exceeded.load(Ordering::Relaxed) {

@@ -21,8 +21,8 @@ pub(super) const OPEN_MAX: usize = 128;
 /// Bytes of names that all directories of a connection have fetched and not returned yet; above it,
 /// no other directory is opened.
 const BUFFERED_MAX: usize = 4 * 1024 * 1024;
-/// Above it, no more names are fetched. More than [`BUFFERED_MAX`], since a listing that breaks off is
-/// worse than one that does not start.
+/// Above it, no more names are fetched. More than [`BUFFERED_MAX`], since a listing that breaks off
+/// is worse than one that does not start.
 const BUFFERED_BY_READS_MAX: usize = 8 * 1024 * 1024;
 /// Directories of one connection that are opened at the same time, and those that fetch more names.
 const CONCURRENT_MAX: usize = 8;
@@ -33,8 +33,8 @@ pub(super) struct OpenDirectories {
     buffered: AtomicUsize,
     slots: Arc<Semaphore>,
     opens: Semaphore,
-    /// Separate from `opens`: an OPENDIR may need the backend connection of a directory that is still
-    /// being read.
+    /// Separate from `opens`: an OPENDIR may need the backend connection of a directory that is
+    /// still being read.
     reads: Semaphore,
 }
 

@@ -6,8 +6,8 @@ use russh::kex::dh::groups::{DH_GROUP14, DH_GROUP15, DH_GROUP16, DhGroup};
 /// From 2048 to 4096 bits (RFC 3526): a larger one would keep a core busy for seconds.
 const GROUPS: [&DhGroup; 3] = [&DH_GROUP14, &DH_GROUP15, &DH_GROUP16];
 
-/// The smallest group of at least the preferred size, else the largest that the client accepts. russh's
-/// own choice may be larger than that.
+/// The smallest group of at least the preferred size, else the largest that the client accepts.
+/// russh's own choice may be larger than that.
 pub(super) fn group(request: &GexParams) -> Option<DhGroup> {
     let sizes = request.min_group_size()..=request.max_group_size();
     let mut accepted = GROUPS.into_iter().filter(|group| sizes.contains(&group.bit_size()));

@@ -1,5 +1,5 @@
-//! The open handles of one channel (draft-ietf-secsh-filexfer-02 section 6.2). A handle is a number that
-//! is not reused before all others were used.
+//! The open handles of one channel (draft-ietf-secsh-filexfer-02 section 6.2). A handle is a number
+//! that is not reused before all others were used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -121,7 +121,8 @@ impl Handles {
 }
 
 impl Handle {
-    /// Ends without CLOSE, which leaves a written file incomplete. `answered`: every request was answered.
+    /// Ends without CLOSE, which leaves a written file incomplete. `answered`: every request was
+    /// answered.
     pub(super) async fn abandon(self, failure: &Failure, answered: bool) {
         match self {
             Handle::File(file) if file.writes() => {
@@ -143,9 +144,9 @@ impl File {
         self.mode.writes()
     }
 
-    /// The same work, answered after all earlier requests on the file. The protocol does not require
-    /// this, but clients do: OpenSSH's scp truncates its copy where responses to READs are out of order,
-    /// and paramiko waits forever for a response to a WRITE that came early.
+    /// The same work, answered after all earlier requests on the file. The protocol does not
+    /// require this, but clients do: OpenSSH's scp truncates its copy where responses to READs are
+    /// out of order, and paramiko waits forever for a response to a WRITE that came early.
     pub(super) fn in_order<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -169,8 +170,8 @@ impl File {
         RequestGuard(self.clone())
     }
 
-    /// Closes the file after its unfinished requests, whose reads belong to the record. After a failed
-    /// write the file is aborted, and the close fails like the write.
+    /// Closes the file after its unfinished requests, whose reads belong to the record. After a
+    /// failed write the file is aborted, and the close fails like the write.
     pub(super) async fn close(&self) -> Result<(), Failure> {
         while self.requests.lock().unfinished > 0 {
             self.requests.finished.notified().await;

@@ -1,7 +1,7 @@
-//! Limits Diffie-Hellman key exchanges by finite field before a login: they cost a client nothing to
-//! request, and a server much to answer (CVE-2002-20001). russh has no hook before it answers. So this
-//! stream, between the client and russh, reads which key exchange the client's KEXINIT chooses, and
-//! counts the bytes of further exchanges once they are encrypted.
+//! Limits Diffie-Hellman key exchanges by finite field before a login: they cost a client nothing
+//! to request, and a server much to answer (CVE-2002-20001). russh has no hook before it answers.
+//! So this stream, between the client and russh, reads which key exchange the client's KEXINIT
+//! chooses, and counts the bytes of further exchanges once they are encrypted.
 
 use std::io;
 use std::pin::Pin;
@@ -20,8 +20,8 @@ use crate::wire::ssh::{ClientStart, ServerKeys, client_start, disconnect};
 /// numbers of 128 bytes, a host key and its signature. A usual login sends less after the first
 /// exchange.
 const EXCHANGE_BYTES_MIN: usize = 700;
-const REFUSAL: &str = "too many finite field key exchanges from your address; try again in a few seconds, or \
-                       use a client that supports curve25519-sha256";
+const REFUSAL: &str = "too many finite field key exchanges from your address; try again in a few \
+                       seconds, or use a client that supports curve25519-sha256";
 
 /// A client's stream, with a limit of key exchanges before the login.
 pub(super) struct KexLimiter<S> {
@@ -113,7 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for KexLimiter<S> {
             if bytes.is_empty() || this.inspect(bytes, cx) {
                 return Poll::Ready(Ok(()));
             }
-            // Discards what still arrives, so that the client is not reset before it reads the reason.
+            // Discards what still arrives, so that the client is not reset before it reads the
+            // reason.
             buf.set_filled(before);
         }
     }

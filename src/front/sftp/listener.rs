@@ -79,8 +79,8 @@ fn on_accept(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoin
     }
 }
 
-/// Sends a line before the version (RFC 4253 section 4.2) to a client that cannot be served; bounded,
-/// whatever the client does.
+/// Sends a line before the version (RFC 4253 section 4.2) to a client that cannot be served;
+/// bounded, whatever the client does.
 async fn refuse(mut tcp: TcpStream, reason: String) {
     let _ = timeout(REFUSAL_TIMEOUT, async {
         tcp.write_all(format!("{reason}\r\n").as_bytes()).await?;

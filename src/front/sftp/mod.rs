@@ -2,10 +2,10 @@
 //! (draft-ietf-secsh-filexfer-02).
 //!
 //! `listener` accepts; each SSH connection is one `connection::Connection`, whose task watches
-//! deadlines and the drain. russh calls `handler` for authentication (`auth`) and channels. Each SFTP
-//! channel is one `channel::Channel`, whose task owns its handles and requests; all channels of a
-//! connection share one session. `requests/` has one file for each group of requests; `path_order`
-//! decides which of them wait for others.
+//! deadlines and the drain. russh calls `handler` for authentication (`auth`) and channels. Each
+//! SFTP channel is one `channel::Channel`, whose task owns its handles and requests; all channels
+//! of a connection share one session. `requests/` has one file for each group of requests;
+//! `path_order` decides which of them wait for others.
 
 mod auth;
 mod budget;

@@ -14,8 +14,9 @@ const PERMISSIONS: u32 = 0o7777;
 /// The permissions in a line of `ls -l`.
 const MODE_BITS: std::ops::Range<usize> = 1..10;
 
-/// The attributes of an entry. Version 3 has the file type only in the permissions. If those are not
-/// known, a regular file has none, which clients accept, and other entries have default permissions.
+/// The attributes of an entry. Version 3 has the file type only in the permissions. If those are
+/// not known, a regular file has none, which clients accept, and other entries have default
+/// permissions.
 pub(super) fn attributes(entry: &Entry) -> Attributes {
     let known = entry.attributes.permissions.is_some() || entry.attributes.type_bits.is_some();
     let all = with_permissions(entry);
@@ -25,8 +26,8 @@ pub(super) fn attributes(entry: &Entry) -> Attributes {
     }
 }
 
-/// As [`attributes`], always with permissions: OpenSSH does not download an entry of a directory that
-/// has none.
+/// As [`attributes`], always with permissions: OpenSSH does not download an entry of a directory
+/// that has none.
 fn with_permissions(entry: &Entry) -> Attributes {
     let known = &entry.attributes;
     let (type_bits, default) = match entry.kind {
@@ -57,8 +58,8 @@ pub(super) fn changes(attributes: &Attributes) -> Changes {
     }
 }
 
-/// A name in a listing, with its line of `ls -l`. `now` is in seconds since the epoch. `None` for an
-/// invalid name, which a client could take for another file.
+/// A name in a listing, with its line of `ls -l`. `now` is in seconds since the epoch. `None` for
+/// an invalid name, which a client could take for another file.
 pub(super) fn listed(mut entry: Entry, now: i64) -> Option<Name> {
     if entry.name.is_empty() || entry.name.iter().any(|b| matches!(b, b'/' | 0)) {
         return None;

@@ -1,5 +1,5 @@
-//! The order of requests that name paths (draft-ietf-secsh-filexfer-02 section 6.1: requests about one
-//! file have the results that they would have one at a time).
+//! The order of requests that name paths (draft-ietf-secsh-filexfer-02 section 6.1: requests about
+//! one file have the results that they would have one at a time).
 //!
 //! A request waits for earlier ones of its channel that could modify what it reads, or read what it
 //! modifies: those about the same path, a directory above it, or the listing of its directory. All

@@ -23,8 +23,8 @@ pub(super) struct RequestQueue {
     packets: VecDeque<Bytes>,
     /// The next packet, decoded, which does not fit the budget yet.
     next: Option<Received>,
-    /// READs whose responses do not fit the budget. They wait until the client has read responses; it
-    /// may report that with its window only after WRITEs to other files, which therefore go on.
+    /// READs whose responses do not fit the budget. They wait until the client has read responses;
+    /// it may report that with its window only after WRITEs to other files, which therefore go on.
     waiting_reads: VecDeque<(Request, Usage)>,
     queued_bytes: usize,
     /// The client has violated the protocol: later packets are ignored.
@@ -134,7 +134,8 @@ impl RequestQueue {
         }
     }
 
-    /// As [`RequestQueue::next`] once responses are discarded: skips READs and ends at a protocol error.
+    /// As [`RequestQueue::next`] once responses are discarded: skips READs and ends at a protocol
+    /// error.
     pub(super) fn next_without_response(
         &mut self,
         budget: &Budget,

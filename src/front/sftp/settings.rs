@@ -34,7 +34,7 @@ pub struct ListenerSettings {
     pub algorithms: Algorithms,
     /// Open SFTP channels of one connection.
     pub channels: usize,
-    /// Channels of one connection that the gateway closed first: russh keeps some kilobytes of each until
-    /// the end of the connection.
+    /// Channels of one connection that the gateway closed first: russh keeps some kilobytes of each
+    /// until the end of the connection.
     pub retained_channels: u64,
 }

@@ -1,5 +1,5 @@
-//! Failures as SFTP statuses (draft-ietf-secsh-filexfer-02 section 7), with the messages of OpenSSH's
-//! server; a reason follows.
+//! Failures as SFTP statuses (draft-ietf-secsh-filexfer-02 section 7), with the messages of
+//! OpenSSH's server; a reason follows.
 
 use bytes::Bytes;
 
@@ -45,7 +45,8 @@ fn of_kind(kind: FailureKind) -> (StatusCode, &'static str) {
             (StatusCode::PERMISSION_DENIED, "Permission denied")
         }
         FailureKind::Unsupported => (StatusCode::OP_UNSUPPORTED, "Operation unsupported"),
-        // The draft reserves NO_CONNECTION and CONNECTION_LOST for clients, and has no codes for these.
+        // The draft reserves NO_CONNECTION and CONNECTION_LOST for clients, and has no codes for
+        // these.
         FailureKind::AlreadyExists
         | FailureKind::NotADirectory
         | FailureKind::IsADirectory

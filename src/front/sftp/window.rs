@@ -1,8 +1,8 @@
 //! Window sizes of channels (RFC 4254 section 5.2).
 
-/// The window of a new channel. During a key re-exchange, russh accepts twice as much from all channels
-/// together before it ends the connection: more than socket buffers hold of what the client sent
-/// before it received the request.
+/// The window of a new channel. During a key re-exchange, russh accepts twice as much from all
+/// channels together before it ends the connection: more than socket buffers hold of what the
+/// client sent before it received the request.
 pub(super) const INITIAL_WINDOW_SIZE: u32 = 6 * 1024 * 1024;
 /// The window of each channel after the first adjustment, as long as their sum allows it.
 const WINDOW_SIZE_MAX: u32 = 2 * 1024 * 1024;

@@ -342,8 +342,8 @@ async fn a_missing_root_is_logged_as_a_warning() {
             Answering { enter: Some(missing), stat: Some(Err(missing)), ..Answering::default() };
         log_in_below("/srv/acme", backend).await.0.err().unwrap();
     };
-    // tracing enables an event for new subscribers once it knows it. If it first saw the event in another
-    // test, on a thread without a subscriber, it could stay disabled.
+    // tracing enables an event for new subscribers once it knows it. If it first saw the event in
+    // another test, on a thread without a subscriber, it could stay disabled.
     log_in().await;
     let _log = tracing::subscriber::set_default(log);
     log_in().await;

@@ -103,8 +103,8 @@ impl Channel {
         self.budget = Budget::used_by(self.running.iter().map(|running| running.usage));
     }
 
-    /// Finishes the requests that were complete before the end, within the budget: a client that has
-    /// sent CLOSE need not wait for the response.
+    /// Finishes the requests that were complete before the end, within the budget: a client that
+    /// has sent CLOSE need not wait for the response.
     async fn finish_received(&mut self) {
         loop {
             self.receive_rest();

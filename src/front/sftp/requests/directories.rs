@@ -1,4 +1,5 @@
-//! OPENDIR, READDIR, MKDIR, RENAME, REALPATH: draft-ietf-secsh-filexfer-02 sections 6.5 to 6.7 and 6.11.
+//! OPENDIR, READDIR, MKDIR, RENAME, REALPATH: draft-ietf-secsh-filexfer-02 sections 6.5 to 6.7 and
+//! 6.11.
 
 use std::sync::Arc;
 

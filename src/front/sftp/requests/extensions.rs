@@ -1,5 +1,6 @@
-//! Extensions of OpenSSH (its PROTOCOL, section 4), and copy-data (draft-ietf-secsh-filexfer-extensions-00
-//! section 7). Only those that the backend supports are announced.
+//! Extensions of OpenSSH (its PROTOCOL, section 4), and copy-data
+//! (draft-ietf-secsh-filexfer-extensions-00 section 7). Only those that the backend supports are
+//! announced.
 
 use std::sync::Arc;
 

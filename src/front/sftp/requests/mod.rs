@@ -61,11 +61,14 @@ impl Requests {
         }
     }
 
-    /// Starts a request. READ, WRITE and changes of an open file's size take effect here, in the order of
-    /// the packets; requests that name paths wait for those that they conflict with.
+    /// Starts a request. READ, WRITE and changes of an open file's size take effect here, in the
+    /// order of the packets; requests that name paths wait for those that they conflict with.
     pub(super) fn start(&mut self, request: RequestBody) -> RequestFuture {
         let uses = self.uses(&request);
-        let sets_size = matches!(&request, RequestBody::FileSetStat { attributes, .. } if attributes.size.is_some());
+        let sets_size = match &request {
+            RequestBody::FileSetStat { attributes, .. } => attributes.size.is_some(),
+            _ => false,
+        };
         let mut work = self.dispatch(request);
         if uses.is_empty() {
             return work;
