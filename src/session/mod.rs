@@ -32,5 +32,5 @@ pub use gateway::{Gateway, Proof};
 pub use limits::Limits;
 pub use metrics::{Metrics, OpenSession};
 pub use opened_file::OpenedFile;
-pub use transfers::{Download, FolderListing, Upload};
+pub use transfers::{DirectoryListing, Download, Upload};
 pub use user_session::Session;

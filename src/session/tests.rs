@@ -284,7 +284,7 @@ async fn targets_of_symlinks_are_as_the_client_sees_them() {
 }
 
 #[tokio::test]
-async fn the_root_cannot_be_removed_or_renamed_or_closed() {
+async fn the_root_cannot_be_removed_renamed_or_made_inaccessible() {
     let (folder, session, _) = below_a_root().await;
     let acme = folder.path().join("customers/acme");
     for name in ["file", "absolute", "relative", "out"] {

@@ -29,7 +29,7 @@ pub struct Upload {
 }
 
 /// A listing of a folder.
-pub struct FolderListing {
+pub struct DirectoryListing {
     pub(super) listing: Box<dyn Listing>,
     pub(super) record: Record,
     /// Clients must not see its path.
@@ -125,7 +125,7 @@ impl Upload {
     }
 }
 
-impl FolderListing {
+impl DirectoryListing {
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let Self { listing, root, path, .. } = self;
         let entries =

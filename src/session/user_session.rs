@@ -6,7 +6,7 @@ use super::core::{SessionCore, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
-use super::transfers::{Download, FolderListing, Upload};
+use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
     Abilities, Answer, Failure, FailureKind, Fault, OpenMode, Operation, RemotePath,
     Representation, WriteMode,
@@ -70,11 +70,11 @@ impl Session {
         }
     }
 
-    pub async fn list(&self, path: RemotePath) -> Result<FolderListing, Failure> {
+    pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
         let (record, target) = self.core.admit(Operation::List(path.clone()))?;
         match self.core.backend.list(&target).await {
             Ok(listing) => {
-                Ok(FolderListing { listing, record, root: self.core.root.clone(), path })
+                Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })
             }
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }

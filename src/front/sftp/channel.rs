@@ -24,7 +24,7 @@ use super::budget::{Budget, Usage, share};
 use super::channel_request::{ChannelRequest, next_request, refuse_program};
 use super::connection::{ActivityGuard, Connection};
 use super::request_queue::{Received, RequestQueue};
-use super::requests::{Outcome, RequestFuture, Requests, version};
+use super::requests::{Outcome, RequestFuture, Requests, version_packet};
 use super::response_queue::ResponseQueue;
 use crate::net::poll_once;
 use crate::op::{Failure, FailureKind};
@@ -264,16 +264,15 @@ impl Channel {
     }
 
     fn init(&mut self, packet: Bytes) -> Result<(), End> {
-        let version_number =
-            decode_init(packet).map_err(|error| End::ProtocolError(error.to_string()))?;
-        if version_number < VERSION {
+        let version = decode_init(packet).map_err(|error| End::ProtocolError(error.to_string()))?;
+        if version < VERSION {
             return Err(End::ProtocolError(format!(
-                "the client speaks SFTP version {version_number}; {VERSION} is the minimum"
+                "the client speaks SFTP version {version}; {VERSION} is the minimum"
             )));
         }
         self.session.expect_many();
         let mut packet = BytesMut::new();
-        version(self.session.abilities()).encode(&mut packet);
+        version_packet(self.session.abilities()).encode(&mut packet);
         self.responses.push_version(packet);
         Ok(())
     }

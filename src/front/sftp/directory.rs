@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::names;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath, Timestamp};
-use crate::session::{FolderListing, Session};
+use crate::session::{DirectoryListing, Session};
 use crate::wire::sftp::Name;
 
 const NAMES_PER_RESPONSE_MAX: usize = 128;
@@ -48,7 +48,7 @@ struct State {
     /// For the log.
     path: RemotePath,
     /// `None` once it has ended.
-    listing: Option<FolderListing>,
+    listing: Option<DirectoryListing>,
     names: Names,
     /// `.` and `..`, unless the backend has listed them.
     missing: Vec<&'static [u8]>,

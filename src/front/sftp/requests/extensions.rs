@@ -18,7 +18,7 @@ use crate::wire::sftp::{
 };
 
 /// The VERSION packet for a backend with these abilities.
-pub(in crate::front::sftp) fn version(abilities: Abilities) -> Version {
+pub(in crate::front::sftp) fn version_packet(abilities: Abilities) -> Version {
     let supports = |name: &str| match name {
         names::STAT_VFS | names::FILE_STAT_VFS => abilities.file_system,
         names::HARD_LINK => abilities.hard_link,
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn unsupported_extensions_are_not_announced() {
         let names = |abilities| {
-            let version = version(abilities);
+            let version = version_packet(abilities);
             version.extensions.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
         let always = [names::LIMITS, names::EXPAND_PATH];

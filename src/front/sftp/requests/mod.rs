@@ -23,7 +23,7 @@ mod paths;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub(super) use extensions::version;
+pub(super) use extensions::version_packet;
 
 /// The requests of a channel.
 pub(super) struct Requests {
