@@ -113,7 +113,7 @@ fn a_name_cannot_forge_a_line() {
     assert_eq!(status.lines().count(), all.len() + 2, "{status}");
     assert!(!status.contains("forged"), "{status}");
     in_step(&mut raw);
-    let told = || lock.gateway.log_tail(usize::MAX).matches("left out of a listing").count();
+    let told = || lock.gateway.log_tail(usize::MAX).matches("omitted from a listing").count();
     // The log is written by a thread of its own.
     let end = Instant::now() + SOON;
     while told() < 5 * 3 {

@@ -213,7 +213,7 @@ fn finite_field_key_exchanges_are_limited_per_address() {
             done += 1;
             continue;
         }
-        let words = "too many key exchanges by finite field from your address";
+        let words = "too many finite field key exchanges from your address";
         let told = String::from_utf8_lossy(&answers);
         assert!(told.contains(words), "{}", answers.escape_ascii());
     }
