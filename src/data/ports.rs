@@ -15,7 +15,7 @@ use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
 use super::view::PoolView;
-use crate::net::{self, Endpoints, Introduced, ProxyProtocol, Refusal, Told};
+use crate::net::{self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal};
 
 /// A pool of passive data ports (`data_ports`) as configured.
 #[derive(Debug, Clone)]
@@ -198,16 +198,17 @@ async fn accept_proxied(
 ) {
     let Ok(local) = listener.local_addr() else { return };
     let port = local.port();
-    let arrived = move |tcp, peer: SocketAddr, received: Result<Introduced, Refusal>| match received
-    {
-        Ok(Introduced { endpoints: Endpoints { peer, .. }, told }) => match told {
-            Told::HealthCheck => {}
-            Told::Nothing if !rendezvous.awaits(port, peer.ip()) => {}
-            Told::Nothing | Told::Addresses => rendezvous.arrived(port, peer, tcp),
-        },
-        Err(refusal) => {
-            tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
-            rendezvous.close_stray(port, tcp, peer);
+    let arrived = move |tcp, peer: SocketAddr, received: Result<ProxyHeader, Refusal>| {
+        match received {
+            Ok(ProxyHeader { endpoints: Endpoints { peer, .. }, kind }) => match kind {
+                HeaderKind::Local => {}
+                HeaderKind::Unknown if !rendezvous.awaits(port, peer.ip()) => {}
+                HeaderKind::Unknown | HeaderKind::Proxied => rendezvous.arrived(port, peer, tcp),
+            },
+            Err(refusal) => {
+                tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
+                rendezvous.close_stray(port, tcp, peer);
+            }
         }
     };
     proxy_protocol.accept(&listener, stop, arrived).await;

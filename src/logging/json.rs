@@ -1,19 +1,35 @@
-//! A line as one object of JSON: `timestamp`, `level`, `fields` (`message` among them), `target`.
-//! Unprintable characters are escaped, so that a terminal that shows it is safe, too.
+//! Log lines as JSON objects: `timestamp`, `level`, `fields` (with `message`), `target`. Unprintable
+//! characters are escaped, so that lines are safe to show in a terminal.
 
 use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::shown;
+use super::{session_fields, truncated};
 use crate::op::escape::json;
 
 pub(super) struct JsonLine;
+
+/// The members of an object, without its braces.
+pub(super) struct JsonFields;
+
+impl<'writer> FormatFields<'writer> for JsonFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut visitor = Fields::default();
+        fields.record(&mut visitor);
+        writer.write_str(&visitor.object)
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for JsonLine
 where
@@ -22,13 +38,17 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let mut fields = Fields { object: String::new(), log_target: None };
+        let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(session) = session_fields(context, event) {
+            fields.object.push(',');
+            fields.object.push_str(&session);
+        }
         let target = fields.log_target.as_deref().unwrap_or(metadata.target());
         writer.write_str("{\"timestamp\":\"")?;
         SystemTime.format_time(&mut writer)?;
@@ -42,9 +62,10 @@ where
     }
 }
 
+#[derive(Default)]
 struct Fields {
     object: String,
-    /// Where a line of the `log` crate comes from.
+    /// The target of a line of the `log` crate.
     log_target: Option<String>,
 }
 
@@ -62,7 +83,7 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
-        self.write(field, format_args!("{}", json(&shown(value))));
+        self.write(field, format_args!("{}", json(&truncated(value))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

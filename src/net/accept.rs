@@ -1,4 +1,4 @@
-//! Accepting connections: what is about one of them ends no loop.
+//! Accepting connections: an error of a single connection does not end the accept loop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::stream::prepare;
 
-/// The next connection, with its peer's address (IPv4-mapped ones as IPv4). Errors of single
-/// connections are passed over; when descriptors run out it waits for some to come back.
+/// The next connection, with its peer's address (IPv4-mapped ones as IPv4). Skips errors of single
+/// connections; retries when file descriptors run out.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut logged = false;
     loop {
@@ -18,10 +18,10 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 prepare(&tcp);
                 return (tcp, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
             }
-            Err(e) if is_about_one_connection(&e) => {}
+            Err(e) if is_connection_error(&e) => {}
             Err(e) => {
                 if !std::mem::replace(&mut logged, true) {
-                    tracing::error!(error = %e, "cannot accept a connection; trying again");
+                    tracing::error!(error = %e, "cannot accept a connection; retrying");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -29,7 +29,7 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn is_about_one_connection(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -8,53 +8,61 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes of a file that one data connection's TLS holds in each direction, once that much flows:
-/// enough to make the system calls cheaper than the cipher.
-pub(super) const BULK: usize = 256 * 1024;
+/// Bytes that a data connection's TLS buffers in each direction during bulk transfer: enough to make
+/// the system calls cheaper than the cipher.
+pub(super) const DATA_BUFFER_SIZE: usize = 256 * 1024;
 
 /// The TCP connection under a TLS one. rustls reads 4 KiB at a time, which costs more than the cipher
-/// when a file comes: once reads come back full, this reads more at a time. Writes are not buffered.
+/// in bulk transfer: once reads are full, this reads more at a time. Writes are not buffered.
 #[derive(Debug)]
-pub struct Buffered {
+pub struct BufferedTcp {
     tcp: TcpStream,
-    /// Bytes that one read may bring; 0: never more than was asked for.
+    /// Of the buffer, in bytes; 0: never buffer.
     capacity: usize,
     /// Allocated when it is first needed.
     buffer: Box<[u8]>,
-    /// What has come and was not yet asked for.
+    /// `start..end` of the buffer was read from the socket and not yet by the caller.
     start: usize,
     end: usize,
-    /// The last read brought all that was asked for.
+    /// The last read filled the caller's buffer.
     full: bool,
-    /// What comes is acknowledged at once.
-    hasty: bool,
+    /// Received bytes are acknowledged at once.
+    quickack: bool,
 }
 
-impl Buffered {
-    /// For a connection that stays open and idle: it never gets a buffer.
+impl BufferedTcp {
+    /// Without a buffer: control connections are mostly idle.
     pub(super) fn for_control(tcp: TcpStream) -> Self {
         Self::new(tcp, 0)
     }
 
-    /// `read` has been read from it already.
+    /// `read`: bytes that were read from it before.
     pub(super) fn for_data(tcp: TcpStream, read: Vec<u8>) -> Self {
-        Self { end: read.len(), buffer: read.into(), ..Self::new(tcp, BULK) }
+        Self { end: read.len(), buffer: read.into(), ..Self::new(tcp, DATA_BUFFER_SIZE) }
     }
 
     fn new(tcp: TcpStream, capacity: usize) -> Self {
-        Self { tcp, capacity, buffer: Box::default(), start: 0, end: 0, full: false, hasty: false }
+        Self {
+            tcp,
+            capacity,
+            buffer: Box::default(),
+            start: 0,
+            end: 0,
+            full: false,
+            quickack: false,
+        }
     }
 
-    /// For a server's handshake: some clients send their last flight in pieces, and hold each back
-    /// until the one before is acknowledged (Nagle). Delayed, that is 40 ms a connection.
-    pub(super) fn hasty(mut self) -> Self {
-        self.hasty = true;
+    /// For a server's handshake: some clients send their last flight in pieces, and each waits until
+    /// the previous one is acknowledged (Nagle). A delayed acknowledgement costs 40 ms a connection.
+    pub(super) fn with_quickack(mut self) -> Self {
+        self.quickack = true;
         self
     }
 
-    /// The handshake is complete.
-    pub(super) fn unhurried(&mut self) {
-        self.hasty = false;
+    /// To be called after the handshake.
+    pub(super) fn disable_quickack(&mut self) {
+        self.quickack = false;
     }
 
     pub fn tcp(&self) -> &TcpStream {
@@ -69,7 +77,7 @@ impl Buffered {
     }
 }
 
-impl AsyncRead for Buffered {
+impl AsyncRead for BufferedTcp {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,8 +87,8 @@ impl AsyncRead for Buffered {
         if this.start == this.end {
             if !this.full || buf.remaining() >= this.capacity {
                 let before = buf.filled().len();
-                if this.hasty {
-                    // A socket that is gone already needs none.
+                if this.quickack {
+                    // Fails only on a closed socket.
                     let _ = SockRef::from(&this.tcp).set_tcp_quickack(true);
                 }
                 ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
@@ -99,7 +107,7 @@ impl AsyncRead for Buffered {
     }
 }
 
-impl AsyncWrite for Buffered {
+impl AsyncWrite for BufferedTcp {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -144,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_byte_comes_once_and_in_order_and_then_the_end() {
+    async fn reads_every_byte_once_in_order_and_then_the_end() {
         let content: Vec<u8> = (0..3_000_000u32).map(|n| (n / 3) as u8).collect();
         for control in [false, true] {
             let (near, mut far) = pair().await;
@@ -154,31 +162,31 @@ mod tests {
                 far.shutdown().await.unwrap();
             });
             let mut reader = if control {
-                Buffered::for_control(near)
+                BufferedTcp::for_control(near)
             } else {
-                Buffered::for_data(near, Vec::new())
+                BufferedTcp::for_data(near, Vec::new())
             };
-            let mut came = Vec::new();
-            // What rustls asks for, and odd sizes.
+            let mut received = Vec::new();
+            // The size of rustls' reads, and odd sizes.
             for length in [4096, 1, 4096, 100_000, 7, 300_000].into_iter().cycle() {
                 let mut bytes = vec![0; length];
                 let read = reader.read(&mut bytes).await.unwrap();
                 if read == 0 {
                     break;
                 }
-                came.extend_from_slice(&bytes[..read]);
+                received.extend_from_slice(&bytes[..read]);
             }
-            assert!(came == content);
+            assert!(received == content);
             assert_eq!(reader.read(&mut [0; 10]).await.unwrap(), 0);
-            assert_eq!(reader.buffer.len(), if control { 0 } else { BULK });
+            assert_eq!(reader.buffer.len(), if control { 0 } else { DATA_BUFFER_SIZE });
             sending.await.unwrap();
         }
     }
 
     #[tokio::test]
-    async fn what_comes_in_small_pieces_needs_no_buffer() {
+    async fn small_reads_allocate_no_buffer() {
         let (near, mut far) = pair().await;
-        let mut reader = Buffered::for_data(near, Vec::new());
+        let mut reader = BufferedTcp::for_data(near, Vec::new());
         for _ in 0..10 {
             far.write_all(&[7; 1000]).await.unwrap();
             let mut bytes = [0; 4096];
@@ -188,20 +196,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_before_a_reset_is_not_lost_and_the_reset_is_told() {
+    async fn bytes_before_a_reset_are_read_and_then_the_reset_is_an_error() {
         let (near, mut far) = pair().await;
-        let mut reader = Buffered::for_data(near, Vec::new());
+        let mut reader = BufferedTcp::for_data(near, Vec::new());
         far.write_all(&[7; 20_000]).await.unwrap();
-        let mut came = 0;
-        while came < 12_000 {
-            came += reader.read(&mut [0; 4096]).await.unwrap();
+        let mut received = 0;
+        while received < 12_000 {
+            received += reader.read(&mut [0; 4096]).await.unwrap();
         }
         assert!(reader.start < reader.end);
         crate::net::reset_on_drop(&far);
         drop(far);
         let mut rest = Vec::new();
-        let told = reader.read_to_end(&mut rest).await.unwrap_err();
-        assert_eq!(told.kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!(came + rest.len(), 20_000);
+        let error = reader.read_to_end(&mut rest).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(received + rest.len(), 20_000);
     }
 }

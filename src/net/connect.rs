@@ -1,6 +1,5 @@
-//! Connections to servers: only so many at once are made to one address, since a server drops what
-//! its queue of new connections has no room for. The others wait for their turn, first come first
-//! served.
+//! Connecting to servers, with a limit per address (`connects_at_once`): a server drops connections that
+//! overflow its backlog. Further attempts wait in FIFO order.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,9 +12,9 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// A connection that the kernel has made may still wait until the server accepts it. It counts as one
-/// that is being made until the server's first byte, at most for so long.
-const UNANSWERED: Duration = Duration::from_secs(1);
+/// An established connection may still be in the server's backlog. It holds its slot until the server's
+/// first byte, at most for so long.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The queues of all addresses, which backends share.
 pub struct Connectors {
@@ -39,18 +38,18 @@ struct Queue {
 
 struct State {
     slots: usize,
-    /// When the last connection was made.
-    made: Option<Instant>,
+    /// When the last connection was established.
+    last_connect: Option<Instant>,
 }
 
-/// The right to make a connection.
+/// Permission to connect.
 struct Slot {
     _permit: OwnedSemaphorePermit,
-    _counted: Counted,
+    _in_progress: GaugeGuard,
 }
 
 /// Counts in a gauge until dropped.
-struct Counted(IntGauge);
+struct GaugeGuard(IntGauge);
 
 impl Connectors {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
@@ -63,11 +62,11 @@ impl Connectors {
             queues: Mutex::default(),
             waiting: gauge(
                 "lockgate_backend_connects_waiting",
-                "Control connections to a backend that wait for their turn to be made",
+                "Connection attempts to a backend that wait for a slot of connects_at_once",
             )?,
             in_progress: gauge(
                 "lockgate_backend_connects_in_progress",
-                "Control connections to a backend that are being made",
+                "Connection attempts to a backend in progress",
             )?,
         })
     }
@@ -77,14 +76,13 @@ impl Connectors {
         Self::register(&Registry::new()).expect("a registry of its own")
     }
 
-    /// For a backend of this name, whose server is at `addresses` (`host:port`, tried in order).
-    /// `at_once`: the most connections that are being made to each of them; where several backends
-    /// name an address, the least of theirs counts.
+    /// For the backend of this name, whose server is at `addresses` (`host:port`, tried in order).
+    /// `at_once`: the limit per address; where several backends share an address, the lowest applies.
     pub fn connector(&self, backend: &str, addresses: &[String], at_once: usize) -> Connector {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = |address: &String| {
             let queue = queues.entry(address.clone()).or_insert_with(|| Queue::new(at_once));
-            queue.narrow(at_once);
+            queue.limit_to(at_once);
             (address.clone(), queue.clone())
         };
         Connector {
@@ -97,12 +95,12 @@ impl Connectors {
 
 impl Queue {
     fn new(slots: usize) -> Arc<Self> {
-        let state = Mutex::new(State { slots, made: None });
+        let state = Mutex::new(State { slots, last_connect: None });
         Arc::new(Self { slots: Arc::new(Semaphore::new(slots)), state })
     }
 
-    /// Called before anything is connected.
-    fn narrow(&self, slots: usize) {
+    /// To be called before the first connection.
+    fn limit_to(&self, slots: usize) {
         let mut state = self.lock();
         if slots < state.slots {
             self.slots.forget_permits(state.slots - slots);
@@ -116,12 +114,12 @@ impl Queue {
 }
 
 impl Connector {
-    /// `at_once` where nothing is configured.
-    pub const AT_ONCE: usize = 8;
+    /// The default of `connects_at_once`.
+    pub const DEFAULT_AT_ONCE: usize = 8;
 
-    /// Tries the addresses in order, each of a name's too. Brings the one that answered with it. Each
-    /// lookup and each attempt gets `limit`. The wait for a turn has no limit of its own as long as
-    /// others get connections; where nobody does, it ends after `limit`. The error tells of every
+    /// Tries all addresses in order, a name's addresses too; returns the connection and the configured
+    /// address it is for. `limit` applies to each lookup and each attempt. The wait for a slot is not
+    /// limited while other attempts succeed; otherwise it fails after `limit`. The error lists every
     /// attempt.
     pub async fn connect(&self, limit: Duration) -> Result<(TcpStream, &str), String> {
         let mut errors = Vec::new();
@@ -133,7 +131,7 @@ impl Connector {
                     continue;
                 }
                 Err(_) => {
-                    errors.push(format!("{address}: the name was not resolved in time"));
+                    errors.push(format!("{address}: the name lookup timed out"));
                     continue;
                 }
             };
@@ -147,7 +145,7 @@ impl Connector {
         Err(errors.join("; "))
     }
 
-    /// Connects once more to where `address` led to, one of the connector's own.
+    /// Connects again to `server`, to which `address`, one of the connector's own, resolved before.
     pub async fn reconnect(
         &self,
         address: &str,
@@ -155,7 +153,8 @@ impl Connector {
         limit: Duration,
     ) -> Result<TcpStream, String> {
         let queue = self.addresses.iter().find(|(own, _)| own == address);
-        let (_, queue) = queue.ok_or_else(|| format!("{address} is no address of the backend"))?;
+        let (_, queue) =
+            queue.ok_or_else(|| format!("{address} is not an address of the backend"))?;
         let attempt = self.attempt(queue, server, limit).await;
         attempt.map_err(|e| format!("{server}: {e}"))
     }
@@ -170,17 +169,17 @@ impl Connector {
         match timeout(limit, TcpStream::connect(server)).await {
             Ok(Ok(tcp)) => {
                 super::prepare(&tcp);
-                queue.lock().made = Some(Instant::now());
+                queue.lock().last_connect = Some(Instant::now());
                 hold_until_answered(slot, &tcp);
                 Ok(tcp)
             }
             Ok(Err(e)) => Err(e.to_string()),
-            Err(_) => Err("not connected in time".to_owned()),
+            Err(_) => Err("the connection timed out".to_owned()),
         }
     }
 
     async fn slot(&self, queue: &Queue, limit: Duration) -> Result<Slot, String> {
-        let counted = Counted::new(&self.waiting);
+        let waiting = GaugeGuard::new(&self.waiting);
         let permit = queue.slots.clone().acquire_owned();
         tokio::pin!(permit);
         let mut deadline = Instant::now() + limit;
@@ -188,49 +187,49 @@ impl Connector {
             if let Ok(permit) = timeout_at(deadline, &mut permit).await {
                 break permit.map_err(|e| e.to_string())?;
             }
-            // A server that is slow serves one after the other; one that is gone serves nobody, and
-            // the next address is not to wait for it.
-            match queue.lock().made {
-                Some(made) if made + limit > Instant::now() => deadline = made + limit,
+            // A slow server accepts one connection after the other. A dead one accepts none: give up
+            // and try the next address.
+            match queue.lock().last_connect {
+                Some(last) if last + limit > Instant::now() => deadline = last + limit,
                 _ => {
                     let limit = humantime::format_duration(limit);
                     return Err(format!(
-                        "its turn to be connected (`connects_at_once`) did not come: nobody has \
-                         got a connection within {limit}"
+                        "no slot of `connects_at_once` became free, and no connection attempt \
+                         succeeded, within {limit}"
                     ));
                 }
             }
         };
-        drop(counted);
-        Ok(Slot { _permit: permit, _counted: Counted::new(&self.in_progress) })
+        drop(waiting);
+        Ok(Slot { _permit: permit, _in_progress: GaugeGuard::new(&self.in_progress) })
     }
 }
 
-/// Watches a second handle of the socket: the first byte is for somebody else.
+/// Watches a duplicate of the socket, so that the first byte stays unread.
 fn hold_until_answered(slot: Slot, tcp: &TcpStream) {
     let watched = SockRef::from(tcp).try_clone();
     let watched = watched.and_then(|socket| TcpStream::from_std(socket.into()));
     tokio::spawn(async move {
         let answered = async {
             match &watched {
-                // An end is an answer, too.
+                // The end of the connection counts, too.
                 Ok(tcp) => drop(tcp.readable().await),
                 Err(_) => std::future::pending().await,
             }
         };
-        let _ = timeout(UNANSWERED, answered).await;
+        let _ = timeout(FIRST_BYTE_TIMEOUT, answered).await;
         drop(slot);
     });
 }
 
-impl Counted {
+impl GaugeGuard {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -251,14 +250,14 @@ mod tests {
         Connectors::for_test().connector("b", addresses, at_once)
     }
 
-    /// As pure-ftpd and embedded servers listen.
+    /// As small as pure-ftpd's and embedded servers' backlogs.
     fn small_backlog() -> TcpListener {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         socket.listen(5).unwrap()
     }
 
-    /// Where more connections than are made at once would be dropped, each is served.
+    /// The server's kernel would drop more connections at once than `at_once`.
     #[tokio::test]
     async fn a_burst_reaches_a_server_that_accepts_slowly() {
         let listener = small_backlog();
@@ -272,7 +271,7 @@ mod tests {
             }
         });
         let connector = connector(&[address], 5);
-        // A packet that was dropped comes again after a second.
+        // A dropped packet is sent again after a second.
         let limit = Duration::from_millis(500);
         let greeted = async || -> Result<(), String> {
             let (tcp, _) = connector.connect(limit).await?;
@@ -292,31 +291,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slot_is_held_until_the_first_byte_or_for_a_second() {
-        for says in [true, false] {
+    async fn a_slot_is_held_until_the_first_byte_or_for_one_second() {
+        for sends in [true, false] {
             let listener = small_backlog();
             let connector = connector(&[listener.local_addr().unwrap().to_string()], 1);
             let (first, _) = connector.connect(SECOND).await.unwrap();
             let (accepted, _) = listener.accept().await.unwrap();
-            let begun = Instant::now();
+            let start = Instant::now();
             let second = connector.connect(5 * SECOND);
             tokio::pin!(second);
             assert!(timeout(Duration::from_millis(100), &mut second).await.is_err());
             assert_eq!((connector.waiting.get(), connector.in_progress.get()), (1, 1));
-            if says {
+            if sends {
                 accepted.try_write(b"2").unwrap();
             }
             second.await.unwrap();
-            let took = begun.elapsed();
-            assert_eq!(took < Duration::from_millis(600), says, "{took:?}");
+            let took = start.elapsed();
+            assert_eq!(took < Duration::from_millis(600), sends, "{took:?}");
             // The byte is still there.
             let mut bytes = [0; 2];
-            assert_eq!(first.try_read(&mut bytes).ok(), says.then_some(1));
+            assert_eq!(first.try_read(&mut bytes).ok(), sends.then_some(1));
         }
     }
 
     #[tokio::test]
-    async fn who_stops_waiting_leaves_the_queue() {
+    async fn a_cancelled_wait_leaves_the_queue() {
         let listener = small_backlog();
         let connector = connector(&[listener.local_addr().unwrap().to_string()], 1);
         let _first = connector.connect(SECOND).await.unwrap();
@@ -325,9 +324,9 @@ mod tests {
         assert_eq!(connector.waiting.get(), 0);
     }
 
-    /// Its kernel answers no more: the queue is full, and nobody accepts.
+    /// The first server's backlog is full, and it accepts nothing.
     #[tokio::test]
-    async fn a_burst_goes_on_to_the_next_address_where_the_first_is_dead() {
+    async fn a_burst_falls_back_to_the_next_address_when_the_first_is_dead() {
         let dead = TcpSocket::new_v4().unwrap();
         dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let dead = dead.listen(0).unwrap();
@@ -346,11 +345,11 @@ mod tests {
             }
         });
         let connector = connector(&addresses, 2);
-        let begun = Instant::now();
+        let start = Instant::now();
         let results = join_all((0..40).map(|_| connector.connect(SECOND))).await;
         assert!(results.iter().all(|r| r.as_ref().is_ok_and(|(_, at)| *at == addresses[1])));
-        // Twenty rounds of a second each, one after the other, would be too many.
-        assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
+        // Waiting in turn would take twenty rounds of one second.
+        assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
     }
 
     #[tokio::test]

@@ -1,14 +1,14 @@
-//! Stopping: first gently, then by force.
+//! Graceful shutdown: running work may finish until a deadline, then it is aborted.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Longer than any session needs to cut what it has open and to say goodbye.
-const AFTER_FORCE: Duration = Duration::from_secs(16);
+/// Longer than any session needs to abort its transfers and to log out.
+const FORCED_STOP_TIMEOUT: Duration = Duration::from_secs(16);
 
-/// Seen by every session: no new work once draining, none at all once forced.
+/// Shared by all sessions: no new work once draining, no work at all once forced.
 #[derive(Clone, Default)]
 pub struct Drain {
     draining: CancellationToken,
@@ -21,7 +21,7 @@ impl Drain {
         Self::default()
     }
 
-    /// Resolves when no new work may begin.
+    /// Resolves when no new work may start.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
     }
@@ -35,7 +35,7 @@ impl Drain {
         self.forced.cancelled().await;
     }
 
-    /// The token that stops what only waits for new work, such as accept loops.
+    /// Cancelled when draining starts; ends accept loops.
     pub fn token(&self) -> &CancellationToken {
         &self.draining
     }
@@ -45,8 +45,8 @@ impl Drain {
         self.tasks.spawn(task);
     }
 
-    /// Refuses new work, gives running work until `deadline`, then forces its end. Returns whether
-    /// force was needed.
+    /// Refuses new work, gives running work until `deadline`, then aborts it. Returns whether that was
+    /// needed.
     pub async fn drain(&self, deadline: Duration) -> bool {
         self.draining.cancel();
         self.tasks.close();
@@ -54,8 +54,8 @@ impl Drain {
             return false;
         }
         self.forced.cancel();
-        // Cutting a transfer talks to the backend (ABOR); that too is bounded.
-        let _ = tokio::time::timeout(AFTER_FORCE, self.tasks.wait()).await;
+        // Aborting a transfer takes a round trip to the backend (ABOR); that too is bounded.
+        let _ = tokio::time::timeout(FORCED_STOP_TIMEOUT, self.tasks.wait()).await;
         true
     }
 }

@@ -1,4 +1,4 @@
-//! The sockets that fronts listen on.
+//! Listening sockets of the fronts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::accept::accept;
-use super::{Drain, Endpoints, Introduced, ProxyProtocol, Refusal};
+use super::{Drain, Endpoints, ProxyHeader, ProxyProtocol, Refusal};
 
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -19,13 +19,13 @@ pub struct Listener {
     sockets: Vec<TcpListener>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     drain: Drain,
-    welcome: Arc<Welcome>,
+    handler: Arc<ConnectionHandler>,
 }
 
-/// What is done with each connection; must not block.
-type Welcome = dyn Fn(TcpStream, Endpoints) + Send + Sync;
+/// Takes each accepted connection; must not block.
+type ConnectionHandler = dyn Fn(TcpStream, Endpoints) + Send + Sync;
 
-/// Why a listener has no sockets.
+/// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("listener \"{listener}\" cannot listen on {address}: {reason}")]
 pub struct ListenError {
@@ -41,7 +41,7 @@ impl Listener {
         addresses: &[SocketAddr],
         proxy_protocol: Option<ProxyProtocol>,
         drain: &Drain,
-        welcome: impl Fn(TcpStream, Endpoints) + Send + Sync + 'static,
+        handler: impl Fn(TcpStream, Endpoints) + Send + Sync + 'static,
     ) -> Result<Self, ListenError> {
         let open = |address: &SocketAddr| {
             let (listener, address) = (name.to_owned(), *address);
@@ -52,34 +52,34 @@ impl Listener {
             sockets: addresses.iter().map(open).collect::<Result<_, _>>()?,
             proxy_protocol: proxy_protocol.map(Arc::new),
             drain: drain.clone(),
-            welcome: Arc::new(welcome),
+            handler: Arc::new(handler),
         })
     }
 
-    /// What each socket is bound to, with the listener's name.
+    /// The address of each socket, with the listener's name.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         let bound = self.sockets.iter().filter_map(|socket| socket.local_addr().ok());
         bound.map(|address| (self.name.clone(), address)).collect()
     }
 
-    /// Accepts until the drain begins.
+    /// Accepts until the drain starts.
     pub fn serve(self) {
-        let Self { name, sockets, proxy_protocol, drain, welcome } = self;
+        let Self { name, sockets, proxy_protocol, drain, handler } = self;
         for socket in sockets {
-            let (stop, welcome) = (drain.token().clone(), welcome.clone());
+            let (stop, handler) = (drain.token().clone(), handler.clone());
             match proxy_protocol.clone() {
                 None => {
                     tokio::spawn(async move {
-                        stop.run_until_cancelled(direct(&socket, &*welcome)).await;
+                        stop.run_until_cancelled(direct(&socket, &*handler)).await;
                     });
                 }
                 Some(proxy_protocol) => {
                     let name = name.clone();
-                    let arrived = move |tcp, from, received| {
-                        proxied(&name, &*welcome, tcp, from, received);
+                    let handler = move |tcp, from, received| {
+                        proxied(&name, &*handler, tcp, from, received);
                     };
                     tokio::spawn(async move {
-                        proxy_protocol.accept(&socket, &stop, arrived).await;
+                        proxy_protocol.accept(&socket, &stop, handler).await;
                     });
                 }
             }
@@ -87,41 +87,40 @@ impl Listener {
     }
 }
 
-async fn direct(socket: &TcpListener, welcome: &Welcome) {
+async fn direct(socket: &TcpListener, handler: &ConnectionHandler) {
     loop {
         let (tcp, peer) = accept(socket).await;
-        // Without an address it is gone already.
+        // Without an address it is closed already.
         if let Ok(endpoints) = Endpoints::of(&tcp, peer) {
-            welcome(tcp, endpoints);
+            handler(tcp, endpoints);
         }
     }
 }
 
 fn proxied(
     listener: &str,
-    welcome: &Welcome,
+    handler: &ConnectionHandler,
     tcp: TcpStream,
     from: SocketAddr,
-    received: Result<Introduced, Refusal>,
+    received: Result<ProxyHeader, Refusal>,
 ) {
     match received {
-        Ok(introduced) => welcome(tcp, introduced.endpoints),
-        Err(refusal @ Refusal::Silent) => {
+        Ok(header) => handler(tcp, header.endpoints),
+        Err(refusal @ Refusal::NothingSent) => {
             tracing::debug!(%from, listener, %refusal, "connection refused");
         }
         Err(refusal) => tracing::info!(%from, listener, %refusal, "connection refused"),
     }
 }
 
-/// Opens a listening socket. IPv6 sockets take IPv6 only: `0.0.0.0` and `::` can both be listened on.
+/// Opens a listening socket. IPv6 sockets take IPv6 only, so `0.0.0.0` and `::` can be used together.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bind(address)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// As [`listen`], of a socket that does not listen yet: whether it could. Fails where another socket
-/// listens there.
+/// Binds a socket as [`listen`] does, without listening: a check that the address is free.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -141,12 +140,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_address_or_none_and_nobody_while_draining() {
+    async fn binds_every_address_or_none_and_stops_when_draining() {
         let drain = Drain::new();
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut accepted) = tokio::sync::mpsc::unbounded_channel();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let welcome = move |_, endpoints| tell.send(endpoints).unwrap();
-        let listener = Listener::bind("l", &[loopback, loopback], None, &drain, welcome).unwrap();
+        let handler = move |_, endpoints| sender.send(endpoints).unwrap();
+        let listener = Listener::bind("l", &[loopback, loopback], None, &drain, handler).unwrap();
         let bound = listener.addresses();
         assert_eq!(bound.len(), 2);
         let taken = Listener::bind("other", &[loopback, bound[0].1], None, &drain, |_, _| {});
@@ -157,10 +156,10 @@ mod tests {
             assert_eq!(name, "l");
             let client = TcpStream::connect(address).await.unwrap();
             let peer = client.local_addr().unwrap();
-            assert_eq!(told.recv().await.unwrap(), Endpoints { peer, local: address });
+            assert_eq!(accepted.recv().await.unwrap(), Endpoints { peer, local: address });
         }
         assert!(!drain.drain(Duration::from_secs(10)).await);
         // The accept loops have ended, and their sockets with them.
-        assert_eq!(told.recv().await, None);
+        assert_eq!(accepted.recv().await, None);
     }
 }

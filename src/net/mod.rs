@@ -1,4 +1,4 @@
-//! Sockets, TLS and draining: what every front and backend stands on, without any protocol's words.
+//! Sockets, TLS, SSH streams and draining, shared by fronts and backends; no file transfer protocol.
 
 mod accept;
 mod buffered;
@@ -11,6 +11,7 @@ mod round_trip;
 mod short_sleep;
 pub mod ssh;
 mod stream;
+pub mod task;
 pub mod tls;
 
 pub use accept::accept;
@@ -18,7 +19,7 @@ pub use connect::{Connector, Connectors};
 pub use drain::Drain;
 pub use listen::{ListenError, Listener, bind, listen};
 pub use poll::poll_once;
-pub use proxy_protocol::{Endpoints, Introduced, ProxyProtocol, Refusal, Told};
+pub use proxy_protocol::{Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal};
 pub use round_trip::round_trip;
 pub use short_sleep::short_sleep;
 pub use stream::{Stream, prepare, reset_on_drop};

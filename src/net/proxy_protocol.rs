@@ -1,5 +1,5 @@
-//! Connections that a load balancer makes for clients: whose they are stands in a header before
-//! everything else (see [`crate::wire::proxy`]).
+//! Connections that a load balancer makes for clients: each begins with a PROXY protocol header that
+//! holds the client's address (see [`crate::wire::proxy`]).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,18 +17,18 @@ use tokio_util::sync::CancellationToken;
 use super::accept::accept;
 use crate::wire::proxy::{self, Header, HeaderError, MAX_V2};
 
-/// For a header to be there whole: proxies send it with the connection.
-const LIMIT: Duration = Duration::from_secs(5);
-/// Headers that are waited for at once, at one listener or pool. Beyond it connections wait in the
-/// kernel's queue.
-const WAITING: usize = 1024;
+/// For the whole header: proxies send it as soon as they connect.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections of one listener or pool whose header is incomplete. Further ones wait in the kernel's
+/// queue.
+const PENDING_MAX: usize = 1024;
 
-/// Takes connections from proxies.
+/// Accepts connections from trusted proxies.
 pub struct ProxyProtocol {
     trusted: Vec<IpNet>,
     refused: IntCounter,
     limit: Duration,
-    waiting: Arc<Semaphore>,
+    pending: Arc<Semaphore>,
 }
 
 /// Both ends of a connection, as the client sees it.
@@ -39,80 +39,85 @@ pub struct Endpoints {
     pub local: SocketAddr,
 }
 
-/// What a proxy said.
+/// What a proxy reported about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Introduced {
+pub struct ProxyHeader {
     pub endpoints: Endpoints,
-    pub told: Told,
+    pub kind: HeaderKind,
 }
 
-/// Of the client.
+/// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    Addresses,
-    /// UNKNOWN, or the proxy's own address: so HAProxy looks whether somebody is there where it speaks
-    /// version 1.
-    Nothing,
-    /// LOCAL: the proxy looks whether somebody is there.
-    HealthCheck,
+pub enum HeaderKind {
+    /// A client's, with its addresses.
+    Proxied,
+    /// UNKNOWN, or the proxy's own address, which is how HAProxy's health checks look in version 1.
+    Unknown,
+    /// LOCAL: a health check.
+    Local,
 }
 
-/// Why a connection that should begin with a header is closed.
+/// Why a connection that must begin with a header was closed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     #[error(
-        "it comes from none of the networks of `proxy_protocol`, and others could forge a header"
+        "its address is in none of the networks of `proxy_protocol`: anyone else could forge a header"
     )]
     Untrusted,
-    #[error("no whole PROXY protocol header came within {}", humantime::format_duration(*.0))]
-    NotInTime(Duration),
-    /// It looked whether somebody is here.
-    #[error("it closed without a word")]
-    Silent,
-    #[error("it closed before its PROXY protocol header was whole")]
+    #[error("no complete PROXY protocol header arrived within {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// A port check.
+    #[error("it closed without sending anything")]
+    NothingSent,
+    #[error("it closed before its PROXY protocol header was complete")]
     Closed,
     #[error("its PROXY protocol header could not be read: {0}")]
-    Broken(#[from] io::Error),
-    #[error("its PROXY protocol header is refused: {0}")]
+    Io(#[from] io::Error),
+    #[error("its PROXY protocol header is invalid: {0}")]
     Header(#[from] HeaderError),
 }
 
 impl ProxyProtocol {
-    /// `trusted`: where proxies are. What they say is believed, and they must say it; nobody else may
-    /// connect. `refused` counts the connections that are closed for that, or for their headers.
+    /// `trusted`: the proxies' networks; every other address is refused. `refused` counts the
+    /// connections that are refused for their address or header.
     pub fn new(trusted: Vec<IpNet>, refused: IntCounter) -> Self {
-        Self { trusted, refused, limit: LIMIT, waiting: Arc::new(Semaphore::new(WAITING)) }
+        Self {
+            trusted,
+            refused,
+            limit: HEADER_TIMEOUT,
+            pending: Arc::new(Semaphore::new(PENDING_MAX)),
+        }
     }
 
-    /// Accepts until `stop`. Headers are read in tasks of their own, a bounded number of them: who is
-    /// slow with one holds nobody up. `arrived` gets the address that each connection really comes
-    /// from, and must not block.
+    /// Accepts until `stop`. A bounded number of tasks read the headers, so a slow proxy delays no
+    /// other connection. `handler` gets the address that each connection really comes from, and must
+    /// not block.
     pub async fn accept(
         self: &Arc<Self>,
         socket: &TcpListener,
         stop: &CancellationToken,
-        arrived: impl Fn(TcpStream, SocketAddr, Result<Introduced, Refusal>) + Clone + Send + 'static,
+        handler: impl Fn(TcpStream, SocketAddr, Result<ProxyHeader, Refusal>) + Clone + Send + 'static,
     ) {
         stop.run_until_cancelled(async {
             loop {
                 let (mut tcp, from) = accept(socket).await;
                 if !self.trusts(from.ip()) {
                     self.refused.inc();
-                    arrived(tcp, from, Err(Refusal::Untrusted));
+                    handler(tcp, from, Err(Refusal::Untrusted));
                     continue;
                 }
                 // The semaphore is never closed.
-                let Ok(place) = self.waiting.clone().acquire_owned().await else { return };
-                let (own, stop, arrived) = (self.clone(), stop.clone(), arrived.clone());
+                let Ok(permit) = self.pending.clone().acquire_owned().await else { return };
+                let (this, stop, handler) = (self.clone(), stop.clone(), handler.clone());
                 tokio::spawn(async move {
-                    let received = own.receive(&mut tcp, from);
+                    let received = this.receive(&mut tcp, from);
                     let received = stop.run_until_cancelled(received).await;
-                    drop(place);
+                    drop(permit);
                     if let Some(received) = received {
                         let refused =
-                            received.as_ref().is_err_and(|it| !matches!(it, Refusal::Silent));
-                        own.refused.inc_by(refused.into());
-                        arrived(tcp, from, received);
+                            received.as_ref().is_err_and(|it| !matches!(it, Refusal::NothingSent));
+                        this.refused.inc_by(refused.into());
+                        handler(tcp, from, received);
                     }
                 });
             }
@@ -124,18 +129,18 @@ impl ProxyProtocol {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    async fn receive(&self, tcp: &mut TcpStream, from: SocketAddr) -> Result<Introduced, Refusal> {
+    async fn receive(&self, tcp: &mut TcpStream, from: SocketAddr) -> Result<ProxyHeader, Refusal> {
         let header = timeout(self.limit, read(tcp)).await;
-        let header = header.unwrap_or(Err(Refusal::NotInTime(self.limit)))?;
-        let (endpoints, told) = match header {
+        let header = header.unwrap_or(Err(Refusal::TimedOut(self.limit)))?;
+        let (endpoints, kind) = match header {
             Header::Proxied { source, destination } => {
-                let told = if source == from { Told::Nothing } else { Told::Addresses };
-                (Endpoints { peer: source, local: destination }, told)
+                let kind = if source == from { HeaderKind::Unknown } else { HeaderKind::Proxied };
+                (Endpoints { peer: source, local: destination }, kind)
             }
-            Header::Unknown => (Endpoints::of(tcp, from)?, Told::Nothing),
-            Header::Local => (Endpoints::of(tcp, from)?, Told::HealthCheck),
+            Header::Unknown => (Endpoints::of(tcp, from)?, HeaderKind::Unknown),
+            Header::Local => (Endpoints::of(tcp, from)?, HeaderKind::Local),
         };
-        Ok(Introduced { endpoints, told })
+        Ok(ProxyHeader { endpoints, kind })
     }
 }
 
@@ -147,24 +152,23 @@ impl Endpoints {
     }
 }
 
-/// Takes the header and not a byte more: what follows it may be a file that goes on without passing
-/// through here.
+/// Reads the header and not a byte more: on a data connection the file follows, and is read elsewhere.
 async fn read(tcp: &mut TcpStream) -> Result<Header, Refusal> {
     let mut buffer = [0; MAX_V2];
     let mut read = 0;
     loop {
         let rest = buffer.get_mut(read..).unwrap_or_default();
         let there = match tcp.peek(rest).await {
-            // Some balancers' checks end with a reset.
+            // Some load balancers end a check with a reset.
             Err(error) if read == 0 && error.kind() == io::ErrorKind::ConnectionReset => 0,
             there => there?,
         };
         if there == 0 {
-            return Err(if read == 0 { Refusal::Silent } else { Refusal::Closed });
+            return Err(if read == 0 { Refusal::NothingSent } else { Refusal::Closed });
         }
         let seen = buffer.get(..read + there).unwrap_or_default();
         let decoded = proxy::decode(seen)?;
-        // Where the header goes on, all that is there belongs to it.
+        // All received bytes belong to an incomplete header.
         let end = decoded.map_or(seen.len(), |decoded| decoded.length);
         let own = buffer.get_mut(read..end).unwrap_or_default();
         tcp.read_exact(own).await?;
@@ -186,7 +190,7 @@ mod tests {
     /// LOCAL, version 2.
     const HEALTH_CHECK: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-    type Arrived = (TcpStream, SocketAddr, Result<Introduced, Refusal>);
+    type Arrived = (TcpStream, SocketAddr, Result<ProxyHeader, Refusal>);
 
     struct TestListener {
         address: SocketAddr,
@@ -197,30 +201,30 @@ mod tests {
     }
 
     /// Two sockets of one listener that trusts 127.0.0.1 alone.
-    async fn listener(limit: Duration, waiting: usize) -> TestListener {
+    async fn listener(limit: Duration, pending: usize) -> TestListener {
         let refused = IntCounter::new("refused", "refused").unwrap();
         let trusted = vec!["127.0.0.1/32".parse().unwrap()];
-        let waiting = Arc::new(Semaphore::new(waiting));
+        let pending = Arc::new(Semaphore::new(pending));
         let proxy =
-            ProxyProtocol { limit, waiting, ..ProxyProtocol::new(trusted, refused.clone()) };
+            ProxyProtocol { limit, pending, ..ProxyProtocol::new(trusted, refused.clone()) };
         let proxy = Arc::new(proxy);
-        let (tell, arrived) = mpsc::unbounded_channel();
+        let (sender, arrived) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
         for _ in 0..2 {
             let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(socket.local_addr().unwrap());
-            let (proxy, tell, until) = (proxy.clone(), tell.clone(), stop.clone());
+            let (proxy, sender, until) = (proxy.clone(), sender.clone(), stop.clone());
             tokio::spawn(async move {
-                let tell = move |tcp, from, received| tell.send((tcp, from, received)).unwrap();
-                proxy.accept(&socket, &until, tell).await;
+                let sender = move |tcp, from, received| sender.send((tcp, from, received)).unwrap();
+                proxy.accept(&socket, &until, sender).await;
             });
         }
         let (address, other) = (addresses[0], addresses[1]);
         TestListener { address, other, arrived, refused, stop }
     }
 
-    async fn said(listener: &TestListener, bytes: &[u8]) -> TcpStream {
+    async fn client(listener: &TestListener, bytes: &[u8]) -> TcpStream {
         let mut tcp = TcpStream::connect(listener.address).await.unwrap();
         tcp.write_all(bytes).await.unwrap();
         tcp
@@ -229,7 +233,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn what_follows_a_header_stays_in_the_socket() {
+    async fn bytes_after_the_header_stay_in_the_socket() {
         let mut listener = listener(LONG, 8).await;
         let source = "[2001:db8::1]:5000".parse().unwrap();
         let binary = proxy::encode(source, "198.51.100.7:21".parse().unwrap());
@@ -237,11 +241,11 @@ mod tests {
         for (header, peer) in
             [(CLIENT.as_bytes(), "192.0.2.1:5000".parse().unwrap()), (&binary, source)]
         {
-            let mut tcp = said(&listener, &[header, b"USER anna\r\n"].concat()).await;
-            let (mut far, from, introduced) = listener.arrived.recv().await.unwrap();
+            let mut tcp = client(&listener, &[header, b"USER anna\r\n"].concat()).await;
+            let (mut far, from, header) = listener.arrived.recv().await.unwrap();
             assert_eq!(from, tcp.local_addr().unwrap());
             let endpoints = Endpoints { peer, local };
-            assert_eq!(introduced.unwrap(), Introduced { endpoints, told: Told::Addresses });
+            assert_eq!(header.unwrap(), ProxyHeader { endpoints, kind: HeaderKind::Proxied });
             tcp.shutdown().await.unwrap();
             let mut rest = Vec::new();
             far.read_to_end(&mut rest).await.unwrap();
@@ -250,31 +254,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_header_may_come_byte_by_byte_and_say_nothing() {
+    async fn a_header_without_a_client_address_may_arrive_byte_by_byte() {
         let mut listener = listener(LONG, 8).await;
-        for (header, told) in [
-            (Some(&b"PROXY UNKNOWN\r\n"[..]), Told::Nothing),
-            (Some(HEALTH_CHECK), Told::HealthCheck),
-            (None, Told::Nothing),
+        for (header, kind) in [
+            (Some(&b"PROXY UNKNOWN\r\n"[..]), HeaderKind::Unknown),
+            (Some(HEALTH_CHECK), HeaderKind::Local),
+            (None, HeaderKind::Unknown),
         ] {
-            let mut tcp = said(&listener, b"").await;
+            let mut tcp = client(&listener, b"").await;
             tcp.set_nodelay(true).unwrap();
             let (own, to) = (tcp.local_addr().unwrap(), listener.address);
-            let names_itself =
+            let own_address =
                 format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", own.port(), to.port());
-            for byte in header.unwrap_or(names_itself.as_bytes()) {
+            for byte in header.unwrap_or(own_address.as_bytes()) {
                 tcp.write_all(&[*byte]).await.unwrap();
                 tokio::task::yield_now().await;
             }
-            let introduced = listener.arrived.recv().await.unwrap().2.unwrap();
+            let header = listener.arrived.recv().await.unwrap().2.unwrap();
             let endpoints = Endpoints { peer: tcp.local_addr().unwrap(), local: listener.address };
-            assert_eq!(introduced, Introduced { endpoints, told });
+            assert_eq!(header, ProxyHeader { endpoints, kind });
         }
         assert_eq!(listener.refused.get(), 0);
     }
 
     #[tokio::test]
-    async fn what_is_not_believed_or_understood_is_refused() {
+    async fn an_untrusted_address_and_an_invalid_header_are_refused() {
         let mut listener = listener(LONG, 8).await;
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -283,42 +287,42 @@ mod tests {
         let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Untrusted)));
 
-        let _tcp = said(&listener, b"USER anna\r\n").await;
+        let _tcp = client(&listener, b"USER anna\r\n").await;
         let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Header(HeaderError::Signature))));
 
-        drop(said(&listener, b"PROXY TCP4 1").await);
+        drop(client(&listener, b"PROXY TCP4 1").await);
         let (.., refusal) = listener.arrived.recv().await.unwrap();
         assert!(matches!(refusal, Err(Refusal::Closed)));
         assert_eq!(listener.refused.get(), 3);
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_or_is_reset_without_a_word_is_not_counted() {
+    async fn a_connection_that_sends_nothing_is_not_counted_as_refused() {
         let mut listener = listener(LONG, 8).await;
         for reset in [false, true] {
-            let tcp = said(&listener, b"").await;
+            let tcp = client(&listener, b"").await;
             if reset {
                 socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
             }
             drop(tcp);
             let (.., refusal) = listener.arrived.recv().await.unwrap();
-            assert!(matches!(refusal, Err(Refusal::Silent)), "{refusal:?}");
+            assert!(matches!(refusal, Err(Refusal::NothingSent)), "{refusal:?}");
         }
         assert_eq!(listener.refused.get(), 0);
     }
 
     #[tokio::test]
-    async fn who_is_slow_holds_nobody_up_and_has_a_limit() {
+    async fn a_slow_proxy_delays_nobody_and_times_out() {
         let mut listener = listener(Duration::from_millis(200), 2).await;
-        let _slow = said(&listener, b"PROXY ").await;
-        let _quick = said(&listener, CLIENT.as_bytes()).await;
+        let _slow = client(&listener, b"PROXY ").await;
+        let _quick = client(&listener, CLIENT.as_bytes()).await;
         assert!(listener.arrived.recv().await.unwrap().2.is_ok());
         let (.., refusal) = listener.arrived.recv().await.unwrap();
-        assert!(matches!(refusal, Err(Refusal::NotInTime(_))));
-        // As many slow ones as may be at once: their time ends, and the next one's begins.
-        let _slow = (said(&listener, b"P").await, said(&listener, b"P").await);
-        let _quick = said(&listener, CLIENT.as_bytes()).await;
+        assert!(matches!(refusal, Err(Refusal::TimedOut(_))));
+        // As many slow ones as are allowed at once: they time out, then the next one is read.
+        let _slow = (client(&listener, b"P").await, client(&listener, b"P").await);
+        let _quick = client(&listener, CLIENT.as_bytes()).await;
         let mut ok = 0;
         for _ in 0..3 {
             ok += usize::from(listener.arrived.recv().await.unwrap().2.is_ok());
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sockets_where_nobody_comes_take_no_place() {
+    async fn idle_sockets_take_no_pending_permit() {
         let mut listener = listener(LONG, 1).await;
         for address in [listener.address, listener.other, listener.address] {
             let mut tcp = TcpStream::connect(address).await.unwrap();
@@ -337,10 +341,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_closes_those_whose_header_is_not_there() {
+    async fn stopping_closes_connections_whose_header_is_incomplete() {
         let mut listener = listener(LONG, 8).await;
-        let mut slow = said(&listener, b"PROXY ").await;
-        let _other = said(&listener, CLIENT.as_bytes()).await;
+        let mut slow = client(&listener, b"PROXY ").await;
+        let _other = client(&listener, CLIENT.as_bytes()).await;
         assert!(listener.arrived.recv().await.unwrap().2.is_ok());
         listener.stop.cancel();
         assert_eq!(slow.read(&mut [0]).await.unwrap_or(0), 0);

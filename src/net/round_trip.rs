@@ -14,16 +14,15 @@ use rustix::net::{
 };
 use tokio::net::TcpStream;
 
-/// One answer: the socket's description and its attributes.
-const ANSWER_MAX: usize = 8 * 1024;
+/// One response: the socket's description and its attributes.
+const RESPONSE_MAX: usize = 8 * 1024;
 /// Matches the socket by its addresses alone (`INET_DIAG_NOCOOKIE`).
 const NO_COOKIE: [u8; 8] = [0xff; 8];
 
 /// The shortest round trip time of a connection in the last minutes. The kernel answers at once.
 ///
 /// # Errors
-/// Where the kernel does not tell it: without sock_diag, where netlink sockets are forbidden, or for a
-/// connection that has gone.
+/// Without sock_diag, where netlink sockets are forbidden, and for a closed connection.
 pub fn round_trip(tcp: &TcpStream) -> io::Result<Duration> {
     let (local, peer) = (tcp.local_addr()?, tcp.peer_addr()?);
     let socket = socket_with(
@@ -33,9 +32,9 @@ pub fn round_trip(tcp: &TcpStream) -> io::Result<Duration> {
         Some(netlink::SOCK_DIAG),
     )?;
     send(&socket, &request(local, peer), SendFlags::empty())?;
-    let mut answer = [0; ANSWER_MAX];
-    let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    parse(&answer[..length])
+    let mut response = [0; RESPONSE_MAX];
+    let (length, _) = recv(&socket, &mut response[..], RecvFlags::empty())?;
+    parse(&response[..length])
 }
 
 fn request(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
@@ -62,14 +61,14 @@ fn request(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-fn parse(answer: &[u8]) -> io::Result<Duration> {
-    let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer)
+fn parse(response: &[u8]) -> io::Result<Duration> {
+    let message = NetlinkMessage::<SockDiagMessage>::deserialize(response)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
     match message.payload {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
             let info = response.nlas.iter().find_map(|nla| match nla {
-                // Clients put off their acknowledgements by up to 40 ms where they have nothing to say:
-                // the smoothed time holds that, the shortest does not. A connection just made has none.
+                // Clients delay acknowledgements by up to 40 ms when they have nothing to send: the
+                // smoothed time includes that, the shortest does not. A new connection has no shortest.
                 Nla::TcpInfo(info) if (1..u32::MAX).contains(&info.min_rtt) => Some(info.min_rtt),
                 Nla::TcpInfo(info) => Some(info.rtt),
                 _ => None,

@@ -1,17 +1,16 @@
-//! Sleeps of a few milliseconds: the runtime's own timer takes up to two more, which would halve the rate of
-//! small uploads.
+//! Sleeps of a few milliseconds: tokio's timer takes up to two more, which would halve the rate of small
+//! uploads.
 
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-/// From here on the runtime's timer does.
-const LONG: Duration = Duration::from_millis(5);
+/// Sleeps of this length and longer use tokio's timer.
+const SHORT_SLEEP_MAX: Duration = Duration::from_millis(5);
 
-/// Returns when the time is over. A short one takes a thread of the pool for blocking work meanwhile, also
-/// where nobody waits for it any more.
+/// Sleeps. A short sleep occupies a thread of the blocking pool, even after the future is dropped.
 pub async fn short_sleep(time: Duration) {
-    if time >= LONG || spawn_blocking(move || std::thread::sleep(time)).await.is_err() {
+    if time >= SHORT_SLEEP_MAX || spawn_blocking(move || std::thread::sleep(time)).await.is_err() {
         tokio::time::sleep(time).await;
     }
 }
@@ -24,10 +23,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_sleep_is_never_too_short() {
-        for time in [Duration::ZERO, Duration::from_micros(300), LONG] {
-            let begun = Instant::now();
+        for time in [Duration::ZERO, Duration::from_micros(300), SHORT_SLEEP_MAX] {
+            let start = Instant::now();
             short_sleep(time).await;
-            assert!(begun.elapsed() >= time);
+            assert!(start.elapsed() >= time);
         }
     }
 }

@@ -1,3 +1,5 @@
+//! A connection in clear or under TLS.
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-use super::buffered::Buffered;
+use super::buffered::BufferedTcp;
 
 /// A TCP connection, in clear or under TLS (either role). Control and data connections alike.
 pub enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Buffered>>),
+    Tls(Box<TlsStream<BufferedTcp>>),
 }
 
 impl Stream {
@@ -50,37 +52,36 @@ impl Stream {
         self.tcp().peer_addr()
     }
 
-    /// From now on dropping it is a reset (zero linger), never FIN or close_notify, so that no peer
-    /// takes what it received for a whole file.
+    /// From now on dropping it resets the connection (zero linger), never FIN or close_notify, so that
+    /// no peer takes what it received for a complete file.
     pub fn reset_on_drop(&self) {
         reset_on_drop(self.tcp());
     }
 
-    /// Takes [`Stream::reset_on_drop`] back.
+    /// Undoes [`Stream::reset_on_drop`].
     pub fn close_on_drop(&self) {
-        // A socket that is gone already needs no close.
+        // Fails only on a closed socket.
         let _ = SockRef::from(self.tcp()).set_linger(None);
     }
 
-    /// The end that means *complete*: close_notify and FIN. Fails when the last bytes cannot be sent
-    /// within `deadline`.
+    /// Ends a complete transfer: close_notify and FIN. Fails when the last bytes cannot be sent within
+    /// `deadline`.
     pub async fn complete(mut self, deadline: Duration) -> io::Result<()> {
         self.end(deadline, false).await
     }
 
-    /// As [`Stream::complete`], for one who has sent: what the peer still sends is taken until it
-    /// ends too, since a socket closed with unread bytes (session tickets) answers RST, which would
-    /// cut what was sent.
-    pub async fn complete_and_drain(mut self, deadline: Duration) -> io::Result<()> {
+    /// As [`Stream::complete`], for the sender: then reads and discards until the peer ends, too. A
+    /// socket closed with unread bytes (session tickets) sends RST, which would truncate the file.
+    pub async fn complete_and_read_to_end(mut self, deadline: Duration) -> io::Result<()> {
         self.end(deadline, true).await
     }
 
-    async fn end(&mut self, deadline: Duration, drain: bool) -> io::Result<()> {
+    async fn end(&mut self, deadline: Duration, read_to_end: bool) -> io::Result<()> {
         self.close_on_drop();
         let ended = tokio::time::timeout(deadline, async {
             self.shutdown().await?;
             let mut rest = [0; 1024];
-            while drain && self.read(&mut rest).await? > 0 {}
+            while read_to_end && self.read(&mut rest).await? > 0 {}
             Ok(())
         });
         ended.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -89,14 +90,14 @@ impl Stream {
 
 /// As [`Stream::reset_on_drop`], before there is TLS.
 pub fn reset_on_drop(tcp: &TcpStream) {
-    // A socket that is gone already needs no reset.
+    // Fails only on a closed socket.
     let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
-/// nodelay and keepalive: what every TCP connection of the gateway gets.
+/// Sets nodelay and keepalive, as on every TCP connection of the gateway.
 pub fn prepare(tcp: &TcpStream) {
     let socket = SockRef::from(tcp);
-    // Both are a comfort: a connection that refuses them still works.
+    // Neither is essential.
     let _ = socket.set_tcp_nodelay(true);
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::Span;
+
 use super::end::EndSlot;
 use crate::net::Endpoints;
 
@@ -44,5 +46,12 @@ impl ClientInfo {
             encryption: OnceLock::new(),
             client: OnceLock::new(),
         }
+    }
+
+    /// The span of log lines before the login. It has the highest level, since lines of every level
+    /// need it.
+    pub fn span(&self) -> Span {
+        let Self { session, peer, listener, .. } = self;
+        tracing::error_span!(parent: None, "connection", session, %peer, listener)
     }
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::metrics::Metrics;
 use super::open_uploads::OpenUploads;
 use super::path_masking;
@@ -12,13 +14,14 @@ use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::auth::Identity;
 use crate::backend::BackendSession;
-use crate::op::{Failure, FailureKind, Fault, Operation};
+use crate::op::{Action, Failure, FailureKind, Operation};
 use crate::policy;
 use crate::route::Target;
 
 pub(super) struct SessionCore {
     pub(super) identity: Identity,
     pub(super) who: Arc<SessionInfo>,
+    pub(super) span: Span,
     pub(super) metrics: Metrics,
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
@@ -28,49 +31,34 @@ pub(super) struct SessionCore {
 }
 
 impl SessionCore {
-    /// Checks an operation; returns its record and its target at the backend.
-    pub(super) fn admit(&self, operation: Operation) -> Result<(Record, Target), Failure> {
-        let record = Record::new(self.who.clone(), self.metrics.clone(), &operation);
-        // A root is a prefix and no jail: a link could lead out of it.
-        let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
-        if links && self.root.hides {
-            let reason = "links are not allowed below a route's `root`: they could lead out of it";
-            let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason);
-            return refused(record, denied);
+    /// Checks an action; returns its record and its target at the backend.
+    pub(super) fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
+        self.permit(self.record_of(&action), action)
+    }
+
+    /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or
+    /// remove it.
+    pub(super) fn admit_operation(
+        &self,
+        operation: Operation,
+    ) -> Result<(Record, Target<Operation>), Failure> {
+        let record = self.record_of(&operation);
+        match self.root.refusal(&operation) {
+            Some(failure) => refused(record, failure),
+            None => self.permit(record, operation),
         }
-        if let Operation::Symlink { target, .. } = &operation
-            && self.root.relative
-            && target.starts_with(b"/")
-        {
-            let reason = "the backend server does not report the home directory, so a link cannot lead to an \
-                          absolute path; set `login_folder` on the backend";
-            return refused(record, Failure::backend(FailureKind::Unsupported, reason));
-        }
-        if affects_root(&operation, &self.root) {
-            let reason =
-                "the root folder cannot be removed or renamed, and its access cannot be changed";
-            let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason);
-            return refused(record, denied);
-        }
-        let permit = policy::decide(&self.identity, operation);
+    }
+
+    fn record_of(&self, action: &impl Action) -> Record {
+        Record::new(self.who.clone(), self.metrics.clone(), action)
+    }
+
+    fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {
+        let permit = policy::decide(&self.identity, action);
         match Target::new(permit, &self.root.path) {
             Ok(target) => Ok((record, target)),
             Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
         }
-    }
-}
-
-/// Whether an operation would remove, rename or change the access to the folder that clients see as
-/// `/`.
-fn affects_root(operation: &Operation, root: &Root) -> bool {
-    match operation {
-        Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
-        Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
-        Operation::SetAttributes { path, changes, .. } => {
-            let closes = changes.permissions.is_some() || changes.owner.is_some();
-            path.is_root() && root.hides && closes
-        }
-        _ => false,
     }
 }
 

@@ -17,6 +17,8 @@ use super::open_uploads::OpenUploads;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use super::{Limits, Session, root};
+use tracing::Instrument;
+
 use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, Login, Origin};
 use crate::net::ProxyProtocol;
@@ -84,6 +86,13 @@ impl Gateway {
         self.metrics.client_refused(&client.listener, kind);
     }
 
+    /// Counts a connection that ended before a login and was not refused: probes of load balancers
+    /// and port scans are frequent.
+    pub fn ended_without_login(&self, client: &ClientInfo, reason: &str) {
+        self.metrics.ended_without_login(&client.listener);
+        tracing::debug!(reason, "the connection ended before a login");
+    }
+
     /// Logs and counts a refused client. `reason` says what it did, and what helps.
     pub fn client_refused(&self, client: &ClientInfo, kind: ClientRefusal, reason: impl Display) {
         self.count_refused(client, kind);
@@ -113,8 +122,9 @@ impl Gateway {
         let details = LoginDetails::new(client, proof.key());
         let record = LoginRecord::new(who.clone(), details, self.metrics.clone());
         let at_backend = AtomicBool::new(false);
-        let outcome =
-            tokio::time::timeout_at(deadline, self.log_in(route, client, proof, &at_backend));
+        let span = who.span();
+        let login = self.log_in(route, client, proof, &at_backend).instrument(span.clone());
+        let outcome = tokio::time::timeout_at(deadline, login);
         let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(who.backend.as_str())))
         });
@@ -127,6 +137,7 @@ impl Gateway {
             identity,
             record: SessionRecord::new(who.clone()),
             who,
+            span,
             metrics: self.metrics.clone(),
             root: root::Root::new(&route.root, &backend.home()),
             backend,

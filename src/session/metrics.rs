@@ -18,6 +18,7 @@ pub struct Metrics {
     pub(super) bytes: IntCounterVec,
     proxy_refused: IntCounterVec,
     clients_refused: IntCounterVec,
+    without_login: IntCounterVec,
     pub(super) outages: Arc<Outages>,
 }
 
@@ -66,6 +67,11 @@ impl Metrics {
                 "Clients refused before a login",
                 &["listener", "reason"],
             )?,
+            without_login: counter(
+                "lockgate_connections_without_login_total",
+                "Client connections that ended before a login and were not refused",
+                &["listener"],
+            )?,
             proxy_refused: counter(
                 "lockgate_proxy_protocol_refused_total",
                 "Connections closed because they came from no trusted proxy, or without a valid header",
@@ -82,6 +88,11 @@ impl Metrics {
     /// Counts a refused client.
     pub(super) fn client_refused(&self, listener: &str, why: ClientRefusal) {
         self.clients_refused.with_label_values(&[listener, why.as_str()]).inc();
+    }
+
+    /// Counts a connection that ended before a login and was not refused.
+    pub(super) fn ended_without_login(&self, listener: &str) {
+        self.without_login.with_label_values(&[listener]).inc();
     }
 
     /// Counts a session as open until dropped.

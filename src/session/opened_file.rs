@@ -4,15 +4,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::core::{SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
-use crate::backend::OpenFile;
+use crate::backend::{InFlight, OpenFile};
 use crate::data::Progress;
-use crate::op::{Changes, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status};
+use crate::op::{
+    Changes, CopyData, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status,
+};
 
 /// For a backend to report the size of a file that was not read to its end.
 const SIZE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,14 +58,10 @@ impl OpenedFile {
     }
 
     /// As [`OpenFile::read_at`].
-    pub fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+    pub fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
         let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
         let (session, reads) = (self.session.clone(), self.reads.clone());
-        Box::pin(async move {
+        InFlight::new(Box::pin(async move {
             let outcome = reading.await;
             let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
             match &outcome {
@@ -77,19 +74,19 @@ impl OpenedFile {
                 Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
             }
             outcome.map_err(|failure| path_masking::failure(&session.root, failure))
-        })
+        }))
     }
 
     /// As [`OpenFile::write_at`].
-    pub fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
+    pub fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
         let length = data.len();
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
-        Box::pin(async move {
+        InFlight::new(Box::pin(async move {
             writing.await.map_err(|failure| path_masking::failure(&session.root, failure))?;
             written.add(length);
             Ok(())
-        })
+        }))
     }
 
     pub async fn stat(&self) -> Result<Entry, Failure> {
@@ -99,7 +96,8 @@ impl OpenedFile {
     /// Checks the policy again: permission to write a file does not include its attributes.
     pub async fn set_attributes(&self, changes: Changes) -> Result<(), Failure> {
         let (path, follow) = (self.path.clone(), true);
-        let (record, _) = self.session.admit(Operation::SetAttributes { path, changes, follow })?;
+        let (record, _) =
+            self.session.admit_operation(Operation::SetAttributes { path, changes, follow })?;
         match self.file.set_attributes(&changes).await {
             Ok(()) => {
                 record.done();
@@ -127,7 +125,7 @@ impl OpenedFile {
         to_offset: u64,
     ) -> Result<(), Failure> {
         let (from, to_path, append) = (self.path.clone(), to.path.clone(), to.appends);
-        let (record, _) = self.session.admit(Operation::Copy { from, to: to_path, append })?;
+        let (record, _) = self.session.admit(CopyData { from, to: to_path, append })?;
         // A length of 0 is the rest of the file. The size is requested together with the copy, so
         // that no later request overtakes it.
         let end = async {

@@ -8,7 +8,7 @@ use super::metrics::Metrics;
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
 use crate::data::Progress;
-use crate::op::{Failure, FailureKind, Fault, Operation, RemotePath};
+use crate::op::{Action, Direction, Failure, FailureKind, Fault, RemotePath};
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
 /// the session ended.
@@ -18,7 +18,7 @@ pub(super) struct Record {
     operation: &'static str,
     path: RemotePath,
     to: Option<Vec<u8>>,
-    direction: Option<&'static str>,
+    direction: Option<Direction>,
     quiet: bool,
     started: Instant,
     progress: Arc<Progress>,
@@ -36,24 +36,16 @@ enum Outcome<'a> {
 }
 
 impl Record {
-    pub(super) fn new(who: Arc<SessionInfo>, metrics: Metrics, operation: &Operation) -> Self {
+    pub(super) fn new(who: Arc<SessionInfo>, metrics: Metrics, action: &impl Action) -> Self {
         Self {
             who,
             metrics,
-            operation: operation.name(),
-            path: operation.path().clone(),
-            to: operation.other_path().map(<[u8]>::to_vec),
-            direction: match operation {
-                Operation::Read { .. } => Some("download"),
-                Operation::Write { .. } => Some("upload"),
-                Operation::Open { mode, .. } if mode.writes() => Some("upload"),
-                Operation::Open { .. } => Some("download"),
-                Operation::Copy { .. } => Some("copy"),
-                _ => None,
-            },
+            operation: action.name(),
+            path: action.path().clone(),
+            to: action.other_path().map(<[u8]>::to_vec),
+            direction: action.direction(),
             // Operations that only read metadata are logged at debug level.
-            quiet: operation.effects().read_only()
-                && !matches!(operation, Operation::Read { .. } | Operation::Open { .. }),
+            quiet: action.effects().read_only() && action.direction().is_none(),
             started: Instant::now(),
             progress: Arc::default(),
             read_back: Arc::default(),
@@ -83,7 +75,7 @@ impl Record {
     /// The counters of bytes read and written.
     pub(super) fn read_and_written(&self) -> (Arc<Progress>, Arc<Progress>) {
         match self.direction {
-            Some("upload") => (self.read_back.clone(), self.progress.clone()),
+            Some(Direction::Upload) => (self.read_back.clone(), self.progress.clone()),
             _ => (self.progress.clone(), self.read_back.clone()),
         }
     }
@@ -110,7 +102,7 @@ impl Record {
             .with_label_values(&[who.backend.as_str(), self.operation, outcome, fault])
             .inc();
         if let Some(direction) = self.direction {
-            let labels = [who.listener.as_str(), who.backend.as_str(), direction];
+            let labels = [who.listener.as_str(), who.backend.as_str(), direction.as_str()];
             self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
             let read_back = self.read_back.bytes();
             if read_back > 0 {
@@ -120,8 +112,8 @@ impl Record {
                 who.totals.add_download(read_back);
             }
             match direction {
-                "upload" if transferred => who.totals.add_upload(bytes),
-                "download" if transferred => who.totals.add_download(bytes),
+                Direction::Upload if transferred => who.totals.add_upload(bytes),
+                Direction::Download if transferred => who.totals.add_download(bytes),
                 _ => {}
             }
             let [listener, backend, direction] = labels;

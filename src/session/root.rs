@@ -34,6 +34,46 @@ impl Root {
     pub(super) fn strip(&self, path: &RemotePath) -> Option<RemotePath> {
         path.strip_root(&self.path)
     }
+
+    /// Why an operation is refused: it could lead out of the root, or would remove the root, rename
+    /// it or change its access.
+    pub(super) fn refusal(&self, operation: &Operation) -> Option<Failure> {
+        let denied =
+            |reason: &str| Some(Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason));
+        // A root is a prefix and no jail: a link could lead out of it.
+        let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
+        if links && self.hides {
+            return denied(
+                "links are not allowed below a route's `root`: they could lead out of it",
+            );
+        }
+        if let Operation::Symlink { target, .. } = operation
+            && self.relative
+            && target.starts_with(b"/")
+        {
+            let reason = "the backend server does not report the home directory, so a link cannot lead \
+                          to an absolute path; set `login_folder` on the backend";
+            return Some(Failure::backend(FailureKind::Unsupported, reason));
+        }
+        if self.is_affected_by(operation) {
+            return denied(
+                "the root folder cannot be removed or renamed, and its access cannot be changed",
+            );
+        }
+        None
+    }
+
+    fn is_affected_by(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
+            Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
+            Operation::SetAttributes { path, changes, .. } => {
+                let closes = changes.permissions.is_some() || changes.owner.is_some();
+                path.is_root() && self.hides && closes
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Refuses a root that is certainly not a folder of the backend; `number` is the route's index in

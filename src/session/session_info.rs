@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::Span;
+
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::route::Route;
@@ -32,6 +34,13 @@ impl SessionInfo {
             end: client.end.clone(),
             totals: Totals::default(),
         }
+    }
+
+    /// As [`ClientInfo::span`], with the user and the backend.
+    pub(super) fn span(&self) -> Span {
+        let Self { session, peer, listener, backend, .. } = self;
+        let user = self.user.as_slice();
+        tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
     }
 }
 

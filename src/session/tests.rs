@@ -15,8 +15,8 @@ use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
 use crate::op::{
-    Answer, Changes, EntryKind, Failure, FailureKind, Fault, Onto, OpenMode, Operation, RemotePath,
-    Representation, WriteMode,
+    Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListFolder, Onto, OpenMode,
+    Operation, RemotePath, Representation, WriteMode,
 };
 use crate::route;
 
@@ -58,6 +58,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         totals: Default::default(),
     });
     let session = Session::new(SessionCore {
+        span: tracing::Span::none(),
         identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
         record: SessionRecord::new(who.clone()),
         who,
@@ -111,7 +112,7 @@ async fn failed_reads_of_metadata_are_logged_unless_they_are_routine() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.core.admit(Operation::List(path("/inbox"))).ok().unwrap();
+        let (record, _) = session.core.admit(ListFolder { path: path("/inbox") }).ok().unwrap();
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::core::{SessionCore, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
-    Abilities, Answer, Failure, FailureKind, Fault, OpenMode, Operation, RemotePath,
-    Representation, WriteMode,
+    Abilities, Action, Answer, Failure, FailureKind, Fault, ListFolder, OpenHandle, OpenMode,
+    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 
 /// The session of a logged in user at the backend of the route.
@@ -22,6 +24,11 @@ impl Session {
         Self { core: Arc::new(core) }
     }
 
+    /// The span for the log lines of the session.
+    pub fn span(&self) -> &Span {
+        &self.core.span
+    }
+
     /// The home directory at the backend, as the client sees it.
     pub fn home(&self) -> RemotePath {
         self.core.root.strip(&self.core.backend.home().path()).unwrap_or_else(RemotePath::root)
@@ -30,13 +37,13 @@ impl Session {
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
-        let (record, target) = self.core.admit(operation)?;
-        let performed = match self.core.open_uploads.perform(target.operation()).await {
+        let (record, target) = self.core.admit_operation(operation)?;
+        let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
         };
         if performed.is_ok() {
-            self.core.open_uploads.remove_moved(target.operation());
+            self.core.open_uploads.remove_moved(target.action());
         }
         match performed {
             Ok(Answer::Link(target)) => {
@@ -71,7 +78,7 @@ impl Session {
     }
 
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
-        let (record, target) = self.core.admit(Operation::List(path.clone()))?;
+        let (record, target) = self.core.admit(ListFolder { path: path.clone() })?;
         match self.core.backend.list(&target).await {
             Ok(listing) => {
                 Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })
@@ -86,7 +93,7 @@ impl Session {
         offset: u64,
         representation: Representation,
     ) -> Result<Download, Failure> {
-        let (record, target) = self.core.admit(Operation::Read { path, offset, representation })?;
+        let (record, target) = self.core.admit(ReadFile { path, offset, representation })?;
         match self.core.backend.open_read(&target).await {
             Ok(transfer) => Ok(Download { transfer, record, root: self.core.root.clone() }),
             Err(failure) => Err(failed(record, &self.core.root, failure)),
@@ -99,8 +106,7 @@ impl Session {
         mode: WriteMode,
         representation: Representation,
     ) -> Result<Upload, Failure> {
-        let (mut record, target) =
-            self.core.admit(Operation::Write { path, mode, representation })?;
+        let (mut record, target) = self.core.admit(WriteFile { path, mode, representation })?;
         match self.core.backend.open_write(&target).await {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
@@ -135,12 +141,11 @@ impl Session {
 
     /// Opens a file for reads and writes at any offset.
     pub async fn open(&self, path: RemotePath, mode: OpenMode) -> Result<OpenedFile, Failure> {
-        let operation = Operation::Open { path: path.clone(), mode };
-        let (record, target) = self.core.admit(operation)?;
+        let (record, target) = self.core.admit(OpenHandle { path: path.clone(), mode })?;
         match self.core.backend.open(&target).await {
             Ok(file) => {
                 if mode.writes() {
-                    self.core.open_uploads.insert(target.operation().path().clone(), &file);
+                    self.core.open_uploads.insert(target.action().path.clone(), &file);
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record))
             }

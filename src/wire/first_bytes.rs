@@ -1,14 +1,14 @@
-//! Which protocol a client speaks, as far as its first bytes tell: clients of other protocols come to
-//! every open port.
+//! Recognizes a client's protocol by its first bytes: clients of other protocols connect to every open
+//! port.
 
-/// Bytes that are enough to tell.
-pub const ENOUGH: usize = 256;
+/// The most bytes that are needed to recognize a protocol.
+pub const MAX_FIRST_BYTES: usize = 256;
 
-/// Of HTTP (RFC 9110 section 9); none is a command of FTP. PRI begins HTTP/2.
+/// HTTP's (RFC 9110 section 9); none is an FTP command. HTTP/2 starts with PRI.
 const METHODS: [&[u8]; 9] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PRI"];
 
-/// A protocol whose clients begin in a way of their own.
+/// A protocol that is recognized by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// A record with a ClientHello (RFC 8446 section 5.1).
@@ -19,7 +19,7 @@ pub enum Protocol {
     Http,
 }
 
-/// The protocol of a client that began with these bytes; `None` where they do not tell.
+/// The protocol of a client that sent these bytes first; `None` if unknown.
 pub fn protocol(first: &[u8]) -> Option<Protocol> {
     if matches!(first, [22, 3, 0..=4, ..]) {
         return Some(Protocol::Tls);
@@ -33,8 +33,7 @@ pub fn protocol(first: &[u8]) -> Option<Protocol> {
     is_http.then_some(Protocol::Http)
 }
 
-/// The highest version that the client offers in the ClientHello that these bytes begin with, where that
-/// is older than TLS 1.2 (RFC 5246 section 7.4.1.2).
+/// The highest version that a ClientHello offers, if that is older than TLS 1.2 (RFC 5246 section 7.4.1.2).
 pub fn old_tls_version(first: &[u8]) -> Option<&'static str> {
     match first {
         [22, 3, _, _, _, 1, _, _, _, 3, minor, ..] => match minor {
@@ -52,9 +51,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_known_by_their_first_bytes() {
+    fn protocols_are_recognized_by_their_first_bytes() {
         use Protocol::{Http, Ssh, Tls};
-        for (first, known) in [
+        for (first, expected) in [
             (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Some(Ssh)),
             (b"SSH-", Some(Ssh)),
             (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", Some(Http)),
@@ -66,12 +65,12 @@ mod tests {
             (b"\x16", None),
             (b"", None),
         ] {
-            assert_eq!(protocol(first), known, "{}", first.escape_ascii());
+            assert_eq!(protocol(first), expected, "{}", first.escape_ascii());
         }
     }
 
     #[test]
-    fn an_old_client_hello_tells_its_version() {
+    fn the_version_of_an_old_client_hello_is_read() {
         let hello = |minor| [22, 3, 1, 0, 100, 1, 0, 0, 96, 3, minor, 7];
         assert_eq!(old_tls_version(&hello(2)), Some("TLS 1.1"));
         assert_eq!(old_tls_version(&hello(3)), None);

@@ -1,4 +1,4 @@
-//! Sans-I/O codecs, used by fronts and backends alike. They decide; sockets are elsewhere.
+//! Codecs without I/O, used by fronts and backends.
 
 pub mod first_bytes;
 pub mod ftp;

@@ -141,7 +141,7 @@ impl Rendezvous {
         let tls = wanted.tls.map(|tls| Claim {
             listener: tls.listener().clone(),
             id: tls.id(),
-            standing: tls.standing(),
+            standing: tls.resumption_evidence(),
             must_resume: wanted.must_resume,
         });
         let deadline = now + wanted.connect_within + wanted.wait;
@@ -242,7 +242,7 @@ impl Rendezvous {
             self.table().went_away((key, peer.ip()));
             return self.close_stray(key.port, tcp, peer);
         };
-        let claimed = listener.claimed(&offered);
+        let claimed = listener.owners(&offered);
         let source = (key, peer.ip());
         let arrived = Arrived { tcp, read, peer };
         let routed = self.table().route(Instant::now(), source, &claimed, candidates, arrived);

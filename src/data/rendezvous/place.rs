@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::net::tls::{SessionId, Standing};
+use crate::net::tls::{ResumptionEvidence, SessionId};
 
 /// With so many who wait at a place each newcomer is compared; with more, with all of them together.
 const COMPARED: usize = 64;
@@ -18,7 +18,7 @@ pub(super) struct Claim<L> {
     pub listener: L,
     pub id: SessionId,
     /// Whose connections may resume each other's sessions share no place.
-    pub standing: Standing,
+    pub standing: ResumptionEvidence,
     /// Whether a connection that does not resume it is none of its own.
     pub must_resume: bool,
 }
@@ -47,7 +47,7 @@ pub(super) struct Summary {
 pub(super) struct Waiting<C> {
     pub(super) id: u64,
     /// Under TLS.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<ResumptionEvidence>,
     pub(super) client: IpAddr,
     pub(super) session: u64,
     pub(super) deadline: Instant,
@@ -67,8 +67,11 @@ impl<C, L: PartialEq> Shared<C, L> {
         // What a connection for such a one resumes does not tell whose it is: it waits alone.
         let alone = own.shares_store || self.only().is_some_and(|(_, only)| only.shares_store());
         let told_apart = || match self.sessions.len() <= COMPARED {
-            true => self.sessions.values().all(|w| w.standing.is_some_and(|s| s.is_told_from(own))),
-            false => self.all.is_told_from(own),
+            true => self
+                .sessions
+                .values()
+                .all(|w| w.standing.is_some_and(|s| s.is_distinguishable_from(own))),
+            false => self.all.is_distinguishable_from(own),
         };
         self.listener == claim.listener && new && !alone && told_apart()
     }
@@ -87,26 +90,34 @@ impl<C, L> Shared<C, L> {
 }
 
 impl Summary {
-    pub(super) fn of(standing: &Standing) -> Self {
-        let Standing { begun, settled, used, proven, .. } = *standing;
+    pub(super) fn of(standing: &ResumptionEvidence) -> Self {
+        let ResumptionEvidence {
+            handshake_started: begun,
+            session_stored: settled,
+            tickets_used: used,
+            resumed_since: proven,
+            ..
+        } = *standing;
         Self { begun: (begun, begun), settled, used, proven }
     }
 
-    pub(super) fn add(&mut self, standing: &Standing) {
+    pub(super) fn add(&mut self, standing: &ResumptionEvidence) {
         let (first, last) = self.begun;
-        self.begun = (first.min(standing.begun), last.max(standing.begun));
-        self.settled = self.settled.max(standing.settled);
-        self.used = [self.used, standing.used].into_iter().flatten().min();
-        self.proven = self.proven.zip(standing.proven).map(|(one, other)| one.min(other));
+        self.begun = (first.min(standing.handshake_started), last.max(standing.handshake_started));
+        self.settled = self.settled.max(standing.session_stored);
+        self.used = [self.used, standing.tickets_used].into_iter().flatten().min();
+        self.proven = self.proven.zip(standing.resumed_since).map(|(one, other)| one.min(other));
     }
 
-    /// As [`Standing::is_told_from`] each of them; now and then not, though it is so.
-    pub(super) fn is_told_from(&self, other: &Standing) -> bool {
+    /// As [`ResumptionEvidence::is_distinguishable_from`] each of them; now and then not, though it is so.
+    pub(super) fn is_distinguishable_from(&self, other: &ResumptionEvidence) -> bool {
         let (first, last) = self.begun;
-        let later = self.settled < other.begun && self.used.is_none_or(|used| other.begun < used);
-        let earlier = other.settled < first && other.used.is_none_or(|used| last < used);
-        let since = self.proven.is_some_and(|proven| other.settled < proven)
-            && other.proven.is_some_and(|proven| self.settled < proven);
+        let later = self.settled < other.handshake_started
+            && self.used.is_none_or(|used| other.handshake_started < used);
+        let earlier =
+            other.session_stored < first && other.tickets_used.is_none_or(|used| last < used);
+        let since = self.proven.is_some_and(|proven| other.session_stored < proven)
+            && other.resumed_since.is_some_and(|proven| self.settled < proven);
         (later || earlier || since) && !other.shares_store
     }
 }

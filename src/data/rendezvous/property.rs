@@ -12,7 +12,7 @@ use super::client_key::Key;
 use super::place::Claim;
 use super::rest::REST;
 use super::table::{Arrival, Candidates, Lease, NoPlace, Request, Routed, Rules, Table};
-use crate::net::tls::{SessionId, Standing};
+use crate::net::tls::{ResumptionEvidence, SessionId};
 
 const CLIENTS: u8 = 2;
 const SESSIONS: u64 = 16;
@@ -122,11 +122,17 @@ fn id(session: u64) -> SessionId {
 /// Of the sessions of an address: two whose client is known to keep one store for them; two that may have
 /// one store, and have it; two that may have one, and have their own; two that have been seen to have
 /// their own.
-fn standing(session: u64, start: Instant) -> Standing {
+fn standing(session: u64, start: Instant) -> ResumptionEvidence {
     let at = |seconds| start + Duration::from_secs(seconds);
     let kind = session / 4;
     let proven = (kind == 3).then(|| at(30));
-    Standing { begun: at(1), settled: at(2), used: None, proven, shares_store: kind == 0 }
+    ResumptionEvidence {
+        handshake_started: at(1),
+        session_stored: at(2),
+        tickets_used: None,
+        resumed_since: proven,
+        shares_store: kind == 0,
+    }
 }
 
 /// Of whose session the client of another may think that it is its own.

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use super::client_key::Key;
-use crate::net::tls::Standing;
+use crate::net::tls::ResumptionEvidence;
 
 /// For so long a port is left alone for all but its last session, where a reservation ended without a
 /// connection: that may still be on its way, and must not be taken for another transfer's.
@@ -15,21 +15,21 @@ const RESTING: usize = 16 * 1024;
 const RESTS: usize = 64;
 
 /// A session's number and, under TLS, from whom it can be told.
-pub(super) type Who = (u64, Option<Standing>);
+pub(super) type Who = (u64, Option<ResumptionEvidence>);
 
 /// A reservation that ended without a connection, which may still be on its way.
 pub(super) struct Rest {
     pub(super) until: Instant,
     pub(super) session: u64,
     /// Of the session; `None` in clear.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<ResumptionEvidence>,
 }
 
 impl Rest {
     /// Whether its connection could be taken for the claim's. In clear it resumes nothing.
-    pub(super) fn is_like(&self, session: u64, claim: &Standing) -> bool {
+    pub(super) fn is_like(&self, session: u64, claim: &ResumptionEvidence) -> bool {
         let own = self.standing.filter(|_| self.session != session);
-        own.is_some_and(|own| !own.is_told_from(claim))
+        own.is_some_and(|own| !own.is_distinguishable_from(claim))
     }
 }
 

@@ -183,15 +183,15 @@ impl Tls {
     /// A control connection, with the client's TLS that its data connections resume.
     async fn session(&self, tls13: bool) -> (ControlTls, ClientTls) {
         let control = self.server.control_session();
-        control.announce();
+        control.note_handshake_allowed();
         self.log_in(control, tls13).await
     }
 
     /// Two whose handshakes overlap.
     async fn sessions_at_once(&self, tls13: bool) -> [(ControlTls, ClientTls); 2] {
         let (one, two) = (self.server.control_session(), self.server.control_session());
-        one.announce();
-        two.announce();
+        one.note_handshake_allowed();
+        two.note_handshake_allowed();
         [self.log_in(one, tls13).await, self.log_in(two, tls13).await]
     }
 
@@ -208,8 +208,8 @@ impl Tls {
         far.write_all(b"220").await.unwrap();
         far.flush().await.unwrap();
         near.read_exact(&mut [0; 3]).await.unwrap();
-        control.heard();
-        control.heard();
+        control.note_command();
+        control.note_command();
         (control, client)
     }
 }
@@ -236,7 +236,7 @@ async fn sessions_that_may_have_one_store_share_a_port_only_when_each_has_resume
             // What the first could offer may be gone when the second logs in.
             true => {
                 let one = tls.session(true).await;
-                one.0.asks_for_data();
+                one.0.note_data_requested();
                 [one, tls.session(true).await]
             }
         };
@@ -271,7 +271,7 @@ async fn a_connection_for_one_session_that_resumes_another_is_not_given_to_that(
     assert!(two.1.connect_data(tcp).await.is_err());
     assert!(poll_once(first.arrived()).is_none());
     // From now on it is known.
-    assert!(one.0.standing().shares_store && two.0.standing().shares_store);
+    assert!(one.0.resumption_evidence().shares_store && two.0.resumption_evidence().shares_store);
     assert!(pool.reserve(ask(&two.0, 2)).await.is_err());
 }
 

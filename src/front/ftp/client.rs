@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{Instrument, Span};
 use zeroize::Zeroizing;
 
 use super::command_queue::Line;
@@ -43,6 +44,7 @@ pub(super) struct Client {
     pub(super) transfer: TransferState,
     pub(super) facts: FactSet,
     started: Instant,
+    pub(super) has_tried_login: bool,
     /// The last refusal that was logged; each kind is logged once in a row.
     logged_refusal: Option<ClientRefusal>,
 }
@@ -114,6 +116,7 @@ impl Client {
             transfer: TransferState::default(),
             facts: FactSet::default(),
             started: Instant::now(),
+            has_tried_login: false,
             logged_refusal: None,
         }
     }
@@ -133,9 +136,17 @@ impl Client {
             // REIN may have started another session meanwhile.
             () = forced => self.client_info.end.set(SessionEnd::shutdown()),
         }
+        if !self.has_tried_login && self.logged_refusal.is_none() {
+            let reason = self.client_info.end.get().map_or("", SessionEnd::reason);
+            self.shared.gateway.ended_without_login(&self.client_info, reason);
+        }
         if let LoginState::LoggedIn(logged_in) = self.login {
-            // A close that hangs must not keep the session's admission permit.
-            let _ = timeout(CLOSE_TIMEOUT, logged_in.session.close()).await;
+            let span = logged_in.session.span().clone();
+            let closing = async move {
+                // A close that hangs must not keep the session's admission permit.
+                let _ = timeout(CLOSE_TIMEOUT, logged_in.session.close()).await;
+            };
+            closing.instrument(span).await;
         }
         self.control.shutdown().await;
     }
@@ -154,7 +165,11 @@ impl Client {
                 self.log_other_protocol(other);
                 return;
             }
-            if self.handle_line(line).await == Flow::Close {
+            let span = match &self.login {
+                LoginState::LoggedIn(logged_in) => logged_in.session.span().clone(),
+                _ => Span::current(),
+            };
+            if self.handle_line(line).instrument(span).await == Flow::Close {
                 return;
             }
         }
@@ -225,7 +240,7 @@ impl Client {
             return Flow::Continue;
         };
         if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
-            tls.heard();
+            tls.note_command();
         }
         match command::parse(&line) {
             Ok(command) => self.execute(command).await,

@@ -15,7 +15,7 @@ use super::command_queue::{CommandQueue, Line, QueueFull};
 use super::reply::Reply;
 use crate::net::Stream;
 use crate::wire::first_bytes::{Protocol, protocol};
-use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, without_signals};
+use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, strip_telnet_signals};
 use crate::wire::ftp::reply;
 
 mod transfer;
@@ -175,7 +175,7 @@ impl Control {
     async fn read_line(&mut self) -> Option<Line> {
         loop {
             if let Some(line) = self.lines.next_line() {
-                return Some(line.map(without_signals));
+                return Some(line.map(strip_telnet_signals));
             }
             if self.closed {
                 return None;

@@ -78,7 +78,7 @@ pub(super) async fn establish(
     if let (Err(_), Some(tls)) = (&established, tls) {
         // It may have arrived without resuming, and could not be matched to its session: where that
         // is allowed, the next one gets a port of its own.
-        tls.does_not_resume();
+        tls.note_not_resumed();
     }
     established
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
 use crate::session::{ClientInfo, ClientRefusal, Gateway};
-use crate::wire::first_bytes::{ENOUGH, Protocol, old_tls_version, protocol};
+use crate::wire::first_bytes::{MAX_FIRST_BYTES, Protocol, old_tls_version, protocol};
 
 /// The content type of the first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: [u8; 1] = [22];
@@ -48,7 +48,7 @@ pub(super) async fn accept(
     };
     match failed {
         HandshakeError::HealthCheck => {
-            tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "the connection ended without a TLS session");
+            gateway.ended_without_login(client_info, "there was no TLS handshake");
         }
         HandshakeError::Refused(kind, reason) => gateway.client_refused(client_info, kind, reason),
     }
@@ -60,7 +60,7 @@ async fn handshake(
     tcp: TcpStream,
     received: &mut bool,
 ) -> Result<Stream, HandshakeError> {
-    let mut first = [0; ENOUGH];
+    let mut first = [0; MAX_FIRST_BYTES];
     let length = match tcp.peek(&mut first).await {
         Ok(length) if length > 0 => length,
         _ => return Err(HandshakeError::HealthCheck),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::client::Client;
 use super::handshake;
@@ -32,7 +33,10 @@ fn on_accept(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
     match shared.admission.admit(endpoints.peer.ip()) {
         Ok(permit) => {
             let shared = shared.clone();
-            shared.clone().drain.spawn(run(shared, tcp, endpoints, permit));
+            let client_info = client_info(&shared, endpoints);
+            let span = client_info.span();
+            let serving = run(shared.clone(), tcp, client_info, permit).instrument(span);
+            shared.drain.spawn(serving);
         }
         Err(refusal) => {
             shared.gateway.client_refused(
@@ -58,15 +62,19 @@ async fn refuse(mut tcp: TcpStream, reason: String) {
     .await;
 }
 
-async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _permit: AdmissionPermit) {
+async fn run(
+    shared: Arc<Shared>,
+    tcp: TcpStream,
+    client_info: ClientInfo,
+    _permit: AdmissionPermit,
+) {
     // ABOR's Telnet signals arrive as urgent data; in line they are read with the other bytes.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let client_info = client_info(&shared, endpoints);
     let Some((stream, tls)) = start_tls(&shared, tcp, &client_info).await else { return };
     let _open = shared.gateway.open_session(&client_info.listener);
-    tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "session begins");
-    Client::new(shared, client_info.clone(), stream, tls).run().await;
-    tracing::debug!(session = client_info.session, "session ends");
+    tracing::debug!("session begins");
+    Client::new(shared, client_info, stream, tls).run().await;
+    tracing::debug!("session ends");
 }
 
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
@@ -89,7 +97,7 @@ async fn start_tls(
         TlsPolicy::Implicit(tls) => tls,
     };
     let tls = settings.tls.control_session();
-    tls.announce_implicit();
+    tls.note_implicit_tls();
     let limit = shared.gateway.limits.login_timeout;
     let stream = handshake::accept(&shared.gateway, client_info, &tls, tcp, limit, false).await?;
     Some((stream, Some(tls)))

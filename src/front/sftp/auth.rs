@@ -99,7 +99,7 @@ impl Logins {
     /// Signature algorithms that the listener does not offer are refused from users, too (RFC
     /// 8332).
     fn check_signature(&self, signature: &Algorithm) -> Result<(), Failure> {
-        if self.connection.shared.settings.algorithms.take_signature(signature) {
+        if self.connection.shared.settings.algorithms.accepts_signature(signature) {
             return Ok(());
         }
         let detail = format!(

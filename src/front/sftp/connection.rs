@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::directory::OpenDirectories;
 use super::shared::Shared;
-use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, HangUp, Queued};
+use crate::net::ssh::{EXCHANGE_INTERVAL, EXCHANGES_MAX, FirstBytes, PeerClosed, QueuedStream};
 use crate::op::Fault;
 use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire;
@@ -38,7 +38,7 @@ pub(super) struct Connection {
     pub(super) client_info: ClientInfo,
     started: Instant,
     session: OnceLock<Arc<Session>>,
-    hang_up: OnceLock<HangUp>,
+    hang_up: OnceLock<PeerClosed>,
     first_bytes: OnceLock<FirstBytes>,
     /// The log has a line about a login, or about a key that was refused.
     login_logged: AtomicBool,
@@ -90,9 +90,9 @@ impl Connection {
     }
 
     /// Sets the stream that russh reads and writes.
-    pub(super) fn attach(&self, queued: &mut Queued) {
+    pub(super) fn attach(&self, queued: &mut QueuedStream) {
         let _ = self.first_bytes.set(queued.first_bytes());
-        let _ = self.hang_up.set(queued.hang_up());
+        let _ = self.hang_up.set(queued.peer_closed());
     }
 
     /// Returns when [`Connection::end`] was called.
@@ -235,7 +235,7 @@ impl Connection {
     /// Logs one line a minute for all such clients.
     fn log_exchanges_exceeded(&self) {
         let (gateway, kind) = (&self.shared.gateway, ClientRefusal::KeyExchanges);
-        let Some(suppressed) = self.shared.exchanges.turn() else {
+        let Some(suppressed) = self.shared.exchanges.next_log_line() else {
             return gateway.count_refused(&self.client_info, kind);
         };
         let reason = format!(
@@ -258,10 +258,10 @@ impl Connection {
         let login_logged = self.login_logged.load(Ordering::Relaxed);
         let has_closed = error.map_or(reason == CLOSED, is_closed);
         let (kind, reason) = match (protocol(&first), error) {
-            _ if (first.is_empty() && !is_ssh_client) || (has_closed && login_logged) => {
-                let ClientInfo { session, peer, listener, .. } = &self.client_info;
-                tracing::debug!(session, %peer, listener, reason, "the connection ends before a login");
-                return;
+            // The record of the login has the reason.
+            _ if has_closed && login_logged => return,
+            _ if first.is_empty() && !is_ssh_client => {
+                return self.shared.gateway.ended_without_login(&self.client_info, reason);
             }
             (Some(Protocol::Http), _) => {
                 (R::Speaks(Protocol::Http), "the client speaks HTTP on an SFTP port".to_owned())

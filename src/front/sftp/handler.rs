@@ -11,6 +11,7 @@ use russh::server::{
 };
 use russh::{ChannelId, ChannelOpenFailure, Disconnect, Error, Pty};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::auth::{self, Logins};
 use super::channel::Channel;
@@ -154,14 +155,16 @@ impl russh::server::Handler for Handler {
         let (last, open) = (self.has_reached_retained_max(), self.open.clone());
         let (connection, handle) = (self.connection.clone(), russh.handle());
         reply.accept().await;
-        self.connection.channels.spawn(async move {
+        let span = session.span().clone();
+        let serving = async move {
             let _ended = end.clone().drop_guard();
             Channel::serve(connection.clone(), session, channel, handle, end).await;
             drop(counted);
             if last && open.load(Ordering::Relaxed) == 0 {
                 end_connection(&connection);
             }
-        });
+        };
+        self.connection.channels.spawn(serving.instrument(span));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Connection;
 use crate::op::Fault;
 use crate::session::SessionEnd;
-use crate::wire::ssh::{ClientStart, ServerKeys, client_start, disconnect};
+use crate::wire::ssh::{ClientStart, EncryptionTracker, client_start, disconnect};
 
 /// The minimum of bytes that the server sends in a key exchange: its KEXINIT, and the reply with
 /// numbers of 128 bytes, a host key and its signature. A usual login sends less after the first
@@ -29,7 +29,7 @@ pub(super) struct KexLimiter<S> {
     connection: Arc<Connection>,
     state: State,
     /// Finds where written bytes are encrypted.
-    server_keys: ServerKeys,
+    server_keys: EncryptionTracker,
 }
 
 enum State {
@@ -44,9 +44,9 @@ enum State {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> KexLimiter<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
-        let limited = connection.shared.settings.algorithms.have_finite_fields();
+        let limited = connection.shared.settings.algorithms.has_finite_fields();
         let state = if limited { State::Start(Vec::new()) } else { State::LoggedIn };
-        Self { stream, connection, state, server_keys: ServerKeys::default() }
+        Self { stream, connection, state, server_keys: EncryptionTracker::default() }
     }
 
     /// Whether russh may receive these bytes.
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> KexLimiter<S> {
         let algorithms = &self.connection.shared.settings.algorithms;
         let is_expensive = match client_start(start) {
             ClientStart::Incomplete => return true,
-            ClientStart::Offer(offer) => algorithms.finite_field_with(&offer),
+            ClientStart::Offer(offer) => algorithms.negotiates_finite_field(&offer),
             // russh may understand what this does not.
             ClientStart::Other => true,
         };
@@ -145,13 +145,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for KexLimiter<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ssh::{Algorithms, Base, Side, named};
+    use crate::net::ssh::{Algorithms, Base, Side, algorithm_by_name};
 
     /// Otherwise a client would get more exchanges than are counted.
     #[test]
     fn an_exchange_sends_at_least_the_bytes_that_count_as_one() {
         let mut algorithms = Algorithms::new(Side::Listener, Base::Strict);
-        algorithms.add(&named("diffie-hellman-group1-sha1").unwrap()).unwrap();
+        algorithms.add(&algorithm_by_name("diffie-hellman-group1-sha1").unwrap()).unwrap();
         let offered = algorithms.preferred();
         let length = |names: &[&str]| names.iter().map(|name| name.len() + 1).sum::<usize>() - 1;
         let ciphers: Vec<&str> = offered.cipher.iter().map(AsRef::as_ref).collect();

@@ -8,6 +8,7 @@ use russh::{Limits, SshId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::auth;
 use super::connection::Connection;
@@ -69,10 +70,13 @@ fn config(settings: &ListenerSettings) -> Config {
 fn on_accept(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
     match shared.admission.admit(endpoints.peer.ip()) {
         Ok(permit) => {
-            shared.drain.spawn(run(shared.clone(), config.clone(), tcp, endpoints, permit));
+            let client_info = client_info(shared, endpoints);
+            let span = client_info.span();
+            let serving = run(shared.clone(), config.clone(), tcp, client_info, permit);
+            shared.drain.spawn(serving.instrument(span));
         }
         Err(refusal) => {
-            let client_info = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
+            let client_info = client_info(shared, endpoints);
             shared.gateway.client_refused(&client_info, ClientRefusal::TooManySessions, refusal);
             shared.drain.spawn(refuse(tcp, refusal.to_string()));
         }
@@ -93,13 +97,15 @@ async fn run(
     shared: Arc<Shared>,
     config: Arc<Config>,
     tcp: TcpStream,
-    endpoints: Endpoints,
+    client_info: ClientInfo,
     _permit: AdmissionPermit,
 ) {
-    let client_info = ClientInfo::new(&shared.settings.name, "sftp", endpoints);
     let _open = shared.gateway.open_session(&client_info.listener);
-    tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "session begins");
-    let session = client_info.session;
+    tracing::debug!("session begins");
     serve(Connection::new(shared, client_info), config, tcp).await;
-    tracing::debug!(session, "session ends");
+    tracing::debug!("session ends");
+}
+
+fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
+    ClientInfo::new(&shared.settings.name, "sftp", endpoints)
 }

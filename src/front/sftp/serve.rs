@@ -6,6 +6,7 @@ use std::time::Duration;
 use russh::server::{Config, run_stream};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
+use tracing::Instrument;
 
 use super::connection::{
     CHANNEL_END_TIMEOUT, CLOSED, CLOSED_BEFORE_LOGIN, Connection, DISCONNECT_TIMEOUT,
@@ -13,7 +14,7 @@ use super::connection::{
 };
 use super::handler::Handler;
 use super::kex_limit::KexLimiter;
-use crate::net::ssh::Queued;
+use crate::net::ssh::QueuedStream;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 
@@ -24,8 +25,8 @@ const WRITE_QUEUE_MAX: usize = 8 * 1024 * 1024;
 const CHANNELS_END_TIMEOUT: Duration = Duration::from_secs(CHANNEL_END_TIMEOUT.as_secs() + 1);
 
 pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp: TcpStream) {
-    let mut queued = Queued::new(tcp, WRITE_QUEUE_MAX);
-    let cutter = queued.cutter();
+    let mut queued = QueuedStream::new(tcp, WRITE_QUEUE_MAX);
+    let abort_handle = queued.abort_handle();
     connection.attach(&mut queued);
     let limiter = KexLimiter::new(queued, connection.clone());
     let starting = run_stream(config, limiter, Handler::new(connection.clone()));
@@ -66,7 +67,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
             timeout(DISCONNECT_TIMEOUT, disconnected).await.is_ok()
         }
     };
-    cutter.cut();
+    abort_handle.abort();
     connection.closing.cancel();
     connection.channels.close();
     if !finished {
@@ -76,6 +77,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
     let _ = timeout(CHANNELS_END_TIMEOUT, connection.channels.wait()).await;
     if let Some(session) = connection.session() {
         // A close that hangs must not keep the session's admission permit.
-        let _ = timeout(DISCONNECT_TIMEOUT, session.close()).await;
+        let closing = session.close().instrument(session.span().clone());
+        let _ = timeout(DISCONNECT_TIMEOUT, closing).await;
     }
 }

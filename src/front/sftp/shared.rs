@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::settings::ListenerSettings;
 use crate::net::Drain;
-use crate::net::ssh::Exchanges;
+use crate::net::ssh::KeyExchangeLimiter;
 use crate::session::{Admission, Gateway};
 
 pub struct Shared {
@@ -12,6 +12,6 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     pub admission: Arc<Admission>,
     /// The expensive key exchanges that clients have left, at all listeners together.
-    pub exchanges: Arc<Exchanges>,
+    pub exchanges: Arc<KeyExchangeLimiter>,
     pub drain: Drain,
 }

@@ -1,15 +1,15 @@
-//! Which SSH algorithms each end offers.
+//! The SSH algorithms that listeners and backends offer (RFC 4253 section 7.1).
 
 use std::borrow::Cow;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::{Preferred, cipher, client, kex, mac};
 
-use super::names::{Named, named};
+use super::names::{NamedAlgorithm, algorithm_by_name};
 use crate::wire::ssh::{self, ClientOffer};
 
-/// What ssh-audit has nothing to say about: no key exchange that a quantum computer breaks, no NIST
-/// curves, no MAC over plaintext.
+/// Passes ssh-audit without a finding: no key exchange that a quantum computer breaks, no NIST curves, no
+/// MAC over plaintext.
 const STRICT: Lists = Lists {
     kex: Cow::Borrowed(&[kex::MLKEM768X25519_SHA256]),
     key: Cow::Borrowed(&[
@@ -17,8 +17,8 @@ const STRICT: Lists = Lists {
         Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
         Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
     ]),
-    // Without chacha20-poly1305, which a client that knows no strict key exchange leaves open to the
-    // Terrapin attack (CVE-2023-48795).
+    // Without chacha20-poly1305: it is open to the Terrapin attack (CVE-2023-48795) with a client that
+    // does not support strict key exchange.
     cipher: Cow::Borrowed(&[
         cipher::AES_128_GCM,
         cipher::AES_256_GCM,
@@ -29,8 +29,8 @@ const STRICT: Lists = Lists {
     mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
 };
 
-/// No SHA-1, no CBC, post-quantum first. NIST curves and plain hmac-sha2 stay: old Java clients (JSch
-/// 0.1.54) know nothing newer.
+/// No SHA-1, no CBC, post-quantum first. With NIST curves and plain hmac-sha2, since old Java clients
+/// (JSch 0.1.54) support nothing newer.
 const MODERN: Lists = Lists {
     kex: Cow::Borrowed(&[
         kex::MLKEM768X25519_SHA256,
@@ -65,12 +65,12 @@ const MODERN: Lists = Lists {
     ]),
 };
 
-/// `modern` has them towards backends only: finite fields cost a client nothing to ask for, and a
-/// server much to answer, before any login (CVE-2002-20001).
+/// `modern` has them towards backends only: finite fields cost a client nothing to request, and a server
+/// much to compute, before any login (CVE-2002-20001).
 const FINITE_FIELDS: &[kex::Name] = &[kex::DH_G16_SHA512, kex::DH_GEX_SHA256];
 
-/// What `legacy` adds to `modern`, and to the finite fields above.
-const OLD: Lists = Lists {
+/// `legacy` adds these to `modern`, after the finite fields.
+const LEGACY_ADDITIONS: Lists = Lists {
     kex: Cow::Borrowed(&[kex::DH_G14_SHA256, kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1]),
     key: Cow::Borrowed(&[Algorithm::Rsa { hash: None }]),
     cipher: Cow::Borrowed(&[
@@ -89,12 +89,12 @@ const MARKERS: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// ssh-audit takes no RSA key below it.
+/// ssh-audit accepts no smaller RSA key.
 const STRICT_RSA_BITS_MIN: u32 = 3072;
 
-/// Group exchange towards old servers, in bits: the least that russh takes, what OpenSSH asks for with
-/// the usual ciphers, and the largest group that servers have.
-const OLD_GROUP_BITS: (usize, usize, usize) = (2048, 3072, 8192);
+/// Group exchange towards old servers, in bits: russh's minimum, OpenSSH's preference with the usual
+/// ciphers, and the largest group of servers.
+const LEGACY_GROUP_BITS: (usize, usize, usize) = (2048, 3072, 8192);
 
 /// Which end of a connection offers the algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,18 +105,18 @@ pub enum Side {
     Backend,
 }
 
-/// A list of algorithms that has a name.
+/// A predefined list of algorithms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Base {
-    /// What ssh-audit has nothing to say about.
+    /// Passes ssh-audit without a finding.
     Strict,
     #[default]
     Modern,
-    /// [`Modern`](Self::Modern), and behind it SHA-1, CBC, `ssh-rsa` and finite fields.
+    /// [`Modern`](Self::Modern), followed by finite fields, SHA-1, CBC and `ssh-rsa`.
     Legacy,
 }
 
-/// What one end offers and takes: a base, and what was added to it.
+/// What one end offers and accepts: a base and the additions to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Algorithms {
     side: Side,
@@ -126,14 +126,14 @@ pub struct Algorithms {
 
 /// Why an algorithm cannot be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotAdded {
-    #[error("the base has it already")]
+pub enum AddError {
+    #[error("the base already contains it")]
     InBase,
-    #[error("it is there twice")]
+    #[error("it is listed twice")]
     Twice,
     #[error(
-        "a listener does not take it: one key exchange with a group of this size keeps a core busy for \
-         seconds, before any login; diffie-hellman-group16-sha512 is the largest"
+        "a listener does not offer it: a key exchange with a group of this size occupies a core for \
+         seconds, before any login; the largest allowed is diffie-hellman-group16-sha512"
     )]
     TooLarge,
 }
@@ -156,50 +156,50 @@ impl Algorithms {
             lists.kex.to_mut().extend(FINITE_FIELDS);
         }
         if base == Base::Legacy {
-            lists.kex.to_mut().extend_from_slice(&OLD.kex);
-            lists.key.to_mut().extend_from_slice(&OLD.key);
-            lists.cipher.to_mut().extend_from_slice(&OLD.cipher);
-            lists.mac.to_mut().extend_from_slice(&OLD.mac);
+            lists.kex.to_mut().extend_from_slice(&LEGACY_ADDITIONS.kex);
+            lists.key.to_mut().extend_from_slice(&LEGACY_ADDITIONS.key);
+            lists.cipher.to_mut().extend_from_slice(&LEGACY_ADDITIONS.cipher);
+            lists.mac.to_mut().extend_from_slice(&LEGACY_ADDITIONS.mac);
         }
         Self { side, base, lists }
     }
 
-    /// Takes one more algorithm, behind the others of its kind.
+    /// Appends an algorithm to those of its kind.
     ///
     /// # Errors
-    /// When it is there already, or too costly for a listener.
-    pub fn add(&mut self, added: &Named) -> Result<(), NotAdded> {
+    /// When it is present already, or too costly for a listener.
+    pub fn add(&mut self, added: &NamedAlgorithm) -> Result<(), AddError> {
         if self.side == Side::Listener
-            && let Named::Kex(kex::DH_G17_SHA512 | kex::DH_G18_SHA512) = added
+            && let NamedAlgorithm::Kex(kex::DH_G17_SHA512 | kex::DH_G18_SHA512) = added
         {
-            return Err(NotAdded::TooLarge);
+            return Err(AddError::TooLarge);
         }
         if self.has(added) {
             let in_base = Self::new(self.side, self.base).has(added);
-            return Err(if in_base { NotAdded::InBase } else { NotAdded::Twice });
+            return Err(if in_base { AddError::InBase } else { AddError::Twice });
         }
         match added.clone() {
-            Named::Kex(name) => self.lists.kex.to_mut().push(name),
-            Named::Key(name) => self.lists.key.to_mut().push(name),
-            Named::Cipher(name) => self.lists.cipher.to_mut().push(name),
-            Named::Mac(name) => self.lists.mac.to_mut().push(name),
+            NamedAlgorithm::Kex(name) => self.lists.kex.to_mut().push(name),
+            NamedAlgorithm::Key(name) => self.lists.key.to_mut().push(name),
+            NamedAlgorithm::Cipher(name) => self.lists.cipher.to_mut().push(name),
+            NamedAlgorithm::Mac(name) => self.lists.mac.to_mut().push(name),
         }
         Ok(())
     }
 
-    fn has(&self, name: &Named) -> bool {
+    fn has(&self, name: &NamedAlgorithm) -> bool {
         match name {
-            Named::Kex(name) => self.lists.kex.contains(name),
-            Named::Key(name) => self.lists.key.contains(name),
-            Named::Cipher(name) => self.lists.cipher.contains(name),
-            Named::Mac(name) => self.lists.mac.contains(name),
+            NamedAlgorithm::Kex(name) => self.lists.kex.contains(name),
+            NamedAlgorithm::Key(name) => self.lists.key.contains(name),
+            NamedAlgorithm::Cipher(name) => self.lists.cipher.contains(name),
+            NamedAlgorithm::Mac(name) => self.lists.mac.contains(name),
         }
     }
 
-    /// The setting that adds what the peer likes best of what can be added.
+    /// The setting that would add the first of the peer's `offered` algorithms that can be added.
     pub fn suggestion(&self, offered: &[String]) -> Option<String> {
         let is_possible = |name: &&String| {
-            named(name).is_some_and(|algorithm| self.clone().add(&algorithm).is_ok())
+            algorithm_by_name(name).is_some_and(|algorithm| self.clone().add(&algorithm).is_ok())
         };
         let base = match self.base {
             Base::Strict => "strict",
@@ -214,7 +214,7 @@ impl Algorithms {
     pub fn preferred(&self) -> Preferred {
         let Lists { kex, key, cipher, mac } = self.lists.clone();
         Preferred {
-            // Strict key exchange (kex-strict-*) is offered always.
+            // Strict key exchange (kex-strict-*) is always offered.
             kex: [&kex[..], MARKERS].concat().into(),
             key,
             cipher,
@@ -224,62 +224,62 @@ impl Algorithms {
         }
     }
 
-    /// The sizes of groups that a server is asked for in a group exchange.
+    /// The group sizes to request from a server in a group exchange.
     pub fn group_exchange(&self) -> client::GexParams {
-        let (least, wanted, most) = OLD_GROUP_BITS;
+        let (min, preferred, max) = LEGACY_GROUP_BITS;
         match self.base {
-            Base::Legacy => client::GexParams::new(least, wanted, most).unwrap_or_default(),
+            Base::Legacy => client::GexParams::new(min, preferred, max).unwrap_or_default(),
             Base::Strict | Base::Modern => client::GexParams::default(),
         }
     }
 
-    /// Whether some key exchange offered is one that costs this end's processor much.
-    pub fn have_finite_fields(&self) -> bool {
+    /// Whether an offered key exchange uses a finite field, which is costly.
+    pub fn has_finite_fields(&self) -> bool {
         self.lists.kex.iter().any(is_finite_field)
     }
 
-    /// Whether the key exchange with a client of this offer is by finite field.
-    pub fn finite_field_with(&self, offer: &ClientOffer) -> bool {
-        let chosen = ssh::chosen(&offer.key_exchanges, &names(&self.lists.kex));
-        chosen.is_some_and(|name| {
+    /// Whether the key exchange that is negotiated with this client uses a finite field.
+    pub fn negotiates_finite_field(&self, offer: &ClientOffer) -> bool {
+        let negotiated = ssh::negotiated(&offer.key_exchanges, &names(&self.lists.kex));
+        negotiated.is_some_and(|name| {
             self.lists.kex.iter().any(|k| k.as_ref() == name && is_finite_field(k))
         })
     }
 
-    /// Whether a signature may be made this way, a host's or a user's (RFC 8332): russh takes all
-    /// that it knows, SHA-1 too.
-    pub fn take_signature(&self, signature: &Algorithm) -> bool {
+    /// Whether a host's or user's signature with this algorithm (RFC 8332) is accepted: russh itself
+    /// accepts all, SHA-1 too.
+    pub fn accepts_signature(&self, signature: &Algorithm) -> bool {
         self.lists.key.contains(signature)
     }
 
-    /// Whether clients are shown this host key.
+    /// Whether this host key is offered to clients.
     ///
     /// # Errors
-    /// Says why not.
-    pub fn show(&self, key: &PrivateKey) -> Result<(), String> {
+    /// The reason why not.
+    pub fn check_host_key(&self, key: &PrivateKey) -> Result<(), String> {
         let kind = key.algorithm();
-        if !self.take_key(&kind) {
-            return Err(format!("a key of the kind {kind} is not offered"));
+        if !self.accepts_host_key(&kind) {
+            return Err(format!("{kind} keys are not offered"));
         }
         let bits = key.public_key().key_data().rsa().map(|rsa| rsa.key_size());
         match bits {
             Some(bits) if self.base == Base::Strict && bits < STRICT_RSA_BITS_MIN => Err(format!(
-                "an RSA key of {bits} bits is not offered; it needs {STRICT_RSA_BITS_MIN}"
+                "an RSA key of {bits} bits is not offered; at least {STRICT_RSA_BITS_MIN} are required"
             )),
             _ => Ok(()),
         }
     }
 
-    /// Whether host keys of this kind are taken; one RSA key signs with any hash.
-    pub fn take_key(&self, kind: &Algorithm) -> bool {
+    /// Whether host keys of this kind are accepted; an RSA key signs with any hash.
+    pub fn accepts_host_key(&self, kind: &Algorithm) -> bool {
         let is_rsa = |kind: &Algorithm| matches!(kind, Algorithm::Rsa { .. });
         self.lists.key.iter().any(|taken| taken == kind || (is_rsa(taken) && is_rsa(kind)))
     }
 
-    /// What a listener and a client with this offer agree on, for the log.
+    /// The key exchange and cipher that are negotiated with this client, for the log.
     pub fn describe(&self, offer: &ClientOffer) -> String {
-        let key_exchange = ssh::chosen(&offer.key_exchanges, &names(&self.lists.kex));
-        let cipher = ssh::chosen(&offer.ciphers, &names(&self.lists.cipher));
+        let key_exchange = ssh::negotiated(&offer.key_exchanges, &names(&self.lists.kex));
+        let cipher = ssh::negotiated(&offer.ciphers, &names(&self.lists.cipher));
         format!("SSH {} {}", key_exchange.unwrap_or("?"), cipher.unwrap_or("?"))
     }
 }
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn finite_fields_are_offered_by_legacy_listeners_and_by_backends() {
         assert_eq!(finite(&Algorithms::new(Side::Listener, Base::Modern)), 0);
-        assert!(!Algorithms::new(Side::Listener, Base::Modern).have_finite_fields());
+        assert!(!Algorithms::new(Side::Listener, Base::Modern).has_finite_fields());
         assert_eq!(finite(&Algorithms::new(Side::Backend, Base::Modern)), 2);
         for side in [Side::Listener, Side::Backend] {
             assert_eq!(finite(&Algorithms::new(side, Base::Strict)), 0);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_is_offered_last_and_once() {
+    fn added_algorithms_are_offered_last_and_once() {
         let mut algorithms = Algorithms::new(Side::Listener, Base::Modern);
         let offered =
             ["curve25519-sha256", "nonsense", "diffie-hellman-group14-sha256", "hmac-sha1"]
@@ -325,11 +325,11 @@ mod tests {
         let suggestion = "`algorithms: { base: modern, add: [diffie-hellman-group14-sha256] }`";
         assert_eq!(algorithms.suggestion(&offered).as_deref(), Some(suggestion));
         assert_eq!(algorithms.suggestion(&offered[..2]), None);
-        let mut add = |name: &str| algorithms.add(&named(name).unwrap());
+        let mut add = |name: &str| algorithms.add(&algorithm_by_name(name).unwrap());
         assert_eq!(add("diffie-hellman-group14-sha256"), Ok(()));
-        assert_eq!(add("diffie-hellman-group14-sha256"), Err(NotAdded::Twice));
-        assert_eq!(add("curve25519-sha256"), Err(NotAdded::InBase));
-        assert_eq!(add("diffie-hellman-group18-sha512"), Err(NotAdded::TooLarge));
+        assert_eq!(add("diffie-hellman-group14-sha256"), Err(AddError::Twice));
+        assert_eq!(add("curve25519-sha256"), Err(AddError::InBase));
+        assert_eq!(add("diffie-hellman-group18-sha512"), Err(AddError::TooLarge));
         for name in ["ssh-rsa", "aes128-cbc", "hmac-sha1"] {
             assert_eq!(add(name), Ok(()));
         }
@@ -338,13 +338,16 @@ mod tests {
         assert_eq!(offered.key.last(), Some(&Algorithm::Rsa { hash: None }));
         assert_eq!(offered.cipher.last(), Some(&cipher::AES_128_CBC));
         assert_eq!(offered.mac.last(), Some(&mac::HMAC_SHA1));
-        assert!(algorithms.have_finite_fields());
+        assert!(algorithms.has_finite_fields());
         let mut backend = Algorithms::new(Side::Backend, Base::Modern);
-        assert_eq!(backend.add(&named("diffie-hellman-group18-sha512").unwrap()), Ok(()));
+        assert_eq!(
+            backend.add(&algorithm_by_name("diffie-hellman-group18-sha512").unwrap()),
+            Ok(())
+        );
     }
 
     #[test]
-    fn the_clients_first_choice_says_whether_the_exchange_is_by_finite_field() {
+    fn the_clients_first_supported_choice_decides_about_finite_fields() {
         let legacy = Algorithms::new(Side::Listener, Base::Legacy);
         let offer = |key_exchanges: &[&str]| ClientOffer {
             identification: Vec::new(),
@@ -353,10 +356,10 @@ mod tests {
             ciphers: Vec::new(),
         };
         let (old, new) = ("diffie-hellman-group1-sha1", "curve25519-sha256");
-        assert!(legacy.finite_field_with(&offer(&["unknown", "ext-info-c", old, new])));
-        assert!(!legacy.finite_field_with(&offer(&[new, old])));
-        assert!(!legacy.finite_field_with(&offer(&["unknown"])));
+        assert!(legacy.negotiates_finite_field(&offer(&["unknown", "ext-info-c", old, new])));
+        assert!(!legacy.negotiates_finite_field(&offer(&[new, old])));
+        assert!(!legacy.negotiates_finite_field(&offer(&["unknown"])));
         let modern = Algorithms::new(Side::Listener, Base::Modern);
-        assert!(!modern.finite_field_with(&offer(&[old, new])));
+        assert!(!modern.negotiates_finite_field(&offer(&[old, new])));
     }
 }

@@ -1,12 +1,12 @@
-//! What both SSH ends share: the algorithms and the stream under russh; and the bound on costly key
+//! Shared by SFTP fronts and backends: SSH algorithms, the stream under russh, and the limit on costly key
 //! exchanges.
 
 mod algorithms;
-mod exchanges;
+mod limiter;
 mod names;
-mod queued;
+mod queued_stream;
 
-pub use algorithms::{Algorithms, Base, NotAdded, Side};
-pub use exchanges::{EXCHANGE_INTERVAL, EXCHANGES_MAX, Exchanges};
-pub use names::{Named, every, named};
-pub use queued::{Cutter, FirstBytes, HangUp, Queued};
+pub use algorithms::{AddError, Algorithms, Base, Side};
+pub use limiter::{EXCHANGE_INTERVAL, EXCHANGES_MAX, KeyExchangeLimiter};
+pub use names::{NamedAlgorithm, algorithm_by_name, all_algorithms};
+pub use queued_stream::{AbortHandle, FirstBytes, PeerClosed, QueuedStream};

@@ -1,12 +1,11 @@
-//! SSH algorithms by their names (RFC 4250 section 4.11), as far as russh has them, and what is known
-//! against each.
+//! The SSH algorithms that russh has, by name (RFC 4250 section 4.11), and their known weaknesses.
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{cipher, kex, mac};
 
 /// An algorithm of any kind.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Named {
+pub enum NamedAlgorithm {
     Kex(kex::Name),
     /// A signature algorithm, of host keys and users' keys.
     Key(Algorithm),
@@ -24,24 +23,24 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: None },
 ];
 
-/// The algorithm of this name; "none" and the names that only mark an extension are no algorithms.
-pub fn named(name: &str) -> Option<Named> {
-    every().find(|algorithm| algorithm.as_str() == name)
+/// The algorithm of this name, except "none" and the names that only announce an extension.
+pub fn algorithm_by_name(name: &str) -> Option<NamedAlgorithm> {
+    all_algorithms().find(|algorithm| algorithm.as_str() == name)
 }
 
-/// All algorithms that there are.
-pub fn every() -> impl Iterator<Item = Named> {
+/// All algorithms.
+pub fn all_algorithms() -> impl Iterator<Item = NamedAlgorithm> {
     let kex = kex::ALL_KEX_ALGORITHMS.iter().filter(|name| ***name != kex::NONE);
     let is_cipher = |name: &&&cipher::Name| ![cipher::NONE, cipher::CLEAR].contains(name);
     let cipher = cipher::ALL_CIPHERS.iter().filter(is_cipher);
     let mac = mac::ALL_MAC_ALGORITHMS.iter().filter(|name| ***name != mac::NONE);
-    (kex.map(|name| Named::Kex(**name)))
-        .chain(KEYS.iter().cloned().map(Named::Key))
-        .chain(cipher.map(|name| Named::Cipher(**name)))
-        .chain(mac.map(|name| Named::Mac(**name)))
+    (kex.map(|name| NamedAlgorithm::Kex(**name)))
+        .chain(KEYS.iter().cloned().map(NamedAlgorithm::Key))
+        .chain(cipher.map(|name| NamedAlgorithm::Cipher(**name)))
+        .chain(mac.map(|name| NamedAlgorithm::Mac(**name)))
 }
 
-impl Named {
+impl NamedAlgorithm {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Kex(name) => name.as_ref(),
@@ -51,30 +50,30 @@ impl Named {
         }
     }
 
-    /// What is broken about it, and since when; `None` of what is not.
+    /// Why it is weak, and since when; `None` if it is not.
     pub fn weakness(&self) -> Option<&'static str> {
         Some(match self {
             Self::Kex(kex::DH_G1_SHA1) => {
-                "its group of 1024 bits can be broken (Logjam, 2015; off in OpenSSH since 7.0, 2015), \
-                 and then all that was sent can be read"
+                "its group of 1024 bits can be broken (Logjam, 2015; disabled in OpenSSH since 7.0, \
+                 2015), which reveals everything that was sent"
             }
             Self::Kex(kex::DH_G14_SHA1 | kex::DH_GEX_SHA1) => {
-                "SHA-1 is broken (collisions since 2017; off in OpenSSH since 8.2, 2020)"
+                "SHA-1 is broken (collisions since 2017; disabled in OpenSSH since 8.2, 2020)"
             }
             Self::Key(Algorithm::Rsa { hash: None }) => {
-                "its signatures are made with SHA-1, which is broken (collisions since 2017; off in \
-                 OpenSSH since 8.8, 2021): who can make collisions can pose as somebody else"
+                "its signatures use SHA-1, which is broken (collisions since 2017; disabled in OpenSSH \
+                 since 8.8, 2021): an attacker who can compute collisions can impersonate others"
             }
             Self::Cipher(cipher::AES_128_CBC | cipher::AES_192_CBC | cipher::AES_256_CBC) => {
-                "CBC gives parts of the plaintext away to who can tamper with the connection \
-                 (CVE-2008-5161; off in OpenSSH's server since 6.7, 2014)"
+                "CBC reveals parts of the plaintext to an attacker who can tamper with the connection \
+                 (CVE-2008-5161; disabled in OpenSSH's server since 6.7, 2014)"
             }
             Self::Cipher(cipher::TRIPLE_DES_CBC) => {
-                "its blocks of 64 bits give plaintext away in long transfers (Sweet32, CVE-2016-2183), \
-                 and CBC to who can tamper with the connection (CVE-2008-5161)"
+                "its blocks of 64 bits reveal plaintext in long transfers (Sweet32, CVE-2016-2183), and \
+                 CBC to an attacker who can tamper with the connection (CVE-2008-5161)"
             }
             Self::Mac(mac::HMAC_SHA1 | mac::HMAC_SHA1_ETM) => {
-                "SHA-1 is broken (collisions since 2017), though as a MAC no attack is known"
+                "SHA-1 is broken (collisions since 2017), though no attack on it as a MAC is known"
             }
             _ => return None,
         })
@@ -86,15 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_and_what_protects_nothing_is_no_algorithm() {
-        let all: Vec<Named> = every().collect();
+    fn algorithms_are_found_by_name_and_none_is_not_an_algorithm() {
+        let all: Vec<NamedAlgorithm> = all_algorithms().collect();
         for algorithm in &all {
-            assert_eq!(named(algorithm.as_str()).as_ref(), Some(algorithm));
+            assert_eq!(algorithm_by_name(algorithm.as_str()).as_ref(), Some(algorithm));
         }
         for name in ["none", "clear", "ext-info-s", "kex-strict-s-v00@openssh.com", ""] {
-            assert_eq!(named(name), None, "{name}");
+            assert_eq!(algorithm_by_name(name), None, "{name}");
         }
-        assert!(named("ssh-rsa").unwrap().weakness().is_some());
-        assert!(named("rsa-sha2-512").unwrap().weakness().is_none());
+        assert!(algorithm_by_name("ssh-rsa").unwrap().weakness().is_some());
+        assert!(algorithm_by_name("rsa-sha2-512").unwrap().weakness().is_none());
     }
 }

@@ -1,5 +1,4 @@
-//! What a certificate says of itself: whose it is, who signed it, and when it is valid (RFC 5280 section
-//! 4.1.2).
+//! A certificate's subject, issuer, names and validity (RFC 5280 section 4.1.2), for messages and metrics.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,13 +12,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::PemError;
 use super::files::certificates;
 
-/// Characters of a name that are shown: a certificate may have longer ones.
+/// The longest name that is shown, in characters.
 const NAME_MAX: usize = 100;
-/// Names that are shown: it may have any number.
+/// The most names that are shown.
 const NAMES_MAX: usize = 5;
 
-/// A certificate for people to read. Text is as the certificate has it, not escaped; a long name ends in
-/// `…`.
+/// A readable summary of a certificate. Text is not escaped; a name that was cut ends in `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSummary {
     pub subject: String,
@@ -28,12 +26,13 @@ pub struct CertificateSummary {
     pub names: Vec<String>,
     /// Seconds since the epoch, UTC.
     pub from: i64,
-    /// The last second; since the epoch, UTC.
+    /// Seconds since the epoch, UTC; inclusive.
     pub until: i64,
 }
 
 impl CertificateSummary {
-    /// Error: it is no certificate of version 3.
+    /// # Errors
+    /// When it is not a certificate of version 3.
     pub fn of(der: &CertificateDer<'_>) -> Result<Self, X509Error> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|error| match error {
             x509_parser::nom::Err::Error(error) | x509_parser::nom::Err::Failure(error) => error,
@@ -49,8 +48,8 @@ impl CertificateSummary {
         })
     }
 
-    /// Its subject, or where that is empty its first name.
-    pub fn whose(&self) -> &str {
+    /// Its subject, or its first name where the subject is empty.
+    pub fn display_name(&self) -> &str {
         match (self.subject.as_str(), self.names.first()) {
             ("", Some(name)) => name,
             (subject, _) => subject,
@@ -58,13 +57,13 @@ impl CertificateSummary {
     }
 }
 
-/// Of each certificate of a PEM file, in its order. What is no certificate of version 3 is left out.
+/// Of each certificate in a PEM file, in order; skips what is not a certificate of version 3.
 pub fn certificate_summaries(path: &Path) -> Result<Vec<CertificateSummary>, PemError> {
     let certificates = certificates(path)?;
     Ok(certificates.iter().filter_map(|der| CertificateSummary::of(der).ok()).collect())
 }
 
-/// `2026-12-31`, in UTC, of seconds since the epoch.
+/// Formats seconds since the epoch as `2026-12-31`, UTC.
 pub fn calendar_date(seconds: i64) -> String {
     match OffsetDateTime::from_unix_timestamp(seconds) {
         Ok(at) => format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day()),
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_certificate_of_a_file_is_told() {
+    fn every_certificate_of_a_file_is_summarized() {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["a.example.com".into()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -121,14 +120,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("chain.pem");
         std::fs::write(&path, format!("{nameless}{named}")).unwrap();
-        let told = certificate_summaries(&path).unwrap();
-        let told: Vec<_> = told
+        let summaries = certificate_summaries(&path).unwrap();
+        let summaries: Vec<_> = summaries
             .iter()
-            .map(|it| (it.whose(), calendar_date(it.from), calendar_date(it.until)))
+            .map(|it| (it.display_name(), calendar_date(it.from), calendar_date(it.until)))
             .collect();
         let date = |year| format!("{year}-01-01");
         let expected =
             [("a.example.com", date(2026), date(2027)), ("CN=Acme Root", date(2026), date(2090))];
-        assert_eq!(told, expected);
+        assert_eq!(summaries, expected);
     }
 }

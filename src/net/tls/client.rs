@@ -1,3 +1,5 @@
+//! TLS towards backends: versions, verification, and sessions that data connections resume.
+
 use std::io;
 use std::sync::Arc;
 
@@ -13,25 +15,25 @@ use tokio_rustls::TlsConnector;
 
 use super::trust::Verifier;
 use crate::net::Stream;
-use crate::net::buffered::{BULK, Buffered};
+use crate::net::buffered::{BufferedTcp, DATA_BUFFER_SIZE};
 
 /// Whether data connections to a backend resume the control connection's TLS session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionReuse {
-    /// They do. TLS 1.2 is offered, since its sessions can be resumed any number of times, while a
-    /// TLS 1.3 ticket is good for one connection and uploads bring no new one; TLS 1.3 only where the
-    /// backend knows nothing else.
+    /// They do. TLS 1.2 is offered first: its sessions can be resumed any number of times, while a TLS
+    /// 1.3 ticket is used once and an upload brings no new one. TLS 1.3 is offered only to servers that
+    /// refuse TLS 1.2.
     #[default]
     Auto,
-    /// They do not; TLS 1.3 with hybrid post-quantum key exchange is offered first.
+    /// They do not. TLS 1.3 with hybrid post-quantum key exchange is preferred.
     None,
 }
 
-/// How a backend's TLS is made and verified.
+/// TLS settings of a backend.
 #[derive(Clone)]
 pub struct ClientTls {
     preferred: Arc<ClientConfig>,
-    /// Offered when the backend refuses the preferred versions.
+    /// Used when the server refuses the preferred versions.
     fallback: Option<Arc<ClientConfig>>,
     server_name: ServerName<'static>,
     reuse: SessionReuse,
@@ -40,21 +42,21 @@ pub struct ClientTls {
 /// Fault: the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientTlsError {
-    #[error("\"{0}\" is no name that a certificate could have")]
+    #[error("\"{0}\" is not a valid server name: expected a DNS name or an IP address")]
     ServerName(String),
     #[error(
-        "the system has no trusted certificates (install ca-certificates, or name the backend's \
-         authority with `ca`)"
+        "the system has no trusted certificates: install ca-certificates, or name the backend's \
+         certificate authority with `tls.ca`"
     )]
     NoSystemRoots,
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
-    #[error("the trusted authorities: {0}")]
+    #[error("cannot use the trusted certificate authorities: {0}")]
     Authorities(#[from] VerifierBuilderError),
 }
 
 impl ClientTls {
-    /// `roots`: `None` takes the system's. `verify: false` accepts any certificate.
+    /// `roots`: `None` for the system's. `verify: false` accepts any certificate.
     pub fn new(
         server_name: &str,
         roots: Option<RootCertStore>,
@@ -70,12 +72,11 @@ impl ClientTls {
             (None, true) => system_roots()?,
         });
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match verify {
-            true => {
-                let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
-                Arc::new(Verifier(inner.build()?))
-            }
-            false => Arc::new(AcceptAny(provider.clone())),
+        let verifier: Arc<dyn ServerCertVerifier> = if verify {
+            let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+            Arc::new(Verifier(inner.build()?))
+        } else {
+            Arc::new(AcceptAny(provider.clone()))
         };
         let config = |versions: &[&'static SupportedProtocolVersion]| {
             let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -91,8 +92,7 @@ impl ClientTls {
         Ok(Self { preferred, fallback, server_name, reuse })
     }
 
-    /// The TLS of one control connection and its data connections: they share a private session
-    /// store and the server's name.
+    /// The TLS of one control connection and its data connections, which share a private session store.
     pub fn session(&self, fallback: bool) -> ClientTls {
         let config = match &self.fallback {
             Some(config) if fallback => config,
@@ -106,7 +106,7 @@ impl ClientTls {
         Self { preferred: Arc::new(config), fallback: None, ..self.clone() }
     }
 
-    /// Whether there are other versions to try after the preferred ones were refused.
+    /// Whether other versions can be tried after the server refused the preferred ones.
     pub fn has_fallback(&self) -> bool {
         self.fallback.is_some()
     }
@@ -114,17 +114,17 @@ impl ClientTls {
     /// The client's half of the handshake, on a control connection.
     pub async fn connect(&self, tcp: TcpStream) -> io::Result<Stream> {
         let connector = TlsConnector::from(self.preferred.clone());
-        let tcp = Buffered::for_control(tcp);
+        let tcp = BufferedTcp::for_control(tcp);
         let tls = connector.connect(self.server_name.clone(), tcp).await?;
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
-    /// As [`ClientTls::connect`], of a data connection.
+    /// As [`ClientTls::connect`], on a data connection.
     pub async fn connect_data(&self, tcp: TcpStream) -> io::Result<Stream> {
         let connector = TlsConnector::from(self.preferred.clone());
-        let tcp = Buffered::for_data(tcp, Vec::new());
+        let tcp = BufferedTcp::for_data(tcp, Vec::new());
         let mut tls = connector.connect(self.server_name.clone(), tcp).await?;
-        tls.get_mut().1.set_buffer_limit(Some(BULK));
+        tls.get_mut().1.set_buffer_limit(Some(DATA_BUFFER_SIZE));
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 }
@@ -135,7 +135,7 @@ fn system_roots() -> Result<RootCertStore, ClientTlsError> {
     if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
 }
 
-/// `danger_accept_any`: the connection is secret, but nobody knows with whom.
+/// `danger_accept_any`: the connection is encrypted, but its server is not authenticated.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 

@@ -1,3 +1,5 @@
+//! PEM files: certificates, private keys and trusted authorities.
+
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -15,11 +17,11 @@ pub enum PemError {
     #[error("{0} holds no private key: expected a PEM file with a PRIVATE KEY block")]
     NoKey(PathBuf),
     #[error(
-        "{0} is encrypted, and there is no passphrase for TLS keys: write it in clear, readable by the \
-         gateway only (`openssl pkey -in {0} -out FILE`)"
+        "{0} is encrypted, and passphrases are not supported for TLS keys: store it unencrypted, \
+         readable by the gateway only (`openssl pkey -in {0} -out FILE`)"
     )]
     EncryptedKey(PathBuf),
-    #[error("{certificate} and {key} do not fit together: {reason}")]
+    #[error("{certificate} and {key} do not belong together: {reason}")]
     Mismatch { certificate: PathBuf, key: PathBuf, reason: String },
 }
 
@@ -31,8 +33,8 @@ pub struct ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// Reads PEM files and checks that the key belongs to the first certificate. Tells everything
-    /// that is wrong with the two.
+    /// Reads PEM files and checks that the key belongs to the first certificate. Reports the errors of
+    /// both files.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Vec<PemError>> {
         let (chain, private) = match (certificates(certificate), private_key(key)) {
             (Ok(chain), Ok(private)) => (chain, private),
@@ -90,7 +92,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     })
 }
 
-/// PKCS #8 (RFC 5958 section 3), or as OpenSSL wrote it before.
+/// PKCS #8 (RFC 5958 section 3), or OpenSSL's older format.
 fn is_encrypted(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]

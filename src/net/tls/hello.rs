@@ -1,13 +1,12 @@
-//! What a client offers to resume, read out of its first flight (RFC 8446 section 4.1.2, RFC 5077
-//! section 3.2) before anybody is chosen to answer it. It says whom a connection claims to belong to;
-//! whether that is true, the handshake shows.
+//! The sessions that a ClientHello offers to resume (RFC 8446 section 4.1.2, RFC 5077 section 3.2). They
+//! assign a data connection to a control session before the handshake; the handshake then verifies it.
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// The most bytes of a first flight, and the most tickets in it that are looked at.
-const LONGEST: usize = 32 * 1024;
-const TICKETS: usize = 4;
+/// The most bytes of a first flight, and the most tickets in it that are read.
+const FIRST_FLIGHT_MAX: usize = 32 * 1024;
+const TICKETS_MAX: usize = 4;
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
@@ -16,27 +15,27 @@ const PRE_SHARED_KEY: u16 = 41;
 
 /// The sessions that a ClientHello offers to resume.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Offered {
+pub struct OfferedSessions {
     pub(super) tickets: Vec<Vec<u8>>,
-    /// TLS 1.2's; TLS 1.3 clients send a meaningless one. May be empty.
+    /// Of TLS 1.2; meaningless in TLS 1.3. May be empty.
     pub(super) session_id: Vec<u8>,
 }
 
-/// The bytes of a client's first flight, which a handshake has still to be given.
+/// A client's first flight; the handshake still needs its bytes.
 #[derive(Debug)]
 pub struct FirstFlight {
     pub bytes: Vec<u8>,
-    /// `None`: it is no TLS.
-    pub offered: Option<Offered>,
+    /// `None`: not TLS.
+    pub offered: Option<OfferedSessions>,
 }
 
 impl FirstFlight {
-    /// Reads as far as needed. Deadlines are the caller's. `None` when the client went away before.
+    /// Reads as far as needed, without a timeout. `None` when the client closes before that.
     pub async fn read(tcp: &mut TcpStream) -> Option<Self> {
         let mut bytes = Vec::with_capacity(2048);
         loop {
             match offered(&bytes) {
-                Parsed::Incomplete if bytes.len() < LONGEST => {}
+                Parsed::Incomplete if bytes.len() < FIRST_FLIGHT_MAX => {}
                 Parsed::Offers(offered) => return Some(Self { bytes, offered: Some(offered) }),
                 _ => return Some(Self { bytes, offered: None }),
             }
@@ -50,7 +49,7 @@ impl FirstFlight {
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     Incomplete,
-    Offers(Offered),
+    Offers(OfferedSessions),
     NotTls,
 }
 
@@ -62,12 +61,12 @@ fn offered(bytes: &[u8]) -> Parsed {
     client_hello(&message).map_or(Parsed::NotTls, Parsed::Offers)
 }
 
-/// The first handshake message, put together from its records.
+/// The first handshake message, reassembled from its records.
 fn handshake_message(mut bytes: &[u8]) -> Result<Vec<u8>, Parsed> {
     let mut message = Vec::new();
     loop {
         let [kind, major, _, high, low, ..] = *bytes else {
-            // What has come decides already about most of what is no TLS.
+            // The first byte is enough to reject most other protocols.
             let wrong = bytes.first().is_some_and(|kind| *kind != HANDSHAKE);
             return Err(if wrong { Parsed::NotTls } else { Parsed::Incomplete });
         };
@@ -95,7 +94,7 @@ fn handshake_message(mut bytes: &[u8]) -> Result<Vec<u8>, Parsed> {
     }
 }
 
-fn client_hello(body: &[u8]) -> Option<Offered> {
+fn client_hello(body: &[u8]) -> Option<OfferedSessions> {
     let mut rest = body;
     take(&mut rest, 2 + 32)?;
     let session_id = vector(&mut rest, 1)?.to_vec();
@@ -110,7 +109,7 @@ fn client_hello(body: &[u8]) -> Option<Offered> {
             SESSION_TICKET if !extension.is_empty() => tickets.push(extension.to_vec()),
             PRE_SHARED_KEY => {
                 let mut identities = vector(&mut extension, 2)?;
-                while !identities.is_empty() && tickets.len() < TICKETS {
+                while !identities.is_empty() && tickets.len() < TICKETS_MAX {
                     tickets.push(vector(&mut identities, 2)?.to_vec());
                     take(&mut identities, 4)?;
                 }
@@ -118,7 +117,7 @@ fn client_hello(body: &[u8]) -> Option<Offered> {
             _ => {}
         }
     }
-    Some(Offered { tickets, session_id })
+    Some(OfferedSessions { tickets, session_id })
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -131,7 +130,7 @@ fn number(rest: &mut &[u8], bytes: usize) -> Option<usize> {
     Some(take(rest, bytes)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
 }
 
-/// What is preceded by its length in so many bytes.
+/// A vector with a length prefix of `length_bytes` (RFC 8446 section 3.4).
 fn vector<'a>(rest: &mut &'a [u8], length_bytes: usize) -> Option<&'a [u8]> {
     let length = number(rest, length_bytes)?;
     take(rest, length)
@@ -179,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn tickets_and_session_id_whatever_the_records() {
-        let expected = Offered {
+    fn tickets_and_session_id_are_read_from_any_fragmentation() {
+        let expected = OfferedSessions {
             tickets: [&b"old"[..], b"first", b"second"].map(<[u8]>::to_vec).to_vec(),
             session_id: b"session".to_vec(),
         };
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tls_is_known_early() {
+    fn other_protocols_are_rejected_early() {
         for bytes in [
             &b"GET / HTTP/1.1\r\n"[..],
             b"\x16\x02\x00\x00\x01\x01",
@@ -206,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400), keep in 0..200usize) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), keep in 0..200usize) {
             offered(&bytes);
             let mut hello = records(&message(), 100);
             hello.truncate(keep);

@@ -1,12 +1,12 @@
-//! TLS 1.2 and 1.3 in both roles, and the tickets that tell whose session a data connection resumes.
+//! TLS 1.2 and 1.3 in both roles, and session tickets that name the control session they belong to.
 
 mod certificate;
 mod client;
 mod files;
 mod hello;
+mod resumption;
 mod server;
 mod sessions;
-mod standing;
 mod ticket;
 mod ticketer;
 mod trust;
@@ -14,8 +14,8 @@ mod trust;
 pub use certificate::{CertificateSummary, calendar_date, certificate_summaries};
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use files::{PemError, ServerCertificate, load_ca};
-pub use hello::{FirstFlight, Offered};
+pub use hello::{FirstFlight, OfferedSessions};
+pub use resumption::ResumptionEvidence;
 pub use server::{ControlTls, Direction, ServerTls};
-pub use standing::Standing;
 pub use ticket::SessionId;
 pub use trust::{Distrust, DistrustedCertificate};

@@ -1,3 +1,5 @@
+//! TLS towards clients: control connections, and data connections that resume their sessions.
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,28 +12,31 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::files::ServerCertificate;
-use super::hello::Offered;
-use super::sessions::{Known, Sessions};
-use super::standing::Standing;
-use super::ticket::{self, Asked, Index, OwnedTicketer, Owner, ReadOnly, SessionId, SessionStore};
+use super::hello::OfferedSessions;
+use super::resumption::ResumptionEvidence;
+use super::sessions::{SessionState, Sessions};
+use super::ticket::{
+    self, LookupRecorder, OwnedTicketer, ReadOnlyStore, SessionId, SessionIdIndex, SessionStore,
+    TicketOwner,
+};
 use super::ticketer;
 use crate::net::Stream;
-use crate::net::buffered::{BULK, Buffered};
+use crate::net::buffered::{BufferedTcp, DATA_BUFFER_SIZE};
 
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
-/// connections bring none and some clients use each ticket once.
+/// connections get none and some clients use each ticket once.
 const CONTROL_TICKETS: usize = 8;
-/// Where nothing tells when a client began to speak: it may have, so long before it was heard.
-const SKEW: Duration = Duration::from_millis(500);
-/// The first command under TLS may have been sent before the client read its tickets; not the second.
-const SETTLED: u8 = 2;
+/// With implicit TLS the client may have sent its ClientHello this long before the accept.
+const ACCEPT_DELAY_MAX: Duration = Duration::from_millis(500);
+/// The client may have sent its first command under TLS before it read its tickets, but not the second.
+const COMMANDS_UNTIL_STORED: u8 = 2;
 
-/// A listener's TLS: certificate, the shared ticketer, and what is known of its control sessions.
+/// A listener's TLS: its certificate, the shared ticketer and its control sessions.
 #[derive(Clone)]
 pub struct ServerTls {
     base: Arc<ServerConfig>,
     ticketer: Arc<dyn ProducesTickets>,
-    by_id: Arc<Index>,
+    session_ids: Arc<SessionIdIndex>,
     sessions: Arc<Sessions>,
 }
 
@@ -39,33 +44,33 @@ pub struct ServerTls {
 pub struct ControlTls {
     listener: ServerTls,
     id: SessionId,
-    by_id: Arc<SessionStore>,
-    known: Arc<Known>,
-    /// Commands under TLS, as far as they count.
-    heard: AtomicU8,
+    store: Arc<SessionStore>,
+    state: Arc<SessionState>,
+    /// Commands received under TLS, up to [`COMMANDS_UNTIL_STORED`].
+    commands: AtomicU8,
     /// Whether the last data connection resumed it.
     resumes: AtomicBool,
-    /// As in [`Standing`].
+    /// As in [`ResumptionEvidence`].
     times: Mutex<Times>,
 }
 
 #[derive(Default)]
 struct Times {
-    begun: Option<Instant>,
-    settled: Option<Instant>,
-    /// TLS 1.3: some clients use each ticket once, and keep only the newest.
-    used_once: bool,
-    used: Option<Instant>,
-    proven: Option<Instant>,
+    handshake_started: Option<Instant>,
+    session_stored: Option<Instant>,
+    /// TLS 1.3: some clients use each ticket once and keep only the newest.
+    single_use_tickets: bool,
+    tickets_used: Option<Instant>,
+    resumed_since: Option<Instant>,
 }
 
-/// Which way a data connection carries the file.
+/// The direction of a data transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// To the client.
     Download,
-    /// From the client. No session ticket is sent: clients close with it unread, the kernel answers
-    /// RST, and the upload is cut.
+    /// From the client. No session ticket is sent: some clients close without reading it, their kernel
+    /// sends RST, and the upload is truncated.
     Upload,
 }
 
@@ -80,35 +85,34 @@ impl ServerTls {
         Ok(Self {
             base: Arc::new(base),
             ticketer: ticketer::weekly()?,
-            by_id: Arc::default(),
+            session_ids: Arc::default(),
             sessions: Arc::default(),
         })
     }
 
-    /// A new control session's TLS.
+    /// TLS for a new control session.
     pub fn control_session(&self) -> ControlTls {
         let id = rand::random();
         ControlTls {
             listener: self.clone(),
             id,
-            by_id: Arc::new(SessionStore::new(id, self.by_id.clone())),
-            known: self.sessions.begin(id),
-            heard: AtomicU8::new(0),
+            store: Arc::new(SessionStore::new(id, self.session_ids.clone())),
+            state: self.sessions.start(id),
+            commands: AtomicU8::new(0),
             resumes: false.into(),
             times: Mutex::default(),
         }
     }
 
-    /// The control sessions that a client claims to belong to. Only a handshake shows whether it
-    /// does.
-    pub fn claimed(&self, offered: &Offered) -> Vec<SessionId> {
+    /// The control sessions that the offered sessions belong to. Only the handshake verifies the offer.
+    pub fn owners(&self, offered: &OfferedSessions) -> Vec<SessionId> {
         let owner = |ticket: &Vec<u8>| Some(ticket::open(&*self.ticketer, ticket)?.0.session);
         let by_ticket = offered.tickets.iter().filter_map(owner);
-        by_ticket.chain(self.by_id.owner(&offered.session_id)).collect()
+        by_ticket.chain(self.session_ids.owner(&offered.session_id)).collect()
     }
 
-    /// Somebody who was to resume `one` offered to resume `others` instead: their client keeps one
-    /// store for all of them, so that its data connections do not tell whose they are.
+    /// A connection that was expected to resume `one` offered `others`: their client keeps one store for
+    /// all of them.
     pub fn note_shared_store(&self, one: &SessionId, others: &[SessionId]) {
         let live: Vec<_> = others.iter().filter_map(|id| self.sessions.get(id)).collect();
         if !live.is_empty() {
@@ -117,7 +121,7 @@ impl ServerTls {
     }
 }
 
-/// Whether both are one listener's.
+/// Whether both belong to the same listener.
 impl PartialEq for ServerTls {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.base, &other.base)
@@ -129,43 +133,42 @@ impl ControlTls {
         self.id
     }
 
-    /// Whether the client's data connections resume it, as far as is known, and it and no other.
+    /// Whether the client's data connections, as far as known, resume this session and no other.
     pub fn resumes(&self) -> bool {
-        self.resumes.load(Ordering::Relaxed) && !self.known.shares_store()
+        self.resumes.load(Ordering::Relaxed) && !self.state.shares_store()
     }
 
-    /// The client came without resuming it, or did not come.
-    pub fn does_not_resume(&self) {
+    /// A data connection did not resume it, or did not arrive.
+    pub fn note_not_resumed(&self) {
         self.resumes.store(false, Ordering::Relaxed);
-        self.times().proven = None;
+        self.times().resumed_since = None;
     }
 
-    /// A command came under TLS.
-    pub fn heard(&self) {
-        if self.heard.load(Ordering::Relaxed) < SETTLED
-            && self.heard.fetch_add(1, Ordering::Relaxed) + 1 == SETTLED
+    /// A command was received under TLS.
+    pub fn note_command(&self) {
+        if self.commands.load(Ordering::Relaxed) < COMMANDS_UNTIL_STORED
+            && self.commands.fetch_add(1, Ordering::Relaxed) + 1 == COMMANDS_UNTIL_STORED
         {
-            self.times().settled = Some(Instant::now());
+            self.times().session_stored = Some(Instant::now());
         }
     }
 
-    /// The client is about to be told to make a data connection.
-    pub fn asks_for_data(&self) {
+    /// To be called before the reply that makes the client open a data connection.
+    pub fn note_data_requested(&self) {
         let mut times = self.times();
-        if times.used_once {
-            times.used.get_or_insert_with(Instant::now);
+        if times.single_use_tickets {
+            times.tickets_used.get_or_insert_with(Instant::now);
         }
     }
 
-    /// From whom its data connections can be told.
-    pub fn standing(&self) -> Standing {
+    pub fn resumption_evidence(&self) -> ResumptionEvidence {
         let (times, now) = (self.times(), Instant::now());
-        Standing {
-            begun: times.begun.unwrap_or(now),
-            settled: times.settled.unwrap_or(now),
-            used: times.used,
-            proven: times.proven,
-            shares_store: self.known.shares_store(),
+        ResumptionEvidence {
+            handshake_started: times.handshake_started.unwrap_or(now),
+            session_stored: times.session_stored.unwrap_or(now),
+            tickets_used: times.tickets_used,
+            resumed_since: times.resumed_since,
+            shares_store: self.state.shares_store(),
         }
     }
 
@@ -177,107 +180,109 @@ impl ControlTls {
         &self.listener
     }
 
-    /// The client is about to be told that it may begin the handshake of its control connection.
-    pub fn announce(&self) {
-        self.begin(Instant::now());
+    /// To be called before the reply to AUTH: the client may start the handshake of its control
+    /// connection.
+    pub fn note_handshake_allowed(&self) {
+        self.note_handshake_started(Instant::now());
     }
 
-    /// The client may begin the handshake from the connection's first moment on (implicit TLS).
-    pub fn announce_implicit(&self) {
-        self.begin(Instant::now().checked_sub(SKEW).unwrap_or_else(Instant::now));
+    /// Implicit TLS: the client may start the handshake as soon as it is connected.
+    pub fn note_implicit_tls(&self) {
+        let earliest = Instant::now().checked_sub(ACCEPT_DELAY_MAX);
+        self.note_handshake_started(earliest.unwrap_or_else(Instant::now));
     }
 
-    fn begin(&self, told: Instant) {
-        self.times().begun.get_or_insert(told);
+    fn note_handshake_started(&self, earliest: Instant) {
+        self.times().handshake_started.get_or_insert(earliest);
     }
 
-    /// The server's half of the handshake on the control connection. `None`: the client was gone as soon
-    /// as its half was done; a balancer's check of TLS resets the connection then.
+    /// The server's half of the handshake on the control connection. `None`: the client closed as soon
+    /// as its half was done, as load balancers' TLS checks do.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Option<Stream>> {
-        self.announce_implicit();
-        let asked = Arc::new(Asked::new(self.by_id.clone()));
+        self.note_implicit_tls();
+        let lookups = Arc::new(LookupRecorder::new(self.store.clone()));
         let (config, ticketer) =
-            self.config(CONTROL_TICKETS, Owner::itself(self.id), asked.clone());
-        let tcp = Buffered::for_control(tcp).hasty();
+            self.config(CONTROL_TICKETS, TicketOwner::control(self.id), lookups.clone());
+        let tcp = BufferedTcp::for_control(tcp).with_quickack();
         let accepted = TlsAcceptor::from(Arc::new(config)).accept(tcp).await;
-        let noted = ticketer.noted();
-        if noted.offered || asked.for_id().is_some() {
-            // It has a store, and looks there for this server.
-            self.known.note_shared_store();
-            let by_id = asked.for_id().and_then(|id| self.listener.by_id.owner(&id));
-            let others = noted.owner.map(|owner| owner.session).into_iter().chain(by_id);
+        let tickets = ticketer.used();
+        if tickets.offered || lookups.looked_up().is_some() {
+            // The client has a store, and looks up this server in it.
+            self.state.note_shared_store();
+            let by_id = lookups.looked_up().and_then(|id| self.listener.session_ids.owner(&id));
+            let others = tickets.owner.map(|owner| owner.session).into_iter().chain(by_id);
             let others = others.filter_map(|id| self.listener.sessions.get(&id));
             others.for_each(|other| other.note_shared_store());
         }
         let mut tls = match accepted {
             Ok(tls) => tls,
-            Err(error) if noted.issued && is_gone(&error) => return Ok(None),
+            Err(error) if tickets.issued && is_closed_by_peer(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        tls.get_mut().0.unhurried();
-        self.times().used_once =
+        tls.get_mut().0.disable_quickack();
+        self.times().single_use_tickets =
             tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         if is_resumed(&tls)
-            && let Some(other) = noted.owner.and_then(|owner| self.listener.sessions.of(owner))
+            && let Some(other) =
+                tickets.owner.and_then(|owner| self.listener.sessions.verified_owner(owner))
         {
-            self.known.resumed(&other);
+            self.state.note_resumed(&other);
         }
         Ok(Some(Stream::Tls(Box::new(tls.into()))))
     }
 
-    /// The server's half of the handshake on a data connection that the client was told after `told` to
-    /// make, and of which `read` has been read already; and whether it resumed this very control
-    /// session, or one that has resumed it.
+    /// The server's half of the handshake on a data connection, of which `read` has been read before. The
+    /// client was told to open it after `requested`. Also returns whether it resumed this control session
+    /// or a related one: one of a chain of sessions that resumed one another.
     pub async fn accept_data(
         &self,
         (tcp, read): (TcpStream, Vec<u8>),
-        told: Instant,
+        requested: Instant,
         direction: Direction,
     ) -> io::Result<(Stream, bool)> {
         let tickets = match direction {
             Direction::Download => 1,
             Direction::Upload => 0,
         };
-        let heir = rand::random();
-        let owner = Owner { session: self.id, heir };
-        let store = Arc::new(ReadOnly(self.by_id.clone()));
+        let connection = rand::random();
+        let owner = TicketOwner { session: self.id, connection };
+        let store = Arc::new(ReadOnlyStore(self.store.clone()));
         let (config, ticketer) = self.config(tickets, owner, store);
-        let tcp = Buffered::for_data(tcp, read).hasty();
+        let tcp = BufferedTcp::for_data(tcp, read).with_quickack();
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
-        tls.get_mut().0.unhurried();
+        tls.get_mut().0.disable_quickack();
         if direction == Direction::Upload {
-            // Nothing goes out to an uploader any more that could carry the acknowledgement of its
-            // last flight, and many hold their data back until it comes (Nagle): 40 ms a file. A
-            // socket that is gone already needs none.
+            // The gateway sends nothing more that could carry the acknowledgement of the client's last
+            // flight, and many clients wait for it (Nagle): 40 ms a file. Fails only on a closed socket.
             let _ = SockRef::from(tls.get_ref().0.tcp()).set_tcp_quickack(true);
         }
-        tls.get_mut().1.set_buffer_limit(Some(BULK));
+        tls.get_mut().1.set_buffer_limit(Some(DATA_BUFFER_SIZE));
         let resumed = is_resumed(&tls);
-        let (itself, akin) = match ticketer.noted().owner {
-            // By id, and the store holds only this session's.
+        let (resumed_own, resumed_related) = match ticketer.used().owner {
+            // By session id: the store holds only this session's.
             None => (resumed, resumed),
             Some(owner) => {
                 if owner.session != self.id {
                     self.listener.note_shared_store(&self.id, &[owner.session]);
                 }
-                let other = self.listener.sessions.of(owner).filter(|_| resumed);
-                let akin = other.is_some_and(|other| other.root() == self.known.root());
-                (akin && owner.session == self.id, akin)
+                let other = self.listener.sessions.verified_owner(owner).filter(|_| resumed);
+                let resumed_related = other.is_some_and(|other| other.root() == self.state.root());
+                (resumed_related && owner.session == self.id, resumed_related)
             }
         };
-        if akin {
-            self.known.heirs.add(heir);
+        if resumed_related {
+            self.state.resumed_connections.add(connection);
         }
-        self.resumes.store(itself, Ordering::Relaxed);
-        self.times().proven = itself.then_some(told);
-        Ok((Stream::Tls(Box::new(tls.into())), akin))
+        self.resumes.store(resumed_own, Ordering::Relaxed);
+        self.times().resumed_since = resumed_own.then_some(requested);
+        Ok((Stream::Tls(Box::new(tls.into())), resumed_related))
     }
 
-    /// `owner`: whom its tickets name.
+    /// `owner`: of the tickets that it issues.
     fn config(
         &self,
         tickets: usize,
-        owner: Owner,
+        owner: TicketOwner,
         store: Arc<dyn StoresServerSessions>,
     ) -> (ServerConfig, Arc<OwnedTicketer>) {
         let ticketer = Arc::new(OwnedTicketer::new(self.listener.ticketer.clone(), owner));
@@ -291,16 +296,16 @@ impl ControlTls {
 
 impl Drop for ControlTls {
     fn drop(&mut self) {
-        self.listener.sessions.end(&self.id);
+        self.listener.sessions.remove(&self.id);
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
+fn is_closed_by_peer(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(error.kind(), K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe)
 }
 
-fn is_resumed(tls: &tokio_rustls::server::TlsStream<Buffered>) -> bool {
+fn is_resumed(tls: &tokio_rustls::server::TlsStream<BufferedTcp>) -> bool {
     tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
 }
 
@@ -315,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    /// As GnuTLS does: ChangeCipherSpec by itself, then the rest of the last flight.
+    /// Like GnuTLS: ChangeCipherSpec alone, then the rest of the last flight.
     fn handshake_in_pieces(mut tcp: std::net::TcpStream, config: Arc<ClientConfig>) {
         let name = ServerName::try_from("localhost").unwrap();
         let mut tls = ClientConnection::new(config, name).unwrap();
@@ -358,7 +363,7 @@ mod tests {
         Ends { server, client }
     }
 
-    /// Both ends of a TCP connection, the client's already under TLS in a task that reads one byte.
+    /// Both ends of a TCP connection, the client's under TLS in a task that reads one byte.
     async fn dial(client: &ClientConfig) -> (tokio::task::JoinHandle<()>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -372,10 +377,10 @@ mod tests {
         (near, far)
     }
 
-    /// A control session of the client, which has got what it may resume.
+    /// A control session whose client has received its tickets.
     async fn control(server: &ServerTls, client: &ClientConfig) -> ControlTls {
         let control = server.control_session();
-        control.announce();
+        control.note_handshake_allowed();
         let (near, far) = dial(client).await;
         let mut stream = control.accept_control(far).await.unwrap().unwrap();
         tokio::io::AsyncWriteExt::write_u8(&mut stream, 7).await.unwrap();
@@ -396,7 +401,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_with_one_store_for_its_sessions_is_known_by_what_it_offers() {
+    async fn a_client_that_offers_another_control_session_shares_its_store() {
         use rustls::client::{Resumption, Tls12Resumption};
         for ids_only in [false, true] {
             let only_12 = &[&rustls::version::TLS12][..];
@@ -407,15 +412,18 @@ mod tests {
                 client.resumption = resumption.tls12_resumption(Tls12Resumption::SessionIdOnly);
             }
             let alone = control(&server, &client).await;
-            assert!(!alone.standing().shares_store);
+            assert!(!alone.resumption_evidence().shares_store);
             let another = control(&server, &client).await;
-            assert!(alone.standing().shares_store && another.standing().shares_store, "{ids_only}");
+            assert!(
+                alone.resumption_evidence().shares_store
+                    && another.resumption_evidence().shares_store,
+                "{ids_only}"
+            );
         }
     }
 
-    /// Whoever resumed a session has it: its connections are as good as that one's own.
     #[tokio::test]
-    async fn a_data_connection_may_resume_a_session_that_resumed_its_own() {
+    async fn a_data_connection_may_resume_a_related_session() {
         let Ends { server, client } = ends(rustls::ALL_VERSIONS);
         let mut stranger = client.clone();
         stranger.resumption = Default::default();
@@ -431,7 +439,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_last_flight_in_pieces_does_not_wait_for_a_delayed_acknowledgement() {
+    async fn a_last_flight_in_pieces_is_acknowledged_at_once() {
         let Ends { server, client } = ends(rustls::ALL_VERSIONS);
         let client = Arc::new(client);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -442,12 +450,12 @@ mod tests {
             let peer = std::thread::spawn(move || handshake_in_pieces(near, config));
             let (far, _) = listener.accept().await.unwrap();
             let control = server.control_session();
-            let begun = Instant::now();
+            let start = Instant::now();
             let (stream, _) = control
                 .accept_data((far, Vec::new()), Instant::now(), Direction::Download)
                 .await
                 .unwrap();
-            times.push(begun.elapsed());
+            times.push(start.elapsed());
             drop(stream);
             peer.join().unwrap();
         }

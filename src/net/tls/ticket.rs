@@ -1,73 +1,74 @@
-//! Resumption tickets that name their owner.
+//! Session tickets that name their owner.
 //!
-//! Every connection wraps one shared ticketer: `encrypt` puts an owner before the plaintext, `decrypt`
-//! takes it off and notes it. The same for TLS 1.2 and 1.3, and one ticket may be resumed as often as
-//! the client likes. Every ticket names the control session that it was given under, so that its
-//! connection can be brought there; a data connection's names the data connection, too, which becomes
-//! the session's heir only once it is known to have resumed it: tickets go out before that. TLS 1.2
-//! clients without tickets resume by session id out of a store that belongs to the control session
-//! alone, and that data connections only read.
+//! Every connection wraps one shared ticketer: `encrypt` prepends the owner to the plaintext, `decrypt`
+//! removes and records it, for TLS 1.2 and 1.3 alike. A ticket may be resumed any number of times. It names
+//! the control session that it was issued to, so that a connection that offers it can be assigned to that
+//! session. A ticket that was issued on a data connection names the data connection, too: tickets are sent
+//! before the gateway knows whether the connection resumed the session. TLS 1.2 clients without tickets
+//! resume by session id, from a store of the control session that data connections can only read.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
-/// Names one control session among all, over restarts too.
+/// Identifies a control session, across restarts too.
 pub type SessionId = [u8; 16];
 
-/// Whom a ticket was given to.
+/// The connection that a ticket was issued to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
-    /// The control session that it was given under.
+pub(super) struct TicketOwner {
     pub session: SessionId,
-    /// The session again, or the data connection that it was given on.
-    pub heir: SessionId,
+    /// The data connection that it was issued on; on a control connection, the session again.
+    pub connection: SessionId,
 }
 
-impl Owner {
+impl TicketOwner {
     const BYTES: usize = 2 * size_of::<SessionId>();
 
-    pub(super) fn itself(session: SessionId) -> Self {
-        Self { session, heir: session }
+    pub(super) fn control(session: SessionId) -> Self {
+        Self { session, connection: session }
     }
 }
 
-/// The owner, and what rustls put into the ticket.
-pub(super) fn open(ticketer: &dyn ProducesTickets, ticket: &[u8]) -> Option<(Owner, Vec<u8>)> {
+/// Decrypts a ticket into its owner and rustls' plaintext.
+pub(super) fn open(
+    ticketer: &dyn ProducesTickets,
+    ticket: &[u8],
+) -> Option<(TicketOwner, Vec<u8>)> {
     let mut owned = ticketer.decrypt(ticket)?;
     let (session, rest) = owned.split_first_chunk()?;
-    let owner = Owner { session: *session, heir: *rest.first_chunk()? };
-    owned.drain(..Owner::BYTES);
+    let owner = TicketOwner { session: *session, connection: *rest.first_chunk()? };
+    owned.drain(..TicketOwner::BYTES);
     Some((owner, owned))
 }
 
 #[derive(Debug)]
 pub(super) struct OwnedTicketer {
     shared: Arc<dyn ProducesTickets>,
-    owner: Owner,
-    noted: Mutex<Noted>,
+    owner: TicketOwner,
+    used: Mutex<TicketUse>,
 }
 
-/// What was offered to be resumed, and given.
+/// What one handshake did with tickets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Noted {
-    /// Anything at all, readable or not.
+pub(super) struct TicketUse {
+    /// The client offered a ticket, valid or not.
     pub offered: bool,
-    /// The owner named by the ticket that was decrypted last. It counts only once the handshake is
-    /// complete and was a resumption.
-    pub owner: Option<Owner>,
-    /// A ticket was made, as is done once the client's Finished has been verified.
+    /// The owner in the last ticket that was decrypted. It counts only after a complete handshake that
+    /// was a resumption.
+    pub owner: Option<TicketOwner>,
+    /// A ticket was issued, which happens once the client's Finished is verified.
     pub issued: bool,
 }
 
 impl OwnedTicketer {
-    pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: Owner) -> Self {
-        Self { shared, owner, noted: Mutex::default() }
+    pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: TicketOwner) -> Self {
+        Self { shared, owner, used: Mutex::default() }
     }
 
-    pub(super) fn noted(&self) -> Noted {
-        *self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn used(&self) -> TicketUse {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,26 +82,26 @@ impl ProducesTickets for OwnedTicketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).issued = true;
-        let Owner { session, heir } = &self.owner;
-        self.shared.encrypt(&[session, heir, plain].concat())
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).issued = true;
+        let TicketOwner { session, connection } = &self.owner;
+        self.shared.encrypt(&[session, connection, plain].concat())
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         let opened = open(&*self.shared, cipher);
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.offered = true;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.offered = true;
         let (owner, plain) = opened?;
-        noted.owner = Some(owner);
+        used.owner = Some(owner);
         Some(plain)
     }
 }
 
-/// Which control session a TLS 1.2 session id belongs to, for all of a listener.
+/// The control session that each TLS 1.2 session id of a listener belongs to.
 #[derive(Debug, Default)]
-pub(super) struct Index(Mutex<HashMap<Vec<u8>, SessionId>>);
+pub(super) struct SessionIdIndex(Mutex<HashMap<Vec<u8>, SessionId>>);
 
-impl Index {
+impl SessionIdIndex {
     pub(super) fn owner(&self, id: &[u8]) -> Option<SessionId> {
         self.lock().get(id).copied()
     }
@@ -110,20 +111,20 @@ impl Index {
     }
 }
 
-/// The most sessions a client without tickets can have remembered for one control session.
-const SESSIONS: usize = 8;
+/// The most TLS 1.2 sessions that are stored for one control session.
+const SESSIONS_MAX: usize = 8;
 
-/// TLS 1.2 sessions by id, of one control session; `take` does not delete, so that a session can be
-/// resumed again and again.
+/// The TLS 1.2 sessions of one control session, by id. `take` does not remove: a session can be resumed
+/// any number of times.
 #[derive(Debug)]
 pub(super) struct SessionStore {
     owner: SessionId,
-    index: Arc<Index>,
+    index: Arc<SessionIdIndex>,
     sessions: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl SessionStore {
-    pub(super) fn new(owner: SessionId, index: Arc<Index>) -> Self {
+    pub(super) fn new(owner: SessionId, index: Arc<SessionIdIndex>) -> Self {
         Self { owner, index, sessions: Mutex::default() }
     }
 }
@@ -142,7 +143,7 @@ impl StoresServerSessions for SessionStore {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|(k, _)| *k != key);
-        let oldest = if sessions.len() == SESSIONS { sessions.pop_front() } else { None };
+        let oldest = if sessions.len() == SESSIONS_MAX { sessions.pop_front() } else { None };
         let mut index = self.index.lock();
         if let Some((oldest, _)) = oldest {
             index.remove(&oldest);
@@ -166,31 +167,31 @@ impl StoresServerSessions for SessionStore {
     }
 }
 
-/// What a control connection sees of its store, which is empty yet: that it was asked for a session
-/// means that the client has one in its own.
+/// The store of a control connection, empty so far. It records the id that is looked up: the client has a
+/// session with that id in its own store.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct LookupRecorder {
     store: Arc<SessionStore>,
-    for_id: Mutex<Option<Vec<u8>>>,
+    looked_up: Mutex<Option<Vec<u8>>>,
 }
 
-impl Asked {
+impl LookupRecorder {
     pub(super) fn new(store: Arc<SessionStore>) -> Self {
-        Self { store, for_id: Mutex::default() }
+        Self { store, looked_up: Mutex::default() }
     }
 
-    pub(super) fn for_id(&self) -> Option<Vec<u8>> {
-        self.for_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn looked_up(&self) -> Option<Vec<u8>> {
+        self.looked_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl StoresServerSessions for Asked {
+impl StoresServerSessions for LookupRecorder {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         self.store.put(key, value)
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        *self.for_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.to_vec());
+        *self.looked_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.to_vec());
         self.store.get(key)
     }
 
@@ -203,11 +204,11 @@ impl StoresServerSessions for Asked {
     }
 }
 
-/// What a data connection sees of the control session's store: whoever it is, it adds nothing.
+/// The control session's store for a data connection, which may be a stranger's: it adds nothing.
 #[derive(Debug)]
-pub(super) struct ReadOnly(pub Arc<SessionStore>);
+pub(super) struct ReadOnlyStore(pub Arc<SessionStore>);
 
-impl StoresServerSessions for ReadOnly {
+impl StoresServerSessions for ReadOnlyStore {
     fn put(&self, _: Vec<u8>, _: Vec<u8>) -> bool {
         false
     }
@@ -225,19 +226,18 @@ impl StoresServerSessions for ReadOnly {
     }
 }
 
-/// The most heirs that are remembered; with tickets used once, a client has about ten in hand.
-const HEIRS: usize = 64;
+/// The most connections that are remembered. A client that uses each ticket once holds about ten.
+const RESUMED_CONNECTIONS_MAX: usize = 64;
 
-/// The ids in tickets that data connections of a control session got, once these had resumed it. A
-/// stranger's data connection gets tickets too before it is known for one; its id never comes in
-/// here.
+/// The data connections that resumed a control session. Their tickets count as the session's own; those of
+/// a stranger's data connection do not.
 #[derive(Debug, Default)]
-pub(super) struct Heirs(Mutex<VecDeque<SessionId>>);
+pub(super) struct ResumedConnections(Mutex<VecDeque<SessionId>>);
 
-impl Heirs {
+impl ResumedConnections {
     pub(super) fn add(&self, id: SessionId) {
         let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ids.len() == HEIRS {
+        if ids.len() == RESUMED_CONNECTIONS_MAX {
             ids.pop_front();
         }
         ids.push_back(id);
@@ -255,21 +255,24 @@ mod tests {
     #[test]
     fn a_ticket_names_its_owner() {
         let shared = crate::net::tls::ticketer::weekly().unwrap();
-        let alice = OwnedTicketer::new(shared.clone(), Owner { session: [1; 16], heir: [3; 16] });
-        let bob = OwnedTicketer::new(shared, Owner::itself([2; 16]));
+        let alice = OwnedTicketer::new(
+            shared.clone(),
+            TicketOwner { session: [1; 16], connection: [3; 16] },
+        );
+        let bob = OwnedTicketer::new(shared, TicketOwner::control([2; 16]));
         let ticket = alice.encrypt(b"secrets").unwrap();
-        assert_eq!(bob.noted(), Noted::default());
+        assert_eq!(bob.used(), TicketUse::default());
         assert_eq!(bob.decrypt(b"rubbish"), None);
-        assert_eq!(bob.noted(), Noted { offered: true, ..Noted::default() });
+        assert_eq!(bob.used(), TicketUse { offered: true, ..TicketUse::default() });
         assert_eq!(bob.decrypt(&ticket).as_deref(), Some(&b"secrets"[..]));
-        let owner = Some(Owner { session: [1; 16], heir: [3; 16] });
-        assert_eq!(bob.noted(), Noted { offered: true, owner, issued: false });
-        assert!(alice.noted().issued);
+        let owner = Some(TicketOwner { session: [1; 16], connection: [3; 16] });
+        assert_eq!(bob.used(), TicketUse { offered: true, owner, issued: false });
+        assert!(alice.used().issued);
     }
 
     #[test]
-    fn the_store_keeps_what_is_taken_and_is_bounded() {
-        let index = Arc::new(Index::default());
+    fn the_store_keeps_taken_sessions_and_is_bounded() {
+        let index = Arc::new(SessionIdIndex::default());
         let store = SessionStore::new([1; 16], index.clone());
         for i in 0..20u8 {
             store.put(vec![i], vec![i, i]);
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!(store.take(&[19]), Some(vec![19, 19]));
         assert_eq!(store.take(&[19]), Some(vec![19, 19]));
         assert_eq!(store.get(&[0]), None);
-        assert_eq!(store.sessions.lock().unwrap().len(), SESSIONS);
+        assert_eq!(store.sessions.lock().unwrap().len(), SESSIONS_MAX);
         assert_eq!((index.owner(&[19]), index.owner(&[0])), (Some([1; 16]), None));
         drop(store);
         assert!(index.lock().is_empty());

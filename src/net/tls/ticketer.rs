@@ -1,6 +1,5 @@
-//! What tickets are encrypted with. rustls' own ticketer forgets its keys after 12 hours at the most,
-//! and a client that only uploads gets no ticket after its login: its data connections would resume
-//! nothing any more.
+//! Encryption of session tickets. rustls' own ticketer discards its keys after at most 12 hours. A client
+//! that only uploads gets no new ticket after its login, so its data connections could not resume then.
 
 use std::sync::Arc;
 
@@ -8,13 +7,13 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey
 use rustls::server::ProducesTickets;
 use rustls::ticketer::TicketRotator;
 
-/// A week, in seconds: TLS 1.3 lets no ticket live longer (RFC 8446 section 4.6.1). Keys are used so
-/// long, and kept so long again.
+/// In seconds; the longest lifetime of a TLS 1.3 ticket (RFC 8446 section 4.6.1). A key encrypts for one
+/// week and decrypts for two.
 const WEEK: u32 = 7 * 24 * 60 * 60;
 
-/// Keys that are drawn anew each week; tickets are good for a week at least.
+/// Keys are replaced weekly; a ticket is valid for at least one week.
 pub(super) fn weekly() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
-    Ok(Arc::new(Weekly(TicketRotator::new(WEEK, || Ok(Box::new(Sealing::new()?)))?)))
+    Ok(Arc::new(Weekly(TicketRotator::new(WEEK, || Ok(Box::new(TicketKey::new()?)))?)))
 }
 
 #[derive(Debug)]
@@ -38,11 +37,11 @@ impl ProducesTickets for Weekly {
     }
 }
 
-/// One key.
+/// A single key.
 #[derive(Debug)]
-struct Sealing(RandomizedNonceKey);
+struct TicketKey(RandomizedNonceKey);
 
-impl Sealing {
+impl TicketKey {
     fn new() -> Result<Self, rustls::crypto::GetRandomFailed> {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *key).map_err(|_| rustls::crypto::GetRandomFailed)?;
@@ -51,7 +50,7 @@ impl Sealing {
     }
 }
 
-impl ProducesTickets for Sealing {
+impl ProducesTickets for TicketKey {
     fn enabled(&self) -> bool {
         true
     }
@@ -81,8 +80,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_key_that_sealed_a_ticket_opens_it() {
-        let (one, other) = (Sealing::new().unwrap(), Sealing::new().unwrap());
+    fn only_the_key_that_encrypted_a_ticket_decrypts_it() {
+        let (one, other) = (TicketKey::new().unwrap(), TicketKey::new().unwrap());
         for plain in [&b""[..], b"secrets", &[7; 5000]] {
             let ticket = one.encrypt(plain).unwrap();
             assert_ne!(one.encrypt(plain).unwrap(), ticket);
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn tickets_live_as_long_as_tls_lets_them() {
+    fn tickets_have_the_longest_lifetime_of_tls_1_3() {
         let ticketer = weekly().unwrap();
         assert_eq!(ticketer.lifetime(), 604_800);
         let ticket = ticketer.encrypt(b"secrets").unwrap();

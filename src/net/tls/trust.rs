@@ -1,5 +1,4 @@
-//! Whether a server's certificate is trusted, and if not, what an operator has to know of it: whose it
-//! is, until when it is valid, and what helps.
+//! Verification of a server's certificate. The error describes the certificate and what would help.
 
 use std::fmt;
 use std::io;
@@ -19,14 +18,14 @@ pub enum Distrust {
     NotYetValid,
     UnknownAuthority,
     OtherName,
-    /// Damaged, revoked, signed with what is not understood, or made for another purpose.
+    /// Damaged, revoked, with an unsupported signature, or issued for another purpose.
     Invalid,
 }
 
-/// A certificate that is not trusted. Fault: the server's operator's, or the gateway's.
+/// A certificate that is not trusted. Fault: the operator's, of the server or of the gateway.
 #[derive(Debug)]
 pub struct DistrustedCertificate {
-    pub why: Distrust,
+    pub reason: Distrust,
     text: String,
 }
 
@@ -39,7 +38,7 @@ impl fmt::Display for DistrustedCertificate {
 impl std::error::Error for DistrustedCertificate {}
 
 impl DistrustedCertificate {
-    /// What a handshake failed of, where it was the server's certificate.
+    /// The cause of a failed handshake, where that is the server's certificate.
     pub fn of(error: &io::Error) -> Option<&Self> {
         match error.get_ref()?.downcast_ref()? {
             Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
@@ -51,51 +50,48 @@ impl DistrustedCertificate {
 
     fn new(certificate: &CertificateDer<'_>, expected: &str, error: &CertificateError) -> Self {
         use CertificateError as E;
-        let (why, what) = match error {
+        let (reason, what) = match error {
             E::Expired | E::ExpiredContext { .. } => (
                 Distrust::Expired,
-                "it, or one that vouches for it, has expired: the server needs a new one".to_owned(),
+                "it, or a certificate of its chain, has expired: the server needs a new one".to_owned(),
             ),
             E::NotValidYet | E::NotValidYetContext { .. } => (
                 Distrust::NotYetValid,
-                "it is not valid yet: is a clock wrong, here or where it was made?".to_owned(),
+                "it is not valid yet: check the clocks of the gateway and of the issuer".to_owned(),
             ),
-            // An authority of that name may be known, with another key.
+            // BadSignature: an authority of that name is trusted, with another key.
             E::UnknownIssuer | E::BadSignature => (
                 Distrust::UnknownAuthority,
-                "no authority that is trusted here has signed it: if it is the right one, `tls.ca` \
-                 names the file with its authority's certificate"
+                "no trusted certificate authority has signed it: if it is genuine, set `tls.ca` to the \
+                 file with its authority's certificate"
                     .to_owned(),
             ),
             E::NotValidForName | E::NotValidForNameContext { .. } => (
                 Distrust::OtherName,
                 format!(
-                    "it is not for \"{expected}\": if it is the right one, `tls.server_name` says \
-                     which name it has"
+                    "it is not valid for \"{expected}\": if it is genuine, set `tls.server_name` to one \
+                     of its names"
                 ),
             ),
             other => (Distrust::Invalid, other.to_string()),
         };
-        let whose = CertificateSummary::of(certificate).map_or_else(
-            |error| format!("which cannot be read ({error})"),
-            |read| described(&read),
+        let description = CertificateSummary::of(certificate).map_or_else(
+            |error| format!("which cannot be parsed ({error})"),
+            |summary| describe(&summary),
         );
-        Self { why, text: format!("the server's certificate, {whose}: {what}") }
+        Self { reason, text: format!("the server's certificate, {description}: {what}") }
     }
 }
 
 /// Subject, names, issuer and days of validity.
-fn described(certificate: &CertificateSummary) -> String {
+fn describe(certificate: &CertificateSummary) -> String {
     let CertificateSummary { subject, issuer, names, from, until } = certificate;
-    let names = match names.is_empty() {
-        true => String::new(),
-        false => format!(" for {}", names.join(", ")),
-    };
+    let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
     let (from, until) = (calendar_date(*from), calendar_date(*until));
     format!("\"{subject}\"{names}, issued by \"{issuer}\", valid from {from} to {until} (UTC)")
 }
 
-/// Verifies as rustls does; what it refuses comes out as a [`DistrustedCertificate`].
+/// Verifies as rustls does; reports a refused certificate as a [`DistrustedCertificate`].
 #[derive(Debug)]
 pub(super) struct Verifier(pub(super) Arc<WebPkiServerVerifier>);
 
@@ -111,8 +107,8 @@ impl ServerCertVerifier for Verifier {
         let verified = self.0.verify_server_cert(certificate, intermediates, name, ocsp, now);
         verified.map_err(|error| match error {
             Error::InvalidCertificate(error) => {
-                let told = DistrustedCertificate::new(certificate, &name.to_str(), &error);
-                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(told))))
+                let error = DistrustedCertificate::new(certificate, &name.to_str(), &error);
+                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
             }
             other => other,
         })
@@ -150,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    fn told(
+    fn verification_error(
         params: CertificateParams,
         expected: &'static str,
         is_known: bool,
@@ -171,8 +167,8 @@ mod tests {
         let now = UnixTime::now();
         let error = verifier.verify_server_cert(made.der(), &[], &name, &[], now).unwrap_err();
         let error = io::Error::new(io::ErrorKind::InvalidData, error);
-        let DistrustedCertificate { why, text } = DistrustedCertificate::of(&error).unwrap();
-        DistrustedCertificate { why: *why, text: text.clone() }
+        let DistrustedCertificate { reason, text } = DistrustedCertificate::of(&error).unwrap();
+        DistrustedCertificate { reason: *reason, text: text.clone() }
     }
 
     fn params(from: i32, to: i32) -> CertificateParams {
@@ -186,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn a_distrusted_certificate_is_told_with_names_dates_and_what_helps() {
+    fn the_error_has_the_certificates_names_its_dates_and_the_setting_that_helps() {
         let name = "files.example.com";
         let begin = "the server's certificate, \"CN=files\" for files.example.com, 10.1.2.3, issued by \
                      \"CN=an authority\", valid from";
-        for (params, expected, is_known, why, parts) in [
+        for (params, expected, is_known, reason, parts) in [
             (
                 params(2020, 2021),
                 name,
@@ -220,20 +216,20 @@ mod tests {
                 ["\"other.example.com\"", "`tls.server_name`"],
             ),
         ] {
-            let told = told(params, expected, is_known);
-            assert_eq!(told.why, why);
-            assert!(told.text.starts_with(begin), "{told}");
-            assert!(parts.iter().all(|part| told.text.contains(part)), "{told}");
+            let error = verification_error(params, expected, is_known);
+            assert_eq!(error.reason, reason);
+            assert!(error.text.starts_with(begin), "{error}");
+            assert!(parts.iter().all(|part| error.text.contains(part)), "{error}");
         }
     }
 
     #[test]
-    fn many_and_long_names_are_cut() {
+    fn many_and_long_names_are_shortened() {
         let names: Vec<_> = (0..50).map(|n| format!("{n}.example.com")).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "n".repeat(5000));
-        let told = told(params, "localhost", true).text;
-        assert!(told.contains("4.example.com, others"), "{told}");
-        assert!(told.len() < 1000, "{told}");
+        let text = verification_error(params, "localhost", true).text;
+        assert!(text.contains("4.example.com, others"), "{text}");
+        assert!(text.len() < 1000, "{text}");
     }
 }

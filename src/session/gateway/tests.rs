@@ -13,7 +13,10 @@ use super::*;
 use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
 use crate::net::Endpoints;
-use crate::op::{Abilities, Answer, Entry, EntryKind, Operation, RemotePath};
+use crate::op::{
+    Abilities, Answer, Entry, EntryKind, ListFolder, OpenHandle, Operation, ReadFile, RemotePath,
+    WriteFile,
+};
 use crate::route::{Match, Target};
 
 /// A backend that never answers a login.
@@ -54,8 +57,8 @@ impl BackendSession for Answering {
         Abilities::default()
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        let operation = target.operation();
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        let operation = target.action();
         self.requests.lock().unwrap().push(operation.to_string());
         let failure = |kind| Failure::backend(kind, format!("{operation}: {kind:?}"));
         match operation {
@@ -71,19 +74,19 @@ impl BackendSession for Answering {
         }
     }
 
-    async fn list(&self, _: &Target) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, _: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
         panic!("a login lists nothing")
     }
 
-    async fn open_read(&self, _: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
+    async fn open_read(&self, _: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
         panic!("a login reads nothing")
     }
 
-    async fn open_write(&self, _: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+    async fn open_write(&self, _: &Target<WriteFile>) -> Result<Box<dyn WriteTransfer>, Failure> {
         panic!("a login writes nothing")
     }
 
-    async fn open(&self, _: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
+    async fn open(&self, _: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
         panic!("a login opens nothing")
     }
 

@@ -1,4 +1,4 @@
-//! Commands (RFC 959, 2228, 2389, 2428, 3659, 4217; X-forms of RFC 775), parsed from a line.
+//! Parses command lines (RFC 959, 2228, 2389, 2428, 3659, 4217; X-forms of RFC 775).
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use super::host_port::{self, Epsv, HostPortError};
 use crate::op::escape::printable;
 use crate::op::{Representation, WriteMode};
 
-/// What a client said. Path arguments are raw bytes without CR, LF, NUL or IAC.
+/// A client's command. Path arguments are raw bytes without CR, LF, NUL or IAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     // Access control
@@ -49,7 +49,7 @@ pub enum Command {
     // Facts
     Size(Vec<u8>),
     Mdtm(Vec<u8>),
-    /// `MDTM YYYYMMDDhhmmss name`, which sets the time unless a file is named so as a whole.
+    /// `MDTM YYYYMMDDhhmmss name`, which sets the time unless a file named `whole` exists.
     MdtmWithTime {
         whole: Vec<u8>,
         seconds: i64,
@@ -74,7 +74,7 @@ pub enum Command {
         mode: u32,
         path: Vec<u8>,
     },
-    // The rest
+    // Miscellaneous
     Feat,
     Opts(Vec<u8>),
     Help,
@@ -89,7 +89,7 @@ pub enum Store {
     Append,
 }
 
-/// Why a line is no command that can be carried out; fault: the client's.
+/// Why a line is not a valid command; fault: the client's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// 500
@@ -99,7 +99,7 @@ pub enum CommandError {
     #[error("{0}: command not understood")]
     Unknown(String),
     /// 502
-    #[error("SITE {0} is not offered; SITE HELP tells what is")]
+    #[error("SITE {0} is not supported; SITE HELP lists the commands that are")]
     UnknownSite(String),
     /// 501
     #[error("{0}")]
@@ -108,7 +108,7 @@ pub enum CommandError {
     #[error("{0}")]
     Parameter(&'static str),
     /// 553
-    #[error("a name with CR, LF, NUL or 0xFF in it cannot be carried over FTP")]
+    #[error("a name with CR, LF, NUL or 0xFF cannot be sent over FTP")]
     Name,
     /// 522 (RFC 2428)
     #[error("network protocol not supported, use (1,2)")]
@@ -118,8 +118,8 @@ pub enum CommandError {
 use Command as C;
 use CommandError as E;
 
-/// Parses one line. Exactly one space parts the verb from its argument; what follows is the
-/// argument, leading and trailing spaces included.
+/// Parses one line. A single space separates the verb from its argument, which includes any further
+/// leading and trailing spaces.
 pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
     let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
     let (verb, argument) = (&line[..end], line.get(end + 1..).unwrap_or_default());
@@ -135,7 +135,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         "REIN" => C::Rein,
         "AUTH" => C::Auth(argument.trim_ascii().to_ascii_uppercase()),
         "PBSZ" if numeric(argument) => C::Pbsz,
-        "PBSZ" => return Err(E::Argument("PBSZ wants a number; with TLS it is 0")),
+        "PBSZ" => return Err(E::Argument("PBSZ needs a number, which is 0 for TLS")),
         "PROT" => C::Prot(argument.trim_ascii().to_ascii_uppercase()),
         "CCC" => C::Ccc,
         "CWD" | "XCWD" => C::Cwd(name(argument)?),
@@ -148,18 +148,18 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         "EPSV" => C::Epsv(host_port::parse_epsv(argument).map_err(bad_address)?),
         "PORT" => C::Port(host_port::parse_port(argument).map_err(bad_address)?.into()),
         "EPRT" => C::Port(host_port::parse_eprt(argument).map_err(bad_address)?),
-        "REST" => C::Rest(number(argument).ok_or(E::Argument("REST wants a count of bytes"))?),
+        "REST" => C::Rest(number(argument).ok_or(E::Argument("REST needs a number of bytes"))?),
         "ALLO" => C::Allo,
         "RETR" => C::Retr(name(argument)?),
         "STOR" => C::Store(name(argument)?, Store::Replace),
         "APPE" => C::Store(name(argument)?, Store::Append),
         "STOU" => C::Stou,
         "ABOR" => C::Abor,
-        "LIST" => C::List(listed(argument)?),
-        "NLST" => C::Nlst(listed(argument)?),
+        "LIST" => C::List(without_options(argument)?),
+        "NLST" => C::Nlst(without_options(argument)?),
         "MLSD" => C::Mlsd(optional(argument)?),
         "MLST" => C::Mlst(optional(argument)?),
-        "STAT" => C::Stat(listed(argument)?),
+        "STAT" => C::Stat(without_options(argument)?),
         "SIZE" => C::Size(name(argument)?),
         "MDTM" => mdtm(argument)?,
         "MFMT" => mfmt(argument)?,
@@ -179,7 +179,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
 }
 
 impl Store {
-    /// The write that STOR or APPE means after `REST offset`.
+    /// The write mode of STOR or APPE after `REST offset`.
     pub fn mode(self, offset: u64) -> WriteMode {
         match self {
             Store::Replace => WriteMode::From { offset },
@@ -188,8 +188,8 @@ impl Store {
     }
 }
 
-/// Bytes that FTP cannot carry in a name: they would end the line or begin a Telnet command.
-pub fn is_carriable(name: &[u8]) -> bool {
+/// Whether FTP can send a name: no byte ends the line or starts a Telnet command.
+pub fn is_sendable(name: &[u8]) -> bool {
     !name.iter().any(|b| matches!(b, b'\r' | b'\n' | 0 | 255))
 }
 
@@ -200,20 +200,20 @@ fn name(argument: &[u8]) -> Result<Vec<u8>, CommandError> {
 fn optional(argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
     match argument {
         b"" => Ok(None),
-        name if is_carriable(name) => Ok(Some(name.to_vec())),
+        name if is_sendable(name) => Ok(Some(name.to_vec())),
         _ => Err(E::Name),
     }
 }
 
 fn secret(argument: &[u8]) -> Result<Vec<u8>, CommandError> {
     if argument.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-        return Err(E::Argument("a password with CR, LF or NUL in it cannot be carried over FTP"));
+        return Err(E::Argument("a password with CR, LF or NUL cannot be sent over FTP"));
     }
     Ok(argument.to_vec())
 }
 
-/// LIST, NLST and STAT: options such as `-la` that clients send are taken off.
-fn listed(mut argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+/// Removes `ls` options such as `-la` from the argument of LIST, NLST and STAT.
+fn without_options(mut argument: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
     while let Some(option) = argument.strip_prefix(b"-") {
         let end = option.iter().position(|b| *b == b' ').unwrap_or(option.len());
         if !option[..end].iter().all(u8::is_ascii_alphanumeric) {
@@ -228,7 +228,7 @@ fn representation(argument: &[u8]) -> Result<Option<Representation>, CommandErro
     match argument.trim_ascii().to_ascii_uppercase().as_slice() {
         b"A" | b"A N" => Ok(Some(Representation::Ascii)),
         b"I" | b"L 8" => Ok(Some(Representation::Image)),
-        b"" => Err(E::Argument("TYPE wants A, I or L 8")),
+        b"" => Err(E::Argument("TYPE needs A, I or L 8")),
         _ => Ok(None),
     }
 }
@@ -236,11 +236,11 @@ fn representation(argument: &[u8]) -> Result<Option<Representation>, CommandErro
 fn letter(argument: &[u8]) -> Result<u8, CommandError> {
     match argument.trim_ascii() {
         [letter] => Ok(letter.to_ascii_uppercase()),
-        _ => Err(E::Argument("one letter is wanted")),
+        _ => Err(E::Argument("the argument must be one letter")),
     }
 }
 
-/// Of a first word that is no time, the whole is a name.
+/// The argument is a name unless its first word is a time.
 fn mdtm(argument: &[u8]) -> Result<Command, CommandError> {
     let whole = name(argument)?;
     Ok(match time_and_name(&whole) {
@@ -255,10 +255,10 @@ fn time_and_name(argument: &[u8]) -> Option<(i64, &[u8])> {
     (!name.is_empty()).then_some((time, name))
 }
 
-/// `YYYYMMDDhhmm[ss] name`, or `name` and the times of access, change and creation with ` UTC` behind.
+/// `YYYYMMDDhhmm[ss] name`, or `name`, the times of access, change and creation, and `UTC`.
 fn utime(argument: &[u8]) -> Result<Command, CommandError> {
     const USAGE: CommandError = E::Argument(
-        "SITE UTIME wants YYYYMMDDhhmmss and a name, or a name, three such times and UTC",
+        "SITE UTIME needs YYYYMMDDhhmmss and a name, or a name, three such times and UTC",
     );
     let three = three_times(argument);
     let to_the_minute = || {
@@ -282,7 +282,7 @@ fn three_times(argument: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 fn mfmt(argument: &[u8]) -> Result<Command, CommandError> {
-    const USAGE: CommandError = E::Argument("MFMT wants YYYYMMDDHHMMSS and a name");
+    const USAGE: CommandError = E::Argument("MFMT needs YYYYMMDDHHMMSS and a name");
     let space = argument.iter().position(|b| *b == b' ').ok_or(USAGE)?;
     let seconds = super::time::parse_time(&argument[..space]).ok_or(USAGE)?;
     Ok(C::Mfmt { seconds, path: name(&argument[space + 1..])? })
@@ -294,7 +294,7 @@ fn site(argument: &[u8]) -> Result<Command, CommandError> {
     let rest = argument.get(end + 1..).unwrap_or_default();
     match verb.as_slice() {
         b"CHMOD" => {
-            const USAGE: CommandError = E::Argument("SITE CHMOD wants an octal mode and a name");
+            const USAGE: CommandError = E::Argument("SITE CHMOD needs an octal mode and a name");
             let space = rest.iter().position(|b| *b == b' ').ok_or(USAGE)?;
             let mode = std::str::from_utf8(&rest[..space]).map_err(|_| USAGE)?;
             let mode = u32::from_str_radix(mode, 8).map_err(|_| USAGE)?;
@@ -333,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_argument_is_everything_behind_one_space() {
+    fn the_argument_is_everything_after_one_space() {
         assert_eq!(parse(b"RETR  a b "), Ok(C::Retr(b" a b ".into())));
         assert_eq!(parse(b"retr \xe9"), Ok(C::Retr(b"\xe9".into())));
         assert_eq!(parse(b"XPWD"), Ok(C::Pwd));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_that_takes_a_name_refuses_what_could_be_a_second_command() {
+    fn every_verb_with_a_name_refuses_bytes_that_could_start_another_command() {
         for verb in [
             "USER",
             "CWD",
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_listings_are_no_names() {
+    fn ls_options_are_removed_from_listings() {
         for (line, expected) in [
             (&b"LIST"[..], None),
             (b"LIST -a", None),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn times_before_and_behind_names() {
+    fn times_before_and_after_names() {
         let set = |path: &[u8]| C::Utime { seconds: 1767323045, path: path.into() };
         for (line, expected) in [
             (&b"SITE UTIME 20260102030405 x y"[..], set(b"x y")),

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
-/// Why an argument names no address.
+/// Why an address is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostPortError {
     #[error("not an address and port")]
     Syntax,
-    /// RFC 2428: answered 522 with the protocols that are known.
+    /// RFC 2428: the reply is 522 with the supported protocols.
     #[error("network protocol not supported, use (1,2)")]
     Protocol,
 }
@@ -18,7 +18,7 @@ pub enum Epsv {
     Any,
     V4,
     V6,
-    /// A protocol that nobody knows.
+    /// An unknown protocol.
     Other,
     All,
 }
@@ -38,27 +38,27 @@ pub fn parse_port(argument: &[u8]) -> Result<SocketAddrV4, HostPortError> {
     Ok(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])))
 }
 
-/// The argument of PORT, and what stands in a 227 reply's parentheses.
+/// The argument of PORT and of a 227 reply.
 pub fn format_port(address: SocketAddrV4) -> String {
     let [a, b, c, d] = address.ip().octets();
     let [high, low] = address.port().to_be_bytes();
     format!("{a},{b},{c},{d},{high},{low}")
 }
 
-/// Scans the lines of a 227 reply for the six numbers (RFC 1123 section 4.1.2.6): servers differ in
-/// what stands around them, in blanks between them, and in which line they stand.
+/// Scans the lines of a 227 reply for the six numbers (RFC 1123 section 4.1.2.6): servers differ in the
+/// text around them, in blanks between them and in the line.
 pub fn parse_pasv_reply(lines: &[impl AsRef<[u8]>]) -> Result<SocketAddrV4, HostPortError> {
     let found = lines.iter().find_map(|line| {
         let line = line.as_ref();
-        let begins = |at: &usize| {
+        let is_start = |at: &usize| {
             line[*at].is_ascii_digit() && (*at == 0 || !line[*at - 1].is_ascii_digit())
         };
-        (0..line.len()).filter(begins).find_map(|at| six_numbers(&line[at..]))
+        (0..line.len()).filter(is_start).find_map(|at| six_numbers(&line[at..]))
     });
     found.ok_or(HostPortError::Syntax)
 }
 
-/// Six numbers with commas between them, and whatever follows.
+/// Six numbers separated by commas, followed by any text.
 fn six_numbers(text: &[u8]) -> Option<SocketAddrV4> {
     let mut numbers = [0u8; 6];
     let mut rest = text;
@@ -113,8 +113,8 @@ pub fn parse_epsv(argument: &[u8]) -> Result<Epsv, HostPortError> {
 pub fn parse_epsv_reply(lines: &[impl AsRef<[u8]>]) -> Result<u16, HostPortError> {
     let found = lines.iter().find_map(|line| {
         let line = line.as_ref();
-        let begins = |at: &usize| line[*at] == b'(' || line[*at..].starts_with(b"|||");
-        (0..line.len()).filter(begins).find_map(|at| {
+        let is_start = |at: &usize| line[*at] == b'(' || line[*at..].starts_with(b"|||");
+        (0..line.len()).filter(is_start).find_map(|at| {
             let inner = line[at..].strip_prefix(b"(").unwrap_or(&line[at..]);
             delimited_port(inner)
         })
@@ -122,12 +122,12 @@ pub fn parse_epsv_reply(lines: &[impl AsRef<[u8]>]) -> Result<u16, HostPortError
     found.ok_or(HostPortError::Syntax)
 }
 
-/// The third field, and whatever follows.
+/// The third field, followed by any text.
 fn delimited_port(text: &[u8]) -> Option<u16> {
     let delimiter = *text.first().filter(|b| matches!(b, b'!'..=b'~') && !b.is_ascii_digit())?;
     let mut fields = text.split(|b| *b == delimiter).skip(3);
     let port = fields.next()?;
-    // The delimiter behind it tells that it is whole.
+    // The port is complete only if a delimiter follows.
     fields.next()?;
     digits(std::str::from_utf8(port).ok()).filter(|port| *port != 0)
 }
@@ -136,7 +136,7 @@ fn delimiter(text: &str) -> Result<char, HostPortError> {
     text.chars().next().filter(|c| matches!(c, '!'..='~')).ok_or(HostPortError::Syntax)
 }
 
-/// A number of digits only: `parse` alone would take `+5`.
+/// A number of digits only: `parse` alone would accept `+5`.
 fn digits<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
     text.filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
@@ -173,7 +173,7 @@ mod tests {
         {
             assert!(parse_pasv_reply(&[bad]).is_err(), "{bad}");
         }
-        // No number goes on in the next line.
+        // Numbers do not continue in the next line.
         assert!(parse_pasv_reply(&["(1,2,3,4,5,", "6)"]).is_err());
     }
 
@@ -227,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_formatted_is_found_in_any_text(
+        fn a_formatted_address_is_found_in_any_text(
             port in 1u16..,
             ip: [u8; 4],
             before in "[ -/:-~]{0,20}",
@@ -239,7 +239,7 @@ mod tests {
         }
 
         #[test]
-        fn any_reply_is_read_without_a_panic(lines: Vec<Vec<u8>>, line in "[(|,0-9 !]{0,40}") {
+        fn arbitrary_replies_do_not_panic(lines: Vec<Vec<u8>>, line in "[(|,0-9 !]{0,40}") {
             let _ = (parse_pasv_reply(&lines), parse_epsv_reply(&lines));
             let _ = (parse_pasv_reply(&[&line]), parse_epsv_reply(&[&line]));
         }

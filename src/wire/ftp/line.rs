@@ -6,21 +6,21 @@ pub const MAX_COMMAND: usize = 4096;
 const LF: u8 = 10;
 const CR: u8 = 13;
 const IAC: u8 = 255;
-/// DM, and from there to IAC: what comes before a verb (RFC 854).
-const SIGNALS: u8 = 0xf2;
+/// Bytes from DM to IAC are Telnet's (RFC 854).
+const TELNET_SIGNALS_MIN: u8 = 0xf2;
 
-/// Cuts arriving bytes into lines. Telnet commands (IP, DM, option offers) that begin a line are
-/// taken out, `IAC IAC` becomes one 0xFF. A line that is too long is dropped whole, and said so when its end has come.
+/// Splits received bytes into lines. Removes Telnet commands (IP, DM, option offers) at the start of a
+/// line; `IAC IAC` becomes one 0xFF. A line that is too long is dropped and reported once it has ended.
 #[derive(Debug)]
 pub struct LineBuffer {
     line: Vec<u8>,
     ready: std::collections::VecDeque<Result<Vec<u8>, TooLong>>,
     limit: usize,
-    overflown: bool,
+    too_long: bool,
     telnet: Telnet,
 }
 
-/// A line longer than the limit; it was dropped.
+/// A line longer than the limit, which was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -33,24 +33,24 @@ enum Telnet {
 }
 
 impl LineBuffer {
-    /// `limit`: bytes a line may have.
+    /// `limit`: of a line, in bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             line: Vec::new(),
             ready: Default::default(),
             limit,
-            overflown: false,
+            too_long: false,
             telnet: Telnet::Text,
         }
     }
 
-    /// For lines that are no Telnet, such as a listing's: every byte but the line end is kept.
+    /// For lines without Telnet, such as a listing's: keeps every byte but the line end.
     pub fn binary(limit: usize) -> Self {
         Self { telnet: Telnet::Off, ..Self::new(limit) }
     }
 
-    /// Takes what arrived. Memory is bounded by the limit and by what one call brings: callers read
-    /// on only when no whole line is left.
+    /// Adds received bytes. Memory is bounded by the limit and the size of one call: callers read on only
+    /// when no complete line is left.
     pub fn extend(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.telnet = match (self.telnet, byte) {
@@ -64,29 +64,29 @@ impl LineBuffer {
                 (Telnet::Iac, 240..=250) if self.line.is_empty() => Telnet::Text,
                 (Telnet::Iac, IAC) => self.push(IAC),
                 (Telnet::Iac, byte) => {
-                    // A client that does not double its 0xFF: keep it, so that the name is refused
-                    // rather than silently another one. What FTP has of Telnet begins a line.
+                    // A client that does not double its 0xFF. Keep it, so that the name is refused and
+                    // not silently changed. FTP uses Telnet commands at the start of a line only.
                     self.push(IAC);
                     self.push(byte)
                 }
-                // No option is a letter: a verb begins, and the option was left out.
+                // Not an option: the client left it out, and this is the verb.
                 (Telnet::Option, b'A'..=b'Z' | b'a'..=b'z') => self.push(byte),
                 (Telnet::Option, _) => Telnet::Text,
             };
         }
     }
 
-    /// The next whole line, without its end.
+    /// The next complete line, without its end.
     pub fn next_line(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
         self.ready.pop_front()
     }
 
-    /// Whether nothing is there, not even a part of a line.
+    /// Whether it holds no line and no part of one.
     pub fn is_empty(&self) -> bool {
         self.line.is_empty() && self.ready.is_empty()
     }
 
-    /// Throws away everything, lines and parts: what came in clear before TLS.
+    /// Discards all lines and parts, which came in clear before TLS.
     pub fn clear(&mut self) {
         *self = Self::new(self.limit);
     }
@@ -94,9 +94,9 @@ impl LineBuffer {
     fn push(&mut self, byte: u8) -> Telnet {
         match byte {
             LF => self.end_line(),
-            // One more than the limit: the CR of the line's end.
-            _ if self.line.len() > self.limit => self.overflown = true,
-            _ if !self.overflown => self.line.push(byte),
+            // The limit does not count the CR of the line end.
+            _ if self.line.len() > self.limit => self.too_long = true,
+            _ if !self.too_long => self.line.push(byte),
             _ => {}
         }
         Telnet::Text
@@ -107,16 +107,16 @@ impl LineBuffer {
         if line.last() == Some(&CR) {
             line.pop();
         }
-        let overflown = std::mem::take(&mut self.overflown) || line.len() > self.limit;
-        self.ready.push_back(if overflown { Err(TooLong) } else { Ok(line) });
+        let too_long = std::mem::take(&mut self.too_long) || line.len() > self.limit;
+        self.ready.push_back(if too_long { Err(TooLong) } else { Ok(line) });
     }
 }
 
-/// A command line without what is left of Telnet signals before its verb (RFC 959 section 4.1.3). Old
-/// libraries send IAC, IP and DM in any order, with and without urgent data; no verb begins with such a
-/// byte.
-pub fn without_signals(mut line: Vec<u8>) -> Vec<u8> {
-    let signals = line.iter().take_while(|byte| **byte >= SIGNALS).count();
+/// Removes remains of Telnet signals before the verb of a command line (RFC 959 section 4.1.3). Old
+/// libraries send IAC, IP and DM in any order, with and without urgent data; no verb starts with one of
+/// these bytes.
+pub fn strip_telnet_signals(mut line: Vec<u8>) -> Vec<u8> {
+    let signals = line.iter().take_while(|byte| **byte >= TELNET_SIGNALS_MIN).count();
     line.drain(..signals);
     line
 }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn crlf_and_lf_end_a_line_wherever_it_is_cut() {
+    fn crlf_and_lf_end_a_line_in_any_chunks() {
         assert_eq!(
             lines(&[b"NO", b"OP\r", b"\nPWD\nrest"]),
             [Ok(b"NOOP".into()), Ok(b"PWD".into())]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_dropped_and_the_next_one_lives() {
+    fn a_long_line_is_dropped_and_the_next_one_is_read() {
         assert_eq!(
             lines(&[b"12345678\r\n123456789\r\nNOOP\r\n"]),
             [Ok(b"12345678".into()), Err(TooLong), Ok(b"NOOP".into())]
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn telnet_is_taken_out() {
+    fn telnet_commands_are_removed() {
         assert_eq!(lines(&[b"\xff\xf4\xff\xf2ABOR\r\n"]), [Ok(b"ABOR".into())]);
         assert_eq!(lines(&[b"\xff", b"\xfb", b"\nA\xff\xffB\r\n"]), [Ok(b"A\xffB".into())]);
         assert_eq!(lines(&[b"A\xffB\r\n"]), [Ok(b"A\xffB".into())]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_in_any_order_hide_no_verb() {
+    fn telnet_signals_in_any_order_are_stripped() {
         for signals in [
             &b""[..],
             b"\xff\xf4\xff\xf2",
@@ -172,8 +172,8 @@ mod tests {
         ] {
             let sent = [signals, b"ABOR\r\n"].concat();
             let line = lines(&[&sent]).remove(0).unwrap();
-            assert_eq!(without_signals(line), b"ABOR", "{}", signals.escape_ascii());
+            assert_eq!(strip_telnet_signals(line), b"ABOR", "{}", signals.escape_ascii());
         }
-        assert_eq!(without_signals(b"RETR \xf6".to_vec()), b"RETR \xf6");
+        assert_eq!(strip_telnet_signals(b"RETR \xf6".to_vec()), b"RETR \xf6");
     }
 }

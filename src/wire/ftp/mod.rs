@@ -1,4 +1,4 @@
-//! FTP's text: lines, commands, replies, host-port arguments, listings.
+//! FTP's text formats: lines, commands, replies, host-port arguments, listings.
 
 pub mod command;
 pub mod host_port;

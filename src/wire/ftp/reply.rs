@@ -1,16 +1,16 @@
-//! Replies (RFC 959 section 4.2): written by fronts, read by backends, both bounded.
+//! Replies (RFC 959 section 4.2): encoded for clients, read from servers.
 
 use crate::op::PeerReply;
 
-/// The longest line of a reply that is read, in bytes; longer ones are cut.
+/// The longest line of a reply that is read, in bytes.
 pub const MAX_LINE: usize = 8192;
-/// The most lines of one reply that are kept; those between them and the last are left out.
-pub const MAX_LINES: usize = 512;
+/// The most lines of one reply that are kept: the first ones and the last.
+pub const MAX_LINES_KEPT: usize = 512;
 /// The most lines of one reply that are read.
-pub const MOST_LINES: usize = 65_536;
+pub const MAX_LINES_READ: usize = 65_536;
 
-/// Appends a reply to `out`. Control characters cannot forge a line: all but the tab, which names
-/// have, become `?`; 0xFF is doubled (RFC 854).
+/// Appends a reply to `out`. Control characters except the tab become `?`, so that a name cannot forge a
+/// line; 0xFF is doubled (RFC 854).
 pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
     let last = lines.len().saturating_sub(1);
     let code = format!("{code:03}");
@@ -27,7 +27,7 @@ pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
             out.extend_from_slice(code.as_bytes());
             out.push(b'-');
         } else if line.first().is_some_and(u8::is_ascii_digit) {
-            // A line in the middle that begins like a code could be taken for the end.
+            // A line in the middle that starts with a digit could be taken for the last.
             out.push(b' ');
         }
         for &byte in line {
@@ -41,61 +41,63 @@ pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
     }
 }
 
-/// Puts lines together into replies.
+/// Assembles lines into replies.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
-    open: Option<PeerReply>,
-    left_out: usize,
+    partial: Option<PeerReply>,
+    /// Lines that were not kept.
+    skipped: usize,
 }
 
-/// What is wrong with a peer's reply; the connection is out of step then.
+/// An invalid reply, after which the connection is out of step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
-    #[error("a line that is no FTP reply")]
+    #[error("a line that is not an FTP reply")]
     NotAReply,
-    #[error("a reply of more than {MOST_LINES} lines")]
+    #[error("a reply of more than {MAX_LINES_READ} lines")]
     TooManyLines,
 }
 
 impl ReplyReader {
-    /// Whether no reply has begun.
+    /// Whether no reply is incomplete.
     pub fn is_empty(&self) -> bool {
-        self.open.is_none()
+        self.partial.is_none()
     }
 
-    /// Takes one line; the reply when this was its last.
+    /// Adds a line; returns the reply if this was its last.
     pub fn line(&mut self, line: &[u8]) -> Result<Option<PeerReply>, ReplyError> {
         let head = code_of(line);
-        let Some(open) = &mut self.open else {
+        let Some(partial) = &mut self.partial else {
             let (code, more) = head.ok_or(ReplyError::NotAReply)?;
             let reply = PeerReply { code, lines: vec![text_of(line)] };
             if more {
-                self.open = Some(reply);
+                self.partial = Some(reply);
                 return Ok(None);
             }
             return Ok(Some(reply));
         };
-        let is_last = matches!(head, Some((code, false)) if code == open.code);
-        if open.lines.len() >= MAX_LINES - usize::from(!is_last) {
-            self.left_out += 1;
-            return match self.left_out + MAX_LINES > MOST_LINES {
-                true => Err(ReplyError::TooManyLines),
-                false => Ok(None),
+        let is_last = matches!(head, Some((code, false)) if code == partial.code);
+        if partial.lines.len() >= MAX_LINES_KEPT - usize::from(!is_last) {
+            self.skipped += 1;
+            return if self.skipped + MAX_LINES_KEPT > MAX_LINES_READ {
+                Err(ReplyError::TooManyLines)
+            } else {
+                Ok(None)
             };
         }
         match head {
-            Some((code, false)) if code == open.code => {
-                open.lines.push(text_of(line));
-                self.left_out = 0;
-                Ok(self.open.take())
+            Some((code, false)) if code == partial.code => {
+                partial.lines.push(text_of(line));
+                self.skipped = 0;
+                Ok(self.partial.take())
             }
-            // Some servers put the code before every line.
-            Some((code, true)) if code == open.code => {
-                open.lines.push(text_of(line));
+            // Some servers repeat the code on every line.
+            Some((code, true)) if code == partial.code => {
+                partial.lines.push(text_of(line));
                 Ok(None)
             }
             _ => {
-                open.lines.push(line.to_vec());
+                partial.lines.push(line.to_vec());
                 Ok(None)
             }
         }
@@ -133,39 +135,39 @@ mod tests {
         last
     }
 
-    fn words(code: u16, lines: &[&str]) -> PeerReply {
+    fn reply(code: u16, lines: &[&str]) -> PeerReply {
         PeerReply { code, lines: lines.iter().map(|l| l.as_bytes().to_vec()).collect() }
     }
 
     #[test]
-    fn reads_one_and_many_lines() {
-        assert_eq!(read(&["220 hello"]), Ok(Some(words(220, &["hello"]))));
-        assert_eq!(read(&["230"]), Ok(Some(words(230, &[""]))));
-        assert_eq!(read(&["220-a", "220 b"]), Ok(Some(words(220, &["a", "b"]))));
+    fn single_and_multi_line_replies_are_read() {
+        assert_eq!(read(&["220 hello"]), Ok(Some(reply(220, &["hello"]))));
+        assert_eq!(read(&["230"]), Ok(Some(reply(230, &[""]))));
+        assert_eq!(read(&["220-a", "220 b"]), Ok(Some(reply(220, &["a", "b"]))));
         assert_eq!(
             read(&["211-Features:", " MDTM", "213 no end", "211 End"]),
-            Ok(Some(words(211, &["Features:", " MDTM", "213 no end", "End"])))
+            Ok(Some(reply(211, &["Features:", " MDTM", "213 no end", "End"])))
         );
-        assert_eq!(read(&["220-a", "220-b", "220 c"]), Ok(Some(words(220, &["a", "b", "c"]))));
+        assert_eq!(read(&["220-a", "220-b", "220 c"]), Ok(Some(reply(220, &["a", "b", "c"]))));
         assert_eq!(read(&["SSH-2.0-x"]), Err(ReplyError::NotAReply));
         assert_eq!(read(&["999 x"]), Err(ReplyError::NotAReply));
     }
 
     #[test]
-    fn of_too_many_lines_the_first_and_the_last_are_kept() {
+    fn the_first_lines_and_the_last_of_a_long_reply_are_kept() {
         let mut lines = vec!["220-a"];
-        lines.resize(MAX_LINES + 10, "more");
+        lines.resize(MAX_LINES_KEPT + 10, "more");
         lines.push("220 z");
         let reply = read(&lines).unwrap().unwrap();
-        assert_eq!(reply.lines.len(), MAX_LINES);
+        assert_eq!(reply.lines.len(), MAX_LINES_KEPT);
         assert_eq!((&*reply.lines[0], &**reply.lines.last().unwrap()), (&b"a"[..], &b"z"[..]));
         lines.pop();
-        lines.resize(MOST_LINES + 1, "more");
+        lines.resize(MAX_LINES_READ + 1, "more");
         assert_eq!(read(&lines), Err(ReplyError::TooManyLines));
     }
 
     #[test]
-    fn writes_what_cannot_be_forged() {
+    fn text_cannot_forge_a_reply() {
         let mut out = Vec::new();
         encode(257, &["\"/a\r\n230 b\" x"], &mut out);
         assert_eq!(out, b"257 \"/a??230 b\" x\r\n");
@@ -179,7 +181,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_is_read_back_as_one_reply(texts in proptest::collection::vec("[ -~]{0,40}", 1..6)) {
+        fn an_encoded_reply_is_read_as_one(texts in proptest::collection::vec("[ -~]{0,40}", 1..6)) {
             let mut out = Vec::new();
             encode(250, &texts, &mut out);
             let mut reader = ReplyReader::default();

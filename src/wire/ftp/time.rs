@@ -2,8 +2,8 @@
 
 use ::time::{Date, Month, OffsetDateTime};
 
-/// Seconds since 1970-01-01 00:00:00 UTC of `YYYYMMDDHHMMSS`; a fraction (`.sss`) is checked and
-/// dropped. `None` for anything else, and for a day that the calendar does not have.
+/// Parses `YYYYMMDDHHMMSS` into seconds since 1970-01-01 00:00:00 UTC; a fraction (`.sss`) is checked and
+/// dropped. `None` for anything else and for impossible dates.
 pub fn parse_time(text: &[u8]) -> Option<i64> {
     let (whole, fraction) = text.split_at_checked(14)?;
     match fraction {
@@ -20,19 +20,18 @@ pub fn parse_time(text: &[u8]) -> Option<i64> {
         minute: two_digits(&whole[10..12])?,
         second: 0,
     };
-    // 60 is a leap second, which Unix time counts as the next minute's first.
+    // 60 is a leap second, in Unix time the first second of the next minute.
     (second <= 60).then_some(())?;
     Some(minute.seconds()? + i64::from(second))
 }
 
-/// `YYYYMMDDHHMMSS` of seconds since 1970-01-01 00:00:00 UTC; `None` where the year has not four
-/// digits.
+/// Formats seconds since 1970-01-01 00:00:00 UTC as `YYYYMMDDHHMMSS`; `None` outside the years 0 to 9999.
 pub fn format_time(seconds: i64) -> Option<String> {
     let Civil { year, month, day, hour, minute, second } = Civil::of(seconds)?;
     Some(format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}"))
 }
 
-/// A moment as calendars and clocks say it, UTC.
+/// A date and time, UTC.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Civil {
     pub year: i32,
@@ -46,7 +45,7 @@ pub(super) struct Civil {
 }
 
 impl Civil {
-    /// Seconds since the epoch; `None` for what no calendar has (30 February, 25 o'clock).
+    /// Seconds since the epoch; `None` for an impossible date or time.
     pub fn seconds(self) -> Option<i64> {
         let month = Month::try_from(self.month).ok()?;
         let date = Date::from_calendar_date(self.year, month, self.day).ok()?;
@@ -54,7 +53,7 @@ impl Civil {
         Some(moment.assume_utc().unix_timestamp())
     }
 
-    /// `None` outside the years 0 to 9999, which no form of FTP's can write.
+    /// `None` outside the years 0 to 9999, which FTP cannot express.
     pub fn of(seconds: i64) -> Option<Self> {
         let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
         (0..=9999).contains(&moment.year()).then_some(Self {
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn years_without_four_digits_are_not_written() {
+    fn years_without_four_digits_are_not_formatted() {
         assert_eq!(format_time(253_402_300_799).as_deref(), Some("99991231235959"));
         assert_eq!(format_time(253_402_300_800), None);
         assert_eq!(format_time(-62_167_219_200).as_deref(), Some("00000101000000"));
@@ -115,13 +114,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn reads_what_it_writes(seconds in -62_167_219_200i64..253_402_300_800) {
+        fn a_formatted_time_is_parsed_back(seconds in -62_167_219_200i64..253_402_300_800) {
             let written = format_time(seconds).unwrap();
             assert_eq!(parse_time(written.as_bytes()), Some(seconds));
         }
 
         #[test]
-        fn any_bytes_are_safe(text: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(text: Vec<u8>) {
             parse_time(&text);
         }
     }

@@ -1,9 +1,11 @@
+//! Encodes headers of version 2.
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::v2::{PROXY, SIGNATURE, TCP4, TCP6};
 
-/// A header of version 2 that says whom a connection is made for (section 2.2): `source` has
-/// connected to `destination`. Addresses of different families go as IPv6.
+/// A header of version 2 (section 2.2): the client `source` has connected to `destination`. Addresses of
+/// different families are sent as IPv6.
 pub fn encode(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     header.push(PROXY);

@@ -1,4 +1,4 @@
-//! The PROXY protocol: what a load balancer says first on a connection about whom it stands for
+//! The PROXY protocol: a load balancer sends the client's address at the start of each connection
 //! (haproxy.org, "The PROXY protocol, versions 1 & 2", proxy-protocol.txt).
 
 mod encode;
@@ -13,7 +13,7 @@ pub use encode::encode;
 
 /// The longest header of version 1, in bytes (section 2.1).
 pub const MAX_V1: usize = 107;
-/// The longest header of version 2 that is taken, in bytes: 16, and 2048 for addresses and TLVs.
+/// The longest header of version 2 that is accepted, in bytes: 16, and 2048 for addresses and TLVs.
 /// Proxies that describe a client's certificate send some hundreds.
 pub const MAX_V2: usize = 16 + 2048;
 
@@ -22,10 +22,9 @@ pub const MAX_V2: usize = 16 + 2048;
 pub enum Header {
     /// Version 2's LOCAL: the proxy's own, a health check.
     Local,
-    /// Somebody's, of whom the proxy says nothing that is an address of TCP: the connection's own
-    /// addresses count.
+    /// A client's, without TCP addresses: those of the connection apply.
     Unknown,
-    /// IPv4-mapped addresses are IPv4 here.
+    /// IPv4-mapped addresses are converted to IPv4.
     Proxied {
         source: SocketAddr,
         /// What the client connected to.
@@ -33,19 +32,19 @@ pub enum Header {
     },
 }
 
-/// A header, and how many bytes it takes up. What is behind them is not the protocol's.
+/// A header and its length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
     pub header: Header,
     pub length: usize,
 }
 
-/// Why bytes are no header. Nothing that was sent is repeated.
+/// Why a header is invalid. Does not repeat what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    #[error("it does not begin with a PROXY protocol header")]
+    #[error("it does not start with a PROXY protocol header")]
     Signature,
-    #[error("the header is no proper line of version 1")]
+    #[error("the line of version 1 is malformed")]
     Line,
     #[error("the header is longer than {MAX_V1} bytes in version 1, or {MAX_V2} in version 2")]
     TooLong,
@@ -57,13 +56,13 @@ pub enum HeaderError {
     TooShort,
 }
 
-/// The header that `bytes` begin with. `None`: it goes on, and all of `bytes` belongs to it. Never
-/// asks for more than [`MAX_V2`] bytes.
+/// Decodes the header at the start of `bytes`. `None`: it is incomplete, and all of `bytes` belongs to
+/// it. Never needs more than [`MAX_V2`] bytes.
 pub fn decode(bytes: &[u8]) -> Result<Option<Decoded>, HeaderError> {
-    let begins = |signature: &[u8]| bytes.iter().zip(signature).all(|(a, b)| a == b);
-    if begins(v2::SIGNATURE) {
+    let starts_with = |signature: &[u8]| bytes.iter().zip(signature).all(|(a, b)| a == b);
+    if starts_with(v2::SIGNATURE) {
         v2::decode(bytes)
-    } else if begins(v1::SIGNATURE) {
+    } else if starts_with(v1::SIGNATURE) {
         v1::decode(bytes)
     } else {
         Err(HeaderError::Signature)

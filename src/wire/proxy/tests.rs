@@ -1,4 +1,4 @@
-//! What is encoded is decoded again; hostile bytes are refused; chunks make no difference.
+//! Encoded headers are decoded back; malformed ones are refused; chunks make no difference.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn version_1() {
+fn version_1_headers_are_decoded() {
     let four = proxied("192.0.2.1:56324", "198.51.100.7:21");
     assert_eq!(whole(b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 21\r\n"), Ok(four));
     let six = proxied("[2001:db8::1]:65535", "[2001:db8::2]:0");
@@ -38,11 +38,11 @@ fn version_1() {
 }
 
 #[test]
-fn version_2() {
+fn version_2_headers_are_decoded() {
     let four: &[u8] = &[192, 0, 2, 1, 198, 51, 100, 7, 0xdc, 4, 0, 21];
     let expected = Ok(proxied("192.0.2.1:56324", "198.51.100.7:21"));
     assert_eq!(whole(&v2(0x21, 0x11, four)), expected);
-    // TLVs behind it, proper or not.
+    // Followed by TLVs, valid or not.
     assert_eq!(whole(&v2(0x21, 0x11, &[four, &[4, 0, 1, 0], &[0xff; 500]].concat())), expected);
     let mut mapped = [0; 36];
     mapped[10..12].fill(0xff);
@@ -60,7 +60,7 @@ fn version_2() {
 }
 
 #[test]
-fn hostile_bytes() {
+fn malformed_headers_are_refused() {
     use HeaderError as E;
     let long_line = [b"PROXY TCP4 ".as_slice(), &[b'1'; 96]].concat();
     let late_end = [long_line.as_slice(), b"\r\n"].concat();
@@ -101,7 +101,7 @@ fn hostile_bytes() {
         (&v2(0x21, 0x11, &[0; 11]), E::TooShort),
         (&v2(0x21, 0x21, &[0; 35]), E::TooShort),
         (&v2(0x21, 0x11, b""), E::TooShort),
-        // Said before the rest is there.
+        // Refused before the rest has arrived.
         (&v2(0x21, 0x11, &[0; 2049])[..16], E::TooLong),
         (&v2(0x20, 0x00, &[0; 65535])[..16], E::TooLong),
     ];
@@ -111,7 +111,7 @@ fn hostile_bytes() {
 }
 
 #[test]
-fn families_that_differ_go_as_ipv6_and_come_back() {
+fn different_families_are_encoded_as_ipv6_and_decoded_back() {
     let (four, six) = ("192.0.2.1:5".parse().unwrap(), "[2001:db8::1]:6".parse().unwrap());
     for (source, destination) in [(four, six), (six, four), (four, four), (six, six)] {
         let bytes = encode(source, destination);
@@ -119,9 +119,9 @@ fn families_that_differ_go_as_ipv6_and_come_back() {
     }
 }
 
-/// The fuzzer's findings and seeds stay read.
+/// The fuzzer's findings and seeds.
 #[test]
-fn the_corpus_is_safe() {
+fn the_fuzzing_corpus_does_not_panic() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/proxy_header");
     let mut read = 0;
     for file in std::fs::read_dir(corpus).unwrap() {
@@ -137,9 +137,9 @@ fn address() -> impl Strategy<Value = SocketAddr> {
     (prop_oneof![v4, v6], any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
 }
 
-/// A header as some proxy sends it, and what it says.
+/// A header as proxies send it, and its decoded form.
 fn header() -> impl Strategy<Value = (Vec<u8>, Header)> {
-    let said = |source, destination| Header::Proxied {
+    let proxied = |source, destination| Header::Proxied {
         source: canonical(source),
         destination: canonical(destination),
     };
@@ -148,7 +148,7 @@ fn header() -> impl Strategy<Value = (Vec<u8>, Header)> {
         let length = u16::from_be_bytes([bytes[14], bytes[15]]) + more.len() as u16;
         bytes[14..16].copy_from_slice(&length.to_be_bytes());
         bytes.extend(more);
-        (bytes, said(s, d))
+        (bytes, proxied(s, d))
     });
     let text = (address(), any::<[u8; 16]>(), any::<u16>()).prop_map(move |(s, bytes, port)| {
         let (family, ip): (_, std::net::IpAddr) = match s {
@@ -156,23 +156,23 @@ fn header() -> impl Strategy<Value = (Vec<u8>, Header)> {
             SocketAddr::V6(_) => ("TCP6", bytes.into()),
         };
         let line = format!("PROXY {family} {} {ip} {} {port}\r\n", s.ip(), s.port());
-        (line.into_bytes(), said(s, SocketAddr::new(ip, port)))
+        (line.into_bytes(), proxied(s, SocketAddr::new(ip, port)))
     });
     prop_oneof![binary, text]
 }
 
 proptest! {
     #[test]
-    fn headers_end_where_they_end((bytes, expected) in header(), behind in vec(any::<u8>(), 0..50)) {
+    fn a_header_is_decoded_only_once_complete((bytes, expected) in header(), after in vec(any::<u8>(), 0..50)) {
         for length in 0..bytes.len() {
             prop_assert_eq!(decode(&bytes[..length]), Ok(None));
         }
-        let all = [bytes.as_slice(), &behind].concat();
+        let all = [bytes.as_slice(), &after].concat();
         prop_assert_eq!(decode(&all), Ok(Some(Decoded { header: expected, length: bytes.len() })));
     }
 
     #[test]
-    fn nothing_panics_and_nothing_grows(
+    fn arbitrary_bytes_do_not_panic_and_are_bounded(
         start in proptest::sample::select(vec![&b""[..], b"PROXY ", b"PROXY TCP6 ", v2::SIGNATURE]),
         rest in vec(any::<u8>(), 0..3000),
     ) {

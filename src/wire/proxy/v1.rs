@@ -1,4 +1,4 @@
-//! Section 2.1: one line of text.
+//! Decodes version 1 (section 2.1): one line of text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Decoded>, HeaderError> {
 }
 
 fn parse(line: &[u8]) -> Option<Header> {
-    // What stands behind UNKNOWN is to be ignored, whatever it is.
+    // Anything after UNKNOWN is to be ignored.
     if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         return Some(Header::Unknown);
     }
@@ -38,9 +38,9 @@ fn parse(line: &[u8]) -> Option<Header> {
     })
 }
 
-/// Digits only, without a zero before them.
+/// Digits only, without leading zeros.
 fn port(text: &str) -> Option<u16> {
-    let proper =
+    let is_valid =
         text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|_| proper)
+    text.parse().ok().filter(|_| is_valid)
 }

@@ -1,4 +1,4 @@
-//! Section 2.2: binary.
+//! Decodes version 2 (section 2.2): binary.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,7 +22,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Decoded>, HeaderError> {
         return Err(HeaderError::TooLong);
     }
     let Some(rest) = rest.get(..rest_length) else { return Ok(None) };
-    // LOCAL's family is to be ignored. TLVs behind the addresses say nothing that is used here.
+    // LOCAL's family is to be ignored. The TLVs after the addresses are not used.
     let header = if command == LOCAL { Header::Local } else { addresses(family, rest)? };
     Ok(Some(Decoded { header, length }))
 }
@@ -31,7 +31,7 @@ fn addresses(family: u8, bytes: &[u8]) -> Result<Header, HeaderError> {
     let addresses = match family {
         TCP4 => pair::<4>(bytes),
         TCP6 => pair::<16>(bytes),
-        // Unspecified, datagrams and Unix sockets: proper, but no addresses of TCP.
+        // Unspecified, datagrams and Unix sockets: valid, but not TCP addresses.
         0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Ok(Header::Unknown),
         _ => return Err(HeaderError::Family),
     };

@@ -10,24 +10,24 @@ const PERMISSIONS: u32 = 4;
 const TIMES: u32 = 8;
 const EXTENDED: u32 = 1 << 31;
 
-/// What is said of a file; `None`: nothing is said.
+/// A file's attributes; `None`: absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Bytes.
     pub size: Option<u64>,
     /// User id and group id.
     pub owner: Option<(u32, u32)>,
-    /// The mode of stat(2), the file's type in it.
+    /// The mode of stat(2), with the file type.
     pub permissions: Option<u32>,
-    /// Access and modification, seconds since 1970 without a sign.
+    /// Access and modification, in unsigned seconds since 1970.
     pub times: Option<(u32, u32)>,
-    /// Name and value; as many as the packet holds, one for each 8 bytes at most.
+    /// Name and value.
     pub extended: Vec<(Bytes, Bytes)>,
 }
 
 impl Attributes {
     pub(super) fn decode(fields: &mut Fields) -> Option<Self> {
-        // Bits that are not known carry no field that could be passed over; OpenSSH ignores them.
+        // Ignores unknown bits as OpenSSH does: their fields could not be skipped.
         let flags = fields.u32()?;
         let mut attributes = Self::default();
         if flags & SIZE != 0 {
@@ -48,9 +48,9 @@ impl Attributes {
         Some(attributes)
     }
 
-    /// Bytes that they take in a packet.
+    /// Their encoded length in bytes.
     pub fn encoded_len(&self) -> usize {
-        let present = |is_said: bool, length| if is_said { length } else { 0 };
+        let present = |is_present: bool, length| if is_present { length } else { 0 };
         let pairs = self.extended.iter().map(|(name, value)| 8 + name.len() + value.len());
         4 + present(self.size.is_some(), 8)
             + present(self.owner.is_some(), 8)
@@ -61,7 +61,7 @@ impl Attributes {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
-        let flag = |is_said: bool, flag: u32| if is_said { flag } else { 0 };
+        let flag = |is_present: bool, flag: u32| if is_present { flag } else { 0 };
         out.put_u32(
             flag(self.size.is_some(), SIZE)
                 | flag(self.owner.is_some(), OWNER)

@@ -1,4 +1,4 @@
-//! Requests beyond the draft (its section 8; OpenSSH PROTOCOL section 4).
+//! Extended requests (draft-ietf-secsh-filexfer-02 section 8; OpenSSH PROTOCOL section 4).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,7 +16,7 @@ pub const EXPAND_PATH: &str = "expand-path@openssh.com";
 pub const COPY_DATA: &str = "copy-data";
 pub const USERS_GROUPS_BY_ID: &str = "users-groups-by-id@openssh.com";
 
-/// The value with which VERSION announces each extension that is known here.
+/// The supported extensions with their values in VERSION.
 pub const ANNOUNCED: [(&str, &str); 10] = [
     (POSIX_RENAME, "1"),
     (STAT_VFS, "2"),
@@ -30,24 +30,24 @@ pub const ANNOUNCED: [(&str, &str); 10] = [
     (USERS_GROUPS_BY_ID, "1"),
 ];
 
-/// The most users, and the most groups, that one request may ask for.
+/// The most users, and the most groups, of one request.
 pub const MAX_IDS: usize = 4096;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extension {
-    /// rename(2): `to` is replaced.
+    /// rename(2): replaces `to`.
     PosixRename {
         from: Bytes,
         to: Bytes,
     },
-    /// Answered with [`FileSystem`](super::FileSystem), as is the next.
+    /// The reply is [`FileSystem`](super::FileSystem), also of the next.
     StatVfs {
         path: Bytes,
     },
     FileStatVfs {
         handle: Bytes,
     },
-    /// `from` exists, `to` is made.
+    /// Creates `to`.
     HardLink {
         from: Bytes,
         to: Bytes,
@@ -55,18 +55,18 @@ pub enum Extension {
     FileSync {
         handle: Bytes,
     },
-    /// SETSTAT that does not follow a link.
+    /// SETSTAT that does not follow a symlink.
     LinkSetStat {
         path: Bytes,
         attributes: Attributes,
     },
-    /// Answered with [`Limits`](super::Limits).
+    /// The reply is [`Limits`](super::Limits).
     Limits,
-    /// REALPATH that knows `~` and `~user`.
+    /// REALPATH that expands `~` and `~user`.
     ExpandPath {
         path: Bytes,
     },
-    /// Offsets and length in bytes; a length of 0 means to the file's end.
+    /// Offsets and length in bytes; a length of 0 means to the end of the file.
     CopyData {
         from_handle: Bytes,
         from_offset: u64,
@@ -74,12 +74,12 @@ pub enum Extension {
         to_handle: Bytes,
         to_offset: u64,
     },
-    /// Up to [`MAX_IDS`] of each. Answered with [`UsersGroups`](super::UsersGroups).
+    /// Up to [`MAX_IDS`] of each. The reply is [`UsersGroups`](super::UsersGroups).
     UsersGroupsById {
         users: Vec<u32>,
         groups: Vec<u32>,
     },
-    /// To be answered OP_UNSUPPORTED.
+    /// The reply is OP_UNSUPPORTED.
     Unknown {
         name: Bytes,
         data: Bytes,
@@ -89,7 +89,7 @@ pub enum Extension {
 use Extension as X;
 
 impl Extension {
-    /// What the request calls it.
+    /// Its name in the request.
     pub fn name(&self) -> &[u8] {
         let name = match self {
             X::PosixRename { .. } => POSIX_RENAME,

@@ -1,22 +1,22 @@
-//! The fields that messages are made of (draft-ietf-secsh-filexfer-02 section 3, RFC 4251 section 5).
+//! The fields of packets (draft-ietf-secsh-filexfer-02 section 3, RFC 4251 section 5).
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Why a packet is no message.
+/// Why a packet cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Where the next packet begins cannot be trusted either: the channel is over.
-    #[error("a broken SFTP packet: it ends too early, or a count in it cannot be right")]
+    /// The channel cannot continue: the start of the next packet is not certain either.
+    #[error("a malformed SFTP packet: it ends too early, or contains an impossible count")]
     Broken {
-        /// The request's id, if the packet reached that far.
+        /// The request's id, if the packet has one.
         id: Option<u32>,
     },
-    /// To be answered OP_UNSUPPORTED.
-    #[error("SFTP packets of type {kind} are not known")]
+    /// The reply is OP_UNSUPPORTED.
+    #[error("unknown SFTP packet type {kind}")]
     UnknownType { kind: u8, id: u32 },
 }
 
-/// Takes fields off the front of a packet; `None`: the packet ends before the field does.
+/// Reads fields from the front of a packet; `None`: the packet ends before the field does.
 #[derive(Debug)]
 pub(super) struct Fields(Bytes);
 
@@ -38,7 +38,7 @@ impl Fields {
     }
 
     pub(super) fn string(&mut self) -> Option<Bytes> {
-        // The length stays when the string breaks off; nobody reads on behind a broken field.
+        // The length is consumed even if the string is incomplete: nobody reads on after a broken field.
         let length = usize::try_from(self.u32()?).ok()?;
         (length <= self.0.len()).then(|| self.0.split_to(length))
     }
@@ -55,15 +55,15 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// As many items as a count says, each at least `least` bytes long. A count that the packet
-    /// cannot hold is broken at once, and none makes room beyond what has been read.
+    /// A count and that many items, each at min_size `min_size` bytes long. A count that the packet cannot
+    /// hold is an error at once; memory is allocated only for items that were read.
     pub(super) fn counted<T>(
         &mut self,
-        least: usize,
+        min_size: usize,
         item: impl Fn(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
         let count = usize::try_from(self.u32()?).ok()?;
-        if count > self.0.len() / least {
+        if count > self.0.len() / min_size {
             return None;
         }
         let mut items = Vec::new();
@@ -74,7 +74,7 @@ impl Fields {
     }
 }
 
-/// A length or count as it goes over the wire.
+/// A length or count on the wire.
 pub(super) fn count(length: usize) -> u32 {
     debug_assert!(u32::try_from(length).is_ok(), "a field of {length} bytes");
     length as u32
@@ -91,7 +91,7 @@ pub(super) fn put_pair(pair: &(Bytes, Bytes), out: &mut BytesMut) {
 }
 
 /// Writes a packet: its length, `kind`, `number` (the id; the version in INIT and VERSION), and what
-/// `body` writes. `follows`: bytes of the packet that the caller sends behind it.
+/// `body` writes. `follows`: the number of further bytes of the packet, which the caller sends.
 pub(super) fn put_packet(
     kind: u8,
     number: u32,

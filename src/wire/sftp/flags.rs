@@ -1,13 +1,13 @@
-//! How a file is opened (draft-ietf-secsh-filexfer-02 section 6.3).
+//! Flags of OPEN (draft-ietf-secsh-filexfer-02 section 6.3).
 
-/// `pflags` of OPEN. Bits that are not known are kept.
+/// `pflags` of OPEN. Keeps unknown bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenFlags(pub u32);
 
 impl OpenFlags {
     pub const READ: Self = Self(1);
     pub const WRITE: Self = Self(2);
-    /// Writes go to the file's end, whatever their offset.
+    /// Writes append to the file, whatever their offset.
     pub const APPEND: Self = Self(4);
     pub const CREATE: Self = Self(8);
     pub const TRUNCATE: Self = Self(16);

@@ -1,9 +1,8 @@
 //! SFTP version 3 (draft-ietf-secsh-filexfer-02, with the extensions of OpenSSH's PROTOCOL): packets,
 //! requests, responses. Paths, names and handles are raw bytes.
 //!
-//! What is decoded are slices of the packet: a handle or name that is kept keeps its packet's memory.
-//! Bytes behind a message's last field are passed over, as OpenSSH does. What is encoded begins with
-//! the packet's length; no field may reach 4 GiB.
+//! Decoded fields are slices of their packet and keep its memory. Bytes after a packet's last field are
+//! ignored, as by OpenSSH. Encoded packets start with their length; no field may reach 4 GiB.
 #![forbid(unsafe_code)]
 
 pub mod attributes;

@@ -1,26 +1,26 @@
-//! Packets in a stream of bytes (draft-ietf-secsh-filexfer-02 section 3).
+//! Splits a stream of bytes into packets (draft-ietf-secsh-filexfer-02 section 3).
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The longest packet, in bytes without its length field. OpenSSH takes and sends 256 KiB; the rest is
-/// for peers that count only the data.
+/// The longest packet, in bytes without its length field. OpenSSH accepts and sends 256 KiB; the rest is
+/// for peers that count the data only.
 pub const MAX_PACKET: usize = 256 * 1024 + 1024;
 
-/// The stream cannot be cut any further.
+/// An invalid length, after which the stream cannot be read further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
-    #[error("an SFTP packet without content")]
+    #[error("an empty SFTP packet")]
     Empty,
-    #[error("an SFTP packet of {length} bytes; {max} are the most")]
+    #[error("an SFTP packet of {length} bytes; the limit is {max}")]
     TooLong { length: u32, max: usize },
 }
 
-/// Cuts arriving chunks into packets, without copying where a packet lies in one chunk.
+/// Splits received chunks into packets, without copying a packet that is in one chunk.
 ///
-/// Call `next` until it gives none after each `push`: then at most one packet that is not whole is
-/// held, in a buffer of its announced length, which `max` bounds.
+/// Call `next` until it returns `None` after each `push`: then at most one incomplete packet is held, in a
+/// buffer of its announced length, which `max` bounds.
 #[derive(Debug)]
 pub struct PacketReader {
     max: usize,
@@ -29,12 +29,12 @@ pub struct PacketReader {
     waiting: usize,
     header: [u8; 4],
     header_filled: usize,
-    /// A packet that began in a chunk and ends in a later one.
+    /// A packet that starts in one chunk and ends in a later one.
     partial: Option<BytesMut>,
 }
 
 impl PacketReader {
-    /// `max`: bytes a packet may have without its length field.
+    /// `max`: of a packet, in bytes without its length field.
     pub fn new(max: usize) -> Self {
         Self {
             max,
@@ -46,7 +46,7 @@ impl PacketReader {
         }
     }
 
-    /// Takes what arrived.
+    /// Adds a received chunk.
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
             self.waiting += chunk.len();
@@ -54,12 +54,13 @@ impl PacketReader {
         }
     }
 
-    /// Bytes that were pushed and not yet given out; 0 at the stream's end if it ended well.
+    /// Bytes that were pushed and not yet returned; 0 if the stream ended after a complete packet.
     pub fn held(&self) -> usize {
         self.waiting + self.header_filled + self.partial.as_ref().map_or(0, BytesMut::len)
     }
 
-    /// The next whole packet without its length: its type is the first byte. An error stays.
+    /// The next complete packet without its length: its type is the first byte. After an error it returns
+    /// the same error.
     #[expect(clippy::should_implement_trait, reason = "an error ends the stream, `None` does not")]
     pub fn next(&mut self) -> Result<Option<Bytes>, PacketError> {
         let Some(length) = self.length()? else { return Ok(None) };
@@ -80,7 +81,7 @@ impl PacketReader {
         Ok(Some(packet.freeze()))
     }
 
-    /// The length that the current packet announces, once it has arrived.
+    /// The length of the current packet, once it has arrived.
     fn length(&mut self) -> Result<Option<usize>, PacketError> {
         while self.header_filled < 4 {
             if self.chunks.is_empty() {
@@ -98,10 +99,10 @@ impl PacketReader {
         }
     }
 
-    /// At most `most` bytes, all from the first chunk.
-    fn take(&mut self, most: usize) -> Bytes {
+    /// At most `max` bytes, all from the first chunk.
+    fn take(&mut self, max: usize) -> Bytes {
         let Some(front) = self.chunks.front_mut() else { return Bytes::new() };
-        let part = front.split_to(most.min(front.len()));
+        let part = front.split_to(max.min(front.len()));
         if !front.has_remaining() {
             self.chunks.pop_front();
         }

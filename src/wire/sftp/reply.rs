@@ -1,12 +1,12 @@
-//! What [`ResponseBody::Extended`](super::ResponseBody::Extended) holds, by request (OpenSSH PROTOCOL
-//! section 4). Nothing in the packet tells which it is. `None`: broken.
+//! Extended replies, the content of [`ResponseBody::Extended`](super::ResponseBody::Extended) (OpenSSH
+//! PROTOCOL section 4). Only the request determines the kind. `None`: malformed.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::extension::MAX_IDS;
 use super::fields::{Fields, count, put_string};
 
-/// The answer to statvfs and fstatvfs; fields as in statvfs(3).
+/// The reply to statvfs and fstatvfs; fields as in statvfs(3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileSystem {
     /// Bytes.
@@ -61,7 +61,7 @@ impl FileSystem {
     }
 }
 
-/// The answer to limits; 0: not limited, or not known. The first three are in bytes.
+/// The reply to limits; 0: unlimited or unknown. The first three are in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Of a whole packet.
@@ -89,8 +89,8 @@ impl Limits {
     }
 }
 
-/// The answer to users-groups-by-id: a name for each id that was asked, in that order, empty where
-/// there is none. Up to [`MAX_IDS`] of each.
+/// The reply to users-groups-by-id: a name for each requested id, in that order, empty if it has none. Up
+/// to [`MAX_IDS`] of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsersGroups {
     pub users: Vec<Bytes>,

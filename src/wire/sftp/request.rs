@@ -1,4 +1,4 @@
-//! What a client asks for (draft-ietf-secsh-filexfer-02 section 6).
+//! Requests (draft-ietf-secsh-filexfer-02 section 6).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -46,7 +46,7 @@ pub enum RequestBody {
     Close {
         handle: Bytes,
     },
-    /// `length` is as the client wrote it, up to 4 GiB: the server answers with less.
+    /// `length` is the client's, up to 4 GiB: the server may return less.
     Read {
         handle: Bytes,
         offset: u64,
@@ -104,8 +104,8 @@ pub enum RequestBody {
     ReadLink {
         path: Bytes,
     },
-    /// The target goes first over the wire: OpenSSH's order (its PROTOCOL, section 4.1), which others
-    /// follow. The draft has the link first.
+    /// The target is sent first: OpenSSH's order (its PROTOCOL, section 4.1), which others follow. In the
+    /// draft the link is first.
     Symlink {
         target: Bytes,
         link: Bytes,
@@ -116,7 +116,7 @@ pub enum RequestBody {
 use RequestBody as R;
 
 impl Request {
-    /// `packet`: without its length. INIT is broken here: it comes once, for
+    /// `packet`: without its length. INIT is an error here: it is sent once, for
     /// [`decode_init`](super::decode_init).
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(packet);
@@ -140,7 +140,7 @@ impl Request {
     }
 }
 
-/// A WRITE's packet up to its data: the caller sends `len` bytes behind it.
+/// A WRITE packet up to its data: the caller sends the `len` bytes.
 pub fn encode_write_header(id: u32, handle: &[u8], offset: u64, len: usize, out: &mut BytesMut) {
     put_packet(WRITE, id, len, out, |out| {
         put_string(handle, out);

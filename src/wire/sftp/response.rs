@@ -1,4 +1,4 @@
-//! What a server answers (draft-ietf-secsh-filexfer-02 section 7).
+//! Responses (draft-ietf-secsh-filexfer-02 section 7).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -13,8 +13,8 @@ const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 const EXTENDED_REPLY: u8 = 201;
 
-/// A name without bytes, a longname without bytes, attributes without fields.
-const SHORTEST_NAME: usize = 12;
+/// An empty name, an empty longname, attributes without fields.
+const NAME_SIZE_MIN: usize = 12;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -51,7 +51,7 @@ pub struct Name {
 use ResponseBody as R;
 
 impl Response {
-    /// `packet`: without its length. Names take no more room than the packet's bytes warrant.
+    /// `packet`: without its length.
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(packet);
         let kind = fields.u8().ok_or(DecodeError::Broken { id: None })?;
@@ -73,7 +73,7 @@ impl Response {
     }
 }
 
-/// A DATA packet up to its data: the caller sends `len` bytes behind it.
+/// A DATA packet up to its data: the caller sends the `len` bytes.
 pub fn encode_data_header(id: u32, len: usize, out: &mut BytesMut) {
     put_packet(DATA, id, len, out, |out| out.put_u32(count(len)));
 }
@@ -83,12 +83,12 @@ impl ResponseBody {
         Some(match kind {
             STATUS => R::Status {
                 code: StatusCode(fields.u32()?),
-                // Servers of version 2 and careless ones end behind the code.
+                // Servers of version 2, and some others, send no message.
                 message: if fields.is_empty() { Bytes::new() } else { fields.string()? },
             },
             HANDLE => R::Handle(fields.string()?),
             DATA => R::Data(fields.string()?),
-            NAME => R::Names(fields.counted(SHORTEST_NAME, Name::decode)?),
+            NAME => R::Names(fields.counted(NAME_SIZE_MIN, Name::decode)?),
             ATTRS => R::Attributes(Attributes::decode(&mut fields)?),
             EXTENDED_REPLY => R::Extended(fields.rest()),
             _ => return None,
@@ -125,7 +125,7 @@ impl ResponseBody {
 }
 
 impl Name {
-    /// Bytes that it takes in a packet, for those who fill one up to a limit.
+    /// Its encoded length in bytes.
     pub fn encoded_len(&self) -> usize {
         8 + self.name.len() + self.longname.len() + self.attributes.encoded_len()
     }

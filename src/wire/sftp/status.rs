@@ -1,6 +1,6 @@
 //! Status codes (draft-ietf-secsh-filexfer-02 section 7).
 
-/// What became of a request. Servers of later versions send codes above 8: they are kept.
+/// The outcome of a request. Servers of later versions send codes above 8, which are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatusCode(pub u32);
 
@@ -11,9 +11,9 @@ impl StatusCode {
     pub const PERMISSION_DENIED: Self = Self(3);
     pub const FAILURE: Self = Self(4);
     pub const BAD_MESSAGE: Self = Self(5);
-    /// Made up by clients, never sent by a server.
+    /// Used inside clients, never sent by a server.
     pub const NO_CONNECTION: Self = Self(6);
-    /// Made up by clients, never sent by a server.
+    /// Used inside clients, never sent by a server.
     pub const CONNECTION_LOST: Self = Self(7);
     pub const OP_UNSUPPORTED: Self = Self(8);
 

@@ -1,3 +1,5 @@
+//! Tests of the SFTP codec.
+
 mod bytes;
 mod property;
 
@@ -9,7 +11,7 @@ fn held(bytes: &'static [u8]) -> Bytes {
     Bytes::from_static(bytes)
 }
 
-/// What `encode` wrote, its length checked and taken off.
+/// What `encode` wrote, without its length, which is checked.
 fn body(encode: impl FnOnce(&mut BytesMut)) -> Bytes {
     // Not at the front: a length is written where the packet begins.
     let mut out = BytesMut::from(&b"before"[..]);
@@ -44,19 +46,19 @@ fn a_packet_in_one_chunk_is_not_copied() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_errors_that_stay() {
+fn an_invalid_length_is_a_permanent_error() {
     for (stream, error, text) in [
-        (&b"\0\0\0\0\0\0\0\x01a"[..], PacketError::Empty, "an SFTP packet without content"),
+        (&b"\0\0\0\0\0\0\0\x01a"[..], PacketError::Empty, "an empty SFTP packet"),
         (
             b"\0\0\0\x03abc",
             PacketError::TooLong { length: 3, max: 2 },
-            "an SFTP packet of 3 bytes; 2 are the most",
+            "an SFTP packet of 3 bytes; the limit is 2",
         ),
         (
             // An HTTP client, or a login script that prints.
             b"GET ",
             PacketError::TooLong { length: 0x47455420, max: 2 },
-            "an SFTP packet of 1195725856 bytes; 2 are the most",
+            "an SFTP packet of 1195725856 bytes; the limit is 2",
         ),
     ] {
         let mut reader = PacketReader::new(2);
@@ -68,7 +70,7 @@ fn lengths_that_cannot_be_are_errors_that_stay() {
 }
 
 #[test]
-fn broken_and_unknown_requests_are_told_apart() {
+fn malformed_and_unknown_requests_are_different_errors() {
     const BROKEN: DecodeError = DecodeError::Broken { id: None };
     let broken = DecodeError::Broken { id: Some(7) };
     for (packet, error) in [
@@ -93,7 +95,7 @@ fn broken_and_unknown_requests_are_told_apart() {
 }
 
 #[test]
-fn bytes_behind_a_message_are_passed_over() {
+fn bytes_after_a_packets_last_field_are_ignored() {
     let stat = Request { id: 1, body: RequestBody::Stat { path: held(b"a") } };
     assert_eq!(Request::decode(held(b"\x11\0\0\0\x01\0\0\0\x01a trailing")), Ok(stat));
     let handle = Response { id: 1, body: ResponseBody::Handle(held(b"a")) };
@@ -101,7 +103,7 @@ fn bytes_behind_a_message_are_passed_over() {
 }
 
 #[test]
-fn a_count_of_names_that_the_packet_cannot_hold_is_broken() {
+fn a_count_of_names_beyond_the_packet_is_an_error() {
     let broken = Err(DecodeError::Broken { id: Some(1) });
     assert_eq!(Response::decode(held(b"\x68\0\0\0\x01\xff\xff\xff\xff")), broken);
     let two_announced = b"\x68\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -110,15 +112,15 @@ fn a_count_of_names_that_the_packet_cannot_hold_is_broken() {
 
 #[test]
 fn ids_and_extensions_are_bounded() {
-    let asked = |count: usize| {
+    let requested = |count: usize| {
         let body = RequestBody::Extended(Extension::UsersGroupsById {
             users: vec![1; count],
             groups: Vec::new(),
         });
         Request::decode(self::body(|out| Request { id: 1, body }.encode(out)))
     };
-    assert!(asked(extension::MAX_IDS).is_ok());
-    assert_eq!(asked(extension::MAX_IDS + 1), Err(DecodeError::Broken { id: Some(1) }));
+    assert!(requested(extension::MAX_IDS).is_ok());
+    assert_eq!(requested(extension::MAX_IDS + 1), Err(DecodeError::Broken { id: Some(1) }));
     let uneven = b"\xc8\0\0\0\x01\0\0\0\x1eusers-groups-by-id@openssh.com\0\0\0\x01a\0\0\0\0";
     assert_eq!(Request::decode(held(uneven)), Err(DecodeError::Broken { id: Some(1) }));
 
@@ -140,7 +142,7 @@ fn ids_and_extensions_are_bounded() {
 }
 
 #[test]
-fn flags_and_codes() {
+fn flags_are_combined_and_codes_have_names() {
     let flags = OpenFlags::WRITE | OpenFlags::CREATE;
     assert!(flags.contains(OpenFlags::WRITE) && flags.contains(flags));
     assert!(!flags.contains(OpenFlags::READ) && !flags.contains(flags | OpenFlags::EXCLUSIVE));

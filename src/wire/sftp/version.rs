@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::fields::{DecodeError, Fields, put_packet, put_pair};
 
-/// The version that this codec speaks.
+/// The version of this codec.
 pub const VERSION: u32 = 3;
 
 /// The most extensions that a VERSION may announce; OpenSSH announces a dozen.
@@ -18,12 +18,12 @@ const BROKEN: DecodeError = DecodeError::Broken { id: None };
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     pub version: u32,
-    /// Name and value, which is the extension's version with OpenSSH's.
+    /// Name and value; for OpenSSH's extensions the value is a version.
     pub extensions: Vec<(Bytes, Bytes)>,
 }
 
 impl Version {
-    /// Whether an extension is announced with just this value; another value means another format.
+    /// Whether an extension is announced with exactly this value; another value means another format.
     pub fn offers(&self, name: &[u8], value: &[u8]) -> bool {
         self.extensions.iter().any(|(n, v)| n == name && v == value)
     }
@@ -35,7 +35,7 @@ impl Version {
         });
     }
 
-    /// `packet`: without its length. More than [`MAX_EXTENSIONS`] are broken.
+    /// `packet`: without its length. More than [`MAX_EXTENSIONS`] are an error.
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(packet);
         let version = numbered(&mut fields, KIND)?;
@@ -55,8 +55,7 @@ pub fn encode_init(out: &mut BytesMut) {
     put_packet(INIT, VERSION, 0, out, |_| {});
 }
 
-/// The version that a client asks for; what extensions it names is passed over. Another packet than
-/// INIT is an unknown type.
+/// The version that a client requests; ignores its extensions. Any packet but INIT is an unknown type.
 pub fn decode_init(packet: Bytes) -> Result<u32, DecodeError> {
     numbered(&mut Fields::new(packet), INIT)
 }

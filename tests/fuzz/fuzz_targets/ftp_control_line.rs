@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lockgate::wire::ftp::command::{Command, is_carriable, parse};
+use lockgate::wire::ftp::command::{Command, is_sendable, parse};
 use lockgate::wire::ftp::line::{LineBuffer, MAX_COMMAND};
 
 fuzz_target!(|stream: &[u8]| {
@@ -16,7 +16,7 @@ fuzz_target!(|stream: &[u8]| {
             if let Ok(Command::Retr(name) | Command::Dele(name) | Command::Rnto(name)) =
                 parse(&line)
             {
-                assert!(!name.is_empty() && is_carriable(&name));
+                assert!(!name.is_empty() && is_sendable(&name));
             }
         }
     }

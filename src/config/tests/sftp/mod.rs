@@ -1,4 +1,4 @@
-//! SFTP at both ends, and public keys.
+//! SFTP listeners and backends, and public keys.
 
 mod mistakes;
 
@@ -10,12 +10,12 @@ use super::*;
 use crate::backend::PartialUploads;
 use crate::backend::sftp::{HostKey, Settings};
 use crate::config::BackendSettings;
-use crate::net::ssh::{Algorithms, Base, Side, named};
+use crate::net::ssh::{Algorithms, Base, Side, algorithm_by_name};
 use crate::route::Access;
 
 const FINGERPRINT: &str = "SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o";
 
-/// A right configuration; tests replace a part of it.
+/// A valid configuration; tests replace a part of it.
 fn base() -> String {
     format!(
         r#"listeners:
@@ -62,7 +62,7 @@ fn server(config: &Compiled, index: usize) -> &Settings {
 }
 
 #[test]
-fn the_least_has_safe_defaults() {
+fn a_minimal_configuration_has_safe_defaults() {
     let config = compiled(&base());
     assert!(config.warnings.is_empty(), "{}", config.warnings);
     assert!(config.listeners.is_empty());
@@ -96,7 +96,7 @@ fn the_least_has_safe_defaults() {
 }
 
 #[test]
-fn every_key_arrives() {
+fn every_key_is_compiled() {
     let config = compiled(&format!(
         r#"
 listeners:
@@ -155,7 +155,7 @@ routes:
     assert!(matches!(by_file.host_key, HostKey::KnownHosts(_)));
     assert_eq!(by_file.algorithms, Algorithms::new(Side::Backend, Base::Strict));
     let mut added = Algorithms::new(Side::Listener, Base::Modern);
-    added.add(&named("diffie-hellman-group14-sha256").unwrap()).unwrap();
+    added.add(&algorithm_by_name("diffie-hellman-group14-sha256").unwrap()).unwrap();
     assert_eq!((&a.algorithms, a.algorithms == b.algorithms), (&added, false));
     assert_eq!(by_file.connects_at_once, 1000);
     assert_eq!(by_file.partial_uploads, PartialUploads::TemporaryName);

@@ -195,7 +195,7 @@ impl Client {
     /// From the reply on, the client may resume its TLS session on a data connection.
     fn announce_data(&self) {
         if let Some(tls) = self.tls.as_ref().filter(|_| self.private) {
-            tls.asks_for_data();
+            tls.note_data_requested();
         }
     }
 

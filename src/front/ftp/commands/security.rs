@@ -26,7 +26,7 @@ impl Client {
             self.reply(refusal).await;
             return Flow::Continue;
         }
-        tls.announce();
+        tls.note_handshake_allowed();
         self.reply(Reply::START_TLS).await;
         let limit = self.login_deadline().saturating_duration_since(tokio::time::Instant::now());
         let Some(tcp) = self.control.take_plain() else { return Flow::Close };

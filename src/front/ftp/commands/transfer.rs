@@ -225,7 +225,7 @@ pub(super) async fn end_download(
 ) -> Result<(), Failure> {
     let Sink::Socket(stream) = sink else { return Ok(()) };
     let ended = if disconnected {
-        stream.complete_and_drain(DRAIN_TIMEOUT).await
+        stream.complete_and_read_to_end(DRAIN_TIMEOUT).await
     } else {
         stream.complete(limit).await
     };

@@ -1,12 +1,12 @@
-//! What `ls -l` and DOS lines are made of: columns, numbers, clocks.
+//! Columns, numbers and times of `ls -l` and DOS lines.
 
 /// Bytes between blanks.
 #[derive(Clone, Copy)]
 pub(super) struct Column<'a> {
     pub text: &'a [u8],
-    /// Where it stands in its line.
+    /// Offset in its line.
     pub start: usize,
-    /// Where the blank after it stands.
+    /// Offset of the blank after it.
     pub end: usize,
 }
 
@@ -32,22 +32,22 @@ pub(super) fn columns(line: &[u8], limit: usize) -> Vec<Column<'_>> {
     found
 }
 
-/// Whether a line is `ls -l`'s first, in whatever language (`total 12`, `insgesamt 1,2M`, `i alt 12`),
-/// or empty.
-pub(super) fn is_sum(line: &[u8]) -> bool {
+/// Whether a line is the first of `ls -l`, in any language (`total 12`, `insgesamt 1,2M`, `i alt 12`), or
+/// empty.
+pub(super) fn is_total_line(line: &[u8]) -> bool {
     let columns = columns(line, 4);
-    let Some((sum, words)) = columns.split_last() else { return true };
+    let Some((total, words)) = columns.split_last() else { return true };
     let is_word =
         |word: &Column<'_>| word.text.iter().all(|b| b.is_ascii_alphabetic() || !b.is_ascii());
-    let digits = sum.text.strip_suffix(b"K").or(sum.text.strip_suffix(b"M"));
-    let digits = digits.or(sum.text.strip_suffix(b"G")).unwrap_or(sum.text);
+    let digits = total.text.strip_suffix(b"K").or(total.text.strip_suffix(b"M"));
+    let digits = digits.or(total.text.strip_suffix(b"G")).unwrap_or(total.text);
     matches!(words, [first] | [first, _] if first.start == 0)
         && words.iter().all(is_word)
         && digits.first().is_some_and(u8::is_ascii_digit)
         && digits.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
 }
 
-/// Digits and nothing else; `None` also where they are too many for 64 bits.
+/// A number of digits only; `None` also for more than 64 bits.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     if !is_number(text) {
         return None;
@@ -55,7 +55,7 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// Digits and nothing else, however many.
+/// Whether a text is digits only.
 pub(super) fn is_number(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
@@ -84,8 +84,8 @@ pub(super) fn clock(text: &[u8]) -> Option<Clock> {
         }
         None => None,
     };
-    let known = minute.len() == 2 && parts.next().is_none();
-    known.then_some(Clock { hour, minute: small(minute)?, second })
+    let is_valid = minute.len() == 2 && parts.next().is_none();
+    is_valid.then_some(Clock { hour, minute: small(minute)?, second })
 }
 
 fn is_blank(b: u8) -> bool {

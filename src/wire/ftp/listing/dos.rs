@@ -1,5 +1,4 @@
-//! The shape of DOS' `dir` as IIS writes it; no RFC says how (RFC 959 section 4.1.3 leaves it to the
-//! server).
+//! DOS `dir` lines as IIS writes them; RFC 959 section 4.1.3 leaves the format to the server.
 
 use super::columns::{Clock, clock, columns, is_number, number, small, year};
 use super::symlink;
@@ -9,18 +8,18 @@ use crate::wire::ftp::time::Civil;
 /// `<DIR>` and its like are padded to this many bytes before the name.
 const TAG_WIDTH: usize = 15;
 
-/// Reads a line; the name is not yet judged. `None` where it is not of this shape.
+/// Parses a line, without checking the name. `None` for another format.
 pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let columns = columns(line, 4);
     let [date, time, rest @ ..] = columns.as_slice() else { return None };
     let date = day(date.text)?;
-    let (time, half) = split_half(time.text);
-    let (half, rest) = match rest {
-        [first, rest @ ..] if half.is_none() && is_half(first.text) => (Some(first.text), rest),
-        rest => (half, rest),
+    let (time, am_pm) = split_am_pm(time.text);
+    let (am_pm, rest) = match rest {
+        [first, rest @ ..] if am_pm.is_none() && is_am_pm(first.text) => (Some(first.text), rest),
+        rest => (am_pm, rest),
     };
     let Clock { hour, minute, second } = clock(time)?;
-    let hour = match half.map(|half| half[0].to_ascii_lowercase()) {
+    let hour = match am_pm.map(|am_pm| am_pm[0].to_ascii_lowercase()) {
         Some(b'a') if hour == 12 => 0,
         Some(b'p') if hour < 12 => hour + 12,
         _ => hour,
@@ -33,8 +32,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let after = &line[what.end..];
     let (kind, size, padding) = match what.text {
         b"<DIR>" => (EntryKind::Directory, None, TAG_WIDTH - 5),
-        // Who follows these leaves the folder, as with a link on Unix: never to be walked into by
-        // a recursive delete that takes them for folders.
+        // These lead out of the folder like Unix symlinks: a recursive delete must not follow them.
         tag @ (b"<JUNCTION>" | b"<SYMLINKD>" | b"<SYMLINK>") => {
             (EntryKind::Symlink(None), None, TAG_WIDTH - tag.len())
         }
@@ -50,8 +48,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     Some(Entry { name: name.to_vec(), kind, attributes })
 }
 
-/// `MM-DD-YY`, `MM-DD-YYYY`, `DD.MM.YYYY`, `YYYY-MM-DD`, with `-`, `/` or `.`; day and month change
-/// places where only that makes sense.
+/// `MM-DD-YY`, `MM-DD-YYYY`, `DD.MM.YYYY`, `YYYY-MM-DD`, with `-`, `/` or `.`; day and month are swapped
+/// where only that is a date.
 fn day(text: &[u8]) -> Option<Civil> {
     let separator = *text.iter().find(|b| !b.is_ascii_digit())?;
     b"-/.".contains(&separator).then_some(())?;
@@ -69,35 +67,35 @@ fn day(text: &[u8]) -> Option<Civil> {
     Some(Civil { year, month, day, ..Civil::default() })
 }
 
-/// Windows' own window: 1970 to 2069.
+/// As Windows does: 1970 to 2069.
 fn two_digit_year(text: &[u8]) -> Option<i32> {
     let year = small(text).filter(|_| text.len() == 2).map(i32::from)?;
     Some(if year < 70 { 2000 + year } else { 1900 + year })
 }
 
 /// `05:35PM` is `05:35` and `PM`.
-fn split_half(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+fn split_am_pm(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.split_at_checked(text.len().saturating_sub(2)) {
-        Some((clock, half)) if is_half(half) => (clock, Some(half)),
+        Some((clock, am_pm)) if is_am_pm(am_pm) => (clock, Some(am_pm)),
         _ => (text, None),
     }
 }
 
-fn is_half(text: &[u8]) -> bool {
+fn is_am_pm(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"am") || text.eq_ignore_ascii_case(b"pm")
 }
 
-/// Bytes, with or without marks between the thousands; `Some(None)` where they are too many.
+/// A size in bytes, with or without thousands separators; `Some(None)` for more than 64 bits.
 fn size(text: &[u8]) -> Option<Option<u64>> {
     if is_number(text) {
         return Some(number(text));
     }
-    let mark = *text.iter().find(|b| !b.is_ascii_digit())?;
-    b",.'".contains(&mark).then_some(())?;
-    let mut groups = text.split(|b| *b == mark);
+    let separator = *text.iter().find(|b| !b.is_ascii_digit())?;
+    b",.'".contains(&separator).then_some(())?;
+    let mut groups = text.split(|b| *b == separator);
     let first = groups.next().filter(|first| first.len() <= 3)?;
     let whole = is_number(first) && groups.all(|group| group.len() == 3 && is_number(group));
-    let digits: Vec<u8> = text.iter().copied().filter(|b| *b != mark).collect();
+    let digits: Vec<u8> = text.iter().copied().filter(|b| *b != separator).collect();
     whole.then(|| number(&digits))
 }
 

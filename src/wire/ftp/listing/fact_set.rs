@@ -1,8 +1,8 @@
-//! Which facts a client wants: OPTS MLST and the feature line, RFC 3659 sections 7.8 and 7.9.
+//! The facts that a client has selected: OPTS MLST and the feature line, RFC 3659 sections 7.8 and 7.9.
 
 use std::fmt;
 
-/// A fact that lockgate can tell.
+/// A supported fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fact {
@@ -14,16 +14,16 @@ pub enum Fact {
     UnixGroup = 32,
 }
 
-/// A set of [`Fact`]s. By default those that clients read: not owner and group.
+/// A set of [`Fact`]s. The default has those that clients use, without owner and group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FactSet(u8);
 
 impl Fact {
-    /// All, in the order in which lines tell them.
+    /// All facts, in the order of a line.
     pub const ALL: [Fact; 6] =
         [Fact::Type, Fact::Size, Fact::Modify, Fact::UnixMode, Fact::UnixOwner, Fact::UnixGroup];
 
-    /// The name on the wire.
+    /// Its name in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Fact::Type => "type",
@@ -41,25 +41,31 @@ impl FactSet {
         Self(facts.iter().fold(0, |set, fact| set | *fact as u8))
     }
 
-    /// What `OPTS MLST` asks for, given what stands after `MLST ` (`type;size;`). Unknown facts are
-    /// passed over, as the RFC wants; nothing at all asks for no facts.
-    pub fn parse(wanted: &[u8]) -> Self {
-        let named = |fact: &Fact| {
-            let mut names = wanted.split(|b| *b == b';');
+    /// Parses the argument of `OPTS MLST` after `MLST ` (`type;size;`). Unknown facts are ignored, as the
+    /// RFC requires; an empty argument selects no facts.
+    pub fn parse(selected: &[u8]) -> Self {
+        let is_selected = |fact: &Fact| {
+            let mut names = selected.split(|b| *b == b';');
             names.any(|name| name.trim_ascii().eq_ignore_ascii_case(fact.name().as_bytes()))
         };
-        Self(Fact::ALL.iter().filter(|fact| named(fact)).fold(0, |set, fact| set | *fact as u8))
+        Self(
+            Fact::ALL
+                .iter()
+                .filter(|fact| is_selected(fact))
+                .fold(0, |set, fact| set | *fact as u8),
+        )
     }
 
     pub fn contains(self, fact: Fact) -> bool {
         self.0 & fact as u8 != 0
     }
 
-    /// The feature line without the space before it: `MLST type*;size*;…`, a star after what is on.
+    /// The feature line without its leading space: `MLST type*;size*;…`, with a star after each selected
+    /// fact.
     pub fn feature(self) -> String {
-        let facts = Fact::ALL.map(|fact| match self.contains(fact) {
-            true => format!("{}*;", fact.name()),
-            false => format!("{};", fact.name()),
+        let facts = Fact::ALL.map(|fact| {
+            let star = if self.contains(fact) { "*" } else { "" };
+            format!("{}{star};", fact.name())
         });
         format!("MLST {}", facts.concat())
     }
@@ -71,11 +77,11 @@ impl Default for FactSet {
     }
 }
 
-/// What is on, as the reply to `OPTS MLST` tells it after `MLST OPTS `: `type;size;`.
+/// The selected facts in a reply to `OPTS MLST`, after `MLST OPTS `: `type;size;`.
 impl fmt::Display for FactSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let on = Fact::ALL.into_iter().filter(|fact| self.contains(*fact));
-        on.map(Fact::name).try_for_each(|name| write!(f, "{name};"))
+        let selected = Fact::ALL.into_iter().filter(|fact| self.contains(*fact));
+        selected.map(Fact::name).try_for_each(|name| write!(f, "{name};"))
     }
 }
 
@@ -84,8 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read() {
-        for (wanted, on) in [
+    fn options_select_facts() {
+        for (selected, expected) in [
             ("type;size;", "type;size;"),
             ("SIZE;unix.MODE", "size;UNIX.mode;"),
             ("modify;perm;media-type;charset;type;", "type;modify;"),
@@ -93,12 +99,12 @@ mod tests {
             ("", ""),
             (";;", ""),
         ] {
-            assert_eq!(FactSet::parse(wanted.as_bytes()).to_string(), on, "{wanted}");
+            assert_eq!(FactSet::parse(selected.as_bytes()).to_string(), expected, "{selected}");
         }
     }
 
     #[test]
-    fn the_feature_line_marks_what_is_on() {
+    fn the_feature_line_marks_selected_facts() {
         let expected = "MLST type*;size*;modify*;UNIX.mode*;UNIX.owner;UNIX.group;";
         assert_eq!(FactSet::default().feature(), expected);
         let expected = "MLST type*;size;modify;UNIX.mode;UNIX.owner;UNIX.group;";

@@ -1,25 +1,25 @@
-//! Lines of facts, MLSD's and MLST's: RFC 3659 section 7.
+//! Fact lines of MLSD and MLST: RFC 3659 section 7.
 
 use super::columns::number;
 use super::symlink;
 use crate::op::{Attributes, Entry, EntryKind, Timestamp};
 use crate::wire::ftp::time::parse_time;
 
-/// What a line of facts tells.
+/// A parsed line of facts.
 pub(super) struct FactsLine {
-    /// The name as it stands, which for MLST and cdir is a path.
+    /// With the name as sent, which for MLST and cdir is a path.
     pub entry: Entry,
     /// Whether it is about the listed folder (cdir) or the one above it (pdir).
     pub listed_itself: bool,
 }
 
-/// Whether a line can be nothing but facts: no first column of another shape holds a `=`.
-pub(super) fn looks_like(line: &[u8]) -> bool {
+/// Whether a line has facts: in no other format does the first column contain a `=`.
+pub(super) fn is_facts_line(line: &[u8]) -> bool {
     line.iter().take_while(|b| **b != b' ').any(|b| *b == b'=')
 }
 
-/// Reads a line without MLST's leading space; the name is not yet judged. `None` where there is no
-/// name, or where no fact tells the kind of thing.
+/// Parses a line without MLST's leading space, without checking the name. `None` without a name, or
+/// without a fact for the kind.
 pub(super) fn parse(line: &[u8]) -> Option<FactsLine> {
     let (facts, name) = split(line)?;
     let mut found = Found::default();
@@ -38,8 +38,8 @@ pub(super) fn parse(line: &[u8]) -> Option<FactsLine> {
     Some(FactsLine { entry, listed_itself: found.listed_itself })
 }
 
-/// Facts and name stand apart by the first space. Some servers write a link's target raw, with its
-/// own spaces: then the facts end with the next fact's end.
+/// The first space separates facts and name. Some servers send a link's target with its spaces: then the
+/// facts end after the next fact.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = line.iter().position(|b| *b == b' ')?;
     let last = line[..space].rsplit(|b| *b == b';').next().unwrap_or_default();
@@ -64,7 +64,7 @@ struct Found {
 }
 
 impl Found {
-    /// Notes a fact; `name` in lower case. Unknown ones are passed over.
+    /// Takes a fact; `name` in lower case. Ignores unknown facts.
     fn take(&mut self, name: &[u8], value: &[u8]) {
         let text = || (!value.is_empty()).then(|| value.to_vec());
         match name {
@@ -107,7 +107,7 @@ impl Found {
         }
         let mode = value.iter().fold(0u32, |mode, b| mode << 3 | u32::from(b - b'0'));
         self.attributes.permissions = Some(mode & 0o7777);
-        // Some servers leave the file type's bits in.
+        // Some servers include the bits of the file type.
         self.kind_by_mode = match mode & 0o170000 {
             0 => None,
             0o040000 => Some(EntryKind::Directory),
@@ -118,7 +118,7 @@ impl Found {
     }
 }
 
-/// `prefix` in lower case.
+/// Ignores case; `prefix` is in lower case.
 fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)

@@ -1,4 +1,4 @@
-//! The lines that a client sees: `ls -l` for LIST, facts (RFC 3659 section 7) for MLSD and MLST.
+//! Lines for clients: `ls -l` for LIST, facts (RFC 3659 section 7) for MLSD and MLST.
 
 use super::{Fact, FactSet};
 use crate::op::{Entry, EntryKind, Precision, Timestamp};
@@ -7,13 +7,13 @@ use crate::wire::ftp::time::{Civil, format_time};
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Half a Gregorian year, where `ls` goes over from the time of day to the year.
+/// Half a Gregorian year: `ls` shows the year instead of the time of older files.
 const HALF_YEAR: i64 = 31_556_952 / 2;
 
-/// Appends one `ls -l` line without its end, in the shape that every FTP client reads; what the
-/// entry does not tell gets a usual value. `now` is in seconds since the epoch.
+/// Appends an `ls -l` line without its end, in the form that every FTP client reads. Unknown attributes
+/// get usual values. `now` is in seconds since the epoch.
 ///
-/// `false`, and nothing is written, for a name that is empty or holds CR, LF or NUL.
+/// Returns `false` and writes nothing for a name that is empty or has CR, LF or NUL.
 #[must_use]
 pub fn render_ls(entry: &Entry, now: i64, out: &mut Vec<u8>) -> bool {
     if !can_be_listed(&entry.name) {
@@ -35,10 +35,10 @@ pub fn render_ls(entry: &Entry, now: i64, out: &mut Vec<u8>) -> bool {
     let size = attributes.size.or(target.map(|target| target.len() as u64)).unwrap_or(0);
 
     out.extend_from_slice(format!("{letter}{permissions} {links:>3} ").as_bytes());
-    for who in [&attributes.owner, &attributes.group] {
-        let who = who.as_deref().filter(|who| !who.is_empty()).unwrap_or(b"ftp");
-        push_word(who, out);
-        out.resize(out.len() + 8usize.saturating_sub(who.len()) + 1, b' ');
+    for owner in [&attributes.owner, &attributes.group] {
+        let owner = owner.as_deref().filter(|owner| !owner.is_empty()).unwrap_or(b"ftp");
+        push_word(owner, out);
+        out.resize(out.len() + 8usize.saturating_sub(owner.len()) + 1, b' ');
     }
     out.extend_from_slice(format!("{size:>8} {} ", date(attributes.modified, now)).as_bytes());
     out.extend_from_slice(name);
@@ -49,10 +49,10 @@ pub fn render_ls(entry: &Entry, now: i64, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Appends one line of MLSD without its end, with those of `facts` that the entry tells. In MLST's
-/// reply the caller puts a space before it, and may give a path as the name.
+/// Appends an MLSD line without its end, with those of `facts` that the entry has. For a reply to MLST
+/// the caller writes a space first, and may pass a path as the name.
 ///
-/// `false`, and nothing is written, for a name that is empty or holds CR, LF or NUL.
+/// Returns `false` and writes nothing for a name that is empty or has CR, LF or NUL.
 #[must_use]
 pub fn render_facts(entry: &Entry, facts: FactSet, out: &mut Vec<u8>) -> bool {
     if !can_be_listed(&entry.name) {
@@ -83,7 +83,7 @@ fn value(entry: &Entry, fact: Fact) -> Option<Vec<u8>> {
             EntryKind::Symlink(_) => b"OS.unix=symlink".to_vec(),
             EntryKind::Other => b"OS.unix=special".to_vec(),
         }),
-        // The bytes that RETR would give: a link's own size is not that, a folder has none.
+        // What RETR would send: neither a link's own size nor a folder's.
         Fact::Size => {
             let size = attributes.size.filter(|_| *kind == EntryKind::File)?;
             Some(size.to_string().into_bytes())
@@ -95,12 +95,12 @@ fn value(entry: &Entry, fact: Fact) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether bytes can stand in a line without ending it.
+/// Whether a name can be part of a line.
 fn can_be_listed(name: &[u8]) -> bool {
     !name.is_empty() && !name.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
 }
 
-/// Whether bytes can stand in a column or a fact as they are.
+/// Whether a text can be a column or a fact as it is.
 fn is_word(text: &[u8]) -> bool {
     !text.is_empty() && !text.iter().any(|b| breaks_word(*b))
 }
@@ -109,7 +109,7 @@ fn push_word(text: &[u8], out: &mut Vec<u8>) {
     out.extend(text.iter().map(|b| if breaks_word(*b) { b'_' } else { *b }));
 }
 
-/// What would end a column, a fact or a line.
+/// Bytes that end a column, a fact or a line.
 fn breaks_word(b: u8) -> bool {
     b.is_ascii_control() || matches!(b, b' ' | b';')
 }
@@ -131,7 +131,7 @@ fn permissions(mode: u32) -> String {
     classes.iter().flatten().collect()
 }
 
-/// `Nov 22 17:35`, or the year where the time of day would be ambiguous or is not known.
+/// `Nov 22 17:35`, or the year instead of the time if that would be ambiguous or is unknown.
 fn date(modified: Option<Timestamp>, now: i64) -> String {
     let known = modified.and_then(|modified| Some((modified, Civil::of(modified.seconds)?)));
     let Some((modified, civil)) = known else { return "Jan  1  1970".to_owned() };

@@ -19,7 +19,7 @@ fn link(target: &str) -> EntryKind {
 }
 
 #[test]
-fn lines_without_a_name_in_the_folder_are_ignored() {
+fn totals_empty_lines_and_dot_entries_are_ignored() {
     for line in [
         "total 12",
         "total 0",
@@ -42,7 +42,7 @@ fn lines_without_a_name_in_the_folder_are_ignored() {
 }
 
 #[test]
-fn no_path_comes_out_of_a_listing() {
+fn names_that_are_paths_are_refused() {
     for line in [
         &b"type=file;size=1; a/b"[..],
         b"type=file;size=1; /etc/passwd",
@@ -71,7 +71,7 @@ fn no_path_comes_out_of_a_listing() {
 }
 
 #[test]
-fn what_has_no_known_shape_is_unreadable() {
+fn unknown_formats_are_unreadable() {
     for line in [
         "ls: cannot open directory",
         "subdir:",
@@ -97,7 +97,7 @@ fn what_has_no_known_shape_is_unreadable() {
 }
 
 #[test]
-fn what_is_too_little_for_a_line_is_told_apart() {
+fn fragments_and_headers_are_recognized() {
     for line in
         ["b", "b c.txt", " b ", "226 Transfer complete", "+i8388621.29609,m824255902,/,\tdev"]
     {
@@ -109,7 +109,7 @@ fn what_is_too_little_for_a_line_is_told_apart() {
 }
 
 #[test]
-fn what_ls_may_not_look_at_is_there() {
+fn entries_that_ls_cannot_stat_are_listed() {
     for (line, name) in [
         ("-?????????   ? ?    ?      ?            ? broken", "broken"),
         ("d????????? ? ? ? ? ? a  b", "a  b"),
@@ -121,7 +121,7 @@ fn what_ls_may_not_look_at_is_there() {
 }
 
 #[test]
-fn sizes_beyond_64_bits_are_untold() {
+fn sizes_beyond_64_bits_are_unknown() {
     for line in [
         "type=file;size=99999999999999999999; name",
         "-rw-r--r--   1 0        0        99999999999999999999 Nov 22 17:35 name",
@@ -148,7 +148,7 @@ fn the_reply_to_mlst_may_name_a_path() {
 }
 
 #[test]
-fn a_date_without_a_year_is_never_far_ahead() {
+fn a_date_without_a_year_is_at_most_a_day_in_the_future() {
     let at = |text: &str| crate::wire::ftp::time::parse_time(text.as_bytes()).unwrap();
     for (now, date, expected) in [
         ("20261122173500", "Nov 22 17:35", "20261122173500"),
@@ -168,7 +168,7 @@ fn a_date_without_a_year_is_never_far_ahead() {
 }
 
 #[test]
-fn impossible_days_leave_the_time_untold() {
+fn impossible_dates_leave_the_time_unknown() {
     for line in [
         "-rw-r--r--   1 0        0               1 Feb 30 17:35 name",
         "-rw-r--r--   1 0        0               1 Feb 29  2023 name",
@@ -244,7 +244,7 @@ fn ls_lines_are_rendered_as_clients_read_them() {
 }
 
 #[test]
-fn facts_are_rendered_as_chosen() {
+fn selected_facts_are_rendered() {
     let mut file = Entry::new("a; b", EntryKind::File);
     file.attributes = Attributes {
         size: Some(1),

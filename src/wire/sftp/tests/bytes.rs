@@ -34,7 +34,7 @@ fn init_and_version() {
 }
 
 #[test]
-fn requests() {
+fn requests_are_decoded_and_encoded() {
     let name = || held(b"a\xff");
     for (packet, expected) in [
         (
@@ -79,7 +79,7 @@ fn requests() {
 }
 
 #[test]
-fn responses() {
+fn responses_are_decoded_and_encoded() {
     for (packet, expected) in [
         (
             &b"\x65\0\0\0\x03\0\0\0\x02\0\0\0\x0cNo such file\0\0\0\0"[..],
@@ -110,7 +110,7 @@ fn responses() {
 }
 
 #[test]
-fn a_status_may_end_behind_its_code() {
+fn a_status_may_end_after_its_code() {
     let status = ResponseBody::Status { code: StatusCode::EOF, message: Bytes::new() };
     for packet in [&b"\x65\0\0\0\x03\0\0\0\x01"[..], b"\x65\0\0\0\x03\0\0\0\x01\0\0\0\0"] {
         assert_eq!(Response::decode(held(packet)), Ok(Response { id: 3, body: status.clone() }));
@@ -120,7 +120,7 @@ fn a_status_may_end_behind_its_code() {
 }
 
 #[test]
-fn extended_replies() {
+fn extended_replies_are_decoded_and_encoded() {
     let limits = b"\0\0\0\0\0\x04\0\0\0\0\0\0\0\x03\xfc\0\0\0\0\0\0\x03\xfc\0\0\0\0\0\0\0\x4e\x1b";
     let expected =
         Limits { packet: 256 * 1024, read: 255 * 1024, write: 255 * 1024, open_handles: 19995 };

@@ -1,4 +1,4 @@
-//! What is encoded is decoded again; what is decoded never panics; chunks make no difference.
+//! Encoded packets are decoded back; decoding never panics; chunks make no difference.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -119,19 +119,19 @@ fn response() -> impl Strategy<Value = Response> {
 
 proptest! {
     #[test]
-    fn requests_come_back(request in request()) {
+    fn encoded_requests_are_decoded_back(request in request()) {
         let packet = body(|out| request.encode(out));
         prop_assert_eq!(Request::decode(packet), Ok(request));
     }
 
     #[test]
-    fn responses_come_back(response in response()) {
+    fn encoded_responses_are_decoded_back(response in response()) {
         let packet = body(|out| response.encode(out));
         prop_assert_eq!(Response::decode(packet), Ok(response));
     }
 
     #[test]
-    fn headers_and_data_are_the_whole_packet(id: u32, offset: u64, handle in string(), data in string()) {
+    fn a_header_and_its_data_are_the_encoded_packet(id: u32, offset: u64, handle in string(), data in string()) {
         let (mut parts, mut whole) = (BytesMut::new(), BytesMut::new());
         encode_write_header(id, &handle, offset, data.len(), &mut parts);
         parts.extend_from_slice(&data);
@@ -144,26 +144,26 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_as_long_as_it_says(name in name()) {
+    fn a_name_has_its_encoded_len(name in name()) {
         let length = name.encoded_len();
         let names = |names| body(|out| Response { id: 1, body: ResponseBody::Names(names) }.encode(out));
         prop_assert_eq!(names(vec![name]).len(), names(vec![]).len() + length);
     }
 
     #[test]
-    fn a_request_cut_short_is_broken_and_keeps_its_id(request in request(), cut: prop::sample::Index) {
+    fn a_truncated_request_is_an_error_with_its_id(request in request(), cut: prop::sample::Index) {
         let packet = body(|out| request.encode(out));
         let cut = cut.index(packet.len());
         match Request::decode(packet.slice(..cut)) {
             Err(DecodeError::Broken { id }) => prop_assert_eq!(id, (cut >= 5).then_some(request.id)),
-            // The data of an extension that is not known has no end of its own.
+            // The data of an unknown extension may have any length.
             Ok(Request { body: RequestBody::Extended(Extension::Unknown { .. }), .. }) => {}
             other => prop_assert!(false, "{other:?}"),
         }
     }
 
     #[test]
-    fn nothing_panics(kind: u8, head in prop::bool::ANY, mut packet: Vec<u8>) {
+    fn arbitrary_packets_do_not_panic(kind: u8, head in prop::bool::ANY, mut packet: Vec<u8>) {
         if head {
             packet.splice(..0, [kind % 24, 0, 0, 0, 1, 0, 0, 0, 1]);
         }

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tokio::sync::{Notify, oneshot};
 
 use crate::auth::{PasswordCheck, UserTable};
 use crate::backend::{
-    Backend, BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, InFlight, Listing, Login, OpenFile, Origin, ReadTransfer,
+    WriteTransfer,
 };
 use crate::op::{
-    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, Operation,
-    RemotePath,
+    Abilities, Action, Answer, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem,
+    ListFolder, OpenHandle, Operation, ReadFile, RemotePath, WriteFile,
 };
 use crate::route::{Access, Match, Root, Route, RouteTable, Target};
 use crate::session::{Gateway, Limits, Metrics};
@@ -55,11 +55,12 @@ impl Stub {
         resume
     }
 
-    async fn perform(&self, operation: &Operation) {
-        self.record(operation.to_string());
+    async fn perform(&self, action: &impl Action) {
+        let call = format!("{} {}", action.name(), action.path());
+        self.record(call.clone());
         let hold = self.hold.lock().unwrap().clone();
         if let Some((text, resume)) = hold
-            && operation.to_string().contains(text)
+            && call.contains(text)
         {
             let now = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
             self.waiting_max.fetch_max(now, Ordering::Relaxed);
@@ -96,14 +97,14 @@ impl BackendSession for StubHandle {
         Abilities::default()
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        match target.operation() {
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        match target.action() {
             Operation::MakeDirectory { permissions, .. } => {
                 self.0.record(format!("make-directory {permissions:?}"));
             }
             other => self.0.perform(other).await,
         }
-        match target.operation() {
+        match target.action() {
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 Ok(Answer::Entry(Entry::new("x", EntryKind::File)))
             }
@@ -111,9 +112,9 @@ impl BackendSession for StubHandle {
         }
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        self.0.perform(target.operation()).await;
-        match target.operation().path().as_bytes() {
+    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+        self.0.perform(target.action()).await;
+        match target.action().path().as_bytes() {
             b"/large" => return Ok(Box::new(Once(Some(large())))),
             b"/endless" => return Ok(Box::new(Endless)),
             _ => {}
@@ -126,16 +127,16 @@ impl BackendSession for StubHandle {
         Ok(Box::new(Once(Some(entries))))
     }
 
-    async fn open_read(&self, _: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
+    async fn open_read(&self, _: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
         panic!("SFTP opens files")
     }
 
-    async fn open_write(&self, _: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+    async fn open_write(&self, _: &Target<WriteFile>) -> Result<Box<dyn WriteTransfer>, Failure> {
         panic!("SFTP opens files")
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        self.0.perform(target.operation()).await;
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        self.0.perform(target.action()).await;
         Ok(Arc::new(StubHandle(self.0.clone())))
     }
 
@@ -144,16 +145,16 @@ impl BackendSession for StubHandle {
 
 #[async_trait]
 impl OpenFile for StubHandle {
-    fn read_at(&self, at: u64, length: u32) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+    fn read_at(&self, at: u64, length: u32) -> InFlight<Option<Bytes>> {
         self.0.record(format!("read {at} {length}"));
-        Box::pin(std::future::ready(Ok(None)))
+        InFlight::new(Box::pin(std::future::ready(Ok(None))))
     }
 
-    fn write_at(&self, offset: u64, _: Bytes) -> BoxFuture<'static, Outcome> {
+    fn write_at(&self, offset: u64, _: Bytes) -> InFlight<()> {
         self.0.record(format!("write {offset}"));
         let (end, ended) = oneshot::channel();
         self.0.writes.lock().unwrap().push(end);
-        Box::pin(async move { ended.await.unwrap() })
+        InFlight::new(Box::pin(async move { ended.await.unwrap() }))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {

@@ -1,4 +1,4 @@
-//! What holds for any bytes: nothing panics, no path comes out, what is rendered is read again.
+//! Properties: nothing panics, no name is a path, a rendered entry is parsed back.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -44,17 +44,17 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn any_bytes_are_safe(line: Vec<u8>, now: i64) {
+    fn arbitrary_lines_do_not_panic(line: Vec<u8>, now: i64) {
         check_any_line(&line, now);
     }
 
     #[test]
-    fn likely_bytes_are_safe(line in "[-dlc]?[-rwxst 0-9,.:>+NovDIR<;=typesizlnk\\[\\]/]{0,80}", now: i64) {
+    fn likely_lines_do_not_panic(line in "[-dlc]?[-rwxst 0-9,.:>+NovDIR<;=typesizlnk\\[\\]/]{0,80}", now: i64) {
         check_any_line(line.as_bytes(), now);
     }
 
     #[test]
-    fn changed_lines_are_safe(entry in entries(), at: prop::sample::Index, byte: u8, now: i64) {
+    fn mutated_lines_do_not_panic(entry in entries(), at: prop::sample::Index, byte: u8, now: i64) {
         for mut line in [ls(&entry, now), facts(&entry, all())] {
             let at = at.index(line.len());
             line[at] = byte;
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn facts_are_read_as_rendered(entry in entries()) {
+    fn rendered_facts_are_parsed_back(entry in entries()) {
         let found = super::entry(&facts(&entry, all()));
         let size = entry.attributes.size.filter(|_| entry.kind == EntryKind::File);
         let attributes = Attributes { size, links: None, ..entry.attributes };
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn ls_is_read_as_rendered(mut entry in entries(), now in 0..=YEAR_9999, ago in option::of(0i64..86_400 * 180)) {
+    fn rendered_ls_lines_are_parsed_back(mut entry in entries(), now in 0..=YEAR_9999, ago in option::of(0i64..86_400 * 180)) {
         if matches!(entry.kind, EntryKind::Symlink(_)) {
             entry.name.retain(|b| *b != b'>');
             prop_assume!(!entry.name.is_empty() && entry.name != b"." && entry.name != b"..");
@@ -105,9 +105,9 @@ proptest! {
     }
 }
 
-/// The fuzzer's findings and seeds stay read.
+/// The fuzzer's findings and seeds.
 #[test]
-fn the_corpus_is_safe() {
+fn the_fuzzing_corpus_does_not_panic() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/ftp_listing_line");
     let mut files = 0;
     for file in std::fs::read_dir(corpus).unwrap() {

@@ -1,8 +1,8 @@
-//! Real lines of real servers, and odd ones that were met.
+//! Lines of real servers, and unusual ones.
 
 use super::*;
 
-/// Server or oddity, line, name, kind, size, time as MDTM says it, how exact that is.
+/// Server or peculiarity, line, name, kind, size, time in MDTM's format.
 type Case = (&'static str, &'static [u8], &'static [u8], EntryKind, Option<u64>, &'static str);
 
 fn check(precise: Precision, cases: Vec<Case>) {
@@ -117,7 +117,7 @@ fn facts() {
         ("Latin-1", b"type=file;size=17;modify=20261122173500; \xe9", b"\xe9", File, Some(17), "20261122173500"),
         ("RFC 3659 link", b"Type=OS.unix=slink:/foobar;Perm=;Unique=keVO1+4G4; foobar", b"foobar", link("/foobar"), None, ""),
         ("link, spaces in the target", b"type=OS.unix=slink:/a b;size=4;unique=1; x y", b"x y", link("/a b"), Some(4), ""),
-        ("link, target untold", b"type=OS.unix=symlink;modify=20261122173500; x", b"x", Symlink(None), None, "20261122173500"),
+        ("link, target unknown", b"type=OS.unix=symlink;modify=20261122173500; x", b"x", Symlink(None), None, "20261122173500"),
         ("RFC 3659 device", b"Type=OS.unix=chr-13/29;Perm=;Unique=keVO1+5G4; device", b"device", Other, None, ""),
         ("type by mode", b"UNIX.mode=040755; x", b"x", Directory, None, ""),
         ("type by size", b"size=4; x", b"x", File, Some(4), ""),
@@ -126,7 +126,7 @@ fn facts() {
 }
 
 #[test]
-fn who_may_do_what() {
+fn permissions_owner_group_and_links_are_parsed() {
     for (line, permissions, owner, group, links) in [
         (
             "-rwsr-sr-t 3 bob staff 1 Nov 22 17:35 x",

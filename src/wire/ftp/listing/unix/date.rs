@@ -1,4 +1,4 @@
-//! The dates of `ls -l`: RFC 959 section 4.1.3 leaves them to the server.
+//! Dates of `ls -l`; RFC 959 section 4.1.3 leaves the format to the server.
 
 use super::super::columns::{Column, clock, small, year};
 use crate::op::{Precision, Timestamp};
@@ -21,16 +21,16 @@ const MONTHS: [&[u8]; 12] = [
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// When a thing was changed.
+/// A modification time.
 pub(super) struct Date {
-    /// How many columns it takes.
+    /// The number of columns that it takes.
     pub columns: usize,
-    /// `None` where the calendar has no such day.
+    /// `None` for an impossible date.
     pub moment: Option<Timestamp>,
 }
 
 impl Date {
-    /// The date that begins with the first of these columns.
+    /// Parses the date at the first of these columns.
     pub fn parse(columns: &[Column<'_>], now: i64) -> Option<Self> {
         Self::with_month(columns, now).or_else(|| Self::iso(columns))
     }
@@ -74,7 +74,7 @@ impl Date {
             return Some(Self { columns: 2, moment: timestamp(date, Precision::Minute) });
         };
         let moment = timestamp(Civil { second, ..date }, Precision::Second);
-        // Only with a name after it; alone it is itself the name.
+        // A zone is followed by a name; otherwise the column is the name.
         let zone = rest.first().filter(|_| rest.len() > 1).and_then(|zone| offset(zone.text));
         let moment = moment.map(|m| Timestamp { seconds: m.seconds - zone.unwrap_or(0), ..m });
         Some(Self { columns: 2 + usize::from(zone.is_some()), moment })
@@ -85,14 +85,14 @@ fn timestamp(date: Civil, precision: Precision) -> Option<Timestamp> {
     Some(Timestamp { seconds: date.seconds()?, precision })
 }
 
-/// The same date in the latest year that puts it no more than a day into the future. Eight years
-/// back at the most: as long as it can be from one 29 February to the next.
+/// The date in the latest year in which it is at most a day in the future. Goes back eight years, the
+/// longest time between two leap days.
 fn latest(date: Civil, now: i64) -> Option<Civil> {
     let this_year = Civil::of(now)?.year;
     let not_ahead = |c: &Civil| c.seconds().is_some_and(|s| s <= now.saturating_add(DAY));
     let years = (this_year - 8..=this_year + 1).rev();
     let found = years.map(|year| Civil { year, ..date }).find(not_ahead);
-    // No such day in any year: the caller's timestamp will say so.
+    // Impossible in every year: the caller's timestamp fails.
     Some(found.unwrap_or(date))
 }
 

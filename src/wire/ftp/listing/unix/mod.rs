@@ -1,4 +1,4 @@
-//! `ls -l` as FTP servers write it; no RFC says how (RFC 959 section 4.1.3 leaves it to the server).
+//! `ls -l` lines; RFC 959 section 4.1.3 leaves the format to the server.
 
 mod date;
 mod mode;
@@ -9,17 +9,17 @@ use super::columns::{Column, columns, is_number, number};
 use super::symlink;
 use crate::op::{Attributes, Entry, EntryKind};
 
-/// Mode, links, owner, a group of several words, a device's two numbers, the longest date.
+/// Enough for mode, links, owner, a group of several words, a device's two numbers and the longest date.
 const MAX_COLUMNS: usize = 14;
 
-/// How many columns may stand between the mode and the size, the likeliest (links, owner, group)
-/// first: so a group called `Nov` is not taken for a month.
+/// Possible numbers of columns between mode and size, the most likely (links, owner, group) first, so that
+/// a group called `Nov` is not taken for a month.
 const BEFORE_SIZE: [usize; 8] = [3, 0, 1, 2, 4, 5, 6, 7];
 
-/// Reads a line; the name is not yet judged. `None` where it is not of this shape.
+/// Parses a line, without checking the name. `None` for another format.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
     let columns = columns(line, MAX_COLUMNS);
-    if let Some(name) = untold(line, &columns) {
+    if let Some(name) = name_without_attributes(line, &columns) {
         return Some(Entry::new(name, EntryKind::Other));
     }
     let mode = Mode::parse(&columns)?;
@@ -31,7 +31,7 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
     })?;
 
     let end = columns[at + date.columns].end;
-    // One blank only: what follows belongs to the name.
+    // Further blanks belong to the name.
     let name = line.get(end + 1..)?;
     let name = if mode.netware { name.trim_ascii_start() } else { name };
 
@@ -44,7 +44,7 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
         size,
         modified: date.moment,
         permissions: mode.permissions,
-        ..who(line, people)
+        ..ownership(line, people)
     };
     let (name, kind) = match mode.kind {
         EntryKind::Symlink(_) => split_link(name, size),
@@ -53,25 +53,25 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
     Some(Entry { name: name.to_vec(), kind, attributes })
 }
 
-/// Whether a line begins as one of this shape does.
+/// Whether a line starts with a mode.
 pub(super) fn has_mode(line: &[u8]) -> bool {
     Mode::parse(&columns(line, 2)).is_some()
 }
 
-/// The name in `-????????? ? ? ? ? ? name`: what `ls` writes where it may not look at a thing.
-fn untold<'a>(line: &'a [u8], columns: &[Column<'_>]) -> Option<&'a [u8]> {
+/// The name in `-????????? ? ? ? ? ? name`, which `ls` writes for an entry that it cannot stat.
+fn name_without_attributes<'a>(line: &'a [u8], columns: &[Column<'_>]) -> Option<&'a [u8]> {
     let (mode, rest) = columns.split_first().filter(|(mode, _)| mode.start == 0)?;
     let (letter, bits) = mode.text.split_first()?;
-    // A mark behind the mode may be unknown as well.
-    let unknown = (9..=10).contains(&bits.len()) && bits.iter().all(|bit| *bit == b'?');
-    (unknown && b"?-dlbcps".contains(letter)).then_some(())?;
-    // Links, owner, group, size and date; some leave the group out.
-    let asked = rest.iter().take(5).take_while(|column| column.text == b"?").count();
-    let last = rest.get(asked.checked_sub(1)?).filter(|_| asked >= 4)?;
+    // The mark after the mode may be unknown as well.
+    let is_unknown = (9..=10).contains(&bits.len()) && bits.iter().all(|bit| *bit == b'?');
+    (is_unknown && b"?-dlbcps".contains(letter)).then_some(())?;
+    // Links, owner, group, size and date; some omit the group.
+    let unknown = rest.iter().take(5).take_while(|column| column.text == b"?").count();
+    let last = rest.get(unknown.checked_sub(1)?).filter(|_| unknown >= 4)?;
     line.get(last.end + 1..)
 }
 
-/// A size, or a device's minor number, or both its numbers without a blank between.
+/// A size, or a device's minor number, or both device numbers without a blank between them.
 fn is_size(text: &[u8], device: bool) -> bool {
     let mut parts = text.split(|b| *b == b',');
     match (parts.next(), parts.next(), parts.next()) {
@@ -81,8 +81,8 @@ fn is_size(text: &[u8], device: bool) -> bool {
     }
 }
 
-/// Links, owner and group, of which any may be missing; a group may be of several words.
-fn who(line: &[u8], columns: &[Column<'_>]) -> Attributes {
+/// Links, owner and group. Any may be missing; a group may have several words.
+fn ownership(line: &[u8], columns: &[Column<'_>]) -> Attributes {
     let links = columns.first().and_then(|first| number(first.text));
     let people = if links.is_some() { &columns[1..] } else { columns };
     let group = match people {
@@ -98,7 +98,7 @@ fn who(line: &[u8], columns: &[Column<'_>]) -> Attributes {
     }
 }
 
-/// `name -> target`. Where several arrows stand, the size tells: a link's is its target's length.
+/// `name -> target`. With several arrows the size decides: a link's is the length of its target.
 fn split_link(text: &[u8], size: Option<u64>) -> (&[u8], EntryKind) {
     const ARROW: &[u8] = b" -> ";
     let arrows = || text.windows(ARROW.len()).enumerate().filter(|(_, w)| *w == ARROW);

@@ -1,20 +1,20 @@
-//! The first column of `ls -l`: RFC 959 section 4.1.3 leaves it to the server.
+//! The first column of `ls -l`; RFC 959 section 4.1.3 leaves the format to the server.
 
 use super::Column;
 use crate::op::EntryKind;
 
-/// The first column: what a thing is and who may do what to it.
+/// The first column: kind and permissions.
 pub(super) struct Mode {
     pub kind: EntryKind,
     pub device: bool,
     pub netware: bool,
     pub permissions: Option<u32>,
-    /// How many columns it takes.
+    /// The number of columns that it takes.
     pub columns: usize,
 }
 
 impl Mode {
-    /// `None` where the line is no `ls -l`.
+    /// `None` for another format.
     pub fn parse(columns: &[Column<'_>]) -> Option<Self> {
         let (first, rest) = columns.split_first().filter(|(first, _)| first.start == 0)?;
         let (letter, bits) = first.text.split_first()?;
@@ -25,7 +25,7 @@ impl Mode {
             b'b' | b'c' | b'p' | b's' | b'D' => EntryKind::Other,
             _ => return None,
         };
-        // Netware: `d [RWCEAFMS] owner …`, rights that no Unix mode can say.
+        // Netware: `d [RWCEAFMS] owner …`, rights that a Unix mode cannot express.
         let rights = rest.first().map_or(&b""[..], |rights| rights.text);
         if bits.is_empty() && rights.starts_with(b"[") && rights.ends_with(b"]") {
             return Some(Self {
@@ -43,7 +43,7 @@ impl Mode {
             device: matches!(letter, b'b' | b'c'),
             netware: false,
             permissions: match bits {
-                // What an SFTP server writes of what it does not know.
+                // SFTP servers write this for an unknown mode.
                 b"?????????" => None,
                 bits => Some(permissions(bits)?),
             },
@@ -62,7 +62,7 @@ fn permissions(bits: &[u8]) -> Option<u32> {
             b'-' => (0, 0),
             b'x' => (1, 0),
             b's' | b't' => (1, 1),
-            // l and L: Solaris' mandatory locking, setgid without x.
+            // l and L: Solaris' mandatory locking, which is setgid without x.
             b'S' | b'T' | b'l' | b'L' => (0, 1),
             _ => return None,
         };
