@@ -1,23 +1,23 @@
-//! Where a login put the user, and how the paths of the session are told to the server then.
+//! The login folder at a backend, and the paths of a session as its server sees them.
 
 use std::borrow::Cow;
 
 use crate::op::RemotePath;
 
-/// Bytes of a server's answer that are logged.
-const SHOWN: usize = 300;
+/// Bytes of a server's reply that are logged.
+const MAX_LOGGED: usize = 300;
 
-/// Where a login put the user.
+/// The folder in which a login starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Home {
     At(RemotePath),
-    /// The server does not tell. The folder is the `/` of the session, and the server is told every
-    /// path relative to it.
+    /// The server does not report it. The folder is the session's `/`, and all paths are sent to the server
+    /// relative to it.
     Unknown,
 }
 
 impl Home {
-    /// As paths of the session have it.
+    /// As a path of the session.
     pub fn path(&self) -> RemotePath {
         match self {
             Self::At(path) => path.clone(),
@@ -29,43 +29,41 @@ impl Home {
         *self != Self::Unknown
     }
 
-    /// What is configured counts, then what the server told (or its words, where they are no path). A
-    /// session that is `rooted` needs none. Logs where nothing is known.
+    /// The configured folder comes first, then the one that the server reported (`Err`: its reply, where that
+    /// is not a path). A session that is `rooted` needs none. Logs a warning if the folder is unknown.
     pub(super) fn decide(
         configured: Option<&RemotePath>,
-        told: Result<RemotePath, Vec<u8>>,
+        reported: Result<RemotePath, Vec<u8>>,
         rooted: bool,
-        (backend, question): (&str, &str),
+        (backend, request): (&str, &str),
     ) -> Self {
-        match (configured, told) {
+        match (configured, reported) {
             (Some(path), _) => Self::At(path.clone()),
             (None, Ok(path)) => Self::At(path),
             (None, Err(_)) if rooted => Self::At(RemotePath::root()),
-            (None, Err(words)) => {
+            (None, Err(reply)) => {
                 tracing::warn!(
                     backend,
-                    question,
-                    answer = &words[..words.len().min(SHOWN)],
-                    "the backend does not tell where the login put the user: that folder is the \
-                     session's /, and paths go to the backend relative to it; set login_folder to \
-                     name the folder"
+                    request,
+                    reply = &reply[..reply.len().min(MAX_LOGGED)],
+                    "the backend server does not report the login folder: that folder is the \
+                     session's /, and paths are sent relative to it; set login_folder to name it"
                 );
                 Self::Unknown
             }
         }
     }
 
-    /// The path as the server is to be told it. `None`: the login's own folder, for which there is no
-    /// relative name.
-    pub(super) fn name<'a>(&self, path: &'a RemotePath) -> Option<Cow<'a, [u8]>> {
+    /// The path as it is sent to the server. `None`: the login folder itself, which has no relative name.
+    pub(super) fn wire_path<'a>(&self, path: &'a RemotePath) -> Option<Cow<'a, [u8]>> {
         let absolute = path.as_bytes();
         if self.is_known() {
             return Some(absolute.into());
         }
         match absolute.strip_prefix(b"/")? {
             b"" => None,
-            // Servers take these for something else than a name: an option, somebody's home, a drive,
-            // the begin of an absolute path; and some leave out the blank.
+            // Servers take these for something other than a name: an option, a home directory, a drive, an
+            // absolute path. Some drop a leading blank.
             odd @ ([b' ' | b'\t' | b'-' | b'~' | b'\\', ..] | [_, b':', ..]) => {
                 Some([b"./", odd].concat().into())
             }
@@ -74,13 +72,13 @@ impl Home {
     }
 }
 
-/// What a server told of its login's folder, where that is an absolute path and means the same without
-/// its empty parts: `//` at the begin names something else at some servers, and `..` may follow a link.
-pub(super) fn absolute(told: &[u8]) -> Option<RemotePath> {
-    let is_odd = !told.starts_with(b"/")
-        || told.starts_with(b"//")
-        || told.split(|b| *b == b'/').any(|part| part == b"..");
-    if is_odd { None } else { RemotePath::resolve(&RemotePath::root(), told).ok() }
+/// The path that a server reported, if it is absolute and means the same without its empty parts: a leading
+/// `//` has a meaning of its own at some servers, and `..` may follow a link.
+pub(super) fn absolute(reported: &[u8]) -> Option<RemotePath> {
+    let is_ambiguous = !reported.starts_with(b"/")
+        || reported.starts_with(b"//")
+        || reported.split(|b| *b == b'/').any(|part| part == b"..");
+    if is_ambiguous { None } else { RemotePath::resolve(&RemotePath::root(), reported).ok() }
 }
 
 #[cfg(test)]
@@ -93,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn absolute_paths_are_taken_as_they_are_or_not_at_all() {
-        for (told, taken) in [
+    fn only_unambiguous_absolute_paths_are_accepted() {
+        for (reported, accepted) in [
             (&b"/"[..], Some(&b"/"[..])),
             (b"/home/x", Some(b"/home/x")),
             (b"/home/x/", Some(b"/home/x")),
@@ -110,14 +108,14 @@ mod tests {
             (b"", None),
             (b"/a\0b", None),
         ] {
-            let found = absolute(told);
-            assert_eq!(found.as_ref().map(RemotePath::as_bytes), taken, "{}", quoted(told));
+            let path = absolute(reported);
+            assert_eq!(path.as_ref().map(RemotePath::as_bytes), accepted, "{}", quoted(reported));
         }
     }
 
     #[test]
-    fn relative_names_have_no_leading_slash() {
-        for (given, told) in [
+    fn relative_paths_have_no_leading_slash_and_ambiguous_ones_begin_with_a_dot() {
+        for (given, sent) in [
             (&b"/a"[..], Some(&b"a"[..])),
             (b"/a/b", Some(b"a/b")),
             (b"/", None),
@@ -128,21 +126,21 @@ mod tests {
             (b"/\\x", Some(b"./\\x")),
             (b"/a-~", Some(b"a-~")),
         ] {
-            assert_eq!(Home::Unknown.name(&path(given)).as_deref(), told, "{}", quoted(given));
+            assert_eq!(Home::Unknown.wire_path(&path(given)).as_deref(), sent, "{}", quoted(given));
             let home = Home::At(path(b"/home/x"));
-            assert_eq!(home.name(&path(given)).as_deref(), Some(given));
+            assert_eq!(home.wire_path(&path(given)).as_deref(), Some(given));
         }
     }
 
     #[test]
-    fn what_is_configured_counts_before_what_is_told() {
+    fn a_configured_folder_overrides_the_reported_one() {
         let set = path(b"/set");
-        let decide = |configured, told: Result<RemotePath, Vec<u8>>, rooted| {
-            Home::decide(configured, told, rooted, ("b", "PWD"))
+        let decide = |configured, reported: Result<RemotePath, Vec<u8>>, rooted| {
+            Home::decide(configured, reported, rooted, ("b", "PWD"))
         };
-        assert_eq!(decide(Some(&set), Ok(path(b"/told")), false), Home::At(set.clone()));
+        assert_eq!(decide(Some(&set), Ok(path(b"/reported")), false), Home::At(set.clone()));
         assert_eq!(decide(Some(&set), Err(b"502".to_vec()), false), Home::At(set.clone()));
-        assert_eq!(decide(None, Ok(path(b"/told")), false), Home::At(path(b"/told")));
+        assert_eq!(decide(None, Ok(path(b"/reported")), false), Home::At(path(b"/reported")));
         assert_eq!(decide(None, Err(b"502".to_vec()), false), Home::Unknown);
         assert_eq!(decide(None, Err(b"502".to_vec()), true), Home::At(RemotePath::root()));
     }

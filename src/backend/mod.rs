@@ -6,24 +6,26 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use crate::auth::Credentials;
 use crate::data::{Sink, Source};
 use crate::op::{
-    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, PeerReply, RemotePath,
+    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, ListDirectory, OpenHandle,
+    Operation, PeerReply, ReadFile, RemotePath, WriteFile,
 };
 use crate::route::Target;
 use crate::wire::proxy;
 
-mod claims;
 pub mod ftp;
 mod home;
+mod in_flight;
 pub mod local;
+mod path_leases;
 pub mod sftp;
 mod unsupported;
 
 pub use home::Home;
+pub use in_flight::InFlight;
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
 /// How a session gets in at a backend.
@@ -110,14 +112,17 @@ pub trait BackendSession: Send + Sync {
     /// What it can beyond the basics.
     fn abilities(&self) -> Abilities;
 
-    /// Everything that ends in a plain answer: stat, size, enter, remove, rename, folders, attributes.
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure>;
+    /// What ends in a plain answer.
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure>;
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure>;
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure>;
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure>;
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure>;
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure>;
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure>;
 
     /// Its client has many files open at once, and tells links from what they lead to. Said before
     /// anything is asked.
@@ -132,28 +137,25 @@ pub trait BackendSession: Send + Sync {
     fn expect_transfer(&self) {}
 
     /// A file to be read and written at any offset, as far as the backend can.
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure>;
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure>;
 
     /// Says goodbye. Dropping without it is allowed and rude. Nothing is asked of it afterwards.
     async fn close(&self);
 }
 
-/// A file that is open for reads and writes at any offset. Many requests may be under way at once:
-/// each takes effect in the order of the calls (not of the polls), and is answered when it is done.
-/// Callers bound how many, and how many bytes, are under way.
+/// A file that is open for reads and writes at any offset. Many requests may be under way at once, and
+/// take effect in their order: reads and writes in that of the calls, which return them [`InFlight`],
+/// everything else in that of the first polls. Callers bound how many requests, and how many bytes, are
+/// under way.
 ///
 /// It ends in `close` or `abort`; dropped without either, it counts as aborted.
 #[async_trait]
 pub trait OpenFile: Send + Sync {
     /// Up to `length` bytes from `offset`, at least one; `None` at and behind the end.
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>;
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>>;
 
     /// All of `data` at `offset`.
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>>;
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()>;
 
     /// What the file is now.
     async fn stat(&self) -> Result<Entry, Failure>;

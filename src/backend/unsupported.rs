@@ -1,4 +1,4 @@
-//! What a client is told of attributes that a backend cannot set (`unsupported_attributes`).
+//! Attributes that a backend cannot set (`unsupported_attributes`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,16 +7,16 @@ use prometheus::{IntCounterVec, Opts, Registry};
 
 use crate::op::{Changes, Failure, FailureKind};
 
-/// What is done about an attribute that the backend cannot set.
+/// The reply to a client that sets an attribute which the backend cannot set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnsupportedAttributes {
     #[default]
     Refuse,
-    /// The client is told that it was set: some take an upload for failed otherwise, and delete it.
+    /// Success: otherwise some clients consider the upload failed and delete it.
     Ignore,
 }
 
-/// Counts what is ignored, at all backends.
+/// Counts ignored attributes, over all backends.
 #[derive(Clone)]
 pub struct IgnoredAttributes(IntCounterVec);
 
@@ -25,7 +25,7 @@ impl IgnoredAttributes {
         let counter = IntCounterVec::new(
             Opts::new(
                 "lockgate_attributes_ignored_total",
-                "Attributes that a backend could not set, of which the client was told that they were set",
+                "Attributes that a backend could not set, for which the client still got a success reply",
             ),
             &["backend", "attribute"],
         )?;
@@ -63,7 +63,7 @@ pub(super) struct AttributePolicy {
     policy: UnsupportedAttributes,
     backend: Arc<str>,
     ignored: IgnoredAttributes,
-    /// A bit for each attribute that the log tells of already.
+    /// A bit for each attribute that was logged.
     logged: Arc<AtomicU8>,
 }
 
@@ -81,8 +81,7 @@ impl AttributePolicy {
         self.policy == UnsupportedAttributes::Ignore
     }
 
-    /// `Ok` where the backend cannot set the attribute and that is ignored. A backend's refusal of what
-    /// it can do stays one.
+    /// `Ok` where the backend does not support the attribute and that is ignored. Any other failure is returned.
     pub(super) fn judge(&self, attribute: Attribute, failure: Failure) -> Result<(), Failure> {
         if !self.ignores() || failure.kind != FailureKind::Unsupported {
             return Err(failure);
@@ -95,25 +94,25 @@ impl AttributePolicy {
                 attribute = attribute.as_str(),
                 reason = failure.message,
                 detail = failure.detail,
-                "the backend cannot set an attribute; clients are told that it was set \
+                "the backend cannot set an attribute; clients get a success reply all the same \
                  (unsupported_attributes: ignore)"
             );
         }
         Ok(())
     }
 
-    /// As [`AttributePolicy::judge`], of a request that the backend took or refused as a whole. A size is
+    /// As [`AttributePolicy::judge`], of a request that the backend accepts or refuses as a whole. A size is
     /// never ignored.
     pub(super) fn judge_all(&self, changes: &Changes, failure: Failure) -> Result<(), Failure> {
         if changes.size.is_some() {
             return Err(failure);
         }
-        for (is_there, attribute) in [
+        for (is_changed, attribute) in [
             (changes.owner.is_some(), Attribute::Owner),
             (changes.permissions.is_some(), Attribute::Permissions),
             (changes.accessed.is_some() || changes.modified.is_some(), Attribute::Times),
         ] {
-            if is_there {
+            if is_changed {
                 self.judge(attribute, failure.clone())?;
             }
         }
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_backend_cannot_do_is_ignored() {
+    fn only_unsupported_attributes_are_ignored() {
         let ignored = IgnoredAttributes::for_test();
         let count = |attribute| ignored.0.with_label_values(&["b", attribute]).get();
         let ignoring = AttributePolicy::new("b", UnsupportedAttributes::Ignore, &ignored);

@@ -5,15 +5,31 @@ use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::truncated;
+use super::{session_fields, truncated};
 use crate::op::escape::json;
 
 pub(super) struct JsonLine;
+
+/// The members of an object, without its braces.
+pub(super) struct JsonFields;
+
+impl<'writer> FormatFields<'writer> for JsonFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut visitor = Fields::default();
+        fields.record(&mut visitor);
+        writer.write_str(&visitor.object)
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for JsonLine
 where
@@ -22,13 +38,17 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let mut fields = Fields { object: String::new(), log_target: None };
+        let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(session) = session_fields(context, event) {
+            fields.object.push(',');
+            fields.object.push_str(&session);
+        }
         let target = fields.log_target.as_deref().unwrap_or(metadata.target());
         writer.write_str("{\"timestamp\":\"")?;
         SystemTime.format_time(&mut writer)?;
@@ -42,6 +62,7 @@ where
     }
 }
 
+#[derive(Default)]
 struct Fields {
     object: String,
     /// The target of a line of the `log` crate.

@@ -11,12 +11,14 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::{self, FmtContext, FormatFields, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
 
-use self::json::JsonLine;
-use self::text::TextFields;
+use self::json::{JsonFields, JsonLine};
+use self::text::{TextFields, TextLine};
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Lines that are queued for standard error. Further ones are lost.
@@ -53,13 +55,13 @@ pub fn init(settings: LogSettings) -> Log {
         .thread_name("log")
         .finish(std::io::stderr());
     let lost = writer.error_counter();
-    let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
+    let builder = fmt::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
     // Reporting write errors on standard error, too, would panic in the task that logs.
     let builder = builder.log_internal_errors(false);
     // A second initialization, as in tests, has no effect.
     let _ = match settings.format {
-        LogFormat::Text => builder.with_target(false).fmt_fields(TextFields).try_init(),
-        LogFormat::Json => builder.event_format(JsonLine).try_init(),
+        LogFormat::Text => builder.event_format(TextLine).fmt_fields(TextFields).try_init(),
+        LogFormat::Json => builder.event_format(JsonLine).fmt_fields(JsonFields).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
@@ -73,6 +75,23 @@ pub fn init(settings: LogSettings) -> Log {
         );
     }));
     Log { _writer: guard, lost }
+}
+
+/// The fields of the session (or the connection, before a login) that an event belongs to. A record of a
+/// session has them itself.
+fn session_fields<S, N>(context: &FmtContext<'_, S, N>, event: &Event<'_>) -> Option<String>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    const SESSION: &str = "session";
+    if event.metadata().fields().field(SESSION).is_some() {
+        return None;
+    }
+    // The innermost has all: the span of a login does not add to that of its connection, but replaces it.
+    let span = context.event_scope()?.find(|it| it.metadata().fields().field(SESSION).is_some())?;
+    let extensions = span.extensions();
+    Some(extensions.get::<FormattedFields<N>>()?.fields.clone())
 }
 
 /// A value, or its start and its length if it is too long.

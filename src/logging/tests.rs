@@ -35,14 +35,14 @@ impl MakeWriter<'_> for Lines {
 /// The line that `log` writes, without its end.
 fn written(format: LogFormat, log: impl FnOnce()) -> String {
     let lines = Lines::default();
-    let builder = fmt().with_writer(lines.clone()).with_ansi(false);
+    let builder = fmt::fmt().with_writer(lines.clone()).with_ansi(false);
     match format {
         LogFormat::Text => {
-            let subscriber = builder.with_target(false).fmt_fields(TextFields).finish();
+            let subscriber = builder.event_format(TextLine).fmt_fields(TextFields).finish();
             tracing::subscriber::with_default(subscriber, log);
         }
         LogFormat::Json => {
-            let subscriber = builder.event_format(JsonLine).finish();
+            let subscriber = builder.event_format(JsonLine).fmt_fields(JsonFields).finish();
             tracing::subscriber::with_default(subscriber, log);
         }
     }
@@ -235,7 +235,7 @@ fn text_is_readable() {
 #[test]
 fn only_names_are_coloured() {
     let lines = Lines::default();
-    let builder = fmt().with_writer(lines.clone()).with_ansi(true).with_target(false);
+    let builder = fmt::fmt().with_writer(lines.clone()).with_ansi(true).event_format(TextLine);
     tracing::subscriber::with_default(builder.fmt_fields(TextFields).finish(), || {
         tracing::info!(path = &b"\x1b[31m"[..], "kept");
     });
@@ -259,5 +259,31 @@ fn a_long_value_is_truncated_with_its_length() {
         let longest = "p".repeat(VALUE_MAX);
         let line = written(format, || tracing::info!(path = longest.as_bytes(), "kept"));
         assert!(line.contains(&format!("\"{longest}\"")));
+    }
+}
+
+#[test]
+fn a_line_names_the_session_that_it_belongs_to_once() {
+    for (format, session) in [
+        (LogFormat::Text, "session=7 user=\"a\\\" b=\\\"c\""),
+        (LogFormat::Json, "\"session\":7,\"user\":\"a\\\" b=\\\"c\""),
+    ] {
+        let in_session = |log: fn()| {
+            let connection = || tracing::error_span!(parent: None, "connection", session = 7);
+            let session = || {
+                let user = &b"a\" b=\"c"[..];
+                tracing::error_span!(parent: None, "session", session = 7, user)
+            };
+            written(format, || connection().in_scope(|| session().in_scope(log)))
+        };
+        let line = in_session(|| tracing::info!(size = 5, "kept"));
+        assert!(line.contains(session), "{line}");
+        assert_eq!(line.matches("session").count(), 1, "{line}");
+        let record = in_session(|| tracing::info!(session = 7, "kept"));
+        assert!(!record.contains("user"), "{record}");
+        let other = written(format, || {
+            tracing::info_span!("other", x = 1).in_scope(|| tracing::info!("kept"))
+        });
+        assert!(!other.contains('x'), "{other}");
     }
 }

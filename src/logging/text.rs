@@ -3,12 +3,57 @@
 use std::fmt::{self, Debug};
 
 use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
-use super::truncated;
+use super::{session_fields, truncated};
 use crate::op::escape::{printable, quoted};
+
+/// A line: time, level, message, fields, and those of the session.
+pub(super) struct TextLine;
+
+impl<S, N> FormatEvent<S, N> for TextLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = *event.metadata().level();
+        if writer.has_ansi_escapes() {
+            writer.write_str("\x1b[2m")?;
+            SystemTime.format_time(&mut writer)?;
+            write!(writer, "\x1b[0m \x1b[{}m{level:>5}\x1b[0m ", colour(level))?;
+        } else {
+            SystemTime.format_time(&mut writer)?;
+            write!(writer, " {level:>5} ")?;
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        if let Some(session) = session_fields(context, event) {
+            write!(writer, " {session}")?;
+        }
+        writeln!(writer)
+    }
+}
+
+/// The number of an ANSI colour.
+fn colour(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
+    }
+}
 
 pub(super) struct TextFields;
 

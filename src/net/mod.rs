@@ -11,6 +11,7 @@ mod round_trip;
 mod short_sleep;
 pub mod ssh;
 mod stream;
+pub mod task;
 pub mod tls;
 
 pub use accept::accept;

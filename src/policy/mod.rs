@@ -1,23 +1,23 @@
 //! What a user may do. Only this module creates a [`Permit`].
 
 use crate::auth::Identity;
-use crate::op::Operation;
+use crate::op::Action;
 
-/// An allowed operation. Only [`decide`] creates one, and a `Target` requires one: code that performs an
-/// operation without a permit does not compile.
+/// An allowed action. Only [`decide`] creates one, and a `Target` requires one: code that performs an
+/// action without a permit does not compile.
 #[derive(Debug)]
-pub struct Permit {
-    operation: Operation,
+pub struct Permit<A> {
+    action: A,
 }
 
 /// Allows everything that the backend allows: the configuration has no rules so far. If it had, they would
 /// be evaluated here.
-pub fn decide(_who: &Identity, operation: Operation) -> Permit {
-    Permit { operation }
+pub fn decide<A: Action>(_identity: &Identity, action: A) -> Permit<A> {
+    Permit { action }
 }
 
-impl Permit {
-    pub(crate) fn into_operation(self) -> Operation {
-        self.operation
+impl<A> Permit<A> {
+    pub(crate) fn into_action(self) -> A {
+        self.action
     }
 }

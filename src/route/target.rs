@@ -1,26 +1,26 @@
-//! Operations on the backend's paths.
+//! Allowed actions on the backend's paths: what a backend takes.
 
-use crate::op::{Operation, PathError, RemotePath};
+use crate::op::{Action, PathError, RemotePath};
 use crate::policy::Permit;
 
-/// An allowed operation with the backend's paths.
+/// An allowed action with the backend's paths.
 #[derive(Debug)]
-pub struct Target {
-    operation: Operation,
+pub struct Target<A> {
+    action: A,
 }
 
-impl Target {
-    /// Prepends `root` to the paths of an allowed operation.
-    pub fn new(permit: Permit, root: &RemotePath) -> Result<Self, PathError> {
-        Ok(Self { operation: permit.into_operation().map_paths(|path| path.below(root))? })
+impl<A: Action> Target<A> {
+    /// Prepends `root` to the paths of an allowed action. Fails if a path becomes too long.
+    pub fn new(permit: Permit<A>, root: &RemotePath) -> Result<Self, PathError> {
+        Ok(Self { action: permit.into_action().map_paths(|path| path.below(root))? })
     }
 
-    pub fn operation(&self) -> &Operation {
-        &self.operation
+    pub fn action(&self) -> &A {
+        &self.action
     }
 
     #[cfg(test)]
-    pub(crate) fn for_test(operation: Operation) -> Self {
-        Self { operation }
+    pub(crate) fn for_test(action: A) -> Self {
+        Self { action }
     }
 }

@@ -1,57 +1,59 @@
-//! What a session is made of, shared by all that it has open, and the check that every operation
-//! passes before a backend is asked.
+//! The state of a session, shared by its open files, and the checks of every operation before the
+//! backend is called.
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::metrics::Metrics;
+use super::open_uploads::OpenUploads;
 use super::path_masking;
 use super::record::Record;
 use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
-use super::unfinished::Unfinished;
 use crate::auth::Identity;
 use crate::backend::BackendSession;
-use crate::op::{Failure, FailureKind, Fault, Operation};
+use crate::op::{Action, Failure, FailureKind, Operation};
 use crate::policy;
 use crate::route::Target;
 
 pub(super) struct SessionCore {
     pub(super) identity: Identity,
     pub(super) who: Arc<SessionInfo>,
+    pub(super) span: Span,
     pub(super) metrics: Metrics,
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
-    pub(super) unfinished: Unfinished,
+    pub(super) open_uploads: OpenUploads,
     #[expect(dead_code, reason = "written when dropped")]
     pub(super) record: SessionRecord,
 }
 
 impl SessionCore {
-    /// The operation's record and, where it is allowed, what the backend is asked.
-    pub(super) fn admit(&self, operation: Operation) -> Result<(Record, Target), Failure> {
-        let record = Record::new(self.who.clone(), self.metrics.clone(), &operation);
-        // A root is a prefix, no jail: a link could lead out of it.
-        let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
-        if links && self.root.hides {
-            let why = "links are not made below a route's root: they could lead out of it";
-            let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
-            return refused(record, denied);
+    /// Checks an action; returns its record and its target at the backend.
+    pub(super) fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
+        self.permit(self.record(&action), action)
+    }
+
+    /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or change it.
+    pub(super) fn admit_operation(
+        &self,
+        operation: Operation,
+    ) -> Result<(Record, Target<Operation>), Failure> {
+        let record = self.record(&operation);
+        match self.root.check(&operation) {
+            Ok(()) => self.permit(record, operation),
+            Err(failure) => refused(record, failure),
         }
-        if let Operation::Symlink { target, .. } = &operation
-            && self.root.relative
-            && target.starts_with(b"/")
-        {
-            let why = "the backend server does not tell where the login put the user, so a link cannot \
-                       lead to an absolute path; set `login_folder` on the backend";
-            return refused(record, Failure::backend(FailureKind::Unsupported, why));
-        }
-        if touches_own_root(&operation, &self.root) {
-            let why = "the root folder stays as it is: it can be neither removed nor renamed";
-            let denied = Failure::new(FailureKind::PermissionDenied, Fault::Policy, why);
-            return refused(record, denied);
-        }
-        let permit = policy::decide(&self.identity, operation);
+    }
+
+    fn record(&self, action: &impl Action) -> Record {
+        Record::new(self.who.clone(), self.metrics.clone(), action)
+    }
+
+    fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {
+        let permit = policy::decide(&self.identity, action);
         match Target::new(permit, &self.root.path) {
             Ok(target) => Ok((record, target)),
             Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
@@ -59,26 +61,14 @@ impl SessionCore {
     }
 }
 
-/// Whether it would take away, or close to all, what a route shows to its users as their `/`.
-fn touches_own_root(operation: &Operation, root: &Root) -> bool {
-    match operation {
-        Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
-        Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
-        Operation::SetAttributes { path, changes, .. } => {
-            let closes = changes.permissions.is_some() || changes.owner.is_some();
-            path.is_root() && root.hides && closes
-        }
-        _ => false,
-    }
-}
-
-/// Refused before a backend was asked.
+/// Writes the record of an operation that was refused before the backend was called.
 pub(super) fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
     record.failed(&failure);
     Err(failure)
 }
 
-/// Writes the record of what a backend did not do; what is returned is for the client.
+/// Writes the record of an operation that failed at the backend; returns the failure for the
+/// client.
 pub(super) fn failed(record: Record, root: &Root, failure: Failure) -> Failure {
     record.failed(&failure);
     path_masking::failure(root, failure)

@@ -1,15 +1,17 @@
-//! Who does something: what each record of a session says, and what the session has moved.
+//! The fields that all records of a session share, and its totals.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::Span;
 
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::route::Route;
 
-/// Who does something; the same in each record of a session.
+/// The fields of a session in its records.
 pub(super) struct SessionInfo {
-    /// Tells the sessions of one gateway's run apart.
+    /// Unique while the gateway runs.
     pub session: u64,
     pub peer: SocketAddr,
     pub listener: String,
@@ -33,9 +35,16 @@ impl SessionInfo {
             totals: Totals::default(),
         }
     }
+
+    /// As [`ClientInfo::span`], with the user and the backend.
+    pub(super) fn span(&self) -> Span {
+        let Self { session, peer, listener, backend, .. } = self;
+        let user = self.user.as_slice();
+        tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
+    }
 }
 
-/// What a session has moved.
+/// The transfers of a session.
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) uploads: AtomicU64,

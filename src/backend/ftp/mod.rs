@@ -25,16 +25,17 @@ mod quirk;
 mod refusals;
 mod renames;
 mod reply;
+mod reply_codes;
+mod sequenced;
 mod servers;
 mod settings;
-mod shapes;
 mod stat;
-mod step;
+mod sync;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-mod time_ways;
+mod time_commands;
 mod times;
 mod transfer;
 mod transfer_command;
@@ -46,7 +47,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::claims::Claims;
+use super::path_leases::PathLeases;
 use super::unsupported::AttributePolicy;
 use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
@@ -55,32 +56,32 @@ use super::{
 use crate::data;
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, Operation, RemotePath,
-    WriteMode,
+    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, ListDirectory, OpenHandle,
+    Operation, ReadFile, RemotePath, WriteFile, WriteMode,
 };
 use crate::route::Target;
 use cache::Cache;
 use data_ports::DataPorts;
 use pool::{ConnectionGuard, Pool};
-use refusals::Optional;
+use refusals::OptionalCommand;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, TlsMode, UncheckedRename};
+pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same, of a file that is to be opened: the end of another one may be under way.
-const OPEN: Duration = Duration::from_secs(5);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes that the writes of a session may hold that came before their turn.
-const EARLY: usize = 8 * 1024 * 1024;
+const QUEUED_WRITES_MAX: usize = 8 * 1024 * 1024;
 
 /// A configured FTP backend.
 pub struct FtpBackend {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     data_ports: Option<Arc<data::Pool>>,
-    claims: Arc<Claims>,
+    leases: Arc<PathLeases>,
 }
 
 /// What all sessions of a backend share: how connections are made, and what is known of its servers.
@@ -98,7 +99,7 @@ struct FtpSession {
     /// Times in listings are to be exact to the second.
     exact_times: Arc<AtomicBool>,
     /// What the writes of all its open files may hold that came before their turn.
-    early: data::Budget,
+    queue_budget: data::Budget,
 }
 
 impl FtpBackend {
@@ -115,8 +116,8 @@ impl FtpBackend {
             servers: Servers::new(name),
             attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
-        let (settings, claims) = (Arc::new(settings), Arc::default());
-        Self { settings, shared: Arc::new(shared), data_ports, claims }
+        let (settings, leases) = (Arc::new(settings), Arc::default());
+        Self { settings, shared: Arc::new(shared), data_ports, leases }
     }
 }
 
@@ -130,11 +131,11 @@ impl Backend for FtpBackend {
         let credentials = login.account("an FTP backend")?.clone();
         let (settings, shared) = (self.settings.clone(), self.shared.clone());
         let ports = self.data_ports.clone().map(DataPorts::new);
-        let account = (&self.claims, credentials);
+        let account = (&self.leases, credentials);
         let pool = Pool::login(settings, shared, ports, account, origin).await?;
-        let early = data::Budget::new(EARLY);
+        let queue_budget = data::Budget::new(QUEUED_WRITES_MAX);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
-        Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), early }))
+        Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
     }
 
     fn addresses(&self) -> &[String] {
@@ -145,34 +146,20 @@ impl Backend for FtpBackend {
 impl FtpSession {
     /// A control connection in step, or why there is none.
     async fn acquire(&self) -> Result<ConnectionGuard, Failure> {
-        self.pool.acquire(PATIENCE).await
+        self.pool.acquire(ACQUIRE_TIMEOUT).await
     }
 
-    /// From memory where that is fresh; else asked and remembered.
-    async fn stat(&self, operation: &Operation) -> Result<Entry, Failure> {
-        let path = operation.path();
-        let link = matches!(operation, Operation::LinkStat(_));
-        if link {
-            // No FTP client asks for that.
-            self.pool.allow_many();
-        }
-        // FTP clients are told what the server itself says of a link: they rename and delete it so.
-        let link = link || !self.pool.is_many();
-        if let Some(entry) = self.remembered(path, link) {
-            return Ok(entry);
-        }
-        let mut guard = self.acquire().await?;
-        match link {
-            true => self.ask_link_stat(&mut guard, path).await,
-            false => self.ask_stat(&mut guard, path).await,
-        }
+    /// Whether a link itself is meant. FTP clients get what the server itself reports of a link: they
+    /// rename and delete it by that name.
+    fn is_of_link(&self, operation: &Operation) -> bool {
+        matches!(operation, Operation::LinkStat(_)) || !self.pool.is_concurrent()
     }
 
     /// What the client is told from memory. FTP clients want times to the second.
     fn remembered(&self, path: &RemotePath, link: bool) -> Option<Entry> {
-        let entry = self.cache.get(path, link, !self.pool.is_many())?;
+        let entry = self.cache.get(path, link, !self.pool.is_concurrent())?;
         if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
-            self.cache.recalled(path, size);
+            self.cache.record_served(path, size);
         }
         Some(entry)
     }
@@ -183,16 +170,14 @@ impl FtpSession {
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Entry, Failure> {
-        let asked = self.cache.asked();
-        self.cache.forget_recalled(path);
-        let entry = stat::stat(guard, path).await;
-        let mut entry = entry.map_err(|failure| self.pool.softened(failure))?;
-        if self.pool.is_many() {
-            let added = stat::add_permissions(guard, path, &mut entry).await;
-            added.map_err(|failure| self.pool.softened(failure))?;
+        let requested_at = self.cache.requested_at();
+        self.cache.forget_served(path);
+        let mut entry = stat::stat(guard, path).await?;
+        if self.pool.is_concurrent() {
+            stat::add_permissions(guard, path, &mut entry).await?;
         }
         if let Some(folder) = path.parent() {
-            self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
+            self.cache.put(requested_at, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }
         Ok(entry)
     }
@@ -207,24 +192,22 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(guard, path).await?,
         };
-        if !cache::may_be_link(&entry, guard.has(Optional::Mlst)) {
+        if !cache::may_be_link(&entry, guard.supports(OptionalCommand::Mlst)) {
             return Ok(entry);
         }
-        self.cache.forget_recalled(path);
-        let followed = stat::follow(guard, path, entry).await;
-        followed.map_err(|failure| self.pool.softened(failure))
+        self.cache.forget_served(path);
+        stat::follow(guard, path, entry).await
     }
 
     /// Clients resume by writing behind the size that they were told. Where that came from memory, it
     /// must still be so. Returns it then.
-    async fn check_recalled(
+    async fn check_served_size(
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
-        let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
-        let size = stat::file_size(guard, path).await;
-        let size = size.map_err(|failure| self.pool.softened(failure))?.unwrap_or(0);
+        let Some(told) = self.cache.served_size(path) else { return Ok(None) };
+        let size = stat::file_size(guard, path).await?.unwrap_or(0);
         if size == told {
             return Ok(Some(size));
         }
@@ -236,17 +219,17 @@ impl FtpSession {
     }
 
     /// Sizes that were told before count no more for what is removed, renamed or cut off.
-    fn forget_recalled(&self, operation: &Operation) {
+    fn forget_served(&self, operation: &Operation) {
         match operation {
             Operation::Rename { from, to, .. } => {
-                self.cache.forget_recalled(from);
-                self.cache.forget_recalled(to);
+                self.cache.forget_served(from);
+                self.cache.forget_served(to);
             }
             Operation::Remove(path)
             | Operation::RemoveDirectory(path)
             | Operation::Size(path, _)
             | Operation::SetAttributes { path, changes: Changes { size: Some(_), .. }, .. } => {
-                self.cache.forget_recalled(path);
+                self.cache.forget_served(path);
             }
             _ => {}
         }
@@ -264,60 +247,60 @@ impl BackendSession for FtpSession {
         Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        let operation = target.operation();
-        let changes = match operation {
-            Operation::Stat(_) | Operation::LinkStat(_) => {
-                return self.stat(operation).await.map(Answer::Entry);
-            }
-            Operation::Size(..) | Operation::Enter(_) | Operation::RenameFrom(_) => false,
-            _ => true,
-        };
-        self.forget_recalled(operation);
-        let _writer = changes.then(|| self.cache.writer());
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        let operation = target.action();
+        if let Operation::LinkStat(_) = operation {
+            // No FTP client asks for that.
+            self.pool.allow_concurrency();
+        }
+        if let Operation::Stat(path) | Operation::LinkStat(path) = operation
+            && let Some(entry) = self.remembered(path, self.is_of_link(operation))
+        {
+            return Ok(Answer::Entry(entry));
+        }
+        self.forget_served(operation);
+        let _write_guard = changes_something(operation).then(|| self.cache.write_guard());
         if let Operation::Rename { to, .. } = operation {
             // What is there then is no part of an upload that had the name.
-            self.pool.account().claim(to).await;
+            self.pool.account().lease(to).await;
         }
         let mut guard = self.acquire().await?;
-        let performed = operations::perform(&mut guard, operation).await;
-        performed.map_err(|failure| self.pool.softened(failure))
+        operations::perform(self, &mut guard, operation).await
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         let guard = self.acquire().await?;
         let exact = self.exact_times.load(Ordering::Relaxed);
-        let listing = listing::open(guard, &self.cache, target.operation().path(), exact).await;
-        listing.map_err(|failure| self.pool.softened(failure))
+        listing::open(guard, &self.cache, &target.action().path, exact).await
     }
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        transfer::open(self.acquire().await?, target.operation()).await
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
+        transfer::open(self.acquire().await?, target.action()).await
     }
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure> {
         let mut guard = self.acquire().await?;
-        if let Operation::Write { path, mode, .. } = target.operation() {
-            let relied = match mode {
-                WriteMode::Append => true,
-                WriteMode::From { offset: 0 } | WriteMode::Unique => false,
-                WriteMode::From { offset } => self.cache.recalled_size(path) == Some(*offset),
-            };
-            if relied {
-                self.check_recalled(&mut guard, path).await?;
-            }
-            if *mode != WriteMode::Unique {
-                self.cache.forget_recalled(path);
-            }
+        let WriteFile { path, mode, .. } = target.action();
+        let relied = match mode {
+            WriteMode::Append => true,
+            WriteMode::From { offset: 0 } | WriteMode::Unique => false,
+            WriteMode::From { offset } => self.cache.served_size(path) == Some(*offset),
+        };
+        if relied {
+            self.check_served_size(&mut guard, path).await?;
         }
-        upload::open(guard, self.cache.writer(), target.operation()).await
+        if *mode != WriteMode::Unique {
+            self.cache.forget_served(path);
+        }
+        upload::open(guard, self.cache.write_guard(), target.action()).await
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        let Operation::Open { path, mode } = target.operation() else {
-            return Err(failures::misdirected(target.operation()));
-        };
-        self.pool.allow_many();
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        let OpenHandle { path, mode } = target.action();
+        self.pool.allow_concurrency();
         Ok(Arc::new(file::open(self.clone(), path.clone(), *mode).await?))
     }
 
@@ -327,7 +310,7 @@ impl BackendSession for FtpSession {
 
     fn expect_many(&self) {
         self.expect_exact_times();
-        self.pool.allow_many();
+        self.pool.allow_concurrency();
     }
 
     fn expect_transfer(&self) {
@@ -339,4 +322,16 @@ impl BackendSession for FtpSession {
     async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn changes_something(operation: &Operation) -> bool {
+    let looks = matches!(
+        operation,
+        Operation::Stat(_)
+            | Operation::LinkStat(_)
+            | Operation::Size(..)
+            | Operation::Enter(_)
+            | Operation::RenameFrom(_)
+    );
+    !looks
 }

@@ -1,23 +1,17 @@
 //! Asking for a port ahead: a client that has asked for a port of its own is about to transfer
 //! something.
 
-use std::time::Duration;
-
 use super::passive::Attempts;
 use super::pool::ConnectionGuard;
 use super::prepared::Prepared;
 use super::settings::DataMode;
 use super::transfer_command::connect;
 
-/// A server that names a port so soon is asked when the port is needed: to ask ahead costs more than
-/// it saves. (The servers of the unit tests are always near.)
-const NEAR: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 1 });
-
 /// Asks the server for a port and begins to connect. Goes on by itself, so that nobody who stops
 /// waiting leaves half a question behind; the next operation waits for the server's answer, and a
 /// transfer for the connection. What fails here is asked for again by the transfer.
 pub(super) fn prepare(mut guard: ConnectionGuard) {
-    let near = guard.port_took.is_some_and(|took| took < NEAR);
+    let near = guard.port_latency.is_some_and(|took| took < guard.settings.timing.near_server_max);
     if near || guard.settings.data_mode != DataMode::Passive {
         return;
     }
@@ -26,7 +20,7 @@ pub(super) fn prepare(mut guard: ConnectionGuard) {
         let mut attempts = Attempts::new(&guard);
         match attempts.next(&mut guard).await {
             Ok((command, address)) => {
-                let (header, limit) = (guard.data_header(), guard.settings.connect_timeout);
+                let (header, limit) = (guard.proxy_header(), guard.settings.connect_timeout);
                 let connecting = connect(address, header, limit);
                 guard.prepared = Some(Prepared::begin(command, connecting));
             }

@@ -19,15 +19,17 @@ use futures_util::future::join_all;
 use super::testing::{Oddities, Server, login};
 use super::*;
 use crate::backend::PartialUploads;
-use crate::op::FailureKind;
-use crate::op::{Changes, Onto, OpenMode, Representation};
+use crate::op::{
+    Action, Changes, FailureKind, ListDirectory, Onto, OpenHandle, OpenMode, ReadFile,
+    Representation, WriteFile,
+};
 
 fn path(text: &str) -> RemotePath {
     RemotePath::resolve(&RemotePath::root(), text.as_bytes()).expect("a path")
 }
 
-fn target(operation: Operation) -> Target {
-    Target::for_test(operation)
+fn target<A: Action>(action: A) -> Target<A> {
+    Target::for_test(action)
 }
 
 fn reading() -> OpenMode {
@@ -49,7 +51,7 @@ async fn open(
     name: &str,
     mode: OpenMode,
 ) -> Result<Arc<dyn OpenFile>, Failure> {
-    session.open(&target(Operation::Open { path: path(name), mode })).await
+    session.open(&target(OpenHandle { path: path(name), mode })).await
 }
 
 async fn stat(session: &dyn BackendSession, name: &str) -> Result<Entry, Failure> {
@@ -166,8 +168,7 @@ async fn expected_transfer(server: &Server, session: &dyn BackendSession) {
 }
 
 async fn downloaded(session: &dyn BackendSession) -> Vec<u8> {
-    let read =
-        Operation::Read { path: path("/a"), offset: 0, representation: Representation::Image };
+    let read = ReadFile { path: path("/a"), offset: 0, representation: Representation::Image };
     let mut transfer = session.open_read(&target(read)).await.unwrap();
     let crate::data::Source::Socket(stream) = transfer.source() else { panic!("no socket") };
     let mut all = Vec::new();
@@ -231,15 +232,14 @@ async fn a_distant_server_hears_the_command_while_an_expected_connection_is_made
     let session = server.session().await;
     expected_transfer(&server, &*session).await;
     assert_eq!(downloaded(&*session).await, bytes(4096));
-    assert_eq!((server.count("EPSV"), server.seen().early), (1, 1));
+    assert_eq!((server.count("EPSV"), server.seen().queue_budget), (1, 1));
 }
 
 #[tokio::test]
 async fn nothing_is_asked_for_a_transfer_beside_another_or_in_active_mode() {
     let server = Server::start(&[("/a", &bytes(10))], Oddities::default()).await;
     let session = server.session().await;
-    let read =
-        Operation::Read { path: path("/a"), offset: 0, representation: Representation::Image };
+    let read = ReadFile { path: path("/a"), offset: 0, representation: Representation::Image };
     let transfer = session.open_read(&target(read)).await.unwrap();
     let asked = server.lines().len();
     session.expect_transfer();
@@ -285,7 +285,7 @@ async fn a_server_without_patience_gets_its_connection_first() {
         assert_eq!(server.count("RETR"), transfers);
     }
     assert_eq!(server.seen().connections, 1);
-    assert_eq!(server.seen().early, 1);
+    assert_eq!(server.seen().queue_budget, 1);
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn a_distant_server_hears_the_command_while_the_data_connection_is_made() 
     put(&*file, &bytes(100_000)).await.unwrap();
     file.close().await.unwrap();
     assert!(server.file("/new").unwrap() == bytes(100_000));
-    assert_eq!(server.seen().early, 3);
+    assert_eq!(server.seen().queue_budget, 3);
     assert_eq!(server.seen().connections, 1);
 }
 
@@ -676,7 +676,7 @@ async fn only_an_own_part_is_deleted() {
     let server = Server::start(&[], odd).await;
     let policy = PartialUploads::Delete;
     let session = login(&server.backend_with(|settings| settings.partial_uploads = policy)).await;
-    let write = Operation::Write {
+    let write = WriteFile {
         path: path("/new"),
         mode: crate::op::WriteMode::From { offset: 0 },
         representation: Representation::Image,
@@ -775,11 +775,11 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let (settings, shared) = (backend.settings.clone(), backend.shared.clone());
     let account = (&Arc::default(), testing::credentials());
     let pool = Pool::login(settings, shared, None, account, Origin::ANY).await.unwrap();
-    let writer = Arc::<Cache>::default().writer();
+    let write_guard = Arc::<Cache>::default().write_guard();
     let mode = crate::op::WriteMode::From { offset: 0 };
-    let guard = pool.acquire(OPEN).await.unwrap();
+    let guard = pool.acquire(OPEN_TIMEOUT).await.unwrap();
     let begun =
-        upload::begin(guard, writer, &path("/new"), mode, Representation::Image, None).await;
+        upload::begin(guard, write_guard, &path("/new"), mode, Representation::Image, None).await;
     let mut write = Box::new(begun.unwrap());
     // Over TLS to somebody who stops reading; the server itself sees an end.
     let (mut near, _far) = tls_pair().await;
@@ -845,8 +845,8 @@ async fn a_login_waits_until_the_server_has_greeted_the_one_before() {
         tokio::spawn(async move { login(&backend).await });
     }
     let (mut first, _) = listener.accept().await.unwrap();
-    let early = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
-    assert!(early.is_err(), "both came at once");
+    let queue_budget = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(queue_budget.is_err(), "both came at once");
     first.write_all(b"220 ready\r\n").await.unwrap();
     let second = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
     second.expect("the second, too").unwrap();
@@ -858,7 +858,7 @@ async fn login_with(server: &Server, policy: PartialUploads) -> Box<dyn BackendS
 
 /// All names of a folder.
 async fn names(session: &dyn BackendSession, folder: &str) -> Result<Vec<Vec<u8>>, Failure> {
-    let mut listing = session.list(&target(Operation::List(path(folder)))).await?;
+    let mut listing = session.list(&target(ListDirectory { path: path(folder) })).await?;
     let mut names = Vec::new();
     while let Some(entries) = listing.next().await? {
         names.extend(entries.into_iter().map(|entry| entry.name));
@@ -962,12 +962,11 @@ async fn a_seek_stays_in_the_file_that_was_begun() {
         server.seen().files.insert("/a".into(), later);
         server.seen().modified = modified;
         let read = file.read_at(10_000_000, 1000).await;
-        match goes_on {
-            true => assert!(read.unwrap().unwrap() == bytes(LENGTH)[10_000_000..10_001_000]),
-            false => {
-                let failure = read.unwrap_err();
-                assert!(failure.message.contains("changed while it was read"), "{failure}");
-            }
+        if goes_on {
+            assert!(read.unwrap().unwrap() == bytes(LENGTH)[10_000_000..10_001_000])
+        } else {
+            let failure = read.unwrap_err();
+            assert!(failure.message.contains("changed while it was read"), "{failure}");
         }
         assert_eq!(server.count("RETR"), if goes_on { 2 } else { 1 }, "{length} {modified:?}");
     }

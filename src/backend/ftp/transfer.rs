@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::ConnectionGuard;
-use super::{abort, data_connection, failures};
+use super::{abort, data_connection};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
-use crate::op::{Failure, Operation, PeerReply, RemotePath, Representation};
+use crate::op::{Failure, PeerReply, ReadFile, RemotePath, Representation};
 
 pub(super) struct FtpRead {
     guard: ConnectionGuard,
@@ -17,11 +17,9 @@ pub(super) struct FtpRead {
 
 pub(super) async fn open(
     guard: ConnectionGuard,
-    operation: &Operation,
+    action: &ReadFile,
 ) -> Result<Box<dyn ReadTransfer>, Failure> {
-    let Operation::Read { path, offset, representation } = operation else {
-        return Err(failures::misdirected(operation));
-    };
+    let ReadFile { path, offset, representation } = action;
     Ok(Box::new(begin(guard, path, *offset, *representation).await?))
 }
 

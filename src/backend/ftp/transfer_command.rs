@@ -31,7 +31,7 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Whether the server may get it twice: STOU would make a second file, APPE write all twice.
-    pub(super) fn may_be_repeated(&self) -> bool {
+    pub(super) fn is_repeatable(&self) -> bool {
         !matches!(self.verb, "STOU" | "APPE")
     }
 }
@@ -46,40 +46,140 @@ pub(super) async fn command(
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
         connection.restart_pending = offset > 0;
     }
-    let words = connection.ask(verb, argument).await?;
+    let reply = connection.command(verb, argument).await?;
     let class = match verb {
-        "LIST" | "MLSD" if is_over(&words) => 2,
+        "LIST" | "MLSD" if is_over(&reply) => 2,
         _ => 1,
     };
-    let preliminary = connection.judged(class, verb, argument, words)?;
+    let preliminary = connection.check_reply(class, verb, argument, reply)?;
     connection.restart_pending = false;
     Ok(preliminary)
 }
 
-/// The two in the order that the server can bear. The command goes out while the data connection is
-/// being made: that saves a round trip. `proven`: such connections have been made before; else a
-/// command that cannot be repeated waits for its own. `other`: another connection may be tried.
-pub(super) async fn begun(
-    connection: &mut Connection,
-    connecting: impl Future<Output = Result<TcpStream, Failure>>,
-    transfer: Transfer<'_>,
-    proven: bool,
-    other: bool,
-) -> Started {
-    let first = connection.connect_first || !(proven || transfer.may_be_repeated());
-    if !first {
-        return at_once(connection, connecting, transfer, other).await;
+/// When the command of a transfer is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommandOrder {
+    /// While the data connection is being made: saves a round trip.
+    Concurrent,
+    /// Once the data connection is there.
+    AfterConnect,
+}
+
+/// What is left to try if no data connection is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// The transfer is repeated with another data command.
+    OtherCommand,
+    None,
+}
+
+/// A transfer and the passive data connection that is being made for it.
+pub(super) struct PassiveStart<'a, F> {
+    pub(super) transfer: Transfer<'a>,
+    pub(super) connecting: F,
+    pub(super) order: CommandOrder,
+    pub(super) fallback: Fallback,
+}
+
+impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
+    pub(super) async fn run(self, connection: &mut Connection) -> Started {
+        if self.order == CommandOrder::Concurrent {
+            return self.run_concurrently(connection).await;
+        }
+        match self.connecting.await {
+            Ok(tcp) => connected(connection, tcp, self.transfer).await,
+            Err(failure) => Started::ConnectFailed(failure),
+        }
     }
-    match connecting.await {
-        Ok(tcp) => connected(connection, tcp, transfer).await,
-        Err(failure) => Started::NotConnected(failure),
+
+    async fn run_concurrently(self, connection: &mut Connection) -> Started {
+        let Self { transfer, connecting, fallback, .. } = self;
+        tokio::pin!(connecting);
+        match timeout(HEAD_START, &mut connecting).await {
+            Ok(Ok(tcp)) => return connected(connection, tcp, transfer).await,
+            Ok(Err(failure)) => return Started::ConnectFailed(failure),
+            Err(_) => {}
+        }
+        let (made, told) = {
+            let commanding = command(connection, transfer);
+            tokio::pin!(commanding);
+            tokio::select! {
+                told = &mut commanding => (None, Some(told)),
+                made = &mut connecting => {
+                    let told = match made {
+                        Ok(_) => Some(commanding.await),
+                        // The server waits for what will not come; it may say so by itself.
+                        Err(_) => timeout(NOTICE, commanding).await.ok(),
+                    };
+                    (Some(made), told)
+                }
+            }
+        };
+        let Some(told) = told else {
+            // An offset may be left behind.
+            connection.restart_pending |= transfer.offset > 0;
+            let failure =
+                made.and_then(Result::err).unwrap_or_else(|| no_data_connection("no word"));
+            return not_made(connection, failure, fallback).await;
+        };
+        let ends_unconnected = |refusal: &Failure| match &refusal.peer {
+            Some(reply) => reply.code == 425 || reply.code == 426 && matches!(made, Some(Err(_))),
+            None => false,
+        };
+        match told {
+            Err(refusal) if !ends_unconnected(&refusal) => Started::Refused(refusal),
+            Err(refusal) => {
+                let made = match made {
+                    Some(made) => made,
+                    None => connecting.await,
+                };
+                match made {
+                    Err(e) => {
+                        let detail = e.detail.unwrap_or(e.message);
+                        Started::NotEstablished(refusal.with_detail(detail))
+                    }
+                    Ok(_) => {
+                        tracing::debug!(
+                            verb = transfer.verb,
+                            "the backend wants its data connection before the command"
+                        );
+                        connection.connect_first = true;
+                        if transfer.is_repeatable() {
+                            Started::ConnectFirst
+                        } else {
+                            Started::Refused(refusal)
+                        }
+                    }
+                }
+            }
+            Ok(reply) => {
+                let made = match made {
+                    Some(made) => made,
+                    None => connecting.await,
+                };
+                match made {
+                    Ok(tcp) => Started::Both(tcp, reply),
+                    Err(failure) if is_over(&reply) => Started::NotEstablished(failure),
+                    Err(failure) => {
+                        let explained = explain(connection, failure.clone());
+                        match timeout(ANNOUNCED, explained).await {
+                            Ok(explained) if connection.is_usable() => {
+                                Started::NotEstablished(explained)
+                            }
+                            Ok(lost) => Started::Refused(lost),
+                            Err(_) => not_made(connection, failure, fallback).await,
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
 /// The command, whose data connection is there.
 async fn connected(connection: &mut Connection, tcp: TcpStream, transfer: Transfer<'_>) -> Started {
     match command(connection, transfer).await {
-        Ok(words) => Started::Both(tcp, words),
+        Ok(reply) => Started::Both(tcp, reply),
         Err(refusal) => Started::Refused(refusal),
     }
 }
@@ -89,107 +189,24 @@ pub(super) enum Started {
     /// By the server, or the connection to it is lost.
     Refused(Failure),
     /// No command was sent.
-    NotConnected(Failure),
+    ConnectFailed(Failure),
     /// The command was sent, and the data connection could not be made. Both sides are in step.
-    NotMade(Failure),
+    NotEstablished(Failure),
     /// As `NotMade`, with the control connection given up.
-    OutOfStep(Failure),
+    OutOfSync(Failure),
     /// The server had no patience for a connection that was on its way. The command may be repeated.
     ConnectFirst,
 }
 
-async fn at_once(
-    connection: &mut Connection,
-    connecting: impl Future<Output = Result<TcpStream, Failure>>,
-    transfer: Transfer<'_>,
-    other: bool,
-) -> Started {
-    tokio::pin!(connecting);
-    match timeout(HEAD_START, &mut connecting).await {
-        Ok(Ok(tcp)) => return connected(connection, tcp, transfer).await,
-        Ok(Err(failure)) => return Started::NotConnected(failure),
-        Err(_) => {}
-    }
-    let (made, told) = {
-        let commanding = command(connection, transfer);
-        tokio::pin!(commanding);
-        tokio::select! {
-            told = &mut commanding => (None, Some(told)),
-            made = &mut connecting => {
-                let told = match made {
-                    Ok(_) => Some(commanding.await),
-                    // The server waits for what will not come; it may say so by itself.
-                    Err(_) => timeout(NOTICE, commanding).await.ok(),
-                };
-                (Some(made), told)
-            }
-        }
-    };
-    let Some(told) = told else {
-        // An offset may be left behind.
-        connection.restart_pending |= transfer.offset > 0;
-        let failure = made.and_then(Result::err).unwrap_or_else(|| no_data_connection("no word"));
-        return not_made(connection, failure, other).await;
-    };
-    let ends_unconnected = |refusal: &Failure| match &refusal.peer {
-        Some(words) => words.code == 425 || words.code == 426 && matches!(made, Some(Err(_))),
-        None => false,
-    };
-    match told {
-        Err(refusal) if !ends_unconnected(&refusal) => Started::Refused(refusal),
-        Err(refusal) => {
-            let made = match made {
-                Some(made) => made,
-                None => connecting.await,
-            };
-            match made {
-                Err(e) => {
-                    let detail = e.detail.unwrap_or(e.message);
-                    Started::NotMade(refusal.with_detail(detail))
-                }
-                Ok(_) => {
-                    tracing::debug!(
-                        verb = transfer.verb,
-                        "the backend wants its data connection before the command"
-                    );
-                    connection.connect_first = true;
-                    match transfer.may_be_repeated() {
-                        true => Started::ConnectFirst,
-                        false => Started::Refused(refusal),
-                    }
-                }
-            }
-        }
-        Ok(words) => {
-            let made = match made {
-                Some(made) => made,
-                None => connecting.await,
-            };
-            match made {
-                Ok(tcp) => Started::Both(tcp, words),
-                Err(failure) if is_over(&words) => Started::NotMade(failure),
-                Err(failure) => {
-                    let explained = explain(connection, failure.clone());
-                    match timeout(ANNOUNCED, explained).await {
-                        Ok(explained) if connection.is_usable() => Started::NotMade(explained),
-                        Ok(lost) => Started::Refused(lost),
-                        Err(_) => not_made(connection, failure, other).await,
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// The server still waits for a data connection that will not come. It is told so where another is to
 /// be tried; some hear that only when they have waited long enough.
-async fn not_made(connection: &mut Connection, failure: Failure, other: bool) -> Started {
+async fn not_made(connection: &mut Connection, failure: Failure, fallback: Fallback) -> Started {
     let limit = connection.settings.reply_timeout;
-    if other && abort::come_into_step(connection, limit).await.is_ok() {
-        return Started::NotMade(failure);
+    if fallback == Fallback::OtherCommand && abort::resynchronize(connection, limit).await.is_ok() {
+        return Started::NotEstablished(failure);
     }
-    connection.replace();
-    Started::OutOfStep(failure)
+    connection.give_up_replaceable();
+    Started::OutOfSync(failure)
 }
 
 pub(super) async fn connect(
@@ -231,6 +248,6 @@ pub(super) async fn explain(connection: &mut Connection, failure: Failure) -> Fa
 }
 
 /// 2xx: nothing more is said.
-pub(super) fn is_over(words: &PeerReply) -> bool {
-    words.code / 100 == 2
+pub(super) fn is_over(reply: &PeerReply) -> bool {
+    reply.code / 100 == 2
 }

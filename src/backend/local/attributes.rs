@@ -1,4 +1,4 @@
-//! What files are, told and changed, by path and by open file.
+//! Reads and changes attributes, by path and by open file.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -8,7 +8,7 @@ use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, Permissions, Per
 use rustix::fs::{AtFlags, StatVfs, Timespec, Timestamps, UTIME_OMIT};
 
 use super::errno::{NOT_A_FILE, failed, refused};
-use super::place::{open_file, real, relative, split};
+use super::paths::{open_file, real_path, relative, split};
 use crate::op::{Attributes, Changes, Failure, FailureKind, FileSystem, RemotePath, Timestamp};
 
 pub(super) fn attributes(metadata: &Metadata) -> Attributes {
@@ -25,7 +25,7 @@ pub(super) fn attributes(metadata: &Metadata) -> Attributes {
     }
 }
 
-/// Changes what a path leads to, or with `follow` false what it is. Blocks.
+/// Changes the file at a path, or with `follow` false a symlink itself. Blocks.
 pub(super) fn set(
     root: &Dir,
     path: &RemotePath,
@@ -45,18 +45,18 @@ pub(super) fn set(
         file.set_len(size).map_err(|e| failed(&what, &e))?;
     }
     if let Some(mode) = changes.permissions {
-        // cap-std may have to open it, which hangs on a pipe.
+        // cap-std may have to open it, which hangs for a pipe.
         if !metadata.is_file() && !metadata.is_dir() {
             return Err(refused(FailureKind::PermissionDenied, what, NOT_A_FILE));
         }
         let permissions = Permissions::from_mode(mode & MODE);
         root.set_permissions(name, permissions).map_err(|e| failed(&what, &e))?;
     }
-    // Symlinks are resolved inside the sandbox first, and what is then there is not followed: a name
-    // that was made a symlink meanwhile cannot reach a file outside. No file is opened, so neither its
-    // permissions nor a pipe matter.
-    let place = real(root, name).map_err(|e| failed(&what, &e))?;
-    set_times(root, &place, changes, &what)
+    // Symlinks are resolved inside the sandbox first, and the result is not followed: a name that becomes a
+    // symlink meanwhile cannot reach a file outside. No file is opened, so neither its permissions nor a
+    // pipe matter.
+    let path = real_path(root, name).map_err(|e| failed(&what, &e))?;
+    set_times(root, &path, changes, &what)
 }
 
 fn set_link(
@@ -74,10 +74,10 @@ fn set_link(
     set_times(root, name, changes, what)
 }
 
-/// Of what lies at `place`, whose last name is not followed.
-fn set_times(root: &Dir, place: &Path, changes: &Changes, what: &str) -> Result<(), Failure> {
+/// The last name of `path` is not followed.
+fn set_times(root: &Dir, path: &Path, changes: &Changes, what: &str) -> Result<(), Failure> {
     let Some(times) = times(changes) else { return Ok(()) };
-    let (folder, name) = split(place);
+    let (folder, name) = split(path);
     let folder = root.open_dir(folder).map_err(|e| failed(what, &e))?;
     rustix::fs::utimensat(&folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|e| failed(what, &e.into()))
@@ -110,15 +110,15 @@ pub(super) fn set_open(
     }
 }
 
-/// Permissions that clients set: without setuid, setgid and sticky, since the files belong to the
+/// The mode bits that clients can set: without setuid, setgid and sticky, because the files belong to the
 /// gateway's own user.
 pub(super) const MODE: u32 = 0o777;
 
-/// Files belong to the gateway's own user; clients are no users of this machine.
-fn same_owner(changes: &Changes, is: (u32, u32), what: &str) -> Result<(), Failure> {
+/// Files belong to the gateway's own user; clients are not users of this machine.
+fn same_owner(changes: &Changes, current: (u32, u32), what: &str) -> Result<(), Failure> {
     match changes.owner {
-        Some(owner) if owner != is => {
-            let reason = "owners are not changed here; leave owner and group out";
+        Some(owner) if owner != current => {
+            let reason = "a local backend does not change owners; leave owner and group out";
             Err(refused(FailureKind::PermissionDenied, what, reason))
         }
         _ => Ok(()),
@@ -136,41 +136,40 @@ fn times(changes: &Changes) -> Option<Timestamps> {
     })
 }
 
-/// Of a folder itself, of everything else by the folder that it lies in: what a path stands for need
-/// not be readable. Blocks.
+/// Opens the folder at the path, or the one that contains the file: the file itself need not be readable.
+/// Blocks.
 pub(super) fn file_system(root: &Dir, path: &RemotePath) -> Result<FileSystem, Failure> {
-    let look = || {
-        let place = root.canonicalize(relative(path))?;
-        let folder = match root.metadata(&place)?.is_dir() {
-            true => root.open_dir(&place)?,
-            false => root.open_dir(split(&place).0)?,
-        };
+    let statvfs = || {
+        let path = root.canonicalize(relative(path))?;
+        let is_dir = root.metadata(&path)?.is_dir();
+        let folder = root.open_dir(if is_dir { &path } else { split(&path).0 })?;
         Ok(rustix::fs::fstatvfs(&folder)?)
     };
-    let told = look().map_err(|e| failed(format_args!("look at the file system of {path}"), &e))?;
-    Ok(told_of(&told))
+    statvfs()
+        .map(|statvfs| neutral(&statvfs))
+        .map_err(|e| failed(format_args!("describe the file system of {path}"), &e))
 }
 
 /// Of an open file. Blocks.
 pub(super) fn file_system_open(file: &File, path: &RemotePath) -> Result<FileSystem, Failure> {
-    let told = rustix::fs::fstatvfs(file)
-        .map_err(|e| failed(format_args!("look at the file system of {path}"), &e.into()))?;
-    Ok(told_of(&told))
+    rustix::fs::fstatvfs(file)
+        .map(|statvfs| neutral(&statvfs))
+        .map_err(|e| failed(format_args!("describe the file system of {path}"), &e.into()))
 }
 
-fn told_of(told: &StatVfs) -> FileSystem {
+fn neutral(statvfs: &StatVfs) -> FileSystem {
     FileSystem {
-        block_size: told.f_bsize,
-        fragment_size: told.f_frsize,
-        blocks: told.f_blocks,
-        blocks_free: told.f_bfree,
-        blocks_available: told.f_bavail,
-        files: told.f_files,
-        files_free: told.f_ffree,
-        files_available: told.f_favail,
-        id: told.f_fsid,
-        flags: told.f_flag.bits(),
-        longest_name: told.f_namemax,
+        block_size: statvfs.f_bsize,
+        fragment_size: statvfs.f_frsize,
+        blocks: statvfs.f_blocks,
+        blocks_free: statvfs.f_bfree,
+        blocks_available: statvfs.f_bavail,
+        files: statvfs.f_files,
+        files_free: statvfs.f_ffree,
+        files_available: statvfs.f_favail,
+        id: statvfs.f_fsid,
+        flags: statvfs.f_flag.bits(),
+        longest_name: statvfs.f_namemax,
     }
 }
 
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_at_once_by_path_and_by_file() {
+    async fn all_attributes_are_set_at_once_by_path_and_by_file() {
         let sandbox = Sandbox::new();
         for by_path in [true, false] {
             sandbox.put("file", "0123");
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_named_stays() {
+    async fn attributes_that_are_not_named_stay() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "0123");
         let both = Changes { accessed: Some(1), modified: Some(2), ..Changes::default() };
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_owner_is_refused_before_anything_is_changed() {
+    async fn another_owner_is_refused_before_anything_changes() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "0123");
         let metadata = sandbox.host("file").metadata().unwrap();
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sizes_are_of_files() {
+    async fn only_files_inside_the_sandbox_can_be_resized() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "0123");
         std::fs::create_dir(sandbox.host("folder")).unwrap();
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_itself_has_only_times() {
+    async fn only_the_times_of_a_link_itself_can_be_set() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "");
         symlink("file", sandbox.host("link")).unwrap();
@@ -297,22 +296,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn file_systems_are_told() {
+    async fn file_systems_are_described_by_path_and_by_file() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "");
         std::fs::create_dir(sandbox.host("folder")).unwrap();
         symlink("../outside", sandbox.host("out")).unwrap();
-        let told = rustix::fs::statvfs(sandbox.host("")).unwrap();
-        let check = |is: FileSystem| {
+        let expected = rustix::fs::statvfs(sandbox.host("")).unwrap();
+        let check = |found: FileSystem| {
             assert_eq!(
-                (is.block_size, is.blocks, is.files),
-                (told.f_bsize, told.f_blocks, told.f_files)
+                (found.block_size, found.blocks, found.files),
+                (expected.f_bsize, expected.f_blocks, expected.f_files)
             );
-            assert_eq!((is.longest_name, is.id), (told.f_namemax, told.f_fsid));
+            assert_eq!((found.longest_name, found.id), (expected.f_namemax, expected.f_fsid));
         };
         for name in ["file", "folder", "/"] {
             match sandbox.perform(Operation::FileSystem(path(name))).await.unwrap() {
-                Answer::FileSystem(is) => check(is),
+                Answer::FileSystem(found) => check(found),
                 other => panic!("{other:?}"),
             }
         }

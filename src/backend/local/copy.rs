@@ -1,4 +1,4 @@
-//! Copies between open files without the client's bytes on the way.
+//! Copies between open files, by the kernel where it can.
 
 use std::fs::File;
 use std::io;
@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
-use super::calls::unfinished;
+use super::blocking::interrupted;
 use super::errno::{failed, refused};
-use super::opened::{Held, LocalFile, Open, Shared};
-use super::queue::Lent;
-use super::read::BLOCK;
+use super::opened::{FileSlot, LocalFile, Open, Shared};
+use super::queue::QueueGuard;
+use super::read::BLOCK_SIZE;
 use crate::op::{Failure, FailureKind};
 
-/// Bytes between two looks at whether the copy is still wanted.
-const STEP: u64 = 8 * 1024 * 1024;
+/// Bytes of one step; between steps, an abort ends the copy.
+const MAX_STEP: u64 = 8 * 1024 * 1024;
 
-/// As `OpenFile::copy_data`. Both files' queues stand still meanwhile, so that what was asked before
-/// and after keeps its place.
+/// See `OpenFile::copy_data`. Both files' queues are locked meanwhile, so that earlier and later requests
+/// keep their order.
 pub(super) async fn copy(
     from: &LocalFile,
     offset: u64,
@@ -29,15 +29,15 @@ pub(super) async fn copy(
 ) -> Result<(), Failure> {
     from.shared.readable()?;
     to.shared.writable()?;
-    let mut files = Files::borrow(from, to).await?;
+    let mut files = Files::lock(from, to).await?;
     let mut range = None;
     loop {
-        let (back, rest) = from
+        let (returned, rest) = from
             .queue
-            .calls()
+            .pool()
             .run(move || {
                 let rest = match range {
-                    None => files.begin(offset, length, to_offset),
+                    None => files.check(offset, length, to_offset),
                     Some(range) => files.step(range),
                 };
                 Ok((files, rest))
@@ -47,12 +47,12 @@ pub(super) async fn copy(
         if rest.left == 0 {
             return Ok(());
         }
-        back.stepped();
-        (files, range) = (back, Some(rest));
+        returned.note_progress();
+        (files, range) = (returned, Some(rest));
     }
 }
 
-/// What is still to be copied.
+/// What remains to be copied.
 #[derive(Clone, Copy)]
 struct Range {
     offset: u64,
@@ -62,41 +62,43 @@ struct Range {
 
 struct Files {
     from: Side,
-    /// `None`: the same one.
+    /// `None`: the same file.
     to: Option<Side>,
 }
 
 struct Side {
     shared: Arc<Shared>,
-    lent: Lent<Held>,
+    guard: QueueGuard<FileSlot>,
 }
 
 impl Files {
-    async fn borrow(from: &LocalFile, to: &LocalFile) -> Result<Self, Failure> {
+    async fn lock(from: &LocalFile, to: &LocalFile) -> Result<Self, Failure> {
         let (shared, to_shared) = (from.shared.clone(), to.shared.clone());
         if Arc::ptr_eq(&from.queue, &to.queue) {
-            let lent = from.queue.borrow().await?;
-            return Ok(Self { from: Side { shared, lent }, to: None });
+            let guard = from.queue.lock().await?;
+            return Ok(Self { from: Side { shared, guard }, to: None });
         }
-        // Two copies in opposite directions must not each have the first place in one queue.
-        static PLACES: Mutex<()> = Mutex::new(());
-        let (lent, to_lent) = {
-            let _both_at_once = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-            (from.queue.borrow(), to.queue.borrow())
+        // Both positions are taken together: of two copies in opposite directions, each would be first in one
+        // queue otherwise and wait for ever in the other.
+        static POSITIONS: Mutex<()> = Mutex::new(());
+        let (guard, to_guard) = {
+            let _both_at_once = POSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
+            (from.queue.lock(), to.queue.lock())
         };
-        let from = Side { shared, lent: lent.await? };
-        let to = Side { shared: to_shared, lent: to_lent.await? };
+        let from = Side { shared, guard: guard.await? };
+        let to = Side { shared: to_shared, guard: to_guard.await? };
         Ok(Self { from, to: Some(to) })
     }
 
-    fn stepped(&self) {
-        self.from.lent.queue().stepped();
+    fn note_progress(&self) {
+        self.from.guard.queue().note_progress();
         if let Some(to) = &self.to {
-            to.lent.queue().stepped();
+            to.guard.queue().note_progress();
         }
     }
 
-    fn begin(&mut self, offset: u64, length: u64, to_offset: u64) -> Result<Range, Failure> {
+    /// Refuses what cannot be copied, before anything changes.
+    fn check(&mut self, offset: u64, length: u64, to_offset: u64) -> Result<Range, Failure> {
         let what = format!("copy from {}", self.from.shared.path);
         let invalid = |reason: &str| refused(FailureKind::InvalidArgument, &what, reason);
         let metadata = |open: &Open| open.file.metadata().map_err(|e| failed(&what, &e));
@@ -106,9 +108,9 @@ impl Files {
             Some(to) => (metadata(to.open()?)?, to.shared.appends()),
             None => (from.clone(), self.from.shared.appends()),
         };
-        let there = from.len().saturating_sub(offset);
-        let left = if length == 0 { there } else { length };
-        if left > there {
+        let available = from.len().saturating_sub(offset);
+        let left = if length == 0 { available } else { length };
+        if left > available {
             return Err(refused(FailureKind::EndOfFile, &what, "it ends before"));
         }
         let Some(to_end) = to_offset.checked_add(left) else {
@@ -116,24 +118,24 @@ impl Files {
         };
         let same = (from.dev(), from.ino()) == (to.dev(), to.ino());
         if same && !appends && left > 0 && offset < to_end && to_offset < offset + left {
-            return Err(invalid("it would be copied onto itself"));
+            return Err(invalid("the source and the target overlap"));
         }
         Ok(Range { offset, left, to_offset })
     }
 
     fn step(&mut self, range: Range) -> Result<Range, Failure> {
         let what = format!("copy from {}", self.from.shared.path);
-        self.wanted(&what)?;
-        let Self { from: Side { shared, lent }, to } = self;
+        self.check_not_aborted(&what)?;
+        let Self { from: Side { shared, guard }, to } = self;
         let (appends, copied) = match to {
             None => {
-                let open = open(shared, lent)?;
-                (shared.appends(), piece(&open.file, &open.file, range, shared.appends()))
+                let open = open(shared, guard)?;
+                (shared.appends(), copy_step(&open.file, &open.file, range, shared.appends()))
             }
             Some(to) => {
                 let appends = to.shared.appends();
-                let (from, to) = (open(shared, lent)?, to.open()?);
-                (appends, piece(&from.file, &to.file, range, appends))
+                let (from, to) = (open(shared, guard)?, to.open()?);
+                (appends, copy_step(&from.file, &to.file, range, appends))
             }
         };
         let copied = match copied {
@@ -141,7 +143,7 @@ impl Files {
             Ok(copied) => Ok(copied),
             Err(error) => Err(failed(&what, &error)),
         };
-        let copied = copied.map_err(|failure| self.spoilt(failure))?;
+        let copied = copied.map_err(|failure| self.record_error(failure))?;
         Ok(Range {
             offset: range.offset + copied,
             left: range.left.saturating_sub(copied),
@@ -149,18 +151,18 @@ impl Files {
         })
     }
 
-    fn wanted(&self, what: &str) -> Result<(), Failure> {
+    fn check_not_aborted(&self, what: &str) -> Result<(), Failure> {
         let mut sides = [Some(&self.from), self.to.as_ref()].into_iter().flatten();
-        match sides.any(|side| side.shared.cut.load(Ordering::Relaxed)) {
-            true => Err(refused(FailureKind::Aborted, what, "the file is no longer wanted")),
-            false => Ok(()),
+        if sides.any(|side| side.shared.aborted.load(Ordering::Relaxed)) {
+            return Err(refused(FailureKind::Aborted, what, "the upload was aborted"));
         }
+        Ok(())
     }
 
-    /// What was begun to be written is not whole.
-    fn spoilt(&mut self, failure: Failure) -> Failure {
+    /// Records that the target cannot be whole.
+    fn record_error(&mut self, failure: Failure) -> Failure {
         match self.to.as_mut().unwrap_or(&mut self.from).open() {
-            Ok(open) => open.spoilt(failure),
+            Ok(open) => open.record_error(failure),
             Err(_) => failure,
         }
     }
@@ -168,42 +170,44 @@ impl Files {
 
 impl Side {
     fn open(&mut self) -> Result<&mut Open, Failure> {
-        open(&self.shared, &mut self.lent)
+        open(&self.shared, &mut self.guard)
     }
 }
 
-fn open<'a>(shared: &Shared, lent: &'a mut Lent<Held>) -> Result<&'a mut Open, Failure> {
-    match lent.get() {
-        Some(held) => held.open(&shared.path),
-        None => Err(unfinished()),
+fn open<'a>(shared: &Shared, guard: &'a mut QueueGuard<FileSlot>) -> Result<&'a mut Open, Failure> {
+    match guard.get() {
+        Some(slot) => slot.open(&shared.path),
+        None => Err(interrupted()),
     }
 }
 
-/// Copies at least one byte, where one is there, and at most [`STEP`].
-fn piece(from: &File, to: &File, range: Range, appends: bool) -> io::Result<u64> {
-    let length = range.left.min(STEP);
+/// Copies at most [`MAX_STEP`] bytes, at least one unless the source ends.
+fn copy_step(from: &File, to: &File, range: Range, appends: bool) -> io::Result<u64> {
+    let length = range.left.min(MAX_STEP);
     if !appends {
         let (mut offset, mut to_offset) = (range.offset, range.to_offset);
-        let length = usize::try_from(length).unwrap_or(BLOCK);
+        let length = usize::try_from(length).unwrap_or(BLOCK_SIZE);
         let (from_at, to_at) = (Some(&mut offset), Some(&mut to_offset));
         match rustix::fs::copy_file_range(from, from_at, to, to_at, length) {
-            // Not all kernels and pairs of file systems can; some say so with 0.
+            // Not all kernels and pairs of file systems support it; some return 0 then.
             Ok(0) | Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
             Ok(copied) => return Ok(copied as u64),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    by_hand(from, to, range, appends)
+    copy_block(from, to, range, appends)
 }
 
-fn by_hand(from: &File, mut to: &File, range: Range, appends: bool) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
-    let most = range.left.min(BLOCK as u64) as usize;
-    let read = from.read_at(&mut block[..most], range.offset)?;
-    match appends {
-        true => io::Write::write_all(&mut to, &block[..read])?,
-        false => to.write_all_at(&block[..read], range.to_offset)?,
+/// Copies one block through memory.
+fn copy_block(from: &File, mut to: &File, range: Range, appends: bool) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK_SIZE];
+    let max = range.left.min(BLOCK_SIZE as u64) as usize;
+    let read = from.read_at(&mut block[..max], range.offset)?;
+    if appends {
+        io::Write::write_all(&mut to, &block[..read])?;
+    } else {
+        to.write_all_at(&block[..read], range.to_offset)?;
     }
     Ok(read as u64)
 }
@@ -219,7 +223,7 @@ mod tests {
     use crate::op::OpenMode;
 
     #[tokio::test]
-    async fn what_was_asked_before_and_after_keeps_its_place() {
+    async fn requests_before_and_after_a_copy_keep_their_order() {
         let sandbox = Sandbox::new();
         sandbox.put("from", "0123456789");
         sandbox.put("to", "");
@@ -237,9 +241,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_to_the_end_and_more_than_a_step() {
+    async fn a_copy_of_several_steps_reaches_the_end() {
         let sandbox = Sandbox::new();
-        let content: Vec<u8> = (0..STEP as usize + 700_001).map(|n| (n / 7) as u8).collect();
+        let content: Vec<u8> = (0..MAX_STEP as usize + 700_001).map(|n| (n / 7) as u8).collect();
         sandbox.put("from", &content);
         sandbox.put("to", "old");
         let from = sandbox.open("from", READ).await.unwrap();
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn never_onto_itself_nor_from_behind_the_end() {
+    async fn overlapping_copies_and_copies_past_the_end_are_refused() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "0123456789");
         let one = sandbox.open("file", BOTH).await.unwrap();
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn copies_in_opposite_directions_do_not_wait_for_each_other() {
+    async fn copies_in_opposite_directions_do_not_deadlock() {
         let sandbox = Sandbox::new();
         for name in ["a", "b"] {
             sandbox.put(name, [name.as_bytes()[0]; 1000]);
@@ -301,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_ends_it_between_steps_and_gives_the_files_back() {
+    async fn an_aborted_or_dropped_copy_ends_between_steps_and_unlocks_the_files() {
         let sandbox = Sandbox::new();
         let large = std::fs::File::create(sandbox.host("large")).unwrap();
         large.set_len(1 << 40).unwrap();

@@ -1,3 +1,5 @@
+//! Failures of the file system, from errno.
+
 use std::fmt;
 use std::io;
 
@@ -5,13 +7,13 @@ use rustix::io::Errno;
 
 use crate::op::{Failure, FailureKind};
 
-/// What the file system said to `what` ("open /in/x for reading").
+/// The failure of `what` ("open /in/x for reading"), from the error of the file system.
 pub(super) fn failed(what: impl fmt::Display, error: &io::Error) -> Failure {
     let (kind, reason) = explain(error);
     Failure::backend(kind, format_args!("cannot {what}: {reason}"))
 }
 
-/// What this backend itself refuses to do.
+/// A refusal by this backend itself.
 pub(super) fn refused(
     kind: FailureKind,
     what: impl fmt::Display,
@@ -20,7 +22,7 @@ pub(super) fn refused(
     Failure::client(kind, format_args!("cannot {what}: {reason}"))
 }
 
-/// The one place that turns an errno into a failure. The words never name a path of the host.
+/// The one place that turns an errno into a failure. The texts never name a path of the host.
 fn explain(error: &io::Error) -> (FailureKind, &'static str) {
     use FailureKind::*;
     match Errno::from_io_error(error) {
@@ -36,7 +38,7 @@ fn explain(error: &io::Error) -> (FailureKind, &'static str) {
         Some(Errno::DQUOT) => (NoSpace, "the disk quota is used up"),
         Some(Errno::FBIG) => (NoSpace, "the file would be larger than the file system allows"),
         Some(Errno::NAMETOOLONG) => (NameRefused, "the name is too long"),
-        // Encrypted and case-folding file systems refuse names that are not UTF-8 in this way.
+        // From encrypted and case-folding file systems, for names that are not UTF-8.
         Some(Errno::ILSEQ) => (NameRefused, "the file system does not take this name"),
         Some(Errno::OVERFLOW) => (InvalidArgument, "the offset is too large"),
         Some(Errno::INVAL) => (InvalidArgument, "the file system does not take this argument"),
@@ -47,7 +49,7 @@ fn explain(error: &io::Error) -> (FailureKind, &'static str) {
         Some(Errno::NXIO) => (PermissionDenied, NOT_A_FILE),
         Some(Errno::IO) => (Internal, "input/output error"),
         Some(Errno::STALE) => (Internal, "the network file system lost the file"),
-        // cap-std's own word for a path that would leave the folder; it has no errno.
+        // cap-std's own error for a path that would leave the folder; it has no errno.
         None if error.kind() == io::ErrorKind::PermissionDenied => {
             (PermissionDenied, "it leads outside of the backend's folder")
         }
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_say_what_was_tried() {
+    fn messages_name_the_operation_and_the_reason() {
         let full = io::Error::from_raw_os_error(Errno::DQUOT.raw_os_error());
         let failure = failed("write /in/x", &full);
         assert_eq!(failure.kind, FailureKind::NoSpace);

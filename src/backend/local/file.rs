@@ -1,4 +1,4 @@
-//! A file that is open for reads and writes at any offset.
+//! Open files, read and written at any offset.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -6,44 +6,39 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::future::BoxFuture;
 
 use super::attributes;
-use super::calls::Calls;
+use super::blocking::BlockingPool;
 use super::copy;
 use super::errno::failed;
 use super::opened::{LocalFile, Shared};
-use crate::backend::{OpenFile, PartialUploads};
+use crate::backend::{InFlight, OpenFile, PartialUploads};
 use crate::op::{Changes, Entry, Failure, FailureKind, FileSystem, OpenMode, RemotePath};
 
 pub(super) async fn open(
-    calls: &Calls,
+    pool: &BlockingPool,
     root: Arc<Dir>,
     path: RemotePath,
     mode: OpenMode,
     partial: PartialUploads,
 ) -> Result<LocalFile, Failure> {
-    let (path, file, ending) = calls
+    let (path, file, ending) = pool
         .run(move || {
             let (file, ending) = super::open::open(root, &path, &mode, partial)?;
             Ok((path, file, ending))
         })
         .await?;
-    Ok(LocalFile::new(calls, path, mode, file, ending))
+    Ok(LocalFile::new(pool, path, mode, file, ending))
 }
 
 #[async_trait]
 impl OpenFile for LocalFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        Box::pin(self.query(move |shared, file| shared.read(file, offset, length)))
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(Box::pin(self.query(move |shared, file| shared.read(file, offset, length))))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        Box::pin(self.command(move |shared, open| shared.write(open, offset, &data)))
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(Box::pin(self.command(move |shared, open| shared.write(open, offset, &data))))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {
@@ -70,7 +65,7 @@ impl OpenFile for LocalFile {
     async fn sync(&self) -> Result<(), Failure> {
         self.command(|shared, open| {
             let synced = open.file.sync_all();
-            synced.map_err(|e| open.spoilt(failed(format_args!("sync {}", shared.path), &e)))
+            synced.map_err(|e| open.record_error(failed(format_args!("sync {}", shared.path), &e)))
         })
         .await
     }
@@ -90,19 +85,19 @@ impl OpenFile for LocalFile {
             Some(to) => copy::copy(self, offset, length, to, to_offset).await,
             None => Err(Failure::gateway(
                 FailureKind::Internal,
-                format_args!("cannot copy from {}: not to another backend", self.shared.path),
+                format_args!("cannot copy from {} to another backend", self.shared.path),
             )),
         }
     }
 
-    /// What was written is with the kernel, as after `close(2)`; only `sync` waits for the disk.
+    /// The kernel has what was written, as after `close(2)`; only `sync` waits for the disk.
     async fn close(&self) -> Result<(), Failure> {
         self.end().await
     }
 
     async fn abort(&self) {
-        // Nobody can do anything about it.
-        let _ = self.cut().await;
+        // There is nobody to report a failure to.
+        let _ = self.cancel().await;
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,4 +1,4 @@
-//! Symlinks: told as they are written, made only where they stay inside.
+//! Symlinks: shown as they are written, created only where they stay inside the sandbox.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,14 +8,14 @@ use cap_std::fs::{Dir, FileType};
 
 use super::attributes::attributes;
 use super::errno::{failed, refused};
-use super::place::relative;
+use super::paths::relative;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath};
 
-/// What lies at `path`, a symlink not followed. The root's entry is named `/`.
+/// The entry at `path`; a symlink is not followed. The root's entry is named `/`.
 pub(super) fn stat(root: &Dir, path: &RemotePath) -> Result<Entry, Failure> {
     let metadata = root
         .symlink_metadata(relative(path))
-        .map_err(|e| failed(format_args!("look at {path}"), &e))?;
+        .map_err(|e| failed(format_args!("get the attributes of {path}"), &e))?;
     let kind = kind_of(root, metadata.file_type(), relative(path));
     let name = path.name().unwrap_or(b"/").to_vec();
     Ok(Entry { name, kind, attributes: attributes(&metadata) })
@@ -38,18 +38,18 @@ pub(super) fn read(root: &Dir, path: &RemotePath) -> Result<Vec<u8>, Failure> {
     let what = format!("read the symbolic link {path}");
     let metadata = root.symlink_metadata(relative(path)).map_err(|e| failed(&what, &e))?;
     if !metadata.is_symlink() {
-        return Err(refused(FailureKind::InvalidArgument, what, "it is no symbolic link"));
+        return Err(refused(FailureKind::InvalidArgument, what, "it is not a symbolic link"));
     }
     let target = root.read_link_contents(relative(path)).map_err(|e| failed(&what, &e))?;
     Ok(target.into_os_string().into_vec())
 }
 
-/// The sandbox follows no link that leads out. What else runs on this machine might, so none is made.
+/// The sandbox follows no link that leads out of it. Other programs on this machine might, so none is created.
 pub(super) fn symlink(root: &Dir, target: &[u8], link: &RemotePath) -> Result<(), Failure> {
     let what = format!("make the symbolic link {link}");
     if target.starts_with(b"/") {
         let reason = "an absolute target would be a path of the gateway's machine; \
-                      give one that is relative to the link's folder";
+                      use one that is relative to the link's folder";
         return Err(refused(FailureKind::PermissionDenied, what, reason));
     }
     if link.parent().unwrap_or_else(RemotePath::root).is_left_by(target) {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_is_told_as_it_is_written() {
+    async fn a_link_shows_its_target_as_written() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "");
         std::os::unix::fs::symlink("/etc/passwd", sandbox.host("absolute")).unwrap();
@@ -84,7 +84,7 @@ mod tests {
             ("absolute", b"/etc/passwd"),
         ] {
             match sandbox.perform(Operation::ReadLink(path(name))).await.unwrap() {
-                Answer::Link(told) => assert_eq!(told, target),
+                Answer::Link(read) => assert_eq!(read, target),
                 other => panic!("{other:?}"),
             }
             match sandbox.perform(Operation::LinkStat(path(name))).await.unwrap() {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_link_leads_out() {
+    async fn a_link_that_leads_out_of_the_sandbox_is_refused() {
         let sandbox = Sandbox::new();
         std::fs::create_dir_all(sandbox.host("a/b")).unwrap();
         for (target, link) in [
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hard_links_stay_inside() {
+    async fn hard_links_stay_inside_the_sandbox() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "x");
         std::os::unix::fs::symlink("../outside", sandbox.host("way")).unwrap();

@@ -3,7 +3,7 @@
 //! Every call to the file system runs on tokio's blocking threads, a bounded number at a time.
 
 mod attributes;
-mod calls;
+mod blocking;
 mod copy;
 mod errno;
 mod file;
@@ -13,7 +13,7 @@ mod namespace;
 mod open;
 mod opened;
 mod partial;
-mod place;
+mod paths;
 mod queue;
 mod read;
 #[cfg(test)]
@@ -28,11 +28,14 @@ use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use calls::Calls;
+use blocking::BlockingPool;
 
 use super::{Backend, BackendSession, Home, Listing, Login, Origin, PartialUploads};
 use super::{OpenFile, ReadTransfer, WriteTransfer};
-use crate::op::{Abilities, Answer, Failure, FailureKind, Operation, RemotePath, Representation};
+use crate::op::{
+    Abilities, Answer, Failure, FailureKind, ListDirectory, OpenHandle, Operation, ReadFile,
+    RemotePath, Representation, WriteFile,
+};
 use crate::route::Target;
 
 /// A `local` backend as configured.
@@ -52,33 +55,36 @@ pub struct OpenError {
     source: io::Error,
 }
 
-/// A folder that clients see as `/`. It stays the folder that was opened, whatever is renamed later.
+/// A folder that clients see as `/`. It stays the folder that was opened, even if it is renamed later.
 pub struct LocalBackend {
     root: Arc<Dir>,
-    calls: Calls,
+    pool: BlockingPool,
     partial_uploads: PartialUploads,
 }
 
 impl LocalBackend {
-    /// Opens the folder; blocks for as long as that takes. Fails when it is missing, no folder, or
-    /// may not be entered.
+    /// Opens the folder; blocks. Fails if it does not exist, is not a folder, or may not be entered.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         let Settings { folder, partial_uploads } = settings;
         let root = Dir::open_ambient_dir(folder, ambient_authority())
             .and_then(|root| namespace::enterable(&root).map(|()| root))
             .map_err(|source| OpenError { folder: folder.clone(), source })?;
-        Ok(Self { root: Arc::new(root), calls: Calls::new(), partial_uploads: *partial_uploads })
+        Ok(Self {
+            root: Arc::new(root),
+            pool: BlockingPool::new(),
+            partial_uploads: *partial_uploads,
+        })
     }
 }
 
 #[async_trait]
 impl Backend for LocalBackend {
-    /// Only for users whom the gateway has checked: a folder cannot check a password.
+    /// Only for users whom the gateway has authenticated: a folder cannot check a password.
     async fn login(&self, login: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
         match login {
             Login::Vouched(_) => Ok(Box::new(LocalSession {
                 root: Arc::clone(&self.root),
-                calls: self.calls.clone(),
+                pool: self.pool.clone(),
                 partial_uploads: self.partial_uploads,
             })),
             Login::Unchecked(_) => Err(Failure::backend(
@@ -91,7 +97,7 @@ impl Backend for LocalBackend {
 
 struct LocalSession {
     root: Arc<Dir>,
-    calls: Calls,
+    pool: BlockingPool,
     partial_uploads: PartialUploads,
 }
 
@@ -114,72 +120,46 @@ impl BackendSession for LocalSession {
         }
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
         let root = Arc::clone(&self.root);
-        match target.operation().clone() {
+        match target.action().clone() {
             Operation::Size(path, Representation::Ascii) => {
-                read::count_ascii(&self.calls, root, path).await
+                read::count_ascii(&self.pool, root, path).await
             }
-            operation => self.calls.run(move || namespace::perform(&root, &operation)).await,
+            operation => self.pool.run(move || namespace::perform(&root, &operation)).await,
         }
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        match target.operation() {
-            Operation::List(path) => {
-                let (root, path) = (Arc::clone(&self.root), path.clone());
-                let calls = self.calls.clone();
-                Ok(Box::new(self.calls.run(move || listing::open(calls, &root, path)).await?))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
+        let (root, path) = (Arc::clone(&self.root), target.action().path.clone());
+        let pool = self.pool.clone();
+        Ok(Box::new(self.pool.run(move || listing::open(pool, &root, path)).await?))
     }
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        match target.operation() {
-            Operation::Read { path, offset, representation } => {
-                let root = Arc::clone(&self.root);
-                Ok(Box::new(
-                    read::open(&self.calls, root, path.clone(), *offset, *representation).await?,
-                ))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
+        let root = Arc::clone(&self.root);
+        let ReadFile { path, offset, representation } = target.action().clone();
+        Ok(Box::new(read::open(&self.pool, root, path, offset, representation).await?))
     }
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        match target.operation() {
-            Operation::Write { path, mode, representation } => {
-                let root = Arc::clone(&self.root);
-                let (path, representation, partial) =
-                    (path.clone(), *representation, self.partial_uploads);
-                let opened =
-                    write::open(&self.calls, root, path, *mode, representation, partial).await?;
-                Ok(Box::new(opened))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure> {
+        let root = Arc::clone(&self.root);
+        let WriteFile { path, mode, representation } = target.action().clone();
+        let partial = self.partial_uploads;
+        let opened = write::open(&self.pool, root, path, mode, representation, partial).await?;
+        Ok(Box::new(opened))
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        match target.operation() {
-            Operation::Open { path, mode } => {
-                let root = Arc::clone(&self.root);
-                Ok(Arc::new(
-                    file::open(&self.calls, root, path.clone(), *mode, self.partial_uploads)
-                        .await?,
-                ))
-            }
-            other => Err(misdirected(other)),
-        }
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        let root = Arc::clone(&self.root);
+        let OpenHandle { path, mode } = target.action().clone();
+        Ok(Arc::new(file::open(&self.pool, root, path, mode, self.partial_uploads).await?))
     }
 
     async fn close(&self) {}
-}
-
-/// An operation that came through the wrong one of the trait's methods.
-fn misdirected(operation: &Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format_args!("{operation}: not asked for in this way"))
 }
 
 #[cfg(test)]
@@ -191,7 +171,7 @@ mod tests {
     use crate::auth::Credentials;
 
     #[tokio::test]
-    async fn an_unchecked_password_never_gets_in() {
+    async fn a_login_with_an_unchecked_password_is_refused() {
         let sandbox = Sandbox::new();
         let password = Zeroizing::new(b"x".to_vec());
         let login = Login::Unchecked(Credentials {
@@ -206,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_must_be_there() {
+    fn the_folder_must_exist() {
         let folder = tempfile::tempdir().unwrap();
         let open = |name: &str| {
             let folder = folder.path().join(name);

@@ -1,4 +1,4 @@
-//! Opens a file as `open(2)` would, inside the sandbox.
+//! Opens a file as `open(2)` does, inside the sandbox.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 
 use super::attributes::MODE;
 use super::errno::{failed, refused};
-use super::partial::{Ending, Leftover, Temporary, open_for_writing};
-use super::place::{open_file, relative};
+use super::partial::{DeleteOnDrop, Ending, Temporary, open_for_writing};
+use super::paths::{open_file, relative};
 use crate::backend::PartialUploads;
 use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
 
-/// What a created file gets where the client says nothing, before the umask.
+/// The mode of a created file, before the umask, if the client sends none.
 const DEFAULT_MODE: u32 = 0o666;
 
-/// Blocks. `partial_uploads` is about files that this call begins: those that it creates exclusively,
-/// and those that it creates or else empties.
+/// Blocks. `partial` applies to uploads that start with this call: files that it creates exclusively, and
+/// files that it creates or truncates.
 pub(super) fn open(
     root: Arc<Dir>,
     path: &RemotePath,
@@ -25,11 +25,12 @@ pub(super) fn open(
 ) -> Result<(File, Ending), Failure> {
     let what = format!("open {path} for {}", purpose(mode));
     if !mode.writes() && (!mode.read || mode.truncate) {
-        let reason = "nothing is opened, or emptied, without being opened for reading or writing";
+        let reason =
+            "a file is opened for reading, writing or both, and truncated only for writing";
         return Err(refused(FailureKind::InvalidArgument, what, reason));
     }
     if !mode.writes() && mode.create {
-        return Ok((create_and_read(&root, path, mode, &what)?, Ending::Stays));
+        return Ok((create_and_read(&root, path, mode, &what)?, Ending::Keep));
     }
     let mut options = OpenOptions::new();
     options.read(mode.read).write(mode.write && !mode.append).append(mode.append);
@@ -39,31 +40,32 @@ pub(super) fn open(
     let replaces = mode.create && mode.truncate && !mode.append && !exclusive;
     if replaces && partial == PartialUploads::TemporaryName {
         let (file, temporary) = Temporary::create(root, relative(path), &mut options, &what)?;
-        return Ok((file, Ending::Renamed(temporary)));
+        return Ok((file, Ending::Rename(temporary)));
     }
     options.create(mode.create && !exclusive).create_new(exclusive);
-    let opened = match mode.writes() {
-        true => open_for_writing(&root, relative(path), &mut options, &what),
-        false => open_file(&root, relative(path), &mut options, &what),
+    let opened = if mode.writes() {
+        open_for_writing(&root, relative(path), &mut options, &what)
+    } else {
+        open_file(&root, relative(path), &mut options, &what)
     };
     let (file, metadata) = opened?;
     if mode.truncate {
-        // Not by O_TRUNC: only now is it sure to be a regular file.
+        // Not by O_TRUNC: only now is it known to be a regular file.
         file.set_len(0).map_err(|e| failed(&what, &e))?;
     }
     let ending = match partial {
         PartialUploads::Delete if exclusive || replaces => {
-            Ending::Deleted(Leftover::new(root, relative(path), &metadata, &what)?)
+            Ending::Delete(DeleteOnDrop::new(root, relative(path), &metadata, &what)?)
         }
-        // A name that is claimed exclusively must be taken at once.
+        // An exclusively created name must exist at once.
         PartialUploads::Delete | PartialUploads::Keep | PartialUploads::TemporaryName => {
-            Ending::Stays
+            Ending::Keep
         }
     };
     Ok((file, ending))
 }
 
-/// `O_RDONLY | O_CREAT`: the standard library's way to open files creates none that are not written.
+/// `O_RDONLY | O_CREAT`: the standard library creates only files that are opened for writing.
 fn create_and_read(
     root: &Dir,
     path: &RemotePath,
@@ -106,7 +108,7 @@ mod tests {
     const APPEND: OpenMode = OpenMode { append: true, create: true, ..WRITE };
 
     #[tokio::test]
-    async fn only_files_and_only_inside() {
+    async fn only_regular_files_inside_the_sandbox_are_opened() {
         let sandbox = Sandbox::new();
         std::fs::create_dir(sandbox.host("folder")).unwrap();
         symlink(sandbox.outside().join("secret"), sandbox.host("absolute")).unwrap();
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_does_not_hang() {
+    async fn opening_a_pipe_is_refused_and_does_not_hang() {
         let sandbox = Sandbox::new();
         let fifo = sandbox.host("fifo");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_mode_says_what_must_be_there() {
+    async fn the_mode_decides_whether_the_file_must_exist() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "old");
         let refused = async |name, mode| sandbox.open(name, mode).await.err().unwrap().kind;
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_only_read_can_be_created_too() {
+    async fn a_file_opened_for_reading_can_be_created() {
         let sandbox = Sandbox::new();
         sandbox.put("file", "old");
         let create = OpenMode { create: true, ..READ };
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn created_files_get_their_permissions() {
+    async fn created_files_get_the_requested_permissions() {
         for partial in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName]
         {
             let sandbox = Sandbox::with(partial);

@@ -1,4 +1,4 @@
-//! A file that is open, and what its queue works with: shared by reads, writes and copies.
+//! An open file and the state that its queue works on, for reads, writes and copies.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,41 +11,41 @@ use cap_std::fs::Metadata;
 use rustix::buffer::spare_capacity;
 
 use super::attributes::attributes;
-use super::calls::Calls;
+use super::blocking::BlockingPool;
 use super::errno::{failed, refused};
 use super::partial::Ending;
-use super::queue::Queue;
-use super::read::BLOCK;
+use super::queue::JobQueue;
+use super::read::BLOCK_SIZE;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, OpenMode, RemotePath};
 
-/// Dropped, it does as `abort` does, but nobody waits for it.
+/// Dropped, it is aborted in the background.
 pub(super) struct LocalFile {
-    pub(super) queue: Arc<Queue<Held>>,
+    pub(super) queue: Arc<JobQueue<FileSlot>>,
     pub(super) shared: Arc<Shared>,
-    /// `close` or `abort` was asked for.
+    /// `close` or `abort` was called.
     ended: AtomicBool,
 }
 
 pub(super) struct Shared {
     pub(super) path: RemotePath,
     mode: OpenMode,
-    /// It gets its name at its end.
-    renamed: bool,
-    /// The end is a cut: nothing long goes on.
-    pub(super) cut: AtomicBool,
+    /// It is renamed to its path when it is closed.
+    is_renamed: bool,
+    /// `abort` was called: long operations stop.
+    pub(super) aborted: AtomicBool,
 }
 
-/// What the queue's threads work with; empty once the file is closed.
-pub(super) struct Held(Option<Open>);
+/// What the queue's threads work on; empty once the file is closed.
+pub(super) struct FileSlot(Option<Open>);
 
 pub(super) struct Open {
     pub(super) file: File,
     ending: Ending,
-    /// Why what was written cannot be whole.
-    broken: Option<Failure>,
+    /// The first failed write: the file cannot be whole.
+    first_error: Option<Failure>,
 }
 
-impl Held {
+impl FileSlot {
     pub(super) fn open(&mut self, path: &RemotePath) -> Result<&mut Open, Failure> {
         self.0.as_mut().ok_or_else(|| closed(path))
     }
@@ -56,45 +56,39 @@ fn closed(path: &RemotePath) -> Failure {
 }
 
 impl Open {
-    /// Remembers why the file cannot be whole.
-    pub(super) fn spoilt(&mut self, failure: Failure) -> Failure {
-        self.broken.get_or_insert_with(|| failure.clone());
+    /// Records that the file cannot be whole. Returns the failure.
+    pub(super) fn record_error(&mut self, failure: Failure) -> Failure {
+        self.first_error.get_or_insert_with(|| failure.clone());
         failure
     }
 
     fn close(self, path: &RemotePath) -> Result<(), Failure> {
-        let Self { file, ending, broken } = self;
+        let Self { file, ending, first_error } = self;
         drop(file);
-        match broken {
-            None => ending.whole(path),
-            // The client was told, but an unfinished file must never get a whole one's name.
+        match first_error {
+            None => ending.commit(path),
+            // The client got the error already, but an unfinished file must never replace a whole one.
             Some(failure) => {
-                ending.cut();
+                ending.abort();
                 Err(failure)
             }
         }
     }
 
-    fn cut(self) {
+    fn abort(self) {
         let Self { file, ending, .. } = self;
         drop(file);
-        ending.cut();
+        ending.abort();
     }
 }
 
 impl Shared {
     pub(super) fn readable(&self) -> Result<(), Failure> {
-        match self.mode.read {
-            true => Ok(()),
-            false => Err(self.not_open_for("read", "reading")),
-        }
+        if self.mode.read { Ok(()) } else { Err(self.not_open_for("read", "reading")) }
     }
 
     pub(super) fn writable(&self) -> Result<(), Failure> {
-        match self.mode.writes() {
-            true => Ok(()),
-            false => Err(self.not_open_for("write", "writing")),
-        }
+        if self.mode.writes() { Ok(()) } else { Err(self.not_open_for("write", "writing")) }
     }
 
     pub(super) fn appends(&self) -> bool {
@@ -116,7 +110,7 @@ impl Shared {
         if length == 0 {
             return Ok(Some(Bytes::new()));
         }
-        let length = usize::try_from(length).unwrap_or(BLOCK).min(BLOCK);
+        let length = usize::try_from(length).unwrap_or(BLOCK_SIZE).min(BLOCK_SIZE);
         let mut bytes = Vec::with_capacity(length);
         loop {
             match rustix::io::pread(file, spare_capacity(&mut bytes), offset) {
@@ -132,16 +126,17 @@ impl Shared {
 
     pub(super) fn write(&self, open: &mut Open, offset: u64, data: &[u8]) -> Result<(), Failure> {
         self.writable()?;
-        let written = match self.mode.append {
-            true => open.file.write_all(data),
-            false => open.file.write_all_at(data, offset),
+        let written = if self.mode.append {
+            open.file.write_all(data)
+        } else {
+            open.file.write_all_at(data, offset)
         };
-        written.map_err(|e| open.spoilt(failed(format_args!("write {}", self.path), &e)))
+        written.map_err(|e| open.record_error(failed(format_args!("write {}", self.path), &e)))
     }
 
     pub(super) fn entry(&self, file: &File) -> Result<Entry, Failure> {
         let metadata = Metadata::from_file(file)
-            .map_err(|e| failed(format_args!("look at {}", self.path), &e))?;
+            .map_err(|e| failed(format_args!("get the attributes of {}", self.path), &e))?;
         let name = self.path.name().unwrap_or(b"/").to_vec();
         Ok(Entry { name, kind: EntryKind::File, attributes: attributes(&metadata) })
     }
@@ -149,28 +144,32 @@ impl Shared {
 
 impl LocalFile {
     pub(super) fn new(
-        calls: &Calls,
+        pool: &BlockingPool,
         path: RemotePath,
         mode: OpenMode,
         file: File,
         ending: Ending,
     ) -> Self {
-        let renamed = matches!(ending, Ending::Renamed(_));
-        let queue = Queue::new(calls.clone(), Held(Some(Open { file, ending, broken: None })));
-        let shared = Shared { path, mode, renamed, cut: AtomicBool::new(false) };
-        Self { queue, shared: Arc::new(shared), ended: AtomicBool::new(false) }
+        let is_renamed = matches!(ending, Ending::Rename(_));
+        let slot = FileSlot(Some(Open { file, ending, first_error: None }));
+        let shared = Shared { path, mode, is_renamed, aborted: AtomicBool::new(false) };
+        Self {
+            queue: JobQueue::new(pool.clone(), slot),
+            shared: Arc::new(shared),
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// As [`OpenFile::answers_for_path`](crate::backend::OpenFile::answers_for_path).
     pub(super) fn answers_for_path(&self) -> bool {
-        self.shared.renamed && !self.ended.load(Ordering::Relaxed)
+        self.shared.is_renamed && !self.ended.load(Ordering::Relaxed)
     }
 
-    /// Whole, unless a write failed.
+    /// Closes the file. It is whole unless a write failed.
     pub(super) fn end(&self) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
         self.ended.store(true, Ordering::Relaxed);
         let shared = self.shared.clone();
-        self.queue.command(move |held| match held.0.take() {
+        self.queue.command(move |slot| match slot.0.take() {
             Some(open) => open.close(&shared.path),
             None => Err(closed(&shared.path)),
         })
@@ -178,33 +177,33 @@ impl LocalFile {
 
     pub(super) fn query<A: Send + 'static, F>(
         &self,
-        ask: F,
+        call: F,
     ) -> impl Future<Output = Result<A, Failure>> + Send + use<A, F>
     where
         F: FnOnce(&Shared, &File) -> Result<A, Failure> + Send + 'static,
     {
         let shared = self.shared.clone();
-        self.queue.query(move |held| ask(&shared, &held.open(&shared.path)?.file))
+        self.queue.query(move |slot| call(&shared, &slot.open(&shared.path)?.file))
     }
 
     pub(super) fn command<A: Send + 'static, F>(
         &self,
-        act: F,
+        call: F,
     ) -> impl Future<Output = Result<A, Failure>> + Send + use<A, F>
     where
         F: FnOnce(&Shared, &mut Open) -> Result<A, Failure> + Send + 'static,
     {
         let shared = self.shared.clone();
-        self.queue.command(move |held| act(&shared, held.open(&shared.path)?))
+        self.queue.command(move |slot| call(&shared, slot.open(&shared.path)?))
     }
 
-    /// What waits in the queue is still done; what is long is not.
-    pub(super) fn cut(&self) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+    /// Queued requests are still done; long operations stop.
+    pub(super) fn cancel(&self) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
         self.ended.store(true, Ordering::Relaxed);
-        self.shared.cut.store(true, Ordering::Relaxed);
-        self.queue.command(|held| {
-            if let Some(open) = held.0.take() {
-                open.cut();
+        self.shared.aborted.store(true, Ordering::Relaxed);
+        self.queue.command(|slot| {
+            if let Some(open) = slot.0.take() {
+                open.abort();
             }
             Ok(())
         })
@@ -214,7 +213,7 @@ impl LocalFile {
 impl Drop for LocalFile {
     fn drop(&mut self) {
         if !self.ended.load(Ordering::Relaxed) {
-            drop(self.cut());
+            drop(self.cancel());
         }
     }
 }

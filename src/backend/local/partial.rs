@@ -1,4 +1,4 @@
-//! What becomes of an upload: `partial_uploads` for files of this machine.
+//! What becomes of an upload at its end (`partial_uploads`).
 
 use std::collections::HashMap;
 use std::fs::{File, Permissions};
@@ -11,62 +11,61 @@ use tokio::runtime::Handle;
 
 use super::errno::failed;
 use super::namespace::rename_to_new;
-use super::place::{only_file, open_file, real, split};
+use super::paths::{open_file, real_path, require_file, split};
 use crate::op::{Failure, RemotePath};
 
-/// What the end of an upload has to do. Dropped before, the upload counts as cut.
+/// What happens at the end of an upload. Dropped before, the upload counts as aborted.
 pub(super) enum Ending {
-    /// Whole or cut, the file stays as it is.
-    Stays,
-    /// Cut, the file is deleted.
-    Deleted(Leftover),
-    /// Whole, the file gets its name; cut, it stays under the temporary one, unless there is no byte
-    /// in it.
-    Renamed(Temporary),
+    /// Whole or aborted, the file stays as it is.
+    Keep,
+    /// Aborted, the file is deleted.
+    Delete(DeleteOnDrop),
+    /// Whole, the file is renamed; aborted, it stays under its temporary name unless it is empty.
+    Rename(Temporary),
 }
 
 impl Ending {
-    /// All is written. Blocks.
-    pub(super) fn whole(self, path: &RemotePath) -> Result<(), Failure> {
+    /// The file is whole. Blocks.
+    pub(super) fn commit(self, path: &RemotePath) -> Result<(), Failure> {
         match self {
-            Self::Stays => Ok(()),
-            Self::Deleted(leftover) => {
-                leftover.keep();
+            Self::Keep => Ok(()),
+            Self::Delete(file) => {
+                file.keep();
                 Ok(())
             }
-            Self::Renamed(temporary) => temporary.give_name(path),
+            Self::Rename(temporary) => temporary.commit(path),
         }
     }
 
-    /// Blocks, where a drop would leave the work to another thread.
-    pub(super) fn cut(self) {
+    /// Blocks; a drop leaves the work to another thread.
+    pub(super) fn abort(self) {
         match self {
-            Self::Stays => {}
-            Self::Deleted(mut leftover) => drop(leftover.0.take()),
-            Self::Renamed(temporary) => temporary.cut(),
+            Self::Keep => {}
+            Self::Delete(mut file) => drop(file.0.take()),
+            Self::Rename(temporary) => temporary.abort(),
         }
     }
 }
 
-/// A file that is deleted, as well as that is possible, unless it is kept.
-pub(super) struct Leftover(Option<Removal>);
+/// Deletes a file on drop, on another thread, unless it is kept.
+pub(super) struct DeleteOnDrop(Option<Removal>);
 
-impl Leftover {
+impl DeleteOnDrop {
     pub(super) fn new(
         root: Arc<Dir>,
         path: &Path,
         metadata: &Metadata,
         what: &str,
     ) -> Result<Self, Failure> {
-        // A symlink stays; what it leads to is what was begun.
-        let place = real(&root, path).map_err(|e| failed(what, &e))?;
+        // A symlink stays; the upload writes its target.
+        let path = real_path(&root, path).map_err(|e| failed(what, &e))?;
         let identity = identity(metadata);
-        let mut all = all_begun();
-        let begun = all.entry(identity).or_default();
-        begun.newest += 1;
-        begun.removals += 1;
-        let number = begun.newest;
-        Ok(Self(Some(Removal { root, place, identity, number, kept: false })))
+        let mut all = uploads();
+        let uploads = all.entry(identity).or_default();
+        uploads.newest += 1;
+        uploads.removals += 1;
+        let number = uploads.newest;
+        Ok(Self(Some(Removal { root, path, identity, number, kept: false })))
     }
 
     fn keep(mut self) {
@@ -76,11 +75,11 @@ impl Leftover {
     }
 }
 
-impl Drop for Leftover {
+impl Drop for DeleteOnDrop {
     fn drop(&mut self) {
         if let Some(removal) = self.0.take_if(|removal| !removal.kept) {
             match Handle::try_current() {
-                // A runtime that is ending drops the closure instead, which removes it just as well.
+                // A runtime that shuts down drops the closure instead, which deletes the file as well.
                 Ok(runtime) => drop(runtime.spawn_blocking(move || drop(removal))),
                 Err(_) => drop(removal),
             }
@@ -88,10 +87,10 @@ impl Drop for Leftover {
     }
 }
 
-/// Deletes when it is dropped; blocks.
+/// Deletes the file on drop; blocks.
 struct Removal {
     root: Arc<Dir>,
-    place: PathBuf,
+    path: PathBuf,
     identity: Identity,
     number: u64,
     kept: bool,
@@ -100,24 +99,24 @@ struct Removal {
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// What was begun in a file whose part would be deleted.
+/// The uploads to one file, while any of them would delete it.
 #[derive(Default)]
-struct Begun {
+struct Uploads {
     /// The number of the newest upload.
     newest: u64,
     /// How many would delete it.
     removals: usize,
 }
 
-/// Of all backends: two may have one folder.
-static ALL_BEGUN: LazyLock<Mutex<HashMap<Identity, Begun>>> = LazyLock::new(Mutex::default);
+/// Of all backends: two may have the same folder.
+static UPLOADS: LazyLock<Mutex<HashMap<Identity, Uploads>>> = LazyLock::new(Mutex::default);
 
-fn all_begun() -> MutexGuard<'static, HashMap<Identity, Begun>> {
-    ALL_BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+fn uploads() -> MutexGuard<'static, HashMap<Identity, Uploads>> {
+    UPLOADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As [`open_file`], for writing. From now on no earlier upload takes what is there for its part: its
-/// client may have come back, and sends the file again.
+/// As [`open_file`], for writing. From now on no earlier upload deletes the file: its client may have
+/// reconnected and be sending the file again.
 pub(super) fn open_for_writing(
     root: &Dir,
     path: &Path,
@@ -127,12 +126,12 @@ pub(super) fn open_for_writing(
     loop {
         let (file, metadata) = open_file(root, path, options, what)?;
         let identity = identity(&metadata);
-        let mut all = all_begun();
-        let Some(begun) = all.get_mut(&identity) else { return Ok((file, metadata)) };
-        begun.newest += 1;
+        let mut all = uploads();
+        let Some(uploads) = all.get_mut(&identity) else { return Ok((file, metadata)) };
+        uploads.newest += 1;
         drop(all);
-        // It may have been deleted a moment ago.
-        if root.metadata(path).is_ok_and(|there| self::identity(&there) == identity) {
+        // It may just have been deleted.
+        if root.metadata(path).is_ok_and(|current| self::identity(&current) == identity) {
             return Ok((file, metadata));
         }
     }
@@ -140,11 +139,11 @@ pub(super) fn open_for_writing(
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        let mut all = all_begun();
-        let Some(begun) = all.get_mut(&self.identity) else { return };
-        let is_newest = begun.newest == self.number;
-        begun.removals -= 1;
-        if begun.removals == 0 {
+        let mut all = uploads();
+        let Some(uploads) = all.get_mut(&self.identity) else { return };
+        let is_newest = uploads.newest == self.number;
+        uploads.removals -= 1;
+        if uploads.removals == 0 {
             all.remove(&self.identity);
         }
         if self.kept || !is_newest {
@@ -152,12 +151,12 @@ impl Drop for Removal {
         }
         // Another file may have the name by now.
         let same =
-            self.root.symlink_metadata(&self.place).is_ok_and(|m| identity(&m) == self.identity);
+            self.root.symlink_metadata(&self.path).is_ok_and(|m| identity(&m) == self.identity);
         if same {
-            // Nobody is left to be told; the partial file then stays.
-            let _ = self.root.remove_file(&self.place);
+            // There is nobody to report a failure to; the partial file stays then.
+            let _ = self.root.remove_file(&self.path);
         }
-        // Until here nobody begins anything in it.
+        // Until here no other upload opens the file.
         drop(all);
     }
 }
@@ -170,14 +169,14 @@ fn identity(metadata: &Metadata) -> Identity {
 pub(super) struct Temporary {
     root: Arc<Dir>,
     temporary: PathBuf,
-    place: PathBuf,
-    /// A file that has the name by then is an error.
+    path: PathBuf,
+    /// It is an error if the name exists by then.
     exclusive: bool,
 }
 
 impl Temporary {
-    /// Creates it beside `path`, or beside the file that a symlink there leads to: that is replaced,
-    /// with its permissions kept, and the symlink stays. `options` tell how it is opened.
+    /// Creates it in the folder of `path`, or of its target if `path` is a symlink: the target is replaced,
+    /// with its permissions kept, and the symlink stays.
     pub(super) fn create(
         root: Arc<Dir>,
         path: &Path,
@@ -186,19 +185,19 @@ impl Temporary {
     ) -> Result<(File, Self), Failure> {
         let replaced = root.metadata(path).ok();
         if let Some(replaced) = &replaced {
-            only_file(replaced, what)?;
+            require_file(replaced, what)?;
         }
-        let place = real(&root, path).map_err(|e| failed(what, &e))?;
-        let temporary = split(&place).0.join(random_name(".lockgate-", ".part"));
+        let path = real_path(&root, path).map_err(|e| failed(what, &e))?;
+        let temporary = split(&path).0.join(random_name(".lockgate-", ".part"));
         let (file, _) = open_file(&root, &temporary, options.create_new(true), what)?;
         if let Some(replaced) = replaced {
             // Not all file systems have permissions; the upload matters more.
             let _ = file.set_permissions(Permissions::from_mode(replaced.mode() & 0o777));
         }
-        Ok((file, Self { root, temporary, place, exclusive: false }))
+        Ok((file, Self { root, temporary, path, exclusive: false }))
     }
 
-    /// As [`Temporary::create`], of a file that replaces none.
+    /// As [`Temporary::create`], for a file that replaces none.
     pub(super) fn create_new(
         root: Arc<Dir>,
         path: &Path,
@@ -209,20 +208,21 @@ impl Temporary {
         Ok((file, Self { exclusive: true, ..temporary }))
     }
 
-    fn give_name(self, path: &RemotePath) -> Result<(), Failure> {
-        let Self { root, temporary, place, exclusive } = self;
-        let renamed = match exclusive {
-            true => rename_to_new(&root, &temporary, &place),
-            false => root.rename(&temporary, &root, &place),
+    fn commit(self, to: &RemotePath) -> Result<(), Failure> {
+        let Self { root, temporary, path, exclusive } = self;
+        let renamed = if exclusive {
+            rename_to_new(&root, &temporary, &path)
+        } else {
+            root.rename(&temporary, &root, &path)
         };
-        renamed.map_err(|e| failed(format_args!("give the finished upload its name {path}"), &e))
+        renamed.map_err(|e| failed(format_args!("rename the finished upload to {to}"), &e))
     }
 
-    /// Its client never came, or went at once.
-    fn cut(self) {
+    /// Deletes the file if it is empty: its client never sent a byte.
+    fn abort(self) {
         let Self { root, temporary, .. } = self;
-        if root.symlink_metadata(&temporary).is_ok_and(|there| there.len() == 0) {
-            // Nobody is left to be told; the empty file then stays.
+        if root.symlink_metadata(&temporary).is_ok_and(|metadata| metadata.len() == 0) {
+            // There is nobody to report a failure to; the empty file stays then.
             let _ = root.remove_file(&temporary);
         }
     }

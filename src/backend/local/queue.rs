@@ -1,4 +1,4 @@
-//! One file's requests: each takes effect in the order of the calls, whoever is polled first.
+//! One file's requests: each takes effect in the order of the calls, not of the polls.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -9,40 +9,39 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::calls::{Calls, PATIENCE, hung, unfinished};
+use super::blocking::{BlockingPool, CALL_TIMEOUT, hung, interrupted};
 use crate::op::Failure;
 
-/// Works off what is to be done with one `T` on a blocking thread, which is given back as soon as
-/// nothing is to be done: under load a thread does many requests for one wake-up. Callers bound how
-/// many requests wait.
-pub(super) struct Queue<T: Send + 'static> {
+/// Runs jobs on one `T`, in order, on a blocking thread. The thread is released as soon as no job waits, so
+/// under load it does many jobs for one wake-up. Callers bound how many jobs wait.
+pub(super) struct JobQueue<T: Send + 'static> {
     runtime: Handle,
-    calls: Calls,
+    pool: BlockingPool,
     state: Mutex<State<T>>,
-    /// Steps done so far: tells slow from hung.
-    steps: AtomicU64,
+    /// Jobs and steps done so far: distinguishes slow from hung.
+    progress: AtomicU64,
 }
 
 struct State<T: Send + 'static> {
-    /// Away while a thread works with it, and while it is lent.
+    /// `None` while a thread or a guard has it.
     idle: Option<T>,
     waiting: VecDeque<Job<T>>,
 }
 
 enum Job<T: Send + 'static> {
     Run(Box<dyn FnOnce(&mut T) + Send>),
-    Lend(oneshot::Sender<Lent<T>>),
+    Lock(oneshot::Sender<QueueGuard<T>>),
 }
 
-impl<T: Send + 'static> Queue<T> {
-    /// Within a tokio runtime.
-    pub(super) fn new(calls: Calls, held: T) -> Arc<Self> {
-        let state = State { idle: Some(held), waiting: VecDeque::new() };
+impl<T: Send + 'static> JobQueue<T> {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(pool: BlockingPool, value: T) -> Arc<Self> {
+        let state = State { idle: Some(value), waiting: VecDeque::new() };
         let (runtime, state) = (Handle::current(), Mutex::new(state));
-        Arc::new(Self { runtime, calls, state, steps: AtomicU64::new(0) })
+        Arc::new(Self { runtime, pool, state, progress: AtomicU64::new(0) })
     }
 
-    /// What changes nothing: left out where nobody waits for the answer any more.
+    /// A job that changes nothing. It is skipped if the future was dropped.
     pub(super) fn query<A: Send + 'static, F>(
         self: &Arc<Self>,
         call: F,
@@ -50,17 +49,17 @@ impl<T: Send + 'static> Queue<T> {
     where
         F: FnOnce(&mut T) -> Result<A, Failure> + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        self.push(Job::Run(Box::new(move |held| {
-            if !tell.is_closed() {
-                // Whoever went away meanwhile needs no answer.
-                let _ = tell.send(call(held));
+        let (sender, receiver) = oneshot::channel();
+        self.push(Job::Run(Box::new(move |value| {
+            if !sender.is_closed() {
+                // The future may have been dropped meanwhile.
+                let _ = sender.send(call(value));
             }
         })));
-        answered(self.clone(), told)
+        outcome(self.clone(), receiver)
     }
 
-    /// What takes effect whether or not anybody waits for it.
+    /// A job that runs even if the future was dropped.
     pub(super) fn command<A: Send + 'static, F>(
         self: &Arc<Self>,
         call: F,
@@ -68,133 +67,130 @@ impl<T: Send + 'static> Queue<T> {
     where
         F: FnOnce(&mut T) -> Result<A, Failure> + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        self.push(Job::Run(Box::new(move |held| {
+        let (sender, receiver) = oneshot::channel();
+        self.push(Job::Run(Box::new(move |value| {
             // As above.
-            let _ = tell.send(call(held));
+            let _ = sender.send(call(value));
         })));
-        answered(self.clone(), told)
+        outcome(self.clone(), receiver)
     }
 
-    /// Lends what the queue holds when all before is done; what comes later waits for its return.
-    pub(super) fn borrow(
+    /// Exclusive access to the value after all earlier jobs; later jobs wait until the guard is dropped.
+    pub(super) fn lock(
         self: &Arc<Self>,
-    ) -> impl Future<Output = Result<Lent<T>, Failure>> + Send + use<T> {
-        let (give, given) = oneshot::channel();
-        self.push(Job::Lend(give));
+    ) -> impl Future<Output = Result<QueueGuard<T>, Failure>> + Send + use<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.push(Job::Lock(sender));
         let queue = self.clone();
-        async move { waited(&queue, given).await }
+        async move { receive(&queue, receiver).await }
     }
 
-    pub(super) fn calls(&self) -> &Calls {
-        &self.calls
+    pub(super) fn pool(&self) -> &BlockingPool {
+        &self.pool
     }
 
-    /// A step of something long is done.
-    pub(super) fn stepped(&self) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
+    /// A step of a long job is done.
+    pub(super) fn note_progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
     fn push(self: &Arc<Self>, job: Job<T>) {
         let idle = {
-            let mut state = self.lock();
+            let mut state = self.state();
             state.waiting.push_back(job);
             state.idle.take()
         };
-        if let Some(held) = idle {
-            self.start(held);
+        if let Some(value) = idle {
+            self.start(value);
         }
     }
 
-    fn start(self: &Arc<Self>, held: T) {
+    fn start(self: &Arc<Self>, value: T) {
         let queue = self.clone();
-        self.calls.begin(&self.runtime, move || queue.work(held));
+        self.pool.spawn(&self.runtime, move || queue.work(value));
     }
 
-    fn work(self: Arc<Self>, mut held: T) {
+    fn work(self: Arc<Self>, mut value: T) {
         loop {
             let job = {
-                let mut state = self.lock();
+                let mut state = self.state();
                 match state.waiting.pop_front() {
                     Some(job) => job,
                     None => {
-                        state.idle = Some(held);
+                        state.idle = Some(value);
                         return;
                     }
                 }
             };
             match job {
-                Job::Run(run) => run(&mut held),
-                Job::Lend(to) => {
-                    let lent = Lent { queue: self.clone(), held: Some(held) };
-                    // Nobody waits for it any more: its drop starts the work anew.
-                    drop(to.send(lent));
+                Job::Run(run) => run(&mut value),
+                Job::Lock(sender) => {
+                    let guard = QueueGuard { queue: self.clone(), value: Some(value) };
+                    // If the receiver is gone, the drop of the guard restarts the work.
+                    drop(sender.send(guard));
                     return;
                 }
             }
-            self.stepped();
+            self.note_progress();
         }
     }
 
-    fn give_back(self: &Arc<Self>, held: T) {
-        let held = {
-            let mut state = self.lock();
-            match state.waiting.is_empty() {
-                true => state.idle.replace(held),
-                false => Some(held),
-            }
+    fn unlock(self: &Arc<Self>, value: T) {
+        let value = {
+            let mut state = self.state();
+            if state.waiting.is_empty() { state.idle.replace(value) } else { Some(value) }
         };
-        if let Some(held) = held {
-            self.start(held);
+        if let Some(value) = value {
+            self.start(value);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a queue holds, lent to somebody; it goes back when this is dropped.
-pub(super) struct Lent<T: Send + 'static> {
-    queue: Arc<Queue<T>>,
-    held: Option<T>,
+/// Exclusive access to a queue's value.
+pub(super) struct QueueGuard<T: Send + 'static> {
+    queue: Arc<JobQueue<T>>,
+    value: Option<T>,
 }
 
-impl<T: Send + 'static> Lent<T> {
+impl<T: Send + 'static> QueueGuard<T> {
     pub(super) fn get(&mut self) -> Option<&mut T> {
-        self.held.as_mut()
+        self.value.as_mut()
     }
 
-    pub(super) fn queue(&self) -> &Queue<T> {
+    pub(super) fn queue(&self) -> &JobQueue<T> {
         &self.queue
     }
 }
 
-impl<T: Send + 'static> Drop for Lent<T> {
+impl<T: Send + 'static> Drop for QueueGuard<T> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.queue.give_back(held);
+        if let Some(value) = self.value.take() {
+            self.queue.unlock(value);
         }
     }
 }
 
-async fn answered<T: Send + 'static, A>(
-    queue: Arc<Queue<T>>,
-    told: oneshot::Receiver<Result<A, Failure>>,
+async fn outcome<T: Send + 'static, A>(
+    queue: Arc<JobQueue<T>>,
+    receiver: oneshot::Receiver<Result<A, Failure>>,
 ) -> Result<A, Failure> {
-    waited(&queue, told).await?
+    receive(&queue, receiver).await?
 }
 
-/// As long as the queue's work goes on, its end is worth waiting for.
-async fn waited<T: Send + 'static, A>(
-    queue: &Queue<T>,
-    mut told: oneshot::Receiver<A>,
+/// Waits as long as the queue makes progress.
+async fn receive<T: Send + 'static, A>(
+    queue: &JobQueue<T>,
+    mut receiver: oneshot::Receiver<A>,
 ) -> Result<A, Failure> {
     loop {
-        let before = queue.steps.load(Ordering::Relaxed);
-        match timeout(PATIENCE, &mut told).await {
-            Ok(told) => return told.map_err(|_| unfinished()),
-            Err(_) if queue.steps.load(Ordering::Relaxed) == before => return Err(hung()),
+        let before = queue.progress.load(Ordering::Relaxed);
+        match timeout(CALL_TIMEOUT, &mut receiver).await {
+            Ok(received) => return received.map_err(|_| interrupted()),
+            Err(_) if queue.progress.load(Ordering::Relaxed) == before => return Err(hung()),
             Err(_) => {}
         }
     }

@@ -1,3 +1,5 @@
+//! Downloads, and the size of a file in TYPE A.
+
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -6,33 +8,32 @@ use cap_std::fs::{Dir, OpenOptions};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::calls::Calls;
+use super::blocking::BlockingPool;
 use super::errno::{failed, refused};
-use super::place::{open_file, relative};
+use super::paths::{open_file, relative};
 use crate::backend::ReadTransfer;
 use crate::data::{Source, ToCrlf};
 use crate::op::{Answer, Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// Bytes that one call reads or writes at most, and so what a transfer buffers.
-pub(super) const BLOCK: usize = 256 * 1024;
+pub(super) const BLOCK_SIZE: usize = 256 * 1024;
 
-/// The largest file, in bytes as stored, whose size in TYPE A is counted, and the last byte where a
-/// reading in TYPE A can begin.
-const COUNTED: u64 = 16 * 1024 * 1024;
+/// The largest file, in bytes as stored, whose size in TYPE A is counted, and the largest offset in TYPE A.
+const ASCII_COUNT_MAX: u64 = 16 * 1024 * 1024;
 
-/// Opens a file at `offset` bytes of the representation asked for. An offset behind the end is
-/// refused: a client that resumes there would take nothing for a whole file.
+/// Opens a file at `offset` bytes of the requested representation. An offset past the end is refused: a client
+/// that resumes there would take the empty rest for success.
 pub(super) async fn open(
-    calls: &Calls,
+    pool: &BlockingPool,
     root: Arc<Dir>,
     path: RemotePath,
     offset: u64,
     representation: Representation,
 ) -> Result<LocalRead, Failure> {
     let reader: Box<dyn AsyncRead + Send + Unpin> = match representation {
-        Representation::Image => Box::new(open_at(calls, root, path, offset).await?.0),
+        Representation::Image => Box::new(open_at(pool, root, path, offset).await?.0),
         Representation::Ascii => {
-            let mut reader = ToCrlf::new(open_at(calls, root, path.clone(), 0).await?.0);
+            let mut reader = ToCrlf::new(open_at(pool, root, path.clone(), 0).await?.0);
             skip(&mut reader, offset, &path).await?;
             Box::new(reader)
         }
@@ -40,14 +41,14 @@ pub(super) async fn open(
     Ok(LocalRead { source: Source::Reader(reader) })
 }
 
-/// Brings the file, and its length in bytes as stored.
+/// The file, and its length in bytes as stored.
 async fn open_at(
-    calls: &Calls,
+    pool: &BlockingPool,
     root: Arc<Dir>,
     path: RemotePath,
     offset: u64,
 ) -> Result<(File, u64), Failure> {
-    let (file, length) = calls
+    let (file, length) = pool
         .run(move || {
             let what = format!("open {path} for reading");
             let (mut file, metadata) =
@@ -60,15 +61,15 @@ async fn open_at(
         })
         .await?;
     let mut file = File::from_std(file);
-    file.set_max_buf_size(BLOCK);
+    file.set_max_buf_size(BLOCK_SIZE);
     Ok((file, length))
 }
 
-/// Only reading tells where an offset of the translated text is in the file.
+/// Reads up to `offset`: there is no other way to find an offset of the translated text in the file.
 async fn skip(reader: &mut ToCrlf<File>, offset: u64, path: &RemotePath) -> Result<(), Failure> {
-    if offset > COUNTED {
+    if offset > ASCII_COUNT_MAX {
         let what = format_args!("read {path} from byte {offset}");
-        let reason = "REST in TYPE A is not counted so far; use TYPE I";
+        let reason = format_args!("REST in TYPE A goes up to {ASCII_COUNT_MAX}; use TYPE I");
         return Err(refused(FailureKind::Unsupported, what, reason));
     }
     let skipped = count(&mut reader.take(offset))
@@ -88,17 +89,17 @@ fn too_short(path: &RemotePath, offset: u64, length: u64) -> Failure {
 
 /// The size of a file as TYPE A transfers it. Reads all of it.
 pub(super) async fn count_ascii(
-    calls: &Calls,
+    pool: &BlockingPool,
     root: Arc<Dir>,
     path: RemotePath,
 ) -> Result<Answer, Failure> {
-    let (file, length) = open_at(calls, root, path.clone(), 0).await?;
-    let what = format!("tell the size of {path}");
-    if length > COUNTED {
+    let (file, length) = open_at(pool, root, path.clone(), 0).await?;
+    let what = format!("get the size of {path}");
+    if length > ASCII_COUNT_MAX {
         let reason = "SIZE in TYPE A of a file this large is not counted; use TYPE I";
         return Err(refused(FailureKind::Unsupported, what, reason));
     }
-    // A file that grows meanwhile must not keep the count from its end.
+    // A file that grows meanwhile must not delay the end of the count.
     let counted = count(&mut ToCrlf::new(file.take(length))).await;
     counted.map(Answer::Size).map_err(|e| failed(what, &e))
 }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn from_any_offset() {
+    async fn a_file_is_read_from_any_offset() {
         let sandbox = Sandbox::new();
         let content: Vec<u8> = (0..700_000u32).map(|n| n as u8).collect();
         sandbox.put("file", &content);
@@ -145,14 +146,14 @@ mod tests {
             let read = sandbox.read("file", offset as u64, Representation::Image).await.unwrap();
             assert_eq!(read, &content[offset..]);
         }
-        let behind = sandbox.read("file", 700_001, Representation::Image).await.unwrap_err();
-        assert_eq!(behind.kind, FailureKind::InvalidArgument);
-        let said = "cannot read /file from byte 700001: it is only 700000 bytes long";
-        assert_eq!(behind.message, said);
+        let past_end = sandbox.read("file", 700_001, Representation::Image).await.unwrap_err();
+        assert_eq!(past_end.kind, FailureKind::InvalidArgument);
+        let expected = "cannot read /file from byte 700001: it is only 700000 bytes long";
+        assert_eq!(past_end.message, expected);
     }
 
     #[tokio::test]
-    async fn text_is_translated_and_offsets_count_what_travels() {
+    async fn text_is_translated_and_offsets_count_translated_bytes() {
         let sandbox = Sandbox::new();
         sandbox.put("text", "a\nb\r\nc");
         let wire = b"a\r\nb\r\nc";
@@ -160,12 +161,12 @@ mod tests {
             let read = sandbox.read("text", offset as u64, Representation::Ascii).await.unwrap();
             assert_eq!(read, &wire[offset..]);
         }
-        let behind = sandbox.read("text", 8, Representation::Ascii).await.unwrap_err();
-        assert_eq!(behind.kind, FailureKind::InvalidArgument);
+        let past_end = sandbox.read("text", 8, Representation::Ascii).await.unwrap_err();
+        assert_eq!(past_end.kind, FailureKind::InvalidArgument);
     }
 
     #[tokio::test]
-    async fn only_files_and_only_inside() {
+    async fn only_regular_files_inside_the_sandbox_are_transferred() {
         let sandbox = Sandbox::new();
         std::fs::create_dir(sandbox.host("folder")).unwrap();
         symlink(sandbox.outside().join("secret"), sandbox.host("absolute")).unwrap();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_does_not_hang() {
+    async fn a_transfer_of_a_pipe_is_refused_and_does_not_hang() {
         let sandbox = Sandbox::new();
         let fifo = sandbox.host("fifo");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();

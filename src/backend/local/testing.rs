@@ -1,4 +1,4 @@
-//! A backend on a folder that is gone after the test.
+//! A backend on a temporary folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{LocalBackend, LocalSession, Settings};
 use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer, WriteTransfer};
 use crate::data::{Sink, Source};
-use crate::op::{Answer, Entry, Failure, FailureKind, OpenMode};
+use crate::op::{
+    Answer, Entry, Failure, FailureKind, ListDirectory, OpenHandle, OpenMode, ReadFile, WriteFile,
+};
 use crate::op::{Operation, RemotePath, Representation, WriteMode};
 use crate::route::Target;
 
@@ -46,15 +48,15 @@ pub(super) const UPLOAD: OpenMode = OpenMode { create: true, truncate: true, ..W
 
 pub(super) const EXCLUSIVE: OpenMode = OpenMode { create: true, exclusive: true, ..WRITE };
 
-/// What a drop leaves to other threads comes soon.
-pub(super) async fn settle(what: impl Fn() -> bool) {
+/// Waits for work that a drop leaves to other threads.
+pub(super) async fn wait_until(condition: impl Fn() -> bool) {
     for _ in 0..1000 {
-        if what() {
+        if condition() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("it did not come to this");
+    panic!("the condition did not become true");
 }
 
 impl Sandbox {
@@ -77,11 +79,11 @@ impl Sandbox {
     }
 
     pub(super) fn session(&self) -> LocalSession {
-        let LocalBackend { root, calls, partial_uploads } = self.backend();
-        LocalSession { root, calls, partial_uploads }
+        let LocalBackend { root, pool, partial_uploads } = self.backend();
+        LocalSession { root, pool, partial_uploads }
     }
 
-    /// Where something in the backend's folder is on the host.
+    /// The host's path of something in the backend's folder.
     pub(super) fn host(&self, name: impl AsRef<Path>) -> PathBuf {
         self.outer.path().join("inside").join(name)
     }
@@ -125,7 +127,7 @@ impl Sandbox {
 
     /// All batches.
     pub(super) async fn list(&self, name: &str) -> Result<Vec<Vec<Entry>>, Failure> {
-        let target = Target::for_test(Operation::List(path(name)));
+        let target = Target::for_test(ListDirectory { path: path(name) });
         let mut listing = self.session().list(&target).await?;
         let mut batches = Vec::new();
         while let Some(batch) = listing.next().await? {
@@ -142,7 +144,7 @@ impl Sandbox {
         representation: Representation,
     ) -> Result<Box<dyn ReadTransfer>, Failure> {
         let path = path(name);
-        let target = Target::for_test(Operation::Read { path, offset, representation });
+        let target = Target::for_test(ReadFile { path, offset, representation });
         self.session().open_read(&target).await
     }
 
@@ -169,7 +171,7 @@ impl Sandbox {
         representation: Representation,
     ) -> Result<Box<dyn WriteTransfer>, Failure> {
         let path = path(name);
-        let target = Target::for_test(Operation::Write { path, mode, representation });
+        let target = Target::for_test(WriteFile { path, mode, representation });
         self.session().open_write(&target).await
     }
 
@@ -178,12 +180,12 @@ impl Sandbox {
         name: &str,
         mode: OpenMode,
     ) -> Result<Arc<dyn OpenFile>, Failure> {
-        let target = Target::for_test(Operation::Open { path: path(name), mode });
+        let target = Target::for_test(OpenHandle { path: path(name), mode });
         self.session().open(&target).await
     }
 
-    /// Opens and writes, and leaves the end to the caller.
-    pub(super) async fn begin(
+    /// Opens and writes; the caller ends it.
+    pub(super) async fn start_upload(
         &self,
         name: &str,
         mode: WriteMode,

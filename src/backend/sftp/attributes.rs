@@ -1,4 +1,4 @@
-//! Between the wire's attributes and the neutral ones (draft-ietf-secsh-filexfer-02 section 5).
+//! Converts between the wire's attributes and the neutral ones (draft-ietf-secsh-filexfer-02 section 5).
 
 use crate::op::{Attributes, Changes, Entry, EntryKind, FileSystem, Timestamp};
 use crate::wire::ftp::listing::{Parsed, parse_line};
@@ -11,22 +11,22 @@ const KINDS: [(u32, EntryKind); 3] = [
     (0o120000, EntryKind::Symlink(None)),
 ];
 
-pub(super) fn entry(name: &[u8], said: &sftp::Attributes) -> Entry {
-    let kind = match said.permissions {
+pub(super) fn entry(name: &[u8], wire: &sftp::Attributes) -> Entry {
+    let kind = match wire.permissions {
         Some(mode) => kind(mode),
-        // A server that tells no mode has plain files, mostly.
+        // A server that reports no mode has mostly plain files.
         None => EntryKind::File,
     };
     let attributes = Attributes {
-        size: said.size,
-        modified: said.times.map(|(_, modified)| Timestamp::exact(modified.into())),
-        permissions: said.permissions.map(|mode| mode & 0o7777),
-        owner: said.owner.map(|(user, _)| user.to_string().into_bytes()),
-        group: said.owner.map(|(_, group)| group.to_string().into_bytes()),
+        size: wire.size,
+        modified: wire.times.map(|(_, modified)| Timestamp::exact(modified.into())),
+        permissions: wire.permissions.map(|mode| mode & 0o7777),
+        owner: wire.owner.map(|(user, _)| user.to_string().into_bytes()),
+        group: wire.owner.map(|(_, group)| group.to_string().into_bytes()),
         links: None,
-        ids: said.owner,
-        accessed: said.times.map(|(accessed, _)| accessed.into()),
-        type_bits: said.permissions.map(|mode| mode & TYPE).filter(|bits| *bits != 0),
+        ids: wire.owner,
+        accessed: wire.times.map(|(accessed, _)| accessed.into()),
+        type_bits: wire.permissions.map(|mode| mode & TYPE).filter(|bits| *bits != 0),
     };
     Entry { name: name.to_vec(), kind, attributes }
 }
@@ -41,33 +41,36 @@ fn kind(mode: u32) -> EntryKind {
     }
 }
 
-/// The folder, or the one above it.
-pub(super) fn is_itself(name: &[u8]) -> bool {
+/// `.` or `..`.
+pub(super) fn is_dot_entry(name: &[u8]) -> bool {
     matches!(name, b"." | b"..")
 }
 
-/// An entry of a folder; its longname tells links and the names of owner and group, where it has the
-/// shape that `ls -l` has. `None` for what is no name in a folder.
+/// An entry of a directory. Its longname adds the link count and the names of owner and group, where it has
+/// the format of `ls -l`. `None` for an invalid name.
 pub(super) fn listed(name: &Name, now: i64) -> Option<Entry> {
     let bare = &name.name[..];
     if bare.is_empty() || bare.contains(&b'/') || bare.contains(&0) {
-        tracing::warn!(name = bare, "a name in the backend's folder is none and was left out");
+        tracing::warn!(
+            name = bare,
+            "an entry with an invalid name in the backend's directory was left out"
+        );
         return None;
     }
     let mut entry = entry(bare, &name.attributes);
-    // `.` and `..` are no names to those who read lines, but have an owner as others have.
-    let (longname, called) = match (is_itself(bare), name.longname.strip_suffix(bare)) {
+    // The parser leaves out `.` and `..`, but their owners are needed, too.
+    let (longname, expected) = match (is_dot_entry(bare), name.longname.strip_suffix(bare)) {
         (true, Some(front)) => (&[front, b"itself"].concat()[..], &b"itself"[..]),
         _ => (&name.longname[..], bare),
     };
     if let Parsed::Entry(line) = parse_line(longname, now)
-        && line.name == called
+        && line.name == expected
     {
-        let told = line.attributes;
+        let parsed = line.attributes;
         let attributes = &mut entry.attributes;
-        attributes.links = told.links;
-        attributes.owner = told.owner.or_else(|| attributes.owner.take());
-        attributes.group = told.group.or_else(|| attributes.group.take());
+        attributes.links = parsed.links;
+        attributes.owner = parsed.owner.or_else(|| attributes.owner.take());
+        attributes.group = parsed.group.or_else(|| attributes.group.take());
         if name.attributes.permissions.is_none() {
             entry.kind = line.kind;
         }
@@ -75,23 +78,23 @@ pub(super) fn listed(name: &Name, now: i64) -> Option<Entry> {
     Some(entry)
 }
 
-/// Both times must be set together: `now` stands for the one that stays, as the file has it.
+/// The wire sets both times together: `current` supplies the one that is not changed.
 pub(super) fn changes(
     changes: &Changes,
-    now: Option<&sftp::Attributes>,
+    current: Option<&sftp::Attributes>,
 ) -> Result<sftp::Attributes, OutOfRange> {
-    let stays = now.and_then(|now| now.times);
+    let kept = current.and_then(|current| current.times);
     let seconds = |time: i64| u32::try_from(time).map_err(|_| OutOfRange);
     let times = match (changes.accessed, changes.modified) {
         (None, None) => None,
         (Some(accessed), Some(modified)) => Some((seconds(accessed)?, seconds(modified)?)),
         (None, Some(modified)) => {
             let modified = seconds(modified)?;
-            Some((stays.map_or(modified, |(accessed, _)| accessed), modified))
+            Some((kept.map_or(modified, |(accessed, _)| accessed), modified))
         }
         (Some(accessed), None) => {
             let accessed = seconds(accessed)?;
-            Some((accessed, stays.map_or(accessed, |(_, modified)| modified)))
+            Some((accessed, kept.map_or(accessed, |(_, modified)| modified)))
         }
     };
     Ok(sftp::Attributes {
@@ -103,28 +106,28 @@ pub(super) fn changes(
     })
 }
 
-/// A time that 32 bits without a sign cannot carry.
+/// A time that does not fit into 32 bits without a sign.
 #[derive(Debug)]
 pub(super) struct OutOfRange;
 
-/// Whether one of the times is to stay, which must be asked for then.
+/// Whether only one of the times changes, so that the other must be read first.
 pub(super) fn needs_times(changes: &Changes) -> bool {
     changes.accessed.is_some() != changes.modified.is_some()
 }
 
-pub(super) fn file_system(said: sftp::FileSystem) -> FileSystem {
+pub(super) fn file_system(wire: sftp::FileSystem) -> FileSystem {
     FileSystem {
-        block_size: said.f_bsize,
-        fragment_size: said.f_frsize,
-        blocks: said.f_blocks,
-        blocks_free: said.f_bfree,
-        blocks_available: said.f_bavail,
-        files: said.f_files,
-        files_free: said.f_ffree,
-        files_available: said.f_favail,
-        id: said.f_fsid,
-        flags: said.f_flag,
-        longest_name: said.f_namemax,
+        block_size: wire.f_bsize,
+        fragment_size: wire.f_frsize,
+        blocks: wire.f_blocks,
+        blocks_free: wire.f_bfree,
+        blocks_available: wire.f_bavail,
+        files: wire.f_files,
+        files_free: wire.f_ffree,
+        files_available: wire.f_favail,
+        id: wire.f_fsid,
+        flags: wire.f_flag,
+        longest_name: wire.f_namemax,
     }
 }
 
@@ -146,17 +149,17 @@ mod tests {
     }
 
     #[test]
-    fn a_longname_tells_names_and_links() {
+    fn a_longname_adds_names_and_the_link_count() {
         let line = b"-rw-r--r--    3 alice    staff           5 Nov 22 20:25 a file";
         let entry = listed(&named(b"a file", line, 0o100644), 1_795_000_000).unwrap();
         assert_eq!(entry.kind, EntryKind::File);
-        let told = entry.attributes;
+        let attributes = entry.attributes;
         assert_eq!(
-            (told.links, told.owner.unwrap(), told.group.unwrap()),
+            (attributes.links, attributes.owner.unwrap(), attributes.group.unwrap()),
             (Some(3), b"alice".to_vec(), b"staff".to_vec())
         );
-        assert_eq!(told.ids, Some((1000, 100)));
-        assert_eq!(told.modified, Some(Timestamp::exact(4_000_000_000)));
+        assert_eq!(attributes.ids, Some((1000, 100)));
+        assert_eq!(attributes.modified, Some(Timestamp::exact(4_000_000_000)));
         let other = listed(&named(b"other", line, 0o040755), 0).unwrap();
         assert_eq!(
             (other.kind, other.attributes.owner.unwrap()),
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_left_out() {
+    fn an_entry_with_an_invalid_name_is_left_out() {
         for name in [&b""[..], b"a/b", b"a\0b"] {
             assert!(listed(&named(name, b"", 0o100644), 0).is_none());
         }
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_itself_has_an_owner() {
+    fn dot_entries_get_their_owner_from_the_longname() {
         for (name, line) in [
             (&b"."[..], &b"drwxr-x---    3 alice    staff        4096 Nov 22 20:25 ."[..]),
             (b"..", b"drwxr-x---    3 alice    staff        4096 Nov 22 20:25 .."),
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn one_time_leaves_the_other() {
+    fn setting_one_time_keeps_the_other() {
         let now = named(b"x", b"", 0).attributes;
         let set = changes(&Changes::modified(9), Some(&now)).unwrap();
         assert_eq!(set.times, Some((7, 9)));

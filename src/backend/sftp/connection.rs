@@ -21,37 +21,37 @@ use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ssh::preamble;
 
-/// What the server may send before it is asked for more, in bytes: twice more than all reads ahead, for
-/// russh grants more only when half of it is used.
-const WINDOW: u32 = 32 * 1024 * 1024;
-/// The most that russh takes.
-const PACKET: u32 = 65535;
+/// The channel's window, in bytes: more than twice all reads ahead, because russh extends it only when half
+/// of it is used.
+const WINDOW_SIZE: u32 = 32 * 1024 * 1024;
+/// The largest that russh supports.
+const PACKET_SIZE: u32 = 65535;
 /// Messages, window adjustments among them, that wait for the channel's reader.
-const CHANNEL_BUFFER: usize = 4096;
-/// Bytes that wait to be written: more than the servers' windows usually are.
-const WRITE_QUEUE: usize = 16 * 1024 * 1024;
-/// Of what a server says before its identification string, so much is told of in bytes.
-const WORDS_MAX: usize = 256;
-/// Questions without an answer before a silent server is given up.
-const KEEPALIVES: usize = 3;
-/// What saying goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
+const CHANNEL_BUFFER_SIZE: usize = 4096;
+/// Bytes that wait to be written: more than the servers' usual windows.
+const MAX_WRITE_QUEUE: usize = 16 * 1024 * 1024;
+/// Bytes before a server's identification string that are quoted in messages.
+const MAX_QUOTED: usize = 256;
+/// Unanswered keepalive requests before a silent server is given up.
+const MAX_KEEPALIVES: usize = 3;
+/// For SSH_MSG_DISCONNECT to be sent.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An SSH connection behind its key exchange, before or after authentication.
+/// An SSH connection after its key exchange, before or after authentication.
 pub(super) struct Connection {
     pub(super) handle: Handle<Verifier>,
     socket: Socket,
 }
 
-/// Why there is no connection to a server that is believed.
-pub(super) enum NotReached {
-    /// It showed a key that is not pinned; it may have others.
+/// Why there is no connection to an authenticated server.
+pub(super) enum ConnectError {
+    /// It presented a key that is not pinned; it may have others.
     OtherKey(Failure, Algorithm),
     Failed(Failure),
 }
 
-/// The connection's socket a second time. Dropped, it ends the connection: russh ends with its socket,
-/// whatever it is waiting for.
+/// A second handle of the connection's socket. Dropped, it shuts the socket down, which ends russh whatever it
+/// is waiting for.
 struct Socket(socket2::Socket);
 
 pub(super) struct ChannelReader(ChannelReadHalf);
@@ -62,25 +62,25 @@ pub(super) async fn exchange_keys(
     tcp: TcpStream,
     address: &str,
     unpinned: &Unpinned,
-) -> Result<Connection, NotReached> {
+) -> Result<Connection, ConnectError> {
     let cloned = SockRef::from(&tcp).try_clone();
-    let socket = Socket(cloned.map_err(|e| NotReached::Failed(unreachable(e)))?);
+    let socket = Socket(cloned.map_err(|e| ConnectError::Failed(unreachable(e)))?);
     let (host, port) = host_and_port(address, &tcp);
     let verifier = Verifier::new(settings.clone(), &host, port);
     let refusal = verifier.refusal();
     let offered = settings.algorithms.preferred();
     let config = client::Config {
-        window_size: WINDOW,
-        maximum_packet_size: PACKET,
-        channel_buffer_size: CHANNEL_BUFFER,
+        window_size: WINDOW_SIZE,
+        maximum_packet_size: PACKET_SIZE,
+        channel_buffer_size: CHANNEL_BUFFER_SIZE,
         preferred: unpinned.without(verifier.order(offered)),
         keepalive_interval: Some(settings.keepalive),
-        keepalive_max: KEEPALIVES,
+        keepalive_max: MAX_KEEPALIVES,
         gex: settings.algorithms.group_exchange(),
         nodelay: true,
         ..client::Config::default()
     };
-    let mut stream = QueuedStream::new(tcp, WRITE_QUEUE);
+    let mut stream = QueuedStream::new(tcp, MAX_WRITE_QUEUE);
     stream.skip_to_identification();
     let first = stream.first_bytes();
     let connected = client::connect_stream(Arc::new(config), stream, verifier).await;
@@ -90,14 +90,14 @@ pub(super) async fn exchange_keys(
             Ok(Connection { handle, socket })
         }
         Err(error) => Err(match refusal.take() {
-            Some((failure, Some(kind))) => NotReached::OtherKey(failure, kind),
-            Some((failure, None)) => NotReached::Failed(failure),
-            None => NotReached::Failed(no_handshake(settings, &error, &first.take())),
+            Some((failure, Some(kind))) => ConnectError::OtherKey(failure, kind),
+            Some((failure, None)) => ConnectError::Failed(failure),
+            None => ConnectError::Failed(handshake_failed(settings, &error, &first.take())),
         }),
     }
 }
 
-/// As the operator wrote them, for known_hosts.
+/// As configured, for known_hosts.
 fn host_and_port(address: &str, tcp: &TcpStream) -> (String, u16) {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "22"));
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -105,27 +105,30 @@ fn host_and_port(address: &str, tcp: &TcpStream) -> (String, u16) {
     (host.to_owned(), port.parse().unwrap_or(real))
 }
 
-/// `first`: what the server sent first.
-fn no_handshake(settings: &Settings, error: &russh::Error, first: &[u8]) -> Failure {
+/// `first`: the server's first bytes.
+fn handshake_failed(settings: &Settings, error: &russh::Error, first: &[u8]) -> Failure {
     let hint = match error {
         russh::Error::NoCommonAlgo { theirs, .. } => missing_algorithm(settings, theirs),
         _ => String::new(),
     };
     let before = preamble(first);
-    let before = &before[..before.len().min(WORDS_MAX)];
-    let words = match before {
+    let quoted = match &before[..before.len().min(MAX_QUOTED)] {
         b"" => String::new(),
-        words => format!("; the server said: {}", printable(words)),
+        text => format!("; the server sent: {}", printable(text)),
     };
-    unreachable(format!("the SSH handshake did not come about: {error}{hint}{words}"))
+    unreachable(format!("the SSH handshake failed: {error}{hint}{quoted}"))
 }
 
-/// What of the server's algorithms the backend's `algorithms` could take, too.
+/// Which of the server's algorithms the backend's `algorithms` could allow.
 fn missing_algorithm(settings: &Settings, theirs: &[String]) -> String {
     match settings.algorithms.suggestion(theirs) {
-        None => "; the server has none that is known here, and must be updated".to_owned(),
+        None => {
+            "; the server offers none that the gateway supports, and must be updated".to_owned()
+        }
         Some(it) => {
-            format!("; {it} on the backend would do, or `legacy` for all that old servers know")
+            format!(
+                "; {it} on the backend would help, or `legacy` for everything that old servers use"
+            )
         }
     }
 }
@@ -136,20 +139,20 @@ impl Connection {
         let channel = self.handle.channel_open_session().await;
         let channel = channel.map_err(|e| unreachable(format!("opening a channel: {e}")))?;
         let started = channel.request_subsystem(true, "sftp").await;
-        started.map_err(|e| unreachable(format!("asking for the sftp subsystem: {e}")))?;
+        started.map_err(|e| unreachable(format!("requesting the sftp subsystem: {e}")))?;
         let (read, write) = channel.split();
         Ok((ChannelReader(read), ChannelWriter(write)))
     }
 
-    /// Ends the connection, in whatever state, when `ended` is cancelled.
+    /// Ends the connection when `ended` is cancelled, whatever its state.
     pub(super) fn end_with(self, ended: CancellationToken) {
         let Self { handle, socket } = self;
         tokio::spawn(async move {
             ended.cancelled().await;
-            let goodbye = handle.disconnect(Disconnect::ByApplication, "", "");
-            if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
-                // What is queued goes out, then russh closes.
-                let _ = timeout(GOODBYE, handle).await;
+            let disconnect = handle.disconnect(Disconnect::ByApplication, "", "");
+            if matches!(timeout(DISCONNECT_TIMEOUT, disconnect).await, Ok(Ok(()))) {
+                // russh sends what is queued, then closes.
+                let _ = timeout(DISCONNECT_TIMEOUT, handle).await;
             }
             drop(socket);
         });
@@ -174,9 +177,9 @@ impl Incoming for ChannelReader {
                 Some(ChannelMsg::Failure) => {
                     return Err("the server does not offer the sftp subsystem".to_owned());
                 }
-                // What sftp servers say on standard error is for their operator.
+                // The standard error of an sftp server is for its operator.
                 Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    tracing::debug!(said = &data[..], "a backend's sftp server");
+                    tracing::debug!(stderr = &data[..], "a backend's sftp server");
                 }
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     tracing::debug!(exit_status, "a backend's sftp server has ended");

@@ -1,129 +1,130 @@
-//! What becomes of a file that is written, at its end or when it is cut (`partial_uploads`).
+//! What becomes of a written file at the end of its upload, whole or aborted (`partial_uploads`).
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::attributes;
-use super::explain::{Tried, explained};
-use super::full;
-use super::handle::{Closing, Handle};
+use super::disk_full;
+use super::explain::{Attempt, explain};
+use super::remote_file::{PendingClose, RemoteFile};
 use super::requests::lost;
 use super::server::Server;
+use super::stat::link_stat;
 use super::status::{Expect, misunderstood};
-use crate::backend::claims::{Claim, Held};
 use crate::backend::home::absolute;
+use crate::backend::path_leases::{PathGuard, PathLease};
 use crate::backend::{Home, PartialUploads, temporary_name};
-use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath};
+use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
-/// What the server may take for what is done about the part of a cut upload.
-const CLEANUP: Duration = Duration::from_secs(30);
+/// How long the server may take to clean up after an aborted upload.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a file that this session began ends.
+/// What happens at the end of an upload.
 #[derive(Clone)]
 pub(super) enum Ending {
-    /// Whole or cut, it stays as it is.
-    Stays,
-    /// The same of a file that is written from its begin to its end: cut, it has no hole, so that the
+    /// Whole or aborted, the file stays as it is.
+    Keep,
+    /// As `Keep`, for a file that is written from its start to its end: aborted, it has no hole, so that the
     /// upload can be resumed.
-    Prefix,
-    /// Cut, it is deleted, while it is still this upload's.
-    Deleted,
-    /// It is written under this name. Whole, it gets its own; cut, it stays under this one, unless
-    /// nothing was written to it.
-    Renamed {
+    KeepPrefix,
+    /// Aborted, the file is deleted, if it is still this upload's.
+    Delete,
+    /// The file is written under a temporary name. Whole, it is renamed; aborted, it stays under the
+    /// temporary name, unless nothing was written to it.
+    Rename {
         temporary: RemotePath,
-        /// Where a symlink of its own name leads.
+        /// The target, where the file's own name is a symlink.
         leads_to: Option<RemotePath>,
-        /// A file that has the name by then is an error.
+        /// It is an error if the name exists by then.
         exclusive: bool,
     },
 }
 
 impl Ending {
-    /// Of a file that the upload begins.
-    pub(super) fn of_new(
+    /// For a file that the upload starts.
+    pub(super) fn for_new_file(
         server: &Server,
         path: &RemotePath,
         exclusive: bool,
     ) -> Result<Self, Failure> {
         Ok(match server.settings.partial_uploads {
-            PartialUploads::Keep => Self::Stays,
-            PartialUploads::Delete => Self::Deleted,
+            PartialUploads::Keep => Self::Keep,
+            PartialUploads::Delete => Self::Delete,
             PartialUploads::TemporaryName => {
-                Self::Renamed { temporary: temporary_name(path)?, leads_to: None, exclusive }
+                Self::Rename { temporary: temporary_name(path)?, leads_to: None, exclusive }
             }
         })
     }
 
-    /// What is written in its place is the caller's from now on: to be called before it is opened.
-    pub(super) async fn claim(
+    /// Takes a lease of the path if the file is written in place. To be called before it is opened.
+    pub(super) async fn lease(
         &self,
         server: &Server,
         path: &RemotePath,
-    ) -> Result<Option<Claim>, Failure> {
+    ) -> Result<Option<PathLease>, Failure> {
         match self {
-            Self::Stays | Self::Prefix | Self::Deleted => server.claim(path).await.map(Some),
-            Self::Renamed { .. } => Ok(None),
+            Self::Keep | Self::KeepPrefix | Self::Delete => server.lease(path).await.map(Some),
+            Self::Rename { .. } => Ok(None),
         }
     }
 
-    /// Of a file that is written from its begin to its end.
-    pub(super) fn of_stream(self) -> Self {
+    /// For a file that is written from its start to its end.
+    pub(super) fn for_stream(self) -> Self {
         match self {
-            Self::Stays => Self::Prefix,
+            Self::Keep => Self::KeepPrefix,
             other => other,
         }
     }
 
-    /// The name to be opened.
-    pub(super) fn written<'a>(&'a self, path: &'a RemotePath) -> &'a RemotePath {
+    /// The name to open.
+    pub(super) fn written_path<'a>(&'a self, path: &'a RemotePath) -> &'a RemotePath {
         match self {
-            Self::Renamed { temporary, .. } => temporary,
+            Self::Rename { temporary, .. } => temporary,
             _ => path,
         }
     }
 
-    /// CLOSE was answered well: the file is whole.
-    pub(super) async fn whole(&self, server: &Server, path: &RemotePath) -> Result<(), Failure> {
+    /// The file is whole: CLOSE was successful.
+    async fn commit(&self, server: &Server, path: &RemotePath) -> Result<(), Failure> {
         match self {
-            Self::Stays | Self::Prefix | Self::Deleted => Ok(()),
-            Self::Renamed { temporary, leads_to, exclusive } => {
+            Self::Keep | Self::KeepPrefix | Self::Delete => Ok(()),
+            Self::Rename { temporary, leads_to, exclusive } => {
                 let path = leads_to.as_ref().unwrap_or(path);
                 server.changes.note_all();
-                server.claim(path).await?;
-                give_name(server, temporary, path, *exclusive).await
+                server.lease(path).await?;
+                rename_finished(server, temporary, path, *exclusive).await
             }
         }
     }
 
     /// The file is closed and not whole.
-    async fn cut(&self, handle: &Handle, held: Option<&Held>) {
-        let path = handle.path();
-        // Else somebody else has begun the file anew, and has to care for it.
-        let is_own = held.is_some_and(Held::is_newest);
+    async fn abort(&self, file: &RemoteFile, guard: Option<&PathGuard>) {
+        let path = file.path();
+        // Otherwise a newer upload has started the file again, and decides about it.
+        let is_newest = guard.is_some_and(PathGuard::is_newest);
         match self {
-            Self::Deleted if is_own => {
-                if let Err(failure) = delete_part(handle).await {
-                    tracing::warn!(path = path.as_bytes(), %failure, "the part of a cut upload stays");
+            Self::Delete if is_newest => {
+                if let Err(failure) = delete_partial(file).await {
+                    tracing::warn!(path = path.as_bytes(), %failure, "a partial upload could not be deleted");
                 }
             }
-            Self::Prefix if is_own => {
-                let Some(hole) = handle.refused() else { return };
-                if let Err(failure) = end_at(handle, hole).await {
+            Self::KeepPrefix if is_newest => {
+                let Some(hole) = file.refused_from() else { return };
+                if let Err(failure) = truncate_at(file, hole).await {
                     tracing::warn!(
                         path = path.as_bytes(), hole, %failure,
-                        "the part of a cut upload has a hole and must not be resumed"
+                        "a partial upload has a hole and must not be resumed"
                     );
                 }
             }
-            Self::Renamed { temporary, .. } if handle.is_untouched() => {
-                let path = handle.server().wire(temporary);
-                let removed = handle.server().requests.ask(RequestBody::Remove { path }).await;
+            Self::Rename { temporary, .. } if file.is_unwritten() => {
+                let path = file.server().wire_path(temporary);
+                let removed = file.server().requests.send(RequestBody::Remove { path }).await;
                 let what = format!("remove {temporary}");
-                if let Err(failure) = removed.and_then(|answer| answer.done(what)) {
-                    tracing::warn!(temporary = temporary.as_bytes(), %failure, "an upload without a byte stays");
+                if let Err(failure) = removed.and_then(|response| response.done(what)) {
+                    tracing::warn!(temporary = temporary.as_bytes(), %failure, "an empty temporary file could not be removed");
                 }
             }
             _ => {}
@@ -131,198 +132,204 @@ impl Ending {
     }
 }
 
-/// Deletes what the upload made, and nothing else that has the name by now: the client may have sent
-/// the file again through another session, before the end of this one was noticed.
-async fn delete_part(handle: &Handle) -> Result<(), Failure> {
-    let server = handle.server();
-    let (path, _) = part(handle, |size| handle.may_have_made(size)).await?;
+/// Deletes what the upload wrote, and nothing else that has the name by now: the client may have sent the
+/// file again through another session, before the end of this one was noticed.
+async fn delete_partial(file: &RemoteFile) -> Result<(), Failure> {
+    let server = file.server();
+    let (path, _) = find_partial(file, |size| file.may_have_written(size)).await?;
     server.changes.note_all();
-    let removed = server.requests.ask(RequestBody::Remove { path: server.wire(&path) }).await?;
+    let removed =
+        server.requests.send(RequestBody::Remove { path: server.wire_path(&path) }).await?;
     removed.done(format_args!("remove {path}"))
 }
 
-/// Behind a write that was refused, later ones may have been taken: they go.
-async fn end_at(handle: &Handle, hole: u64) -> Result<(), Failure> {
-    let server = handle.server();
-    let own = |size| size <= hole || handle.may_reach_behind(hole, size);
-    let (path, size) = part(handle, own).await?;
+/// Removes what the server accepted after a write that it refused.
+async fn truncate_at(file: &RemoteFile, hole: u64) -> Result<(), Failure> {
+    let server = file.server();
+    let is_own = |size| size <= hole || file.may_have_written_past(hole, size);
+    let (path, size) = find_partial(file, is_own).await?;
     if size <= hole {
         return Ok(());
     }
     server.changes.note_all();
     let attributes = Attributes { size: Some(hole), ..Attributes::default() };
-    let cut =
-        server.requests.ask(RequestBody::SetStat { path: server.wire(&path), attributes }).await?;
-    cut.done(format_args!("cut {path} off at byte {hole}"))
+    let body = RequestBody::SetStat { path: server.wire_path(&path), attributes };
+    let truncated = server.requests.send(body).await?;
+    truncated.done(format_args!("truncate {path} to {hole} bytes"))
 }
 
-/// The file that the upload has written, symlinks followed, and its bytes; `own`: whether it can have
-/// so many.
-async fn part(handle: &Handle, own: impl Fn(u64) -> bool) -> Result<(RemotePath, u64), Failure> {
-    let (server, mut path) = (handle.server(), handle.path().clone());
+/// The file that the upload wrote, symlinks followed, and its size; `is_own`: whether it can have this size.
+async fn find_partial(
+    file: &RemoteFile,
+    is_own: impl Fn(u64) -> bool,
+) -> Result<(RemotePath, u64), Failure> {
+    let (server, mut path) = (file.server(), file.path().clone());
     let mut entry = link_stat(server, &path).await?;
     if let EntryKind::Symlink(_) = entry.kind {
         path = real_path(server, &path).await?;
         entry = link_stat(server, &path).await?;
     }
-    match (entry.kind, entry.attributes.size.filter(|size| own(*size))) {
+    match (entry.kind, entry.attributes.size.filter(|size| is_own(*size))) {
         (EntryKind::File, Some(size)) => Ok((path, size)),
         _ => {
-            let message = format_args!("{path} is not what this upload has written");
+            let message = format_args!("{path} is not what this upload wrote");
             Err(Failure::backend(FailureKind::AlreadyExists, message))
         }
     }
 }
 
-async fn link_stat(server: &Server, path: &RemotePath) -> Result<Entry, Failure> {
-    let there = server.requests.ask(RequestBody::LinkStat { path: server.wire(path) }).await?;
-    Ok(attributes::entry(b"", &there.attributes(format_args!("tell what {path} is"))?))
-}
-
-/// Where symlinks lead; the last name need not be there.
+/// Resolves symlinks; the last name need not exist.
 async fn real_path(server: &Server, path: &RemotePath) -> Result<RemotePath, Failure> {
-    let what = format!("tell where {path} leads");
-    let names = server.requests.ask(RequestBody::RealPath { path: server.wire(path) }).await?;
-    let names = names.names(&what)?.unwrap_or_default();
+    let what = format!("resolve {path}");
+    let body = RequestBody::RealPath { path: server.wire_path(path) };
+    let names = server.requests.send(body).await?.names(&what)?.unwrap_or_default();
     let name = names.into_iter().next().ok_or_else(|| misunderstood(&what))?;
-    let told = match &server.home {
+    let resolved = match &server.home {
         Home::At(_) => absolute(&name.name),
-        // One below the login's folder has a name in this session; of another one nobody knows.
+        // A path below the login folder has a name in this session; an absolute one has none.
         Home::Unknown if name.name.starts_with(b"/") => None,
         Home::Unknown => absolute(&[b"/", &name.name[..]].concat()),
     };
-    told.ok_or_else(|| misunderstood(&what))
+    resolved.ok_or_else(|| misunderstood(&what))
 }
 
-/// Closes a file that is not whole and does with it what is configured. CLOSE is sent with the call,
-/// behind nothing but what is on its way; the rest goes on to its end when nobody waits for it.
-pub(super) fn cut(handle: &Handle, ending: Ending) -> impl Future<Output = ()> + Send + use<> {
-    handle.give_up_writes();
-    let (Closing { answer, held }, handle) = (handle.close(), handle.clone());
-    let cleanups = handle.server().cleanups.clone();
-    let cutting = cleanups.spawn(async move {
-        // Whatever the server says to the CLOSE: the file counts as a part. It may take as long as
+/// Closes a file that is not whole and applies `partial_uploads`. Sends CLOSE with the call, after what is
+/// already sent; the rest continues even if the future is dropped.
+pub(super) fn abort(file: &RemoteFile, ending: Ending) -> impl Future<Output = ()> + Send + use<> {
+    file.cancel_writes();
+    let (PendingClose { response, guard }, file) = (file.close(), file.clone());
+    let cleanups = file.server().cleanups.clone();
+    let aborting = cleanups.spawn(async move {
+        // Whatever the response is, the file counts as partial. It has no deadline of its own, as long as
         // the server goes on with what was sent.
-        let _ = answer.await;
-        if timeout(CLEANUP, ending.cut(&handle, held.as_ref())).await.is_err() {
+        let _ = response.await;
+        if timeout(CLEANUP_TIMEOUT, ending.abort(&file, guard.as_ref())).await.is_err() {
             tracing::warn!(
-                path = handle.path().as_bytes(),
-                "a cut upload was not cleaned up in time"
+                path = file.path().as_bytes(),
+                "the cleanup after an aborted upload timed out"
             );
         }
     });
     async {
-        // Only the end of the gateway ends it before.
-        let _ = cutting.await;
+        // Only the end of the gateway interrupts it.
+        let _ = aborting.await;
     }
 }
 
-/// As [`cut`], when nobody is left to wait for it.
-pub(super) fn cut_behind(handle: Handle, ending: Ending) {
+/// As [`abort`], without waiting for it.
+pub(super) fn abort_in_background(file: RemoteFile, ending: Ending) {
     let has_runtime = tokio::runtime::Handle::try_current().is_ok();
-    let is_read = matches!(ending, Ending::Stays) && !handle.is_claimed();
-    match has_runtime && !is_read {
-        true => drop(cut(&handle, ending)),
-        false => handle.give_up(),
+    let is_read = matches!(ending, Ending::Keep) && !file.is_leased();
+    if has_runtime && !is_read {
+        drop(abort(&file, ending));
+    } else {
+        file.close_and_forget();
     }
 }
 
-/// Gives the whole file its name. A server without posix-rename may refuse to rename onto a file that
-/// is there: that one is put aside first, and put back if the new one cannot take its place.
-async fn give_name(
+/// Renames the finished upload. A server without posix-rename may refuse to replace an existing file: that
+/// one is first renamed out of the way, and back if the new one cannot take its place.
+async fn rename_finished(
     server: &Server,
     temporary: &RemotePath,
     to: &RemotePath,
     exclusive: bool,
 ) -> Result<(), Failure> {
     if server.extensions.posix_rename && !exclusive {
-        let body = Extension::PosixRename { from: server.wire(temporary), to: server.wire(to) };
-        let what = format!("give the finished upload its name {to}");
-        return server.requests.ask(RequestBody::Extended(body)).await?.done(&what);
+        let body =
+            Extension::PosixRename { from: server.wire_path(temporary), to: server.wire_path(to) };
+        let what = format!("rename the finished upload to {to}");
+        return server.requests.send(RequestBody::Extended(body)).await?.done(&what);
     }
     let refusal = match rename(server, temporary, to).await {
         Err(refusal) if refusal.kind != FailureKind::Unavailable && !exclusive => refusal,
-        outcome => return explained(server, outcome, to, Tried::Make).await,
+        outcome => return explain(server, outcome, to, Attempt::Make).await,
     };
-    let aside = temporary_name(to)?;
-    if rename(server, to, &aside).await.is_err() {
+    let backup = temporary_name(to)?;
+    if rename(server, to, &backup).await.is_err() {
         return Err(refusal);
     }
     if let Err(failure) = rename(server, temporary, to).await {
-        if let Err(lost) = rename(server, &aside, to).await {
-            tracing::error!(path = to.as_bytes(), aside = aside.as_bytes(), failure = %lost, "the old file stays aside");
+        if let Err(lost) = rename(server, &backup, to).await {
+            tracing::error!(path = to.as_bytes(), backup = backup.as_bytes(), failure = %lost, "the replaced file could not be renamed back and stays under its backup name");
         }
         return Err(failure);
     }
-    let removed = server.requests.ask(RequestBody::Remove { path: server.wire(&aside) }).await;
-    if let Err(failure) = removed.and_then(|answer| answer.done(format_args!("remove {aside}"))) {
-        tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
+    let removed = server.requests.send(RequestBody::Remove { path: server.wire_path(&backup) });
+    let removed = removed.await.and_then(|response| response.done(format_args!("remove {backup}")));
+    if let Err(failure) = removed {
+        tracing::warn!(backup = backup.as_bytes(), %failure, "the replaced file could not be removed and stays under its backup name");
     }
     Ok(())
 }
 
 async fn rename(server: &Server, from: &RemotePath, to: &RemotePath) -> Result<(), Failure> {
-    let body = RequestBody::Rename { from: server.wire(from), to: server.wire(to) };
-    server.requests.ask(body).await?.done(format_args!("rename {from} to {to}"))
+    let body = RequestBody::Rename { from: server.wire_path(from), to: server.wire_path(to) };
+    server.requests.send(body).await?.done(format_args!("rename {from} to {to}"))
 }
 
-/// Sends CLOSE with the call; when the server has answered it and `written` is well too, the file gets
-/// its name, else it counts as cut. Goes on to its end when nobody waits for it any more.
+/// Sends CLOSE with the call. If both its response and `written` are good, the file is committed, otherwise
+/// the upload counts as aborted. Continues even if the future is dropped.
 pub(super) fn complete(
-    handle: Handle,
+    file: RemoteFile,
     ending: Ending,
     written: impl Future<Output = Result<(), Failure>> + Send + 'static,
 ) -> impl Future<Output = Result<(), Failure>> + Send {
-    let Closing { answer, held } = handle.close();
-    let cleanups = handle.server().cleanups.clone();
+    let PendingClose { response, guard } = file.close();
+    let cleanups = file.server().cleanups.clone();
     let completing = cleanups.spawn(async move {
-        let (server, path) = (handle.server(), handle.path());
-        let closed = answer.await;
-        let closed = closed.and_then(|answer| answer.done(format_args!("close {path}")));
-        // The first refusal is the writes'.
+        let (server, path) = (file.server(), file.path());
+        let closed = response.await;
+        let closed = closed.and_then(|response| response.done(format_args!("close {path}")));
+        // A refused write came before CLOSE and is the cause.
         let outcome = match written.await.and(closed) {
-            Ok(()) => ending.whole(server, path).await,
-            Err(failure) => Err(full::explained(server, ending.written(path), failure).await),
+            Ok(()) => ending.commit(server, path).await,
+            Err(failure) => {
+                Err(disk_full::explain(server, ending.written_path(path), failure).await)
+            }
         };
         if outcome.is_err() {
-            ending.cut(&handle, held.as_ref()).await;
+            ending.abort(&file, guard.as_ref()).await;
         }
-        drop(held);
+        drop(guard);
         outcome
     });
     async { completing.await.unwrap_or_else(|_| Err(lost("the gateway is ending"))) }
 }
 
-/// Whether a file can be written where it was begun.
+/// Whether a file can be written where it was opened.
 pub(super) enum Prepared {
     Here,
-    /// Its name is a symlink: it is to be begun anew where that leads.
+    /// Its name is a symlink: the upload must start again at the target.
     Elsewhere(Ending),
 }
 
-/// `TemporaryName`: what is at the name that the upload will get. A file lends the new one its
-/// permissions; where the upload can never get the name, it is taken away again.
+/// For `TemporaryName`: looks at what has the name that the upload will get. The new file takes over the
+/// permissions of an existing one; if the upload can never get the name, its temporary file is removed.
 pub(super) async fn prepare(
-    handle: &Handle,
+    file: &RemoteFile,
     ending: &Ending,
-    there: Result<Attributes, Failure>,
+    existing: Result<Attributes, Failure>,
 ) -> Result<Prepared, Failure> {
-    let Ending::Renamed { temporary, leads_to, exclusive } = ending else {
+    let Ending::Rename { temporary, leads_to, exclusive } = ending else {
         return Ok(Prepared::Here);
     };
-    // Begun where a symlink leads: that name is the symlink's still.
-    let Some(there) = there.ok().filter(|_| leads_to.is_none()) else { return Ok(Prepared::Here) };
-    let (server, path) = (handle.server(), handle.path());
-    let take_away = || {
-        handle.give_up();
-        server.requests.tell(RequestBody::Remove { path: server.wire(temporary) });
+    // Opened at the target of a symlink: `existing` is the symlink.
+    let Some(existing) = existing.ok().filter(|_| leads_to.is_none()) else {
+        return Ok(Prepared::Here);
     };
-    let mode = there.permissions.unwrap_or_default();
-    let kind = match (exclusive, attributes::entry(b"", &there).kind) {
+    let (server, path) = (file.server(), file.path());
+    let remove_temporary = || {
+        file.close_and_forget();
+        let path = server.wire_path(temporary);
+        server.requests.send_and_forget(RequestBody::Remove { path });
+    };
+    let mode = existing.permissions.unwrap_or_default();
+    let kind = match (exclusive, attributes::entry(b"", &existing).kind) {
         (true, _) => FailureKind::AlreadyExists,
         (false, EntryKind::Directory) => FailureKind::IsADirectory,
         (false, EntryKind::Symlink(_)) => {
-            take_away();
+            remove_temporary();
             let to = real_path(server, path).await?;
             if link_stat(server, &to).await.is_ok_and(|to| to.kind == EntryKind::Directory) {
                 let kind = FailureKind::IsADirectory;
@@ -330,18 +337,18 @@ pub(super) async fn prepare(
                 return Err(Failure::backend(kind, message));
             }
             let temporary = temporary_name(&to)?;
-            let ending = Ending::Renamed { temporary, leads_to: Some(to), exclusive: false };
+            let ending = Ending::Rename { temporary, leads_to: Some(to), exclusive: false };
             return Ok(Prepared::Elsewhere(ending));
         }
         (false, _) => {
-            if there.permissions.is_some() {
+            if existing.permissions.is_some() {
                 let permissions = Some(mode & 0o777);
-                // Not all servers let them be set; the upload matters more.
-                drop(handle.set_stat(Attributes { permissions, ..Attributes::default() }));
+                // Not all servers allow this; the upload matters more.
+                drop(file.set_stat(Attributes { permissions, ..Attributes::default() }));
             }
             return Ok(Prepared::Here);
         }
     };
-    take_away();
+    remove_temporary();
     Err(Failure::backend(kind, format_args!("cannot write {path}: {}", kind.sentence())))
 }

@@ -1,48 +1,44 @@
-//! Open files (draft-ietf-secsh-filexfer-02 sections 6.3 to 6.9): what a client asks goes straight on.
+//! Open files (draft-ietf-secsh-filexfer-02 sections 6.3 to 6.9). A client's requests are sent on at once.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
-use super::ahead::Ahead;
 use super::attributes::{self, changes, needs_times};
 use super::copy;
 use super::ending::{self, Ending, Prepared};
-use super::explain::{Tried, explained};
-use super::handle::Handle;
+use super::explain::{Attempt, explain};
+use super::read_ahead::ReadAhead;
+use super::remote_file::RemoteFile;
 use super::server::Server;
-use super::status::{Expect, misdirected, misunderstood, out_of_range, unsupported};
-use crate::backend::OpenFile;
+use super::status::{Expect, misunderstood, out_of_range, unsupported};
+use crate::backend::{InFlight, OpenFile};
 use crate::op::{
-    Changes, Entry, Failure, FailureKind, FileSystem, OpenMode, Operation, RemotePath,
+    Changes, Entry, Failure, FailureKind, FileSystem, OpenHandle, OpenMode, RemotePath,
 };
 use crate::wire::sftp::{self, Extension, OpenFlags, RequestBody};
 
-/// The longest read that is answered whole, in bytes.
-const LONGEST_READ: u32 = 1024 * 1024;
+/// The longest read that is answered in full, in bytes.
+const MAX_READ: u32 = 1024 * 1024;
 
 struct SftpFile {
-    handle: Handle,
-    /// `None` once it has ended one way or the other.
+    file: RemoteFile,
+    /// `None` once the file is closed or aborted.
     ending: Mutex<Option<Ending>>,
-    ahead: Arc<Mutex<Ahead>>,
-    /// Nothing but reading was asked for with OPEN.
+    read_ahead: Arc<Mutex<ReadAhead>>,
+    /// It was opened only for reading.
     only_read: bool,
 }
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    OpenHandle { path, mode }: &OpenHandle,
 ) -> Result<Arc<dyn OpenFile>, Failure> {
-    let Operation::Open { path, mode } = operation else { return Err(misdirected(operation)) };
-    let begins = mode.create && (mode.truncate || mode.exclusive) && mode.write && !mode.append;
-    let ending = match begins {
-        true => Ending::of_new(server, path, mode.exclusive)?,
-        false => Ending::Stays,
-    };
+    let is_new = mode.create && (mode.truncate || mode.exclusive) && mode.write && !mode.append;
+    let ending =
+        if is_new { Ending::for_new_file(server, path, mode.exclusive)? } else { Ending::Keep };
     open_with(server, path, mode, ending).await
 }
 
@@ -52,29 +48,30 @@ async fn open_with(
     mode: &OpenMode,
     ending: Ending,
 ) -> Result<Arc<dyn OpenFile>, Failure> {
-    let renamed = matches!(ending, Ending::Renamed { .. });
-    let claim = match mode.write || mode.append || mode.truncate {
-        true => ending.claim(server, path).await?,
-        false => None,
+    let is_renamed = matches!(ending, Ending::Rename { .. });
+    let lease = if mode.write || mode.append || mode.truncate {
+        ending.lease(server, path).await?
+    } else {
+        None
     };
-    // In one flight with OPEN: what has the name that the file is to get.
-    let there =
-        renamed.then(|| server.requests.ask(RequestBody::LinkStat { path: server.wire(path) }));
-    let written = ending.written(path).clone();
-    let handle = open_handle(server, &written, path, mode, renamed).await?;
-    let handle = Handle::new(server.clone(), handle, path.clone(), claim);
+    // In one flight with OPEN: what has the name that the file will get.
+    let existing = is_renamed
+        .then(|| server.requests.send(RequestBody::LinkStat { path: server.wire_path(path) }));
+    let written = ending.written_path(path).clone();
+    let handle = open_handle(server, &written, path, mode, is_renamed).await?;
     let file = SftpFile {
-        handle,
+        file: RemoteFile::new(server.clone(), handle, path.clone(), lease),
         ending: Mutex::new(Some(ending.clone())),
-        ahead: Arc::new(Mutex::new(Ahead::new())),
+        read_ahead: Arc::new(Mutex::new(ReadAhead::new())),
         only_read: mode.read && !(mode.write || mode.append || mode.create || mode.truncate),
     };
     if file.only_read {
-        Ahead::begin(&file.ahead, &file.handle);
+        ReadAhead::prefetch(&file.read_ahead, &file.file);
     }
-    if let Some(there) = there {
-        let there = there.await.and_then(|answer| answer.attributes("tell what is there"));
-        let prepared = ending::prepare(&file.handle, &ending, there).await;
+    if let Some(existing) = existing {
+        let existing = existing.await;
+        let existing = existing.and_then(|r| r.attributes("get the attributes of an older file"));
+        let prepared = ending::prepare(&file.file, &ending, existing).await;
         if let Prepared::Elsewhere(ending) = prepared.inspect_err(|_| drop(file.take_ending()))? {
             file.take_ending();
             return Box::pin(open_with(server, path, mode, ending)).await;
@@ -83,46 +80,46 @@ async fn open_with(
     Ok(Arc::new(file))
 }
 
-/// `written`: the name that is opened, of the file that is `path` in the end.
+/// `written`: the name to open; the file is renamed to `path` at the end.
 async fn open_handle(
     server: &Arc<Server>,
     written: &RemotePath,
     path: &RemotePath,
     mode: &OpenMode,
-    renamed: bool,
+    is_renamed: bool,
 ) -> Result<Bytes, Failure> {
     let attributes = sftp::Attributes { permissions: mode.permissions, ..Default::default() };
-    let body =
-        RequestBody::Open { path: server.wire(written), flags: flags(mode, renamed), attributes };
+    let (path_bytes, flags) = (server.wire_path(written), flags(mode, is_renamed));
+    let body = RequestBody::Open { path: path_bytes, flags, attributes };
     if mode.truncate {
         server.changes.note_all();
     }
-    let opened = server.requests.ask(body).await?.handle(format_args!("open {path}"));
-    let tried = if mode.exclusive { Tried::Make } else { Tried::Open };
-    explained(server, opened, written, tried).await
+    let opened = server.requests.send(body).await?.handle(format_args!("open {path}"));
+    let attempt = if mode.exclusive { Attempt::Make } else { Attempt::Open };
+    explain(server, opened, written, attempt).await
 }
 
 /// A temporary name is always a new one.
-fn flags(mode: &OpenMode, renamed: bool) -> OpenFlags {
-    let said = [
+fn flags(mode: &OpenMode, is_renamed: bool) -> OpenFlags {
+    let flags = [
         (mode.read, OpenFlags::READ),
         (mode.write, OpenFlags::WRITE),
         (mode.append, OpenFlags::APPEND),
         (mode.create, OpenFlags::CREATE),
-        (mode.truncate && !renamed, OpenFlags::TRUNCATE),
-        (mode.exclusive || renamed, OpenFlags::EXCLUSIVE),
+        (mode.truncate && !is_renamed, OpenFlags::TRUNCATE),
+        (mode.exclusive || is_renamed, OpenFlags::EXCLUSIVE),
     ];
-    let said = said.into_iter().filter(|(is, _)| *is);
-    said.fold(OpenFlags::default(), |flags, (_, flag)| flags | flag)
+    let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+    set.fold(OpenFlags::default(), |flags, (_, flag)| flags | flag)
 }
 
 impl SftpFile {
     fn server(&self) -> &Arc<Server> {
-        self.handle.server()
+        self.file.server()
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read_ahead(&self) -> MutexGuard<'_, ReadAhead> {
+        self.read_ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_ending(&self) -> Option<Ending> {
@@ -130,74 +127,72 @@ impl SftpFile {
     }
 
     async fn extended(&self, body: Extension, what: &str) -> Result<Bytes, Failure> {
-        let answer = self.server().requests.ask(RequestBody::Extended(body)).await?;
-        answer.extended(format_args!("{what} {}", self.handle.path()))
+        let response = self.server().requests.send(RequestBody::Extended(body)).await?;
+        response.extended(format_args!("{what} {}", self.file.path()))
     }
 }
 
 #[async_trait]
 impl OpenFile for SftpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.ahead().read(&self.handle, offset, length.min(LONGEST_READ))
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(self.read_ahead().read(&self.file, offset, length.min(MAX_READ)))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.handle.write_all(offset, data)
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(self.file.write_all(offset, data))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {
-        let path = self.handle.path();
-        self.ahead().about_to_tell();
-        let said = self.handle.stat().await?.attributes(format_args!("tell what {path} is"))?;
-        self.ahead().told(said.size.unwrap_or(0));
-        Ok(attributes::entry(path.name().unwrap_or(b"/"), &said))
+        let path = self.file.path();
+        self.read_ahead().before_stat();
+        let response = self.file.stat().await?;
+        let attributes = response.attributes(format_args!("get the attributes of {path}"))?;
+        self.read_ahead().set_reported_size(attributes.size.unwrap_or(0));
+        Ok(attributes::entry(path.name().unwrap_or(b"/"), &attributes))
     }
 
     async fn size(&self) -> Option<u64> {
-        self.handle.stat().await.ok()?.attributes("tell the size").ok()?.size
+        self.file.stat().await.ok()?.attributes("get the size").ok()?.size
     }
 
-    async fn set_attributes(&self, wanted: &Changes) -> Result<(), Failure> {
-        let what = format!("set the attributes of {}", self.handle.path());
-        let now = match needs_times(wanted) {
-            true => Some(self.handle.stat().await?.attributes(&what)?),
-            false => None,
+    async fn set_attributes(&self, requested: &Changes) -> Result<(), Failure> {
+        let what = format!("set the attributes of {}", self.file.path());
+        let current = if needs_times(requested) {
+            Some(self.file.stat().await?.attributes(&what)?)
+        } else {
+            None
         };
-        let attributes = changes(wanted, now.as_ref()).map_err(|_| out_of_range(&what))?;
-        let set = self.handle.set_stat(attributes).await?.done(&what);
-        set.or_else(|failure| self.server().judge(wanted, failure))
+        let attributes = changes(requested, current.as_ref()).map_err(|_| out_of_range(&what))?;
+        let set = self.file.set_stat(attributes).await?.done(&what);
+        set.or_else(|failure| self.server().apply_attribute_policy(requested, failure))
     }
 
     fn answers_for_path(&self) -> bool {
         let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*ending, Some(Ending::Renamed { .. }))
+        matches!(*ending, Some(Ending::Rename { .. }))
     }
 
     async fn sync(&self) -> Result<(), Failure> {
-        let what = format!("sync {}", self.handle.path());
+        let what = format!("sync {}", self.file.path());
         if !self.server().extensions.file_sync {
             return Err(unsupported(&what, "fsync"));
         }
-        let body = Extension::FileSync { handle: self.handle.bytes() };
-        self.handle.ask(RequestBody::Extended(body)).await?.done(&what)
+        let body = Extension::FileSync { handle: self.file.handle() };
+        self.file.send(RequestBody::Extended(body)).await?.done(&what)
     }
 
     async fn file_system(&self) -> Result<FileSystem, Failure> {
-        let what = "tell the file system of";
-        let offers = &self.server().extensions;
-        let body = match (offers.file_stat_vfs, offers.stat_vfs) {
-            (true, _) => Extension::FileStatVfs { handle: self.handle.bytes() },
-            (false, true) => Extension::StatVfs { path: self.server().wire(self.handle.path()) },
-            (false, false) => {
-                return Err(unsupported(format_args!("{what} {}", self.handle.path()), "statvfs"));
-            }
+        let what = "describe the file system of";
+        let extensions = &self.server().extensions;
+        let body = if extensions.file_stat_vfs {
+            Extension::FileStatVfs { handle: self.file.handle() }
+        } else if extensions.stat_vfs {
+            Extension::StatVfs { path: self.server().wire_path(self.file.path()) }
+        } else {
+            return Err(unsupported(format_args!("{what} {}", self.file.path()), "statvfs"));
         };
-        let said = sftp::FileSystem::decode(self.extended(body, what).await?);
-        said.map(attributes::file_system).ok_or_else(|| misunderstood(what))
+        let decoded = sftp::FileSystem::decode(self.extended(body, what).await?);
+        decoded.map(attributes::file_system).ok_or_else(|| misunderstood(what))
     }
 
     async fn copy_data(
@@ -207,46 +202,46 @@ impl OpenFile for SftpFile {
         to: &Arc<dyn OpenFile>,
         to_offset: u64,
     ) -> Result<(), Failure> {
-        let what = format!("copy from {}", self.handle.path());
+        let what = format!("copy from {}", self.file.path());
         let to = to.as_any().downcast_ref::<SftpFile>();
         let same = to.filter(|to| Arc::ptr_eq(to.server(), self.server()));
         let (true, Some(to)) = (self.server().extensions.copy_data, same) else {
             return Err(unsupported(&what, "copy-data"));
         };
-        copy::copy(&self.handle, offset, length, &to.handle, to_offset).await
+        copy::copy(&self.file, offset, length, &to.file, to_offset).await
     }
 
     async fn close(&self) -> Result<(), Failure> {
-        let path = self.handle.path();
+        let path = self.file.path();
         let Some(ending) = self.take_ending() else {
-            let message = format_args!("cannot close {path}: it is closed already");
+            let message = format_args!("cannot close {path}: it is already closed");
             return Err(Failure::client(FailureKind::InvalidArgument, message));
         };
-        self.ahead().forget();
+        self.read_ahead().clear();
         if self.only_read {
-            self.handle.close_read();
+            self.file.close_read();
             return Ok(());
         }
-        self.handle.note_end();
-        // A plain file's CLOSE speaks for itself; its writes had their own answers.
-        let plain = matches!(ending, Ending::Stays);
-        let handle = self.handle.clone();
+        self.file.note_end();
+        // The writes had their own responses; only a file that must be whole depends on them here.
+        let must_be_whole = !matches!(ending, Ending::Keep);
+        let file = self.file.clone();
         let written = async move {
-            match handle.refused().is_some() && !plain {
-                true => Err(Failure::backend(
+            if must_be_whole && file.refused_from().is_some() {
+                return Err(Failure::backend(
                     FailureKind::Internal,
-                    format_args!("cannot close {}: not all of it could be written", handle.path()),
-                )),
-                false => Ok(()),
+                    format_args!("cannot close {}: some of its writes failed", file.path()),
+                ));
             }
+            Ok(())
         };
-        ending::complete(self.handle.clone(), ending, written).await
+        ending::complete(self.file.clone(), ending, written).await
     }
 
     async fn abort(&self) {
-        self.ahead().forget();
+        self.read_ahead().clear();
         if let Some(ending) = self.take_ending() {
-            ending::cut(&self.handle, ending).await;
+            ending::abort(&self.file, ending).await;
         }
     }
 
@@ -258,7 +253,7 @@ impl OpenFile for SftpFile {
 impl Drop for SftpFile {
     fn drop(&mut self) {
         if let Some(ending) = self.take_ending() {
-            ending::cut_behind(self.handle.clone(), ending);
+            ending::abort_in_background(self.file.clone(), ending);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the server is the one that is meant (RFC 4251 section 4.1).
+//! Verification of the server's host key (RFC 4251 section 4.1).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use super::known_hosts::Verdict;
 use super::settings::{HostKey, Settings};
 use crate::op::{Failure, FailureKind, Outage};
 
-/// Judges the key that a server presents, for one connection.
+/// Verifies the key that a server presents, for one connection.
 pub(super) struct Verifier {
     settings: Arc<Settings>,
     host: String,
@@ -18,8 +18,8 @@ pub(super) struct Verifier {
     refusal: Refusal,
 }
 
-/// Kinds of host keys that a backend's server has shown and nobody pinned: the kind cannot be seen from
-/// a fingerprint. They are not asked for again.
+/// Kinds of host keys that a backend's server presented and that are not pinned: a fingerprint does not
+/// show its kind. They are not requested again.
 #[derive(Default)]
 pub(super) struct Unpinned(Mutex<Vec<Algorithm>>);
 
@@ -31,7 +31,7 @@ impl Unpinned {
         }
     }
 
-    /// The server's keys may have changed: all kinds are asked for again.
+    /// The server's keys may have changed: all kinds are requested again.
     pub(super) fn forget(&self) {
         self.kinds().clear();
     }
@@ -53,11 +53,11 @@ impl Unpinned {
     }
 }
 
-/// Why a server was not believed; russh itself only says that it was not.
+/// Why a host key was refused; russh reports only that it was.
 #[derive(Clone, Default)]
 pub(super) struct Refusal(Arc<Mutex<Option<Refused>>>);
 
-/// With the key's kind, where another kind of key might be the pinned one.
+/// With the key's kind, where a key of another kind may be pinned.
 type Refused = (Failure, Option<Algorithm>);
 
 impl Refusal {
@@ -75,8 +75,8 @@ impl Verifier {
         self.refusal.clone()
     }
 
-    /// Kinds of host keys that are known go first, as in OpenSSH: else a server with several keys
-    /// might show one that nobody knows.
+    /// Puts the kinds of known host keys first, as OpenSSH does: otherwise a server with several keys might
+    /// present an unknown one.
     pub(super) fn order(&self, preferred: Preferred) -> Preferred {
         let HostKey::KnownHosts(known) = &self.settings.host_key else { return preferred };
         let known = known.algorithms(&self.host, self.port);
@@ -90,10 +90,10 @@ impl Verifier {
         Preferred { key, ..preferred }
     }
 
-    fn judge(&self, key: &PublicKeyOrCertificate) -> Result<(), (Outage, String)> {
+    fn verify(&self, key: &PublicKeyOrCertificate) -> Result<(), (Outage, String)> {
         let Self { settings, host, port, .. } = self;
         let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
-            let why = "it presented a host certificate, which is not checked".to_owned();
+            let why = "it presented a host certificate; these are not supported".to_owned();
             return Err((Outage::HostKeyUnknown, why));
         };
         let presented = key.fingerprint(HashAlg::Sha256).to_string();
@@ -102,27 +102,28 @@ impl Verifier {
         match &settings.host_key {
             HostKey::AcceptAny => Ok(()),
             HostKey::Fingerprints(expected) => {
-                // Padding is optional: some tools write it.
-                let fits = |one: &String| one.trim_end_matches('=') == presented;
-                expected.iter().any(fits).then_some(()).ok_or_else(|| {
+                // Some tools write the optional padding.
+                let matches = |one: &String| one.trim_end_matches('=') == presented;
+                expected.iter().any(matches).then_some(()).ok_or_else(|| {
                     let why = format!(
-                        "{host}:{port} presented {kind} {presented}, `host_key` says {}; if the server's key was changed on purpose, put `host_key: \"{presented}\"` into the backend's configuration",
+                        "{host}:{port} presented {kind} {presented}, but `host_key` is {}; if the server's key was changed on purpose, set `host_key: \"{presented}\"` on the backend",
                         expected.join(", ")
                     );
                     (Outage::HostKeyChanged, why)
                 })
             }
-            HostKey::KnownHosts(known) => match known.judge(host, *port, key) {
+            HostKey::KnownHosts(known) => match known.check(host, *port, key) {
                 Verdict::Known => Ok(()),
                 Verdict::Unknown => {
                     let name = if *port == 22 { host.clone() } else { format!("[{host}]:{port}") };
                     let line = key.to_openssh().unwrap_or_default();
-                    let outage = match known.algorithms(host, *port).is_empty() {
-                        true => Outage::HostKeyUnknown,
-                        false => Outage::HostKeyChanged,
+                    let outage = if known.algorithms(host, *port).is_empty() {
+                        Outage::HostKeyUnknown
+                    } else {
+                        Outage::HostKeyChanged
                     };
                     let why = format!(
-                        "{host}:{port} presented {kind} {presented}, which `known_hosts` has not for it; if it is the right one, add the line `{name} {line}` there, or set `host_key: \"{presented}\"`"
+                        "{host}:{port} presented {kind} {presented}, which is not in `known_hosts` for this server; if it is the right key, add the line `{name} {line}` there, or set `host_key: \"{presented}\"`"
                     );
                     Err((outage, why))
                 }
@@ -144,10 +145,10 @@ impl Handler for Verifier {
         &mut self,
         key: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
-        let Err((outage, detail)) = self.judge(key) else { return Ok(true) };
+        let Err((outage, detail)) = self.verify(key) else { return Ok(true) };
         let failure = Failure::backend(
             FailureKind::Unavailable,
-            "the backend server's host key is not the one the gateway expects; tell its operator",
+            "the backend server's host key is not the one the gateway expects; tell the gateway's operator",
         );
         let failure = failure.with_detail(detail).with_outage(outage);
         let kind = match (&self.settings.host_key, key) {

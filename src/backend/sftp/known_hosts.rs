@@ -1,4 +1,4 @@
-//! The host keys that the operator knows (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+//! Known host keys (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
 use std::str::FromStr;
 
@@ -8,13 +8,13 @@ use russh::keys::{Algorithm, PublicKey};
 use sha1::Sha1;
 
 /// A `known_hosts` file (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), hashed names included. Keys of
-/// certificate authorities are passed over: host certificates are not checked.
+/// certificate authorities are ignored: host certificates are not supported.
 #[derive(Clone, Debug, Default)]
 pub struct KnownHosts {
     lines: Vec<Entry>,
 }
 
-/// What a file says about a server's key.
+/// What a file has about a server's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Known,
@@ -33,12 +33,12 @@ impl KnownHosts {
                 continue;
             }
             let entry = Entry::from_str(&fields.join(" ")).map_err(|e| {
-                format!("line {number} is no known_hosts line (names, key type, key): {e}")
+                format!("line {number} is not a known_hosts line (names, key type, key): {e}")
             })?;
             if entry.marker() == Some(&Marker::CertAuthority) {
                 tracing::warn!(
                     line = number,
-                    "@cert-authority in a known_hosts file is not used: host certificates are not checked"
+                    "@cert-authority in a known_hosts file is ignored: host certificates are not supported"
                 );
                 continue;
             }
@@ -47,7 +47,7 @@ impl KnownHosts {
         Ok(Self { lines })
     }
 
-    pub(super) fn judge(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
+    pub(super) fn check(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
         let mut verdict = Verdict::Unknown;
         for line in self.lines_of(host, port) {
             if line.public_key().key_data() != key.key_data() {
@@ -61,7 +61,7 @@ impl KnownHosts {
         verdict
     }
 
-    /// The kinds of keys that are known of a host: those are the ones to ask it for.
+    /// The kinds of a host's known keys.
     pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         let known = self.lines_of(host, port).filter(|line| line.marker().is_none());
         known.map(|line| line.public_key().algorithm()).collect()
@@ -83,7 +83,7 @@ fn covers(patterns: &HostPatterns, name: &str) -> bool {
         HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
             .is_ok_and(|hmac| hmac.chain_update(name).verify_slice(hash).is_ok()),
         HostPatterns::Patterns(patterns) => {
-            let fits = |pattern: &str| {
+            let matches = |pattern: &str| {
                 let pattern = pattern.to_ascii_lowercase();
                 // `[host]:22` is the same as `host`.
                 let plain = pattern.strip_prefix('[').and_then(|p| p.strip_suffix("]:22"));
@@ -91,8 +91,8 @@ fn covers(patterns: &HostPatterns, name: &str) -> bool {
             };
             let (refused, named): (Vec<_>, Vec<_>) =
                 patterns.iter().partition(|pattern| pattern.starts_with('!'));
-            named.iter().any(|pattern| fits(pattern))
-                && !refused.iter().any(|pattern| fits(&pattern[1..]))
+            named.iter().any(|pattern| matches(pattern))
+                && !refused.iter().any(|pattern| matches(&pattern[1..]))
         }
     }
 }
@@ -100,7 +100,7 @@ fn covers(patterns: &HostPatterns, name: &str) -> bool {
 /// `*` is any run of bytes, `?` is one.
 fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
-    // Where the last `*` stood, and how far it reaches.
+    // The position of the last `*`, and how far it matches.
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {
         match pattern.get(p) {
@@ -134,12 +134,12 @@ mod tests {
         PublicKey::from_openssh(text).unwrap()
     }
 
-    fn judged(text: &str, host: &str, port: u16) -> Verdict {
-        KnownHosts::parse(text).unwrap().judge(host, port, &key(ONE))
+    fn verdict(text: &str, host: &str, port: u16) -> Verdict {
+        KnownHosts::parse(text).unwrap().check(host, port, &key(ONE))
     }
 
     #[test]
-    fn names_patterns_and_ports() {
+    fn names_match_by_pattern_and_port() {
         for (names, host, port, known) in [
             ("example.com", "example.com", 22, true),
             ("Example.com", "EXAMPLE.com", 22, true),
@@ -161,38 +161,38 @@ mod tests {
             ("[2001:db8::1]:2222", "2001:db8::1", 2222, true),
         ] {
             let expected = if known { Verdict::Known } else { Verdict::Unknown };
-            assert_eq!(judged(&format!("{names} {ONE}"), host, port), expected, "{names} {host}");
+            assert_eq!(verdict(&format!("{names} {ONE}"), host, port), expected, "{names} {host}");
         }
     }
 
     #[test]
-    fn hashed_names() {
+    fn hashed_names_match() {
         let text = format!("|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak= {ONE}");
-        assert_eq!(judged(&text, "example.com", 22), Verdict::Known);
-        assert_eq!(judged(&text, "example.com", 2222), Verdict::Unknown);
-        assert_eq!(judged(&text, "example.org", 22), Verdict::Unknown);
+        assert_eq!(verdict(&text, "example.com", 22), Verdict::Known);
+        assert_eq!(verdict(&text, "example.com", 2222), Verdict::Unknown);
+        assert_eq!(verdict(&text, "example.org", 22), Verdict::Unknown);
     }
 
     #[test]
-    fn comments_markers_and_several_keys() {
+    fn comments_and_markers_are_understood_and_a_host_may_have_several_keys() {
         let text = format!(
             "# a comment\n\n  \t\nexample.com {OTHER} with a comment\n@cert-authority * {ONE}\nexample.com\t {ONE}\n"
         );
-        assert_eq!(judged(&text, "example.com", 22), Verdict::Known);
-        assert_eq!(judged(&text, "example.org", 22), Verdict::Unknown);
+        assert_eq!(verdict(&text, "example.com", 22), Verdict::Known);
+        assert_eq!(verdict(&text, "example.org", 22), Verdict::Unknown);
         let revoked = format!("{text}@revoked * {ONE}\n");
-        assert_eq!(judged(&revoked, "example.com", 22), Verdict::Revoked);
+        assert_eq!(verdict(&revoked, "example.com", 22), Verdict::Revoked);
         let known = KnownHosts::parse(&revoked).unwrap();
         let algorithms = [Algorithm::Ed25519, Algorithm::Ed25519];
         assert_eq!(known.algorithms("example.com", 22), algorithms);
-        assert_eq!(known.judge("example.com", 22, &key(OTHER)), Verdict::Known);
+        assert_eq!(known.check("example.com", 22, &key(OTHER)), Verdict::Known);
     }
 
     #[test]
     fn an_error_names_the_line() {
         for bad in ["example.com", "example.com ssh-ed25519 AAAA", "@strange a b c", "|1|x| a b"] {
-            let said = KnownHosts::parse(&format!("# fine\n{bad}\n")).unwrap_err();
-            assert!(said.starts_with("line 2 "), "{said}");
+            let error = KnownHosts::parse(&format!("# fine\n{bad}\n")).unwrap_err();
+            assert!(error.starts_with("line 2 "), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who the gateway is to the server (RFC 4252, RFC 4256), and what the server can.
+//! The login: authentication (RFC 4252, RFC 4256), the SFTP version, and what the server offers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Connection, NotReached, unreachable};
+use super::connection::{self, ConnectError, Connection, unreachable};
 use super::host_key::Unpinned;
 use super::requests::{Incoming, Outgoing, Requests};
 use super::server::{Extensions, Server};
@@ -27,17 +27,13 @@ use crate::wire::sftp::{
     Extension, Limits, MAX_PACKET, PacketReader, RequestBody, ResponseBody, Version, encode_init,
 };
 
-/// For russh to end once nothing more can be tried.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// For russh to end when no authentication method is left.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// Rounds of keyboard-interactive prompts that a server may send.
+const MAX_PROMPT_ROUNDS: usize = 8;
 
-/// For the answer to REALPATH; a server that takes longer tells nothing.
-const SILENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
-
-/// Rounds of questions that a server may ask instead of taking a password.
-const ROUNDS: usize = 8;
-
-/// A server ready to work. What is written first on each connection, `header`, is often nothing;
-/// `rooted` as in [`crate::backend::Origin`].
+/// Connects and logs in. `header`: what each connection starts with, if anything; `rooted` as in
+/// [`crate::backend::Origin`].
 pub(super) async fn login(
     settings: &Arc<Settings>,
     connector: &Connector,
@@ -45,48 +41,50 @@ pub(super) async fn login(
     (header, rooted): (&[u8], bool),
     unpinned: &Unpinned,
 ) -> Result<Server, Failure> {
-    let mut connection = reach(settings, connector, header, unpinned).await?;
+    let mut connection = connect(settings, connector, header, unpinned).await?;
     let ready = async {
         authenticate(settings, &mut connection, credentials).await?;
         let (reader, writer) = connection.open_channel().await?;
         let ended = CancellationToken::new();
         let on_failure = ended.clone().drop_guard();
         connection.end_with(ended.clone());
-        let server = greet(settings, reader, writer, ended, rooted).await?;
+        let server = initialize(settings, reader, writer, ended, rooted).await?;
         on_failure.disarm();
         Ok(server)
     };
     let ready = timeout(settings.reply_timeout, ready).await;
     ready.unwrap_or_else(|_| {
-        Err(unreachable("it did not let the gateway in in time").with_outage(Outage::Timeout))
+        let limit = humantime::format_duration(settings.reply_timeout);
+        let detail = format!("the login took longer than {limit} (reply_timeout)");
+        Err(unreachable(detail).with_outage(Outage::Timeout))
     })
 }
 
-/// A connection to a server that is believed. Each address has its own time to be connected to; then
-/// each key exchange has as much.
-async fn reach(
+/// A connection to an authenticated server. `connect_timeout` applies to each address, and again to each key
+/// exchange.
+async fn connect(
     settings: &Arc<Settings>,
     connector: &Connector,
     header: &[u8],
     unpinned: &Unpinned,
 ) -> Result<Connection, Failure> {
-    let reached = connector.connect(settings.connect_timeout).await;
-    let (tcp, address) = reached.map_err(|e| unreachable(e).with_outage(Outage::Unreachable))?;
-    believe(settings, connector, tcp, address, header, unpinned).await
+    let connected = connector.connect(settings.connect_timeout).await;
+    let (tcp, address) = connected.map_err(|e| unreachable(e).with_outage(Outage::Unreachable))?;
+    exchange_keys(settings, connector, tcp, address, header, unpinned).await
 }
 
 fn too_slow(settings: &Settings, address: &str) -> Failure {
-    let message = "the backend server was reached, but did not end the SSH handshake in time; try \
+    let message = "the backend server was reached, but did not finish the SSH handshake in time; try \
                    again later or tell the gateway's operator";
     let limit = humantime::format_duration(settings.connect_timeout);
-    let detail = format!("{address}, within {limit}: is it an SSH server?");
-    let late = Failure::backend(FailureKind::Unavailable, message).with_detail(detail);
-    late.with_outage(Outage::Timeout)
+    let detail = format!("{address}, within {limit} (connect_timeout): is it an SSH server?");
+    let failure = Failure::backend(FailureKind::Unavailable, message).with_detail(detail);
+    failure.with_outage(Outage::Timeout)
 }
 
-/// A server with several keys may first show another than the pinned one; it is then asked for its
-/// others.
-async fn believe(
+/// A server with several keys may first present another than the pinned one; then its other kinds are
+/// requested.
+async fn exchange_keys(
     settings: &Arc<Settings>,
     connector: &Connector,
     mut tcp: TcpStream,
@@ -94,7 +92,7 @@ async fn believe(
     header: &[u8],
     unpinned: &Unpinned,
 ) -> Result<Connection, Failure> {
-    let mut shown = Vec::new();
+    let mut presented = Vec::new();
     let mut refusal = None;
     let server = tcp.peer_addr().map_err(unreachable)?;
     loop {
@@ -103,17 +101,17 @@ async fn believe(
         let exchanged = timeout(settings.connect_timeout, exchanged).await;
         let last = match exchanged.map_err(|_| too_slow(settings, address))? {
             Ok(connection) => return Ok(connection),
-            Err(NotReached::OtherKey(failure, kind)) if !shown.contains(&kind) => {
+            Err(ConnectError::OtherKey(failure, kind)) if !presented.contains(&kind) => {
                 unpinned.add(&kind);
-                shown.push(kind);
+                presented.push(kind);
                 refusal.get_or_insert(failure);
                 let again = connector.reconnect(address, server, settings.connect_timeout);
                 tcp = again.await.map_err(unreachable)?;
                 continue;
             }
-            Err(NotReached::OtherKey(failure, _) | NotReached::Failed(failure)) => failure,
+            Err(ConnectError::OtherKey(failure, _) | ConnectError::Failed(failure)) => failure,
         };
-        // Its keys may have changed: the next login asks for all kinds again.
+        // Its keys may have changed: the next login requests all kinds again.
         unpinned.forget();
         return Err(refusal.unwrap_or(last));
     }
@@ -127,33 +125,37 @@ async fn authenticate(
     let (Ok(user), Ok(password)) =
         (std::str::from_utf8(&credentials.user), std::str::from_utf8(&credentials.password))
     else {
-        return Err(refused("SSH carries user names and passwords in UTF-8 only, this is neither"));
+        return Err(refused(
+            "SSH carries only user names and passwords in UTF-8, and these are not",
+        ));
     };
     let result = match &credentials.key {
         Some(key) => with_key(settings, connection, user, key).await?,
         None => connection.handle.authenticate_password(user, password).await.map_err(broken)?,
     };
     let AuthResult::Failure { remaining_methods, partial_success } = result else { return Ok(()) };
-    if remaining_methods.is_empty() && !nothing_is_left(connection).await {
+    if remaining_methods.is_empty() && !no_method_is_left(connection).await {
         return Err(unreachable("it closed the connection during the login"));
     }
     let offers = |kind| remaining_methods.contains(&kind);
     if partial_success {
-        return Err(refused("it wants a second proof, which the gateway cannot give"));
+        return Err(refused(
+            "it requires a second authentication method, which the gateway does not support",
+        ));
     }
     match &credentials.key {
         None if offers(MethodKind::KeyboardInteractive) && !offers(MethodKind::Password) => {
-            answer_questions(connection, user, password).await
+            answer_prompts(connection, user, password).await
         }
         None => Err(refused("the user name or the password is wrong")),
-        Some(_) => Err(refused("it does not take the gateway's key for this user")),
+        Some(_) => Err(refused("it does not accept the gateway's key for this user")),
     }
 }
 
-/// Whether the server has said that it takes nothing more. russh ends with that as with a lost
-/// connection; only its last words tell the two apart.
-async fn nothing_is_left(connection: &mut Connection) -> bool {
-    let ended = timeout(LAST_WORDS, &mut connection.handle).await;
+/// Whether the server listed no further method. russh ends then as it does when the connection is lost; only
+/// its error distinguishes the two.
+async fn no_method_is_left(connection: &mut Connection) -> bool {
+    let ended = timeout(END_TIMEOUT, &mut connection.handle).await;
     matches!(ended, Ok(Err(russh::Error::NoAuthMethod)))
 }
 
@@ -168,36 +170,36 @@ async fn with_key(
     if !key.algorithm().is_rsa() {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
     }
-    // A server that does not say what it takes knows SHA-2 since years all the same.
+    // Servers that do not list their algorithms support SHA-2 as well, unless they are very old.
     let best = handle.best_supported_rsa_hash().await.map_err(broken)?;
     let best = best.unwrap_or(Some(HashAlg::Sha256));
     let result = handle.authenticate_publickey(user, with(best)).await.map_err(broken)?;
-    let can_go_on = matches!(
+    let may_retry = matches!(
         &result,
         AuthResult::Failure { remaining_methods, partial_success: false }
             if remaining_methods.contains(&MethodKind::PublicKey)
     );
-    // One of before 2016 knows SHA-1 only.
+    // Servers from before 2016 know only SHA-1.
     let sha_1 = Algorithm::Rsa { hash: None };
-    if best.is_some() && can_go_on && settings.algorithms.accepts_signature(&sha_1) {
+    if best.is_some() && may_retry && settings.algorithms.accepts_signature(&sha_1) {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);
     }
     Ok(result)
 }
 
-/// Keyboard-interactive as a password prompt: one hidden question is the password, nothing else is
-/// answered.
-async fn answer_questions(
+/// Keyboard-interactive (RFC 4256) as a password prompt: one hidden prompt is answered with the password,
+/// anything else is refused.
+async fn answer_prompts(
     connection: &mut Connection,
     user: &str,
     password: &str,
 ) -> Result<(), Failure> {
     let handle = &mut connection.handle;
-    let mut answer =
+    let mut response =
         handle.authenticate_keyboard_interactive_start(user, None).await.map_err(broken)?;
-    let mut given = false;
-    for _ in 0..ROUNDS {
-        let prompts = match answer {
+    let mut sent_password = false;
+    for _ in 0..MAX_PROMPT_ROUNDS {
+        let prompts = match response {
             KeyboardInteractiveAuthResponse::Success => return Ok(()),
             KeyboardInteractiveAuthResponse::Failure { .. } => {
                 return Err(refused("the user name or the password is wrong"));
@@ -206,19 +208,21 @@ async fn answer_questions(
         };
         let answers = match prompts.as_slice() {
             [] => Vec::new(),
-            [prompt] if !prompt.echo && !given => {
-                given = true;
+            [prompt] if !prompt.echo && !sent_password => {
+                sent_password = true;
                 vec![password.to_owned()]
             }
             _ => return Err(refused("it asks for more than a password")),
         };
-        answer = handle.authenticate_keyboard_interactive_respond(answers).await.map_err(broken)?;
+        response =
+            handle.authenticate_keyboard_interactive_respond(answers).await.map_err(broken)?;
     }
-    Err(refused("it asks and asks"))
+    Err(refused("it does not stop asking questions"))
 }
 
-/// INIT and VERSION; then what is to be known of the server, in one flight.
-pub(super) async fn greet(
+/// INIT and VERSION (draft-ietf-secsh-filexfer-02 section 4); then the limits and the login folder, in one
+/// flight.
+pub(super) async fn initialize(
     settings: &Arc<Settings>,
     mut incoming: impl Incoming,
     mut outgoing: impl Outgoing,
@@ -235,40 +239,41 @@ pub(super) async fn greet(
         }
         packets.push(incoming.next().await.map_err(unreachable)?);
     };
-    // A later version is offered, version 3 is what both then speak.
+    // A server that supports later versions must use the offered version 3.
     if version.version < 3 {
-        let said = version.version;
-        return Err(unreachable(format!("it speaks version {said} of SFTP, not 3")));
+        let version = version.version;
+        return Err(unreachable(format!("it speaks version {version} of SFTP, not 3")));
     }
     let extensions = Extensions::of(&version);
     let requests = Requests::start(incoming, outgoing, packets, settings.reply_timeout, ended);
-    let limits = extensions.limits.then(|| requests.ask(RequestBody::Extended(Extension::Limits)));
-    let home = requests.ask(RequestBody::RealPath { path: Bytes::from_static(b".") });
+    let limits = extensions.limits.then(|| requests.send(RequestBody::Extended(Extension::Limits)));
+    let home = requests.send(RequestBody::RealPath { path: Bytes::from_static(b".") });
     let limits = match limits {
         None => Limits::default(),
         Some(limits) => limits
             .await?
-            .extended("ask for its limits")
+            .extended("get its limits")
             .ok()
             .and_then(Limits::decode)
             .unwrap_or_default(),
     };
-    let told = match timeout((settings.reply_timeout / 2).min(SILENT), home).await {
-        Ok(answer) => login_folder(answer?),
+    let limit = (settings.reply_timeout / 2).min(settings.realpath_timeout);
+    let reported = match timeout(limit, home).await {
+        Ok(response) => login_folder(response?),
         Err(_) => {
-            requests.forgive();
+            requests.make_pending_optional();
             Err(b"no answer".to_vec())
         }
     };
     let about = (&*settings.name, "REALPATH");
-    let home = Home::decide(settings.login_folder.as_ref(), told, rooted, about);
+    let home = Home::decide(settings.login_folder.as_ref(), reported, rooted, about);
     Ok(Server::new(settings.clone(), requests, extensions, limits, home))
 }
 
-/// What the answer to REALPATH says, or its words where that is no absolute path.
-fn login_folder(answer: ResponseBody) -> Result<RemotePath, Vec<u8>> {
-    let words = |failure: Failure| failure.message.into_bytes();
-    let names = answer.names("ask for the login folder").map_err(words)?.unwrap_or_default();
+/// The path in the response to REALPATH. `Err`: what it says instead of an absolute path.
+fn login_folder(response: ResponseBody) -> Result<RemotePath, Vec<u8>> {
+    let text = |failure: Failure| failure.message.into_bytes();
+    let names = response.names("get the login folder").map_err(text)?.unwrap_or_default();
     let name = names.into_iter().next().map(|name| name.name).unwrap_or_default();
     absolute(&name).ok_or_else(|| name.to_vec())
 }

@@ -1,25 +1,25 @@
-//! An SFTP server as a backend (SSH File Transfer Protocol version 3 over SSH, RFC 4251-4254).
+//! An SFTP server as a backend (SSH File Transfer Protocol version 3 over SSH, RFC 4251 to 4254).
 
-mod ahead;
 mod attributes;
+mod chunk;
 mod connection;
 mod copy;
+mod disk_full;
 mod ending;
 mod explain;
 mod file;
-mod full;
-mod handle;
+mod first_error;
 mod host_key;
 mod known_hosts;
-mod line;
 mod listing;
 mod login;
-#[cfg(test)]
-mod logins;
 mod operations;
-mod piece;
+mod queue;
+mod read_ahead;
+mod read_stream;
 #[cfg(test)]
 mod real;
+mod remote_file;
 mod requests;
 mod server;
 mod settings;
@@ -29,7 +29,9 @@ mod status;
 mod tests;
 mod transfer;
 mod upload;
-mod written;
+mod window;
+mod write_state;
+mod write_stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,14 +39,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::claims::{Account, Claims};
+use super::path_leases::{Account, PathLeases};
 use super::unsupported::AttributePolicy;
 use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
     ReadTransfer, WriteTransfer,
 };
 use crate::net::{Connector, Connectors};
-use crate::op::{Abilities, Answer, Failure, Operation};
+use crate::op::{
+    Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
+};
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -52,15 +56,15 @@ use server::Server;
 pub use known_hosts::KnownHosts;
 pub use settings::{HostKey, Settings};
 
-/// How long the end of a session waits for uploads that were cut.
-const LAST_CLEANUPS: Duration = Duration::from_secs(10);
+/// How long the end of a session waits for the cleanup after aborted uploads.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A configured SFTP backend.
 pub struct SftpBackend {
     settings: Arc<Settings>,
     connector: Connector,
     unpinned: Unpinned,
-    claims: Arc<Claims>,
+    leases: Arc<PathLeases>,
     attributes: AttributePolicy,
 }
 
@@ -69,8 +73,8 @@ impl SftpBackend {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let attributes = AttributePolicy::new(name, settings.unsupported_attributes, ignored);
         let connector = connectors.connector(name, addresses, *connects_at_once);
-        let (settings, claims) = (Arc::new(settings), Arc::default());
-        Self { settings, connector, unpinned: Unpinned::default(), claims, attributes }
+        let (settings, leases) = (Arc::new(settings), Arc::default());
+        Self { settings, connector, unpinned: Unpinned::default(), leases, attributes }
     }
 }
 
@@ -87,8 +91,8 @@ impl Backend for SftpBackend {
         let Self { settings, connector, unpinned, .. } = self;
         let header = (&header[..], origin.rooted);
         let server = login::login(settings, connector, credentials, header, unpinned).await?;
-        let account = Account::new(&self.claims, &credentials.user);
-        let server = server.of(account).with_policy(self.attributes.clone());
+        let account = Account::new(&self.leases, &credentials.user);
+        let server = server.with_account(account).with_policy(self.attributes.clone());
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 
@@ -97,7 +101,7 @@ impl Backend for SftpBackend {
     }
 }
 
-/// One SSH connection with one SFTP channel. Operations and files share it.
+/// One SSH connection with one SFTP channel, shared by operations and files.
 struct SftpSession {
     server: Arc<Server>,
 }
@@ -112,35 +116,38 @@ impl BackendSession for SftpSession {
         self.server.abilities()
     }
 
-    async fn perform(&self, target: &Target) -> Result<Answer, Failure> {
-        let performed = operations::perform(&self.server, target.operation()).await;
-        match (performed, target.operation()) {
+    async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
+        let performed = operations::perform(&self.server, target.action()).await;
+        match (performed, target.action()) {
             (Err(failure), Operation::SetAttributes { changes, .. }) => {
-                self.server.judge(changes, failure).map(|()| Answer::Done(None))
+                self.server.apply_attribute_policy(changes, failure).map(|()| Answer::Done(None))
             }
             (performed, _) => performed,
         }
     }
 
-    async fn list(&self, target: &Target) -> Result<Box<dyn Listing>, Failure> {
-        listing::open(&self.server, target.operation()).await
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
+        listing::open(&self.server, target.action()).await
     }
 
-    async fn open_read(&self, target: &Target) -> Result<Box<dyn ReadTransfer>, Failure> {
-        transfer::open(&self.server, target.operation()).await
+    async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure> {
+        transfer::open(&self.server, target.action()).await
     }
 
-    async fn open_write(&self, target: &Target) -> Result<Box<dyn WriteTransfer>, Failure> {
-        upload::open(&self.server, target.operation()).await
+    async fn open_write(
+        &self,
+        target: &Target<WriteFile>,
+    ) -> Result<Box<dyn WriteTransfer>, Failure> {
+        upload::open(&self.server, target.action()).await
     }
 
-    async fn open(&self, target: &Target) -> Result<Arc<dyn OpenFile>, Failure> {
-        file::open(&self.server, target.operation()).await
+    async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {
+        file::open(&self.server, target.action()).await
     }
 
-    /// Behind what uploads that were cut still have to do. What was sent of one is written whatever is
-    /// done here: as long as the server goes on with it, the connection stays, so that its end is seen
-    /// by who waits for the name.
+    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be written in
+    /// any case: while the server goes on with it, the connection stays open, so that those who wait for the
+    /// path see its end.
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();
@@ -148,6 +155,6 @@ impl BackendSession for SftpSession {
             server.cleanups.wait().await;
             server.requests.end();
         });
-        let _ = timeout(LAST_CLEANUPS, ending).await;
+        let _ = timeout(CLEANUP_TIMEOUT, ending).await;
     }
 }

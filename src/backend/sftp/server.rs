@@ -1,3 +1,5 @@
+//! A server after login: what the operations and open files of a session share.
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,24 +12,26 @@ use tokio_util::task::TaskTracker;
 use super::requests::Requests;
 use super::settings::Settings;
 use crate::backend::Home;
-use crate::backend::claims::{Account, Claim};
+use crate::backend::path_leases::{Account, PathLease};
 use crate::backend::unsupported::AttributePolicy;
-use crate::data::{Budget, MOST_AHEAD};
+use crate::data::Budget;
 use crate::op::{Abilities, Changes, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Limits, Version, extension};
 
-/// The largest read and write: what OpenSSH's limits are, and all that it allows.
-const LARGEST: u64 = 255 * 1024;
-/// As above, of a server that does not say: what each must take (draft section 3).
-const USUAL: u64 = 32 * 1024;
-/// As above, of a server that says less: a window of so small pieces has still room among the requests.
-const LEAST: u64 = 4 * 1024;
+/// The bounds of the bytes that one file's reads ahead may hold. The upper one is also the session's.
+pub(super) const READ_AHEAD_MIN: usize = 1024 * 1024;
+pub(super) const READ_AHEAD_MAX: usize = 10 * 1024 * 1024;
+/// The largest READ and WRITE: OpenSSH's limits, and the largest that it accepts.
+const MAX_DATA: u64 = 255 * 1024;
+/// The same where the server reports no limits: every server must accept it (draft section 3).
+const DEFAULT_DATA: u64 = 32 * 1024;
+/// The same where the server reports less: with smaller ones, a window would take too many requests.
+const MIN_DATA: u64 = 4 * 1024;
 /// How long an upload waits for the end of an earlier one of the same name.
-const CLAIM: Duration = Duration::from_secs(30);
-/// What a packet holds besides the data, in bytes, as OpenSSH has it.
-const AROUND: u64 = 1024;
+const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a packet holds besides the data, in bytes, as in OpenSSH.
+const PACKET_OVERHEAD: u64 = 1024;
 
-/// A server that is logged in to, as a session's operations and files share it.
 pub(super) struct Server {
     pub(super) settings: Arc<Settings>,
     pub(super) requests: Requests,
@@ -37,13 +41,13 @@ pub(super) struct Server {
     pub(super) largest_read: u32,
     pub(super) largest_write: u32,
     /// What the session's reads ahead may hold.
-    pub(super) ahead: Budget,
+    pub(super) read_ahead: Budget,
     pub(super) changes: ContentChanges,
-    /// What the session writes to is known to the other sessions.
-    pub(super) account: Account,
-    /// `None`: a refusal is told.
+    /// Shares the leases of written paths with the account's other sessions.
+    account: Account,
+    /// `None`: a refusal is returned to the client.
     attributes: Option<AttributePolicy>,
-    /// What goes on after its owner: ends of uploads.
+    /// What may outlive its caller: the ends of uploads.
     pub(super) cleanups: TaskTracker,
 }
 
@@ -90,12 +94,12 @@ impl Server {
         home: Home,
     ) -> Self {
         let packet = match limits.packet {
-            0 => LARGEST,
-            packet => packet.saturating_sub(AROUND),
+            0 => MAX_DATA,
+            packet => packet.saturating_sub(PACKET_OVERHEAD),
         };
         let largest = |limit| {
-            let limit = if limit == 0 { USUAL } else { limit };
-            limit.min(packet).clamp(LEAST, LARGEST) as u32
+            let limit = if limit == 0 { DEFAULT_DATA } else { limit };
+            limit.min(packet).clamp(MIN_DATA, MAX_DATA) as u32
         };
         Self {
             settings,
@@ -104,7 +108,7 @@ impl Server {
             home,
             largest_read: largest(limits.read),
             largest_write: largest(limits.write),
-            ahead: Budget::new(MOST_AHEAD),
+            read_ahead: Budget::new(READ_AHEAD_MAX),
             changes: ContentChanges::default(),
             account: Account::default(),
             attributes: None,
@@ -112,55 +116,59 @@ impl Server {
         }
     }
 
-    pub(super) fn of(self, account: Account) -> Self {
-        Self { account: account.at(&self.home), ..self }
+    pub(super) fn with_account(self, account: Account) -> Self {
+        Self { account: account.with_home(&self.home), ..self }
     }
 
     pub(super) fn with_policy(self, attributes: AttributePolicy) -> Self {
         Self { attributes: Some(attributes), ..self }
     }
 
-    /// Of attributes that were not set, as configured.
-    pub(super) fn judge(&self, changes: &Changes, failure: Failure) -> Result<(), Failure> {
+    /// Applies `unsupported_attributes` to a refusal.
+    pub(super) fn apply_attribute_policy(
+        &self,
+        changes: &Changes,
+        failure: Failure,
+    ) -> Result<(), Failure> {
         match &self.attributes {
             Some(policy) => policy.judge_all(changes, failure),
             None => Err(failure),
         }
     }
 
-    /// A path as it goes over the wire.
-    pub(super) fn wire(&self, path: &RemotePath) -> Bytes {
-        Bytes::copy_from_slice(self.home.name(path).as_deref().unwrap_or(b"."))
+    /// A path as it is sent to the server.
+    pub(super) fn wire_path(&self, path: &RemotePath) -> Bytes {
+        Bytes::copy_from_slice(self.home.wire_path(path).as_deref().unwrap_or(b"."))
     }
 
-    /// As [`Account::claim`], to be called before the name is written to.
-    pub(super) async fn claim(&self, path: &RemotePath) -> Result<Claim, Failure> {
-        timeout(CLAIM, self.account.claim(path)).await.map_err(|_| {
-            let message = format_args!(
-                "cannot write {path}: the end of an earlier upload is still being written; try again"
-            );
-            Failure::backend(FailureKind::Busy, message)
-        })
+    /// As [`Account::lease`], to be called before the path is written to.
+    pub(super) async fn lease(&self, path: &RemotePath) -> Result<PathLease, Failure> {
+        timeout(LEASE_TIMEOUT, self.account.lease(path)).await.map_err(|_| {
+        let message = format_args!(
+            "cannot write {path}: the backend server is still busy with an earlier upload; try again"
+        );
+        Failure::backend(FailureKind::Busy, message)
+    })
     }
 
     pub(super) fn abilities(&self) -> Abilities {
-        let offers = &self.extensions;
+        let extensions = &self.extensions;
         Abilities {
-            file_system: offers.stat_vfs,
-            hard_link: offers.hard_link,
-            sync: offers.file_sync,
-            link_attributes: offers.link_set_stat,
-            copy_data: offers.copy_data,
-            account_names: offers.users_groups,
-            replacing_rename: offers.posix_rename,
+            file_system: extensions.stat_vfs,
+            hard_link: extensions.hard_link,
+            sync: extensions.file_sync,
+            link_attributes: extensions.link_set_stat,
+            copy_data: extensions.copy_data,
+            account_names: extensions.users_groups,
+            replacing_rename: extensions.posix_rename,
             modified: true,
         }
     }
 }
 
-/// Counts what this session changes in files, so that what was read ahead of one handle does not
-/// outlive a change through another. Single writes count for their path only (with others whose hash
-/// falls together): uploads beside a download must not cost it its reads ahead.
+/// Counts this session's changes of file contents, so that what was read ahead through one handle does not
+/// outlive a change through another. A write counts only for its path (and for others with the same hash):
+/// uploads during a download must not discard its reads ahead.
 pub(super) struct ContentChanges {
     writes: [AtomicU64; 64],
     others: AtomicU64,
@@ -174,12 +182,12 @@ impl Default for ContentChanges {
 }
 
 impl ContentChanges {
-    /// A write.
+    /// Counts a write.
     pub(super) fn note(&self, path: &RemotePath) {
         self.of(path).fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Something rarer. The file may have other names, through links, that are being read.
+    /// Counts a rarer change. The file may be read under other names, through links.
     pub(super) fn note_all(&self) {
         self.others.fetch_add(1, Ordering::AcqRel);
     }

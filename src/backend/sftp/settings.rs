@@ -1,3 +1,5 @@
+//! An `sftp` backend's settings.
+
 use std::time::Duration;
 
 use super::KnownHosts;
@@ -10,35 +12,41 @@ use crate::op::RemotePath;
 pub struct Settings {
     /// The backend's name in the configuration, for messages.
     pub name: String,
-    /// `host:port`, resolved anew at each login; a list is tried in order.
+    /// `host:port`, resolved at each login; a list is tried in order.
     pub addresses: Vec<String>,
     pub host_key: HostKey,
-    /// What the server is offered.
+    /// Offered to the server.
     pub algorithms: Algorithms,
-    /// Where the login puts the user; `None`: what the server tells.
+    /// The login folder; `None`: as the server reports it.
     pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
     pub unsupported_attributes: UnsupportedAttributes,
-    /// Whether the server is told in a PROXY protocol header who the client is.
+    /// Whether each connection starts with a PROXY protocol header that names the client.
     pub send_proxy_protocol: bool,
-    /// The most connections that are being made to each address at once, at least 1.
+    /// Connections being established to each address at once, at least 1.
     pub connects_at_once: usize,
-    /// For the TCP connection to each address and, again, for the key exchange.
+    /// For the TCP connection to each address and, separately, for the key exchange.
     pub connect_timeout: Duration,
-    /// For the login behind the key exchange, and for the answer to one request; ten times as long
-    /// where the server has a file to copy or to bring to its disk.
+    /// For the login after the key exchange, and for the response to one request; ten times as long where
+    /// the server copies a file or syncs it to its disk.
     pub reply_timeout: Duration,
-    /// Without a byte from the server before it is asked whether it lives.
+    /// For the response to REALPATH, which reports the login folder; at most half of `reply_timeout`.
+    pub realpath_timeout: Duration,
+    /// Without a byte from the server, before it is sent a keepalive request.
     pub keepalive: Duration,
 }
 
-/// How the server is known.
+impl Settings {
+    pub const REALPATH_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+/// How the server is authenticated (RFC 4251 section 4.1).
 #[derive(Clone)]
 pub enum HostKey {
-    /// `host_key`: SHA-256 fingerprints in OpenSSH's form, `SHA256:` and base64; one must fit.
+    /// `host_key`: SHA-256 fingerprints in OpenSSH's form, `SHA256:` and base64; one must match.
     Fingerprints(Vec<String>),
     /// `known_hosts`: a file in OpenSSH's format, for the address's host and port.
     KnownHosts(KnownHosts),
-    /// `danger_accept_any_host_key`: whoever answers is believed.
+    /// `danger_accept_any_host_key`: any key is accepted.
     AcceptAny,
 }

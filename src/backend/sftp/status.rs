@@ -8,14 +8,15 @@ use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, Status};
 use crate::wire::sftp::{Attributes, Name, ResponseBody, StatusCode};
 
-/// What a server answered to `what` ("remove /in/x").
+/// The failure of `what` ("remove /in/x"), from the server's status.
 pub(super) fn failure(what: impl fmt::Display, code: StatusCode, message: &[u8]) -> Failure {
-    let said = match message {
+    let reason = match message {
         b"" => code.to_string(),
         message => printable(message).to_string(),
     };
     let status = Status { code: code.0, message: message.to_vec() };
-    Failure::backend(kind(code, message), format_args!("cannot {what}: {said}")).with_status(status)
+    Failure::backend(kind(code, message), format_args!("cannot {what}: {reason}"))
+        .with_status(status)
 }
 
 fn kind(code: StatusCode, message: &[u8]) -> FailureKind {
@@ -25,9 +26,9 @@ fn kind(code: StatusCode, message: &[u8]) -> FailureKind {
         StatusCode::PERMISSION_DENIED => FailureKind::PermissionDenied,
         StatusCode::OP_UNSUPPORTED => FailureKind::Unsupported,
         StatusCode::NO_CONNECTION | StatusCode::CONNECTION_LOST => FailureKind::Unavailable,
-        // OpenSSH says so of EINVAL and ENAMETOOLONG.
+        // OpenSSH's status for EINVAL and ENAMETOOLONG.
         StatusCode::BAD_MESSAGE => FailureKind::InvalidArgument,
-        // Codes of later versions that servers of version 3 send all the same.
+        // Codes of later versions that servers of version 3 send as well.
         StatusCode(10) => FailureKind::NotFound,
         StatusCode(11) => FailureKind::AlreadyExists,
         StatusCode(12) => FailureKind::PermissionDenied,
@@ -36,14 +37,14 @@ fn kind(code: StatusCode, message: &[u8]) -> FailureKind {
         StatusCode(19) => FailureKind::NotADirectory,
         StatusCode(20) => FailureKind::NameRefused,
         StatusCode(24) => FailureKind::IsADirectory,
-        _ => by_words(message),
+        _ => kind_by_text(message),
     }
 }
 
-/// FAILURE is all that version 3 has for most errors; some servers put errno's words behind it.
-fn by_words(message: &[u8]) -> FailureKind {
-    let words = message.to_ascii_lowercase();
-    let says = |text: &str| words.windows(text.len()).any(|w| w == text.as_bytes());
+/// Version 3 has only FAILURE for most errors; some servers add the text of errno.
+fn kind_by_text(message: &[u8]) -> FailureKind {
+    let message = message.to_ascii_lowercase();
+    let contains = |text: &str| message.windows(text.len()).any(|w| w == text.as_bytes());
     let known = [
         ("no space", FailureKind::NoSpace),
         ("quota", FailureKind::NoSpace),
@@ -54,16 +55,19 @@ fn by_words(message: &[u8]) -> FailureKind {
         ("no such file", FailureKind::NotFound),
         ("permission denied", FailureKind::PermissionDenied),
     ];
-    known.into_iter().find(|(text, _)| says(text)).map_or(FailureKind::Internal, |(_, kind)| kind)
+    known
+        .into_iter()
+        .find(|(text, _)| contains(text))
+        .map_or(FailureKind::Internal, |(_, kind)| kind)
 }
 
-/// What an answer must be; another kind of it is a failure too.
+/// The expected kind of a response; any other kind is a failure.
 pub(super) trait Expect: Sized {
     fn done(self, what: impl fmt::Display) -> Result<(), Failure>;
     fn handle(self, what: impl fmt::Display) -> Result<Bytes, Failure>;
     /// `None` at the end of the file.
     fn data(self, what: impl fmt::Display) -> Result<Option<Bytes>, Failure>;
-    /// `None` at the end of the folder.
+    /// `None` at the end of the directory.
     fn names(self, what: impl fmt::Display) -> Result<Option<Vec<Name>>, Failure>;
     fn attributes(self, what: impl fmt::Display) -> Result<Attributes, Failure>;
     fn extended(self, what: impl fmt::Display) -> Result<Bytes, Failure>;
@@ -118,29 +122,24 @@ impl Expect for ResponseBody {
     }
 }
 
-fn unexpected(what: impl fmt::Display, answer: ResponseBody) -> Failure {
-    match answer {
+fn unexpected(what: impl fmt::Display, response: ResponseBody) -> Failure {
+    match response {
         R::Status { code, message } if code != StatusCode::OK => failure(what, code, &message),
         _ => misunderstood(what),
     }
 }
 
-/// An answer that is none to the question.
+/// A response that does not fit the request.
 pub(super) fn misunderstood(what: impl fmt::Display) -> Failure {
-    let message = format_args!("cannot {what}: the backend server's answer was not understood");
+    let message = format_args!("cannot {what}: the backend server's response was not understood");
     Failure::backend(FailureKind::Internal, message)
 }
 
-/// What this server does not offer.
+/// Something that this server does not offer.
 pub(super) fn unsupported(what: impl fmt::Display, missing: &str) -> Failure {
     let message = format_args!("cannot {what}: the backend server does not offer {missing}");
     let status = Status { code: StatusCode::OP_UNSUPPORTED.0, message: Vec::new() };
     Failure::backend(FailureKind::Unsupported, message).with_status(status)
-}
-
-/// An operation that came to the wrong client_info of this backend.
-pub(super) fn misdirected(operation: &crate::op::Operation) -> Failure {
-    Failure::gateway(FailureKind::Internal, format_args!("{} was misdirected", operation.name()))
 }
 
 pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
@@ -148,8 +147,8 @@ pub(super) fn out_of_range(what: impl std::fmt::Display) -> Failure {
     Failure::client(FailureKind::InvalidArgument, message)
 }
 
-/// Some accounts may change what they may not look at (`internal-sftp -P stat,lstat`).
-pub(super) fn is_look_denied(failure: &Failure) -> bool {
+/// Some accounts may change what they may not stat (`internal-sftp -P stat,lstat`).
+pub(super) fn is_stat_denied(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::PermissionDenied | FailureKind::Unsupported)
 }
 
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_tell_what_failure_means() {
+    fn the_text_of_a_failure_status_decides_its_kind() {
         for (code, message, kind) in [
             (StatusCode::FAILURE, "write: No space left on device", FailureKind::NoSpace),
             (StatusCode::FAILURE, "Disk quota exceeded", FailureKind::NoSpace),

@@ -1,66 +1,66 @@
-//! Files written from one end to the other: OPEN, WRITEs that wait for no answer, CLOSE
+//! Files written from start to end: OPEN, WRITEs that wait for no response, CLOSE
 //! (draft-ietf-secsh-filexfer-02 sections 6.3 and 6.4).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::disk_full;
 use super::ending::{self, Ending, Prepared};
-use super::explain::{Tried, explained};
-use super::full;
-use super::handle::Handle;
+use super::explain::{Attempt, explain};
+use super::first_error::FirstError;
+use super::remote_file::RemoteFile;
 use super::server::Server;
-use super::status::{Expect, is_look_denied, misdirected};
-use crate::backend::claims::Claim;
+use super::status::{Expect, is_stat_denied};
+use super::write_stream::{PendingWrites, WriteStream};
+use crate::backend::path_leases::PathLease;
 use crate::backend::{PartialUploads, WriteTransfer};
-use crate::data::{Behind, FirstError, FromCrlf, Sink, WriteBehind};
+use crate::data::{FromCrlf, Sink};
 use crate::op::{
-    Failure, FailureKind, Operation, PeerReply, RemotePath, Representation, WriteMode,
+    Failure, FailureKind, PeerReply, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::wire::sftp::{Attributes, OpenFlags, RequestBody};
 
-/// How often a name for `Unique` is drawn; one draw has 128 random bits.
-const DRAWS: usize = 3;
-/// Bytes whose answers are waited for together with the one to CLOSE.
-const LAST_FLIGHT: usize = 256 * 1024;
+/// How many names for `Unique` are tried; each has 128 random bits.
+const MAX_UNIQUE_TRIES: usize = 3;
+/// Bytes whose responses may be awaited together with the one to CLOSE.
+const LAST_FLIGHT_MAX: usize = 256 * 1024;
 
 struct SftpWrite {
     sink: Sink,
-    behind: Behind<Handle>,
-    fault: FirstError,
-    file: Begun,
+    pending_writes: PendingWrites,
+    first_error: FirstError,
+    file: OpenUpload,
 }
 
-/// A file that is open for writing. Dropped before its end, it counts as cut.
-struct Begun {
-    handle: Handle,
+/// A file that is open for writing. Dropped before its end, it counts as aborted.
+struct OpenUpload {
+    file: RemoteFile,
     ending: Option<Ending>,
-    /// An older file that is to be cut off here when the first byte comes; untouched till then.
-    replaced: Option<u64>,
+    /// An older file is truncated to this size before the first byte; unchanged until then.
+    truncate_to: Option<u64>,
 }
 
-impl Begun {
+impl OpenUpload {
     fn take_ending(&mut self) -> Option<Ending> {
         let ending = self.ending.take()?;
-        Some(if self.replaced.is_some() { Ending::Stays } else { ending })
+        Some(if self.truncate_to.is_some() { Ending::Keep } else { ending })
     }
 }
 
-impl Drop for Begun {
+impl Drop for OpenUpload {
     fn drop(&mut self) {
         if let Some(ending) = self.take_ending() {
-            ending::cut_behind(self.handle.clone(), ending);
+            ending::abort_in_background(self.file.clone(), ending);
         }
     }
 }
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    operation: &Operation,
+    action: &WriteFile,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
-    let Operation::Write { path, mode, representation } = operation else {
-        return Err(misdirected(operation));
-    };
+    let WriteFile { path, mode, representation } = action;
     let (file, offset) = match mode {
         WriteMode::From { offset: 0 } => (replace(server, path).await?, 0),
         WriteMode::From { offset } => {
@@ -69,42 +69,42 @@ pub(super) async fn open(
         WriteMode::Append => append(server, path).await?,
         WriteMode::Unique => (unique(server, path).await?, 0),
     };
-    let fault = FirstError::default();
-    let (stream, behind) = WriteBehind::new(file.handle.clone(), offset, fault.clone());
+    let first_error = FirstError::default();
+    let (stream, pending_writes) = WriteStream::new(file.file.clone(), offset, first_error.clone());
     let sink = match representation {
         Representation::Image => Sink::Writer(Box::new(stream)),
         Representation::Ascii => Sink::Writer(Box::new(FromCrlf::new(stream))),
     };
-    Ok(Box::new(SftpWrite { sink, behind, fault, file }))
+    Ok(Box::new(SftpWrite { sink, pending_writes, first_error, file }))
 }
 
 const WRITE: OpenFlags = OpenFlags::WRITE;
 
-async fn replace(server: &Arc<Server>, path: &RemotePath) -> Result<Begun, Failure> {
-    let ending = Ending::of_new(server, path, false)?;
-    let Ending::Renamed { .. } = &ending else {
-        return replace_in_place(server, path, ending.of_stream()).await;
-    };
-    replace_by_rename(server, path, ending).await
+async fn replace(server: &Arc<Server>, path: &RemotePath) -> Result<OpenUpload, Failure> {
+    let ending = Ending::for_new_file(server, path, false)?;
+    match ending {
+        Ending::Rename { .. } => replace_by_rename(server, path, ending).await,
+        _ => replace_in_place(server, path, ending.for_stream()).await,
+    }
 }
 
-/// Servers with OpenSSH's fsync have files of their own, and can empty one that is open.
+/// Servers with OpenSSH's fsync store real files, and can truncate one that is open.
 async fn replace_in_place(
     server: &Arc<Server>,
     path: &RemotePath,
     ending: Ending,
-) -> Result<Begun, Failure> {
+) -> Result<OpenUpload, Failure> {
     let flags = WRITE | OpenFlags::CREATE;
     if !server.extensions.file_sync {
         return open_file(server, path, path, flags | OpenFlags::TRUNCATE, ending).await;
     }
-    let claim = ending.claim(server, path).await?;
-    // In one flight with it: whether there is anything to be emptied.
-    let there = server.requests.ask(RequestBody::Stat { path: server.wire(path) });
-    let mut file = open_claimed(server, path, path, flags, ending, claim).await?;
-    let length = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
-    file.replaced = match length {
-        Ok(there) if there.size == Some(0) => None,
+    let lease = ending.lease(server, path).await?;
+    // In one flight with OPEN: whether there is anything to truncate.
+    let existing = server.requests.send(RequestBody::Stat { path: server.wire_path(path) });
+    let mut file = open_leased(server, path, path, flags, ending, lease).await?;
+    let existing = existing.await.and_then(|r| r.attributes("get the attributes of an older file"));
+    file.truncate_to = match existing {
+        Ok(existing) if existing.size == Some(0) => None,
         Err(failure) if failure.kind == FailureKind::NotFound => None,
         _ => Some(0),
     };
@@ -115,15 +115,15 @@ async fn replace_by_rename(
     server: &Arc<Server>,
     path: &RemotePath,
     ending: Ending,
-) -> Result<Begun, Failure> {
-    // In one flight with it: what will be replaced.
-    let there = server.requests.ask(RequestBody::LinkStat { path: server.wire(path) });
+) -> Result<OpenUpload, Failure> {
+    // In one flight with OPEN: what will be replaced.
+    let existing = server.requests.send(RequestBody::LinkStat { path: server.wire_path(path) });
     let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-    let written = ending.written(path).clone();
+    let written = ending.written_path(path).clone();
     let mut file = open_file(server, &written, path, flags, ending).await?;
-    let there = there.await.and_then(|answer| answer.attributes("tell what is replaced"));
+    let existing = existing.await.and_then(|r| r.attributes("get the attributes of an older file"));
     if let Some(ending) = file.ending.take() {
-        match ending::prepare(&file.handle, &ending, there).await? {
+        match ending::prepare(&file.file, &ending, existing).await? {
             Prepared::Here => file.ending = Some(ending),
             Prepared::Elsewhere(ending) => {
                 return Box::pin(replace_by_rename(server, path, ending)).await;
@@ -138,15 +138,15 @@ async fn continue_at(
     path: &RemotePath,
     offset: u64,
     representation: Representation,
-) -> Result<Begun, Failure> {
+) -> Result<OpenUpload, Failure> {
     let what = format!("continue {path} at byte {offset}");
     if representation == Representation::Ascii {
         let message =
             format_args!("cannot {what}: the offset in TYPE A is not that in the file; use TYPE I");
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
-    let mut file = open_file(server, path, path, WRITE, Ending::Stays.of_stream()).await?;
-    let length = file.handle.stat().await?.attributes(&what)?.size;
+    let mut file = open_file(server, path, path, WRITE, Ending::Keep.for_stream()).await?;
+    let length = file.file.stat().await?.attributes(&what)?.size;
     match length {
         Some(length) if length < offset => {
             let message = format_args!("cannot {what}: it is only {length} bytes long");
@@ -154,81 +154,80 @@ async fn continue_at(
         }
         Some(length) if length == offset => Ok(file),
         _ => {
-            file.replaced = Some(offset);
+            file.truncate_to = Some(offset);
             Ok(file)
         }
     }
 }
 
-/// Also the offset of the end: some servers pass APPEND over.
-async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(Begun, u64), Failure> {
+/// With the offset of the end: some servers ignore APPEND.
+async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(OpenUpload, u64), Failure> {
     let flags = WRITE | OpenFlags::APPEND | OpenFlags::CREATE;
-    let ending = Ending::Stays.of_stream();
-    let claim = ending.claim(server, path).await?;
-    // In one flight with it: whether it is the upload that makes the file.
-    let there = server.requests.ask(RequestBody::Stat { path: server.wire(path) });
-    let mut file = open_claimed(server, path, path, flags, ending, claim).await?;
-    let length = file.handle.stat().await?.attributes(format_args!("append to {path}"))?.size;
+    let ending = Ending::Keep.for_stream();
+    let lease = ending.lease(server, path).await?;
+    // In one flight with OPEN: whether the upload creates the file.
+    let existing = server.requests.send(RequestBody::Stat { path: server.wire_path(path) });
+    let mut file = open_leased(server, path, path, flags, ending, lease).await?;
+    let length = file.file.stat().await?.attributes(format_args!("append to {path}"))?.size;
     let end = length.ok_or_else(|| {
-        let message = format_args!("cannot append to {path}: the backend does not tell its size");
+        let message =
+            format_args!("cannot append to {path}: the backend server does not report its size");
         Failure::backend(FailureKind::Unsupported, message)
     })?;
-    let there = there.await.and_then(|answer| answer.attributes("tell what is there"));
-    let is_new = end == 0 && there.is_err_and(|failure| failure.kind == FailureKind::NotFound);
+    let existing = existing.await.and_then(|r| r.attributes("get the attributes of an older file"));
+    let is_new = end == 0 && existing.is_err_and(|failure| failure.kind == FailureKind::NotFound);
     if is_new && server.settings.partial_uploads == PartialUploads::Delete {
-        file.ending = Some(Ending::Deleted);
+        file.ending = Some(Ending::Delete);
     }
     Ok((file, end))
 }
 
-async fn unique(server: &Arc<Server>, folder: &RemotePath) -> Result<Begun, Failure> {
+async fn unique(server: &Arc<Server>, folder: &RemotePath) -> Result<OpenUpload, Failure> {
     let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-    let mut draws = 0;
+    let mut tries = 0;
     loop {
-        draws += 1;
+        tries += 1;
         let name = format!("upload-{:032x}", rand::random::<u128>());
         let path = RemotePath::resolve(folder, name.as_bytes())
             .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
-        let ending = Ending::of_new(server, &path, true)?.of_stream();
-        let written = ending.written(&path).clone();
+        let ending = Ending::for_new_file(server, &path, true)?.for_stream();
+        let written = ending.written_path(&path).clone();
         match open_file(server, &written, &path, flags, ending).await {
-            Err(taken) if taken.kind == FailureKind::AlreadyExists && draws < DRAWS => {}
+            Err(taken) if taken.kind == FailureKind::AlreadyExists && tries < MAX_UNIQUE_TRIES => {}
             opened => return opened,
         }
     }
 }
 
-/// `written`: the name that is opened, of the file that is `path` in the end.
+/// `written`: the name to open; the file is renamed to `path` at the end.
 async fn open_file(
     server: &Arc<Server>,
     written: &RemotePath,
     path: &RemotePath,
     flags: OpenFlags,
     ending: Ending,
-) -> Result<Begun, Failure> {
-    let claim = ending.claim(server, path).await?;
-    open_claimed(server, written, path, flags, ending, claim).await
+) -> Result<OpenUpload, Failure> {
+    let lease = ending.lease(server, path).await?;
+    open_leased(server, written, path, flags, ending, lease).await
 }
 
-async fn open_claimed(
+async fn open_leased(
     server: &Arc<Server>,
     written: &RemotePath,
     path: &RemotePath,
     flags: OpenFlags,
     ending: Ending,
-    claim: Option<Claim>,
-) -> Result<Begun, Failure> {
-    let body =
-        RequestBody::Open { path: server.wire(written), flags, attributes: Attributes::default() };
+    lease: Option<PathLease>,
+) -> Result<OpenUpload, Failure> {
+    let attributes = Attributes::default();
+    let body = RequestBody::Open { path: server.wire_path(written), flags, attributes };
     server.changes.note_all();
-    let opened = server.requests.ask(body).await?.handle(format_args!("open {path} for writing"));
-    let tried = match flags.contains(OpenFlags::EXCLUSIVE) {
-        true => Tried::Make,
-        false => Tried::Open,
-    };
-    let handle = explained(server, opened, written, tried).await?;
-    let handle = Handle::new(server.clone(), handle, path.clone(), claim);
-    Ok(Begun { handle, ending: Some(ending), replaced: None })
+    let opened = server.requests.send(body).await?.handle(format_args!("open {path} for writing"));
+    let is_exclusive = flags.contains(OpenFlags::EXCLUSIVE);
+    let attempt = if is_exclusive { Attempt::Make } else { Attempt::Open };
+    let handle = explain(server, opened, written, attempt).await?;
+    let file = RemoteFile::new(server.clone(), handle, path.clone(), lease);
+    Ok(OpenUpload { file, ending: Some(ending), truncate_to: None })
 }
 
 #[async_trait]
@@ -238,23 +237,23 @@ impl WriteTransfer for SftpWrite {
     }
 
     fn path(&self) -> &RemotePath {
-        self.file.handle.path()
+        self.file.file.path()
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
-        if let Some(length) = self.file.replaced {
-            cut_off(&self.file.handle, length).await?;
-            self.file.replaced = None;
+        if let Some(length) = self.file.truncate_to {
+            truncate(&self.file.file, length).await?;
+            self.file.truncate_to = None;
         }
         Ok(())
     }
 
-    /// The last WRITE and CLOSE are answered together: that saves small files a round trip. What the
-    /// server has against a WRITE, `finish` tells.
+    /// The responses to the last WRITE and to CLOSE are awaited together: that saves small files a round trip.
+    /// `finish` reports a refused WRITE.
     async fn settle(&mut self) -> Result<(), Failure> {
         self.begin().await?;
         if self.sink.shutdown().await.is_ok() {
-            let _ = self.behind.all_but(LAST_FLIGHT).await;
+            let _ = self.pending_writes.wait(LAST_FLIGHT_MAX).await;
         }
         Ok(())
     }
@@ -262,43 +261,45 @@ impl WriteTransfer for SftpWrite {
     async fn finish(mut self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         self.begin().await?;
         let sent = self.sink.shutdown().await;
-        let Self { behind, fault, mut file, .. } = *self;
+        let Self { pending_writes, first_error, mut file, .. } = *self;
         let cut = move |error: std::io::Error| {
             let message = format_args!("the upload was cut: {error}");
-            fault.take().unwrap_or_else(|| Failure::backend(FailureKind::TransferCut, message))
+            first_error
+                .take()
+                .unwrap_or_else(|| Failure::backend(FailureKind::TransferCut, message))
         };
         let written = async move {
             match sent {
-                Ok(()) => behind.answers().await.map_err(cut),
+                Ok(()) => pending_writes.wait(0).await.map_err(cut),
                 Err(error) => Err(cut(error)),
             }
         };
         let Some(ending) = file.ending.take() else { return Ok(None) };
-        ending::complete(file.handle.clone(), ending, written).await.map(|()| None)
+        ending::complete(file.file.clone(), ending, written).await.map(|()| None)
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        let Some(ending) = self.file.take_ending() else { return self.fault.take() };
-        let handle = &self.file.handle;
-        handle.give_up_writes();
-        let fault = match self.fault.take() {
-            // Before what takes the room is deleted.
-            Some(fault) => {
-                let written = ending.written(handle.path());
-                Some(full::explained(handle.server(), written, fault).await)
+        let Some(ending) = self.file.take_ending() else { return self.first_error.take() };
+        let file = &self.file.file;
+        file.cancel_writes();
+        let failure = match self.first_error.take() {
+            // Before the partial file that fills the disk is deleted.
+            Some(failure) => {
+                let written = ending.written_path(file.path());
+                Some(disk_full::explain(file.server(), written, failure).await)
             }
             None => None,
         };
-        ending::cut(handle, ending).await;
-        fault
+        ending::abort(file, ending).await;
+        failure
     }
 }
 
-/// Ends an older file at `length`.
-async fn cut_off(handle: &Handle, length: u64) -> Result<(), Failure> {
-    let what = format!("cut {} off at byte {length}", handle.path());
+/// Truncates an older file.
+async fn truncate(file: &RemoteFile, length: u64) -> Result<(), Failure> {
+    let what = format!("truncate {} to {length} bytes", file.path());
     let attributes = Attributes { size: Some(length), ..Attributes::default() };
-    match handle.set_stat(attributes).await?.done(&what) {
+    match file.set_stat(attributes).await?.done(&what) {
         Err(refusal)
             if length == 0
                 && matches!(
@@ -306,25 +307,24 @@ async fn cut_off(handle: &Handle, length: u64) -> Result<(), Failure> {
                     FailureKind::PermissionDenied | FailureKind::Unsupported
                 ) =>
         {
-            empty(handle, refusal).await
+            truncate_by_open(file, refusal).await
         }
         outcome => outcome,
     }
 }
 
-/// Some servers let nobody set attributes, and still empty a file that is opened so.
-async fn empty(handle: &Handle, refusal: Failure) -> Result<(), Failure> {
-    let (server, path) = (handle.server(), handle.path());
-    let flags = WRITE | OpenFlags::TRUNCATE;
-    let body =
-        RequestBody::Open { path: server.wire(path), flags, attributes: Attributes::default() };
-    let what = format_args!("empty {path}").to_string();
-    let again = server.requests.ask(body).await?.handle(&what)?;
-    server.requests.tell(RequestBody::Close { handle: again });
+/// Some servers do not allow attributes to be set, but accept TRUNCATE in OPEN.
+async fn truncate_by_open(file: &RemoteFile, refusal: Failure) -> Result<(), Failure> {
+    let (server, path) = (file.server(), file.path());
+    let (flags, attributes) = (WRITE | OpenFlags::TRUNCATE, Attributes::default());
+    let body = RequestBody::Open { path: server.wire_path(path), flags, attributes };
+    let what = format!("truncate {path}");
+    let handle = server.requests.send(body).await?.handle(&what)?;
+    server.requests.send_and_forget(RequestBody::Close { handle });
     // Another file may have the name by now.
-    match handle.stat().await?.attributes(&what) {
+    match file.stat().await?.attributes(&what) {
         Ok(now) if now.size == Some(0) => Ok(()),
-        Err(denied) if is_look_denied(&denied) => Ok(()),
+        Err(denied) if is_stat_denied(&denied) => Ok(()),
         _ => Err(refusal),
     }
 }

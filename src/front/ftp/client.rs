@@ -1,17 +1,18 @@
-//! One client's session: its state and its loop.
+//! One client's session: its state and its command loop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{Instrument, Span};
 use zeroize::Zeroizing;
 
 use super::command_queue::Line;
 use super::control::Control;
 use super::data_connection::RequestedConnection;
-use super::handshake::other_protocol_words;
-use super::reply;
+use super::handshake::other_protocol_reason;
+use super::reply::{self, Reply};
 use super::settings::TlsPolicy;
 use super::shared::Shared;
 use crate::net::Stream;
@@ -22,8 +23,10 @@ use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
 
-/// What cutting a transfer may take after force was used, before the session is simply dropped.
-const AFTER_FORCE: Duration = Duration::from_secs(8);
+/// For a transfer to be aborted after the drain is forced; then the session is dropped.
+const FORCED_ABORT_TIMEOUT: Duration = Duration::from_secs(8);
+/// For the backend's session to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
@@ -33,25 +36,27 @@ pub(super) struct Client {
     pub(super) control: Control,
     pub(super) tls: Option<ControlTls>,
     pub(super) login: LoginState,
-    pub(super) attempts: u32,
+    pub(super) failed_logins: u32,
     /// PROT P.
     pub(super) private: bool,
-    /// PBSZ was said, which PROT wants first.
-    pub(super) buffer_size: bool,
+    /// PROT requires PBSZ first.
+    pub(super) pbsz_received: bool,
     pub(super) transfer: TransferState,
     pub(super) facts: FactSet,
-    begun: Instant,
-    /// Kinds of refusals that are logged once in a connection.
-    refused: Option<ClientRefusal>,
+    started: Instant,
+    pub(super) has_tried_login: bool,
+    /// The last refusal that was logged; each kind is logged once in a row.
+    logged_refusal: Option<ClientRefusal>,
 }
 
-/// How far the login is.
+/// The state of the login (RFC 959 section 6).
 pub(super) enum LoginState {
-    Nobody,
+    Initial,
+    /// Waits for PASS.
     User(Vec<u8>),
-    /// The backend wants ACCT.
+    /// Waits for ACCT, which the backend requires.
     Account(Vec<u8>, Zeroizing<Vec<u8>>),
-    In(Box<LoggedIn>),
+    LoggedIn(Box<LoggedIn>),
 }
 
 pub(super) struct LoggedIn {
@@ -60,23 +65,28 @@ pub(super) struct LoggedIn {
     pub(super) rename_from: Option<RemotePath>,
 }
 
-/// What the next transfer is to be like.
+/// The parameters of the next transfer.
 pub(super) struct TransferState {
     pub(super) representation: Representation,
     pub(super) restart: u64,
-    pub(super) asked: Option<RequestedConnection>,
-    /// EPSV ALL: nothing but EPSV any more.
+    pub(super) requested: Option<RequestedConnection>,
+    /// EPSV ALL (RFC 2428 section 4).
     pub(super) epsv_only: bool,
 }
 
 impl Default for TransferState {
     fn default() -> Self {
         // RFC 959 section 5.1: the default is ASCII.
-        Self { representation: Representation::Ascii, restart: 0, asked: None, epsv_only: false }
+        Self {
+            representation: Representation::Ascii,
+            restart: 0,
+            requested: None,
+            epsv_only: false,
+        }
     }
 }
 
-/// Whether the session goes on.
+/// Whether the session continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
@@ -99,14 +109,15 @@ impl Client {
             client_info,
             control: Control::new(stream, proxied),
             tls,
-            login: LoginState::Nobody,
-            attempts: 0,
+            login: LoginState::Initial,
+            failed_logins: 0,
             private,
-            buffer_size: private,
+            pbsz_received: private,
             transfer: TransferState::default(),
             facts: FactSet::default(),
-            begun: Instant::now(),
-            refused: None,
+            started: Instant::now(),
+            has_tried_login: false,
+            logged_refusal: None,
         }
     }
 
@@ -116,74 +127,86 @@ impl Client {
         let forced = async {
             drain.forced().await;
             end.set(SessionEnd::shutdown());
-            tokio::time::sleep(AFTER_FORCE).await;
+            tokio::time::sleep(FORCED_ABORT_TIMEOUT).await;
         };
         tokio::select! {
             () = self.serve() => {
-                self.client_info.end.set(SessionEnd::by(Fault::Client, self.control.why_closed()));
+                self.client_info.end.set(SessionEnd::by(Fault::Client, self.control.close_reason()));
             }
-            // REIN may have begun another session meanwhile.
+            // REIN may have started another session meanwhile.
             () = forced => self.client_info.end.set(SessionEnd::shutdown()),
         }
-        if let LoginState::In(logged_in) = self.login {
-            // A goodbye that hangs must not keep the session's place.
-            let _ = timeout(Duration::from_secs(2), logged_in.session.close()).await;
+        if !self.has_tried_login && self.logged_refusal.is_none() {
+            let reason = self.client_info.end.get().map_or("", SessionEnd::reason);
+            self.shared.gateway.ended_without_login(&self.client_info, reason);
+        }
+        if let LoginState::LoggedIn(logged_in) = self.login {
+            let span = logged_in.session.span().clone();
+            let closing = async move {
+                // A close that hangs must not keep the session's admission permit.
+                let _ = timeout(CLOSE_TIMEOUT, logged_in.session.close()).await;
+            };
+            closing.instrument(span).await;
         }
         self.control.shutdown().await;
     }
 
     async fn serve(&mut self) {
-        self.answer(220, "lockgate FTP gateway ready").await;
+        self.reply(Reply::READY).await;
         loop {
             let Some(line) = self.next_line().await else {
-                self.note_silence();
+                if let Some(other) = self.control.other_protocol() {
+                    self.log_other_protocol(other);
+                }
                 return;
             };
             if let Some(other) = self.other_protocol(&line) {
-                self.answer(500, "this is an FTP server; goodbye").await;
-                self.refused(ClientRefusal::Speaks(other), other_protocol_words(other));
+                self.reply(Reply::NOT_FTP).await;
+                self.log_other_protocol(other);
                 return;
             }
-            if self.obey(line).await == Flow::Close {
+            let span = match &self.login {
+                LoginState::LoggedIn(logged_in) => logged_in.session.span().clone(),
+                _ => Span::current(),
+            };
+            if self.handle_line(line).instrument(span).await == Flow::Close {
                 return;
             }
         }
     }
 
-    /// A line, before anybody has said USER, of a client that speaks another protocol.
+    /// The protocol of a line that is not FTP; checked until USER.
     fn other_protocol(&self, line: &Line) -> Option<Protocol> {
         match (&self.login, line) {
-            (LoginState::Nobody, Ok(line)) => protocol(line),
+            (LoginState::Initial, Ok(line)) => protocol(line),
             _ => None,
         }
     }
 
-    /// The connection has ended, or the time is over.
-    fn note_silence(&mut self) {
-        if let Some(other) = self.control.other_protocol() {
-            self.refused(ClientRefusal::Speaks(other), other_protocol_words(other));
+    fn log_other_protocol(&mut self, other: Protocol) {
+        self.log_refused(ClientRefusal::Speaks(other), other_protocol_reason(other));
+    }
+
+    /// Logs a client that is refused, unless the last line had the same kind.
+    pub(super) fn log_refused(&mut self, kind: ClientRefusal, reason: &str) {
+        if self.logged_refusal.replace(kind) != Some(kind) {
+            self.shared.gateway.client_refused(&self.client_info, kind, reason);
         }
     }
 
-    /// A client that is turned away: told of in the log once for each kind of reason.
-    pub(super) fn refused(&mut self, why: ClientRefusal, what: &str) {
-        if self.refused.replace(why) != Some(why) {
-            self.shared.gateway.client_refused(&self.client_info, why, what);
-        }
-    }
-
-    /// The next line within the deadlines; `None` at the session's end, the client told why.
+    /// The next line within the deadlines; `None` at the end of the session, after a reply that
+    /// says why.
     async fn next_line(&mut self) -> Option<Line> {
         let limits = &self.shared.gateway.limits;
-        let (deadline, why, limit) = match self.login {
-            LoginState::In(_) => (
+        let (deadline, reply, reason) = match self.login {
+            LoginState::LoggedIn(_) => (
                 Instant::now() + limits.idle_timeout,
-                "no command came for too long; goodbye",
+                Reply::IDLE_TIMEOUT,
                 "no command came in time (limits.idle_timeout)",
             ),
             _ => (
                 self.login_deadline(),
-                "no login came in time; goodbye",
+                Reply::LOGIN_TIMEOUT,
                 "no login came in time (limits.login_timeout)",
             ),
         };
@@ -192,27 +215,28 @@ impl Client {
             biased;
             () = drain.draining() => {
                 self.client_info.end.set(SessionEnd::shutdown());
-                self.answer(421, "the gateway is shutting down; connect again").await;
+                self.reply(Reply::SHUTTING_DOWN).await;
                 None
             }
-            // Somebody who is not logged in cannot put the deadline off by talking on.
-            line = self.control.line(), if !self.is_late() => line,
+            // Commands do not extend the deadline of the login.
+            line = self.control.line(), if !self.is_login_overdue() => line,
             () = sleep_until(deadline) => {
-                self.client_info.end.set(SessionEnd::by(Fault::Client, limit));
-                let told = self.refused.is_some() || !self.control.has_heard();
-                if !matches!(self.login, LoginState::In(_)) && !told {
-                    self.refused(ClientRefusal::LoginTimeout, limit);
+                self.client_info.end.set(SessionEnd::by(Fault::Client, reason));
+                let is_logged_in = matches!(self.login, LoginState::LoggedIn(_));
+                let is_logged = self.logged_refusal.is_some();
+                if !is_logged_in && !is_logged && self.control.has_received() {
+                    self.log_refused(ClientRefusal::LoginTimeout, reason);
                 }
-                self.answer(421, why).await;
+                self.reply(reply).await;
                 None
             }
         }
     }
 
-    async fn obey(&mut self, line: Line) -> Flow {
+    async fn handle_line(&mut self, line: Line) -> Flow {
         let Ok(line) = line.map(Zeroizing::new) else {
-            self.forget_preparations();
-            self.answer(500, "the command line is too long; it was dropped").await;
+            self.reset_preparations();
+            self.reply(Reply::LINE_TOO_LONG).await;
             return Flow::Continue;
         };
         if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
@@ -221,17 +245,16 @@ impl Client {
         match command::parse(&line) {
             Ok(command) => self.execute(command).await,
             Err(error) => {
-                self.forget_preparations();
-                let (code, text) = reply::of_command_error(&error);
-                self.answer(code, &text).await;
+                self.reset_preparations();
+                self.reply(reply::of_command_error(&error)).await;
                 Flow::Continue
             }
         }
     }
 
     async fn execute(&mut self, command: Command) -> Flow {
-        // REST is for the next transfer; what clients say between the two leaves it alone, everything
-        // else forgets it. RNFR is for the very next command.
+        // REST applies to the next transfer. Commands that clients send between the two keep it,
+        // all others reset it. RNFR applies to the next command only.
         use Command as C;
         let keeps_restart = matches!(
             command,
@@ -261,58 +284,56 @@ impl Client {
             self.transfer.restart = 0;
         }
         if !matches!(command, Command::Rnto(_))
-            && let LoginState::In(logged_in) = &mut self.login
+            && let LoginState::LoggedIn(logged_in) = &mut self.login
         {
             logged_in.rename_from = None;
         }
         self.dispatch(command).await
     }
 
-    /// REST and RNFR were for the command that was refused, too.
-    fn forget_preparations(&mut self) {
+    /// A command that is refused uses up REST and RNFR.
+    fn reset_preparations(&mut self) {
         self.transfer.restart = 0;
-        if let LoginState::In(logged_in) = &mut self.login {
+        if let LoginState::LoggedIn(logged_in) = &mut self.login {
             logged_in.rename_from = None;
         }
     }
 
-    /// Whether this listener refuses what is not protected.
+    /// Whether this listener refuses logins and transfers without TLS.
     pub(super) fn tls_required(&self) -> bool {
         matches!(self.shared.settings.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_))
     }
 
-    /// Until when a login must be done.
     pub(super) fn login_deadline(&self) -> Instant {
-        self.begun + self.shared.gateway.limits.login_timeout
+        self.started + self.shared.gateway.limits.login_timeout
     }
 
-    fn is_late(&self) -> bool {
-        !matches!(self.login, LoginState::In(_)) && Instant::now() >= self.login_deadline()
+    fn is_login_overdue(&self) -> bool {
+        !matches!(self.login, LoginState::LoggedIn(_)) && Instant::now() >= self.login_deadline()
     }
 
-    /// As after the greeting: the time for the login runs anew.
-    pub(super) fn begin_again(&mut self) {
-        self.begun = Instant::now();
+    pub(super) fn restart_login_timeout(&mut self) {
+        self.started = Instant::now();
     }
 
-    pub(super) async fn answer(&mut self, code: u16, text: &str) {
-        self.control.reply(code, &[text]).await;
+    pub(super) async fn reply(&mut self, reply: Reply) {
+        self.control.reply(reply).await;
     }
 
-    /// The backend's words for a success where it has some, else ours.
-    pub(super) async fn answer_with(&mut self, code: u16, text: &str, words: Option<PeerReply>) {
-        match words {
-            Some(words) if words.code / 100 == 2 => {
-                self.control.reply(words.code, &words.lines).await
+    /// Replies to a command that succeeded: with the backend's reply, where there is one, or `own`.
+    pub(super) async fn reply_done(&mut self, own: Reply, backend: Option<PeerReply>) {
+        match backend {
+            Some(reply) if reply.code / 100 == 2 => {
+                self.control.reply_lines(reply.code, &reply.lines).await
             }
-            _ => self.answer(code, text).await,
+            _ => self.reply(own).await,
         }
     }
 
-    /// Tells a failure; a session whose backend is lost ends with it.
+    /// Replies to a failed command. The session ends where its backend is lost.
     pub(super) async fn fail(&mut self, failure: &Failure) -> Flow {
-        let words = reply::of_failure(failure);
-        self.control.reply(words.code, &words.lines).await;
+        let reply = reply::of_failure(failure);
+        self.control.reply_lines(reply.code, &reply.lines).await;
         if failure.kind != FailureKind::Unavailable {
             return Flow::Continue;
         }

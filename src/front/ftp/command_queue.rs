@@ -1,45 +1,45 @@
-//! Commands that came during a transfer and wait for its end.
+//! Commands received during a transfer, which wait for its end.
 
 use std::collections::VecDeque;
 
 use crate::wire::ftp::line::TooLong;
 
-/// Commands that may wait, repeated NOOPs counted as one, and their bytes.
+/// Queued commands, repeated NOOPs counted as one, and their bytes.
 const COMMANDS_MAX: usize = 1024;
 const BYTES_MAX: usize = 64 * 1024;
 
-/// A command line as it came.
+/// A command line as received.
 pub(super) type Line = Result<Vec<u8>, TooLong>;
 
 #[derive(Default)]
 pub(super) struct CommandQueue {
-    waiting: VecDeque<Waiting>,
+    queued: VecDeque<Queued>,
     lines: usize,
     bytes: usize,
     quit: bool,
 }
 
-enum Waiting {
+enum Queued {
     Line(Line),
     /// Clients send NOOP for hours to keep a translated address alive.
     Noops(u64),
 }
 
-/// More commands than may wait.
+/// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
 impl CommandQueue {
-    /// Adds a command. Whatever follows QUIT is never answered, so it is not kept.
+    /// Adds a command. What follows QUIT is discarded.
     pub(super) fn push(&mut self, line: Line) -> Result<(), QueueFull> {
         if self.quit {
             return Ok(());
         }
         if is_noop(&line) {
-            match self.waiting.back_mut() {
-                Some(Waiting::Noops(count)) => *count += 1,
-                // One more than the lines at most, since lines separate them.
-                _ => self.waiting.push_back(Waiting::Noops(1)),
+            match self.queued.back_mut() {
+                Some(Queued::Noops(count)) => *count += 1,
+                // Lines separate these, so they are at most one more than the lines.
+                _ => self.queued.push_back(Queued::Noops(1)),
             }
             return Ok(());
         }
@@ -50,34 +50,34 @@ impl CommandQueue {
         }
         self.bytes = bytes;
         self.lines += 1;
-        self.waiting.push_back(Waiting::Line(line));
+        self.queued.push_back(Queued::Line(line));
         Ok(())
     }
 
     pub(super) fn pop(&mut self) -> Option<Line> {
-        match self.waiting.front_mut()? {
-            Waiting::Noops(count) if *count > 1 => {
+        match self.queued.front_mut()? {
+            Queued::Noops(count) if *count > 1 => {
                 *count -= 1;
                 return Some(Ok(b"NOOP".to_vec()));
             }
             _ => {}
         }
-        match self.waiting.pop_front()? {
-            Waiting::Noops(_) => Some(Ok(b"NOOP".to_vec())),
-            Waiting::Line(line) => {
+        match self.queued.pop_front()? {
+            Queued::Noops(_) => Some(Ok(b"NOOP".to_vec())),
+            Queued::Line(line) => {
                 self.bytes -= size(&line);
                 self.lines -= 1;
-                self.quit = self.quit && !self.waiting.is_empty();
+                self.quit = self.quit && !self.queued.is_empty();
                 Some(line)
             }
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.queued.is_empty()
     }
 
-    /// Whether the client has said QUIT.
+    /// Whether QUIT is queued.
     pub(super) fn has_quit(&self) -> bool {
         self.quit
     }
@@ -108,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn noops_are_counted_and_come_back_in_their_place() {
+    fn repeated_noops_are_counted_and_returned_in_order() {
         let mut queue = CommandQueue::default();
         for text in ["PWD", "NOOP", "noop", "NOOP", "SYST", "NOOP"] {
             queue.push(line(text)).unwrap();
         }
-        assert_eq!(queue.waiting.len(), 4);
+        assert_eq!(queue.queued.len(), 4);
         let all: Vec<_> = std::iter::from_fn(|| queue.pop()).map(Result::unwrap).collect();
         assert_eq!(all, [&b"PWD"[..], b"NOOP", b"NOOP", b"NOOP", b"SYST", b"NOOP"]);
         assert_eq!(queue.bytes, 0);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn quit_is_taken_by_a_full_queue_and_ends_it() {
+    fn a_full_queue_accepts_quit_and_discards_what_follows() {
         let mut queue = CommandQueue::default();
         (0..COMMANDS_MAX).for_each(|_| queue.push(line("PWD")).unwrap());
         queue.push(line("QUIT")).unwrap();

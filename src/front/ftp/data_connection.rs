@@ -1,4 +1,5 @@
-//! The client's data connection: the passive one that arrives, or the active one that is made.
+//! Data connections to the client (RFC 959 section 3.2): passive and active, with and without TLS
+//! (RFC 4217).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,97 +16,96 @@ use crate::net::tls::{ControlTls, Direction};
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
 
-/// After a connection whose TLS was not as it must be, for one that is better: the first may have been
-/// a stranger's, and the client's own may have to send its first packet three times.
-const ANOTHER: Duration = Duration::from_secs(5);
+/// For another connection after one whose TLS failed: the first may have been a stranger's, and the
+/// client's own may need to send its first packet three times.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Source ports that are tried for one active data connection.
-const SOURCE_PORTS: usize = 1024;
+const SOURCE_PORTS_MAX: usize = 1024;
 
-/// What PASV, EPSV, PORT or EPRT asked for.
+/// A data connection as requested by PASV, EPSV, PORT or EPRT.
 pub(super) enum RequestedConnection {
     Passive(Reservation),
     Active(Target),
 }
 
-/// An active data connection that is to be made.
+/// The addresses of an active data connection.
 pub(super) struct Target {
-    /// The address that the control connection came to.
+    /// The local address of the control connection.
     pub from: IpAddr,
-    /// `None`: whichever the kernel gives.
+    /// `None`: any port.
     pub source_ports: Option<RangeInclusive<u16>>,
     pub to: SocketAddr,
 }
 
-/// How it is protected (PROT P).
+/// TLS on a data connection (PROT P).
 pub(super) struct Protection<'a> {
     pub tls: &'a ControlTls,
-    /// It must resume the control connection's TLS session.
-    pub resumed: bool,
+    /// Whether it must resume the control connection's TLS session.
+    pub require_resumed: bool,
 }
 
-/// A data connection; a reset when dropped, until it is completed.
+/// An established data connection. It is reset when dropped before it is completed.
 pub(super) struct DataConnection {
     pub stream: Stream,
     pub active: Option<Active>,
 }
 
-/// Makes the connection within `limit`, TLS included.
-pub(super) async fn open(
-    asked: RequestedConnection,
+/// Establishes the connection within `limit`, TLS included.
+pub(super) async fn establish(
+    requested: RequestedConnection,
     direction: Direction,
     protection: Option<Protection<'_>>,
     limit: Duration,
 ) -> Result<DataConnection, Failure> {
-    let what = match &asked {
+    let timed_out = match &requested {
         RequestedConnection::Passive(reservation) => format!(
-            "no data connection came to port {} within {}: check that firewalls let it through",
+            "no connection to port {} within {} (limits.data_connect_timeout); check that firewalls \
+             allow the data ports (range and advertise of the pool)",
             reservation.port(),
             humantime::format_duration(limit)
         ),
-        RequestedConnection::Active(Target { to, .. }) => {
-            format!("no data connection to {to} within {}", humantime::format_duration(limit))
-        }
+        RequestedConnection::Active(Target { to, .. }) => format!(
+            "cannot connect to {to} within {} (limits.data_connect_timeout)",
+            humantime::format_duration(limit)
+        ),
     };
-    if let RequestedConnection::Passive(reservation) = &asked {
+    if let RequestedConnection::Passive(reservation) = &requested {
         reservation.renew(limit);
     }
     let tls = protection.as_ref().map(|protection| protection.tls);
-    let made = timeout(limit, made(asked, direction, protection)).await;
-    let made = made.unwrap_or_else(|_| {
-        let hint = "see `limits.data_connect_timeout`, and `range` and `advertise` of the pool";
-        Err(refused(what).with_detail(hint))
-    });
-    if let (Err(_), Some(tls)) = (&made, tls) {
-        // Perhaps it came without resuming, and could not be told from others: the next one, where
-        // that is allowed, gets a port for itself.
+    let established = timeout(limit, establish_unbounded(requested, direction, protection)).await;
+    let established = established.unwrap_or_else(|_| Err(refused(timed_out)));
+    if let (Err(_), Some(tls)) = (&established, tls) {
+        // It may have arrived without resuming, and could not be matched to its session: where that
+        // is allowed, the next one gets a port of its own.
         tls.note_not_resumed();
     }
-    made
+    established
 }
 
-async fn made(
-    asked: RequestedConnection,
+async fn establish_unbounded(
+    requested: RequestedConnection,
     direction: Direction,
     protection: Option<Protection<'_>>,
 ) -> Result<DataConnection, Failure> {
-    let (stream, active) = match (asked, protection) {
+    let (stream, active) = match (requested, protection) {
         (RequestedConnection::Passive(mut reservation), None) => {
             let arrived = reservation.arrived().await.ok_or_else(expired)?;
             (Stream::Plain(arrived.tcp), Some(reservation.activate()))
         }
         (RequestedConnection::Passive(mut reservation), Some(protection)) => {
-            let stream = protected(&mut reservation, direction, &protection).await?;
+            let stream = accept_tls(&mut reservation, direction, &protection).await?;
             (stream, Some(reservation.activate()))
         }
         (RequestedConnection::Active(target), protection) => {
-            let told = Instant::now();
+            let since = Instant::now();
             let tcp = connect(&target).await?;
             let to = target.to;
             let stream = match protection {
                 None => Stream::Plain(tcp),
                 Some(protection) => {
                     let arrived = Arrived { tcp, read: Vec::new(), peer: to };
-                    handshake(arrived, told, direction, &protection).await?
+                    handshake(arrived, since, direction, &protection).await?
                 }
             };
             (stream, None)
@@ -115,36 +115,36 @@ async fn made(
     Ok(DataConnection { stream, active })
 }
 
-/// The first connection whose TLS is as it must be. What a stranger sends meanwhile holds nobody up,
-/// and spoils nothing.
-async fn protected(
+/// Returns the first connection whose TLS handshake succeeds as required. Connections of strangers
+/// neither delay nor affect it.
+async fn accept_tls(
     reservation: &mut Reservation,
     direction: Direction,
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
     let mut handshakes = FuturesUnordered::new();
-    let (strangers, told) = (reservation.strangers(), reservation.since());
-    let (mut failed, mut more, mut trying) = (None, true, Vec::new());
+    let (strangers, since) = (reservation.strangers(), reservation.since());
+    let (mut failed, mut expect_more, mut handshaking) = (None, true, Vec::new());
     loop {
-        if handshakes.is_empty() && !more {
+        if handshakes.is_empty() && !expect_more {
             return Err(failed.unwrap_or_else(expired));
         }
         tokio::select! {
-            arrived = reservation.arrived(), if more => match arrived {
+            arrived = reservation.arrived(), if expect_more => match arrived {
                 Some(arrived) => {
                     let peer = arrived.peer;
-                    trying.push(peer);
+                    handshaking.push(peer);
                     handshakes.push(async move {
-                        (peer, handshake(arrived, told, direction, protection).await)
+                        (peer, handshake(arrived, since, direction, protection).await)
                     });
                 }
-                None => more = false,
+                None => expect_more = false,
             },
-            Some((peer, made)) = handshakes.next() => {
-                trying.retain(|trying| *trying != peer);
-                match made {
+            Some((peer, outcome)) = handshakes.next() => {
+                handshaking.retain(|other| *other != peer);
+                match outcome {
                     Ok(stream) => {
-                        trying.iter().for_each(|stranger| reservation.refused(*stranger));
+                        handshaking.iter().for_each(|stranger| reservation.refused(*stranger));
                         return Ok(stream);
                     }
                     Err(failure) => {
@@ -154,9 +154,9 @@ async fn protected(
                 }
             }
             () = strangers.notified() => {
-                failed = Some(if protection.resumed { not_resumed() } else { went_away() });
+                failed = Some(if protection.require_resumed { not_resumed() } else { closed_early() });
             }
-            () = sleep(ANOTHER), if failed.is_some() && handshakes.is_empty() => more = false,
+            () = sleep(RETRY_TIMEOUT), if failed.is_some() && handshakes.is_empty() => expect_more = false,
         }
     }
 }
@@ -165,22 +165,22 @@ async fn connect(target: &Target) -> Result<TcpStream, Failure> {
     let Target { from, source_ports, to } = target;
     let Some(ports) = source_ports else {
         let connected = connect_from(SocketAddr::new(*from, 0), *to).await;
-        return connected.map_err(|e| refused(format!("connecting to {to}: {e}")));
+        return connected.map_err(|e| refused(format!("cannot connect to {to}: {e}")));
     };
     for port in shuffled(ports) {
         match connect_from(SocketAddr::new(*from, port), *to).await {
             Ok(tcp) => return Ok(tcp),
-            Err(e) if is_taken(&e) => {}
+            Err(e) if is_in_use(&e) => {}
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && port < 1024 => {
                 return Err(Failure::gateway(
                     FailureKind::DataConnection,
                     format!(
-                        "the gateway may not connect from port {port} (`source_ports`): ports below \
-                         1024 need CAP_NET_BIND_SERVICE; use EPSV or PASV"
+                        "the gateway may not connect from port {port} (active.source_ports): ports \
+                         below 1024 need CAP_NET_BIND_SERVICE; use EPSV or PASV"
                     ),
                 ));
             }
-            Err(e) => return Err(refused(format!("connecting to {to} from port {port}: {e}"))),
+            Err(e) => return Err(refused(format!("cannot connect to {to} from port {port}: {e}"))),
         }
     }
     let (first, last) = (ports.start(), ports.end());
@@ -189,34 +189,33 @@ async fn connect(target: &Target) -> Result<TcpStream, Failure> {
     Err(Failure::gateway(
         FailureKind::DataConnection,
         format!(
-            "{ports} (`source_ports`) cannot connect to {to} now: taken by other connections; name \
-             another port, or use EPSV or PASV"
+            "{ports} (active.source_ports) cannot connect to {to} now: in use by other connections; \
+             use another port, EPSV or PASV"
         ),
     ))
 }
 
-/// Bounded, and so that nobody can tell which comes next.
+/// At most [`SOURCE_PORTS_MAX`] of them, in an unpredictable order.
 fn shuffled(ports: &RangeInclusive<u16>) -> Vec<u16> {
     let mut ports: Vec<u16> = ports.clone().collect();
-    let chosen = ports.len().min(SOURCE_PORTS);
-    for place in 0..chosen {
-        let other = rand::random_range(place..ports.len());
-        ports.swap(place, other);
+    let chosen = ports.len().min(SOURCE_PORTS_MAX);
+    for index in 0..chosen {
+        let other = rand::random_range(index..ports.len());
+        ports.swap(index, other);
     }
     ports.truncate(chosen);
     ports
 }
 
-/// The port listens or belongs to somebody, or a connection between the two is there already or was
-/// until just now.
-fn is_taken(error: &io::Error) -> bool {
+/// The port is in use, or a connection between the two ports exists or was closed just now.
+fn is_in_use(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
 
 async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if from.port() != 0 {
-        // One port has many connections, told apart by where they go.
+        // One port has many connections to different addresses.
         socket.set_reuseaddr(true)?;
     }
     socket.bind(from)?;
@@ -227,16 +226,16 @@ async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream>
 
 async fn handshake(
     arrived: Arrived,
-    told: Instant,
+    since: Instant,
     direction: Direction,
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
     let (stream, resumed) = protection
         .tls
-        .accept_data((arrived.tcp, arrived.read), told, direction)
+        .accept_data((arrived.tcp, arrived.read), since, direction)
         .await
-        .map_err(|e| refused(format!("TLS on the data connection: {e}")))?;
-    if protection.resumed && !resumed {
+        .map_err(|e| refused(format!("TLS handshake failed: {e}")))?;
+    if protection.require_resumed && !resumed {
         stream.reset_on_drop();
         return Err(not_resumed());
     }
@@ -245,19 +244,17 @@ async fn handshake(
 
 fn not_resumed() -> Failure {
     refused(
-        "the data connection's TLS did not resume the control connection's session, which is \
-         required here: switch session resumption on in the client, and let it use the same \
-         server name (SNI) for both",
+        "TLS session reuse required (tls.data_sessions: resumed); enable session resumption in the \
+         client, with the same server name (SNI) for both connections",
     )
-    .with_detail("for clients that cannot: `tls.data_sessions: any`")
 }
 
-fn went_away() -> Failure {
-    refused("the data connection ended before TLS began, or resumed another session: try again")
+fn closed_early() -> Failure {
+    refused("the connection ended before its TLS handshake, or resumed another session; try again")
 }
 
 fn expired() -> Failure {
-    refused("no data connection came in time after EPSV or PASV: send it again")
+    refused("no connection in time after EPSV or PASV; send it again")
 }
 
 fn refused(message: impl std::fmt::Display) -> Failure {
@@ -269,15 +266,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_source_port_is_tried_once_and_in_another_order() {
-        let (one, other) = (shuffled(&(20000..=20999)), shuffled(&(20000..=20999)));
-        assert_ne!(one, other);
-        let mut sorted = one;
+    fn source_ports_are_shuffled_without_duplicates() {
+        let (first, second) = (shuffled(&(20000..=20999)), shuffled(&(20000..=20999)));
+        assert_ne!(first, second);
+        let mut sorted = first;
         sorted.sort_unstable();
         assert_eq!(sorted, (20000..=20999).collect::<Vec<_>>());
         assert_eq!(shuffled(&(20..=20)), [20]);
         let some = shuffled(&(1..=65535));
         let different: std::collections::HashSet<_> = some.iter().collect();
-        assert_eq!((some.len(), different.len()), (SOURCE_PORTS, SOURCE_PORTS));
+        assert_eq!((some.len(), different.len()), (SOURCE_PORTS_MAX, SOURCE_PORTS_MAX));
     }
 }

@@ -1,4 +1,4 @@
-//! The server's half of the TLS handshake of a control connection (RFC 4217), and in words why it failed.
+//! The TLS handshake of a control connection (RFC 4217), and why it failed.
 
 use std::io;
 use std::ops::Range;
@@ -16,71 +16,75 @@ use crate::wire::first_bytes::{MAX_FIRST_BYTES, Protocol, old_tls_version, proto
 /// The content type of the first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: [u8; 1] = [22];
 
-/// Why there is no TLS.
-enum Failed {
-    /// It only looked whether somebody is here, or whether TLS is.
-    Silent,
+enum HandshakeError {
+    /// A health check: no data, or only a ClientHello.
+    HealthCheck,
     Refused(ClientRefusal, String),
 }
 
-/// Brings the connection under TLS within `limit`. `None`: it failed, and is logged and counted, unless
-/// the client only looked whether somebody is here. `heard`: it has said something in clear before.
+/// Completes the handshake within `limit`. `None`: it failed, and is logged and counted, unless the
+/// client was a health check. `received`: the client has sent something in clear before.
 pub(super) async fn accept(
     gateway: &Gateway,
     client_info: &ClientInfo,
     tls: &ControlTls,
     tcp: TcpStream,
     limit: Duration,
-    mut heard: bool,
+    mut received: bool,
 ) -> Option<Stream> {
-    let accepted = timeout(limit, handshake(tls, tcp, &mut heard)).await;
+    let accepted = timeout(limit, handshake(tls, tcp, &mut received)).await;
     let failed = match accepted {
         Ok(Ok(stream)) => {
             let _ = client_info.encryption.set(stream.encryption());
             return Some(stream);
         }
         Ok(Err(failed)) => failed,
-        Err(_) if !heard => Failed::Silent,
+        Err(_) if !received => HandshakeError::HealthCheck,
         Err(_) => {
-            let what = "the client did not complete a TLS handshake in time (limits.login_timeout)";
-            Failed::Refused(ClientRefusal::LoginTimeout, what.to_owned())
+            let reason =
+                "the client did not complete a TLS handshake in time (limits.login_timeout)";
+            HandshakeError::Refused(ClientRefusal::LoginTimeout, reason.to_owned())
         }
     };
     match failed {
-        Failed::Silent => {
-            tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "the connection ended without a TLS session");
+        HandshakeError::HealthCheck => {
+            gateway.ended_without_login(client_info, "there was no TLS handshake");
         }
-        Failed::Refused(why, what) => gateway.client_refused(client_info, why, what),
+        HandshakeError::Refused(kind, reason) => gateway.client_refused(client_info, kind, reason),
     }
     None
 }
 
-async fn handshake(tls: &ControlTls, tcp: TcpStream, heard: &mut bool) -> Result<Stream, Failed> {
+async fn handshake(
+    tls: &ControlTls,
+    tcp: TcpStream,
+    received: &mut bool,
+) -> Result<Stream, HandshakeError> {
     let mut first = [0; MAX_FIRST_BYTES];
     let length = match tcp.peek(&mut first).await {
         Ok(length) if length > 0 => length,
-        _ => return Err(Failed::Silent),
+        _ => return Err(HandshakeError::HealthCheck),
     };
-    *heard = true;
+    *received = true;
     let first = &first[..length];
     match protocol(first) {
         Some(other @ (Protocol::Ssh | Protocol::Http)) => {
-            let what = other_protocol_words(other).to_owned();
-            Err(Failed::Refused(ClientRefusal::Speaks(other), what))
+            let reason = other_protocol_reason(other).to_owned();
+            Err(HandshakeError::Refused(ClientRefusal::Speaks(other), reason))
         }
         _ => match tls.accept_control(tcp).await {
-            Ok(stream) => stream.ok_or(Failed::Silent),
-            Err(_) if is_ssl_hello_check(first) => Err(Failed::Silent),
+            Ok(stream) => stream.ok_or(HandshakeError::HealthCheck),
+            Err(_) if is_ssl_hello_check(first) => Err(HandshakeError::HealthCheck),
             Err(error) => {
-                let (why, what) = explain(&error, first);
-                Err(Failed::Refused(why, what))
+                let (kind, reason) = explain(&error, first);
+                Err(HandshakeError::Refused(kind, reason))
             }
         },
     }
 }
 
-/// HAProxy's `option ssl-hello-chk`: a ClientHello of SSL 3.0, to which any answer will do. Its random
-/// bytes say so.
+/// HAProxy's `option ssl-hello-chk`: a ClientHello of SSL 3.0 that accepts any answer, recognized
+/// by its random bytes.
 fn is_ssl_hello_check(first: &[u8]) -> bool {
     const RANDOM: Range<usize> = 11..43;
     first.get(RANDOM).is_some_and(|random| random.windows(13).any(|it| it == b"HAPROXYSSLCHK"))
@@ -89,12 +93,11 @@ fn is_ssl_hello_check(first: &[u8]) -> bool {
 fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
     use ClientRefusal as R;
     if !first.starts_with(&TLS_HANDSHAKE) {
-        return (R::NoTls, "its first bytes are not TLS".to_owned());
+        return (R::NoTls, "the client's first bytes are not TLS".to_owned());
     }
     if let Some(version) = old_tls_version(first) {
-        let what =
-            format!("the client offers {version} at most, and TLS 1.2 is the least that is served");
-        return (R::TlsTooOld, what);
+        let reason = format!("the client offers {version} at most; TLS 1.2 is the minimum");
+        return (R::TlsTooOld, reason);
     }
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match tls {
@@ -102,34 +105,32 @@ fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
             PeerIncompatible::NoCipherSuitesInCommon
             | PeerIncompatible::NoKxGroupsInCommon
             | PeerIncompatible::NoSignatureSchemesInCommon,
-        )) => {
-            (R::TlsHandshake, format!("the client offers no TLS algorithm that is served: {error}"))
-        }
+        )) => (R::TlsHandshake, format!("no TLS algorithm in common: {error}")),
         Some(Error::AlertReceived(
             alert @ (AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired),
         )) => {
-            let what = format!(
-                "the client does not accept the listener's certificate ({alert:?}); see `tls.certificate`"
+            let reason = format!(
+                "the client does not accept the listener's certificate ({alert:?}; tls.certificate)"
             );
-            (R::TlsHandshake, what)
+            (R::TlsHandshake, reason)
         }
         _ => (R::TlsHandshake, format!("the TLS handshake failed: {error}")),
     }
 }
 
-/// What is told of a client that speaks another protocol, and what helps.
-pub(super) fn other_protocol_words(other: Protocol) -> &'static str {
+/// For the log: what a client sent instead of FTP, and what helps.
+pub(super) fn other_protocol_reason(other: Protocol) -> &'static str {
     match other {
         Protocol::Tls => {
-            "it speaks TLS from its first byte: see `tls.mode: implicit`, or let the client use explicit \
-             TLS (AUTH TLS)"
+            "the client uses implicit TLS; set `tls.mode: implicit`, or use explicit TLS (AUTH TLS) \
+             in the client"
         }
         Protocol::Ssh => {
-            "it speaks SSH; this is an FTP port, SFTP needs a listener with `protocol: sftp`"
+            "the client speaks SSH on an FTP port; SFTP needs a listener with `protocol: sftp`"
         }
-        Protocol::Http => "it speaks HTTP; this is an FTP port",
+        Protocol::Http => "the client speaks HTTP on an FTP port",
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::client::Client;
 use super::handshake;
@@ -16,21 +17,26 @@ use crate::net::{Endpoints, ListenError, Listener, Stream};
 use crate::session::{AdmissionPermit, ClientInfo, ClientRefusal};
 use crate::wire::ftp::reply;
 
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Opens every address of an FTP listener, or none.
 pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
     let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
-    let welcoming = shared.clone();
+    let for_clients = shared.clone();
     let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
-    let welcome = move |tcp, endpoints| welcome(&welcoming, tcp, endpoints);
-    Listener::bind(name, addresses, proxy_protocol, &shared.drain, welcome)
+    let on_accept = move |tcp, endpoints| on_accept(&for_clients, tcp, endpoints);
+    Listener::bind(name, addresses, proxy_protocol, &shared.drain, on_accept)
 }
 
-fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
+fn on_accept(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
     match shared.admission.admit(endpoints.peer.ip()) {
-        Ok(seat) => {
+        Ok(permit) => {
             let shared = shared.clone();
-            shared.clone().drain.spawn(run(shared, tcp, endpoints, seat));
+            let client_info = client_info(&shared, endpoints);
+            let span = client_info.span();
+            let serving = run(shared.clone(), tcp, client_info, permit).instrument(span);
+            shared.drain.spawn(serving);
         }
         Err(refusal) => {
             shared.gateway.client_refused(
@@ -45,26 +51,30 @@ fn welcome(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
     }
 }
 
-/// 421 to one that cannot be served; bounded, whatever the client does.
-async fn refuse(mut tcp: TcpStream, why: String) {
+/// Sends 421 to a client that cannot be served; bounded, whatever the client does.
+async fn refuse(mut tcp: TcpStream, reason: String) {
     let mut text = Vec::new();
-    reply::encode(421, &[why], &mut text);
-    let _ = timeout(Duration::from_secs(1), async {
+    reply::encode(421, &[format!("Service not available: {reason}.")], &mut text);
+    let _ = timeout(REFUSAL_TIMEOUT, async {
         tcp.write_all(&text).await?;
         tcp.shutdown().await
     })
     .await;
 }
 
-async fn run(shared: Arc<Shared>, tcp: TcpStream, endpoints: Endpoints, _seat: AdmissionPermit) {
-    // ABOR's Telnet signals come as urgent data; in line they are read like the rest.
+async fn run(
+    shared: Arc<Shared>,
+    tcp: TcpStream,
+    client_info: ClientInfo,
+    _permit: AdmissionPermit,
+) {
+    // ABOR's Telnet signals arrive as urgent data; in line they are read with the other bytes.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let client_info = client_info(&shared, endpoints);
-    let Some((stream, tls)) = protect(&shared, tcp, &client_info).await else { return };
+    let Some((stream, tls)) = start_tls(&shared, tcp, &client_info).await else { return };
     let _open = shared.gateway.open_session(&client_info.listener);
-    tracing::debug!(session = client_info.session, peer = %client_info.peer, listener = client_info.listener, "session begins");
-    Client::new(shared, client_info.clone(), stream, tls).run().await;
-    tracing::debug!(session = client_info.session, "session ends");
+    tracing::debug!("session begins");
+    Client::new(shared, client_info, stream, tls).run().await;
+    tracing::debug!("session ends");
 }
 
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
@@ -73,8 +83,8 @@ fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
     ClientInfo::new(&shared.settings.name, protocol, endpoints)
 }
 
-/// The TLS of the control session, begun at once where it is implicit.
-async fn protect(
+/// Prepares TLS for the control connection, and does the handshake at once where TLS is implicit.
+async fn start_tls(
     shared: &Shared,
     tcp: TcpStream,
     client_info: &ClientInfo,

@@ -1,8 +1,8 @@
 //! FTP and FTPS at the front (RFC 959, 2228, 2389, 2428, 3659, 4217).
 //!
 //! `listener` accepts; each connection is one `client::Client`, whose task owns all its state:
-//! the control connection, the login, the working directory, the data connection that was asked for.
-//! `commands/` has one file a group of verbs.
+//! the control connection, the login, the working directory, the requested data connection.
+//! `commands/` has one file for each group of commands.
 
 mod client;
 mod command_queue;

@@ -1,3 +1,5 @@
+//! The settings of an FTP listener.
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -15,11 +17,11 @@ pub struct ListenerSettings {
     /// Name of the pool of passive ports; without one, PASV and EPSV are refused.
     pub data_ports: Option<String>,
     /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
-    /// clients connect themselves.
+    /// clients connect directly.
     pub proxy_protocol: Vec<IpNet>,
     /// Whether PORT and EPRT are served (`active.allowed`).
     pub active_allowed: bool,
-    /// What active data connections come from (`active.source_ports`); `None`: any port.
+    /// Source ports of active data connections (`active.source_ports`); `None`: any port.
     pub active_source_ports: Option<RangeInclusive<u16>>,
 }
 
@@ -35,7 +37,7 @@ pub enum TlsPolicy {
 }
 
 impl TlsPolicy {
-    /// `None` where there is no TLS at all.
+    /// `None` without TLS.
     pub fn settings(&self) -> Option<&TlsSettings> {
         match self {
             TlsPolicy::None => None,
@@ -49,8 +51,8 @@ impl TlsPolicy {
 #[derive(Clone)]
 pub struct TlsSettings {
     pub tls: ServerTls,
-    /// `data_sessions: resumed`: a data connection must resume its own control session.
+    /// `data_sessions: resumed`: a data connection must resume its control connection's session.
     pub require_resumed_data: bool,
-    /// An upload without close_notify counts as cut.
+    /// An upload that ends without close_notify is incomplete.
     pub require_close_notify: bool,
 }

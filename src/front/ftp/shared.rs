@@ -7,7 +7,6 @@ use crate::data::Pool;
 use crate::net::Drain;
 use crate::session::{Admission, Gateway};
 
-/// What every session of a listener shares.
 pub struct Shared {
     pub settings: ListenerSettings,
     pub gateway: Arc<Gateway>,

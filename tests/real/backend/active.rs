@@ -244,9 +244,8 @@ fn a_transfer_without_a_free_port_waits_and_fails() {
     first_waits.recv().expect("the server has announced it");
     let _unused = fast.passive();
     let refused = fast.expect("RETR a", 425).text;
-    let expected =
-        "425 the gateway has no port for the backend server's data connection; try again\r\n";
-    assert_eq!(refused, expected);
+    let start = "425 Can't open data connection: the gateway has no port";
+    assert!(refused.starts_with(start), "{refused}");
     go_on.send(()).expect("the server waits");
     assert_eq!(slow.read().code, 150);
     let mut bytes = Vec::new();

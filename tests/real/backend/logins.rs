@@ -61,7 +61,7 @@ impl Setup {
         let mut client = self.client();
         client.expect(&format!("USER {user}"), 331);
         let reply = client.expect(&format!("PASS {password}"), 530);
-        assert_eq!(reply.text, "530 login incorrect\r\n", "{user}");
+        assert_eq!(reply.text, "530 Login incorrect.\r\n", "{user}");
     }
 }
 

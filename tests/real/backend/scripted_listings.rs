@@ -109,7 +109,7 @@ fn unparsable_lines_fail_the_listing() {
         data.read_to_end(&mut bytes).expect_err("an end by a reset");
         let last = client.read();
         assert_eq!(last.code, 426, "{command}: {}", last.text);
-        assert!(last.text.contains("shape: 1 "), "{command}: {}", last.text);
+        assert!(last.text.contains("format: 1 "), "{command}: {}", last.text);
         // The understood names exist.
         assert!(bytes.ends_with(b"there\r\n"), "{command}: {}", bytes.escape_ascii());
         client.expect("NOOP", 200);

@@ -45,7 +45,7 @@ fn a_malformed_greeting_is_a_failure() {
             wait_for_the_end(peer)
         });
         assert_lost(&reply);
-        assert!(reply.text.contains("does not greet as an FTP server"), "{}", reply.text);
+        assert!(reply.text.contains("did not send an FTP greeting"), "{}", reply.text);
     }
     assert_lost(&login(|peer| peer.reply("421 no room for one more backend session")));
 }

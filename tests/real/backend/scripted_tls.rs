@@ -103,7 +103,11 @@ fn no_password_is_sent_to_a_server_with_an_untrusted_certificate() {
         });
         let reply = login(&backend, mode);
         assert_eq!(reply.code, 421, "{}", reply.text);
-        assert!(reply.text.contains("TLS could not be trusted"), "{}", reply.text);
+        assert!(
+            reply.text.contains("TLS connection to the backend server failed"),
+            "{}",
+            reply.text
+        );
         assert!(backend.connections() > 0);
         assert_no_credentials(&backend);
     }

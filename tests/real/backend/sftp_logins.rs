@@ -131,7 +131,7 @@ fn lines_of_a_server_without_an_identification_string_are_logged() {
     assert!(!ls(&site(&gateway)).ok());
     let login = gateway.await_log(|it| it["event"] == "login", TIMEOUT);
     let detail = login["detail"].as_str().unwrap_or_default();
-    assert!(detail.ends_with("the server said: Exceeded MaxStartups"), "{login}");
+    assert!(detail.ends_with("the server sent: Exceeded MaxStartups"), "{login}");
 }
 
 /// The server has three keys, of which the gateway sees one.

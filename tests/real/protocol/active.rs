@@ -129,8 +129,8 @@ fn data_connections_come_from_the_source_ports() {
     third.expect("RETR file", 150);
     let refused = third.read().text;
     let expected = format!(
-        "425 ports {}-{} (`source_ports`) cannot connect to {} now: taken by other connections; name \
-         another port, or use EPSV or PASV\r\n",
+        "425 Can't open data connection: ports {}-{} (active.source_ports) cannot connect to {} now: in \
+         use by other connections; use another port, EPSV or PASV.\r\n",
         range.start(),
         range.end(),
         own.local_addr().expect("an address"),
@@ -170,8 +170,8 @@ fn a_low_source_port_requires_a_privilege() {
     raw.expect(&port(&own), 200);
     raw.expect("RETR file", 150);
     let expected = format!(
-        "425 the gateway may not connect from port {low} (`source_ports`): ports below 1024 need \
-         CAP_NET_BIND_SERVICE; use EPSV or PASV\r\n"
+        "425 Can't open data connection: the gateway may not connect from port {low} \
+         (active.source_ports): ports below 1024 need CAP_NET_BIND_SERVICE; use EPSV or PASV.\r\n"
     );
     assert_eq!(raw.read().text, expected);
     in_step(&mut raw);

@@ -80,7 +80,11 @@ fn translate(at: SocketAddr, from: IpAddr, to: SocketAddr) -> thread::JoinHandle
     })
 }
 
-const OTHER: &str = "522 data connections come to another address: use PASV";
+const OTHER: &str = "522 EPSV cannot name the address for data connections (listen and advertise of \
+                     the pool): use PASV.";
+
+const NOT_IPV4: &str = "425 Can't open data connection: PASV names an IPv4 address, and this connection \
+                        is IPv6; use EPSV.";
 
 #[test]
 fn pasv_advertises_addresses_and_ports_by_network() {
@@ -121,9 +125,9 @@ fn pasv_advertises_addresses_and_ports_by_network() {
 
     let mut unknown = front.client("front", "127.0.0.5");
     let refusal = unknown.expect("PASV", 425).text;
-    let expected = "425 the gateway does not know yet which address to name: nowhere.invalid is not \
-                 resolved (";
-    assert!(refusal.starts_with(expected) && refusal.ends_with("); try again\r\n"), "{refusal}");
+    let start = "425 Can't open data connection: ";
+    assert!(refusal.starts_with(start) && refusal.contains("nowhere.invalid"), "{refusal}");
+    assert!(refusal.ends_with("try again.\r\n"), "{refusal}");
     expect_text(&mut unknown, "EPSV", OTHER);
 
     // The failed PASV is logged; the EPSVs, after which clients try PASV, are not.
@@ -133,24 +137,25 @@ fn pasv_advertises_addresses_and_ports_by_network() {
 }
 
 #[test]
-fn epsv_is_refused_if_the_advertised_address_differs() {
+fn epsv_refuses_other_protocols_and_epsv_all_refuses_other_commands() {
     let port = ports::one();
     let front = front(&[("front", "127.0.0.1:0", port, "listen: 127.0.0.1")]);
     let mut raw = front.client("front", "127.0.0.1");
     expect_text(&mut raw, "EPSV 1", &extended(port));
     for line in ["EPSV 2", "EPSV 3", "EPSV 0"] {
-        expect_text(&mut raw, line, "522 network protocol not supported, use (1)");
+        expect_text(&mut raw, line, "522 Network protocol not supported, use (1).");
     }
     raw.expect("EPSV one", 501);
-    expect_text(&mut raw, "EPSV ALL", "200 EPSV ALL: nothing but EPSV from now on");
-    for line in ["PASV", "PORT 127,0,0,1,200,0", "EPRT |1|127.0.0.1|51200|"] {
-        expect_text(&mut raw, line, "501 EPSV ALL was said: use EPSV");
+    expect_text(&mut raw, "EPSV ALL", "200 EPSV ALL ok.");
+    expect_text(&mut raw, "PASV", "501 Illegal PASV command: EPSV ALL in effect.");
+    for line in ["PORT 127,0,0,1,200,0", "EPRT |1|127.0.0.1|51200|"] {
+        expect_text(&mut raw, line, "501 Illegal PORT command: EPSV ALL in effect.");
     }
     expect_text(&mut raw, "EPSV", &extended(port));
 }
 
 #[test]
-fn ipv6_clients_use_epsv() {
+fn pasv_over_ipv6_is_refused() {
     let block = ports::block(2);
     let (port, other) = (*block.start(), *block.end());
     let elsewhere = "listen: \"::1\", advertise: [{ address: \"2001:db8::7\" }]";
@@ -160,10 +165,10 @@ fn ipv6_clients_use_epsv() {
     ]);
     std::fs::write(front.folder.path().join("file"), "bytes").expect("writing a file");
     let mut raw = front.client("own", "::1");
-    expect_text(&mut raw, "PASV", "425 PASV names an IPv4 address, and this is IPv6: use EPSV");
+    expect_text(&mut raw, "PASV", NOT_IPV4);
     expect_text(&mut raw, "EPSV 2", &extended(port));
     for line in ["EPSV 1", "EPSV 3"] {
-        expect_text(&mut raw, line, "522 network protocol not supported, use (2)");
+        expect_text(&mut raw, line, "522 Network protocol not supported, use (2).");
     }
     let (bytes, last) = raw.download("RETR file");
     assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
@@ -171,7 +176,7 @@ fn ipv6_clients_use_epsv() {
     expect_text(
         &mut raw,
         "EPSV",
-        "522 data connections come to another address, which EPSV cannot name",
+        "522 EPSV cannot name the address for data connections (listen and advertise of the pool).",
     );
-    expect_text(&mut raw, "PASV", "425 PASV names an IPv4 address, and this is IPv6: use EPSV");
+    expect_text(&mut raw, "PASV", NOT_IPV4);
 }

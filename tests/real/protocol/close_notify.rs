@@ -16,8 +16,8 @@ fn an_upload_without_close_notify_is_incomplete() {
         assert!(matches!(reply.code, 426 | 451), "{kind}: {}", reply.text);
         assert!(reply.text.contains("close_notify"), "{}", reply.text);
         in_step(&mut raw);
-        let detail = await_cut(&fixture)["detail"].to_string();
-        assert!(detail.contains("`tls.require_close_notify: false`"), "{detail}");
+        let reason = await_cut(&fixture)["reason"].to_string();
+        assert!(reason.contains("tls.require_close_notify: true"), "{reason}");
         expect_leftover(&fixture, kind, &part);
     }
 }

@@ -72,7 +72,7 @@ fn commands_in_one_packet_with_stor_and_quit_are_answered_in_order() {
     assert!(fixture.get("up") == bytes, "the file differs");
     assert_eq!(fixture.names(), ["up"]);
     let ended = fixture.gateway.await_log(|event| event["event"] == "session", TIMEOUT);
-    assert_eq!(ended["reason"], "the client said QUIT", "{ended}");
+    assert_eq!(ended["reason"], "the client sent QUIT", "{ended}");
     assert_eq!((&ended["fault"], &ended["uploads"]), (&().into(), &1.into()), "{ended}");
 }
 

@@ -288,9 +288,9 @@ fn data_connections_refused_before_a_transfer_are_logged() {
     let mut raw = fixture.tls_client();
     raw.expect("PROT C", 534);
     raw.expect("PORT 127,0,0,1,200,1", 502);
-    refused("PORT", "policy", "active mode is not offered", "`active`");
+    refused("PORT", "policy", "active mode is not enabled", "`active`");
     raw.expect("RETR there", 425);
-    refused("transfer", "client", "EPSV, PASV", "");
+    refused("transfer", "client", "Use PORT or PASV first", "");
     epsv(&mut raw);
     let mut clear = fixture.connect();
     clear.expect("AUTH TLS", 234);

@@ -32,7 +32,7 @@ fn sessions_per_address_are_limited() {
     assert!(held.iter().all(|(_, greeting)| greeting.code == 220));
     let (mut third, refusal) = from(5, &fixture);
     assert_eq!(refusal.code, 421);
-    assert!(refusal.text.contains("your address has its most sessions (2)"), "{}", refusal.text);
+    assert!(refusal.text.contains("limits.sessions_per_address: 2"), "{}", refusal.text);
     assert!(third.at_end());
     assert_eq!(from(6, &fixture).1.code, 220, "another address is not concerned");
     let [(mut first, _), second] = held;
@@ -47,7 +47,7 @@ fn sessions_are_limited() {
     let mut held = vec![from(5, &fixture).0, from(6, &fixture).0];
     let (mut third, refusal) = from(7, &fixture);
     assert_eq!(refusal.code, 421);
-    assert!(refusal.text.contains("the gateway has its most sessions (2)"), "{}", refusal.text);
+    assert!(refusal.text.contains("limits.sessions: 2"), "{}", refusal.text);
     assert!(third.at_end());
     // Dropped without QUIT.
     held.pop();
@@ -76,7 +76,7 @@ fn login_timeout_ends_the_session() {
     while busy.try_send(b"NOOP\r\n").and_then(|()| busy.try_read()).is_ok_and(|r| r.code == 200) {
         assert!(since.elapsed() < TIMEOUT, "no login, and no end");
     }
-    expires(&mut silent, since, limit, "no login came in time");
+    expires(&mut silent, since, limit, "Login timeout (limits.login_timeout)");
     assert!(since.elapsed() >= limit && busy.at_end());
     let mut raw = fixture.client();
     assert!(raw.quiet_for(Duration::from_millis(1200)), "the limit is for those not logged in");
@@ -103,7 +103,7 @@ fn commands_do_not_extend_login_timeout() {
             assert!(since.elapsed() < Duration::from_secs(8), "{line} goes on and on");
         };
         assert_eq!(last.code, 421, "{line}: {}", last.text);
-        assert!(last.text.contains("no login came in time"), "{}", last.text);
+        assert!(last.text.contains("Login timeout (limits.login_timeout)"), "{}", last.text);
         assert!(since.elapsed() >= Duration::from_millis(900), "{line}: {:?}", since.elapsed());
         assert!(raw.at_end());
     }
@@ -128,7 +128,12 @@ fn idle_timeout_excludes_transfers() {
     assert_eq!(taken, length);
     assert_eq!(raw.read().code, 226);
     in_step(&mut raw);
-    expires(&mut raw, Instant::now(), Duration::from_millis(900), "no command came for too long");
+    expires(
+        &mut raw,
+        Instant::now(),
+        Duration::from_millis(900),
+        "Idle timeout (limits.idle_timeout)",
+    );
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn data_connect_timeout_ends_a_transfer() {
         raw.expect(line, 150);
         let reply = raw.read();
         assert_eq!(reply.code, 425, "{line}: {}", reply.text);
-        assert!(reply.text.contains("no data connection came to port"), "{}", reply.text);
+        assert!(reply.text.contains("no connection to port"), "{}", reply.text);
         in_step(&mut raw);
     }
     assert_eq!(fixture.names(), ["file"]);

@@ -284,7 +284,7 @@ fn the_login_and_session_records_have_method_and_encryption() {
     let ended = site
         .gateway
         .await_log(|event| event["event"] == "session" && event["listener"] == "required", TIMEOUT);
-    assert_eq!(ended["reason"], "the client said QUIT");
+    assert_eq!(ended["reason"], "the client sent QUIT");
     assert_eq!((&ended["uploads"], &ended["uploaded_bytes"]), (&1.into(), &5.into()));
     assert!(ended["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
     assert!(ended["fault"].is_null(), "{ended}");

@@ -77,9 +77,9 @@ fn expect_refused(
     // The log names the setting.
     let refused = |event: &serde_json::Value| {
         event["outcome"] == "data-connection"
-            && event["detail"]
+            && event["reason"]
                 .as_str()
-                .is_some_and(|detail| detail.contains("`tls.data_sessions: any`"))
+                .is_some_and(|reason| reason.contains("tls.data_sessions: resumed"))
     };
     fixture.gateway.await_log(refused, super::TIMEOUT);
     assert_eq!(raw.download("RETR there").0, b"secret", "its own session must do");

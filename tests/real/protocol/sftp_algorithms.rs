@@ -216,7 +216,7 @@ fn finite_field_key_exchanges_are_limited_per_address() {
             done += 1;
             continue;
         }
-        let reason = "too many key exchanges by finite field from your address";
+        let reason = "too many finite field key exchanges from your address";
         let output = String::from_utf8_lossy(&answers);
         assert!(output.contains(reason), "{}", answers.escape_ascii());
     }

@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use super::FtpSession;
-use crate::backend::OpenFile;
+use crate::backend::ftp::sequenced::{Access, Sequenced};
 use crate::backend::ftp::{attributes, failures, times};
 use crate::backend::unsupported::Attribute;
-use crate::data::{Purpose, Sequenced};
+use crate::backend::{InFlight, OpenFile};
 use crate::op::{
     Changes, Entry, EntryKind, Failure, FailureKind, FileSystem, OpenMode, RemotePath,
 };
@@ -43,7 +42,7 @@ pub(super) async fn open(
         return Err(Failure::client(FailureKind::IsADirectory, "the root is a folder, not a file"));
     }
     let exclusive = mode.create && mode.exclusive;
-    let early = session.early.clone();
+    let queue_budget = session.queue_budget.clone();
     let reads_only = !mode.writes();
     // What is written changes by itself.
     let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
@@ -52,15 +51,14 @@ pub(super) async fn open(
     let transfers =
         Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
     let transfers = Arc::new(transfers);
-    let (write, narrow) = match reads_only {
-        true => (None, None),
-        false => {
-            let (begin, narrow) = transfers.begin(mode).await?;
-            (Some(begin), narrow)
-        }
+    let (write, narrow) = if reads_only {
+        (None, None)
+    } else {
+        let (begin, narrow) = transfers.begin(mode).await?;
+        (Some(begin), narrow)
     };
-    let purpose = Purpose { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), purpose, early).await?;
+    let access = Access { read: mode.read, write };
+    let sequenced = Sequenced::open(transfers.clone(), access, queue_budget).await?;
     Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
 }
 
@@ -77,11 +75,11 @@ impl FtpFile {
         }
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
-            && let Some(mut guard) = session.pool.acquire_aside().await
+            && let Some(mut guard) = session.pool.try_acquire().await
         {
             let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
-                policy.judge(Attribute::Permissions, session.pool.softened(failure))?;
+                policy.judge(Attribute::Permissions, failure)?;
             }
             later.permissions = None;
         }
@@ -98,8 +96,8 @@ impl FtpFile {
         attributes::check_times(&session.pool, changes)?;
         let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
         let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
-        let Some(mut guard) = session.pool.acquire_aside().await else { return Ok(()) };
-        match times::set_meanwhile(&mut guard, &self.transfers.place(), seconds).await {
+        let Some(mut guard) = session.pool.try_acquire().await else { return Ok(()) };
+        match times::set_while_writing(&mut guard, &self.transfers.place(), seconds).await {
             Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
             // It may not be there for others yet; the end will tell.
             Ok(_) | Err(_) => Ok(()),
@@ -109,22 +107,22 @@ impl FtpFile {
     /// A server that cannot do that, or does not allow it, still has the whole file.
     async fn give_narrow(&self, mode: u32) {
         let Transfers { session, path, .. } = &*self.transfers;
-        let _writer = session.cache.writer();
+        let _write_guard = session.cache.write_guard();
         let set = async {
             let mut guard = session.acquire().await?;
             attributes::set_permissions(&mut guard, path, mode & 0o777).await
         };
-        if let Err(failure) = set.await.map_err(|failure| session.pool.softened(failure)) {
+        if let Err(failure) = set.await {
             tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
         }
     }
 
     async fn change(&self, changes: &Changes) -> Result<(), Failure> {
         let Transfers { session, path, .. } = &*self.transfers;
-        let _writer = session.cache.writer();
+        let _write_guard = session.cache.write_guard();
         let mut guard = session.acquire().await?;
         let set = attributes::set(&mut guard, path, changes).await;
-        set.map(drop).map_err(|failure| session.pool.softened(failure))
+        set.map(drop)
     }
 
     fn entry(&self) -> Entry {
@@ -134,22 +132,18 @@ impl FtpFile {
 
 #[async_trait]
 impl OpenFile for FtpFile {
-    fn read_at(
-        &self,
-        offset: u64,
-        length: u32,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.sequenced.read_at(offset, length)
+    fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
+        InFlight::new(self.sequenced.read_at(offset, length))
     }
 
-    fn write_at(&self, offset: u64, data: Bytes) -> BoxFuture<'static, Result<(), Failure>> {
-        self.sequenced.write_at(offset, data)
+    fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
+        InFlight::new(self.sequenced.write_at(offset, data))
     }
 
     async fn stat(&self) -> Result<Entry, Failure> {
         let session = &self.transfers.session;
         if !self.transfers.reads_only {
-            self.sequenced.reached().await;
+            self.sequenced.wait_for_writes().await;
         }
         let size = self.sequenced.size().or(*lock(&self.transfers.appended));
         let sized = |mut entry: Entry| {
@@ -165,14 +159,14 @@ impl OpenFile for FtpFile {
         if size.is_some() && self.sequenced.is_unfinished() {
             return Ok(sized(self.entry()));
         }
-        let Some(mut guard) = session.pool.acquire_aside().await else {
+        let Some(mut guard) = session.pool.try_acquire().await else {
             return Ok(sized(self.entry()));
         };
-        let asked = session.ask_stat(&mut guard, &place).await?;
+        let requested_at = session.ask_stat(&mut guard, &place).await?;
         let mut version = lock(&self.transfers.version);
-        *version = version.or(Version::of(&asked));
+        *version = version.or(Version::of(&requested_at));
         drop(version);
-        Ok(sized(Entry { name: self.entry().name, ..asked }))
+        Ok(sized(Entry { name: self.entry().name, ..requested_at }))
     }
 
     async fn size(&self) -> Option<u64> {
@@ -232,10 +226,7 @@ impl OpenFile for FtpFile {
             self.give_narrow(mode).await;
         }
         let later = std::mem::take(&mut *lock(&self.later));
-        match later == Changes::default() {
-            true => Ok(()),
-            false => self.change(&later).await,
-        }
+        if later == Changes::default() { Ok(()) } else { self.change(&later).await }
     }
 
     async fn abort(&self) {

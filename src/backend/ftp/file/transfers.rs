@@ -8,15 +8,15 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::replace;
+use crate::backend::ftp::sequenced::{
+    SequentialFile, SequentialRead, SequentialWrite, StoreMode, WriteAccess,
+};
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part};
-use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
+use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN_TIMEOUT};
 use crate::backend::ftp::{attributes, failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
-use crate::data::{
-    self, Begin, Progress, RelayError, SequentialFile, SequentialRead, SequentialWrite, Sink,
-    Source, WriteFrom,
-};
+use crate::data::{self, Progress, RelayError, Sink, Source};
 use crate::op::{
     Attributes, Entry, Failure, FailureKind, OpenMode, RemotePath, Representation, Timestamp,
     WriteMode,
@@ -68,14 +68,16 @@ impl Transfers {
     /// What the mode means for this file, and what permissions it is to have if it is made. The server
     /// is asked only where it matters. Between the answer and the transfer somebody else may make the
     /// file: FTP cannot do both at once.
-    pub(super) async fn begin(&self, mode: OpenMode) -> Result<(Begin, Option<u32>), Failure> {
-        let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
-        let there = match asked {
+    pub(super) async fn begin(
+        &self,
+        mode: OpenMode,
+    ) -> Result<(WriteAccess, Option<u32>), Failure> {
+        let requested_at = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
+        let there = match requested_at {
             false => None,
             true if self.exclusive => {
-                let mut guard = self.session.pool.acquire(OPEN).await?;
-                let absent = stat::is_absent(&mut guard, &self.path).await;
-                if !absent.map_err(|failure| self.session.pool.softened(failure))? {
+                let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+                if !stat::is_absent(&mut guard, &self.path).await? {
                     return Err(Failure::backend(
                         FailureKind::AlreadyExists,
                         format!("{} exists already", self.path),
@@ -84,23 +86,24 @@ impl Transfers {
                 None
             }
             true => {
-                let mut guard = self.session.pool.acquire(OPEN).await?;
+                let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
                 match stat::file_size(&mut guard, &self.path).await {
-                    Err(denied) if mode.create && reply::is_look_denied(&denied) => {
+                    Err(denied) if mode.create && reply::denies_inspection(&denied) => {
                         guard.check()?;
                         self.note_unchecked(&guard, &denied);
                         None
                     }
-                    told => told.map_err(|failure| self.session.pool.softened(failure))?,
+                    told => told?,
                 }
             }
         };
-        if asked && there.is_none() && !mode.create {
+        if requested_at && there.is_none() && !mode.create {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
-        let narrow =
-            mode.permissions.filter(|wanted| mode.create && attributes::is_narrow(*wanted));
+        let narrow = mode
+            .permissions
+            .filter(|permissions| mode.create && attributes::is_restrictive(*permissions));
         let (begin, told) = match (mode.append, mode.truncate) {
             (true, true) => {
                 return Err(failures::unsupported(
@@ -110,22 +113,22 @@ impl Transfers {
             (true, false) => {
                 let told = self.base(there).await?;
                 *lock(&self.appended) = told.map(|size| size.unwrap_or(0));
-                (Begin::End, told)
+                (WriteAccess::Append, told)
             }
             (false, truncate) => {
-                let told = match asked {
+                let told = match requested_at {
                     true => Some(there),
-                    false if narrow.is_some() => self.told_size().await?,
+                    false if narrow.is_some() => self.reported_size().await?,
                     false => None,
                 };
                 let begin = match there {
-                    Some(_) if !truncate => Begin::Existing,
-                    _ => Begin::Start,
+                    Some(_) if !truncate => WriteAccess::Existing,
+                    _ => WriteAccess::Create,
                 };
                 (begin, told)
             }
         };
-        self.session.cache.forget_recalled(&self.path);
+        self.session.cache.forget_served(&self.path);
         let is_there = told.flatten().is_some();
         Ok((begin, narrow.filter(|_| !is_there)))
     }
@@ -146,23 +149,23 @@ impl Transfers {
 
     /// What will be appended to; `None` where the server does not tell it.
     async fn base(&self, known: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
-        if self.session.cache.recalled_size(&self.path).is_some() {
-            let mut guard = self.session.pool.acquire(OPEN).await?;
-            return Ok(Some(self.session.check_recalled(&mut guard, &self.path).await?));
+        if self.session.cache.served_size(&self.path).is_some() {
+            let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+            return Ok(Some(self.session.check_served_size(&mut guard, &self.path).await?));
         }
         match known {
             Some(size) => Ok(Some(Some(size))),
-            None => self.told_size().await,
+            None => self.reported_size().await,
         }
     }
 
-    async fn told_size(&self) -> Result<Option<Option<u64>>, Failure> {
-        let mut guard = self.session.pool.acquire(OPEN).await?;
-        match stat::told_size(&mut guard, &self.path).await {
+    async fn reported_size(&self) -> Result<Option<Option<u64>>, Failure> {
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        match stat::reported_size(&mut guard, &self.path).await {
             Ok(size) => Ok(Some(size)),
             Err(failure) => match guard.check() {
                 Ok(()) => Ok(None),
-                Err(_) => Err(self.session.pool.softened(failure)),
+                Err(_) => Err(failure),
             },
         }
     }
@@ -187,15 +190,15 @@ impl Transfers {
         let replacing = replace::begin(&self.session, &self.path).await?;
         let (write, aside) = replacing;
         *lock(&self.aside) = Some(aside);
-        Ok(Box::new(self.writer(write)))
+        Ok(Box::new(self.write_guard(write)))
     }
 
-    fn writer(&self, write: FtpWrite) -> Writer {
+    fn write_guard(&self, write: FtpWrite) -> WriteGuard {
         let mut write = Box::new(write);
         write.count(0);
         *self.part() = write.part();
         let (part, appended) = (self.part.clone(), self.appended.clone());
-        Writer { write, part, appended, aside: self.aside.clone() }
+        WriteGuard { write, part, appended, aside: self.aside.clone() }
     }
 
     fn part(&self) -> MutexGuard<'_, Option<Part>> {
@@ -216,10 +219,9 @@ impl Transfers {
     pub(super) async fn settle(&self) -> Result<(), Failure> {
         let part = self.part().take();
         let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
-        let _writer = self.session.cache.writer();
+        let _write_guard = self.session.cache.write_guard();
         let mut guard = self.session.acquire().await?;
-        let named = part.give_name(&mut guard, &self.path).await;
-        named.map_err(|failure| self.session.pool.softened(failure))
+        part.give_name(&mut guard, &self.path).await
     }
 }
 
@@ -229,71 +231,69 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl SequentialFile for Transfers {
-    async fn open_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
-        let guard = self.session.pool.acquire(OPEN).await?;
-        let begun = transfer::begin(guard, &self.place(), offset, Representation::Image).await;
-        let read = begun.map_err(|failure| self.session.pool.softened(failure))?;
+    async fn start_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+        let guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        let read = transfer::begin(guard, &self.place(), offset, Representation::Image).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
-    async fn open_write(&self, from: WriteFrom) -> Result<Box<dyn SequentialWrite>, Failure> {
+    async fn start_write(&self, from: StoreMode) -> Result<Box<dyn SequentialWrite>, Failure> {
         let mode = match from {
-            WriteFrom::Start => WriteMode::From { offset: 0 },
-            WriteFrom::End => WriteMode::Append,
-            WriteFrom::Over => return self.open_over().await,
+            StoreMode::Create => WriteMode::From { offset: 0 },
+            StoreMode::Append => WriteMode::Append,
+            StoreMode::Replace => return self.open_over().await,
         };
-        let mut guard = self.session.pool.acquire(OPEN).await?;
-        let writer = self.session.cache.writer();
-        let softened = |failure| self.session.pool.softened(failure);
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        let write_guard = self.session.cache.write_guard();
         let known = self.part().clone();
         let part = match (known, from) {
-            (Some(part), WriteFrom::End) => Some(part),
+            (Some(part), StoreMode::Append) => Some(part),
             (Some(part), _) => Some(part.anew()),
-            (None, WriteFrom::End) => None,
-            (None, _) => {
-                Some(Part::new(&mut guard, &self.path, self.exclusive).await.map_err(softened)?)
-            }
+            (None, StoreMode::Append) => None,
+            (None, _) => Some(Part::new(&mut guard, &self.path, self.exclusive).await?),
         };
         let image = Representation::Image;
-        let begun = upload::begin(guard, writer, &self.path, mode, image, part).await;
-        Ok(Box::new(self.writer(begun.map_err(softened)?)))
+        let write = upload::begin(guard, write_guard, &self.path, mode, image, part).await?;
+        Ok(Box::new(self.write_guard(write)))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
-        let mut guard = self.session.pool.acquire(OPEN).await?;
-        let size = stat::file_size(&mut guard, &self.place()).await;
-        size.map_err(|failure| self.session.pool.softened(failure))
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        stat::file_size(&mut guard, &self.place()).await
     }
 
-    async fn check_same(&self) -> Result<(), Failure> {
+    async fn check_unchanged(&self) -> Result<(), Failure> {
         if !self.reads_only {
             return Ok(());
         }
-        let mut guard = self.session.pool.acquire(OPEN).await?;
-        let checked = self.check_version(&mut guard).await;
-        checked.map_err(|failure| self.session.pool.softened(failure))
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        self.check_version(&mut guard).await
     }
 
-    async fn wanted(&self) {
-        self.session.pool.wanted().await;
+    async fn connection_requested(&self) {
+        self.session.pool.connection_requested().await;
     }
 
-    async fn open_old(&self, from: u64, to: u64) -> Result<Box<dyn SequentialRead>, Failure> {
+    async fn start_read_original(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> Result<Box<dyn SequentialRead>, Failure> {
         replace::check_tail(&self.session.pool, to - from)?;
         let guard = lock(&self.aside).take();
         let read = replace::open_tail(&self.session.pool, guard, &self.path, from).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
-    async fn release_old(&self) {
+    async fn release_original(&self) {
         drop(lock(&self.aside).take());
     }
 
     async fn abandon(&self) {
-        self.release_old().await;
+        self.release_original().await;
         let Some(part) = self.part().take() else { return };
-        let _writer = self.session.cache.writer();
-        if let Ok(mut guard) = self.session.pool.acquire(OPEN).await {
+        let _write_guard = self.session.cache.write_guard();
+        if let Ok(mut guard) = self.session.pool.acquire(OPEN_TIMEOUT).await {
             part.delete(&mut guard, &self.path, Some(0)).await;
         }
     }
@@ -313,17 +313,15 @@ impl SequentialRead for Reader {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let pool = self.0.connection().pool().clone();
-        self.0.finish().await.map(drop).map_err(|failure| pool.softened(failure))
+        self.0.finish().await.map(drop)
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.0.connection().pool().clone();
-        self.0.abort().await.map(|failure| pool.softened(failure))
+        self.0.abort().await
     }
 }
 
-struct Writer {
+struct WriteGuard {
     write: Box<FtpWrite>,
     part: Arc<Mutex<Option<Part>>>,
     appended: Arc<Mutex<Option<u64>>>,
@@ -331,7 +329,7 @@ struct Writer {
 }
 
 #[async_trait]
-impl SequentialWrite for Writer {
+impl SequentialWrite for WriteGuard {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
         let limit = self.write.connection().settings.stall_timeout;
         self.write.count(data.len());
@@ -345,7 +343,6 @@ impl SequentialWrite for Writer {
     }
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
-        let pool = self.write.connection().pool().clone();
         let sent = self.write.counted();
         if whole {
             drop(lock(&self.aside).take());
@@ -354,20 +351,20 @@ impl SequentialWrite for Writer {
         if ended.is_err() {
             forget_replacing(&self.part);
         }
-        ended.map_err(|failure| pool.softened(failure))?;
+        ended?;
         let mut part = lock(&self.part);
-        match whole {
-            true => *part = None,
-            false => part.iter_mut().for_each(|part| part.synced += sent),
+        if whole {
+            *part = None
+        } else {
+            part.iter_mut().for_each(|part| part.synced += sent)
         }
         Ok(())
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        let pool = self.write.connection().pool().clone();
         drop(lock(&self.aside).take());
         forget_replacing(&self.part);
-        self.write.abort().await.map(|failure| pool.softened(failure))
+        self.write.abort().await
     }
 }
 

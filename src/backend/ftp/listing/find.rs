@@ -4,8 +4,7 @@ use tokio::time::timeout;
 
 use super::FtpListing;
 use crate::backend::ftp::connection::Connection;
-use crate::backend::ftp::refusals::Optional;
-use crate::backend::ftp::reply;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::op::{Entry, Failure, FailureKind, RemotePath};
 
 /// What the folder above tells of a path.
@@ -43,13 +42,13 @@ async fn find_in(
     // For all of it: a server that dribbles must not keep the client waiting for ever.
     let limit = connection.settings.reply_timeout;
     let search = async {
-        let mut listing = FtpListing::begin(&mut *connection, &parent, checked).await?;
-        listing.left_out.wanted = Some(name.to_vec());
+        let mut listing = FtpListing::start(&mut *connection, &parent, checked).await?;
+        listing.omitted.look_up(name);
         let mut found = None;
         while let Some(entries) = listing.next_entries().await? {
             found = found.or_else(|| entries.into_iter().find(|entry| entry.name == name));
         }
-        Ok(match (found, listing.understood_for_wanted()) {
+        Ok(match (found, listing.check_absent()) {
             (Some(entry), _) => Found::Entry(entry),
             (None, Ok(())) => Found::Nothing,
             (None, Err(failure)) => Found::Unknown(failure),
@@ -59,7 +58,7 @@ async fn find_in(
         Ok(found) => found,
         Err(_) => {
             connection.give_up();
-            Err(reply::unavailable("looking a name up in its folder took too long"))
+            Err(connection.unavailable("looking a name up in its folder took too long"))
         }
     }
 }
@@ -67,11 +66,11 @@ async fn find_in(
 /// Whether a listing may be without this name although it is there.
 pub(in crate::backend::ftp) fn may_hide(connection: &Connection, name: &[u8]) -> bool {
     name.starts_with(b".")
-        && !connection.has(Optional::Mlsd)
-        && !connection.server.refusals.has_worked(Optional::ListAll)
+        && !connection.supports(OptionalCommand::Mlsd)
+        && !connection.server.refusals.has_worked(OptionalCommand::ListAll)
 }
 
 /// What a failed CWD before a listing is to the client: the folder is not there.
-pub(in crate::backend::ftp) fn is_no_folder(failure: &Failure) -> bool {
+pub(in crate::backend::ftp) fn is_not_a_folder(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::NotFound | FailureKind::NotADirectory)
 }

@@ -1,6 +1,7 @@
 //! Folders: MLSD where the server has it (RFC 3659 section 7), else LIST in whatever shape.
 
 mod find;
+mod omitted;
 mod relative;
 mod start;
 mod times;
@@ -14,324 +15,319 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::ConnectionGuard;
-use super::cache::{AskedAt, Cache};
+use super::cache::{Cache, RequestedAt};
 use super::connection::Connection;
-use super::refusals::Optional;
+use super::refusals::OptionalCommand;
 use crate::backend::Listing;
 use crate::backend::ftp::{abort, data_connection};
 use crate::net::Stream;
 use crate::op::{Entry, Failure, FailureKind, PeerReply, RemotePath, Timestamp};
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::listing::{Parsed, parse_line};
-pub(super) use find::{Found, find, is_no_folder, may_hide};
+pub(super) use find::{Found, find, is_not_a_folder, may_hide};
+use omitted::Omitted;
 pub(super) use relative::check_folder;
-use start::{Trial, may_be_empty, start_facts, start_list};
+use start::{AllOption, Started, allow_empty, start_list, start_mlsd};
 
-/// The longest line of a listing, in bytes: a name of the longest path and its facts.
+/// The longest line of a listing, in bytes: the longest path and its facts.
 const MAX_LINE: usize = 8192;
-/// Entries of one batch.
-const BATCH: usize = 256;
-/// For the lines of a listing whose last reply is there already.
-const NOTICE: Duration = Duration::from_secs(1);
+/// The most entries in one batch.
+const BATCH_SIZE: usize = 256;
+/// For the lines of a listing whose last reply was received already.
+const LATE_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// `C`: the control connection, held as long as the listing lasts.
+/// A listing. `C`: the control connection, held until the listing ends.
 struct FtpListing<C: DerefMut<Target = Connection>> {
     guard: C,
-    /// What LIST is told beside `-a`, where the server does not stand in the folder.
-    argument: Option<Vec<u8>>,
-    /// Whether this is LIST with `-a`, and whether the server has taken that is not known yet.
-    trial: Trial,
-    /// All lines so far have ended with CR CR LF; `None` before the first.
-    doubled_cr: Option<bool>,
-    /// `None` once the server has closed it.
-    stream: Option<Stream>,
-    facts: bool,
+    method: Method,
+    state: State,
     lines: LineBuffer,
-    /// Whether any line was understood, `.` and `..` too.
-    any: bool,
-    left_out: LeftOut,
-    /// Whether there was an entry.
-    named: bool,
-    /// The last reply, where it came instead of the first.
-    said: Option<PeerReply>,
-    /// The data connection has ended, the last reply is still to come.
-    ending: bool,
-    /// Nothing of it is under way at the server. Dropped before that, the connection is given up.
-    done: bool,
+    line_end: Option<LineEnd>,
+    content: Content,
+    omitted: Omitted,
     memory: Option<Memory>,
-    /// Times are to be asked for, once all lines are there.
-    inexact: bool,
+    /// Times are requested once all lines are here.
+    completes_times: bool,
 }
 
-/// Lines that are given to nobody.
-#[derive(Default)]
-struct LeftOut {
-    /// Of no known shape: nobody knows what they name.
-    unknown: usize,
-    /// That do not matter among entries: they name what nobody can ask for, a path at some servers, or
-    /// are pieces of a name with a line end in it.
-    minor: usize,
-    /// What is looked for.
-    wanted: Option<Vec<u8>>,
-    /// One of them may be about it.
-    suspect: bool,
+/// The command of a listing.
+enum Method {
+    Mlsd,
+    List {
+        /// The argument after the options, if the server is not in the folder.
+        argument: Option<Vec<u8>>,
+        all: AllOption,
+    },
 }
 
-/// Where the entries are remembered for a while.
+/// How far a listing is. Dropped before its last reply was received, the connection is given up.
+enum State {
+    /// Lines are being received. `last_reply`: received in place of the first one.
+    Receiving { stream: Stream, last_reply: Option<PeerReply> },
+    /// All lines are here; the last reply is outstanding unless it was received early.
+    LinesEnded { last_reply: Option<PeerReply> },
+    /// Replies are outstanding that nothing can wait for any more.
+    OutOfSync,
+    /// The server has ended the listing.
+    Done,
+}
+
+/// How lines end, as seen from the first one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    Usual,
+    /// CR CR LF.
+    DoubledCr,
+}
+
+/// What the lines have shown so far.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Content {
+    Nothing,
+    /// Lines without an entry: a total, `.` and `..`.
+    KnownLines,
+    Entries,
+}
+
+/// Where entries are cached.
 struct Memory {
     cache: Arc<Cache>,
-    asked: AskedAt,
+    requested_at: RequestedAt,
     folder: RemotePath,
 }
 
-/// `exact_times`: to the second, where the server tells them.
+/// `exact_times`: to the second, if the server has them.
 pub(super) async fn open(
     guard: ConnectionGuard,
     cache: &Arc<Cache>,
     path: &RemotePath,
     exact_times: bool,
 ) -> Result<Box<dyn Listing>, Failure> {
-    let (cache, asked) = (cache.clone(), cache.asked());
-    let mut listing = FtpListing::begin(guard, path, false).await?;
-    listing.memory = Some(Memory { cache, asked, folder: path.clone() });
-    listing.inexact = exact_times && !listing.facts && times::can_be_asked(&listing.guard);
+    let (cache, requested_at) = (cache.clone(), cache.requested_at());
+    let mut listing = FtpListing::start(guard, path, false).await?;
+    listing.memory = Some(Memory { cache, requested_at, folder: path.clone() });
+    listing.completes_times =
+        exact_times && !listing.has_facts() && times::can_be_requested(&listing.guard);
     Ok(Box::new(listing))
 }
 
 impl<C: DerefMut<Target = Connection>> FtpListing<C> {
-    /// `checked`: that there is such a folder is known, where the server cannot enter it.
-    async fn begin(mut guard: C, path: &RemotePath, checked: bool) -> Result<Self, Failure> {
-        let facts = start_facts(&mut guard, path).await?;
-        let is_facts = facts.is_some();
-        let (argument, (begun, trial)) = match facts {
-            Some(begun) => (None, (begun, Trial::No)),
+    /// `checked`: the folder is known to exist, which matters if the server cannot enter it.
+    async fn start(mut guard: C, path: &RemotePath, checked: bool) -> Result<Self, Failure> {
+        let (method, started) = match start_mlsd(&mut guard, path).await? {
+            Some(started) => (Method::Mlsd, started),
             None => {
                 let mut argument = None;
                 if !guard.home.is_known() {
                     if !checked {
-                        // It looks the folder up in a listing of its own.
+                        // Looks the folder up in a listing of its parent.
                         Box::pin(check_folder(&mut guard, path)).await?;
                     }
                     argument = relative::list_argument(path)?;
                 }
-                let begun = start_list(&mut guard, path, argument.as_deref()).await?;
-                (argument, begun)
+                let (started, all) = start_list(&mut guard, path, argument.as_deref()).await?;
+                (Method::List { argument, all }, started)
             }
         };
-        let mut listing = Self {
+        Ok(Self {
             guard,
-            argument,
-            trial,
-            doubled_cr: None,
-            stream: None,
-            facts: is_facts,
+            method,
+            state: State::of(started),
             lines: LineBuffer::binary(MAX_LINE),
-            any: false,
-            left_out: LeftOut::default(),
-            named: false,
-            said: None,
-            ending: false,
-            done: false,
+            line_end: None,
+            content: Content::Nothing,
+            omitted: Omitted::default(),
             memory: None,
-            inexact: false,
-        };
-        listing.go_on(begun);
-        Ok(listing)
+            completes_times: false,
+        })
     }
 
-    fn go_on(&mut self, (stream, words): (Option<Stream>, PeerReply)) {
-        self.said = (words.code >= 200).then_some(words);
-        self.stream = stream.inspect(Stream::close_on_drop);
+    fn has_facts(&self) -> bool {
+        matches!(self.method, Method::Mlsd)
     }
 
     async fn next_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let mut entries = Vec::new();
         let now = Timestamp::now();
         loop {
-            self.take(&mut entries, now);
+            self.parse_lines(&mut entries, now);
             if !entries.is_empty() {
-                if let Some(Memory { cache, asked, folder }) = &self.memory {
-                    cache.put(*asked, folder.as_bytes(), &entries, self.facts);
+                if let Some(Memory { cache, requested_at, folder }) = &self.memory {
+                    cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
                 }
                 return Ok(Some(entries));
             }
-            if self.done {
+            if matches!(self.state, State::Done) {
                 return Ok(None);
             }
-            self.receive().await?;
+            self.advance().await?;
         }
     }
 
-    /// Entries out of the lines that are there.
-    fn take(&mut self, entries: &mut Vec<Entry>, now: i64) {
-        while entries.len() < BATCH {
+    /// Parses the complete lines into entries.
+    fn parse_lines(&mut self, entries: &mut Vec<Entry>, now: i64) {
+        while entries.len() < BATCH_SIZE {
             let Some(line) = self.lines.next_line() else { return };
             let Ok(mut line) = line else {
-                self.left_out.unknown += 1;
-                self.left_out.suspect = true;
-                tracing::warn!("an overlong line of the backend's listing was left out");
+                self.omitted.add_overlong();
+                tracing::warn!("skipped a line of the backend's listing: it is too long");
                 continue;
             };
-            // Some servers end every line with CR CR LF; otherwise that is a name that ends with CR.
-            let doubled = line.ends_with(b"\r");
-            if *self.doubled_cr.get_or_insert(doubled) {
+            // Some servers end every line with CR CR LF; otherwise the name ends with CR.
+            let ends_with_cr = line.ends_with(b"\r");
+            let seen = if ends_with_cr { LineEnd::DoubledCr } else { LineEnd::Usual };
+            if *self.line_end.get_or_insert(seen) == LineEnd::DoubledCr {
                 while line.pop_if(|last| *last == b'\r').is_some() {}
             }
             match parse_line(&line, now) {
-                // Over the first lines only: under a later one is what is in another folder.
-                Parsed::Header if self.is_blank_so_far() => {}
+                // A header is expected before the first line only: later ones are those of subfolders.
+                Parsed::Header if self.is_blank() => {}
                 Parsed::Entry(entry) => {
-                    (self.any, self.named) = (true, true);
+                    self.content = Content::Entries;
                     entries.push(entry);
                 }
-                Parsed::Ignored => self.any |= !line.is_empty(),
+                Parsed::Ignored if line.is_empty() => {}
+                Parsed::Ignored => self.content = self.content.max(Content::KnownLines),
                 Parsed::NoName => {
-                    self.any = true;
-                    self.left_out.minor += 1;
-                    self.left_out.look_at(&line);
+                    self.content = self.content.max(Content::KnownLines);
+                    self.omitted.add_minor(&line);
                     tracing::warn!(
                         line = &line[..],
-                        "a line of the backend's listing names no file that there can be and was left out"
+                        "skipped a line of the backend's listing: its name is not a valid file name"
                     );
                 }
                 Parsed::Fragment => {
-                    self.left_out.minor += 1;
-                    self.left_out.look_at(&line);
+                    self.omitted.add_minor(&line);
                     tracing::warn!(
                         line = &line[..],
-                        "a line of the backend's listing is too short to be one (a name may have a line end in it) and was left out"
+                        "skipped a line of the backend's listing: it is too short (a name may contain a line break)"
                     );
                 }
                 Parsed::Unreadable | Parsed::Header => {
-                    self.left_out.unknown += 1;
-                    self.left_out.look_at(&line);
+                    self.omitted.add_unknown(&line);
                     tracing::warn!(
                         line = &line[..],
-                        "a line of the backend's listing is of no known shape and was left out"
+                        "skipped a line of the backend's listing: its format is unknown"
                     );
                 }
             }
         }
     }
 
-    /// A name that was left out would be taken for deleted.
-    fn understood(&self) -> Result<(), Failure> {
-        understood(match self.named {
-            true => self.left_out.unknown,
-            false => self.left_out.lines(),
-        })
+    /// Fails unless the looked-up name is known to be absent.
+    fn check_absent(&self) -> Result<(), Failure> {
+        self.omitted.check_absent(self.content == Content::Entries)
     }
 
-    /// What is wanted, and was left out, would be taken for free to be written to.
-    fn understood_for_wanted(&self) -> Result<(), Failure> {
-        match self.named && !self.left_out.suspect {
-            true => Ok(()),
-            false => understood(self.left_out.lines()),
-        }
+    /// Whether no line so far has told anything.
+    fn is_blank(&self) -> bool {
+        self.content == Content::Nothing && self.omitted.lines() == 0
     }
 
-    /// More bytes; at the end, what the server says about the listing.
-    async fn receive(&mut self) -> Result<(), Failure> {
-        let Some(stream) = &mut self.stream else {
-            // Done only when it has been said: until then an abort has a reply to take.
-            let said = match self.said.take() {
-                Some(said) => Ok(said),
-                None => self.guard.end("listing").await,
-            };
-            (self.ending, self.done) = (false, true);
-            let said = said?;
-            whole(&said)?;
-            return self.again_without_all(said).await;
+    /// Receives more bytes or, after the last one, the last reply.
+    async fn advance(&mut self) -> Result<(), Failure> {
+        let (stream, last_reply) = match &mut self.state {
+            State::Receiving { stream, last_reply } => (stream, last_reply),
+            State::LinesEnded { last_reply } => {
+                // The state changes afterwards: until then an abort has a reply to receive.
+                let last = match last_reply.take() {
+                    Some(reply) => Ok(reply),
+                    None => self.guard.end("listing").await,
+                };
+                self.state = State::Done;
+                let last = last?;
+                check_whole(&last)?;
+                return self.repeat_without_all(last).await;
+            }
+            State::OutOfSync => return Err(self.guard.unavailable("the listing was cut")),
+            State::Done => return Ok(()),
         };
-        let mut bytes = [0; 16 * 1024];
-        let limit = match self.said {
-            None => self.guard.settings.reply_timeout,
-            Some(_) => NOTICE,
-        };
+        // On the heap: futures of all operations would have room for it.
+        let mut bytes = vec![0; 16 * 1024];
+        let is_over = last_reply.is_some();
+        let limit = if is_over { LATE_LINES_TIMEOUT } else { self.guard.settings.reply_timeout };
         let received = timeout(limit, stream.read(&mut bytes)).await;
-        // Nobody comes to a data connection without lines: it is never taken, or reset.
-        let nothing = self.said.is_some() && self.is_blank_so_far() && self.lines.is_empty();
+        // A data connection without lines may never be accepted, or be reset.
+        let is_empty = is_over && self.is_blank() && self.lines.is_empty();
         match received {
             Ok(Ok(n)) if n > 0 => self.lines.extend(&bytes[..n]),
-            // A TLS end without close_notify is common; whether all came, the last reply says.
-            Ok(Ok(_)) => self.end(),
-            Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => self.end(),
-            _ if nothing => self.end(),
-            Ok(Err(e)) => return Err(self.broken(FailureKind::TransferCut, e).await),
-            Err(_) => return Err(self.broken(FailureKind::TimedOut, "nothing came in time").await),
+            // A TLS end without close_notify is common; the last reply tells whether all lines came.
+            Ok(Ok(_)) => self.end_lines(),
+            Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => self.end_lines(),
+            _ if is_empty => self.end_lines(),
+            Ok(Err(e)) => return Err(self.fail(FailureKind::TransferCut, e).await),
+            Err(_) => {
+                return Err(self.fail(FailureKind::TimedOut, "no data was received in time").await);
+            }
         }
         Ok(())
     }
 
-    /// No line that says anything was taken yet.
-    fn is_blank_so_far(&self) -> bool {
-        !self.any && self.left_out.lines() == 0
-    }
-
-    /// `ls -a` shows at least `.`: a server that showed nothing, or complains, took `-a` for a name. Where
-    /// the folder is empty without it too, nothing is known.
-    async fn again_without_all(&mut self, said: PeerReply) -> Result<(), Failure> {
+    /// `LIST -a` shows at least `.`. A server that shows nothing or refuses it took `-a` for a name: it
+    /// is asked again without. If that shows nothing either, the folder may be empty.
+    async fn repeat_without_all(&mut self, last_reply: PeerReply) -> Result<(), Failure> {
+        let Method::List { argument, all } = &mut self.method else { return Ok(()) };
         let refusals = &self.guard.server.refusals;
-        match std::mem::replace(&mut self.trial, Trial::No) {
-            Trial::All if self.any => refusals.worked(Optional::ListAll),
-            Trial::All if !refusals.has_worked(Optional::ListAll) => {
-                self.trial = Trial::Without(said)
+        let shows_lines = self.content > Content::Nothing;
+        match std::mem::replace(all, AllOption::NotSent) {
+            AllOption::Sent if shows_lines => refusals.note_success(OptionalCommand::ListAll),
+            AllOption::Sent if !refusals.has_worked(OptionalCommand::ListAll) => {
+                *all = AllOption::Dropped(last_reply);
             }
-            Trial::Without(answer) if self.any => refusals.add(Optional::ListAll, &answer),
+            AllOption::Dropped(reply) if shows_lines => {
+                refusals.note_refusal(OptionalCommand::ListAll, &reply)
+            }
             _ => {}
         }
-        if !matches!(self.trial, Trial::Without(_)) {
+        if !matches!(all, AllOption::Dropped(_)) {
             return Ok(());
         }
-        self.left_out = LeftOut { wanted: self.left_out.wanted.take(), ..LeftOut::default() };
-        // Cut in here, nobody would know what was said.
-        self.done = false;
-        let argument = self.argument.as_deref();
-        let started = data_connection::start(&mut self.guard, "LIST", argument, 0).await;
-        let started = may_be_empty(started);
-        self.done = started.is_err();
-        self.go_on(started?);
+        self.omitted.reset();
+        self.state = State::OutOfSync;
+        let started = data_connection::start(&mut self.guard, "LIST", argument.as_deref(), 0).await;
+        let started = allow_empty(started).inspect_err(|_| self.state = State::Done)?;
+        self.state = State::of(started);
         Ok(())
     }
 
-    fn end(&mut self) {
-        self.stream = None;
-        self.ending = self.said.is_none();
-        // A last line without its end.
+    fn end_lines(&mut self) {
+        if let State::Receiving { last_reply, .. } = &mut self.state {
+            self.state = State::LinesEnded { last_reply: last_reply.take() };
+        }
+        // For a last line without a line end.
         self.lines.extend(b"\n");
     }
 
-    /// The lines ended before the listing did. The session goes on.
-    async fn broken(&mut self, kind: FailureKind, detail: impl std::fmt::Display) -> Failure {
-        let told = match self.stream.take() {
-            Some(stream) => abort::abort(&mut self.guard, stream).await,
-            None => None,
+    /// The data connection failed before the end of the listing. The session continues.
+    async fn fail(&mut self, kind: FailureKind, detail: impl std::fmt::Display) -> Failure {
+        let reported = match std::mem::replace(&mut self.state, State::OutOfSync) {
+            State::Receiving { stream, .. } => abort::abort(&mut self.guard, stream).await,
+            _ => None,
         };
-        self.done = true;
-        told.unwrap_or_else(|| {
+        self.state = State::Done;
+        reported.unwrap_or_else(|| {
             let message = "the backend server's listing was cut before its end; try again";
             Failure::backend(kind, message).with_detail(detail)
         })
     }
 }
 
-impl LeftOut {
-    fn lines(&self) -> usize {
-        self.unknown + self.minor
-    }
-
-    /// Whether it may be about what is looked for; servers may not tell large and small letters apart.
-    fn look_at(&mut self, line: &[u8]) {
-        let Some(wanted) = self.wanted.as_deref().filter(|wanted| !wanted.is_empty()) else {
-            return;
-        };
-        let mut places = line.windows(wanted.len());
-        self.suspect |= places.any(|place| place.eq_ignore_ascii_case(wanted));
+impl State {
+    fn of((stream, reply): Started) -> Self {
+        let last_reply = (reply.code >= 200).then_some(reply);
+        match stream {
+            Some(stream) => {
+                stream.close_on_drop();
+                Self::Receiving { stream, last_reply }
+            }
+            None => Self::LinesEnded { last_reply },
+        }
     }
 }
 
 impl FtpListing<ConnectionGuard> {
-    /// All entries of a small folder, with times to the second; of a large one, the first as they are.
+    /// All entries of a small folder with times to the second; the first entries of a large one as they
+    /// are.
     async fn exact_entries(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let mut entries = Vec::new();
         while let Some(more) = self.next_entries().await? {
@@ -340,10 +336,10 @@ impl FtpListing<ConnectionGuard> {
                 return Ok(Some(entries));
             }
         }
-        if let Some(Memory { cache, asked, folder }) = &self.memory {
-            // Without, what is listed is whole all the same.
+        if let Some(Memory { cache, requested_at, folder }) = &self.memory {
+            // The listing is complete without exact times, too.
             if times::complete(&mut self.guard, folder, &mut entries).await.is_ok() {
-                cache.put(*asked, folder.as_bytes(), &entries, self.facts);
+                cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
             }
         }
         Ok((!entries.is_empty()).then_some(entries))
@@ -353,62 +349,53 @@ impl FtpListing<ConnectionGuard> {
 #[async_trait]
 impl Listing for FtpListing<ConnectionGuard> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let next = match std::mem::replace(&mut self.inexact, false) {
-            true => self.exact_entries().await,
-            false => self.next_entries().await,
+        let next = if std::mem::replace(&mut self.completes_times, false) {
+            self.exact_entries().await?
+        } else {
+            self.next_entries().await?
         };
-        let next = match next {
-            Ok(None) => self.understood().map(|()| None),
-            next => next,
-        };
-        next.map_err(|failure| self.guard.pool().softened(failure))
+        if next.is_none() {
+            self.omitted.check_complete(self.content == Content::Entries)?;
+        }
+        Ok(next)
     }
 
     async fn abort(mut self: Box<Self>) {
-        if self.done {
-            return;
+        match &mut self.state {
+            State::Receiving { last_reply: None, .. } => {
+                if let State::Receiving { stream, .. } =
+                    std::mem::replace(&mut self.state, State::OutOfSync)
+                {
+                    abort::abort(&mut self.guard, stream).await;
+                }
+            }
+            // Only the last reply is outstanding; it does not matter which it is.
+            State::LinesEnded { last_reply: None } => drop(self.guard.end("listing").await),
+            State::OutOfSync => return,
+            State::Receiving { .. } | State::LinesEnded { .. } | State::Done => {}
         }
-        match self.stream.take() {
-            _ if self.said.is_some() => {}
-            Some(stream) => drop(abort::abort(&mut self.guard, stream).await),
-            // All came, and only the last reply is missing; whatever it is, it is taken.
-            None if self.ending => drop(self.guard.end("listing").await),
-            None => return,
-        }
-        self.done = true;
+        self.state = State::Done;
     }
 }
 
 impl<C: DerefMut<Target = Connection>> Drop for FtpListing<C> {
     fn drop(&mut self) {
-        if !self.done && self.said.is_none() {
-            self.guard.give_up();
+        match self.state {
+            State::Receiving { last_reply: None, .. }
+            | State::LinesEnded { last_reply: None }
+            | State::OutOfSync => self.guard.give_up(),
+            State::Receiving { .. } | State::LinesEnded { .. } | State::Done => {}
         }
     }
 }
 
-/// Some servers end a listing at so many entries, and say so in a reply that is none of failure
-/// (pure-ftpd: `226-Output truncated to 10000 matches`). What is missing would be taken for deleted.
-fn whole(said: &PeerReply) -> Result<(), Failure> {
-    let text = said.lines.join(&b' ').to_ascii_lowercase();
-    match text.windows(9).any(|word| word == b"truncated") {
-        false => Ok(()),
-        true => {
-            let message = "the backend server did not list the whole folder; it has a limit";
-            Err(Failure::backend(FailureKind::TransferCut, message).with_detail(said))
-        }
+/// Some servers truncate listings at some number of entries, and note that in a success reply
+/// (pure-ftpd: `226-Output truncated to 10000 matches`). Clients would take missing entries for deleted.
+fn check_whole(last_reply: &PeerReply) -> Result<(), Failure> {
+    let text = last_reply.lines.join(&b' ').to_ascii_lowercase();
+    if !text.windows(9).any(|part| part == b"truncated") {
+        return Ok(());
     }
-}
-
-fn understood(left_out: usize) -> Result<(), Failure> {
-    match left_out {
-        0 => Ok(()),
-        lines => Err(Failure::backend(
-            FailureKind::TransferCut,
-            format!(
-                "what is in the folder is not known for sure; lines of the backend server's listing \
-                 that are of no known shape: {lines} (the gateway's log shows them)"
-            ),
-        )),
-    }
+    let message = "the backend server listed a part of the folder only; it has a limit";
+    Err(Failure::backend(FailureKind::TransferCut, message).with_detail(last_reply))
 }

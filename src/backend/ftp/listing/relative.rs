@@ -60,8 +60,9 @@ pub(super) fn list_argument(path: &RemotePath) -> Result<Option<Vec<u8>>, Failur
     let name = &path.as_bytes()[1..];
     let is_plain =
         |b: &u8| b.is_ascii_alphanumeric() || b"._-/+=@,#%^".contains(b) || !b.is_ascii();
-    match !name.starts_with(b"-") && name.iter().all(is_plain) {
-        true => Ok(Some(name.to_vec())),
-        false => Err(unknown_home("a folder with such a name cannot be listed")),
+    if !name.starts_with(b"-") && name.iter().all(is_plain) {
+        Ok(Some(name.to_vec()))
+    } else {
+        Err(unknown_home("a folder with such a name cannot be listed"))
     }
 }

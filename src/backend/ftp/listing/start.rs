@@ -1,95 +1,97 @@
-//! MLSD and LIST, up to where lines come.
+//! Starts MLSD (RFC 3659 section 7) and LIST (RFC 959).
 
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::data_connection;
-use crate::backend::ftp::refusals::Optional;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::net::Stream;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
-/// Whether LIST takes `-a`, which shows names that begin with a dot. Servers with MLSD need no such thing;
-/// others hide these names without it.
-pub(super) enum Trial {
-    No,
+/// The option `-a` of LIST, without which many servers hide names that start with a dot. (MLSD does not
+/// hide them.)
+pub(super) enum AllOption {
+    NotSent,
     /// It was sent, and may have been taken for a name.
-    All,
-    /// It has shown nothing, or was refused so; this is the same without it.
-    Without(PeerReply),
+    Sent,
+    /// It was refused with this reply, or showed nothing; the listing is repeated without it.
+    Dropped(PeerReply),
 }
 
-pub(super) type Begun = (Option<Stream>, PeerReply);
+/// The data connection, if there is anything to list, and the reply to the command.
+pub(super) type Started = (Option<Stream>, PeerReply);
 
-/// Asked; without a stream where there is nothing to list. `None`: the server does not have MLSD.
-pub(super) async fn start_facts(
+/// MLSD. `None`: the server does not support it.
+pub(super) async fn start_mlsd(
     connection: &mut Connection,
     path: &RemotePath,
-) -> Result<Option<Begun>, Failure> {
-    if !connection.has(Optional::Mlsd) {
+) -> Result<Option<Started>, Failure> {
+    if !connection.supports(OptionalCommand::Mlsd) {
         return Ok(None);
     }
-    let name = match path.is_root() && !connection.home.is_known() {
-        true => None,
-        false => Some(connection.name(path)?),
+    let name = if path.is_root() && !connection.home.is_known() {
+        None
+    } else {
+        Some(connection.name(path)?)
     };
     let started = data_connection::start(connection, "MLSD", name.as_deref(), 0).await;
-    if let Err(Failure { peer: Some(words), .. }) = &started
-        && connection.server.refusals.note(Optional::Mlsd, words)
+    if let Err(Failure { peer: Some(reply), .. }) = &started
+        && connection.server.refusals.note_reply(OptionalCommand::Mlsd, reply)
     {
         return Ok(None);
     }
-    let begun = may_be_empty(started)?;
-    connection.server.refusals.worked(Optional::Mlsd);
-    Ok(Some(begun))
+    let started = allow_empty(started)?;
+    connection.server.refusals.note_success(OptionalCommand::Mlsd);
+    Ok(Some(started))
 }
 
-/// From inside the folder: servers differ in what LIST does with spaces, brackets and dashes.
+/// LIST, from inside the folder: servers differ in how LIST treats spaces, brackets and dashes.
 pub(super) async fn start_list(
     connection: &mut Connection,
     path: &RemotePath,
     argument: Option<&[u8]>,
-) -> Result<(Begun, Trial), Failure> {
+) -> Result<(Started, AllOption), Failure> {
     if connection.home.is_known() {
-        connection.be_in(path).await?;
+        connection.ensure_directory(path).await?;
     }
     if let Err(failure) = connection.set_type(Representation::Ascii).await {
-        // Names and their line ends come as they are then.
+        // Line ends are then as the server stores them.
         connection.check()?;
-        tracing::debug!(%failure, "the backend knows no TYPE A; listings are asked for without");
+        tracing::debug!(%failure, "the backend does not support TYPE A; listings are requested without it");
     }
-    if !connection.has(Optional::ListAll) {
+    if !connection.supports(OptionalCommand::ListAll) {
         let started = data_connection::start(connection, "LIST", argument, 0).await;
-        return Ok((may_be_empty(started)?, Trial::No));
+        return Ok((allow_empty(started)?, AllOption::NotSent));
     }
     let all = match argument {
         Some(argument) => [b"-a ", argument].concat(),
         None => b"-a".to_vec(),
     };
     match data_connection::start(connection, "LIST", Some(&all), 0).await {
-        Err(Failure { peer: Some(words), kind, .. })
-            if !connection.server.refusals.has_worked(Optional::ListAll)
+        Err(Failure { peer: Some(reply), kind, .. })
+            if !connection.server.refusals.has_worked(OptionalCommand::ListAll)
                 && kind != FailureKind::DataConnection =>
         {
             connection.check()?;
             let started = data_connection::start(connection, "LIST", argument, 0).await;
-            Ok((may_be_empty(started)?, Trial::Without(words)))
+            Ok((allow_empty(started)?, AllOption::Dropped(reply)))
         }
-        started => Ok((may_be_empty(started)?, Trial::All)),
+        started => Ok((allow_empty(started)?, AllOption::Sent)),
     }
 }
 
-/// Old servers refuse to list a folder with nothing in it (`450 No files found`).
-pub(super) fn may_be_empty(
+/// Old servers refuse to list an empty folder (`450 No files found`).
+pub(super) fn allow_empty(
     started: Result<(Stream, PeerReply), Failure>,
-) -> Result<Begun, Failure> {
+) -> Result<Started, Failure> {
     match started {
-        Ok((stream, words)) => Ok((Some(stream), words)),
-        Err(Failure { peer: Some(words), .. }) if says_empty(&words) => Ok((None, words)),
+        Ok((stream, reply)) => Ok((Some(stream), reply)),
+        Err(Failure { peer: Some(reply), .. }) if says_empty(&reply) => Ok((None, reply)),
         Err(failure) => Err(failure),
     }
 }
 
-fn says_empty(words: &PeerReply) -> bool {
-    let text = words.lines.join(&b' ').to_ascii_lowercase();
+fn says_empty(reply: &PeerReply) -> bool {
+    let text = reply.lines.join(&b' ').to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
-    matches!(words.code, 450 | 550)
+    matches!(reply.code, 450 | 550)
         && (says("no files") || (says("no ") && says(" found") && !says("no such")))
 }

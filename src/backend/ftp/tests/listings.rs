@@ -12,7 +12,7 @@ async fn a_stat_that_follows_a_listing_costs_nothing() {
         let session = server.session().await;
         // As the SFTP front says: its clients do not care for the seconds of a time.
         session.expect_many();
-        let mut listing = session.list(&target(Operation::List(path("/")))).await.unwrap();
+        let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
         let mut listed = 0;
         while let Some(entries) = listing.next().await.unwrap() {
             listed += entries.len();
@@ -43,7 +43,7 @@ async fn a_folder_of_an_old_name_is_not_listed_under_it() {
     server.seen().folders.insert("/in".into(), "/in#0".into());
     let session = server.session().await;
     let names = async || {
-        let mut listing = session.list(&target(Operation::List(path("/in")))).await.unwrap();
+        let mut listing = session.list(&target(ListDirectory { path: path("/in") })).await.unwrap();
         let mut names = Vec::new();
         while let Some(entries) = listing.next().await.unwrap() {
             names.extend(entries.into_iter().map(|entry| entry.name));
@@ -134,7 +134,7 @@ async fn a_listing_that_nobody_understands_is_no_empty_folder() {
         let session = server.session().await;
         let failure = names(&*session, "/").await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
-        assert!(failure.message.contains("shape: 1 "), "{failure}");
+        assert!(failure.message.contains("format: 1 "), "{failure}");
         assert_eq!(stat(&*session, "/f").await.unwrap().attributes.size, Some(3));
         assert_eq!(server.seen().connections, 1);
     }
@@ -146,7 +146,7 @@ async fn what_is_known_of_a_folder_is_given_before_its_failure() {
     let odd = Oddities { no_mlst: true, lists, ..Default::default() };
     let server = Server::start(&[], odd).await;
     let session = server.session().await;
-    let mut listing = session.list(&target(Operation::List(path("/")))).await.unwrap();
+    let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
     let first = listing.next().await.unwrap().unwrap();
     assert_eq!((first.len(), first[0].name.as_slice()), (1, &b"a"[..]));
     listing.next().await.unwrap_err();
@@ -277,7 +277,7 @@ async fn a_listing_whose_connection_breaks_ends_nothing_else() {
 #[tokio::test]
 async fn old_servers_refuse_to_list_what_is_empty() {
     for no_mlst in [false, true] {
-        for (words, empty) in [
+        for (reply, empty) in [
             ("450 No files found", true),
             ("550 No files found.", true),
             ("550 No members found.", true),
@@ -286,13 +286,13 @@ async fn old_servers_refuse_to_list_what_is_empty() {
             ("550 Permission denied", false),
             ("450 The disk is busy", false),
         ] {
-            let says_for_listings = Some(words);
+            let says_for_listings = Some(reply);
             let odd = Oddities { no_mlst, says_for_listings, ..Default::default() };
             let server = Server::start(&[], odd).await;
             let session = server.session().await;
             for _ in 0..2 {
                 let names = names(&*session, "/").await;
-                assert_eq!(names.ok(), empty.then(Vec::new), "{words}");
+                assert_eq!(names.ok(), empty.then(Vec::new), "{reply}");
             }
             perform(&*session, Operation::Enter(path("/"))).await.unwrap();
             assert_eq!(server.seen().connections, 1);
@@ -309,7 +309,7 @@ async fn a_server_without_type_a_is_listed() {
 
 /// All entries of `/`, as the SFTP front lists it.
 async fn listed(session: &dyn BackendSession) -> Vec<crate::op::Entry> {
-    let mut listing = session.list(&target(Operation::List(path("/")))).await.unwrap();
+    let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
     let mut all = Vec::new();
     while let Some(entries) = listing.next().await.unwrap() {
         all.extend(entries);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::Home;
 use crate::backend::ftp::testing::credentials;
-use crate::op::Attributes;
+use crate::op::{Attributes, ListDirectory, WriteFile};
 
 const HOME: &str = "/home/x";
 
@@ -21,7 +21,7 @@ async fn write(
     mode: WriteMode,
 ) -> Result<RemotePath, Failure> {
     let representation = Representation::Image;
-    let write = Operation::Write { path: path(name), mode, representation };
+    let write = WriteFile { path: path(name), mode, representation };
     let transfer = session.open_write(&target(write)).await?;
     let written = transfer.path().clone();
     transfer.finish().await?;
@@ -29,7 +29,7 @@ async fn write(
 }
 
 async fn names(session: &dyn BackendSession, folder: &str) -> Result<Vec<String>, Failure> {
-    let mut listing = session.list(&target(Operation::List(path(folder)))).await?;
+    let mut listing = session.list(&target(ListDirectory { path: path(folder) })).await?;
     let mut names = Vec::new();
     while let Some(entries) = listing.next().await? {
         names.extend(entries.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()));
@@ -54,8 +54,8 @@ fn assert_relative(server: &Server) {
 #[track_caller]
 fn assert_words(failure: &Failure) {
     assert_eq!(failure.kind, FailureKind::Unsupported, "{failure}");
-    for words in ["(PWD)", "`login_folder`"] {
-        assert!(failure.message.contains(words), "{failure}");
+    for reply in ["(PWD)", "`login_folder`"] {
+        assert!(failure.message.contains(reply), "{failure}");
     }
 }
 
@@ -216,9 +216,13 @@ async fn without_mlst_folders_are_found_and_listed_by_list() {
         ("/none", FailureKind::NotFound),
         ("/a/b", FailureKind::NotADirectory),
     ] {
-        let enter = perform(session, Operation::Enter(path(name))).await.unwrap_err();
+        let change_directory = perform(session, Operation::Enter(path(name))).await.unwrap_err();
         let list = names(session, name).await.unwrap_err();
-        assert_eq!((enter.kind, list.kind), (kind, kind), "{name}: {enter}, {list}");
+        assert_eq!(
+            (change_directory.kind, list.kind),
+            (kind, kind),
+            "{name}: {change_directory}, {list}"
+        );
     }
     // LIST would show the file itself.
     assert!(!server.lines().iter().any(|line| line == "LIST a" || line == "LIST -a a"));

@@ -14,10 +14,7 @@ async fn overwrite(
     let file = open(session, name, continuing()).await?;
     let written = async {
         put(&*file, bytes).await?;
-        match sized {
-            true => file.set_attributes(&size(bytes.len())).await,
-            false => Ok(()),
-        }
+        if sized { file.set_attributes(&size(bytes.len())).await } else { Ok(()) }
     };
     match written.await {
         Ok(()) => file.close().await,

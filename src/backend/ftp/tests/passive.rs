@@ -18,13 +18,13 @@ fn counts(server: &Server) -> [usize; 3] {
 
 async fn read(session: &dyn BackendSession) -> Result<(), Failure> {
     let (offset, representation) = (0, Representation::Image);
-    let read = Operation::Read { path: path("/a"), offset, representation };
+    let read = ReadFile { path: path("/a"), offset, representation };
     session.open_read(&target(read)).await.map(drop)
 }
 
 async fn write(session: &dyn BackendSession, mode: WriteMode) -> Result<(), Failure> {
     let (path, representation) = (path("/new"), Representation::Image);
-    let write = Operation::Write { path, mode, representation };
+    let write = WriteFile { path, mode, representation };
     session.open_write(&target(write)).await?.finish().await.map(drop)
 }
 

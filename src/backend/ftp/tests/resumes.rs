@@ -1,7 +1,7 @@
 //! What is remembered, and that nothing is written behind a size that is only that.
 
 use super::*;
-use crate::op::WriteMode;
+use crate::op::{WriteFile, WriteMode};
 
 #[tokio::test]
 async fn what_is_remembered_is_two_seconds_old_at_most_and_never_the_base_of_a_resume() {
@@ -56,7 +56,7 @@ async fn write(
     mode: WriteMode,
 ) -> Result<Box<dyn crate::backend::WriteTransfer>, Failure> {
     let representation = Representation::Image;
-    session.open_write(&target(Operation::Write { path: path("/a"), mode, representation })).await
+    session.open_write(&target(WriteFile { path: path("/a"), mode, representation })).await
 }
 
 /// What the client is told from memory, while the file has grown.

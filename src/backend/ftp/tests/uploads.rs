@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::data::Sink;
-use crate::op::WriteMode;
+use crate::op::{WriteFile, WriteMode};
 
 #[tokio::test]
 async fn an_upload_whose_part_is_to_be_deleted_asks_one_question_more() {
@@ -82,7 +82,7 @@ async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
         let session = server.session().await;
         let mode = WriteMode::From { offset: 0 };
         let representation = Representation::Image;
-        let write = Operation::Write { path: path("/new"), mode, representation };
+        let write = WriteFile { path: path("/new"), mode, representation };
         let mut transfer = session.open_write(&target(write)).await.unwrap();
         let Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
         stream.write_all(&bytes(60_000)).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_reset_behind_a_whole_file_is_no_cut() {
         ] {
             let server = Server::start(&[], odd.clone()).await;
             let session = login_with(&server, PartialUploads::Delete).await;
-            let write = Operation::Write { path: path("/new"), mode, representation };
+            let write = WriteFile { path: path("/new"), mode, representation };
             let mut transfer = session.open_write(&target(write)).await.unwrap();
             let Sink::Socket(stream) = transfer.sink() else { panic!("no socket") };
             stream.write_all(&bytes(1000)).await.unwrap();
@@ -183,7 +183,7 @@ async fn an_upload_whose_server_is_lost_is_given_up_at_once() {
 async fn begin_upload(session: &dyn BackendSession, bytes: &[u8]) -> Box<dyn WriteTransfer> {
     use tokio::io::AsyncWriteExt;
     let (mode, representation) = (WriteMode::From { offset: 0 }, Representation::Image);
-    let write = Operation::Write { path: path("/new"), mode, representation };
+    let write = WriteFile { path: path("/new"), mode, representation };
     let mut upload = session.open_write(&target(write)).await.unwrap();
     upload.begin().await.unwrap();
     let Sink::Socket(stream) = upload.sink() else { panic!("no socket") };

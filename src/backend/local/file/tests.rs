@@ -1,10 +1,14 @@
+//! Tests of open files.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::partial::Ending;
-use super::super::read::BLOCK;
-use super::super::testing::{BOTH, EXCLUSIVE, READ, Sandbox, UPLOAD, WRITE, settle};
+use super::super::read::BLOCK_SIZE;
+use super::super::testing::{BOTH, EXCLUSIVE, READ, Sandbox, UPLOAD, WRITE, wait_until};
+use futures_util::future::BoxFuture;
+
 use super::*;
 
 const ALL: [PartialUploads; 3] =
@@ -21,7 +25,7 @@ async fn write(file: &Arc<dyn OpenFile>, offset: u64, data: &'static [u8]) {
 }
 
 #[tokio::test]
-async fn takes_effect_in_the_order_of_the_calls_not_of_the_polls() {
+async fn requests_take_effect_in_the_order_of_the_calls_not_of_the_polls() {
     let sandbox = Sandbox::new();
     let file = sandbox.open("file", OpenMode { create: true, ..BOTH }).await.unwrap();
     let one = file.write_at(0, bytes(b"one"));
@@ -34,12 +38,12 @@ async fn takes_effect_in_the_order_of_the_calls_not_of_the_polls() {
     for write in [two, one] {
         write.await.unwrap();
     }
-    // What nobody waited for was written, too.
+    // The dropped write was done, too.
     assert_eq!(file.read_at(0, 10).await.unwrap().unwrap(), &b"otwo!"[..]);
 }
 
 #[tokio::test]
-async fn reads_end_at_the_end() {
+async fn reads_return_none_past_the_end() {
     let sandbox = Sandbox::new();
     sandbox.put("file", vec![7; 600_000]);
     let file = sandbox.open("file", READ).await.unwrap();
@@ -48,21 +52,21 @@ async fn reads_end_at_the_end() {
         assert_eq!(file.read_at(offset, 32_768).await.unwrap(), None);
     }
     assert_eq!(file.read_at(0, 0).await.unwrap().unwrap(), &b""[..]);
-    // However much is asked for, little is held.
-    assert_eq!(file.read_at(0, u32::MAX).await.unwrap().unwrap().len(), BLOCK);
+    // However much is requested, memory is bounded.
+    assert_eq!(file.read_at(0, u32::MAX).await.unwrap().unwrap().len(), BLOCK_SIZE);
     let refused = file.read_at(u64::MAX, 1).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::InvalidArgument);
 }
 
 #[tokio::test]
-async fn only_as_it_was_opened() {
+async fn requests_that_the_open_mode_does_not_allow_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.put("file", "old");
     let file = sandbox.open("file", READ).await.unwrap();
     let refused = file.write_at(0, bytes(b"x")).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::PermissionDenied);
     assert_eq!(refused.message, "cannot write /file: it is not open for writing");
-    // Refused is not spoilt.
+    // A refusal does not count as a failed write.
     file.close().await.unwrap();
     let file = sandbox.open("file", WRITE).await.unwrap();
     let refused = file.read_at(0, 1).await.unwrap_err();
@@ -97,25 +101,25 @@ async fn a_gap_reads_as_zeros() {
 }
 
 #[tokio::test]
-async fn stat_and_size_keep_their_place_among_the_writes() {
+async fn stat_and_size_changes_keep_their_order_among_writes() {
     let sandbox = Sandbox::new();
     let file = sandbox.open("file", UPLOAD).await.unwrap();
     let written = file.write_at(0, bytes(b"0123"));
     assert_eq!(file.stat().await.unwrap().attributes.size, Some(4));
-    let cut = Changes { size: Some(1), ..Changes::default() };
-    file.set_attributes(&cut).await.unwrap();
+    let truncation = Changes { size: Some(1), ..Changes::default() };
+    file.set_attributes(&truncation).await.unwrap();
     written.await.unwrap();
     file.sync().await.unwrap();
     assert_eq!(sandbox.get("file").unwrap(), b"0");
 }
 
 #[tokio::test]
-async fn a_whole_file_is_there_in_every_mode() {
+async fn a_closed_file_is_whole_in_every_mode() {
     for partial in ALL {
         for mode in [UPLOAD, EXCLUSIVE] {
             let sandbox = Sandbox::with(partial);
             let file = sandbox.open("file", mode).await.unwrap();
-            // Nobody waits for them; the close comes after them all the same.
+            // Nothing waits for them, but close comes after them.
             drop(file.write_at(3, bytes(b"le")));
             drop(file.write_at(0, bytes(b"who")));
             file.close().await.unwrap();
@@ -127,7 +131,7 @@ async fn a_whole_file_is_there_in_every_mode() {
 }
 
 #[tokio::test]
-async fn a_cut_upload_ends_as_configured() {
+async fn an_aborted_upload_ends_as_configured() {
     for partial in ALL {
         for (mode, dropped) in
             [(UPLOAD, false), (UPLOAD, true), (EXCLUSIVE, false), (EXCLUSIVE, true)]
@@ -141,16 +145,16 @@ async fn a_cut_upload_ends_as_configured() {
             drop(file);
             match (partial, mode.exclusive) {
                 (PartialUploads::Delete, _) if dropped => {
-                    settle(|| sandbox.names().is_empty()).await;
+                    wait_until(|| sandbox.names().is_empty()).await;
                 }
                 (PartialUploads::Delete, _) => assert!(sandbox.names().is_empty()),
                 (PartialUploads::Keep, _) | (PartialUploads::TemporaryName, true) => {
-                    settle(|| sandbox.get("file").unwrap() == b"part").await;
+                    wait_until(|| sandbox.get("file").unwrap() == b"part").await;
                 }
                 (PartialUploads::TemporaryName, false) => {
                     let [name] = &sandbox.names()[..] else { panic!("{:?}", sandbox.names()) };
                     assert!(name.starts_with(".lockgate-") && name.ends_with(".part"));
-                    settle(|| sandbox.get(name).unwrap() == b"part").await;
+                    wait_until(|| sandbox.get(name).unwrap() == b"part").await;
                 }
             }
         }
@@ -173,7 +177,7 @@ async fn continued_files_are_never_deleted() {
 }
 
 #[tokio::test]
-async fn until_it_is_whole_the_old_file_stays_under_a_temporary_name() {
+async fn with_a_temporary_name_the_old_file_stays_until_close() {
     let sandbox = Sandbox::with(PartialUploads::TemporaryName);
     sandbox.put("file", "old");
     let file = sandbox.open("file", OpenMode { read: true, ..UPLOAD }).await.unwrap();
@@ -187,7 +191,7 @@ async fn until_it_is_whole_the_old_file_stays_under_a_temporary_name() {
 }
 
 #[tokio::test]
-async fn a_closed_file_is_closed() {
+async fn requests_on_a_closed_file_fail() {
     let sandbox = Sandbox::new();
     let file = sandbox.open("file", OpenMode { create: true, ..BOTH }).await.unwrap();
     file.close().await.unwrap();
@@ -202,7 +206,7 @@ async fn a_closed_file_is_closed() {
 }
 
 #[tokio::test]
-async fn after_a_failed_write_nothing_passes_for_whole() {
+async fn after_a_failed_write_close_fails_and_the_upload_is_aborted() {
     for partial in ALL {
         let sandbox = Sandbox::with(partial);
         let file = sandbox.open("file", UPLOAD).await.unwrap();
@@ -219,12 +223,12 @@ async fn after_a_failed_write_nothing_passes_for_whole() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_by_the_write_and_by_close() {
+async fn a_full_disk_is_reported_by_the_write_and_by_close() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let path = RemotePath::root();
-    let file = LocalFile::new(&Calls::new(), path, WRITE, file, Ending::Stays);
-    for told in [file.write_at(0, bytes(b"x")).await, file.close().await] {
-        let failure = told.unwrap_err();
+    let file = LocalFile::new(&BlockingPool::new(), path, WRITE, file, Ending::Keep);
+    for outcome in [file.write_at(0, bytes(b"x")).await, file.close().await] {
+        let failure = outcome.unwrap_err();
         assert_eq!(failure.kind, FailureKind::NoSpace);
         assert_eq!(failure.message, "cannot write /: no space left on the device");
     }
@@ -248,7 +252,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What each step answers, and what the file is in the end.
+/// The result of each step, and the file's final content.
 fn model(steps: &[Step], append: bool) -> (Vec<Option<Vec<u8>>>, Vec<u8>) {
     let mut file: Vec<u8> = Vec::new();
     let answers = steps.iter().map(|step| match step {
@@ -272,10 +276,10 @@ fn model(steps: &[Step], append: bool) -> (Vec<Option<Vec<u8>>>, Vec<u8>) {
     (answers, file)
 }
 
-/// All requests under way at once, polled from the last to the first.
+/// All requests at once, polled from the last to the first.
 async fn all_at_once(file: &Arc<dyn OpenFile>, steps: &[Step]) -> Vec<Option<Vec<u8>>> {
     let mut answers = Vec::new();
-    let mut under_way: Vec<BoxFuture<'_, Option<Vec<u8>>>> = Vec::new();
+    let mut in_flight: Vec<BoxFuture<'_, Option<Vec<u8>>>> = Vec::new();
     for step in steps {
         let answer: BoxFuture<'_, _> = match step {
             Step::Write { at, data } => {
@@ -286,7 +290,7 @@ async fn all_at_once(file: &Arc<dyn OpenFile>, steps: &[Step]) -> Vec<Option<Vec
                 let reading = file.read_at(*at as u64, *length as u32);
                 Box::pin(async { reading.await.unwrap().map(|read| read.to_vec()) })
             }
-            // These two are asked for when they are first polled.
+            // These two are requested with the first poll.
             Step::Resize(size) => {
                 let changes = Changes { size: Some(*size as u64), ..Changes::default() };
                 file.set_attributes(&changes).await.unwrap();
@@ -297,9 +301,9 @@ async fn all_at_once(file: &Arc<dyn OpenFile>, steps: &[Step]) -> Vec<Option<Vec
                 Box::pin(async move { Some(size.to_string().into_bytes()) })
             }
         };
-        under_way.push(answer);
+        in_flight.push(answer);
     }
-    while let Some(last) = under_way.pop() {
+    while let Some(last) = in_flight.pop() {
         answers.push(last.await);
     }
     answers.reverse();
@@ -310,7 +314,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn as_a_file_in_memory(steps in proptest::collection::vec(step(), 1..80), append: bool) {
+    fn an_open_file_behaves_as_a_file_in_memory(steps in proptest::collection::vec(step(), 1..80), append: bool) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_time()

@@ -1,10 +1,10 @@
-//! Keys of both sides, and a server that dies.
+//! User keys and host keys, and a killed server.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn keys_and_host_keys() {
+async fn logins_by_user_key_and_known_host_key() {
     let sshd = Sshd::start();
     for key in ["user", "user_rsa"] {
         let session = SftpBackend::new(
@@ -29,7 +29,7 @@ async fn keys_and_host_keys() {
     assert!(refused.message.contains("host key"), "{refused:?}");
     assert!(refused.detail.unwrap().contains(&sshd.fingerprint()));
 
-    // The pinned key is not the one that is shown first.
+    // The pinned key is not the first one that the server presents.
     let ecdsa =
         HostKey::Fingerprints(vec![fingerprint(&sshd.folder.path().join("host_ecdsa.pub"))]);
     let backend = SftpBackend::new(
@@ -41,7 +41,7 @@ async fn keys_and_host_keys() {
         backend.login(&sshd.login("user"), Origin::ANY).await.unwrap().close().await;
     }
 
-    // Only the second key is known: it must be the one that is asked for. Hashed, by ssh-keygen.
+    // Only the second key is known, so it must be requested. The name is hashed by ssh-keygen.
     let key = std::fs::read_to_string(sshd.folder.path().join("host_ecdsa.pub")).unwrap();
     let file = sshd.folder.path().join("known_hosts");
     std::fs::write(&file, format!("[127.0.0.1]:{} {key}", sshd.port)).unwrap();
@@ -68,7 +68,7 @@ async fn keys_and_host_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn a_server_that_dies_ends_everything() {
+async fn a_killed_server_fails_transfers_and_requests() {
     let mut sshd = Sshd::start();
     let session = sshd.session().await;
     let content = pattern(50_000_000);
@@ -77,7 +77,7 @@ async fn a_server_that_dies_ends_everything() {
         session.open_read(&read(&sshd.path("file"), 0, Representation::Image)).await.unwrap();
     let Source::Reader(reader) = transfer.source() else { unreachable!() };
     reader.read_exact(&mut [0; 1000]).await.unwrap();
-    // The listener and the sessions below it.
+    // The listener and its session processes.
     let children = format!("pgrep -P {}", sshd.child.id());
     let children = Command::new("sh").args(["-c", &children]).output().unwrap().stdout;
     let children = String::from_utf8(children).unwrap();

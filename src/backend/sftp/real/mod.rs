@@ -1,4 +1,4 @@
-//! Against a real sshd of OpenSSH, as the user who runs the tests:
+//! Tests with a real sshd of OpenSSH, as the user who runs the tests:
 //! `cargo test --lib backend::sftp::real -- --ignored`.
 
 mod logins;
@@ -27,8 +27,8 @@ use crate::data::{Sink, Source};
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Answer, Changes, EntryKind, Failure, FailureKind, Onto, OpenMode, Operation, RemotePath,
-    Representation, WriteMode,
+    Answer, Changes, EntryKind, Failure, FailureKind, ListDirectory, Onto, OpenHandle, OpenMode,
+    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::route::Target;
 
@@ -110,6 +110,7 @@ impl Sshd {
             connects_at_once: Connector::DEFAULT_AT_ONCE,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
+            realpath_timeout: Settings::REALPATH_TIMEOUT,
             keepalive: Duration::from_secs(15),
         }
     }
@@ -146,25 +147,23 @@ impl Sshd {
             .unwrap()
     }
 
-    async fn comes_true(&self, what: impl Fn() -> bool) {
+    async fn wait_until(&self, condition: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(20);
-        while !what() {
+        while !condition() {
             assert!(Instant::now() < until, "{:?}", self.names());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Whether a file, below folders too, has this content.
+    /// Whether any file, in subdirectories too, has this content.
     fn any_is(&self, content: &[u8]) -> bool {
         let mut folders = vec![self.file("")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                match entry.file_type().unwrap().is_dir() {
-                    true => folders.push(entry.path()),
-                    false if std::fs::read(entry.path()).is_ok_and(|c| c == content) => {
-                        return true;
-                    }
-                    false => {}
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if std::fs::read(entry.path()).is_ok_and(|c| c == content) {
+                    return true;
                 }
             }
         }
@@ -184,16 +183,16 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 + n / 251 + n / 65_537) as u8).collect()
 }
 
-fn read(path: &RemotePath, offset: u64, representation: Representation) -> Target {
-    Target::for_test(Operation::Read { path: path.clone(), offset, representation })
+fn read(path: &RemotePath, offset: u64, representation: Representation) -> Target<ReadFile> {
+    Target::for_test(ReadFile { path: path.clone(), offset, representation })
 }
 
-fn write(path: &RemotePath, mode: WriteMode) -> Target {
+fn write(path: &RemotePath, mode: WriteMode) -> Target<WriteFile> {
     let representation = Representation::Image;
-    Target::for_test(Operation::Write { path: path.clone(), mode, representation })
+    Target::for_test(WriteFile { path: path.clone(), mode, representation })
 }
 
-async fn get(session: &dyn BackendSession, target: &Target) -> Result<Vec<u8>, Failure> {
+async fn get(session: &dyn BackendSession, target: &Target<ReadFile>) -> Result<Vec<u8>, Failure> {
     let mut transfer = session.open_read(target).await?;
     let mut content = Vec::new();
     match transfer.source() {
@@ -213,7 +212,7 @@ async fn feed(transfer: &mut dyn WriteTransfer, content: &[u8]) {
     writer.flush().await.unwrap();
 }
 
-async fn put(session: &dyn BackendSession, target: &Target, content: &[u8]) {
+async fn put(session: &dyn BackendSession, target: &Target<WriteFile>, content: &[u8]) {
     let mut transfer = session.open_write(target).await.unwrap();
     feed(&mut *transfer, content).await;
     transfer.finish().await.unwrap();

@@ -1,10 +1,10 @@
-//! Folders, names and attributes.
+//! Directories, names and attributes.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn names_and_attributes() {
+async fn names_and_attributes_are_read_and_changed() {
     use Operation as O;
     let sshd = Sshd::start();
     let session = sshd.session().await;
@@ -25,7 +25,7 @@ async fn names_and_attributes() {
         .await
         .unwrap();
     let list = async |path: RemotePath| {
-        let mut listing = session.list(&Target::for_test(O::List(path))).await?;
+        let mut listing = session.list(&Target::for_test(ListDirectory { path })).await?;
         let mut entries = Vec::new();
         while let Some(batch) = listing.next().await? {
             assert!(!batch.is_empty() && batch.len() <= 256);
@@ -80,8 +80,8 @@ async fn names_and_attributes() {
         (O::Remove(sshd.path("none")), FailureKind::NotFound),
         (O::Enter(sshd.path("file-6")), FailureKind::NotADirectory),
     ] {
-        let said = operation.to_string();
-        assert_eq!(perform(session, operation).await.unwrap_err().kind, kind, "{said}");
+        let shown = operation.to_string();
+        assert_eq!(perform(session, operation).await.unwrap_err().kind, kind, "{shown}");
     }
     perform(session, O::RemoveDirectory(odd)).await.unwrap();
     match perform(session, O::FileSystem(sshd.path(""))).await.unwrap() {

@@ -1,10 +1,10 @@
-//! Files, whole, cut and open.
+//! Uploads, downloads and open files.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn whole_files_both_ways() {
+async fn files_are_uploaded_and_downloaded_whole() {
     let sshd = Sshd::start();
     let session = sshd.session().await;
     for length in [0, 1, 261_119, 261_120, 261_121, 522_240, 5_000_001] {
@@ -17,8 +17,8 @@ async fn whole_files_both_ways() {
         let half = length / 2;
         let rest = get(&*session, &read(&path, half as u64, Representation::Image)).await.unwrap();
         assert!(rest == content[half..]);
-        let behind = read(&path, length as u64 + 1, Representation::Image);
-        assert_eq!(get(&*session, &behind).await.unwrap_err().kind, FailureKind::InvalidArgument);
+        let past_end = read(&path, length as u64 + 1, Representation::Image);
+        assert_eq!(get(&*session, &past_end).await.unwrap_err().kind, FailureKind::InvalidArgument);
         put(&*session, &write(&path, WriteMode::From { offset: half as u64 }), b"tail").await;
         put(&*session, &write(&path, WriteMode::Append), b"+more").await;
         let expected = [&content[..half], b"tail+more"].concat();
@@ -50,7 +50,7 @@ async fn whole_files_both_ways() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn cuts_as_configured() {
+async fn aborted_uploads_end_as_configured() {
     let sshd = Sshd::start();
     let path = sshd.path("file");
     for (policy, left) in
@@ -61,8 +61,8 @@ async fn cuts_as_configured() {
         let target = write(&path, WriteMode::From { offset: 0 });
         let mut transfer = session.open_write(&target).await.unwrap();
         feed(&mut *transfer, b"half").await;
-        // What is not on its way yet is not sent any more.
-        sshd.comes_true(|| sshd.any_is(b"half")).await;
+        // An abort drops what is not sent yet.
+        sshd.wait_until(|| sshd.any_is(b"half")).await;
         assert!(transfer.abort().await.is_none());
         assert_eq!(sshd.names().len(), left, "{policy:?} {:?}", sshd.names());
         if policy == PartialUploads::TemporaryName {
@@ -71,11 +71,11 @@ async fn cuts_as_configured() {
             assert_eq!(std::fs::read(sshd.file(&part)).unwrap(), b"half");
             std::fs::remove_file(sshd.file(&part)).unwrap();
         }
-        // As an open file, dropped, aborted and closed.
+        // The same as an open file that is dropped, aborted and closed.
         let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
         for end in ["drop", "abort"] {
             let _ = std::fs::remove_file(sshd.file("file"));
-            let target = Target::for_test(Operation::Open { path: path.clone(), mode });
+            let target = Target::for_test(OpenHandle { path: path.clone(), mode });
             let file = session.open(&target).await.unwrap();
             file.write_at(0, Bytes::from_static(b"half")).await.unwrap();
             match end {
@@ -83,7 +83,7 @@ async fn cuts_as_configured() {
                 _ => drop(file),
             }
             let expected = if policy == PartialUploads::Delete { 0 } else { 1 };
-            sshd.comes_true(|| sshd.names().len() == expected).await;
+            sshd.wait_until(|| sshd.names().len() == expected).await;
             for name in sshd.names() {
                 std::fs::remove_file(sshd.file(&name)).unwrap();
             }
@@ -94,7 +94,7 @@ async fn cuts_as_configured() {
             assert_eq!(sshd.names(), ["file"], "{policy:?}");
             assert_eq!(std::fs::read(sshd.file("file")).unwrap(), content);
         }
-        let target = Target::for_test(Operation::Open {
+        let target = Target::for_test(OpenHandle {
             path: path.clone(),
             mode: OpenMode { exclusive: true, truncate: false, ..mode },
         });
@@ -109,10 +109,10 @@ async fn cuts_as_configured() {
     }
 }
 
-/// Through a symlink the file is written that it leads to, and a part is that file's.
+/// A partial upload is at the target, too.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn uploads_through_symlinks() {
+async fn an_upload_through_a_symlink_writes_its_target() {
     let sshd = Sshd::start();
     let path = sshd.path("link");
     std::fs::create_dir(sshd.file("folder")).unwrap();
@@ -121,13 +121,13 @@ async fn uploads_through_symlinks() {
     let mode = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
     for policy in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
         let session = sshd.session_with(policy).await;
-        // The target is not there yet, and is there.
+        // The target does not exist, then it exists.
         let _ = std::fs::remove_file(&target);
         for content in [&b"first"[..], b"second"] {
             let upload = write(&path, WriteMode::From { offset: 0 });
             put(&*session, &upload, content).await;
             assert_eq!(std::fs::read(&target).unwrap(), content, "{policy:?}");
-            let open = Target::for_test(Operation::Open { path: path.clone(), mode });
+            let open = Target::for_test(OpenHandle { path: path.clone(), mode });
             let file = session.open(&open).await.unwrap();
             file.write_at(0, Bytes::copy_from_slice(content)).await.unwrap();
             file.close().await.unwrap();
@@ -136,8 +136,8 @@ async fn uploads_through_symlinks() {
         let upload = write(&path, WriteMode::From { offset: 0 });
         let mut transfer = session.open_write(&upload).await.unwrap();
         feed(&mut *transfer, b"half").await;
-        // What is not on its way yet is not sent any more.
-        sshd.comes_true(|| sshd.any_is(b"half")).await;
+        // An abort drops what is not sent yet.
+        sshd.wait_until(|| sshd.any_is(b"half")).await;
         assert!(transfer.abort().await.is_none());
         let left = std::fs::read(&target).ok();
         let expected = match policy {
@@ -152,28 +152,28 @@ async fn uploads_through_symlinks() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenSSH's sshd"]
-async fn open_files_at_any_offset() {
+async fn open_files_are_read_and_written_at_any_offset() {
     let sshd = Sshd::start();
     let session = sshd.session().await;
     let content = pattern(9_000_001);
     std::fs::write(sshd.file("file"), &content).unwrap();
     let mode = OpenMode { read: true, write: true, ..OpenMode::default() };
-    let open = Target::for_test(Operation::Open { path: sshd.path("file"), mode });
+    let open = Target::for_test(OpenHandle { path: sshd.path("file"), mode });
     for length in [4096, 32_768, 100_000, 261_120, 300_000] {
         let file = session.open(&open).await.unwrap();
-        // As sftp has it: many in flight, in order, until the end is told.
-        let mut under_way = FuturesOrdered::new();
-        let (mut asked, mut read) = (0u64, Vec::new());
+        // As sftp does: many in flight, in order, until the end is reported.
+        let mut in_flight = FuturesOrdered::new();
+        let (mut requested, mut read) = (0u64, Vec::new());
         while read.len() < content.len() {
-            while under_way.len() < 64 && asked < content.len() as u64 {
-                under_way.push_back(file.read_at(asked, length));
-                asked += u64::from(length);
+            while in_flight.len() < 64 && requested < content.len() as u64 {
+                in_flight.push_back(file.read_at(requested, length));
+                requested += u64::from(length);
             }
-            read.extend_from_slice(&under_way.next().await.unwrap().unwrap().unwrap());
+            read.extend_from_slice(&in_flight.next().await.unwrap().unwrap().unwrap());
         }
         assert!(read == content, "{length}");
         assert!(file.read_at(content.len() as u64, length).await.unwrap().is_none());
-        // Here and there, and a write amid what was read ahead.
+        // Random reads, and a write into data that was read ahead.
         for offset in [5, 8_999_990, 1_000_000, 1_000_100, 0] {
             let bytes = file.read_at(offset, 100).await.unwrap().unwrap();
             let end = content.len().min(offset as usize + 100);
@@ -193,15 +193,15 @@ async fn open_files_at_any_offset() {
         assert!(file.close().await.is_err());
     }
     let other = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
-    let other = Target::for_test(Operation::Open { path: sshd.path("copy"), mode: other });
+    let other = Target::for_test(OpenHandle { path: sshd.path("copy"), mode: other });
     let (from, to) = (session.open(&open).await.unwrap(), session.open(&other).await.unwrap());
     let large = Bytes::from(content[..1_000_000].to_vec());
     to.write_at(0, large).await.unwrap();
     from.copy_data(1_000_000, 0, &to, 1_000_000).await.unwrap();
-    // What is there is copied, and it is told that it is less.
+    // The existing bytes are copied, and the early end is reported.
     let ends = from.copy_data(1_000_000, 1 << 30, &to, 1_000_000).await.unwrap_err();
     assert_eq!((ends.kind, ends.status.unwrap().code), (FailureKind::EndOfFile, 1));
-    // Asked for in the order of the calls, polled together.
+    // Requested in the order of the calls, polled together.
     let copying = from.copy_data(0, 0, &to, 0);
     let writing = async { to.write_at(5, Bytes::from_static(b"new")).await };
     let (copied, written, closed) = tokio::join!(copying, writing, to.close());

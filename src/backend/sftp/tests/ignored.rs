@@ -1,4 +1,4 @@
-//! Attributes that a server cannot set, where that is to be ignored.
+//! Attributes that a server cannot set (`unsupported_attributes: ignore`).
 
 use super::*;
 use crate::backend::IgnoredAttributes;
@@ -7,7 +7,7 @@ use crate::op::Changes;
 use crate::route::Target;
 
 #[tokio::test]
-async fn only_what_the_server_does_not_offer_is_ignored() {
+async fn only_unsupported_attributes_are_ignored() {
     let owner = Changes { owner: Some((1, 1)), ..Changes::default() };
     let with_size = Changes { size: Some(1), ..owner };
     let (ignore, refuse) = (UnsupportedAttributes::Ignore, UnsupportedAttributes::Refuse);
@@ -25,7 +25,7 @@ async fn only_what_the_server_does_not_offer_is_ignored() {
         let target = Target::for_test(operation);
         let (set, _) = tokio::join!(session.perform(&target), peer.serve(status(code, "no")));
         assert_eq!(set.is_ok(), ok, "{code:?} {changes:?}: {set:?}");
-        let file = opened(&server, &mut peer, begins()).await;
+        let file = opened(&server, &mut peer, new_file()).await;
         let (set, _) = tokio::join!(file.set_attributes(&changes), peer.serve(status(code, "no")));
         assert_eq!(set.is_ok(), ok, "{code:?} {changes:?}: {set:?}");
     }

@@ -1,11 +1,11 @@
-//! Folders.
+//! Directories.
 
 use super::*;
 
 #[tokio::test]
-async fn a_listing_keeps_requests_under_way_and_ends_with_the_servers_word() {
+async fn a_listing_keeps_reads_in_flight_and_returns_the_servers_error() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/d"));
+    let operation = ListDirectory { path: path("/d") };
     let script = async {
         peer.serve(handle()).await;
         let first = [peer.request().await, peer.request().await];
@@ -21,11 +21,11 @@ async fn a_listing_keeps_requests_under_way_and_ends_with_the_servers_word() {
     assert_eq!(listing.next().await.unwrap_err().kind, FailureKind::PermissionDenied);
 }
 
-/// As asyncssh has it.
+/// As asyncssh behaves.
 #[tokio::test]
-async fn what_turns_out_to_be_no_folder_cannot_be_opened() {
+async fn listing_a_file_fails_where_only_readdir_is_refused() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/f"));
+    let operation = ListDirectory { path: path("/f") };
     let script = async {
         peer.serve(handle()).await;
         peer.serve(status(StatusCode::FAILURE, "Not a directory")).await;
@@ -36,19 +36,19 @@ async fn what_turns_out_to_be_no_folder_cannot_be_opened() {
 }
 
 #[tokio::test]
-async fn names_beside_the_end_belong_to_the_folder() {
+async fn names_received_after_the_end_are_listed() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/d"));
+    let operation = ListDirectory { path: path("/d") };
     let script = async {
         peer.serve(handle()).await;
-        let mut asked = Vec::new();
+        let mut ids = Vec::new();
         for _ in 0..4 {
-            asked.push(peer.request().await.id);
+            ids.push(peer.request().await.id);
         }
-        peer.answer(asked[0], status(StatusCode::EOF, "")).await;
-        peer.answer(asked[1], status(StatusCode::EOF, "")).await;
-        peer.answer(asked[3], status(StatusCode::FAILURE, "behind the end")).await;
-        peer.answer(asked[2], names(&["last"])).await;
+        peer.answer(ids[0], status(StatusCode::EOF, "")).await;
+        peer.answer(ids[1], status(StatusCode::EOF, "")).await;
+        peer.answer(ids[3], status(StatusCode::FAILURE, "after the end")).await;
+        peer.answer(ids[2], names(&["last"])).await;
     };
     let (listing, ()) = tokio::join!(listing::open(&server, &operation), script);
     let mut listing = listing.unwrap();
@@ -57,9 +57,9 @@ async fn names_beside_the_end_belong_to_the_folder() {
 }
 
 #[tokio::test]
-async fn a_folder_without_names_and_without_an_end_is_given_up() {
+async fn a_listing_without_names_and_without_an_end_fails() {
     let (server, mut peer) = connected().await;
-    let operation = Operation::List(path("/d"));
+    let operation = ListDirectory { path: path("/d") };
     let listing = async {
         let mut listing = listing::open(&server, &operation).await?;
         listing.next().await.map(drop)
@@ -72,16 +72,16 @@ async fn a_folder_without_names_and_without_an_end_is_given_up() {
     assert_eq!(listed.unwrap_err().kind, FailureKind::Internal);
 }
 
-/// Some servers tell no mode: whether such a thing is a folder, only opening it says.
+/// Some servers report no mode: only OPENDIR shows whether the path is a directory.
 #[tokio::test]
-async fn what_is_entered_is_opened_where_the_server_tells_no_kind() {
+async fn enter_opens_the_directory_where_the_server_reports_no_kind() {
     let kindless = || A::Attributes(Attributes::default());
     let plain =
         || A::Attributes(Attributes { permissions: Some(0o100_644), ..Attributes::default() });
-    let no_folder = || status(StatusCode::FAILURE, "Not a directory");
+    let no_directory = || status(StatusCode::FAILURE, "Not a directory");
     let cases = [
         (vec![kindless(), handle(), status(StatusCode::OK, "")], None),
-        (vec![kindless(), no_folder()], Some(FailureKind::NotADirectory)),
+        (vec![kindless(), no_directory()], Some(FailureKind::NotADirectory)),
         (vec![plain()], Some(FailureKind::NotADirectory)),
     ];
     for (answers, expected) in cases {

@@ -1,13 +1,16 @@
-//! Against a server that answers as each test says.
+//! Tests against a scripted server.
 
+mod aborts;
 mod copies;
-mod cuts;
 mod ignored;
 mod listings;
 mod login_folder;
+mod logins;
+mod prefetch;
 mod reads;
 mod requests;
-mod small;
+mod ssh_server;
+mod streams;
 mod uploads;
 
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::requests::{Incoming, Outgoing};
 use super::server::Server;
 use super::{HostKey, Settings, SftpSession, file, listing, login, operations, transfer, upload};
-use crate::backend::claims::Account;
+use crate::backend::path_leases::Account;
 use crate::backend::{
     BackendSession, OpenFile, PartialUploads, ReadTransfer, UnsupportedAttributes,
 };
@@ -31,7 +34,8 @@ use crate::data::{Sink, Source};
 use crate::net::Connector;
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::op::{
-    Failure, FailureKind, Onto, OpenMode, Operation, RemotePath, Representation, WriteMode,
+    Failure, FailureKind, ListDirectory, Onto, OpenHandle, OpenMode, Operation, ReadFile,
+    RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::wire::sftp::{
     Attributes, Extension, Limits, MAX_PACKET, Name, OpenFlags, PacketReader, Request, RequestBody,
@@ -46,13 +50,13 @@ struct ToPeer(mpsc::Sender<Bytes>);
 
 impl Incoming for FromPeer {
     async fn next(&mut self) -> Result<Bytes, String> {
-        self.0.recv().await.ok_or_else(|| "the end".to_owned())
+        self.0.recv().await.ok_or_else(|| "the channel has ended".to_owned())
     }
 }
 
 impl Outgoing for ToPeer {
     async fn send(&mut self, bytes: Bytes) -> Result<(), String> {
-        self.0.send(bytes).await.map_err(|_| "the end".to_owned())
+        self.0.send(bytes).await.map_err(|_| "the channel has ended".to_owned())
     }
 }
 
@@ -75,6 +79,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         connects_at_once: Connector::DEFAULT_AT_ONCE,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
+        realpath_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(10),
     })
 }
@@ -94,21 +99,22 @@ async fn connected_to(
     partial_uploads: PartialUploads,
 ) -> (Arc<Server>, Peer) {
     let (settings, home) = (settings(partial_uploads), Some(names(&["/home/me"])));
-    greeted(&settings, extensions, limits, home).await
+    initialized(&settings, extensions, limits, home).await
 }
 
-/// `told`: what the server answers to REALPATH, if anything.
-async fn greeted(
+/// `home`: the server's response to REALPATH, if any.
+async fn initialized(
     settings: &Arc<Settings>,
     extensions: &'static [(&'static str, &'static str)],
     limits: Limits,
-    told: Option<ResponseBody>,
+    home: Option<ResponseBody>,
 ) -> (Arc<Server>, Peer) {
     let (to, incoming) = mpsc::channel(64);
     let (outgoing, from) = mpsc::channel(64);
     let mut peer = Peer { packets: PacketReader::new(MAX_PACKET), from, to };
     let ended = CancellationToken::new();
-    let greet = login::greet(settings, FromPeer(incoming), ToPeer(outgoing), ended, false);
+    let initialize =
+        login::initialize(settings, FromPeer(incoming), ToPeer(outgoing), ended, false);
     let script = async {
         assert_eq!(decode_init(peer.packet().await).unwrap(), 3);
         let pair = |(name, value): &(&'static str, &'static str)| {
@@ -121,20 +127,20 @@ async fn greeted(
         if extensions.iter().any(|(name, _)| name.starts_with("limits")) {
             let asked = peer.request().await;
             assert_eq!(asked.body, Q::Extended(Extension::Limits));
-            // Its answer comes behind the next one's.
-            let home = peer.request().await;
-            if let Some(told) = told {
-                peer.answer(home.id, told).await;
+            // Its response comes after the next one's.
+            let realpath = peer.request().await;
+            if let Some(home) = home {
+                peer.answer(realpath.id, home).await;
             }
             peer.answer(asked.id, A::Extended(limits.encode())).await;
         } else {
-            let home = peer.request().await;
-            if let Some(told) = told {
-                peer.answer(home.id, told).await;
+            let realpath = peer.request().await;
+            if let Some(home) = home {
+                peer.answer(realpath.id, home).await;
             }
         }
     };
-    let (server, ()) = tokio::join!(greet, script);
+    let (server, ()) = tokio::join!(initialize, script);
     (Arc::new(server.unwrap()), peer)
 }
 
@@ -150,7 +156,8 @@ impl Peer {
                 return packet;
             }
             let bytes = timeout(Duration::from_secs(60), self.from.recv()).await;
-            self.packets.push(bytes.expect("a request was expected").expect("the end"));
+            self.packets
+                .push(bytes.expect("a request was expected").expect("the channel has ended"));
         }
     }
 
@@ -161,13 +168,13 @@ impl Peer {
     async fn answer(&mut self, id: u32, body: ResponseBody) {
         let mut packet = BytesMut::new();
         Response { id, body }.encode(&mut packet);
-        // In pieces, as channels cut them.
-        for piece in packet.chunks(10_000) {
-            self.to.send(Bytes::copy_from_slice(piece)).await.unwrap();
+        // In parts, as a channel may deliver them.
+        for part in packet.chunks(10_000) {
+            self.to.send(Bytes::copy_from_slice(part)).await.unwrap();
         }
     }
 
-    /// Takes a request and answers it.
+    /// Receives a request and answers it.
     async fn serve(&mut self, body: ResponseBody) -> RequestBody {
         let request = self.request().await;
         self.answer(request.id, body).await;
@@ -214,23 +221,23 @@ fn path(given: &str) -> RemotePath {
     RemotePath::resolve(&RemotePath::root(), given.as_bytes()).unwrap()
 }
 
-fn read() -> Operation {
-    Operation::Read { path: path("/f"), offset: 0, representation: Representation::Image }
+fn read() -> ReadFile {
+    ReadFile { path: path("/f"), offset: 0, representation: Representation::Image }
 }
 
-fn write(mode: WriteMode) -> Operation {
-    Operation::Write { path: path("/f"), mode, representation: Representation::Image }
+fn write(mode: WriteMode) -> WriteFile {
+    WriteFile { path: path("/f"), mode, representation: Representation::Image }
 }
 
 async fn opened(server: &Arc<Server>, peer: &mut Peer, mode: OpenMode) -> Arc<dyn OpenFile> {
-    let operation = Operation::Open { path: path("/f"), mode };
+    let operation = OpenHandle { path: path("/f"), mode };
     let (file, asked) = tokio::join!(file::open(server, &operation), peer.serve(handle()));
     assert!(matches!(asked, Q::Open { .. }));
     file.unwrap()
 }
 
-/// A reading that is open; its first READs are under way.
-async fn begun_read(server: &Arc<Server>, peer: &mut Peer) -> Box<dyn ReadTransfer> {
+/// An open download; its first READs are in flight.
+async fn open_read(server: &Arc<Server>, peer: &mut Peer) -> Box<dyn ReadTransfer> {
     let operation = read();
     let script = async {
         assert!(matches!(peer.serve(of_size(1)).await, Q::Stat { .. }));
@@ -245,24 +252,25 @@ async fn two_connected(partial: PartialUploads) -> [(Arc<Server>, Peer); 2] {
     let account = Account::new(&Arc::default(), b"me");
     let ((first, broken), (second, back)) =
         (connected_as(&[], partial).await, connected_as(&[], partial).await);
-    let of_account =
-        |server: Arc<Server>| Arc::new(Arc::into_inner(server).unwrap().of(account.clone()));
+    let of_account = |server: Arc<Server>| {
+        Arc::new(Arc::into_inner(server).unwrap().with_account(account.clone()))
+    };
     [(of_account(first), broken), (of_account(second), back)]
 }
 
-/// An upload that has sent seven bytes, of which seven were taken.
-async fn begun(peer: &mut Peer, server: &Arc<Server>) -> Arc<dyn OpenFile> {
-    let file = opened(server, peer, begins()).await;
+/// An upload that has written seven bytes.
+async fn started_upload(peer: &mut Peer, server: &Arc<Server>) -> Arc<dyn OpenFile> {
+    let file = opened(server, peer, new_file()).await;
     let writing = tokio::spawn(file.write_at(0, Bytes::from_static(b"content")));
     peer.serve(ok()).await;
     writing.await.unwrap().unwrap();
     file
 }
 
-fn begins() -> OpenMode {
+fn new_file() -> OpenMode {
     OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() }
 }
 
-fn both() -> OpenMode {
+fn read_write() -> OpenMode {
     OpenMode { read: true, write: true, ..OpenMode::default() }
 }

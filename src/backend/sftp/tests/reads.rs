@@ -1,11 +1,11 @@
-//! Files that are read.
+//! Downloads and reads of open files.
 
 use super::*;
 
 #[tokio::test]
-async fn short_reads_and_ends() {
+async fn a_short_read_is_returned_and_the_end_is_none() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let reading = tokio::spawn(file.read_at(100, 1000));
     assert!(matches!(peer.serve(data(300)).await, Q::Read { offset: 100, length: 1000, .. }));
     assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 300);
@@ -18,17 +18,17 @@ async fn short_reads_and_ends() {
 }
 
 #[tokio::test]
-async fn a_small_get_is_open_then_reads_and_a_close_nobody_waits_for() {
+async fn a_small_get_sends_two_reads_at_once_and_does_not_wait_for_close() {
     let (server, mut peer) = connected().await;
-    let mut transfer = begun_read(&server, &mut peer).await;
-    let asked = [peer.request().await, peer.request().await, peer.request().await];
-    assert!(matches!(asked[0].body, Q::FileStat { .. }));
-    assert!(matches!(asked[1].body, Q::Read { offset: 0, length: 261_120, .. }));
-    assert!(matches!(asked[2].body, Q::Read { offset: 261_120, .. }));
+    let mut transfer = open_read(&server, &mut peer).await;
+    let requests = [peer.request().await, peer.request().await, peer.request().await];
+    assert!(matches!(requests[0].body, Q::FileStat { .. }));
+    assert!(matches!(requests[1].body, Q::Read { offset: 0, length: 261_120, .. }));
+    assert!(matches!(requests[2].body, Q::Read { offset: 261_120, .. }));
     peer.nothing().await;
-    peer.answer(asked[2].id, status(StatusCode::EOF, "")).await;
-    peer.answer(asked[0].id, of_size(4096)).await;
-    peer.answer(asked[1].id, data(4096)).await;
+    peer.answer(requests[2].id, status(StatusCode::EOF, "")).await;
+    peer.answer(requests[0].id, of_size(4096)).await;
+    peer.answer(requests[1].id, data(4096)).await;
     let Source::Reader(reader) = transfer.source() else { panic!() };
     let mut content = Vec::new();
     reader.read_to_end(&mut content).await.unwrap();
@@ -38,9 +38,9 @@ async fn a_small_get_is_open_then_reads_and_a_close_nobody_waits_for() {
 }
 
 #[tokio::test]
-async fn what_a_short_answer_left_out_is_asked_for() {
+async fn the_rest_after_a_short_response_is_requested() {
     let (server, mut peer) = connected().await;
-    let mut transfer = begun_read(&server, &mut peer).await;
+    let mut transfer = open_read(&server, &mut peer).await;
     peer.serve(of_size(1000)).await;
     peer.serve(data(300)).await;
     peer.serve(status(StatusCode::EOF, "")).await;
@@ -61,9 +61,9 @@ async fn what_a_short_answer_left_out_is_asked_for() {
 }
 
 #[tokio::test]
-async fn reads_in_a_row_are_read_ahead_of_and_a_write_forgets_it() {
+async fn sequential_reads_start_reading_ahead_and_a_write_discards_it() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     for n in 0..4 {
         let reading = tokio::spawn(file.read_at(n * 32_768, 32_768));
         assert!(matches!(peer.serve(data(32_768)).await, Q::Read { length: 32_768, .. }));
@@ -84,10 +84,10 @@ async fn reads_in_a_row_are_read_ahead_of_and_a_write_forgets_it() {
 
 #[tokio::test]
 async fn a_file_that_is_longer_than_its_size_is_read_to_its_end() {
-    for told in [0, 100] {
+    for reported in [0, 100] {
         let (server, mut peer) = connected().await;
-        let mut transfer = begun_read(&server, &mut peer).await;
-        peer.serve(of_size(told)).await;
+        let mut transfer = open_read(&server, &mut peer).await;
+        peer.serve(of_size(reported)).await;
         peer.serve(data(4096)).await;
         peer.serve(status(StatusCode::EOF, "")).await;
         let Source::Reader(reader) = transfer.source() else { panic!() };
@@ -99,20 +99,20 @@ async fn a_file_that_is_longer_than_its_size_is_read_to_its_end() {
         };
         let reading = timeout(Duration::from_secs(10), reader.read_to_end(&mut content));
         let (read, ()) = tokio::join!(reading, script);
-        assert_eq!(read.unwrap().unwrap(), 4106, "{told}");
+        assert_eq!(read.unwrap().unwrap(), 4106, "{reported}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_without_data_is_no_end() {
+async fn a_response_without_data_is_an_error() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let reading = tokio::spawn(file.read_at(5, 10));
     peer.serve(data(0)).await;
     assert_eq!(reading.await.unwrap().unwrap_err().kind, FailureKind::Internal);
 }
 
-/// Four reads in a row, then the two pieces that are asked for ahead of the client.
+/// Four sequential reads, then the two READs that are sent ahead of the client.
 async fn read_ahead(peer: &mut Peer, file: &Arc<dyn OpenFile>) -> [Request; 2] {
     for n in 0..4 {
         let reading = tokio::spawn(file.read_at(n * 32_768, 32_768));
@@ -123,9 +123,9 @@ async fn read_ahead(peer: &mut Peer, file: &Arc<dyn OpenFile>) -> [Request; 2] {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_ahead_is_read_as_asked() {
+async fn a_failed_read_ahead_is_repeated_as_the_client_requested() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let ahead = read_ahead(&mut peer, &file).await;
     let reading = tokio::spawn(file.read_at(131_072, 32_768));
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
@@ -136,11 +136,11 @@ async fn what_could_not_be_read_ahead_is_read_as_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_ahead_gets_old_from_its_answer_on() {
+async fn read_ahead_data_expires_two_seconds_after_its_response() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let ahead = read_ahead(&mut peer, &file).await;
-    // Slow is not old.
+    // A slow response does not expire.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let reading = tokio::spawn(file.read_at(131_072, 32_768));
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
@@ -156,12 +156,12 @@ async fn what_was_read_ahead_gets_old_from_its_answer_on() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_closed_is_read_anew_under_each_of_its_names() {
+async fn closing_a_written_file_discards_read_ahead_under_its_other_names() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let ahead = read_ahead(&mut peer, &file).await;
     peer.answer(ahead[0].id, data(229_376)).await;
-    let operation = Operation::Open { path: path("/link"), mode: both() };
+    let operation = OpenHandle { path: path("/link"), mode: read_write() };
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
     let (link, _) = tokio::join!(file::open(&server, &operation), peer.serve(handle()));
     let link = link.unwrap();
@@ -175,20 +175,20 @@ async fn a_file_that_is_closed_is_read_anew_under_each_of_its_names() {
     assert!(matches!(asked, Q::Read { offset: 131_072, length: 32_768, .. }), "{asked:?}");
 }
 
-fn is(mode: u32) -> ResponseBody {
+fn of_mode(mode: u32) -> ResponseBody {
     A::Attributes(Attributes { size: Some(0), permissions: Some(mode), ..Attributes::default() })
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_refused_before_it_is_read() {
+async fn a_directory_or_pipe_is_refused_before_the_first_read() {
     for (mode, kind) in
         [(0o040755, FailureKind::IsADirectory), (0o010644, FailureKind::PermissionDenied)]
     {
         let (server, mut peer) = connected().await;
         let operation = read();
         let script = async {
-            assert!(matches!(peer.serve(is(mode)).await, Q::Stat { .. }));
-            // A pipe's OPEN is not answered so soon.
+            assert!(matches!(peer.serve(of_mode(mode)).await, Q::Stat { .. }));
+            // The OPEN of a pipe is not answered for now.
             peer.request().await
         };
         let (refused, open) = tokio::join!(transfer::open(&server, &operation), script);
@@ -197,9 +197,10 @@ async fn what_is_no_file_is_refused_before_it_is_read() {
         assert!(matches!(open.body, Q::Open { .. }));
         peer.answer(open.id, handle()).await;
         assert!(matches!(peer.request().await.body, Q::Close { .. }));
-        // To be counted, it is not even opened.
+        // SIZE does not even open it.
         let size = Operation::Size(path("/f"), Representation::Ascii);
-        let (refused, _) = tokio::join!(operations::perform(&server, &size), peer.serve(is(mode)));
+        let (refused, _) =
+            tokio::join!(operations::perform(&server, &size), peer.serve(of_mode(mode)));
         assert_eq!(refused.unwrap_err().kind, kind);
         peer.nothing().await;
     }

@@ -1,4 +1,4 @@
-//! Requests and their answers.
+//! Requests and their responses.
 
 use futures_util::FutureExt;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::backend::Home;
 
 #[tokio::test]
-async fn home_and_limits_are_asked_for_in_one_flight() {
+async fn home_and_limits_are_requested_in_one_flight() {
     let (server, _peer) = connected().await;
     assert_eq!(server.home, Home::At(path("/home/me")));
     assert_eq!((server.largest_read, server.largest_write), (261_120, 261_120));
@@ -17,14 +17,14 @@ async fn home_and_limits_are_asked_for_in_one_flight() {
 }
 
 #[tokio::test]
-async fn answers_in_any_order() {
+async fn responses_may_arrive_in_any_order() {
     let (server, mut peer) = connected().await;
     let stat = |name: &str| Operation::Size(path(name), Representation::Image);
     let (a, b, c) = (stat("/1"), stat("/2"), stat("/3"));
     let asking = join_all([&a, &b, &c].map(|operation| operations::perform(&server, operation)));
     let answering = async {
-        let asked = [peer.request().await, peer.request().await, peer.request().await];
-        for Request { id, body } in asked.iter().rev() {
+        let requests = [peer.request().await, peer.request().await, peer.request().await];
+        for Request { id, body } in requests.iter().rev() {
             let Q::Stat { path } = body else { panic!("{body:?}") };
             let size = u64::from(path[1] - b'0');
             peer.answer(*id, of_size(size)).await;
@@ -36,13 +36,13 @@ async fn answers_in_any_order() {
 }
 
 #[tokio::test]
-async fn requests_go_out_in_the_order_of_the_calls() {
+async fn requests_are_sent_in_the_order_of_the_calls() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let first = file.read_at(5, 10);
     let second = file.write_at(5, Bytes::from_static(b"abc"));
     let third = file.read_at(7, 10);
-    // None was polled.
+    // None was polled yet.
     assert!(matches!(peer.serve(data(10)).await, Q::Read { offset: 5, length: 10, .. }));
     let Q::Write { offset: 5, data: written, .. } = peer.serve(ok()).await else { panic!() };
     assert_eq!(written, "abc");
@@ -53,9 +53,9 @@ async fn requests_go_out_in_the_order_of_the_calls() {
 }
 
 #[tokio::test]
-async fn what_is_over_the_limits_is_split() {
+async fn reads_and_writes_over_the_limits_are_split() {
     let (server, mut peer) = connected_as(&[], PartialUploads::Keep).await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let reading = file.read_at(10, 100_000);
     let content: Bytes = (0..100_000usize).map(|n| (n * 7) as u8).collect();
     let mut at = 0;
@@ -68,21 +68,21 @@ async fn what_is_over_the_limits_is_split() {
     }
     assert!(reading.await.unwrap().unwrap() == content);
     let writing = file.write_at(10, content.clone());
-    let mut got = Vec::new();
-    while got.len() < content.len() {
+    let mut received = Vec::new();
+    while received.len() < content.len() {
         let Q::Write { offset, data, .. } = peer.serve(ok()).await else { panic!() };
-        assert_eq!(offset, 10 + got.len() as u64);
+        assert_eq!(offset, 10 + received.len() as u64);
         assert!(data.len() <= 32_768);
-        got.extend_from_slice(&data);
+        received.extend_from_slice(&data);
     }
     writing.await.unwrap();
-    assert!(got == content);
+    assert!(received == content);
 }
 
 #[tokio::test]
-async fn the_end_of_the_channel_is_told_to_all() {
+async fn the_end_of_the_channel_fails_all_requests() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let waiting = [file.read_at(0, 10), file.read_at(10, 10)];
     peer.request().await;
     drop(peer);
@@ -95,10 +95,10 @@ async fn the_end_of_the_channel_is_told_to_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_bounded_and_progress_is_no_silence() {
+async fn a_silent_server_times_out_and_a_slow_one_does_not() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
-    // Eight answers, each within the limit of ten seconds, sixty-four in all.
+    let file = opened(&server, &mut peer, read_write()).await;
+    // Eight responses, each within the limit of ten seconds, sixty-four seconds in all.
     let queue = tokio::spawn(join_all((0..8).map(|n| file.read_at(n * 10_000, 10))));
     for _ in 0..8 {
         tokio::time::sleep(Duration::from_secs(8)).await;
@@ -112,7 +112,7 @@ async fn silence_is_bounded_and_progress_is_no_silence() {
 }
 
 #[tokio::test]
-async fn who_breaks_the_protocol_is_dropped() {
+async fn a_server_that_breaks_the_protocol_is_dropped() {
     for broken in [
         &b"\0\0\0\x05\x65\0\0\x27\x0f"[..],
         b"\0\0\0\x01\x65",
@@ -133,16 +133,16 @@ async fn who_breaks_the_protocol_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_open_that_was_given_up_leaves_no_handle() {
+async fn the_handle_of_a_dropped_open_is_closed() {
     let (server, mut peer) = connected().await;
     let open = || Q::OpenDir { path: Bytes::from_static(b"/") };
-    let answer = server.requests.ask(open());
+    let answer = server.requests.send(open());
     let request = peer.request().await;
     drop(answer);
     peer.answer(request.id, handle()).await;
     assert!(matches!(peer.request().await.body, Q::Close { .. }));
-    // Answered, but not yet taken.
-    let answer = server.requests.ask(open());
+    // Answered, but not received yet.
+    let answer = server.requests.send(open());
     peer.serve(handle()).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     drop(answer);
@@ -150,7 +150,7 @@ async fn an_open_that_was_given_up_leaves_no_handle() {
 }
 
 #[tokio::test]
-async fn what_the_server_does_not_offer_is_unsupported() {
+async fn extensions_that_the_server_does_not_offer_are_unsupported() {
     let (server, mut peer) = connected_as(&[], PartialUploads::Keep).await;
     let rename = |onto| Operation::Rename { from: path("/a"), to: path("/b"), onto };
     for operation in [
@@ -168,7 +168,7 @@ async fn what_the_server_does_not_offer_is_unsupported() {
 }
 
 #[tokio::test]
-async fn limits_are_what_the_server_says() {
+async fn the_servers_limits_are_applied() {
     let extensions = &[("limits@openssh.com", "1")];
     for (packet, read, largest) in [
         (0, 16_384, 16_384),
@@ -176,7 +176,7 @@ async fn limits_are_what_the_server_says() {
         (17_408, 261_120, 16_384),
         (17_408, 0, 16_384),
         (100_000, 261_120, 98_976),
-        // Nobody means that.
+        // Values that make no sense.
         (262_144, 1, 4096),
         (1, 261_120, 4096),
         (u64::MAX, u64::MAX, 261_120),
@@ -189,10 +189,10 @@ async fn limits_are_what_the_server_says() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_what_it_has_not_got_is_dropped() {
+async fn a_server_that_answers_an_unsent_request_is_dropped() {
     let (server, mut peer) = connected().await;
-    let file = opened(&server, &mut peer, both()).await;
-    // More than the channel to the server takes.
+    let file = opened(&server, &mut peer, read_write()).await;
+    // More than the channel to the server takes at once.
     let block = Bytes::from(vec![7; 100_000]);
     let writing: Vec<_> = (0..200).map(|n| file.write_at(n * 100_000, block.clone())).collect();
     let first = peer.request().await.id;
@@ -204,41 +204,41 @@ async fn a_server_that_answers_what_it_has_not_got_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_handle_of_any_length_is_not_taken() {
-    for (length, taken) in [(256, true), (257, false)] {
+async fn a_handle_over_256_bytes_is_refused() {
+    for (length, is_accepted) in [(256, true), (257, false)] {
         let (server, mut peer) = connected().await;
-        let asking = server.requests.ask(Q::OpenDir { path: Bytes::from_static(b"/") });
+        let asking = server.requests.send(Q::OpenDir { path: Bytes::from_static(b"/") });
         peer.serve(A::Handle(Bytes::from(vec![7; length]))).await;
-        assert_eq!(asking.await.is_ok(), taken);
+        assert_eq!(asking.await.is_ok(), is_accepted);
     }
 }
 
 #[tokio::test]
-async fn a_close_is_sent_however_much_is_under_way() {
+async fn close_is_sent_even_when_the_request_limit_is_reached() {
     let (server, mut peer) = connected().await;
     let handle = Bytes::from_static(b"h");
     let read = || Q::Read { handle: handle.clone(), offset: 0, length: 1 };
-    let mut under_way = Vec::new();
+    let mut in_flight = Vec::new();
     loop {
-        let mut answer = server.requests.ask(read());
+        let mut answer = server.requests.send(read());
         if let Some(Err(refused)) = (&mut answer).now_or_never() {
             assert_eq!(refused.kind, FailureKind::Busy);
             break;
         }
-        under_way.push(answer);
+        in_flight.push(answer);
     }
-    server.requests.tell(Q::Close { handle: handle.clone() });
-    for _ in &under_way {
+    server.requests.send_and_forget(Q::Close { handle: handle.clone() });
+    for _ in &in_flight {
         assert!(matches!(peer.request().await.body, Q::Read { .. }));
     }
     assert!(matches!(peer.request().await.body, Q::Close { .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_moves_a_file_may_take_longer_and_not_for_ever() {
+async fn fsync_may_take_ten_times_the_reply_timeout_and_no_longer() {
     let extensions = &[("fsync@openssh.com", "1"), ("copy-data", "1")];
     let (server, mut peer) = connected_as(extensions, PartialUploads::Keep).await;
-    let file = opened(&server, &mut peer, both()).await;
+    let file = opened(&server, &mut peer, read_write()).await;
     let syncing = file.clone();
     let syncing = tokio::spawn(async move { syncing.sync().await });
     let request = peer.request().await;
@@ -251,12 +251,12 @@ async fn what_moves_a_file_may_take_longer_and_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_copy_is_asked_for_in_pieces() {
+async fn a_large_copy_is_requested_in_steps() {
     const MIB: u64 = 1024 * 1024;
     let (server, mut peer) = connected_as(&[("copy-data", "1")], PartialUploads::Keep).await;
-    let file = opened(&server, &mut peer, both()).await;
-    let to = opened(&server, &mut peer, both()).await;
-    for (length, size, pieces) in [
+    let file = opened(&server, &mut peer, read_write()).await;
+    let to = opened(&server, &mut peer, read_write()).await;
+    for (length, size, steps) in [
         (5, None, &[5][..]),
         (130 * MIB, None, &[64 * MIB, 64 * MIB, 2 * MIB]),
         (0, Some(100 * MIB + 1000), &[64 * MIB, 0]),
@@ -268,14 +268,14 @@ async fn a_copy_is_asked_for_in_pieces() {
             assert!(matches!(peer.serve(of_size(size)).await, Q::FileStat { .. }));
         }
         let mut done = 0;
-        for piece in pieces {
+        for step in steps {
             let Q::Extended(Extension::CopyData { from_offset, length, to_offset, .. }) =
                 peer.serve(ok()).await
             else {
                 panic!()
             };
-            assert_eq!((from_offset, length, to_offset), (1000 + done, *piece, 7 + done));
-            done += piece;
+            assert_eq!((from_offset, length, to_offset), (1000 + done, *step, 7 + done));
+            done += step;
         }
         copying.await.unwrap().unwrap();
         peer.nothing().await;
@@ -283,7 +283,7 @@ async fn a_copy_is_asked_for_in_pieces() {
 }
 
 #[tokio::test]
-async fn a_folder_is_made_with_its_permissions() {
+async fn mkdir_applies_the_requested_permissions() {
     let (server, mut peer) = connected().await;
     for permissions in [Some(0o700), None] {
         let made = Operation::MakeDirectory { path: path("/new"), permissions };

@@ -46,6 +46,7 @@ pub(super) fn compile(
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         stall_timeout: super::super::limits(file).stall_timeout,
+        timing: ftp::Timing::default(),
         connections: value(&backend.connections)
             .map_or(ftp::Settings::CONNECTIONS, |n| n.0 as usize),
     })

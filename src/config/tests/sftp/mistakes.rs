@@ -172,7 +172,7 @@ fn a_known_hosts_file_must_have_every_address() {
         &key,
         "known_hosts: exchange.password",
         "10:18",
-        "exchange.password: line 1 is no known_hosts line",
+        "exchange.password: line 1 is not a known_hosts line",
     );
 }
 

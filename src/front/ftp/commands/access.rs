@@ -4,71 +4,75 @@ use zeroize::Zeroizing;
 
 use crate::auth::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
+use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault};
 use crate::session::{ClientRefusal, EndSlot, Proof, SessionEnd};
 
 impl Client {
     pub(super) async fn user(&mut self, name: Vec<u8>) -> Flow {
         match self.login {
-            LoginState::In(_) => {
-                self.answer(503, "you are logged in; REIN first to be somebody else").await;
+            LoginState::LoggedIn(_) => {
+                self.reply(Reply::LOGGED_IN_ALREADY).await;
             }
             _ if self.needs_tls() => {
-                let what = "it spoke no TLS, and the listener has `tls.mode: required`; the client is to use FTP over explicit TLS";
-                self.refused(ClientRefusal::NoTls, what);
-                self.answer(530, "TLS is required here: AUTH TLS first").await;
+                let reason = "the client did not use TLS, and the listener has `tls.mode: required`; \
+                              configure FTP over explicit TLS in the client";
+                self.log_refused(ClientRefusal::NoTls, reason);
+                self.reply(Reply::TLS_REQUIRED).await;
             }
             _ => {
                 self.login = LoginState::User(name);
-                self.answer(331, "password, please").await;
+                self.reply(Reply::PASSWORD).await;
             }
         }
         Flow::Continue
     }
 
     pub(super) async fn pass(&mut self, password: Zeroizing<Vec<u8>>) -> Flow {
-        match std::mem::replace(&mut self.login, LoginState::Nobody) {
-            LoginState::User(user) => self.enter(user, password, None).await,
+        match std::mem::replace(&mut self.login, LoginState::Initial) {
+            LoginState::User(user) => self.log_in(user, password, None).await,
             other => {
                 self.login = other;
-                self.answer(503, "USER first").await;
+                self.reply(Reply::LOGIN_WITH_USER).await;
                 Flow::Continue
             }
         }
     }
 
     pub(super) async fn acct(&mut self, account: Zeroizing<Vec<u8>>) -> Flow {
-        match std::mem::replace(&mut self.login, LoginState::Nobody) {
-            LoginState::Account(user, password) => self.enter(user, password, Some(account)).await,
+        match std::mem::replace(&mut self.login, LoginState::Initial) {
+            LoginState::Account(user, password) => self.log_in(user, password, Some(account)).await,
             other => {
-                let (code, text) = match other {
-                    LoginState::In(_) => (202, "no account is needed"),
-                    _ => (503, "USER and PASS first"),
+                let reply = match other {
+                    LoginState::LoggedIn(_) => Reply::ACCT_SUPERFLUOUS,
+                    _ => Reply::LOGIN_BEFORE_ACCT,
                 };
                 self.login = other;
-                self.answer(code, text).await;
+                self.reply(reply).await;
                 Flow::Continue
             }
         }
     }
 
     pub(super) async fn rein(&mut self) {
-        if let LoginState::In(logged_in) = std::mem::replace(&mut self.login, LoginState::Nobody) {
+        if let LoginState::LoggedIn(logged_in) =
+            std::mem::replace(&mut self.login, LoginState::Initial)
+        {
             logged_in.session.close().await;
-            self.client_info.end.set(SessionEnd::done("the client said REIN"));
+            self.client_info.end.set(SessionEnd::done("the client sent REIN"));
             drop(logged_in);
-            // What follows is another session on the same connection.
+            // Another session follows on the same connection.
             self.client_info.end = EndSlot::default();
-            self.begin_again();
+            self.restart_login_timeout();
         }
         self.transfer = TransferState::default();
         self.facts = Default::default();
-        self.answer(220, "ready for another user").await;
+        self.reply(Reply::READY_AGAIN).await;
     }
 
     pub(super) async fn quit(&mut self) -> Flow {
-        self.client_info.end.set(SessionEnd::done("the client said QUIT"));
-        self.answer(221, "goodbye").await;
+        self.client_info.end.set(SessionEnd::done("the client sent QUIT"));
+        self.reply(Reply::GOODBYE).await;
         Flow::Close
     }
 
@@ -76,7 +80,7 @@ impl Client {
         self.tls_required() && !self.control.is_tls()
     }
 
-    async fn enter(
+    async fn log_in(
         &mut self,
         user: Vec<u8>,
         password: Zeroizing<Vec<u8>>,
@@ -84,34 +88,36 @@ impl Client {
     ) -> Flow {
         let credentials =
             Credentials { user: user.clone(), password: password.clone(), account, key: None };
+        self.has_tried_login = true;
         let gateway = self.shared.gateway.clone();
         let deadline = self.login_deadline();
         let login = gateway.login(&self.client_info, Proof::Password(credentials), deadline);
-        // Who has gone keeps nobody waiting who is there.
-        let Some(entered) = self.control.while_there(login).await else { return Flow::Close };
-        match entered {
+        // A login that waits for its backend must not outlive the client.
+        let Some(outcome) = self.control.while_connected(login).await else { return Flow::Close };
+        match outcome {
             Ok(session) => {
                 let directory = session.home();
                 let logged_in = LoggedIn { session, directory, rename_from: None };
-                self.login = LoginState::In(Box::new(logged_in));
-                self.answer(230, "logged in").await;
+                self.login = LoginState::LoggedIn(Box::new(logged_in));
+                self.reply(Reply::LOGGED_IN).await;
                 Flow::Continue
             }
             Err(failure) => {
                 if failure.kind == FailureKind::AccountNeeded {
                     self.login = LoginState::Account(user, password);
                 }
-                self.refuse(&failure).await
+                self.login_failed(&failure).await
             }
         }
     }
 
-    async fn refuse(&mut self, failure: &Failure) -> Flow {
-        self.attempts += 1;
+    async fn login_failed(&mut self, failure: &Failure) -> Flow {
+        self.failed_logins += 1;
         let flow = self.fail(failure).await;
-        if flow == Flow::Continue && self.attempts >= self.shared.gateway.limits.login_attempts {
+        if flow == Flow::Continue && self.failed_logins >= self.shared.gateway.limits.login_attempts
+        {
             self.client_info.end.set(SessionEnd::by(Fault::Client, "too many failed logins"));
-            self.answer(421, "too many failed logins; goodbye").await;
+            self.reply(Reply::TOO_MANY_LOGINS).await;
             return Flow::Close;
         }
         flow

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::reply::Reply;
 use crate::op::{Answer, Operation, RemotePath};
 
 impl Client {
@@ -10,22 +11,22 @@ impl Client {
         let logged_in = self.logged_in()?;
         let answer = logged_in.session.perform(Operation::Enter(path.clone())).await?;
         logged_in.directory = path;
-        let words = match answer {
-            Answer::Done(words) => words,
+        let reply = match answer {
+            Answer::Done(reply) => reply,
             _ => None,
         };
-        self.answer_with(250, "directory changed", words).await;
+        self.reply_done(Reply::DIRECTORY_CHANGED, reply).await;
         Ok(Flow::Continue)
     }
 
     pub(super) async fn pwd(&mut self) -> Outcome {
         let directory = self.logged_in()?.directory.clone();
-        self.answer_path(&directory, b" is the current directory").await;
+        self.reply_path(&directory, b" is the current directory").await;
         Ok(Flow::Continue)
     }
 
     /// 257: the path between quotes, quotes in it doubled.
-    pub(super) async fn answer_path(&mut self, path: &RemotePath, behind: &[u8]) {
+    pub(super) async fn reply_path(&mut self, path: &RemotePath, suffix: &[u8]) {
         let mut text = vec![b'"'];
         for &byte in path.as_bytes() {
             text.push(byte);
@@ -34,7 +35,7 @@ impl Client {
             }
         }
         text.push(b'"');
-        text.extend_from_slice(behind);
-        self.control.reply(257, &[text]).await;
+        text.extend_from_slice(suffix);
+        self.reply(Reply::new(257, text)).await;
     }
 }

@@ -1,8 +1,9 @@
-//! SIZE, MDTM, MLST (RFC 3659), MFMT (draft-somers-ftp-mfxx), MDTM with a time and SITE UTIME, which
-//! set it, too.
+//! SIZE, MDTM, MLST (RFC 3659), MFMT (draft-somers-ftp-mfxx), and the other commands that set the
+//! modification time: MDTM with a time, SITE UTIME.
 
 use super::Outcome;
 use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::reply::Reply;
 use crate::op::{
     Answer, Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath, Representation,
 };
@@ -14,7 +15,7 @@ impl Client {
         let path = self.path(given)?;
         let operation = Operation::Size(path, self.transfer.representation);
         match self.logged_in()?.session.perform(operation).await? {
-            Answer::Size(size) => self.answer(213, &size.to_string()).await,
+            Answer::Size(size) => self.reply(Reply::new(213, size.to_string())).await,
             _ => return Err(unexpected()),
         }
         Ok(Flow::Continue)
@@ -25,33 +26,33 @@ impl Client {
         let entry = self.entry(path).await?;
         let time = entry.attributes.modified.filter(|time| time.precision == Precision::Second);
         match time.and_then(|time| format_time(time.seconds)) {
-            Some(time) => self.answer(213, &time).await,
-            None => self.answer(550, "the backend does not tell its time to the second").await,
+            Some(time) => self.reply(Reply::new(213, time)).await,
+            None => self.reply(Reply::NO_MODIFICATION_TIME).await,
         }
         Ok(Flow::Continue)
     }
 
-    /// Who asks for the time of a file that is named so is told it; else the time is set.
+    /// Reports the time of a file whose name is the whole argument; else sets the time.
     pub(super) async fn mdtm_with_time(
         &mut self,
         whole: &[u8],
         seconds: i64,
         given: &[u8],
     ) -> Outcome {
-        let named_so = Operation::Size(self.path(whole)?, Representation::Image);
-        match self.logged_in()?.session.perform(named_so).await {
+        let size = Operation::Size(self.path(whole)?, Representation::Image);
+        match self.logged_in()?.session.perform(size).await {
             Ok(_) => return self.mdtm(whole).await,
             Err(failure) if failure.kind == FailureKind::Unavailable => return Err(failure),
             Err(_) => {}
         }
         self.set_modified(seconds, given).await?;
-        self.answer(213, "time set").await;
+        self.reply(Reply::TIME_SET).await;
         Ok(Flow::Continue)
     }
 
     pub(super) async fn utime(&mut self, seconds: i64, given: &[u8]) -> Outcome {
         self.set_modified(seconds, given).await?;
-        self.answer(200, "time set").await;
+        self.reply(Reply::UTIME).await;
         Ok(Flow::Continue)
     }
 
@@ -65,7 +66,7 @@ impl Client {
         self.set_modified(seconds, given).await?;
         let time = format_time(seconds).unwrap_or_default();
         let text = [b"Modify=", time.as_bytes(), b"; ", given].concat();
-        self.control.reply(213, &[text]).await;
+        self.reply(Reply::new(213, text)).await;
         Ok(Flow::Continue)
     }
 
@@ -75,12 +76,9 @@ impl Client {
         let entry = Entry { name: path.as_bytes().to_vec(), ..entry };
         let mut facts = vec![b' '];
         if !render_facts(&entry, self.facts, &mut facts) {
-            return Err(Failure::client(
-                FailureKind::NameRefused,
-                "the name cannot be carried over FTP",
-            ));
+            return Err(Failure::client(FailureKind::NameRefused, "FTP cannot carry the name"));
         }
-        self.control.reply(250, &[b"Facts:", &facts[..], b"End"]).await;
+        self.control.reply_lines(250, &[b"Facts:", &facts[..], b"End"]).await;
         Ok(Flow::Continue)
     }
 
@@ -93,5 +91,5 @@ impl Client {
 }
 
 fn unexpected() -> Failure {
-    Failure::gateway(FailureKind::Internal, "the backend answered another question")
+    Failure::gateway(FailureKind::Internal, "the backend returned an unexpected answer")
 }

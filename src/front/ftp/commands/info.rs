@@ -1,6 +1,7 @@
 //! FEAT, OPTS (RFC 2389), HELP, STAT without a name (RFC 959 section 4.1.3).
 
 use crate::front::ftp::client::{Client, LoginState};
+use crate::front::ftp::reply::Reply;
 use crate::op::Representation;
 use crate::wire::ftp::listing::FactSet;
 
@@ -27,9 +28,9 @@ impl Client {
         }
         lines.push(format!(" {}", self.facts.feature()));
         lines.push(" MDTM".into());
-        // Clients that are promised it take an upload whose time they cannot set for a failed one,
-        // and remove it. Whether the backend has it is not known before the login.
-        if let LoginState::In(logged_in) = &self.login
+        // Where it is announced and fails, some clients treat the upload as failed and remove it.
+        // Whether the backend supports it is not known before the login.
+        if let LoginState::LoggedIn(logged_in) = &self.login
             && logged_in.session.abilities().modified
         {
             lines.push(" MFMT".into());
@@ -38,41 +39,41 @@ impl Client {
             lines.push(format!(" {feature}"));
         }
         lines.push("End".into());
-        self.control.reply(211, &lines).await;
+        self.control.reply_lines(211, &lines).await;
     }
 
-    pub(super) async fn opts(&mut self, what: &[u8]) {
-        let mut words = what.splitn(2, |b| *b == b' ');
-        let feature = words.next().unwrap_or_default().to_ascii_uppercase();
-        let value = words.next().unwrap_or_default();
+    pub(super) async fn opts(&mut self, argument: &[u8]) {
+        let mut parts = argument.splitn(2, |b| *b == b' ');
+        let feature = parts.next().unwrap_or_default().to_ascii_uppercase();
+        let value = parts.next().unwrap_or_default();
         match feature.as_slice() {
             b"UTF8" | b"UTF-8" => match value.trim_ascii().to_ascii_uppercase().as_slice() {
                 b"" | b"ON" | b"NLST" => {
-                    self.answer(200, "names go through byte for byte, UTF-8 too").await;
+                    self.reply(Reply::UTF8).await;
                 }
-                _ => self.answer(504, "names go through byte for byte always").await,
+                _ => self.reply(Reply::UTF8_OFF).await,
             },
             b"MLST" => {
                 self.facts = FactSet::parse(value);
                 let text = format!("MLST OPTS {}", self.facts);
-                self.answer(200, text.trim_end()).await;
+                self.reply(Reply::new(200, text.trim_end())).await;
             }
-            _ => self.answer(501, "there are options for UTF8 and MLST only").await,
+            _ => self.reply(Reply::UNKNOWN_OPTION).await,
         }
     }
 
     pub(super) async fn help(&mut self) {
-        let mut lines = vec!["lockgate knows these commands:"];
+        let mut lines = vec!["The following commands are recognized."];
         lines.extend(VERBS);
-        lines.push("End");
-        self.control.reply(214, &lines).await;
+        lines.push("Help OK.");
+        self.control.reply_lines(214, &lines).await;
     }
 
     pub(super) async fn status(&mut self) {
-        let mut lines = vec!["lockgate FTP gateway".to_owned()];
+        let mut lines = vec!["FTP server status:".to_owned()];
         lines.push(format!(" Connected from {}", self.client_info.peer));
         lines.push(match &self.login {
-            LoginState::In(_) => " Logged in".into(),
+            LoginState::LoggedIn(_) => " Logged in".into(),
             _ => " Not logged in".into(),
         });
         let representation = match self.transfer.representation {
@@ -86,6 +87,6 @@ impl Client {
             if self.private { "under TLS" } else { "in clear" },
         ));
         lines.push("End of status".into());
-        self.control.reply(211, &lines).await;
+        self.control.reply_lines(211, &lines).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The verbs, one group a file.
+//! The commands, one file for each group.
 
 mod access;
 mod directory;
@@ -11,7 +11,8 @@ mod security;
 mod transfer;
 
 use super::client::{Client, Flow, LoggedIn, LoginState};
-use crate::op::{Failure, FailureKind, RemotePath};
+use super::reply::Reply;
+use crate::op::{Failure, FailureKind, Fault, RemotePath};
 use crate::wire::ftp::command::Command as C;
 
 impl Client {
@@ -25,18 +26,18 @@ impl Client {
             C::Auth(mechanism) => return self.auth(&mechanism).await,
             C::Pbsz => self.pbsz().await,
             C::Prot(level) => self.prot(&level).await,
-            C::Ccc => self.answer(533, "the control connection stays protected").await,
+            C::Ccc => self.reply(Reply::CCC_DENIED).await,
             C::Feat => self.feat().await,
             C::Opts(what) => self.opts(&what).await,
             C::Help => self.help().await,
-            C::SiteHelp => self.answer(214, "SITE commands: CHMOD HELP UTIME").await,
-            C::Noop => self.answer(200, "NOOP ok").await,
-            C::Syst => self.answer(215, "UNIX Type: L8").await,
+            C::SiteHelp => self.reply(Reply::SITE_HELP).await,
+            C::Noop => self.reply(Reply::NOOP).await,
+            C::Syst => self.reply(Reply::SYSTEM).await,
             C::Stat(None) => self.status().await,
-            C::Allo => self.answer(202, "no storage needs to be allocated").await,
-            C::Abor => self.answer(225, "no transfer to abort").await,
-            _ if !matches!(self.login, LoginState::In(_)) => {
-                self.answer(530, "not logged in: USER and PASS first").await;
+            C::Allo => self.reply(Reply::ALLO).await,
+            C::Abor => self.reply(Reply::NO_TRANSFER).await,
+            _ if !matches!(self.login, LoginState::LoggedIn(_)) => {
+                self.reply(Reply::NOT_LOGGED_IN).await;
             }
             command => return self.dispatch_logged_in(command).await,
         }
@@ -58,9 +59,9 @@ impl Client {
             C::Retr(path) => self.retr(&path).await,
             C::Store(path, store) => self.store(&path, store).await,
             C::Stou => self.stou().await,
-            C::List(path) => self.list(path, listing::Shape::Long).await,
-            C::Nlst(path) => self.list(path, listing::Shape::Names).await,
-            C::Mlsd(path) => self.list(path, listing::Shape::Facts).await,
+            C::List(path) => self.list(path, listing::ListingFormat::List).await,
+            C::Nlst(path) => self.list(path, listing::ListingFormat::Nlst).await,
+            C::Mlsd(path) => self.list(path, listing::ListingFormat::Mlsd).await,
             C::Mlst(path) => self.mlst(path).await,
             C::Stat(path) => self.stat(path).await,
             C::Size(path) => self.size(&path).await,
@@ -76,8 +77,8 @@ impl Client {
             C::Mkd(path) => self.mkd(&path).await,
             C::Rmd(path) => self.rmd(&path).await,
             C::Chmod { mode, path } => self.chmod(mode, &path).await,
-            // Every other verb was served before the login was asked for.
-            _ => Err(Failure::gateway(FailureKind::Internal, "a command was misdirected")),
+            // `dispatch` has handled every other command.
+            _ => Err(Failure::gateway(FailureKind::Internal, "unexpected command")),
         };
         match outcome {
             Ok(flow) => flow,
@@ -85,20 +86,20 @@ impl Client {
         }
     }
 
-    /// The login; commands that need one are dispatched only to those who have it.
+    /// The session. `dispatch` refuses commands that need one before the login.
     fn logged_in(&mut self) -> Result<&mut LoggedIn, Failure> {
         match &mut self.login {
-            LoginState::In(logged_in) => Ok(logged_in),
-            _ => Err(Failure::client(FailureKind::LoginRefused, "not logged in")),
+            LoginState::LoggedIn(logged_in) => Ok(logged_in),
+            _ => Err(Reply::NOT_LOGGED_IN.failure(FailureKind::LoginRefused, Fault::Client)),
         }
     }
 
-    /// A name as the client gave it, seen from its working directory.
+    /// Resolves a pathname of the client against its working directory.
     fn path(&mut self, given: &[u8]) -> Result<RemotePath, Failure> {
         RemotePath::resolve(&self.logged_in()?.directory, given)
             .map_err(|e| Failure::client(FailureKind::NameRefused, e))
     }
 }
 
-/// What a command handler brings: it has answered, or its failure is to be.
+/// A command handler has sent its reply, or returns the failure to reply with.
 type Outcome = Result<Flow, Failure>;

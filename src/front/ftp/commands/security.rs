@@ -2,46 +2,46 @@
 
 use crate::front::ftp::client::{Client, Flow, LoginState};
 use crate::front::ftp::handshake;
+use crate::front::ftp::reply::Reply;
 use crate::session::ClientRefusal;
 
 impl Client {
     pub(super) async fn auth(&mut self, mechanism: &[u8]) -> Flow {
         let Some(tls) = self.tls.take() else {
-            let what = "it asked for TLS (AUTH), which the listener does not offer: see `tls.mode`";
-            self.refused(ClientRefusal::TlsNotOffered, what);
-            self.answer(502, "TLS is not offered here").await;
+            let reason =
+                "the client requested TLS (AUTH), which the listener does not offer (`tls.mode`)";
+            self.log_refused(ClientRefusal::TlsNotOffered, reason);
+            self.reply(Reply::NO_TLS).await;
             return Flow::Continue;
         };
         let refusal = match mechanism {
-            _ if self.control.is_tls() => Some((503, "the connection is under TLS already")),
-            _ if !matches!(self.login, LoginState::Nobody) => {
-                Some((503, "AUTH TLS comes before USER"))
-            }
+            _ if self.control.is_tls() => Some(Reply::TLS_ALREADY),
+            _ if !matches!(self.login, LoginState::Initial) => Some(Reply::AUTH_AFTER_USER),
             b"TLS" | b"TLS-C" | b"TLS-P" | b"SSL" => None,
-            b"" => Some((501, "AUTH wants a mechanism: AUTH TLS")),
-            _ => Some((504, "only AUTH TLS is known")),
+            b"" => Some(Reply::NO_MECHANISM),
+            _ => Some(Reply::UNKNOWN_MECHANISM),
         };
-        if let Some((code, text)) = refusal {
+        if let Some(refusal) = refusal {
             self.tls = Some(tls);
-            self.answer(code, text).await;
+            self.reply(refusal).await;
             return Flow::Continue;
         }
         tls.note_handshake_allowed();
-        self.answer(234, "begin the TLS handshake").await;
+        self.reply(Reply::START_TLS).await;
         let limit = self.login_deadline().saturating_duration_since(tokio::time::Instant::now());
         let Some(tcp) = self.control.take_plain() else { return Flow::Close };
         self.client_info.protocol = "ftps";
-        let made =
+        let accepted =
             handshake::accept(&self.shared.gateway, &self.client_info, &tls, tcp, limit, true)
                 .await;
         self.tls = Some(tls);
-        match made {
+        match accepted {
             Some(stream) => {
-                self.control.put_back(stream);
-                // draft-murray-auth-ftp-ssl: data connections are protected without PBSZ and PROT.
+                self.control.set_stream(stream);
+                // draft-murray-auth-ftp-ssl: this protects data connections without PBSZ and PROT.
                 if matches!(mechanism, b"SSL" | b"TLS-P") {
-                    self.buffer_size = true;
-                    self.protect(true);
+                    self.pbsz_received = true;
+                    self.set_private(true);
                 }
                 Flow::Continue
             }
@@ -51,36 +51,36 @@ impl Client {
 
     pub(super) async fn pbsz(&mut self) {
         if self.control.is_tls() {
-            self.buffer_size = true;
-            self.answer(200, "PBSZ=0").await;
+            self.pbsz_received = true;
+            self.reply(Reply::PBSZ_SET).await;
         } else {
-            self.answer(503, "AUTH TLS first").await;
+            self.reply(Reply::PBSZ_IN_CLEAR).await;
         }
     }
 
     pub(super) async fn prot(&mut self, level: &[u8]) {
-        let (code, text) = match level {
-            _ if !self.control.is_tls() => (503, "AUTH TLS first"),
-            _ if !self.buffer_size => (503, "PBSZ 0 first"),
+        let reply = match level {
+            _ if !self.control.is_tls() => Reply::PROT_IN_CLEAR,
+            _ if !self.pbsz_received => Reply::NO_PBSZ,
             b"P" => {
-                self.protect(true);
-                (200, "data connections are protected now")
+                self.set_private(true);
+                Reply::PROT_PRIVATE
             }
-            b"C" if self.tls_required() => (534, "data connections must be protected here: PROT P"),
+            b"C" if self.tls_required() => Reply::PROT_CLEAR_DENIED,
             b"C" => {
-                self.protect(false);
-                (200, "data connections are in clear now")
+                self.set_private(false);
+                Reply::PROT_CLEAR
             }
-            b"S" | b"E" => (536, "TLS protects data connections with PROT P only"),
-            _ => (504, "PROT P or PROT C"),
+            b"S" | b"E" => Reply::UNSUPPORTED_PROTECTION,
+            _ => Reply::UNKNOWN_PROTECTION,
         };
-        self.answer(code, text).await;
+        self.reply(reply).await;
     }
 
-    /// A reservation made for the other kind of connection is not used for this one.
-    fn protect(&mut self, private: bool) {
+    /// Sets the protection of data connections. A reservation made for another one is given up.
+    fn set_private(&mut self, private: bool) {
         if self.private != private {
-            self.transfer.asked = None;
+            self.transfer.requested = None;
         }
         self.private = private;
     }

@@ -1,4 +1,4 @@
-//! RETR, STOR, APPE, STOU (RFC 959 section 4.1.3), and how a transfer of either direction ends.
+//! RETR, STOR, APPE, STOU (RFC 959 section 4.1.3), and the end of transfers.
 
 use std::io;
 use std::time::Duration;
@@ -6,59 +6,63 @@ use std::time::Duration;
 use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
-use crate::front::ftp::control::{Cut, TOO_MANY_COMMANDS};
+use crate::front::ftp::control::Interruption;
 use crate::front::ftp::data_connection::{self, DataConnection, Protection, RequestedConnection};
+use crate::front::ftp::reply::Reply;
 use crate::front::ftp::shared::Shared;
 use crate::net::tls::{ControlTls, Direction};
-use crate::op::{Failure, FailureKind, Fault, PeerReply, RemotePath, WriteMode};
+use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, WriteMode};
 use crate::session::{SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
 
-/// For the data connection of a client that has gone to end.
-const GONE_TIMEOUT: Duration = Duration::from_secs(1);
+/// For the end of the data connection of a client whose control connection has ended.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Client {
     pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
         let offset = std::mem::take(&mut self.transfer.restart);
         let path = self.path(given)?;
-        let asked = self.take_requested()?;
+        let requested = self.take_requested()?;
         let representation = self.transfer.representation;
         let mut download = self.logged_in()?.session.read(path, offset, representation).await?;
-        self.answer(150, "here it comes").await;
+        self.reply(opening(representation, given)).await;
 
         let limits = self.shared.gateway.limits.clone();
         let progress = download.progress();
         let end = {
-            let opening = open(&self.shared, &self.tls, self.private, asked, Direction::Download);
+            let connection =
+                establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
             let source = download.source();
             let work = async {
-                let DataConnection { stream, active: _active } = opening.await?;
+                let DataConnection { stream, active: _active } = connection.await?;
                 let mut sink = Sink::Socket(stream);
                 if let Err(error) = relay(source, &mut sink, &progress, limits.stall_timeout).await
                 {
-                    // Many servers end TLS without close_notify; whether that was all, the
-                    // backend's last reply says.
-                    if !matches!(source, Source::Socket(s) if s.is_tls()) || !is_bare_end(&error) {
+                    // Many servers end TLS without close_notify; the backend's last reply decides
+                    // whether the file is complete.
+                    if !matches!(source, Source::Socket(s) if s.is_tls())
+                        || !is_missing_close_notify(&error)
+                    {
                         return Err(download_failure(error));
                     }
                 }
                 Ok((sink, _active))
             };
-            self.control.during(work, &progress, false, &self.shared.drain).await
+            self.control.run_transfer(work, &progress, false, &self.shared.drain).await
         };
         match end {
             Ok((sink, _active)) => {
-                // The client's data ends as whole only when the backend has said so; else dropping
-                // the connection is a reset.
-                let gone = self.control.ended_without_quit().await;
-                let ending = end_download(sink, gone, limits.stall_timeout);
-                let words = download.finish(ending).await?;
-                self.answer_with(226, "transfer complete", words).await;
+                // The client's data ends as complete only when the backend has confirmed it;
+                // otherwise dropping the connection resets it.
+                let disconnected = self.control.ended_without_quit().await;
+                let ending = end_download(sink, disconnected, limits.stall_timeout);
+                let reply = download.finish(ending).await?;
+                self.reply_done(Reply::TRANSFER_COMPLETE, reply).await;
                 Ok(Flow::Continue)
             }
-            Err(cut) => {
-                let failure = download.abort(failure_of(&cut)).await;
-                Ok(self.answer_cut(cut, &failure).await)
+            Err(interruption) => {
+                let failure = download.abort(failure_of(&interruption)).await;
+                Ok(self.reply_interrupted(interruption, &failure).await)
             }
         }
     }
@@ -76,39 +80,40 @@ impl Client {
     }
 
     async fn receive(&mut self, path: RemotePath, mode: WriteMode) -> Outcome {
-        let asked = self.take_requested()?;
+        let requested = self.take_requested()?;
         let representation = self.transfer.representation;
-        let folder = path.clone();
+        let directory = path.clone();
         let mut upload = self.logged_in()?.session.write(path, mode, representation).await?;
-        let begin = match mode {
-            WriteMode::Unique => begin_unique(&upload, &folder),
-            _ => b"ready for the data".to_vec(),
-        };
-        self.control.reply(150, &[begin]).await;
+        self.reply(match mode {
+            WriteMode::Unique => opening_unique(&upload, &directory),
+            _ => Reply::OK_TO_SEND,
+        })
+        .await;
 
         let limits = self.shared.gateway.limits.clone();
         let progress = upload.progress();
-        let demand_close_notify = self
+        let require_close_notify = self
             .shared
             .settings
             .tls
             .settings()
             .is_some_and(|settings| settings.require_close_notify);
         let end = {
-            let opening = open(&self.shared, &self.tls, self.private, asked, Direction::Upload);
+            let connection =
+                establish(&self.shared, &self.tls, self.private, requested, Direction::Upload);
             let work = async {
-                let DataConnection { stream, active: _active } = opening.await?;
+                let DataConnection { stream, active: _active } = connection.await?;
                 upload.begin().await?;
                 let sink = upload.sink();
                 let mut source = Source::Socket(stream);
-                let moved = relay(&mut source, sink, &progress, limits.stall_timeout).await;
-                match moved {
-                    Err(error) if demand_close_notify || !is_bare_end(&error) => {
+                let relayed = relay(&mut source, sink, &progress, limits.stall_timeout).await;
+                match relayed {
+                    Err(error) if require_close_notify || !is_missing_close_notify(&error) => {
                         return Err(upload_failure(error));
                     }
                     _ => {}
                 }
-                // All that it sent is here, however its connection ends.
+                // All data has arrived, however the connection ends.
                 if let Source::Socket(stream) = source
                     && let Err(error) = stream.complete(limits.stall_timeout).await
                 {
@@ -116,104 +121,113 @@ impl Client {
                 }
                 Ok(())
             };
-            self.control.during(work, &progress, true, &self.shared.drain).await
+            self.control.run_transfer(work, &progress, true, &self.shared.drain).await
         };
         let end = match end {
             Ok(()) => {
                 let settling = upload.settle();
                 self.control.confirm_upload(settling, &progress, &self.shared.drain).await
             }
-            cut => cut,
+            interrupted => interrupted,
         };
         match end {
             Ok(()) => {
-                let words = upload.finish().await?;
-                self.answer_with(226, "transfer complete", words).await;
+                let reply = upload.finish().await?;
+                self.reply_done(Reply::TRANSFER_COMPLETE, reply).await;
                 Ok(Flow::Continue)
             }
-            Err(cut) => {
-                let failure = upload.abort(failure_of(&cut)).await;
-                Ok(self.answer_cut(cut, &failure).await)
+            Err(interruption) => {
+                let failure = upload.abort(failure_of(&interruption)).await;
+                Ok(self.reply_interrupted(interruption, &failure).await)
             }
         }
     }
 
-    /// The data connection that was asked for, once; judged before the backend is asked anything.
+    /// Takes the data connection that the client requested; checked before the backend is involved.
     pub(super) fn take_requested(&mut self) -> Result<RequestedConnection, Failure> {
-        let taken = self.judge_requested();
+        let taken = self.check_requested();
         if let Ok(RequestedConnection::Passive(reservation)) = &taken {
             reservation.hold();
         }
-        self.note_refusal("transfer", taken)
+        self.log_refusal("transfer", taken)
     }
 
-    fn judge_requested(&mut self) -> Result<RequestedConnection, Failure> {
+    fn check_requested(&mut self) -> Result<RequestedConnection, Failure> {
         if self.tls_required() && !self.private {
-            return Err(Failure::new(
-                FailureKind::DataConnection,
-                Fault::Policy,
-                "data connections must be protected here: PROT P first",
-            )
-            .with_detail("the listener has `tls.mode: required` or `implicit`")
-            .with_peer(PeerReply {
-                code: 521,
-                lines: vec![b"data connections must be protected here: PROT P first".to_vec()],
-            }));
+            return Err(Reply::UNPROTECTED_DATA
+                .failure(FailureKind::DataConnection, Fault::Policy)
+                .with_detail("the listener has `tls.mode: required` or `implicit`"));
         }
-        self.transfer.asked.take().ok_or_else(|| {
-            Failure::client(FailureKind::DataConnection, "EPSV, PASV, PORT or EPRT first")
+        self.transfer.requested.take().ok_or_else(|| {
+            let reply = Reply::NO_REQUESTED_CONNECTION;
+            reply.failure(FailureKind::DataConnection, Fault::Client)
         })
     }
 
-    /// The replies to a transfer that did not come to its end.
-    pub(super) async fn answer_cut(&mut self, cut: Cut, failure: &Failure) -> Flow {
-        if !matches!(cut, Cut::Aborted | Cut::Failed(_)) {
+    /// Replies to a transfer that did not complete.
+    pub(super) async fn reply_interrupted(
+        &mut self,
+        interruption: Interruption,
+        failure: &Failure,
+    ) -> Flow {
+        if !matches!(interruption, Interruption::Abor | Interruption::Failed(_)) {
             self.client_info.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
         }
-        match cut {
-            Cut::Aborted => {
-                self.answer(426, "transfer aborted").await;
-                self.answer(226, "ABOR done").await;
+        match interruption {
+            Interruption::Abor => {
+                self.reply(Reply::TRANSFER_ABORTED).await;
+                self.reply(Reply::ABORTED).await;
                 Flow::Continue
             }
-            Cut::Gone => Flow::Close,
-            Cut::TooManyCommands => {
-                self.answer(426, &failure.message).await;
-                self.answer(421, TOO_MANY_COMMANDS).await;
+            Interruption::ConnectionClosed => Flow::Close,
+            Interruption::TooManyCommands => {
+                self.fail(failure).await;
+                self.reply(Reply::TOO_MANY_COMMANDS).await;
                 Flow::Close
             }
-            Cut::Forced => {
-                self.answer(426, &failure.message).await;
-                self.answer(421, "the gateway is shutting down; connect again").await;
+            Interruption::Shutdown => {
+                self.fail(failure).await;
+                self.reply(Reply::SHUTTING_DOWN).await;
                 Flow::Close
             }
-            Cut::Failed(_) => self.fail(failure).await,
+            Interruption::Failed(_) => self.fail(failure).await,
         }
     }
 }
 
-/// Makes the data connection that was asked for, under the control session's TLS where PROT P is in
-/// force.
-pub(super) fn open<'a>(
+/// Establishes the requested data connection, under the control connection's TLS with PROT P.
+pub(super) fn establish<'a>(
     shared: &'a Shared,
     tls: &'a Option<ControlTls>,
     private: bool,
-    asked: RequestedConnection,
+    requested: RequestedConnection,
     direction: Direction,
 ) -> impl Future<Output = Result<DataConnection, Failure>> + 'a {
-    let resumed = shared.settings.tls.settings().is_some_and(|tls| tls.require_resumed_data);
+    let require_resumed =
+        shared.settings.tls.settings().is_some_and(|tls| tls.require_resumed_data);
     let tls = tls.as_ref().filter(|_| private);
-    let protection = tls.map(|tls| Protection { tls, resumed });
-    data_connection::open(asked, direction, protection, shared.gateway.limits.data_connect_timeout)
+    let protection = tls.map(|tls| Protection { tls, require_resumed });
+    data_connection::establish(
+        requested,
+        direction,
+        protection,
+        shared.gateway.limits.data_connect_timeout,
+    )
 }
 
-/// The end that means *complete*. Nobody waits for the client's: some end only after they have read 226.
-/// Of one that has `gone`, only the end of its connection tells whether it took all: a reset says no.
-pub(super) async fn end_download(sink: Sink, gone: bool, limit: Duration) -> Result<(), Failure> {
+/// Ends the data as complete. The client's own end is not awaited: some clients end only after they
+/// have read 226. Where the client has `disconnected`, the end of the data connection decides
+/// whether the client received everything: a reset means that it did not.
+pub(super) async fn end_download(
+    sink: Sink,
+    disconnected: bool,
+    limit: Duration,
+) -> Result<(), Failure> {
     let Sink::Socket(stream) = sink else { return Ok(()) };
-    let ended = match gone {
-        true => stream.complete_and_read_to_end(GONE_TIMEOUT).await,
-        false => stream.complete(limit).await,
+    let ended = if disconnected {
+        stream.complete_and_read_to_end(DRAIN_TIMEOUT).await
+    } else {
+        stream.complete(limit).await
     };
     ended.or_else(|error| {
         // Many clients close without close_notify.
@@ -225,35 +239,45 @@ pub(super) async fn end_download(sink: Sink, gone: bool, limit: Duration) -> Res
     })
 }
 
-/// Why a transfer did not come to its end.
-pub(super) fn failure_of(cut: &Cut) -> Failure {
-    match cut {
-        Cut::Failed(failure) => failure.clone(),
-        Cut::Aborted => Failure::client(FailureKind::Aborted, "the client aborted the transfer"),
-        Cut::Gone => Failure::client(
+/// Why a transfer did not complete.
+pub(super) fn failure_of(interruption: &Interruption) -> Failure {
+    match interruption {
+        Interruption::Failed(failure) => failure.clone(),
+        Interruption::Abor => {
+            Failure::client(FailureKind::Aborted, "the client aborted the transfer")
+        }
+        Interruption::ConnectionClosed => Failure::client(
             FailureKind::Aborted,
-            "the client's control connection was gone before the transfer's end",
+            "the client's control connection ended before the transfer",
         ),
-        Cut::TooManyCommands => Failure::client(
+        Interruption::TooManyCommands => Failure::client(
             FailureKind::Aborted,
-            "the client sent more commands during the transfer than may wait",
+            "the client sent too many commands during the transfer",
         ),
-        Cut::Forced => Failure::gateway(
-            FailureKind::Aborted,
-            "the transfer was cut because the gateway is shutting down",
-        ),
+        Interruption::Shutdown => {
+            Failure::gateway(FailureKind::Aborted, "the gateway is shutting down")
+        }
     }
 }
 
-/// STOU: the name that was chosen (RFC 1123 section 4.1.2.9), where the backend has told it.
-fn begin_unique(upload: &Upload, folder: &RemotePath) -> Vec<u8> {
+/// The reply to RETR, as other servers word it.
+fn opening(representation: Representation, name: &[u8]) -> Reply {
+    let mode: &[u8] = match representation {
+        Representation::Ascii => b"ASCII",
+        Representation::Image => b"BINARY",
+    };
+    Reply::new(150, [b"Opening ", mode, b" mode data connection for ", name, b"."].concat())
+}
+
+/// The reply to STOU: the chosen name (RFC 1123 section 4.1.2.9), where the backend reports it.
+fn opening_unique(upload: &Upload, directory: &RemotePath) -> Reply {
     match upload.path().name() {
-        Some(name) if upload.path() != folder => [b"FILE: ", name].concat(),
-        _ => b"ready for the data; the backend does not tell the name it chose".to_vec(),
+        Some(name) if upload.path() != directory => Reply::new(150, [b"FILE: ", name].concat()),
+        _ => Reply::OK_TO_SEND_UNNAMED,
     }
 }
 
-fn is_bare_end(error: &RelayError) -> bool {
+fn is_missing_close_notify(error: &RelayError) -> bool {
     matches!(error, RelayError::Source(e) if e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
@@ -261,7 +285,7 @@ fn download_failure(error: RelayError) -> Failure {
     match error {
         RelayError::Source(e) => Failure::backend(
             FailureKind::TransferCut,
-            "the file could not be read to its end from the backend",
+            "the backend connection broke before the end of the file",
         )
         .with_detail(e),
         RelayError::Sink(e) => {
@@ -276,9 +300,9 @@ fn upload_failure(error: RelayError) -> Failure {
     match error {
         RelayError::Source(e) if e.kind() == io::ErrorKind::UnexpectedEof => Failure::client(
             FailureKind::TransferCut,
-            "the data connection ended without TLS close_notify: the upload counts as cut",
-        )
-        .with_detail("for clients that never send it: `tls.require_close_notify: false`"),
+            "the client ended the data connection without a TLS close_notify, so the upload may be \
+             incomplete (tls.require_close_notify: true)",
+        ),
         RelayError::Source(e) => {
             Failure::client(FailureKind::TransferCut, "the data connection from the client broke")
                 .with_detail(e)
@@ -286,11 +310,11 @@ fn upload_failure(error: RelayError) -> Failure {
         RelayError::Sink(e)
             if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
         {
-            Failure::backend(FailureKind::NoSpace, "the backend has no space left for the file")
+            Failure::backend(FailureKind::NoSpace, "no space left on the backend")
         }
         RelayError::Sink(e) => Failure::backend(
             FailureKind::TransferCut,
-            "the file could not be written to its end at the backend",
+            "the backend connection broke before the end of the file",
         )
         .with_detail(e),
         RelayError::Stalled { .. } => stalled(&error, Fault::Client, Fault::Backend),
@@ -302,5 +326,6 @@ fn stalled(error: &RelayError, source: Fault, sink: Fault) -> Failure {
         RelayError::Stalled { side: Side::Source, .. } => source,
         _ => sink,
     };
-    Failure::new(FailureKind::TransferCut, fault, error).with_detail("see `limits.stall_timeout`")
+    let message = format_args!("{error} (limits.stall_timeout)");
+    Failure::new(FailureKind::TransferCut, fault, message)
 }

@@ -1,0 +1,338 @@
+//! The control connections of one session: each carries one transfer or operation at a time.
+
+mod guard;
+
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::Shared;
+use super::connection::{Connection, SessionState};
+use super::data_ports::DataPorts;
+use super::features::Features;
+use super::login;
+use super::reply::unavailable;
+use super::servers::Server;
+use super::settings::Settings;
+use crate::auth::Credentials;
+use crate::backend::path_leases::{Account, PathLeases};
+use crate::backend::unsupported::AttributePolicy;
+use crate::backend::{Home, Origin};
+use crate::op::{Failure, FailureKind};
+
+pub(super) use guard::ConnectionGuard;
+
+/// A further connection that nobody uses for so long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Who waits for a connection says so again and again.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a question beside a transfer waits for a connection of its own, where all are in use.
+const OPTIONAL_WAIT_TIMEOUT: Duration = Duration::from_millis(100);
+/// The same, for a further one to be logged in.
+const OPTIONAL_LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same, where an operation cannot go on without: the wait for its turn to connect included.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// After a further one was refused, such questions try none for so long.
+const LOGIN_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// For the goodbye to a connection that is in use when the session ends.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// All control connections of one session. A client that does one thing after the other has one,
+/// and its loss is the session's end; one that has several files open gets more, up to the
+/// setting `connections`, and what is lost is logged in anew.
+pub(super) struct Pool {
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    data_ports: Option<DataPorts>,
+    credentials: Credentials,
+    /// What the session writes to is known to the other sessions.
+    account: Account,
+    origin: Origin,
+    features: Features,
+    /// That of the first connection.
+    server: Arc<Server>,
+    home: Arc<Home>,
+    /// One for each connection that may be in use.
+    permits: Arc<Semaphore>,
+    session: Arc<SessionState>,
+    /// Somebody waits for a connection.
+    connection_requested: Notify,
+    /// Held while one takes two connections: several that had one each would wait for ever.
+    pair_lock: Mutex<()>,
+    state: Lock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: Vec<Arc<Mutex<Connection>>>,
+    /// The session's only connection was lost, and the session with it.
+    lost: bool,
+    closed: bool,
+    /// When a further connection was last refused.
+    login_refused: Option<Instant>,
+    reaping: bool,
+}
+
+impl Pool {
+    /// Logs the first connection in.
+    pub(super) async fn login(
+        settings: Arc<Settings>,
+        shared: Arc<Shared>,
+        data_ports: Option<DataPorts>,
+        (leases, credentials): (&Arc<PathLeases>, Credentials),
+        origin: Origin,
+    ) -> Result<Arc<Self>, Failure> {
+        let (mut connection, login_folder) =
+            login::login(&settings, &shared, &credentials, origin).await?;
+        let about = (&*settings.name, "PWD");
+        let home = Home::decide(settings.login_folder.as_ref(), login_folder, origin.rooted, about);
+        let home = Arc::new(home);
+        connection.home = home.clone();
+        connection.data_ports = data_ports.clone();
+        let (features, server) = (connection.features, connection.server.clone());
+        let session = connection.session.clone();
+        let connections = vec![Arc::new(Mutex::new(connection))];
+        let pool = Self {
+            settings,
+            shared,
+            data_ports,
+            account: Account::new(leases, &credentials.user).with_home(&home),
+            credentials,
+            origin,
+            features,
+            server,
+            home,
+            permits: Arc::new(Semaphore::new(1)),
+            session,
+            connection_requested: Notify::new(),
+            pair_lock: Mutex::default(),
+            state: Lock::new(State { connections, ..State::default() }),
+        };
+        Ok(Arc::new(pool))
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// What is done about attributes that the server cannot set.
+    pub(super) fn attributes(&self) -> &AttributePolicy {
+        &self.shared.attributes
+    }
+
+    /// Whether files' times can be set; `None` where that is not known yet.
+    pub(super) fn sets_times(&self) -> Option<bool> {
+        self.server.time_commands.can_set(&self.features)
+    }
+
+    /// From now on several things may be under way at once.
+    pub(super) fn allow_concurrency(&self) {
+        if self.session.allow_concurrency() {
+            self.permits.add_permits(self.settings.connections.saturating_sub(1));
+        }
+    }
+
+    pub(super) fn is_concurrent(&self) -> bool {
+        self.session.is_concurrent()
+    }
+
+    /// A connection in step: a free one, a new one, or within `wait` one that others are done with.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        wait: Duration,
+    ) -> Result<ConnectionGuard, Failure> {
+        let busy = || {
+            let max = self.settings.connections;
+            Failure::gateway(
+                FailureKind::Busy,
+                format!(
+                    "all {max} connections to the backend server are in use by files that are open; close one of them first"
+                ),
+            )
+        };
+        let permit = timeout(wait, self.permit()).await;
+        let permit = permit.map_err(|_| busy())?.map_err(unavailable)?;
+        let connection = match self.take_free()? {
+            Some(connection) => connection,
+            None => Box::pin(self.log_in_another()).await?,
+        };
+        Ok(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
+    }
+
+    /// Two of them, as [`Pool::acquire`]; the waits for each come one after the other.
+    pub(super) async fn acquire_two(
+        self: &Arc<Self>,
+        wait: Duration,
+    ) -> Result<(ConnectionGuard, Result<ConnectionGuard, Failure>), Failure> {
+        let _pair = self.pair_lock.lock().await;
+        let first = self.acquire(wait).await?;
+        let second = self.acquire(wait).await;
+        Ok((first, second))
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+        let permit = self.permits.clone().acquire_owned();
+        tokio::pin!(permit);
+        // Who gets one at once reminds nobody.
+        if let Some(permit) = crate::net::poll_once(permit.as_mut()) {
+            return permit;
+        }
+        loop {
+            self.connection_requested.notify_one();
+            if let Ok(permit) = timeout(REMINDER_INTERVAL, &mut permit).await {
+                return permit;
+            }
+        }
+    }
+
+    /// Returns when somebody waits for a connection.
+    pub(super) async fn connection_requested(&self) {
+        self.connection_requested.notified().await;
+    }
+
+    /// A connection that is there and free.
+    pub(super) fn idle_connection(self: &Arc<Self>) -> Option<ConnectionGuard> {
+        let permit = self.permits.clone().try_acquire_owned().ok()?;
+        let connection = self.take_free().ok()??;
+        Some(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
+    }
+
+    /// For a question beside a transfer, which can go without an answer.
+    pub(super) async fn try_acquire(self: &Arc<Self>) -> Option<ConnectionGuard> {
+        if let Some(guard) = self.idle_connection() {
+            return Some(guard);
+        }
+        if self.lock().login_refused.is_some_and(|since| since.elapsed() < LOGIN_RETRY_INTERVAL) {
+            return None;
+        }
+        match timeout(OPTIONAL_LOGIN_TIMEOUT, self.acquire(OPTIONAL_WAIT_TIMEOUT)).await {
+            Ok(guard) => guard.ok(),
+            Err(_) => {
+                self.lock().login_refused = Some(Instant::now());
+                None
+            }
+        }
+    }
+
+    /// One of those that are there.
+    fn take_free(&self) -> Result<Option<OwnedMutexGuard<Connection>>, Failure> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(unavailable("the session was closed"));
+        }
+        if state.lost && !self.is_concurrent() {
+            return Err(unavailable("it was lost before"));
+        }
+        while let Some(at) = state.connections.iter().position(|c| c.try_lock().is_ok()) {
+            let Ok(mut connection) = state.connections[at].clone().try_lock_owned() else {
+                return Ok(None);
+            };
+            // What a server has closed meanwhile is found out before anything is asked.
+            if !self.is_concurrent() || connection.is_in_sync() {
+                return Ok(Some(connection));
+            }
+            state.connections.swap_remove(at);
+        }
+        Ok(None)
+    }
+
+    async fn log_in_another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
+        let Self { settings, shared, credentials, .. } = &**self;
+        let login = login::login(settings, shared, credentials, self.origin);
+        let login = timeout(LOGIN_TIMEOUT, login).await.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(LOGIN_TIMEOUT);
+            Err(unavailable(format!("a further login was not done within {limit}")))
+        });
+        let (mut connection, _) = match login {
+            Ok(login) => login,
+            Err(failure) if self.lock().connections.is_empty() => return Err(failure),
+            // The session goes on with those that it has.
+            Err(failure) => {
+                self.lock().login_refused = Some(Instant::now());
+                return Err(Failure::backend(
+                    FailureKind::Busy,
+                    "the backend server admits no further connection; close an open file first",
+                )
+                .with_detail(failure.detail.unwrap_or(failure.message)));
+            }
+        };
+        connection.home = self.home.clone();
+        connection.session = self.session.clone();
+        connection.data_ports = self.data_ports.clone();
+        let connection = Arc::new(Mutex::new(connection));
+        // Nobody else knows it yet.
+        let held = connection.clone().lock_owned().await;
+        let mut state = self.lock();
+        if state.closed {
+            return Err(unavailable("the session was closed"));
+        }
+        state.connections.push(connection);
+        if state.connections.len() > 1 && !std::mem::replace(&mut state.reaping, true) {
+            tokio::spawn(reap(Arc::downgrade(self)));
+        }
+        Ok(held)
+    }
+
+    pub(super) async fn close(&self) {
+        let connections = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.connections)
+        };
+        for connection in connections {
+            // One that is in use says goodbye when that ends.
+            if let Ok(mut connection) = timeout(QUIT_TIMEOUT, connection.lock()).await {
+                connection.quit().await;
+            }
+        }
+    }
+
+    /// Closes what is spare for too long; whether there may be more later.
+    fn close_spare(&self) -> bool {
+        let mut state = self.lock();
+        let mut count = 0;
+        state.connections.retain(|connection| {
+            count += 1;
+            match connection.clone().try_lock_owned() {
+                Ok(mut spare) if count > 1 && spare.last_used.elapsed() >= IDLE_TIMEOUT => {
+                    tokio::spawn(async move { spare.quit().await });
+                    false
+                }
+                _ => true,
+            }
+        });
+        state.reaping = state.connections.len() > 1;
+        state.reaping
+    }
+
+    /// A connection that is nobody's turn any more and cannot be used again.
+    fn remove(&self, lost: &OwnedMutexGuard<Connection>) {
+        let own = OwnedMutexGuard::mutex(lost);
+        let mut state = self.lock();
+        state.connections.retain(|connection| !Arc::ptr_eq(connection, own));
+        state.lost |= !lost.is_replaceable();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(IDLE_TIMEOUT / 4).await;
+        if !pool.upgrade().is_some_and(|pool| pool.close_spare()) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What a client asks for: the operations with a plain answer, and those that open a file or a folder.
+
+use super::{Effect, Effects, OpenMode, RemotePath};
+
+/// What a client asks for. Policy judges it, a record names it, and a route maps its paths, which are
+/// the client's until a `Target` is made of it.
+pub trait Action: Sized {
+    /// All that it may do. A write without append creates or overwrites: which of the two is known
+    /// only when it happens.
+    fn effects(&self) -> Effects;
+
+    /// The name in logs and metric labels.
+    fn name(&self) -> &'static str;
+
+    /// The path it is about (the old one of a rename or copy, the new one of a link).
+    fn path(&self) -> &RemotePath;
+
+    /// The second path of what has two, and the target of a symlink.
+    fn other_path(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// The way that file data takes; `None` where none moves.
+    fn direction(&self) -> Option<Direction> {
+        None
+    }
+
+    /// The same with every path replaced by what `map` makes of it.
+    fn map_paths<E>(self, map: impl FnMut(RemotePath) -> Result<RemotePath, E>) -> Result<Self, E>;
+}
+
+/// The way that file data takes, as seen by the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Download,
+    Upload,
+    /// From file to file, within the backend.
+    Copy,
+}
+
+impl Direction {
+    /// The name in logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// Reads a file from `offset` (bytes) to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFile {
+    pub path: RemotePath,
+    pub offset: u64,
+    pub representation: Representation,
+}
+
+/// Writes a file as a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteFile {
+    pub path: RemotePath,
+    pub mode: WriteMode,
+    pub representation: Representation,
+}
+
+/// Lists a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListDirectory {
+    pub path: RemotePath,
+}
+
+/// Opens a file for reads and writes at any offset, as far as the backend can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenHandle {
+    pub path: RemotePath,
+    pub mode: OpenMode,
+}
+
+/// Copies data from one open file to another, within the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyData {
+    pub from: RemotePath,
+    pub to: RemotePath,
+    /// `to` was opened for appending.
+    pub append: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// From `offset`; what the file had from there on is gone. 0 replaces the file.
+    From {
+        offset: u64,
+    },
+    Append,
+    /// A new name in the folder `path`, chosen by the backend (STOU).
+    Unique,
+}
+
+/// RFC 959's TYPE: how bytes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Representation {
+    /// TYPE I and L 8: as they are.
+    Image,
+    /// TYPE A: lines end in CRLF on the wire.
+    Ascii,
+}
+
+impl Action for ReadFile {
+    fn effects(&self) -> Effects {
+        Effects::of(&[Effect::Read])
+    }
+
+    fn name(&self) -> &'static str {
+        "read"
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    fn direction(&self) -> Option<Direction> {
+        Some(Direction::Download)
+    }
+
+    fn map_paths<E>(
+        self,
+        mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { path: map(self.path)?, ..self })
+    }
+}
+
+impl Action for WriteFile {
+    fn effects(&self) -> Effects {
+        match self.mode {
+            WriteMode::From { .. } => Effects::of(&[Effect::Create, Effect::Overwrite]),
+            WriteMode::Append => Effects::of(&[Effect::Create, Effect::Append]),
+            WriteMode::Unique => Effects::of(&[Effect::Create]),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.mode {
+            WriteMode::Append => "append",
+            WriteMode::From { .. } | WriteMode::Unique => "write",
+        }
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    fn direction(&self) -> Option<Direction> {
+        Some(Direction::Upload)
+    }
+
+    fn map_paths<E>(
+        self,
+        mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { path: map(self.path)?, ..self })
+    }
+}
+
+impl Action for ListDirectory {
+    fn effects(&self) -> Effects {
+        Effects::of(&[Effect::List])
+    }
+
+    fn name(&self) -> &'static str {
+        "list"
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    fn map_paths<E>(
+        self,
+        mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { path: map(self.path)? })
+    }
+}
+
+impl Action for OpenHandle {
+    fn effects(&self) -> Effects {
+        self.mode.effects()
+    }
+
+    fn name(&self) -> &'static str {
+        self.mode.name()
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    fn direction(&self) -> Option<Direction> {
+        Some(if self.mode.writes() { Direction::Upload } else { Direction::Download })
+    }
+
+    fn map_paths<E>(
+        self,
+        mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { path: map(self.path)?, ..self })
+    }
+}
+
+impl Action for CopyData {
+    fn effects(&self) -> Effects {
+        let write = if self.append { Effect::Append } else { Effect::Overwrite };
+        Effects::of(&[Effect::Read, write])
+    }
+
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.from
+    }
+
+    fn other_path(&self) -> Option<&[u8]> {
+        Some(self.to.as_bytes())
+    }
+
+    fn direction(&self) -> Option<Direction> {
+        Some(Direction::Copy)
+    }
+
+    fn map_paths<E>(
+        self,
+        mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { from: map(self.from)?, to: map(self.to)?, append: self.append })
+    }
+}
