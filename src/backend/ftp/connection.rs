@@ -13,7 +13,7 @@ use super::servers::Server;
 use super::settings::Settings;
 use super::{failures, reply};
 use crate::backend::{Home, Origin, SendProxyProtocol};
-use crate::data::Active;
+use crate::data::ActiveGuard;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
@@ -46,7 +46,7 @@ pub(super) struct Connection {
     /// Where the server connects to, in active mode.
     pub(super) data_ports: Option<DataPorts>,
     /// Its active data connection, until the server has said how the transfer ended.
-    pub(super) active: Option<Active>,
+    pub(super) active: Option<ActiveGuard>,
     /// When an operation was last done with it.
     pub(super) used: Instant,
     /// RNFR has named it, and nothing was asked since.
