@@ -1,5 +1,5 @@
-//! The address and ports in the replies to PASV and EPSV. They differ from the listening ones where a NAT or a
-//! load balancer translates addresses or ports.
+//! The address and ports in the replies to PASV and EPSV. They differ from the listening ones where a NAT
+//! or a load balancer translates addresses or ports.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,8 +105,8 @@ impl Advertiser {
         }
     }
 
-    /// For `client`, whose control connection came to `local`: the first entry that matches the client and has
-    /// an address of the connection's family.
+    /// For `client`, whose control connection came to `local`: the first entry that matches the client
+    /// and has an address of the connection's family.
     pub(super) fn advertised(
         &self,
         client: IpAddr,

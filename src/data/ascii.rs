@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that each adapter buffers.
 const BUFFER_SIZE: usize = 64 * 1024;
 
-/// Reads a local text in its wire format: LF becomes CRLF. CRLF stays CRLF, and a lone CR stays. Errors are the
-/// inner reader's.
+/// Reads a local text in its wire format: LF becomes CRLF. CRLF stays CRLF, and a lone CR stays. Errors
+/// are the inner reader's.
 pub struct ToCrlf<R> {
     inner: R,
     buffer: Box<[u8]>,
@@ -74,8 +74,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for ToCrlf<R> {
 
 /// Writes a text in its wire format to a local file: CRLF becomes LF, a lone CR stays.
 ///
-/// A CR at the end of a write is held back until the next byte or `shutdown`; `flush` writes everything else.
-/// Errors are the inner writer's and may be returned by a later write.
+/// A CR at the end of a write is held back until the next byte or `shutdown`; `flush` writes everything
+/// else. Errors are the inner writer's and may be returned by a later write.
 pub struct FromCrlf<W> {
     inner: W,
     /// Translated bytes, of which `sent` are written.

@@ -190,8 +190,8 @@ async fn accept(listener: TcpListener, rendezvous: &Arc<Rendezvous>) {
     }
 }
 
-/// The header names the client. A health check is ignored, and so is a connection without a named client that
-/// no reservation awaits; a connection with a refused header is a stray.
+/// The header names the client. A health check is ignored, and so is a connection without a named client
+/// that no reservation awaits; a connection with a refused header is a stray.
 async fn accept_proxied(
     listener: TcpListener,
     proxy_protocol: &Arc<ProxyProtocol>,

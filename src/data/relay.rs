@@ -19,8 +19,8 @@ use crate::net::Stream;
 /// A relay's buffer where bytes cannot be spliced: sixteen full TLS records. One for each transfer.
 const BUFFER_SIZE: usize = 256 * 1024;
 
-/// Moves everything until the source's end. The sink is flushed, not closed: closing means *complete*, and the
-/// caller decides that. Fails when nothing moves for `stall`.
+/// Moves everything until the source's end. The sink is flushed, not closed: closing means *complete*,
+/// and the caller decides that. Fails when nothing moves for `stall`.
 pub async fn relay(
     source: &mut Source,
     sink: &mut Sink,

@@ -1,6 +1,6 @@
-//! The timeout for a peer that does not read. A socket becomes writable again only after a good part of its
-//! buffer was sent, a MiB or more. Whether the peer reads meanwhile is shown only by the kernel's counter of
-//! unacknowledged bytes.
+//! The timeout for a peer that does not read. A socket becomes writable again only after a good part of
+//! its buffer was sent, a MiB or more. Whether the peer reads meanwhile is shown only by the kernel's
+//! counter of unacknowledged bytes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -26,7 +26,8 @@ pub(super) struct Limits {
 }
 
 impl StallTimer {
-    /// Ends when nothing was accepted for `stall`. The counter is polled, so it may take half as long again.
+    /// Ends when nothing was accepted for `stall`. The counter is polled, so it may take half as long
+    /// again.
     pub fn new(stall: Duration, to: Option<&TcpStream>) -> Self {
         let socket = to.and_then(|tcp| rustix::fs::fstat(tcp).ok()).map(|stat| stat.st_ino);
         Self { stall, socket }

@@ -34,7 +34,8 @@ pub struct PortView {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// Number of the session, as in the log; from [`BACKEND_SESSION_BASE`] on the gateway's own at a backend.
+    /// Number of the session, as in the log; from [`BACKEND_SESSION_BASE`] on the gateway's own at a
+    /// backend.
     pub session: u64,
     /// Where the connection comes from.
     pub client: IpAddr,

@@ -248,8 +248,8 @@ impl WriteTransfer for SftpWrite {
         Ok(())
     }
 
-    /// The responses to the last WRITE and to CLOSE are awaited together: that saves small files a round trip.
-    /// `finish` reports a refused WRITE.
+    /// The responses to the last WRITE and to CLOSE are awaited together: that saves small files a round
+    /// trip. `finish` reports a refused WRITE.
     async fn settle(&mut self) -> Result<(), Failure> {
         self.begin().await?;
         if self.sink.shutdown().await.is_ok() {

@@ -1,5 +1,6 @@
-//! Matches arriving data connections to reservations. A reservation is a lease on a port for one client, and,
-//! where data connections resume the TLS session of their control connection, on that session's share of it.
+//! Matches arriving data connections to reservations. A reservation is a lease on a port for one client,
+//! and, where data connections resume the TLS session of their control connection, on that session's
+//! share of it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

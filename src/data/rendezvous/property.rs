@@ -25,8 +25,8 @@ enum Event {
         session: u64,
         tls: bool,
     },
-    /// Its client connects to the port that it received last, which may be released meanwhile. It resumes its
-    /// own session, or another one that shares its store.
+    /// Its client connects to the port that it received last, which may be released meanwhile. It resumes
+    /// its own session, or another one that shares its store.
     Connect {
         session: u64,
         own: bool,

@@ -307,7 +307,8 @@ async fn tls_sessions_of_one_address_share_a_port_and_get_their_own_connections(
     let plain = PortRequest { wait: Duration::ZERO, ..request("127.0.0.1", 99) };
     assert!(pool.reserve(plain).await.is_err(), "a plain reservation cannot share");
 
-    // Strays: no ticket where several reservations wait, no TLS, a ticket of a session without a reservation.
+    // Strays: no ticket where several reservations wait, no TLS, a ticket of a session without a
+    // reservation.
     let (_, stranger) = tls.session(true).await;
     let tcp = connect(LOCALHOST, port).await;
     assert!(stranger.connect_data(tcp).await.is_err());

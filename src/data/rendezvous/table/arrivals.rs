@@ -9,8 +9,9 @@ use crate::data::rendezvous::client_key::Key;
 use crate::data::rendezvous::slot::{Pending, Slot};
 use crate::net::tls::SessionId;
 
-/// Unidentified connections of one address to a port, beyond the address's reservations, so that nobody keeps
-/// others out by connecting and sending nothing. For an address with reservations, and for one without.
+/// Unidentified connections of one address to a port, beyond the address's reservations, so that nobody
+/// keeps others out by connecting and sending nothing. For an address with reservations, and for one
+/// without.
 const MAX_UNIDENTIFIED: usize = 64;
 const MAX_UNIDENTIFIED_OTHERS: usize = 8;
 /// The same for the whole pool, beyond what all its reservations may need.
