@@ -1,4 +1,4 @@
-//! The start-up script: make everything, bind everything, then serve.
+//! Start-up: creates everything, binds all addresses, then serves.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::session::{Admission, Gateway, Metrics};
 
-/// Why the gateway did not start. Nothing is left running then.
+/// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("backend \"{backend}\": {reason}")]
@@ -37,17 +37,17 @@ pub enum StartError {
     Admin { path: PathBuf, reason: std::io::Error },
 }
 
-/// A gateway that serves.
+/// A running gateway.
 pub struct Running {
-    /// Every bound address by listener name; `metrics` is among them.
+    /// Every bound address by listener name, including `metrics`.
     pub addresses: Vec<(String, SocketAddr)>,
     drain: Drain,
     drain_timeout: Duration,
-    /// Stops what still serves while sessions drain: data ports and metrics.
+    /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     end: CancellationToken,
 }
 
-/// Starts a gateway. It serves when this returns; on an error nothing was accepted.
+/// Starts a gateway. After an error no connection was accepted.
 pub async fn start(config: Compiled) -> Result<Running, StartError> {
     let (drain, end) = (Drain::new(), CancellationToken::new());
     let registry = Registry::new();
@@ -121,8 +121,8 @@ pub async fn start(config: Compiled) -> Result<Running, StartError> {
 }
 
 impl Running {
-    /// No new sessions; running transfers end within `limits.drain_timeout`, then by force. Returns
-    /// whether force was needed.
+    /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, then aborts them.
+    /// Returns whether that was needed.
     pub async fn stop(self) -> bool {
         let forced = self.drain.drain(self.drain_timeout).await;
         self.end.cancel();

@@ -3,40 +3,39 @@
 //!
 //! # Layers
 //!
-//! From the top to the bottom; a module imports only from layers below its own, and `tests/layers.rs`
-//! checks that. `front` and `backend` never know each other. ARCHITECTURE.md has more: the three
-//! walks, who owns what, where new things go.
+//! From top to bottom; a module imports only from layers below its own, which `tests/layers.rs` checks.
+//! `front` and `backend` do not depend on each other. See also ARCHITECTURE.md.
 //!
 //! | layer | what it does |
 //! |---|---|
-//! | [`demo`] | a server of each kind and the gateway before them, to be tried |
-//! | [`app`], [`logging`] | opens all, binds all, then serves; the log |
-//! | [`config`] | the file, compiled to each module's own settings |
+//! | [`demo`] | a server of each kind with the gateway in front of them |
+//! | [`app`], [`logging`] | start-up; the log |
+//! | [`config`] | the configuration file, compiled to the settings of each module |
 //! | [`admin`] | metrics, health, the admin socket |
-//! | [`front`] | what clients speak: FTP, SFTP |
-//! | [`session`] | what fronts may call: login and the operations, one record each |
-//! | [`backend`] | the servers behind: FTP, SFTP, a local folder |
-//! | [`route`] | where a session goes |
-//! | [`policy`] | what somebody may do |
-//! | [`auth`] | who somebody is: passwords, public keys |
-//! | [`data`] | the data plane: passive ports, who owns a data connection, moving bytes |
-//! | [`net`] | sockets, TLS, what both ends of SSH share, draining |
+//! | [`front`] | the protocols of clients: FTP, SFTP |
+//! | [`session`] | the interface for fronts: login and operations, with one log record each |
+//! | [`backend`] | the servers: FTP, SFTP, a local folder |
+//! | [`route`] | the backend of a session |
+//! | [`policy`] | what a user may do |
+//! | [`auth`] | authentication: passwords, public keys |
+//! | [`data`] | the data plane: passive ports, the owners of data connections, relaying |
+//! | [`net`] | sockets, TLS, SSH streams, draining |
 //! | [`wire`] | codecs without I/O, used by fronts and backends |
-//! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol's name |
+//! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol |
 //!
-//! # The walk of one RETR
+//! # The path of a RETR
 //!
 //! socket → [`wire::ftp::line`] → [`wire::ftp::command`] → joined with the working directory into an
 //! [`op::RemotePath`] → [`session::Session::read`] → [`policy::decide`] → `Permit` →
 //! [`route::Target`] → [`backend::BackendSession::open_read`] → [`data::relay`] to the connection that
 //! `data::rendezvous` matched → outcome → record → reply.
 //!
-//! # The walk of one SFTP READ
+//! # The path of an SFTP READ
 //!
-//! The OPEN before it took the same way down to [`backend::BackendSession::open`] and left a
-//! [`session::OpenedFile`] under a handle, with the permit that it was opened with. Then: SSH channel
-//! → [`wire::sftp`] → handle → [`session::OpenedFile::read_at`] → [`backend::OpenFile::read_at`] → DATA, in
-//! whatever order answers come; CLOSE writes the record.
+//! The OPEN before it took the same path to [`backend::BackendSession::open`] and created a handle with a
+//! [`session::OpenedFile`] and its permit. Then: SSH channel → [`wire::sftp`] → handle →
+//! [`session::OpenedFile::read_at`] → [`backend::OpenFile::read_at`] → DATA, in any order; CLOSE writes the
+//! record.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -17,13 +17,16 @@ use lockgate::{admin, app, auth, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
-/// The configuration is wrong: `EX_USAGE` of sysexits.h.
+/// Exit status for an invalid configuration: `EX_USAGE` of sysexits.h.
 const BAD_CONFIGURATION: u8 = 64;
 
 const DEFAULT_CONFIGURATION: &str = "/etc/lockgate/lockgate.yaml";
 
 #[derive(Parser)]
-#[command(version, about = "An FTP, FTPS and SFTP gateway: one protocol in front, another behind")]
+#[command(
+    version,
+    about = "An FTP, FTPS and SFTP gateway between clients and servers of different protocols"
+)]
 struct Arguments {
     /// The configuration file [default: /etc/lockgate/lockgate.yaml]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -34,30 +37,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve, until SIGTERM or Ctrl-C
+    /// Serve until SIGTERM or Ctrl-C
     Run {
-        /// Log as text or JSON, whatever the configuration says
+        /// Log as text or JSON; overrides the configuration
         #[arg(long, value_enum)]
         log_format: Option<Format>,
-        /// The least severe level that is logged, whatever the configuration says
+        /// The least severe level that is logged; overrides the configuration
         #[arg(long, value_enum)]
         log_level: Option<Level>,
     },
-    /// Say everything that is wrong with the configuration; exit status 64 if anything is
+    /// Check the configuration and print all problems; exit status 64 if there are errors
     Check {
         /// The configuration file, as with --config
         file: Option<PathBuf>,
     },
-    /// Show the data ports of the running gateway: who waits at them, who uses them
+    /// Show the data ports of the running gateway with their owners
     Ports {
-        /// The gateway's admin socket; without it, the one that the configuration names
+        /// The gateway's admin socket [default: `admin.socket` of the configuration]
         #[arg(long)]
         socket: Option<PathBuf>,
-        /// As JSON, every port
+        /// Print all ports as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Try it: an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
+    /// Run an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
     /// Read a password from standard input and print its hash for `users`
     HashPassword,
@@ -84,8 +87,8 @@ fn main() -> ExitCode {
     match execute(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // For a person at a terminal: the causes, no stack.
-            tell(format_args!("lockgate: {}", printable(format!("{error:#}").as_bytes())));
+            // The error with its causes, without a backtrace.
+            print_error(format_args!("lockgate: {}", printable(format!("{error:#}").as_bytes())));
             ExitCode::FAILURE
         }
     }
@@ -114,19 +117,16 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Some(socket) => socket,
                 None => match config::admin_socket(&config) {
                     Ok(socket) => socket.context(
-                        "the configuration has no `admin: { socket: … }`, so the gateway shows nothing",
+                        "the configuration has no `admin.socket`, which this command needs; set it, or use --socket",
                     )?,
                     Err(report) => {
-                        tell(report);
+                        print_error(report);
                         return Ok(BAD_CONFIGURATION.into());
                     }
                 },
             };
-            let answer = serve(admin::fetch_ports(&socket))?;
-            match json {
-                true => print(format!("{answer:#}\n"))?,
-                false => print(admin::table(&answer))?,
-            }
+            let ports = serve(admin::fetch_ports(&socket))?;
+            print(if json { format!("{ports:#}\n") } else { admin::table(&ports) })?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo => {
@@ -144,7 +144,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The file that the command line names, in either way. Ends the program where the two differ.
+/// The file named by --config or the argument of `check`. Exits if the two differ.
 fn configuration(arguments: &Arguments) -> PathBuf {
     let positional = match &arguments.command {
         Command::Check { file } => file.as_ref(),
@@ -155,7 +155,7 @@ fn configuration(arguments: &Arguments) -> PathBuf {
         && file != config
     {
         let message = format!(
-            "two configuration files: {} and, with --config, {}; name one",
+            "two configuration files: {} and, with --config, {}; write only one",
             file.display(),
             config.display()
         );
@@ -167,7 +167,7 @@ fn configuration(arguments: &Arguments) -> PathBuf {
 async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(log.tell_of_losses());
+    tokio::spawn(log.report_losses());
     tokio::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
     raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;
@@ -179,7 +179,7 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("draining: no new sessions, running transfers may end");
+    tracing::info!("draining: no new sessions; waiting for running transfers");
     tokio::select! {
         forced = running.stop() => tracing::info!(forced, "stopped"),
         _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
@@ -188,23 +188,21 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Many daemons take SIGHUP to read their configuration anew; left alone it would kill.
+/// Many daemons reload their configuration on SIGHUP; by default it would end the process.
 async fn ignore_hang_ups(mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
-        tracing::warn!(
-            "SIGHUP is ignored: the configuration is not read anew; restart to put a new one in force"
-        );
+        tracing::warn!("SIGHUP is ignored: restart the gateway to apply a changed configuration");
     }
 }
 
-/// A session takes two descriptors and a transfer two more; the usual soft limit of 1024 is for
+/// A session needs two descriptors and a transfer two more; the usual soft limit of 1024 is only for
 /// programs that use select(2).
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays low: sessions may be refused");
+        tracing::warn!(%error, "cannot raise the limit of open files: sessions may be refused");
     }
 }
 
@@ -212,29 +210,29 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     match config::check(path) {
         Ok(warnings) => {
             if !warnings.is_empty() {
-                tell(warnings);
+                print_error(warnings);
             }
             print(format!("{}: ok\n", printable(path.as_os_str().as_encoded_bytes())))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            tell(report);
+            print_error(report);
             Ok(BAD_CONFIGURATION.into())
         }
     }
 }
 
-/// The configuration, warnings printed; `None` when it is wrong, everything wrong printed.
+/// Loads the configuration and prints its problems; `None` if it has errors.
 fn load(path: &std::path::Path) -> Option<Compiled> {
     match config::load(path) {
         Ok(config) => {
             if !config.warnings.is_empty() {
-                tell(&config.warnings);
+                print_error(&config.warnings);
             }
             Some(config)
         }
         Err(report) => {
-            tell(report);
+            print_error(report);
             None
         }
     }
@@ -242,18 +240,18 @@ fn load(path: &std::path::Path) -> Option<Compiled> {
 
 fn hash_password() -> anyhow::Result<()> {
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        tell("Type the password (it is shown), then Enter:");
+        print_error("Type the password (it is shown), then Enter:");
     }
     let mut line = Zeroizing::new(Vec::new());
     std::io::stdin().lock().read_until(b'\n', &mut line).context("reading the password")?;
     let password = line.strip_suffix(b"\n").unwrap_or(&line);
     let password = password.strip_suffix(b"\r").unwrap_or(password);
-    anyhow::ensure!(!password.is_empty(), "no password came on standard input");
+    anyhow::ensure!(!password.is_empty(), "no password on standard input");
     let hash = auth::hash_password(password).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;
     print(format!("{hash}\n"))
 }
 
-/// On standard output. A reader that wants no more, such as head, is content.
+/// Prints to standard output. A closed pipe, as with head, is not an error.
 fn print(text: String) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -262,8 +260,8 @@ fn print(text: String) -> anyhow::Result<()> {
     }
 }
 
-/// On standard error, where perhaps nobody can be told any more.
-fn tell(text: impl Display) {
+/// Prints to standard error; ignores errors.
+fn print_error(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -273,7 +271,7 @@ fn serve<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> 
         .build()
         .context("the asynchronous runtime did not start")?;
     let done = runtime.block_on(work);
-    // A file system that hangs must not keep a stopped gateway alive.
+    // A hanging file system must not keep the process running.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done
 }

@@ -1,5 +1,5 @@
-//! One request a connection, read only, with deadlines and a cap. Nobody waits for a place: where all
-//! are taken, the newest connection takes the one of an older.
+//! A minimal HTTP server: one read-only request per connection, with timeouts and a limit on connections.
+//! At the limit a new connection replaces an older one.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,67 +18,68 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
 /// Connections served at a time.
-const CONNECTIONS: usize = 64;
-/// From the accept until the request's header is there.
+const CONNECTIONS_MAX: usize = 64;
+/// From the accept until the request's header is complete.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest header of a request, in bytes; a longer one is answered 431.
+/// The longest header of a request, in bytes; the response to a longer one is 431.
 const HEADER_MAX: usize = 16 * 1024;
-/// From the accept until the answer is written.
+/// From the accept until the response is sent.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Page = Response<Full<Bytes>>;
 
-/// Answers each connection's request by its path, for ever. `accept` tells the client, too.
+/// Serves requests forever; `respond` gets the path. `accept` also returns the client.
 pub(super) async fn serve<S, C, A>(
     accept: impl Fn() -> A,
-    answer: impl Fn(&str) -> Page + Send + Sync + 'static,
+    respond: impl Fn(&str) -> Page + Send + Sync + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     C: Copy + Eq + Hash,
     A: Future<Output = (S, C)>,
 {
-    let answer = Arc::new(answer);
-    let mut open = Vec::with_capacity(CONNECTIONS);
+    let respond = Arc::new(respond);
+    let mut connections = Vec::with_capacity(CONNECTIONS_MAX);
     loop {
         let (stream, client) = accept().await;
-        make_room(&mut open);
-        let answer = answer.clone();
-        let task = tokio::spawn(async move { connection(stream, &*answer).await });
-        open.push(Open { client, task: task.abort_handle() });
+        make_room(&mut connections);
+        let respond = respond.clone();
+        let task = tokio::spawn(async move { connection(stream, &*respond).await });
+        connections.push(OpenConnection { client, task: task.abort_handle() });
     }
 }
 
 /// A connection that is served.
-struct Open<C> {
+struct OpenConnection<C> {
     client: C,
     task: AbortHandle,
 }
 
-/// Makes room for one more: where all places are taken, the oldest connection of a client that has
-/// most is closed. So a flood closes its own connections only, and the newest is always served.
-fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<Open<C>>) {
-    oldest_first.retain(|open| !open.task.is_finished());
-    if oldest_first.len() < CONNECTIONS {
+/// Makes room for one more: at the limit, closes the oldest connection of a client with the most
+/// connections. So a flood closes only its own connections, and the newest is always served.
+fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
+    oldest_first.retain(|connections| !connections.task.is_finished());
+    if oldest_first.len() < CONNECTIONS_MAX {
         return;
     }
     let mut counts = HashMap::new();
-    for open in &*oldest_first {
-        *counts.entry(open.client).or_insert(0_usize) += 1;
+    for connections in &*oldest_first {
+        *counts.entry(connections.client).or_insert(0_usize) += 1;
     }
     let most = counts.values().max();
-    let closed = oldest_first.iter().position(|open| counts.get(&open.client) == most);
+    let closed =
+        oldest_first.iter().position(|connections| counts.get(&connections.client) == most);
     if let Some(closed) = closed {
         oldest_first.remove(closed).task.abort();
     }
 }
 
-async fn connection<S>(stream: S, answer: &(impl Fn(&str) -> Page + Sync))
+async fn connection<S>(stream: S, respond: &(impl Fn(&str) -> Page + Sync))
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| async move {
         Ok::<_, Infallible>(match *request.method() {
-            Method::GET | Method::HEAD => answer(request.uri().path()),
+            Method::GET | Method::HEAD => respond(request.uri().path()),
             _ => read_only(),
         })
     });
@@ -88,7 +89,7 @@ where
         .max_buf_size(HEADER_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that goes away is no failure of the gateway.
+    // A client that closes is not a failure of the gateway.
     let _ = tokio::time::timeout(TIMEOUT, served).await;
 }
 
@@ -121,20 +122,20 @@ mod tests {
     use super::*;
 
     const REQUEST: &[u8] = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
-    /// More than a connection of [`Server`] holds.
-    const LONG: usize = 100_000;
+    /// More than a connection of [`Server`] buffers.
+    const LONG_PAGE_SIZE: usize = 100_000;
 
-    /// Serves connections in memory: on a paused clock, only deadlines take time.
+    /// Serves connections in memory: on a paused clock, only timeouts take time.
     struct Server {
         arrivals: UnboundedSender<(DuplexStream, u8)>,
-        answered: Arc<AtomicUsize>,
+        responses: Arc<AtomicUsize>,
     }
 
     impl Server {
         fn start() -> Self {
             let (arrivals, accepted) = unbounded_channel();
             let accepted = Arc::new(tokio::sync::Mutex::new(accepted));
-            let answered = Arc::new(AtomicUsize::new(0));
+            let responses = Arc::new(AtomicUsize::new(0));
             let accept = move || {
                 let accepted = accepted.clone();
                 async move {
@@ -144,15 +145,15 @@ mod tests {
                     }
                 }
             };
-            let count = answered.clone();
+            let count = responses.clone();
             tokio::spawn(serve(accept, move |path| {
                 count.fetch_add(1, Ordering::Relaxed);
                 match path {
-                    "/long" => page(vec![b'x'; LONG], "text/plain"),
+                    "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
                     _ => text(StatusCode::OK, "live\n"),
                 }
             }));
-            Self { arrivals, answered }
+            Self { arrivals, responses }
         }
 
         fn connect(&self, client: u8) -> DuplexStream {
@@ -169,15 +170,15 @@ mod tests {
     }
 
     async fn end(stream: &mut DuplexStream) -> String {
-        let mut told = vec![];
-        stream.read_to_end(&mut told).await.unwrap();
-        String::from_utf8(told).unwrap()
+        let mut response = vec![];
+        stream.read_to_end(&mut response).await.unwrap();
+        String::from_utf8(response).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_closes_its_own_oldest_connections_only() {
+    async fn a_flood_closes_only_its_own_oldest_connections() {
         let server = Server::start();
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut other = server.half_sent(1).await;
         let mut flood = vec![];
         for _ in 0..200 {
@@ -191,30 +192,30 @@ mod tests {
         other.write_all(&REQUEST[20..]).await.unwrap();
         assert!(end(&mut other).await.ends_with("live\n"));
         assert_eq!(end(&mut flood[0]).await, "");
-        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(start.elapsed(), Duration::ZERO);
         let mut newest = flood.pop().unwrap();
         newest.write_all(&REQUEST[20..]).await.unwrap();
         assert!(end(&mut newest).await.ends_with("live\n"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn places_are_bounded_where_each_connection_has_its_own_client() {
+    async fn connections_of_different_clients_are_limited() {
         let server = Server::start();
         let mut streams = vec![];
-        for client in 0..=u8::try_from(CONNECTIONS).unwrap() {
+        for client in 0..=u8::try_from(CONNECTIONS_MAX).unwrap() {
             streams.push(server.half_sent(client).await);
         }
-        let begun = Instant::now();
+        let start = Instant::now();
         assert_eq!(end(&mut streams[0]).await, "");
-        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(start.elapsed(), Duration::ZERO);
         streams[1].write_all(&REQUEST[20..]).await.unwrap();
         assert!(end(&mut streams[1]).await.ends_with("live\n"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_sends_nothing_or_no_whole_header_is_closed_after_the_header_timeout() {
+    async fn an_incomplete_header_is_closed_after_the_header_timeout() {
         let server = Server::start();
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut silent = server.connect(1);
         let mut half = server.half_sent(1).await;
         let slow = server.connect(1);
@@ -229,30 +230,34 @@ mod tests {
         });
         assert_eq!(end(&mut silent).await, "");
         assert_eq!(end(&mut half).await, "");
-        let mut told = vec![];
-        slow_end.read_to_end(&mut told).await.unwrap();
-        let waited = begun.elapsed();
+        let mut response = vec![];
+        slow_end.read_to_end(&mut response).await.unwrap();
+        let waited = start.elapsed();
         assert!((HEADER_TIMEOUT..HEADER_TIMEOUT * 2).contains(&waited), "{waited:?}");
         trickle.abort();
-        assert_eq!(server.answered.load(Ordering::Relaxed), 0);
+        assert_eq!(server.responses.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_closed_after_the_timeout() {
+    async fn a_client_that_does_not_read_is_closed_after_the_timeout() {
         let server = Server::start();
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut stream = server.connect(1);
         stream.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         tokio::time::sleep(TIMEOUT * 2).await;
-        let told = end(&mut stream).await;
-        assert!(told.starts_with("HTTP/1.1 200 OK") && told.len() <= 1024, "{}", told.len());
-        assert_eq!(begun.elapsed(), TIMEOUT * 2);
+        let response = end(&mut stream).await;
+        assert!(
+            response.starts_with("HTTP/1.1 200 OK") && response.len() <= 1024,
+            "{}",
+            response.len()
+        );
+        assert_eq!(start.elapsed(), TIMEOUT * 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_header_that_is_too_long_is_answered_431() {
+    async fn a_header_that_is_too_long_gets_431() {
         let server = Server::start();
-        let (mut answer, mut request) = tokio::io::split(server.connect(1));
+        let (mut respond, mut request) = tokio::io::split(server.connect(1));
         let endless = tokio::spawn(async move {
             let mut sent = request.write(b"GET /live HTTP/1.1\r\nX: ").await.unwrap();
             while let Ok(length) = request.write(&[b'x'; 1024]).await {
@@ -260,21 +265,21 @@ mod tests {
             }
             sent
         });
-        let mut told = vec![];
-        answer.read_to_end(&mut told).await.unwrap();
-        assert!(told.starts_with(b"HTTP/1.1 431 "), "{}", told.escape_ascii());
-        drop(answer);
+        let mut response = vec![];
+        respond.read_to_end(&mut response).await.unwrap();
+        assert!(response.starts_with(b"HTTP/1.1 431 "), "{}", response.escape_ascii());
+        drop(respond);
         let sent = endless.await.unwrap();
         assert!((HEADER_MAX..2 * HEADER_MAX).contains(&sent), "{sent}");
-        assert_eq!(server.answered.load(Ordering::Relaxed), 0);
+        assert_eq!(server.responses.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pipelined_requests_get_one_answer() {
+    async fn pipelined_requests_get_one_response() {
         let server = Server::start();
         let mut stream = server.connect(1);
         stream.write_all(&REQUEST.repeat(10)).await.unwrap();
         assert_eq!(end(&mut stream).await.matches("HTTP/1.1 200 OK").count(), 1);
-        assert_eq!(server.answered.load(Ordering::Relaxed), 1);
+        assert_eq!(server.responses.load(Ordering::Relaxed), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What Prometheus and orchestrators read: `/metrics`, `/live`, `/ready`.
+//! HTTP for Prometheus and orchestrators: `/metrics`, `/live`, `/ready`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl BoundMetrics {
         self.socket.local_addr().ok()
     }
 
-    /// Serves until `stop`: while draining it still answers, `/ready` with 503.
+    /// Serves until `stop`; while draining, `/ready` returns 503.
     pub fn serve(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let socket = this.clone();
@@ -39,11 +39,11 @@ impl BoundMetrics {
             }
         };
         tokio::spawn(
-            stop.run_until_cancelled_owned(http::serve(accept, move |path| this.answer(path))),
+            stop.run_until_cancelled_owned(http::serve(accept, move |path| this.respond(path))),
         );
     }
 
-    fn answer(&self, path: &str) -> Page {
+    fn respond(&self, path: &str) -> Page {
         match path {
             "/metrics" => metrics(&self.registry),
             "/live" => text(StatusCode::OK, "live\n"),
@@ -51,7 +51,9 @@ impl BoundMetrics {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/ready" => text(StatusCode::OK, "ready\n"),
-            _ => text(StatusCode::NOT_FOUND, "there are /metrics, /live and /ready\n"),
+            _ => {
+                text(StatusCode::NOT_FOUND, "not found; available are /metrics, /live and /ready\n")
+            }
         }
     }
 }
@@ -60,8 +62,8 @@ fn metrics(registry: &Registry) -> Page {
     let mut text_format = Vec::new();
     let encoder = TextEncoder::new();
     if let Err(error) = encoder.encode(&registry.gather(), &mut text_format) {
-        tracing::error!(%error, "metrics could not be written");
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n");
+        tracing::error!(%error, "metrics could not be encoded");
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded\n");
     }
     page(text_format, prometheus::TEXT_FORMAT)
 }
@@ -76,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// A line of the exposition format: labels and value. Knows nothing of how it is written.
+    /// Parses a line of the exposition format into labels and value.
     fn sample(line: &str) -> (BTreeMap<String, String>, u64) {
         let mut rest = line.strip_prefix("things_total{").expect(line);
         let mut labels = BTreeMap::new();
@@ -103,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_label_holds_each_sample_is_one_line(
+        fn a_sample_is_one_line_with_any_label(
             labels in proptest::collection::btree_map("(\\PC|\\p{C}|[\"\\\\\n={},]){0,6}", any::<u8>(), 0..9),
         ) {
             let registry = Registry::new();
@@ -116,7 +118,7 @@ mod tests {
             let page = metrics(&registry).into_body().collect();
             let page = futures_util::FutureExt::now_or_never(page).unwrap().unwrap().to_bytes();
             let page = std::str::from_utf8(&page).unwrap();
-            let told: BTreeMap<_, _> = page
+            let parsed: BTreeMap<_, _> = page
                 .split('\n')
                 .filter(|line| !line.is_empty() && !line.starts_with("# "))
                 .map(|line| {
@@ -128,7 +130,7 @@ mod tests {
                 .collect();
             let given: BTreeMap<_, _> =
                 labels.into_iter().map(|(label, count)| (label, count.into())).collect();
-            prop_assert_eq!(told, given);
+            prop_assert_eq!(parsed, given);
         }
     }
 }

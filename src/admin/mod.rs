@@ -1,4 +1,4 @@
-//! What operators and Prometheus read. Nothing here changes anything.
+//! Read-only interfaces for operators and Prometheus.
 
 mod http;
 mod metrics;

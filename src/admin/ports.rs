@@ -24,7 +24,7 @@ fn port(view: &PortView) -> Value {
             OwnerState::Shared => "shared",
             OwnerState::Active => "active",
         };
-        // A backend's has no number that the log knows.
+        // A backend's session has no number in the log.
         let session = Some(owner.session).filter(|session| *session < BACKEND_SESSION_BASE);
         json!({ "session": session, "client": owner.client.to_string(), "state": state })
     });
@@ -41,17 +41,17 @@ fn port(view: &PortView) -> Value {
     })
 }
 
-/// For a person: the ports at which something is to be seen. `answer` is what the socket said.
-pub fn table(answer: &Value) -> String {
+/// A table of the busy ports. `response` is the admin socket's.
+pub fn table(response: &Value) -> String {
     let mut text = String::new();
-    for pool in list(answer, "pools") {
+    for pool in list(response, "pools") {
         let ports = list(pool, "ports");
         let busy: Vec<_> = ports.iter().filter(|port| !is_idle(port)).collect();
         let sum = |key| ports.iter().map(|port| number(port, key)).sum::<u64>();
         let _ = writeln!(
             text,
             "{}: {} ports, {} reserved, {} active, {} waiting for a port",
-            word(pool, "pool"),
+            text_of(pool, "pool"),
             ports.len(),
             sum("reserved"),
             sum("active"),
@@ -86,14 +86,14 @@ fn is_idle(port: &Value) -> bool {
 fn stray(port: &Value) -> String {
     match &port["last_stray"] {
         Value::Null => "-".to_owned(),
-        stray => format!("{} {}", word(stray, "at"), word(stray, "from")),
+        stray => format!("{} {}", text_of(stray, "at"), text_of(stray, "from")),
     }
 }
 
 fn owners(port: &Value) -> String {
     let owners = list(port, "owners");
     let named = owners.iter().map(|owner| {
-        let (state, client) = (word(owner, "state"), word(owner, "client"));
+        let (state, client) = (text_of(owner, "state"), text_of(owner, "client"));
         match owner["session"].as_u64() {
             Some(session) => format!("{client} (session {session}, {state})"),
             None => format!("{client} (a backend server, {state})"),
@@ -113,8 +113,8 @@ fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or(0)
 }
 
-/// Whoever answers at the socket: nothing in it spoils a terminal.
-fn word(value: &Value, key: &str) -> String {
+/// Escaped: the socket may belong to another program.
+fn text_of(value: &Value, key: &str) -> String {
     printable(value[key].as_str().unwrap_or("?").as_bytes()).to_string()
 }
 

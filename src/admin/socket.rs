@@ -21,13 +21,15 @@ use super::http::{self, Page, page, text};
 use super::ports;
 use crate::data::Pool;
 
-/// The most that an answer may be, in bytes, and how long it and its beginning may take.
-const LONGEST: usize = 256 * 1024 * 1024;
-const PATIENCE: Duration = Duration::from_secs(30);
-const FIRST_WORD: Duration = Duration::from_secs(3);
-const NO_GATEWAY: &str = "this is no lockgate admin socket";
+/// The longest response, in bytes.
+const RESPONSE_MAX: usize = 256 * 1024 * 1024;
+/// For the response's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the response's header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+const NO_GATEWAY: &str = "this is not the admin socket of lockgate";
 
-/// The socket, bound; its file goes with it.
+/// The bound socket; dropping it removes the file.
 pub struct AdminSocket {
     path: PathBuf,
     socket: UnixListener,
@@ -35,14 +37,14 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Only the gateway's own user may connect. What a gateway that was killed has left there is
-    /// replaced; one that runs is an error.
+    /// Only the gateway's own user may connect. Replaces the socket of a killed gateway; fails if a gateway
+    /// is running.
     pub fn bind(path: &Path, pools: Vec<Arc<Pool>>) -> io::Result<Self> {
         remove_stale(path)?;
-        // From its first moment on; nothing else makes files while the gateway starts.
-        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        // Restricted from the start; nothing else creates files while the gateway starts.
+        let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let bound = UnixListener::bind(path);
-        rustix::process::umask(before);
+        rustix::process::umask(umask);
         Ok(Self { path: path.to_owned(), socket: bound?, pools })
     }
 
@@ -52,10 +54,10 @@ impl AdminSocket {
         let socket = this.clone();
         let accept = move || {
             let this = socket.clone();
-            // One user only may connect.
+            // Only one user may connect.
             async move { (this.accept().await, ()) }
         };
-        let served = http::serve(accept, move |path| this.answer(path));
+        let served = http::serve(accept, move |path| this.response(path));
         tokio::spawn(stop.run_until_cancelled_owned(served));
     }
 
@@ -64,20 +66,20 @@ impl AdminSocket {
             match self.socket.accept().await {
                 Ok((stream, _)) => return stream,
                 Err(error) => {
-                    tracing::error!(%error, "the admin socket cannot accept; trying again");
+                    tracing::error!(%error, "the admin socket cannot accept a connection; retrying");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
     }
 
-    fn answer(&self, path: &str) -> Page {
+    fn response(&self, path: &str) -> Page {
         match path {
             "/ports" => {
                 let views: Vec<_> = self.pools.iter().map(|pool| pool.view()).collect();
                 page(ports::json(&views).to_string().into_bytes(), "application/json")
             }
-            _ => text(StatusCode::NOT_FOUND, "there is /ports\n"),
+            _ => text(StatusCode::NOT_FOUND, "not found; available is /ports\n"),
         }
     }
 }
@@ -90,12 +92,17 @@ impl Drop for AdminSocket {
 
 fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(there) if there.file_type().is_socket() => {}
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is no socket")),
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it exists and is not a socket",
+            ));
+        }
         Err(_) => return Ok(()),
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "a gateway serves there")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "a gateway is running there")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path)
         }
@@ -103,30 +110,30 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Asks a running gateway's socket for its data ports, for the command line.
+/// Requests the data ports from a running gateway, for the command line.
 pub async fn fetch_ports(socket: &Path) -> anyhow::Result<Value> {
-    let asked = async {
-        let mut begun = timeout(FIRST_WORD, begin(socket)).await.map_err(|_| {
-            let waited = humantime::format_duration(FIRST_WORD);
-            anyhow::anyhow!("no answer within {waited}: {NO_GATEWAY}, or the gateway hangs")
+    let fetch = async {
+        let mut response = timeout(HEADER_TIMEOUT, request(socket)).await.map_err(|_| {
+            let waited = humantime::format_duration(HEADER_TIMEOUT);
+            anyhow::anyhow!("no response within {waited}: {NO_GATEWAY}, or the gateway hangs")
         })??;
-        let status = begun.status();
-        anyhow::ensure!(status == StatusCode::OK, "it answered {status}: {NO_GATEWAY}");
-        let body = Limited::new(begun.body_mut(), LONGEST).collect();
-        let body = timeout(PATIENCE, body).await.context("its answer did not end in time")?;
+        let status = response.status();
+        anyhow::ensure!(status == StatusCode::OK, "the response is {status}: {NO_GATEWAY}");
+        let body = Limited::new(response.body_mut(), RESPONSE_MAX).collect();
+        let body = timeout(BODY_TIMEOUT, body).await.context("the response timed out")?;
         let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        let answer: Value = serde_json::from_slice(&body).context(NO_GATEWAY)?;
-        anyhow::ensure!(answer["pools"].is_array(), NO_GATEWAY);
-        Ok(answer)
+        let ports: Value = serde_json::from_slice(&body).context(NO_GATEWAY)?;
+        anyhow::ensure!(ports["pools"].is_array(), NO_GATEWAY);
+        Ok(ports)
     };
-    asked.await.with_context(|| format!("asking the gateway at {}", socket.display()))
+    fetch.await.with_context(|| format!("fetching the ports from {}", socket.display()))
 }
 
-/// The answer's beginning.
-async fn begin(socket: &Path) -> anyhow::Result<Response<Incoming>> {
+/// Sends the request; returns when the response's header has arrived.
+async fn request(socket: &Path) -> anyhow::Result<Response<Incoming>> {
     let stream = UnixStream::connect(socket).await.with_context(|| {
         let shown = socket.display();
-        format!("no gateway answers at {shown} (is it running, and may you write to the socket?)")
+        format!("cannot connect to the gateway at {shown} (is it running, and may you write to the socket?)")
     })?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await?;
@@ -141,33 +148,33 @@ mod tests {
 
     use super::*;
 
-    /// What is told of a socket that answers so, or never.
-    async fn told(answer: Option<&'static str>) -> String {
+    /// The error for a socket with this response, or none.
+    async fn fetch_error(response: Option<&'static str>) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         let served = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            if let Some(answer) = answer {
+            if let Some(response) = response {
                 let _ = stream.read(&mut [0; 1000]).await.unwrap();
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(response.as_bytes()).await.unwrap();
             } else {
                 std::future::pending::<()>().await;
             }
         });
-        let asked = timeout(FIRST_WORD * 2, fetch_ports(&path)).await.expect("given up");
+        let fetched = timeout(HEADER_TIMEOUT * 2, fetch_ports(&path)).await.expect("timed out");
         served.abort();
-        format!("{:#}", asked.unwrap_err())
+        format!("{:#}", fetched.unwrap_err())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn other_sockets_are_told_from_a_gateways() {
+    async fn other_programs_sockets_are_recognized() {
         let page = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"ports\": {}}";
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
         let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
-        for answer in [Some(page), Some(text), Some(nothing), Some("SSH-2.0-x\r\n"), None] {
-            let told = told(answer).await;
-            assert!(told.contains("this is no lockgate admin socket"), "{answer:?}: {told}");
+        for response in [Some(page), Some(text), Some(nothing), Some("SSH-2.0-x\r\n"), None] {
+            let error = fetch_error(response).await;
+            assert!(error.contains(NO_GATEWAY), "{response:?}: {error}");
         }
     }
 }

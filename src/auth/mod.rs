@@ -1,4 +1,4 @@
-//! Who somebody is.
+//! Authentication: passwords and public keys.
 
 mod authorized_keys;
 mod credentials;

@@ -1,15 +1,16 @@
+//! The table of `users`.
+
 use std::collections::HashMap;
 
 use super::AuthorizedKeys;
 
-/// A user whom the gateway itself knows (`users`).
+/// A user whom the gateway authenticates (`users`).
 #[derive(Clone)]
 pub struct User {
-    /// An argon2id hash in PHC form (`$argon2id$…`), already seen to parse. Without one no password
-    /// lets the user in.
+    /// A valid argon2id hash in PHC format (`$argon2id$…`). `None`: no login with a password.
     pub password_hash: Option<String>,
     pub groups: Vec<String>,
-    /// Public keys that are as good as the password.
+    /// Public keys for logins without a password.
     pub keys: AuthorizedKeys,
 }
 

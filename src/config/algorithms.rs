@@ -1,33 +1,33 @@
-//! `algorithms`: a word, or a mapping that adds to it.
+//! `algorithms`: the name of a base, or a mapping with a base and additions.
 
 use serde_json::{Value as Json, json};
 
 use super::leaf::{Leaf, OneOrMore, Value};
 use super::read::{Read, Section, section};
-use super::report::{At, Problems};
+use super::report::{Location, Problems};
 use super::tree::{Kind, Node};
 use super::values::AlgorithmName;
 use crate::net::ssh::{Base, algorithm_by_name};
 
 section! {
-    /// SSH algorithms: a list that has a name, and what is added to it.
+    /// SSH algorithms: a predefined list and additions.
     Extended {
         /// strict, modern (default) or legacy.
         base: Leaf<Base>,
-        /// An algorithm of any kind, by its SSH name, or a list: it is offered behind those of the base.
+        /// An algorithm of any kind, by its SSH name, or a list; offered after those of the base.
         [required] add: OneOrMore<AlgorithmName>,
     }
 }
 
-/// What is offered to an SSH peer.
+/// The value of `algorithms`.
 pub(super) struct Algorithms {
-    pub at: At,
+    pub at: Location,
     pub base: Option<Leaf<Base>>,
     pub add: Option<OneOrMore<AlgorithmName>>,
 }
 
 impl Read for Algorithms {
-    fn read(node: &Node, at: At, problems: &mut Problems) -> Self {
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
         let extend = |names: &str| format!("write {{ base: modern, add: [{names}] }}");
         match &node.kind {
             Kind::Map(_) => {
@@ -35,13 +35,19 @@ impl Read for Algorithms {
                 Self { at, base, add }
             }
             Kind::List(_) => {
-                let wrong = At { mark: node.mark, ..at.clone() };
-                problems.error(&wrong, format!("a list has no base; {}", extend("…")));
+                let value_at = Location { mark: node.mark, ..at.clone() };
+                problems.error(
+                    &value_at,
+                    format!("a list of algorithms needs a base; {}", extend("…")),
+                );
                 Self { at, base: None, add: None }
             }
             Kind::Scalar(text) if algorithm_by_name(text).is_some() => {
-                let wrong = At { mark: node.mark, ..at.clone() };
-                problems.error(&wrong, format!("\"{text}\" is one algorithm; {}", extend(text)));
+                let value_at = Location { mark: node.mark, ..at.clone() };
+                problems.error(
+                    &value_at,
+                    format!("\"{text}\" is a single algorithm; {}", extend(text)),
+                );
                 Self { at, base: None, add: None }
             }
             _ => {
@@ -51,7 +57,7 @@ impl Read for Algorithms {
         }
     }
 
-    fn at(&self) -> &At {
+    fn at(&self) -> &Location {
         &self.at
     }
 

@@ -4,51 +4,51 @@ use serde_json::{Value as Json, json};
 
 use super::nearest::nearest;
 use super::read::Read;
-use super::report::{At, Problems};
+use super::report::{Location, Problems};
 use super::tree::{Kind, Node};
 
-/// What can be said in one word.
+/// A value that is written as a scalar.
 pub(super) trait Value: Sized {
-    fn parse(text: &str) -> Result<Self, Wrong>;
+    fn parse(text: &str) -> Result<Self, Invalid>;
 
     fn schema() -> Json {
         json!({ "type": "string" })
     }
 }
 
-/// Why a text is no value, and what was probably meant.
+/// Why a text is not a valid value, and what was probably meant.
 #[derive(Debug, PartialEq)]
-pub(super) struct Wrong {
+pub(super) struct Invalid {
     pub message: String,
-    pub meant: Option<String>,
+    pub suggestion: Option<String>,
 }
 
-impl Wrong {
+impl Invalid {
     pub(super) fn new<T>(message: impl Into<String>) -> Result<T, Self> {
-        Err(Self { message: message.into(), meant: None })
+        Err(Self { message: message.into(), suggestion: None })
     }
 
-    pub(super) fn meant<T>(
+    pub(super) fn with_suggestion<T>(
         message: impl Into<String>,
-        meant: impl Into<String>,
+        suggestion: impl Into<String>,
     ) -> Result<T, Self> {
-        Err(Self { message: message.into(), meant: Some(meant.into()) })
+        Err(Self { message: message.into(), suggestion: Some(suggestion.into()) })
     }
 }
 
-/// A value of a fixed set of words.
+/// A value of a fixed set of keywords.
 pub(super) trait Choice: Copy + 'static {
     const ALL: &'static [(&'static str, Self)];
 }
 
 impl<T: Choice> Value for T {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some((_, value)) = T::ALL.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
         let words: Vec<_> = T::ALL.iter().map(|(word, _)| *word).collect();
-        let message = format!("\"{text}\" is none of {}", words.join(", "));
-        Err(Wrong { message, meant: nearest(text, words) })
+        let message = format!("\"{text}\" is not one of {}", words.join(", "));
+        Err(Invalid { message, suggestion: nearest(text, words) })
     }
 
     fn schema() -> Json {
@@ -56,25 +56,25 @@ impl<T: Choice> Value for T {
     }
 }
 
-/// A single value and its place; empty after a mistake, which has been noted.
+/// A single value and its location; `None` if it is invalid, which has been reported.
 pub(super) struct Leaf<T> {
-    pub at: At,
+    pub at: Location,
     pub value: Option<T>,
 }
 
 impl<T: Value> Read for Leaf<T> {
-    fn read(node: &Node, key: At, problems: &mut Problems) -> Self {
-        let at = At { mark: node.mark, ..key.clone() };
+    fn read(node: &Node, key: Location, problems: &mut Problems) -> Self {
+        let at = Location { mark: node.mark, ..key.clone() };
         let value = match &node.kind {
             Kind::Scalar(text) => match T::parse(text) {
                 Ok(value) => Some(value),
-                Err(Wrong { message, meant }) => {
-                    problems.error_meant(&at, message, meant);
+                Err(Invalid { message, suggestion }) => {
+                    problems.error_with_suggestion(&at, message, suggestion);
                     None
                 }
             },
             Kind::Null => {
-                problems.error(&key, "has no value; write one or take the key out");
+                problems.error(&key, "has no value; write one or remove the key");
                 None
             }
             Kind::List(_) => {
@@ -89,7 +89,7 @@ impl<T: Value> Read for Leaf<T> {
         Self { at, value }
     }
 
-    fn at(&self) -> &At {
+    fn at(&self) -> &Location {
         &self.at
     }
 
@@ -100,22 +100,22 @@ impl<T: Value> Read for Leaf<T> {
 
 /// One value, or a list of them.
 pub(super) struct OneOrMore<T> {
-    pub at: At,
+    pub at: Location,
     pub items: Vec<Leaf<T>>,
 }
 
 impl<T> OneOrMore<T> {
-    /// The values without mistake, each with its place.
-    pub(super) fn values(&self) -> impl Iterator<Item = (&At, &T)> {
+    /// The valid values, each with its location.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&Location, &T)> {
         self.items.iter().filter_map(|leaf| Some((&leaf.at, leaf.value.as_ref()?)))
     }
 }
 
 impl<T: Value> Read for OneOrMore<T> {
-    fn read(node: &Node, at: At, problems: &mut Problems) -> Self {
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
         let items = match &node.kind {
             Kind::List(nodes) if nodes.is_empty() => {
-                problems.error(&at, "is an empty list; write a value or take the key out");
+                problems.error(&at, "is an empty list; write a value or remove the key");
                 Vec::new()
             }
             Kind::List(nodes) => nodes
@@ -128,7 +128,7 @@ impl<T: Value> Read for OneOrMore<T> {
         Self { at, items }
     }
 
-    fn at(&self) -> &At {
+    fn at(&self) -> &Location {
         &self.at
     }
 

@@ -1,8 +1,8 @@
-//! The configuration file: from YAML text to each module's own settings. Modules never import this.
+//! The configuration file: from YAML text to the settings of each module. Modules never import this.
 //!
-//! Nothing stops at the first mistake. `tree` keeps every position and duplicate key, `read` walks
-//! it against the `schema` and notes unknown, duplicate and missing keys and wrong values, and
-//! `compile` makes settings of what is left and notes what does not fit together.
+//! All mistakes are reported at once. `tree` parses YAML and keeps positions and duplicate keys, `read`
+//! reads it into the `schema` and reports unknown, duplicate and missing keys and invalid values, and
+//! `compile` makes settings and reports contradictions.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::session::Limits;
 mod algorithms;
 mod compile;
 mod leaf;
+mod machine;
 mod nearest;
 mod read;
 mod report;
 mod schema;
 mod secret;
-mod surroundings;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -29,11 +29,11 @@ mod values;
 
 pub use report::{Problem, Report, Severity};
 
+use machine::Machine;
 use read::Read;
-use report::{At, Problems};
-use surroundings::Surroundings;
+use report::{Location, Problems};
 
-/// A configuration without errors, as each module wants it.
+/// A valid configuration, as the settings of each module.
 pub struct Compiled {
     pub listeners: Vec<ListenerSettings>,
     pub sftp_listeners: Vec<crate::front::sftp::ListenerSettings>,
@@ -43,12 +43,12 @@ pub struct Compiled {
     pub users: UserTable,
     pub routes: RouteTable,
     pub limits: Limits,
-    /// Where `/metrics`, `/live` and `/ready` are served.
+    /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
     pub log: LogSettings,
-    /// What is allowed and has no effect, or not the one that it seems to have; often empty.
+    /// Warnings; often empty.
     pub warnings: Report,
 }
 
@@ -84,33 +84,31 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Reads and checks the file at `path` and every file that it names, for a gateway that is to run here.
+/// Reads and checks the file at `path` and every file that it names, for a gateway that runs here.
 pub fn load(path: &Path) -> Result<Compiled, Report> {
-    load_file(path, &Surroundings::of_this_machine(true))
+    load_file(path, &Machine::local(true))
 }
 
-/// As [`load`], to know what is wrong: maybe on another machine than the gateway's, or beside it. Brings
-/// the warnings, among them what only a start would find out: addresses, ports and names are tried, which
-/// takes seconds at most.
+/// As [`load`], only to check: maybe on another machine, or beside the running gateway. Also warns of what
+/// would fail at a start: tries addresses, ports and names, which takes a few seconds at most.
 pub fn check(path: &Path) -> Result<Report, Report> {
-    load_file(path, &Surroundings::of_this_machine(false)).map(|compiled| compiled.warnings)
+    load_file(path, &Machine::local(false)).map(|compiled| compiled.warnings)
 }
 
-/// Where the gateway of this file lets operators look (`admin.socket`), if it does. Nothing else in it
-/// is judged.
+/// The file's `admin.socket`, if it has one. Checks nothing else.
 pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
     let (name, text) = read_file(path)?;
     let mut problems = Problems::default();
     let root = tree::parse(&text, &mut problems);
     let Some(root) = root else { return Err(Report::new(&name, &text, problems)) };
-    let file = schema::File::read(&root, At::default(), &mut problems);
+    let file = schema::File::read(&root, Location::default(), &mut problems);
     let socket = file.admin.and_then(|admin| admin.socket?.value);
     Ok(socket.map(|socket| folder_of(path).join(socket.0)))
 }
 
-fn load_file(path: &Path, surroundings: &Surroundings) -> Result<Compiled, Report> {
+fn load_file(path: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let (name, text) = read_file(path)?;
-    load_in(&text, &name, folder_of(path), surroundings)
+    load_in(&text, &name, folder_of(path), machine)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -122,21 +120,21 @@ fn read_file(path: &Path) -> Result<(String, String), Report> {
     let name = path.display().to_string();
     let unreadable = |reason: String| {
         let mut problems = Problems::default();
-        problems.error(&At::default(), reason);
+        problems.error(&Location::default(), reason);
         Report::new(&name, "", problems)
     };
     let bytes = std::fs::read(path).map_err(|e| unreadable(format!("cannot be read: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
-        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|b| **b == b'\n').count() + 1;
         unreadable(format!("line {line} is not UTF-8 text"))
     })?;
     Ok((name, text))
 }
 
-/// As [`load`], for text that stands in no file. Relative file names are seen from the current folder.
+/// As [`load`], for text without a file. Relative file names are relative to the current folder.
 pub fn load_str(text: &str, name: &str) -> Result<Compiled, Report> {
-    load_in(text, name, Path::new(""), &Surroundings::of_this_machine(true))
+    load_in(text, name, Path::new(""), &Machine::local(true))
 }
 
 /// The JSON Schema of the file.
@@ -146,19 +144,14 @@ pub fn json_schema() -> serde_json::Value {
     schema
 }
 
-fn load_in(
-    text: &str,
-    name: &str,
-    folder: &Path,
-    surroundings: &Surroundings,
-) -> Result<Compiled, Report> {
+fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
     let compiled = tree::parse(text, &mut problems).and_then(|root| {
-        let file = schema::File::read(&root, At::default(), &mut problems);
-        compile::compile(&file, folder, surroundings, &mut problems)
+        let file = schema::File::read(&root, Location::default(), &mut problems);
+        compile::compile(&file, folder, machine, &mut problems)
     });
     if compiled.is_none() && problems.is_empty() {
-        problems.error(&At::default(), "holds no configuration");
+        problems.error(&Location::default(), "is empty");
     }
     let report = Report::new(name, text, problems);
     match compiled {

@@ -1,4 +1,4 @@
-//! From the tree to the schema's structs. Nothing stops at a mistake: it is noted, and reading goes on.
+//! Reads the tree into the schema's structs. Reports mistakes and goes on.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -6,21 +6,21 @@ use std::collections::hash_map;
 use serde_json::{Map, Value as Json, json};
 
 use super::nearest::nearest;
-use super::report::{At, Mark, Problems};
+use super::report::{Location, Mark, Problems};
 use super::tree::{Entry, Kind, Node};
 
-/// What a key's value can be read as.
+/// A type that a key's value can be read as.
 pub(super) trait Read: Sized {
-    /// `at` is the key's place and path.
-    fn read(node: &Node, at: At, problems: &mut Problems) -> Self;
+    /// `at` is the key's location.
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self;
 
-    /// Where it stands.
-    fn at(&self) -> &At;
+    /// Its location.
+    fn at(&self) -> &Location;
 
     /// Its JSON Schema.
     fn schema() -> Json;
 
-    /// The keys that stand directly in it.
+    /// The keys directly in it.
     fn keys() -> Vec<&'static str> {
         Vec::new()
     }
@@ -29,16 +29,16 @@ pub(super) trait Read: Sized {
 /// A mapping with known keys; made by [`section!`].
 pub(super) trait Section: Sized {
     const ABOUT: &'static str;
-    /// Keys that are planned and not built yet.
+    /// Keys that are planned but not implemented.
     const LATER: &'static [&'static str];
-    /// Keys that people try, and what to write.
+    /// Keys that do not exist but are likely, with what to write instead.
     const HINTS: &'static [(&'static str, &'static str)];
 
     fn known() -> Vec<Key>;
 
-    fn read_fields(at: At, fields: &mut Fields<'_, '_>) -> Self;
+    fn read_fields(at: Location, fields: &mut Fields<'_, '_>) -> Self;
 
-    fn place(&self) -> &At;
+    fn location(&self) -> &Location;
 }
 
 /// One key of a [`Section`].
@@ -52,7 +52,7 @@ pub(super) struct Key {
 }
 
 /// Declares a section: every field is a key, its documentation is the key's description in the JSON
-/// Schema, `[required]` says that it must be there.
+/// Schema, and `[required]` marks required keys.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
@@ -60,18 +60,18 @@ macro_rules! section {
             $( $(#[doc = $doc:literal])* $([$required:ident])? $field:ident: $type:ty, )*
         }
         $(later [$($later:literal),* $(,)?])?
-        $(hints [$($wrong:literal => $hint:literal),* $(,)?])?
+        $(hints [$($value_at:literal => $hint:literal),* $(,)?])?
     ) => {
         $(#[doc = $about])*
         pub(in crate::config) struct $name {
-            pub at: $crate::config::report::At,
+            pub at: $crate::config::report::Location,
             $( $(#[doc = $doc])* pub $field: Option<$type>, )*
         }
 
         impl $crate::config::read::Section for $name {
             const ABOUT: &'static str = concat!($($about),*);
             const LATER: &'static [&'static str] = &[$($($later),*)?];
-            const HINTS: &'static [(&'static str, &'static str)] = &[$($(($wrong, $hint)),*)?];
+            const HINTS: &'static [(&'static str, &'static str)] = &[$($(($value_at, $hint)),*)?];
 
             fn known() -> Vec<$crate::config::read::Key> {
                 vec![$({
@@ -87,7 +87,7 @@ macro_rules! section {
             }
 
             fn read_fields(
-                at: $crate::config::report::At,
+                at: $crate::config::report::Location,
                 fields: &mut $crate::config::read::Fields<'_, '_>,
             ) -> Self {
                 Self {
@@ -96,7 +96,7 @@ macro_rules! section {
                 }
             }
 
-            fn place(&self) -> &$crate::config::report::At {
+            fn location(&self) -> &$crate::config::report::Location {
                 &self.at
             }
         }
@@ -105,24 +105,24 @@ macro_rules! section {
 pub(super) use section;
 
 impl<S: Section> Read for S {
-    fn read(node: &Node, at: At, problems: &mut Problems) -> Self {
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
         let mut fields = match &node.kind {
-            // An empty `match` would mean everybody, and hardly anybody means that.
-            Kind::Map(entries) if entries.is_empty() => Fields::nothing::<S>(&at, problems),
-            Kind::Null => Fields::nothing::<S>(&at, problems),
+            // An empty `match` would match everyone, which is hardly intended.
+            Kind::Map(entries) if entries.is_empty() => Fields::empty::<S>(&at, problems),
+            Kind::Null => Fields::empty::<S>(&at, problems),
             Kind::Map(entries) => Fields::check::<S>(entries, &at, problems),
             _ => {
-                let wrong = At { mark: node.mark, ..at.clone() };
+                let value_at = Location { mark: node.mark, ..at.clone() };
                 let keys = S::keys().join(", ");
-                problems.error(&wrong, format!("expected keys here: {keys}"));
+                problems.error(&value_at, format!("expected a mapping with the keys {keys}"));
                 Fields { found: HashMap::new(), problems }
             }
         };
         S::read_fields(at, &mut fields)
     }
 
-    fn at(&self) -> &At {
-        self.place()
+    fn at(&self) -> &Location {
+        self.location()
     }
 
     fn schema() -> Json {
@@ -148,41 +148,43 @@ impl<S: Section> Read for S {
     }
 }
 
-/// The keys of one mapping that a section knows.
+/// The known keys of a mapping.
 pub(super) struct Fields<'n, 'p> {
-    found: HashMap<&'static str, (At, &'n Node)>,
+    found: HashMap<&'static str, (Location, &'n Node)>,
     problems: &'p mut Problems,
 }
 
 impl<'n, 'p> Fields<'n, 'p> {
-    /// Notes unknown, duplicate and missing keys.
-    fn check<S: Section>(entries: &'n [Entry], at: &At, problems: &'p mut Problems) -> Self {
+    /// Reports unknown, duplicate and missing keys.
+    fn check<S: Section>(entries: &'n [Entry], at: &Location, problems: &'p mut Problems) -> Self {
         let known = S::known();
-        let (mut found, mut misspelt) = (HashMap::new(), Vec::new());
-        for (entry, place) in unique(entries, at, problems) {
+        let (mut found, mut suggested) = (HashMap::new(), Vec::new());
+        for (entry, location) in unique(entries, at, problems) {
             match known.iter().find(|key| key.name == entry.key) {
                 Some(key) => {
-                    found.insert(key.name, (place, &entry.value));
+                    found.insert(key.name, (location, &entry.value));
                 }
-                None => misspelt.extend(unknown::<S>(&known, &entry.key, &place, problems)),
+                None => suggested.extend(unknown::<S>(&known, &entry.key, &location, problems)),
             }
         }
-        let there =
-            |key: &Key| found.contains_key(key.name) || misspelt.iter().any(|m| m == key.name);
-        for key in known.iter().filter(|key| key.required && !there(key)) {
+        let is_present =
+            |key: &Key| found.contains_key(key.name) || suggested.iter().any(|m| m == key.name);
+        for key in known.iter().filter(|key| key.required && !is_present(key)) {
             problems.error(&at.absent(key.name), "is missing");
         }
         Self { found, problems }
     }
 
-    fn nothing<S: Section>(at: &At, problems: &'p mut Problems) -> Self {
+    fn empty<S: Section>(at: &Location, problems: &'p mut Problems) -> Self {
         let known = S::known();
-        let needed: Vec<_> = known.iter().filter(|key| key.required).map(|key| key.name).collect();
-        let advice = match needed.is_empty() {
-            true => "take it out, or indent its keys".into(),
-            false => format!("it needs: {}", needed.join(", ")),
+        let required: Vec<_> =
+            known.iter().filter(|key| key.required).map(|key| key.name).collect();
+        let advice = if required.is_empty() {
+            "remove it, or indent its keys".into()
+        } else {
+            format!("it requires {}", required.join(", "))
         };
-        problems.error(at, format!("has nothing below it; {advice}"));
+        problems.error(at, format!("has no keys; {advice}"));
         Self { found: HashMap::new(), problems }
     }
 
@@ -192,93 +194,96 @@ impl<'n, 'p> Fields<'n, 'p> {
     }
 }
 
-/// Notes a key that the section does not know; returns the one that was probably meant.
+/// Reports a key that the section does not have; returns the one that was probably meant.
 fn unknown<S: Section>(
     known: &[Key],
     key: &str,
-    at: &At,
+    at: &Location,
     problems: &mut Problems,
 ) -> Option<String> {
-    let hint = S::HINTS.iter().find(|(wrong, _)| *wrong == key).map(|(_, hint)| *hint);
+    let hint = S::HINTS.iter().find(|(value_at, _)| *value_at == key).map(|(_, hint)| *hint);
     let section = known.iter().find(|section| (section.below)().contains(&key));
     if let Some(hint) = hint {
-        problems.error(at, format!("there is no such key: {hint}"));
+        problems.error(at, format!("unknown key: {hint}"));
     } else if S::LATER.contains(&key) {
-        problems.error(at, "is not built yet in this version");
+        problems.error(at, "is not implemented in this version");
     } else if key == "<<" {
-        problems.error(at, "merge keys are not understood; *name can repeat a whole value");
+        problems.error(at, "YAML merge keys are not supported; *name repeats a whole value");
     } else if let Some(section) = section {
         problems.error(at, format!("belongs one level deeper, under `{}`", section.name));
     } else {
         let names = known.iter().map(|key| key.name);
-        let meant = nearest(key, names.clone());
-        let suggestion = meant.clone().or_else(|| nearest_below(known, key));
+        let own = nearest(key, names.clone());
+        let suggestion = own.clone().or_else(|| nearest_below(known, key));
         let message = match suggestion {
-            Some(_) => "there is no such key".into(),
+            Some(_) => "unknown key".into(),
             None => {
-                format!("there is no such key; here are: {}", names.collect::<Vec<_>>().join(", "))
+                format!("unknown key; known are: {}", names.collect::<Vec<_>>().join(", "))
             }
         };
-        problems.error_meant(at, message, suggestion);
-        return meant;
+        problems.error_with_suggestion(at, message, suggestion);
+        return own;
     }
     None
 }
 
 fn nearest_below(known: &[Key], key: &str) -> Option<String> {
     known.iter().find_map(|section| {
-        let meant = nearest(key, (section.below)())?;
-        Some(format!("{}.{meant}", section.name))
+        let suggestion = nearest(key, (section.below)())?;
+        Some(format!("{}.{suggestion}", section.name))
     })
 }
 
-/// The entries without the second and later ones of the same key, which are noted.
-fn unique<'n>(entries: &'n [Entry], at: &At, problems: &mut Problems) -> Vec<(&'n Entry, At)> {
+/// The entries without duplicates, which are reported.
+fn unique<'n>(
+    entries: &'n [Entry],
+    at: &Location,
+    problems: &mut Problems,
+) -> Vec<(&'n Entry, Location)> {
     let mut first: HashMap<&str, Mark> = HashMap::new();
     let mut kept = Vec::new();
     for entry in entries {
-        let place = at.key(&entry.key, entry.mark);
+        let location = at.key(&entry.key, entry.mark);
         match first.entry(&entry.key) {
             hash_map::Entry::Occupied(earlier) => {
                 let line = earlier.get().line;
-                problems
-                    .error(&place, format!("is here for the second time (first in line {line})"));
+                problems.error(&location, format!("is a duplicate (first in line {line})"));
             }
             hash_map::Entry::Vacant(free) => {
                 free.insert(entry.mark);
-                kept.push((entry, place));
+                kept.push((entry, location));
             }
         }
     }
     kept
 }
 
-/// A mapping whose keys are names of the operator's.
+/// A mapping whose keys are names that the operator chooses.
 pub(super) struct Named<T> {
-    pub at: At,
+    pub at: Location,
     /// In the file's order.
     pub items: Vec<(String, T)>,
 }
 
 impl<T: Read> Read for Named<T> {
-    fn read(node: &Node, at: At, problems: &mut Problems) -> Self {
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
         let mut items = Vec::new();
         match &node.kind {
             Kind::Map(entries) => {
-                for (entry, place) in unique(entries, &at, problems) {
-                    items.push((entry.key.clone(), T::read(&entry.value, place, problems)));
+                for (entry, location) in unique(entries, &at, problems) {
+                    items.push((entry.key.clone(), T::read(&entry.value, location, problems)));
                 }
             }
             Kind::Null => {}
             _ => {
-                let wrong = At { mark: node.mark, ..at.clone() };
-                problems.error(&wrong, "expected names here, each with its keys below it");
+                let value_at = Location { mark: node.mark, ..at.clone() };
+                problems.error(&value_at, "expected a mapping of names to keys");
             }
         }
         Self { at, items }
     }
 
-    fn at(&self) -> &At {
+    fn at(&self) -> &Location {
         &self.at
     }
 
@@ -289,12 +294,12 @@ impl<T: Read> Read for Named<T> {
 
 /// A list of sections.
 pub(super) struct Many<T> {
-    pub at: At,
+    pub at: Location,
     pub items: Vec<T>,
 }
 
 impl<T: Read> Read for Many<T> {
-    fn read(node: &Node, at: At, problems: &mut Problems) -> Self {
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
         let mut items = Vec::new();
         match &node.kind {
             Kind::List(nodes) => {
@@ -304,14 +309,14 @@ impl<T: Read> Read for Many<T> {
             }
             Kind::Null => {}
             _ => {
-                let wrong = At { mark: node.mark, ..at.clone() };
-                problems.error(&wrong, "expected a list: each entry begins with \"- \"");
+                let value_at = Location { mark: node.mark, ..at.clone() };
+                problems.error(&value_at, "expected a list: each entry starts with \"- \"");
             }
         }
         Self { at, items }
     }
 
-    fn at(&self) -> &At {
+    fn at(&self) -> &Location {
         &self.at
     }
 

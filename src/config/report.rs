@@ -1,11 +1,11 @@
-//! What is wrong with a configuration, all of it at once, for a tired person.
+//! The problems of a configuration, with the lines of the file.
 
 use std::fmt;
 
 use super::secret;
 use crate::op::escape::printable;
 
-/// Every problem of one configuration, in the order of the file; without problems, its warnings.
+/// All errors of a configuration, in the order of the file; without errors, its warnings.
 #[derive(Clone)]
 pub struct Report {
     file: String,
@@ -13,11 +13,11 @@ pub struct Report {
     problems: Vec<Problem>,
 }
 
-/// One thing that is wrong, or looks wrong.
+/// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
-    /// From 1; 0 where the file as a whole is meant.
+    /// From 1; 0: the file as a whole.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
@@ -31,17 +31,17 @@ pub struct Problem {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// lockgate does not start.
+    /// The gateway does not start.
     Error,
-    /// It starts, but something written has no effect, or not the one that it seems to have; or it will
-    /// not start on this machine as it is now.
+    /// It starts, but a setting has no effect, or another one than expected; or it will not start on this
+    /// machine at present.
     Warning,
 }
 
 impl Report {
     pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
         let mut problems = problems.0;
-        // What has no effect is often only the shadow of a mistake elsewhere.
+        // Warnings are often consequences of an error elsewhere.
         if problems.iter().any(|p| p.severity == Severity::Error) {
             problems.retain(|p| p.severity == Severity::Error);
         }
@@ -76,8 +76,8 @@ impl Report {
             write!(f, ": {}", shown(&problem.path))?;
         }
         write!(f, ": {}", shown(&problem.message))?;
-        if let Some(meant) = &problem.suggestion {
-            write!(f, " (did you mean \"{}\"?)", shown(meant))?;
+        if let Some(suggestion) = &problem.suggestion {
+            write!(f, " (did you mean \"{}\"?)", shown(suggestion))?;
         }
         writeln!(f)?;
         self.write_source(problem, f)
@@ -91,7 +91,7 @@ impl Report {
         let part = |from, length| shown(&line.chars().skip(from).take(length).collect::<String>());
         let before = part(0, problem.column - 1);
         let pad: String = before.chars().map(|c| if c == '\t' { c } else { ' ' }).collect();
-        // What is masked has a width all the same.
+        // A masked value keeps its width.
         let masked = (problem.column - 1 + problem.width).saturating_sub(line.chars().count());
         let width =
             part(problem.column - 1, problem.width).chars().count() + masked.min(problem.width);
@@ -101,7 +101,7 @@ impl Report {
     }
 }
 
-/// Without what could spoil a terminal; tabs stay.
+/// Escapes control characters, except tabs.
 fn shown(text: &str) -> String {
     let pieces = text.split('\t').map(|piece| printable(piece.as_bytes()).to_string());
     pieces.collect::<Vec<_>>().join("\t")
@@ -118,7 +118,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The file's text stays out of it.
+/// Without the file's text.
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -127,14 +127,14 @@ impl fmt::Debug for Report {
 
 impl std::error::Error for Report {}
 
-/// Where a key or value stands in the file, and its path.
+/// The location of a key or value: its position in the file and its path.
 #[derive(Debug, Clone, Default)]
-pub(super) struct At {
+pub(super) struct Location {
     pub mark: Mark,
     pub path: String,
 }
 
-/// A place in the text; line and column from 1.
+/// A position in the text; line and column from 1.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mark {
     pub line: usize,
@@ -142,19 +142,19 @@ pub(super) struct Mark {
     pub width: usize,
 }
 
-impl At {
-    /// The key `key` of the section that stands here, which is not written.
-    pub(super) fn absent(&self, key: &str) -> At {
+impl Location {
+    /// The location of the absent key `key` of this section.
+    pub(super) fn absent(&self, key: &str) -> Location {
         self.key(key, self.mark)
     }
 
-    pub(super) fn key(&self, key: &str, mark: Mark) -> At {
+    pub(super) fn key(&self, key: &str, mark: Mark) -> Location {
         let dot = if self.path.is_empty() { "" } else { "." };
-        At { mark, path: format!("{}{dot}{key}", self.path) }
+        Location { mark, path: format!("{}{dot}{key}", self.path) }
     }
 
-    pub(super) fn item(&self, index: usize, mark: Mark) -> At {
-        At { mark, path: format!("{}[{index}]", self.path) }
+    pub(super) fn item(&self, index: usize, mark: Mark) -> Location {
+        Location { mark, path: format!("{}[{index}]", self.path) }
     }
 }
 
@@ -171,8 +171,8 @@ impl Problems {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// Adds to the error of this place what may be its reason; where there is none it is a warning.
-    pub(super) fn hint(&mut self, at: &At, hint: impl std::fmt::Display) {
+    /// Adds a possible reason to the error at this path; a warning if there is none.
+    pub(super) fn hint(&mut self, at: &Location, hint: impl std::fmt::Display) {
         let is_here = |it: &&mut Problem| it.severity == Severity::Error && it.path == at.path;
         match self.0.iter_mut().find(is_here) {
             Some(error) => error.message.push_str(&format!("; {hint}")),
@@ -180,24 +180,30 @@ impl Problems {
         }
     }
 
-    pub(super) fn error(&mut self, at: &At, message: impl Into<String>) {
-        self.error_meant(at, message, None);
+    pub(super) fn error(&mut self, at: &Location, message: impl Into<String>) {
+        self.error_with_suggestion(at, message, None);
     }
 
-    pub(super) fn error_meant(
+    pub(super) fn error_with_suggestion(
         &mut self,
-        at: &At,
+        at: &Location,
         message: impl Into<String>,
         suggestion: Option<String>,
     ) {
         self.push(Severity::Error, at, message.into(), suggestion);
     }
 
-    pub(super) fn warning(&mut self, at: &At, message: impl Into<String>) {
+    pub(super) fn warning(&mut self, at: &Location, message: impl Into<String>) {
         self.push(Severity::Warning, at, message.into(), None);
     }
 
-    fn push(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>) {
+    fn push(
+        &mut self,
+        severity: Severity,
+        at: &Location,
+        message: String,
+        suggestion: Option<String>,
+    ) {
         let Mark { line, column, width } = at.mark;
         let path = at.path.clone();
         self.0.push(Problem { severity, line, column, path, message, suggestion, width });

@@ -1,19 +1,19 @@
-//! Keeps secrets that somebody wrote into the file out of the source lines that a report quotes.
+//! Masks secrets in the lines of the file that a report quotes.
 
-/// The line as it may be shown: without what stands behind a key for a secret. `path` and `column`
-/// are the problem's: a value of such a key may stand on a line of its own.
+/// The line without the value of a key for a secret. `path` and `column` are the problem's: the value of
+/// such a key may be on a line of its own.
 pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
-    let own_line = is_secret(path.rsplit('.').next().unwrap_or(path)).then(|| {
+    let value_on_own_line = is_secret(path.rsplit('.').next().unwrap_or(path)).then(|| {
         line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(index, _)| index)
     });
-    let behind_key = line.match_indices(':').find_map(|(colon, _)| {
+    let value_after_key = line.match_indices(':').find_map(|(colon, _)| {
         let key = line[..colon].trim_end().trim_end_matches(['"', '\'']);
         let mut words = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
         let key = words.next().unwrap_or(key);
         (is_secret(key) && !line[colon + 1..].trim().is_empty()).then_some(colon + 1)
     });
-    // A problem with the key itself stands before its colon.
-    let cut = match (behind_key, own_line) {
+    // A problem with the key itself is before its colon.
+    let cut = match (value_after_key, value_on_own_line) {
         (Some(colon), _) => colon,
         (None, Some(value)) if !line[value..].trim_end().ends_with(':') => value,
         _ => return line.to_owned(),

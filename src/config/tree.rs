@@ -1,13 +1,13 @@
-//! YAML text as a tree that keeps what a serde value loses: every position, and duplicate keys.
+//! Parses YAML into a tree that keeps positions and duplicate keys, which serde's values lose.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
-use super::report::{At, Mark, Problems};
+use super::report::{Location, Mark, Problems};
 
-/// More than any honest configuration; aliases of aliases grow without bound.
+/// Limits aliases of aliases, which grow exponentially.
 const MAX_NODES: usize = 200_000;
 
 #[derive(Clone)]
@@ -18,9 +18,9 @@ pub(super) struct Node {
 
 #[derive(Clone)]
 pub(super) enum Kind {
-    /// Nothing, `~` or `null`.
+    /// Empty, `~` or `null`.
     Null,
-    /// As text, whatever YAML would make of it: which type it has is for its key to say.
+    /// As text, regardless of YAML's types: the key determines the type.
     Scalar(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -33,7 +33,7 @@ pub(super) struct Entry {
     pub value: Node,
 }
 
-/// The file's one document; `None` where there is none or it is no YAML.
+/// The file's only document; `None` if it has none or is not YAML.
 pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     let options = granit_parser::options! { emit_comments: false };
     let parser = Parser::new_from_str_with_options(text, options);
@@ -41,13 +41,13 @@ pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     let parsed = builder.document();
     match parsed {
         Ok(root) => root,
-        Err(Stop::Syntax(e)) => {
-            let at = whole(mark_at(*e.marker(), 1));
+        Err(ParseError::Syntax(e)) => {
+            let at = without_path(mark_at(*e.marker(), 1));
             problems.error(&at, format!("this is not YAML: {}", e.info()));
             None
         }
-        Err(Stop::TooBig(mark)) => {
-            problems.error(&whole(mark), "the aliases (*name) make the file too big");
+        Err(ParseError::TooBig(mark)) => {
+            problems.error(&without_path(mark), "the aliases (*name) make the file too big");
             None
         }
     }
@@ -60,27 +60,27 @@ struct Builder<'a, 'p> {
     problems: &'p mut Problems,
 }
 
-enum Stop {
+enum ParseError {
     Syntax(ScanError),
     TooBig(Mark),
 }
 
-impl From<ScanError> for Stop {
+impl From<ScanError> for ParseError {
     fn from(error: ScanError) -> Self {
-        Stop::Syntax(error)
+        ParseError::Syntax(error)
     }
 }
 
 impl<'a> Builder<'a, '_> {
-    fn document(&mut self) -> Result<Option<Node>, Stop> {
+    fn document(&mut self) -> Result<Option<Node>, ParseError> {
         let mut root = None;
         while let Some((event, span)) = self.parser.next().transpose()? {
             match event {
                 Event::StreamStart | Event::StreamEnd => {}
                 Event::DocumentStart(..) | Event::DocumentEnd => {}
                 _ if root.is_some() => {
-                    let at = whole(mark(&span));
-                    self.problems.error(&at, "a second document (---): one file holds one");
+                    let at = without_path(mark(&span));
+                    self.problems.error(&at, "a second document (---): a file has one");
                     return Ok(root);
                 }
                 event => root = Some(self.node(event, span)?),
@@ -89,7 +89,7 @@ impl<'a> Builder<'a, '_> {
         Ok(root)
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Stop> {
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, ParseError> {
         let mark = mark(&span);
         self.count(mark, 1)?;
         let (kind, anchor) = match event {
@@ -115,7 +115,7 @@ impl<'a> Builder<'a, '_> {
         Ok(node)
     }
 
-    fn list(&mut self) -> Result<Kind, Stop> {
+    fn list(&mut self) -> Result<Kind, ParseError> {
         let mut items = Vec::new();
         while let Some((event, span)) = self.parser.next().transpose()? {
             if event == Event::SequenceEnd {
@@ -126,7 +126,7 @@ impl<'a> Builder<'a, '_> {
         Ok(Kind::List(items))
     }
 
-    fn map(&mut self) -> Result<Kind, Stop> {
+    fn map(&mut self) -> Result<Kind, ParseError> {
         let mut entries = Vec::new();
         while let Some((event, span)) = self.parser.next().transpose()? {
             if event == Event::MappingEnd {
@@ -146,30 +146,31 @@ impl<'a> Builder<'a, '_> {
                 Kind::Null if !null_name.is_empty() => {
                     entries.push(Entry { key: null_name, mark, value });
                 }
-                _ => self.problems.error(&whole(mark), "a key must be a plain name"),
+                _ => self.problems.error(&without_path(mark), "a key must be a plain name"),
             }
         }
         Ok(Kind::Map(entries))
     }
 
-    fn alias(&mut self, anchor: usize, mark: Mark) -> Result<Node, Stop> {
+    fn alias(&mut self, anchor: usize, mark: Mark) -> Result<Node, ParseError> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
-            self.problems.error(&whole(mark), "this alias stands inside of what it repeats");
+            self.problems
+                .error(&without_path(mark), "this alias is inside the value that it repeats");
             return Ok(Node { mark, kind: Kind::Null });
         };
         self.count(mark, node.size())?;
         Ok(node)
     }
 
-    fn count(&mut self, mark: Mark, nodes: usize) -> Result<(), Stop> {
+    fn count(&mut self, mark: Mark, nodes: usize) -> Result<(), ParseError> {
         self.nodes += nodes;
-        if self.nodes > MAX_NODES { Err(Stop::TooBig(mark)) } else { Ok(()) }
+        if self.nodes > MAX_NODES { Err(ParseError::TooBig(mark)) } else { Ok(()) }
     }
 
-    /// `!!str` and its like change nothing, since the keys know their types.
+    /// Allows `!!str` and the like, which have no effect, since the key determines the type.
     fn refuse_tag(&mut self, tag: Option<Cow<'a, Tag>>, mark: Mark) {
         if tag.is_some_and(|tag| !tag.is_yaml_core_schema()) {
-            self.problems.error(&whole(mark), "YAML tags (!name) have no meaning here");
+            self.problems.error(&without_path(mark), "YAML tags (!name) are not supported");
         }
     }
 }
@@ -203,6 +204,6 @@ fn mark_at(marker: granit_parser::Marker, width: usize) -> Mark {
     Mark { line: marker.line(), column: marker.col() + 1, width }
 }
 
-fn whole(mark: Mark) -> At {
-    At { mark, path: String::new() }
+fn without_path(mark: Mark) -> Location {
+    Location { mark, path: String::new() }
 }

@@ -1,3 +1,5 @@
+//! The files of the demo: certificates, host keys and sample files.
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,29 +31,29 @@ pub(super) fn certificate(folder: &Path) -> anyhow::Result<()> {
 pub(super) fn host_key(path: &Path) -> anyhow::Result<PublicKey> {
     let seed = Zeroizing::new(rand::random::<[u8; 32]>());
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
-    secret(path, &key.to_openssh(LineEnding::LF)?).context("making a host key")?;
+    secret(path, &key.to_openssh(LineEnding::LF)?).context("creating a host key")?;
     Ok(key.public_key().clone())
 }
 
-/// A file that its owner alone may read.
+/// Writes a file that only its owner may read.
 fn secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
 }
 
-/// What lies on the two servers, as `ftp-files` and `sftp-files`.
+/// Sample files of the two servers, in `ftp-files` and `sftp-files`.
 pub(super) fn samples(folder: &Path) -> std::io::Result<()> {
     let ftp = folder.join("ftp-files");
     fs::create_dir_all(ftp.join("inbox"))?;
     fs::write(
         ftp.join("welcome.txt"),
-        "This file lies on a server that knows plain FTP only.\nYou read it encrypted.\n",
+        "This file is on a server that supports plain FTP only.\nYou read it encrypted.\n",
     )?;
     fs::write(
         ftp.join("readings.csv"),
         "time,sensor,value\n08:00,boiler,71.5\n08:05,boiler,71.9\n",
     )?;
-    fs::write(ftp.join("Größe 10 µm.txt"), "Names go through byte for byte.\n")?;
+    fs::write(ftp.join("Größe 10 µm.txt"), "Names are passed on byte for byte.\n")?;
 
     let sftp = folder.join("sftp-files");
     fs::create_dir_all(sftp.join("inbox"))?;

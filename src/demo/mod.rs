@@ -1,8 +1,8 @@
-//! `lockgate demo`: the main job, bridging, on one machine without root or configuration.
+//! `lockgate demo`: bridges protocols on one machine, without root or configuration.
 //!
-//! Two servers of one protocol each (the `local` backend behind a plain FTP and behind an SFTP
-//! listener) and, in front of them, the gateway: three doors to the FTP server, and one to the SFTP
-//! server for those who speak FTP only. Everything lives in a temporary folder that goes with it.
+//! Runs two servers of one protocol each (a plain FTP and an SFTP listener with `local` backends) and, in
+//! front of them, the gateway: three listeners for the FTP server, and one for FTP clients of the SFTP
+//! server. All files are in a temporary folder, which is removed at the end.
 
 mod files;
 
@@ -20,10 +20,10 @@ use crate::{app, auth, logging};
 
 const USER: &str = "demo";
 const PASSWORD: &str = "demo";
-/// Passive ports of each pool; any that are free.
+/// Passive ports of each pool; any free ones.
 const DATA_PORTS: u16 = 4;
 
-/// Runs until Ctrl-C, SIGTERM, or the terminal's end (SIGHUP).
+/// Runs until Ctrl-C, SIGTERM, or SIGHUP when the terminal closes.
 pub async fn run() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) =
@@ -31,19 +31,22 @@ pub async fn run() -> anyhow::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let folder = tempfile::Builder::new().prefix("lockgate-demo-").tempdir()?;
     let folder_path = folder.path();
-    files::certificate(folder_path).context("making a certificate")?;
+    files::certificate(folder_path).context("creating a certificate")?;
     let server_key = files::host_key(&folder_path.join("server_host_key"))?;
     let gateway_key = files::host_key(&folder_path.join("gateway_host_key"))?;
-    files::samples(folder_path).context("making the sample files")?;
+    files::samples(folder_path).context("creating the sample files")?;
     let _log = logging::init(LogSettings::default());
 
     let servers = app::start(servers(folder_path)?).await?;
-    let places = |running: &app::Running| Places(running.addresses.clone());
-    let gateway = gateway(folder_path, &places(&servers), &server_key)?;
+    let addresses_of = |running: &app::Running| Addresses(running.addresses.clone());
+    let gateway = gateway(folder_path, &addresses_of(&servers), &server_key)?;
     let gateway = app::start(gateway).await?;
-    let (doors, behind) = (places(&gateway), places(&servers));
-    fs::write(folder_path.join("known_hosts"), known_hosts(doors.port("sftp")?, &gateway_key)?)?;
-    say(&introduction(folder_path, &doors, &behind)?);
+    let (listeners, server_addresses) = (addresses_of(&gateway), addresses_of(&servers));
+    fs::write(
+        folder_path.join("known_hosts"),
+        known_hosts(listeners.port("sftp")?, &gateway_key)?,
+    )?;
+    print(&introduction(folder_path, &listeners, &server_addresses)?);
 
     let mut signalled = async || {
         tokio::select! {
@@ -53,7 +56,7 @@ pub async fn run() -> anyhow::Result<()> {
         }
     };
     signalled().await;
-    say("\nStopping; the temporary folder goes too.");
+    print("\nStopping and removing the temporary folder.");
     let stopped = async {
         gateway.stop().await;
         servers.stop().await;
@@ -65,14 +68,19 @@ pub async fn run() -> anyhow::Result<()> {
     folder.close().context("removing the temporary folder")
 }
 
-fn introduction(folder: &Path, doors: &Places, behind: &Places) -> anyhow::Result<String> {
+fn introduction(
+    folder: &Path,
+    listeners: &Addresses,
+    server_addresses: &Addresses,
+) -> anyhow::Result<String> {
     let (auth_tls, implicit, sftp, plain) = (
-        doors.port("auth-tls")?,
-        doors.port("implicit-tls")?,
-        doors.port("sftp")?,
-        doors.port("plain-ftp")?,
+        listeners.port("auth-tls")?,
+        listeners.port("implicit-tls")?,
+        listeners.port("sftp")?,
+        listeners.port("plain-ftp")?,
     );
-    let (ftp_server, sftp_server) = (behind.port("ftp-server")?, behind.port("sftp-server")?);
+    let (ftp_server, sftp_server) =
+        (server_addresses.port("ftp-server")?, server_addresses.port("sftp-server")?);
     let folder = folder.display();
     let curl = format!("curl --cacert {folder}/ca.crt");
     let account = format!("{USER}:{PASSWORD}@localhost");
@@ -81,9 +89,9 @@ fn introduction(folder: &Path, doors: &Places, behind: &Places) -> anyhow::Resul
 lockgate demo
 
     FTP with AUTH TLS ──▶ :{auth_tls:<5} ┐
-    implicit FTPS ──────▶ :{implicit:<5} ├─ lockgate ── plain FTP ──▶ :{ftp_server:<5} a server that knows plain FTP only
+    implicit FTPS ──────▶ :{implicit:<5} ├─ lockgate ── plain FTP ──▶ :{ftp_server:<5} a server with plain FTP only
     SFTP ───────────────▶ :{sftp:<5} ┘
-    plain FTP ──────────▶ :{plain:<5} ── lockgate ── SFTP ───────▶ :{sftp_server:<5} a server that knows SFTP only
+    plain FTP ──────────▶ :{plain:<5} ── lockgate ── SFTP ───────▶ :{sftp_server:<5} a server with SFTP only
 
 User {USER}, password {PASSWORD}. The FTP server's files are in {folder}/ftp-files,
 the SFTP server's in {folder}/sftp-files. Paste into another terminal:
@@ -94,7 +102,7 @@ The FTP server, over FTP with AUTH TLS: a listing, a download, an upload
     {curl} --ssl-reqd ftp://{account}:{auth_tls}/readings.csv
     {curl} --ssl-reqd -T /etc/hostname ftp://{account}:{auth_tls}/inbox/
 
-The same server over implicit FTPS, for clients that know nothing else
+The same server over implicit FTPS, for clients that support nothing else
 
     {curl} ftps://{account}:{implicit}/welcome.txt
 
@@ -102,24 +110,24 @@ The same server over SFTP: type the password, then for example ls -l, get readin
 
     sftp -P {sftp} -o UserKnownHostsFile={folder}/known_hosts {USER}@localhost
 
-The other way: the SFTP server, for a machine that speaks FTP only
+The other way: the SFTP server, for a client that supports FTP only
 
     curl ftp://{account}:{plain}/
     curl ftp://{account}:{plain}/orders.csv
 
-What happens is logged below, each operation twice: by the gateway (listener=auth-tls, implicit-tls,
+The log follows, with each operation twice: by the gateway (listener=auth-tls, implicit-tls,
 sftp, plain-ftp) and by the server behind it (listener=ftp-server, sftp-server). Ctrl-C stops and
 cleans up.
 "
     ))
 }
 
-/// Nobody may be left to read it, and the folder must go all the same.
-fn say(text: &str) {
+/// Ignores errors: the folder must be removed even if standard output is closed.
+fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// The servers behind: plain FTP and SFTP, each in front of a folder.
+/// The servers: plain FTP and SFTP, each for a folder.
 fn servers(folder: &Path) -> anyhow::Result<Compiled> {
     let hash = auth::hash_password(PASSWORD.as_bytes())
         .map_err(|e| anyhow::anyhow!("hashing the demo password: {e}"))?;
@@ -147,8 +155,12 @@ limits: {{ drain_timeout: 1s }}
     compile(&yaml)
 }
 
-/// The gateway: the servers check the password themselves.
-fn gateway(folder: &Path, behind: &Places, server_key: &PublicKey) -> anyhow::Result<Compiled> {
+/// The gateway: the servers check the passwords.
+fn gateway(
+    folder: &Path,
+    server_addresses: &Addresses,
+    server_key: &PublicKey,
+) -> anyhow::Result<Compiled> {
     let folder = folder.display();
     let tls = format!("certificate: \"{folder}/tls.crt\", key: \"{folder}/tls.key\"");
     let yaml = format!(
@@ -172,8 +184,8 @@ limits: {{ drain_timeout: 1s }}
         implicit = preferred(2990),
         sftp = preferred(2222),
         plain = preferred(2123),
-        ftp_server = behind.port("ftp-server")?,
-        sftp_server = behind.port("sftp-server")?,
+        ftp_server = server_addresses.port("ftp-server")?,
+        sftp_server = server_addresses.port("sftp-server")?,
         host_key = server_key.fingerprint(HashAlg::Sha256),
     );
     compile(&yaml)
@@ -187,12 +199,12 @@ fn compile(yaml: &str) -> anyhow::Result<Compiled> {
     Ok(config)
 }
 
-/// What a client must know to log in without a question about the host key.
+/// A known_hosts file, so that the client does not ask about the host key.
 fn known_hosts(port: u16, key: &PublicKey) -> anyhow::Result<String> {
     Ok(format!("[localhost]:{port},[127.0.0.1]:{port} {}\n", key.to_openssh()?))
 }
 
-/// An address that is easy to remember, if it is free, else any.
+/// This port, if it is free, otherwise any.
 fn preferred(port: u16) -> SocketAddr {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     match TcpListener::bind(address) {
@@ -202,12 +214,12 @@ fn preferred(port: u16) -> SocketAddr {
 }
 
 /// Bound addresses by listener.
-struct Places(Vec<(String, SocketAddr)>);
+struct Addresses(Vec<(String, SocketAddr)>);
 
-impl Places {
+impl Addresses {
     fn port(&self, listener: &str) -> anyhow::Result<u16> {
-        let place = self.0.iter().find(|(name, _)| name == listener);
-        let (_, address) = place.with_context(|| format!("{listener} does not listen"))?;
+        let found = self.0.iter().find(|(name, _)| name == listener);
+        let (_, address) = found.with_context(|| format!("{listener} does not listen"))?;
         Ok(address.port())
     }
 }

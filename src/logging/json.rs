@@ -1,5 +1,5 @@
-//! A line as one object of JSON: `timestamp`, `level`, `fields` (`message` among them), `target`.
-//! Unprintable characters are escaped, so that a terminal that shows it is safe, too.
+//! Log lines as JSON objects: `timestamp`, `level`, `fields` (with `message`), `target`. Unprintable
+//! characters are escaped, so that lines are safe to show in a terminal.
 
 use std::fmt::{self, Debug, Write};
 
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{session_fields, shown};
+use super::{session_fields, truncated};
 use crate::op::escape::json;
 
 pub(super) struct JsonLine;
@@ -65,7 +65,7 @@ where
 #[derive(Default)]
 struct Fields {
     object: String,
-    /// Where a line of the `log` crate comes from.
+    /// The target of a line of the `log` crate.
     log_target: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
-        self.write(field, format_args!("{}", json(&shown(value))));
+        self.write(field, format_args!("{}", json(&truncated(value))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -1,5 +1,5 @@
-//! Log lines on standard error, as text for people or JSON for machines. Whatever a value holds, a
-//! line is one line of printable characters, of bounded length, and has no field but its own.
+//! The log on standard error, as text or JSON. Whatever its values are, an entry is a single line of
+//! printable characters, of bounded length, without forged fields.
 
 mod json;
 #[cfg(test)]
@@ -21,23 +21,22 @@ use self::json::{JsonFields, JsonLine};
 use self::text::{TextFields, TextLine};
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
-/// Lines that wait for whoever reads standard error. What comes when they are so many is lost.
-const WAITING: usize = 8 * 1024;
-/// What a line shows of one value, in bytes: more than the longest path. Peers can make others as long as
-/// they like.
+/// Lines that are queued for standard error. Further ones are lost.
+const QUEUE_MAX: usize = 8 * 1024;
+/// The longest value in a line, in bytes: longer than any path. Peers can send values of any length.
 const VALUE_MAX: usize = 8 * 1024;
-/// Between looks for lines that were lost.
-const LOOK: Duration = Duration::from_secs(10);
+/// Between two checks for lost lines.
+const LOSS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The process's log. Dropped, what waits is written, as far as that takes no longer than a second.
+/// The process's log. Dropping it writes the queued lines, for at most one second.
 pub struct Log {
     _writer: WorkerGuard,
     lost: ErrorCounter,
 }
 
-/// Sets the process's log up. The environment variable `RUST_LOG` overrides the level. Lines are written
-/// by a thread of their own: a reader that has stopped to read must not stop the gateway.
-#[must_use = "dropped, it writes no more"]
+/// Sets up the process's log. The environment variable `RUST_LOG` overrides the level. A thread writes the
+/// lines: a reader that stopped reading must not block the gateway.
+#[must_use = "dropping it stops the log"]
 pub fn init(settings: LogSettings) -> Log {
     let level = match settings.level {
         LogLevel::Error => "error",
@@ -46,20 +45,20 @@ pub fn init(settings: LogSettings) -> Log {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // russh's warnings quote clients as they are: line ends, and as many as they like.
+    // russh's warnings quote clients unescaped and are not limited.
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,russh=off,lockgate={level}")));
     let colours = std::io::stderr().is_terminal();
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
-        .buffered_lines_limit(WAITING)
+        .buffered_lines_limit(QUEUE_MAX)
         .thread_name("log")
         .finish(std::io::stderr());
     let lost = writer.error_counter();
     let builder = fmt::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
-    // Telling of lines that cannot be written on standard error, too, would panic in whatever task logs.
+    // Reporting write errors on standard error, too, would panic in the task that logs.
     let builder = builder.log_internal_errors(false);
-    // A second initialisation, as in tests, keeps the first.
+    // A second initialization, as in tests, has no effect.
     let _ = match settings.format {
         LogFormat::Text => builder.event_format(TextLine).fmt_fields(TextFields).try_init(),
         LogFormat::Json => builder.event_format(JsonLine).fmt_fields(JsonFields).try_init(),
@@ -68,11 +67,11 @@ pub fn init(settings: LogSettings) -> Log {
         let backtrace = Backtrace::capture();
         let captured = backtrace.status() == BacktraceStatus::Captured;
         let backtrace = captured.then(|| backtrace.to_string());
-        // Its message may quote a peer.
+        // Escaped: the message may quote a peer.
         tracing::error!(
             panic = panic.to_string(),
             backtrace,
-            "a bug in lockgate: please report it"
+            "this is a bug in lockgate; please report it"
         );
     }));
     Log { _writer: guard, lost }
@@ -95,32 +94,32 @@ where
     Some(extensions.get::<FormattedFields<N>>()?.fields.clone())
 }
 
-/// A value as a line shows it: whole, or how it begins and how long it is.
-fn shown(value: &[u8]) -> Cow<'_, [u8]> {
+/// A value, or its start and its length if it is too long.
+fn truncated(value: &[u8]) -> Cow<'_, [u8]> {
     if value.len() <= VALUE_MAX {
         return value.into();
     }
-    // Not within a character.
+    // At a character boundary.
     let end = (VALUE_MAX - 3..=VALUE_MAX).rev().find(|at| value[*at] & 0xc0 != 0x80);
-    let begin = &value[..end.unwrap_or(VALUE_MAX)];
-    [begin, format!("… ({} bytes)", value.len()).as_bytes()].concat().into()
+    let start = &value[..end.unwrap_or(VALUE_MAX)];
+    [start, format!("… ({} bytes)", value.len()).as_bytes()].concat().into()
 }
 
 impl Log {
-    /// Tells of lines that were lost, once they can be told of again; for ever.
-    pub fn tell_of_losses(&self) -> impl Future<Output = ()> + use<> {
+    /// Logs the number of lost lines, forever.
+    pub fn report_losses(&self) -> impl Future<Output = ()> + use<> {
         let counter = self.lost.clone();
         async move {
-            let mut told = 0;
+            let mut reported = 0;
             loop {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(LOSS_CHECK_INTERVAL).await;
                 let lost = counter.dropped_lines();
-                if lost > told {
+                if lost > reported {
                     tracing::warn!(
-                        lines = lost - told,
-                        "log lines are lost: whoever reads standard error does not keep up"
+                        lines = lost - reported,
+                        "log lines were lost: the reader of standard error is too slow"
                     );
-                    told = lost;
+                    reported = lost;
                 }
             }
         }

@@ -1,3 +1,5 @@
+//! Values of peers can forge neither lines nor fields.
+
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +32,7 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-/// What is written of what `log` tells, without the last line end.
+/// The line that `log` writes, without its end.
 fn written(format: LogFormat, log: impl FnOnce()) -> String {
     let lines = Lines::default();
     let builder = fmt::fmt().with_writer(lines.clone()).with_ansi(false);
@@ -48,8 +50,7 @@ fn written(format: LogFormat, log: impl FnOnce()) -> String {
     written.strip_suffix('\n').unwrap().to_owned()
 }
 
-/// The message of a line of text, and its fields as they were given: a parser of the format, that
-/// knows nothing of how it is written.
+/// Parses a line of text into its message and fields.
 fn parse(line: &str) -> (String, Vec<(String, Vec<u8>)>) {
     let mut rest = line.split_once(" INFO ").unwrap().1;
     let message = match rest.strip_prefix('"') {
@@ -84,7 +85,7 @@ fn parse(line: &str) -> (String, Vec<(String, Vec<u8>)>) {
     (message, fields)
 }
 
-/// What stands before the closing quote, and what comes behind it.
+/// The text before the closing quote, unescaped, and the rest.
 fn unquote(text: &str) -> (Vec<u8>, &str) {
     let mut value = vec![];
     let mut rest = text.chars();
@@ -115,7 +116,7 @@ fn unquote(text: &str) -> (Vec<u8>, &str) {
     }
 }
 
-/// Nothing ends a line, moves a cursor or turns the direction of what follows.
+/// No line end, cursor movement or change of direction.
 fn is_printable(line: &str) -> bool {
     line.chars().all(|c| {
         !c.is_control()
@@ -144,14 +145,14 @@ fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn text_has_the_given_fields_and_no_other(
-        path in hostile_bytes(), user in hostile_bytes(), detail in hostile_text(), said in hostile_text(),
+    fn text_has_exactly_the_given_fields(
+        path in hostile_bytes(), user in hostile_bytes(), detail in hostile_text(), text in hostile_text(),
     ) {
         let line = written(LogFormat::Text, || {
             let (path, user, shown) = (path.as_slice(), user.as_slice(), &detail);
             let seconds = 0.25;
             let peer: std::net::SocketAddr = "[2001:db8::1]:21".parse().unwrap();
-            tracing::info!(user, path, %shown, debug = ?said, detail, seconds, bytes = 7, %peer, outcome = "failed", "a transfer");
+            tracing::info!(user, path, %shown, debug = ?text, detail, seconds, bytes = 7, %peer, outcome = "failed", "a transfer");
         });
         prop_assert!(is_printable(&line), "{line:?}");
         let (message, fields) = parse(&line);
@@ -159,7 +160,7 @@ proptest! {
             ("user", &user),
             ("path", &path),
             ("shown", detail.as_bytes()),
-            ("debug", &format!("{said:?}").into_bytes()),
+            ("debug", &format!("{text:?}").into_bytes()),
             ("detail", detail.as_bytes()),
             ("seconds", b"0.25"),
             ("bytes", b"7"),
@@ -173,19 +174,19 @@ proptest! {
     }
 
     #[test]
-    fn text_of_a_message_makes_no_field(said in hostile_text()) {
-        let line = written(LogFormat::Text, || tracing::info!(outcome = "failed", "a peer said {said}"));
+    fn a_message_cannot_forge_a_field_in_text(text in hostile_text()) {
+        let line = written(LogFormat::Text, || tracing::info!(outcome = "failed", "a peer text {text}"));
         prop_assert!(is_printable(&line), "{line:?}");
         prop_assert_eq!(parse(&line).1, [("outcome".to_owned(), b"failed".to_vec())]);
     }
 
     #[test]
-    fn json_has_the_given_fields_and_no_other(
-        path in hostile_bytes(), user in hostile_text(), detail in hostile_text(), said in hostile_text(),
+    fn json_has_exactly_the_given_fields(
+        path in hostile_bytes(), user in hostile_text(), detail in hostile_text(), text in hostile_text(),
     ) {
         let line = written(LogFormat::Json, || {
             let (path, user, shown) = (path.as_slice(), user.as_bytes(), &detail);
-            tracing::info!(user, path, %shown, detail, seconds = 0.25, none = f64::NAN, yes = true, bytes = -7, "a peer said {said}");
+            tracing::info!(user, path, %shown, detail, seconds = 0.25, none = f64::NAN, yes = true, bytes = -7, "a peer text {text}");
         });
         prop_assert!(is_printable(&line), "{line:?}");
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -201,7 +202,7 @@ proptest! {
             }
         };
         let fields = serde_json::json!({
-            "message": format!("a peer said {said}"),
+            "message": format!("a peer text {text}"),
             "user": user,
             "path": path,
             "shown": detail,
@@ -220,19 +221,19 @@ proptest! {
 }
 
 #[test]
-fn text_reads_well() {
+fn text_is_readable() {
     let path = RemotePath::resolve(&RemotePath::root(), "/Größe 10 µm".as_bytes()).unwrap();
     let line = written(LogFormat::Text, || {
         let size = Some(5_u64);
         let most = Some(3);
         tracing::info!(path = path.as_bytes(), size, ?most, none = None::<u64>, user = "a", "kept");
     });
-    let (_, told) = line.split_once(" INFO ").unwrap();
-    assert_eq!(told, "kept path=\"/Größe 10 µm\" size=5 most=\"Some(3)\" user=\"a\"");
+    let (_, line_after_level) = line.split_once(" INFO ").unwrap();
+    assert_eq!(line_after_level, "kept path=\"/Größe 10 µm\" size=5 most=\"Some(3)\" user=\"a\"");
 }
 
 #[test]
-fn colours_are_around_names_only() {
+fn only_names_are_coloured() {
     let lines = Lines::default();
     let builder = fmt::fmt().with_writer(lines.clone()).with_ansi(true).event_format(TextLine);
     tracing::subscriber::with_default(builder.fmt_fields(TextFields).finish(), || {
@@ -244,14 +245,14 @@ fn colours_are_around_names_only() {
 }
 
 #[test]
-fn a_long_value_is_cut_and_its_length_is_told() {
+fn a_long_value_is_truncated_with_its_length() {
     for format in [LogFormat::Text, LogFormat::Json] {
         let long = format!("a{}", "é".repeat(500_000));
         let line = written(format, || {
-            tracing::info!(bytes = long.as_bytes(), text = long, shown = %long, debug = ?long, "said {long}");
+            tracing::info!(bytes = long.as_bytes(), text = long, shown = %long, debug = ?long, "text {long}");
         });
         assert!(line.len() < 6 * VALUE_MAX, "{}", line.len());
-        // Three as given, one in quotes, and the message.
+        // Three unquoted, one in quotes, and the message.
         for (length, count) in [(1_000_001, 3), (1_000_003, 1), (1_000_006, 1)] {
             assert_eq!(line.matches(&format!("éé… ({length} bytes)")).count(), count, "{length}");
         }

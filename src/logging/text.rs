@@ -1,5 +1,4 @@
-//! A line as text, and its fields: `message key=value key="value"`. Nothing in a value makes another
-//! field or another line.
+//! Log lines as text: `message key=value key="value"`. No value can forge a field or a line.
 
 use std::fmt::{self, Debug};
 
@@ -11,7 +10,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{session_fields, shown};
+use super::{session_fields, truncated};
 use crate::op::escape::{printable, quoted};
 
 /// A line: time, level, message, fields, and those of the session.
@@ -74,7 +73,7 @@ struct Fields<'writer> {
 
 impl Fields<'_> {
     fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // What the `log` crate's lines carry about themselves.
+        // Metadata of the `log` crate's lines.
         if self.written.is_ok() && !field.name().starts_with("log.") {
             self.written = self.write_pair(field.name(), value);
         }
@@ -95,7 +94,7 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
-        self.write(field, format_args!("{}", quoted(&shown(value))));
+        self.write(field, format_args!("{}", quoted(&truncated(value))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -106,7 +105,7 @@ impl Visit for Fields<'_> {
         }
     }
 
-    /// Numbers and booleans come here, too.
+    /// Also for numbers and booleans.
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = format!("{value:?}");
         let bare = match field.name() {
@@ -115,14 +114,14 @@ impl Visit for Fields<'_> {
             _ => !text.is_empty() && text.bytes().all(is_plain),
         };
         if bare {
-            self.write(field, format_args!("{}", printable(&shown(text.as_bytes()))));
+            self.write(field, format_args!("{}", printable(&truncated(text.as_bytes()))));
         } else {
             self.record_bytes(field, text.as_bytes());
         }
     }
 }
 
-/// What addresses, numbers and times consist of.
+/// Characters of addresses, numbers and times.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._:/@+,-[]".contains(&byte)
 }

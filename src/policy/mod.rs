@@ -1,17 +1,17 @@
-//! What a user may do. The only maker of a [`Permit`].
+//! What a user may do. Only this module creates a [`Permit`].
 
 use crate::auth::Identity;
 use crate::op::Action;
 
-/// An action that was allowed. Only [`decide`] makes one, and a route makes a `Target` of nothing
-/// else: an action that nobody allowed does not compile.
+/// An allowed action. Only [`decide`] creates one, and a `Target` requires one: code that performs an
+/// action without a permit does not compile.
 #[derive(Debug)]
 pub struct Permit<A> {
     action: A,
 }
 
-/// Allows everything: the configuration has no rules yet, and a backend refuses what it does not allow
-/// itself. This is the one place where rules are asked.
+/// Allows everything that the backend allows: the configuration has no rules so far. If it had, they would
+/// be evaluated here.
 pub fn decide<A: Action>(_identity: &Identity, action: A) -> Permit<A> {
     Permit { action }
 }

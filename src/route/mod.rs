@@ -1,4 +1,4 @@
-//! Where an operation goes: backend and root, chosen once at login.
+//! Routing: the backend and root of a session, chosen at login.
 
 mod table;
 mod target;

@@ -1,3 +1,5 @@
+//! The `routes` of the configuration.
+
 use std::net::IpAddr;
 
 use globset::GlobSet;
@@ -12,7 +14,7 @@ pub struct Route {
     pub access: Access,
     /// The backend's name in the configuration.
     pub backend: String,
-    /// Put before every path that the client names; `/` for none.
+    /// Prepended to every path of the client; `/` for none.
     pub root: Root,
 }
 
@@ -20,11 +22,11 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
     Path(RemotePath),
-    /// `home`: where the backend's login puts the user.
+    /// `home`: the user's folder after the backend's login.
     Home,
 }
 
-/// Whom a route is for; an absent condition matches everybody.
+/// The conditions of a route; an absent condition matches everyone.
 #[derive(Default)]
 pub struct Match {
     /// Names of listeners.
@@ -33,29 +35,29 @@ pub struct Match {
     pub users: Option<GlobSet>,
     /// Groups of users whom the gateway authenticated; others never match.
     pub groups: Option<Vec<String>>,
-    /// Networks that the client comes from.
+    /// Networks of clients.
     pub sources: Option<Vec<IpNet>>,
 }
 
-/// Who checks the password, and as whom the backend is entered. There is no way to say "a mapped
-/// account with an unchecked password".
+/// Who checks the password, and which account the backend gets. A mapped account with an unchecked
+/// password cannot be expressed.
 pub enum Access {
-    /// `authenticate: backend`: the client's own user name and password go to the backend.
+    /// `authenticate: backend`: the backend gets the client's user name and password.
     Backend,
-    /// `authenticate: gateway`, then the client's own user name and password go to the backend too.
+    /// `authenticate: gateway`, then the backend gets the client's user name and password, too.
     GatewayPassThrough,
-    /// `authenticate: gateway`, then the backend is entered with an account of the gateway's.
+    /// `authenticate: gateway`, then the backend gets an account of the gateway.
     GatewayMapped(Credentials),
-    /// `authenticate: gateway` in front of a backend without accounts (`local`).
+    /// `authenticate: gateway` with a backend without accounts (`local`).
     GatewayOnly,
 }
 
-/// All routes, first match first.
+/// All routes in order; the first match applies.
 pub struct RouteTable(pub Vec<Route>);
 
 impl Match {
-    /// Whether a login that comes to `listener` from `source` as `user` is meant. `groups` are those
-    /// of a user whom the gateway knows, `None` for one whom it does not.
+    /// Whether the route matches a login at `listener` from `source` as `user`. `groups`: `None` for a user
+    /// who is not in `users`.
     pub fn covers(
         &self,
         listener: &str,
@@ -68,14 +70,14 @@ impl Match {
         let source_fits =
             self.sources.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&source)));
         let user_fits = self.users.as_ref().is_none_or(|globs| globs.is_match(as_path(user)));
-        let groups_fit = self.groups.as_ref().is_none_or(|wanted| {
-            groups.is_some_and(|has| has.iter().any(|group| wanted.contains(group)))
+        let groups_fit = self.groups.as_ref().is_none_or(|listed| {
+            groups.is_some_and(|has| has.iter().any(|group| listed.contains(group)))
         });
         listener_fits && source_fits && user_fits && groups_fit
     }
 }
 
-/// User names are bytes, and so are Unix paths, which is what globs are matched on.
+/// Globs match paths, which are bytes like user names.
 fn as_path(user: &[u8]) -> &std::path::Path {
     use std::os::unix::ffi::OsStrExt;
     std::path::Path::new(std::ffi::OsStr::from_bytes(user))

@@ -1,16 +1,16 @@
-//! An allowed action with the backend's own paths: the only thing that a backend takes.
+//! Allowed actions on the backend's paths: what a backend takes.
 
 use crate::op::{Action, PathError, RemotePath};
 use crate::policy::Permit;
 
-/// An allowed action with the backend's own paths.
+/// An allowed action with the backend's paths.
 #[derive(Debug)]
 pub struct Target<A> {
     action: A,
 }
 
 impl<A: Action> Target<A> {
-    /// What a route with `root` makes of an allowed action. Fails where a path gets too long.
+    /// Prepends `root` to the paths of an allowed action. Fails if a path becomes too long.
     pub fn new(permit: Permit<A>, root: &RemotePath) -> Result<Self, PathError> {
         Ok(Self { action: permit.into_action().map_paths(|path| path.below(root))? })
     }

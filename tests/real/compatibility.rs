@@ -61,7 +61,7 @@ fn each_program_has_a_row_with_its_version() {
 }
 
 #[test]
-fn its_limits_are_those_that_the_tests_excuse() {
+fn the_listed_limits_are_those_of_the_tests() {
     let document = document();
     let told: Vec<String> = rows(section(&document, "### What these servers do not do"))
         .iter()
@@ -72,7 +72,7 @@ fn its_limits_are_those_that_the_tests_excuse() {
 }
 
 #[test]
-fn each_test_that_it_names_exists() {
+fn each_named_test_exists() {
     let document = document();
     let named: BTreeSet<_> =
         document.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();

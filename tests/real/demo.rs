@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 const TYPED: &[u8] = b"ls -l\nput /etc/hostname inbox/typed\nget readings.csv fetched.csv\nbye\n";
 
 #[test]
-fn the_printed_commands_work_and_nothing_stays() {
+fn the_printed_commands_work_and_the_folder_is_removed() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let home = folder.path();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
@@ -68,7 +68,7 @@ fn the_printed_commands_work_and_nothing_stays() {
 
 /// One who reads slowly holds up neither the first Ctrl-C for long nor the second at all.
 #[test]
-fn a_transfer_under_way_does_not_keep_it_alive() {
+fn ctrl_c_ends_a_running_transfer() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.arg("demo").env("TMPDIR", folder.path());
@@ -93,7 +93,7 @@ fn a_transfer_under_way_does_not_keep_it_alive() {
 
 /// Its terminal is closed.
 #[test]
-fn a_hang_up_ends_and_cleans_up() {
+fn sighup_stops_and_cleans_up() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.arg("demo").env("TMPDIR", folder.path());

@@ -110,7 +110,7 @@ fn is_open(address: &str) -> bool {
 }
 
 #[test]
-fn one_machine() {
+fn the_rules_for_one_machine_work() {
     let folder = tempfile::tempdir().expect("a folder");
     let (client, machine) = client_and_router();
     machine.ip("addr add 203.0.113.7/32 dev lo");
@@ -129,7 +129,7 @@ fn one_machine() {
 }
 
 #[test]
-fn behind_nat() {
+fn the_rules_behind_nat_work() {
     let folder = tempfile::tempdir().expect("a folder");
     let (client, router) = client_and_router();
     let machine = behind(&router, 11);
@@ -189,7 +189,7 @@ fn await_greeting() {
 }
 
 #[test]
-fn behind_a_load_balancer() {
+fn the_rules_behind_a_load_balancer_work() {
     const SECTION: &str = "Behind a load balancer";
     let folder = tempfile::tempdir().expect("a folder");
     let (client, router) = client_and_router();
@@ -254,7 +254,7 @@ impl Drop for Stop<'_> {
 }
 
 #[test]
-fn replicas() {
+fn the_rules_for_replicas_work() {
     const CLIENTS: usize = 4;
     let folder = tempfile::tempdir().expect("a folder");
     let (client, router) = client_and_router();

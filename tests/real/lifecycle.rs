@@ -65,7 +65,7 @@ fn serves_until_sigterm() {
 }
 
 #[test]
-fn half_sent_requests_do_not_hold_up_live() {
+fn incomplete_requests_do_not_delay_live() {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(&config(&folder));
     let address = gateway.address("metrics");
@@ -91,7 +91,7 @@ fn half_sent_requests_do_not_hold_up_live() {
 
 /// On a full disk, or with a reader that has gone or reads no more, the log is lost, and nothing else.
 #[test]
-fn a_log_that_cannot_be_written_holds_up_nothing() {
+fn an_unwritable_log_blocks_nothing() {
     let (_unread, held) = std::io::pipe().expect("a pipe");
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let gone = std::io::pipe().expect("a pipe").1;
@@ -149,7 +149,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn check_says_what_is_wrong() {
+fn check_reports_errors() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lockgate.yaml");
     let path = file.to_str().expect("a UTF-8 path");
@@ -165,7 +165,7 @@ fn check_says_what_is_wrong() {
 
 /// It may be meant for another machine, or run here already: nothing of this is a mistake.
 #[test]
-fn check_warns_of_what_this_machine_says() {
+fn check_warns_about_this_machine() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lockgate.yaml");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -201,7 +201,7 @@ fn check_warns_of_what_this_machine_says() {
 }
 
 #[test]
-fn check_takes_its_file_with_and_without_an_option() {
+fn check_accepts_its_file_with_and_without_an_option() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, config: String| {
         let file = folder.path().join(name);
@@ -249,7 +249,7 @@ fn check_of_two_different_files_is_refused() {
 }
 
 #[test]
-fn hash_password() {
+fn hash_password_prints_an_argon2id_hash() {
     let output = lockgate(&["hash-password"], &format!("{PASSWORD}\n")).expect_ok("hash-password");
     let text = String::from_utf8(output.stdout).expect("a hash is ASCII");
     let hash = PasswordHash::new(text.trim()).expect("a PHC string");
@@ -258,7 +258,7 @@ fn hash_password() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_mistake() {
+fn a_closed_standard_output_is_not_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lockgate.yaml");
     let socket = folder.path().join("admin.sock");

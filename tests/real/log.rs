@@ -103,7 +103,7 @@ fn names_and_users_are_quoted_and_escaped_in_text() {
 }
 
 #[test]
-fn names_and_users_are_what_they_were_in_json() {
+fn names_and_users_are_unchanged_in_json() {
     let log = written("json");
     let lines: Vec<Value> = log
         .lines()

@@ -97,7 +97,7 @@ fn an_idle_session_is_small() {
 }
 
 #[test]
-fn password_checks_give_their_memory_back() {
+fn password_checks_return_their_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     // With argon2's usual memory.
     let hash = argon2_hash_with(19 * 1024);
@@ -119,7 +119,7 @@ fn password_checks_give_their_memory_back() {
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
 #[test]
-fn sessions_that_are_gone_give_their_memory_back() {
+fn ended_sessions_return_their_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     let legacy = legacy(folder.path(), &argon2_hash());
     let gateway = front(&legacy);

@@ -42,7 +42,7 @@ fn upload_tls(endpoint: &Endpoint) -> TlsVersion {
 }
 
 #[test]
-fn sessions() {
+fn ftplib_sessions() {
     let mut cells = Vec::new();
     for name in NAMES {
         for data in DataMode::ALL {
@@ -110,7 +110,7 @@ fn tnftp_and_ncftp() {
 
 /// The tests' own raw client: login, refusal, transfers that resume the TLS session.
 #[test]
-fn raw() {
+fn raw_sessions() {
     for name in NAMES {
         let server = endpoint(name);
         let peer = ([127, 0, 0, 1], server.port).into();
@@ -165,7 +165,7 @@ fn sftp_place(server: &SftpEndpoint, folder: &str) -> (String, std::path::PathBu
 
 /// Every SFTP client straight to every SFTP server.
 #[test]
-fn sftp() {
+fn sftp_clients() {
     type Tell = fn(&SftpSite, &Place) -> Vec<Failure>;
     let clients: [(&str, Tell); 6] = [
         ("openssh", openssh_cell),

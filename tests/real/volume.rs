@@ -103,7 +103,7 @@ fn many_files(bench: &Bench, front: &str) -> Vec<Failure> {
 }
 
 #[test]
-fn a_thousand_small_files() {
+fn a_thousand_small_files_are_transferred() {
     let pairs = [("sftp", "sshd"), ("sftp", "proftpd-plain"), ("sftp", "local"), ("none", "sshd")];
     let in_full = [
         ("sftp", "vsftpd-tls"),
@@ -172,7 +172,7 @@ fn listing(bench: &Bench, front: &str) -> Vec<Failure> {
 }
 
 #[test]
-fn twenty_thousand_entries() {
+fn twenty_thousand_entries_are_listed() {
     let pairs = [
         ("sftp", "sshd"),
         ("sftp", "proftpd-plain"),
@@ -229,7 +229,7 @@ fn curl_both(site: &Site, name: &str, own: &Path) -> Output {
 }
 
 #[test]
-fn a_big_file() {
+fn a_big_file_is_transferred() {
     let pairs = [
         ("sftp", "sshd"),
         ("sftp", "proftpd-sftp"),

@@ -13,10 +13,10 @@ use russh::keys::{Algorithm, PublicKey};
 use crate::op::Timestamp;
 use options::Options;
 
-/// RSA below it is within reach of whoever wants to pay for it.
-const LEAST_RSA_BITS: u32 = 2048;
+/// Smaller RSA keys can be broken.
+const RSA_BITS_MIN: u32 = 2048;
 
-/// The public keys of one user, each with what restricts it.
+/// The public keys of a user with their restrictions.
 #[derive(Clone, Default)]
 pub struct AuthorizedKeys {
     entries: Vec<Entry>,
@@ -28,7 +28,7 @@ struct Entry {
     options: Options,
 }
 
-/// A line that cannot be taken; fault: the operator's.
+/// An invalid line; fault: the operator's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} {reason}")]
 pub struct BadLine {
@@ -37,20 +37,19 @@ pub struct BadLine {
     pub reason: String,
 }
 
-/// Why a key does not let its holder in; fault: the client's.
+/// Why a key is refused; fault: the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRefused {
     #[error("the key is in none of the user's authorized_keys")]
     Unknown,
-    #[error("the key's from=\"…\" in authorized_keys does not name the client's address")]
+    #[error("the key's from=\"…\" in authorized_keys does not match the client's address")]
     Source,
-    #[error("the key's expiry-time=\"…\" in authorized_keys has come")]
+    #[error("the key has expired (expiry-time=\"…\" in authorized_keys)")]
     Expired,
 }
 
 impl AuthorizedKeys {
-    /// Reads a whole file. A line with an option that restricts its key in a way that is not known
-    /// here is an error, since leaving it out would let more people in.
+    /// Parses a file. An unknown option is an error: ignoring a restriction would admit more clients.
     pub fn parse(text: &str) -> Result<Self, Vec<BadLine>> {
         let (mut entries, mut bad) = (Vec::new(), Vec::new());
         for (index, line) in text.lines().enumerate() {
@@ -66,7 +65,7 @@ impl AuthorizedKeys {
         if bad.is_empty() { Ok(Self { entries }) } else { Err(bad) }
     }
 
-    /// Whether `key` is among them, for a client that comes from `source` now.
+    /// Whether `key` is admitted for a client at `source` now.
     pub fn admits(&self, key: &PublicKey, source: IpAddr) -> Result<(), KeyRefused> {
         self.admits_at(key, source, Timestamp::now())
     }
@@ -78,7 +77,7 @@ impl AuthorizedKeys {
         for entry in same {
             match entry.options.admit(source, now) {
                 Ok(()) => return Ok(()),
-                Err(why) => refused = why,
+                Err(reason) => refused = reason,
             }
         }
         Err(refused)
@@ -88,51 +87,51 @@ impl AuthorizedKeys {
         self.entries.is_empty()
     }
 
-    /// Takes the keys of another file, too.
+    /// Adds the keys of another file.
     pub fn extend(&mut self, other: Self) {
         self.entries.extend(other.entries);
     }
 }
 
 fn entry(line: &str) -> Result<Entry, String> {
-    let (options, key) = match is_key_type(first_word(line)) {
-        true => (Options::default(), line),
-        false => {
-            let (options, rest) = options::split(line)?;
-            if !is_key_type(first_word(rest)) {
-                // The text itself is left out: somebody may have named a file with a password.
-                return Err(match rest.is_empty() {
-                    true => "is no key: expected a type and the key, such as ssh-ed25519 AAAA…",
-                    false => "has no key type where one belongs, such as ssh-ed25519",
-                }
-                .into());
-            }
-            (Options::parse(options)?, rest)
+    let (options, key) = if is_key_type(first_word(line)) {
+        (Options::default(), line)
+    } else {
+        let (options, rest) = options::split(line)?;
+        // The message does not repeat the text: the file may contain a password.
+        if rest.is_empty() {
+            return Err(
+                "is not a key: expected a type and the key, such as ssh-ed25519 AAAA…".into()
+            );
         }
+        if !is_key_type(first_word(rest)) {
+            return Err("has no key type, such as ssh-ed25519, where one is expected".into());
+        }
+        (Options::parse(options)?, rest)
     };
     Ok(Entry { key: public_key(key)?, options })
 }
 
-/// `type base64 [comment]`; the comment may hold anything.
+/// `type base64 [comment]`
 fn public_key(text: &str) -> Result<PublicKey, String> {
     let mut words = text.split_ascii_whitespace();
     let (kind, base64) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if kind.contains("-cert-") {
-        return Err("holds a certificate; only plain keys are taken".into());
+        return Err("contains a certificate; only plain keys are supported".into());
     }
     if kind.starts_with("sk-") {
-        return Err("holds a security key's (FIDO) key; these are not taken yet".into());
+        return Err("contains the key of a security key (FIDO), which is not supported".into());
     }
     let key = PublicKey::from_openssh(&format!("{kind} {base64}"))
-        .map_err(|e| format!("holds a damaged key ({e}); is it whole, on one line?"))?;
+        .map_err(|e| format!("contains an invalid key ({e}); is it complete and on one line?"))?;
     match (key.algorithm(), key.key_data()) {
         (Algorithm::Ed25519 | Algorithm::Ecdsa { .. }, _) => Ok(key),
-        (_, KeyData::Rsa(rsa)) if rsa.key_size() >= LEAST_RSA_BITS => Ok(key),
+        (_, KeyData::Rsa(rsa)) if rsa.key_size() >= RSA_BITS_MIN => Ok(key),
         (_, KeyData::Rsa(rsa)) => Err(format!(
-            "holds an RSA key of {} bits; {LEAST_RSA_BITS} is the least, Ed25519 is better",
+            "contains an RSA key of {} bits; the minimum is {RSA_BITS_MIN}, Ed25519 is better",
             rsa.key_size()
         )),
-        (algorithm, _) => Err(format!("holds a key of a kind that is not taken: {algorithm}")),
+        (algorithm, _) => Err(format!("contains a key of an unsupported kind: {algorithm}")),
     }
 }
 

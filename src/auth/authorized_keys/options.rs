@@ -1,3 +1,5 @@
+//! The options of a line: `from`, `expiry-time`, and those without effect here.
+
 use std::net::IpAddr;
 
 use time::{Date, Month, PrimitiveDateTime, Time};
@@ -5,7 +7,7 @@ use time::{Date, Month, PrimitiveDateTime, Time};
 use super::KeyRefused;
 use super::sources::Sources;
 
-/// What restricts one key.
+/// The restrictions of a key.
 #[derive(Clone, Default)]
 pub(super) struct Options {
     /// `from=`.
@@ -14,7 +16,7 @@ pub(super) struct Options {
     expiry: Option<i64>,
 }
 
-/// Options about what is refused to everybody here: shells, terminals, forwarding. They change nothing.
+/// Options for shells, terminals and forwarding, which are never allowed here.
 const WITHOUT_EFFECT: &[&str] = &[
     "restrict",
     "agent-forwarding",
@@ -45,24 +47,22 @@ impl Options {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is("from") {
             if self.from.is_some() {
-                return Err("has `from` twice; one list can hold all patterns".into());
+                return Err("has `from` twice; write all patterns in one list".into());
             }
-            self.from = Some(Sources::parse(needed("from", value)?)?);
+            self.from = Some(Sources::parse(required("from", value)?)?);
         } else if is("expiry-time") {
-            let expiry = seconds(needed("expiry-time", value)?)?;
+            let expiry = seconds(required("expiry-time", value)?)?;
             self.expiry = Some(self.expiry.map_or(expiry, |earlier| earlier.min(expiry)));
         } else if !WITHOUT_EFFECT.iter().any(|known| is(known)) {
             return Err(match name.to_ascii_lowercase().as_str() {
                 "command" | "environment" => format!(
-                    "has the option `{name}`, which lockgate cannot honour: only SFTP is served, and \
-                     no command is run"
+                    "has the option `{name}`, which is not supported: only SFTP is served, without commands"
                 ),
                 "cert-authority" | "principals" => {
-                    format!("has the option `{name}`: certificates are not taken yet")
+                    format!("has the option `{name}`: certificates are not supported")
                 }
                 _ => format!(
-                    "has the option `{name}`, which lockgate does not know; without it the key might \
-                     open more than it should"
+                    "has the unknown option `{name}`, which might be a restriction; remove it or the key"
                 ),
             });
         }
@@ -80,11 +80,11 @@ impl Options {
     }
 }
 
-fn needed<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
+fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
     value.ok_or_else(|| format!("has `{name}` without a value: write {name}=\"…\""))
 }
 
-/// The options of a line, and what follows the blank behind them. A blank in quotes ends nothing.
+/// Splits a line into options and the rest at the first blank that is not in quotes.
 pub(super) fn split(line: &str) -> Result<(&str, &str), String> {
     let (mut quoted, mut escaped) = (false, false);
     for (index, c) in line.char_indices() {
@@ -96,42 +96,41 @@ pub(super) fn split(line: &str) -> Result<(&str, &str), String> {
         escaped = c == '\\';
     }
     if quoted {
-        return Err("has a quotation mark that is never closed".into());
+        return Err("has an unclosed quotation mark".into());
     }
     Ok((line, ""))
 }
 
-struct Given<'a> {
+struct GivenOption<'a> {
     name: &'a str,
-    /// Without its quotation marks.
+    /// Without quotation marks.
     value: Option<String>,
 }
 
-/// `name` or `name="value"`, between commas; `\"` is a quotation mark within.
-fn list(text: &str) -> Result<Vec<Given<'_>>, String> {
+/// Parses `name` and `name="value"`, separated by commas; `\"` in a value is a quotation mark.
+fn list(text: &str) -> Result<Vec<GivenOption<'_>>, String> {
     let mut options = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.find(['=', ',']).unwrap_or(rest.len());
-        let (name, behind) = rest.split_at(end);
+        let (name, after) = rest.split_at(end);
         if name.is_empty() || name.contains('"') {
-            return Err("has something that is no option before its key".into());
+            return Err("has an invalid option before its key".into());
         }
-        let (value, behind) = match behind.strip_prefix('=') {
+        let (value, after) = match after.strip_prefix('=') {
             Some(value) => {
-                let (value, behind) = quoted(value).ok_or_else(|| {
-                    format!("has the option `{name}` with a value without quotes")
-                })?;
-                (Some(value), behind)
+                let (value, after) = quoted(value)
+                    .ok_or_else(|| format!("has the option `{name}` with an unquoted value"))?;
+                (Some(value), after)
             }
-            None => (None, behind),
+            None => (None, after),
         };
-        options.push(Given { name, value });
-        rest = match behind.strip_prefix(',') {
-            Some("") => return Err("has a comma behind its last option".into()),
+        options.push(GivenOption { name, value });
+        rest = match after.strip_prefix(',') {
+            Some("") => return Err("has a comma after its last option".into()),
             Some(rest) => rest,
-            None if behind.is_empty() => behind,
-            None => return Err(format!("has something between the option `{name}` and the comma")),
+            None if after.is_empty() => after,
+            None => return Err(format!("has text between the option `{name}` and the comma")),
         };
     }
     Ok(options)
@@ -151,7 +150,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// `YYYYMMDD[HHMM[SS]][Z]`. Without Z it would be the local time zone; a gateway's is UTC.
+/// `YYYYMMDD[HHMM[SS]][Z]`. Without Z it would be local time; the gateway's is UTC.
 fn seconds(text: &str) -> Result<i64, String> {
     moment(text.strip_suffix(['Z', 'z']).unwrap_or(text)).ok_or_else(|| {
         format!("has the expiry-time \"{text}\"; write YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS")

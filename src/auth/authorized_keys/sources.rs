@@ -1,3 +1,5 @@
+//! `from="…"`.
+
 use std::net::IpAddr;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -10,13 +12,13 @@ pub(super) struct Sources(Vec<Pattern>);
 #[derive(Clone)]
 struct Pattern {
     negated: bool,
-    what: What,
+    matcher: Matcher,
 }
 
 #[derive(Clone)]
-enum What {
+enum Matcher {
     Network(IpNet),
-    /// `192.0.2.*`, over the address as text.
+    /// `192.0.2.*`, matched against the address as text.
     Text(GlobMatcher),
 }
 
@@ -27,7 +29,7 @@ impl Sources {
                 Some(bare) => (true, bare),
                 None => (false, pattern),
             };
-            Ok(Pattern { negated, what: what(bare)? })
+            Ok(Pattern { negated, matcher: matcher(bare)? })
         });
         patterns.collect::<Result<_, _>>().map(Self)
     }
@@ -35,34 +37,34 @@ impl Sources {
     /// One pattern must match, and none of the negated ones.
     pub(super) fn admit(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        let matching = || self.0.iter().filter(|pattern| pattern.what.covers(source));
+        let matching = || self.0.iter().filter(|pattern| pattern.matcher.covers(source));
         matching().any(|pattern| !pattern.negated) && !matching().any(|pattern| pattern.negated)
     }
 }
 
-impl What {
+impl Matcher {
     fn covers(&self, source: IpAddr) -> bool {
         match self {
-            What::Network(network) => network.contains(&source),
-            What::Text(pattern) => pattern.is_match(source.to_string()),
+            Matcher::Network(network) => network.contains(&source),
+            Matcher::Text(pattern) => pattern.is_match(source.to_string()),
         }
     }
 }
 
-fn what(text: &str) -> Result<What, String> {
+fn matcher(text: &str) -> Result<Matcher, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(What::Network(address.to_canonical().into()));
+        return Ok(Matcher::Network(address.to_canonical().into()));
     }
     if text.contains('/') {
         let network = text.parse::<IpNet>().ok().filter(|network| network.trunc() == *network);
-        // Clients are compared as IPv4 where they are, so an IPv4-mapped network would match nobody.
+        // Clients' addresses are canonical, so an IPv4-mapped network would never match.
         let mapped = |network: &IpNet| network.addr() != network.addr().to_canonical();
-        return network.filter(|network| !mapped(network)).map(What::Network).ok_or_else(|| {
-            format!("has \"{text}\" in `from`, which is no network such as 192.0.2.0/24")
+        return network.filter(|network| !mapped(network)).map(Matcher::Network).ok_or_else(|| {
+            format!("has \"{text}\" in `from`, which is not a network such as 192.0.2.0/24")
         });
     }
     let address = |b: u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':' | b'*' | b'?');
-    // Letters are digits of IPv6 only: "*.cafe" is a name.
+    // Letters are hexadecimal digits in IPv6 only: "*.cafe" is a name.
     let numeric = text.contains(':') || !text.bytes().any(|b| b.is_ascii_alphabetic());
     if text.is_empty() || !text.bytes().all(address) || !numeric {
         return Err(format!(
@@ -72,6 +74,6 @@ fn what(text: &str) -> Result<What, String> {
     }
     let pattern = GlobBuilder::new(&text.to_ascii_lowercase()).build();
     pattern
-        .map(|pattern| What::Text(pattern.compile_matcher()))
+        .map(|pattern| Matcher::Text(pattern.compile_matcher()))
         .map_err(|e| format!("has \"{text}\" in `from`: {}", e.kind()))
 }

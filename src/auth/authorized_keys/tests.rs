@@ -1,4 +1,4 @@
-//! Files as OpenSSH's ssh-keygen and people make them.
+//! Files written by ssh-keygen and by hand.
 
 use super::*;
 
@@ -43,15 +43,15 @@ fn admits(keys: &AuthorizedKeys, text: &str, source: &str) -> bool {
 }
 
 #[track_caller]
-fn refused(line: &str, words: &str) {
-    let bad = AuthorizedKeys::parse(line).err().unwrap_or_else(|| panic!("taken: {line}"));
+fn refused(line: &str, message: &str) {
+    let bad = AuthorizedKeys::parse(line).err().unwrap_or_else(|| panic!("accepted: {line}"));
     assert_eq!(bad.len(), 1);
     assert!(bad[0].to_string().starts_with("line 1 "), "{}", bad[0]);
-    assert!(bad[0].reason.contains(words), "{words}\n{}", bad[0]);
+    assert!(bad[0].reason.contains(message), "{message}\n{}", bad[0]);
 }
 
 #[test]
-fn keys_of_all_kinds_with_comments() {
+fn keys_of_all_kinds_are_parsed_with_comments() {
     let text = format!(
         "# the team\n\n{ED25519} alice@example.com\r\n  {ECDSA}\n{RSA} a comment \"with\" blanks, #1\n"
     );
@@ -64,32 +64,32 @@ fn keys_of_all_kinds_with_comments() {
 }
 
 #[test]
-fn several_files_add_up() {
+fn the_keys_of_several_files_are_admitted() {
     let mut keys = parsed(ED25519);
     keys.extend(parsed(SECOND));
     assert!(admits(&keys, ED25519, ANYWHERE) && admits(&keys, SECOND, ANYWHERE));
 }
 
 #[test]
-fn every_bad_line_is_told() {
+fn every_invalid_line_is_reported() {
     let bad = AuthorizedKeys::parse(&format!("{ED25519}\nnonsense\n\n{WEAK_RSA}\n")).err().unwrap();
     assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 4]);
 }
 
 #[test]
-fn keys_that_are_not_taken() {
+fn weak_invalid_and_unsupported_keys_are_refused() {
     refused(WEAK_RSA, "RSA key of 1024 bits");
-    refused(&ED25519[..60], "damaged key");
-    refused(&ED25519.replace("ssh-ed25519", "ssh-rsa"), "damaged key");
+    refused(&ED25519[..60], "an invalid key");
+    refused(&ED25519.replace("ssh-ed25519", "ssh-rsa"), "an invalid key");
     refused(&ED25519.replace("ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"), "a certificate");
     refused(&ED25519.replace("ssh-ed25519", "sk-ssh-ed25519@openssh.com"), "security key");
-    refused("ssh-ed25519", "damaged key");
-    refused(ED25519.split(' ').nth(1).unwrap(), "is no key");
-    refused("-----BEGIN OPENSSH PRIVATE KEY-----", "no key type where one belongs");
+    refused("ssh-ed25519", "an invalid key");
+    refused(ED25519.split(' ').nth(1).unwrap(), "is not a key");
+    refused("-----BEGIN OPENSSH PRIVATE KEY-----", "has no key type");
 }
 
 #[test]
-fn options_without_effect_here() {
+fn options_without_effect_are_accepted() {
     for options in ["restrict", "no-pty,no-X11-forwarding,NO-PORT-FORWARDING", "restrict,pty"] {
         assert!(admits(&parsed(&format!("{options} {ED25519} c")), ED25519, ANYWHERE));
     }
@@ -98,26 +98,26 @@ fn options_without_effect_here() {
 }
 
 #[test]
-fn what_cannot_be_honoured_is_refused() {
-    for (options, words) in [
-        (r#"command="rsync --server" "#, "`command`, which lockgate cannot honour"),
+fn unsupported_and_malformed_options_are_refused() {
+    for (options, message) in [
+        (r#"command="rsync --server" "#, "`command`, which is not supported"),
         (r#"command="echo \"a, b\" c",restrict"#, "`command`, which"),
         (r#"environment="A=b""#, "`environment`"),
-        ("cert-authority", "certificates are not taken yet"),
-        (r#"principals="a,b""#, "certificates are not taken yet"),
-        ("verify-required", "does not know"),
+        ("cert-authority", "certificates are not supported"),
+        (r#"principals="a,b""#, "certificates are not supported"),
+        ("verify-required", "unknown option `verify-required`"),
         ("from", "`from` without a value"),
         ("expiry-time", "`expiry-time` without a value"),
-        ("from=192.0.2.1", "value without quotes"),
-        (r#"from="192.0.2.1"#, "never closed"),
+        ("from=192.0.2.1", "an unquoted value"),
+        (r#"from="192.0.2.1"#, "an unclosed quotation mark"),
         (r#"from="192.0.2.1",from="192.0.2.2""#, "`from` twice"),
-        (r#"from="192.0.2.1"x"#, "something between"),
-        ("restrict,", "comma behind"),
-        (",restrict", "no option"),
+        (r#"from="192.0.2.1"x"#, "text between"),
+        ("restrict,", "comma after"),
+        (",restrict", "invalid option"),
     ] {
-        refused(&format!("{options} {ED25519}"), words);
+        refused(&format!("{options} {ED25519}"), message);
     }
-    refused("restrict", "is no key");
+    refused("restrict", "is not a key");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn from_limits_the_source() {
         ("!192.0.2.5,192.0.2.0/24", "192.0.2.5", false),
         ("192.0.2.0/24,!192.0.2.5", "192.0.2.5", false),
         ("192.0.2.0/24,!192.0.2.5", "192.0.2.6", true),
-        // Only who is not meant is named: nobody is.
+        // Only negated patterns match nobody.
         ("!192.0.2.5", "192.0.2.6", false),
     ] {
         assert_eq!(admits(&from(patterns), ED25519, source), admitted, "{patterns} {source}");
@@ -146,33 +146,33 @@ fn from_limits_the_source() {
         refused(&format!(r#"from="{pattern}" {ED25519}"#), "names are not looked up");
     }
     for pattern in ["192.0.2.1/24", "192.0.2.0/33", "::ffff:192.0.2.0/120"] {
-        refused(&format!(r#"from="{pattern}" {ED25519}"#), "is no network");
+        refused(&format!(r#"from="{pattern}" {ED25519}"#), "is not a network");
     }
 }
 
-fn judged(keys: &AuthorizedKeys, now: i64) -> Result<(), KeyRefused> {
+fn admission(keys: &AuthorizedKeys, now: i64) -> Result<(), KeyRefused> {
     keys.admits_at(&key(ED25519), ANYWHERE.parse().unwrap(), now)
 }
 
 #[test]
-fn a_refusal_says_why() {
+fn a_refusal_has_its_reason() {
     for (line, expected) in [
         (SECOND.to_owned(), KeyRefused::Unknown),
         (format!(r#"from="192.0.2.1" {ED25519}"#), KeyRefused::Source),
         (format!(r#"expiry-time="20200101" {ED25519}"#), KeyRefused::Expired),
-        // What is wrong with the key says more than that other lines have others.
+        // The reason of the line with this key, not of other lines.
         (format!("expiry-time=\"20200101\" {ED25519}\n{SECOND}"), KeyRefused::Expired),
     ] {
-        assert_eq!(judged(&parsed(&line), 1_795_378_500), Err(expected), "{line}");
+        assert_eq!(admission(&parsed(&line), 1_795_378_500), Err(expected), "{line}");
     }
 }
 
 #[test]
-fn a_key_ends_at_its_expiry() {
+fn a_key_is_refused_from_its_expiry_time_on() {
     // 2026-11-22 20:15:00 UTC
     let moment = 1_795_378_500;
     let until = |time: &str| parsed(&format!(r#"expiry-time="{time}" {ED25519}"#));
-    let admits = |keys: AuthorizedKeys, now| judged(&keys, now).is_ok();
+    let admits = |keys: AuthorizedKeys, now| admission(&keys, now).is_ok();
     for time in ["202611222015", "20261122201500", "202611222015Z"] {
         assert!(admits(until(time), moment - 1), "{time}");
         assert!(!admits(until(time), moment), "{time}");
@@ -180,7 +180,7 @@ fn a_key_ends_at_its_expiry() {
     assert!(admits(until("20261123"), moment) && !admits(until("20261122"), moment));
     let both = format!(r#"expiry-time="20261123",expiry-time="20261121" {ED25519}"#);
     assert!(!admits(parsed(&both), moment));
-    // The same key without restriction on another line counts as well.
+    // The same key without restrictions on another line is admitted.
     assert!(admits(parsed(&format!("{both}\n{ED25519}")), moment));
     for time in
         ["2026112", "20261322", "20260230", "202611222460", "tomorrow", "", "+1w", "2026é122"]
@@ -190,9 +190,9 @@ fn a_key_ends_at_its_expiry() {
 }
 
 proptest::proptest! {
-    /// Whatever stands before a key or in its place, there is an answer.
+    /// Any text before or instead of a key.
     #[test]
-    fn any_text_has_an_answer(text in "[a-z=\",\\\\ !*/.:0-9é#-]{0,60}", with_key: bool) {
+    fn arbitrary_lines_do_not_panic(text in "[a-z=\",\\\\ !*/.:0-9é#-]{0,60}", with_key: bool) {
         let line = if with_key { format!("{text} {ED25519}") } else { text };
         let _ = AuthorizedKeys::parse(&line).map(|keys| admits(&keys, ED25519, ANYWHERE));
     }

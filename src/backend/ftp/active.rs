@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::data_commands::{DataCommand, may_other};
+use super::data_commands::{DataCommand, allows_other};
 use super::data_ports::DataPorts;
 use super::failures::no_data_connection;
 use crate::data::{PortRequest, Reservation};
@@ -60,7 +60,7 @@ async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Fa
         return connection.expect(2, "EPRT", Some(format_eprt(address).as_bytes())).await.map(drop);
     };
     let server = connection.server.clone();
-    let first = server.data_commands.kept().unwrap_or(DataCommand::Port);
+    let first = server.data_commands.preferred().unwrap_or(DataCommand::Port);
     let mut refusal: Option<Failure> = None;
     for command in [first, first.other()] {
         let argument = match command {
@@ -70,11 +70,11 @@ async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Fa
         match connection.expect(2, command.verb(), Some(argument.as_bytes())).await {
             Ok(_) => {
                 if refusal.is_some() {
-                    server.data_commands.keep(command, refusal.as_ref());
+                    server.data_commands.prefer(command, refusal.as_ref());
                 }
                 return Ok(());
             }
-            Err(failure) if failure.peer.as_ref().is_some_and(|words| may_other(words.code)) => {
+            Err(failure) if failure.peer.as_ref().is_some_and(|reply| allows_other(reply.code)) => {
                 server.data_commands.forget(command);
                 refusal.get_or_insert(failure);
             }

@@ -17,21 +17,21 @@ pub(super) async fn set(
 ) -> Result<Option<PeerReply>, Failure> {
     let pool = guard.pool().clone();
     let changes = possible(&pool, changes)?;
-    let mut words = None;
+    let mut reply = None;
     if let Some(size) = changes.size {
         truncate(guard, path, size).await?;
     }
     if let Some(mode) = changes.permissions {
         match set_permissions(guard, path, mode).await {
-            Ok(set) => words = Some(set),
+            Ok(set) => reply = Some(set),
             Err(failure) => pool.attributes().judge(Attribute::Permissions, failure)?,
         }
     }
     match set_times(guard, path, &changes).await {
-        Ok(set) => words = set.or(words),
+        Ok(set) => reply = set.or(reply),
         Err(failure) => pool.attributes().judge(Attribute::Times, failure)?,
     }
-    Ok(words)
+    Ok(reply)
 }
 
 /// What is left of the changes once those are out that the server is known to be unable to make and
@@ -90,7 +90,7 @@ async fn set_times(
 const USUAL_FILE: u32 = 0o644;
 
 /// Whether a new file would be open to more than this mode allows.
-pub(super) fn is_narrow(mode: u32) -> bool {
+pub(super) fn is_restrictive(mode: u32) -> bool {
     mode & USUAL_FILE != USUAL_FILE
 }
 
@@ -125,10 +125,10 @@ async fn truncate(
     connection.set_type(Representation::Image).await?;
     let name = connection.name(path)?;
     let (stream, _) = data_connection::start(connection, "STOR", Some(&name), 0).await?;
-    let early = connection.reply_before_end()?;
+    let early_reply = connection.reply_before_end()?;
     let limit = connection.settings.reply_timeout;
     if let Err(e) = stream.complete_and_read_to_end(limit).await {
         tracing::debug!(error = %e, "closing the data connection to the backend");
     }
-    connection.end_upload(early, false).await.map(drop)
+    connection.end_upload(early_reply, false).await.map(drop)
 }

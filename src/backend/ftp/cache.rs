@@ -1,6 +1,6 @@
-//! What listings and stats told a moment ago, so that a client's stats of what it has just listed
-//! cost nothing. Never the base of a resume: sizes for that are asked, and one that a client has from
-//! here is compared before something is written behind it.
+//! Caches entries of listings and stats for a moment, so that a client's stats after a listing cost
+//! nothing. Resumes never rely on it: a size that was served from here is compared with the
+//! server's before data is appended.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,92 +9,92 @@ use std::time::{Duration, Instant};
 
 use crate::op::{Entry, EntryKind, RemotePath};
 
-/// How old what is told may be.
-pub(super) const FRESH: Duration = Duration::from_secs(2);
-/// Of so many files it is known that the client has their size from here.
-const RECALLED: usize = 64;
-/// The most that is remembered, in bytes, as estimated by [`weight`].
-const MOST: usize = 4 * 1024 * 1024;
+/// The maximum age of an entry.
+pub(super) const ENTRY_TTL: Duration = Duration::from_secs(2);
+/// The most files whose served sizes are remembered.
+const SERVED_MAX: usize = 64;
+/// The most bytes, as estimated by [`entry_size`].
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
 pub(super) struct Cache {
     table: Mutex<Table>,
-    /// Of the account: clients have several sessions, and see in one what they have done in another.
+    /// Changes by any session of the account: clients have several sessions.
     changes: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
 struct Table {
-    entries: HashMap<Arc<[u8]>, Told>,
-    /// Oldest first; a path that was told again is in it more than once.
+    entries: HashMap<Arc<[u8]>, CachedEntry>,
+    /// Oldest first; a path may occur more than once.
     order: VecDeque<(Arc<[u8]>, Instant)>,
     bytes: usize,
-    /// Goes on with everything that may change what is there.
+    /// Incremented by everything that may change files.
     generation: u64,
     /// Files being written.
     writers: usize,
-    /// Sizes that the client has from here, the newest last.
-    recalled: VecDeque<(RemotePath, u64)>,
-    sweeping: bool,
+    /// Sizes that the client was given from the cache, the newest last.
+    served: VecDeque<(RemotePath, u64)>,
+    expiring: bool,
 }
 
-struct Told {
+struct CachedEntry {
     entry: Entry,
     since: Instant,
     changes: u64,
     exact: bool,
 }
 
-/// When something was asked, and what the files were then.
+/// The state of the cache when a command was sent.
 #[derive(Clone, Copy)]
-pub(super) struct AskedAt {
+pub(super) struct RequestedAt {
     generation: u64,
     changes: u64,
     since: Instant,
 }
 
-/// While it is there, something is being written, and nothing is remembered.
-pub(super) struct Writer(Arc<Cache>);
+/// While it exists, files are being changed and nothing is cached.
+pub(super) struct WriteGuard(Arc<Cache>);
 
 impl Cache {
-    /// `changes`: of the account.
+    /// `changes`: those of the account.
     pub(super) fn new(changes: Arc<AtomicU64>) -> Self {
         Self { table: Mutex::default(), changes }
     }
 
-    /// To be called before something is asked that will be remembered.
-    pub(super) fn asked(&self) -> AskedAt {
+    /// To be called before a command whose reply will be cached.
+    pub(super) fn requested_at(&self) -> RequestedAt {
         let changes = self.changes.load(Ordering::Acquire);
-        AskedAt { generation: self.lock().generation, changes, since: Instant::now() }
+        RequestedAt { generation: self.lock().generation, changes, since: Instant::now() }
     }
 
-    /// The client has this size of a file from here.
-    pub(super) fn recalled(&self, path: &RemotePath, size: u64) {
+    /// Notes that the client was given this size from the cache.
+    pub(super) fn record_served(&self, path: &RemotePath, size: u64) {
         let mut table = self.lock();
-        table.recalled.retain(|(known, _)| known != path);
-        table.recalled.push_back((path.clone(), size));
-        if table.recalled.len() > RECALLED {
-            table.recalled.pop_front();
+        table.served.retain(|(other, _)| other != path);
+        table.served.push_back((path.clone(), size));
+        if table.served.len() > SERVED_MAX {
+            table.served.pop_front();
         }
     }
 
-    /// The size that the client was last told, where it came from here.
-    pub(super) fn recalled_size(&self, path: &RemotePath) -> Option<u64> {
+    /// The size that the client was last given, if from the cache.
+    pub(super) fn served_size(&self, path: &RemotePath) -> Option<u64> {
         let table = self.lock();
-        table.recalled.iter().find(|(known, _)| known == path).map(|(_, size)| *size)
+        table.served.iter().find(|(other, _)| other == path).map(|(_, size)| *size)
     }
 
-    /// The client knows better: it has asked, or has itself changed what is there or beneath.
-    pub(super) fn forget_recalled(&self, path: &RemotePath) {
-        let is_beneath = |known: &RemotePath| known.strip_root(path).is_some();
-        self.lock().recalled.retain(|(known, _)| !is_beneath(known));
+    /// Forgets served sizes at and below the path: the client has asked the server, or has changed
+    /// files itself.
+    pub(super) fn forget_served(&self, path: &RemotePath) {
+        let is_beneath = |other: &RemotePath| other.strip_root(path).is_some();
+        self.lock().served.retain(|(other, _)| !is_beneath(other));
     }
 
-    /// `exact`: times are known to the second, and so on. Forgotten at once where something has
-    /// changed since it was asked.
+    /// `exact`: with times to the second. Discarded if anything has changed since the request.
     pub(super) fn put(
         self: &Arc<Self>,
-        AskedAt { generation, changes, since }: AskedAt,
+        RequestedAt { generation, changes, since }: RequestedAt,
         folder: &[u8],
         entries: &[Entry],
         exact: bool,
@@ -103,53 +103,53 @@ impl Cache {
         let table = &mut *table;
         let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
         let paths = entries.iter().map(|entry| [folder, slash, &entry.name].concat());
-        if !table.recalled.is_empty() {
-            // What is told now is newer.
-            let told: HashSet<Vec<u8>> = paths.clone().collect();
-            table.recalled.retain(|(known, _)| !told.contains(known.as_bytes()));
+        if !table.served.is_empty() {
+            // The client gets newer sizes now.
+            let cached: HashSet<Vec<u8>> = paths.clone().collect();
+            table.served.retain(|(other, _)| !cached.contains(other.as_bytes()));
         }
         if table.generation != generation || table.writers > 0 {
             return;
         }
         for (entry, path) in entries.iter().zip(paths) {
             let path: Arc<[u8]> = path.into();
-            table.bytes += weight(&path);
+            table.bytes += entry_size(&path);
             table.order.push_back((path.clone(), since));
-            table.entries.insert(path, Told { entry: entry.clone(), since, changes, exact });
+            table.entries.insert(path, CachedEntry { entry: entry.clone(), since, changes, exact });
         }
-        while table.bytes > MOST {
+        while table.bytes > BYTES_MAX {
             table.drop_oldest();
         }
-        if !table.order.is_empty() && !std::mem::replace(&mut table.sweeping, true) {
-            tokio::spawn(sweep(self.clone()));
+        if !table.order.is_empty() && !std::mem::replace(&mut table.expiring, true) {
+            tokio::spawn(expire(self.clone()));
         }
     }
 
-    /// `link`: a symlink itself is meant. `exact`: as it was put.
+    /// `link`: of a symlink itself. `exact`: as passed to [`Cache::put`].
     pub(super) fn get(&self, path: &RemotePath, link: bool, exact: bool) -> Option<Entry> {
         let table = self.lock();
-        let told = table.entries.get(path.as_bytes())?;
-        let fresh = told.since.elapsed() < FRESH
-            && told.changes == self.changes.load(Ordering::Acquire)
-            && (told.exact || !exact);
-        let itself = match told.entry.kind {
+        let cached = table.entries.get(path.as_bytes())?;
+        let fresh = cached.since.elapsed() < ENTRY_TTL
+            && cached.changes == self.changes.load(Ordering::Acquire)
+            && (cached.exact || !exact);
+        let applies = match cached.entry.kind {
             EntryKind::File => {
-                told.entry.attributes.size.is_some()
-                    && (link || !may_be_link(&told.entry, told.exact))
+                cached.entry.attributes.size.is_some()
+                    && (link || !may_be_link(&cached.entry, cached.exact))
             }
             EntryKind::Directory => true,
             EntryKind::Symlink(_) | EntryKind::Other => link,
         };
-        (fresh && itself).then(|| told.entry.clone())
+        (fresh && applies).then(|| cached.entry.clone())
     }
 
-    /// Something changes, or may.
-    pub(super) fn writer(self: &Arc<Self>) -> Writer {
+    /// Files are about to change.
+    pub(super) fn write_guard(self: &Arc<Self>) -> WriteGuard {
         let mut table = self.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         table.forget();
         table.writers += 1;
-        Writer(self.clone())
+        WriteGuard(self.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -165,35 +165,35 @@ impl Table {
 
     fn drop_oldest(&mut self) {
         let Some((path, since)) = self.order.pop_front() else { return };
-        self.bytes = self.bytes.saturating_sub(weight(&path));
-        if self.entries.get(&path).is_some_and(|told| told.since == since) {
+        self.bytes = self.bytes.saturating_sub(entry_size(&path));
+        if self.entries.get(&path).is_some_and(|cached| cached.since == since) {
             self.entries.remove(&path);
         }
     }
 }
 
-/// An idle session keeps nothing.
-async fn sweep(cache: Arc<Cache>) {
+/// Removes expired entries, so that idle sessions hold no memory.
+async fn expire(cache: Arc<Cache>) {
     loop {
-        tokio::time::sleep(FRESH).await;
+        tokio::time::sleep(ENTRY_TTL).await;
         let mut table = cache.lock();
-        while table.order.front().is_some_and(|(_, since)| since.elapsed() >= FRESH) {
+        while table.order.front().is_some_and(|(_, since)| since.elapsed() >= ENTRY_TTL) {
             table.drop_oldest();
         }
         if table.order.is_empty() {
             (table.entries, table.order) = Default::default();
-            table.sweeping = false;
+            table.expiring = false;
             return;
         }
     }
 }
 
-/// A path and what is told of it, in bytes, roughly.
-fn weight(path: &[u8]) -> usize {
+/// Estimated size of an entry, in bytes.
+fn entry_size(path: &[u8]) -> usize {
     2 * path.len() + size_of::<Entry>() + 128
 }
 
-impl Drop for Writer {
+impl Drop for WriteGuard {
     fn drop(&mut self) {
         self.0.changes.fetch_add(1, Ordering::AcqRel);
         let mut table = self.0.lock();
@@ -202,8 +202,8 @@ impl Drop for Writer {
     }
 }
 
-/// Whether it may be a link, although the server told something else: ProFTPD's MLST tells a link's own
-/// length and its mode, 0777, but what it leads to for its kind.
+/// Whether the entry may be of a link, although it says otherwise: for a link, MLST of ProFTPD has
+/// the length and mode (0777) of the link, but the type of its target.
 pub(super) fn may_be_link(entry: &Entry, by_facts: bool) -> bool {
     match entry.kind {
         EntryKind::Symlink(_) => true,

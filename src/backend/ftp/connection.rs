@@ -1,14 +1,16 @@
+//! A logged-in control connection (RFC 959) and what is known of the session at the server.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::cache::FRESH;
+use super::cache::ENTRY_TTL;
 use super::control::Control;
 use super::data_ports::DataPorts;
 use super::features::Features;
 use super::prepared::Prepared;
-use super::refusals::Optional;
+use super::refusals::OptionalCommand;
 use super::servers::Server;
 use super::settings::Settings;
 use super::{failures, reply};
@@ -18,57 +20,57 @@ use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
-/// A success that is not theirs would do harm.
-const CHANGING: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
+/// Verbs for which a success reply of another command would do harm.
+const STATE_CHANGING_VERBS: [&str; 7] = ["CWD", "DELE", "MFMT", "MKD", "RMD", "RNFR", "SITE"];
 
-/// A logged-in control connection and what is known of the server's state.
+/// A control connection.
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) settings: Arc<Settings>,
-    /// What its connections share.
+    /// Shared by all connections to this server.
     pub(super) server: Arc<Server>,
     origin: Origin,
     pub(super) features: Features,
-    /// Where the session's first login put the user: how paths are told to the server.
+    /// The login directory of the session's first connection; it decides how paths are sent.
     pub(super) home: Arc<Home>,
-    /// The TLS of data connections, where they are protected.
+    /// TLS for data connections, if they are protected.
     pub(super) tls: Option<ClientTls>,
-    /// What shows that both sides are in step again.
+    /// The command that marks where commands and replies are in sync.
     pub(super) marker: Marker,
-    /// REST was said and no transfer has used it up.
+    /// REST was sent, and no transfer has consumed it.
     pub(super) restart_pending: bool,
-    /// The server wants the data connection to be there before the command that uses it.
+    /// The server requires the data connection before the command that uses it.
     pub(super) connect_first: bool,
-    /// A data connection for the next transfer.
+    /// A data connection made ahead of the next transfer.
     pub(super) prepared: Option<Prepared>,
-    /// The shortest time that the server took to name a port.
-    pub(super) port_took: Option<Duration>,
-    /// Where the server connects to, in active mode.
+    /// The shortest time in which the server opened a passive port.
+    pub(super) port_latency: Option<Duration>,
+    /// The ports that the server connects to in active mode.
     pub(super) data_ports: Option<DataPorts>,
-    /// Its active data connection, until the server has said how the transfer ended.
+    /// The active data connection, until the server has ended the transfer.
     pub(super) active: Option<ActiveGuard>,
-    /// When an operation was last done with it.
-    pub(super) used: Instant,
-    /// RNFR has named it, and nothing was asked since.
-    pub(super) renaming: Option<RemotePath>,
+    /// When an operation last used it.
+    pub(super) last_used: Instant,
+    /// The path of an RNFR that was the last command.
+    pub(super) pending_rename: Option<RemotePath>,
     representation: Option<Representation>,
     directory: Option<Directory>,
-    /// Some CWD was said: the server need not be where the login put it.
-    left_home: bool,
+    /// CWD was sent: the server may have left the login directory.
+    changed_directory: bool,
     pub(super) session: Arc<SessionState>,
-    /// The login is done.
-    pub(super) let_in: bool,
+    /// The login has succeeded.
+    pub(super) logged_in: bool,
     lost: bool,
-    /// The gateway lost step itself, without a word of the server's: a new login does as well.
+    /// The gateway has lost sync, not the server: a new login can replace the connection.
     replaceable: bool,
 }
 
-/// A question whose answer no transfer and no ABOR is answered by.
+/// A command whose reply code is used by neither transfers nor ABOR.
 #[derive(Clone, Copy)]
 pub(super) struct Marker {
     pub(super) verb: &'static str,
     pub(super) argument: Option<&'static [u8]>,
-    /// Of the answer.
+    /// The code of its reply.
     pub(super) code: u16,
 }
 
@@ -83,12 +85,12 @@ impl Default for Marker {
     }
 }
 
-/// Where the server is.
+/// The working directory.
 struct Directory {
     path: RemotePath,
-    /// As of which of the moves.
+    /// The value of [`SessionState::moves`] at that time.
     moves: u64,
-    /// Somebody else may rename it, and the server stays in it.
+    /// Other clients may rename it; the server then stays in the renamed one.
     since: Instant,
 }
 
@@ -126,10 +128,10 @@ impl SessionState {
     }
 }
 
-/// Held until it is done, or given up half-way.
-pub(super) struct Moving(Arc<SessionState>);
+/// Held while directories may be moved, until the operation ends or is cancelled.
+pub(super) struct MoveGuard(Arc<SessionState>);
 
-impl Drop for Moving {
+impl Drop for MoveGuard {
     fn drop(&mut self) {
         self.0.moves.fetch_add(1, Ordering::AcqRel);
     }
@@ -155,56 +157,56 @@ impl Connection {
             restart_pending: false,
             connect_first: false,
             prepared: None,
-            port_took: None,
+            port_latency: None,
             data_ports: None,
             active: None,
-            used: Instant::now(),
-            renaming: None,
+            last_used: Instant::now(),
+            pending_rename: None,
             representation: None,
             directory: None,
-            left_home: false,
+            changed_directory: false,
             session: Arc::default(),
-            let_in: false,
+            logged_in: false,
             lost: false,
             replaceable: false,
         }
     }
 
-    /// Whether the server has said so, and has not refused it since.
-    pub(super) fn has(&self, command: Optional) -> bool {
-        let said = match command {
-            Optional::Mlsd | Optional::Mlst => self.features.mlst,
-            Optional::Size => self.features.size,
-            Optional::Mdtm => self.features.mdtm,
-            Optional::ListAll | Optional::StatPath => true,
+    /// Whether the server announces the command and has not refused it recently.
+    pub(super) fn supports(&self, command: OptionalCommand) -> bool {
+        let announced = match command {
+            OptionalCommand::Mlsd | OptionalCommand::Mlst => self.features.mlst,
+            OptionalCommand::Size => self.features.size,
+            OptionalCommand::Mdtm => self.features.mdtm,
+            OptionalCommand::ListAll | OptionalCommand::StatPath => true,
         };
-        said && !self.server.refusals.holds(command)
+        announced && !self.server.refusals.is_refused(command)
     }
 
-    /// What a passive data connection begins with, before its TLS; often nothing.
-    pub(super) fn data_header(&self) -> Vec<u8> {
+    /// The PROXY protocol header of passive data connections; empty unless configured.
+    pub(super) fn proxy_header(&self) -> Vec<u8> {
         match self.settings.send_proxy_protocol {
             SendProxyProtocol::All => self.origin.header(),
             SendProxyProtocol::None | SendProxyProtocol::Control => Vec::new(),
         }
     }
 
-    /// An error when the two sides are out of step or the server is gone.
+    /// Fails if the connection is out of sync or lost.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.lost { Err(self.unavailable("it was lost before")) } else { Ok(()) }
     }
 
-    /// From here on nothing is asked of the server any more.
+    /// No more commands are sent.
     pub(super) fn give_up(&mut self) {
         self.lost = true;
     }
 
-    /// As [`Connection::give_up`]; the session goes on with a new login.
-    pub(super) fn replace(&mut self) {
+    /// As [`Connection::give_up`]; a new login replaces it.
+    pub(super) fn give_up_replaceable(&mut self) {
         (self.lost, self.replaceable) = (true, true);
     }
 
-    /// Whether something more can be asked of it.
+    /// Whether more commands can be sent.
     pub(super) fn is_usable(&self) -> bool {
         !self.lost && self.control.is_settled()
     }
@@ -213,105 +215,107 @@ impl Connection {
         self.replaceable
     }
 
-    /// As far as it can be seen without asking: a server says 421 when it was idle for too long.
-    pub(super) fn is_in_step(&mut self) -> bool {
-        self.is_usable() && self.control.in_step().is_ok()
+    /// As far as it shows without a command: servers send 421 when a connection was idle for too
+    /// long.
+    pub(super) fn is_in_sync(&mut self) -> bool {
+        self.is_usable() && self.control.drop_unsolicited().is_ok()
     }
 
-    /// Notes what an error means for the connection.
-    pub(super) fn noted<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    /// Marks the connection as lost if the failure says so.
+    pub(super) fn note_loss<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         result.map_err(|failure| {
             self.lost |= failure.kind == FailureKind::Unavailable;
             self.session.scoped(failure)
         })
     }
 
-    /// That the server's session is lost. `detail` is for the log only.
+    /// The failure of a lost connection. `detail` is for the log only.
     pub(super) fn unavailable(&self, detail: impl std::fmt::Display) -> Failure {
         self.session.scoped(reply::unavailable(detail))
     }
 
-    /// What a 4xx or 5xx reply to `what` means.
-    pub(super) fn failure(&self, what: impl std::fmt::Display, words: PeerReply) -> Failure {
-        self.session.scoped(reply::failure(what, words))
+    /// The failure that a 4xx or 5xx reply to `what` means.
+    pub(super) fn failure(&self, what: impl std::fmt::Display, reply: PeerReply) -> Failure {
+        self.session.scoped(reply::failure(what, reply))
     }
 
-    /// Sends a command and takes its reply, whatever that is.
-    pub(super) async fn ask(
+    /// Sends a command and receives its reply, whatever its code.
+    pub(super) async fn command(
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        // Nothing is asked before the last transfer has ended.
-        (self.active, self.renaming) = (None, None);
-        if self.server.surplus_replies.is_known() && CHANGING.contains(&verb) {
+        // No command is sent before the last transfer has ended.
+        (self.active, self.pending_rename) = (None, None);
+        if self.server.surplus_replies.is_known() && STATE_CHANGING_VERBS.contains(&verb) {
             self.synchronize().await?;
         }
-        let asked = self.control.command(verb, argument).await;
+        let result = self.control.command(verb, argument).await;
         self.note_surplus();
-        let words = self.noted(asked)?;
-        if words.code == 421 {
+        let reply = self.note_loss(result)?;
+        if reply.code == 421 {
             self.lost = true;
-            return Err(self.failure(verb, words));
+            return Err(self.failure(verb, reply));
         }
-        Ok(words)
+        Ok(reply)
     }
 
-    /// As [`Connection::ask`], with each of the arguments, in one flight; each answer is a refusal or has
-    /// this code. An error where it cannot be told which answer is whose; the session then goes on with
-    /// a new login. So it does where this is dropped before its end.
-    pub(super) async fn ask_each(
+    /// Pipelines the command with each of the arguments. Each reply is an error reply or has this
+    /// code. Fails if replies cannot be matched to commands; a new login then replaces the
+    /// connection, as it does if this is cancelled.
+    pub(super) async fn pipeline(
         &mut self,
         verb: &str,
         arguments: &[&[u8]],
         code: u16,
     ) -> Result<Vec<PeerReply>, Failure> {
-        (self.active, self.renaming) = (None, None);
+        (self.active, self.pending_rename) = (None, None);
         self.replaceable = true;
         let marker = self.marker;
         let mut lines: Vec<Vec<u8>> =
             arguments.iter().map(|argument| [verb.as_bytes(), b" ", argument].concat()).collect();
-        // Behind it nothing is left over, and before it is nothing that nobody asked for.
+        // The reply to the marker shows that the replies before it are complete and belong to these
+        // commands.
         lines.push(match self.marker_argument() {
             Some(argument) => [marker.verb.as_bytes(), b" ", argument].concat(),
             None => marker.verb.as_bytes().to_vec(),
         });
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         let sent = self.control.send_all(&lines).await;
-        self.noted(sent)?;
-        let mut answers = Vec::with_capacity(lines.len());
-        while answers.len() < lines.len() {
-            let answer = self.control.reply().await;
-            let words = self.noted(answer)?;
-            let fits = if answers.len() == arguments.len() {
-                words.code == marker.code
+        self.note_loss(sent)?;
+        let mut replies = Vec::with_capacity(lines.len());
+        while replies.len() < lines.len() {
+            let received = self.control.reply().await;
+            let reply = self.note_loss(received)?;
+            let fits = if replies.len() == arguments.len() {
+                reply.code == marker.code
             } else {
-                words.code == code || (words.code >= 400 && words.code != 421)
+                reply.code == code || (reply.code >= 400 && reply.code != 421)
             };
             if !fits {
                 self.lost = true;
-                let what = format!("{verb}, several at once, was answered with {words}");
+                let what = format!("pipelined {verb} was answered with {reply}");
                 return Err(self.unavailable(what));
             }
-            answers.push(words);
+            replies.push(reply);
         }
-        answers.truncate(arguments.len());
+        replies.truncate(arguments.len());
         self.replaceable = false;
-        Ok(answers)
+        Ok(replies)
     }
 
-    /// Sends a command that is to be answered by a reply of `class`.
+    /// Sends a command and expects a reply of `class`.
     pub(super) async fn expect(
         &mut self,
         class: u16,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        let words = self.ask(verb, argument).await?;
-        self.judged(class, verb, argument, words)
+        let reply = self.command(verb, argument).await?;
+        self.check_reply(class, verb, argument, reply)
     }
 
-    /// As [`Connection::expect`], of a command about a path.
+    /// As [`Connection::expect`], for a command with a path.
     pub(super) async fn expect_at(
         &mut self,
         class: u16,
@@ -322,46 +326,46 @@ impl Connection {
         self.expect(class, verb, Some(&name)).await
     }
 
-    /// The path as the server is told it.
+    /// The path as it is sent to the server.
     pub(super) fn name(&self, path: &RemotePath) -> Result<Vec<u8>, Failure> {
         let name = self.home.wire_path(path).map(Cow::into_owned);
-        name.ok_or_else(|| failures::unknown_home("that folder itself cannot be named"))
+        name.ok_or_else(|| failures::unknown_home("the login folder itself cannot be named"))
     }
 
-    /// What the reply to a command is, where one of `class` was wanted.
-    pub(super) fn judged(
+    /// Returns a reply of `class`; any other is a failure.
+    pub(super) fn check_reply(
         &mut self,
         class: u16,
         verb: &str,
         argument: Option<&[u8]>,
-        words: PeerReply,
+        reply: PeerReply,
     ) -> Result<PeerReply, Failure> {
         let what = match argument {
             Some(argument) => format!("{verb} {}", printable(argument)),
             None => verb.to_owned(),
         };
-        let answered = reply::expect(class, what, words);
-        self.noted(answered)
+        let checked = reply::expect(class, what, reply);
+        self.note_loss(checked)
     }
 
-    pub(super) async fn set_type(&mut self, wanted: Representation) -> Result<(), Failure> {
-        if self.representation != Some(wanted) {
-            let argument = match wanted {
+    pub(super) async fn set_type(&mut self, representation: Representation) -> Result<(), Failure> {
+        if self.representation != Some(representation) {
+            let argument = match representation {
                 Representation::Ascii => b"A",
                 Representation::Image => b"I",
             };
             self.expect(2, "TYPE", Some(argument)).await?;
-            self.representation = Some(wanted);
+            self.representation = Some(representation);
         }
         Ok(())
     }
 
-    /// Of the marker where no transfer is cut. TYPE: what it is stays as it is.
+    /// The argument of the marker between transfers. For TYPE, the current type.
     pub(super) fn marker_argument(&self) -> Option<&'static [u8]> {
         self.marker.argument.map(|_| self.type_argument())
     }
 
-    /// What TYPE the server has been told.
+    /// The type that was set last.
     fn type_argument(&self) -> &'static [u8] {
         match self.representation {
             Some(Representation::Ascii) => b"A",
@@ -373,45 +377,48 @@ impl Connection {
         self.representation == Some(Representation::Image)
     }
 
-    /// What TYPE the server was told with the login.
+    /// Notes the TYPE that was set during login.
     pub(super) fn note_type(&mut self, representation: Representation) {
         self.representation = Some(representation);
     }
 
-    /// Makes `path` the server's working directory; the server's words where it was asked.
-    pub(super) async fn enter(&mut self, path: &RemotePath) -> Result<PeerReply, Failure> {
-        // Until it is known where the server is, nowhere is assumed.
+    /// CWD to `path`; returns the server's reply.
+    pub(super) async fn change_directory(
+        &mut self,
+        path: &RemotePath,
+    ) -> Result<PeerReply, Failure> {
+        // The directory is unknown until the reply is here.
         self.directory = None;
         let (moves, since) = (self.session.moves.load(Ordering::Acquire), Instant::now());
         if !self.home.is_known() {
             return Err(failures::unknown_home("a folder cannot be entered"));
         }
-        let words = self.expect(2, "CWD", Some(path.as_bytes())).await?;
-        self.left_home = true;
+        let reply = self.expect(2, "CWD", Some(path.as_bytes())).await?;
+        self.changed_directory = true;
         self.directory = Some(Directory { path: path.clone(), moves, since });
-        Ok(words)
+        Ok(reply)
     }
 
-    /// As [`Connection::enter`], without asking when the server came there a moment ago.
-    pub(super) async fn be_in(&mut self, path: &RemotePath) -> Result<(), Failure> {
+    /// As [`Connection::change_directory`]; no command is sent if the server entered it recently.
+    pub(super) async fn ensure_directory(&mut self, path: &RemotePath) -> Result<(), Failure> {
         let moves = self.session.moves.load(Ordering::Acquire);
-        let there = self.directory.as_ref().is_some_and(|there| {
-            there.path == *path && there.moves == moves && there.since.elapsed() < FRESH
+        let is_there = self.directory.as_ref().is_some_and(|current| {
+            current.path == *path && current.moves == moves && current.since.elapsed() < ENTRY_TTL
         });
-        if !there {
-            self.enter(path).await?;
+        if !is_there {
+            self.change_directory(path).await?;
         }
         Ok(())
     }
 
-    /// Whether it is where the login put it, and that is `path`.
+    /// Whether the server is still in the login directory, and that is `path`.
     pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
-        !self.left_home && self.home.is_known() && self.home.path() == *path
+        !self.changed_directory && self.home.is_known() && self.home.path() == *path
     }
 
-    /// Something is being removed or renamed: where a connection is may have another name then.
-    pub(super) fn moving(&self) -> Moving {
-        Moving(self.session.clone())
+    /// A directory may be removed or renamed: connections may be in it under its old name.
+    pub(super) fn start_move(&self) -> MoveGuard {
+        MoveGuard(self.session.clone())
     }
 
     pub(super) async fn quit(&mut self) {
@@ -419,7 +426,7 @@ impl Connection {
             return;
         }
         self.lost = true;
-        // Politeness only: nobody waits for the goodbye.
+        // Best effort: the reply is not awaited.
         let _ = self.control.send("QUIT", None).await;
         self.control.shutdown().await;
     }

@@ -1,3 +1,5 @@
+//! A control connection to a server (RFC 959 section 5.4): sends commands, receives replies.
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,31 +8,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::reply::{failure, unavailable};
+use super::reply_codes;
 use super::settings::Settings;
-use super::shapes;
 use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
 use crate::wire::ftp::command::is_sendable;
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
 
-/// A control connection to a server: commands out, replies in. After any error here the two sides
-/// may be out of step; the connection must not be used again.
+/// A control connection. After any failure here it may be out of sync and must not be used again.
 pub(super) struct Control {
     stream: Stream,
     lines: LineBuffer,
     replies: ReplyReader,
     reply_timeout: Duration,
     surplus_reply_timeout: Duration,
-    /// Commands whose last reply has not come yet.
-    owed: usize,
-    /// The last reply that nothing had asked for.
+    /// Commands whose last reply is outstanding.
+    outstanding: usize,
+    /// The last unsolicited reply.
     surplus: Option<PeerReply>,
 }
 
 const CR: u8 = 13;
-/// The most replies that are dropped for one command.
-const MAX_SURPLUS: usize = 16;
+/// The most surplus replies that are dropped for one command.
+const SURPLUS_REPLIES_MAX: usize = 16;
 
 impl Control {
     pub(super) fn new(stream: Stream, settings: &Settings) -> Self {
@@ -40,7 +41,7 @@ impl Control {
             replies: ReplyReader::default(),
             reply_timeout: settings.reply_timeout,
             surplus_reply_timeout: settings.timing.surplus_reply_timeout,
-            owed: 0,
+            outstanding: 0,
             surplus: None,
         }
     }
@@ -49,21 +50,20 @@ impl Control {
         &self.stream
     }
 
-    /// Where the server is; an IPv4-mapped address as IPv4.
+    /// The server's address; an IPv4-mapped one as IPv4.
     pub(super) fn peer(&self) -> Result<SocketAddr, Failure> {
         let peer = self.stream.peer_addr();
         let peer = peer.map_err(|e| unavailable(format!("its address: {e}")))?;
         Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 
-    /// Gives the bare stream up for a TLS handshake. What the server sent in clear behind its answer
-    /// to AUTH is thrown away.
+    /// Returns the stream for a TLS handshake. Data that the server sent in clear after its reply
+    /// to AUTH is discarded.
     pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
 
-    /// Sends one command. An argument that could become a second command is refused before a byte
-    /// is sent.
+    /// Sends one command. An argument that would inject a second command is refused.
     pub(super) async fn send(
         &mut self,
         verb: &str,
@@ -77,24 +77,24 @@ impl Control {
             if !is_sendable(argument) {
                 return Err(Failure::client(
                     FailureKind::NameRefused,
-                    "a name with CR, LF, NUL or 0xFF in it cannot be carried over FTP",
+                    "FTP cannot carry a name that contains CR, LF, NUL or 0xFF",
                 ));
             }
             line.push(b' ');
             line.extend_from_slice(argument);
         }
         line.extend_from_slice(b"\r\n");
-        self.owed += 1;
+        self.outstanding += 1;
         self.write(verb, &line).await
     }
 
-    /// Sends commands in one flight; each is answered by its own reply.
+    /// Pipelines commands; each gets its own reply.
     pub(super) async fn send_all(&mut self, commands: &[&[u8]]) -> Result<(), Failure> {
-        self.come_into_step().await?;
-        self.owed += commands.len();
+        self.synchronize().await?;
+        self.outstanding += commands.len();
         let lines: Vec<u8> =
             commands.iter().flat_map(|command| [command, &b"\r\n"[..]].concat()).collect();
-        self.write("several commands", &lines).await
+        self.write("pipelined commands", &lines).await
     }
 
     async fn write(&mut self, what: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -105,25 +105,26 @@ impl Control {
         match sent.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(unavailable(format!("sending {what}: {e}"))),
-            Err(_) => Err(unavailable(format!("{what} could not be sent in time"))
-                .with_outage(Outage::Timeout)),
+            Err(_) => {
+                Err(unavailable(format!("sending {what} timed out")).with_outage(Outage::Timeout))
+            }
         }
     }
 
-    /// Whether the last reply to every command has come.
+    /// Whether the last reply to every command was received.
     pub(super) fn is_settled(&self) -> bool {
-        self.owed == 0
+        self.outstanding == 0
     }
 
-    /// Both sides have been brought into step by other means than counting.
+    /// Commands and replies were brought into sync by other means than counting.
     pub(super) fn settle(&mut self) {
-        self.owed = 0;
+        self.outstanding = 0;
     }
 
     /// The next reply.
     pub(super) async fn reply(&mut self) -> Result<PeerReply, Failure> {
         match timeout(self.reply_timeout, self.next_reply()).await {
-            Ok(said) => self.counted(said),
+            Ok(reply) => self.count_reply(reply),
             Err(_) => Err(unavailable(format!(
                 "no reply within {}",
                 humantime::format_duration(self.reply_timeout)
@@ -132,98 +133,98 @@ impl Control {
         }
     }
 
-    fn counted(&mut self, said: io::Result<PeerReply>) -> Result<PeerReply, Failure> {
-        let words = said.map_err(|e| unavailable(e.to_string()))?;
-        if words.code >= 200 {
-            self.owed = self.owed.saturating_sub(1);
+    fn count_reply(&mut self, reply: io::Result<PeerReply>) -> Result<PeerReply, Failure> {
+        let reply = reply.map_err(|e| unavailable(e.to_string()))?;
+        if reply.code >= 200 {
+            self.outstanding = self.outstanding.saturating_sub(1);
         }
-        Ok(words)
+        Ok(reply)
     }
 
-    /// A reply that is there already.
-    pub(super) fn reply_at_hand(&mut self) -> Option<Result<PeerReply, Failure>> {
-        let said = poll_once(self.next_reply())?;
-        Some(said.map_err(|e| unavailable(e.to_string())))
+    /// A reply that has arrived already.
+    pub(super) fn try_reply(&mut self) -> Option<Result<PeerReply, Failure>> {
+        let reply = poll_once(self.next_reply())?;
+        Some(reply.map_err(|e| unavailable(e.to_string())))
     }
 
-    /// Sends a command and takes its answer. A reply that belongs to another command is dropped where
-    /// another one follows it.
+    /// Sends a command and receives its reply. A reply that cannot be one to this command is
+    /// dropped if another one follows.
     pub(super) async fn command(
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        self.come_into_step().await?;
+        self.synchronize().await?;
         self.send(verb, argument).await?;
-        let mut answer = self.reply().await?;
-        for _ in 0..MAX_SURPLUS {
-            if shapes::fits(verb, &answer) {
+        let mut reply = self.reply().await?;
+        for _ in 0..SURPLUS_REPLIES_MAX {
+            if reply_codes::can_answer(verb, &reply) {
                 break;
             }
-            // No other success lets anybody in, however late the answer is.
+            // A login succeeds with its own reply only, however late that is.
             let is_login = matches!(verb, "USER" | "PASS" | "ACCT" | "AUTH");
             let another = if is_login {
                 self.reply().await?
             } else {
                 match timeout(self.surplus_reply_timeout, self.next_reply()).await {
-                    Ok(another) => self.counted(another)?,
-                    // It was meant for the answer.
+                    Ok(another) => self.count_reply(another)?,
+                    // It was meant as the reply.
                     Err(_) => break,
                 }
             };
-            self.drop_surplus(std::mem::replace(&mut answer, another));
+            self.drop_surplus(std::mem::replace(&mut reply, another));
         }
-        Ok(answer)
+        Ok(reply)
     }
 
-    /// Drops what is there and answers no question: it would be taken for the next one's answer. An
-    /// error where the server says goodbye: 421, when it was idle for too long.
-    pub(super) fn in_step(&mut self) -> Result<(), Failure> {
-        for _ in 0..MAX_SURPLUS {
+    /// Drops replies that arrived unsolicited: they would be taken for the next command's. Fails on
+    /// 421, which servers send to idle connections.
+    pub(super) fn drop_unsolicited(&mut self) -> Result<(), Failure> {
+        for _ in 0..SURPLUS_REPLIES_MAX {
             match poll_once(self.next_reply()) {
                 None => return Ok(()),
-                Some(said) => self.unasked(said)?,
+                Some(reply) => self.take_unsolicited(reply)?,
             }
         }
-        Err(unavailable("out of step: it says more and more unasked"))
+        Err(unavailable("out of sync: it keeps sending unsolicited replies"))
     }
 
-    /// As [`Control::in_step`]; a reply that has begun is waited for.
-    async fn come_into_step(&mut self) -> Result<(), Failure> {
-        self.in_step()?;
-        for _ in 0..MAX_SURPLUS {
+    /// As [`Control::drop_unsolicited`]; also waits for the rest of a reply that has started.
+    async fn synchronize(&mut self) -> Result<(), Failure> {
+        self.drop_unsolicited()?;
+        for _ in 0..SURPLUS_REPLIES_MAX {
             if self.lines.is_empty() && self.replies.is_empty() {
                 break;
             }
             match timeout(self.surplus_reply_timeout, self.next_reply()).await {
-                Ok(said) => self.unasked(said)?,
-                Err(_) => return Err(unavailable("it began to speak unasked")),
+                Ok(reply) => self.take_unsolicited(reply)?,
+                Err(_) => return Err(unavailable("an unsolicited reply was incomplete")),
             }
-            self.in_step()?;
+            self.drop_unsolicited()?;
         }
         Ok(())
     }
 
-    fn unasked(&mut self, said: io::Result<PeerReply>) -> Result<(), Failure> {
-        let said = said.map_err(|e| unavailable(format!("before a command: {e}")))?;
-        if said.code == 421 {
-            return Err(failure("the backend closed the session", said));
+    fn take_unsolicited(&mut self, reply: io::Result<PeerReply>) -> Result<(), Failure> {
+        let reply = reply.map_err(|e| unavailable(format!("before a command: {e}")))?;
+        if reply.code == 421 {
+            return Err(failure("the backend closed the session", reply));
         }
-        self.drop_surplus(said);
+        self.drop_surplus(reply);
         Ok(())
     }
 
-    /// A reply that nothing has asked for.
-    pub(super) fn drop_surplus(&mut self, said: PeerReply) {
-        self.surplus = Some(said);
+    /// Notes a dropped reply.
+    pub(super) fn drop_surplus(&mut self, reply: PeerReply) {
+        self.surplus = Some(reply);
     }
 
-    /// The last one that was dropped since this was asked.
+    /// The last reply that was dropped since the previous call.
     pub(super) fn take_surplus(&mut self) -> Option<PeerReply> {
         self.surplus.take()
     }
 
-    /// close_notify where there is TLS, then the end; bounded.
+    /// Sends close_notify under TLS and ends the connection, within a timeout.
     pub(super) async fn shutdown(&mut self) {
         let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
     }
@@ -232,16 +233,16 @@ impl Control {
         let invalid = |e: &str| io::Error::new(io::ErrorKind::InvalidData, e.to_owned());
         loop {
             while let Some(line) = self.lines.next_line() {
-                let mut line = line.map_err(|_| invalid("a reply's line is too long"))?;
+                let mut line = line.map_err(|_| invalid("a reply line is too long"))?;
                 // Some servers end lines with CR CR LF.
                 while line.pop_if(|last| *last == CR).is_some() {}
                 if line.is_empty() && self.replies.is_empty() {
                     continue;
                 }
-                if let Some(words) =
+                if let Some(reply) =
                     self.replies.line(&line).map_err(|e| invalid(&e.to_string()))?
                 {
-                    return Ok(words);
+                    return Ok(reply);
                 }
             }
             let mut bytes = [0; 4096];

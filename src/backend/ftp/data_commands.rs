@@ -1,11 +1,11 @@
-//! Which command sets up data connections at a server: what worked is kept to for a while; then the
-//! usual order counts again.
+//! The commands that set up data connections (RFC 959, RFC 2428) and which of them works at a
+//! server. It is preferred for a while.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::quirk::KEPT;
+use super::quirk::QUIRK_TTL;
 use crate::op::Failure;
 
 /// A command that sets up a data connection (RFC 959, RFC 2428).
@@ -17,19 +17,19 @@ pub(super) enum DataCommand {
     Port,
 }
 
-/// What worked at one server.
+/// The command that works at one server.
 pub(super) struct DataCommands {
     /// For the log.
     backend: Arc<str>,
     server: SocketAddr,
-    known: Mutex<Known>,
+    observed: Mutex<Observed>,
 }
 
 #[derive(Default)]
-struct Known {
-    worked: Option<(DataCommand, Instant)>,
-    /// Whether the log has the reason why it is not the first in the usual order.
-    told: bool,
+struct Observed {
+    working: Option<(DataCommand, Instant)>,
+    /// Whether the reason for not using the default was logged.
+    logged: bool,
 }
 
 impl DataCommand {
@@ -42,7 +42,7 @@ impl DataCommand {
         }
     }
 
-    /// What is tried where this one fails, of an IPv4 server.
+    /// The alternative for an IPv4 server.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Epsv => Self::Pasv,
@@ -55,49 +55,49 @@ impl DataCommand {
 
 impl DataCommands {
     pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self { backend: backend.clone(), server, known: Mutex::default() }
+        Self { backend: backend.clone(), server, observed: Mutex::default() }
     }
 
-    /// What has worked a while ago and has not failed since.
-    pub(super) fn kept(&self) -> Option<DataCommand> {
-        let (command, since) = self.lock().worked?;
-        (since.elapsed() < KEPT).then_some(command)
+    /// The command that worked recently and has not failed since.
+    pub(super) fn preferred(&self) -> Option<DataCommand> {
+        let (command, since) = self.lock().working?;
+        (since.elapsed() < QUIRK_TTL).then_some(command)
     }
 
-    /// It works; `instead`: of the other one, which was tried before and failed.
-    pub(super) fn keep(&self, command: DataCommand, instead: Option<&Failure>) {
-        let mut known = self.lock();
-        known.worked = Some((command, Instant::now()));
+    /// Records that the command works. `instead`: the failure of the other one, tried before.
+    pub(super) fn prefer(&self, command: DataCommand, instead: Option<&Failure>) {
+        let mut observed = self.lock();
+        observed.working = Some((command, Instant::now()));
         let Some(failure) = instead else { return };
-        if !std::mem::replace(&mut known.told, true) {
+        if !std::mem::replace(&mut observed.logged, true) {
             tracing::info!(
                 backend = &*self.backend,
                 server = %self.server,
                 reason = failure.message,
                 detail = failure.detail.as_deref(),
-                "{} sets up no data connection to the backend; {} is used",
+                "{} does not work for data connections to the backend; {} is used",
                 command.other().verb(),
                 command.verb(),
             );
         }
     }
 
-    /// It failed.
+    /// Records that the command failed.
     pub(super) fn forget(&self, command: DataCommand) {
-        let mut known = self.lock();
-        if known.worked.is_some_and(|(worked, _)| worked == command) {
-            known.worked = None;
+        let mut observed = self.lock();
+        if observed.working.is_some_and(|(working, _)| working == command) {
+            observed.working = None;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether another command may do where one was refused with these words, or not answered as it
-/// should be: 421 is the session's end, 425 that there is no port now.
-pub(super) fn may_other(code: u16) -> bool {
+/// Whether the other command may succeed after a reply of this code: not after 421 (the session
+/// ends) and 425 (no port available).
+pub(super) fn allows_other(code: u16) -> bool {
     !matches!(code, 100..=199 | 421 | 425)
 }
 
@@ -107,20 +107,20 @@ mod tests {
     use DataCommand::{Epsv, Pasv};
 
     #[test]
-    fn what_worked_is_kept_until_it_fails_or_is_old() {
+    fn a_working_command_is_preferred_until_it_fails_or_expires() {
         let commands = DataCommands::new(&"b".into(), ([127, 0, 0, 1], 21).into());
-        assert_eq!(commands.kept(), None);
-        commands.keep(Pasv, None);
-        assert_eq!(commands.kept(), Some(Pasv));
+        assert_eq!(commands.preferred(), None);
+        commands.prefer(Pasv, None);
+        assert_eq!(commands.preferred(), Some(Pasv));
         commands.forget(Epsv);
-        assert_eq!(commands.kept(), Some(Pasv));
+        assert_eq!(commands.preferred(), Some(Pasv));
         commands.forget(Pasv);
-        assert_eq!(commands.kept(), None);
-        commands.keep(Pasv, None);
-        // A machine that has just started knows no time so long ago.
-        if let Some(old) = Instant::now().checked_sub(KEPT) {
-            commands.lock().worked = Some((Pasv, old));
-            assert_eq!(commands.kept(), None);
+        assert_eq!(commands.preferred(), None);
+        commands.prefer(Pasv, None);
+        // The clock may have started later than that.
+        if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
+            commands.lock().working = Some((Pasv, old));
+            assert_eq!(commands.preferred(), None);
         }
     }
 }

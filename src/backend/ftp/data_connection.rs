@@ -24,7 +24,8 @@ pub(super) async fn start(
         connection.synchronize().await?;
     }
     let (tcp, preliminary) = match connection.settings.data_mode {
-        DataMode::Passive => passive::start(connection, transfer).await?,
+        // Boxed: with a TLS handshake in it, its 12 KiB would be part of every operation.
+        DataMode::Passive => Box::pin(passive::start(connection, transfer)).await?,
         DataMode::Active => {
             let reservation = active::offer(connection).await?;
             let preliminary = match command(connection, transfer).await {
@@ -43,7 +44,7 @@ pub(super) async fn start(
     if is_over(&preliminary) {
         return Ok((Stream::Plain(tcp), preliminary));
     }
-    match protected(connection, tcp).await {
+    match Box::pin(protected(connection, tcp)).await {
         Ok(stream) => Ok((stream, preliminary)),
         Err(failure) => Err(explain(connection, failure).await),
     }

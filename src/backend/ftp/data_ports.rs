@@ -1,11 +1,11 @@
-//! The ports that servers connect to in active mode.
+//! The pool of ports that servers connect to in active mode.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::data::{BACKEND_SESSION_BASE, Pool};
 
-/// The ports that a session's servers connect to.
+/// The ports of one session.
 #[derive(Clone)]
 pub(super) struct DataPorts {
     pub(super) pool: Arc<Pool>,

@@ -1,4 +1,4 @@
-//! What this backend itself has against an operation.
+//! Failures that this backend itself reports.
 
 use crate::op::{Failure, FailureKind, RemotePath};
 
@@ -6,23 +6,23 @@ pub(super) fn unsupported(message: &str) -> Failure {
     Failure::backend(FailureKind::Unsupported, message)
 }
 
-/// What would need CWD, in a session whose paths are relative to where the login put the user. `what`:
-/// what cannot be done.
+/// For operations that need CWD in a session whose paths are relative to an unknown login folder.
+/// `what`: what cannot be done.
 pub(super) fn unknown_home(what: &str) -> Failure {
     unsupported(&format!(
-        "the backend server does not tell where the login put the user (PWD), so {what}; set \
+        "the backend server does not report the login folder (PWD), so {what}; set \
          `login_folder` on the backend"
     ))
 }
 
 pub(super) fn no_file_system() -> Failure {
-    unsupported("the backend server is reached by FTP, which tells nothing of its file systems")
+    unsupported("the backend server is reached by FTP, which has no file system information")
 }
 
 pub(super) fn no_data_connection(detail: impl std::fmt::Display) -> Failure {
     Failure::backend(
         FailureKind::DataConnection,
-        "no data connection between the gateway and the backend server could be made",
+        "the data connection between the gateway and the backend server could not be established",
     )
     .with_detail(detail)
 }

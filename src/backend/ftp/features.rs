@@ -1,4 +1,4 @@
-//! What a server says it can (FEAT, RFC 2389).
+//! The features that a server announces (FEAT, RFC 2389).
 
 use crate::op::PeerReply;
 
@@ -13,7 +13,7 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// A server that does not know FEAT can still know SIZE and MDTM.
+    /// Without FEAT, a server may still support SIZE and MDTM.
     pub(super) fn unknown() -> Self {
         Self { size: true, mdtm: true, ..Self::default() }
     }

@@ -25,17 +25,17 @@ mod quirk;
 mod refusals;
 mod renames;
 mod reply;
+mod reply_codes;
 mod sequenced;
 mod servers;
 mod settings;
-mod shapes;
 mod stat;
-mod step;
+mod sync;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-mod time_ways;
+mod time_commands;
 mod times;
 mod transfer;
 mod transfer_command;
@@ -63,18 +63,18 @@ use crate::route::Target;
 use cache::Cache;
 use data_ports::DataPorts;
 use pool::{ConnectionGuard, Pool};
-use refusals::Optional;
+use refusals::OptionalCommand;
 use servers::Servers;
 
 pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection, where all are in transfers.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same, of a file that is to be opened: the end of another one may be under way.
-const OPEN: Duration = Duration::from_secs(5);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes that the writes of a session may hold that came before their turn.
-const EARLY: usize = 8 * 1024 * 1024;
+const QUEUED_WRITES_MAX: usize = 8 * 1024 * 1024;
 
 /// A configured FTP backend.
 pub struct FtpBackend {
@@ -99,7 +99,7 @@ struct FtpSession {
     /// Times in listings are to be exact to the second.
     exact_times: Arc<AtomicBool>,
     /// What the writes of all its open files may hold that came before their turn.
-    early: data::Budget,
+    queue_budget: data::Budget,
 }
 
 impl FtpBackend {
@@ -133,9 +133,9 @@ impl Backend for FtpBackend {
         let ports = self.data_ports.clone().map(DataPorts::new);
         let account = (&self.leases, credentials);
         let pool = Pool::login(settings, shared, ports, account, origin).await?;
-        let early = data::Budget::new(EARLY);
+        let queue_budget = data::Budget::new(QUEUED_WRITES_MAX);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
-        Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), early }))
+        Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
     }
 
     fn addresses(&self) -> &[String] {
@@ -146,7 +146,7 @@ impl Backend for FtpBackend {
 impl FtpSession {
     /// A control connection in step, or why there is none.
     async fn acquire(&self) -> Result<ConnectionGuard, Failure> {
-        self.pool.acquire(PATIENCE).await
+        self.pool.acquire(ACQUIRE_TIMEOUT).await
     }
 
     /// Whether a link itself is meant. FTP clients get what the server itself reports of a link: they
@@ -159,7 +159,7 @@ impl FtpSession {
     fn remembered(&self, path: &RemotePath, link: bool) -> Option<Entry> {
         let entry = self.cache.get(path, link, !self.pool.is_concurrent())?;
         if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
-            self.cache.recalled(path, size);
+            self.cache.record_served(path, size);
         }
         Some(entry)
     }
@@ -170,14 +170,14 @@ impl FtpSession {
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Entry, Failure> {
-        let asked = self.cache.asked();
-        self.cache.forget_recalled(path);
+        let requested_at = self.cache.requested_at();
+        self.cache.forget_served(path);
         let mut entry = stat::stat(guard, path).await?;
         if self.pool.is_concurrent() {
             stat::add_permissions(guard, path, &mut entry).await?;
         }
         if let Some(folder) = path.parent() {
-            self.cache.put(asked, folder.as_bytes(), std::slice::from_ref(&entry), true);
+            self.cache.put(requested_at, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }
         Ok(entry)
     }
@@ -192,21 +192,21 @@ impl FtpSession {
             Some(entry) => entry,
             None => self.ask_link_stat(guard, path).await?,
         };
-        if !cache::may_be_link(&entry, guard.has(Optional::Mlst)) {
+        if !cache::may_be_link(&entry, guard.supports(OptionalCommand::Mlst)) {
             return Ok(entry);
         }
-        self.cache.forget_recalled(path);
+        self.cache.forget_served(path);
         stat::follow(guard, path, entry).await
     }
 
     /// Clients resume by writing behind the size that they were told. Where that came from memory, it
     /// must still be so. Returns it then.
-    async fn check_recalled(
+    async fn check_served_size(
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
-        let Some(told) = self.cache.recalled_size(path) else { return Ok(None) };
+        let Some(told) = self.cache.served_size(path) else { return Ok(None) };
         let size = stat::file_size(guard, path).await?.unwrap_or(0);
         if size == told {
             return Ok(Some(size));
@@ -219,17 +219,17 @@ impl FtpSession {
     }
 
     /// Sizes that were told before count no more for what is removed, renamed or cut off.
-    fn forget_recalled(&self, operation: &Operation) {
+    fn forget_served(&self, operation: &Operation) {
         match operation {
             Operation::Rename { from, to, .. } => {
-                self.cache.forget_recalled(from);
-                self.cache.forget_recalled(to);
+                self.cache.forget_served(from);
+                self.cache.forget_served(to);
             }
             Operation::Remove(path)
             | Operation::RemoveDirectory(path)
             | Operation::Size(path, _)
             | Operation::SetAttributes { path, changes: Changes { size: Some(_), .. }, .. } => {
-                self.cache.forget_recalled(path);
+                self.cache.forget_served(path);
             }
             _ => {}
         }
@@ -258,8 +258,8 @@ impl BackendSession for FtpSession {
         {
             return Ok(Answer::Entry(entry));
         }
-        self.forget_recalled(operation);
-        let _writer = changes_something(operation).then(|| self.cache.writer());
+        self.forget_served(operation);
+        let _write_guard = changes_something(operation).then(|| self.cache.write_guard());
         if let Operation::Rename { to, .. } = operation {
             // What is there then is no part of an upload that had the name.
             self.pool.account().lease(to).await;
@@ -287,15 +287,15 @@ impl BackendSession for FtpSession {
         let relied = match mode {
             WriteMode::Append => true,
             WriteMode::From { offset: 0 } | WriteMode::Unique => false,
-            WriteMode::From { offset } => self.cache.recalled_size(path) == Some(*offset),
+            WriteMode::From { offset } => self.cache.served_size(path) == Some(*offset),
         };
         if relied {
-            self.check_recalled(&mut guard, path).await?;
+            self.check_served_size(&mut guard, path).await?;
         }
         if *mode != WriteMode::Unique {
-            self.cache.forget_recalled(path);
+            self.cache.forget_served(path);
         }
-        upload::open(guard, self.cache.writer(), target.action()).await
+        upload::open(guard, self.cache.write_guard(), target.action()).await
     }
 
     async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure> {

@@ -2,8 +2,8 @@
 
 use super::connection::Connection;
 use super::failures::{no_file_system, not_found, unsupported};
-use super::refusals::Optional;
-use super::stat::{entered, file_size, size, stat};
+use super::refusals::OptionalCommand;
+use super::stat::{can_enter, file_size, size, stat};
 use super::{ConnectionGuard, FtpSession};
 use super::{attributes, listing, renames, reply};
 use crate::backend::unsupported::Attribute;
@@ -19,7 +19,7 @@ pub(super) async fn perform(
     guard: &mut ConnectionGuard,
     operation: &Operation,
 ) -> Result<Answer, Failure> {
-    let done = |words: PeerReply| Answer::Done(Some(words));
+    let done = |reply: PeerReply| Answer::Done(Some(reply));
     match operation {
         Operation::Stat(path) | Operation::LinkStat(path) => {
             let entry = if session.is_of_link(operation) {
@@ -32,7 +32,9 @@ pub(super) async fn perform(
         Operation::Size(path, representation) => {
             size_of_file(guard, path, *representation).await.map(Answer::Size)
         }
-        Operation::Enter(path) if guard.home.is_known() => guard.enter(path).await.map(done),
+        Operation::Enter(path) if guard.home.is_known() => {
+            guard.change_directory(path).await.map(done)
+        }
         Operation::Enter(path) => {
             listing::check_folder(guard, path).await.map(|()| Answer::Done(None))
         }
@@ -43,14 +45,14 @@ pub(super) async fn perform(
         Operation::RemoveDirectory(path) => {
             // Servers refuse to remove the folder that they are in.
             if !path.is_root() && guard.home.is_known() {
-                guard.be_in(&RemotePath::root()).await.ok();
+                guard.ensure_directory(&RemotePath::root()).await.ok();
             }
             guard.check()?;
             remove_directory(guard, path).await.map(done)
         }
         Operation::RenameFrom(path) => renames::rename_from(guard, path).await.map(done),
         Operation::Rename { from, to, onto } => {
-            let _moving = guard.moving();
+            let _move = guard.start_move();
             match onto {
                 Onto::AsBackend => renames::rename(guard, from, to).await.map(done),
                 Onto::Refused => {
@@ -82,11 +84,12 @@ async fn size_of_file(
     path: &RemotePath,
     representation: Representation,
 ) -> Result<u64, Failure> {
-    if !connection.server.refusals.holds(Optional::Size) || representation == Representation::Ascii
+    if !connection.server.refusals.is_refused(OptionalCommand::Size)
+        || representation == Representation::Ascii
     {
         connection.set_type(representation).await?;
         match size(connection, path).await {
-            Err(_) if connection.server.refusals.holds(Optional::Size) => {}
+            Err(_) if connection.server.refusals.is_refused(OptionalCommand::Size) => {}
             told => return told,
         }
         if representation == Representation::Ascii {
@@ -101,11 +104,11 @@ async fn remove_directory(
     path: &RemotePath,
 ) -> Result<PeerReply, Failure> {
     let removed = {
-        let _moving = connection.moving();
+        let _move = connection.start_move();
         connection.expect_at(2, "RMD", path).await
     };
     match removed {
-        Err(refusal) if reply::is_vague(&refusal) => {
+        Err(refusal) if reply::is_unspecific(&refusal) => {
             Err(match seen(connection, path).await? {
                 // To know what is in it would take a listing.
                 Some(EntryKind::Directory) => Failure {
@@ -127,10 +130,10 @@ async fn seen(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<EntryKind>, Failure> {
-    let found = if connection.has(Optional::Mlst) {
+    let found = if connection.supports(OptionalCommand::Mlst) {
         stat(connection, path).await.map(|entry| entry.kind)
     } else {
-        if entered(connection, path).await? {
+        if can_enter(connection, path).await? {
             Ok(EntryKind::Directory)
         } else {
             connection.set_type(Representation::Image).await?;
@@ -149,7 +152,7 @@ async fn make_directory(
     permissions: Option<u32>,
 ) -> Result<PeerReply, Failure> {
     let made = match guard.expect_at(2, "MKD", path).await {
-        Err(refusal) if reply::is_vague(&refusal) => {
+        Err(refusal) if reply::is_unspecific(&refusal) => {
             return Err(match seen(guard, path).await? {
                 Some(_) => Failure {
                     kind: FailureKind::AlreadyExists,

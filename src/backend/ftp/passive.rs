@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::connection::Connection;
-use super::data_commands::{DataCommand, may_other};
+use super::data_commands::{DataCommand, allows_other};
 use super::failures::no_data_connection;
 use super::reply;
 use super::servers::Server;
@@ -39,11 +39,11 @@ pub(super) async fn start(
         let command = prepared.command();
         if let Some(connecting) = prepared.take() {
             attempts.leave_for_last(command);
-            let repeated = transfer.may_be_repeated();
+            let repeated = transfer.is_repeatable();
             let has_other = attempts.left.front() != Some(&command);
             let start = attempts.passive_start(connection, transfer, connecting, has_other);
             match start.run(connection).await {
-                Started::Both(tcp, words) => return Ok((tcp, words)),
+                Started::Both(tcp, reply) => return Ok((tcp, reply)),
                 // The server does not take it any more, and nothing has begun: all is asked anew.
                 Started::Refused(refusal) if is_no_channel(&refusal) && repeated => {
                     attempts = Attempts::new(connection);
@@ -55,14 +55,14 @@ pub(super) async fn start(
     }
     loop {
         let (command, address) = attempts.next(connection).await?;
-        let (header, limit) = (connection.data_header(), connection.settings.connect_timeout);
+        let (header, limit) = (connection.proxy_header(), connection.settings.connect_timeout);
         let connecting = connect(address, header, limit);
         let has_other = !attempts.left.is_empty();
         let start = attempts.passive_start(connection, transfer, connecting, has_other);
         match start.run(connection).await {
-            Started::Both(tcp, words) => {
-                attempts.worked(command);
-                return Ok((tcp, words));
+            Started::Both(tcp, reply) => {
+                attempts.note_success(command);
+                return Ok((tcp, reply));
             }
             // Once: who is asked for the second time has its connection first.
             Started::ConnectFirst => attempts.left.push_front(command),
@@ -78,7 +78,7 @@ impl Attempts {
         let usual =
             usual(settings.passive_command, settings.trust_pasv_address, server.address.ip());
         let mut left = VecDeque::from(usual);
-        if server.data_commands.kept() == left.back().copied() {
+        if server.data_commands.preferred() == left.back().copied() {
             left.rotate_left(left.len() - 1);
         }
         Self { server, left, failed: Vec::new(), unconnected: false }
@@ -93,7 +93,7 @@ impl Attempts {
             match ask(connection, self.server.address.ip(), command).await? {
                 Ok(address) => {
                     if !self.failed.is_empty() && !self.unconnected {
-                        self.worked(command);
+                        self.note_success(command);
                     }
                     return Ok((command, address));
                 }
@@ -118,7 +118,7 @@ impl Attempts {
         connecting: F,
         has_other: bool,
     ) -> PassiveStart<'a, F> {
-        let repeatable = transfer.may_be_repeated();
+        let repeatable = transfer.is_repeatable();
         let connect_first = connection.connect_first || !(self.is_proven() || repeatable);
         let order =
             if connect_first { CommandOrder::AfterConnect } else { CommandOrder::Concurrent };
@@ -129,14 +129,14 @@ impl Attempts {
 
     /// Whether a data connection was made a while ago with what is tried first.
     fn is_proven(&self) -> bool {
-        self.failed.is_empty() && self.server.data_commands.kept().is_some()
+        self.failed.is_empty() && self.server.data_commands.preferred().is_some()
     }
 
-    fn worked(&self, command: DataCommand) {
+    fn note_success(&self, command: DataCommand) {
         let commands = &self.server.data_commands;
-        if commands.kept() != Some(command) {
+        if commands.preferred() != Some(command) {
             let other = self.failed.iter().find(|(failed, _)| *failed != command);
-            commands.keep(command, other.map(|(_, failure)| failure));
+            commands.prefer(command, other.map(|(_, failure)| failure));
         }
     }
 
@@ -154,21 +154,21 @@ impl Attempts {
         transfer: Transfer<'_>,
     ) -> Result<(), Failure> {
         match started {
-            Started::NotConnected(failure) => {
+            Started::ConnectFailed(failure) => {
                 self.unconnected = true;
                 self.failed(command, failure);
                 Ok(())
             }
-            Started::NotMade(failure) => {
+            Started::NotEstablished(failure) => {
                 self.unconnected = true;
                 self.failed(command, failure.clone());
-                if transfer.may_be_repeated() { Ok(()) } else { Err(failure) }
+                if transfer.is_repeatable() { Ok(()) } else { Err(failure) }
             }
-            Started::OutOfStep(failure) => {
+            Started::OutOfSync(failure) => {
                 self.failed(command, failure.clone());
                 // The next transfer begins with the other one.
                 if let Some(other) = self.left.front().filter(|other| **other != command) {
-                    self.server.data_commands.keep(*other, Some(&failure));
+                    self.server.data_commands.prefer(*other, Some(&failure));
                 }
                 Err(failure)
             }
@@ -221,25 +221,25 @@ async fn ask(
     command: DataCommand,
 ) -> Result<Result<SocketAddr, Failure>, Failure> {
     let verb = command.verb();
-    let words = ask_for_port(connection, verb).await?;
-    if words.code >= 400 {
-        let refusal = words.code;
-        let failure = reply::failure(verb, words);
-        return if may_other(refusal) { Ok(Err(failure)) } else { Err(failure) };
+    let reply = ask_for_port(connection, verb).await?;
+    if reply.code >= 400 {
+        let refusal = reply.code;
+        let failure = reply::failure(verb, reply);
+        return if allows_other(refusal) { Ok(Err(failure)) } else { Err(failure) };
     }
-    if words.code < 200 {
+    if reply.code < 200 {
         // Something else was to follow.
-        let out_of_step = reply::expect(2, verb, words);
-        connection.noted(out_of_step)?;
+        let out_of_step = reply::expect(2, verb, reply);
+        connection.note_loss(out_of_step)?;
         return Err(no_data_connection(format!("{verb} was not answered")));
     }
     let found = match command {
-        DataCommand::Epsv if words.code == 229 => {
-            parse_epsv_reply(&words.lines).map(|port| SocketAddr::new(server, port)).ok()
+        DataCommand::Epsv if reply.code == 229 => {
+            parse_epsv_reply(&reply.lines).map(|port| SocketAddr::new(server, port)).ok()
         }
         // Servers behind address translation name an address that is not theirs, and bad ones
         // somebody else's.
-        DataCommand::Pasv if words.code < 300 => parse_pasv_reply(&words.lines).ok().map(|named| {
+        DataCommand::Pasv if reply.code < 300 => parse_pasv_reply(&reply.lines).ok().map(|named| {
             let trusted = connection.settings.trust_pasv_address && !named.ip().is_unspecified();
             let ip = if trusted { IpAddr::V4(*named.ip()) } else { server };
             SocketAddr::new(ip, named.port())
@@ -247,7 +247,7 @@ async fn ask(
         _ => None,
     };
     Ok(found.ok_or_else(|| {
-        no_data_connection(format!("the answer to {verb} was not understood: {words}"))
+        no_data_connection(format!("the answer to {verb} was not understood: {reply}"))
     }))
 }
 
@@ -256,19 +256,20 @@ async fn ask(
 async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<PeerReply, Failure> {
     for _ in 1..PORT_TRIES {
         let asked = Instant::now();
-        let words = connection.ask(verb, None).await?;
+        let reply = connection.command(verb, None).await?;
         let took = asked.elapsed();
-        connection.port_took = Some(connection.port_took.map_or(took, |least| least.min(took)));
-        if words.code != 425 {
-            return Ok(words);
+        connection.port_latency =
+            Some(connection.port_latency.map_or(took, |least| least.min(took)));
+        if reply.code != 425 {
+            return Ok(reply);
         }
     }
-    connection.ask(verb, None).await
+    connection.command(verb, None).await
 }
 
 /// 425: the server has no data connection.
 fn is_no_channel(refusal: &Failure) -> bool {
-    refusal.peer.as_ref().is_some_and(|words| words.code == 425)
+    refusal.peer.as_ref().is_some_and(|reply| reply.code == 425)
 }
 
 #[cfg(test)]

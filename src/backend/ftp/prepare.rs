@@ -11,7 +11,7 @@ use super::transfer_command::connect;
 /// waiting leaves half a question behind; the next operation waits for the server's answer, and a
 /// transfer for the connection. What fails here is asked for again by the transfer.
 pub(super) fn prepare(mut guard: ConnectionGuard) {
-    let near = guard.port_took.is_some_and(|took| took < guard.settings.timing.near_server_max);
+    let near = guard.port_latency.is_some_and(|took| took < guard.settings.timing.near_server_max);
     if near || guard.settings.data_mode != DataMode::Passive {
         return;
     }
@@ -20,7 +20,7 @@ pub(super) fn prepare(mut guard: ConnectionGuard) {
         let mut attempts = Attempts::new(&guard);
         match attempts.next(&mut guard).await {
             Ok((command, address)) => {
-                let (header, limit) = (guard.data_header(), guard.settings.connect_timeout);
+                let (header, limit) = (guard.proxy_header(), guard.settings.connect_timeout);
                 let connecting = connect(address, header, limit);
                 guard.prepared = Some(Prepared::begin(command, connecting));
             }

@@ -15,7 +15,7 @@ use super::failures;
 use crate::op::Failure;
 
 /// A connection that was not used for so long is given back to the server.
-const KEPT: Duration = Duration::from_secs(10);
+const PREPARED_TTL: Duration = Duration::from_secs(10);
 
 /// A data connection without a command. Dropped, it is reset.
 pub(super) struct Prepared {
@@ -33,10 +33,10 @@ impl Prepared {
     ) -> Self {
         let connecting = tokio::spawn(connecting);
         let connecting = Arc::new(Mutex::new(Some(AbortOnDropHandle::new(connecting))));
-        let kept = connecting.clone();
+        let expiring = connecting.clone();
         let expiry = tokio::spawn(async move {
-            tokio::time::sleep(KEPT).await;
-            drop(kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+            tokio::time::sleep(PREPARED_TTL).await;
+            drop(expiring.lock().unwrap_or_else(PoisonError::into_inner).take());
         });
         Self { command, connecting, _expiry: AbortOnDropHandle::new(expiry) }
     }

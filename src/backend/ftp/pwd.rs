@@ -1,26 +1,26 @@
-//! What the answer to PWD says (RFC 959 section 4.1.1, appendix II), as servers give it.
+//! Parses the reply to PWD (RFC 959 section 4.1.1, appendix II) in the forms that servers use.
 
 use crate::backend::home::absolute;
 use crate::op::{PeerReply, RemotePath};
 use crate::wire::ftp::command::is_sendable;
 
-/// What may follow an unquoted path: words of old servers, in small letters.
+/// Text that may follow an unquoted path at old servers, in lower case.
 const COMMENTS: [&[u8]; 4] = [b" is current", b" is the current", b" is working", b" is cwd"];
 
-/// Where the server is, where it says so beyond doubt: an absolute path, quoted as it has to be or
-/// alone. Its last line counts first.
-pub(super) fn directory(answer: &PeerReply) -> Option<RemotePath> {
-    if answer.code / 100 != 2 {
+/// The directory in the reply, if it is unambiguous: an absolute path, in quotes or alone. Later
+/// lines take precedence.
+pub(super) fn directory(reply: &PeerReply) -> Option<RemotePath> {
+    if reply.code / 100 != 2 {
         return None;
     }
-    answer.lines.iter().rev().find_map(|line| {
+    reply.lines.iter().rev().find_map(|line| {
         let path = if line.contains(&b'"') { quoted(line)? } else { unquoted(line).to_vec() };
         absolute(&path).filter(|path| is_sendable(path.as_bytes()))
     })
 }
 
-/// Between quotes, quotes in it doubled. A server that does not double them leaves open where the path
-/// ends: `None` then.
+/// A quoted path; quotes in it are doubled. `None` if the server does not double them, as the end
+/// of the path is ambiguous.
 fn quoted(line: &[u8]) -> Option<Vec<u8>> {
     let mut rest = line[line.iter().position(|b| *b == b'"')? + 1..].iter().peekable();
     let mut path = Vec::new();
@@ -36,14 +36,14 @@ fn quoted(line: &[u8]) -> Option<Vec<u8>> {
     (ends && quotes % 2 == 0).then_some(path)
 }
 
-/// The path without what is said about it. With other blanks in it nobody knows where it ends: what is
-/// returned is no absolute path then.
+/// A path without the comment after it. If it contains blanks, its end is ambiguous: the result is
+/// not an absolute path then.
 fn unquoted(line: &[u8]) -> &[u8] {
     let line = line.trim_ascii();
     let lower = line.to_ascii_lowercase();
     let comment = COMMENTS
         .iter()
-        .filter_map(|comment| lower.windows(comment.len()).position(|words| words == *comment));
+        .filter_map(|comment| lower.windows(comment.len()).position(|reply| reply == *comment));
     let path = &line[..comment.min().unwrap_or(line.len())];
     if path.contains(&b' ') { b"" } else { path }
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absolute_path_is_taken_and_all_else_is_not() {
+    fn only_unambiguous_absolute_paths_are_accepted() {
         for (code, lines, expected) in [
             (257, &["\"/\" is the current directory"][..], Some("/")),
             (257, &["\"/home/x\""], Some("/home/x")),
@@ -69,13 +69,13 @@ mod tests {
             (257, &["\"/home/x\" is current", "the end"], Some("/home/x")),
             (257, &["a \"friend\"", "\"/home/x\""], Some("/home/x")),
             (257, &["\"/C:/Users/x\""], Some("/C:/Users/x")),
-            // Where the path ends is open.
+            // The end of the path is ambiguous.
             (257, &["/home/my files"], None),
             (257, &["\"/a\"b\" is the current directory"], None),
             (257, &["\"/a\" b\" is the current directory"], None),
             (257, &["\"/a\"\" is the current directory"], None),
             (257, &["\"/open"], None),
-            // No path of this kind.
+            // Not an absolute path.
             (257, &["\"C:\\home\\x\""], None),
             (257, &["C:\\home\\x"], None),
             (257, &["'USER.DATA.'"], None),
@@ -91,17 +91,17 @@ mod tests {
             (500, &["/home/x"], None),
         ] {
             let lines: Vec<Vec<u8>> = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-            let told = directory(&PeerReply { code, lines: lines.clone() });
-            let told = told.as_ref().map(RemotePath::as_bytes);
-            assert_eq!(told, expected.map(str::as_bytes), "{code} {lines:?}");
+            let path = directory(&PeerReply { code, lines: lines.clone() });
+            let path = path.as_ref().map(RemotePath::as_bytes);
+            assert_eq!(path, expected.map(str::as_bytes), "{code} {lines:?}");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_are_a_path_where_ftp_carries_them() {
-        let told = |line: &[u8]| directory(&PeerReply { code: 257, lines: vec![line.to_vec()] });
-        assert_eq!(told(b"\"/m\xfcller\"").unwrap().as_bytes(), b"/m\xfcller");
-        // A Telnet command for most servers.
-        assert_eq!(told(b"\"/m\xffller\""), None);
+    fn a_path_that_is_not_utf_8_is_accepted_unless_it_contains_0xff() {
+        let path = |line: &[u8]| directory(&PeerReply { code: 257, lines: vec![line.to_vec()] });
+        assert_eq!(path(b"\"/m\xfcller\"").unwrap().as_bytes(), b"/m\xfcller");
+        // A Telnet command at most servers.
+        assert_eq!(path(b"\"/m\xffller\""), None);
     }
 }

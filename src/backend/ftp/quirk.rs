@@ -1,29 +1,29 @@
-//! A way in which a server does not behave as the standards want it, remembered for a while.
+//! A deviation of a server from the standards, remembered for a while.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long something is remembered: servers are mended and replaced.
-pub(super) const KEPT: Duration = Duration::from_secs(600);
+/// How long a quirk is remembered: servers are fixed and replaced.
+pub(super) const QUIRK_TTL: Duration = Duration::from_secs(600);
 
-/// A server may have been slow only, or is mended: after a while it is taken for a usual one again.
+/// A quirk expires: the server may only have been slow, or was fixed.
 #[derive(Debug, Default)]
 pub(super) struct Quirk {
-    noted: Mutex<Option<Instant>>,
+    note_loss: Mutex<Option<Instant>>,
 }
 
 impl Quirk {
     pub(super) fn is_known(&self) -> bool {
-        self.lock().is_some_and(|since| since.elapsed() < KEPT)
+        self.lock().is_some_and(|since| since.elapsed() < QUIRK_TTL)
     }
 
-    /// Whether that is news, which goes to the log.
+    /// Returns whether the quirk is new, for the log.
     pub(super) fn note(&self) -> bool {
         self.lock().replace(Instant::now()).is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.note_loss.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,10 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_forgotten_after_a_while() {
+    fn a_quirk_expires() {
         let quirk = Quirk::default();
         assert!(quirk.note() && quirk.is_known() && !quirk.note());
-        let long_ago = Instant::now().checked_sub(KEPT + Duration::from_secs(1));
+        let long_ago = Instant::now().checked_sub(QUIRK_TTL + Duration::from_secs(1));
         *quirk.lock() = long_ago;
         assert!(!quirk.is_known() || long_ago.is_none());
     }

@@ -1,16 +1,16 @@
-//! Commands that a server does not have: what it has refused once is not asked again for a while.
+//! Optional commands that a server does not support. A refused one is not sent again for a while.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::quirk::KEPT;
+use super::quirk::QUIRK_TTL;
 use crate::op::PeerReply;
 
-/// A way to ask that not every server has, and there is another for it.
+/// A command that not every server has, and for which there is an alternative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Optional {
+pub(super) enum OptionalCommand {
     Mlsd,
     Mlst,
     Size,
@@ -26,12 +26,12 @@ pub(super) struct Refusals {
     /// For the log.
     backend: Arc<str>,
     server: SocketAddr,
-    refused: Mutex<Vec<(Optional, Instant)>>,
-    /// A bit for each that has worked: an answer that says otherwise is about one name then.
-    worked: AtomicU8,
+    refused: Mutex<Vec<(OptionalCommand, Instant)>>,
+    /// A bit per command that has worked: a later error reply is about its argument then.
+    succeeded: AtomicU8,
 }
 
-impl Optional {
+impl OptionalCommand {
     fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -54,61 +54,63 @@ impl Refusals {
             backend: backend.clone(),
             server,
             refused: Mutex::default(),
-            worked: AtomicU8::new(0),
+            succeeded: AtomicU8::new(0),
         }
     }
 
-    /// Whether the server has refused it and may not be asked again yet.
-    pub(super) fn holds(&self, asked: Optional) -> bool {
-        self.lock().iter().any(|(refused, since)| *refused == asked && since.elapsed() < KEPT)
+    /// Whether the server has refused the command recently.
+    pub(super) fn is_refused(&self, command: OptionalCommand) -> bool {
+        self.lock()
+            .iter()
+            .any(|(refused, since)| *refused == command && since.elapsed() < QUIRK_TTL)
     }
 
-    /// Notes an answer; whether it says that the server does not have the command at all.
-    pub(super) fn note(&self, asked: Optional, answer: &PeerReply) -> bool {
-        if answer.code / 100 == 2 {
-            self.worked(asked);
+    /// Records a reply; returns whether it says that the server does not have the command.
+    pub(super) fn note_reply(&self, command: OptionalCommand, reply: &PeerReply) -> bool {
+        if reply.code / 100 == 2 {
+            self.note_success(command);
         }
-        let unknown = is_unknown(answer.code) && !self.has_worked(asked);
+        let unknown = is_unknown(reply.code) && !self.has_worked(command);
         if unknown {
-            self.add(asked, answer);
+            self.note_refusal(command, reply);
         }
         unknown
     }
 
-    pub(super) fn worked(&self, asked: Optional) {
-        self.worked.fetch_or(asked.bit(), Ordering::Relaxed);
+    pub(super) fn note_success(&self, command: OptionalCommand) {
+        self.succeeded.fetch_or(command.bit(), Ordering::Relaxed);
     }
 
-    pub(super) fn has_worked(&self, asked: Optional) -> bool {
-        self.worked.load(Ordering::Relaxed) & asked.bit() != 0
+    pub(super) fn has_worked(&self, command: OptionalCommand) -> bool {
+        self.succeeded.load(Ordering::Relaxed) & command.bit() != 0
     }
 
-    /// The server does not have it, as this answer shows.
-    pub(super) fn add(&self, asked: Optional, answer: &PeerReply) {
+    /// Records that the server does not have the command.
+    pub(super) fn note_refusal(&self, command: OptionalCommand, reply: &PeerReply) {
         let now = Instant::now();
         let mut refused = self.lock();
-        if let Some((_, since)) = refused.iter_mut().find(|(refused, _)| *refused == asked) {
+        if let Some((_, since)) = refused.iter_mut().find(|(refused, _)| *refused == command) {
             *since = now;
             return;
         }
-        refused.push((asked, now));
+        refused.push((command, now));
         drop(refused);
         tracing::info!(
             backend = &*self.backend,
             server = %self.server,
-            answer = %answer,
-            "the backend server does not have {}; other commands are used",
-            asked.name(),
+            reply = %reply,
+            "the backend server does not support {}; other commands are used",
+            command.name(),
         );
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Optional, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(OptionalCommand, Instant)>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Not known, not implemented, or not with such a parameter (RFC 959 section 4.2). 501 and 550 are
-/// about the name.
+/// Unknown, not implemented, or not for this parameter (RFC 959 section 4.2). 501 and 550 are about
+/// the argument.
 pub(super) fn is_unknown(code: u16) -> bool {
     matches!(code, 500 | 502 | 504)
 }
@@ -118,27 +120,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_is_not_asked_again_for_a_while() {
+    fn a_refused_command_is_not_sent_again_for_a_while() {
         let refusals = Refusals::new(&"b".into(), ([127, 0, 0, 1], 21).into());
-        let answer = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
+        let reply = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
         for code in [450, 501, 530, 550] {
-            assert!(!refusals.note(Optional::Mlst, &answer(code)), "{code}");
+            assert!(!refusals.note_reply(OptionalCommand::Mlst, &reply(code)), "{code}");
         }
-        assert!(!refusals.holds(Optional::Mlst));
-        assert!(refusals.note(Optional::Mlst, &answer(502)));
-        assert!(refusals.holds(Optional::Mlst) && !refusals.holds(Optional::Mlsd));
-        // What has worked is there.
-        assert!(!refusals.note(Optional::Size, &answer(213)));
-        assert!(!refusals.note(Optional::Size, &answer(500)) && !refusals.holds(Optional::Size));
-        // A machine that has just started knows no time so long ago.
-        if let Some(old) = Instant::now().checked_sub(KEPT) {
+        assert!(!refusals.is_refused(OptionalCommand::Mlst));
+        assert!(refusals.note_reply(OptionalCommand::Mlst, &reply(502)));
+        assert!(
+            refusals.is_refused(OptionalCommand::Mlst)
+                && !refusals.is_refused(OptionalCommand::Mlsd)
+        );
+        // A command that has worked is supported.
+        assert!(!refusals.note_reply(OptionalCommand::Size, &reply(213)));
+        assert!(
+            !refusals.note_reply(OptionalCommand::Size, &reply(500))
+                && !refusals.is_refused(OptionalCommand::Size)
+        );
+        // The clock may have started later than that.
+        if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
             refusals.lock()[0].1 = old;
-            assert!(!refusals.holds(Optional::Mlst));
+            assert!(!refusals.is_refused(OptionalCommand::Mlst));
         }
     }
 
     #[test]
-    fn a_refused_name_is_no_unknown_command() {
+    fn codes_501_and_550_do_not_mean_an_unknown_command() {
         for (code, unknown) in [(500, true), (502, true), (504, true), (501, false), (550, false)] {
             assert_eq!(is_unknown(code), unknown, "{code}");
         }

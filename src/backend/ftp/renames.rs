@@ -14,9 +14,9 @@ pub(super) async fn rename_from(
     connection: &mut Connection,
     from: &RemotePath,
 ) -> Result<PeerReply, Failure> {
-    let words = connection.expect_at(3, "RNFR", from).await?;
-    connection.renaming = Some(from.clone());
-    Ok(words)
+    let reply = connection.expect_at(3, "RNFR", from).await?;
+    connection.pending_rename = Some(from.clone());
+    Ok(reply)
 }
 
 /// What the server does with a file that has the new name is the server's matter.
@@ -25,7 +25,7 @@ pub(super) async fn rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<PeerReply, Failure> {
-    if connection.renaming.as_ref() != Some(from) {
+    if connection.pending_rename.as_ref() != Some(from) {
         connection.expect_at(3, "RNFR", from).await?;
     }
     connection.expect_at(2, "RNTO", to).await
@@ -40,7 +40,7 @@ pub(super) async fn rename_to_new(
     unchecked: UncheckedRename,
 ) -> Result<PeerReply, Failure> {
     let taken = match is_taken(connection, to, unchecked).await {
-        Err(denied) if reply::is_look_denied(&denied) => {
+        Err(denied) if reply::denies_inspection(&denied) => {
             connection.check()?;
             allowed_unchecked(connection, to, unchecked, denied)?;
             false
@@ -65,7 +65,7 @@ async fn is_taken(
         Ok(Some(_)) => Ok(true),
         Ok(None) => stat::is_absent(connection, to).await.map(|absent| !absent),
         // Some servers say of what is denied that it is not there.
-        Err(vague) if reply::is_vague(&vague) && unchecked == UncheckedRename::Refuse => {
+        Err(vague) if reply::is_unspecific(&vague) && unchecked == UncheckedRename::Refuse => {
             match listing::find(connection, to).await? {
                 Found::Entry(_) => Ok(true),
                 Found::Nothing => Ok(false),
@@ -120,7 +120,7 @@ pub(super) async fn replace(
 ) -> Result<PeerReply, Failure> {
     guard.expect_at(3, "RNFR", from).await?;
     let refusal = match guard.expect_at(2, "RNTO", to).await {
-        Ok(words) => return Ok(words),
+        Ok(reply) => return Ok(reply),
         Err(refusal) => refusal,
     };
     guard.check()?;
@@ -131,14 +131,14 @@ pub(super) async fn replace(
         return Err(refusal);
     }
     let aside = temporary_name(to)?;
-    let words = match rename(guard, to, &aside).await {
+    let reply = match rename(guard, to, &aside).await {
         Ok(_) => rename(guard, from, to).await,
         // It may have been done all the same.
         Err(lost) if guard.check().is_err() => Err(lost),
         Err(_) => return Err(refusal),
     };
-    let words = match words {
-        Ok(words) => words,
+    let reply = match reply {
+        Ok(reply) => reply,
         Err(failure) => {
             if let Err(lost) = put_back(guard, &aside, to).await {
                 tracing::error!(path = to.as_bytes(), aside = aside.as_bytes(), failure = %lost, "the old file stays aside");
@@ -149,7 +149,7 @@ pub(super) async fn replace(
     if let Err(failure) = guard.expect_at(2, "DELE", &aside).await {
         tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
     }
-    Ok(words)
+    Ok(reply)
 }
 
 /// Over a new login where the connection was lost on the way.

@@ -1,43 +1,43 @@
-//! One place turns a server's reply codes (RFC 959 section 4.2) into failures.
+//! Turns a server's reply codes (RFC 959 section 4.2) into failures.
 
 use crate::op::{Failure, FailureKind, PeerReply, Timestamp};
 use crate::wire::ftp::time::parse_time;
 
-/// The backend's session is lost: the client's is over too. `detail` is for the log only, it may
-/// name what clients need not know.
+/// The connection is lost, and the client's session with it. `detail` is for the log only: it may
+/// contain what clients need not know.
 pub(super) fn unavailable(detail: impl std::fmt::Display) -> Failure {
     Failure::backend(
         FailureKind::Unavailable,
-        "the connection to the backend server is lost; log in again",
+        "the connection to the backend server was lost; log in again",
     )
     .with_detail(detail)
 }
 
 /// What a 4xx or 5xx reply to `what` means.
-pub(super) fn failure(what: impl std::fmt::Display, words: PeerReply) -> Failure {
-    let kind = kind(&words);
-    let message = format!("{what}: the backend answered {words}");
+pub(super) fn failure(what: impl std::fmt::Display, reply: PeerReply) -> Failure {
+    let kind = kind(&reply);
+    let message = format!("{what}: the backend answered {reply}");
     if kind == FailureKind::Unavailable {
-        return unavailable(message).with_peer(words);
+        return unavailable(message).with_peer(reply);
     }
-    Failure::backend(kind, message).with_peer(words)
+    Failure::backend(kind, message).with_peer(reply)
 }
 
-/// `Ok` for a reply of the class that is wanted (2: 2xx), else the failure that it is.
+/// `Ok` for a reply of the expected class (2: 2xx), else the failure that it means.
 pub(super) fn expect(
     class: u16,
     what: impl std::fmt::Display,
-    words: PeerReply,
+    reply: PeerReply,
 ) -> Result<PeerReply, Failure> {
-    match words.code / 100 {
-        c if c == class => Ok(words),
-        4 | 5 => Err(failure(what, words)),
-        _ => Err(unavailable(format!("{what}: out of step, the backend answered {words}"))),
+    match reply.code / 100 {
+        c if c == class => Ok(reply),
+        4 | 5 => Err(failure(what, reply)),
+        _ => Err(unavailable(format!("{what}: out of sync, the backend answered {reply}"))),
     }
 }
 
-fn kind(words: &PeerReply) -> FailureKind {
-    match words.code {
+fn kind(reply: &PeerReply) -> FailureKind {
+    match reply.code {
         421 => FailureKind::Unavailable,
         425 | 522 => FailureKind::DataConnection,
         426 => FailureKind::TransferCut,
@@ -49,14 +49,14 @@ fn kind(words: &PeerReply) -> FailureKind {
         332 | 532 => FailureKind::AccountNeeded,
         553 => FailureKind::NameRefused,
         521 => FailureKind::AlreadyExists,
-        550 => of_550(words),
+        550 => kind_of_550(reply),
         _ => FailureKind::Internal,
     }
 }
 
-/// 550 is everything; the text tells which, where it says so in the usual words.
-fn of_550(words: &PeerReply) -> FailureKind {
-    let text = words.lines.concat().to_ascii_lowercase();
+/// 550 has many meanings; the text tells which, if it is the usual one.
+fn kind_of_550(reply: &PeerReply) -> FailureKind {
+    let text = reply.lines.concat().to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     if says("permission") || says("denied") || says("not allowed") || says("read-only") {
         FailureKind::PermissionDenied
@@ -73,41 +73,41 @@ fn of_550(words: &PeerReply) -> FailureKind {
     }
 }
 
-/// Whether the server has refused to tell, in words of its own: that says nothing about what may be done
-/// without a look. Neither a lost connection nor the want of a data connection is such a word.
-pub(super) fn is_look_denied(failure: &Failure) -> bool {
+/// Whether the server denies information about a path, in an error reply of its own. That does not
+/// mean that an operation on the path is denied, too. Lost connections are not denials.
+pub(super) fn denies_inspection(failure: &Failure) -> bool {
     use FailureKind as K;
     let lost =
         matches!(failure.kind, K::Unavailable | K::DataConnection | K::TransferCut | K::Busy);
-    !lost && failure.peer.as_ref().is_some_and(|words| matches!(words.code, 500..=599))
+    !lost && failure.peer.as_ref().is_some_and(|reply| matches!(reply.code, 500..=599))
 }
 
-/// Whether it was taken for [`FailureKind::NotFound`] only since its words tell nothing.
-pub(super) fn is_vague(failure: &Failure) -> bool {
-    let Some(words) = failure.peer.as_ref().filter(|words| words.code == 550) else { return false };
-    let text = words.lines.concat().to_ascii_lowercase();
+/// Whether the failure is [`FailureKind::NotFound`] only because the reply text names no reason.
+pub(super) fn is_unspecific(failure: &Failure) -> bool {
+    let Some(reply) = failure.peer.as_ref().filter(|reply| reply.code == 550) else { return false };
+    let text = reply.lines.concat().to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     let absent = says("no such") || says("not exist") || says("not found") || says("cannot find");
     failure.kind == FailureKind::NotFound && !absent
 }
 
-/// What one word of an answer says, where no other word says something like it. Some servers write words
-/// around the number that RFC 3659 wants alone.
-pub(super) fn only_word<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    let words = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
-    let bare = words.map(|word| {
-        let is_mark = |b: &u8| b",.:;()<>\"'=".contains(b);
-        let word = &word[word.iter().take_while(|b| is_mark(b)).count()..];
-        &word[..word.len() - word.iter().rev().take_while(|b| is_mark(b)).count()]
+/// The value of the only word of a reply that parses. Some servers add text to the value that RFC
+/// 3659 wants alone.
+pub(super) fn single_value<T>(answer: &PeerReply, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    let reply = answer.lines.iter().flat_map(|line| line.split(|b| b.is_ascii_whitespace()));
+    let trimmed = reply.map(|word| {
+        let is_punctuation = |b: &u8| b",.:;()<>\"'=".contains(b);
+        let word = &word[word.iter().take_while(|b| is_punctuation(b)).count()..];
+        &word[..word.len() - word.iter().rev().take_while(|b| is_punctuation(b)).count()]
     });
     let mut found =
-        bare.filter(|word| word.first().is_some_and(u8::is_ascii_digit)).filter_map(parse);
+        trimmed.filter(|word| word.first().is_some_and(u8::is_ascii_digit)).filter_map(parse);
     found.next().filter(|_| found.next().is_none())
 }
 
-/// The time in an answer to MDTM.
-pub(super) fn told_time(words: &PeerReply) -> Option<Timestamp> {
-    let seconds = (words.code / 100 == 2).then(|| only_word(words, parse_time));
+/// The time in a reply to MDTM.
+pub(super) fn reported_time(reply: &PeerReply) -> Option<Timestamp> {
+    let seconds = (reply.code / 100 == 2).then(|| single_value(reply, parse_time));
     seconds.flatten().map(Timestamp::exact)
 }
 
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_550() {
+    fn text_of_550_selects_the_failure() {
         for (text, expected) in [
             ("Failed to open file.", FailureKind::NotFound),
             ("hello.txt: No such file or directory", FailureKind::NotFound),
@@ -125,35 +125,35 @@ mod tests {
             ("x does not exist", FailureKind::NotFound),
             ("Can't remove directory: Directory not empty", FailureKind::DirectoryNotEmpty),
         ] {
-            let words = PeerReply { code: 550, lines: vec![text.into()] };
-            assert_eq!(failure("test", words).kind, expected, "{text}");
+            let reply = PeerReply { code: 550, lines: vec![text.into()] };
+            assert_eq!(failure("test", reply).kind, expected, "{text}");
         }
     }
 
     #[test]
-    fn words_that_tell_nothing() {
+    fn a_550_without_a_reason_is_unspecific() {
         for (code, text, vague) in [
             (550, "Create directory operation failed.", true),
             (550, "x: No such file or directory", false),
             (550, "File exists", false),
             (501, "Create directory operation failed.", false),
         ] {
-            let words = PeerReply { code, lines: vec![text.into()] };
-            assert_eq!(is_vague(&failure("test", words)), vague, "{text}");
+            let reply = PeerReply { code, lines: vec![text.into()] };
+            assert_eq!(is_unspecific(&failure("test", reply)), vague, "{text}");
         }
     }
 
     #[test]
-    fn an_answer_of_another_class_is_out_of_step() {
-        let words = PeerReply { code: 350, lines: vec![] };
-        assert_eq!(expect(2, "DELE", words).unwrap_err().kind, FailureKind::Unavailable);
+    fn a_reply_of_another_class_is_a_lost_connection() {
+        let reply = PeerReply { code: 350, lines: vec![] };
+        assert_eq!(expect(2, "DELE", reply).unwrap_err().kind, FailureKind::Unavailable);
     }
 
     #[test]
-    fn a_number_among_words_is_taken_where_there_is_one_only() {
+    fn a_single_number_in_a_reply_is_found() {
         let size = |text: &str| {
             let lines = text.lines().map(|line| line.as_bytes().to_vec()).collect();
-            only_word(&PeerReply { code: 213, lines }, |word| {
+            single_value(&PeerReply { code: 213, lines }, |word| {
                 std::str::from_utf8(word).ok()?.parse::<u64>().ok()
             })
         };
@@ -167,8 +167,9 @@ mod tests {
         {
             assert_eq!(size(text), None, "{text}");
         }
-        let time =
-            |text: &str| only_word(&PeerReply { code: 213, lines: vec![text.into()] }, parse_time);
+        let time = |text: &str| {
+            single_value(&PeerReply { code: 213, lines: vec![text.into()] }, parse_time)
+        };
         for text in [
             "20260102030405",
             "Modified: 20260102030405 UTC",

@@ -1,5 +1,4 @@
-//! What is remembered of a backend's servers, by their addresses, so that no connection of any session
-//! finds out again what another one has found out.
+//! What is known about a backend's servers, by address, shared by all connections of all sessions.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,44 +6,44 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::data_commands::DataCommands;
-use super::quirk::{KEPT, Quirk};
+use super::quirk::{QUIRK_TTL, Quirk};
 use super::refusals::Refusals;
-use super::time_ways::Times;
+use super::time_commands::TimeCommands;
 
-/// A name may lead to ever other addresses.
-const MAX_SERVERS: usize = 1024;
+/// The addresses of a name may change without bound.
+const SERVERS_MAX: usize = 1024;
 
 /// The servers of one backend.
 pub(super) struct Servers {
     backend: Arc<str>,
-    known: Mutex<HashMap<SocketAddr, Known>>,
+    known: Mutex<HashMap<SocketAddr, KnownServer>>,
 }
 
-struct Known {
+struct KnownServer {
     server: Arc<Server>,
-    /// When a connection to it was last made.
-    since: Instant,
+    /// When a connection to it was last established.
+    last_connected: Instant,
 }
 
-/// What its connections share. Each part has its own lock, held for a moment only.
+/// Shared by its connections. Each part has its own lock, held briefly.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// Commands that are sent in one flight are not answered each in its turn: old servers drop what
-    /// arrives while they answer the first.
-    pub(super) no_flights: Quirk,
-    /// It does not bear MDTM for all files of a folder, or takes too long for it.
-    pub(super) no_flights_of_mdtm: Quirk,
-    /// An upload's end was seen to be followed by nothing.
-    pub(super) uploads_checked: Quirk,
-    /// It says more than it was asked.
+    /// It does not reply to each of several pipelined commands: old servers drop what arrives while
+    /// they process the first.
+    pub(super) no_pipelining: Quirk,
+    /// It cannot reply to pipelined MDTM, or is too slow at it.
+    pub(super) no_mdtm_pipelining: Quirk,
+    /// After the end of an upload it was checked that no further reply follows.
+    pub(super) upload_ends_verified: Quirk,
+    /// It sends surplus replies.
     pub(super) surplus_replies: Quirk,
-    /// Accounts may rename and not look at what they rename onto.
+    /// Accounts may rename files without permission to see whether the target exists.
     pub(super) unchecked_renames: Quirk,
-    /// Accounts may write and not look at what they write to.
+    /// Accounts may write files without permission to see whether they exist.
     pub(super) unchecked_writes: Quirk,
     pub(super) data_commands: DataCommands,
     pub(super) refusals: Refusals,
-    pub(super) times: Times,
+    pub(super) time_commands: TimeCommands,
 }
 
 impl Servers {
@@ -52,31 +51,33 @@ impl Servers {
         Self { backend: backend.into(), known: Mutex::default() }
     }
 
-    /// The server at an address, for a connection that was just made to it. Where too many are known,
-    /// what the connection finds out is its own.
+    /// The server at an address to which a connection was just made. If too many are known, the
+    /// returned one is not shared.
     pub(super) fn at(&self, address: SocketAddr) -> Arc<Server> {
         let mut known = self.lock();
-        let since = Instant::now();
+        let last_connected = Instant::now();
         if let Some(known) = known.get_mut(&address) {
-            known.since = since;
+            known.last_connected = last_connected;
             return known.server.clone();
         }
         let server = Arc::new(Server::new(&self.backend, address));
-        if known.len() >= MAX_SERVERS {
-            known.retain(|_, known| known.since.elapsed() < KEPT || known.is_connected());
+        if known.len() >= SERVERS_MAX {
+            known.retain(|_, known| {
+                known.last_connected.elapsed() < QUIRK_TTL || known.is_connected()
+            });
         }
-        if known.len() < MAX_SERVERS {
-            known.insert(address, Known { server: server.clone(), since });
+        if known.len() < SERVERS_MAX {
+            known.insert(address, KnownServer { server: server.clone(), last_connected });
         }
         server
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, KnownServer>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl KnownServer {
     fn is_connected(&self) -> bool {
         Arc::strong_count(&self.server) > 1
     }
@@ -86,15 +87,15 @@ impl Server {
     pub(super) fn new(backend: &Arc<str>, address: SocketAddr) -> Self {
         Self {
             address,
-            no_flights: Quirk::default(),
-            no_flights_of_mdtm: Quirk::default(),
-            uploads_checked: Quirk::default(),
+            no_pipelining: Quirk::default(),
+            no_mdtm_pipelining: Quirk::default(),
+            upload_ends_verified: Quirk::default(),
             surplus_replies: Quirk::default(),
             unchecked_renames: Quirk::default(),
             unchecked_writes: Quirk::default(),
             data_commands: DataCommands::new(backend, address),
             refusals: Refusals::new(backend, address),
-            times: Times::new(backend, address),
+            time_commands: TimeCommands::new(backend, address),
         }
     }
 }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_to_one_address_share_what_is_known() {
+    fn connections_to_one_address_share_a_server() {
         let servers = Servers::new("b");
         let first = servers.at(address(1));
         assert!(Arc::ptr_eq(&first, &servers.at(address(1))));
@@ -116,18 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn no_more_servers_are_remembered_than_there_is_room_for() {
+    fn the_number_of_servers_is_bounded() {
         let servers = Servers::new("b");
-        let most = u16::try_from(MAX_SERVERS).unwrap();
+        let max = u16::try_from(SERVERS_MAX).unwrap();
         let connected = servers.at(address(0));
-        for port in 1..most + 10 {
+        for port in 1..max + 10 {
             servers.at(address(port));
         }
-        assert_eq!(servers.lock().len(), MAX_SERVERS);
-        // A machine that has just started knows no time so long ago.
-        let Some(old) = Instant::now().checked_sub(KEPT) else { return };
-        servers.lock().values_mut().for_each(|known| known.since = old);
-        servers.at(address(most + 10));
+        assert_eq!(servers.lock().len(), SERVERS_MAX);
+        // The clock may have started later than that.
+        let Some(old) = Instant::now().checked_sub(QUIRK_TTL) else { return };
+        servers.lock().values_mut().for_each(|known| known.last_connected = old);
+        servers.at(address(max + 10));
         assert_eq!(servers.lock().len(), 2, "the connected one and the new one");
         assert!(Arc::ptr_eq(&connected, &servers.at(address(0))));
     }

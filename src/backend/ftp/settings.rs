@@ -12,44 +12,44 @@ use crate::op::RemotePath;
 pub struct Settings {
     /// The backend's name in the configuration, for messages.
     pub name: String,
-    /// `host:port`, resolved anew at each login; a list is tried in order.
+    /// `host:port`, resolved at each login; a list is tried in order.
     pub addresses: Vec<String>,
     pub tls: TlsMode,
     pub data_mode: DataMode,
     /// Name of the pool whose ports the server connects to, where `data_mode` is active.
     pub data_ports: Option<String>,
     pub passive_command: PassiveCommand,
-    /// Takes the address of a PASV reply even where it is not the control peer's.
+    /// Connects to the address in a PASV reply even if it is not the control connection's.
     pub trust_pasv_address: bool,
-    /// Where the login puts the user; `None`: what the server tells.
+    /// The login directory; `None`: as reported by the server.
     pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
-    /// Of a file whose begin an SFTP client writes anew: the most bytes behind that, which are copied
-    /// within the server.
+    /// For a file whose beginning an SFTP client rewrites: the most bytes after that, which are
+    /// copied within the server.
     pub tail_copy_max: u64,
     pub unsupported_attributes: UnsupportedAttributes,
-    /// What becomes of a rename that is not to overwrite, where the account may not look whether it would.
+    /// A rename that must not overwrite, if the account cannot check the target.
     pub unchecked_rename: UncheckedRename,
-    /// Where the server is told in PROXY protocol headers who the client is.
+    /// On which connections PROXY protocol headers are sent.
     pub send_proxy_protocol: SendProxyProtocol,
     /// The most control connections of one session, at least 1. Each open file of an SFTP client
     /// needs one; FTP clients never need a second.
     pub connections: usize,
-    /// The most control connections that are being made to each address at once, at least 1.
+    /// The most control connections being established to each address at once, at least 1.
     pub connects_at_once: usize,
     /// For the TCP connection and, again, for the TLS handshake.
     pub connect_timeout: Duration,
     /// For one reply on the control connection.
     pub reply_timeout: Duration,
-    /// For bytes of a file to move, of transfers that the backend itself drives.
+    /// For progress of transfers that the backend itself drives.
     pub stall_timeout: Duration,
     pub timing: Timing,
 }
 
 impl Settings {
-    /// `connections` where nothing is configured.
+    /// The default of `connections`.
     pub const CONNECTIONS: usize = 4;
-    /// `tail_copy_max` where nothing is configured.
+    /// The default of `tail_copy_max`.
     pub const TAIL_COPY_MAX: u64 = 64 * 1024 * 1024;
 }
 
@@ -77,7 +77,7 @@ impl Default for Timing {
     }
 }
 
-/// How the control connection is protected; the data connections follow it.
+/// TLS of the control connection; data connections follow it.
 #[derive(Clone)]
 pub enum TlsMode {
     None,
@@ -86,19 +86,19 @@ pub enum TlsMode {
     Implicit(Arc<ClientTls>),
 }
 
-/// How a server is asked for a passive port.
+/// The command for passive data connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PassiveCommand {
-    /// With EPSV or, where that fails, with PASV; with PASV first where its address is trusted.
+    /// EPSV, then PASV if that fails; PASV first if its address is trusted.
     #[default]
     Auto,
     Epsv,
-    /// IPv6 servers are asked with EPSV all the same.
+    /// IPv6 servers still get EPSV.
     Pasv,
 }
 
-/// What becomes of a rename that is not to overwrite a file, where the server does not let the account
-/// know whether it would. FTP's RNTO overwrites at most servers.
+/// A rename that must not overwrite, if the server does not let the account check whether the
+/// target exists. RNTO overwrites at most servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UncheckedRename {
     /// The server decides.

@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::failures::{not_found, unsupported};
 use super::listing::Found;
-use super::refusals::{Optional, is_unknown};
+use super::refusals::{OptionalCommand, is_unknown};
 use super::{cache, facts, failures, listing, reply};
 use crate::op::{
     Attributes, Entry, EntryKind, Failure, FailureKind, PeerReply, RemotePath, Representation,
@@ -24,7 +24,7 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
         Err(denied) if denied.kind == FailureKind::PermissionDenied && denied.peer.is_some() => {
             match by_size(connection, path, name).await? {
                 Ok(entry) => Ok(entry),
-                Err(_) if entered(connection, path).await? => {
+                Err(_) if can_enter(connection, path).await? => {
                     Ok(Entry::new(name, EntryKind::Directory))
                 }
                 Err(_) => Err(denied),
@@ -48,26 +48,26 @@ async fn stat_without_mlst(
         Ok(Found::Entry(entry)) => Ok(entry),
         Ok(Found::Unknown(failure)) => match refusal {
             Some(refusal)
-                if refusal.kind == FailureKind::NotFound && !reply::is_vague(&refusal) =>
+                if refusal.kind == FailureKind::NotFound && !reply::is_unspecific(&refusal) =>
             {
                 Err(refusal)
             }
-            _ if entered(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
+            _ if can_enter(connection, path).await? => Ok(Entry::new(name, EntryKind::Directory)),
             _ => Err(failure),
         },
         Ok(Found::Nothing) => Err(refusal.unwrap_or_else(|| not_found(path))),
         // What is in the folder above is not for this account to see; the folder itself may be.
-        Err(failure) if reply::is_look_denied(&failure) => {
+        Err(failure) if reply::denies_inspection(&failure) => {
             connection.check()?;
-            match entered(connection, path).await? {
+            match can_enter(connection, path).await? {
                 true => Ok(Entry::new(name, EntryKind::Directory)),
-                false if listing::is_no_folder(&failure) => {
+                false if listing::is_not_a_folder(&failure) => {
                     Err(refusal.unwrap_or_else(|| not_found(path)))
                 }
                 false => Err(failure),
             }
         }
-        Err(failure) if !listing::is_no_folder(&failure) => Err(failure),
+        Err(failure) if !listing::is_not_a_folder(&failure) => Err(failure),
         Err(_) => Err(refusal.unwrap_or_else(|| not_found(path))),
     }
 }
@@ -78,7 +78,7 @@ async fn by_size(
     path: &RemotePath,
     name: &[u8],
 ) -> Result<Result<Entry, Option<Failure>>, Failure> {
-    if !connection.has(Optional::Size) {
+    if !connection.supports(OptionalCommand::Size) {
         return Ok(Err(None));
     }
     connection.set_type(Representation::Image).await?;
@@ -91,27 +91,33 @@ async fn by_size(
         Err(failure) => {
             connection.check()?;
             // A server that does not have SIZE says nothing of the file.
-            Ok(Err(Some(failure).filter(|_| connection.has(Optional::Size))))
+            Ok(Err(Some(failure).filter(|_| connection.supports(OptionalCommand::Size))))
         }
     }
 }
 
-/// As [`enters`], where CWD may be said.
-pub(super) async fn entered(
+/// Whether CWD takes the path: it is a directory, or a link to one. `false` if the session cannot send
+/// CWD.
+pub(super) async fn can_enter(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<bool, Failure> {
-    if connection.home.is_known() { enters(connection, path).await } else { Ok(false) }
+    if !connection.home.is_known() {
+        return Ok(false);
+    }
+    let entered = connection.change_directory(path).await.is_ok();
+    connection.check()?;
+    Ok(entered)
 }
 
 /// What the reply to STAT shows of a path that the server was told as `name`; some servers repeat that.
-pub(super) fn lines_about(
-    words: &PeerReply,
+pub(super) fn entries_about(
+    reply: &PeerReply,
     path: &RemotePath,
     name: &[u8],
 ) -> impl Iterator<Item = Entry> {
     let now = Timestamp::now();
-    words.lines.iter().filter_map(move |line| match parse_line(line, now) {
+    reply.lines.iter().filter_map(move |line| match parse_line(line, now) {
         Parsed::Entry(found) if path.name() == Some(&found.name[..]) || found.name == name => {
             Some(found)
         }
@@ -129,20 +135,23 @@ pub(super) async fn add_permissions(
     // Servers take these for a pattern, and could answer with half a folder.
     let is_pattern = entry.name.iter().any(|b| b"*?".contains(b));
     let known = entry.kind != EntryKind::File || entry.attributes.permissions.is_some();
-    if known || is_pattern || connection.has(Optional::Mlst) || !connection.has(Optional::StatPath)
+    if known
+        || is_pattern
+        || connection.supports(OptionalCommand::Mlst)
+        || !connection.supports(OptionalCommand::StatPath)
     {
         return Ok(());
     }
     let name = connection.name(path)?;
-    let words = connection.ask("STAT", Some(&name)).await?;
+    let reply = connection.command("STAT", Some(&name)).await?;
     // Of a path that it knows a server has nothing to refuse in the parameter.
-    if words.code == 501 || is_unknown(words.code) {
-        connection.server.refusals.add(Optional::StatPath, &words);
+    if reply.code == 501 || is_unknown(reply.code) {
+        connection.server.refusals.note_refusal(OptionalCommand::StatPath, &reply);
     }
-    if words.code / 100 != 2 {
+    if reply.code / 100 != 2 {
         return Ok(());
     }
-    let lines = lines_about(&words, path, &name);
+    let lines = entries_about(&reply, path, &name);
     // A link's own mode is not that of what it leads to, which SIZE told of.
     let mut files = lines.filter(|found| found.kind == EntryKind::File);
     entry.attributes.permissions = files.next().and_then(|found| found.attributes.permissions);
@@ -155,7 +164,7 @@ pub(super) async fn stat_followed(
     path: &RemotePath,
 ) -> Result<Entry, Failure> {
     let entry = stat(connection, path).await?;
-    if cache::may_be_link(&entry, connection.has(Optional::Mlst)) {
+    if cache::may_be_link(&entry, connection.supports(OptionalCommand::Mlst)) {
         follow(connection, path, entry).await
     } else {
         Ok(entry)
@@ -169,7 +178,7 @@ pub(super) async fn follow(
     link: Entry,
 ) -> Result<Entry, Failure> {
     let leads_to = |kind| Entry::new(link.name.clone(), kind);
-    if connection.has(Optional::Size) {
+    if connection.supports(OptionalCommand::Size) {
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => {
@@ -189,50 +198,42 @@ pub(super) async fn follow(
         _ if !connection.home.is_known() => {
             Err(failures::unknown_home("where a link leads cannot be found out"))
         }
-        _ if enters(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
+        _ if can_enter(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
         // Of a file nothing more can be known then.
-        _ if !connection.has(Optional::Size) => Ok(leads_to(EntryKind::File)),
+        _ if !connection.supports(OptionalCommand::Size) => Ok(leads_to(EntryKind::File)),
         _ => Err(not_found(path)),
     }
 }
 
-/// Whether it is a folder, or a link to one.
-pub(super) async fn enters(
-    connection: &mut Connection,
-    path: &RemotePath,
-) -> Result<bool, Failure> {
-    let entered = connection.enter(path).await.is_ok();
-    connection.check()?;
-    Ok(entered)
-}
-
 pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Result<u64, Failure> {
     let name = connection.name(path)?;
-    let words = connection.ask("SIZE", Some(&name)).await?;
+    let reply = connection.command("SIZE", Some(&name)).await?;
     if connection.is_in_image() {
-        connection.server.refusals.note(Optional::Size, &words);
+        connection.server.refusals.note_reply(OptionalCommand::Size, &reply);
     }
-    let words = connection.judged(2, "SIZE", Some(&name), words)?;
-    reply::only_word(&words, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(|| {
-        Failure::backend(
-            FailureKind::Internal,
-            "the backend server's answer to SIZE was not understood",
-        )
-        .with_detail(&words)
-    })
+    let reply = connection.check_reply(2, "SIZE", Some(&name), reply)?;
+    reply::single_value(&reply, |word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or_else(
+        || {
+            Failure::backend(
+                FailureKind::Internal,
+                "the backend server's answer to SIZE was not understood",
+            )
+            .with_detail(&reply)
+        },
+    )
 }
 
 async fn modified(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<Timestamp>, Failure> {
-    if !connection.has(Optional::Mdtm) {
+    if !connection.supports(OptionalCommand::Mdtm) {
         return Ok(None);
     }
     let name = connection.name(path)?;
-    let words = connection.ask("MDTM", Some(&name)).await?;
-    connection.server.refusals.note(Optional::Mdtm, &words);
-    Ok(reply::told_time(&words))
+    let reply = connection.command("MDTM", Some(&name)).await?;
+    connection.server.refusals.note_reply(OptionalCommand::Mdtm, &reply);
+    Ok(reply::reported_time(&reply))
 }
 
 /// Whether there surely is nothing of this name; refused where the server does not let that be known.
@@ -252,7 +253,7 @@ pub(super) async fn file_size(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<u64>, Failure> {
-    if connection.has(Optional::Size) {
+    if connection.supports(OptionalCommand::Size) {
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => return Ok(Some(size)),
@@ -295,12 +296,12 @@ pub(super) async fn file_size(
 
 /// As [`file_size`], where SIZE or MLST tells it; never looked up in a listing, which can take long. A
 /// refusal is taken for nothing there: asked before and after, it says the same of what has not changed.
-pub(super) async fn told_size(
+pub(super) async fn reported_size(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<u64>, Failure> {
-    let is_550 = |failure: &Failure| failure.peer.as_ref().is_some_and(|words| words.code == 550);
-    if connection.has(Optional::Size) {
+    let is_550 = |failure: &Failure| failure.peer.as_ref().is_some_and(|reply| reply.code == 550);
+    if connection.supports(OptionalCommand::Size) {
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => return Ok(Some(size)),

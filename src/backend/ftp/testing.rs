@@ -133,7 +133,7 @@ pub(super) struct Seen {
     pub connections: usize,
     pub open: usize,
     /// Transfers that were asked for before their data connection was there.
-    pub early: usize,
+    pub queue_budget: usize,
     /// Of control and data connections, in the order of their coming.
     pub headers: Vec<Header>,
 }
@@ -202,9 +202,9 @@ impl Server {
         self.until(|seen| seen.at_rest == seen.open).await;
     }
 
-    pub(super) async fn until(&self, holds: impl Fn(&Seen) -> bool) {
+    pub(super) async fn until(&self, is_refused: impl Fn(&Seen) -> bool) {
         let held = async {
-            while !holds(&self.seen()) {
+            while !is_refused(&self.seen()) {
                 tokio::task::yield_now().await;
             }
         };
@@ -390,8 +390,8 @@ impl Session {
             "PWD" => self.reply("257 \"/\"").await,
             "SITE" if self.odd.no_site => self.reply("500 SITE not understood").await,
             "SITE" if let Some(utime) = argument.strip_prefix("UTIME ") => {
-                let words: Vec<_> = utime.rsplitn(5, ' ').collect();
-                let reply = match (timed(utime), &words[..]) {
+                let reply: Vec<_> = utime.rsplitn(5, ' ').collect();
+                let reply = match (timed(utime), &reply[..]) {
                     (Some((time, name)), _) => self.set_time("UTIME", time, name),
                     (None, ["UTC", _, time, _, name]) => self.set_time("UTIME UTC", time, name),
                     _ => "501 not understood".into(),
@@ -659,7 +659,7 @@ impl Session {
         for _ in self.fillers.drain(..) {
             listener.accept().await?;
         }
-        self.seen.lock().unwrap().early += 1;
+        self.seen.lock().unwrap().queue_budget += 1;
         Ok(false)
     }
 
@@ -673,12 +673,12 @@ impl Session {
         if verb == "LIST" && argument == "-a" && self.odd.hides_dots {
             return self.reply("501 no options").await;
         }
-        if let ("LIST", "-a", Some(words)) = (verb, argument, self.odd.refuses_list_all) {
-            return self.reply(words).await;
+        if let ("LIST", "-a", Some(reply)) = (verb, argument, self.odd.refuses_list_all) {
+            return self.reply(reply).await;
         }
-        if let ("MLSD" | "LIST", Some(words)) = (verb, self.odd.says_for_listings) {
+        if let ("MLSD" | "LIST", Some(reply)) = (verb, self.odd.says_for_listings) {
             self.data = None;
-            return self.reply(words).await;
+            return self.reply(reply).await;
         }
         if verb == "RETR" && bytes.is_none() {
             return self.reply("550 no such file").await;
@@ -743,8 +743,8 @@ impl Session {
                 taken.extend(new);
                 let scripted = self.seen.lock().unwrap().replies.get("end").copied();
                 let refusal = scripted.or(self.odd.refuses_uploads);
-                let kept = end.is_ok() && refusal.is_none();
-                if kept || !self.odd.switches_at_the_end {
+                let preferred = end.is_ok() && refusal.is_none();
+                if preferred || !self.odd.switches_at_the_end {
                     self.seen.lock().unwrap().files.insert(argument.to_owned(), taken);
                 }
                 match (end, refusal) {

@@ -232,7 +232,7 @@ async fn a_distant_server_hears_the_command_while_an_expected_connection_is_made
     let session = server.session().await;
     expected_transfer(&server, &*session).await;
     assert_eq!(downloaded(&*session).await, bytes(4096));
-    assert_eq!((server.count("EPSV"), server.seen().early), (1, 1));
+    assert_eq!((server.count("EPSV"), server.seen().queue_budget), (1, 1));
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn a_server_without_patience_gets_its_connection_first() {
         assert_eq!(server.count("RETR"), transfers);
     }
     assert_eq!(server.seen().connections, 1);
-    assert_eq!(server.seen().early, 1);
+    assert_eq!(server.seen().queue_budget, 1);
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn a_distant_server_hears_the_command_while_the_data_connection_is_made() 
     put(&*file, &bytes(100_000)).await.unwrap();
     file.close().await.unwrap();
     assert!(server.file("/new").unwrap() == bytes(100_000));
-    assert_eq!(server.seen().early, 3);
+    assert_eq!(server.seen().queue_budget, 3);
     assert_eq!(server.seen().connections, 1);
 }
 
@@ -775,11 +775,11 @@ async fn an_end_that_the_server_never_took_is_a_cut_whatever_it_says() {
     let (settings, shared) = (backend.settings.clone(), backend.shared.clone());
     let account = (&Arc::default(), testing::credentials());
     let pool = Pool::login(settings, shared, None, account, Origin::ANY).await.unwrap();
-    let writer = Arc::<Cache>::default().writer();
+    let write_guard = Arc::<Cache>::default().write_guard();
     let mode = crate::op::WriteMode::From { offset: 0 };
-    let guard = pool.acquire(OPEN).await.unwrap();
+    let guard = pool.acquire(OPEN_TIMEOUT).await.unwrap();
     let begun =
-        upload::begin(guard, writer, &path("/new"), mode, Representation::Image, None).await;
+        upload::begin(guard, write_guard, &path("/new"), mode, Representation::Image, None).await;
     let mut write = Box::new(begun.unwrap());
     // Over TLS to somebody who stops reading; the server itself sees an end.
     let (mut near, _far) = tls_pair().await;
@@ -845,8 +845,8 @@ async fn a_login_waits_until_the_server_has_greeted_the_one_before() {
         tokio::spawn(async move { login(&backend).await });
     }
     let (mut first, _) = listener.accept().await.unwrap();
-    let early = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
-    assert!(early.is_err(), "both came at once");
+    let queue_budget = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(queue_budget.is_err(), "both came at once");
     first.write_all(b"220 ready\r\n").await.unwrap();
     let second = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
     second.expect("the second, too").unwrap();

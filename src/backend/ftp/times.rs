@@ -4,19 +4,19 @@
 //! reading the time back.
 
 use super::connection::Connection;
-use super::refusals::{Optional, is_unknown};
-use super::time_ways::{Found, Times, Way};
+use super::refusals::{OptionalCommand, is_unknown};
+use super::time_commands::{Support, TimeCommand, TimeCommands};
 use super::{facts, failures, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{Failure, FailureKind, PeerReply, Precision, RemotePath};
 use crate::wire::ftp::time::{format_time, parse_time};
 
 /// How far a time that was set may be from what was wanted, in seconds: FAT knows even ones only.
-const ROUNDING: u64 = 2;
+const ROUNDING_MAX: u64 = 2;
 /// Zones differ by multiples of a quarter of an hour, in seconds.
-const QUARTER: u64 = 15 * 60;
+const ZONE_STEP: u64 = 15 * 60;
 /// Between any two of them, in seconds.
-const LARGEST_OFFSET: u64 = 26 * 3600;
+const ZONE_OFFSET_MAX: u64 = 26 * 3600;
 
 /// That the server has no way.
 pub(super) fn unsupported() -> Failure {
@@ -43,244 +43,254 @@ pub(super) async fn set(
     path: &RemotePath,
     seconds: i64,
 ) -> Result<PeerReply, Failure> {
-    set_of(connection, path, seconds, true).await
+    set_time(connection, path, seconds, true).await
 }
 
 /// As [`set`], of a file that is being written, whose time changes by itself: what the server says is
 /// not checked, and only its refusals are remembered.
-pub(super) async fn set_meanwhile(
+pub(super) async fn set_while_writing(
     connection: &mut Connection,
     path: &RemotePath,
     seconds: i64,
 ) -> Result<PeerReply, Failure> {
-    set_of(connection, path, seconds, false).await
+    set_time(connection, path, seconds, false).await
 }
 
-async fn set_of(
+async fn set_time(
     connection: &mut Connection,
     path: &RemotePath,
     seconds: i64,
-    steady: bool,
+    verify: bool,
 ) -> Result<PeerReply, Failure> {
     let (time, name) = (format(seconds)?, connection.name(path)?);
     let server = connection.server.clone();
-    match server.times.found() {
-        Some(Found::None) => return Err(unsupported()),
-        Some(Found::Works(way)) => {
-            let (verb, argument) = way.command(&time, &name);
-            let words = connection.ask(verb, Some(&argument)).await?;
-            if !is_unknown(words.code) {
-                let set = connection.judged(2, verb, Some(&argument), words);
+    match server.time_commands.support() {
+        Some(Support::None) => return Err(unsupported()),
+        Some(Support::Works(command)) => {
+            let (verb, argument) = command.build(&time, &name);
+            let reply = connection.command(verb, Some(&argument)).await?;
+            if !is_unknown(reply.code) {
+                let set = connection.check_reply(2, verb, Some(&argument), reply);
                 return match set {
-                    Err(refusal) if way == Way::Mdtm && reply::is_vague(&refusal) => {
-                        Err(for_folder(connection, path, refusal).await?)
+                    Err(refusal)
+                        if command == TimeCommand::Mdtm && reply::is_unspecific(&refusal) =>
+                    {
+                        Err(explain_refusal(connection, path, refusal).await?)
                     }
                     set => set,
                 };
             }
             // It did once.
-            server.times.remember(None);
+            server.time_commands.set_support(None);
         }
         None => {}
     }
-    Search { path, name, time, seconds, steady }.run(connection).await
+    Probe { path, name, time, seconds, verify }.run(connection).await
 }
 
 /// vsftpd sets the times of files only, and does not say why not.
-async fn for_folder(
+async fn explain_refusal(
     connection: &mut Connection,
     path: &RemotePath,
     refusal: Failure,
 ) -> Result<Failure, Failure> {
-    let folder = stat::entered(connection, path).await?;
+    let folder = stat::can_enter(connection, path).await?;
     Ok(if folder { folder_unsupported() } else { refusal })
 }
 
 /// A file's time, as the server tells it.
-enum Told {
+enum FileTime {
     At(i64),
     /// It tells none of this file's.
-    Nothing,
+    Unknown,
 }
 
 /// Which way works, found out on the file whose time is to be set.
-struct Search<'a> {
+struct Probe<'a> {
     path: &'a RemotePath,
     name: Vec<u8>,
     time: String,
     seconds: i64,
     /// Nobody writes to it, as far as is known.
-    steady: bool,
+    verify: bool,
 }
 
 /// What became of a way that was tried.
-enum Tried {
+enum Outcome {
     Set(PeerReply),
     /// The server does not have it.
-    NotThere,
+    NotSupported,
     /// It says that it did it, but did not.
-    Untrue,
+    NotApplied,
     /// Refused, or the time is another one then; whether for this file only is not known.
     Unclear,
 }
 
-impl Search<'_> {
+impl Probe<'_> {
     async fn run(&self, connection: &mut Connection) -> Result<PeerReply, Failure> {
         let mut before = match self.read(connection).await? {
-            Ok(told) => told,
+            Ok(time) => time,
             Err(refusal) => {
-                let folder = stat::entered(connection, self.path).await?;
+                let folder = stat::can_enter(connection, self.path).await?;
                 if !folder {
                     return Err(refusal);
                 }
-                Told::Nothing
+                FileTime::Unknown
             }
         };
         let (mut unclear, mut folder_only) = (false, false);
-        for way in Way::ALL {
+        for command in TimeCommand::ALL {
             // A server that tells no time by MDTM sets none by it, and a refusal would mean nothing.
-            if way == Way::Mdtm && !matches!(before, Told::At(_)) {
+            if command == TimeCommand::Mdtm && !matches!(before, FileTime::At(_)) {
                 folder_only |= connection.features.mdtm;
                 continue;
             }
-            match self.try_way(connection, way, &mut before).await? {
-                Tried::Set(words) => return Ok(words),
-                Tried::NotThere => {}
-                Tried::Untrue => {
-                    let Times { backend, server, .. } = &connection.server.times;
+            match self.try_command(connection, command, &mut before).await? {
+                Outcome::Set(reply) => return Ok(reply),
+                Outcome::NotSupported => {}
+                Outcome::NotApplied => {
+                    let TimeCommands { backend, server, .. } = &connection.server.time_commands;
                     tracing::warn!(
                         backend = &**backend,
                         %server,
                         "the backend server says that it has set a file's time by {}, and has not; that is not used",
-                        way.name()
+                        command.name()
                     );
                 }
-                Tried::Unclear => unclear = true,
+                Outcome::Unclear => unclear = true,
             }
         }
         if folder_only {
             return Err(folder_unsupported());
         }
         if !unclear {
-            connection.server.times.remember(Some(Found::None));
+            connection.server.time_commands.set_support(Some(Support::None));
         }
         Err(unsupported())
     }
 
-    async fn try_way(
+    async fn try_command(
         &self,
         connection: &mut Connection,
-        way: Way,
-        before: &mut Told,
-    ) -> Result<Tried, Failure> {
-        let (verb, argument) = way.command(&self.time, &self.name);
-        let words = connection.ask(verb, Some(&argument)).await?;
-        if is_unknown(words.code) || words.code == 501 || words.code == 202 {
-            return Ok(Tried::NotThere);
+        command: TimeCommand,
+        before: &mut FileTime,
+    ) -> Result<Outcome, Failure> {
+        let (verb, argument) = command.build(&self.time, &self.name);
+        let reply = connection.command(verb, Some(&argument)).await?;
+        if is_unknown(reply.code) || reply.code == 501 || reply.code == 202 {
+            return Ok(Outcome::NotSupported);
         }
-        let words = match connection.judged(2, verb, Some(&argument), words) {
-            Ok(words) => words,
-            Err(refusal) => return self.refused(connection, way, before, refusal).await,
+        let reply = match connection.check_reply(2, verb, Some(&argument), reply) {
+            Ok(reply) => reply,
+            Err(refusal) => return self.refused(connection, command, before, refusal).await,
         };
-        let Told::At(was) = *before else { return Ok(Tried::Set(words)) };
-        if !self.steady {
-            return Ok(Tried::Set(words));
+        let FileTime::At(was) = *before else { return Ok(Outcome::Set(reply)) };
+        if !self.verify {
+            return Ok(Outcome::Set(reply));
         }
-        let Ok(Told::At(is)) = self.read(connection).await? else { return Ok(Tried::Set(words)) };
-        let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING;
+        let Ok(FileTime::At(is)) = self.read(connection).await? else {
+            return Ok(Outcome::Set(reply));
+        };
+        let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING_MAX;
         if is != self.seconds && !rounded {
-            *before = Told::At(is);
+            *before = FileTime::At(is);
             // Somebody else may have written to it; a clock's zone shows itself.
             let off = is.abs_diff(self.seconds);
-            let by_zone = off % QUARTER == 0 && off <= LARGEST_OFFSET;
-            return Ok(if is == was || by_zone { Tried::Untrue } else { Tried::Unclear });
+            let by_zone = off % ZONE_STEP == 0 && off <= ZONE_OFFSET_MAX;
+            return Ok(if is == was || by_zone { Outcome::NotApplied } else { Outcome::Unclear });
         }
         // What it had already shows nothing.
         if is != was {
-            connection.server.times.remember(Some(Found::Works(way)));
+            connection.server.time_commands.set_support(Some(Support::Works(command)));
         }
-        Ok(Tried::Set(words))
+        Ok(Outcome::Set(reply))
     }
 
     /// The file is there: its time was read.
     async fn refused(
         &self,
         connection: &mut Connection,
-        way: Way,
-        before: &Told,
+        command: TimeCommand,
+        before: &FileTime,
         refusal: Failure,
-    ) -> Result<Tried, Failure> {
+    ) -> Result<Outcome, Failure> {
         connection.check()?;
-        match way {
+        match command {
             // Its own words about the file.
             _ if refusal.kind != FailureKind::NotFound => Err(refusal),
-            Way::Mfmt => Err(refusal),
-            Way::Mdtm => match reply::is_vague(&refusal) {
+            TimeCommand::Mfmt => Err(refusal),
+            TimeCommand::Mdtm => match reply::is_unspecific(&refusal) {
                 // The name with the time before it was looked for.
-                false => Ok(Tried::NotThere),
+                false => Ok(Outcome::NotSupported),
                 true => {
-                    if self.is_lookup(connection, &refusal).await? {
-                        Ok(Tried::NotThere)
+                    if self.is_name_lookup(connection, &refusal).await? {
+                        Ok(Outcome::NotSupported)
                     } else {
                         Err(refusal)
                     }
                 }
             },
             // The time was taken for a name, or the name for a time.
-            Way::SiteUtime | Way::SiteUtimeUtc if matches!(before, Told::At(_)) => {
-                Ok(Tried::Unclear)
+            TimeCommand::SiteUtime | TimeCommand::SiteUtimeUtc
+                if matches!(before, FileTime::At(_)) =>
+            {
+                Ok(Outcome::Unclear)
             }
-            Way::SiteUtime | Way::SiteUtimeUtc => Err(refusal),
+            TimeCommand::SiteUtime | TimeCommand::SiteUtimeUtc => Err(refusal),
         }
     }
 
     /// Whether the server says the same of a name that surely is not there: then it looked for one. What
     /// cannot set times by MDTM is told so from a file whose time must not be set.
-    async fn is_lookup(
+    async fn is_name_lookup(
         &self,
         connection: &mut Connection,
         refusal: &Failure,
     ) -> Result<bool, Failure> {
         let nothing = connection.name(&temporary_name(self.path)?)?;
-        let words = connection.ask("MDTM", Some(&nothing)).await?;
+        let reply = connection.command("MDTM", Some(&nothing)).await?;
         let Some(refused) = &refusal.peer else { return Ok(false) };
-        let (_, set) = Way::Mdtm.command(&self.time, &self.name);
-        Ok(words.code == refused.code && without(&words, &nothing) == without(refused, &set))
+        let (_, set) = TimeCommand::Mdtm.build(&self.time, &self.name);
+        Ok(reply.code == refused.code
+            && without_name(&reply, &nothing) == without_name(refused, &set))
     }
 
     /// What the server tells of the file's time, or its refusal.
-    async fn read(&self, connection: &mut Connection) -> Result<Result<Told, Failure>, Failure> {
+    async fn read(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<Result<FileTime, Failure>, Failure> {
         match facts::stat_by_mlst(connection, self.path).await {
             Ok(None) => {}
             Ok(Some(entry)) => {
                 let exact = entry.attributes.modified;
                 let exact = exact.filter(|time| time.precision == Precision::Second);
-                return Ok(Ok(exact.map_or(Told::Nothing, |time| Told::At(time.seconds))));
+                return Ok(Ok(exact.map_or(FileTime::Unknown, |time| FileTime::At(time.seconds))));
             }
             Err(refusal) => {
                 connection.check()?;
                 return Ok(Err(refusal));
             }
         }
-        if !connection.has(Optional::Mdtm) {
-            return Ok(Ok(Told::Nothing));
+        if !connection.supports(OptionalCommand::Mdtm) {
+            return Ok(Ok(FileTime::Unknown));
         }
-        let words = connection.ask("MDTM", Some(&self.name)).await?;
-        if is_unknown(words.code) {
-            return Ok(Ok(Told::Nothing));
+        let reply = connection.command("MDTM", Some(&self.name)).await?;
+        if is_unknown(reply.code) {
+            return Ok(Ok(FileTime::Unknown));
         }
-        let told = connection.judged(2, "MDTM", Some(&self.name), words);
+        let time = connection.check_reply(2, "MDTM", Some(&self.name), reply);
         connection.check()?;
-        Ok(told.map(|words| {
-            let time = parse_time(words.lines.concat().trim_ascii());
-            time.map_or(Told::Nothing, Told::At)
+        Ok(time.map(|reply| {
+            let time = parse_time(reply.lines.concat().trim_ascii());
+            time.map_or(FileTime::Unknown, FileTime::At)
         }))
     }
 }
 
 /// The text without a name that it repeats.
-fn without(words: &PeerReply, name: &[u8]) -> Vec<u8> {
-    let text = words.lines.join(&b'\n');
+fn without_name(reply: &PeerReply, name: &[u8]) -> Vec<u8> {
+    let text = reply.lines.join(&b'\n');
     let at = text.windows(name.len()).position(|window| window == name);
     match at {
         Some(at) if !name.is_empty() => [&text[..at], &text[at + name.len()..]].concat(),

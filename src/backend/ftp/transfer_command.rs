@@ -31,7 +31,7 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Whether the server may get it twice: STOU would make a second file, APPE write all twice.
-    pub(super) fn may_be_repeated(&self) -> bool {
+    pub(super) fn is_repeatable(&self) -> bool {
         !matches!(self.verb, "STOU" | "APPE")
     }
 }
@@ -46,12 +46,12 @@ pub(super) async fn command(
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
         connection.restart_pending = offset > 0;
     }
-    let words = connection.ask(verb, argument).await?;
+    let reply = connection.command(verb, argument).await?;
     let class = match verb {
-        "LIST" | "MLSD" if is_over(&words) => 2,
+        "LIST" | "MLSD" if is_over(&reply) => 2,
         _ => 1,
     };
-    let preliminary = connection.judged(class, verb, argument, words)?;
+    let preliminary = connection.check_reply(class, verb, argument, reply)?;
     connection.restart_pending = false;
     Ok(preliminary)
 }
@@ -88,7 +88,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
         }
         match self.connecting.await {
             Ok(tcp) => connected(connection, tcp, self.transfer).await,
-            Err(failure) => Started::NotConnected(failure),
+            Err(failure) => Started::ConnectFailed(failure),
         }
     }
 
@@ -97,7 +97,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
         tokio::pin!(connecting);
         match timeout(HEAD_START, &mut connecting).await {
             Ok(Ok(tcp)) => return connected(connection, tcp, transfer).await,
-            Ok(Err(failure)) => return Started::NotConnected(failure),
+            Ok(Err(failure)) => return Started::ConnectFailed(failure),
             Err(_) => {}
         }
         let (made, told) = {
@@ -123,7 +123,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
             return not_made(connection, failure, fallback).await;
         };
         let ends_unconnected = |refusal: &Failure| match &refusal.peer {
-            Some(words) => words.code == 425 || words.code == 426 && matches!(made, Some(Err(_))),
+            Some(reply) => reply.code == 425 || reply.code == 426 && matches!(made, Some(Err(_))),
             None => false,
         };
         match told {
@@ -136,7 +136,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
                 match made {
                     Err(e) => {
                         let detail = e.detail.unwrap_or(e.message);
-                        Started::NotMade(refusal.with_detail(detail))
+                        Started::NotEstablished(refusal.with_detail(detail))
                     }
                     Ok(_) => {
                         tracing::debug!(
@@ -144,7 +144,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
                             "the backend wants its data connection before the command"
                         );
                         connection.connect_first = true;
-                        if transfer.may_be_repeated() {
+                        if transfer.is_repeatable() {
                             Started::ConnectFirst
                         } else {
                             Started::Refused(refusal)
@@ -152,18 +152,20 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
                     }
                 }
             }
-            Ok(words) => {
+            Ok(reply) => {
                 let made = match made {
                     Some(made) => made,
                     None => connecting.await,
                 };
                 match made {
-                    Ok(tcp) => Started::Both(tcp, words),
-                    Err(failure) if is_over(&words) => Started::NotMade(failure),
+                    Ok(tcp) => Started::Both(tcp, reply),
+                    Err(failure) if is_over(&reply) => Started::NotEstablished(failure),
                     Err(failure) => {
                         let explained = explain(connection, failure.clone());
                         match timeout(ANNOUNCED, explained).await {
-                            Ok(explained) if connection.is_usable() => Started::NotMade(explained),
+                            Ok(explained) if connection.is_usable() => {
+                                Started::NotEstablished(explained)
+                            }
                             Ok(lost) => Started::Refused(lost),
                             Err(_) => not_made(connection, failure, fallback).await,
                         }
@@ -177,7 +179,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
 /// The command, whose data connection is there.
 async fn connected(connection: &mut Connection, tcp: TcpStream, transfer: Transfer<'_>) -> Started {
     match command(connection, transfer).await {
-        Ok(words) => Started::Both(tcp, words),
+        Ok(reply) => Started::Both(tcp, reply),
         Err(refusal) => Started::Refused(refusal),
     }
 }
@@ -187,11 +189,11 @@ pub(super) enum Started {
     /// By the server, or the connection to it is lost.
     Refused(Failure),
     /// No command was sent.
-    NotConnected(Failure),
+    ConnectFailed(Failure),
     /// The command was sent, and the data connection could not be made. Both sides are in step.
-    NotMade(Failure),
+    NotEstablished(Failure),
     /// As `NotMade`, with the control connection given up.
-    OutOfStep(Failure),
+    OutOfSync(Failure),
     /// The server had no patience for a connection that was on its way. The command may be repeated.
     ConnectFirst,
 }
@@ -200,12 +202,11 @@ pub(super) enum Started {
 /// be tried; some hear that only when they have waited long enough.
 async fn not_made(connection: &mut Connection, failure: Failure, fallback: Fallback) -> Started {
     let limit = connection.settings.reply_timeout;
-    if fallback == Fallback::OtherCommand && abort::come_into_step(connection, limit).await.is_ok()
-    {
-        return Started::NotMade(failure);
+    if fallback == Fallback::OtherCommand && abort::resynchronize(connection, limit).await.is_ok() {
+        return Started::NotEstablished(failure);
     }
-    connection.replace();
-    Started::OutOfStep(failure)
+    connection.give_up_replaceable();
+    Started::OutOfSync(failure)
 }
 
 pub(super) async fn connect(
@@ -247,6 +248,6 @@ pub(super) async fn explain(connection: &mut Connection, failure: Failure) -> Fa
 }
 
 /// 2xx: nothing more is said.
-pub(super) fn is_over(words: &PeerReply) -> bool {
-    words.code / 100 == 2
+pub(super) fn is_over(reply: &PeerReply) -> bool {
+    reply.code / 100 == 2
 }

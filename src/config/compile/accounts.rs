@@ -1,10 +1,12 @@
+//! `login`: accounts of the gateway at backends.
+
 use std::path::Path;
 use std::sync::Arc;
 
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
-use super::key_files::{self, Passphrase, warn_of_exposure};
+use super::key_files::{self, Passphrase, warn_if_exposed};
 use super::value;
 use crate::auth::Credentials;
 use crate::config::leaf::Leaf;
@@ -12,7 +14,7 @@ use crate::config::report::Problems;
 use crate::config::schema::Account;
 use crate::config::values::{BackendProtocol, FileName};
 
-/// The account of a mapped login, its password or key read.
+/// The account of a mapped login; reads its password or key.
 pub(super) fn credentials(
     account: &Account,
     protocol: BackendProtocol,
@@ -33,7 +35,7 @@ enum Secret {
     Key(Arc<PrivateKey>),
 }
 
-/// The one of the three ways to name it.
+/// Reads `password_file`, `password_env` or `private_key`, whichever is set.
 fn secret(
     account: &Account,
     protocol: BackendProtocol,
@@ -43,10 +45,10 @@ fn secret(
     let with_keys = protocol == BackendProtocol::Sftp;
     for leaf in [&account.private_key, &account.passphrase_file].into_iter().flatten() {
         if !with_keys {
-            let message = "belongs to `protocol: sftp`; FTP knows passwords only";
+            let message = "belongs to `protocol: sftp`; FTP supports passwords only";
             problems.error(&leaf.at, message);
         } else if account.private_key.is_none() {
-            problems.error(&leaf.at, "does nothing without `private_key`");
+            problems.error(&leaf.at, "has no effect without `private_key`");
         }
     }
     let file = account.password_file.as_ref().map(|leaf| ("password_file", &leaf.at));
@@ -55,25 +57,25 @@ fn secret(
     let key_at = key.map(|leaf| ("private_key", &leaf.at));
     let given: Vec<_> = [file, env, key_at].into_iter().flatten().collect();
     if let [(first, _), (_, second), ..] = given[..] {
-        problems.error(second, format!("`{first}` is there too; one of them is enough"));
+        problems.error(second, format!("`{first}` is set, too; keep one of them"));
         return None;
     }
     if let Some(leaf) = &account.password_file {
         let path = folder.join(&leaf.value.as_ref()?.0);
-        let password = from_file(&path).map_err(|why| problems.error(&leaf.at, why));
-        warn_of_exposure(&path, &leaf.at, problems);
+        let password = from_file(&path).map_err(|reason| problems.error(&leaf.at, reason));
+        warn_if_exposed(&path, &leaf.at, problems);
         password.ok().map(Secret::Password)
     } else if let Some(leaf) = &account.password_env {
         let password = from_environment(&leaf.value.as_ref()?.0);
-        password.map_err(|why| problems.error(&leaf.at, why)).ok().map(Secret::Password)
+        password.map_err(|reason| problems.error(&leaf.at, reason)).ok().map(Secret::Password)
     } else if let Some(leaf) = key {
         private_key(leaf, account, folder, problems).map(|key| Secret::Key(Arc::new(key)))
     } else {
-        // A key in the wrong place has been told.
+        // A private key for FTP has been reported.
         if account.private_key.is_none() {
             let or_key =
                 if with_keys { ", `password_env` or `private_key`" } else { " or `password_env`" };
-            problems.error(&account.at, format!("needs `password_file`{or_key}"));
+            problems.error(&account.at, format!("requires `password_file`{or_key}"));
         }
         None
     }
@@ -92,8 +94,8 @@ fn private_key(
                 let text = std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned()));
                 text.map_err(|_| format!("{} is not UTF-8 text", path.display()))
             });
-            warn_of_exposure(&path, &leaf.at, problems);
-            Some(passphrase.map_err(|why| problems.error(&leaf.at, why)).ok()?)
+            warn_if_exposed(&path, &leaf.at, problems);
+            Some(passphrase.map_err(|reason| problems.error(&leaf.at, reason)).ok()?)
         }
         None => None,
     };
@@ -121,16 +123,16 @@ fn from_environment(name: &str) -> Result<Zeroizing<Vec<u8>>, String> {
         Some(password) => {
             sendable(Zeroizing::new(password.into_vec()), &format!("the variable {name}"))
         }
-        None => Err(format!("the environment has no variable {name}")),
+        None => Err(format!("the environment variable {name} is not set")),
     }
 }
 
 fn sendable(password: Zeroizing<Vec<u8>>, what: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     if password.is_empty() {
-        return Err(format!("{what} holds no password: it is empty"));
+        return Err(format!("{what} is empty and has no password"));
     }
     if password.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-        return Err(format!("{what} must hold one line: the password and nothing else"));
+        return Err(format!("{what} must contain one line, the password"));
     }
     Ok(password)
 }

@@ -1,33 +1,28 @@
-//! Certificates that are good no longer, not yet, or not for long.
+//! Warnings about certificates that have expired, expire soon, or are not valid yet.
 
 use std::path::Path;
 
 use super::{entries, value};
 use crate::config::leaf::Leaf;
+use crate::config::machine::Machine;
 use crate::config::report::Problems;
 use crate::config::schema::File;
-use crate::config::surroundings::Surroundings;
 use crate::config::values::{BackendTlsMode, FileName, ListenerTlsMode};
 use crate::net::tls::{CertificateSummary, calendar_date, certificate_summaries};
 
 const DAY: i64 = 24 * 60 * 60;
-/// Time enough to get a new one.
-const SOON: i64 = 30 * DAY;
+/// Warns this long before a certificate expires.
+const EXPIRY_WARNING: i64 = 30 * DAY;
 
-/// Whose certificate it is, and so who refuses it.
+/// The certificate's owner.
 #[derive(Clone, Copy)]
 enum Role {
     Own,
     ServersAuthority,
 }
 
-pub(super) fn warn(
-    file: &File,
-    folder: &Path,
-    surroundings: &Surroundings,
-    problems: &mut Problems,
-) {
-    let now = surroundings.now;
+pub(super) fn warn(file: &File, folder: &Path, machine: &Machine, problems: &mut Problems) {
+    let now = machine.now;
     for (_, listener) in entries(&file.listeners) {
         if let Some(tls) = &listener.tls
             && value(&tls.mode).is_some_and(|mode| *mode != ListenerTlsMode::None)
@@ -55,23 +50,23 @@ fn warn_of_file(
 ) {
     let Some(name) = &leaf.value else { return };
     let path = folder.join(&name.0);
-    // What cannot be read has been told.
+    // An unreadable file has been reported.
     let Ok(certificates) = certificate_summaries(&path) else { return };
     for certificate in &certificates {
-        if let Some(message) = judge(certificate, role, now) {
+        if let Some(message) = expiry_warning(certificate, role, now) {
             problems.warning(&leaf.at, format!("{}: {message}", path.display()));
         }
     }
 }
 
-/// What is to be said about it, if anything.
-fn judge(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
+/// The warning about a certificate, if any.
+fn expiry_warning(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
     let subject = certificate.display_name().escape_debug();
     let (refusal, remedy) = match role {
-        Role::Own => ("clients refuse it", "put a new one there and restart the gateway"),
+        Role::Own => ("clients refuse it", "replace it and restart the gateway"),
         Role::ServersAuthority => (
-            "what it has signed may be refused",
-            "ask the server's operator for the authority's new one",
+            "certificates signed by it may be refused",
+            "get the authority's new certificate from the server's operator",
         ),
     };
     let days = (certificate.until - now) / DAY;
@@ -83,10 +78,10 @@ fn judge(certificate: &CertificateSummary, role: Role, now: i64) -> Option<Strin
     } else if certificate.from > now {
         let date = calendar_date(certificate.from);
         Some(format!(
-            "the certificate of \"{subject}\" is not valid before {date} (UTC), and {refusal} until then: is \
-             this machine's clock right?"
+            "the certificate of \"{subject}\" is not valid before {date} (UTC), and {refusal} until \
+             then: check this machine's clock"
         ))
-    } else if certificate.until - now <= SOON {
+    } else if certificate.until - now <= EXPIRY_WARNING {
         let date = calendar_date(certificate.until);
         let plural = if days == 1 { "" } else { "s" };
         Some(format!(

@@ -1,46 +1,46 @@
-//! More sessions than a process may have descriptors for.
+//! Warns if the limit on file descriptors is too low for `limits.sessions`.
 
 use super::{entries, value};
-use crate::config::report::{At, Problems};
+use crate::config::machine::Machine;
+use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
-use crate::config::surroundings::Surroundings;
 use crate::data::{PoolSettings, Ports};
 
-/// The client's connection and the backend's.
-const SESSION: u64 = 2;
-/// Both data connections.
-const TRANSFER: u64 = 2;
-/// The runtime's, the log's, lookups.
-const PROCESS: u64 = 64;
+/// Descriptors of a session: the client's connection and the backend's.
+const PER_SESSION: u64 = 2;
+/// Descriptors of a transfer: both data connections.
+const PER_TRANSFER: u64 = 2;
+/// Descriptors of the runtime, the log and lookups.
+const PER_PROCESS: u64 = 64;
 
-/// The gateway raises its limit to the hard one when it starts. Where it runs, it does not warn of the
+/// The gateway raises its limit to the hard limit when it starts. At a start it does not warn of the
 /// default, which nobody chose.
 pub(super) fn warn(
     file: &File,
     sessions: usize,
     pools: &[PoolSettings],
-    surroundings: &Surroundings,
+    machine: &Machine,
     problems: &mut Problems,
 ) {
-    let Some(limit) = surroundings.descriptors else { return };
+    let Some(limit) = machine.descriptors else { return };
     let sessions = sessions as u64;
     let sockets = own_sockets(file, pools);
-    let needed = sockets + PROCESS + sessions * (SESSION + TRANSFER);
+    let needed = sockets + PER_PROCESS + sessions * (PER_SESSION + PER_TRANSFER);
     if needed <= limit {
         return;
     }
     let at = match file.limits.as_ref().and_then(|limits| limits.sessions.as_ref()) {
         Some(leaf) => leaf.at.clone(),
-        None if surroundings.runs_here => return,
-        None => At::default().absent("limits").absent("sessions"),
+        None if machine.runs_here => return,
+        None => Location::default().absent("limits").absent("sessions"),
     };
-    let fitting = limit.saturating_sub(sockets + PROCESS) / (SESSION + TRANSFER);
-    let instead = match fitting {
+    let sessions_max = limit.saturating_sub(sockets + PER_PROCESS) / (PER_SESSION + PER_TRANSFER);
+    let instead = match sessions_max {
         0 => String::new(),
-        fitting => format!(", or allow {fitting} sessions"),
+        sessions_max => format!(", or allow {sessions_max} sessions"),
     };
     let message = format!(
-        "{sessions} sessions that all transfer take {needed} descriptors, and a process may have {limit} \
+        "{sessions} sessions with transfers need {needed} file descriptors, but the limit is {limit} \
          here: clients will wait or be refused. Raise the hard limit (systemd: `LimitNOFILE=`; shells: \
          `ulimit -Hn`){instead}"
     );

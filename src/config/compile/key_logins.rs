@@ -1,18 +1,18 @@
-//! Logins with a public key that can never happen.
+//! Warns of public keys that can never be used.
 
 use std::collections::HashMap;
 
-use super::backends::Entrance;
+use super::backends::LoginMode;
 use super::{entries, value};
 use crate::config::report::Problems;
 use crate::config::schema::{File, Match, Route, User};
 use crate::config::values::{Authenticate, ListenerProtocol};
 
-/// Warns of `authorized_keys` that open nothing: keys count at SFTP listeners, on routes where the
-/// gateway enters the backend by itself, since a key cannot be passed on.
-pub(super) fn warn_of_idle(
+/// Warns of `authorized_keys` that have no effect: keys are used at SFTP listeners, on routes to backends
+/// with an account of the gateway, since a key cannot be passed on.
+pub(super) fn warn_unused(
     file: &File,
-    entrances: &HashMap<String, Entrance>,
+    login_modes: &HashMap<String, LoginMode>,
     problems: &mut Problems,
 ) {
     let sftp: Vec<&str> = entries(&file.listeners)
@@ -23,37 +23,41 @@ pub(super) fn warn_of_idle(
     let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
     for (name, user) in entries(&file.users) {
         let Some(keys) = &user.authorized_keys else { continue };
-        let only_way = user.password_hash.is_none();
-        let so =
-            if only_way { "so this user can never log in" } else { "so these keys open nothing" };
-        let mut theirs = routes.iter().filter(|route| takes(route, name, user, &sftp)).peekable();
+        let only_method = user.password_hash.is_none();
+        let consequence = if only_method {
+            "so this user can never log in"
+        } else {
+            "so these keys have no effect"
+        };
+        let mut matching =
+            routes.iter().filter(|route| matches_user(route, name, user, &sftp)).peekable();
         if sftp.is_empty() {
             problems.warning(
                 &keys.at,
-                format!("keys are for SFTP, and no listener has `protocol: sftp`, {so}"),
+                format!("keys are for SFTP, but no listener has `protocol: sftp`, {consequence}"),
             );
-        } else if theirs.peek().is_none() {
+        } else if matching.peek().is_none() {
             problems.warning(
                 &keys.at,
                 format!(
-                    "keys are for SFTP, and no route with `authenticate: gateway` takes this user from \
-                     an SFTP listener, {so}"
+                    "keys are for SFTP, but no route with `authenticate: gateway` matches this user at \
+                     an SFTP listener, {consequence}"
                 ),
             );
-        } else if theirs.all(|route| needs_password(route, entrances)) {
+        } else if matching.all(|route| needs_password(route, login_modes)) {
             problems.warning(
                 &keys.at,
                 format!(
                     "every route for this user leads to a backend with `login: pass-through`, which \
-                     needs the user's password, and a key cannot be passed on, {so}; give the backend \
-                     an account of the gateway's"
+                     needs the user's password, {consequence}; a key cannot be passed on: give the \
+                     backend an account (`login: {{ user: … }}`)"
                 ),
             );
         }
     }
 }
 
-fn takes(route: &Route, name: &str, user: &User, sftp: &[&str]) -> bool {
+fn matches_user(route: &Route, name: &str, user: &User, sftp: &[&str]) -> bool {
     value(&route.authenticate) == Some(&Authenticate::Gateway)
         && route.r#match.as_ref().is_none_or(|given| covers(given, name, user, sftp))
 }
@@ -66,13 +70,13 @@ fn covers(given: &Match, name: &str, user: &User, sftp: &[&str]) -> bool {
         users.values().any(|(_, pattern)| pattern.0.compile_matcher().is_match(name))
     });
     let groups = || user.groups.iter().flat_map(|groups| groups.values());
-    let grouped = given.groups.as_ref().is_none_or(|wanted| {
-        wanted.values().any(|(_, wanted)| groups().any(|(_, group)| group.0 == wanted.0))
+    let grouped = given.groups.as_ref().is_none_or(|listed| {
+        listed.values().any(|(_, listed)| groups().any(|(_, group)| group.0 == listed.0))
     });
     listener && named && grouped
 }
 
-fn needs_password(route: &Route, entrances: &HashMap<String, Entrance>) -> bool {
-    let entrance = value(&route.backend).and_then(|backend| entrances.get(&backend.0));
-    matches!(entrance, Some(Entrance::PassThrough))
+fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {
+    let login_mode = value(&route.backend).and_then(|backend| login_modes.get(&backend.0));
+    matches!(login_mode, Some(LoginMode::PassThrough))
 }

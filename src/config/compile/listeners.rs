@@ -1,7 +1,9 @@
+//! `listeners`: FTP, and what FTP and SFTP have in common.
+
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{check_name, entries, foreign, key_files, pools, refuse_empty, trusted, value};
+use super::{check_name, entries, key_files, pools, protocol_keys, refuse_empty, trusted, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
@@ -18,12 +20,12 @@ pub(super) fn compile(
     for (name, listener) in entries(&file.listeners) {
         check_name(name, &listener.at, problems);
         if let Some(protocol) = value(&listener.protocol) {
-            refuse_foreign(listener, *protocol, problems);
+            refuse_other_protocols(listener, *protocol, problems);
         }
         if value(&listener.protocol) != Some(&ListenerProtocol::Sftp) {
             check_data(file, listener, problems);
         }
-        // What the rest means depends on it.
+        // The other keys depend on the protocol.
         let Some(ListenerProtocol::Ftp) = value(&listener.protocol) else { continue };
         let tls = match &listener.tls {
             Some(tls) => policy(tls, folder, problems),
@@ -44,47 +46,46 @@ pub(super) fn compile(
     listeners
 }
 
-fn refuse_foreign(
+fn refuse_other_protocols(
     listener: &schema::Listener,
     protocol: ListenerProtocol,
     problems: &mut Problems,
 ) {
     use ListenerProtocol::{Ftp, Sftp};
-    use foreign::Key;
-    let one_connection = "SFTP has no data connections: all goes through the one port of `address`";
+    use protocol_keys::Key;
+    let one_connection = "SFTP has no data connections: it uses the port of `address` only";
     let keys = [
         Key::new("address", &listener.address, &[Ftp, Sftp]),
-        Key::new("tls", &listener.tls, &[Ftp]).instead(
-            "SFTP is encrypted by SSH, and knows no certificate: `host_keys` names its keys",
-        ),
+        Key::new("tls", &listener.tls, &[Ftp])
+            .instead("SFTP is encrypted by SSH, without certificates: set `host_keys`"),
         Key::new("data_ports", &listener.data_ports, &[Ftp]).instead(one_connection),
         Key::new("active", &listener.active, &[Ftp]).instead(one_connection),
         Key::new("host_keys", &listener.host_keys, &[Sftp])
-            .instead("FTP is encrypted by TLS: `tls` names its certificate and key"),
+            .instead("FTP is encrypted by TLS: set `tls.certificate` and `tls.key`"),
         Key::new("rekey", &listener.rekey, &[Sftp]),
         Key::new("keepalive", &listener.keepalive, &[Sftp]),
         Key::new("channels", &listener.channels, &[Sftp]),
         Key::new("algorithms", &listener.algorithms, &[Sftp])
-            .instead("of TLS, rustls serves 1.2 and 1.3 with safe cipher suites only"),
+            .instead("TLS is 1.2 and 1.3 with safe cipher suites only"),
         Key::new("proxy_protocol", &listener.proxy_protocol, &[Ftp, Sftp]),
     ];
-    foreign::refuse("a listener", protocol, &keys, ListenerProtocol::word, problems);
+    protocol_keys::refuse("a listener", protocol, &keys, ListenerProtocol::word, problems);
 }
 
-/// There must be a way for data connections, and the pool must exist.
+/// Checks that data connections are possible and that the pool exists.
 fn check_data(file: &File, listener: &schema::Listener, problems: &mut Problems) {
     if listener.data_ports.is_none() && listener.active.is_none() {
-        let message = "has no way to transfer anything: name a pool with `data_ports` (passive mode), \
-                       or write `active: { allowed: true }`";
+        let message = "cannot transfer data: set `data_ports` to a pool (passive mode), or write \
+                       `active: { allowed: true }`";
         problems.error(&listener.at, message);
     } else if listener.data_ports.is_none()
         && let Some(allowed) = listener.active.as_ref().and_then(|active| active.allowed.as_ref())
         && allowed.value == Some(false)
     {
-        let message = "without `data_ports` this leaves no way to transfer anything";
+        let message = "without `data_ports` no data can be transferred";
         problems.error(&allowed.at, message);
     }
-    pools::refuse_dangling(file, &listener.data_ports, problems);
+    pools::check_pool(file, &listener.data_ports, problems);
 }
 
 fn active_allowed(listener: &schema::Listener) -> bool {
@@ -102,7 +103,7 @@ fn source_ports(
     let active = listener.active.as_ref()?;
     let leaf = active.source_ports.as_ref()?;
     if value(&active.allowed) == Some(&false) {
-        problems.error(&leaf.at, "does nothing with `allowed: false`; which of the two is meant?");
+        problems.error(&leaf.at, "has no effect with `allowed: false`; remove one of the two");
     }
     leaf.value.as_ref().map(|range| range.0.clone())
 }
@@ -127,14 +128,14 @@ fn policy(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> 
 }
 
 fn refuse_without_tls(tls: &schema::ListenerTls, problems: &mut Problems) {
-    let places = [
+    let locations = [
         tls.certificate.as_ref().map(|leaf| &leaf.at),
         tls.key.as_ref().map(|leaf| &leaf.at),
         tls.data_sessions.as_ref().map(|leaf| &leaf.at),
         tls.require_close_notify.as_ref().map(|leaf| &leaf.at),
     ];
-    for at in places.into_iter().flatten() {
-        problems.error(at, "does nothing with `mode: none`; which of the two is meant?");
+    for at in locations.into_iter().flatten() {
+        problems.error(at, "has no effect with `mode: none`; change the mode or remove this");
     }
 }
 
@@ -147,19 +148,19 @@ fn server(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> 
     let (certificate, key) = (tls.certificate.as_ref()?, tls.key.as_ref()?);
     let certificate_file = folder.join(&certificate.value.as_ref()?.0);
     let key_file = folder.join(&key.value.as_ref()?.0);
-    key_files::warn_of_exposure(&key_file, &key.at, problems);
+    key_files::warn_if_exposed(&key_file, &key.at, problems);
     let loaded = match ServerCertificate::load(&certificate_file, &key_file) {
         Ok(loaded) => loaded,
-        Err(mistakes) => {
-            for mistake in mistakes {
-                let at_key = key_is_at_fault(&mistake, &key_file);
-                problems.error(if at_key { &key.at } else { &certificate.at }, mistake.to_string());
+        Err(errors) => {
+            for error in errors {
+                let at_key = key_is_at_fault(&error, &key_file);
+                problems.error(if at_key { &key.at } else { &certificate.at }, error.to_string());
             }
             return None;
         }
     };
     let refused = |e| {
-        problems.error(&certificate.at, format!("TLS refuses this certificate: {e}"));
+        problems.error(&certificate.at, format!("this certificate cannot be used: {e}"));
     };
     ServerTls::new(loaded).map_err(refused).ok()
 }

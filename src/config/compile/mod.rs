@@ -1,14 +1,14 @@
-//! From the schema to settings. A mistake is noted once, and settings that cannot be made without it
-//! are left out; the caller throws the rest away then.
+//! Compiles the schema's structs into settings. An invalid value is reported once, and settings that need
+//! it are left out; the caller discards the others then.
 
 use std::path::Path;
 
 use ipnet::IpNet;
 
+use super::machine::{Machine, Names};
 use super::read::Named;
-use super::report::{At, Problems};
+use super::report::{Location, Problems};
 use super::schema::File;
-use super::surroundings::{Names, Surroundings};
 use super::{Compiled, LogSettings, Report};
 use crate::config::leaf::{Leaf, OneOrMore};
 
@@ -18,14 +18,14 @@ mod algorithms;
 mod backends;
 mod certificates;
 mod descriptors;
-mod foreign;
-mod here;
 mod key_files;
 mod key_logins;
 mod listeners;
+mod machine_checks;
 mod own_address;
 mod placeholders;
 mod pools;
+mod protocol_keys;
 mod routes;
 mod sftp_listeners;
 mod sockets;
@@ -34,32 +34,32 @@ mod users;
 pub(super) fn compile(
     file: &File,
     folder: &Path,
-    surroundings: &Surroundings,
+    machine: &Machine,
     problems: &mut Problems,
 ) -> Option<Compiled> {
-    let pools = pools::compile(file, surroundings, problems);
+    let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
-    let (backends, entrances) = backends::compile(file, folder, problems);
+    let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
-    key_logins::warn_of_idle(file, &entrances, problems);
-    let routes = routes::compile(file, entrances, problems);
+    key_logins::warn_unused(file, &login_modes, problems);
+    let routes = routes::compile(file, login_modes, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
-    let admin_socket = admin::compile(file, folder, surroundings, problems);
+    let admin_socket = admin::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
     placeholders::warn(file, problems);
-    // Beside errors no warning is shown, and some of these take a while.
+    // Warnings are not shown with errors, and some of these are slow.
     if !problems.has_errors() {
-        certificates::warn(file, folder, surroundings, problems);
-        descriptors::warn(file, limits.sessions, &pools, surroundings, problems);
+        certificates::warn(file, folder, machine, problems);
+        descriptors::warn(file, limits.sessions, &pools, machine, problems);
         let mut names = Names::new();
-        if !surroundings.runs_here {
-            here::warn_of_addresses(file, &pools, surroundings, problems);
-            names = here::warn_of_names(file, surroundings, problems);
+        if !machine.runs_here {
+            machine_checks::warn_of_addresses(file, &pools, machine, problems);
+            names = machine_checks::warn_of_names(file, machine, problems);
         }
-        own_address::warn(file, &names, surroundings, problems);
+        own_address::warn(file, &names, machine, problems);
     }
     let warnings = Report::new("", "", Problems::default());
     Some(Compiled {
@@ -109,67 +109,64 @@ fn log(file: &File) -> LogSettings {
     }
 }
 
-/// What stands there, unless it is absent or wrong.
+/// The value, unless it is absent or invalid.
 fn value<T>(leaf: &Option<Leaf<T>>) -> Option<&T> {
     leaf.as_ref()?.value.as_ref()
 }
 
-/// Whose PROXY protocol headers are believed; none where the key is absent.
+/// `proxy_protocol`: the networks of trusted proxies; empty if the key is absent.
 fn trusted(list: &Option<OneOrMore<IpNet>>, problems: &mut Problems) -> Vec<IpNet> {
     let mut trusted = Vec::new();
     for (at, network) in list.iter().flat_map(|list| list.values()) {
         if network.prefix_len() == 0 {
-            problems.warning(
-                at,
-                "trusts everybody: whoever can connect can name any address as its own",
-            );
+            problems.warning(at, "trusts every address: any client can claim any source address");
         }
         trusted.push(*network);
     }
     trusted
 }
 
-/// A whole text file.
+/// The content of a text file.
 fn text(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let bytes = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))
 }
 
-/// The entries of a section of names; none where it is absent.
+/// The entries of a section of names; empty if it is absent.
 fn entries<T>(named: &Option<Named<T>>) -> &[(String, T)] {
     named.as_ref().map_or(&[], |named| &named.items)
 }
 
-/// At least one entry must be there.
+/// Requires at least one entry.
 fn refuse_empty<T>(named: &Option<Named<T>>, problems: &mut Problems) {
     if let Some(named) = named.as_ref().filter(|named| named.items.is_empty()) {
-        problems.error(&named.at, "is empty; at least one is needed");
+        problems.error(&named.at, "is empty; it needs at least one entry");
     }
 }
 
 /// Names of listeners, pools and backends appear in messages, logs and metric labels.
-fn check_name(name: &str, at: &At, problems: &mut Problems) {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || !name.chars().all(fits) {
-        problems.error(at, "a name is made of letters, digits, \"-\", \"_\" and \".\"");
+fn check_name(name: &str, at: &Location, problems: &mut Problems) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || !name.chars().all(is_allowed) {
+        problems.error(at, "a name may contain only letters, digits, \"-\", \"_\" and \".\"");
     }
 }
 
-/// `what` ("listener") called `name` is nowhere among `names`.
-fn dangling<'a>(
+/// Reports that `name` is not one of `names`, the names of each `what` ("listener").
+fn unknown_name<'a>(
     what: &str,
     name: &str,
     names: impl IntoIterator<Item = &'a str> + Clone,
-    at: &At,
+    at: &Location,
     problems: &mut Problems,
 ) {
-    let meant = super::nearest::nearest(name, names.clone());
+    let suggestion = super::nearest::nearest(name, names.clone());
     let names: Vec<_> = names.into_iter().collect();
-    let known = match (&meant, names.is_empty()) {
-        (_, true) => format!("; there is no {what} at all"),
-        (None, _) => format!("; there are: {}", names.join(", ")),
+    let known = match (&suggestion, names.is_empty()) {
+        (_, true) => format!("; there are none"),
+        (None, _) => format!("; known are: {}", names.join(", ")),
         (Some(_), _) => String::new(),
     };
-    problems.error_meant(at, format!("there is no {what} \"{name}\"{known}"), meant);
+    problems.error_with_suggestion(at, format!("there is no {what} \"{name}\"{known}"), suggestion);
 }

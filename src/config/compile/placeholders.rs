@@ -1,8 +1,8 @@
-//! `{user}`, `%u` and the like in paths: other servers put a name in their place, this gateway does not.
+//! Warns of `{user}`, `%u` and the like in paths: other servers expand them, this gateway does not.
 
 use super::entries;
 use crate::config::leaf::{Leaf, OneOrMore};
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
 use crate::config::values::FileName;
 use crate::route::Root;
@@ -12,18 +12,18 @@ pub(super) fn warn(file: &File, problems: &mut Problems) {
     for route in routes {
         let Some(leaf) = &route.root else { continue };
         let Some(Root::Path(path)) = &leaf.value else { continue };
-        let shared = "all users of this route share one folder of that name; write a route for each \
-                      user, or use accounts of the backend that have folders of their own";
+        let shared = "all users of this route share a folder of that name; write a route for each user, \
+                      or let the backend's accounts have folders of their own (`root: home`)";
         hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
     }
     for (_, backend) in entries(&file.backends) {
-        let shared = "all users of this backend share one folder of that name; give each a route with \
-                      a `root`";
+        let shared = "all users of this backend share a folder of that name; give each a route with a \
+                      `root`";
         one(backend.folder.as_ref(), shared, problems);
         if let Some(leaf) = &backend.login_folder
             && let Some(path) = &leaf.value
         {
-            let shared = "it is one folder of that name, for everybody";
+            let shared = "all users share a folder of that name";
             hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn warn(file: &File, problems: &mut Problems) {
 }
 
 fn files(file: &File, problems: &mut Problems) {
-    let plain = "nothing is put in its place";
+    let plain = "it is not replaced";
     for (_, listener) in entries(&file.listeners) {
         if let Some(tls) = &listener.tls {
             one(tls.certificate.as_ref(), plain, problems);
@@ -53,29 +53,29 @@ fn files(file: &File, problems: &mut Problems) {
     one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
 }
 
-fn list(files: &Option<OneOrMore<FileName>>, so: &str, problems: &mut Problems) {
+fn list(files: &Option<OneOrMore<FileName>>, consequence: &str, problems: &mut Problems) {
     for (at, name) in files.iter().flat_map(|files| files.values()) {
-        hint(at, &name.0.to_string_lossy(), so, problems);
+        hint(at, &name.0.to_string_lossy(), consequence, problems);
     }
 }
 
-fn one(leaf: Option<&Leaf<FileName>>, so: &str, problems: &mut Problems) {
+fn one(leaf: Option<&Leaf<FileName>>, consequence: &str, problems: &mut Problems) {
     if let Some(leaf) = leaf
         && let Some(name) = &leaf.value
     {
-        hint(&leaf.at, &name.0.to_string_lossy(), so, problems);
+        hint(&leaf.at, &name.0.to_string_lossy(), consequence, problems);
     }
 }
 
-/// Where a path is wrong already, this may be why.
-fn hint(at: &At, path: &str, so: &str, problems: &mut Problems) {
+/// Adds to an error about the path, since this may be its reason.
+fn hint(at: &Location, path: &str, consequence: &str, problems: &mut Problems) {
     if let Some(placeholder) = placeholder(path) {
-        problems.hint(at, format_args!("`{placeholder}` is taken literally: {so}"));
+        problems.hint(at, format_args!("`{placeholder}` is taken literally: {consequence}"));
     }
 }
 
-/// The first part of a path that other programs replace: `{user}`, `${USER}`, `$USER`, `%u`, `%{user}`,
-/// or `~` at its begin.
+/// The first part of a path that other programs expand: `{user}`, `${USER}`, `$USER`, `%u`, `%{user}`, or
+/// `~` at its start.
 fn placeholder(path: &str) -> Option<&str> {
     if path == "~" || path.starts_with("~/") {
         return Some("~");
@@ -93,7 +93,7 @@ fn placeholder(path: &str) -> Option<&str> {
     })
 }
 
-/// `{` and `}` with something between, in one folder's name.
+/// `{…}` within one path component.
 fn braces(text: &str) -> Option<usize> {
     let end = text.find('}')?;
     let inside = &text[1..end];
@@ -102,14 +102,14 @@ fn braces(text: &str) -> Option<usize> {
     Some(end + 1 + usize::from(inside.starts_with('{') && text[end + 1..].starts_with('}')))
 }
 
-/// Not `{3F2504E0-4F89-11D3-9A0C-0305E82C3301}`, as Windows names folders.
+/// Not a GUID such as `{3F2504E0-4F89-11D3-9A0C-0305E82C3301}`.
 fn is_name(braces: &str) -> bool {
     let inside = braces.trim_matches(['{', '}', ' ']);
     inside.starts_with(|c: char| c.is_alphabetic() || c == '_')
         && inside.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.')
 }
 
-/// `%u`, but not the begin of a word as in `100%uniform`.
+/// `%u`, but not the start of a word as in `100%uniform`.
 fn escape(text: &str) -> Option<usize> {
     let mut chars = text.chars();
     let is_escape = "uUhdngi".contains(chars.next()?);
@@ -117,7 +117,7 @@ fn escape(text: &str) -> Option<usize> {
     (is_escape && ends).then_some(2)
 }
 
-/// A variable's name.
+/// The name of a variable.
 fn word(text: &str) -> Option<usize> {
     let first = text.chars().next()?;
     (first.is_ascii_alphabetic() || first == '_').then_some(())?;
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_other_programs_replace_is_found() {
-        for (path, found) in [
+    fn placeholders_of_other_programs_are_found() {
+        for (path, expected) in [
             ("/srv/{user}", Some("{user}")),
             ("/srv/{{ user }}/in", Some("{{ user }}")),
             ("/srv/${USER}", Some("${USER}")),
@@ -154,7 +154,7 @@ mod tests {
             ("/srv/größe-{größe}", Some("{größe}")),
             ("/srv/plain", None),
         ] {
-            assert_eq!(placeholder(path), found, "{path}");
+            assert_eq!(placeholder(path), expected, "{path}");
         }
     }
 }

@@ -1,10 +1,12 @@
+//! `data_ports`: pools of ports for data connections.
+
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{check_name, dangling, entries, trusted, value};
+use super::{check_name, entries, trusted, unknown_name, value};
 use crate::config::leaf::Leaf;
+use crate::config::machine::Machine;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::config::surroundings::Surroundings;
 use crate::config::values::{DataSessions, Text};
 use crate::data::{ClientMatch, PoolSettings, Ports};
 
@@ -13,7 +15,7 @@ mod slice;
 
 pub(super) fn compile(
     file: &File,
-    surroundings: &Surroundings,
+    machine: &Machine,
     problems: &mut Problems,
 ) -> Vec<PoolSettings> {
     let mut pools = Vec::new();
@@ -29,11 +31,11 @@ pub(super) fn compile(
         advertise::warn(pool, &listen, for_clients, problems);
         warn_of_loopback(file, name, pool, &listen, problems);
         warn_of_unreachable(file, name, pool, &listen, problems);
-        warn_of_outgoing(pool, surroundings, problems);
+        warn_of_outgoing(pool, machine, problems);
         check_client_match(file, name, pool, problems);
         check_proxies(file, name, pool, problems);
         let ports = match &pool.slice {
-            Some(slice) => range.and_then(|range| slice::cut(slice, range, surroundings, problems)),
+            Some(slice) => range.and_then(|range| slice::cut(slice, range, machine, problems)),
             None => range.cloned(),
         };
         if let Some(ports) = ports {
@@ -53,15 +55,15 @@ pub(super) fn compile(
     pools
 }
 
-/// A pool that is named must be there.
-pub(super) fn refuse_dangling(file: &File, leaf: &Option<Leaf<Text>>, problems: &mut Problems) {
+/// Checks that the named pool exists.
+pub(super) fn check_pool(file: &File, leaf: &Option<Leaf<Text>>, problems: &mut Problems) {
     let pools = entries(&file.data_ports);
     if let Some(leaf) = leaf
         && let Some(pool) = &leaf.value
         && !pools.iter().any(|(name, _)| *name == pool.0)
     {
         let names = pools.iter().map(|(name, _)| name.as_str());
-        dangling("pool of data ports", &pool.0, names, &leaf.at, problems);
+        unknown_name("pool of data ports", &pool.0, names, &leaf.at, problems);
     }
 }
 
@@ -90,7 +92,7 @@ fn backends_of<'a>(
     entries(&file.backends).iter().filter(move |(_, backend)| uses(backend))
 }
 
-/// Clients that come from elsewhere reach no loopback address.
+/// Warns of a pool that listens on the loopback only, which clients of other machines cannot reach.
 fn warn_of_loopback(
     file: &File,
     name: &str,
@@ -103,11 +105,11 @@ fn warn_of_loopback(
     }
     let Some(leaf) = &pool.listen else {
         if pool.proxy_protocol.is_none()
-            && let Some((at, address)) = advertise::elsewhere(pool)
+            && let Some((at, address)) = advertise::advertised_address(pool)
         {
             let message = format!(
-                "clients are told {address}, and the data ports listen on the loopback only, as their \
-                 listeners do: say with `listen` where data connections come"
+                "{address} is advertised to clients, but the data ports listen on the loopback only, as \
+                 their listeners do: set `listen` to the addresses for data connections"
             );
             problems.warning(at, message);
         }
@@ -117,15 +119,16 @@ fn warn_of_loopback(
         let mut addresses = settings.address.iter().flat_map(|list| list.values());
         if addresses.any(|(_, address)| !address.ip().is_loopback()) {
             let message = format!(
-                "is the loopback only, and listener \"{listener}\" is not: its clients cannot reach \
-                 the data ports"
+                "is the loopback only, but listener \"{listener}\" is not: its clients cannot reach the \
+                 data ports"
             );
             problems.warning(&leaf.at, message);
         }
     }
 }
 
-/// Clients of a listener are told its own address where `advertise` names no other.
+/// Warns of a pool that does not listen on the addresses of its listeners, which clients get without
+/// `advertise`.
 fn warn_of_unreachable(
     file: &File,
     name: &str,
@@ -136,30 +139,31 @@ fn warn_of_unreachable(
     let at = pool.listen.as_ref().map_or(&pool.at, |list| &list.at);
     let only_loopback = listen.iter().all(IpAddr::is_loopback);
     for (listener, settings) in listeners_of(file, name) {
-        // By way of a proxy data connections come to where it is.
+        // Data connections go through the proxy.
         if settings.proxy_protocol.is_some() || pool.proxy_protocol.is_some() {
             continue;
         }
         for (_, address) in settings.address.iter().flat_map(|list| list.values()) {
             let own = address.ip();
-            let told_already = only_loopback && !own.is_loopback();
+            let is_reported = only_loopback && !own.is_loopback();
             let listens =
                 |ip: &IpAddr| *ip == own || (ip.is_unspecified() && ip.is_ipv4() == own.is_ipv4());
-            if told_already
+            if is_reported
                 || listen.iter().any(listens)
-                || advertise::names_one(pool, own.is_ipv4())
+                || advertise::has_address_for(pool, own.is_ipv4())
             {
                 continue;
             }
             let ports: Vec<_> = listen.iter().map(ToString::to_string).collect();
-            let (come, refused) = match own.is_unspecified() {
-                true => (format!("may come to any address ({own})"), "those who come to another"),
-                false => (format!("come to {own}"), "them"),
+            let (connect, refused) = if own.is_unspecified() {
+                (format!("may connect to any address ({own})"), "those that connect to another")
+            } else {
+                (format!("connect to {own}"), "them")
             };
             let message = format!(
-                "clients of listener \"{listener}\" {come}, and the data ports listen on {} \
-                 only: PASV and EPSV are refused to {refused}; listen on {own}, too, or say with \
-                 `advertise` which address reaches the ports",
+                "clients of listener \"{listener}\" {connect}, but the data ports listen on {} only: \
+                 PASV and EPSV are refused to {refused}; listen on {own}, too, or set `advertise` to an \
+                 address that reaches the ports",
                 ports.join(", ")
             );
             problems.warning(at, message);
@@ -167,15 +171,15 @@ fn warn_of_unreachable(
     }
 }
 
-/// A port that an outgoing connection has when the gateway starts cannot be opened.
-fn warn_of_outgoing(pool: &schema::Pool, surroundings: &Surroundings, problems: &mut Problems) {
+/// Warns of ports that an outgoing connection may occupy when the gateway starts.
+fn warn_of_outgoing(pool: &schema::Pool, machine: &Machine, problems: &mut Problems) {
     let Some(leaf) = &pool.range else { return };
-    let (Some(range), Some(ephemeral)) = (&leaf.value, &surroundings.ephemeral) else { return };
-    let Some(port) = surroundings.first_taken(&range.0) else { return };
+    let (Some(range), Some(ephemeral)) = (&leaf.value, &machine.ephemeral) else { return };
+    let Some(port) = machine.first_ephemeral(&range.0) else { return };
     let (first, last) = (range.0.start(), range.0.end());
     let message = format!(
-        "this machine's kernel gives the ports {} to {} to outgoing connections, and one that has \
-         port {port} when the gateway starts keeps it from starting; reserve them with `sysctl -w \
+        "this machine's kernel uses the ports {} to {} for outgoing connections; while one uses port \
+         {port}, the gateway cannot start; reserve them with `sysctl -w \
          net.ipv4.ip_local_reserved_ports={first}-{last}`, or choose others",
         ephemeral.start(),
         ephemeral.end(),
@@ -183,38 +187,38 @@ fn warn_of_outgoing(pool: &schema::Pool, surroundings: &Surroundings, problems: 
     problems.warning(&leaf.at, message);
 }
 
-/// Where only the resumed session tells whose a connection is, it must be resumed.
+/// `client_match: session` requires data connections to resume their session.
 fn check_client_match(file: &File, name: &str, pool: &schema::Pool, problems: &mut Problems) {
     let Some(leaf) = &pool.client_match else { return };
     if leaf.value != Some(ClientMatch::Session) {
         return;
     }
     if listeners_of(file, name).count() > 1 {
-        let message = "session and several listeners: a port waits for clients of one listener at a \
-                       time, so that those of another may wait for it; give each a pool of its own";
+        let message = "`session` with several listeners: a port serves clients of one listener at a \
+                       time, so clients of another may have to wait; give each listener its own pool";
         problems.warning(&leaf.at, message);
     }
     for (listener, settings) in listeners_of(file, name) {
         let sessions = settings.tls.as_ref().and_then(|tls| value(&tls.data_sessions));
         if sessions != Some(&DataSessions::Resumed) {
             let message = format!(
-                "session needs `data_sessions: resumed` in `tls` of every listener that uses the \
-                 pool; \"{listener}\" has it not"
+                "`session` requires `tls.data_sessions: resumed` at every listener of the pool; it is \
+                 missing at \"{listener}\""
             );
             problems.error(&leaf.at, message);
         }
     }
     for (backend, _) in backends_of(file, name) {
         let message = format!(
-            "session is for clients; the server of backend \"{backend}\" resumes nothing: give it a \
-             pool of its own"
+            "`session` is for clients only, but backend \"{backend}\" uses the pool, too; give it its \
+             own pool"
         );
         problems.error(&leaf.at, message);
     }
 }
 
-/// Clients that come by way of a balancer have their data connections come that way too, unless they
-/// are told another address.
+/// Data connections of clients behind a load balancer go through it, too, unless another address is
+/// advertised.
 fn check_proxies(file: &File, name: &str, pool: &schema::Pool, problems: &mut Problems) {
     if pool.advertise.is_some() {
         return;
@@ -224,15 +228,15 @@ fn check_proxies(file: &File, name: &str, pool: &schema::Pool, problems: &mut Pr
             (Some(_), None) => problems.warning(
                 &pool.at,
                 format!(
-                    "has no `proxy_protocol`, and listener \"{listener}\" has: data connections that \
-                     come by way of the balancer seem to be its own, and match no client"
+                    "has no `proxy_protocol`, but listener \"{listener}\" has: data connections through \
+                     the load balancer have its address and match no client"
                 ),
             ),
             (None, Some(leaf)) => problems.warning(
                 &leaf.at,
                 format!(
-                    "clients of listener \"{listener}\", which has no `proxy_protocol`, are told an \
-                     address where only proxies may connect: `advertise` the balancer's to them"
+                    "clients of listener \"{listener}\", which has no `proxy_protocol`, get an address \
+                     where only proxies may connect: `advertise` the load balancer's address"
                 ),
             ),
             _ => {}
@@ -240,7 +244,7 @@ fn check_proxies(file: &File, name: &str, pool: &schema::Pool, problems: &mut Pr
     }
 }
 
-/// The addresses that a pool listens on: where clients of its listeners come to, unless it says others.
+/// The addresses that a pool listens on: by default those of its listeners.
 pub(super) fn listen(file: &File, name: &str, pool: &schema::Pool) -> Vec<IpAddr> {
     if let Some(listen) = &pool.listen {
         return listen.values().map(|(_, address)| *address).collect();
@@ -250,15 +254,15 @@ pub(super) fn listen(file: &File, name: &str, pool: &schema::Pool) -> Vec<IpAddr
         let addresses = listener.address.iter().flat_map(|list| list.values());
         listen.extend(addresses.map(|(_, address)| address.ip()));
     }
-    // A server may come to another address of the gateway than clients do.
+    // A server may connect to another address of the gateway than clients.
     if listen.is_empty() || backends_of(file, name).next().is_some() {
         listen.push(Ipv4Addr::UNSPECIFIED.into());
     }
-    without_repetition(listen)
+    deduplicated(listen)
 }
 
-/// A wildcard and another address of its family cannot both be bound to one port.
-fn without_repetition(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+/// Removes duplicates and addresses that a wildcard covers: both cannot be bound to one port.
+fn deduplicated(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let wildcards: Vec<_> = addresses.iter().copied().filter(IpAddr::is_unspecified).collect();
     let covered = |address: &IpAddr| {
         wildcards.iter().any(|it| it != address && it.is_ipv4() == address.is_ipv4())

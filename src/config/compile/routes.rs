@@ -1,9 +1,11 @@
+//! `routes`.
+
 use std::collections::{BTreeSet, HashMap};
 
 use globset::{GlobSet, GlobSetBuilder};
 
-use super::backends::Entrance;
-use super::{dangling, entries, value};
+use super::backends::LoginMode;
+use super::{entries, unknown_name, value};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
@@ -13,39 +15,39 @@ use crate::route::{Access, Match, Root, Route, RouteTable};
 
 pub(super) fn compile(
     file: &File,
-    entrances: HashMap<String, Entrance>,
+    login_modes: HashMap<String, LoginMode>,
     problems: &mut Problems,
 ) -> RouteTable {
     let Some(routes) = &file.routes else { return RouteTable(Vec::new()) };
     if routes.items.is_empty() {
-        problems.error(&routes.at, "is empty; without a route nobody can log in");
+        problems.error(&routes.at, "is empty; without a route no user can log in");
     }
     let mut compiled = Vec::new();
-    let mut everybody = None;
+    let mut catch_all = None;
     for route in &routes.items {
-        if let Some(line) = everybody {
+        if let Some(line) = catch_all {
             let message = format!(
-                "is never reached: the route in line {line} has no `match` and takes everybody"
+                "is never reached: the route in line {line} has no `match`, so it matches everyone"
             );
             problems.error(&route.at, message);
         } else if route.r#match.is_none() {
-            everybody = Some(route.at.mark.line);
+            catch_all = Some(route.at.mark.line);
         }
-        compiled.extend(compile_route(file, route, &entrances, problems));
+        compiled.extend(compile_route(file, route, &login_modes, problems));
     }
-    warn_of_idle(file, &routes.items, problems);
+    warn_unused(file, &routes.items, problems);
     RouteTable(compiled)
 }
 
 fn compile_route(
     file: &File,
     route: &schema::Route,
-    entrances: &HashMap<String, Entrance>,
+    login_modes: &HashMap<String, LoginMode>,
     problems: &mut Problems,
 ) -> Option<Route> {
     let matches = matches(file, route, problems);
     check_backend(file, route, problems);
-    let access = access(file, route, entrances, problems);
+    let access = access(file, route, login_modes, problems);
     Some(Route {
         matches,
         access: access?,
@@ -60,44 +62,44 @@ fn check_backend(file: &File, route: &schema::Route, problems: &mut Problems) {
         && !entries(&file.backends).iter().any(|(name, _)| *name == backend.0)
     {
         let names = entries(&file.backends).iter().map(|(name, _)| name.as_str());
-        dangling("backend", &backend.0, names, &leaf.at, problems);
+        unknown_name("backend", &backend.0, names, &leaf.at, problems);
     }
 }
 
 fn access(
     file: &File,
     route: &schema::Route,
-    entrances: &HashMap<String, Entrance>,
+    login_modes: &HashMap<String, LoginMode>,
     problems: &mut Problems,
 ) -> Option<Access> {
     let leaf = route.authenticate.as_ref()?;
     let authenticate = *leaf.value.as_ref()?;
     if authenticate == Authenticate::Gateway && entries(&file.users).is_empty() {
-        let message = "the gateway knows nobody: there are no `users`, so nobody could log in";
+        let message = "there are no `users`, so nobody could log in";
         problems.error(&leaf.at, message);
     }
     let backend = &value(&route.backend)?.0;
-    match (authenticate, entrances.get(backend)?) {
-        (Authenticate::Backend, Entrance::PassThrough) => Some(Access::Backend),
-        (Authenticate::Gateway, Entrance::PassThrough) => Some(Access::GatewayPassThrough),
-        (Authenticate::Gateway, Entrance::Mapped(credentials)) => {
+    match (authenticate, login_modes.get(backend)?) {
+        (Authenticate::Backend, LoginMode::PassThrough) => Some(Access::Backend),
+        (Authenticate::Gateway, LoginMode::PassThrough) => Some(Access::GatewayPassThrough),
+        (Authenticate::Gateway, LoginMode::Mapped(credentials)) => {
             Some(Access::GatewayMapped(credentials.clone()?))
         }
-        (Authenticate::Gateway, Entrance::Open) => Some(Access::GatewayOnly),
-        (Authenticate::Backend, Entrance::Mapped(_)) => {
+        (Authenticate::Gateway, LoginMode::None) => Some(Access::GatewayOnly),
+        (Authenticate::Backend, LoginMode::Mapped(_)) => {
             let message = format!(
-                "backend \"{backend}\" is entered with the gateway's own account (its `login`), and a \
-                 mapped account must never be reachable with an unchecked password"
+                "backend \"{backend}\" uses an account of the gateway (its `login`), which must never be \
+                 reachable with an unchecked password"
             );
-            problems.error_meant(&leaf.at, message, Some("gateway".into()));
+            problems.error_with_suggestion(&leaf.at, message, Some("gateway".into()));
             None
         }
-        (Authenticate::Backend, Entrance::Open) => {
+        (Authenticate::Backend, LoginMode::None) => {
             let message = format!(
-                "backend \"{backend}\" is a local folder, which cannot check passwords, and must never \
-                 be reachable with an unchecked password"
+                "backend \"{backend}\" is a local folder, which cannot check passwords and must never be \
+                 reachable with an unchecked password"
             );
-            problems.error_meant(&leaf.at, message, Some("gateway".into()));
+            problems.error_with_suggestion(&leaf.at, message, Some("gateway".into()));
             None
         }
     }
@@ -109,7 +111,7 @@ fn matches(file: &File, route: &schema::Route, problems: &mut Problems) -> Match
         let names = entries(&file.listeners).iter().map(|(name, _)| name.as_str());
         for (at, name) in listeners.values() {
             if !names.clone().any(|known| known == name.0) {
-                dangling("listener", &name.0, names.clone(), at, problems);
+                unknown_name("listener", &name.0, names.clone(), at, problems);
             }
         }
     }
@@ -137,7 +139,7 @@ fn check_groups(
     problems: &mut Problems,
 ) {
     if authenticate == Some(Authenticate::Backend) {
-        let message = "groups match only users whom the gateway authenticated, and this route has \
+        let message = "groups match only users that the gateway authenticates, but this route has \
                        `authenticate: backend`";
         problems.error(&groups.at, message);
         return;
@@ -150,12 +152,12 @@ fn check_groups(
         .collect();
     for (at, group) in groups.values() {
         if !known.contains(group.0.as_str()) {
-            dangling("user with the group", &group.0, known.iter().copied(), at, problems);
+            unknown_name("user with the group", &group.0, known.iter().copied(), at, problems);
         }
     }
 }
 
-/// A pattern that fits none of the users whom the gateway knows lets nobody in.
+/// Reports patterns that match none of the `users`.
 fn check_users(file: &File, patterns: &OneOrMore<UserGlob>, problems: &mut Problems) {
     let users = entries(&file.users).iter().map(|(name, _)| name.as_str());
     if users.len() == 0 {
@@ -164,7 +166,7 @@ fn check_users(file: &File, patterns: &OneOrMore<UserGlob>, problems: &mut Probl
     for (at, pattern) in patterns.values() {
         let matcher = pattern.0.compile_matcher();
         if !users.clone().any(|user| matcher.is_match(user)) {
-            dangling("user", pattern.0.glob(), users.clone(), at, problems);
+            unknown_name("user", pattern.0.glob(), users.clone(), at, problems);
         }
     }
 }
@@ -181,17 +183,17 @@ fn texts(list: &OneOrMore<Text>) -> Vec<String> {
     list.values().map(|(_, text)| text.0.clone()).collect()
 }
 
-/// Listeners, backends and users that no route leads from, to or through.
-fn warn_of_idle(file: &File, routes: &[schema::Route], problems: &mut Problems) {
-    let names = |route: &schema::Route, listener: &str| {
+/// Warns of listeners, backends and users without a route.
+fn warn_unused(file: &File, routes: &[schema::Route], problems: &mut Problems) {
+    let is_from = |route: &schema::Route, listener: &str| {
         let listeners = route.r#match.as_ref().and_then(|given| given.listeners.as_ref());
         listeners.is_none_or(|list| list.values().any(|(_, name)| name.0 == listener))
     };
     for (name, listener) in entries(&file.listeners) {
-        if !routes.iter().any(|route| names(route, name)) {
+        if !routes.iter().any(|route| is_from(route, name)) {
             problems.warning(
                 &listener.at,
-                "no route takes clients of this listener: nobody can log in",
+                "no route matches clients of this listener: nobody can log in",
             );
         }
     }
@@ -201,33 +203,31 @@ fn warn_of_idle(file: &File, routes: &[schema::Route], problems: &mut Problems) 
         }
     }
     let checked = |route: &schema::Route| {
-        // A wrong word may have been meant as `gateway`.
+        // An invalid value may have been meant as `gateway`.
         route.authenticate.as_ref().is_some_and(|leaf| leaf.value != Some(Authenticate::Backend))
     };
     if let Some(users) = &file.users
         && !users.items.is_empty()
         && !routes.iter().any(checked)
     {
-        problems.warning(
-            &users.at,
-            "no route has `authenticate: gateway`: these users are not asked for",
-        );
+        problems
+            .warning(&users.at, "no route has `authenticate: gateway`: these users are never used");
         return;
     }
     for (name, user) in entries(&file.users) {
-        if !routes.iter().any(|route| checked(route) && takes(route, name, user)) {
-            let message = "no route with `authenticate: gateway` takes this user, and those with \
-                           `authenticate: backend` are for others only: nobody can log in by this name";
+        if !routes.iter().any(|route| checked(route) && matches_user(route, name, user)) {
+            let message =
+                "no route with `authenticate: gateway` matches this user, who can never log in";
             problems.warning(&user.at, message);
         }
     }
 }
 
-/// Whether a route is for somebody whom the gateway knows, at some listener.
-fn takes(route: &schema::Route, name: &str, user: &schema::User) -> bool {
+/// Whether a route matches a user of the gateway at some listener.
+fn matches_user(route: &schema::Route, name: &str, user: &schema::User) -> bool {
     let Some(given) = &route.r#match else { return true };
-    let fits = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
-    let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| fits(pattern));
+    let matches = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
+    let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| matches(pattern));
     let own = texts_of(&user.groups);
     let shared = |groups: &OneOrMore<Text>| texts(groups).iter().any(|group| own.contains(group));
     given.users.as_ref().is_none_or(named) && given.groups.as_ref().is_none_or(shared)

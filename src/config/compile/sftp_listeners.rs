@@ -1,3 +1,5 @@
+//! SFTP listeners.
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use russh::keys::{Algorithm, PrivateKey};
 
 use super::key_files::{self, Passphrase};
 use super::{algorithms, entries, trusted, value};
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::ListenerProtocol;
 use crate::front::sftp::ListenerSettings;
@@ -17,7 +19,7 @@ const REKEY_TIME: Duration = Duration::from_secs(3600);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const CHANNELS: usize = 10;
 
-/// What all listeners have in common is judged in `listeners`.
+/// Keys that all listeners have in common are checked in `listeners`.
 pub(super) fn compile(
     file: &File,
     folder: &Path,
@@ -50,8 +52,8 @@ pub(super) fn compile(
     listeners
 }
 
-/// One of each kind: a client says which kind it takes, and two would leave it open which one it gets.
-/// Those that `algorithms` does not offer are left out.
+/// One key of each kind: a client requests a kind, and with two of them the choice would be ambiguous. Keys
+/// that `algorithms` does not offer are left out.
 fn host_keys(
     listener: &schema::Listener,
     algorithms: &Algorithms,
@@ -59,8 +61,8 @@ fn host_keys(
     problems: &mut Problems,
 ) -> Vec<Arc<PrivateKey>> {
     let Some(files) = &listener.host_keys else {
-        let message = "is missing: an SFTP server needs a key that clients know it by; \
-                       `ssh-keygen -t ed25519 -N \"\" -f ssh_host_ed25519_key` makes one";
+        let message = "is missing: an SFTP listener needs a host key; `ssh-keygen -t ed25519 -N \"\" -f \
+                       ssh_host_ed25519_key` creates one";
         problems.error(&listener.at.absent("host_keys"), message);
         return Vec::new();
     };
@@ -68,7 +70,7 @@ fn host_keys(
     let mut ats = Vec::new();
     for (at, name) in files.values() {
         let path = folder.join(&name.0);
-        let key = key_files::private_key(&path, Passphrase::Unknown, at, problems);
+        let key = key_files::private_key(&path, Passphrase::Unsupported, at, problems);
         let Some(key) = key else { continue };
         if keys.iter().any(|earlier| earlier.algorithm() == key.algorithm()) {
             let kind = key.algorithm();
@@ -85,38 +87,39 @@ fn host_keys(
 
 fn offered(
     keys: &[Arc<PrivateKey>],
-    ats: &[&At],
+    ats: &[&Location],
     listener: &schema::Listener,
     algorithms: &Algorithms,
     problems: &mut Problems,
 ) -> Vec<Arc<PrivateKey>> {
-    let judged: Vec<_> = keys.iter().map(|key| algorithms.check_host_key(key)).collect();
+    let checked: Vec<_> = keys.iter().map(|key| algorithms.check_host_key(key)).collect();
     if let Some(given) = &listener.algorithms
-        && !judged.is_empty()
-        && judged.iter().all(Result::is_err)
+        && !checked.is_empty()
+        && checked.iter().all(Result::is_err)
     {
-        let why: Vec<_> = judged.iter().filter_map(|shown| shown.as_ref().err().cloned()).collect();
+        let reasons: Vec<_> =
+            checked.iter().filter_map(|check| check.as_ref().err().cloned()).collect();
         let message = format!(
-            "leaves no host key, so that no client could connect: {}; \
-             `ssh-keygen -t ed25519 -N \"\" -f ssh_host_ed25519_key` makes one that is always offered",
-            why.join("; ")
+            "leaves no host key, so no client could connect: {}; `ssh-keygen -t ed25519 -N \"\" -f \
+             ssh_host_ed25519_key` creates one that is always offered",
+            reasons.join("; ")
         );
         problems.error(&given.at, message);
         return Vec::new();
     }
     let mut offered = Vec::new();
-    for ((key, at), shown) in keys.iter().zip(ats).zip(judged) {
-        match shown {
+    for ((key, at), check) in keys.iter().zip(ats).zip(checked) {
+        match check {
             Ok(()) => offered.push(key.clone()),
-            Err(why) => {
-                problems.warning(at, format!("does nothing with these `algorithms`: {why}"))
+            Err(reason) => {
+                problems.warning(at, format!("has no effect with these `algorithms`: {reason}"))
             }
         }
     }
     offered
 }
 
-/// Clients that know `ssh-rsa` only need an RSA key to verify.
+/// Clients that support `ssh-rsa` only need an RSA host key.
 fn warn_of_ssh_rsa_without_key(
     offered: &[Arc<PrivateKey>],
     listener: &schema::Listener,
@@ -129,8 +132,8 @@ fn warn_of_ssh_rsa_without_key(
         && !has_rsa
         && algorithms.accepts_signature(&Algorithm::Rsa { hash: None })
     {
-        let message = "has no RSA key, which old clients need: they know no other kind of host key than \
-                       `ssh-rsa`; `ssh-keygen -t rsa -b 3072 -N \"\" -f ssh_host_rsa_key` makes one";
+        let message = "has no RSA key, which old clients need: they support `ssh-rsa` host keys only; \
+                       `ssh-keygen -t rsa -b 3072 -N \"\" -f ssh_host_rsa_key` creates one";
         problems.warning(at, message);
     }
 }

@@ -1,3 +1,5 @@
+//! `users`.
+
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -5,7 +7,7 @@ use std::path::Path;
 use super::{entries, value};
 use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::config::leaf::OneOrMore;
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
 use crate::config::values::FileName;
 
@@ -13,10 +15,11 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
     let mut users = HashMap::new();
     for (name, user) in entries(&file.users) {
         if name.is_empty() || name.chars().any(char::is_control) {
-            problems.error(&user.at, "a user's name must not be empty nor hold control characters");
+            problems.error(&user.at, "a user name must not be empty or contain control characters");
         }
         if user.password_hash.is_none() && user.authorized_keys.is_none() {
-            let message = "has neither `password_hash` nor `authorized_keys`: nobody could log in";
+            let message =
+                "has neither `password_hash` nor `authorized_keys`: this user could never log in";
             problems.error(&user.at, message);
         }
         let keys = match &user.authorized_keys {
@@ -44,7 +47,7 @@ fn authorized_keys(
     keys
 }
 
-fn read(path: &Path, at: &At, problems: &mut Problems) -> AuthorizedKeys {
+fn read(path: &Path, at: &Location, problems: &mut Problems) -> AuthorizedKeys {
     let shown = path.display();
     let text = match super::text(path) {
         Ok(text) => text,
@@ -54,19 +57,21 @@ fn read(path: &Path, at: &At, problems: &mut Problems) -> AuthorizedKeys {
         }
     };
     if text.contains("PRIVATE KEY-----") {
-        let message = format!("{shown} holds a private key; its public half is needed (\".pub\")");
+        let message = format!("{shown} contains a private key; name the public key (\".pub\")");
         problems.error(at, message);
         return AuthorizedKeys::default();
     }
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o002 != 0 {
-        problems
-            .error(at, format!("{shown} can be changed by everybody on this machine; chmod it"));
+        problems.error(
+            at,
+            format!("{shown} can be changed by every user of this machine; chmod 644 it"),
+        );
     }
     match AuthorizedKeys::parse(&text) {
         Ok(keys) => {
             if keys.is_empty() {
-                problems.error(at, format!("{shown} holds no key"));
+                problems.error(at, format!("{shown} contains no key"));
             }
             keys
         }

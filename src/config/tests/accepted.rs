@@ -1,3 +1,5 @@
+//! Valid configurations.
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::op::RemotePath;
 use crate::route::{Access, Root};
 use crate::session::Limits;
 
-const LEAST: &str = "\
+const MINIMAL: &str = "\
 listeners:
   public: { protocol: ftp, address: 127.0.0.1:0, data_ports: pool }
 data_ports:
@@ -24,8 +26,8 @@ routes:
 ";
 
 #[test]
-fn the_least_has_safe_defaults() {
-    let config = compiled(LEAST);
+fn a_minimal_configuration_has_safe_defaults() {
+    let config = compiled(MINIMAL);
     assert!(config.warnings.is_empty());
     let listener = &config.listeners[0];
     assert_eq!(listener.name, "public");
@@ -35,7 +37,7 @@ fn the_least_has_safe_defaults() {
     assert!(!listener.active_allowed);
     let pool = &config.pools[0];
     assert!(matches!(&pool.ports, Ports::Range(range) if *range == (50000..=50000)));
-    // Where its listener listens.
+    // Its listener's address.
     assert_eq!(pool.listen, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
     assert!(pool.advertise.is_empty());
     let BackendSettings::Ftp(server) = &config.backends[0].1 else { panic!() };
@@ -59,11 +61,11 @@ fn the_least_has_safe_defaults() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.metrics, None);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
-    assert!(load_str(LEAST, "least").is_ok());
+    assert!(load_str(MINIMAL, "least").is_ok());
 }
 
 #[test]
-fn every_key_arrives() {
+fn every_key_is_compiled() {
     let config = compiled(&format!(
         r#"
 listeners:
@@ -179,7 +181,7 @@ fn pool(config: &Compiled) {
         advertise("", ip("2001:db8::7"), 0),
     ];
     assert_eq!(config.pools[0].advertise, expected);
-    // The last of three slices of a hundred ports; the mapping is of the whole range.
+    // The last of three slices of a hundred ports; `ports` maps the whole range.
     let Ports::Range(ports) = &config.pools[0].ports else { panic!() };
     assert_eq!(*ports, 50067..=50099);
 }
@@ -220,7 +222,7 @@ fn routes(config: &Compiled) {
         }
         _ => panic!(),
     };
-    // The line end of the file is no part of it.
+    // Without the line end of the file.
     assert_eq!(password(&mapped.access), "open sesame");
     assert_eq!(password(&from_env.access), "lockgate");
     assert!(matches!(through.access, Access::GatewayPassThrough));
@@ -239,10 +241,10 @@ fn routes(config: &Compiled) {
 
 /// Aliases repeat a value; a quoted number is a number; JSON is YAML.
 #[test]
-fn yaml_as_templates_write_it() {
-    compiled(&LEAST.replace("50000", "\"50000\"").replace('\n', "\r\n"));
-    compiled(&format!("\u{feff}---\n{LEAST}...\n"));
-    let text = LEAST.replace(
+fn yaml_as_generated_by_templates_is_accepted() {
+    compiled(&MINIMAL.replace("50000", "\"50000\"").replace('\n', "\r\n"));
+    compiled(&format!("\u{feff}---\n{MINIMAL}...\n"));
+    let text = MINIMAL.replace(
         "data_ports: pool }",
         "data_ports: pool }\n  b: { protocol: ftp, address: *a, data_ports: pool }",
     );

@@ -1,4 +1,4 @@
-//! What a pool tells its clients, its slices, and active data connections.
+//! Pools: `advertise`, slices, source ports, and ports of backends.
 
 use super::mistakes::one;
 use super::*;
@@ -11,7 +11,7 @@ fn with(more: &str) -> String {
     format!("{RANGE}    {more}\n")
 }
 
-/// The warnings about the base with more keys in its pool, each without its place.
+/// The warnings about the base with more keys in its pool, each without its position.
 #[track_caller]
 fn warnings(more: &str) -> Vec<String> {
     let text = base().replace(RANGE, &with(more));
@@ -22,26 +22,26 @@ fn warnings(more: &str) -> Vec<String> {
 }
 
 #[test]
-fn advertise() {
+fn invalid_advertise_entries_are_errors() {
     let entry = |keys: &str| with(&format!("advertise: [{{ {keys} }}]"));
-    let place = "10:";
-    for (keys, words) in [
-        ("address: ftp_.example.com:21", r#"no host name (did you mean "ftp_.example.com"?)"#),
-        ("address: 203.0.113.300", "is no IP address and no host name"),
+    let position = "10:";
+    for (keys, message) in [
+        ("address: ftp_.example.com:21", r#"host name (did you mean "ftp_.example.com"?)"#),
+        ("address: 203.0.113.300", "is neither an IP address nor a host name"),
         ("address: \"[2001:db8::7]\"", r#"did you mean "2001:db8::7"?"#),
         ("address: \"::ffff:192.0.2.1\"", r#"did you mean "192.0.2.1"?"#),
-        ("port_offset: 1.5", "no whole number from -65534 to 65534"),
-        ("port_offset: 15437", "makes 65437 to 65536 of the ports 50000 to 50099"),
-        ("port_offset: -50000", "makes 0 to 99 of the ports 50000 to 50099"),
-        ("ports: 60000-60098", "has 99 ports and `range` has 100; they belong together"),
-        ("ports: 60000-60099, port_offset: 1", "`port_offset` is there too"),
-        ("clients: 10.0.0.0/8", "is missing; or say how the ports differ"),
+        ("port_offset: 1.5", "not a whole number from -65534 to 65534"),
+        ("port_offset: 15437", "maps the ports 50000 to 50099 to 65437 to 65536"),
+        ("port_offset: -50000", "maps the ports 50000 to 50099 to 0 to 99"),
+        ("ports: 60000-60098", "has 99 ports, but `range` has 100"),
+        ("ports: 60000-60099, port_offset: 1", "`port_offset` is set, too"),
+        ("clients: 10.0.0.0/8", "is missing; alternatively set `port_offset`"),
     ] {
-        one(RANGE, &entry(keys), place, words);
+        one(RANGE, &entry(keys), position, message);
     }
-    // Slices do not count: the mapping is of the whole range.
+    // `ports` maps the whole range, regardless of slices.
     let slice = "\n    slice: { of: 3, index_env: LOCKGATE_REPLICA }";
-    one(RANGE, &with(&format!("advertise: [{{ ports: 1-50 }}]{slice}")), place, "has 50 ports");
+    one(RANGE, &with(&format!("advertise: [{{ ports: 1-50 }}]{slice}")), position, "has 50 ports");
     for keys in ["port_offset: 15436", "port_offset: -49999", "ports: 1-100", "ports: 65436-65535"]
     {
         compiled(&base().replace(RANGE, &entry(keys)));
@@ -49,10 +49,10 @@ fn advertise() {
 }
 
 #[test]
-fn what_no_client_is_ever_told() {
+fn unused_and_unreachable_advertise_entries_are_warnings() {
     let both = "listen: [\"0.0.0.0\", \"::\"]\n    ";
-    let private = "clients from elsewhere cannot reach it";
-    for (more, words) in [
+    let private = "clients from other networks cannot reach it";
+    for (more, message) in [
         ("advertise: [{ address: 10.0.0.1 }]".into(), vec![private]),
         ("advertise: [{ clients: 0.0.0.0/0, address: 192.168.0.1 }]".into(), vec![private]),
         ("advertise: [{ address: 100.64.0.1 }]".into(), vec!["a carrier NAT address"]),
@@ -69,18 +69,18 @@ fn what_no_client_is_ever_told() {
         ),
         (
             format!("{both}advertise: [{{ clients: 10.0.0.0/8, address: \"2001:db8::1\" }}]"),
-            vec!["`clients` and `address` are not of one family"],
+            vec!["`clients` and `address` are of different address families"],
         ),
         (
             "advertise: [{ address: 192.0.2.1 }, { clients: 10.0.0.0/8, address: 10.0.0.2 }]"
                 .into(),
-            vec!["[1]: is never used: the entry in line 10 for all clients comes before it"],
+            vec!["[1]: is never used: the earlier entry in line 10 is for all clients"],
         ),
         (
             "advertise: [{ clients: 10.0.0.0/8, address: 10.0.0.1 }, \
              { clients: 10.1.0.0/16, address: 10.0.0.2 }]"
                 .into(),
-            vec!["[1]: is never used: the entry in line 10 is for these clients too"],
+            vec!["[1]: is never used: the earlier entry in line 10 is for these clients, too"],
         ),
         // Each family has an entry of its own.
         (
@@ -95,18 +95,18 @@ fn what_no_client_is_ever_told() {
         // A name may have no address of the family.
         ("advertise: [{ address: a.example.com }, { address: 192.0.2.1 }]".into(), vec![]),
     ] {
-        let told = warnings(&more);
-        assert_eq!(told.len(), words.len(), "{more}: {told:?}");
-        for (told, words) in told.iter().zip(words) {
-            assert!(told.starts_with("data_ports.pool.advertise["), "{told}");
-            assert!(told.contains(words), "{words}: {told}");
+        let output = warnings(&more);
+        assert_eq!(output.len(), message.len(), "{more}: {output:?}");
+        for (output, message) in output.iter().zip(message) {
+            assert!(output.starts_with("data_ports.pool.advertise["), "{output}");
+            assert!(output.contains(message), "{message}: {output}");
         }
     }
 }
 
 #[test]
-fn ports_that_listen_where_no_client_of_the_listener_comes() {
-    let told = |address: &str, more: &str| {
+fn a_pool_that_does_not_listen_at_its_listeners_address_is_a_warning() {
+    let output = |address: &str, more: &str| {
         let text = base().replace("0.0.0.0:21", address).replace(RANGE, &with(more));
         let warnings = compiled(&text).warnings;
         warnings.problems().iter().map(|it| it.message.clone()).collect::<Vec<_>>()
@@ -119,11 +119,11 @@ fn ports_that_listen_where_no_client_of_the_listener_comes() {
         ("[::]:21", "listen: 0.0.0.0", "any address (::)"),
         ("0.0.0.0:21", "listen: 192.0.2.2", "any address (0.0.0.0)"),
     ] {
-        let told = told(address, more);
-        assert_eq!(told.len(), 1, "{address} {more}: {told:?}");
-        let words = "clients of listener \"public\" ";
-        assert!(told[0].starts_with(words) && told[0].contains(&format!("come to {own}")));
-        assert!(told[0].contains("`advertise`"), "{told:?}");
+        let output = output(address, more);
+        assert_eq!(output.len(), 1, "{address} {more}: {output:?}");
+        let message = "clients of listener \"public\" ";
+        assert!(output[0].starts_with(message) && output[0].contains(&format!("connect to {own}")));
+        assert!(output[0].contains("`advertise`"), "{output:?}");
     }
     for (address, more) in [
         ("127.0.0.1:21", "listen: [127.0.0.2, 127.0.0.1]"),
@@ -137,12 +137,12 @@ fn ports_that_listen_where_no_client_of_the_listener_comes() {
             "listen: 192.0.2.2\n    proxy_protocol: 198.51.100.1\n    advertise: [{ port_offset: 1 }]",
         ),
     ] {
-        assert_eq!(told(address, more), [""; 0], "{address} {more}");
+        assert_eq!(output(address, more), [""; 0], "{address} {more}");
     }
 }
 
 #[test]
-fn ports_listen_where_their_listeners_do_unless_told_otherwise() {
+fn a_pool_listens_at_its_listeners_addresses_by_default() {
     let listen = |text: &str| {
         let compiled = compiled(text);
         let addresses = compiled.pools[0].listen.iter().map(ToString::to_string);
@@ -166,46 +166,52 @@ fn ports_listen_where_their_listeners_do_unless_told_otherwise() {
         let said = text.replace(RANGE, &with("listen: 198.51.100.1"));
         assert_eq!(listen(&said), "198.51.100.1");
     }
-    // A server that connects to the pool, too, may come to any address of the gateway.
+    // A server that uses the pool, too, may connect to any address of the gateway.
     let active = "    address: 10.1.2.3\n    data_mode: active\n    data_ports: pool\n";
     let text = base().replace("    address: 10.1.2.3\n", active);
     assert_eq!(listen(&text.replace("0.0.0.0:21", "192.0.2.1:21")), "0.0.0.0");
     assert_eq!(listen(&text.replace("0.0.0.0:21", "[::]:21")), "0.0.0.0 ::");
-    // Nobody's pool.
+    // An unused pool.
     assert_eq!(listen(&base().replace("pool:\n", "alone: { range: 1-9 }\n  pool:\n")), "0.0.0.0");
 }
 
 #[test]
-fn clients_that_are_told_an_address_where_only_the_loopback_listens() {
+fn advertising_an_address_while_listening_on_the_loopback_is_a_warning() {
     let advertise = with("advertise: [{ address: 203.0.113.7 }]");
     let text = base().replace("0.0.0.0:21", "127.0.0.1:21").replace(RANGE, &advertise);
-    let told = compiled(&text).warnings.to_string();
-    assert!(told.contains("told 203.0.113.7, and the data ports listen on the loopback"), "{told}");
+    let output = compiled(&text).warnings.to_string();
+    assert!(
+        output.contains(
+            "203.0.113.7 is advertised to clients, but the data ports listen on the loopback"
+        ),
+        "{output}"
+    );
     let proxied = text.replace("advertise:", "proxy_protocol: 127.0.0.1\n    advertise:");
     assert!(!compiled(&proxied).warnings.to_string().contains("loopback"));
 }
 
 #[test]
-fn where_clients_cannot_come_or_others_may_be() {
-    let told = warnings("listen: [127.0.0.1, 127.0.0.2]");
-    assert!(told[0].contains("listener \"public\" is not: its clients cannot reach"), "{told:?}");
+fn loopback_and_ephemeral_ports_are_warnings() {
+    let output = warnings("listen: [127.0.0.1, 127.0.0.2]");
+    assert!(
+        output[0].contains("listener \"public\" is not: its clients cannot reach"),
+        "{output:?}"
+    );
     let folder = folder();
-    let kernel =
-        |reserved| Surroundings { ephemeral: Some(32768..=60999), reserved, ..SURROUNDINGS };
+    let kernel = |reserved| Machine { ephemeral: Some(32768..=60999), reserved, ..MACHINE };
     let path = folder.path().join("lockgate.yaml");
     fs::write(&path, base()).unwrap();
     let report = load_file(&path, &kernel(vec![50000..=50049])).ok().unwrap().warnings.to_string();
-    let words = "9:12: warning: data_ports.pool.range: this machine's kernel gives the ports 32768 to \
-                 60999 to outgoing connections, and one that has port 50050 when the gateway starts \
-                 keeps it from starting; reserve them with `sysctl -w \
-                 net.ipv4.ip_local_reserved_ports=50000-50099`";
-    assert!(report.contains(words), "{report}");
+    let message = "9:12: warning: data_ports.pool.range: this machine's kernel uses the ports 32768 to \
+                   60999 for outgoing connections; while one uses port 50050, the gateway cannot start; \
+                   reserve them with `sysctl -w net.ipv4.ip_local_reserved_ports=50000-50099`";
+    assert!(report.contains(message), "{report}");
     let reserved = load_file(&path, &kernel(vec![50000..=50099])).ok().unwrap();
     assert!(reserved.warnings.is_empty());
 }
 
 #[test]
-fn slices() {
+fn a_slice_is_selected_by_its_index() {
     let slice = |of: &str, env: &str| with(&format!("slice: {{ of: {of}, index_env: {env} }}"));
     let ports = |text: &str| match &compiled(text).pools[0].ports {
         Ports::Range(range) => range.clone(),
@@ -214,7 +220,12 @@ fn slices() {
     assert_eq!(ports(&base().replace(RANGE, &slice("3", "LOCKGATE_REPLICA"))), 50067..=50099);
     assert_eq!(ports(&base().replace(RANGE, &slice("8", "LOCKGATE_REPLICA"))), 50026..=50038);
     one(RANGE, &slice("0", "X"), "10:18", "must be at least 1");
-    one(RANGE, &slice("101", "X"), "10:18", "cuts 100 ports into 101 slices: some would have none");
+    one(
+        RANGE,
+        &slice("101", "X"),
+        "10:18",
+        "divides 100 ports into 101 slices: some would have none",
+    );
     one(RANGE, &with("slice: { of: 2 }"), "10:5: data_ports.pool.slice.index_env", "is missing");
     one(
         RANGE,
@@ -231,52 +242,53 @@ fn slices() {
     one(RANGE, &slice("2", "NOT_SET"), "10:32", "the environment variable NOT_SET is not set: it");
 }
 
-/// The machine of somebody who writes a configuration is not one of its replicas.
+/// The machine where a configuration is written is not a replica.
 #[test]
-fn a_check_elsewhere_needs_no_index() {
+fn a_check_without_the_index_variable_is_a_warning() {
     let folder = folder();
     let path = folder.path().join("lockgate.yaml");
     let text =
         |env: &str| base().replace(RANGE, &with(&format!("slice: {{ of: 2, index_env: {env} }}")));
-    let elsewhere = looked_at();
+    let elsewhere = check_only();
     fs::write(&path, text("NOT_SET")).unwrap();
-    let told = load_file(&path, &elsewhere).ok().unwrap().warnings.to_string();
-    let words = "warning: data_ports.pool.slice.index_env: the environment variable NOT_SET is not set \
+    let output = load_file(&path, &elsewhere).ok().unwrap().warnings.to_string();
+    let message = "warning: data_ports.pool.slice.index_env: the environment variable NOT_SET is not set \
                  here; `run` needs it";
-    assert!(told.contains(words) && told.ends_with("1 warning"), "{told}");
-    // One that is there must be right.
+    assert!(output.contains(message) && output.ends_with("1 warning"), "{output}");
+    // If it is set it must be valid.
     fs::write(&path, text("A_WORD")).unwrap();
     assert!(load_file(&path, &elsewhere).is_err());
 }
 
 #[test]
-fn source_ports() {
+fn invalid_source_ports_are_errors() {
     let data = "    data_ports: pool\n";
     let active = |keys: &str| format!("{data}    active: {{ {keys} }}\n");
-    let taken = |line: &str| format!("{line} is among them: nothing can be sent from a port that");
-    for (keys, words) in [
-        ("allowed: true, source_ports: 0", "is no range of ports".to_owned()),
-        ("allowed: false, source_ports: 20", "does nothing with `allowed: false`".into()),
+    let taken =
+        |line: &str| format!("{line} is among them: no connection can be opened from a port that");
+    for (keys, message) in [
+        ("allowed: true, source_ports: 0", "is not a range of ports".to_owned()),
+        ("allowed: false, source_ports: 20", "has no effect with `allowed: false`".into()),
         ("allowed: true, source_ports: 20-21", taken("0.0.0.0:21 of listeners.public (line 4)")),
         (
             "allowed: true, source_ports: 50099-50100",
             taken("0.0.0.0:50000-50099 of data_ports.pool (line 10)"),
         ),
     ] {
-        one(data, &active(keys), "7:", &words);
+        one(data, &active(keys), "7:", &message);
     }
     compiled(&base().replace(data, &active("allowed: true, source_ports: 20000-20009")));
 }
 
 #[test]
-fn ports_of_a_backend() {
+fn data_ports_of_a_backend_require_active_mode() {
     let address = "    address: 10.1.2.3\n";
     let keys = |keys: &str| format!("{address}    {keys}\n");
     let mode = "data_mode: active\n    data_ports";
     one(address, &keys("data_mode: active"), "11:3: backends.server.data_ports", "is missing: ");
-    one(address, &keys("data_ports: pool"), "14:17", "does nothing without `data_mode: active`");
+    one(address, &keys("data_ports: pool"), "14:17", "has no effect without `data_mode: active`");
     let passive = keys("data_mode: passive\n    data_ports: pool");
-    one(address, &passive, "15:17", "does nothing without `data_mode: active`");
+    one(address, &passive, "15:17", "has no effect without `data_mode: active`");
     one(address, &keys(&format!("{mode}: pol")), "15:17", r#"did you mean "pool"?"#);
     one(
         "    folder: files\n",
@@ -286,13 +298,13 @@ fn ports_of_a_backend() {
     );
     let text = base().replace(address, &keys(&format!("{mode}: pool")));
     assert!(compiled(&text).warnings.is_empty());
-    let told = report(
+    let output = report(
         &text
             .replace(RANGE, &with("client_match: session"))
             .replace("key: tls.key }", "key: tls.key, data_sessions: resumed }"),
     );
-    assert!(told.contains("the server of backend \"server\" resumes nothing"), "{told}");
-    // A pool may be for servers alone; nobody is wrong about a private address then.
+    assert!(output.contains("backend \"server\" uses the pool, too"), "{output}");
+    // In a pool for servers only a private address is no mistake.
     let own = "  own:\n    range: 20000-20009\n    advertise: [{ address: 10.0.0.5 }]\nbackends:";
     let text = base().replace(address, &keys(&format!("{mode}: own"))).replace("backends:", own);
     let warnings = compiled(&text).warnings;

@@ -1,19 +1,19 @@
-//! A configuration is a text beside files with certificates and passwords; each test gets its own.
+//! Tests of the configuration. Each has its own folder with certificates and passwords.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::surroundings::{Place, Surroundings};
+use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
 mod data_ports;
+mod machine;
 mod mistakes;
 mod realistic;
 mod samples;
 mod sftp;
-mod surroundings;
 mod text;
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
@@ -32,15 +32,15 @@ const SSH_KEYS: [(&str, &str); 8] = [
 ];
 const PUBLIC_KEY: &str = include_str!("keys/ed25519.pub");
 
-/// `tls.crt` and `tls.key`, a certificate of itself; `other.key`, a key of another; SSH keys; the rest as
-/// the samples name it. Secrets are readable by their owner only.
+/// `tls.crt` and `tls.key`, a self-signed certificate; `other.key`, an unrelated key; SSH keys; further
+/// files named by the samples. Secrets are readable by their owner only.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["exchange.example.com".into()]).unwrap();
     write("tls.crt", &made.cert.pem());
     write("tls.key", &made.signing_key.serialize_pem());
-    // The text alone tells.
+    // Recognized by its text.
     write(
         "encrypted.key",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
@@ -73,8 +73,8 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Wherever the tests run.
-const SURROUNDINGS: Surroundings = Surroundings {
+/// Independent of the machine of the tests.
+const MACHINE: Machine = Machine {
     runs_here: true,
     variable: |name| match name {
         "LOCKGATE_REPLICA" => Some("lockgate-2".into()),
@@ -86,20 +86,20 @@ const SURROUNDINGS: Surroundings = Surroundings {
     now: 1_795_000_000,
     descriptors: None,
     is_own: |_| false,
-    place: |_| panic!("the gateway itself will see"),
-    resolve: |_| panic!("others wait for the gateway"),
+    availability: |_| panic!("only used by a check"),
+    resolve: |_| panic!("only used by a check"),
 };
 
-/// Looked at on a machine where everything can be listened on and every name is known.
-fn looked_at() -> Surroundings {
-    Surroundings {
+/// For a check only, on a machine where every address is available and every name resolves.
+fn check_only() -> Machine {
+    Machine {
         runs_here: false,
-        place: |_| Place::Free,
+        availability: |_| Availability::Free,
         resolve: |names| {
             let known = |name: &String| (name.clone(), Ok(vec!["192.0.2.9".parse().unwrap()]));
             names.iter().map(known).collect()
         },
-        ..SURROUNDINGS
+        ..MACHINE
     }
 }
 
@@ -110,7 +110,7 @@ fn mode(path: &Path, mode: u32) {
 fn load_beside(folder: &Path, text: &str) -> Result<Compiled, Report> {
     let path = folder.join("lockgate.yaml");
     fs::write(&path, text).unwrap();
-    load_file(&path, &SURROUNDINGS)
+    load_file(&path, &MACHINE)
 }
 
 /// The configuration of a text without errors.
@@ -118,14 +118,14 @@ fn compiled(text: &str) -> Compiled {
     load_beside(folder().path(), text).unwrap_or_else(|report| panic!("{report}"))
 }
 
-/// What is told about a text with errors; the folder's name is left out.
+/// The report about a text with errors, without the folder's path.
 fn report(text: &str) -> String {
     let folder = folder();
     let report = load_beside(folder.path(), text).err().expect("errors");
     report.to_string().replace(&format!("{}/", folder.path().display()), "")
 }
 
-/// A right configuration; tests replace a line of it.
+/// A valid configuration; tests replace a line of it.
 fn base() -> String {
     format!(
         r#"listeners:

@@ -1,10 +1,10 @@
-//! Configurations as tired people write them. Read the reports: would they help?
+//! Realistic mistakes, with whole reports.
 
 use super::*;
 
 /// From memory of another server's configuration.
 #[test]
-fn from_another_servers_habits() {
+fn keys_of_another_servers_configuration_are_reported() {
     let text = "\
 listeners:
   ftps:
@@ -23,34 +23,34 @@ routes:
     backend: nas
 ";
     insta::assert_snapshot!(report(text), @r#"
-    lockgate.yaml:2:3: listeners.ftps: has no way to transfer anything: name a pool with `data_ports` (passive mode), or write `active: { allowed: true }`
+    lockgate.yaml:2:3: listeners.ftps: cannot transfer data: set `data_ports` to a pool (passive mode), or write `active: { allowed: true }`
         2 |   ftps:
           |   ^^^^
-    lockgate.yaml:3:15: listeners.ftps.protocol: "ftps" has two meanings, so say which one: `protocol: ftp` with `tls.mode: required` (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, usually port 990)
+    lockgate.yaml:3:15: listeners.ftps.protocol: "ftps" is ambiguous: write `protocol: ftp` with `tls.mode: required` (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, usually port 990)
         3 |     protocol: ftps
           |               ^^^^
     lockgate.yaml:4:14: listeners.ftps.address: "0.0.0.0" has no port: write 0.0.0.0:21 for FTP, 0.0.0.0:22 for SFTP
         4 |     address: 0.0.0.0
           |              ^^^^^^^
-    lockgate.yaml:5:5: listeners.ftps.port: there is no such key: the port is a part of `address`
+    lockgate.yaml:5:5: listeners.ftps.port: unknown key: the port is part of `address`
         5 |     port: 990
           |     ^^^^
     lockgate.yaml:6:5: listeners.ftps.certificate: belongs one level deeper, under `tls`
         6 |     certificate: /etc/ssl/tls.crt
           |     ^^^^^^^^^^^
-    lockgate.yaml:7:5: listeners.ftps.passive_ports: there is no such key: passive ports are a pool of their own; `data_ports` names it
+    lockgate.yaml:7:5: listeners.ftps.passive_ports: unknown key: passive ports are defined in a pool; name it with `data_ports`
         7 |     passive_ports: 50000-50100
           |     ^^^^^^^^^^^^^
-    lockgate.yaml:9:3: backends.nas.address: is missing: where is the server?
+    lockgate.yaml:9:3: backends.nas.address: is missing: write the server's address
         9 |   nas:
           |   ^^^
-    lockgate.yaml:11:5: backends.nas.host: there is no such key: the host is a part of `address`
+    lockgate.yaml:11:5: backends.nas.host: unknown key: the host is part of `address`
        11 |     host: 10.0.0.9
           |     ^^^^
-    lockgate.yaml:12:5: backends.nas.timeout: there is no such key; here are: protocol, address, tls, data_mode, data_ports, passive_command, trust_pasv_address, unchecked_rename, connections, tail_copy_max, host_key, known_hosts, danger_accept_any_host_key, algorithms, keepalive, send_proxy_protocol, login_folder, partial_uploads, unsupported_attributes, login, connects_at_once, connect_timeout, reply_timeout, folder
+    lockgate.yaml:12:5: backends.nas.timeout: unknown key; known are: protocol, address, tls, data_mode, data_ports, passive_command, trust_pasv_address, unchecked_rename, connections, tail_copy_max, host_key, known_hosts, danger_accept_any_host_key, algorithms, keepalive, send_proxy_protocol, login_folder, partial_uploads, unsupported_attributes, login, connects_at_once, connect_timeout, reply_timeout, folder
        12 |     timeout: 30
           |     ^^^^^^^
-    lockgate.yaml:14:5: routes[0].listener: there is no such key (did you mean "match.listeners"?)
+    lockgate.yaml:14:5: routes[0].listener: unknown key (did you mean "match.listeners"?)
        14 |   - listener: ftps
           |     ^^^^^^^^
     lockgate.yaml:14:5: routes[0].authenticate: is missing
@@ -62,7 +62,7 @@ routes:
 
 /// A service account, and partners who are let through to it.
 #[test]
-fn a_shared_account_open_to_everybody() {
+fn a_shared_account_without_authentication_is_reported() {
     let text = "\
 listeners:
   public: { protocol: ftp, address: \"0.0.0.0:21\", data_ports: main }
@@ -88,10 +88,10 @@ routes:
     lockgate.yaml:12:22: backends.exchange.login.password_file: cannot read secrets/exchange: No such file or directory (os error 2)
        12 |       password_file: secrets/exchange
           |                      ^^^^^^^^^^^^^^^^
-    lockgate.yaml:14:14: routes[0].match.groups: groups match only users whom the gateway authenticated, and this route has `authenticate: backend`
+    lockgate.yaml:14:14: routes[0].match.groups: groups match only users that the gateway authenticates, but this route has `authenticate: backend`
        14 |   - match: { groups: [partner] }
           |              ^^^^^^
-    lockgate.yaml:15:19: routes[0].authenticate: backend "exchange" is entered with the gateway's own account (its `login`), and a mapped account must never be reachable with an unchecked password (did you mean "gateway"?)
+    lockgate.yaml:15:19: routes[0].authenticate: backend "exchange" uses an account of the gateway (its `login`), which must never be reachable with an unchecked password (did you mean "gateway"?)
        15 |     authenticate: backend
           |                   ^^^^^^^
     4 problems
@@ -100,7 +100,7 @@ routes:
 
 /// Copied twice, indented wrongly, and switched `on`.
 #[test]
-fn copied_and_indented_by_hand() {
+fn copied_and_misindented_sections_are_reported() {
     let text = "\
 listeners:
   public:
@@ -130,19 +130,19 @@ limits:
   idle_timeout: 300
 ";
     insta::assert_snapshot!(report(text), @r#"
-    lockgate.yaml:5:10: listeners.public.tls: expected keys here: mode, certificate, key, data_sessions, require_close_notify
+    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, data_sessions, require_close_notify
         5 |     tls: on
           |          ^^
-    lockgate.yaml:7:13: listeners.public.active: expected keys here: allowed, source_ports
+    lockgate.yaml:7:13: listeners.public.active: expected a mapping with the keys allowed, source_ports
         7 |     active: no
           |             ^^
-    lockgate.yaml:8:3: listeners.public: is here for the second time (first in line 2)
+    lockgate.yaml:8:3: listeners.public: is a duplicate (first in line 2)
         8 |   public:
           |   ^^^^^^
-    lockgate.yaml:13:3: data_ports.public: has nothing below it; it needs: range
+    lockgate.yaml:13:3: data_ports.public: has no keys; it requires range
        13 |   public:
           |   ^^^^^^
-    lockgate.yaml:14:10: data_ports.range: expected keys here: range, listen, advertise, client_match, reservations_per_address, wait, proxy_protocol, slice
+    lockgate.yaml:14:10: data_ports.range: expected a mapping with the keys range, listen, advertise, client_match, reservations_per_address, wait, proxy_protocol, slice
        14 |   range: 50000-50099
           |          ^^^^^^^^^^^
     lockgate.yaml:18:13: backends.files.folder: cannot open the folder /srv/does-not-exist: No such file or directory (os error 2)
@@ -151,13 +151,13 @@ limits:
     lockgate.yaml:19:5: backends.files.tls: belongs to `protocol: ftp`; a backend of `protocol: local` has folder, partial_uploads
        19 |     tls: { mode: none }
           |     ^^^
-    lockgate.yaml:21:5: routes[0].match: has nothing below it; take it out, or indent its keys
+    lockgate.yaml:21:5: routes[0].match: has no keys; remove it, or indent its keys
        21 |   - match:
           |     ^^^^^
     lockgate.yaml:22:5: routes[0].listeners: belongs one level deeper, under `match`
        22 |     listeners: public
           |     ^^^^^^^^^
-    lockgate.yaml:23:19: routes[0].authenticate: "yes" is none of backend, gateway
+    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway
        23 |     authenticate: yes
           |                   ^^^
     lockgate.yaml:24:14: routes[0].backend: there is no backend "file" (did you mean "files"?)

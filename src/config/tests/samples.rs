@@ -1,11 +1,13 @@
+//! The samples in `config/` and in the documents are valid.
+
 use std::fs;
 use std::path::Path;
 
 use super::*;
 
-/// Every shipped sample is right as it stands, beside the files that it names, and warns of nothing.
+/// Every sample in `config/` is valid, beside the files that it names, without warnings.
 #[test]
-fn every_sample_is_right() {
+fn every_sample_is_valid() {
     let samples = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config")).unwrap();
     let mut seen = 0;
     for sample in samples {
@@ -19,27 +21,27 @@ fn every_sample_is_right() {
     assert!(seen >= 5);
 }
 
-/// Who copies a sample gets what takes every client.
+/// A copied sample must accept every client.
 #[test]
-fn no_sample_refuses_clients_that_do_not_resume_their_tls_session() {
+fn no_sample_requires_data_connections_to_resume_their_session() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let samples = fs::read_dir(folder.join("config")).unwrap().map(|it| it.unwrap().path());
     let pages = ["README.md", "deploy/firewall.md", "docs/old-clients.md", "docs/sftp.md"]
         .map(|page| folder.join(page));
     for path in samples.chain(pages) {
         let text = fs::read_to_string(&path).unwrap();
-        let yaml: String = match path.extension().is_some_and(|it| it == "md") {
-            true => text.split("```").filter(|block| block.starts_with("yaml\n")).collect(),
-            false => text,
+        let yaml: String = if path.extension().is_some_and(|it| it == "md") {
+            text.split("```").filter(|block| block.starts_with("yaml\n")).collect()
+        } else {
+            text
         };
         assert!(yaml.contains("listeners:"), "{}", path.display());
         assert!(!yaml.contains("data_sessions: resumed"), "{}", path.display());
     }
 }
 
-/// As it is printed.
 #[test]
-fn the_first_configuration_is_right() {
+fn the_configuration_in_the_readme_is_valid() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let page = fs::read_to_string(page).unwrap();
     let yaml = page.split("```").find_map(|block| block.strip_prefix("yaml\n")).unwrap();
@@ -47,9 +49,9 @@ fn the_first_configuration_is_right() {
     assert!(compiled.warnings.is_empty(), "{}", compiled.warnings);
 }
 
-/// As they are printed, before a folder.
+/// Completed with a backend.
 #[test]
-fn the_listeners_for_old_clients_are_right() {
+fn the_listeners_for_old_clients_are_valid() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/old-clients.md");
     let page = fs::read_to_string(page).unwrap();
     let yaml = page.split("```").find_map(|block| block.strip_prefix("yaml\n")).unwrap();
@@ -59,11 +61,14 @@ fn the_listeners_for_old_clients_are_right() {
     let compiled = load_beside(folder().path(), &format!("{yaml}{rest}"))
         .unwrap_or_else(|report| panic!("{report}"));
     let warnings = compiled.warnings.to_string();
-    assert!(warnings.contains("listeners.scanners.algorithms: takes from clients"), "{warnings}");
+    assert!(
+        warnings.contains("listeners.scanners.algorithms: accepts broken algorithms from clients"),
+        "{warnings}"
+    );
     assert!(warnings.ends_with("\n1 warning"), "{warnings}");
 }
 
-/// Samples spell out many defaults; a key that they show must not be one that nobody reads.
+/// The description of every key is part of the JSON Schema.
 #[test]
 fn the_schema_describes_every_key() {
     fn walk(schema: &serde_json::Value, path: &str) {

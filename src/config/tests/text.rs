@@ -1,82 +1,86 @@
-//! Before any key counts: files, YAML, and what of them is shown.
+//! Files, YAML, and the lines that a report shows.
 
 use super::*;
 
 #[test]
-fn what_is_no_configuration() {
+fn texts_that_are_not_a_configuration_are_errors() {
     let all = "listeners: is missing";
-    for (text, words) in [
-        ("", "lockgate.yaml: holds no configuration\n1 problem"),
-        ("# nothing\n", "lockgate.yaml: holds no configuration\n1 problem"),
-        ("---\n", "lockgate.yaml: has nothing below it; it needs: listeners, backends, routes\n1"),
-        ("{}", "lockgate.yaml: has nothing below it"),
+    for (text, message) in [
+        ("", "lockgate.yaml: is empty\n1 problem"),
+        ("# nothing\n", "lockgate.yaml: is empty\n1 problem"),
+        ("---\n", "lockgate.yaml: has no keys; it requires listeners, backends, routes\n1"),
+        ("{}", "lockgate.yaml: has no keys"),
         ("log: { level: info }", all),
-        ("hello", "expected keys here: listeners, data_ports, backends"),
-        ("- a\n- b\n", "expected keys here"),
-        ("listeners: {}", "listeners: is empty; at least one is needed"),
-        ("routes: []", "routes: is empty; without a route nobody can log in"),
+        ("hello", "expected a mapping with the keys listeners, data_ports, backends"),
+        ("- a\n- b\n", "expected a mapping with the keys"),
+        ("listeners: {}", "listeners: is empty; it needs at least one entry"),
+        ("routes: []", "routes: is empty; without a route no user can log in"),
         ("a: 1\n---\nb: 2\n", "3:1: a second document"),
         ("a: *b\n", "this is not YAML"),
-        ("a: &x [*x]\n", "this alias stands inside of what it repeats"),
+        ("a: &x [*x]\n", "this alias is inside the value that it repeats"),
         ("a: !secret b\n", "YAML tags"),
         ("listeners:\n\tpublic:\n", "this is not YAML"),
         ("listeners: [a\nb: c", "this is not YAML"),
         ("a: \"password: x\n", "this is not YAML"),
     ] {
-        let told = report(text);
-        assert!(told.contains(words), "{text}\n{told}");
+        let output = report(text);
+        assert!(output.contains(message), "{text}\n{output}");
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_like_any_mistake() {
+fn an_unreadable_file_is_reported() {
     let folder = folder();
-    let told = load(&folder.path().join("no.yaml")).err().unwrap().to_string();
-    assert!(told.contains("no.yaml: cannot be read: No such file"), "{told}");
+    let output = load(&folder.path().join("no.yaml")).err().unwrap().to_string();
+    assert!(output.contains("no.yaml: cannot be read: No such file"), "{output}");
     fs::write(folder.path().join("latin1.yaml"), b"a: 1\nb: \xe9\n").unwrap();
-    let told = load(&folder.path().join("latin1.yaml")).err().unwrap().to_string();
-    assert!(told.contains("latin1.yaml: line 2 is not UTF-8 text"), "{told}");
+    let output = load(&folder.path().join("latin1.yaml")).err().unwrap().to_string();
+    assert!(output.contains("latin1.yaml: line 2 is not UTF-8 text"), "{output}");
 }
 
 #[test]
-fn secrets_in_the_wrong_place_are_not_shown() {
-    let told = report(&base().replace(HASH, "hunter2"));
-    assert!(!told.contains("hunter2") && told.contains("password_hash: (not shown)"), "{told}");
-    let told =
+fn misplaced_secrets_are_masked() {
+    let output = report(&base().replace(HASH, "hunter2"));
+    assert!(
+        !output.contains("hunter2") && output.contains("password_hash: (not shown)"),
+        "{output}"
+    );
+    let output =
         report(&base().replace("login: pass-through", "login: { user: a, password: hunter2 }"));
-    assert!(!told.contains("hunter2") && told.contains("name it with password_file"), "{told}");
-    let told =
+    assert!(!output.contains("hunter2") && output.contains("use password_file"), "{output}");
+    let output =
         report(&base().replace(
             "login: pass-through",
             "login:\n      user: a\n      password:\n        hunter2",
         ));
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!output.contains("hunter2"), "{output}");
 }
 
 #[test]
-fn unprintable_characters_are_told_as_escapes() {
+fn unprintable_characters_are_escaped() {
     let name = "ser\u{202e}\u{2028}ver";
-    let told = report(&base().replace("  server:\n", &format!("  \"{name}\":\n")));
+    let output = report(&base().replace("  server:\n", &format!("  \"{name}\":\n")));
     let shown = "ser\\u{202e}\\u{2028}ver";
     assert!(
-        told.contains(&format!("backends.{shown}: a name is made of letters, digits")),
-        "{told}"
+        output.contains(&format!("backends.{shown}: a name may contain only letters, digits")),
+        "{output}"
     );
-    assert!(told.contains(&format!(" |   \"{shown}\":\n")), "{told}");
+    assert!(output.contains(&format!(" |   \"{shown}\":\n")), "{output}");
     let carets = "^".repeat(shown.len());
     assert!(
-        told.lines()
+        output
+            .lines()
             .any(|line| line.trim_start_matches([' ', '|', '^']).is_empty()
                 && line.contains(&carets)),
-        "{told}"
+        "{output}"
     );
-    let told = report(&base().replace("protocol: local", "protocol: \"\\x9b\""));
-    assert!(told.contains("\"\\u{9b}\" is no protocol"), "{told}");
-    assert!(!told.contains('\u{9b}'), "{told}");
+    let output = report(&base().replace("protocol: local", "protocol: \"\\x9b\""));
+    assert!(output.contains("\"\\u{9b}\" is not a protocol"), "{output}");
+    assert!(!output.contains('\u{9b}'), "{output}");
 }
 
 #[test]
-fn aliases_cannot_fill_the_memory() {
+fn nested_aliases_are_limited() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..12 {
         let list = vec![format!("*a{}", i - 1); 10].join(", ");
@@ -86,14 +90,14 @@ fn aliases_cannot_fill_the_memory() {
 }
 
 proptest::proptest! {
-    /// Whatever is cut out of a configuration or put into it, there is an answer.
+    /// Any change to a configuration yields a result or a report.
     #[test]
-    fn damage_never_panics(at in 0..600usize, length in 0..40usize, put in "[ \\-:{}\\[\\]\"'#&*!|>\t\r\na-zé0-9]{0,6}") {
+    fn mutated_configurations_do_not_panic(at in 0..600usize, length in 0..40usize, put in "[ \\-:{}\\[\\]\"'#&*!|>\t\r\na-zé0-9]{0,6}") {
         let mut text: Vec<char> = base().chars().collect();
         let end = (at + length).min(text.len());
         text.splice(at.min(end)..end, put.chars());
         let text: String = text.into_iter().collect();
-        if let Err(report) = crate::config::load_str(&text, "damaged") {
+        if let Err(report) = crate::config::load_str(&text, "is an invalid password hash") {
             proptest::prop_assert!(!report.to_string().is_empty() && !report.is_empty());
         }
     }

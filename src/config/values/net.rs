@@ -1,20 +1,22 @@
+//! Addresses, networks, ports and hosts.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
-use crate::config::leaf::{Value, Wrong};
+use crate::config::leaf::{Invalid, Value};
 use crate::data::Host;
 
-/// Where to listen.
+/// An address to listen on.
 impl Value for SocketAddr {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if let Ok(address) = text.parse() {
             return Ok(address);
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return Wrong::new(format!(
+            return Invalid::new(format!(
                 "\"{text}\" has no port: write {} for FTP, {} for SFTP",
                 SocketAddr::new(ip, 21),
                 SocketAddr::new(ip, 22)
@@ -23,48 +25,50 @@ impl Value for SocketAddr {
         let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).ip();
         let port = text.rsplit(':').next().and_then(|port| port.parse().ok());
         match (text.split(':').next(), port) {
-            (Some("" | "*" | "any"), Some(port)) if text.matches(':').count() == 1 => Wrong::meant(
-                format!("\"{text}\" names no address to listen on"),
+            (Some("" | "*" | "any"), Some(port)) if text.matches(':').count() == 1 => {
+                Invalid::with_suggestion(
+                    format!("\"{text}\" has no address to listen on"),
+                    SocketAddr::new(every, port).to_string(),
+                )
+            }
+            (_, Some(port)) if text.matches(':').count() == 0 => Invalid::with_suggestion(
+                format!("\"{text}\" has no address to listen on"),
                 SocketAddr::new(every, port).to_string(),
             ),
-            (_, Some(port)) if text.matches(':').count() == 0 => Wrong::meant(
-                format!("\"{text}\" names no address to listen on"),
-                SocketAddr::new(every, port).to_string(),
-            ),
-            _ => Wrong::new(format!(
-                "\"{text}\" is no IP address with a port, such as 192.0.2.1:21 or [2001:db8::1]:21"
+            _ => Invalid::new(format!(
+                "\"{text}\" is not an IP address with a port, such as 192.0.2.1:21 or [2001:db8::1]:21"
             )),
         }
     }
 }
 
 impl Value for IpAddr {
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        text.parse().or_else(|_| Wrong::new(format!("\"{text}\" is no IP address")))
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        text.parse().or_else(|_| Invalid::new(format!("\"{text}\" is not an IP address")))
     }
 }
 
 impl Value for IpNet {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return no_mapped(IpNet::from(address));
         }
         let Ok(network) = text.parse::<IpNet>() else {
-            return Wrong::new(format!("\"{text}\" is no network, such as 10.0.0.0/8"));
+            return Invalid::new(format!("\"{text}\" is not a network such as 10.0.0.0/8"));
         };
         if network.trunc() != network {
-            let message = format!("\"{text}\" is a host with a network's length");
-            return Wrong::meant(message, network.trunc().to_string());
+            let message = format!("\"{text}\" has host bits set");
+            return Invalid::with_suggestion(message, network.trunc().to_string());
         }
         no_mapped(network)
     }
 }
 
 /// Clients with an IPv4-mapped address count as IPv4 clients, so such a network matches nobody.
-fn no_mapped(network: IpNet) -> Result<IpNet, Wrong> {
+fn no_mapped(network: IpNet) -> Result<IpNet, Invalid> {
     match network {
         IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {
-            Wrong::new("is an IPv4 network in IPv6 form; write it as IPv4")
+            Invalid::new("is an IPv4 network in IPv6 form; write it as IPv4")
         }
         network => Ok(network),
     }
@@ -75,25 +79,26 @@ fn no_mapped(network: IpNet) -> Result<IpNet, Wrong> {
 pub(in crate::config) struct PortRange(pub RangeInclusive<u16>);
 
 impl Value for PortRange {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (port(first), port(last)) {
             (Some(first), Some(last)) if first <= last => Ok(Self(first..=last)),
-            (Some(first), Some(last)) => {
-                Wrong::meant(format!("\"{text}\" ends before it begins"), format!("{last}-{first}"))
-            }
+            (Some(first), Some(last)) => Invalid::with_suggestion(
+                format!("\"{text}\" ends before it starts"),
+                format!("{last}-{first}"),
+            ),
             _ => {
-                let message = format!("\"{text}\" is no range of ports from 1 to 65535");
+                let message = format!("\"{text}\" is not a range of ports from 1 to 65535");
                 let numbers: Vec<_> =
                     text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
                 match numbers[..] {
                     [first, last] if port(first).is_some() && port(last).is_some() => {
-                        let meant = format!("{first}-{last}");
-                        let meant = Some(meant).filter(|meant| meant != text);
-                        Err(Wrong { message, meant })
+                        let suggestion = format!("{first}-{last}");
+                        let suggestion = Some(suggestion).filter(|suggestion| suggestion != text);
+                        Err(Invalid { message, suggestion })
                     }
-                    _ => Wrong::new(message),
+                    _ => Invalid::new(message),
                 }
             }
         }
@@ -108,24 +113,23 @@ impl Value for PortRange {
 }
 
 impl Value for Host {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if let Ok(address) = text.parse::<IpAddr>() {
-            return match address.to_canonical() == address {
-                true => Ok(Self::Ip(address)),
-                false => Wrong::meant(
-                    format!("\"{text}\" is an IPv4 address in IPv6 form"),
-                    address.to_canonical().to_string(),
-                ),
-            };
+            let canonical = address.to_canonical();
+            if canonical == address {
+                return Ok(Self::Ip(address));
+            }
+            let message = format!("\"{text}\" is an IPv4 address in IPv6 form");
+            return Invalid::with_suggestion(message, canonical.to_string());
         }
-        let message = format!("\"{text}\" is no IP address and no host name");
+        let message = format!("\"{text}\" is neither an IP address nor a host name");
         let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let host = bracketed.or(text.split_once(':')).map_or(text, |(host, _)| host);
-        let meant = host != text && (is_host(host) || host.parse::<IpAddr>().is_ok());
-        match is_host(text) {
-            true => Ok(Self::Name(text.into())),
-            false => Err(Wrong { message, meant: meant.then(|| host.into()) }),
+        let is_likely = host != text && (is_host(host) || host.parse::<IpAddr>().is_ok());
+        if is_host(text) {
+            return Ok(Self::Name(text.into()));
         }
+        Err(Invalid { message, suggestion: is_likely.then(|| host.into()) })
     }
 }
 
@@ -134,10 +138,10 @@ impl Value for Host {
 pub(in crate::config) struct PortOffset(pub i32);
 
 impl Value for PortOffset {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse() {
             Ok(offset @ -65534..=65534) => Ok(Self(offset)),
-            _ => Wrong::new(format!("\"{text}\" is no whole number from -65534 to 65534")),
+            _ => Invalid::new(format!("\"{text}\" is not a whole number from -65534 to 65534")),
         }
     }
 
@@ -146,7 +150,7 @@ impl Value for PortOffset {
     }
 }
 
-/// A server: name or address, and a port unless it is the usual one.
+/// A server: name or address, and an optional port.
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::config) struct HostPort {
     /// Without brackets.
@@ -155,24 +159,28 @@ pub(in crate::config) struct HostPort {
 }
 
 impl HostPort {
-    /// `host:port`, as a resolver takes it.
+    /// `host:port`, with brackets around an IPv6 address.
     pub(in crate::config) fn with_default_port(&self, default: u16) -> String {
         let port = self.port.unwrap_or(default);
-        match self.host.contains(':') {
-            true => format!("[{}]:{port}", self.host),
-            false => format!("{}:{port}", self.host),
+        if self.host.contains(':') {
+            format!("[{}]:{port}", self.host)
+        } else {
+            format!("{}:{port}", self.host)
         }
     }
 }
 
 impl Value for HostPort {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some((scheme, rest)) = text.split_once("://") {
-            let message = format!("leave out \"{scheme}://\"; an address is a host and a port");
-            return Wrong::meant(message, rest.split(['/', '@']).next().unwrap_or(rest));
+            let message = format!("remove \"{scheme}://\"; an address is a host and a port");
+            return Invalid::with_suggestion(
+                message,
+                rest.split(['/', '@']).next().unwrap_or(rest),
+            );
         }
         if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return Wrong::meant("an IPv6 address stands in brackets", format!("[{text}]"));
+            return Invalid::with_suggestion("an IPv6 address needs brackets", format!("[{text}]"));
         }
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -183,13 +191,13 @@ impl Value for HostPort {
         let good =
             if bracketed { host.parse::<std::net::Ipv6Addr>().is_ok() } else { is_host(host) };
         if !good {
-            return Wrong::new(format!("\"{text}\" is no host name or address with a port"));
+            return Invalid::new(format!("\"{text}\" is not a host name or address with a port"));
         }
         let port = match port {
             None => None,
             Some(port) => match port.parse::<u16>() {
                 Ok(port) if port > 0 => Some(port),
-                _ => return Wrong::new(format!("\"{port}\" is no port from 1 to 65535")),
+                _ => return Invalid::new(format!("\"{port}\" is not a port from 1 to 65535")),
             },
         };
         Ok(Self { host: host.into(), port })
@@ -198,7 +206,7 @@ impl Value for HostPort {
 
 fn is_host(host: &str) -> bool {
     let character = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    // "10.1.2.300" would be asked of the resolver.
+    // Otherwise "10.1.2.300" would be looked up as a name.
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let fits = if numeric { host.parse::<Ipv4Addr>().is_ok() } else { host.bytes().all(character) };
     !host.is_empty() && host.len() <= 253 && fits

@@ -1,9 +1,11 @@
+//! SSH algorithms, fingerprints and sizes.
+
 use russh::keys::ssh_key::Fingerprint as Digest;
 use russh::keys::{HashAlg, PublicKey};
 use serde_json::{Value as Json, json};
 
 use super::common::parse_bytes;
-use crate::config::leaf::{Value, Wrong};
+use crate::config::leaf::{Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::net::ssh::{algorithm_by_name, all_algorithms};
 
@@ -12,27 +14,27 @@ use crate::net::ssh::{algorithm_by_name, all_algorithms};
 pub(in crate::config) struct Fingerprint(pub String);
 
 impl Value for Fingerprint {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if fits(text) {
             return Ok(Self(text.into()));
         }
         let message =
-            format!("\"{text}\" is no SHA-256 fingerprint (\"SHA256:\" and 43 characters)");
-        if let Some(key) = whole_key(text) {
-            let meant = key.fingerprint(HashAlg::Sha256).to_string();
-            return Wrong::meant("is a host key, and its fingerprint is expected", meant);
+            format!("\"{text}\" is not a SHA-256 fingerprint (\"SHA256:\" and 43 characters)");
+        if let Some(key) = public_key(text) {
+            let suggestion = key.fingerprint(HashAlg::Sha256).to_string();
+            return Invalid::with_suggestion("is a host key; write its fingerprint", suggestion);
         }
         let hexadecimal = text.strip_prefix("MD5:").unwrap_or(text);
         if hexadecimal.split(':').all(|pair| pair.len() == 2) {
-            return Wrong::new(format!(
-                "\"{text}\" is an MD5 fingerprint, which no longer proves anything; \
-                 `ssh-keyscan HOST | ssh-keygen -lf -` prints the SHA-256 one"
+            return Invalid::new(format!(
+                "\"{text}\" is an MD5 fingerprint, which is not secure; `ssh-keyscan HOST | ssh-keygen \
+                 -lf -` prints the SHA-256 one"
             ));
         }
         let bare = text.trim().trim_end_matches('=');
         let bare = bare.split_once(':').map_or(bare, |(_, base64)| base64);
-        let meant = Some(format!("SHA256:{bare}")).filter(|meant| fits(meant));
-        Err(Wrong { message, meant })
+        let suggestion = Some(format!("SHA256:{bare}")).filter(|suggestion| fits(suggestion));
+        Err(Invalid { message, suggestion })
     }
 
     fn schema() -> Json {
@@ -40,21 +42,23 @@ impl Value for Fingerprint {
     }
 }
 
-/// An SSH algorithm of any kind that can be offered.
+/// An SSH algorithm of any kind.
 #[derive(Clone)]
 pub(in crate::config) struct AlgorithmName(pub String);
 
 impl Value for AlgorithmName {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if algorithm_by_name(text).is_some() {
             return Ok(Self(text.into()));
         }
         if text == "none" {
-            return Wrong::new("\"none\" cannot be added: it would leave connections unprotected");
+            return Invalid::new(
+                "\"none\" cannot be added: it would leave connections unprotected",
+            );
         }
         let all: Vec<_> = all_algorithms().collect();
-        let meant = nearest(text, all.iter().map(|algorithm| algorithm.as_str()));
-        Err(Wrong { message: format!("\"{text}\" is no SSH algorithm that is known here"), meant })
+        let suggestion = nearest(text, all.iter().map(|algorithm| algorithm.as_str()));
+        Err(Invalid { message: format!("\"{text}\" is not a known SSH algorithm"), suggestion })
     }
 
     fn schema() -> Json {
@@ -68,21 +72,21 @@ fn fits(text: &str) -> bool {
 }
 
 /// `ssh-ed25519 AAAA…`, or a line of ssh-keyscan with the host before it.
-fn whole_key(text: &str) -> Option<PublicKey> {
-    let behind_host = || PublicKey::from_openssh(text.split_once(' ')?.1).ok();
-    PublicKey::from_openssh(text).ok().or_else(behind_host)
+fn public_key(text: &str) -> Option<PublicKey> {
+    let after_host = || PublicKey::from_openssh(text.split_once(' ')?.1).ok();
+    PublicKey::from_openssh(text).ok().or_else(after_host)
 }
 
-/// "512MiB": from 1 MiB, so that exchanges of keys are not all that happens, to 1 GiB, which is the
-/// most that SSH should go on with one key (RFC 4253, section 9).
+/// "512MiB": from 1 MiB, so that key exchanges do not dominate, to 1 GiB, the most that SSH should
+/// transfer with one key (RFC 4253 section 9).
 #[derive(Clone, Copy)]
 pub(in crate::config) struct RekeyBytes(pub u64);
 
 impl Value for RekeyBytes {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match parse_bytes(text)? {
             Some(bytes) if ((1 << 20)..=(1 << 30)).contains(&bytes) => Ok(Self(bytes)),
-            _ => Wrong::new(format!("\"{text}\" is not between 1MiB and 1GiB")),
+            _ => Invalid::new(format!("\"{text}\" is not between 1MiB and 1GiB")),
         }
     }
 

@@ -31,7 +31,7 @@ fn before(keys: &str, count: u16, pool_keys: &str) -> (Gateway, RangeInclusive<u
 }
 
 #[test]
-fn nothing_is_asked_ahead_of_a_transfer() {
+fn no_data_command_is_sent_ahead_of_a_transfer() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.serve()
@@ -75,7 +75,7 @@ fn cell(name: &'static str) -> Vec<Failure> {
 }
 
 #[test]
-fn up_and_down() {
+fn uploads_and_downloads_in_active_mode() {
     let cells = NAMES.into_iter();
     let cells = cells.map(|name| Cell { name: name.to_owned(), run: Box::new(move || cell(name)) });
     run_all("active", cells.collect());
@@ -114,7 +114,7 @@ fn read(client: &mut Raw) {
 }
 
 #[test]
-fn eprt_does_where_port_is_refused() {
+fn eprt_is_used_if_port_is_refused() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PORT", "500 PORT is not known here");
@@ -137,7 +137,7 @@ fn eprt_does_where_port_is_refused() {
 }
 
 #[test]
-fn the_refusal_of_port_is_told_where_eprt_is_refused_too() {
+fn the_refusal_of_port_is_reported_if_eprt_is_refused_too() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PORT", "501 not that address");
@@ -154,7 +154,7 @@ fn the_refusal_of_port_is_told_where_eprt_is_refused_too() {
 }
 
 #[test]
-fn no_port_but_the_pools_is_ever_named() {
+fn only_ports_of_the_pool_are_sent() {
     let (tell, told) = mpsc::channel();
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
@@ -179,7 +179,7 @@ fn no_port_but_the_pools_is_ever_named() {
 }
 
 #[test]
-fn the_server_is_told_what_is_advertised() {
+fn the_server_gets_the_advertised_address() {
     let (tell, told) = mpsc::channel();
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
@@ -198,7 +198,7 @@ fn the_server_is_told_what_is_advertised() {
 }
 
 #[test]
-fn a_stranger_does_not_get_or_spoil_the_transfer() {
+fn a_stranger_does_not_disturb_the_transfer() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         let to = port(peer)?;
@@ -217,7 +217,7 @@ fn a_stranger_does_not_get_or_spoil_the_transfer() {
 
 /// Two sessions and one port: the second waits until the first has its connection, or too long.
 #[test]
-fn who_finds_no_port_waits_and_is_told() {
+fn a_transfer_without_a_free_port_waits_and_fails() {
     let (announced, first_waits) = mpsc::channel();
     let (go_on, may_connect) = mpsc::channel::<()>();
     let may_connect = std::sync::Mutex::new(may_connect);
@@ -255,7 +255,7 @@ fn who_finds_no_port_waits_and_is_told() {
 }
 
 #[test]
-fn a_server_that_does_not_come_is_told_by_its_own_words() {
+fn a_server_that_does_not_connect_is_reported_with_its_reply() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         port(peer)?;
@@ -279,7 +279,7 @@ fn a_server_that_does_not_come_is_told_by_its_own_words() {
 
 /// A file that is not there costs others no port.
 #[test]
-fn a_refusal_gives_the_port_back_at_once() {
+fn a_refusal_releases_the_port_at_once() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         loop {

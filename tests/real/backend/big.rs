@@ -67,7 +67,7 @@ fn cell(name: &'static str, listener: &str) -> Vec<Failure> {
 }
 
 #[test]
-fn up_and_down_compares_equal() {
+fn a_big_file_is_transferred_unchanged() {
     let mut cells = Vec::new();
     for name in SERVERS {
         for listener in ["back", "back-tls"] {

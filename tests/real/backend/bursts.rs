@@ -11,7 +11,7 @@ const SESSIONS: usize = 200;
 
 /// pure-ftpd listens with room for nine.
 #[test]
-fn two_hundred_logins_at_once_all_reach_pureftpd() {
+fn two_hundred_simultaneous_logins_reach_pureftpd() {
     let endpoint = endpoint("pureftpd-plain");
     let keys = format!("{}, connect_timeout: 2s", server(&endpoint));
     let yaml = configuration(&[("back", keys)]);

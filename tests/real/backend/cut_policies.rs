@@ -72,7 +72,7 @@ fn overwrite(bench: &Bench, folder: &str) -> Vec<Failure> {
 }
 
 #[test]
-fn keep_to_what_they_say() {
+fn partial_uploads_are_handled_as_configured() {
     let benches: [OnceLock<Bench>; COUNT] = [const { OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
     let stories: [(&str, Story); 3] =

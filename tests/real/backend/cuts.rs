@@ -251,7 +251,7 @@ fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
 }
 
 #[test]
-fn never_look_whole() {
+fn aborted_transfers_are_never_complete() {
     let benches: [OnceLock<Bench>; COUNT] = [const { OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
     for (name, bench) in servers().zip(&benches) {

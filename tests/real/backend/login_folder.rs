@@ -38,7 +38,7 @@ fn stored(server: &Scripted) -> Vec<String> {
 }
 
 #[test]
-fn an_ftp_client_stores_a_bare_name_there() {
+fn an_ftp_client_stores_in_the_login_folder() {
     for pwd in [
         "257 \"/home/x\" is the current directory",
         "257 /home/x",
@@ -55,7 +55,7 @@ fn an_ftp_client_stores_a_bare_name_there() {
 }
 
 #[test]
-fn an_ftp_client_stores_a_bare_name_there_also_where_the_server_does_not_tell_it() {
+fn an_ftp_client_stores_in_an_unknown_login_folder() {
     for (pwd, shown) in [
         ("257 \"C:\\home\\x\" is current", "257 \"C:\\home\\x\" is current"),
         ("257 'USER.DATA.'", "'USER.DATA.'"),
@@ -90,7 +90,7 @@ fn an_ftp_client_stores_a_bare_name_there_also_where_the_server_does_not_tell_it
 }
 
 #[test]
-fn an_sftp_client_stores_a_bare_name_there() {
+fn an_sftp_client_stores_in_the_login_folder() {
     for (pwd, expected) in [
         ("257 /home/x", "STOR /home/x/name"),
         ("257 \"C:\\home\\x\"", "STOR name"),
@@ -114,7 +114,7 @@ fn an_sftp_client_stores_a_bare_name_there() {
 }
 
 #[test]
-fn login_folder_names_it() {
+fn login_folder_overrides_the_servers_reply() {
     for pwd in ["257 \"/elsewhere\"", "502 not here"] {
         let server = server(pwd);
         let gateway = before(&server, ", login_folder: /home/x");
@@ -128,7 +128,7 @@ fn login_folder_names_it() {
 }
 
 #[test]
-fn below_a_configured_root_names_stay_absolute() {
+fn paths_below_a_root_stay_absolute() {
     let server = server("502 not here");
     let keys = format!("address: \"{}\"", server.address);
     let yaml = super::configuration(&[("back", keys)]);
@@ -185,7 +185,7 @@ fn root_home_is_the_login_folder_of_an_sftp_server() {
 
 /// Both fronts before an SFTP server that shows the whole machine and does not tell where the user is.
 #[test]
-fn a_bare_name_is_stored_there_at_an_sftp_server_that_does_not_tell_it() {
+fn an_sftp_server_with_an_unknown_login_folder_gets_relative_names() {
     for answer in ["fails", ".", "C:\\Users\\x"] {
         let server = asyncssh::telling(answer);
         let port = ports::block(1);
@@ -225,7 +225,7 @@ fn a_bare_name_is_stored_there_at_an_sftp_server_that_does_not_tell_it() {
 }
 
 #[test]
-fn a_session_goes_on_after_a_cut_also_where_pwd_is_not_known() {
+fn a_session_continues_after_an_abort_without_a_known_login_folder() {
     for feat in ["502 not here", "211-\r\n SIZE\r\n211 end"] {
         let server = Scripted::start(move |peer| {
             peer.greet()?;
@@ -253,7 +253,7 @@ fn a_session_goes_on_after_a_cut_also_where_pwd_is_not_known() {
 
 /// A server that answers neither way has let the user in all the same.
 #[test]
-fn a_login_does_not_fail_for_it() {
+fn an_unknown_login_folder_does_not_fail_the_login() {
     let server = Scripted::start(|peer| {
         peer.greet()?;
         peer.until("PWD")?;

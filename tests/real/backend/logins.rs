@@ -72,7 +72,7 @@ fn obliging() -> Scripted {
 }
 
 #[test]
-fn a_mapped_account_is_entered_with_the_gateways_password() {
+fn a_mapped_login_uses_the_gateways_password() {
     let backend = obliging();
     let setup = Setup::new(&backend, true, &["authenticate: gateway"]);
     setup.alice().expect("CWD /a", 250);
@@ -85,7 +85,7 @@ fn a_mapped_account_is_entered_with_the_gateways_password() {
 }
 
 #[test]
-fn a_wrong_password_never_reaches_the_backend() {
+fn a_wrong_password_is_not_sent_to_the_backend() {
     let backend = obliging();
     let setup = Setup::new(&backend, true, &["authenticate: gateway"]);
     for (user, password) in
@@ -101,7 +101,7 @@ fn a_wrong_password_never_reaches_the_backend() {
 }
 
 #[test]
-fn whom_the_gateway_knows_never_falls_through() {
+fn a_user_of_the_gateway_does_not_match_a_later_route() {
     let backend = obliging();
     let setup = Setup::new(
         &backend,
@@ -117,7 +117,7 @@ fn whom_the_gateway_knows_never_falls_through() {
 }
 
 #[test]
-fn a_backend_that_refuses_the_mapped_account_is_no_wrong_password() {
+fn a_refused_mapped_account_is_not_reported_as_a_wrong_password() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PASS", "530 svc-exchange is locked");
@@ -133,7 +133,7 @@ fn a_backend_that_refuses_the_mapped_account_is_no_wrong_password() {
 
 /// `root` is put before every path; `..` does not leave it, and the client sees none of it.
 #[test]
-fn a_root_is_neither_seen_nor_left() {
+fn a_root_is_hidden_and_cannot_be_left() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PWD", "257 \"/srv/exchange/in \"\"box\"\"\" is current");
@@ -174,7 +174,7 @@ fn a_root_is_neither_seen_nor_left() {
 
 /// What the backend says names paths as they are there.
 #[test]
-fn a_root_is_not_seen_in_the_backends_words() {
+fn a_root_is_hidden_in_the_backends_replies() {
     const REFUSAL: &str = "550 /srv/x/in/y: No such file";
     let backend = Scripted::start(|peer| {
         peer.greet()?;
@@ -236,7 +236,7 @@ fn a_root_is_not_seen_in_the_backends_words() {
 }
 
 #[test]
-fn a_session_starts_where_the_backend_puts_it() {
+fn a_session_starts_in_the_backends_login_folder() {
     for (pwd, root, expected) in [
         ("257 \"/home/alice\" is current", "/", "/home/alice"),
         ("257 \"/srv/exchange/alice\"", "/srv/exchange", "/alice"),

@@ -55,7 +55,7 @@ fn a_backend_that_is_down_is_unreachable() {
 }
 
 #[test]
-fn a_backend_of_another_protocol_answers_unexpectedly() {
+fn a_backend_of_another_protocol_is_an_unexpected_answer() {
     let backend = Scripted::start(|peer| {
         peer.send(b"SSH-2.0-OpenSSH_9.2\r\n")?;
         peer.serve()
@@ -65,7 +65,7 @@ fn a_backend_of_another_protocol_answers_unexpectedly() {
 }
 
 #[test]
-fn a_backend_that_says_nothing_times_out() {
+fn a_silent_backend_times_out() {
     let backend = Scripted::start(|peer| peer.serve());
     let keys = format!("address: \"{}\", reply_timeout: 1s", backend.address);
     assert_told(&keys, &backend.address.to_string(), "timeout", &["no reply within 1s"]);
@@ -99,7 +99,7 @@ fn server(folder: &Path, years: [i32; 2]) -> Scripted {
 }
 
 #[test]
-fn a_distrusted_certificate_is_told_with_its_dates_and_the_setting_that_helps() {
+fn an_untrusted_certificate_is_logged_with_its_dates_and_the_setting() {
     let (own, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("one"));
     let _other = server(other.path(), [2020, 2150]);
     let whose = "certificate, \"CN=files\" for files.example.com, issued by \"CN=an authority\"";
@@ -144,7 +144,7 @@ fn a_distrusted_certificate_is_told_with_its_dates_and_the_setting_that_helps() 
 }
 
 #[test]
-fn a_backend_without_auth_tls_is_a_failure_of_tls() {
+fn a_backend_without_auth_tls_is_a_tls_failure() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("AUTH", "502 no");

@@ -33,11 +33,11 @@ fn many_transfers(name: &'static str) {
 }
 
 #[test]
-fn vsftpd_with_require_ssl_reuse() {
+fn vsftpd_with_require_ssl_reuse_accepts_data_connections() {
     many_transfers("vsftpd-reuse");
 }
 
 #[test]
-fn proftpd_with_its_default() {
+fn proftpd_with_its_default_accepts_data_connections() {
     many_transfers("proftpd-tls");
 }

@@ -63,7 +63,7 @@ fn a_missing_root_is_told(name: &str, backend: &str, root: &str, home: &Path) {
 
 /// vsftpd says the same of every folder that it does not enter; the others say that it is not there.
 #[test]
-fn before_ftp_servers() {
+fn a_missing_root_at_ftp_servers_refuses_the_login() {
     for name in ["vsftpd-plain", "proftpd-plain", "pureftpd-plain"] {
         let endpoint = endpoint(name);
         let backend = format!("protocol: ftp, {}", server(&endpoint));
@@ -72,7 +72,7 @@ fn before_ftp_servers() {
 }
 
 #[test]
-fn before_sftp_servers() {
+fn a_missing_root_at_sftp_servers_refuses_the_login() {
     for name in ["sshd", "proftpd-sftp", "asyncssh", "russh-sftp"] {
         let endpoint = sftp_endpoint(name);
         let root = match endpoint.jailed {
@@ -84,7 +84,7 @@ fn before_sftp_servers() {
 }
 
 #[test]
-fn before_a_folder() {
+fn a_missing_root_in_a_folder_refuses_the_login() {
     let folder = tempfile::tempdir().expect("a folder");
     let backend = format!("protocol: local, folder: {:?}", folder.path());
     a_missing_root_is_told("local", &backend, &format!("/{NAME}"), folder.path());

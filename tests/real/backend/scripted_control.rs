@@ -8,7 +8,7 @@ use crate::support::raw::Reply;
 use crate::support::scripted::Scripted;
 
 #[test]
-fn silence_after_the_login() {
+fn a_silent_server_times_out() {
     for command in ["SIZE a", "RETR a", "LIST"] {
         let backend = Scripted::start(|peer| {
             peer.greet()?;
@@ -55,7 +55,7 @@ fn assert_lost_or(reply: &Reply, words: &str) {
 }
 
 #[test]
-fn a_421_in_answer_ends_the_session() {
+fn a_421_reply_ends_the_session() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("MKD", "421 Timeout, says the backend");
@@ -68,7 +68,7 @@ fn a_421_in_answer_ends_the_session() {
 }
 
 #[test]
-fn replies_of_several_lines_pass() {
+fn multi_line_replies_are_passed_on() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PASS", "230-Welcome.\r\n  Be nice.\r\n215 is no end.\r\n230 in");
@@ -88,7 +88,7 @@ fn replies_of_several_lines_pass() {
 }
 
 #[test]
-fn what_the_backend_cannot_is_not_promised() {
+fn feat_lists_only_what_the_backend_supports() {
     for (features, promised) in [("211-\r\n MFMT\r\n211 end", true), ("211 none", false)] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;

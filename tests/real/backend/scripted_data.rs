@@ -41,7 +41,7 @@ fn a_refused_epsv_is_remembered() {
 /// It takes longer to agree than a client may take to connect, whose connection is there already and
 /// says nothing before that.
 #[test]
-fn a_server_that_takes_its_time_ends_no_reservation() {
+fn a_slow_server_does_not_end_the_reservation() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         for _ in 0..2 {
@@ -111,13 +111,13 @@ fn a_foreign_pasv_address_is_ignored() {
 }
 
 #[test]
-fn a_foreign_pasv_address_is_obeyed_where_it_is_trusted() {
+fn a_foreign_pasv_address_is_used_if_trusted() {
     Foreign::start(true).check(", trust_pasv_address: true");
 }
 
 /// Both sides speak FTP: the server translates, and the gateway moves the bytes as they are.
 #[test]
-fn ascii_is_passed_on() {
+fn type_a_is_passed_on() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.until("RETR")?;
@@ -137,7 +137,7 @@ fn ascii_is_passed_on() {
 
 /// ProFTPD and pure-ftpd say 425 when two of their sessions choose the same port at once.
 #[test]
-fn a_server_without_a_port_is_asked_again() {
+fn epsv_is_repeated_after_425() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         for _ in 0..2 {
@@ -159,7 +159,7 @@ fn a_server_without_a_port_is_asked_again() {
 
 /// The backend is asked while the client is still on its way to the command.
 #[test]
-fn a_client_that_asks_for_a_port_has_the_backend_asked_for_one() {
+fn the_clients_pasv_makes_the_backend_open_a_port_ahead() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.until("RETR")?;

@@ -81,7 +81,7 @@ fn sftp_clients_store_and_rename() {
 }
 
 #[test]
-fn a_plain_rename_is_refused_where_that_is_wanted() {
+fn a_plain_rename_is_refused_with_unchecked_rename_refuse() {
     for features in FEATURES {
         let backend = drop_box(features);
         let gateway = sftp_before(&backend, ", unchecked_rename: refuse");

@@ -20,7 +20,7 @@ fn download(client: &mut Raw, command: &str) -> (Vec<u8>, Reply) {
 }
 
 #[test]
-fn a_refused_retr_is_told_and_leaves_both_sides_in_step() {
+fn a_refused_retr_is_reported_and_both_sides_stay_in_step() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("SIZE", "213 4711");
@@ -40,7 +40,7 @@ fn a_refused_retr_is_told_and_leaves_both_sides_in_step() {
 }
 
 #[test]
-fn a_download_that_the_server_ends_early_is_not_whole() {
+fn a_download_that_the_server_ends_early_fails() {
     for last in ["426 the disk is gone", "451 the disk is gone", "550 the disk is gone"] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;
@@ -61,7 +61,7 @@ fn a_download_that_the_server_ends_early_is_not_whole() {
 
 /// Clients that do not read the last reply go by how the data ends.
 #[test]
-fn a_download_that_the_server_ends_early_does_not_end_as_a_whole_one() {
+fn a_download_that_the_server_ends_early_is_not_closed_as_complete() {
     for last in ["426 the disk is gone", "451 the disk is gone"] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;
@@ -83,7 +83,7 @@ fn a_download_that_the_server_ends_early_does_not_end_as_a_whole_one() {
 }
 
 #[test]
-fn a_download_whose_data_is_reset_is_not_whole_whatever_the_server_says() {
+fn a_reset_download_fails_whatever_the_reply() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.until("RETR")?;
@@ -104,7 +104,7 @@ fn a_download_whose_data_is_reset_is_not_whole_whatever_the_server_says() {
 }
 
 #[test]
-fn a_control_connection_that_dies_in_a_transfer_ends_the_session() {
+fn a_control_connection_lost_during_a_transfer_ends_the_session() {
     for upload in [false, true] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;
@@ -131,7 +131,7 @@ fn a_control_connection_that_dies_in_a_transfer_ends_the_session() {
 
 /// A server that refuses the rest of an upload.
 #[test]
-fn an_upload_that_the_server_ends_early_fails_and_leaves_both_sides_in_step() {
+fn an_upload_that_the_server_ends_early_fails_and_both_sides_stay_in_step() {
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
         peer.answer("CWD", "250 in step");
@@ -157,7 +157,7 @@ fn an_upload_that_the_server_ends_early_fails_and_leaves_both_sides_in_step() {
 
 /// A server that says nothing about the reset of its data connection.
 #[test]
-fn abor_ends_what_the_reset_does_not() {
+fn abor_is_sent_if_a_reset_is_not_answered() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("CWD", "250 in step");

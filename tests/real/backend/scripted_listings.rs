@@ -40,7 +40,7 @@ fn line<'a>(lines: &'a [String], name: &str) -> &'a str {
 }
 
 #[test]
-fn the_dos_shape() {
+fn dos_listings_are_parsed() {
     let (_backend, gateway) = lister(&[
         "03-14-24  01:05PM       <DIR>          Program Files",
         "11-02-2019  12:30AM            1234567 data.csv",
@@ -63,7 +63,7 @@ fn the_dos_shape() {
 }
 
 #[test]
-fn unix_shapes() {
+fn unix_listings_are_parsed() {
     let (_backend, gateway) = lister(&[
         "total 24",
         "drwxr-xr-x   2 ftp      ftp          4096 Jan  2  2020 .",
@@ -96,7 +96,7 @@ const PLAIN: &[u8] = b"-rw-r--r--   1 ftp      ftp            77 Jan  2  2020 th
 
 /// What is not understood may be any name: nobody may take it for absent.
 #[test]
-fn lines_of_no_known_shape() {
+fn unparsable_lines_fail_the_listing() {
     let (_backend, gateway) = lister(&[
         "insgesamt 24",
         "-rw-r--r--   1 ftp      ftp            77 Jan  2  2020 there",
@@ -139,22 +139,22 @@ fn takes_it_for_a_name(in_a_listing: Option<&'static [u8]>) {
 }
 
 #[test]
-fn an_empty_listing_tells_that_list_takes_no_options() {
+fn an_empty_listing_shows_that_list_has_no_options() {
     takes_it_for_a_name(Some(b""));
 }
 
 #[test]
-fn a_complaint_tells_that_list_takes_no_options() {
+fn an_error_line_shows_that_list_has_no_options() {
     takes_it_for_a_name(Some(b"ls: -a: No such file or directory\r\n"));
 }
 
 #[test]
-fn a_550_tells_that_list_takes_no_options() {
+fn a_550_shows_that_list_has_no_options() {
     takes_it_for_a_name(None);
 }
 
 #[test]
-fn a_server_that_knows_the_option_is_asked_with_it() {
+fn a_server_that_supports_the_option_gets_it() {
     let (backend, gateway) = lister(&["drwxr-xr-x   2 ftp ftp 4096 Jan  2  2020 ."]);
     let mut client = client(&gateway, "back");
     for _ in 0..2 {
@@ -165,7 +165,7 @@ fn a_server_that_knows_the_option_is_asked_with_it() {
 }
 
 #[test]
-fn a_listing_that_the_server_cannot_finish_fails() {
+fn an_incomplete_listing_fails() {
     let backend = Scripted::start(|peer| {
         use std::io::Write;
         peer.greet()?;
@@ -205,7 +205,7 @@ fn an_mlsd_line_cannot_name_another_folder() {
 
 /// A reply that was left behind would answer the next command.
 #[test]
-fn abor_between_a_listings_last_line_and_its_last_reply() {
+fn abor_between_the_last_line_and_the_final_reply() {
     const SOON: Duration = Duration::from_secs(15);
     for command in ["LIST", "MLSD"] {
         for own in ["LIST", "MLSD"] {

@@ -38,26 +38,26 @@ pub fn assert_lost(reply: &Reply) {
 }
 
 #[test]
-fn garbage_is_no_greeting() {
+fn a_malformed_greeting_is_a_failure() {
     for garbage in [&b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n"[..], b"\x00\x01\x02\xff\xfe no line end"] {
         let reply = login(move |peer| {
             peer.send(garbage)?;
             wait_for_the_end(peer)
         });
         assert_lost(&reply);
-        assert!(reply.text.contains("does not greet as an FTP server"), "{}", reply.text);
+        assert!(reply.text.contains("did not send an FTP greeting"), "{}", reply.text);
     }
     assert_lost(&login(|peer| peer.reply("421 no room for one more backend session")));
 }
 
 #[test]
-fn a_server_that_is_full_says_so() {
+fn a_greeting_of_421_is_passed_on() {
     let reply = login(|peer| peer.reply("530 too many backend users"));
     assert_eq!(reply.code, 421, "{}", reply.text);
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn an_unreachable_server_is_a_failed_login() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let free = free.expect("a free port");
     let gateway = gateway(&[("back", format!("address: \"{free}\""))]);
@@ -68,7 +68,7 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn a_server_that_dies_during_the_login() {
+fn a_server_that_closes_during_the_login_is_a_failed_login() {
     assert_lost(&login(|_| Ok(())));
     assert_lost(&login(Peer::greet));
     assert_lost(&login(|peer| {
@@ -78,7 +78,7 @@ fn a_server_that_dies_during_the_login() {
 }
 
 #[test]
-fn a_server_that_never_answers() {
+fn a_silent_server_is_a_failed_login() {
     assert_lost(&login(wait_for_the_end));
     assert_lost(&login(|peer| {
         peer.greet()?;
@@ -88,7 +88,7 @@ fn a_server_that_never_answers() {
 }
 
 #[test]
-fn replies_without_an_end_are_refused() {
+fn endless_replies_are_refused() {
     assert_lost(&login(|peer| {
         peer.greet()?;
         peer.until("PASS")?;
@@ -115,7 +115,7 @@ fn replies_without_an_end_are_refused() {
 }
 
 #[test]
-fn the_refusal_of_a_login_is_told_in_the_servers_words() {
+fn the_servers_refusal_of_a_login_is_passed_on() {
     for words in ["530 the backend does not like you", "530-first line\r\n530 second line"] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;
@@ -133,7 +133,7 @@ fn the_refusal_of_a_login_is_told_in_the_servers_words() {
 }
 
 #[test]
-fn an_account_completes_the_login() {
+fn acct_completes_the_login() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PASS", "332 the backend wants to know your account");
@@ -155,7 +155,7 @@ fn an_account_completes_the_login() {
 const SOON: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_password_that_the_server_echoes_is_not_logged() {
+fn an_echoed_password_is_not_logged() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("PASS", "530 PASS secret-word refused");
@@ -176,7 +176,7 @@ fn a_password_that_the_server_echoes_is_not_logged() {
 }
 
 #[test]
-fn a_login_that_takes_longer_than_login_timeout_is_one_failed_login() {
+fn a_login_beyond_login_timeout_is_one_failed_login() {
     let backend = Scripted::start(wait_for_the_end);
     let keys = format!("address: \"{}\", reply_timeout: 60s", backend.address);
     let yaml = configuration(&[("back", keys)]);

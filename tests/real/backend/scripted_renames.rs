@@ -69,7 +69,7 @@ fn upload(refused: Refused) -> (Reply, Vec<String>) {
 }
 
 #[test]
-fn the_old_file_is_put_aside_and_deleted_last() {
+fn the_old_file_is_moved_aside_and_deleted_last() {
     let (last, told) = upload(Refused::WhileTaken);
     assert_eq!(last.code, 226, "{}", last.text);
     assert_eq!(
@@ -79,7 +79,7 @@ fn the_old_file_is_put_aside_and_deleted_last() {
 }
 
 #[test]
-fn the_old_file_gets_its_name_back_where_the_new_one_cannot_have_it() {
+fn the_old_file_is_restored_if_the_rename_fails() {
     for refused in [Refused::NewForGood, Refused::AllForGood] {
         let (last, told) = upload(refused);
         assert_eq!(last.text, format!("{REFUSAL}\r\n"));

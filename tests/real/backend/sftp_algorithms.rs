@@ -68,7 +68,7 @@ fn each_old_algorithm_is_offered_by_legacy_or_added_by_its_name() {
 }
 
 #[test]
-fn an_old_server_takes_the_gateways_rsa_key_with_sha_1() {
+fn an_old_server_accepts_the_gateways_rsa_key_with_sha_1() {
     let key = &keys().host[2];
     let old = format!(
         "KexAlgorithms diffie-hellman-group14-sha1\nHostKeyAlgorithms ssh-rsa\nCiphers 3des-cbc\n\
@@ -81,7 +81,7 @@ fn an_old_server_takes_the_gateways_rsa_key_with_sha_1() {
 }
 
 #[test]
-fn strict_knows_no_server_without_a_post_quantum_exchange() {
+fn strict_refuses_a_server_without_a_post_quantum_key_exchange() {
     let server = sshd_with("KexAlgorithms curve25519-sha256\n");
     let gateway = before(server.port(), "strict", &account());
     assert!(!pwd(&gateway).ok(), "strict offers curve25519-sha256");

@@ -202,7 +202,7 @@ fn upload() -> Vec<u8> {
 }
 
 #[test]
-fn uploads() {
+fn aborted_uploads_are_incomplete() {
     let benches: [OnceLock<Bench>; BACKENDS.len()] = [const { OnceLock::new() }; BACKENDS.len()];
     let mut cells = Vec::new();
     for (name, bench) in BACKENDS.into_iter().zip(&benches) {
@@ -259,7 +259,7 @@ fn bytes_in(folder: &Path) -> u64 {
 }
 
 #[test]
-fn clients_are_killed() {
+fn transfers_of_killed_clients_are_incomplete() {
     let mut cells = Vec::new();
     for name in BACKENDS {
         let run = move || {
@@ -300,7 +300,7 @@ fn killed_client(bench: &Bench) -> Vec<Failure> {
 /// The server's session processes are killed, the server itself lives: the client is told, the
 /// gateway lets go, and a new session works.
 #[test]
-fn backends_are_killed() {
+fn transfers_with_killed_backends_are_incomplete() {
     let mut cells = Vec::new();
     for name in ["sshd", "proftpd-sftp"] {
         for get in [false, true] {

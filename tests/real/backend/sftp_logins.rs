@@ -81,7 +81,7 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
 }
 
 #[test]
-fn passwords_pass_through() {
+fn passwords_are_passed_on() {
     for name in SFTP_NAMES {
         let server = sftp_endpoint(name);
         let gateway = before(&server, &fingerprint(0), false);
@@ -105,7 +105,7 @@ const SOON: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// RFC 4253 section 4.2 bounds the identification string, not what comes before it.
 #[test]
-fn a_server_may_say_long_lines_before_its_identification_string() {
+fn a_server_may_send_long_lines_before_its_identification_string() {
     let server = sftp_endpoint("sshd");
     let long = [&b"-- Authorised use only. --".repeat(100)[..], b"\r\n\r\nSSH is next\n"].concat();
     let relay = Relay::start_saying(server.port, &long);
@@ -115,7 +115,7 @@ fn a_server_may_say_long_lines_before_its_identification_string() {
 
 /// As a server that has its most connections does.
 #[test]
-fn the_words_of_a_server_that_never_identifies_itself_are_in_the_log() {
+fn lines_of_a_server_without_an_identification_string_are_logged() {
     let server = sftp_endpoint("sshd");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -203,7 +203,7 @@ fn a_wrong_host_key_is_refused() {
 
 /// A mapped account: the client's own name and password stay at the gateway.
 #[test]
-fn mapped_accounts() {
+fn mapped_accounts_log_in_with_password_or_key() {
     let server = sftp_endpoint("sshd");
     let folder = tempfile::tempdir().expect("a folder");
     let password = file(folder.path(), "password", &format!("{PASSWORD}\n"));
@@ -233,7 +233,7 @@ fn mapped_accounts() {
 }
 
 #[test]
-fn check_wants_a_host_key() {
+fn check_requires_a_host_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "listeners:\n  ftp: { protocol: ftp, address: \"127.0.0.1:0\" }\n\
                 backends:\n  back: { protocol: sftp, address: \"127.0.0.1:22\" }\n\

@@ -107,7 +107,7 @@ fn scp_replaces_a_longer_and_a_shorter_file() {
 }
 
 #[test]
-fn a_head_that_is_written_anew_keeps_the_rest() {
+fn overwriting_the_start_keeps_the_tail() {
     for name in SERVERS {
         let folder = Folder::new(name, "head", "");
         let content = |head| [&vec![7; head][..], &pattern(OLD)[head..]].concat();
@@ -124,7 +124,7 @@ fn a_head_that_is_written_anew_keeps_the_rest() {
 }
 
 #[test]
-fn a_rest_that_is_too_long_is_not_copied() {
+fn a_tail_beyond_tail_copy_max_is_not_copied() {
     for name in ["vsftpd-plain", "proftpd-tls", "pureftpd-plain"] {
         let folder = Folder::new(name, "rest", ", tail_copy_max: 100KiB");
         // paramiko does not tell what became of a CLOSE.
@@ -139,7 +139,7 @@ fn a_rest_that_is_too_long_is_not_copied() {
 }
 
 #[test]
-fn a_client_that_goes_in_the_middle_leaves_the_old_file() {
+fn a_client_that_disconnects_leaves_the_old_file() {
     for name in SERVERS {
         for partial in ["keep", "delete", "temporary-name"] {
             let settings = format!(", partial_uploads: {partial}");

@@ -34,7 +34,7 @@ fn before(name: &'static str) -> Gateway {
 }
 
 #[test]
-fn links_are_gone_through() {
+fn links_are_followed() {
     for name in SERVERS {
         let disk = folder(endpoint(name).home, &format!("links-{name}"));
         let inside = folder(&disk, "inside");
@@ -127,7 +127,7 @@ fn ls_of_one_file_shows_its_mode() {
 
 /// `*` is a pattern at some servers, so that STAT is not asked about such names.
 #[test]
-fn a_mode_that_the_server_does_not_tell_is_left_out() {
+fn an_unknown_mode_is_omitted() {
     let name = "vsftpd-plain";
     let disk = folder(endpoint(name).home, "unknown-modes");
     std::fs::write(disk.join("x*"), b"a few bytes").expect("writing a file");

@@ -54,7 +54,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_is_told_as_such() {
+fn a_full_disk_is_reported() {
     let (server, gateway) = bench();
     let small = Small::mount(&server.home);
     for policy in POLICIES {
@@ -84,7 +84,7 @@ fn a_full_disk_is_told_as_such() {
 
 /// Its client is gone, comes back at once and sends something shorter.
 #[test]
-fn an_upload_is_not_damaged_by_the_one_before_it() {
+fn an_upload_is_not_damaged_by_an_earlier_one() {
     let (server, gateway) = bench();
     for policy in ["keep", "delete"] {
         let path = server.home.join(format!("again-{policy}"));

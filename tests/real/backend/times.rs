@@ -38,7 +38,7 @@ fn time_of(path: &Path) -> i64 {
 }
 
 #[test]
-fn openssh_keeps_times() {
+fn openssh_preserves_times() {
     for name in SERVERS {
         let disk = folder(endpoint(name).home, &format!("kept-{name}"));
         let gateway = Gateway::start(&format!(
@@ -70,7 +70,7 @@ fn openssh_keeps_times() {
 }
 
 #[test]
-fn ftp_clients_set_times_in_all_ways() {
+fn ftp_clients_set_times_with_every_command() {
     let mut backends: Vec<_> = ["vsftpd-plain", "proftpd-plain", "pureftpd-plain"]
         .map(|name| (name, server(&endpoint(name)), endpoint(name).home.to_owned()))
         .into();
@@ -117,7 +117,7 @@ fn ftp_clients_set_times_in_all_ways() {
 }
 
 #[test]
-fn what_a_server_cannot_set_is_ignored_and_counted_where_that_is_configured() {
+fn unsupported_attributes_are_ignored_and_counted_if_configured() {
     let name = "vsftpd-plain";
     let disk = folder(endpoint(name).home, "ignored");
     std::fs::create_dir(disk.join("sub")).expect("making a folder");

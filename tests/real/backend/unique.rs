@@ -79,7 +79,7 @@ fn is_temporary(path: &Path) -> bool {
 const POLICIES: [&str; 2] = ["keep", "temporary-name"];
 
 #[test]
-fn before_servers() {
+fn stou_with_servers() {
     let benches: [std::sync::OnceLock<Bench>; COUNT] =
         [const { std::sync::OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
@@ -107,7 +107,7 @@ fn before_servers() {
 }
 
 #[test]
-fn before_a_folder() {
+fn stou_with_a_folder() {
     let home = tempfile::tempdir().expect("a folder");
     let mut yaml = doors(&POLICIES, 8);
     yaml.push_str("backends:\n");

@@ -71,7 +71,7 @@ fn start(kind: &str, folder: &std::path::Path) -> (Gateway, Gateway) {
 }
 
 #[test]
-fn an_abor_around_the_end_of_data_leaves_file_and_session_as_answered() {
+fn an_abor_near_the_end_of_data_leaves_the_file_as_the_reply_says() {
     for kind in KINDS {
         let folder = tempfile::tempdir().expect("a folder");
         let (gateway, _server) = start(kind, folder.path());

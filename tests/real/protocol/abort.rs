@@ -71,7 +71,7 @@ fn at_end(mut data: Wire, how: &str) {
 }
 
 #[test]
-fn abor_cuts_a_download() {
+fn abor_ends_a_download() {
     for tls in ["none", "required"] {
         let lock = Plan { tls, ..Plan::default() }.start();
         let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
@@ -87,7 +87,7 @@ fn abor_cuts_a_download() {
 }
 
 #[test]
-fn abor_cuts_an_upload() {
+fn abor_ends_an_upload() {
     for tls in ["none", "required"] {
         let lock = Plan { tls, partial_uploads: "delete", ..Plan::default() }.start();
         let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
@@ -103,7 +103,7 @@ fn abor_cuts_an_upload() {
 }
 
 #[test]
-fn abor_before_the_data_connection_is_there() {
+fn abor_before_the_data_connection() {
     let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
     lock.put("file", "bytes");
     let mut raw = lock.client();
@@ -118,7 +118,7 @@ fn abor_before_the_data_connection_is_there() {
 }
 
 #[test]
-fn commands_behind_abor_are_answered_behind_it() {
+fn commands_after_abor_are_answered_after_it() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     let _data = stuck_download(&lock, &mut raw);
@@ -131,7 +131,7 @@ fn commands_behind_abor_are_answered_behind_it() {
 
 /// Clients keep a translated address alive with NOOP.
 #[test]
-fn a_client_that_says_much_during_an_upload_is_still_heard() {
+fn abor_is_seen_after_many_commands_during_an_upload() {
     const NOOPS: usize = 20_000;
     let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
     let mut raw = lock.client();
@@ -153,7 +153,7 @@ fn a_client_that_says_much_during_an_upload_is_still_heard() {
 }
 
 #[test]
-fn the_end_of_a_client_that_said_much_is_seen() {
+fn the_clients_close_is_seen_after_many_commands() {
     let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
     let mut raw = lock.client();
     let mut data = stuck_upload(&lock, &mut raw, b"part");
@@ -168,7 +168,7 @@ fn the_end_of_a_client_that_said_much_is_seen() {
 
 /// Whoever has so much to say during a transfer waits for no answer.
 #[test]
-fn more_commands_than_may_wait_end_the_session_and_cut_its_transfer() {
+fn too_many_queued_commands_end_the_session() {
     for line in ["PWD", "RETR large", &"x".repeat(2000)] {
         let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
         let mut raw = lock.client();
@@ -184,7 +184,7 @@ fn more_commands_than_may_wait_end_the_session_and_cut_its_transfer() {
 }
 
 #[test]
-fn quit_behind_as_many_commands_as_may_wait_is_seen() {
+fn quit_is_seen_after_the_most_queued_commands() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     let mut data = stuck_upload(&lock, &mut raw, b"first ");
@@ -199,7 +199,7 @@ fn quit_behind_as_many_commands_as_may_wait_is_seen() {
 }
 
 #[test]
-fn stat_tells_how_far_a_transfer_is() {
+fn stat_reports_the_progress_of_a_transfer() {
     let lock = Plan::default().start();
     let length = lock.put_large("file");
     let mut raw = lock.client();

@@ -38,7 +38,7 @@ fn eprt(listener: &TcpListener) -> String {
 }
 
 #[test]
-fn refused_where_it_is_not_allowed() {
+fn port_is_refused_if_active_mode_is_not_allowed() {
     let lock = Plan::default().start();
     lock.put("file", "bytes");
     let mut raw = lock.client();
@@ -74,7 +74,7 @@ fn connects_to_the_clients_own_address_and_high_ports_only() {
 }
 
 #[test]
-fn up_and_down() {
+fn uploads_and_downloads_in_active_mode() {
     let lock = Plan { active: true, ..Plan::default() }.start();
     let mut raw = lock.client();
     let own = listen("127.0.0.1:0");
@@ -111,7 +111,7 @@ fn come(raw: &mut Raw, own: &TcpListener) -> (u16, std::net::TcpStream) {
 }
 
 #[test]
-fn comes_from_the_source_ports() {
+fn data_connections_come_from_the_source_ports() {
     let range = ports::block(2);
     let source_ports = format!(", source_ports: {}-{}", range.start(), range.end());
     let lock = Plan { active: true, active_keys: &source_ports, ..Plan::default() }.start();
@@ -149,7 +149,7 @@ fn comes_from_the_source_ports() {
 
 /// As it is on most machines where the gateway is no root.
 #[test]
-fn a_low_source_port_needs_a_privilege() {
+fn a_low_source_port_requires_a_privilege() {
     let start = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     assert_eq!(start.expect("the kernel's setting").trim(), "1024", "this test needs the default");
     // Not 20: other tests' servers send from there.

@@ -87,7 +87,7 @@ const NOT_IPV4: &str = "425 Can't open data connection: PASV names an IPv4 addre
                         is IPv6; use EPSV.";
 
 #[test]
-fn addresses_and_ports_by_network() {
+fn pasv_advertises_addresses_and_ports_by_network() {
     let block = ports::block(3);
     let (mapped, port, higher) = (*block.start(), block.start() + 1, *block.end());
     let keys = "listen: 127.0.0.1, advertise: [\
@@ -137,7 +137,7 @@ fn addresses_and_ports_by_network() {
 }
 
 #[test]
-fn the_protocols_of_epsv() {
+fn epsv_is_refused_if_the_advertised_address_differs() {
     let port = ports::one();
     let front = front(&[("front", "127.0.0.1:0", port, "listen: 127.0.0.1")]);
     let mut raw = front.client("front", "127.0.0.1");
@@ -155,7 +155,7 @@ fn the_protocols_of_epsv() {
 }
 
 #[test]
-fn over_ipv6() {
+fn ipv6_clients_use_epsv() {
     let block = ports::block(2);
     let (port, other) = (*block.start(), *block.end());
     let elsewhere = "listen: \"::1\", advertise: [{ address: \"2001:db8::7\" }]";

@@ -5,7 +5,7 @@ use super::Plan;
 const TEXT: &[u8] = b"one\r\ntwo\r\n\r\nlast without an end";
 
 #[test]
-fn lines_end_as_the_folder_has_them() {
+fn ascii_converts_line_ends_for_a_folder() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     raw.expect("TYPE A", 200);

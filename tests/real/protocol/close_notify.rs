@@ -5,7 +5,7 @@ use super::{Plan, in_step};
 use crate::support::pattern;
 
 #[test]
-fn an_upload_without_close_notify_is_cut() {
+fn an_upload_without_close_notify_is_incomplete() {
     for kind in KINDS {
         let lock = start(kind, "required");
         let mut raw = lock.tls_client();
@@ -23,7 +23,7 @@ fn an_upload_without_close_notify_is_cut() {
 }
 
 #[test]
-fn an_upload_without_close_notify_is_taken_where_that_is_allowed() {
+fn an_upload_without_close_notify_is_accepted_if_configured() {
     for kind in KINDS {
         let tls_keys = ", require_close_notify: false";
         let lock =

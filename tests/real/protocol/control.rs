@@ -21,7 +21,7 @@ fn commands_in_one_packet_are_answered_in_order() {
 }
 
 #[test]
-fn commands_behind_a_transfer_wait_for_its_end() {
+fn commands_during_a_transfer_wait_for_its_end() {
     let lock = Plan::default().start();
     let bytes = pattern(3 << 20);
     lock.put("down", &bytes);
@@ -77,7 +77,7 @@ fn commands_in_one_packet_with_stor_and_quit_are_answered_in_order() {
 }
 
 #[test]
-fn a_long_line_is_one_500_and_the_session_lives() {
+fn a_long_line_gets_one_500_and_the_session_continues() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     let longest = format!("MKD {}", "x".repeat(4096 - 4));
@@ -95,7 +95,7 @@ fn a_long_line_is_one_500_and_the_session_lives() {
 }
 
 #[test]
-fn what_is_no_command() {
+fn unknown_and_malformed_commands_are_refused() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     for line in
@@ -107,7 +107,7 @@ fn what_is_no_command() {
 }
 
 #[test]
-fn small_commands() {
+fn feat_syst_noop_help_and_allo() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     let help = raw.expect("HELP", 214).text;
@@ -152,7 +152,7 @@ fn small_commands() {
 }
 
 #[test]
-fn rest_is_for_the_next_transfer_only() {
+fn rest_applies_to_the_next_transfer_only() {
     let lock = Plan::default().start();
     lock.put("file", "0123456789");
     let mut raw = lock.client();
@@ -192,7 +192,7 @@ fn rest_is_for_the_next_transfer_only() {
 }
 
 #[test]
-fn rnfr_is_for_the_next_command_only() {
+fn rnfr_applies_to_the_next_command_only() {
     let lock = Plan::default().start();
     lock.put("file", "");
     let mut raw = lock.client();
@@ -229,7 +229,7 @@ fn epsv_and_pasv() {
 
 /// The files are the gateway's own user's: whoever ran one would run it as that user.
 #[test]
-fn site_chmod_gives_no_setuid() {
+fn site_chmod_does_not_set_setuid() {
     use std::os::unix::fs::PermissionsExt as _;
     let lock = Plan::default().start();
     lock.put("file", "");

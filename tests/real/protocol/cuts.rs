@@ -78,7 +78,7 @@ pub(super) fn expect_leftover(lock: &Lock, kind: &str, part: &[u8]) {
 }
 
 #[test]
-fn an_upload_that_is_reset() {
+fn a_reset_upload_is_incomplete() {
     for kind in KINDS {
         for tls in ["none", "required"] {
             let lock = start(kind, tls);
@@ -97,7 +97,7 @@ fn an_upload_that_is_reset() {
 }
 
 #[test]
-fn an_upload_whose_client_was_killed() {
+fn an_upload_of_a_killed_client_is_incomplete() {
     for kind in KINDS {
         for tls in ["none", "required"] {
             let lock = start(kind, tls);
@@ -117,7 +117,7 @@ fn an_upload_whose_client_was_killed() {
 
 /// The end of data is on its way before the gateway has read what came before it.
 #[test]
-fn clients_killed_with_their_data_unread() {
+fn an_upload_of_a_client_killed_with_unread_data_is_incomplete() {
     let lock = start("delete", "none");
     let part = pattern(2 << 20);
     for _ in 0..20 {
@@ -137,7 +137,7 @@ fn clients_killed_with_their_data_unread() {
 
 /// One who said QUIT need not wait for its answer.
 #[test]
-fn an_upload_whose_client_said_quit_and_went_is_whole() {
+fn an_upload_followed_by_quit_is_complete() {
     for kind in KINDS {
         let lock = start(kind, "none");
         let whole = pattern(2 << 20);
@@ -161,7 +161,7 @@ fn an_upload_whose_client_said_quit_and_went_is_whole() {
 }
 
 #[test]
-fn an_upload_that_is_aborted() {
+fn an_aborted_upload_is_incomplete() {
     for kind in KINDS {
         let lock = start(kind, "none");
         let mut raw = lock.client();
@@ -179,7 +179,7 @@ fn an_upload_that_is_aborted() {
 }
 
 #[test]
-fn a_cut_upload_leaves_the_old_file_under_temporary_name() {
+fn an_incomplete_upload_with_temporary_name_keeps_the_old_file() {
     let lock = start("temporary-name", "none");
     lock.put("up", "old");
     let mut raw = lock.client();
@@ -194,7 +194,7 @@ fn a_cut_upload_leaves_the_old_file_under_temporary_name() {
 }
 
 #[test]
-fn a_download_that_the_client_resets() {
+fn a_download_reset_by_the_client_is_incomplete() {
     for tls in ["none", "required"] {
         let lock = start("keep", tls);
         let length = lock.put_large("large");
@@ -215,7 +215,7 @@ fn a_download_that_the_client_resets() {
 
 /// Scripts pipe their commands and end their half of the control connection without QUIT.
 #[test]
-fn a_download_whose_client_only_stopped_to_send_is_whole() {
+fn a_download_whose_client_half_closes_is_complete() {
     for tls in ["none", "required"] {
         let lock = start("keep", tls);
         let whole = pattern(2 << 20);

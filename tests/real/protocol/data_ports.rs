@@ -36,7 +36,7 @@ fn is_closed(mut tcp: TcpStream) {
 }
 
 #[test]
-fn tls_sessions_behind_one_address_share_the_only_port() {
+fn resumed_tls_sessions_of_one_address_share_a_port() {
     let lock =
         Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();
     let mut clients: Vec<_> = (0..20).map(|_| lock.tls_client()).collect();
@@ -68,7 +68,7 @@ fn tls_sessions_behind_one_address_share_the_only_port() {
 }
 
 #[test]
-fn sessions_of_one_client_with_one_store_of_tickets_share_no_port() {
+fn sessions_with_a_common_session_store_do_not_share_a_port() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() };
     for (data_ports, both) in [(1, false), (2, true)] {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -94,7 +94,7 @@ fn sessions_of_one_client_with_one_store_of_tickets_share_no_port() {
 /// Two handshakes of one client at once: neither has anything to offer, and the last session in the
 /// store is resumed for both. Each file is stored under its own name, or not at all.
 #[test]
-fn sessions_of_one_client_begun_at_once_get_no_file_of_each_other() {
+fn simultaneous_sessions_of_one_client_do_not_mix_their_files() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
     let lock = Plan { pool_keys: ", wait: 6s", ..plan }.start();
     let stores = [0, 1].map(|_| client_config(&[&rustls::version::TLS13]));
@@ -133,7 +133,7 @@ fn sessions_of_one_client_begun_at_once_get_no_file_of_each_other() {
 /// A ticket of TLS 1.3 is used once by some clients, and an upload brings no new one: who logs in then
 /// with the same store has nothing to offer.
 #[test]
-fn a_session_whose_tickets_may_be_used_up_is_no_witness() {
+fn a_session_with_used_tickets_does_not_share_a_port() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
     let lock = Plan { pool_keys: ", wait: 200ms", ..plan }.start();
     let mut first = lock.tls_client();
@@ -151,7 +151,7 @@ fn a_session_whose_tickets_may_be_used_up_is_no_witness() {
 }
 
 #[test]
-fn a_stranger_who_is_first_gets_nothing_and_spoils_nothing() {
+fn a_stranger_that_connects_first_does_not_disturb_the_transfer() {
     let lock =
         Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();
     lock.put("there", "secret");
@@ -188,7 +188,7 @@ fn a_stranger_who_is_first_gets_nothing_and_spoils_nothing() {
 }
 
 #[test]
-fn whoever_goes_away_before_tls_is_told_and_leaves_the_client_time() {
+fn a_connection_closed_before_tls_does_not_end_the_reservation() {
     let lock = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() }.start();
     lock.put("there", "secret");
     let mut raw = lock.tls_client();
@@ -213,7 +213,7 @@ fn whoever_goes_away_before_tls_is_told_and_leaves_the_client_time() {
 }
 
 #[test]
-fn pasv_waits_for_a_port_in_turn() {
+fn pasv_waits_for_a_port_in_fifo_order() {
     let lock = Plan { data_ports: 1, pool_keys: ", wait: 30s", ..Plan::default() }.start();
     lock.put("there", "bytes");
     let (mut first, mut second, mut third) = (lock.client(), lock.client(), lock.client());
@@ -238,7 +238,7 @@ fn pasv_waits_for_a_port_in_turn() {
 }
 
 #[test]
-fn who_hangs_up_leaves_the_queue_and_takes_no_port() {
+fn a_client_that_disconnects_leaves_the_queue_for_ports() {
     let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
     let lock = Plan { pool_keys: ", wait: 10m", ..plan }.start();
     lock.put("there", "bytes");
@@ -268,7 +268,7 @@ fn who_hangs_up_leaves_the_queue_and_takes_no_port() {
 }
 
 #[test]
-fn what_is_refused_before_a_transfer_is_in_the_log() {
+fn data_connections_refused_before_a_transfer_are_logged() {
     let plan =
         Plan { tls: "required", data_ports: 1, pool_keys: ", wait: 50ms", ..Plan::default() };
     let lock = plan.start();
@@ -305,7 +305,7 @@ fn what_is_refused_before_a_transfer_is_in_the_log() {
 }
 
 #[test]
-fn never_connecting_holds_a_port_for_a_while_only() {
+fn a_reservation_without_a_connection_expires() {
     let limits = "data_connect_timeout: 1s";
     let lock = Plan { data_ports: 1, limits, pool_keys: ", wait: 30s", ..Plan::default() }.start();
     lock.put("there", "bytes");
@@ -329,7 +329,7 @@ fn never_connecting_holds_a_port_for_a_while_only() {
 }
 
 #[test]
-fn a_new_pasv_gives_the_old_port_back() {
+fn a_new_pasv_releases_the_old_port() {
     let lock = Plan { data_ports: 1, ..Plan::default() }.start();
     lock.put("there", "bytes");
     let mut raw = lock.client();
@@ -341,7 +341,7 @@ fn a_new_pasv_gives_the_old_port_back() {
 }
 
 #[test]
-fn an_address_has_its_most_reservations() {
+fn reservations_per_address_are_limited() {
     let keys = ", reservations_per_address: 2, wait: 100ms";
     let lock = Plan { data_ports: 8, pool_keys: keys, ..Plan::default() }.start();
     let mut clients = [lock.client(), lock.client(), lock.client()];
@@ -359,7 +359,7 @@ fn elsewhere(lock: &Lock, data_from: IpAddr) -> Raw {
 }
 
 #[test]
-fn client_match_network() {
+fn client_match_network_accepts_the_clients_network() {
     let lock = Plan { pool_keys: ", client_match: network", ..Plan::default() }.start();
     lock.put("there", "bytes");
     let mut near = elsewhere(&lock, local(77));
@@ -380,7 +380,7 @@ fn client_match_network() {
 }
 
 #[test]
-fn client_match_session() {
+fn client_match_session_accepts_any_address_that_resumes() {
     let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
     let lock = Plan { pool_keys: ", client_match: session", ..plan }.start();
     lock.put("there", "secret");
@@ -401,7 +401,7 @@ fn ports(lock: &Lock) -> Value {
 }
 
 #[test]
-fn operators_see_who_waits_and_who_transfers() {
+fn lockgate_ports_shows_reservations_and_transfers() {
     let lock = Plan { data_ports: 1, ..Plan::default() }.start();
     lock.put_large("large");
     let mut active = lock.client();
@@ -429,5 +429,5 @@ fn operators_see_who_waits_and_who_transfers() {
     assert!(table.contains("1 reserved, 1 active") && table.contains("127.0.0.5"), "{table}");
     drop(data);
     let nobody = lockgate(&["ports", "--socket", "/nowhere/admin.sock"], "").describe();
-    assert!(nobody.contains("no gateway answers at /nowhere/admin.sock"), "{nobody}");
+    assert!(nobody.contains("cannot connect to the gateway at /nowhere/admin.sock"), "{nobody}");
 }

@@ -50,7 +50,7 @@ fn finish(lock: &Lock, open: Vec<(usize, Raw, Wire)>) {
 }
 
 #[test]
-fn ftps_sessions_of_one_address_all_at_once_through_one_port() {
+fn ftps_sessions_of_one_address_share_one_port() {
     let sessions = scaled(150, 1000);
     let plan = Plan { tls: "required", tls_keys: RESUMED, limits: MANY, ..Plan::default() };
     let lock = Plan { data_ports: 1, ..plan }.start();
@@ -72,7 +72,7 @@ fn port_of(data: &Wire) -> u16 {
 }
 
 #[test]
-fn plain_sessions_of_many_addresses_all_at_once_through_four_ports() {
+fn plain_sessions_of_many_addresses_share_four_ports() {
     let sessions = scaled(200, 1000);
     let lock = Plan { limits: MANY, data_ports: 4, ..Plan::default() }.start();
     let mut open = Vec::new();

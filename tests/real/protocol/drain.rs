@@ -40,7 +40,7 @@ fn await_draining(lock: &Lock) {
 }
 
 #[test]
-fn a_running_download_ends_whole() {
+fn a_running_download_completes() {
     let mut lock = Plan::default().start();
     let length = lock.put_large("large");
     let mut idle = lock.client();
@@ -74,7 +74,7 @@ fn a_running_download_ends_whole() {
 }
 
 #[test]
-fn a_running_upload_ends_whole() {
+fn a_running_upload_completes() {
     let mut lock = Plan { tls: "required", ..Plan::default() }.start();
     let bytes = pattern(600_000);
     let mut raw = lock.tls_client();
@@ -90,7 +90,7 @@ fn a_running_upload_ends_whole() {
 }
 
 #[test]
-fn a_transfer_that_does_not_end_is_cut() {
+fn a_transfer_is_aborted_after_the_drain_timeout() {
     let plan = Plan { limits: "drain_timeout: 1s", partial_uploads: "delete", ..Plan::default() };
     let mut lock = plan.start();
     lock.put_large("large");

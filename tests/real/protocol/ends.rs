@@ -173,7 +173,7 @@ impl Transfers {
 const CUT: &[&str] = &["aborted", "transfer-cut"];
 
 #[test]
-fn a_transfer_that_its_client_ends_is_recorded_as_it_ended() {
+fn a_transfer_ended_by_the_client_is_recorded_with_its_outcome() {
     for end in ["complete", "leave_open", "give_up", "hang_up", "kill"] {
         let site = Site::start();
         let mut transfers = site.half(&BACKENDS, end);
@@ -194,7 +194,7 @@ fn a_transfer_that_its_client_ends_is_recorded_as_it_ended() {
 }
 
 #[test]
-fn a_transfer_whose_server_dies_is_the_backends_fault() {
+fn a_transfer_ended_by_the_server_is_the_backends_fault() {
     let mut site = Site::start();
     let mut transfers = site.half(&["ftp", "sftp"], "go_on");
     site.server.kill();
@@ -205,7 +205,7 @@ fn a_transfer_whose_server_dies_is_the_backends_fault() {
 }
 
 #[test]
-fn a_transfer_that_a_shutdown_cuts_is_the_gateways_fault() {
+fn a_transfer_ended_by_a_shutdown_is_the_gateways_fault() {
     let site = Site::start();
     let mut transfers = site.half(&BACKENDS, "wait");
     transfers.clients.let_go();

@@ -40,7 +40,7 @@ fn client(lock: &Lock, tls: &str) -> Raw {
 /// As lftp and FileZilla abort: ABOR, then the data connection is closed in order, under TLS with
 /// close_notify.
 #[test]
-fn abor_and_the_end_of_data_in_any_order_cut_an_upload() {
+fn abor_and_the_end_of_data_in_any_order_leave_an_upload_incomplete() {
     for tls in ["none", "required"] {
         for abor_first in [true, false] {
             let how = format!("tls {tls}, ABOR first: {abor_first}");
@@ -69,7 +69,7 @@ fn abor_and_the_end_of_data_in_any_order_cut_an_upload() {
 }
 
 #[test]
-fn a_killed_client_leaves_no_whole_upload() {
+fn an_upload_of_a_killed_client_is_never_complete() {
     for tls in ["none", "required"] {
         let lock = start("delete", tls);
         let ca = if tls == "none" { "-".into() } else { pki().ca.display().to_string() };

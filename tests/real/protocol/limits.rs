@@ -26,7 +26,7 @@ fn seat_comes_back(mut connect: impl FnMut() -> (Raw, Reply)) {
 }
 
 #[test]
-fn sessions_per_address() {
+fn sessions_per_address_are_limited() {
     let lock = start("sessions_per_address: 2");
     let held = [from(5, &lock), from(5, &lock)];
     assert!(held.iter().all(|(_, greeting)| greeting.code == 220));
@@ -42,7 +42,7 @@ fn sessions_per_address() {
 }
 
 #[test]
-fn sessions_in_all() {
+fn sessions_are_limited() {
     let lock = start("sessions: 2");
     let mut held = vec![from(5, &lock).0, from(6, &lock).0];
     let (mut third, refusal) = from(7, &lock);
@@ -66,7 +66,7 @@ fn expires(raw: &mut Raw, since: Instant, least: Duration, reason: &str) {
 }
 
 #[test]
-fn login_timeout() {
+fn login_timeout_ends_the_session() {
     let lock = start("login_timeout: 1s");
     let limit = Duration::from_millis(900);
     let since = Instant::now();
@@ -84,7 +84,7 @@ fn login_timeout() {
 }
 
 #[test]
-fn login_timeout_cannot_be_put_off() {
+fn commands_do_not_extend_login_timeout() {
     let lock = start("login_timeout: 1s");
     // A flood is always some lines ahead of what is answered.
     for (line, at_once, code) in [("REIN", 1, 220), ("NOOP", 500, 200)] {
@@ -110,7 +110,7 @@ fn login_timeout_cannot_be_put_off() {
 }
 
 #[test]
-fn idle_timeout_does_not_count_transfers() {
+fn idle_timeout_excludes_transfers() {
     let lock = start("idle_timeout: 1s");
     let length = lock.put_large("large");
     let mut raw = lock.client();
@@ -137,7 +137,7 @@ fn idle_timeout_does_not_count_transfers() {
 }
 
 #[test]
-fn stall_timeout() {
+fn stall_timeout_ends_a_transfer() {
     let lock = start("stall_timeout: 1s, idle_timeout: 30s");
     lock.put_large("large");
     let mut raw = lock.client();
@@ -154,7 +154,7 @@ fn stall_timeout() {
 }
 
 #[test]
-fn data_connect_timeout() {
+fn data_connect_timeout_ends_a_transfer() {
     let lock = start("data_connect_timeout: 500ms");
     lock.put("file", "bytes");
     let mut raw = lock.client();
@@ -171,7 +171,7 @@ fn data_connect_timeout() {
 }
 
 #[test]
-fn data_tls_must_come_in_time_too() {
+fn data_connect_timeout_includes_tls() {
     let plan = Plan { tls: "required", limits: "data_connect_timeout: 500ms", ..Plan::default() };
     let lock = plan.start();
     lock.put("file", "bytes");
@@ -183,7 +183,7 @@ fn data_tls_must_come_in_time_too() {
 }
 
 #[test]
-fn login_attempts() {
+fn login_attempts_are_limited() {
     let lock = start("login_attempts: 2");
     let mut raw = lock.connect();
     raw.expect(&format!("USER {USER}"), 331);

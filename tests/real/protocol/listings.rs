@@ -46,7 +46,7 @@ fn names(raw: &mut Raw, command: &str) -> Vec<String> {
 }
 
 #[test]
-fn options_are_no_names() {
+fn ls_options_are_not_taken_for_names() {
     let (_lock, mut raw) = start();
     let all = ["-a", "a.txt", "b.txt", "c.bin", "sub dir"];
     for command in ["LIST", "LIST -a", "LIST -l", "LIST -la", "LIST -a -l", "LIST -la .", "LIST /"]
@@ -66,7 +66,7 @@ fn options_are_no_names() {
 }
 
 #[test]
-fn patterns() {
+fn wildcards_in_listings() {
     let (_lock, mut raw) = start();
     assert_eq!(lines(&mut raw, "NLST *.txt"), ["a.txt", "b.txt"]);
     assert_eq!(lines(&mut raw, "NLST [bc].*"), ["b.txt", "c.bin"]);

@@ -26,7 +26,7 @@ fn refused(gateway: &Gateway, user: &str) -> (Duration, String) {
 }
 
 #[test]
-fn an_unknown_user_looks_and_lasts_like_a_wrong_password() {
+fn an_unknown_user_gets_the_same_reply_in_the_same_time_as_a_wrong_password() {
     let folder = tempfile::tempdir().expect("a folder");
     // Much more work than everything around it, however slow this build is.
     let hash = hash(PASSWORD.as_bytes(), 8192, 2);
@@ -59,7 +59,7 @@ fn an_unknown_user_looks_and_lasts_like_a_wrong_password() {
 
 /// A check under way goes to its end; those that wait for their turn are given up.
 #[test]
-fn who_hangs_up_waits_for_no_password_check() {
+fn a_client_that_disconnects_leaves_the_queue_of_password_checks() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("host_key");
     std::fs::write(&key, include_bytes!("../../../src/config/tests/keys/ed25519")).expect("a key");
@@ -144,7 +144,7 @@ fn hash(password: &[u8], memory: u32, passes: u32) -> String {
 }
 
 #[test]
-fn a_user_of_the_gateway_never_falls_through_to_the_backend() {
+fn a_wrong_password_of_a_gateway_user_is_not_tried_at_the_backend() {
     let (behind, gateway) = chain("  - { authenticate: backend, backend: behind }\n");
     // The backend itself would let this in.
     behind.client();

@@ -59,7 +59,7 @@ fn send(raw: &mut Raw, verb: &str, name: &[u8]) {
 }
 
 #[test]
-fn no_verb_takes_a_name_that_could_be_a_second_command() {
+fn names_that_could_start_another_command_are_refused() {
     let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
     // What a name would mean if the gateway took the byte out, or cut the name there.
     for name in ["a", "b", "ab", "a\u{1}b", "moved"] {
@@ -93,7 +93,7 @@ fn no_verb_takes_a_name_that_could_be_a_second_command() {
 }
 
 #[test]
-fn a_line_feed_begins_a_line_of_its_own() {
+fn a_line_feed_ends_a_line() {
     let lock = Plan::default().start();
     lock.put("b", "");
     let mut raw = lock.client();
@@ -105,7 +105,7 @@ fn a_line_feed_begins_a_line_of_its_own() {
 }
 
 #[test]
-fn names_go_through_byte_for_byte() {
+fn names_are_passed_on_byte_for_byte() {
     let lock = Plan::default().start();
     let mut raw = lock.client();
     let names: [&[u8]; 9] = [
@@ -152,7 +152,7 @@ fn names_go_through_byte_for_byte() {
 }
 
 #[test]
-fn no_name_leaves_the_folder() {
+fn no_name_leads_out_of_the_folder() {
     let lock = Plan::default().start();
     let outside = tempfile::NamedTempFile::new().expect("a file outside");
     let name = outside.path().file_name().expect("a name").to_string_lossy().into_owned();
@@ -172,7 +172,7 @@ fn no_name_leaves_the_folder() {
 }
 
 #[test]
-fn a_symlink_that_leads_nowhere_is_renamed() {
+fn a_dangling_symlink_is_renamed() {
     let lock = Plan::default().start();
     std::os::unix::fs::symlink("nowhere", lock.path("link")).expect("a link");
     let mut raw = lock.client();

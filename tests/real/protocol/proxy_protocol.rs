@@ -226,7 +226,7 @@ fn sftp_behind_haproxy() {
 }
 
 #[test]
-fn whom_nobody_trusts_is_refused_with_a_header_or_without() {
+fn untrusted_addresses_are_refused_with_and_without_a_header() {
     let lock = start(SOURCE);
     let way = lock.way("plain", "send-proxy-v2");
     let data_way = lock.data_way("send-proxy-v2");
@@ -263,7 +263,7 @@ fn whom_nobody_trusts_is_refused_with_a_header_or_without() {
 }
 
 #[test]
-fn a_forged_data_connection_gets_nothing_and_spoils_nothing() {
+fn a_forged_data_connection_is_refused_and_does_not_disturb_the_transfer() {
     let lock = start(SOURCE);
     let ways = [lock.way("plain", "send-proxy-v2"), lock.data_way("send-proxy-v2")];
     let _haproxy = HaProxy::start(&ways);
@@ -324,7 +324,7 @@ fn clients_with_ipv6_addresses_behind_haproxy() {
 }
 
 #[test]
-fn haproxys_health_checks_are_no_strays() {
+fn haproxys_health_checks_are_not_counted_as_strays() {
     for checked in ["send-proxy check inter 50ms fall 1", "send-proxy-v2 check inter 50ms fall 1"] {
         let lock = start(SOURCE);
         let front = Way {
@@ -379,7 +379,7 @@ fn before(behind: &Lock) -> Gateway {
 }
 
 #[test]
-fn a_gateway_tells_the_next_one_who_the_client_is() {
+fn a_gateway_sends_the_clients_address_to_the_next_one() {
     // The first one connects from here.
     let behind = start("127.0.0.1");
     let first = before(&behind);
@@ -419,7 +419,7 @@ fn a_gateway_tells_the_next_one_who_the_client_is() {
 
 /// A client that is cut is cut for lockgate too: HAProxy hands a reset on.
 #[test]
-fn a_reset_behind_haproxy_is_no_end_of_a_file() {
+fn a_reset_behind_haproxy_leaves_an_upload_incomplete() {
     const SENT: usize = 300_000;
     let lock = start(SOURCE);
     let ways = [lock.way("plain", "send-proxy-v2"), lock.data_way("send-proxy-v2")];
@@ -436,7 +436,7 @@ fn a_reset_behind_haproxy_is_no_end_of_a_file() {
 
 /// The client's own address is the header's; the gateway connects from an address that it has.
 #[test]
-fn active_mode_goes_around_haproxy() {
+fn active_mode_bypasses_haproxy() {
     let lock = start(SOURCE);
     let ways = [lock.way("plain", "send-proxy-v2")];
     let _haproxy = HaProxy::start(&ways);

@@ -122,7 +122,7 @@ fn client_hello(minor: u8) -> Vec<u8> {
 }
 
 #[test]
-fn clients_of_other_protocols_are_ended_at_once_and_told_of() {
+fn clients_of_other_protocols_are_closed_at_once_and_logged() {
     let site = Site::start();
     for (listener, bytes, refusal, words) in [
         ("plain", SSH, "speaks-ssh", "`protocol: sftp`"),
@@ -143,7 +143,7 @@ fn clients_of_other_protocols_are_ended_at_once_and_told_of() {
 
 /// What does not come in one piece is judged by its first byte.
 #[test]
-fn clients_that_send_one_byte_and_go_are_told_of_by_that_byte() {
+fn clients_that_send_one_byte_are_logged_with_that_byte() {
     let site = Site::start();
     for (listener, byte, refusal, words) in [
         ("implicit", b"S", "no-tls", "not TLS"),
@@ -160,7 +160,7 @@ fn clients_that_send_one_byte_and_go_are_told_of_by_that_byte() {
 }
 
 #[test]
-fn clients_that_speak_but_do_not_log_in_in_time_are_told_of() {
+fn clients_that_do_not_log_in_in_time_are_logged() {
     let site = Site::start_with("limits: { login_timeout: 1s }\n");
     let before = site.gateway.log_tail(usize::MAX).lines().count();
     for listener in LISTENERS {
@@ -177,7 +177,7 @@ fn clients_that_speak_but_do_not_log_in_in_time_are_told_of() {
 }
 
 #[test]
-fn clients_without_or_with_old_tls_are_told_of() {
+fn clients_without_tls_or_with_old_tls_are_logged() {
     let site = Site::start();
     let (mut raw, _) = Raw::connect(site.gateway.address("required"));
     // Once, however often it tries.
@@ -205,7 +205,7 @@ fn clients_without_or_with_old_tls_are_told_of() {
 }
 
 #[test]
-fn an_ssh_client_without_a_common_algorithm_is_told_of_with_what_it_offers() {
+fn an_ssh_client_without_a_common_algorithm_is_logged_with_its_offer() {
     let site = Site::start();
     let home = tempfile::tempdir().expect("a client's home");
     let port = site.gateway.address("sftp").port();
@@ -220,7 +220,7 @@ fn an_ssh_client_without_a_common_algorithm_is_told_of_with_what_it_offers() {
 }
 
 #[test]
-fn an_ssh_client_that_goes_after_a_refused_login_has_the_line_of_that_alone() {
+fn an_ssh_client_that_disconnects_after_a_refused_login_is_logged_once() {
     let site = Site::start();
     let home = tempfile::tempdir().expect("a client's home");
     let mut stranger = SftpSite::new(site.gateway.address("sftp").port());
@@ -234,7 +234,7 @@ fn an_ssh_client_that_goes_after_a_refused_login_has_the_line_of_that_alone() {
 
 /// Every balancer asks each second whether somebody is there.
 #[test]
-fn health_checks_leave_no_line() {
+fn health_checks_are_not_logged() {
     let site = Site::start();
     let before = site.gateway.log_tail(usize::MAX).lines().count();
     for listener in LISTENERS {
@@ -268,7 +268,7 @@ fn health_checks_leave_no_line() {
 }
 
 #[test]
-fn a_login_and_the_end_of_its_session_tell_how() {
+fn the_login_and_session_records_have_method_and_encryption() {
     let site = Site::start();
     let (mut raw, _) = Raw::connect(site.gateway.address("required"));
     raw.auth_tls();

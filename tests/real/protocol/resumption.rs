@@ -81,7 +81,7 @@ fn expect_refused(lock: &Lock, raw: &mut Raw, theirs: &Arc<ClientConfig>, unansw
 }
 
 #[test]
-fn without_resumption_there_is_no_transfer() {
+fn a_data_connection_that_does_not_resume_is_refused() {
     let lock = start();
     lock.put("there", "secret");
     for version in VERSIONS {
@@ -91,7 +91,7 @@ fn without_resumption_there_is_no_transfer() {
 }
 
 #[test]
-fn the_ticket_of_another_session_is_no_entrance() {
+fn the_ticket_of_another_session_is_refused() {
     let lock = start();
     lock.put("there", "secret");
     for version in VERSIONS {
@@ -107,7 +107,7 @@ fn the_ticket_of_another_session_is_no_entrance() {
 }
 
 #[test]
-fn the_ticket_of_an_earlier_control_session_is_no_entrance() {
+fn the_ticket_of_an_earlier_control_session_is_refused() {
     let lock = start();
     lock.put("there", "secret");
     for version in VERSIONS {
@@ -119,7 +119,7 @@ fn the_ticket_of_an_earlier_control_session_is_no_entrance() {
 }
 
 #[test]
-fn twenty_up_and_down() {
+fn twenty_uploads_and_downloads_resume() {
     let lock = start();
     for version in VERSIONS {
         let mut raw = client(&lock, &fresh(version));
@@ -149,7 +149,7 @@ fn twenty_up_and_down() {
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/resumption.py");
 
 #[test]
-fn openssl() {
+fn openssl_resumes_up_and_downloads() {
     let lock = start();
     for (version, tickets) in [("1.2", "tickets"), ("1.2", "no-tickets"), ("1.3", "tickets")] {
         let mut command = Command::new("python3");
@@ -160,7 +160,7 @@ fn openssl() {
 }
 
 #[test]
-fn lftp_takes_twenty_files() {
+fn lftp_transfers_twenty_files() {
     let lock = start();
     let site = Site::new(lock.address().port(), Tls::Explicit);
     let own = tempfile::tempdir().expect("a client's home");
@@ -181,7 +181,7 @@ fn lftp_takes_twenty_files() {
 /// curl with OpenSSL keeps the newest ticket only and uses one of TLS 1.3 once; an upload brings no
 /// new one. So with TLS 1.3 each upload is a call of its own.
 #[test]
-fn curl_takes_several_files_in_one_session() {
+fn curl_transfers_several_files_in_one_session() {
     const FILES: usize = 4;
     let lock = start();
     let site = Site::new(lock.address().port(), Tls::Explicit);

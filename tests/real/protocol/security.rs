@@ -8,7 +8,7 @@ fn start(mode: &'static str) -> Lock {
 }
 
 #[test]
-fn what_came_in_clear_behind_auth_tls_is_thrown_away() {
+fn commands_in_clear_after_auth_tls_are_discarded() {
     let lock = start("optional");
     for injected in ["USER evil\r\nNOOP\r\n", "USER evil\r\nSYST", "NOOP\r\n".repeat(100).as_str()]
     {
@@ -27,7 +27,7 @@ fn what_came_in_clear_behind_auth_tls_is_thrown_away() {
 }
 
 #[test]
-fn no_password_in_clear_where_tls_is_required() {
+fn a_password_in_clear_is_refused_if_tls_is_required() {
     let lock = start("required");
     let mut raw = lock.connect();
     let reply = raw.expect(&format!("USER {USER}"), 530);
@@ -43,7 +43,7 @@ fn no_password_in_clear_where_tls_is_required() {
 }
 
 #[test]
-fn no_data_in_clear_where_tls_is_required() {
+fn data_in_clear_is_refused_if_tls_is_required() {
     for mode in ["required", "implicit"] {
         let lock = start(mode);
         lock.put("there", "secret");
@@ -71,7 +71,7 @@ fn no_data_in_clear_where_tls_is_required() {
 }
 
 #[test]
-fn prot_wants_pbsz_and_neither_wants_a_login() {
+fn prot_requires_pbsz_and_neither_requires_a_login() {
     let lock = start("optional");
     let mut raw = lock.connect();
     raw.expect("PBSZ 0", 503);
@@ -93,7 +93,7 @@ fn prot_wants_pbsz_and_neither_wants_a_login() {
 }
 
 #[test]
-fn prot_takes_back_a_reservation() {
+fn prot_releases_a_reserved_port() {
     let lock = start("optional");
     lock.put("file", "bytes");
     let mut raw = lock.tls_client();
@@ -133,7 +133,7 @@ fn auth_ssl_and_tls_p_protect_data_connections_at_once() {
 }
 
 #[test]
-fn auth_where_it_does_not_fit() {
+fn auth_is_refused_with_wrong_mechanism_or_at_the_wrong_time() {
     let lock = start("none");
     let mut raw = lock.connect();
     raw.expect("AUTH TLS", 502);
@@ -156,7 +156,7 @@ fn auth_where_it_does_not_fit() {
 }
 
 #[test]
-fn rein_forgets_the_login_and_keeps_tls() {
+fn rein_ends_the_login_and_keeps_tls() {
     let lock = start("required");
     lock.put("file", "0123456789");
     std::fs::create_dir(lock.path("sub")).expect("a folder");

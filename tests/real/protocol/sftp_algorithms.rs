@@ -63,7 +63,7 @@ fn options(setting: &str, name: &str) -> [String; 4] {
 }
 
 #[test]
-fn each_old_algorithm_works_by_itself_with_legacy_and_where_it_is_added() {
+fn each_old_algorithm_works_with_legacy_and_if_added() {
     let legacy = with("legacy");
     let modern = with("modern");
     for (setting, name) in OLD {
@@ -89,7 +89,7 @@ fn each_old_algorithm_works_by_itself_with_legacy_and_where_it_is_added() {
 
 /// As OpenSSH 5.3 would do, of 2009.
 #[test]
-fn a_client_that_knows_old_algorithms_only_logs_in_with_its_rsa_key() {
+fn a_client_with_old_algorithms_only_logs_in_with_its_rsa_key() {
     let key = &keys().host[2];
     let user = format!(", authorized_keys: {}", public(key).display());
     let plan = SftpPlan { user: &user, listener: ", algorithms: legacy", ..SftpPlan::default() };
@@ -115,7 +115,7 @@ fn a_client_that_knows_old_algorithms_only_logs_in_with_its_rsa_key() {
 }
 
 #[test]
-fn ssh_audit_has_nothing_to_say_about_strict() {
+fn strict_passes_ssh_audit() {
     let audit = |site: &SftpSite| {
         let mut command = Command::new(tools().join("venv/bin/ssh-audit"));
         // Without the test of CVE-2002-20001, which has its own test here.
@@ -144,7 +144,7 @@ fn ssh_audit_has_nothing_to_say_about_strict() {
 }
 
 #[test]
-fn strict_serves_clients_of_today_and_keeps_the_others_out() {
+fn strict_serves_current_clients_and_refuses_others() {
     let strict = with("strict");
     strict.scenario("rekey", json!({ "bytes": 1 << 20 }));
     for old in ["KexAlgorithms=curve25519-sha256", "HostKeyAlgorithms=ecdsa-sha2-nistp256"] {
@@ -202,7 +202,7 @@ fn ask(lock: &SftpLock) -> Vec<u8> {
 
 /// CVE-2002-20001: who only begins a key exchange costs the gateway an exponentiation.
 #[test]
-fn key_exchanges_by_finite_field_are_bounded_by_address() {
+fn finite_field_key_exchanges_are_limited_per_address() {
     let lock = with("{ base: modern, add: [diffie-hellman-group14-sha256] }");
     let start = Instant::now();
     let asked = 3 * EXCHANGES_MAX;
@@ -231,7 +231,7 @@ fn key_exchanges_by_finite_field_are_bounded_by_address() {
 
 /// A client may ask for new keys before it has logged in, too.
 #[test]
-fn key_exchanges_before_a_login_count_and_later_ones_do_not() {
+fn only_key_exchanges_before_a_login_are_limited() {
     let lock = with("{ base: modern, add: [diffie-hellman-group14-sha256] }");
     lock.scenario("early-exchanges", json!({ "times": 2 * EXCHANGES_MAX }));
     assert!(comes_true(|| refused(&lock) == 1));

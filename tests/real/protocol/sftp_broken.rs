@@ -7,14 +7,14 @@ use crate::support::process::run;
 use crate::support::sftp_lock::SftpPlan;
 
 #[test]
-fn broken_packets_end_their_channel_alone() {
+fn a_malformed_packet_ends_only_its_channel() {
     let lock = SftpPlan::default().start();
     lock.scenario("broken-packets", json!({}));
     lock.at_rest();
 }
 
 #[test]
-fn a_packet_that_is_not_whole_in_time_ends_its_channel_alone() {
+fn an_incomplete_packet_times_out_and_ends_only_its_channel() {
     let limits = "sessions: 1000, stall_timeout: 1s";
     let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
     lock.scenario("slow-packet", json!({}));
@@ -22,7 +22,7 @@ fn a_packet_that_is_not_whole_in_time_ends_its_channel_alone() {
 }
 
 #[test]
-fn channels_have_a_limit() {
+fn channels_are_limited() {
     let lock = SftpPlan { listener: ", channels: 3", ..SftpPlan::default() }.start();
     lock.scenario("channels", json!({ "channels": 3 }));
     lock.scenario("idle-channel", json!({}));
@@ -55,7 +55,7 @@ fn shell_and_exec_are_refused() {
 
 /// Not what a client does wrong, but what it cannot take: see the scenario.
 #[test]
-fn writes_are_answered_in_their_order() {
+fn writes_get_their_responses_in_order() {
     let lock = SftpPlan::default().start();
     lock.scenario("order", json!({ "bytes": 12 << 20, "turns": 3 }));
     lock.at_rest();

@@ -48,7 +48,7 @@ fn logins(gateway: &Gateway) -> u64 {
 }
 
 #[test]
-fn a_client_that_falls_silent_is_given_up() {
+fn a_silent_client_is_disconnected() {
     let lock = SftpPlan { listener: ", keepalive: 1s", ..SftpPlan::default() }.start();
     let relay = Relay::start(lock.site().port);
     let _lives = Held::open(&lock.site());
@@ -61,7 +61,7 @@ fn a_client_that_falls_silent_is_given_up() {
 }
 
 #[test]
-fn a_server_that_falls_silent_is_given_up() {
+fn a_silent_server_is_disconnected() {
     let server = sftp_endpoint("sshd");
     let relay = Relay::start(server.port);
     let gateway = Gateway::start(&format!(

@@ -17,7 +17,7 @@ fn pwd(site: &SftpSite, more: &[&str]) -> Output {
 }
 
 #[test]
-fn passwords() {
+fn password_logins() {
     let lock = SftpPlan::default().start();
     lock.scenario(
         "logins",
@@ -41,7 +41,7 @@ fn with_keys() -> SftpLock {
 }
 
 #[test]
-fn public_keys() {
+fn public_key_logins() {
     let lock = with_keys();
     let with = |key: &std::path::Path| SftpSite { key: Some(key.to_owned()), ..lock.site() };
     pwd(&with(&keys().user), &[]).expect_ok("a key that is known");
@@ -49,7 +49,7 @@ fn public_keys() {
     assert!(!output.ok(), "a stranger was let in: {}", output.describe());
     let nobody = SftpSite { user: "nobody-here".to_owned(), ..with(&keys().user) };
     assert!(!pwd(&nobody, &[]).ok(), "a stranger's name was let in with a user's key");
-    for (user, key, why) in [
+    for (user, key, reason) in [
         (USER, &keys().stranger, "the key is in none of the user's authorized_keys"),
         ("nobody-here", &keys().user, "unknown user"),
     ] {
@@ -57,7 +57,7 @@ fn public_keys() {
             line["event"] == "key-offer"
                 && line["user"] == user
                 && line["fingerprint"] == fingerprint(key)
-                && line["detail"] == why
+                && line["detail"] == reason
         };
         lock.gateway.await_log(refused, SOON);
     }
@@ -89,7 +89,7 @@ fn host_keys_of_each_kind() {
 }
 
 #[test]
-fn algorithms() {
+fn the_negotiated_algorithms_are_as_configured() {
     let lock = SftpPlan::default().start();
     // A cipher with a MAC of its own would leave a MAC unused.
     const PLAIN: &str = "Ciphers=aes128-ctr";
@@ -148,7 +148,7 @@ fn the_newest_is_offered_first_and_key_exchange_is_strict() {
 }
 
 #[test]
-fn attempts_are_counted() {
+fn login_attempts_are_limited() {
     let limits = "login_attempts: 3, sessions_per_address: 100";
     let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
     let home = tempfile::tempdir().expect("a client's home");
@@ -160,7 +160,7 @@ fn attempts_are_counted() {
 }
 
 #[test]
-fn login_grace_time() {
+fn login_timeout_ends_the_connection() {
     let limits = "login_timeout: 2s, sessions_per_address: 100";
     let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
     lock.scenario("grace", json!({ "grace": 2 }));
@@ -168,7 +168,7 @@ fn login_grace_time() {
 }
 
 #[test]
-fn sessions_per_address() {
+fn sessions_per_address_are_limited() {
     let lock = SftpPlan { limits: "sessions_per_address: 1", ..SftpPlan::default() }.start();
     let held = std::net::TcpStream::connect(lock.gateway.address("front")).expect("a connection");
     assert!(

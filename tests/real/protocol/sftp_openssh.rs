@@ -60,7 +60,7 @@ fn commands(site: &SftpSite, folder: &str, disk: &Path) {
 }
 
 #[test]
-fn commands_before_a_folder() {
+fn commands_with_a_folder() {
     let bench = Bench::start("local");
     let (folder, disk) = bench.place("commands");
     sftp(&bench.sftp_site(), Path::new("/"), &format!("mkdir /{folder}\n"), &[]).expect_ok("mkdir");
@@ -68,7 +68,7 @@ fn commands_before_a_folder() {
 }
 
 #[test]
-fn commands_before_sshd() {
+fn commands_with_sshd() {
     let bench = Bench::start("sshd");
     let (folder, disk) = bench.place("commands");
     sftp(&bench.sftp_site(), Path::new("/"), &format!("mkdir /{folder}\n"), &[]).expect_ok("mkdir");
@@ -91,7 +91,7 @@ fn rare_extensions() {
 
 /// ControlMaster: several sftp runs ride one connection at once.
 #[test]
-fn channels_share_a_connection() {
+fn several_channels_share_a_connection() {
     let lock = SftpPlan::default().start();
     let home = tempfile::tempdir().expect("a client's home");
     let bytes = pattern(8 << 20);

@@ -30,7 +30,7 @@ fn both_ways(lock: &SftpLock, site: &SftpSite, more: &[&str]) -> usize {
 }
 
 #[test]
-fn the_gateway_asks_after_bytes() {
+fn the_gateway_rekeys_after_bytes() {
     let listener = ", rekey: { bytes: 1MiB }";
     let lock = SftpPlan { listener, ..SftpPlan::default() }.start();
     // Where a client says nothing, only the gateway can have asked. One at a time, so that there are
@@ -41,7 +41,7 @@ fn the_gateway_asks_after_bytes() {
 }
 
 #[test]
-fn the_client_asks_after_bytes() {
+fn the_client_rekeys_after_bytes() {
     let lock = SftpPlan::default().start();
     let exchanges = both_ways(&lock, &lock.site(), &["-o", "RekeyLimit=1M"]);
     assert!(exchanges > LENGTH >> 22, "{exchanges} key exchanges");
@@ -50,7 +50,7 @@ fn the_client_asks_after_bytes() {
 }
 
 #[test]
-fn both_ask() {
+fn both_rekey() {
     let listener = ", rekey: { bytes: 1MiB }";
     let lock = SftpPlan { listener, ..SftpPlan::default() }.start();
     let exchanges = both_ways(&lock, &lock.site(), &["-o", "RekeyLimit=1M"]);
@@ -60,7 +60,7 @@ fn both_ask() {
 
 /// The client holds its speed down, so that each way takes several seconds.
 #[test]
-fn the_gateway_asks_after_a_time() {
+fn the_gateway_rekeys_after_a_time() {
     let listener = ", rekey: { time: 1s }";
     let lock = SftpPlan { listener, ..SftpPlan::default() }.start();
     let (site, home) = (lock.site(), tempfile::tempdir().expect("a client's home"));

@@ -25,7 +25,7 @@ fn configuration(range: &std::ops::RangeInclusive<u16>, folder: &std::path::Path
 }
 
 #[test]
-fn replicas_with_one_configuration_share_no_port_and_leave_none_over() {
+fn replicas_divide_the_range_without_overlap() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), "bytes").expect("writing a file");
     let range = ports::block(5);
@@ -54,7 +54,7 @@ fn replicas_with_one_configuration_share_no_port_and_leave_none_over() {
 }
 
 #[test]
-fn the_index_is_needed_to_run_and_not_to_check() {
+fn the_index_is_required_to_run_but_not_to_check() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = configuration(&ports::block(5), folder.path());
     let file = folder.path().join("lockgate.yaml");

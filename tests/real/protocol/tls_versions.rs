@@ -16,7 +16,7 @@ fn start(mode: &'static str) -> Lock {
 }
 
 #[test]
-fn tls_1_2_and_1_3() {
+fn tls_1_2_and_1_3_are_served() {
     let lock = start("implicit");
     let (mut newest, _) = Raw::connect_implicit(lock.address());
     newest.login(USER, PASSWORD);

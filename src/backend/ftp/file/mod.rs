@@ -42,7 +42,7 @@ pub(super) async fn open(
         return Err(Failure::client(FailureKind::IsADirectory, "the root is a folder, not a file"));
     }
     let exclusive = mode.create && mode.exclusive;
-    let early = session.early.clone();
+    let queue_budget = session.queue_budget.clone();
     let reads_only = !mode.writes();
     // What is written changes by itself.
     let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
@@ -58,7 +58,7 @@ pub(super) async fn open(
         (Some(begin), narrow)
     };
     let access = Access { read: mode.read, write };
-    let sequenced = Sequenced::open(transfers.clone(), access, early).await?;
+    let sequenced = Sequenced::open(transfers.clone(), access, queue_budget).await?;
     Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
 }
 
@@ -75,7 +75,7 @@ impl FtpFile {
         }
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
-            && let Some(mut guard) = session.pool.acquire_aside().await
+            && let Some(mut guard) = session.pool.try_acquire().await
         {
             let set = attributes::set_permissions(&mut guard, path, mode).await;
             if let Err(failure) = set {
@@ -96,8 +96,8 @@ impl FtpFile {
         attributes::check_times(&session.pool, changes)?;
         let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
         let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
-        let Some(mut guard) = session.pool.acquire_aside().await else { return Ok(()) };
-        match times::set_meanwhile(&mut guard, &self.transfers.place(), seconds).await {
+        let Some(mut guard) = session.pool.try_acquire().await else { return Ok(()) };
+        match times::set_while_writing(&mut guard, &self.transfers.place(), seconds).await {
             Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
             // It may not be there for others yet; the end will tell.
             Ok(_) | Err(_) => Ok(()),
@@ -107,7 +107,7 @@ impl FtpFile {
     /// A server that cannot do that, or does not allow it, still has the whole file.
     async fn give_narrow(&self, mode: u32) {
         let Transfers { session, path, .. } = &*self.transfers;
-        let _writer = session.cache.writer();
+        let _write_guard = session.cache.write_guard();
         let set = async {
             let mut guard = session.acquire().await?;
             attributes::set_permissions(&mut guard, path, mode & 0o777).await
@@ -119,7 +119,7 @@ impl FtpFile {
 
     async fn change(&self, changes: &Changes) -> Result<(), Failure> {
         let Transfers { session, path, .. } = &*self.transfers;
-        let _writer = session.cache.writer();
+        let _write_guard = session.cache.write_guard();
         let mut guard = session.acquire().await?;
         let set = attributes::set(&mut guard, path, changes).await;
         set.map(drop)
@@ -159,14 +159,14 @@ impl OpenFile for FtpFile {
         if size.is_some() && self.sequenced.is_unfinished() {
             return Ok(sized(self.entry()));
         }
-        let Some(mut guard) = session.pool.acquire_aside().await else {
+        let Some(mut guard) = session.pool.try_acquire().await else {
             return Ok(sized(self.entry()));
         };
-        let asked = session.ask_stat(&mut guard, &place).await?;
+        let requested_at = session.ask_stat(&mut guard, &place).await?;
         let mut version = lock(&self.transfers.version);
-        *version = version.or(Version::of(&asked));
+        *version = version.or(Version::of(&requested_at));
         drop(version);
-        Ok(sized(Entry { name: self.entry().name, ..asked }))
+        Ok(sized(Entry { name: self.entry().name, ..requested_at }))
     }
 
     async fn size(&self) -> Option<u64> {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::listing::Found;
 use crate::backend::ftp::pool::Pool;
-use crate::backend::ftp::refusals::Optional;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part, Replaced};
-use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
+use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN_TIMEOUT};
 use crate::backend::ftp::{attributes, cache, facts, listing, stat, transfer, upload};
 use crate::backend::{WriteTransfer, temporary_name};
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, WriteMode};
@@ -26,39 +26,39 @@ pub(super) async fn begin(
     path: &RemotePath,
 ) -> Result<(FtpWrite, ConnectionGuard), Failure> {
     let pool = &session.pool;
-    let writer = session.cache.writer();
-    let (guard, mut aside) = two_connections(pool).await?;
-    let Old { mode, settable } = look(&mut aside, path).await?;
-    let part = Part::replacing(path, Replaced { permissions: mode.filter(|_| settable) })?;
+    let write_guard = session.cache.write_guard();
+    let (guard, mut second) = two_connections(pool).await?;
+    let Original { mode, has_chmod } = inspect(&mut second, path).await?;
+    let part = Part::replacing(path, Replaced { permissions: mode.filter(|_| has_chmod) })?;
     let temporary = part.temporary.clone();
     let (from_start, image) = (WriteMode::From { offset: 0 }, Representation::Image);
-    let write = upload::begin(guard, writer, path, from_start, image, Some(part)).await?;
-    if let (Some(mode), true, Some(temporary)) = (mode, settable, &temporary)
-        && attributes::is_narrow(mode)
+    let write = upload::begin(guard, write_guard, path, from_start, image, Some(part)).await?;
+    if let (Some(mode), true, Some(temporary)) = (mode, has_chmod, &temporary)
+        && attributes::is_restrictive(mode)
     {
         // Nobody else may read it meanwhile; whether it was set is seen at the end.
-        let _ = attributes::set_permissions(&mut aside, temporary, mode).await;
+        let _ = attributes::set_permissions(&mut second, temporary, mode).await;
     }
-    if let (Some(mode), false, Some(temporary)) = (mode, settable, temporary)
-        && let Err(failure) = check_same_mode(&mut aside, &temporary, mode).await
+    if let (Some(mode), false, Some(temporary)) = (mode, has_chmod, temporary)
+        && let Err(failure) = check_same_mode(&mut second, &temporary, mode).await
     {
         Box::new(write).abort().await;
         return Err(failure);
     }
-    Ok((write, aside))
+    Ok((write, second))
 }
 
 async fn two_connections(pool: &Arc<Pool>) -> Result<(ConnectionGuard, ConnectionGuard), Failure> {
     if pool.settings().connections < 2 {
-        return Err(refused(
+        return Err(refusal_because(
             "that takes two connections to the server, and `connections` allows one",
         ));
     }
-    let (first, second) = pool.acquire_two(OPEN).await?;
+    let (first, second) = pool.acquire_two(OPEN_TIMEOUT).await?;
     let second = second.map_err(|failure| match failure.kind {
         FailureKind::Busy => {
             let why = "that takes a second connection to the server, and there is none";
-            refused(why).with_detail(failure.detail.unwrap_or(failure.message))
+            refusal_because(why).with_detail(failure.detail.unwrap_or(failure.message))
         }
         _ => failure,
     });
@@ -66,70 +66,75 @@ async fn two_connections(pool: &Arc<Pool>) -> Result<(ConnectionGuard, Connectio
 }
 
 /// What the new file must have of the old one.
-struct Old {
+struct Original {
     /// `None`: the server has no modes.
     mode: Option<u32>,
     /// Whether the server sets modes.
-    settable: bool,
+    has_chmod: bool,
 }
 
 /// Whether the file can be replaced at all: found out before anything is written.
-async fn look(aside: &mut ConnectionGuard, path: &RemotePath) -> Result<Old, Failure> {
-    let entry = entry_itself(aside, path).await?;
+async fn inspect(second: &mut ConnectionGuard, path: &RemotePath) -> Result<Original, Failure> {
+    let entry = entry_itself(second, path).await?;
     match entry.kind {
         EntryKind::File => {}
         EntryKind::Symlink(_) => {
-            return Err(refused("it is a symlink, in whose place a file would come"));
+            return Err(refusal_because("it is a symlink, in whose place a file would come"));
         }
-        EntryKind::Directory | EntryKind::Other => return Err(refused("it is no plain file")),
+        EntryKind::Directory | EntryKind::Other => {
+            return Err(refusal_because("it is no plain file"));
+        }
     }
-    check_renames(aside, path).await?;
-    look_at_mode(aside, path, &entry).await
+    check_renames(second, path).await?;
+    inspect_mode(second, path, &entry).await
 }
 
 /// Whether the server renames at all, asked about a name that is not there: after RNFR of one that is,
 /// ProFTPD takes nothing but RNTO.
-async fn check_renames(aside: &mut ConnectionGuard, path: &RemotePath) -> Result<(), Failure> {
+async fn check_renames(second: &mut ConnectionGuard, path: &RemotePath) -> Result<(), Failure> {
     let nothing = temporary_name(path)?;
-    let refusal = match aside.expect_at(3, "RNFR", &nothing).await {
+    let refusal = match second.expect_at(3, "RNFR", &nothing).await {
         Err(refusal) => refusal,
-        Ok(_) => match aside.expect_at(2, "RNTO", &nothing).await {
+        Ok(_) => match second.expect_at(2, "RNTO", &nothing).await {
             Err(refusal) => refusal,
             Ok(_) => return Ok(()),
         },
     };
-    aside.check()?;
+    second.check()?;
     match refusal.kind {
         FailureKind::Unsupported | FailureKind::PermissionDenied => {
-            Err(because("the server does not rename files", refusal))
+            Err(refusal_after("the server does not rename files", refusal))
         }
         _ => Ok(()),
     }
 }
 
-async fn look_at_mode(
-    aside: &mut ConnectionGuard,
+async fn inspect_mode(
+    second: &mut ConnectionGuard,
     path: &RemotePath,
     entry: &Entry,
-) -> Result<Old, Failure> {
+) -> Result<Original, Failure> {
     let Some(mode) = entry.attributes.permissions else {
-        return Ok(Old { mode: None, settable: false });
+        return Ok(Original { mode: None, has_chmod: false });
     };
     if mode & WRITABLE == 0 {
         let message = format!("{path} is write-protected: nobody may write to it");
         return Err(Failure::backend(FailureKind::PermissionDenied, message));
     }
     // It has this mode already.
-    let set = attributes::set_permissions(aside, path, mode).await;
+    let set = attributes::set_permissions(second, path, mode).await;
     let mode = Some(mode & PERMISSIONS);
     match set {
-        Ok(_) => Ok(Old { mode, settable: true }),
+        Ok(_) => Ok(Original { mode, has_chmod: true }),
         Err(refusal) if refusal.kind == FailureKind::Unsupported => {
-            Ok(Old { mode, settable: false })
+            Ok(Original { mode, has_chmod: false })
         }
         Err(refusal) => {
-            aside.check()?;
-            Err(because("the new file could not be given the permissions of the old one", refusal))
+            second.check()?;
+            Err(refusal_after(
+                "the new file could not be given the permissions of the old one",
+                refusal,
+            ))
         }
     }
 }
@@ -137,64 +142,66 @@ async fn look_at_mode(
 /// What is there, of a link the link itself, with its mode where the server tells modes.
 async fn entry_itself(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
     if let Some(entry) = facts::stat_by_mlst(connection, path).await? {
-        let told = entry.attributes.permissions.is_some();
-        if entry.kind != EntryKind::File || (told && !cache::may_be_link(&entry, true)) {
+        let has_mode = entry.attributes.permissions.is_some();
+        if entry.kind != EntryKind::File || (has_mode && !cache::may_be_link(&entry, true)) {
             return Ok(entry);
         }
     }
-    if let Some(entry) = line_of(connection, path).await? {
+    if let Some(entry) = stat_line(connection, path).await? {
         return Ok(entry);
     }
     match listing::find(connection, path).await? {
         Found::Entry(entry) => Ok(entry),
         Found::Unknown(failure) => Err(failure),
-        Found::Nothing => Err(refused("the server does not show it in its folder")),
+        Found::Nothing => Err(refusal_because("the server does not show it in its folder")),
     }
 }
 
 /// Its line of LIST, in the reply to STAT (RFC 959 section 4.1.3): without a data connection.
-async fn line_of(connection: &mut Connection, path: &RemotePath) -> Result<Option<Entry>, Failure> {
+async fn stat_line(
+    connection: &mut Connection,
+    path: &RemotePath,
+) -> Result<Option<Entry>, Failure> {
     let (name, own) = (connection.name(path)?, path.name().unwrap_or_default());
     // Servers take these for a pattern.
-    let refused = connection.server.refusals.holds(Optional::StatPath);
-    if refused || own.iter().any(|b| b"*?[".contains(b)) {
+    let refusal_because = connection.server.refusals.is_refused(OptionalCommand::StatPath);
+    if refusal_because || own.iter().any(|b| b"*?[".contains(b)) {
         return Ok(None);
     }
-    let words = connection.ask("STAT", Some(&name)).await?;
-    if words.code / 100 != 2 {
+    let reply = connection.command("STAT", Some(&name)).await?;
+    if reply.code / 100 != 2 {
         return Ok(None);
     }
-    Ok(stat::lines_about(&words, path, &name).next())
+    Ok(stat::entries_about(&reply, path, &name).next())
 }
 
 /// On a server that sets no modes: whether the new file has the old one's by itself.
 async fn check_same_mode(
-    aside: &mut ConnectionGuard,
+    second: &mut ConnectionGuard,
     temporary: &RemotePath,
     mode: u32,
 ) -> Result<(), Failure> {
-    let has = entry_itself(aside, temporary).await?.attributes.permissions;
-    match has.map(|has| has & PERMISSIONS) {
-        Some(has) if has == mode => Ok(()),
-        has => {
-            Err(refused("the server does not set permissions (SITE CHMOD)").with_detail(format!(
+    let actual = entry_itself(second, temporary).await?.attributes.permissions;
+    match actual.map(|actual| actual & PERMISSIONS) {
+        Some(actual) if actual == mode => Ok(()),
+        actual => Err(refusal_because("the server does not set permissions (SITE CHMOD)")
+            .with_detail(format!(
                 "the old file has {mode:03o}, the new one would have {}",
-                has.map_or_else(|| "others".into(), |has| format!("{has:03o}"))
-            )))
-        }
+                actual.map_or_else(|| "others".into(), |actual| format!("{actual:03o}"))
+            ))),
     }
 }
 
 pub(super) fn check_tail(pool: &Pool, bytes: u64) -> Result<(), Failure> {
-    let most = pool.settings().tail_copy_max;
-    if bytes <= most {
+    let max = pool.settings().tail_copy_max;
+    if bytes <= max {
         return Ok(());
     }
     Err(Failure::gateway(
         FailureKind::Unsupported,
         format!(
             "the file is as it was: {bytes} bytes behind what was written would have to be copied, \
-             and `tail_copy_max` of the backend allows {most}; write the whole file, or set its size"
+             and `tail_copy_max` of the backend allows {max}; write the whole file, or set its size"
         ),
     ))
 }
@@ -202,22 +209,22 @@ pub(super) fn check_tail(pool: &Pool, bytes: u64) -> Result<(), Failure> {
 /// The old file from there on, over the connection that was kept for it, or one in its place.
 pub(super) async fn open_tail(
     pool: &Arc<Pool>,
-    kept: Option<ConnectionGuard>,
+    second: Option<ConnectionGuard>,
     path: &RemotePath,
     from: u64,
 ) -> Result<FtpRead, Failure> {
-    let mut guard = match kept {
+    let mut guard = match second {
         Some(guard) => guard,
-        None => pool.acquire(OPEN).await?,
+        None => pool.acquire(OPEN_TIMEOUT).await?,
     };
     // It has waited as long as the upload took.
-    if !guard.is_in_step() {
+    if !guard.is_in_sync() {
         guard.renew().await?;
     }
     transfer::begin(guard, path, from, Representation::Image).await
 }
 
-fn refused(why: &str) -> Failure {
+fn refusal_because(why: &str) -> Failure {
     Failure::backend(
         FailureKind::Unsupported,
         format!(
@@ -227,6 +234,6 @@ fn refused(why: &str) -> Failure {
     )
 }
 
-fn because(why: &str, refusal: Failure) -> Failure {
-    Failure { peer: refusal.peer, ..refused(why).with_detail(refusal.message) }
+fn refusal_after(why: &str, refusal: Failure) -> Failure {
+    Failure { peer: refusal.peer, ..refusal_because(why).with_detail(refusal.message) }
 }

@@ -13,7 +13,7 @@ use crate::backend::ftp::sequenced::{
 };
 use crate::backend::ftp::transfer::FtpRead;
 use crate::backend::ftp::upload::{FtpWrite, Part};
-use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN};
+use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN_TIMEOUT};
 use crate::backend::ftp::{attributes, failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
 use crate::data::{self, Progress, RelayError, Sink, Source};
@@ -72,11 +72,11 @@ impl Transfers {
         &self,
         mode: OpenMode,
     ) -> Result<(WriteAccess, Option<u32>), Failure> {
-        let asked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
-        let there = match asked {
+        let requested_at = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
+        let there = match requested_at {
             false => None,
             true if self.exclusive => {
-                let mut guard = self.session.pool.acquire(OPEN).await?;
+                let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
                 if !stat::is_absent(&mut guard, &self.path).await? {
                     return Err(Failure::backend(
                         FailureKind::AlreadyExists,
@@ -86,9 +86,9 @@ impl Transfers {
                 None
             }
             true => {
-                let mut guard = self.session.pool.acquire(OPEN).await?;
+                let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
                 match stat::file_size(&mut guard, &self.path).await {
-                    Err(denied) if mode.create && reply::is_look_denied(&denied) => {
+                    Err(denied) if mode.create && reply::denies_inspection(&denied) => {
                         guard.check()?;
                         self.note_unchecked(&guard, &denied);
                         None
@@ -97,13 +97,13 @@ impl Transfers {
                 }
             }
         };
-        if asked && there.is_none() && !mode.create {
+        if requested_at && there.is_none() && !mode.create {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
         let narrow = mode
             .permissions
-            .filter(|permissions| mode.create && attributes::is_narrow(*permissions));
+            .filter(|permissions| mode.create && attributes::is_restrictive(*permissions));
         let (begin, told) = match (mode.append, mode.truncate) {
             (true, true) => {
                 return Err(failures::unsupported(
@@ -116,9 +116,9 @@ impl Transfers {
                 (WriteAccess::Append, told)
             }
             (false, truncate) => {
-                let told = match asked {
+                let told = match requested_at {
                     true => Some(there),
-                    false if narrow.is_some() => self.told_size().await?,
+                    false if narrow.is_some() => self.reported_size().await?,
                     false => None,
                 };
                 let begin = match there {
@@ -128,7 +128,7 @@ impl Transfers {
                 (begin, told)
             }
         };
-        self.session.cache.forget_recalled(&self.path);
+        self.session.cache.forget_served(&self.path);
         let is_there = told.flatten().is_some();
         Ok((begin, narrow.filter(|_| !is_there)))
     }
@@ -149,19 +149,19 @@ impl Transfers {
 
     /// What will be appended to; `None` where the server does not tell it.
     async fn base(&self, known: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
-        if self.session.cache.recalled_size(&self.path).is_some() {
-            let mut guard = self.session.pool.acquire(OPEN).await?;
-            return Ok(Some(self.session.check_recalled(&mut guard, &self.path).await?));
+        if self.session.cache.served_size(&self.path).is_some() {
+            let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+            return Ok(Some(self.session.check_served_size(&mut guard, &self.path).await?));
         }
         match known {
             Some(size) => Ok(Some(Some(size))),
-            None => self.told_size().await,
+            None => self.reported_size().await,
         }
     }
 
-    async fn told_size(&self) -> Result<Option<Option<u64>>, Failure> {
-        let mut guard = self.session.pool.acquire(OPEN).await?;
-        match stat::told_size(&mut guard, &self.path).await {
+    async fn reported_size(&self) -> Result<Option<Option<u64>>, Failure> {
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        match stat::reported_size(&mut guard, &self.path).await {
             Ok(size) => Ok(Some(size)),
             Err(failure) => match guard.check() {
                 Ok(()) => Ok(None),
@@ -190,15 +190,15 @@ impl Transfers {
         let replacing = replace::begin(&self.session, &self.path).await?;
         let (write, aside) = replacing;
         *lock(&self.aside) = Some(aside);
-        Ok(Box::new(self.writer(write)))
+        Ok(Box::new(self.write_guard(write)))
     }
 
-    fn writer(&self, write: FtpWrite) -> Writer {
+    fn write_guard(&self, write: FtpWrite) -> WriteGuard {
         let mut write = Box::new(write);
         write.count(0);
         *self.part() = write.part();
         let (part, appended) = (self.part.clone(), self.appended.clone());
-        Writer { write, part, appended, aside: self.aside.clone() }
+        WriteGuard { write, part, appended, aside: self.aside.clone() }
     }
 
     fn part(&self) -> MutexGuard<'_, Option<Part>> {
@@ -219,7 +219,7 @@ impl Transfers {
     pub(super) async fn settle(&self) -> Result<(), Failure> {
         let part = self.part().take();
         let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
-        let _writer = self.session.cache.writer();
+        let _write_guard = self.session.cache.write_guard();
         let mut guard = self.session.acquire().await?;
         part.give_name(&mut guard, &self.path).await
     }
@@ -232,7 +232,7 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl SequentialFile for Transfers {
     async fn start_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
-        let guard = self.session.pool.acquire(OPEN).await?;
+        let guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
         let read = transfer::begin(guard, &self.place(), offset, Representation::Image).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
@@ -243,8 +243,8 @@ impl SequentialFile for Transfers {
             StoreMode::Append => WriteMode::Append,
             StoreMode::Replace => return self.open_over().await,
         };
-        let mut guard = self.session.pool.acquire(OPEN).await?;
-        let writer = self.session.cache.writer();
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+        let write_guard = self.session.cache.write_guard();
         let known = self.part().clone();
         let part = match (known, from) {
             (Some(part), StoreMode::Append) => Some(part),
@@ -253,12 +253,12 @@ impl SequentialFile for Transfers {
             (None, _) => Some(Part::new(&mut guard, &self.path, self.exclusive).await?),
         };
         let image = Representation::Image;
-        let write = upload::begin(guard, writer, &self.path, mode, image, part).await?;
-        Ok(Box::new(self.writer(write)))
+        let write = upload::begin(guard, write_guard, &self.path, mode, image, part).await?;
+        Ok(Box::new(self.write_guard(write)))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
-        let mut guard = self.session.pool.acquire(OPEN).await?;
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
         stat::file_size(&mut guard, &self.place()).await
     }
 
@@ -266,12 +266,12 @@ impl SequentialFile for Transfers {
         if !self.reads_only {
             return Ok(());
         }
-        let mut guard = self.session.pool.acquire(OPEN).await?;
+        let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
         self.check_version(&mut guard).await
     }
 
     async fn connection_requested(&self) {
-        self.session.pool.wanted().await;
+        self.session.pool.connection_requested().await;
     }
 
     async fn start_read_original(
@@ -292,8 +292,8 @@ impl SequentialFile for Transfers {
     async fn abandon(&self) {
         self.release_original().await;
         let Some(part) = self.part().take() else { return };
-        let _writer = self.session.cache.writer();
-        if let Ok(mut guard) = self.session.pool.acquire(OPEN).await {
+        let _write_guard = self.session.cache.write_guard();
+        if let Ok(mut guard) = self.session.pool.acquire(OPEN_TIMEOUT).await {
             part.delete(&mut guard, &self.path, Some(0)).await;
         }
     }
@@ -321,7 +321,7 @@ impl SequentialRead for Reader {
     }
 }
 
-struct Writer {
+struct WriteGuard {
     write: Box<FtpWrite>,
     part: Arc<Mutex<Option<Part>>>,
     appended: Arc<Mutex<Option<u64>>>,
@@ -329,7 +329,7 @@ struct Writer {
 }
 
 #[async_trait]
-impl SequentialWrite for Writer {
+impl SequentialWrite for WriteGuard {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
         let limit = self.write.connection().settings.stall_timeout;
         self.write.count(data.len());

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::FtpListing;
 use crate::backend::ftp::connection::Connection;
-use crate::backend::ftp::refusals::Optional;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::op::{Entry, Failure, FailureKind, RemotePath};
 
 /// What the folder above tells of a path.
@@ -66,11 +66,11 @@ async fn find_in(
 /// Whether a listing may be without this name although it is there.
 pub(in crate::backend::ftp) fn may_hide(connection: &Connection, name: &[u8]) -> bool {
     name.starts_with(b".")
-        && !connection.has(Optional::Mlsd)
-        && !connection.server.refusals.has_worked(Optional::ListAll)
+        && !connection.supports(OptionalCommand::Mlsd)
+        && !connection.server.refusals.has_worked(OptionalCommand::ListAll)
 }
 
 /// What a failed CWD before a listing is to the client: the folder is not there.
-pub(in crate::backend::ftp) fn is_no_folder(failure: &Failure) -> bool {
+pub(in crate::backend::ftp) fn is_not_a_folder(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::NotFound | FailureKind::NotADirectory)
 }

@@ -15,16 +15,16 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::ConnectionGuard;
-use super::cache::{AskedAt, Cache};
+use super::cache::{Cache, RequestedAt};
 use super::connection::Connection;
-use super::refusals::Optional;
+use super::refusals::OptionalCommand;
 use crate::backend::Listing;
 use crate::backend::ftp::{abort, data_connection};
 use crate::net::Stream;
 use crate::op::{Entry, Failure, FailureKind, PeerReply, RemotePath, Timestamp};
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::listing::{Parsed, parse_line};
-pub(super) use find::{Found, find, is_no_folder, may_hide};
+pub(super) use find::{Found, find, is_not_a_folder, may_hide};
 use omitted::Omitted;
 pub(super) use relative::check_folder;
 use start::{AllOption, Started, allow_empty, start_list, start_mlsd};
@@ -92,7 +92,7 @@ enum Content {
 /// Where entries are cached.
 struct Memory {
     cache: Arc<Cache>,
-    asked: AskedAt,
+    requested_at: RequestedAt,
     folder: RemotePath,
 }
 
@@ -103,9 +103,9 @@ pub(super) async fn open(
     path: &RemotePath,
     exact_times: bool,
 ) -> Result<Box<dyn Listing>, Failure> {
-    let (cache, asked) = (cache.clone(), cache.asked());
+    let (cache, requested_at) = (cache.clone(), cache.requested_at());
     let mut listing = FtpListing::start(guard, path, false).await?;
-    listing.memory = Some(Memory { cache, asked, folder: path.clone() });
+    listing.memory = Some(Memory { cache, requested_at, folder: path.clone() });
     listing.completes_times =
         exact_times && !listing.has_facts() && times::can_be_requested(&listing.guard);
     Ok(Box::new(listing))
@@ -152,8 +152,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         loop {
             self.parse_lines(&mut entries, now);
             if !entries.is_empty() {
-                if let Some(Memory { cache, asked, folder }) = &self.memory {
-                    cache.put(*asked, folder.as_bytes(), &entries, self.has_facts());
+                if let Some(Memory { cache, requested_at, folder }) = &self.memory {
+                    cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
                 }
                 return Ok(Some(entries));
             }
@@ -242,7 +242,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             State::OutOfSync => return Err(self.guard.unavailable("the listing was cut")),
             State::Done => return Ok(()),
         };
-        let mut bytes = [0; 16 * 1024];
+        // On the heap: futures of all operations would have room for it.
+        let mut bytes = vec![0; 16 * 1024];
         let is_over = last_reply.is_some();
         let limit = if is_over { LATE_LINES_TIMEOUT } else { self.guard.settings.reply_timeout };
         let received = timeout(limit, stream.read(&mut bytes)).await;
@@ -269,11 +270,13 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         let refusals = &self.guard.server.refusals;
         let shows_lines = self.content > Content::Nothing;
         match std::mem::replace(all, AllOption::NotSent) {
-            AllOption::Sent if shows_lines => refusals.worked(Optional::ListAll),
-            AllOption::Sent if !refusals.has_worked(Optional::ListAll) => {
+            AllOption::Sent if shows_lines => refusals.note_success(OptionalCommand::ListAll),
+            AllOption::Sent if !refusals.has_worked(OptionalCommand::ListAll) => {
                 *all = AllOption::Dropped(last_reply);
             }
-            AllOption::Dropped(reply) if shows_lines => refusals.add(Optional::ListAll, &reply),
+            AllOption::Dropped(reply) if shows_lines => {
+                refusals.note_refusal(OptionalCommand::ListAll, &reply)
+            }
             _ => {}
         }
         if !matches!(all, AllOption::Dropped(_)) {
@@ -333,10 +336,10 @@ impl FtpListing<ConnectionGuard> {
                 return Ok(Some(entries));
             }
         }
-        if let Some(Memory { cache, asked, folder }) = &self.memory {
+        if let Some(Memory { cache, requested_at, folder }) = &self.memory {
             // The listing is complete without exact times, too.
             if times::complete(&mut self.guard, folder, &mut entries).await.is_ok() {
-                cache.put(*asked, folder.as_bytes(), &entries, self.has_facts());
+                cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
             }
         }
         Ok((!entries.is_empty()).then_some(entries))

@@ -2,7 +2,7 @@
 
 use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::data_connection;
-use crate::backend::ftp::refusals::Optional;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::net::Stream;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
@@ -24,7 +24,7 @@ pub(super) async fn start_mlsd(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<Started>, Failure> {
-    if !connection.has(Optional::Mlsd) {
+    if !connection.supports(OptionalCommand::Mlsd) {
         return Ok(None);
     }
     let name = if path.is_root() && !connection.home.is_known() {
@@ -33,13 +33,13 @@ pub(super) async fn start_mlsd(
         Some(connection.name(path)?)
     };
     let started = data_connection::start(connection, "MLSD", name.as_deref(), 0).await;
-    if let Err(Failure { peer: Some(words), .. }) = &started
-        && connection.server.refusals.note(Optional::Mlsd, words)
+    if let Err(Failure { peer: Some(reply), .. }) = &started
+        && connection.server.refusals.note_reply(OptionalCommand::Mlsd, reply)
     {
         return Ok(None);
     }
     let started = allow_empty(started)?;
-    connection.server.refusals.worked(Optional::Mlsd);
+    connection.server.refusals.note_success(OptionalCommand::Mlsd);
     Ok(Some(started))
 }
 
@@ -50,14 +50,14 @@ pub(super) async fn start_list(
     argument: Option<&[u8]>,
 ) -> Result<(Started, AllOption), Failure> {
     if connection.home.is_known() {
-        connection.be_in(path).await?;
+        connection.ensure_directory(path).await?;
     }
     if let Err(failure) = connection.set_type(Representation::Ascii).await {
         // Line ends are then as the server stores them.
         connection.check()?;
         tracing::debug!(%failure, "the backend does not support TYPE A; listings are requested without it");
     }
-    if !connection.has(Optional::ListAll) {
+    if !connection.supports(OptionalCommand::ListAll) {
         let started = data_connection::start(connection, "LIST", argument, 0).await;
         return Ok((allow_empty(started)?, AllOption::NotSent));
     }
@@ -66,13 +66,13 @@ pub(super) async fn start_list(
         None => b"-a".to_vec(),
     };
     match data_connection::start(connection, "LIST", Some(&all), 0).await {
-        Err(Failure { peer: Some(words), kind, .. })
-            if !connection.server.refusals.has_worked(Optional::ListAll)
+        Err(Failure { peer: Some(reply), kind, .. })
+            if !connection.server.refusals.has_worked(OptionalCommand::ListAll)
                 && kind != FailureKind::DataConnection =>
         {
             connection.check()?;
             let started = data_connection::start(connection, "LIST", argument, 0).await;
-            Ok((allow_empty(started)?, AllOption::Dropped(words)))
+            Ok((allow_empty(started)?, AllOption::Dropped(reply)))
         }
         started => Ok((allow_empty(started)?, AllOption::Sent)),
     }
@@ -83,15 +83,15 @@ pub(super) fn allow_empty(
     started: Result<(Stream, PeerReply), Failure>,
 ) -> Result<Started, Failure> {
     match started {
-        Ok((stream, words)) => Ok((Some(stream), words)),
-        Err(Failure { peer: Some(words), .. }) if says_empty(&words) => Ok((None, words)),
+        Ok((stream, reply)) => Ok((Some(stream), reply)),
+        Err(Failure { peer: Some(reply), .. }) if says_empty(&reply) => Ok((None, reply)),
         Err(failure) => Err(failure),
     }
 }
 
-fn says_empty(words: &PeerReply) -> bool {
-    let text = words.lines.join(&b' ').to_ascii_lowercase();
+fn says_empty(reply: &PeerReply) -> bool {
+    let text = reply.lines.join(&b' ').to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
-    matches!(words.code, 450 | 550)
+    matches!(reply.code, 450 | 550)
         && (says("no files") || (says("no ") && says(" found") && !says("no such")))
 }

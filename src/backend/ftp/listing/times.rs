@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backend::ftp::connection::Connection;
-use crate::backend::ftp::refusals::Optional;
+use crate::backend::ftp::refusals::OptionalCommand;
 use crate::backend::ftp::reply;
 use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
 use crate::wire::ftp::command::is_sendable;
@@ -23,10 +23,10 @@ const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 /// Whether the server tells times, in many answers at once.
 pub(super) fn can_be_requested(connection: &Connection) -> bool {
     let server = &connection.server;
-    connection.has(Optional::Mdtm)
-        && !server.no_flights.is_known()
+    connection.supports(OptionalCommand::Mdtm)
+        && !server.no_pipelining.is_known()
         && !server.surplus_replies.is_known()
-        && !server.no_flights_of_mdtm.is_known()
+        && !server.no_mdtm_pipelining.is_known()
 }
 
 /// Asks for the time of each file that needs it. What the server does not tell in time stays as it is;
@@ -36,8 +36,9 @@ pub(super) async fn complete(
     folder: &RemotePath,
     entries: &mut [Entry],
 ) -> Result<(), Failure> {
-    let asked = timeout_at(Instant::now() + TIMES_TIMEOUT, ask(connection, folder, entries)).await;
-    let why = match asked {
+    let requested_at =
+        timeout_at(Instant::now() + TIMES_TIMEOUT, ask(connection, folder, entries)).await;
+    let why = match requested_at {
         Ok(Ok(told)) => {
             for (place, time) in told {
                 entries[place].attributes.modified = Some(time);
@@ -47,7 +48,7 @@ pub(super) async fn complete(
         Ok(Err(failure)) => failure.detail.unwrap_or(failure.message),
         Err(_) => "it takes too long".to_owned(),
     };
-    if connection.server.no_flights_of_mdtm.note() {
+    if connection.server.no_mdtm_pipelining.note() {
         tracing::info!(
             backend = %connection.settings.name,
             server = %connection.server.address,
@@ -56,7 +57,7 @@ pub(super) async fn complete(
              those of LIST"
         );
     }
-    connection.replace();
+    connection.give_up_replaceable();
     Err(connection.unavailable(why))
 }
 
@@ -77,14 +78,14 @@ async fn ask(
     }
     let mut told = Vec::with_capacity(files.len());
     for flight in files.chunks(FLIGHT_MAX) {
-        if !connection.has(Optional::Mdtm) {
+        if !connection.supports(OptionalCommand::Mdtm) {
             break;
         }
         let names: Vec<&[u8]> = flight.iter().map(|(_, name)| &name[..]).collect();
-        let answers = connection.ask_each("MDTM", &names, TOLD).await?;
-        for ((place, _), words) in flight.iter().zip(answers) {
-            connection.server.refusals.note(Optional::Mdtm, &words);
-            told.extend(reply::told_time(&words).map(|time| (*place, time)));
+        let answers = connection.pipeline("MDTM", &names, TOLD).await?;
+        for ((place, _), reply) in flight.iter().zip(answers) {
+            connection.server.refusals.note_reply(OptionalCommand::Mdtm, &reply);
+            told.extend(reply::reported_time(&reply).map(|time| (*place, time)));
         }
     }
     Ok(told)

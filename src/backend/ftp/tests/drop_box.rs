@@ -6,10 +6,10 @@ use crate::backend::ftp::UncheckedRename;
 const DENIED: &str = "550 Permission denied.";
 
 /// A server that lets nobody look.
-async fn drop_box(words: &'static str, odd: Oddities) -> Server {
+async fn drop_box(reply: &'static str, odd: Oddities) -> Server {
     let server = Server::start(&[("/in/a", b"a"), ("/in/b", b"b")], odd).await;
     let looks = ["SIZE", "MDTM", "MLST", "MLSD", "LIST", "STAT", "CWD"];
-    server.seen().replies.extend(looks.map(|verb| (verb, words)));
+    server.seen().replies.extend(looks.map(|verb| (verb, reply)));
     server
 }
 
@@ -19,9 +19,9 @@ fn rename(from: &str, to: &str, onto: Onto) -> Operation {
 
 #[tokio::test]
 async fn the_servers_word_about_the_operation_counts() {
-    for words in [DENIED, "550 No.", "530 Not allowed", "500 Command disabled", "502 not for you"] {
+    for reply in [DENIED, "550 No.", "530 Not allowed", "500 Command disabled", "502 not for you"] {
         for no_mlst in [false, true] {
-            let server = drop_box(words, Oddities { no_mlst, ..Default::default() }).await;
+            let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
             let session = server.session().await;
             perform(&*session, Operation::RenameFrom(path("/in/a"))).await.unwrap();
             perform(&*session, rename("/in/a", "/in/c", Onto::AsBackend)).await.unwrap();
@@ -33,7 +33,7 @@ async fn the_servers_word_about_the_operation_counts() {
                 perform(&*session, rename(from, to, Onto::Refused)).await.unwrap();
             }
             perform(&*session, rename("/in/c", "/in/b", Onto::Replaced)).await.unwrap();
-            assert_eq!(server.file("/in/b").unwrap(), b"a", "{words}");
+            assert_eq!(server.file("/in/b").unwrap(), b"a", "{reply}");
             perform(&*session, Operation::Remove(path("/in/b"))).await.unwrap();
             let make = Operation::MakeDirectory { path: path("/in/new"), permissions: None };
             perform(&*session, make).await.unwrap();
@@ -48,16 +48,16 @@ async fn the_servers_word_about_the_operation_counts() {
 
 #[tokio::test]
 async fn a_rename_that_must_not_overwrite_is_refused_unchecked_where_that_is_wanted() {
-    for words in [DENIED, "550 No."] {
+    for reply in [DENIED, "550 No."] {
         for no_mlst in [false, true] {
-            let server = drop_box(words, Oddities { no_mlst, ..Default::default() }).await;
+            let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
             let refuse = |settings: &mut Settings| {
                 settings.unchecked_rename = UncheckedRename::Refuse;
             };
             let session = login(&server.backend_with(refuse)).await;
             let refused = perform(&*session, rename("/in/a", "/in/b", Onto::Refused)).await;
             let refused = refused.unwrap_err();
-            assert!(refused.detail.unwrap().contains("unchecked_rename"), "{words}");
+            assert!(refused.detail.unwrap().contains("unchecked_rename"), "{reply}");
             assert_eq!(server.count("RNTO"), 0);
             // What may overwrite need not be checked, and what can be is.
             perform(&*session, rename("/in/a", "/in/c", Onto::Replaced)).await.unwrap();
@@ -71,12 +71,12 @@ async fn a_rename_that_must_not_overwrite_is_refused_unchecked_where_that_is_wan
 
 #[tokio::test]
 async fn files_are_stored_as_the_server_allows_it() {
-    for words in [DENIED, "550 No.", "500 Command disabled"] {
+    for reply in [DENIED, "550 No.", "500 Command disabled"] {
         for no_mlst in [false, true] {
             for policy in
                 [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName]
             {
-                let server = drop_box(words, Oddities { no_mlst, ..Default::default() }).await;
+                let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
                 let session = login_with(&server, policy).await;
                 // sftp, scp, and what appends.
                 let appending = OpenMode { append: true, ..continuing() };
@@ -87,13 +87,13 @@ async fn files_are_stored_as_the_server_allows_it() {
                     ("/in/grown", appending),
                     ("/in/private", private),
                 ] {
-                    let file = open(&*session, name, mode).await.expect(words);
+                    let file = open(&*session, name, mode).await.expect(reply);
                     put(&*file, &bytes(1000)).await.unwrap();
                     file.close().await.unwrap();
                     assert_eq!(
                         server.file(name).unwrap(),
                         bytes(1000),
-                        "{name} {words} {policy:?}"
+                        "{name} {reply} {policy:?}"
                     );
                 }
                 // One that is empty, too.

@@ -277,7 +277,7 @@ async fn a_listing_whose_connection_breaks_ends_nothing_else() {
 #[tokio::test]
 async fn old_servers_refuse_to_list_what_is_empty() {
     for no_mlst in [false, true] {
-        for (words, empty) in [
+        for (reply, empty) in [
             ("450 No files found", true),
             ("550 No files found.", true),
             ("550 No members found.", true),
@@ -286,13 +286,13 @@ async fn old_servers_refuse_to_list_what_is_empty() {
             ("550 Permission denied", false),
             ("450 The disk is busy", false),
         ] {
-            let says_for_listings = Some(words);
+            let says_for_listings = Some(reply);
             let odd = Oddities { no_mlst, says_for_listings, ..Default::default() };
             let server = Server::start(&[], odd).await;
             let session = server.session().await;
             for _ in 0..2 {
                 let names = names(&*session, "/").await;
-                assert_eq!(names.ok(), empty.then(Vec::new), "{words}");
+                assert_eq!(names.ok(), empty.then(Vec::new), "{reply}");
             }
             perform(&*session, Operation::Enter(path("/"))).await.unwrap();
             assert_eq!(server.seen().connections, 1);

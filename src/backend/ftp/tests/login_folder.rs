@@ -54,8 +54,8 @@ fn assert_relative(server: &Server) {
 #[track_caller]
 fn assert_words(failure: &Failure) {
     assert_eq!(failure.kind, FailureKind::Unsupported, "{failure}");
-    for words in ["(PWD)", "`login_folder`"] {
-        assert!(failure.message.contains(words), "{failure}");
+    for reply in ["(PWD)", "`login_folder`"] {
+        assert!(failure.message.contains(reply), "{failure}");
     }
 }
 
@@ -216,9 +216,13 @@ async fn without_mlst_folders_are_found_and_listed_by_list() {
         ("/none", FailureKind::NotFound),
         ("/a/b", FailureKind::NotADirectory),
     ] {
-        let enter = perform(session, Operation::Enter(path(name))).await.unwrap_err();
+        let change_directory = perform(session, Operation::Enter(path(name))).await.unwrap_err();
         let list = names(session, name).await.unwrap_err();
-        assert_eq!((enter.kind, list.kind), (kind, kind), "{name}: {enter}, {list}");
+        assert_eq!(
+            (change_directory.kind, list.kind),
+            (kind, kind),
+            "{name}: {change_directory}, {list}"
+        );
     }
     // LIST would show the file itself.
     assert!(!server.lines().iter().any(|line| line == "LIST a" || line == "LIST -a a"));

@@ -1,3 +1,5 @@
+//! FTP backends.
+
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use super::{addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::ftp::{self, DataMode, PassiveCommand};
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
 use crate::net::tls::{ClientTls, ClientTlsError, load_ca};
@@ -55,35 +57,35 @@ fn send_proxy_protocol(backend: &schema::Backend, problems: &mut Problems) -> Se
     if leaf.value == Some(SendProxyProtocol::All)
         && value(&backend.data_mode) == Some(&DataMode::Active)
     {
-        let message = "with `data_mode: active` the server makes the data connections, and nothing \
-                       can be sent ahead on them: write control";
+        let message = "with `data_mode: active` the server opens the data connections, so no header can \
+                       be sent on them: write control";
         problems.error(&leaf.at, message);
     }
     leaf.value.unwrap_or_default()
 }
 
-/// What it excludes.
+/// Settings that have no effect with `passive_command`.
 fn check_passive_command(backend: &schema::Backend, problems: &mut Problems) {
     let Some(leaf) = &backend.passive_command else { return };
     if value(&backend.data_mode) == Some(&DataMode::Active) {
-        problems.error(&leaf.at, "does nothing with `data_mode: active`");
+        problems.error(&leaf.at, "has no effect with `data_mode: active`");
     }
     if let Some(trust) = &backend.trust_pasv_address
         && (leaf.value, trust.value) == (Some(PassiveCommand::Epsv), Some(true))
     {
-        problems.error(&trust.at, "does nothing with `passive_command: epsv`");
+        problems.error(&trust.at, "has no effect with `passive_command: epsv`");
     }
     let addresses = backend.address.iter().flat_map(|addresses| addresses.values());
     for (at, address) in addresses {
         if leaf.value == Some(PassiveCommand::Pasv) && address.host.parse::<Ipv6Addr>().is_ok() {
             let message =
-                "is an IPv6 address, which PASV cannot name: take `passive_command: pasv` out";
+                "is an IPv6 address, which PASV does not support: remove `passive_command: pasv`";
             problems.error(at, message);
         }
     }
 }
 
-/// A server that connects to the gateway needs a pool of ports for that, and others none.
+/// Active mode needs a pool of ports, passive mode none.
 fn check_data_ports(file: &schema::File, backend: &schema::Backend, problems: &mut Problems) {
     let active = match &backend.data_mode {
         Some(leaf) => leaf.value.map(|mode| mode == ftp::DataMode::Active),
@@ -92,12 +94,12 @@ fn check_data_ports(file: &schema::File, backend: &schema::Backend, problems: &m
     match (&backend.data_ports, active) {
         (None, Some(true)) => problems.error(
             &backend.at.absent("data_ports"),
-            "is missing: `data_mode: active` needs the pool whose ports the server connects to",
+            "is missing: `data_mode: active` needs a pool of ports for the server to connect to",
         ),
         (Some(leaf), Some(false)) => {
-            problems.error(&leaf.at, "does nothing without `data_mode: active`");
+            problems.error(&leaf.at, "has no effect without `data_mode: active`");
         }
-        (data_ports, _) => super::super::pools::refuse_dangling(file, data_ports, problems),
+        (data_ports, _) => super::super::pools::check_pool(file, data_ports, problems),
     }
 }
 
@@ -118,14 +120,14 @@ fn tls(backend: &schema::Backend, folder: &Path, problems: &mut Problems) -> Opt
 }
 
 fn refuse_without_tls(tls: &schema::BackendTls, problems: &mut Problems) {
-    let places = [
+    let locations = [
         tls.ca.as_ref().map(|leaf| &leaf.at),
         tls.server_name.as_ref().map(|leaf| &leaf.at),
         tls.session_reuse.as_ref().map(|leaf| &leaf.at),
         tls.danger_accept_any.as_ref().map(|leaf| &leaf.at),
     ];
-    for at in places.into_iter().flatten() {
-        problems.error(at, "does nothing with `mode: none`; which of the two is meant?");
+    for at in locations.into_iter().flatten() {
+        problems.error(at, "has no effect with `mode: none`; change the mode or remove this");
     }
 }
 
@@ -137,7 +139,7 @@ fn client(
 ) -> Option<Arc<ClientTls>> {
     let accept_any = value(&tls.danger_accept_any).copied().unwrap_or(false);
     if let Some(ca) = tls.ca.as_ref().filter(|_| accept_any) {
-        problems.error(&ca.at, "does nothing with `danger_accept_any: true`; take one of them out");
+        problems.error(&ca.at, "has no effect with `danger_accept_any: true`; remove one of them");
     }
     let roots = match &tls.ca {
         Some(leaf) => {
@@ -161,11 +163,11 @@ fn client(
     }
 }
 
-/// The name to expect in the certificate, and where it is said.
+/// The name to expect in the certificate, and its location.
 fn server_name<'a>(
     backend: &'a schema::Backend,
     tls: &'a schema::BackendTls,
-) -> Option<(&'a At, String)> {
+) -> Option<(&'a Location, String)> {
     match &tls.server_name {
         Some(leaf) => Some((&leaf.at, leaf.value.as_ref()?.0.clone())),
         None => {

@@ -1,7 +1,9 @@
+//! `backends`.
+
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{accounts, check_name, entries, foreign, refuse_empty, value};
+use super::{accounts, check_name, entries, protocol_keys, refuse_empty, value};
 use crate::auth::Credentials;
 use crate::backend::local;
 use crate::config::BackendSettings;
@@ -13,28 +15,28 @@ use crate::net::Connector;
 mod ftp;
 mod sftp;
 
-/// As whom a backend is entered.
-pub(super) enum Entrance {
-    /// As the client.
+/// How the gateway logs in at a backend.
+pub(super) enum LoginMode {
+    /// With the client's name and password.
     PassThrough,
-    /// As the gateway's account; `None` where its password or key could not be read.
+    /// With an account of the gateway; `None` if its password or key could not be read.
     Mapped(Option<Credentials>),
-    /// It has no accounts.
-    Open,
+    /// Without: it has no accounts.
+    None,
 }
 
-/// The settings, and the entrance of every backend whose protocol is known.
+/// The settings and login mode of every backend with a valid protocol.
 pub(super) fn compile(
     file: &File,
     folder: &Path,
     problems: &mut Problems,
-) -> (Vec<(String, BackendSettings)>, HashMap<String, Entrance>) {
+) -> (Vec<(String, BackendSettings)>, HashMap<String, LoginMode>) {
     refuse_empty(&file.backends, problems);
-    let (mut backends, mut entrances) = (Vec::new(), HashMap::new());
+    let (mut backends, mut login_modes) = (Vec::new(), HashMap::new());
     for (name, backend) in entries(&file.backends) {
         check_name(name, &backend.at, problems);
         let Some(protocol) = value(&backend.protocol).copied() else { continue };
-        refuse_foreign(backend, protocol, problems);
+        refuse_other_protocols(backend, protocol, problems);
         let settings = match protocol {
             BackendProtocol::Ftp => {
                 ftp::compile(file, name, backend, folder, problems).map(BackendSettings::Ftp)
@@ -44,18 +46,18 @@ pub(super) fn compile(
             }
             BackendProtocol::Local => local(backend, folder, problems).map(BackendSettings::Local),
         };
-        entrances.insert(name.clone(), entrance(backend, protocol, folder, problems));
+        login_modes.insert(name.clone(), login_mode(backend, protocol, folder, problems));
         backends.extend(settings.map(|settings| (name.clone(), settings)));
     }
-    (backends, entrances)
+    (backends, login_modes)
 }
 
-fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut Problems) {
+fn refuse_other_protocols(backend: &Backend, protocol: BackendProtocol, problems: &mut Problems) {
     use BackendProtocol::{Ftp, Local, Sftp};
-    use foreign::Key;
+    use protocol_keys::Key;
     let keys = [
         Key::new("folder", &backend.folder, &[Local])
-            .instead("for a folder of the server, use a route's `root`"),
+            .instead("for a folder of the server, set a route's `root`"),
         Key::new("address", &backend.address, &[Ftp, Sftp]),
         Key::new("tls", &backend.tls, &[Ftp]),
         Key::new("data_mode", &backend.data_mode, &[Ftp]),
@@ -79,23 +81,23 @@ fn refuse_foreign(backend: &Backend, protocol: BackendProtocol, problems: &mut P
         Key::new("connect_timeout", &backend.connect_timeout, &[Ftp, Sftp]),
         Key::new("reply_timeout", &backend.reply_timeout, &[Ftp, Sftp]),
     ];
-    foreign::refuse("a backend", protocol, &keys, BackendProtocol::word, problems);
+    protocol_keys::refuse("a backend", protocol, &keys, BackendProtocol::word, problems);
 }
 
-fn entrance(
+fn login_mode(
     backend: &Backend,
     protocol: BackendProtocol,
     folder: &Path,
     problems: &mut Problems,
-) -> Entrance {
+) -> LoginMode {
     if protocol == BackendProtocol::Local {
-        return Entrance::Open;
+        return LoginMode::None;
     }
     match backend.login.as_ref().and_then(|login| login.account.as_ref()) {
         Some(account) => {
-            Entrance::Mapped(accounts::credentials(account, protocol, folder, problems))
+            LoginMode::Mapped(accounts::credentials(account, protocol, folder, problems))
         }
-        None => Entrance::PassThrough,
+        None => LoginMode::PassThrough,
     }
 }
 
@@ -116,10 +118,10 @@ fn connects_at_once(backend: &Backend) -> usize {
     value(&backend.connects_at_once).map_or(Connector::DEFAULT_AT_ONCE, |n| n.0 as usize)
 }
 
-/// Where a server is. Without any it cannot be reached, and that is noted.
+/// The server's addresses; reports if there are none.
 fn addresses(backend: &Backend, problems: &mut Problems) -> Option<Vec<HostPort>> {
     let Some(addresses) = &backend.address else {
-        problems.error(&backend.at.absent("address"), "is missing: where is the server?");
+        problems.error(&backend.at.absent("address"), "is missing: write the server's address");
         return None;
     };
     Some(addresses.values().map(|(_, address)| address.clone()).collect())

@@ -1,3 +1,5 @@
+//! SFTP backends.
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use super::{addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::sftp::{HostKey, KnownHosts, Settings};
 use crate::config::leaf::Leaf;
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 use crate::config::schema::Backend;
 use crate::config::values::{FileName, HostPort};
 use crate::net::ssh::{Algorithms, Side};
@@ -49,7 +51,7 @@ fn send_proxy_protocol(backend: &Backend, problems: &mut Problems) -> bool {
     leaf.value == Some(SendProxyProtocol::Control)
 }
 
-/// There are three ways to say how the server is known, and one of them it must be.
+/// `host_key`, `known_hosts` or `danger_accept_any_host_key`: one of them is required.
 fn host_key(
     backend: &Backend,
     addresses: &[HostPort],
@@ -59,7 +61,7 @@ fn host_key(
 ) -> Option<HostKey> {
     let accept_any = backend.danger_accept_any_host_key.as_ref();
     let accept_any = accept_any.filter(|leaf| leaf.value != Some(false));
-    let given: Vec<(&str, &At)> = [
+    let given: Vec<(&str, &Location)> = [
         ("host_key", backend.host_key.as_ref().map(|list| &list.at)),
         ("known_hosts", backend.known_hosts.as_ref().map(|leaf| &leaf.at)),
         ("danger_accept_any_host_key", accept_any.map(|leaf| &leaf.at)),
@@ -75,8 +77,7 @@ fn host_key(
         [_] => {}
         [(first, _), (_, second), ..] => {
             let message = format!(
-                "`{first}` is there too; host_key, known_hosts and danger_accept_any_host_key exclude \
-                 each other"
+                "`{first}` is set, too; keep one of host_key, known_hosts and danger_accept_any_host_key"
             );
             problems.error(second, message);
             return None;
@@ -95,8 +96,8 @@ fn host_key(
 
 fn missing(addresses: &[HostPort]) -> String {
     format!(
-        "is missing: without it anybody could pose as the server. `{} | ssh-keygen -lf -` prints the \
-         fingerprints; compare them with the server's operator and write one here (or name a file with \
+        "is missing: without it anyone could impersonate the server. `{} | ssh-keygen -lf -` prints the \
+         fingerprints; verify them with the server's operator and write one here (or name a file with \
          known_hosts)",
         keyscan(addresses.first())
     )
@@ -112,7 +113,7 @@ fn keyscan(address: Option<&HostPort>) -> String {
     }
 }
 
-/// The file must know every address: another would be refused at each login.
+/// Checks that the file has a key of every address: the others would be refused at each login.
 fn known_hosts(
     leaf: &Leaf<FileName>,
     addresses: &[HostPort],
@@ -122,15 +123,16 @@ fn known_hosts(
 ) -> Option<HostKey> {
     let path = folder.join(&leaf.value.as_ref()?.0);
     let shown = path.display();
-    let text = super::super::text(&path).map_err(|why| problems.error(&leaf.at, why)).ok()?;
+    let text = super::super::text(&path).map_err(|reason| problems.error(&leaf.at, reason)).ok()?;
     let parsed = KnownHosts::parse(&text);
-    let known = parsed.map_err(|why| problems.error(&leaf.at, format!("{shown}: {why}"))).ok()?;
+    let known =
+        parsed.map_err(|reason| problems.error(&leaf.at, format!("{shown}: {reason}"))).ok()?;
     for address in addresses {
         let kinds = known.algorithms(&address.host, address.port.unwrap_or(PORT));
         if !kinds.is_empty() && !kinds.iter().any(|kind| algorithms.accepts_host_key(kind)) {
             let kinds: Vec<_> = kinds.iter().map(|kind| kind.to_string()).collect();
             let message = format!(
-                "{shown} knows {} by keys of the kind {} only, and `algorithms` takes none of them",
+                "{shown} has only {} keys of {}, none of which `algorithms` accepts",
                 address.with_default_port(PORT),
                 kinds.join(", ")
             );
@@ -138,8 +140,8 @@ fn known_hosts(
         }
         if kinds.is_empty() {
             let message = format!(
-                "{shown} holds no key of {}; `{}` prints its keys, to be compared with the server's \
-                 operator before they are added",
+                "{shown} has no key of {}; `{}` prints its keys; verify them with the server's operator \
+                 before you add them",
                 address.with_default_port(PORT),
                 keyscan(Some(address))
             );

@@ -1,4 +1,4 @@
-//! `advertise`: what clients are told, and what of it nobody is ever told.
+//! `advertise`: addresses and ports for PASV and EPSV replies, and warnings of entries that are never used.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use super::super::value;
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 use crate::config::schema;
 use crate::data::{Advertise, Host};
 
-/// The entries without mistake. `range` is the pool's whole range: slices change nothing.
+/// The valid entries. `range` is the pool's whole range, regardless of slices.
 pub(super) fn compile(
     pool: &schema::Pool,
     range: Option<&RangeInclusive<u16>>,
@@ -26,7 +26,7 @@ fn one(
     problems: &mut Problems,
 ) -> Option<Advertise> {
     if entry.address.is_none() && entry.port_offset.is_none() && entry.ports.is_none() {
-        let message = "is missing; or say how the ports differ, with `port_offset` or `ports`";
+        let message = "is missing; alternatively set `port_offset` or `ports`";
         problems.error(&entry.at.absent("address"), message);
         return None;
     }
@@ -44,7 +44,7 @@ fn one(
     Some(Advertise { clients: value(&entry.clients).copied(), address, port_offset })
 }
 
-/// Both ways to say it come to this.
+/// The offset of `port_offset` or `ports`.
 fn port_offset(
     entry: &schema::Advertise,
     range: &RangeInclusive<u16>,
@@ -54,14 +54,14 @@ fn port_offset(
     match (&entry.port_offset, &entry.ports) {
         (None, None) => Some(0),
         (Some(_), Some(ports)) => {
-            problems.error(&ports.at, "`port_offset` is there too; one of them is enough");
+            problems.error(&ports.at, "`port_offset` is set, too; keep one of them");
             None
         }
         (Some(leaf), None) => {
             let offset = leaf.value.as_ref()?.0;
             if first + offset < 1 || last + offset > i32::from(u16::MAX) {
                 let message = format!(
-                    "makes {} to {} of the ports {first} to {last}; there are ports from 1 to 65535",
+                    "maps the ports {first} to {last} to {} to {}; valid ports are 1 to 65535",
                     first + offset,
                     last + offset
                 );
@@ -74,7 +74,7 @@ fn port_offset(
             let ports = &leaf.value.as_ref()?.0;
             if ports.len() != range.len() {
                 let message = format!(
-                    "has {} ports and `range` has {}; they belong together one to one",
+                    "has {} ports, but `range` has {}; they are mapped one to one",
                     ports.len(),
                     range.len()
                 );
@@ -86,7 +86,7 @@ fn port_offset(
     }
 }
 
-/// What is right and cannot work.
+/// Warns of entries that are valid but have no effect.
 pub(super) fn warn(
     pool: &schema::Pool,
     listen: &[IpAddr],
@@ -95,26 +95,27 @@ pub(super) fn warn(
 ) {
     let entries: Vec<_> = pool.advertise.iter().flat_map(|list| &list.items).collect();
     for (at, entry) in entries.iter().enumerate() {
-        let apt: Vec<bool> =
+        let families: Vec<bool> =
             [true, false].into_iter().filter(|v4| could_serve(entry, *v4)).collect();
         let listened = |v4: &bool| listen.iter().any(|ip| ip.is_ipv4() == *v4);
-        if apt.is_empty() {
-            let message = "is never used: `clients` and `address` are not of one family";
+        if families.is_empty() {
+            let message =
+                "is never used: `clients` and `address` are of different address families";
             problems.warning(&entry.at, message);
-        } else if !apt.iter().any(listened) {
-            let family = if apt == [true] { "IPv4" } else { "IPv6" };
+        } else if !families.iter().any(listened) {
+            let family = if families == [true] { "IPv4" } else { "IPv6" };
             let message = format!("is never used: the pool listens on no {family} address");
             problems.warning(&entry.at, message);
-        } else if let Some(earlier) = shadow(entry, &entries[..at], &apt) {
+        } else if let Some(earlier) = shadowing(entry, &entries[..at], &families) {
             let line = earlier.at.mark.line;
-            let message = match is_everybody(earlier) {
+            let message = match is_for_all(earlier) {
                 true => {
-                    format!(
-                        "is never used: the entry in line {line} for all clients comes before it"
-                    )
+                    format!("is never used: the earlier entry in line {line} is for all clients")
                 }
                 false => {
-                    format!("is never used: the entry in line {line} is for these clients too")
+                    format!(
+                        "is never used: the earlier entry in line {line} is for these clients, too"
+                    )
                 }
             };
             problems.warning(&entry.at, message);
@@ -125,8 +126,8 @@ pub(super) fn warn(
     }
 }
 
-/// The first address that is told and is not of the loopback.
-pub(super) fn elsewhere(pool: &schema::Pool) -> Option<(&At, IpAddr)> {
+/// The first advertised address that is not the loopback.
+pub(super) fn advertised_address(pool: &schema::Pool) -> Option<(&Location, IpAddr)> {
     let entries = pool.advertise.iter().flat_map(|list| &list.items);
     entries.filter_map(|entry| entry.address.as_ref()).find_map(|leaf| match leaf.value {
         Some(Host::Ip(address)) if !address.is_loopback() => Some((&leaf.at, address)),
@@ -134,33 +135,34 @@ pub(super) fn elsewhere(pool: &schema::Pool) -> Option<(&At, IpAddr)> {
     })
 }
 
-/// Whether clients of a family are told some address that is not the control connection's own.
-pub(super) fn names_one(pool: &schema::Pool, v4: bool) -> bool {
+/// Whether an address is advertised to clients of a family.
+pub(super) fn has_address_for(pool: &schema::Pool, v4: bool) -> bool {
     let mut entries = pool.advertise.iter().flat_map(|list| &list.items);
     entries.any(|entry| entry.address.is_some() && could_serve(entry, v4))
 }
 
-/// Who comes from elsewhere cannot reach a private address.
+/// Warns of a private address that is advertised to clients of other networks.
 fn warn_of_private(entry: &schema::Advertise, listen: &[IpAddr], problems: &mut Problems) {
     let Some(leaf) = &entry.address else { return };
     let Some(Host::Ip(address)) = &leaf.value else { return };
     let Some(kind) = private(*address) else { return };
     let for_all = listen.iter().any(|ip| ip.is_unspecified() || private(*ip).is_none());
-    let whom = match value(&entry.clients) {
-        _ if is_everybody(entry) => "every client is".to_owned(),
-        Some(clients) if is_public(clients) => format!("clients of {clients} are"),
+    let clients = match value(&entry.clients) {
+        _ if is_for_all(entry) => "every client".to_owned(),
+        Some(clients) if is_public(clients) => format!("clients of {clients}"),
         _ => return,
     };
     if for_all {
         let message = format!(
-            "{address} is a {kind} address, and {whom} told it: clients from elsewhere cannot reach \
-             it; say with `clients` who can, and advertise a public one to the others"
+            "{address} is a {kind} address, but it is advertised to {clients}: clients from other \
+             networks cannot reach it; limit it with `clients`, and advertise a public address to the \
+             others"
         );
         problems.warning(&leaf.at, message);
     }
 }
 
-/// Whether some of them come from elsewhere.
+/// Whether some of them are not in a private network.
 fn is_public(clients: &IpNet) -> bool {
     private(clients.network()).is_none() || private(clients.broadcast()).is_none()
 }
@@ -169,7 +171,7 @@ fn is_broadcast(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V4(ip) if ip.is_broadcast())
 }
 
-/// Whether the entry can be meant for control connections of a family.
+/// Whether the entry can apply to control connections of a family.
 fn could_serve(entry: &schema::Advertise, v4: bool) -> bool {
     let clients = value(&entry.clients).is_none_or(|clients| is_v4(clients) == v4);
     match value(&entry.address) {
@@ -178,8 +180,8 @@ fn could_serve(entry: &schema::Advertise, v4: bool) -> bool {
     }
 }
 
-/// The entry before it that takes its last client away.
-fn shadow<'a>(
+/// An earlier entry that leaves no client for this one.
+fn shadowing<'a>(
     entry: &schema::Advertise,
     before: &[&'a schema::Advertise],
     families: &[bool],
@@ -199,7 +201,7 @@ fn shadow<'a>(
     by_family.try_fold(None, |_, found| found.map(|earlier| Some(*earlier))).flatten()
 }
 
-fn is_everybody(entry: &schema::Advertise) -> bool {
+fn is_for_all(entry: &schema::Advertise) -> bool {
     entry.clients.is_none() || value(&entry.clients).is_some_and(|net| net.prefix_len() == 0)
 }
 
@@ -207,7 +209,7 @@ fn is_v4(network: &IpNet) -> bool {
     matches!(network, IpNet::V4(_))
 }
 
-/// What kind of address it is that not everybody can reach.
+/// The kind of an address that is not reachable from everywhere.
 fn private(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(ip) if ip.is_loopback() => Some("loopback"),

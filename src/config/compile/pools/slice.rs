@@ -1,18 +1,18 @@
-//! `slice`: every replica has the ports of its own index, so that a load balancer can send each data
-//! port to its owner.
+//! `slice`: each replica uses the ports of its index, so that a load balancer can forward each data port to
+//! its replica.
 
 use std::ops::RangeInclusive;
 
+use crate::config::machine::Machine;
 use crate::config::report::Problems;
 use crate::config::schema::Slice;
-use crate::config::surroundings::Surroundings;
 
-/// This replica's part of the range; the whole range where the index is not known and the
-/// configuration is only looked at.
+/// This replica's part of the range; the whole range if the index is unknown and the configuration is only
+/// checked.
 pub(super) fn cut(
     slice: &Slice,
     range: &RangeInclusive<u16>,
-    surroundings: &Surroundings,
+    machine: &Machine,
     problems: &mut Problems,
 ) -> Option<RangeInclusive<u16>> {
     let (of_leaf, env_leaf) = (slice.of.as_ref()?, slice.index_env.as_ref()?);
@@ -20,23 +20,21 @@ pub(super) fn cut(
     let ports = range.len();
     if of as usize > ports {
         let message = format!(
-            "cuts {ports} port{} into {of} slices: some would have none",
+            "divides {ports} port{} into {of} slices: some would have none",
             if ports == 1 { "" } else { "s" }
         );
         problems.error(&of_leaf.at, message);
         return None;
     }
-    let Some(text) = (surroundings.variable)(name) else {
+    let Some(text) = (machine.variable)(name) else {
         let message = format!("the environment variable {name} is not set");
-        match surroundings.runs_here {
-            true => problems
-                .error(&env_leaf.at, format!("{message}: it tells which slice is this replica's")),
-            false => {
-                let message = format!("{message} here; `run` needs it, to know its slice");
-                problems.warning(&env_leaf.at, message);
-            }
+        if machine.runs_here {
+            problems.error(&env_leaf.at, format!("{message}: it selects this replica's slice"));
+        } else {
+            let message = format!("{message} here; `run` needs it to select its slice");
+            problems.warning(&env_leaf.at, message);
         }
-        return (!surroundings.runs_here).then(|| range.clone());
+        return (!machine.runs_here).then(|| range.clone());
     };
     match index(&text) {
         Some(index) if index < of => Some(part(range, index, of)),
@@ -65,15 +63,14 @@ fn index(text: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Slices lie side by side in the order of their index. What does not divide evenly goes to the first
-/// ones, a port each: none is left over, none is shared. `index` is below `of`, and `of` at most the
-/// number of ports.
+/// Slices are adjacent, in the order of their index; the first ones have one port more if the range does
+/// not divide evenly. `index` is below `of`, and `of` at most the number of ports.
 fn part(range: &RangeInclusive<u16>, index: u32, of: u32) -> RangeInclusive<u16> {
     let ports = range.len() as u32;
     let (each, more) = (ports / of, ports % of);
     let first = u32::from(*range.start()) + index * each + index.min(more);
     let last = first + each + u32::from(index < more) - 1;
-    // Both lie in the range.
+    // Both are in the range.
     first as u16..=last as u16
 }
 
@@ -82,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_share_nothing_and_leave_nothing_over() {
+    fn slices_cover_the_range_without_overlap() {
         assert_eq!(part(&(50000..=50009), 0, 3), 50000..=50003);
         assert_eq!(part(&(50000..=50009), 1, 3), 50004..=50006);
         assert_eq!(part(&(50000..=50009), 2, 3), 50007..=50009);
@@ -94,14 +91,14 @@ mod tests {
                 let all: Vec<u16> = (0..of).flat_map(|index| part(&range, index, of)).collect();
                 assert_eq!(all, range.clone().collect::<Vec<_>>(), "{range:?} of {of}");
                 let lengths = (0..of).map(|index| part(&range, index, of).len());
-                let (least, most) = (lengths.clone().min(), lengths.max());
-                assert!(least > Some(0) && most.zip(least).is_some_and(|(m, l)| m - l <= 1));
+                let (min, max) = (lengths.clone().min(), lengths.max());
+                assert!(min > Some(0) && max.zip(min).is_some_and(|(max, min)| max - min <= 1));
             }
         }
     }
 
     #[test]
-    fn an_index_is_a_number_or_ends_a_name() {
+    fn an_index_is_a_number_or_the_end_of_a_name() {
         for (text, expected) in [
             ("0", Some(0)),
             ("lockgate-12", Some(12)),
@@ -115,7 +112,7 @@ mod tests {
         ] {
             assert_eq!(index(text), expected, "{text}");
         }
-        // What looks like a sign is the end of a name.
+        // The hyphen is the end of a name, not a sign.
         assert_eq!(index("-3"), Some(3));
     }
 }

@@ -1,4 +1,4 @@
-//! SFTP at both ends, and public keys.
+//! SFTP listeners and backends, and public keys.
 
 mod mistakes;
 
@@ -15,7 +15,7 @@ use crate::route::Access;
 
 const FINGERPRINT: &str = "SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o";
 
-/// A right configuration; tests replace a part of it.
+/// A valid configuration; tests replace a part of it.
 fn base() -> String {
     format!(
         r#"listeners:
@@ -62,7 +62,7 @@ fn server(config: &Compiled, index: usize) -> &Settings {
 }
 
 #[test]
-fn the_least_has_safe_defaults() {
+fn a_minimal_configuration_has_safe_defaults() {
     let config = compiled(&base());
     assert!(config.warnings.is_empty(), "{}", config.warnings);
     assert!(config.listeners.is_empty());
@@ -96,7 +96,7 @@ fn the_least_has_safe_defaults() {
 }
 
 #[test]
-fn every_key_arrives() {
+fn every_key_is_compiled() {
     let config = compiled(&format!(
         r#"
 listeners:

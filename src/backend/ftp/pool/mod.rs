@@ -1,6 +1,7 @@
 //! The control connections of one session: each carries one transfer or operation at a time.
 
-use std::ops::{Deref, DerefMut};
+mod guard;
+
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,20 +22,22 @@ use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
 use crate::op::{Failure, FailureKind};
 
+pub(super) use guard::ConnectionGuard;
+
 /// A further connection that nobody uses for so long is closed.
-const SPARE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Who waits for a connection says so again and again.
-const REMINDER: Duration = Duration::from_secs(1);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a question beside a transfer waits for a connection of its own, where all are in use.
-const ASIDE: Duration = Duration::from_millis(100);
+const OPTIONAL_WAIT_TIMEOUT: Duration = Duration::from_millis(100);
 /// The same, for a further one to be logged in.
-const FURTHER: Duration = Duration::from_secs(5);
+const OPTIONAL_LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same, where an operation cannot go on without: the wait for its turn to connect included.
-const ANOTHER: Duration = Duration::from_secs(60);
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a further one was refused, such questions try none for so long.
-const REFUSED: Duration = Duration::from_secs(60);
+const LOGIN_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// For the goodbye to a connection that is in use when the session ends.
-const GOODBYE: Duration = Duration::from_secs(1);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All control connections of one session. A client that does one thing after the other has one,
 /// and its loss is the session's end; one that has several files open gets more, up to the
@@ -55,9 +58,9 @@ pub(super) struct Pool {
     permits: Arc<Semaphore>,
     session: Arc<SessionState>,
     /// Somebody waits for a connection.
-    wanted: Notify,
+    connection_requested: Notify,
     /// Held while one takes two connections: several that had one each would wait for ever.
-    pairs: Mutex<()>,
+    pair_lock: Mutex<()>,
     state: Lock<State>,
 }
 
@@ -68,17 +71,8 @@ struct State {
     lost: bool,
     closed: bool,
     /// When a further connection was last refused.
-    refused: Option<Instant>,
+    login_refused: Option<Instant>,
     reaping: bool,
-}
-
-/// A control connection, held by one operation. Dropped between a command and its last reply, the
-/// connection is given up.
-pub(super) struct ConnectionGuard {
-    connection: OwnedMutexGuard<Connection>,
-    pool: Arc<Pool>,
-    /// Given back behind the connection.
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Pool {
@@ -90,9 +84,10 @@ impl Pool {
         (leases, credentials): (&Arc<PathLeases>, Credentials),
         origin: Origin,
     ) -> Result<Arc<Self>, Failure> {
-        let (mut connection, told) = login::login(&settings, &shared, &credentials, origin).await?;
+        let (mut connection, login_folder) =
+            login::login(&settings, &shared, &credentials, origin).await?;
         let about = (&*settings.name, "PWD");
-        let home = Home::decide(settings.login_folder.as_ref(), told, origin.rooted, about);
+        let home = Home::decide(settings.login_folder.as_ref(), login_folder, origin.rooted, about);
         let home = Arc::new(home);
         connection.home = home.clone();
         connection.data_ports = data_ports.clone();
@@ -111,8 +106,8 @@ impl Pool {
             home,
             permits: Arc::new(Semaphore::new(1)),
             session,
-            wanted: Notify::new(),
-            pairs: Mutex::default(),
+            connection_requested: Notify::new(),
+            pair_lock: Mutex::default(),
             state: Lock::new(State { connections, ..State::default() }),
         };
         Ok(Arc::new(pool))
@@ -137,7 +132,7 @@ impl Pool {
 
     /// Whether files' times can be set; `None` where that is not known yet.
     pub(super) fn sets_times(&self) -> Option<bool> {
-        self.server.times.can_set(&self.features)
+        self.server.time_commands.can_set(&self.features)
     }
 
     /// From now on several things may be under way at once.
@@ -157,19 +152,19 @@ impl Pool {
         wait: Duration,
     ) -> Result<ConnectionGuard, Failure> {
         let busy = || {
-            let most = self.settings.connections;
+            let max = self.settings.connections;
             Failure::gateway(
                 FailureKind::Busy,
                 format!(
-                    "all {most} connections to the backend server are in use by files that are open; close one of them first"
+                    "all {max} connections to the backend server are in use by files that are open; close one of them first"
                 ),
             )
         };
         let permit = timeout(wait, self.permit()).await;
         let permit = permit.map_err(|_| busy())?.map_err(unavailable)?;
-        let connection = match self.free()? {
+        let connection = match self.take_free()? {
             Some(connection) => connection,
-            None => self.another().await?,
+            None => Box::pin(self.log_in_another()).await?,
         };
         Ok(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
@@ -179,7 +174,7 @@ impl Pool {
         self: &Arc<Self>,
         wait: Duration,
     ) -> Result<(ConnectionGuard, Result<ConnectionGuard, Failure>), Failure> {
-        let _pair = self.pairs.lock().await;
+        let _pair = self.pair_lock.lock().await;
         let first = self.acquire(wait).await?;
         let second = self.acquire(wait).await;
         Ok((first, second))
@@ -193,44 +188,44 @@ impl Pool {
             return permit;
         }
         loop {
-            self.wanted.notify_one();
-            if let Ok(permit) = timeout(REMINDER, &mut permit).await {
+            self.connection_requested.notify_one();
+            if let Ok(permit) = timeout(REMINDER_INTERVAL, &mut permit).await {
                 return permit;
             }
         }
     }
 
     /// Returns when somebody waits for a connection.
-    pub(super) async fn wanted(&self) {
-        self.wanted.notified().await;
+    pub(super) async fn connection_requested(&self) {
+        self.connection_requested.notified().await;
     }
 
     /// A connection that is there and free.
     pub(super) fn idle_connection(self: &Arc<Self>) -> Option<ConnectionGuard> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
-        let connection = self.free().ok()??;
+        let connection = self.take_free().ok()??;
         Some(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
 
     /// For a question beside a transfer, which can go without an answer.
-    pub(super) async fn acquire_aside(self: &Arc<Self>) -> Option<ConnectionGuard> {
+    pub(super) async fn try_acquire(self: &Arc<Self>) -> Option<ConnectionGuard> {
         if let Some(guard) = self.idle_connection() {
             return Some(guard);
         }
-        if self.lock().refused.is_some_and(|since| since.elapsed() < REFUSED) {
+        if self.lock().login_refused.is_some_and(|since| since.elapsed() < LOGIN_RETRY_INTERVAL) {
             return None;
         }
-        match timeout(FURTHER, self.acquire(ASIDE)).await {
+        match timeout(OPTIONAL_LOGIN_TIMEOUT, self.acquire(OPTIONAL_WAIT_TIMEOUT)).await {
             Ok(guard) => guard.ok(),
             Err(_) => {
-                self.lock().refused = Some(Instant::now());
+                self.lock().login_refused = Some(Instant::now());
                 None
             }
         }
     }
 
     /// One of those that are there.
-    fn free(&self) -> Result<Option<OwnedMutexGuard<Connection>>, Failure> {
+    fn take_free(&self) -> Result<Option<OwnedMutexGuard<Connection>>, Failure> {
         let mut state = self.lock();
         if state.closed {
             return Err(unavailable("the session was closed"));
@@ -243,7 +238,7 @@ impl Pool {
                 return Ok(None);
             };
             // What a server has closed meanwhile is found out before anything is asked.
-            if !self.is_concurrent() || connection.is_in_step() {
+            if !self.is_concurrent() || connection.is_in_sync() {
                 return Ok(Some(connection));
             }
             state.connections.swap_remove(at);
@@ -251,11 +246,11 @@ impl Pool {
         Ok(None)
     }
 
-    async fn another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
+    async fn log_in_another(self: &Arc<Self>) -> Result<OwnedMutexGuard<Connection>, Failure> {
         let Self { settings, shared, credentials, .. } = &**self;
         let login = login::login(settings, shared, credentials, self.origin);
-        let login = timeout(ANOTHER, login).await.unwrap_or_else(|_| {
-            let limit = humantime::format_duration(ANOTHER);
+        let login = timeout(LOGIN_TIMEOUT, login).await.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(LOGIN_TIMEOUT);
             Err(unavailable(format!("a further login was not done within {limit}")))
         });
         let (mut connection, _) = match login {
@@ -263,7 +258,7 @@ impl Pool {
             Err(failure) if self.lock().connections.is_empty() => return Err(failure),
             // The session goes on with those that it has.
             Err(failure) => {
-                self.lock().refused = Some(Instant::now());
+                self.lock().login_refused = Some(Instant::now());
                 return Err(Failure::backend(
                     FailureKind::Busy,
                     "the backend server admits no further connection; close an open file first",
@@ -296,7 +291,7 @@ impl Pool {
         };
         for connection in connections {
             // One that is in use says goodbye when that ends.
-            if let Ok(mut connection) = timeout(GOODBYE, connection.lock()).await {
+            if let Ok(mut connection) = timeout(QUIT_TIMEOUT, connection.lock()).await {
                 connection.quit().await;
             }
         }
@@ -305,11 +300,11 @@ impl Pool {
     /// Closes what is spare for too long; whether there may be more later.
     fn close_spare(&self) -> bool {
         let mut state = self.lock();
-        let mut kept = 0;
+        let mut count = 0;
         state.connections.retain(|connection| {
-            kept += 1;
+            count += 1;
             match connection.clone().try_lock_owned() {
-                Ok(mut spare) if kept > 1 && spare.used.elapsed() >= SPARE => {
+                Ok(mut spare) if count > 1 && spare.last_used.elapsed() >= IDLE_TIMEOUT => {
                     tokio::spawn(async move { spare.quit().await });
                     false
                 }
@@ -321,7 +316,7 @@ impl Pool {
     }
 
     /// A connection that is nobody's turn any more and cannot be used again.
-    fn forget(&self, lost: &OwnedMutexGuard<Connection>) {
+    fn remove(&self, lost: &OwnedMutexGuard<Connection>) {
         let own = OwnedMutexGuard::mutex(lost);
         let mut state = self.lock();
         state.connections.retain(|connection| !Arc::ptr_eq(connection, own));
@@ -335,53 +330,9 @@ impl Pool {
 
 async fn reap(pool: Weak<Pool>) {
     loop {
-        tokio::time::sleep(SPARE / 4).await;
+        tokio::time::sleep(IDLE_TIMEOUT / 4).await;
         if !pool.upgrade().is_some_and(|pool| pool.close_spare()) {
             return;
-        }
-    }
-}
-
-impl ConnectionGuard {
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
-    /// Goes on with a new login where the connection was lost: for what has still to be done behind
-    /// what it was lost in.
-    pub(super) async fn renew(&mut self) -> Result<(), Failure> {
-        let another = self.pool.another().await?;
-        let lost = std::mem::replace(&mut self.connection, another);
-        self.pool.forget(&lost);
-        Ok(())
-    }
-}
-
-impl Deref for ConnectionGuard {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for ConnectionGuard {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.connection.used = Instant::now();
-        if !self.connection.is_usable() {
-            self.pool.forget(&self.connection);
-        } else if self.pool.lock().closed {
-            let own = OwnedMutexGuard::mutex(&self.connection).clone();
-            // Only a runtime that is going down has no task left for that.
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { own.lock().await.quit().await });
-            }
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Which command sets the times of files at a server, as far as that is known.
+//! The commands that set the time of a file, and which of them a server supports.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::features::Features;
-use super::quirk::KEPT;
+use super::quirk::QUIRK_TTL;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum TimeCommand {
     Mfmt,
     /// `MDTM YYYYMMDDhhmmss name`
     Mdtm,
@@ -18,23 +18,23 @@ pub(super) enum Way {
     SiteUtimeUtc,
 }
 
-/// What is known of one server.
-pub(super) struct Times {
+/// What one server supports.
+pub(super) struct TimeCommands {
     /// For the log.
     pub(super) backend: Arc<str>,
     pub(super) server: SocketAddr,
-    found: Mutex<Option<(Found, Instant)>>,
+    support: Mutex<Option<(Support, Instant)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Checked.
-    Works(Way),
-    /// No way works.
+pub(super) enum Support {
+    /// Verified by reading the time back.
+    Works(TimeCommand),
+    /// None of the commands works.
     None,
 }
 
-impl Way {
+impl TimeCommand {
     pub(super) const ALL: [Self; 4] = [Self::Mfmt, Self::Mdtm, Self::SiteUtime, Self::SiteUtimeUtc];
 
     pub(super) fn name(self) -> &'static str {
@@ -46,8 +46,8 @@ impl Way {
         }
     }
 
-    /// Verb and argument.
-    pub(super) fn command(self, time: &str, name: &[u8]) -> (&'static str, Vec<u8>) {
+    /// Returns verb and argument.
+    pub(super) fn build(self, time: &str, name: &[u8]) -> (&'static str, Vec<u8>) {
         match self {
             Self::Mfmt => ("MFMT", [time.as_bytes(), b" ", name].concat()),
             Self::Mdtm => ("MDTM", [time.as_bytes(), b" ", name].concat()),
@@ -60,42 +60,42 @@ impl Way {
     }
 }
 
-impl Times {
+impl TimeCommands {
     pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self { backend: backend.clone(), server, found: Mutex::default() }
+        Self { backend: backend.clone(), server, support: Mutex::default() }
     }
 
-    /// Whether times can be set, as far as that is known; a server that announces MFMT is believed
-    /// until it is known better.
+    /// Whether the server can set times, if known. A server that announces MFMT is believed until
+    /// it fails.
     pub(super) fn can_set(&self, features: &Features) -> Option<bool> {
-        match self.found() {
-            Some(Found::Works(_)) => Some(true),
-            Some(Found::None) => Some(false),
+        match self.support() {
+            Some(Support::Works(_)) => Some(true),
+            Some(Support::None) => Some(false),
             None => features.mfmt.then_some(true),
         }
     }
 
-    pub(super) fn found(&self) -> Option<Found> {
-        let (found, since) = (*self.lock())?;
-        // What works is refused before it is wrong.
-        (found != Found::None || since.elapsed() < KEPT).then_some(found)
+    pub(super) fn support(&self) -> Option<Support> {
+        let (support, since) = (*self.lock())?;
+        // A command that stops working is refused, so it need not expire.
+        (support != Support::None || since.elapsed() < QUIRK_TTL).then_some(support)
     }
 
-    pub(super) fn remember(&self, found: Option<Found>) {
-        *self.lock() = found.map(|found| (found, Instant::now()));
+    pub(super) fn set_support(&self, support: Option<Support>) {
+        *self.lock() = support.map(|support| (support, Instant::now()));
         let (backend, server) = (&*self.backend, self.server);
-        match found {
-            Some(Found::Works(way)) => {
-                tracing::info!(backend, %server, "the backend server sets the times of files by {}", way.name());
+        match support {
+            Some(Support::Works(command)) => {
+                tracing::info!(backend, %server, "the backend server sets the times of files by {}", command.name());
             }
-            Some(Found::None) => {
-                tracing::info!(backend, %server, "the backend server sets no times of files: MFMT, MDTM with a time and SITE UTIME were tried");
+            Some(Support::None) => {
+                tracing::info!(backend, %server, "the backend server cannot set the times of files: MFMT, MDTM with a time and SITE UTIME were tried");
             }
             None => {}
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Option<(Found, Instant)>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<(Support, Instant)>> {
+        self.support.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,7 @@
 //! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
 
+mod part;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +10,15 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::ConnectionGuard;
-use super::cache::Writer;
-use super::settings::UncheckedRename;
-use super::{abort, attributes, data_connection, failures, renames, stat};
-use crate::backend::path_leases::PathLease;
-use crate::backend::{Home, PartialUploads, WriteTransfer, temporary_name};
+use super::cache::WriteGuard;
+use super::{abort, data_connection, failures, stat};
+use crate::backend::{Home, PartialUploads, WriteTransfer};
 use crate::data::{RelayError, Sink, StallTimer};
 use crate::net::Stream;
 use crate::op::{
     Failure, FailureKind, PeerReply, RemotePath, Representation, WriteFile, WriteMode,
 };
+pub(super) use part::{Part, Replaced};
 
 pub(super) struct FtpWrite {
     guard: ConnectionGuard,
@@ -34,169 +35,12 @@ pub(super) struct FtpWrite {
     /// What the file has before them, where that is known and bytes are what the server counts.
     base: Option<u64>,
     /// Until it has ended, nothing is remembered of what is there.
-    _writer: Writer,
-}
-
-/// A file that was begun here, until it is whole.
-#[derive(Clone, Default)]
-pub(super) struct Part {
-    /// The name that is written to, where it is not the file's own.
-    pub(super) temporary: Option<RemotePath>,
-    /// Whether it is deleted when it is cut.
-    pub(super) delete: bool,
-    /// The bytes of an older file of this name, where that was asked and is told.
-    pub(super) before: Option<u64>,
-    /// What earlier transfers of it have brought, in bytes.
-    pub(super) synced: u64,
-    /// A file that has the name by the end is an error.
-    pub(super) exclusive: bool,
-    /// The file that is there is replaced by it.
-    pub(super) replaces: Option<Replaced>,
-    /// Of the name that is written to, where it is the file's own.
-    lease: Option<Arc<PathLease>>,
-}
-
-/// A file that was there when its name was written to without having been emptied.
-#[derive(Clone, Copy)]
-pub(super) struct Replaced {
-    /// Which the new one is to have; `None` where the server sets none.
-    pub(super) permissions: Option<u32>,
-}
-
-impl Part {
-    /// As configured; before the first transfer.
-    pub(super) async fn new(
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-        exclusive: bool,
-    ) -> Result<Self, Failure> {
-        let policy = guard.settings.partial_uploads;
-        let mut part = Self { exclusive, ..Self::default() };
-        match policy {
-            PartialUploads::Keep => {}
-            PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
-            PartialUploads::Delete => match size(guard, path).await {
-                Ok(before) => (part.delete, part.before) = (true, before),
-                Err(failure) => {
-                    guard.check()?;
-                    tracing::info!(path = path.as_bytes(), %failure, "whether there is an older file is not known: a part would be kept");
-                }
-            },
-        }
-        Ok(part)
-    }
-
-    /// Written under another name; the file that is there stays until it is whole.
-    pub(super) fn replacing(path: &RemotePath, replaced: Replaced) -> Result<Self, Failure> {
-        let temporary = Some(temporary_name(path)?);
-        Ok(Self { temporary, replaces: Some(replaced), ..Self::default() })
-    }
-
-    /// Written again from its begin.
-    pub(super) fn anew(self) -> Self {
-        Self { synced: 0, ..self }
-    }
-
-    /// Deletes it where it is configured so, and where it is no other file: a server that switches at
-    /// the end still has the older one, and a client may have come back and begun it anew.
-    pub(super) async fn delete(
-        &self,
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-        sent: Option<u64>,
-    ) {
-        if let (Some(_), Some(temporary)) = (self.replaces, &self.temporary) {
-            return delete_temporary(guard, temporary).await;
-        }
-        let Some(lease) = self.lease.as_ref().filter(|_| self.delete) else { return };
-        let deleted = async {
-            if guard.check().is_err() {
-                guard.renew().await?;
-            }
-            match lease.guard_if_newest() {
-                Some(_guard) => self.delete_own(guard, path, sent).await,
-                None => Ok(()),
-            }
-        };
-        if let Err(failure) = deleted.await {
-            tracing::warn!(path = path.as_bytes(), %failure, "the part of a cut upload stays");
-        }
-    }
-
-    /// A whole file gets its own name.
-    pub(super) async fn give_name(
-        self,
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-    ) -> Result<(), Failure> {
-        let Some(temporary) = self.temporary else { return Ok(()) };
-        guard.pool().account().lease(path).await;
-        let renamed = match (self.exclusive, self.replaces) {
-            (true, _) => {
-                renames::rename_to_new(guard, &temporary, path, UncheckedRename::Refuse).await
-            }
-            (false, None) => renames::replace(guard, &temporary, path).await,
-            (false, Some(replaced)) => take_place(guard, &temporary, path, replaced).await,
-        };
-        renamed.map(drop)
-    }
-
-    async fn delete_own(
-        &self,
-        guard: &mut ConnectionGuard,
-        path: &RemotePath,
-        sent: Option<u64>,
-    ) -> Result<(), Failure> {
-        let Some(size) = size(guard, path).await? else { return Ok(()) };
-        let most = sent.map(|sent| self.synced + sent);
-        if self.before == Some(size) || most.is_some_and(|most| size > most) {
-            tracing::warn!(
-                path = path.as_bytes(),
-                size,
-                ?most,
-                "what is there behind a cut upload is not its part: kept"
-            );
-            return Ok(());
-        }
-        guard.expect_at(2, "DELE", path).await.map(drop)
-    }
-}
-
-/// The new file gets the old one's permissions and its name, or is deleted.
-async fn take_place(
-    guard: &mut ConnectionGuard,
-    temporary: &RemotePath,
-    path: &RemotePath,
-    replaced: Replaced,
-) -> Result<PeerReply, Failure> {
-    let renamed = async {
-        if let Some(mode) = replaced.permissions {
-            attributes::set_permissions(guard, temporary, mode).await?;
-        }
-        renames::replace(guard, temporary, path).await
-    };
-    let renamed = renamed.await;
-    if renamed.is_err() {
-        delete_temporary(guard, temporary).await;
-    }
-    renamed
-}
-
-async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
-    let deleted = async {
-        if guard.check().is_err() {
-            guard.renew().await?;
-        }
-        guard.expect_at(2, "DELE", temporary).await
-    };
-    if let Err(failure) = deleted.await {
-        tracing::warn!(path = temporary.as_bytes(), %failure, "the part of an upload that failed stays under its temporary name");
-    }
+    _write_guard: WriteGuard,
 }
 
 pub(super) async fn open(
     mut guard: ConnectionGuard,
-    writer: Writer,
+    write_guard: WriteGuard,
     action: &WriteFile,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let WriteFile { path, mode, representation } = action;
@@ -204,12 +48,12 @@ pub(super) async fn open(
         WriteMode::From { offset: 0 } => Some(Part::new(&mut guard, path, false).await?),
         _ => None,
     };
-    Ok(Box::new(begin(guard, writer, path, *mode, *representation, part).await?))
+    Ok(Box::new(begin(guard, write_guard, path, *mode, *representation, part).await?))
 }
 
 pub(super) async fn begin(
     mut guard: ConnectionGuard,
-    writer: Writer,
+    write_guard: WriteGuard,
     path: &RemotePath,
     mode: WriteMode,
     representation: Representation,
@@ -233,10 +77,10 @@ pub(super) async fn begin(
         WriteMode::Unique => {
             // Wherever the server is: somebody else may have renamed that folder.
             if guard.home.is_known() {
-                match guard.enter(path).await {
+                match guard.change_directory(path).await {
                     // Where the login has put an account, it need not be allowed to go.
                     Err(_) if guard.is_at_home(path) => guard.check()?,
-                    entered => entered.map(drop)?,
+                    can_enter => can_enter.map(drop)?,
                 }
             } else if !path.is_root() {
                 let what = "a file with a new name (STOU) can be made in that folder only";
@@ -278,18 +122,8 @@ pub(super) async fn begin(
         part,
         sent: None,
         base,
-        _writer: writer,
+        _write_guard: write_guard,
     })
-}
-
-/// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
-async fn size(guard: &mut ConnectionGuard, path: &RemotePath) -> Result<Option<u64>, Failure> {
-    match stat::told_size(guard, path).await {
-        Err(failure) if failure.kind == FailureKind::Unsupported => {
-            stat::file_size(guard, path).await
-        }
-        told => told,
-    }
 }
 
 /// Whether the server may have begun the file although its transfer did not begin.
@@ -331,18 +165,18 @@ async fn close(stream: Stream, limit: Duration) -> bool {
 
 impl FtpWrite {
     async fn complete(&mut self, whole: bool) -> Result<PeerReply, Failure> {
-        let words = self.store().await?;
+        let reply = self.store().await?;
         if whole && let Some(part) = self.part.take() {
             part.give_name(&mut self.guard, &self.path).await?;
         }
         // The client stored a file: the words about the rename would only puzzle it.
-        Ok(words)
+        Ok(reply)
     }
 
     /// Ends the transfer as *complete*, under the name that is written to.
     async fn store(&mut self) -> Result<PeerReply, Failure> {
-        if let Some(words) = &self.stored {
-            return Ok(words.clone());
+        if let Some(reply) = &self.stored {
+            return Ok(reply.clone());
         }
         // What is on its way must be out: behind a close some servers take what came for all.
         if let Err(e) = self.flush().await {
@@ -355,17 +189,17 @@ impl FtpWrite {
                 .with_detail(e)
             }));
         }
-        let early = self.guard.reply_before_end()?;
+        let early_reply = self.guard.reply_before_end()?;
         let torn = match self.sink.take() {
             Some(Sink::Socket(stream)) => close(stream, self.guard.settings.reply_timeout).await,
             _ => false,
         };
-        let words = self.guard.end_upload(early, torn).await?;
+        let reply = self.guard.end_upload(early_reply, torn).await?;
         if torn {
             self.check_whole().await?;
         }
-        self.stored = Some(words.clone());
-        Ok(words)
+        self.stored = Some(reply.clone());
+        Ok(reply)
     }
 
     /// Some servers say that they have a file although they left before its end; others have it all,
@@ -375,7 +209,7 @@ impl FtpWrite {
         let Some(expected) = expected else { return Ok(()) };
         let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
         let written = temporary.unwrap_or(&self.path);
-        match stat::told_size(&mut self.guard, written).await {
+        match stat::reported_size(&mut self.guard, written).await {
             Ok(Some(size)) if size != expected => Err(Failure::backend(
                 FailureKind::TransferCut,
                 "the backend server broke the data connection off, and the file there is not as \
@@ -431,7 +265,7 @@ impl FtpWrite {
             Some(Sink::Socket(stream)) => abort::abort(&mut self.guard, stream).await,
             _ => {
                 // The end was sent already: its answer must not be taken for the next one's.
-                abort::await_answer(&mut self.guard).await;
+                abort::await_reply(&mut self.guard).await;
                 None
             }
         }
@@ -499,8 +333,8 @@ mod tests {
             ("FILE: stou.1", &Home::Unknown, "/in/stou.1"),
             ("FILE: /home/x/stou.1", &Home::Unknown, "/in"),
         ] {
-            let words = PeerReply { code: 150, lines: vec![text.into()] };
-            assert_eq!(unique_name(&words, &folder, home).to_string(), expected);
+            let reply = PeerReply { code: 150, lines: vec![text.into()] };
+            assert_eq!(unique_name(&reply, &folder, home).to_string(), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names of servers and of this gateway, looked up with the system's resolver.
+//! Looks up host names with the system's resolver.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs};
@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What became of each name: its addresses, or why there are none.
+/// The addresses of each name, or the error.
 pub(in crate::config) type Names = BTreeMap<String, Result<Vec<IpAddr>, String>>;
 
-/// For all names together: somebody waits.
-const LIMIT: Duration = Duration::from_secs(3);
+/// For all names together.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Lookups at once.
-const WORKERS: usize = 16;
+const LOOKUPS_MAX: usize = 16;
 
 pub(super) fn resolve(names: &[String]) -> Names {
-    resolve_by(names, LIMIT, |name| {
+    resolve_by(names, RESOLVE_TIMEOUT, |name| {
         let addresses = (name, 0).to_socket_addrs().map_err(|e| e.to_string())?;
         Ok(addresses.map(|address| address.ip().to_canonical()).collect())
     })
 }
 
-/// A lookup cannot be ended: what is late is left to its thread, which ends with the process.
+/// A lookup cannot be cancelled: late ones are left to their threads, which end with the process.
 fn resolve_by(
     names: &[String],
     limit: Duration,
@@ -32,22 +32,23 @@ fn resolve_by(
     let late = || Err(format!("no answer within {}", humantime::format_duration(limit)));
     let mut found: Names = names.iter().map(|name| (name.clone(), late())).collect();
     let queue: Arc<Mutex<VecDeque<String>>> = Arc::new(Mutex::new(found.keys().cloned().collect()));
-    let (tell, told) = channel();
-    for _ in 0..WORKERS.min(found.len()) {
-        let (queue, lookup, tell) = (queue.clone(), lookup.clone(), tell.clone());
+    let (sender, receiver) = channel();
+    for _ in 0..LOOKUPS_MAX.min(found.len()) {
+        let (queue, lookup, sender) = (queue.clone(), lookup.clone(), sender.clone());
         thread::spawn(move || {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some(name) = next() {
                 let answer = lookup(&name);
-                if tell.send((name, answer)).is_err() {
+                if sender.send((name, answer)).is_err() {
                     return;
                 }
             }
         });
     }
-    drop(tell);
+    drop(sender);
     let end = Instant::now() + limit;
-    while let Ok((name, answer)) = told.recv_timeout(end.saturating_duration_since(Instant::now()))
+    while let Ok((name, answer)) =
+        receiver.recv_timeout(end.saturating_duration_since(Instant::now()))
     {
         found.insert(name, answer);
     }
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resolver_that_hangs_holds_nobody_up_for_longer_than_the_limit() {
+    fn a_hanging_lookup_times_out() {
         // Ends when the test does.
         let (_hold, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_known_and_what_is_reserved_for_nobody_is_not() {
+    fn localhost_resolves_and_invalid_does_not() {
         // RFC 6761 section 6.4.
         let names = ["localhost", "lockgate.invalid"].map(str::to_owned);
         let found = resolve(&names);

@@ -1,17 +1,17 @@
-//! Warnings about this machine and this moment, as a machine of the test's own has them.
+//! Warnings about the machine and the time, with a simulated machine.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
 
 use super::*;
 
-/// The gateway is to run there.
-static RUN: Surroundings = SURROUNDINGS;
+/// The gateway runs there.
+static RUN: Machine = MACHINE;
 
-/// Each warning with its place, without the lines of the file.
-fn warnings_in(folder: &Path, text: &str, surroundings: &Surroundings) -> Vec<String> {
+/// Each warning with its position, without the lines of the file.
+fn warnings_in(folder: &Path, text: &str, machine: &Machine) -> Vec<String> {
     let path = folder.join("lockgate.yaml");
     fs::write(&path, text).unwrap();
-    let compiled = load_file(&path, surroundings).unwrap_or_else(|report| panic!("{report}"));
+    let compiled = load_file(&path, machine).unwrap_or_else(|report| panic!("{report}"));
     let problems = compiled.warnings.problems().iter();
     let shown =
         problems.map(|it| format!("{}:{}: {}: {}", it.line, it.column, it.path, it.message));
@@ -19,26 +19,30 @@ fn warnings_in(folder: &Path, text: &str, surroundings: &Surroundings) -> Vec<St
 }
 
 #[track_caller]
-fn warnings(text: &str, surroundings: &Surroundings) -> Vec<String> {
-    warnings_in(folder().path(), text, surroundings)
+fn warnings(text: &str, machine: &Machine) -> Vec<String> {
+    warnings_in(folder().path(), text, machine)
 }
 
-/// One warning for each: its place and words of it.
+/// Expects these warnings: position and message.
 #[track_caller]
-fn expect(told: Vec<String>, expected: &[(&str, &str)]) {
-    assert_eq!(told.len(), expected.len(), "{told:#?}");
-    for (told, (place, words)) in told.iter().zip(expected) {
-        assert!(told.starts_with(place) && told.contains(words), "{place} {words}\n{told}");
+fn expect(output: Vec<String>, expected: &[(&str, &str)]) {
+    assert_eq!(output.len(), expected.len(), "{output:#?}");
+    for (output, (position, message)) in output.iter().zip(expected) {
+        assert!(
+            output.starts_with(position) && output.contains(message),
+            "{position} \
+                                                                           {message}\n{output}"
+        );
     }
 }
 
 #[test]
-fn what_is_well_here_is_no_warning() {
-    expect(warnings(&base(), &looked_at()), &[]);
+fn a_valid_configuration_has_no_warnings() {
+    expect(warnings(&base(), &check_only()), &[]);
     expect(warnings(&base(), &RUN), &[]);
 }
 
-/// Puts a new certificate with these two days into a file, and its key beside it.
+/// Adds a new certificate with these dates to a file, and writes its key beside it.
 fn certify(folder: &Path, file: &str, subject: &str, from: (i32, u8, u8), until: (i32, u8, u8)) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["exchange.example.com".into()]).unwrap();
@@ -57,85 +61,84 @@ fn certify(folder: &Path, file: &str, subject: &str, from: (i32, u8, u8), until:
 }
 
 #[test]
-fn certificates_that_ended_or_end_soon() {
+fn expired_and_expiring_certificates_are_warnings() {
     const LONG_AGO: (i32, u8, u8) = (2026, 1, 1);
     let folder = folder();
-    let told = |from, until, surroundings: &Surroundings| {
+    let output = |from, until, machine: &Machine| {
         fs::remove_file(folder.path().join("tls.crt")).unwrap();
         certify(folder.path(), "tls.crt", "Exchange", from, until);
-        warnings_in(folder.path(), &base(), surroundings)
+        warnings_in(folder.path(), &base(), machine)
     };
     // Now is 2026-11-18.
-    let place = "5:41: listeners.public.tls.certificate: tls.crt: ";
+    let position = "5:41: listeners.public.tls.certificate: tls.crt: ";
     let ended =
         "the certificate of \"CN=Exchange\" expired on 2026-11-18 (UTC), and clients refuse it";
-    for surroundings in [&RUN, &looked_at()] {
-        expect(told(LONG_AGO, (2026, 11, 18), surroundings), &[(place, ended)]);
+    for machine in [&RUN, &check_only()] {
+        expect(output(LONG_AGO, (2026, 11, 18), machine), &[(position, ended)]);
     }
-    let soon =
-        "\"CN=Exchange\" expires on 2026-12-18 (UTC), in 29 days: put a new one there and restart";
-    expect(told(LONG_AGO, (2026, 12, 18), &RUN), &[(place, soon)]);
+    let soon = "\"CN=Exchange\" expires on 2026-12-18 (UTC), in 29 days: replace it and restart";
+    expect(output(LONG_AGO, (2026, 12, 18), &RUN), &[(position, soon)]);
     let tomorrow = "expires on 2026-11-20 (UTC), in 1 day:";
-    expect(told(LONG_AGO, (2026, 11, 20), &RUN), &[(place, tomorrow)]);
-    expect(told(LONG_AGO, (2026, 12, 19), &RUN), &[]);
+    expect(output(LONG_AGO, (2026, 11, 20), &RUN), &[(position, tomorrow)]);
+    expect(output(LONG_AGO, (2026, 12, 19), &RUN), &[]);
     let early = "is not valid before 2026-12-01 (UTC), and clients refuse it until then";
-    expect(told((2026, 12, 1), (2030, 1, 1), &RUN), &[(place, early)]);
-    // What comes after the first in the file counts, too.
+    expect(output((2026, 12, 1), (2030, 1, 1), &RUN), &[(position, early)]);
+    // Further certificates of the file are checked, too.
     fs::write(folder.path().join("tls.crt"), "").unwrap();
     certify(folder.path(), "tls.crt", "Intermediate", LONG_AGO, (2026, 11, 1));
     certify(folder.path(), "tls.crt", "Exchange", LONG_AGO, (2027, 11, 1));
-    let told = warnings_in(folder.path(), &base(), &RUN);
-    expect(told, &[(place, "\"CN=Intermediate\" expired on 2026-11-01")]);
+    let output = warnings_in(folder.path(), &base(), &RUN);
+    expect(output, &[(position, "\"CN=Intermediate\" expired on 2026-11-01")]);
 }
 
 #[test]
-fn authorities_of_a_server_that_ended() {
+fn expired_authorities_of_a_server_are_warnings() {
     let folder = folder();
     certify(folder.path(), "old.crt", "Old Root", (2016, 1, 1), (2026, 11, 1));
     certify(folder.path(), "old.crt", "New Root", (2026, 1, 1), (2036, 1, 1));
     let tls = "    address: 10.1.2.3\n    tls: { mode: required, ca: old.crt }\n";
     let text = base().replace("    address: 10.1.2.3\n", tls);
-    let words =
-        "\"CN=Old Root\" expired on 2026-11-01 (UTC), and what it has signed may be refused";
-    let place = "14:32: backends.server.tls.ca: old.crt: ";
-    expect(warnings_in(folder.path(), &text, &RUN), &[(place, words)]);
+    let message =
+        "\"CN=Old Root\" expired on 2026-11-01 (UTC), and certificates signed by it may be refused";
+    let position = "14:32: backends.server.tls.ca: old.crt: ";
+    expect(warnings_in(folder.path(), &text, &RUN), &[(position, message)]);
 }
 
 #[test]
-fn addresses_that_are_not_on_this_machine() {
-    let elsewhere = Surroundings {
-        place: |address| match address.ip().to_string().as_str() {
-            "192.0.2.1" | "2001:db8::1" => Place::NotHere,
-            _ => Place::Free,
+fn addresses_of_other_machines_are_warnings() {
+    let elsewhere = Machine {
+        availability: |address| match address.ip().to_string().as_str() {
+            "192.0.2.1" | "2001:db8::1" => Availability::NotLocal,
+            _ => Availability::Free,
         },
-        ..looked_at()
+        ..check_only()
     };
     let text = base()
         .replace("\"0.0.0.0:21\"", "[\"127.0.0.1:21\", \"192.0.2.1:21\"]")
         .replace("    range:", "    listen: [127.0.0.1, 192.0.2.1, \"2001:db8::1\"]\n    range:")
         .replace("limits:", "metrics: { address: \"192.0.2.1:9640\" }\nlimits:");
-    let words = "192.0.2.1 is not an address of this machine";
+    let message = "192.0.2.1 is not an address of this machine";
     let expected = [
-        ("4:31: listeners.public.address[1]: ", words),
-        ("9:25: data_ports.pool.listen[1]: ", words),
+        ("4:31: listeners.public.address[1]: ", message),
+        ("9:25: data_ports.pool.listen[1]: ", message),
         ("9:36: data_ports.pool.listen[2]: ", "2001:db8::1 is not an address of this machine"),
-        ("29:21: metrics.address: ", words),
+        ("29:21: metrics.address: ", message),
     ];
     expect(warnings(&text, &elsewhere), &expected);
-    // Data ports that listen where the listener does say nothing of their own.
+    // Data ports that listen at the listener's address are not reported again.
     let text = base().replace("0.0.0.0:21", "192.0.2.1:21");
-    expect(warnings(&text, &elsewhere), &[("4:14: listeners.public.address", words)]);
+    expect(warnings(&text, &elsewhere), &[("4:14: listeners.public.address", message)]);
 }
 
 #[test]
-fn ports_in_use_are_told_in_one_warning() {
-    let busy = Surroundings {
-        place: |address| match address.port() {
-            20 | 21 | 9640 | 50003 | 50007 => Place::Taken,
-            22 => Place::Unknown,
-            _ => Place::Free,
+fn ports_in_use_are_a_single_warning() {
+    let busy = Machine {
+        availability: |address| match address.port() {
+            20 | 21 | 9640 | 50003 | 50007 => Availability::InUse,
+            22 => Availability::Unknown,
+            _ => Availability::Free,
         },
-        ..looked_at()
+        ..check_only()
     };
     let text = base()
         .replace(
@@ -146,20 +149,20 @@ fn ports_in_use_are_told_in_one_warning() {
     let expected = [
         (
             "4:14: listeners.public.address: ",
-            "in use on this machine: 0.0.0.0:21, 2 of the ports 50000-50099, 127.0.0.1:9640. Unless the \
-             gateway runs here already, it will not start: `ss -tanp 'sport = :21'` shows the program",
+            "in use on this machine: 0.0.0.0:21, 2 of the ports 50000-50099, 127.0.0.1:9640. Unless this \
+             is the running gateway, it will not start: `ss -tanp 'sport = :21'` shows the program",
         ),
         ("7:44: listeners.public.active.source_ports: ", "port 20 is in use on this machine"),
     ];
     expect(warnings(&text, &busy), &expected);
     let one = base().replace("50000-50099", "50000-50003").replace("0.0.0.0:21", "0.0.0.0:22");
-    let words = "in use on this machine: port 50003. Unless";
-    expect(warnings(&one, &busy), &[("9:12: data_ports.pool.range: ", words)]);
+    let message = "in use on this machine: port 50003. Unless";
+    expect(warnings(&one, &busy), &[("9:12: data_ports.pool.range: ", message)]);
 }
 
 #[test]
-fn a_backend_that_is_the_gateway_itself() {
-    let here = Surroundings {
+fn a_backend_that_is_the_gateway_itself_is_a_warning() {
+    let here = Machine {
         is_own: |address| address.to_string() == "10.0.0.5",
         resolve: |names| {
             let address = |name: &str| match name {
@@ -172,19 +175,19 @@ fn a_backend_that_is_the_gateway_itself() {
                 .map(|name| (name.clone(), Ok(vec![address(name).parse().unwrap()])))
                 .collect()
         },
-        ..looked_at()
+        ..check_only()
     };
-    let running = Surroundings { is_own: here.is_own, ..SURROUNDINGS };
-    let told = |listener: &str, backend: &str, surroundings| {
+    let running = Machine { is_own: here.is_own, ..MACHINE };
+    let output = |listener: &str, backend: &str, machine| {
         let text = base()
             .replace("\"0.0.0.0:21\"", listener)
             .replace("limits:", "metrics: { address: \"127.0.0.1:9640\" }\nlimits:")
             .replace("address: 10.1.2.3\n", &format!("address: {backend}\n"));
-        warnings(&text, surroundings)
+        warnings(&text, machine)
     };
     let at = "13:14: backends.server.address: ";
     let listener = "is listeners.public of this gateway itself (line 2)";
-    for (own, backend, words) in [
+    for (own, backend, message) in [
         ("\"0.0.0.0:21\"", "127.0.0.1", listener),
         ("\"0.0.0.0:21\"", "0.0.0.0", listener),
         ("\"0.0.0.0:21\"", "10.0.0.5", listener),
@@ -195,16 +198,16 @@ fn a_backend_that_is_the_gateway_itself() {
         ("\"0.0.0.0:21\"", "127.0.0.1:50099", "is data_ports.pool of this gateway itself (line 8)"),
         ("\"0.0.0.0:21\"", "127.0.0.1:9640", "is metrics of this gateway itself (line 28)"),
     ] {
-        for surroundings in [&here, &running] {
-            expect(told(own, backend, surroundings), &[(at, words)]);
+        for machine in [&here, &running] {
+            expect(output(own, backend, machine), &[(at, message)]);
         }
     }
-    // What a name leads to is only asked where somebody looks at the configuration.
+    // Names are only looked up by a check.
     expect(
-        told("\"0.0.0.0:21\"", "ftp.example.com", &here),
+        output("\"0.0.0.0:21\"", "ftp.example.com", &here),
         &[(at, "ftp.example.com:21 is listeners.public")],
     );
-    expect(told("\"0.0.0.0:21\"", "ftp.example.com", &RUN), &[]);
+    expect(output("\"0.0.0.0:21\"", "ftp.example.com", &RUN), &[]);
     for (own, backend) in [
         ("\"0.0.0.0:21\"", "10.0.0.6"),
         ("\"0.0.0.0:21\"", "127.0.0.1:2121"),
@@ -213,72 +216,73 @@ fn a_backend_that_is_the_gateway_itself() {
         ("\"0.0.0.0:21\"", "other.example.com"),
         ("\"127.0.0.1:0\"", "127.0.0.1:1"),
     ] {
-        expect(told(own, backend, &here), &[]);
+        expect(output(own, backend, &here), &[]);
     }
-    // Of a list each counts, and the port that is usual for the protocol.
-    expect(told("\"0.0.0.0:990\"", "[127.0.0.1, 127.0.0.1]", &here), &[]);
+    // Every address of a list is checked, with the protocol's default port.
+    expect(output("\"0.0.0.0:990\"", "[127.0.0.1, 127.0.0.1]", &here), &[]);
     let implicit = "[10.1.2.3, 127.0.0.1]\n    tls: { mode: implicit }";
     let second = "13:25: backends.server.address[1]: ";
     expect(
-        told("\"0.0.0.0:990\"", implicit, &here),
+        output("\"0.0.0.0:990\"", implicit, &here),
         &[(second, "127.0.0.1:990 is listeners.public")],
     );
 }
 
 #[test]
-fn names_that_do_not_resolve() {
-    let nameless = Surroundings {
+fn names_that_do_not_resolve_are_warnings() {
+    let nameless = Machine {
         resolve: |names| {
             assert_eq!(names, ["known.example.com", "no.example.com"]);
             let answers = [Ok(vec!["192.0.2.1".parse().unwrap()]), Err("no such host".to_owned())];
             names.iter().cloned().zip(answers).collect()
         },
-        ..looked_at()
+        ..check_only()
     };
-    let advertise = "    advertise: [{ clients: 10.0.0.0/8, address: known.example.com }, { address: no.example.com }]\n    range:";
+    let advertise = "    advertise: [{ clients: 10.0.0.0/8, address: known.example.com }, { address: \
+                     no.example.com }]\n    range:";
     let text = base().replace("    range:", advertise).replace(
         "address: 10.1.2.3\n",
         "address: [10.1.2.3, known.example.com, \"no.example.com:2121\"]\n",
     );
-    let words = "\"no.example.com\" does not resolve here (no such host): ";
+    let message = "\"no.example.com\" does not resolve here (no such host): ";
     let expected = [
         (
             "9:81: data_ports.pool.advertise[1].address: ",
-            "clients that are to be told it are refused PASV",
+            "clients to which it is advertised are refused PASV",
         ),
-        ("14:44: backends.server.address[2]: ", words),
+        ("14:44: backends.server.address[2]: ", message),
     ];
     expect(warnings(&text, &nameless), &expected);
-    // The gateway itself looks names up when it runs.
+    // A running gateway looks up names itself.
     expect(warnings(&text, &RUN), &[]);
 }
 
 #[test]
-fn more_sessions_than_descriptors() {
-    let with = |descriptors| Surroundings { descriptors: Some(descriptors), ..looked_at() };
+fn too_few_descriptors_are_a_warning() {
+    let with = |descriptors| Machine { descriptors: Some(descriptors), ..check_only() };
     // One listener, 100 data ports, and 64 for the process.
     let text = base().replace("sessions: 10", "sessions: 1000");
     expect(warnings(&text, &with(4165)), &[]);
-    let words =
-        "1000 sessions that all transfer take 4165 descriptors, and a process may have 4164 here";
-    let place = "29:13: limits.sessions: ";
-    expect(warnings(&text, &with(4164)), &[(place, words)]);
-    expect(warnings(&text, &with(4096)), &[(place, "or allow 982 sessions")]);
-    // Where nothing is said, 10000 are allowed; nobody is told of it at each start.
-    let unsaid = base().replace("limits:\n  sessions: 10\n", "");
-    expect(warnings(&unsaid, &with(1 << 19)), &[]);
+    let message =
+        "1000 sessions with transfers need 4165 file descriptors, but the limit is 4164 here";
+    let position = "29:13: limits.sessions: ";
+    expect(warnings(&text, &with(4164)), &[(position, message)]);
+    expect(warnings(&text, &with(4096)), &[(position, "or allow 982 sessions")]);
+    // The default is 10000, which a start does not warn of.
+    let default = base().replace("limits:\n  sessions: 10\n", "");
+    expect(warnings(&default, &with(1 << 19)), &[]);
     expect(
-        warnings(&unsaid, &with(4096)),
-        &[("0:0: limits.sessions: ", "10000 sessions that all")],
+        warnings(&default, &with(4096)),
+        &[("0:0: limits.sessions: ", "10000 sessions with transfers")],
     );
-    expect(warnings(&unsaid, &with(100)), &[("0:0: ", "a process may have 100 here")]);
-    let run = Surroundings { descriptors: Some(4164), ..SURROUNDINGS };
-    expect(warnings(&unsaid, &run), &[]);
-    expect(warnings(&text, &run), &[(place, words)]);
+    expect(warnings(&default, &with(100)), &[("0:0: ", "the limit is 100 here")]);
+    let run = Machine { descriptors: Some(4164), ..MACHINE };
+    expect(warnings(&default, &run), &[]);
+    expect(warnings(&text, &run), &[(position, message)]);
 }
 
 #[test]
-fn placeholders_in_paths_are_told_to_be_none() {
+fn placeholders_in_paths_are_warnings() {
     let folder = folder();
     fs::create_dir(folder.path().join("{user}")).unwrap();
     fs::copy(folder.path().join("tls.crt"), folder.path().join("%u.crt")).unwrap();
@@ -288,27 +292,24 @@ fn placeholders_in_paths_are_told_to_be_none() {
         .replace("certificate: tls.crt", "certificate: \"%u.crt\"")
         .replace("folder: files", "folder: \"{user}\"");
     let expected = [
-        ("5:41: listeners.public.tls.certificate: ", "`%u` is taken literally: nothing is put"),
-        ("14:19: backends.server.login_folder: ", "`%u` is taken literally: it is one folder"),
+        ("5:41: listeners.public.tls.certificate: ", "`%u` is taken literally: it is not replaced"),
+        ("14:19: backends.server.login_folder: ", "`%u` is taken literally: all users share"),
         (
             "18:13: backends.folder.folder: ",
             "`{user}` is taken literally: all users of this backend share",
         ),
-        (
-            "27:11: routes[0].root: ",
-            "`{user}` is taken literally: all users of this route share one",
-        ),
+        ("27:11: routes[0].root: ", "`{user}` is taken literally: all users of this route share a"),
     ];
     expect(warnings_in(folder.path(), &text, &RUN), &expected);
-    // Where the file is not there, it may be the reason.
-    let told = report(&base().replace("folder: files", "folder: /srv/%u"));
-    let words =
+    // If the file does not exist this may be the reason.
+    let output = report(&base().replace("folder: files", "folder: /srv/%u"));
+    let message =
         "cannot open the folder /srv/%u: No such file or directory (os error 2); `%u` is taken";
-    assert!(told.contains(words) && told.ends_with("\n1 problem"), "{told}");
+    assert!(output.contains(message) && output.ends_with("\n1 problem"), "{output}");
     let keys = "authorized_keys: [alice.pub, \"~/keys\"]\n    groups:";
-    let told = report(&base().replacen("groups:", keys, 1));
+    let output = report(&base().replacen("groups:", keys, 1));
     assert!(
-        told.contains("authorized_keys[1]: cannot read ") && told.contains("`~` is taken"),
-        "{told}"
+        output.contains("authorized_keys[1]: cannot read ") && output.contains("`~` is taken"),
+        "{output}"
     );
 }

@@ -1,14 +1,14 @@
-//! Keys that only some protocols have.
+//! Refuses keys that belong to another `protocol`.
 
 use crate::config::read::Read;
-use crate::config::report::{At, Problems};
+use crate::config::report::{Location, Problems};
 
-/// A key of a section whose `protocol` says which keys it has.
+/// A key of a section whose keys depend on its `protocol`.
 pub(super) struct Key<'a, P: 'static> {
     name: &'static str,
-    at: Option<&'a At>,
+    at: Option<&'a Location>,
     protocols: &'static [P],
-    /// What to write instead; empty: the protocol's own keys are told.
+    /// What to write instead; empty: the message lists the protocol's own keys.
     instead: &'static str,
 }
 
@@ -26,8 +26,8 @@ impl<'a, P> Key<'a, P> {
     }
 }
 
-/// Notes keys that are there and belong to other protocols than `protocol`. `what` is a listener or
-/// a backend, `words` the protocols' names in the file.
+/// Reports keys that belong to other protocols than `protocol`. `what` is a listener or a backend, `word`
+/// gives the name of a protocol in the file.
 pub(super) fn refuse<P: Copy + PartialEq>(
     what: &str,
     protocol: P,
@@ -39,12 +39,12 @@ pub(super) fn refuse<P: Copy + PartialEq>(
     let own: Vec<_> = own.map(|key| key.name).collect();
     for key in keys.iter().filter(|key| !key.protocols.contains(&protocol)) {
         let Some(at) = key.at else { continue };
-        let theirs: Vec<_> =
-            key.protocols.iter().map(|theirs| format!("`protocol: {}`", word(*theirs))).collect();
+        let others: Vec<_> =
+            key.protocols.iter().map(|other| format!("`protocol: {}`", word(*other))).collect();
         let advice = match key.instead {
             "" => format!("{what} of `protocol: {}` has {}", word(protocol), own.join(", ")),
             instead => instead.to_owned(),
         };
-        problems.error(at, format!("belongs to {}; {advice}", theirs.join(" or ")));
+        problems.error(at, format!("belongs to {}; {advice}", others.join(" or ")));
     }
 }

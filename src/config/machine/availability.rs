@@ -8,38 +8,38 @@ use rustix::io::Errno;
 
 use crate::net;
 
-/// What a listener would find there.
+/// Whether an address can be listened on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum Place {
+pub(in crate::config) enum Availability {
     Free,
-    /// Somebody listens there, or an outgoing connection has the port.
-    Taken,
-    /// No address of this machine.
-    NotHere,
-    /// The kernel does not tell this user.
+    /// Another socket listens there, or an outgoing connection uses the port.
+    InUse,
+    /// Not an address of this machine.
+    NotLocal,
+    /// This user may not bind it.
     Unknown,
 }
 
-pub(super) fn place(address: SocketAddr) -> Place {
+pub(super) fn availability(address: SocketAddr) -> Availability {
     match net::bind(address) {
-        Ok(_) => Place::Free,
+        Ok(_) => Availability::Free,
         Err(error) => of_error(address, &error),
     }
 }
 
-fn of_error(address: SocketAddr, error: &io::Error) -> Place {
+fn of_error(address: SocketAddr, error: &io::Error) -> Availability {
     let no_family = Errno::AFNOSUPPORT.raw_os_error();
     match error.kind() {
-        io::ErrorKind::AddrInUse => Place::Taken,
-        io::ErrorKind::AddrNotAvailable => Place::NotHere,
-        // A port below 1024, asked for by somebody else than root.
-        io::ErrorKind::PermissionDenied if is_listened_on(address) => Place::Taken,
-        _ if error.raw_os_error() == Some(no_family) => Place::NotHere,
-        _ => Place::Unknown,
+        io::ErrorKind::AddrInUse => Availability::InUse,
+        io::ErrorKind::AddrNotAvailable => Availability::NotLocal,
+        // A port below 1024, without privileges.
+        io::ErrorKind::PermissionDenied if is_listened_on(address) => Availability::InUse,
+        _ if error.raw_os_error() == Some(no_family) => Availability::NotLocal,
+        _ => Availability::Unknown,
     }
 }
 
-/// By the kernel's tables, which everybody can read.
+/// According to the kernel's tables, which every user can read.
 fn is_listened_on(address: SocketAddr) -> bool {
     static LISTENING: OnceLock<Vec<SocketAddr>> = OnceLock::new();
     let listening = LISTENING.get_or_init(|| {
@@ -54,8 +54,8 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same
 }
 
-/// The listening sockets of `/proc/net/tcp` or `/proc/net/tcp6`: proc_net_tcp in the kernel's
-/// documentation.
+/// The listening sockets in `/proc/net/tcp` or `/proc/net/tcp6` (proc_net_tcp in the kernel's
+/// documentation).
 fn listening(table: &str) -> Vec<SocketAddr> {
     const LISTEN: &str = "0A";
     let row = |row: &str| {
@@ -67,7 +67,7 @@ fn listening(table: &str) -> Vec<SocketAddr> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
-/// Words of 32 bits in the machine's own order.
+/// Words of 32 bits in the machine's byte order.
 fn address_of(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
@@ -91,26 +91,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_takes_its_port_and_no_other_machines_address_is_here() {
+    fn a_listeners_port_is_in_use_and_other_addresses_are_not_local() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(place(address), Place::Taken);
-        // Everywhere is there, too.
+        assert_eq!(availability(address), Availability::InUse);
+        // The wildcard includes it.
         assert_eq!(
-            place(SocketAddr::new("0.0.0.0".parse().unwrap(), address.port())),
-            Place::Taken
+            availability(SocketAddr::new("0.0.0.0".parse().unwrap(), address.port())),
+            Availability::InUse
         );
-        assert_eq!(place("192.0.2.1:0".parse().unwrap()), Place::NotHere);
-        assert_eq!(place("127.0.0.1:0".parse().unwrap()), Place::Free);
-        // To look takes nothing away.
+        assert_eq!(availability("192.0.2.1:0".parse().unwrap()), Availability::NotLocal);
+        assert_eq!(availability("127.0.0.1:0".parse().unwrap()), Availability::Free);
+        // The check releases the port.
         let refused = io::Error::from(io::ErrorKind::PermissionDenied);
-        assert_eq!(of_error(address, &refused), Place::Taken);
-        assert_eq!(of_error("192.0.2.1:1".parse().unwrap(), &refused), Place::Unknown);
+        assert_eq!(of_error(address, &refused), Availability::InUse);
+        assert_eq!(of_error("192.0.2.1:1".parse().unwrap(), &refused), Availability::Unknown);
     }
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn the_kernels_tables_are_understood() {
+    fn the_kernels_tables_are_parsed() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
              0: 0100007F:0015 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0\n\
              1: 0100007F:1F90 0100007F:A1B2 01 00000000:00000000 00:00000000 00000000     0\n";

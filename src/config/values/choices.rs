@@ -1,8 +1,10 @@
+//! Values of fixed sets of keywords.
+
 use serde_json::{Value as Json, json};
 
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
-use crate::config::leaf::{Choice, Value, Wrong};
+use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
 use crate::data::ClientMatch;
@@ -67,7 +69,7 @@ impl BackendProtocol {
 }
 
 impl Value for ListenerProtocol {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         protocol(text, Self::ALL)
     }
 
@@ -77,7 +79,7 @@ impl Value for ListenerProtocol {
 }
 
 impl Value for BackendProtocol {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         protocol(text, Self::ALL)
     }
 
@@ -86,22 +88,23 @@ impl Value for BackendProtocol {
     }
 }
 
-/// Protocols are no [`Choice`]: "ftps" gets an answer of its own.
-fn protocol<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Wrong> {
+/// Protocols are not a [`Choice`]: "ftps" gets its own message.
+fn protocol<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Invalid> {
     if let Some((_, protocol)) = known.iter().find(|(word, _)| *word == text) {
         return Ok(*protocol);
     }
     match text {
-        "ftps" | "ftpes" => Wrong::new(format!(
-            "\"{text}\" has two meanings, so say which one: `protocol: ftp` with `tls.mode: required` \
-             (AUTH TLS, usually port 21), or with `tls.mode: implicit` (TLS from the first byte, \
-             usually port 990)"
+        "ftps" | "ftpes" => Invalid::new(format!(
+            "\"{text}\" is ambiguous: write `protocol: ftp` with `tls.mode: required` (AUTH TLS, usually \
+             port 21), or with `tls.mode: implicit` (TLS from the first byte, usually port 990)"
         )),
-        "ssh" | "scp" => Wrong::meant(format!("\"{text}\" is no protocol here"), "sftp"),
+        "ssh" | "scp" => {
+            Invalid::with_suggestion(format!("\"{text}\" is not a protocol here"), "sftp")
+        }
         _ => {
             let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
-            let message = format!("\"{text}\" is no protocol; write {}", words.join(" or "));
-            Err(Wrong { message, meant: nearest(text, words) })
+            let message = format!("\"{text}\" is not a protocol; write {}", words.join(" or "));
+            Err(Invalid { message, suggestion: nearest(text, words) })
         }
     }
 }
