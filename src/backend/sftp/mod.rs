@@ -145,9 +145,9 @@ impl BackendSession for SftpSession {
         file::open(&self.server, target.action()).await
     }
 
-    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be written in
-    /// any case: while the server goes on with it, the connection stays open, so that those who wait for the
-    /// path see its end.
+    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be
+    /// written in any case: while the server goes on with it, the connection stays open, so that those
+    /// who wait for the path see its end.
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();
