@@ -45,6 +45,7 @@ use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
     ReadTransfer, WriteTransfer,
 };
+use crate::net::task;
 use crate::net::{Connector, Connectors};
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
@@ -151,7 +152,7 @@ impl BackendSession for SftpSession {
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();
-        let ending = tokio::spawn(async move {
+        let ending = task::spawn(async move {
             server.cleanups.wait().await;
             server.requests.end();
         });
