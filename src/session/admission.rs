@@ -1,3 +1,5 @@
+//! The limits of sessions, in all and by client address.
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,22 +10,22 @@ use super::Limits;
 pub struct Admission {
     sessions: usize,
     per_address: usize,
-    taken: Mutex<Taken>,
+    open: Mutex<OpenSessions>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct OpenSessions {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A session's place; given back when dropped.
+/// The permit of a session; released when dropped.
 pub struct AdmissionPermit {
     admission: Arc<Admission>,
     address: IpAddr,
 }
 
-/// Why there is no place.
+/// Why a session is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("too many sessions (limits.sessions: {0}); try again later")]
@@ -39,33 +41,33 @@ impl Admission {
         Arc::new(Self {
             sessions: limits.sessions,
             per_address: limits.sessions_per_address,
-            taken: Mutex::default(),
+            open: Mutex::default(),
         })
     }
 
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<AdmissionPermit, Refusal> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.all >= self.sessions {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.all >= self.sessions {
             return Err(Refusal::Full(self.sessions));
         }
-        let of_address = taken.by_address.entry(address).or_default();
+        let of_address = open.by_address.entry(address).or_default();
         if *of_address >= self.per_address {
             return Err(Refusal::AddressFull(self.per_address));
         }
         *of_address += 1;
-        taken.all += 1;
+        open.all += 1;
         Ok(AdmissionPermit { admission: self.clone(), address })
     }
 }
 
 impl Drop for AdmissionPermit {
     fn drop(&mut self) {
-        let mut taken = self.admission.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.all -= 1;
-        if let Some(of_address) = taken.by_address.get_mut(&self.address) {
+        let mut open = self.admission.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all -= 1;
+        if let Some(of_address) = open.by_address.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {
-                taken.by_address.remove(&self.address);
+                open.by_address.remove(&self.address);
             }
         }
     }
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caps_hold_and_seats_come_back() {
+    fn sessions_are_limited_and_permits_are_released() {
         let limits = Limits { sessions: 3, sessions_per_address: 2, ..Limits::default() };
         let admission = Admission::new(&limits);
         let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());

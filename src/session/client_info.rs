@@ -1,4 +1,4 @@
-//! What is known of a client's connection before and while somebody is logged in.
+//! The connection of a client, before and after its login.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -15,22 +15,21 @@ pub struct ClientInfo {
     pub listener: String,
     /// `ftp`, `sftp`: for the record.
     pub protocol: &'static str,
-    /// The client.
     pub peer: SocketAddr,
-    /// What the client connected to.
+    /// The address that the client connected to.
     pub local: SocketAddr,
-    /// Tells the sessions of one gateway's run apart.
+    /// Unique while the gateway runs.
     pub session: u64,
     /// Why it ends.
     pub end: EndSlot,
-    /// What protects the connection, once something does: version and algorithms of TLS or SSH.
+    /// Version and algorithms of TLS or SSH, once it is negotiated.
     pub encryption: OnceLock<String>,
-    /// The client program, where it says so (SSH); as it came, so escaped where it is printed.
+    /// The client program, from its SSH identification; not escaped.
     pub client: OnceLock<String>,
 }
 
 impl ClientInfo {
-    /// Of a connection that has just come, with a number of its own.
+    /// A new connection, with a number of its own.
     pub fn new(
         listener: &str,
         protocol: &'static str,
@@ -49,8 +48,8 @@ impl ClientInfo {
         }
     }
 
-    /// What log lines name the connection by until somebody has logged in. Of the highest level: lines of
-    /// every level need it.
+    /// The span of log lines before the login. It has the highest level, since lines of every level
+    /// need it.
     pub fn span(&self) -> Span {
         let Self { session, peer, listener, .. } = self;
         tracing::error_span!(parent: None, "connection", session, %peer, listener)

@@ -1,31 +1,31 @@
-//! Why clients are turned away before a login.
+//! Why clients are refused before a login.
 
 use crate::wire::first_bytes::Protocol;
 
-/// Why a client is turned away.
+/// Why a client is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientRefusal {
-    /// It speaks in clear where TLS is required.
+    /// It does not use TLS where TLS is required.
     NoTls,
-    /// It asked for TLS where none is offered.
+    /// It requested TLS where none is offered.
     TlsNotOffered,
-    /// It knows no version of TLS that is served.
+    /// It supports only old versions of TLS.
     TlsTooOld,
     /// The TLS handshake failed for another reason.
     TlsHandshake,
     /// It speaks another protocol than the listener.
     Speaks(Protocol),
-    /// It speaks no protocol that is known here.
+    /// It speaks neither SSH nor a known protocol.
     NotSsh,
     /// It and the listener have no SSH algorithm in common.
     SshAlgorithms,
-    /// Its address has asked for too many costly SSH key exchanges.
+    /// Its address has requested too many expensive SSH key exchanges.
     KeyExchanges,
     /// The SSH connection failed for another reason.
     SshHandshake,
     /// It has not logged in in time.
     LoginTimeout,
-    /// The most sessions are open, in all or of its address.
+    /// Too many sessions are open, in all or from its address.
     TooManySessions,
 }
 

@@ -1,17 +1,17 @@
-//! What a session is made of, shared by all that it has open, and the check that every operation
-//! passes before a backend is asked.
+//! The state of a session, shared by its open files, and the checks of every operation before the
+//! backend is called.
 
 use std::sync::Arc;
 
 use tracing::Span;
 
 use super::metrics::Metrics;
+use super::open_uploads::OpenUploads;
 use super::path_masking;
 use super::record::Record;
 use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
-use super::unfinished::Unfinished;
 use crate::auth::Identity;
 use crate::backend::BackendSession;
 use crate::op::{Action, Failure, FailureKind, Operation};
@@ -25,30 +25,30 @@ pub(super) struct SessionCore {
     pub(super) metrics: Metrics,
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
-    pub(super) unfinished: Unfinished,
+    pub(super) open_uploads: OpenUploads,
     #[expect(dead_code, reason = "written when dropped")]
     pub(super) record: SessionRecord,
 }
 
 impl SessionCore {
-    /// The action's record and, where it is allowed, what the backend is asked.
+    /// Checks an action; returns its record and its target at the backend.
     pub(super) fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
-        self.permit(self.record_of(&action), action)
+        self.permit(self.record(&action), action)
     }
 
-    /// As [`SessionCore::admit`], of what could lead out of the route's root or take it away.
+    /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or change it.
     pub(super) fn admit_operation(
         &self,
         operation: Operation,
     ) -> Result<(Record, Target<Operation>), Failure> {
-        let record = self.record_of(&operation);
-        match self.root.refusal(&operation) {
-            Some(failure) => refused(record, failure),
-            None => self.permit(record, operation),
+        let record = self.record(&operation);
+        match self.root.check(&operation) {
+            Ok(()) => self.permit(record, operation),
+            Err(failure) => refused(record, failure),
         }
     }
 
-    fn record_of(&self, action: &impl Action) -> Record {
+    fn record(&self, action: &impl Action) -> Record {
         Record::new(self.who.clone(), self.metrics.clone(), action)
     }
 
@@ -61,13 +61,14 @@ impl SessionCore {
     }
 }
 
-/// Refused before a backend was asked.
+/// Writes the record of an operation that was refused before the backend was called.
 pub(super) fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
     record.failed(&failure);
     Err(failure)
 }
 
-/// Writes the record of what a backend did not do; what is returned is for the client.
+/// Writes the record of an operation that failed at the backend; returns the failure for the
+/// client.
 pub(super) fn failed(record: Record, root: &Root, failure: Failure) -> Failure {
     record.failed(&failure);
     path_masking::failure(root, failure)

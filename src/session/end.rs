@@ -8,7 +8,7 @@ use crate::op::{Failure, FailureKind, Fault};
 /// Why a session ends.
 #[derive(Debug, Clone)]
 pub struct SessionEnd {
-    /// Whose fault it is that it ends now; `None`: nobody's, its client was done.
+    /// `None`: the client ended the session.
     pub(super) fault: Option<Fault>,
     reason: Cow<'static, str>,
 }
@@ -30,7 +30,7 @@ impl SessionEnd {
         &self.reason
     }
 
-    /// What becomes of an operation that is under way then.
+    /// The failure of operations that the end interrupts.
     pub fn failure(&self) -> Failure {
         let fault = self.fault.unwrap_or(Fault::Client);
         Failure::new(
@@ -41,7 +41,7 @@ impl SessionEnd {
     }
 }
 
-/// Where a connection's front notes why its session ends; the first reason counts.
+/// Holds why a session ends; the first reason counts.
 #[derive(Debug, Clone, Default)]
 pub struct EndSlot(Arc<OnceLock<SessionEnd>>);
 

@@ -1,4 +1,4 @@
-//! What all fronts share, and logging in: who somebody is, the route, the backend.
+//! What all fronts share, and the login: the user, the route, the backend.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -13,9 +13,9 @@ use super::client_refusal::ClientRefusal;
 use super::core::SessionCore;
 use super::login_record::{LoginDetails, LoginRecord};
 use super::metrics::{Metrics, OpenSession};
+use super::open_uploads::OpenUploads;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
-use super::unfinished::Unfinished;
 use super::{Limits, Session, root};
 use tracing::Instrument;
 
@@ -25,13 +25,13 @@ use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::route::{Access, Root, Route, RouteTable};
 
-const KEPT_FROM_BACKEND: &str = "the name is one of the gateway's own `users`, and the route that matches has `authenticate: \
-     backend`, which is for others only: take the name out of `users`, or give it a route with \
-     `authenticate: gateway`";
+const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
+     which is for other users; remove the name from `users`, or add a route with `authenticate: \
+     gateway`";
 
-const NO_ROUTE: &str = "no route is for this user here";
+const NO_ROUTE: &str = "no route matches this user, listener and source address";
 
-const KEY_STAYS: &str = "a public key cannot be passed through to a backend";
+const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
 /// What all fronts share: users, routes, backends.
 pub struct Gateway {
@@ -43,10 +43,10 @@ pub struct Gateway {
     pub metrics: Metrics,
 }
 
-/// How somebody shows who they are. SSH certificates would be a third way.
+/// How a user authenticates. SSH certificates would be a third way.
 pub enum Proof {
     Password(Credentials),
-    /// A public key whose private half the client has been seen to hold.
+    /// A public key with a verified signature of the client.
     PublicKey {
         user: Vec<u8>,
         key: Box<PublicKey>,
@@ -70,7 +70,7 @@ impl Proof {
 }
 
 impl Gateway {
-    /// What a listener takes its connections with, where they come from proxies of these networks.
+    /// The PROXY protocol of a listener whose connections come from proxies in these networks.
     pub fn proxy_protocol(&self, listener: &str, trusted: &[IpNet]) -> Option<ProxyProtocol> {
         let refused = || self.metrics.proxy_refused(listener);
         (!trusted.is_empty()).then(|| ProxyProtocol::new(trusted.to_vec(), refused()))
@@ -81,21 +81,21 @@ impl Gateway {
         self.metrics.session(listener)
     }
 
-    /// Counts a client that is turned away and is not told of.
-    pub fn count_refused(&self, client: &ClientInfo, why: ClientRefusal) {
-        self.metrics.client_refused(&client.listener, why);
+    /// Counts a refused client without a line in the log.
+    pub fn count_refused(&self, client: &ClientInfo, kind: ClientRefusal) {
+        self.metrics.client_refused(&client.listener, kind);
     }
 
-    /// Counts a connection that ended before a login and was not refused: probes of load balancers and
-    /// scans of ports come all the time.
-    pub fn ended_without_login(&self, client: &ClientInfo, why: &str) {
+    /// Counts a connection that ended before a login and was not refused, such as a health check or a port
+    /// scan.
+    pub fn ended_without_login(&self, client: &ClientInfo, reason: &str) {
         self.metrics.ended_without_login(&client.listener);
-        tracing::debug!(why, "the connection ended before a login");
+        tracing::debug!(reason, "the connection ended before a login");
     }
 
-    /// Logs and counts a client that is turned away. `what` says what it did and what would help.
-    pub fn client_refused(&self, client: &ClientInfo, why: ClientRefusal, what: impl Display) {
-        self.count_refused(client, why);
+    /// Logs and counts a refused client. `reason` says what it did, and what helps.
+    pub fn client_refused(&self, client: &ClientInfo, kind: ClientRefusal, reason: impl Display) {
+        self.count_refused(client, kind);
         tracing::info!(
             target: "lockgate::record",
             event = "client-refused",
@@ -103,14 +103,14 @@ impl Gateway {
             peer = %client.peer,
             listener = client.listener,
             protocol = client.protocol,
-            refusal = why.as_str(),
-            reason = what.to_string(),
+            refusal = kind.as_str(),
+            reason = reason.to_string(),
             "client refused"
         );
     }
 
-    /// Finds out who somebody is, chooses the route, and logs in at its backend, all until
-    /// `deadline`. Writes one record.
+    /// Authenticates a user, chooses the route, and logs in at its backend, all until `deadline`.
+    /// Writes one record.
     pub async fn login(
         &self,
         client: &ClientInfo,
@@ -123,16 +123,16 @@ impl Gateway {
         let record = LoginRecord::new(who.clone(), details, self.metrics.clone());
         let at_backend = AtomicBool::new(false);
         let span = who.span();
-        let entering = self.enter(route, client, proof, &at_backend).instrument(span.clone());
-        let entered = tokio::time::timeout_at(deadline, entering);
-        let entered = entered.await.unwrap_or_else(|_| {
+        let login = self.log_in(route, client, proof, &at_backend).instrument(span.clone());
+        let outcome = tokio::time::timeout_at(deadline, login);
+        let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(who.backend.as_str())))
         });
-        record.done(entered.as_ref().map(|_| ()));
-        if let (Err(failure), Some(backend)) = (&entered, self.backends.get(&who.backend)) {
+        record.done(outcome.as_ref().map(|_| ()));
+        if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&who.backend)) {
             self.metrics.outages.note(&who.backend, backend.addresses(), failure);
         }
-        let (identity, route, backend) = entered?;
+        let (identity, route, backend) = outcome?;
         Ok(Session::new(SessionCore {
             identity,
             record: SessionRecord::new(who.clone()),
@@ -141,11 +141,11 @@ impl Gateway {
             metrics: self.metrics.clone(),
             root: root::Root::new(&route.root, &backend.home()),
             backend,
-            unfinished: Unfinished::default(),
+            open_uploads: OpenUploads::default(),
         }))
     }
 
-    /// Whether a login with this key would be let in at the gateway: before the client has to sign.
+    /// Whether the gateway would accept a login with this key, before the client signs.
     pub fn admits_key(
         &self,
         client: &ClientInfo,
@@ -153,20 +153,23 @@ impl Gateway {
         key: &PublicKey,
     ) -> Result<(), Failure> {
         let Some(route) = self.route(client, user) else {
-            let kept = self.is_kept_from_backend(client, user);
-            return Err(refused(if kept { KEPT_FROM_BACKEND } else { NO_ROUTE }));
+            let reserved = self.is_reserved(client, user);
+            return Err(refused(if reserved { RESERVED_NAME } else { NO_ROUTE }));
         };
         match route.access {
             Access::GatewayMapped(_) | Access::GatewayOnly => {}
-            Access::Backend => return Err(refused("the route leaves the check to its backend")),
-            Access::GatewayPassThrough => return Err(refused(KEY_STAYS)),
+            Access::Backend => {
+                return Err(refused(
+                    "the route has `authenticate: backend`, which accepts no public keys",
+                ));
+            }
+            Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
         let known = self.passwords.known(user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|why| refused(&why.to_string()))
     }
 
-    /// Writes the record of a key that is worth no signature. Nothing else tells of it: a client does
-    /// not sign with it, so that no login is tried.
+    /// Records a key that was refused before the client signed, so that no login follows.
     pub fn key_refused(
         &self,
         client: &ClientInfo,
@@ -178,8 +181,8 @@ impl Gateway {
         self.metrics.key_refused(&who, key, failure);
     }
 
-    /// The first route that fits. Somebody whom the gateway knows never falls through to a backend's
-    /// own password check.
+    /// The first route that matches. A user of the gateway never falls through to a backend's
+    /// password check.
     fn route(&self, client: &ClientInfo, user: &[u8]) -> Option<&Route> {
         let known = self.passwords.known(user);
         let groups = known.map(|user| user.groups.as_slice());
@@ -190,9 +193,8 @@ impl Gateway {
         })
     }
 
-    /// Whether nothing but the entry in `users` keeps somebody from a route that leaves the check to
-    /// its backend.
-    fn is_kept_from_backend(&self, client: &ClientInfo, user: &[u8]) -> bool {
+    /// Whether a route with `authenticate: backend` would match if the name were not in `users`.
+    fn is_reserved(&self, client: &ClientInfo, user: &[u8]) -> bool {
         let Some(known) = self.passwords.known(user) else { return false };
         self.routes.0.iter().any(|route| {
             matches!(route.access, Access::Backend)
@@ -205,7 +207,7 @@ impl Gateway {
         })
     }
 
-    async fn enter<'a>(
+    async fn log_in<'a>(
         &self,
         route: Option<&'a Route>,
         client: &ClientInfo,
@@ -215,7 +217,8 @@ impl Gateway {
         let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
         let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
         if !unchecked {
-            // Without a route, too: who is unknown looks and lasts like a wrong password.
+            // Without a route, too: the reply and its time must not depend on whether the user
+            // exists.
             let user = match &proof {
                 Proof::Password(Credentials { user, password, .. }) => {
                     self.passwords.verify(user, password).await
@@ -227,8 +230,8 @@ impl Gateway {
             };
             match (user, route) {
                 (Some(user), Some(_)) => identity.groups = user.groups.clone(),
-                (_, None) if self.is_kept_from_backend(client, proof.user()) => {
-                    return Err(refused(KEPT_FROM_BACKEND));
+                (_, None) if self.is_reserved(client, proof.user()) => {
+                    return Err(refused(RESERVED_NAME));
                 }
                 (Some(_), None) => return Err(refused(NO_ROUTE)),
                 (None, _) => return Err(refused("unknown user or wrong password")),
@@ -236,12 +239,12 @@ impl Gateway {
         }
         let route = route.ok_or_else(|| refused(NO_ROUTE))?;
         let backend = self.backends.get(&route.backend).ok_or_else(|| {
-            Failure::gateway(FailureKind::Internal, "the route's backend is not there")
+            Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
         let login = match &route.access {
             Access::Backend | Access::GatewayPassThrough => match proof {
                 Proof::Password(credentials) => Login::Unchecked(credentials),
-                Proof::PublicKey { .. } => return Err(refused(KEY_STAYS)),
+                Proof::PublicKey { .. } => return Err(refused(KEY_NOT_FORWARDED)),
             },
             Access::GatewayMapped(account) => Login::Vouched(Some(account.clone())),
             Access::GatewayOnly => Login::Vouched(None),
@@ -262,12 +265,12 @@ impl Gateway {
                     }
                 }
             }
-            // The words would be about an account that the client knows nothing of.
+            // The message is about an account that the client must not see.
             Err(failure) if mapped && failure.kind != FailureKind::Unavailable => {
                 Err(Failure::new(
                     FailureKind::Unavailable,
                     Fault::Backend,
-                    "the backend server does not let the gateway in; tell the gateway's operator",
+                    "the backend server refused the gateway's login; contact the operator of the gateway",
                 )
                 .with_detail(failure.message)
                 .with_outage(Outage::AccountRefused))
@@ -277,7 +280,7 @@ impl Gateway {
             {
                 Err(failure.with_outage(Outage::UnexpectedAnswer))
             }
-            // The backend has only said so: name and password are the client's.
+            // The name and the password are the client's.
             Err(failure) if failure.kind == FailureKind::LoginRefused => {
                 Err(Failure { fault: Fault::Client, ..failure })
             }
@@ -286,24 +289,24 @@ impl Gateway {
     }
 }
 
-/// `backend`: where it has come to one.
+/// `backend`: set once the login there has started.
 fn too_long(backend: Option<&str>) -> Failure {
     let message = "the login took too long; try again";
     match backend {
         Some(backend) => Failure::backend(FailureKind::Unavailable, message)
             .with_detail(format!(
-                "backend \"{backend}\" had not let it in yet; its turn to connect \
-                 (`connects_at_once`) may not have come"
+                "backend \"{backend}\" had not answered yet, or the login still waited for a connection \
+                 (`connects_at_once`)"
             ))
             .with_outage(Outage::Timeout),
         None => Failure::gateway(FailureKind::Unavailable, message).with_detail(
-            "the gateway's own check of the password was not done yet, its wait for the checks of \
-             other logins included; no backend was asked",
+            "the gateway had not checked the password yet, or still waited for the checks of other \
+             logins; no backend was involved",
         ),
     }
 }
 
-/// The same words for every reason: a client learns nothing about which users there are.
+/// The message is the same for every reason, so that clients cannot find out which users exist.
 fn refused(reason: &str) -> Failure {
     Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(reason)
 }

@@ -1,9 +1,11 @@
+//! The limits of the configuration.
+
 use std::time::Duration;
 
-/// The gateway's caps and deadlines (`limits`).
+/// The limits and timeouts of the gateway (`limits`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions in all; one more is answered 421.
+    /// Sessions in all; further ones are refused.
     pub sessions: usize,
     pub sessions_per_address: usize,
     /// Failed logins in one session before it is closed.
@@ -12,11 +14,11 @@ pub struct Limits {
     pub login_timeout: Duration,
     /// Without a command, not counting transfers.
     pub idle_timeout: Duration,
-    /// For a data connection to be made, TLS included.
+    /// For a data connection to be established, TLS included.
     pub data_connect_timeout: Duration,
-    /// Without a byte moved in a transfer.
+    /// Without a byte transferred.
     pub stall_timeout: Duration,
-    /// What running transfers get after SIGTERM before they are cut.
+    /// For running transfers to end after SIGTERM.
     pub drain_timeout: Duration,
 }
 

@@ -13,8 +13,8 @@ use super::session_info::SessionInfo;
 use crate::op::{Failure, FailureKind, Fault};
 
 impl Metrics {
-    /// A public key that is worth no signature. Agents offer all that they have until one is, so these
-    /// are no failed logins.
+    /// Records a public key that was refused before the client signed. Agents offer all their keys,
+    /// so this is not a failed login.
     pub(super) fn key_refused(&self, who: &SessionInfo, key: &PublicKey, failure: &Failure) {
         let outcome = "key-refused";
         self.logins.with_label_values(&[who.listener.as_str(), outcome]).inc();
@@ -26,8 +26,7 @@ impl Metrics {
     }
 }
 
-/// A login under way. It ends in [`LoginRecord::done`]; dropped without it says that the session
-/// ended meanwhile.
+/// An unfinished login. Dropped without [`LoginRecord::done`], it records that the session ended.
 pub(super) struct LoginRecord {
     who: Arc<SessionInfo>,
     details: LoginDetails,
@@ -36,7 +35,7 @@ pub(super) struct LoginRecord {
     written: bool,
 }
 
-/// How somebody logs in.
+/// How a user logs in.
 pub(super) struct LoginDetails {
     /// `password` or `publickey`.
     method: &'static str,
@@ -44,7 +43,7 @@ pub(super) struct LoginDetails {
     fingerprint: Option<String>,
     /// What protects the connection: version and algorithms of TLS or SSH.
     encryption: Option<String>,
-    /// The client program, as SSH tells it.
+    /// The client program, from its SSH identification.
     client: Option<String>,
 }
 
@@ -93,9 +92,9 @@ impl LoginRecord {
                 )
             };
         }
-        // What is the gateway's own fault waits for its operator.
-        let own = outcome.is_err_and(|failure| failure.fault == Fault::Gateway);
-        if own { at!(tracing::Level::WARN) } else { at!(tracing::Level::INFO) }
+        // The gateway's operator must act on these.
+        let is_own = outcome.is_err_and(|failure| failure.fault == Fault::Gateway);
+        if is_own { at!(tracing::Level::WARN) } else { at!(tracing::Level::INFO) }
     }
 }
 
@@ -103,8 +102,8 @@ impl Drop for LoginRecord {
     fn drop(&mut self) {
         if !self.written {
             let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
-                let why = "the connection ended before its login was done";
-                Failure::client(FailureKind::Aborted, why)
+                let reason = "the connection ended before its login was done";
+                Failure::client(FailureKind::Aborted, reason)
             });
             self.write(Err(&failure));
         }

@@ -1,4 +1,4 @@
-//! What is counted of clients, sessions and operations.
+//! The metrics of clients, sessions and operations.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::client_refusal::ClientRefusal;
 use super::outages::Outages;
 
 /// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
-/// fixed words only, never what a client says.
+/// constants, never data of a client.
 #[derive(Clone)]
 pub struct Metrics {
     sessions: IntGaugeVec,
@@ -59,12 +59,12 @@ impl Metrics {
             )?,
             bytes: counter(
                 "lockgate_transfer_bytes_total",
-                "Bytes of files moved, of cut transfers too",
+                "Bytes of files transferred, including incomplete transfers",
                 &["listener", "backend", "direction"],
             )?,
             clients_refused: counter(
                 "lockgate_clients_refused_total",
-                "Clients turned away before a login",
+                "Clients refused before a login",
                 &["listener", "reason"],
             )?,
             without_login: counter(
@@ -74,18 +74,18 @@ impl Metrics {
             )?,
             proxy_refused: counter(
                 "lockgate_proxy_protocol_refused_total",
-                "Connections closed since they came from no trusted proxy, or with no good header",
+                "Connections closed because they came from no trusted proxy, or without a valid header",
                 &["listener"],
             )?,
         })
     }
 
-    /// Counts what a listener refuses for its PROXY protocol header.
+    /// Counts connections refused because of their PROXY protocol header.
     pub(super) fn proxy_refused(&self, listener: &str) -> IntCounter {
         self.proxy_refused.with_label_values(&[listener])
     }
 
-    /// Counts a client that is turned away.
+    /// Counts a refused client.
     pub(super) fn client_refused(&self, listener: &str, why: ClientRefusal) {
         self.clients_refused.with_label_values(&[listener, why.as_str()]).inc();
     }

@@ -1,6 +1,5 @@
-//! The fronts' only doors: [`Gateway::login`], which finds out who somebody is and chooses the route
-//! once, and the operations of [`Session`], which ask the policy, call the backend and write one
-//! record each.
+//! Sessions: all that fronts may use. [`Gateway::login`] authenticates a user and chooses the
+//! route; each operation of [`Session`] checks the policy, calls the backend and writes one record.
 
 mod admission;
 mod client_info;
@@ -11,6 +10,7 @@ mod gateway;
 mod limits;
 mod login_record;
 mod metrics;
+mod open_uploads;
 mod opened_file;
 mod outages;
 mod path_masking;
@@ -22,7 +22,6 @@ mod session_record;
 #[cfg(test)]
 mod tests;
 mod transfers;
-mod unfinished;
 mod user_session;
 
 pub use admission::{Admission, AdmissionPermit, Refusal};
@@ -33,5 +32,5 @@ pub use gateway::{Gateway, Proof};
 pub use limits::Limits;
 pub use metrics::{Metrics, OpenSession};
 pub use opened_file::OpenedFile;
-pub use transfers::{Download, FolderListing, Upload};
+pub use transfers::{DirectoryListing, Download, Upload};
 pub use user_session::Session;

@@ -1,4 +1,4 @@
-//! A file that a client has open: the backend's half and the record, kept together.
+//! Open files: the backend's file together with its record.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::op::{
     Changes, CopyData, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status,
 };
 
-/// For a backend to tell the size of a file that was not read to its end.
+/// For a backend to report the size of a file that was not read to its end.
 const SIZE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A file that a client has open: the backend's half and the record, kept together. Dropped without
-/// [`OpenedFile::close`] or [`OpenedFile::abort`], it counts as cut.
+/// An open file: the backend's file together with its record. Dropped without [`OpenedFile::close`]
+/// or [`OpenedFile::abort`], it counts as aborted.
 pub struct OpenedFile {
     session: Arc<SessionCore>,
     /// As the client sees it.
@@ -33,13 +33,13 @@ pub struct OpenedFile {
     reads: Arc<Mutex<Reads>>,
 }
 
-/// What is known of the READs of a file.
+/// The READs of a file.
 #[derive(Default)]
 struct Reads {
-    /// The end of the file was told.
+    /// The client has received the end of the file.
     at_end: bool,
-    /// Behind the last byte that was read or copied.
-    furthest: u64,
+    /// The end of the last byte that was read or copied.
+    end: u64,
     failed: Option<Failure>,
 }
 
@@ -51,7 +51,7 @@ impl OpenedFile {
         file: Arc<dyn OpenFile>,
         record: Record,
     ) -> Self {
-        let (read, written) = record.both_ways();
+        let (read, written) = record.read_and_written();
         let (appends, writes) = (mode.append, mode.writes());
         let (record, reads) = (Mutex::new(Some(record)), Arc::default());
         Self { session, path, appends, file, record, writes, read, written, reads }
@@ -68,7 +68,7 @@ impl OpenedFile {
                 Ok(Some(bytes)) => {
                     read.add(bytes.len());
                     let end = offset.saturating_add(bytes.len() as u64);
-                    reads.furthest = reads.furthest.max(end);
+                    reads.end = reads.end.max(end);
                 }
                 Ok(None) => reads.at_end = true,
                 Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
@@ -93,7 +93,7 @@ impl OpenedFile {
         self.file.stat().await.map_err(|failure| self.masked(failure))
     }
 
-    /// Judged anew: being allowed to write a file is not being allowed to change what it is.
+    /// Checks the policy again: permission to write a file does not include its attributes.
     pub async fn set_attributes(&self, changes: Changes) -> Result<(), Failure> {
         let (path, follow) = (self.path.clone(), true);
         let (record, _) =
@@ -115,8 +115,8 @@ impl OpenedFile {
         self.file.file_system().await.map_err(|failure| self.masked(failure))
     }
 
-    /// As [`OpenFile::copy_data`]; both files are of one session. Judged anew: rules on what may be
-    /// written know the file that it comes from.
+    /// As [`OpenFile::copy_data`]; both files belong to one session. Checks the policy again with
+    /// both paths.
     pub async fn copy_data(
         &self,
         offset: u64,
@@ -126,27 +126,28 @@ impl OpenedFile {
     ) -> Result<(), Failure> {
         let (from, to_path, append) = (self.path.clone(), to.path.clone(), to.appends);
         let (record, _) = self.session.admit(CopyData { from, to: to_path, append })?;
-        // Only the backend knows what "all" is; it is asked along the way, so that nothing that comes
-        // later overtakes the copy.
-        let all = async {
+        // A length of 0 is the rest of the file. The size is requested together with the copy, so
+        // that no later request overtakes it.
+        let end = async {
             match length {
                 0 => self.file.stat().await.ok().and_then(|entry| entry.attributes.size),
                 _ => offset.checked_add(length),
             }
         };
         let copying = self.file.copy_data(offset, length, &to.file, to_offset);
-        let (end, copied) = futures_util::future::join(all, copying).await;
+        let (end, copied) = futures_util::future::join(end, copying).await;
         match copied {
             Ok(()) => {
                 let bytes = end.map_or(0, |end| end.saturating_sub(offset));
                 record.progress().add(usize::try_from(bytes).unwrap_or(usize::MAX));
                 record.done();
                 let mut reads = self.reads();
-                reads.furthest = reads.furthest.max(end.unwrap_or(0));
+                reads.end = reads.end.max(end.unwrap_or(0));
                 Ok(())
             }
             Err(failure) => {
-                // A code names no path: it tells whether the source has ended, or nothing was copied.
+                // The code names no path, but shows whether the source has ended or nothing was
+                // copied.
                 let code = failure.status.as_ref().map(|status| status.code);
                 let failure = failed(record, &self.session.root, failure);
                 let message = failure.message.as_bytes().to_vec();
@@ -159,20 +160,20 @@ impl OpenedFile {
         }
     }
 
-    /// The client has said that this is all: waits until the backend has it safe.
+    /// Closes the file; waits until the backend has stored it.
     pub async fn close(&self) -> Result<(), Failure> {
         let record = self.take_record();
-        self.session.unfinished.end(&self.file);
-        let partly = if self.writes { None } else { self.partly_read().await };
+        self.session.open_uploads.remove(&self.file);
+        let partial = if self.writes { None } else { self.partial_size().await };
         let closed = self.file.close().await;
         let Some(record) = record else { return closed.map_err(|failure| self.masked(failure)) };
         if let Err(failure) = closed {
             return Err(failed(record, &self.session.root, failure));
         }
-        // Whatever else was read: what was written is whole.
+        // A failed read does not affect a written file.
         let failed = self.reads().failed.take().filter(|_| !self.writes);
-        match (failed, partly) {
-            // The client was told with the READ.
+        match (failed, partial) {
+            // The client has received the failure with the READ.
             (Some(failure), _) => record.failed(&failure),
             (None, Some(size)) => record.partial(size, None),
             (None, None) => record.done(),
@@ -180,41 +181,41 @@ impl OpenedFile {
         Ok(())
     }
 
-    /// A file that was read ends without CLOSE, for the reason that is given. `answered`: every READ's
-    /// answer was sent.
-    pub async fn lose(&self, failure: &Failure, answered: bool) {
+    /// Ends a file that was read and not closed, because of `failure`. `answered`: every READ was
+    /// answered.
+    pub async fn end_without_close(&self, failure: &Failure, answered: bool) {
         let record = self.take_record();
-        let partly = self.partly_read().await;
+        let partial = self.partial_size().await;
         // Nothing is lost at the backend.
         let _ = self.file.close().await;
         let Some(record) = record else { return };
-        match (self.reads().failed.take(), partly) {
+        match (self.reads().failed.take(), partial) {
             (Some(first), _) => record.failed(&first),
             (None, Some(size)) => record.partial(size, Some(failure)),
-            // Some clients, as lftp, never close the last file that they read.
+            // Some clients, such as lftp, never close the last file that they read.
             (None, None) if answered => record.done(),
             (None, None) => record.partial(None, Some(failure)),
         }
     }
 
-    /// `None`: it was read to its end. Else its size, where that is known.
-    async fn partly_read(&self) -> Option<Option<u64>> {
+    /// `None`: it was read to its end. Otherwise its size, if known.
+    async fn partial_size(&self) -> Option<Option<u64>> {
         if self.reads().at_end {
             return None;
         }
         let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
-        // Clients that know the size need not read on to be told the end.
-        if size.is_some_and(|size| self.reads().furthest >= size) { None } else { Some(size) }
+        // Clients that know the size need not read on to see the end.
+        if size.is_some_and(|size| self.reads().end >= size) { None } else { Some(size) }
     }
 
     fn reads(&self) -> MutexGuard<'_, Reads> {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cut off, for the reason that is given.
+    /// Ends an incomplete file because of `failure`.
     pub async fn abort(&self, failure: &Failure) {
         let record = self.take_record();
-        self.session.unfinished.end(&self.file);
+        self.session.open_uploads.remove(&self.file);
         self.file.abort().await;
         if let Some(record) = record {
             record.failed(failure);

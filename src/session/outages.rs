@@ -1,4 +1,4 @@
-//! Backends that cannot be used: each failure is counted, and told of once a minute for each backend
+//! Backends that cannot be used: each failure is counted, and logged once a minute for each backend
 //! and reason.
 
 use std::collections::HashMap;
@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use crate::op::{Failure, Outage};
 
 /// Between two lines about the same backend and reason.
-const INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) struct Outages {
     failures: IntCounterVec,
-    /// Bounded by the configuration's backends.
-    told: Mutex<HashMap<(String, Outage), Told>>,
+    /// The last lines, bounded by the configured backends.
+    logged: Mutex<HashMap<(String, Outage), LastLine>>,
 }
 
-struct Told {
+struct LastLine {
     at: Instant,
     suppressed: u64,
 }
@@ -34,14 +34,14 @@ impl Outages {
             &["backend", "reason"],
         )?;
         registry.register(Box::new(failures.clone()))?;
-        Ok(Self { failures, told: Mutex::default() })
+        Ok(Self { failures, logged: Mutex::default() })
     }
 
-    /// Notes a login that failed, where it was not for who logged in. `addresses`: the backend's.
+    /// Counts a login that failed for all users. `addresses`: the backend's.
     pub(super) fn note(&self, backend: &str, addresses: &[String], failure: &Failure) {
         let Some(outage) = failure.outage else { return };
         self.failures.with_label_values(&[backend, outage.as_str()]).inc();
-        if let Some(suppressed) = self.turn(backend, outage) {
+        if let Some(suppressed) = self.next_line(backend, outage) {
             tracing::warn!(
                 event = "backend",
                 backend,
@@ -55,20 +55,20 @@ impl Outages {
         }
     }
 
-    /// Whether it is to be told of now, and how many were not since it was.
-    fn turn(&self, backend: &str, outage: Outage) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The number of suppressed lines since the last one, where another is due.
+    fn next_line(&self, backend: &str, outage: Outage) -> Option<u64> {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let last = told.get_mut(&(backend.to_owned(), outage));
+        let last = logged.get_mut(&(backend.to_owned(), outage));
         let suppressed = match last {
-            Some(last) if now.duration_since(last.at) < INTERVAL => {
+            Some(last) if now.duration_since(last.at) < LOG_INTERVAL => {
                 last.suppressed += 1;
                 return None;
             }
             Some(last) => last.suppressed,
             None => 0,
         };
-        told.insert((backend.to_owned(), outage), Told { at: now, suppressed: 0 });
+        logged.insert((backend.to_owned(), outage), LastLine { at: now, suppressed: 0 });
         Some(suppressed)
     }
 }
@@ -78,19 +78,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_line_a_minute_for_each_backend_and_reason() {
+    async fn each_backend_and_reason_is_logged_once_a_minute() {
         let outages = Outages::register(&Registry::new()).unwrap();
-        assert_eq!(outages.turn("a", Outage::Tls), Some(0));
-        assert_eq!(outages.turn("a", Outage::Tls), None);
-        assert_eq!(outages.turn("b", Outage::Tls), Some(0));
-        assert_eq!(outages.turn("a", Outage::Timeout), Some(0));
-        tokio::time::advance(INTERVAL - Duration::from_millis(1)).await;
-        assert_eq!(outages.turn("a", Outage::Tls), None);
+        assert_eq!(outages.next_line("a", Outage::Tls), Some(0));
+        assert_eq!(outages.next_line("a", Outage::Tls), None);
+        assert_eq!(outages.next_line("b", Outage::Tls), Some(0));
+        assert_eq!(outages.next_line("a", Outage::Timeout), Some(0));
+        tokio::time::advance(LOG_INTERVAL - Duration::from_millis(1)).await;
+        assert_eq!(outages.next_line("a", Outage::Tls), None);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(outages.turn("a", Outage::Tls), Some(2));
-        assert_eq!(outages.turn("a", Outage::Tls), None);
-        tokio::time::advance(INTERVAL).await;
-        assert_eq!(outages.turn("a", Outage::Tls), Some(1));
-        assert_eq!(outages.turn("b", Outage::Tls), Some(0));
+        assert_eq!(outages.next_line("a", Outage::Tls), Some(2));
+        assert_eq!(outages.next_line("a", Outage::Tls), None);
+        tokio::time::advance(LOG_INTERVAL).await;
+        assert_eq!(outages.next_line("a", Outage::Tls), Some(1));
+        assert_eq!(outages.next_line("b", Outage::Tls), Some(0));
     }
 }

@@ -1,15 +1,14 @@
-//! What a client of a route with a `root` must not see: paths as they are at the backend.
+//! Hides paths of the backend from clients of a route with a `root`.
 
 use super::root::Root;
 use crate::op::{Entry, EntryKind, Failure, Fault, PeerReply, RemotePath};
 
-/// A backend's words name paths as they are there.
-pub(super) fn words(root: &Root, words: Option<PeerReply>) -> Option<PeerReply> {
-    words.filter(|_| !root.hides)
+/// A backend's reply names its own paths.
+pub(super) fn reply(root: &Root, reply: Option<PeerReply>) -> Option<PeerReply> {
+    reply.filter(|_| !root.hides)
 }
 
-/// What came out of a backend, whosever fault it says it is. What was hidden is in the detail, for
-/// the record.
+/// A failure from a backend, whatever its fault. The detail keeps what was hidden, for the record.
 pub(super) fn failure(root: &Root, failure: Failure) -> Failure {
     if !root.hides {
         return failure;
@@ -19,14 +18,14 @@ pub(super) fn failure(root: &Root, failure: Failure) -> Failure {
     Failure::new(kind, fault, kind.sentence()).with_detail(detail)
 }
 
-/// As [`failure`], of what a front says about a transfer: only what it says of the backend may name
-/// paths of there.
-pub(super) fn said_by_front(root: &Root, said: Failure) -> Failure {
-    if said.fault == Fault::Backend { failure(root, said) } else { said }
+/// As [`failure`], for a front's own failure of a transfer: only one about the backend may name its
+/// paths.
+pub(super) fn front_failure(root: &Root, of_front: Failure) -> Failure {
+    if of_front.fault == Fault::Backend { failure(root, of_front) } else { of_front }
 }
 
-/// An entry of `folder`, which is as the client sees it. A symlink that leads out keeps its name and
-/// loses its target.
+/// An entry of `folder`, which is as the client sees it. The target of a symlink that leads out of
+/// the root is hidden.
 pub(super) fn entry(root: &Root, folder: &RemotePath, mut entry: Entry) -> Entry {
     if let EntryKind::Symlink(target) = &mut entry.kind {
         *target = target.take().and_then(|target| link(root, folder, target));
@@ -34,16 +33,16 @@ pub(super) fn entry(root: &Root, folder: &RemotePath, mut entry: Entry) -> Entry
     entry
 }
 
-/// Where a symlink in `folder` leads, as the client may know it; `None` where that lies outside. A
-/// target that names folders above the root is told as an absolute path below it. Folders on the way
-/// that are symlinks themselves are not looked at.
+/// The target of a symlink in `folder`, as the client may see it; `None` outside of the root. A
+/// target that names folders above the root becomes an absolute path below it. Folders on the way
+/// that are symlinks themselves are not resolved.
 pub(super) fn link(root: &Root, folder: &RemotePath, target: Vec<u8>) -> Option<Vec<u8>> {
     let stays = !(target.starts_with(b"/") || folder.is_left_by(&target));
     if stays || !(root.hides || root.relative) {
         return Some(target);
     }
     if root.relative {
-        // Where that is, seen from the login's folder, nobody knows.
+        // Its path relative to the home directory is not known.
         return None;
     }
     let there = RemotePath::resolve(&folder.below(&root.path).ok()?, &target).ok()?;
@@ -70,25 +69,25 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_out_of_an_unknown_login_folder_are_told_to_nobody() {
+    fn targets_outside_of_an_unknown_home_directory_are_hidden() {
         for configured in [route::Root::Home, route::Root::Path(path("/"))] {
             let root = Root::new(&configured, &Home::Unknown);
-            for (folder, target, told) in
+            for (folder, target, visible) in
                 [("/in", "../y", true), ("/in", "../../y", false), ("/", "/in/y", false)]
             {
                 let seen = link(&root, &path(folder), target.into());
-                assert_eq!(seen.is_some(), told, "{configured:?} {folder} {target}");
+                assert_eq!(seen.is_some(), visible, "{configured:?} {folder} {target}");
             }
-            // What lies above is kept from those only whose root it is.
-            let words = words(&root, Some(PeerReply { code: 250, lines: vec![] }));
-            assert_eq!(words.is_none(), configured == route::Root::Home);
+            // The reply is hidden only where the home directory is the root.
+            let reply = reply(&root, Some(PeerReply { code: 250, lines: vec![] }));
+            assert_eq!(reply.is_none(), configured == route::Root::Home);
         }
     }
 
     #[test]
-    fn links_are_told_as_far_as_they_stay_below_the_root() {
+    fn targets_are_visible_below_the_root_only() {
         let root = root("/customers/acme");
-        for (folder, target, told) in [
+        for (folder, target, expected) in [
             ("/", "y", Some("y")),
             ("/", "../y", None),
             ("/in", "../y", Some("../y")),
@@ -101,27 +100,27 @@ mod tests {
             ("/", "/customers/acmeister", None),
         ] {
             let seen = link(&root, &path(folder), target.into());
-            assert_eq!(seen.as_deref(), told.map(str::as_bytes), "{folder} {target}");
+            assert_eq!(seen.as_deref(), expected.map(str::as_bytes), "{folder} {target}");
             let open = link(&open(), &path(folder), target.into());
             assert_eq!(open.as_deref(), Some(target.as_bytes()));
         }
     }
 
     #[test]
-    fn a_backends_failure_keeps_its_kind_and_tells_the_record_alone() {
+    fn a_masked_failure_keeps_its_kind_and_moves_its_message_to_the_detail() {
         let root = root("/customers/acme");
         for fault in [Fault::Client, Fault::Policy, Fault::Backend, Fault::Gateway] {
-            let said = "cannot open /customers/acme/x: it is a directory";
-            let told = Failure::new(FailureKind::IsADirectory, fault, said)
-                .with_status(Status { code: 4, message: said.into() })
-                .with_peer(PeerReply { code: 550, lines: vec![said.into()] })
+            let message = "cannot open /customers/acme/x: it is a directory";
+            let original = Failure::new(FailureKind::IsADirectory, fault, message)
+                .with_status(Status { code: 4, message: message.into() })
+                .with_peer(PeerReply { code: 550, lines: vec![message.into()] })
                 .with_detail("EISDIR");
-            let masked = failure(&root, told.clone());
-            assert_eq!((masked.kind, masked.fault), (told.kind, fault));
+            let masked = failure(&root, original.clone());
+            assert_eq!((masked.kind, masked.fault), (original.kind, fault));
             assert_eq!(masked.message, FailureKind::IsADirectory.sentence());
             assert!(masked.status.is_none() && masked.peer.is_none());
-            assert_eq!(masked.detail.unwrap(), format!("{said}: EISDIR"));
-            assert_eq!(failure(&open(), told).message, said);
+            assert_eq!(masked.detail.unwrap(), format!("{message}: EISDIR"));
+            assert_eq!(failure(&open(), original).message, message);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One consuming object an operation: it writes the log line and the metrics together.
+//! The record of an operation: the log line and the metrics together.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +10,8 @@ use super::session_info::SessionInfo;
 use crate::data::Progress;
 use crate::op::{Action, Direction, Failure, FailureKind, Fault, RemotePath};
 
-/// An operation under way. It ends in [`Record::done`] or [`Record::failed`]; dropped without either
-/// it says that the session ended meanwhile.
+/// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
+/// the session ended.
 pub(super) struct Record {
     who: Arc<SessionInfo>,
     metrics: Metrics,
@@ -22,8 +22,8 @@ pub(super) struct Record {
     quiet: bool,
     started: Instant,
     progress: Arc<Progress>,
-    /// What is read from a file that is open for writing, too.
-    back: Arc<Progress>,
+    /// Bytes read from a file that is open for reading and writing.
+    read_back: Arc<Progress>,
     written: bool,
 }
 
@@ -44,11 +44,11 @@ impl Record {
             path: action.path().clone(),
             to: action.other_path().map(<[u8]>::to_vec),
             direction: action.direction(),
-            // Looking around is for those who debug; changes and transfers are for everybody.
+            // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
             started: Instant::now(),
             progress: Arc::default(),
-            back: Arc::default(),
+            read_back: Arc::default(),
             written: false,
         }
     }
@@ -61,26 +61,26 @@ impl Record {
         self.write(Outcome::Failed(failure));
     }
 
-    /// A file that was not read to its end: by a client that wanted a part, or, with a failure, since it
-    /// was lost.
+    /// Records a file that was not read to its end: by the client, or, with a failure, because the
+    /// session was lost.
     pub(super) fn partial(mut self, size: Option<u64>, failure: Option<&Failure>) {
         self.write(Outcome::Partial(size, failure));
     }
 
-    /// What counts a transfer's bytes.
+    /// Counts the transferred bytes.
     pub(super) fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }
 
-    /// What counts the bytes that are read, and those that are written, of a file open for both.
-    pub(super) fn both_ways(&self) -> (Arc<Progress>, Arc<Progress>) {
+    /// The counters of bytes read and written.
+    pub(super) fn read_and_written(&self) -> (Arc<Progress>, Arc<Progress>) {
         match self.direction {
-            Some(Direction::Upload) => (self.back.clone(), self.progress.clone()),
-            _ => (self.progress.clone(), self.back.clone()),
+            Some(Direction::Upload) => (self.read_back.clone(), self.progress.clone()),
+            _ => (self.progress.clone(), self.read_back.clone()),
         }
     }
 
-    /// The name that a backend chose.
+    /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
         self.path = path;
     }
@@ -89,8 +89,8 @@ impl Record {
         self.written = true;
         let bytes = self.progress.bytes();
         let who = &*self.who;
-        // Nothing was, of a file that was refused, or opened only.
-        let moved = bytes > 0 || matches!(ended, Outcome::Ok);
+        // False for a file that was refused, or only opened.
+        let transferred = bytes > 0 || matches!(ended, Outcome::Ok);
         let (outcome, failure, size) = match ended {
             Outcome::Ok => ("ok", None, None),
             Outcome::Partial(size, failure) => ("partial", failure, size),
@@ -104,16 +104,16 @@ impl Record {
         if let Some(direction) = self.direction {
             let labels = [who.listener.as_str(), who.backend.as_str(), direction.as_str()];
             self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
-            let back = self.back.bytes();
-            if back > 0 {
-                // Only uploads have a way back: a file open for both.
+            let read_back = self.read_back.bytes();
+            if read_back > 0 {
+                // Only a file open for reading and writing, which counts as an upload.
                 let labels = [who.listener.as_str(), who.backend.as_str(), "download"];
-                self.metrics.bytes.with_label_values(&labels).inc_by(back);
-                who.totals.add_download(back);
+                self.metrics.bytes.with_label_values(&labels).inc_by(read_back);
+                who.totals.add_download(read_back);
             }
             match direction {
-                Direction::Upload if moved => who.totals.add_upload(bytes),
-                Direction::Download if moved => who.totals.add_download(bytes),
+                Direction::Upload if transferred => who.totals.add_upload(bytes),
+                Direction::Download if transferred => who.totals.add_download(bytes),
                 _ => {}
             }
             let [listener, backend, direction] = labels;
@@ -140,13 +140,13 @@ impl Record {
                 )
             };
         }
-        let quiet = self.quiet && failure.is_none_or(is_everyday);
+        let quiet = self.quiet && failure.is_none_or(is_routine);
         if quiet { at!(tracing::Level::DEBUG) } else { at!(tracing::Level::INFO) }
     }
 }
 
-/// Clients look for what is not there all the time, and what they do wrong is theirs to see.
-fn is_everyday(failure: &Failure) -> bool {
+/// Clients often look for missing files, and see their own mistakes in the reply.
+fn is_routine(failure: &Failure) -> bool {
     failure.kind == FailureKind::NotFound || failure.fault == Fault::Client
 }
 
@@ -154,7 +154,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.written {
             let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
-                Failure::gateway(FailureKind::Aborted, "the operation was given up before its end")
+                Failure::gateway(FailureKind::Aborted, "the operation was dropped before its end")
             });
             self.write(Outcome::Failed(&failure));
         }

@@ -1,10 +1,10 @@
-//! The shape of a record in the log.
+//! The format of records in the log.
 
-/// A line of the log: who it is about, what is told of it, and what was wrong.
+/// A record: the session, the fields of the event, and the failure.
 macro_rules! record_line {
     (
         ($level:expr, $event:expr, $who:expr, $failure:expr),
-        { $($told:tt)* },
+        { $($fields:tt)* },
         $($message:tt)+
     ) => {{
         let failure: Option<&$crate::op::Failure> = $failure;
@@ -18,7 +18,7 @@ macro_rules! record_line {
             protocol = $who.protocol,
             user = $who.user.as_slice(),
             backend = $who.backend,
-            $($told)*
+            $($fields)*
             fault = failure.map(|f| f.fault.as_str()),
             reason = failure.map(|f| f.message.as_str()),
             detail = failure.and_then(|f| f.detail.as_deref()),

@@ -1,4 +1,4 @@
-//! Who does something: what each record of a session says, and what the session has moved.
+//! The fields that all records of a session share, and its totals.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::route::Route;
 
-/// Who does something; the same in each record of a session.
+/// The fields of a session in its records.
 pub(super) struct SessionInfo {
-    /// Tells the sessions of one gateway's run apart.
+    /// Unique while the gateway runs.
     pub session: u64,
     pub peer: SocketAddr,
     pub listener: String,
@@ -44,7 +44,7 @@ impl SessionInfo {
     }
 }
 
-/// What a session has moved.
+/// The transfers of a session.
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) uploads: AtomicU64,

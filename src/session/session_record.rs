@@ -8,16 +8,16 @@ use super::end::SessionEnd;
 use super::session_info::SessionInfo;
 use crate::op::Fault;
 
-/// A session that somebody has logged in to; its record is written when the last of it is dropped, behind
-/// the records of its files.
+/// The record of a logged in session. It is written when the last part of the session is dropped,
+/// after the records of its files.
 pub(super) struct SessionRecord {
     who: Arc<SessionInfo>,
-    begun: Instant,
+    started: Instant,
 }
 
 impl SessionRecord {
     pub(super) fn new(who: Arc<SessionInfo>) -> Self {
-        Self { who, begun: Instant::now() }
+        Self { who, started: Instant::now() }
     }
 }
 
@@ -35,7 +35,7 @@ impl Drop for SessionRecord {
             protocol = who.protocol,
             user = who.user.as_slice(),
             backend = who.backend,
-            seconds = self.begun.elapsed().as_secs_f64(),
+            seconds = self.started.elapsed().as_secs_f64(),
             uploads = get(&who.totals.uploads),
             uploaded_bytes = get(&who.totals.uploaded_bytes),
             downloads = get(&who.totals.downloads),

@@ -15,7 +15,7 @@ use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
 use crate::op::{
-    Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListFolder, Onto, OpenMode,
+    Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListDirectory, Onto, OpenMode,
     Operation, RemotePath, Representation, WriteMode,
 };
 use crate::route;
@@ -63,7 +63,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
         record: SessionRecord::new(who.clone()),
         who,
         metrics: Metrics::register(&registry).unwrap(),
-        unfinished: Default::default(),
+        open_uploads: Default::default(),
         root: Root::new(&route::Root::Path(path("/customers/acme")), &Home::At(path("/"))),
         backend: backend.login(&Login::Vouched(None), Origin::ANY).await.unwrap(),
     });
@@ -96,14 +96,14 @@ impl Lines {
     }
 }
 
-/// What operators who did not ask for more must see.
+/// At the level `info`.
 #[tokio::test]
-async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
+async fn failed_reads_of_metadata_are_logged_unless_they_are_routine() {
     let (_folder, session, _) = below_a_root().await;
     let lines = Lines::default();
     let _log = lines.collect();
     let failure = |fault, kind| Failure::new(kind, fault, "why");
-    for (outcome, told) in [
+    for (outcome, logged) in [
         (None, false),
         (Some(failure(Fault::Backend, FailureKind::NotFound)), false),
         (Some(failure(Fault::Client, FailureKind::InvalidArgument)), false),
@@ -112,14 +112,14 @@ async fn looking_around_is_told_where_it_fails_for_no_everyday_reason() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.core.admit(ListFolder { path: path("/inbox") }).ok().unwrap();
+        let (record, _) = session.core.admit(ListDirectory { path: path("/inbox") }).ok().unwrap();
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),
         }
         let line = lines.take();
-        assert_eq!(line.contains("event=\"operation\""), told, "{outcome:?}: {line}");
-        assert_eq!(line.contains("reason=\"why\""), told, "{line}");
+        assert_eq!(line.contains("event=\"operation\""), logged, "{outcome:?}: {line}");
+        assert_eq!(line.contains("reason=\"why\""), logged, "{line}");
     }
 }
 
@@ -167,7 +167,7 @@ async fn copies_are_recorded_with_their_bytes() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_copied_to_its_end_is_no_partial_download() {
+async fn a_file_that_is_copied_to_its_end_is_a_complete_download() {
     for (length, outcome) in [(0, "ok"), (7, "ok"), (6, "partial")] {
         let (_folder, session, registry) = below_a_root().await;
         let new = OpenMode { write: true, create: true, ..READ };
@@ -179,23 +179,23 @@ async fn a_file_that_is_copied_to_its_end_is_no_partial_download() {
     }
 }
 
-/// As lftp leaves the last one.
+/// lftp never closes the last file that it reads.
 #[tokio::test]
-async fn a_file_left_open_is_partial_unless_all_of_it_was_answered() {
+async fn a_file_left_open_is_partial_unless_all_reads_were_answered() {
     for (length, answered, outcome) in
         [(7, true, "ok"), (7, false, "partial"), (6, true, "partial")]
     {
         let (_folder, session, registry) = below_a_root().await;
         let file = session.open(path("file"), READ).await.unwrap();
         file.read_at(0, length).await.unwrap();
-        let gone = Failure::client(FailureKind::Aborted, "why");
-        file.lose(&gone, answered).await;
+        let closed = Failure::client(FailureKind::Aborted, "why");
+        file.end_without_close(&closed, answered).await;
         assert_eq!(downloads(&registry, outcome), 1.0, "{length} bytes of 7, {answered}");
     }
 }
 
 #[tokio::test]
-async fn a_read_that_failed_is_no_failed_upload() {
+async fn a_failed_read_does_not_fail_an_upload() {
     let (_folder, session, registry) = below_a_root().await;
     let file = session.open(path("file"), OpenMode { write: true, ..READ }).await.unwrap();
     file.write_at(0, "whole".into()).await.unwrap();
@@ -209,14 +209,14 @@ async fn a_read_that_failed_is_no_failed_upload() {
 }
 
 #[tokio::test]
-async fn a_sessions_record_counts_files_of_which_something_was_moved() {
+async fn the_record_of_a_session_counts_files_with_transferred_bytes() {
     let lines = Lines::default();
     let _log = lines.collect();
     let (_folder, session, _) = below_a_root().await;
     session.open(path("missing"), READ).await.err().unwrap();
     session.read(path("missing"), 0, Representation::Image).await.err().unwrap();
     session.write(path("inbox"), WriteMode::Append, Representation::Image).await.err().unwrap();
-    // Some clients open a file to see whether they may.
+    // Some clients open a file to check their permission.
     session.open(path("file"), READ).await.unwrap().close().await.unwrap();
     let file = session.open(path("file"), READ).await.unwrap();
     file.read_at(0, 3).await.unwrap();
@@ -232,11 +232,11 @@ fn downloads(registry: &Registry, outcome: &str) -> f64 {
     let families = registry.gather();
     let name = "lockgate_transfers_total";
     let family = families.iter().find(|family| family.name() == name).unwrap();
-    let wanted = [("direction", "download"), ("outcome", outcome)];
+    let expected = [("direction", "download"), ("outcome", outcome)];
     let ours = family.get_metric().iter().filter(|metric| {
         let labels = metric.get_label();
         let has = |(name, value)| labels.iter().any(|l| l.name() == name && l.value() == value);
-        wanted.into_iter().all(has)
+        expected.into_iter().all(has)
     });
     ours.map(|metric| metric.get_counter().get_value()).sum()
 }
@@ -253,24 +253,24 @@ fn counted(registry: &Registry, name: &str, label: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn symlinks_are_told_as_the_client_sees_them() {
+async fn targets_of_symlinks_are_as_the_client_sees_them() {
     let (_folder, session, _) = below_a_root().await;
-    for (name, told) in [
+    for (name, target) in [
         ("absolute", Some("/file")),
         ("relative", Some("file")),
         ("out", None),
         ("inbox/climbs", Some("/file")),
     ] {
-        let told = told.map(|target| target.as_bytes().to_vec());
+        let expected = target.map(|target| target.as_bytes().to_vec());
         match session.perform(Operation::ReadLink(path(name))).await {
-            Ok(Answer::Link(target)) => assert_eq!(Some(target), told, "{name}"),
+            Ok(Answer::Link(target)) => assert_eq!(Some(target), expected, "{name}"),
             refused => {
                 assert_eq!(masked(refused), FailureKind::PermissionDenied);
-                assert_eq!(told, None, "{name}");
+                assert_eq!(expected, None, "{name}");
             }
         }
         match session.perform(Operation::LinkStat(path(name))).await.unwrap() {
-            Answer::Entry(entry) => assert_eq!(entry.kind, EntryKind::Symlink(told), "{name}"),
+            Answer::Entry(entry) => assert_eq!(entry.kind, EntryKind::Symlink(expected), "{name}"),
             other => panic!("{other:?}"),
         }
     }
@@ -285,7 +285,7 @@ async fn symlinks_are_told_as_the_client_sees_them() {
 }
 
 #[tokio::test]
-async fn the_root_itself_is_neither_removed_nor_renamed_nor_closed() {
+async fn the_root_cannot_be_removed_renamed_or_made_inaccessible() {
     let (folder, session, _) = below_a_root().await;
     let acme = folder.path().join("customers/acme");
     for name in ["file", "absolute", "relative", "out"] {

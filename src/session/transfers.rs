@@ -1,4 +1,4 @@
-//! What a session hands to a front for a transfer: the backend's half and the record, kept together.
+//! Transfers: the backend's transfer together with its record.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
 use crate::op::{Entry, Failure, Fault, PeerReply, RemotePath};
 
-/// A file on its way to the client.
+/// A download of a file.
 pub struct Download {
     pub(super) transfer: Box<dyn ReadTransfer>,
     pub(super) record: Record,
-    /// The route's, whose path clients must not see.
+    /// Clients must not see its path.
     pub(super) root: Root,
 }
 
-/// A file on its way from the client.
+/// An upload of a file.
 pub struct Upload {
     pub(super) transfer: Box<dyn WriteTransfer>,
     pub(super) record: Record,
-    /// The route's, whose path clients must not see.
+    /// Clients must not see its path.
     pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
 }
 
-/// A folder being listed.
-pub struct FolderListing {
+/// A listing of a folder.
+pub struct DirectoryListing {
     pub(super) listing: Box<dyn Listing>,
     pub(super) record: Record,
-    /// The route's, whose path clients must not see.
+    /// Clients must not see its path.
     pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
@@ -47,23 +47,23 @@ impl Download {
         self.record.progress()
     }
 
-    /// The source has ended: asks the backend whether that was all, and only then gives the client its
-    /// end. The record is about both.
+    /// Completes a transfer whose source has ended: first with the backend, then with the client by
+    /// `ending`. The record covers both.
     ///
     /// # Errors
-    /// What the backend has against it, or `ending`.
+    /// The failure of the backend or of `ending`.
     pub async fn finish(
         self,
         ending: impl Future<Output = Result<(), Failure>>,
     ) -> Result<Option<PeerReply>, Failure> {
-        let words = match self.transfer.finish().await {
-            Ok(words) => words,
+        let reply = match self.transfer.finish().await {
+            Ok(reply) => reply,
             Err(failure) => return Err(failed(self.record, &self.root, failure)),
         };
         match ending.await {
             Ok(()) => {
                 self.record.done();
-                Ok(path_masking::words(&self.root, words))
+                Ok(path_masking::reply(&self.root, reply))
             }
             Err(failure) => {
                 self.record.failed(&failure);
@@ -72,18 +72,18 @@ impl Download {
         }
     }
 
-    /// Ends it before its end. Returns the failure, in the backend's own words where it was the
-    /// backend's.
+    /// Ends the transfer before its end. Returns the failure, from the backend where it caused it.
     pub async fn abort(self, failure: Failure) -> Failure {
-        cut(self.record, &self.root, failure, self.transfer.abort().await)
+        aborted(self.record, &self.root, failure, self.transfer.abort().await)
     }
 }
 
 impl Upload {
-    /// The client's data connection is there. To be called before the first byte.
+    /// Starts the transfer. To be called before the first byte, once the data connection is
+    /// established.
     pub async fn begin(&mut self) -> Result<(), Failure> {
-        let begun = self.transfer.begin().await;
-        begun.map_err(|failure| path_masking::failure(&self.root, failure))
+        let started = self.transfer.begin().await;
+        started.map_err(|failure| path_masking::failure(&self.root, failure))
     }
 
     pub fn sink(&mut self) -> &mut Sink {
@@ -99,33 +99,33 @@ impl Upload {
         &self.path
     }
 
-    /// All bytes are in the sink: brings them to the backend as far as that does not yet make the file
-    /// whole. May be dropped before it is done.
+    /// Sends all bytes to the backend, as far as this does not complete the file yet. May be
+    /// dropped before it is done.
     ///
     /// # Errors
-    /// As [`Upload::finish`]; the upload is to be aborted then.
+    /// As [`Upload::finish`]; the upload must then be aborted.
     pub async fn settle(&mut self) -> Result<(), Failure> {
         self.transfer.sent(self.record.progress().bytes());
         let settled = self.transfer.settle().await;
         settled.map_err(|failure| path_masking::failure(&self.root, failure))
     }
 
-    /// All bytes are in the sink: closes it as *complete* and waits for the backend's word.
+    /// Completes the upload and waits for the backend's reply.
     pub async fn finish(mut self) -> Result<Option<PeerReply>, Failure> {
         self.transfer.sent(self.record.progress().bytes());
         let outcome = self.transfer.finish().await;
         end(self.record, &self.root, outcome)
     }
 
-    /// Cut: the backend must not take what it has for a whole file. Returns the failure, in the
-    /// backend's own words where it was the backend's.
+    /// Ends the upload before its end: the backend must not treat it as complete. Returns the
+    /// failure, from the backend where it caused it.
     pub async fn abort(mut self, failure: Failure) -> Failure {
         self.transfer.sent(self.record.progress().bytes());
-        cut(self.record, &self.root, failure, self.transfer.abort().await)
+        aborted(self.record, &self.root, failure, self.transfer.abort().await)
     }
 }
 
-impl FolderListing {
+impl DirectoryListing {
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let Self { listing, root, path, .. } = self;
         let entries =
@@ -134,7 +134,6 @@ impl FolderListing {
         Ok(entries.map(|entries| entries.into_iter().map(seen).collect()))
     }
 
-    /// The end was reached.
     pub fn finish(self) {
         self.record.done();
     }
@@ -145,13 +144,18 @@ impl FolderListing {
     }
 }
 
-/// What a backend says about a transfer that the client cut is only the echo of that.
-fn cut(record: Record, root: &Root, failure: Failure, by_backend: Option<Failure>) -> Failure {
-    match by_backend {
-        Some(told) if failure.fault == Fault::Backend => failed(record, root, told),
+/// The backend's failure counts only where it caused the end; otherwise it results from the abort.
+fn aborted(
+    record: Record,
+    root: &Root,
+    failure: Failure,
+    from_backend: Option<Failure>,
+) -> Failure {
+    match from_backend {
+        Some(cause) if failure.fault == Fault::Backend => failed(record, root, cause),
         _ => {
             record.failed(&failure);
-            path_masking::said_by_front(root, failure)
+            path_masking::front_failure(root, failure)
         }
     }
 }
@@ -162,9 +166,9 @@ fn end(
     outcome: Result<Option<PeerReply>, Failure>,
 ) -> Result<Option<PeerReply>, Failure> {
     match outcome {
-        Ok(words) => {
+        Ok(reply) => {
             record.done();
-            Ok(path_masking::words(root, words))
+            Ok(path_masking::reply(root, reply))
         }
         Err(failure) => Err(failed(record, root, failure)),
     }

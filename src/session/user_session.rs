@@ -1,4 +1,4 @@
-//! Somebody logged in: the operations, one record each.
+//! Sessions of logged in users: the operations, with one record each.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::core::{SessionCore, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
-use super::transfers::{Download, FolderListing, Upload};
+use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, ListFolder, OpenHandle, OpenMode,
+    Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
     Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 
-/// Somebody logged in, with the backend that the route chose.
+/// The session of a logged in user at the backend of the route.
 pub struct Session {
     pub(super) core: Arc<SessionCore>,
 }
@@ -24,26 +24,26 @@ impl Session {
         Self { core: Arc::new(core) }
     }
 
-    /// What the log lines of all that is done for the session are to be written in.
+    /// The span for the log lines of everything that is done for the session.
     pub fn span(&self) -> &Span {
         &self.core.span
     }
 
-    /// Where the backend's login put the user, as the client sees it.
+    /// The home directory at the backend, as the client sees it.
     pub fn home(&self) -> RemotePath {
         self.core.root.strip(&self.core.backend.home().path()).unwrap_or_else(RemotePath::root)
     }
 
-    /// What ends in a plain answer.
+    /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
         let (record, target) = self.core.admit_operation(operation)?;
-        let performed = match self.core.unfinished.answer(target.action()).await {
-            Some(answered) => answered,
+        let performed = match self.core.open_uploads.perform(target.action()).await {
+            Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
         };
         if performed.is_ok() {
-            self.core.unfinished.note_done(target.action());
+            self.core.open_uploads.remove_moved(target.action());
         }
         match performed {
             Ok(Answer::Link(target)) => {
@@ -53,10 +53,10 @@ impl Session {
                         Ok(Answer::Link(target))
                     }
                     None => {
-                        let why = "the symlink leads out of what you may see";
+                        let reason = "the symlink leads out of the folder that you may see";
                         refused(
                             record,
-                            Failure::new(FailureKind::PermissionDenied, Fault::Policy, why),
+                            Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason),
                         )
                     }
                 }
@@ -64,8 +64,8 @@ impl Session {
             Ok(answer) => {
                 record.done();
                 Ok(match answer {
-                    Answer::Done(words) => {
-                        Answer::Done(path_masking::words(&self.core.root, words))
+                    Answer::Done(reply) => {
+                        Answer::Done(path_masking::reply(&self.core.root, reply))
                     }
                     Answer::Entry(entry) => {
                         Answer::Entry(path_masking::entry(&self.core.root, &folder, entry))
@@ -77,11 +77,11 @@ impl Session {
         }
     }
 
-    pub async fn list(&self, path: RemotePath) -> Result<FolderListing, Failure> {
-        let (record, target) = self.core.admit(ListFolder { path: path.clone() })?;
+    pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
+        let (record, target) = self.core.admit(ListDirectory { path: path.clone() })?;
         match self.core.backend.list(&target).await {
             Ok(listing) => {
-                Ok(FolderListing { listing, record, root: self.core.root.clone(), path })
+                Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })
             }
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }
@@ -117,7 +117,8 @@ impl Session {
         }
     }
 
-    /// As [`BackendSession::expect_exact_times`](crate::backend::BackendSession::expect_exact_times).
+    /// As
+    /// [`BackendSession::expect_exact_times`](crate::backend::BackendSession::expect_exact_times).
     pub fn expect_exact_times(&self) {
         self.core.backend.expect_exact_times();
     }
@@ -132,19 +133,19 @@ impl Session {
         self.core.backend.expect_transfer();
     }
 
-    /// What the backend can beyond the basics.
+    /// The optional abilities of the backend.
     pub fn abilities(&self) -> Abilities {
         let all = self.core.backend.abilities();
         Abilities { hard_link: all.hard_link && !self.core.root.hides, ..all }
     }
 
-    /// A file to be read and written at any offset.
+    /// Opens a file for reads and writes at any offset.
     pub async fn open(&self, path: RemotePath, mode: OpenMode) -> Result<OpenedFile, Failure> {
         let (record, target) = self.core.admit(OpenHandle { path: path.clone(), mode })?;
         match self.core.backend.open(&target).await {
             Ok(file) => {
                 if mode.writes() {
-                    self.core.unfinished.begin(target.action().path.clone(), &file);
+                    self.core.open_uploads.insert(target.action().path.clone(), &file);
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record))
             }
@@ -156,7 +157,7 @@ impl Session {
         self.core.backend.close().await;
     }
 
-    /// What was asked for a data connection and refused before any operation.
+    /// Logs a data connection that was refused before any operation.
     pub fn data_connection_refused(&self, command: &str, failure: &Failure) {
         record_line!(
             (tracing::Level::INFO, "data-connection", self.core.who, Some(failure)),

@@ -11,7 +11,7 @@ use super::{algorithms, entries, trusted, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::ListenerProtocol;
-use crate::front::sftp::ListenerSettings;
+use crate::front::sftp::{ListenerSettings, RETAINED_CHANNELS_MAX};
 use crate::net::ssh::{Algorithms, Side};
 
 const REKEY_BYTES: u64 = 1 << 30;
@@ -47,6 +47,7 @@ pub(super) fn compile(
                 .map_or(REKEY_TIME, |time| time.0),
             keepalive: value(&listener.keepalive).map_or(KEEPALIVE, |time| time.0),
             channels: value(&listener.channels).map_or(CHANNELS, |count| count.0 as usize),
+            retained_channels: RETAINED_CHANNELS_MAX,
         });
     }
     listeners

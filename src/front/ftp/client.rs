@@ -194,8 +194,8 @@ impl Client {
         }
     }
 
-    /// The next line within the deadlines; `None` at the end of the session, after a reply that says
-    /// why.
+    /// The next line within the deadlines; `None` at the end of the session, after a reply that
+    /// says why.
     async fn next_line(&mut self) -> Option<Line> {
         let limits = &self.shared.gateway.limits;
         let (deadline, reply, reason) = match self.login {
@@ -253,8 +253,8 @@ impl Client {
     }
 
     async fn execute(&mut self, command: Command) -> Flow {
-        // REST applies to the next transfer. Commands that clients send between the two keep it, all
-        // others reset it. RNFR applies to the next command only.
+        // REST applies to the next transfer. Commands that clients send between the two keep it,
+        // all others reset it. RNFR applies to the next command only.
         use Command as C;
         let keeps_restart = matches!(
             command,

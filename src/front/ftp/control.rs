@@ -103,8 +103,8 @@ impl Control {
         self.close_reason.unwrap_or("the client closed the control connection")
     }
 
-    /// Takes the plain connection for a TLS handshake. Whatever the client sent after the command is
-    /// discarded.
+    /// Takes the plain connection for a TLS handshake. Whatever the client sent after the command
+    /// is discarded.
     pub(super) fn take_plain(&mut self) -> Option<TcpStream> {
         self.discard_received();
         match self.stream.take() {
@@ -121,8 +121,8 @@ impl Control {
     }
 
     /// Waits for `work` while the client stays connected; commands received meanwhile are queued.
-    /// Returns `None` and drops the work once the client has closed the connection and left no command
-    /// to serve, or has sent too many commands, which is replied to with 421.
+    /// Returns `None` and drops the work once the client has closed the connection and left no
+    /// command to serve, or has sent too many commands, which is replied to with 421.
     pub(super) async fn while_connected<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         let mut lines = 0;
@@ -207,8 +207,8 @@ async fn yield_between_lines(lines: &mut usize) {
     }
 }
 
-/// A read ends before urgent data (ABOR's). tokio takes a short read for the last one and would wait
-/// for bytes that have arrived already. Cancel safe.
+/// A read ends before urgent data (ABOR's). tokio takes a short read for the last one and would
+/// wait for bytes that have arrived already. Cancel safe.
 async fn read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
     let Stream::Plain(tcp) = stream else { return stream.read(bytes).await };
     loop {

@@ -244,8 +244,8 @@ async fn handshake(
 
 fn not_resumed() -> Failure {
     refused(
-        "TLS session reuse required (tls.data_sessions: resumed); enable session resumption in the client, with \
-         the same server name (SNI) for both connections",
+        "TLS session reuse required (tls.data_sessions: resumed); enable session resumption in the \
+         client, with the same server name (SNI) for both connections",
     )
 }
 

@@ -83,8 +83,8 @@ async fn handshake(
     }
 }
 
-/// HAProxy's `option ssl-hello-chk`: a ClientHello of SSL 3.0 that accepts any answer, recognized by its
-/// random bytes.
+/// HAProxy's `option ssl-hello-chk`: a ClientHello of SSL 3.0 that accepts any answer, recognized
+/// by its random bytes.
 fn is_ssl_hello_check(first: &[u8]) -> bool {
     const RANDOM: Range<usize> = 11..43;
     first.get(RANDOM).is_some_and(|random| random.windows(13).any(|it| it == b"HAPROXYSSLCHK"))
@@ -93,7 +93,7 @@ fn is_ssl_hello_check(first: &[u8]) -> bool {
 fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
     use ClientRefusal as R;
     if !first.starts_with(&TLS_HANDSHAKE) {
-        return (R::NoTls, "the client did not send TLS".to_owned());
+        return (R::NoTls, "the client's first bytes are not TLS".to_owned());
     }
     if let Some(version) = old_tls_version(first) {
         let reason = format!("the client offers {version} at most; TLS 1.2 is the minimum");
@@ -125,8 +125,8 @@ fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
 pub(super) fn other_protocol_reason(other: Protocol) -> &'static str {
     match other {
         Protocol::Tls => {
-            "the client uses implicit TLS; set `tls.mode: implicit`, or use explicit TLS (AUTH TLS) in the \
-             client"
+            "the client uses implicit TLS; set `tls.mode: implicit`, or use explicit TLS (AUTH TLS) \
+             in the client"
         }
         Protocol::Ssh => {
             "the client speaks SSH on an FTP port; SFTP needs a listener with `protocol: sftp`"

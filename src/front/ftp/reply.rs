@@ -142,7 +142,7 @@ impl Reply {
         Self::fixed(536, "PROT not supported: use PROT P.");
     pub(super) const NO_MODIFICATION_TIME: Self = Self::fixed(
         550,
-        "Could not get file modification time: the backend server does not report it to the second.",
+        "Could not get file modification time: the backend server does not report seconds.",
     );
 
     const fn fixed(code: u16, text: &'static str) -> Self {

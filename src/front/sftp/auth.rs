@@ -1,4 +1,5 @@
-//! Logins (RFC 4252, RFC 4256): password, one hidden prompt that asks for it, public keys.
+//! Authentication (RFC 4252, RFC 4256): publickey, password, and keyboard-interactive with a prompt
+//! for the password.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use crate::auth::Credentials;
 use crate::op::{Failure, FailureKind, Fault};
 use crate::session::{Proof, SessionEnd};
 
-/// Public keys that one connection may offer, whether it holds them or not. Agents have many.
-const OFFERS: u32 = 20;
-/// Refused requests of all kinds before russh itself ends the connection.
-pub(super) const REQUESTS: usize = 100;
+/// Public keys that a client may offer on one connection. Agents have many.
+const KEY_OFFERS_MAX: u32 = 20;
+/// Refused requests of all methods before russh itself ends the connection.
+pub(super) const AUTH_REQUESTS_MAX: usize = 100;
 
 const PROMPTS: &[(Cow<'static, str>, bool)] = &[(Cow::Borrowed("Password: "), false)];
 
@@ -27,13 +28,13 @@ pub(super) struct Logins {
     offered: u32,
 }
 
-/// What is offered to everybody: which users have keys is nobody's business.
+/// The same for every user: clients must not learn which users have keys.
 pub(super) fn methods() -> MethodSet {
     let methods = [MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive];
     MethodSet::from(&methods[..])
 }
 
-/// All methods stay open for another try.
+/// All methods may be tried again.
 pub(super) fn reject() -> Auth {
     Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
 }
@@ -51,103 +52,105 @@ impl Logins {
         let password = Zeroizing::new(password.to_vec());
         let user = user.as_bytes().to_vec();
         let credentials = Credentials { user, password, account: None, key: None };
-        self.enter(Proof::Password(credentials)).await
+        self.log_in(Proof::Password(credentials)).await
     }
 
-    /// Whether it is worth a signature.
+    /// SSH_MSG_USERAUTH_PK_OK or a failure (RFC 4252 section 7).
     pub(super) fn offer(&mut self, user: &str, key: &PublicKey, signature: &Algorithm) -> Auth {
         if self.connection.is_ending() {
             return reject();
         }
         self.offered += 1;
-        if self.offered > OFFERS {
-            self.too_many("too many public keys; offer the right one first");
+        if self.offered > KEY_OFFERS_MAX {
+            self.disconnect("too many public keys; offer the right one first");
             return reject();
         }
         self.connection.note_client();
         let Connection { shared, client_info, .. } = &*self.connection;
         let user = user.as_bytes();
-        let admitted =
-            self.takes(signature).and_then(|()| shared.gateway.admits_key(client_info, user, key));
+        let admitted = self
+            .check_signature(signature)
+            .and_then(|()| shared.gateway.admits_key(client_info, user, key));
         match admitted {
             Ok(()) => Auth::Accept,
             Err(failure) => {
-                self.connection.note_login_line();
+                self.connection.note_login_logged();
                 shared.gateway.key_refused(client_info, user, key, &failure);
                 reject()
             }
         }
     }
 
-    /// `key` has signed.
+    /// The client has signed with `key`.
     pub(super) async fn public_key(
         &mut self,
         user: &str,
         key: &PublicKey,
         signature: &Algorithm,
     ) -> Auth {
-        // What was offered was judged; it is not for russh to say that this is the same.
-        if self.takes(signature).is_err() {
+        // The offer was checked, but this may be another key or algorithm.
+        if self.check_signature(signature).is_err() {
             return reject();
         }
         let (user, key) = (user.as_bytes().to_vec(), Box::new(key.clone()));
-        self.enter(Proof::PublicKey { user, key }).await
+        self.log_in(Proof::PublicKey { user, key }).await
     }
 
-    /// What a listener's own keys do not sign with is no proof of anybody else's (RFC 8332).
-    fn takes(&self, signature: &Algorithm) -> Result<(), Failure> {
+    /// Signature algorithms that the listener does not offer are refused from users, too (RFC
+    /// 8332).
+    fn check_signature(&self, signature: &Algorithm) -> Result<(), Failure> {
         if self.connection.shared.settings.algorithms.accepts_signature(signature) {
             return Ok(());
         }
         let detail = format!(
-            "{signature} signatures are not taken (the listener's `algorithms`); the client must use \
-             another kind"
+            "{signature} signatures are not accepted (the listener's `algorithms`); the client must use \
+             another algorithm"
         );
         Err(Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(detail))
     }
 
-    async fn enter(&mut self, proof: Proof) -> Auth {
+    async fn log_in(&mut self, proof: Proof) -> Auth {
         let connection = &self.connection;
-        // What a client sent behind its last try is no further one.
+        // Requests after the last permitted attempt do not count.
         if connection.is_ending() {
             return reject();
         }
         connection.note_client();
-        connection.note_login_line();
+        connection.note_login_logged();
         let gateway = &connection.shared.gateway;
         let login = gateway.login(&connection.client_info, proof, connection.login_deadline());
-        let entered = tokio::select! {
+        let outcome = tokio::select! {
             biased;
             () = connection.closing.cancelled() => return reject(),
-            // Who has gone keeps nobody waiting who is there.
-            () = connection.gone() => return reject(),
-            entered = login => entered,
+            // A login that waits for its backend must not outlive the client.
+            () = connection.closed_by_client() => return reject(),
+            outcome = login => outcome,
         };
-        match entered {
+        match outcome {
             Ok(session) => {
-                connection.admit(session).await;
+                connection.set_session(session).await;
                 Auth::Accept
             }
             Err(failure) => {
-                self.refused(&failure);
+                self.login_failed(&failure);
                 reject()
             }
         }
     }
 
-    fn refused(&mut self, failure: &Failure) {
+    fn login_failed(&mut self, failure: &Failure) {
         self.failed += 1;
         if matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) {
-            // The only words that SSH has for a refused login come with the end of the connection.
+            // SSH can report a reason only with the end of the connection.
             let end = SessionEnd::by(failure.fault, failure.message.clone());
             self.connection.end(Disconnect::ServiceNotAvailable, end);
         } else if self.failed >= self.connection.shared.gateway.limits.login_attempts {
-            self.too_many("too many failed logins; goodbye");
+            self.disconnect("too many failed logins (limits.login_attempts)");
         }
     }
 
-    fn too_many(&self, why: &'static str) {
-        let end = SessionEnd::by(Fault::Client, why);
+    fn disconnect(&self, reason: &'static str) {
+        let end = SessionEnd::by(Fault::Client, reason);
         self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, end);
     }
 }

@@ -1,9 +1,9 @@
-//! One SFTP channel: requests come in, answers go out as they are ready.
+//! One SFTP channel: receives requests and sends responses as they are ready.
 //!
-//! One task owns it all. Requests begin in the order of their packets, unless one must wait for
-//! another (`order`), and are answered in whatever order they end. What is under way is bounded
-//! (`room`); what does not fit waits (`incoming`), and when too much waits the client is not read any
-//! more.
+//! One task owns the channel. Requests start in the order of their packets, unless one must wait
+//! for another (`path_order`), and are answered in the order in which they finish. Unfinished
+//! requests are bounded (`budget`). What does not fit waits (`request_queue`); when too much waits,
+//! the client is not read any more.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,76 +17,72 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
-use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Answers;
-use super::connection::{Busy, CHANNEL_END_TIMEOUT, Connection};
-use super::incoming::{Arrived, Incoming};
-use super::opening::{ChannelRequest, asked, refuse_program};
-use super::requests::{Outcome, Requests, Work, announced};
-use super::room::{Cost, Room, share};
+use super::budget::{Budget, Usage, share};
+use super::channel_request::{ChannelRequest, next_request, refuse_program};
+use super::connection::{ActivityGuard, Connection};
+use super::request_queue::{Received, RequestQueue};
+use super::requests::{Outcome, RequestFuture, Requests, version_packet};
+use super::response_queue::ResponseQueue;
 use crate::net::poll_once;
-use crate::op::{Failure, FailureKind, Fault};
+use crate::op::{Failure, FailureKind};
 use crate::session::{Session, SessionEnd};
 use crate::wire::sftp::{Request, ResponseBody, StatusCode, VERSION, decode_init};
 
-/// Packets that wait for room; with more the client is not read. In bytes.
-const WAITING: usize = 1024 * 1024;
-/// The same while the client has answers to take: that it has taken some comes behind what it asked
-/// since, so it is read on.
-const WAITING_FOR_CLIENT: usize = 3 * 1024 * 1024;
-/// Of which so much is for the cutting alone.
-const CUTTING: Duration = Duration::from_secs(3);
-const LAST_WORDS: Duration = Duration::from_secs(2);
+mod end;
+
+/// Bytes of packets that wait for the budget; above it, the client is not read.
+const QUEUED_BYTES_MAX: usize = 1024 * 1024;
+/// The same while responses are being sent: the client's window adjustment comes after the requests
+/// that it has sent since, so it is read on.
+const QUEUED_BYTES_WHILE_SENDING_MAX: usize = 3 * 1024 * 1024;
+/// For the client to receive the channel's last messages.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const INCOMPLETE_PACKET: &str =
     "the client did not send the rest of a packet in time (limits.stall_timeout)";
-const STALLED: &str = "the client took no answer for too long";
 
 pub(super) struct Channel {
     connection: Arc<Connection>,
     session: Arc<Session>,
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
-    incoming: Incoming,
+    queue: RequestQueue,
     /// The client sends no more.
-    ended: bool,
-    room: Room,
+    eof: bool,
+    budget: Budget,
     requests: Requests,
     running: FuturesUnordered<Running>,
-    answers: Answers,
-    sending: Option<BoxFuture<'static, Option<Cost>>>,
-    /// Nobody takes answers any more.
-    unheard: bool,
-    /// The session at the backend is lost: when this is told, the connection ends.
+    responses: ResponseQueue,
+    sending: Option<BoxFuture<'static, Option<Usage>>>,
+    /// The client reads no more responses.
+    discards_responses: bool,
+    /// The session at the backend is lost: the connection ends after the responses are sent.
     lost: Option<Failure>,
 }
 
-/// A request under way.
+/// A started request.
 struct Running {
     id: u32,
-    cost: Cost,
-    work: Work,
+    usage: Usage,
+    work: RequestFuture,
 }
 
 /// Why a channel ends.
 enum End {
-    /// The client has closed it, and has had every answer.
+    /// The client has sent EOF, and every response was sent.
     Done,
-    /// The client does not listen any more.
-    Gone,
-    /// It takes no answers.
+    Closed,
+    /// The client accepts no responses.
     Stalled,
-    /// The gateway stops.
-    Forced,
-    /// What it sent is no SFTP.
-    Broken(String),
+    /// The gateway must stop now.
+    Shutdown,
+    ProtocolError(String),
 }
 
 impl Channel {
-    /// Serves a session channel, from the moment that the subsystem is asked for, until `end` or its
-    /// own end.
+    /// Serves a session channel, from the request for its subsystem, until `end` or its own end.
     pub(super) async fn serve(
         connection: Arc<Connection>,
         session: Arc<Session>,
@@ -96,39 +92,39 @@ impl Channel {
     ) {
         let (mut read, write) = channel.split();
         let drain = connection.shared.drain.clone();
-        let asked = tokio::select! {
+        let request = tokio::select! {
             biased;
-            asked = asked(&mut read) => asked,
-            () = end.cancelled() => ChannelRequest::Nothing,
-            () = drain.draining() => ChannelRequest::Nothing,
+            request = next_request(&mut read) => request,
+            () = end.cancelled() => ChannelRequest::Closed,
+            () = drain.draining() => ChannelRequest::Closed,
         };
-        match asked {
+        match request {
             ChannelRequest::Sftp => {}
             ChannelRequest::Program => {
-                // What it sends to its command must not hold up the other channels.
+                // Input for the program must not block the other channels.
                 drop(read);
-                let _ = timeout(LAST_WORDS, refuse_program(&write, &handle)).await;
+                let _ = timeout(CLOSE_TIMEOUT, refuse_program(&write, &handle)).await;
                 return;
             }
-            ChannelRequest::Nothing => {
+            ChannelRequest::Closed => {
                 let _ = write.close().await;
                 return;
             }
         }
-        let requests = Requests::new(session.clone(), connection.folders.clone(), drain);
+        let requests = Requests::new(session.clone(), connection.directories.clone(), drain);
         let channel = Self {
             connection,
             session,
             read,
             write: Arc::new(write),
-            incoming: Incoming::new(),
-            ended: false,
-            room: Room::default(),
+            queue: RequestQueue::new(),
+            eof: false,
+            budget: Budget::default(),
             requests,
             running: FuturesUnordered::new(),
-            answers: Answers::default(),
+            responses: ResponseQueue::default(),
             sending: None,
-            unheard: false,
+            discards_responses: false,
             lost: None,
         };
         channel.run(end).await;
@@ -136,131 +132,40 @@ impl Channel {
 
     async fn run(mut self, end: CancellationToken) {
         let drain = self.connection.shared.drain.clone();
-        let ended = tokio::select! {
+        let reason = tokio::select! {
             biased;
             () = drain.forced() => {
                 self.connection.client_info.end.set(SessionEnd::shutdown());
-                End::Forced
+                End::Shutdown
             }
-            () = end.cancelled() => End::Gone,
-            ended = self.exchange() => ended,
+            () = end.cancelled() => End::Closed,
+            reason = self.serve_requests() => reason,
         };
-        let end_by = Instant::now() + CHANNEL_END_TIMEOUT;
-        let answered = !matches!(ended, End::Stalled) && self.has_answered_all();
-        self.last_words(&ended).await;
-        self.stop_answering();
-        let rest = async {
-            if !matches!(ended, End::Forced) {
-                self.do_the_rest().await;
-            }
-            self.settle().await;
-        };
-        // What is late is dropped.
-        let _ = timeout_at(end_by - CUTTING, rest).await;
-        self.running.clear();
-        // Files that are dropped count as cut, too.
-        let failure = self.failure(&ended);
-        let _ = timeout_at(end_by, self.requests.abandon(&failure, answered)).await;
+        self.finish(reason).await;
     }
 
-    /// Why what is open ends without CLOSE.
-    fn failure(&self, ended: &End) -> Failure {
-        let left_open = "the client closed the channel and left the file open";
-        let aborted = |why: &str| Failure::client(FailureKind::Aborted, why);
-        match ended {
-            End::Stalled => aborted(STALLED),
-            End::Broken(why) => aborted(why),
-            End::Done | End::Gone | End::Forced => match self.connection.client_info.end.get() {
-                Some(end) => end.failure(),
-                None => aborted(left_open),
-            },
-        }
-    }
-
-    async fn last_words(&mut self, ended: &End) {
-        let status = match ended {
-            End::Done => Some(0),
-            End::Broken(why) => {
-                tracing::warn!(why, "SFTP channel ended");
-                Some(1)
-            }
-            End::Stalled => {
-                let why = STALLED;
-                tracing::warn!(why, "SFTP channel ended");
-                // Others of the connection may be well.
-                match self.channels() > 1 {
-                    true => drop(timeout(LAST_WORDS, self.write.close()).await),
-                    false => {
-                        let end = SessionEnd::by(Fault::Client, why);
-                        self.connection.end(Disconnect::ConnectionLost, end);
-                    }
-                }
-                None
-            }
-            End::Gone | End::Forced => None,
-        };
-        if let Some(status) = status {
-            let _ = timeout(LAST_WORDS, self.say_goodbye(status)).await;
-        }
-    }
-
-    /// What is not sent yet takes up no room any more.
-    fn stop_answering(&mut self) {
-        self.unheard = true;
-        self.sending = None;
-        self.answers = Answers::default();
-        self.room = Room::taken_by(self.running.iter().map(|running| running.cost));
-    }
-
-    /// What had arrived whole before the end is done: a client that has sent CLOSE need not wait for
-    /// the answer. As much at once as there is room for, as ever.
-    async fn do_the_rest(&mut self) {
-        loop {
-            self.take_in_the_rest();
-            match self.incoming.next_unheard(&self.room, self.channels()) {
-                Some((request, cost)) => {
-                    self.begin(request, cost).await;
-                    // What is done at once would keep all others of this thread waiting.
-                    consume_budget().await;
-                }
-                None => match self.running.next().await {
-                    Some((id, cost, outcome)) => self.finished(id, cost, outcome),
-                    None => return,
-                },
-            }
-        }
-    }
-
-    fn take_in_the_rest(&mut self) {
-        while self.wants_more()
-            && let Some(message) = poll_once(self.read.wait())
-        {
-            self.ended |= self.take_in(message).is_err();
-        }
-    }
-
-    async fn exchange(&mut self) -> End {
+    async fn serve_requests(&mut self) -> End {
         let drain = self.connection.shared.drain.clone();
-        let mut busy: Option<Busy> = None;
+        let mut active: Option<ActivityGuard> = None;
         loop {
-            if let Err(end) = self.begin_what_fits().await {
-                self.incoming.is_broken();
+            if let Err(end) = self.start_requests().await {
+                self.queue.set_invalid();
                 return end;
             }
             self.send_next();
-            let quiet = self.is_quiet();
-            match quiet {
-                true => busy = None,
-                false if busy.is_none() => busy = Some(self.connection.busy()),
-                false => {}
+            let idle = self.is_idle();
+            if idle {
+                active = None;
+            } else if active.is_none() {
+                active = Some(self.connection.active());
             }
             let draining = drain.is_draining();
-            if quiet {
+            if idle {
                 if let Some(failure) = self.lost.take() {
                     let end = SessionEnd::by(failure.fault, failure.message);
                     self.connection.end(Disconnect::ServiceNotAvailable, end);
                 }
-                if self.ended || (draining && self.requests.nothing_open()) {
+                if self.eof || (draining && self.requests.has_no_handles()) {
                     return End::Done;
                 }
             }
@@ -270,184 +175,157 @@ impl Channel {
                 sent = async { self.sending.as_mut()?.await }, if self.sending.is_some() => {
                     self.sending = None;
                     match sent {
-                        Some(cost) => self.room.give_back(cost),
+                        Some(usage) => self.budget.release(usage),
                         None => return End::Stalled,
                     }
                 }
-                Some((id, cost, outcome)) = self.running.next(), if !self.running.is_empty() => {
-                    self.finished(id, cost, outcome);
-                    while let Some(Some((id, cost, outcome))) = poll_once(self.running.next()) {
-                        self.finished(id, cost, outcome);
+                Some((id, usage, outcome)) = self.running.next(), if !self.running.is_empty() => {
+                    self.finish_request(id, usage, outcome);
+                    while let Some(Some((id, usage, outcome))) = poll_once(self.running.next()) {
+                        self.finish_request(id, usage, outcome);
                     }
                 }
-                message = self.read.wait(), if self.wants_more() => {
-                    if let Err(end) = self.take_in(message) {
+                message = self.read.wait(), if self.wants_input() => {
+                    if let Err(end) = self.receive(message) {
                         return end;
                     }
-                    while self.wants_more()
+                    while self.wants_input()
                         && let Some(message) = poll_once(self.read.wait())
                     {
-                        if let Err(end) = self.take_in(message) {
+                        if let Err(end) = self.receive(message) {
                             return end;
                         }
                     }
                 }
                 () = drain.draining(), if !draining => {}
                 () = sleep_until(packet_deadline.unwrap_or_else(Instant::now)), if packet_deadline.is_some() => {
-                    return End::Broken(INCOMPLETE_PACKET.to_owned());
+                    return End::ProtocolError(INCOMPLETE_PACKET.to_owned());
                 }
             }
         }
     }
 
-    /// Until when the packet that is being received must be whole.
+    /// The deadline for the rest of an incomplete packet.
     fn packet_deadline(&mut self) -> Option<Instant> {
-        if !self.wants_more() {
-            self.incoming.is_held_up();
+        if !self.wants_input() {
+            self.queue.restart_incomplete();
             return None;
         }
         let limit = self.connection.shared.gateway.limits.stall_timeout;
-        self.incoming.incomplete_since().map(|since| since + limit)
+        self.queue.incomplete_since().map(|since| since + limit)
     }
 
-    fn wants_more(&self) -> bool {
-        let most = if self.sending.is_some() { WAITING_FOR_CLIENT } else { WAITING };
-        !self.ended && self.incoming.waiting() < share(most, self.channels())
+    fn wants_input(&self) -> bool {
+        let max =
+            if self.sending.is_some() { QUEUED_BYTES_WHILE_SENDING_MAX } else { QUEUED_BYTES_MAX };
+        !self.eof && self.queue.queued_bytes() < share(max, self.channels())
     }
 
-    /// Channels of the connection, this one with them.
+    /// The channels of the connection, including this one.
     fn channels(&self) -> usize {
         self.connection.channels.len()
     }
 
-    /// Nothing is under way and nothing is to be sent.
-    fn is_quiet(&self) -> bool {
-        self.incoming.is_empty() && self.running.is_empty() && self.sending.is_none()
+    /// No request is unfinished, and every response was sent.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty() && self.sending.is_none()
     }
 
-    /// Nothing is under way, and every answer was sent.
-    fn has_answered_all(&mut self) -> bool {
-        if let Some(sending) = &mut self.sending {
-            let sent = poll_once(sending.as_mut());
-            if sent.is_some() {
-                self.sending = None;
-            }
-            if sent.flatten().is_none() {
-                return false;
-            }
-        }
-        self.running.is_empty() && self.answers.is_empty()
-    }
-
-    fn take_in(&mut self, message: Option<ChannelMsg>) -> Result<(), End> {
+    fn receive(&mut self, message: Option<ChannelMsg>) -> Result<(), End> {
         match message {
             Some(ChannelMsg::Data { data }) => {
-                self.incoming.push(data).map_err(|error| End::Broken(error.to_string()))?;
+                self.queue.push(data).map_err(|error| End::ProtocolError(error.to_string()))?;
                 self.connection.note_request();
             }
             Some(ChannelMsg::Eof) => {
-                self.ended = true;
-                if self.incoming.is_cut() {
-                    return Err(End::Broken("the client stopped inside a packet".to_owned()));
+                self.eof = true;
+                if self.queue.is_incomplete() {
+                    let reason = "the client sent EOF within a packet";
+                    return Err(End::ProtocolError(reason.to_owned()));
                 }
             }
-            Some(ChannelMsg::Close) | None => return Err(End::Gone),
+            Some(ChannelMsg::Close) | None => return Err(End::Closed),
             Some(_) => {}
         }
         Ok(())
     }
 
-    /// Begins what waits, as long as there is room.
-    async fn begin_what_fits(&mut self) -> Result<(), End> {
+    /// Starts queued requests as far as the budget allows.
+    async fn start_requests(&mut self) -> Result<(), End> {
         loop {
-            match self.incoming.next(&self.room, self.channels()) {
-                Ok(Some(Arrived::Request(request, cost))) => self.begin(request, cost).await,
-                Ok(Some(Arrived::Greeting(packet))) => self.greet(packet)?,
-                Ok(Some(Arrived::Unknown(id))) => self.refuse_unknown(id),
+            match self.queue.next(&self.budget, self.channels()) {
+                Ok(Some(Received::Request(request, usage))) => self.start(request, usage).await,
+                Ok(Some(Received::Init(packet))) => self.init(packet)?,
+                Ok(Some(Received::Unknown(id))) => self.refuse_unknown(id),
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(End::Broken(error.to_string())),
+                Err(error) => return Err(End::ProtocolError(error.to_string())),
             }
         }
     }
 
-    fn greet(&mut self, packet: Bytes) -> Result<(), End> {
-        let version = decode_init(packet).map_err(|error| End::Broken(error.to_string()))?;
+    fn init(&mut self, packet: Bytes) -> Result<(), End> {
+        let version = decode_init(packet).map_err(|error| End::ProtocolError(error.to_string()))?;
         if version < VERSION {
-            let why = format!("the client speaks SFTP version {version}; {VERSION} is the least");
-            return Err(End::Broken(why));
+            return Err(End::ProtocolError(format!(
+                "the client speaks SFTP version {version}; {VERSION} is the minimum"
+            )));
         }
         self.session.expect_many();
-        let mut hello = BytesMut::new();
-        announced(self.session.abilities()).encode(&mut hello);
-        self.answers.push_bytes(hello);
+        let mut packet = BytesMut::new();
+        version_packet(self.session.abilities()).encode(&mut packet);
+        self.responses.push_version(packet);
         Ok(())
     }
 
     fn refuse_unknown(&mut self, id: u32) {
         let code = StatusCode::OP_UNSUPPORTED;
-        let message = Bytes::from_static(b"packets of this type are not known here");
-        self.room.take(Cost::ONE);
-        self.answers.push(id, ResponseBody::Status { code, message }, Cost::ONE);
+        let message = Bytes::from_static(b"Operation unsupported: unknown packet type");
+        self.budget.acquire(Usage::ONE_REQUEST);
+        self.responses.push(id, ResponseBody::Status { code, message }, Usage::ONE_REQUEST);
     }
 
-    /// Begins a request. It is polled here once: what has its turn is asked of the backend before
-    /// those that follow.
-    async fn begin(&mut self, request: Request, cost: Cost) {
-        self.room.take(cost);
+    /// Starts a request. It is polled once here, so that it reaches the backend before those that
+    /// follow.
+    async fn start(&mut self, request: Request, usage: Usage) {
+        self.budget.acquire(usage);
         let Request { id, body } = request;
-        let mut work = self.requests.begin(body);
+        let mut work = self.requests.start(body);
         match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            Poll::Ready(outcome) => self.finished(id, cost, outcome),
-            Poll::Pending => self.running.push(Running { id, cost, work }),
+            Poll::Ready(outcome) => self.finish_request(id, usage, outcome),
+            Poll::Pending => self.running.push(Running { id, usage, work }),
         }
     }
 
-    fn finished(&mut self, id: u32, cost: Cost, outcome: Result<Outcome, Failure>) {
+    fn finish_request(&mut self, id: u32, usage: Usage, outcome: Result<Outcome, Failure>) {
         if let Err(failure) = &outcome
             && failure.kind == FailureKind::Unavailable
         {
             self.lost.get_or_insert_with(|| failure.clone());
         }
-        let body = self.requests.answer(outcome);
-        if self.unheard {
-            return self.room.give_back(cost);
+        let body = self.requests.response(outcome);
+        if self.discards_responses {
+            return self.budget.release(usage);
         }
-        let left = cost.answered();
-        self.room.give_back(Cost { held: cost.held, ..Cost::default() });
-        self.answers.push(id, body, left);
+        let until_sent = usage.without_request();
+        self.budget.release(Usage { request_bytes: usage.request_bytes, ..Usage::default() });
+        self.responses.push(id, body, until_sent);
     }
 
     fn send_next(&mut self) {
         if self.sending.is_none()
-            && let Some(batch) = self.answers.next_batch()
+            && let Some(batch) = self.responses.next_batch()
         {
             let limit = self.connection.shared.gateway.limits.stall_timeout;
             self.sending = Some(Box::pin(batch.send(self.write.clone(), limit)));
         }
     }
-
-    /// What was begun ends: a backend's session is left in step.
-    async fn settle(&mut self) {
-        while let Some((id, cost, outcome)) = self.running.next().await {
-            self.finished(id, cost, outcome);
-        }
-    }
-
-    async fn say_goodbye(&mut self, status: u32) -> Option<()> {
-        if let Some(sending) = &mut self.sending {
-            sending.await?;
-        }
-        self.write.exit_status(status).await.ok()?;
-        self.write.eof().await.ok()?;
-        self.write.close().await.ok()
-    }
 }
 
 impl Future for Running {
-    type Output = (u32, Cost, Result<Outcome, Failure>);
+    type Output = (u32, Usage, Result<Outcome, Failure>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (id, cost) = (self.id, self.cost);
-        self.work.as_mut().poll(cx).map(|outcome| (id, cost, outcome))
+        let (id, usage) = (self.id, self.usage);
+        self.work.as_mut().poll(cx).map(|outcome| (id, usage, outcome))
     }
 }

@@ -1,4 +1,4 @@
-//! What russh asks: who may log in, and what a channel may do (RFC 4254).
+//! russh's callbacks: authentication (RFC 4252) and channels (RFC 4254).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,88 +15,82 @@ use tracing::Instrument;
 
 use super::auth::{self, Logins};
 use super::channel::Channel;
+use super::channel_request::SUBSYSTEM;
 use super::connection::Connection;
 use super::groups;
-use super::opening::SUBSYSTEM;
-use super::window::window;
+use super::window::window_size;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 
-/// Channels that one connection may have or have had, without those that the client closed first: of
-/// the others russh keeps some kilobytes as long as the connection lives.
-const CHANNELS_KEPT: u64 = if cfg!(test) { 100 } else { 5000 };
+/// SSH_OPEN_RESOURCE_SHORTAGE (RFC 4254 section 5.1).
+const RESOURCE_SHORTAGE: u32 = 4;
+const TOO_MANY_CHANNELS: &str = "too many channels on this connection; connect again";
 
 pub(super) struct Handler {
     connection: Arc<Connection>,
     logins: Logins,
-    channels: HashMap<ChannelId, Wanted>,
-    /// Channels whose task lives.
+    channels: HashMap<ChannelId, ChannelState>,
+    /// Channels whose task is running.
     open: Arc<AtomicUsize>,
-    /// Channels of which russh keeps something.
-    kept: u64,
+    /// Channels that russh keeps in memory: all that the client did not close first.
+    retained: u64,
 }
 
-/// What a channel was asked for.
-struct Wanted {
-    /// The one thing that a session channel may start (RFC 4254 section 6.5).
+struct ChannelState {
+    /// The client has started the one subsystem or program of the channel (RFC 4254 section 6.5).
     started: bool,
     /// Ends the channel's task.
     end: CancellationToken,
 }
 
 /// Counts an open channel.
-struct Place(Arc<AtomicUsize>);
+struct OpenChannel(Arc<AtomicUsize>);
 
 impl Handler {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         let logins = Logins::new(connection.clone());
-        Self { connection, logins, channels: HashMap::new(), open: Arc::default(), kept: 0 }
+        Self { connection, logins, channels: HashMap::new(), open: Arc::default(), retained: 0 }
     }
 
-    /// Whether a channel may start something; it may once.
+    /// Whether a channel may start a subsystem or program: only once.
     fn start(&mut self, id: ChannelId) -> bool {
-        let wanted = self.channels.get_mut(&id);
-        wanted.is_some_and(|wanted| !std::mem::replace(&mut wanted.started, true))
+        let state = self.channels.get_mut(&id);
+        state.is_some_and(|state| !std::mem::replace(&mut state.started, true))
     }
 
-    /// The channel's task says why, and answers.
+    /// The channel's task sends the reason and the reply.
     fn refuse_program(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        match self.start(id) {
-            true => Ok(()),
-            false => session.channel_failure(id),
-        }
+        if self.start(id) { Ok(()) } else { session.channel_failure(id) }
     }
 
-    fn is_worn_out(&self) -> bool {
-        self.kept >= CHANNELS_KEPT
+    fn has_reached_retained_max(&self) -> bool {
+        self.retained >= self.connection.shared.settings.retained_channels
     }
 
     fn refusal(&self) -> Option<ChannelOpenFailure> {
         let limit = self.connection.shared.settings.channels;
-        if self.connection.shared.drain.is_draining() {
-            let reason = "the gateway is shutting down; connect again".to_owned();
-            return Some(ChannelOpenFailure::Other { code: 4, reason });
-        }
-        if self.open.load(Ordering::Relaxed) >= limit {
-            let reason = format!("this connection has its most channels ({limit}); close one");
-            return Some(ChannelOpenFailure::Other { code: 4, reason });
-        }
-        if self.is_worn_out() {
-            if self.open.load(Ordering::Relaxed) == 0 {
-                wear_out(&self.connection);
+        let open = self.open.load(Ordering::Relaxed);
+        let reason = if self.connection.shared.drain.is_draining() {
+            "the gateway is shutting down; connect again".to_owned()
+        } else if open >= limit {
+            format!("too many channels on this connection (channels: {limit}); close one")
+        } else if self.has_reached_retained_max() {
+            if open == 0 {
+                end_connection(&self.connection);
             }
-            let reason = "this connection has opened too many channels; connect again".to_owned();
-            return Some(ChannelOpenFailure::Other { code: 4, reason });
-        }
-        None
+            TOO_MANY_CHANNELS.to_owned()
+        } else {
+            return None;
+        };
+        Some(ChannelOpenFailure::Other { code: RESOURCE_SHORTAGE, reason })
     }
 }
 
 impl russh::server::Handler for Handler {
     type Error = Error;
 
-    async fn lookup_dh_gex_group(&mut self, wanted: &GexParams) -> Result<Option<DhGroup>, Error> {
-        Ok(groups::group(wanted))
+    async fn lookup_dh_gex_group(&mut self, request: &GexParams) -> Result<Option<DhGroup>, Error> {
+        Ok(groups::group(request))
     }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
@@ -144,47 +138,47 @@ impl russh::server::Handler for Handler {
         reply: ChannelOpenHandle,
         russh: &mut Session,
     ) -> Result<(), Error> {
-        if let Some(why) = self.refusal() {
-            reply.reject(why).await;
+        if let Some(failure) = self.refusal() {
+            reply.reject(failure).await;
             return Ok(());
         }
         let Some(session) = self.connection.session().cloned() else {
             return Err(Error::Inconsistent);
         };
-        // Of channels that the gateway closed russh tells no more.
-        self.channels.retain(|_, wanted| !wanted.end.is_cancelled());
+        // russh does not report the end of channels that the gateway closed.
+        self.channels.retain(|_, state| !state.end.is_cancelled());
         let end = self.connection.closing.child_token();
-        self.channels.insert(channel.id(), Wanted { started: false, end: end.clone() });
-        self.kept += 1;
+        self.channels.insert(channel.id(), ChannelState { started: false, end: end.clone() });
+        self.retained += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.open.clone());
-        let (last, open) = (self.is_worn_out(), self.open.clone());
+        let counted = OpenChannel(self.open.clone());
+        let (last, open) = (self.has_reached_retained_max(), self.open.clone());
         let (connection, handle) = (self.connection.clone(), russh.handle());
         reply.accept().await;
         let span = session.span().clone();
         let serving = async move {
             let _ended = end.clone().drop_guard();
             Channel::serve(connection.clone(), session, channel, handle, end).await;
-            drop(place);
+            drop(counted);
             if last && open.load(Ordering::Relaxed) == 0 {
-                wear_out(&connection);
+                end_connection(&connection);
             }
         };
         self.connection.channels.spawn(serving.instrument(span));
         Ok(())
     }
 
-    /// Is called only where the client was first.
+    /// Called only where the client closes first.
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
-        self.kept = self.kept.saturating_sub(1);
-        if let Some(wanted) = self.channels.remove(&id) {
-            wanted.end.cancel();
+        self.retained = self.retained.saturating_sub(1);
+        if let Some(state) = self.channels.remove(&id) {
+            state.end.cancel();
         }
         Ok(())
     }
 
     fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
-        window(self.open.load(Ordering::Relaxed))
+        window_size(self.open.load(Ordering::Relaxed))
     }
 
     async fn subsystem_request(
@@ -193,9 +187,10 @@ impl russh::server::Handler for Handler {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        match name == SUBSYSTEM && self.start(id) {
-            true => session.channel_success(id),
-            false => session.channel_failure(id),
+        if name == SUBSYSTEM && self.start(id) {
+            session.channel_success(id)
+        } else {
+            session.channel_failure(id)
         }
     }
 
@@ -249,14 +244,12 @@ impl russh::server::Handler for Handler {
     }
 }
 
-/// Clients that share a connection make a new one where there is none, but not where a channel is
-/// refused.
-fn wear_out(connection: &Connection) {
-    let why = "this connection has had too many channels; connect again";
-    connection.end(Disconnect::ByApplication, SessionEnd::by(Fault::Client, why));
+/// Clients that share a connection open a new one after its end, but not after a refused channel.
+fn end_connection(connection: &Connection) {
+    connection.end(Disconnect::ByApplication, SessionEnd::by(Fault::Client, TOO_MANY_CHANNELS));
 }
 
-impl Drop for Place {
+impl Drop for OpenChannel {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! What a client has open on one channel. A handle is a number that is not used again before
-//! all others were.
+//! The open handles of one channel (draft-ietf-secsh-filexfer-02 section 6.2). A handle is a number
+//! that is not reused before all others were used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,99 +8,99 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::folder::Folder;
+use super::directory::Directory;
 use crate::op::{Failure, FailureKind, OpenMode, RemotePath};
 use crate::session::OpenedFile;
 
-/// Handles that one channel may have open at once.
-pub(super) const MOST: usize = 256;
+/// Open handles of one channel.
+pub(super) const HANDLES_MAX: usize = 256;
 
 pub(super) struct Handles {
-    open: HashMap<u32, (Handle, Place)>,
-    places: Arc<Semaphore>,
+    open: HashMap<u32, (Handle, HandleSlot)>,
+    slots: Arc<Semaphore>,
     next: u32,
 }
 
-/// A place for one handle, from the moment that it is asked for.
-pub(super) struct Place(
-    #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+/// A slot for one handle, reserved before the file is opened.
+pub(super) struct HandleSlot(
+    #[expect(dead_code, reason = "released when dropped")] OwnedSemaphorePermit,
 );
 
 #[derive(Clone)]
 pub(super) enum Handle {
     File(Arc<File>),
-    Folder(Arc<Folder>),
+    Directory(Arc<Directory>),
 }
 
-/// An open file with the requests on it that are under way.
+/// An open file and its unfinished requests.
 pub(super) struct File {
     pub(super) file: OpenedFile,
-    /// As it was opened: since then it may have got another name.
+    /// As opened: the file may have been renamed since.
     pub(super) path: RemotePath,
     pub(super) mode: OpenMode,
     requests: FileRequests,
-    /// Comes when the last READ, WRITE or CLOSE so far is answered.
-    last: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Closed when the latest READ, WRITE or CLOSE is answered.
+    latest: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-/// What CLOSE waits for.
+/// The requests that CLOSE waits for.
 #[derive(Default)]
 struct FileRequests {
     state: Mutex<RequestState>,
-    settled: Notify,
+    finished: Notify,
 }
 
 #[derive(Default)]
 struct RequestState {
-    under_way: usize,
-    /// The first write that failed: the file is not what the client meant.
+    unfinished: usize,
+    /// The first failed write, after which the file is incomplete.
     failed: Option<Failure>,
 }
 
-/// A READ, WRITE or copy under way; over when dropped.
-pub(super) struct UnderWay(Arc<File>);
+/// An unfinished READ, WRITE or copy; finished when dropped.
+pub(super) struct RequestGuard(Arc<File>);
 
 impl Handles {
     pub(super) fn new() -> Self {
-        Self { open: HashMap::new(), places: Arc::new(Semaphore::new(MOST)), next: 0 }
+        Self { open: HashMap::new(), slots: Arc::new(Semaphore::new(HANDLES_MAX)), next: 0 }
     }
 
-    /// A place for a handle that is to be opened.
-    pub(super) fn reserve(&self) -> Result<Place, Failure> {
-        self.places.clone().try_acquire_owned().map(Place).map_err(|_| {
-            let why = format!("{MOST} files and folders are open; close one first");
-            Failure::client(FailureKind::Busy, why)
+    /// Reserves a slot for a handle.
+    pub(super) fn reserve(&self) -> Result<HandleSlot, Failure> {
+        self.slots.clone().try_acquire_owned().map(HandleSlot).map_err(|_| {
+            let reason = format!("{HANDLES_MAX} handles are open on this channel; close one first");
+            Failure::client(FailureKind::Busy, reason)
         })
     }
 
-    pub(super) fn opened(&mut self, handle: Handle, place: Place) -> Bytes {
-        // After 2^32 files the numbers begin anew, past what is still open.
+    pub(super) fn insert(&mut self, handle: Handle, slot: HandleSlot) -> Bytes {
+        // After 2^32 handles the numbers wrap around.
         while self.open.contains_key(&self.next) {
             self.next = self.next.wrapping_add(1);
         }
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.open.insert(number, (handle, place));
+        self.open.insert(number, (handle, slot));
         Bytes::copy_from_slice(&number.to_be_bytes())
     }
 
     pub(super) fn file(&self, handle: &Bytes) -> Result<Arc<File>, Failure> {
         match self.get(handle) {
             Some(Handle::File(file)) => Ok(file.clone()),
-            Some(Handle::Folder(_)) => Err(invalid("that handle is a folder's, not a file's")),
+            Some(Handle::Directory(_)) => Err(invalid("the handle is a directory's, not a file's")),
             None => Err(unknown()),
         }
     }
 
-    pub(super) fn folder(&self, handle: &Bytes) -> Result<Arc<Folder>, Failure> {
+    pub(super) fn directory(&self, handle: &Bytes) -> Result<Arc<Directory>, Failure> {
         match self.get(handle) {
-            Some(Handle::Folder(folder)) => Ok(folder.clone()),
-            Some(Handle::File(_)) => Err(invalid("that handle is a file's, not a folder's")),
+            Some(Handle::Directory(directory)) => Ok(directory.clone()),
+            Some(Handle::File(_)) => Err(invalid("the handle is a file's, not a directory's")),
             None => Err(unknown()),
         }
     }
 
-    /// From now on the client has it no more.
+    /// Invalidates a handle.
     pub(super) fn remove(&mut self, handle: &Bytes) -> Result<Handle, Failure> {
         let number = number(handle).and_then(|number| self.open.remove(&number));
         number.map(|(handle, _)| handle).ok_or_else(unknown)
@@ -110,9 +110,9 @@ impl Handles {
         self.open.drain().map(|(_, (handle, _))| handle).collect()
     }
 
-    /// Nothing is open or being opened.
+    /// Whether no handle is open or being opened.
     pub(super) fn is_empty(&self) -> bool {
-        self.places.available_permits() == MOST
+        self.slots.available_permits() == HANDLES_MAX
     }
 
     fn get(&self, handle: &Bytes) -> Option<&Handle> {
@@ -121,59 +121,60 @@ impl Handles {
 }
 
 impl Handle {
-    /// It ends without CLOSE: what was written is not whole. `answered`: every request was answered.
+    /// Ends without CLOSE, which leaves a written file incomplete. `answered`: every request was
+    /// answered.
     pub(super) async fn abandon(self, failure: &Failure, answered: bool) {
         match self {
             Handle::File(file) if file.writes() => {
                 let failed = file.requests.lock().failed.take();
                 file.file.abort(failed.as_ref().unwrap_or(failure)).await;
             }
-            Handle::File(file) => file.file.lose(failure, answered).await,
-            Handle::Folder(folder) => folder.abandon(failure).await,
+            Handle::File(file) => file.file.end_without_close(failure, answered).await,
+            Handle::Directory(directory) => directory.abandon(failure).await,
         }
     }
 }
 
 impl File {
     pub(super) fn new(file: OpenedFile, path: RemotePath, mode: OpenMode) -> Self {
-        Self { file, path, mode, requests: FileRequests::default(), last: Mutex::default() }
+        Self { file, path, mode, requests: FileRequests::default(), latest: Mutex::default() }
     }
 
     pub(super) fn writes(&self) -> bool {
         self.mode.writes()
     }
 
-    /// The same work, but answered behind all that was asked of the file before it. The protocol does not ask for
-    /// that, clients do: OpenSSH's scp cuts its copy off where answers to READs change places, and
-    /// paramiko waits for ever for an answer to a WRITE that came early.
-    pub(super) fn in_line<T: Send + 'static>(
+    /// The same work, answered after all earlier requests on the file. The protocol does not
+    /// require this, but clients do: OpenSSH's scp truncates its copy where responses to READs are
+    /// out of order, and paramiko waits forever for a response to a WRITE that came early.
+    pub(super) fn in_order<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> BoxFuture<'static, T> {
-        let (answered, last) = oneshot::channel();
-        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(last);
+        let (answered, latest) = oneshot::channel();
+        let earlier = self.latest.lock().unwrap_or_else(PoisonError::into_inner).replace(latest);
         Box::pin(async move {
             let outcome = work.await;
-            if let Some(before) = before {
-                // It is dropped, not sent.
-                let _: Result<(), _> = before.await;
+            if let Some(earlier) = earlier {
+                // The sender is dropped and sends nothing.
+                let _: Result<(), _> = earlier.await;
             }
             drop(answered);
             outcome
         })
     }
 
-    /// Something that reads or changes the data is under way.
-    pub(super) fn under_way(self: &Arc<Self>) -> UnderWay {
-        self.requests.lock().under_way += 1;
-        UnderWay(self.clone())
+    /// Starts a request that reads or modifies the data.
+    pub(super) fn start_request(self: &Arc<Self>) -> RequestGuard {
+        self.requests.lock().unfinished += 1;
+        RequestGuard(self.clone())
     }
 
-    /// The client has said that this is all. What is under way is waited for: what was read is for the
-    /// record. Had a write failed, the file is cut, and the close fails as the write did.
+    /// Closes the file after its unfinished requests, whose reads belong to the record. After a
+    /// failed write the file is aborted, and the close fails like the write.
     pub(super) async fn close(&self) -> Result<(), Failure> {
-        while self.requests.lock().under_way > 0 {
-            self.requests.settled.notified().await;
+        while self.requests.lock().unfinished > 0 {
+            self.requests.finished.notified().await;
         }
         let failed = self.requests.lock().failed.take();
         match failed {
@@ -192,9 +193,9 @@ impl FileRequests {
     }
 }
 
-impl UnderWay {
-    /// What became of a write.
-    pub(super) fn written<T>(self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+impl RequestGuard {
+    /// Notes the outcome of a write.
+    pub(super) fn finish_write<T>(self, outcome: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure) = &outcome {
             let mut state = self.0.requests.lock();
             state.failed.get_or_insert_with(|| failure.clone());
@@ -203,12 +204,12 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.0.requests.lock();
-        state.under_way = state.under_way.saturating_sub(1);
-        if state.under_way == 0 {
-            self.0.requests.settled.notify_one();
+        state.unfinished = state.unfinished.saturating_sub(1);
+        if state.unfinished == 0 {
+            self.0.requests.finished.notify_one();
         }
     }
 }
@@ -218,51 +219,51 @@ fn number(handle: &Bytes) -> Option<u32> {
 }
 
 fn unknown() -> Failure {
-    invalid("no such handle: it was closed, or never given out")
+    invalid("no such handle")
 }
 
-fn invalid(why: &str) -> Failure {
-    Failure::client(FailureKind::InvalidArgument, why)
+fn invalid(reason: &str) -> Failure {
+    Failure::client(FailureKind::InvalidArgument, reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn folder() -> Handle {
-        Handle::Folder(Arc::new(Folder::finished()))
+    fn directory() -> Handle {
+        Handle::Directory(Arc::new(Directory::finished()))
     }
 
     #[test]
-    fn handles_are_bounded_and_not_used_again() {
+    fn handles_are_bounded_and_not_reused() {
         let mut handles = Handles::new();
         let open =
-            |handles: &mut Handles| handles.reserve().map(|place| handles.opened(folder(), place));
-        let mut given: Vec<_> = (0..MOST).map(|_| open(&mut handles).unwrap()).collect();
+            |handles: &mut Handles| handles.reserve().map(|slot| handles.insert(directory(), slot));
+        let mut given: Vec<_> = (0..HANDLES_MAX).map(|_| open(&mut handles).unwrap()).collect();
         assert_eq!(open(&mut handles).unwrap_err().kind, FailureKind::Busy);
         let first = given.remove(0);
         assert!(handles.remove(&first).is_ok());
         assert!(handles.remove(&first).is_err());
-        // A place that is kept counts, until it is given up.
-        let place = handles.reserve().unwrap();
+        // A reserved slot counts until it is released.
+        let slot = handles.reserve().unwrap();
         assert!(handles.reserve().is_err());
-        drop(place);
+        drop(slot);
         let again = open(&mut handles).unwrap();
         assert!(again != first && !given.contains(&again));
-        assert_eq!(handles.remove_all().len(), MOST);
+        assert_eq!(handles.remove_all().len(), HANDLES_MAX);
         assert!(handles.is_empty());
     }
 
     #[test]
-    fn a_handle_is_its_very_bytes() {
+    fn only_the_exact_bytes_of_a_handle_are_valid() {
         let mut handles = Handles::new();
-        let place = handles.reserve().unwrap();
-        let handle = handles.opened(folder(), place);
-        assert!(handles.folder(&handle).is_ok());
+        let slot = handles.reserve().unwrap();
+        let handle = handles.insert(directory(), slot);
+        assert!(handles.directory(&handle).is_ok());
         assert_eq!(handles.file(&handle).err().unwrap().kind, FailureKind::InvalidArgument);
         let longer = [&handle[..], b"\0"].concat();
         for wrong in [b"" as &[u8], b"\0\0\0\x07", &longer] {
-            assert!(handles.folder(&Bytes::copy_from_slice(wrong)).is_err());
+            assert!(handles.directory(&Bytes::copy_from_slice(wrong)).is_err());
         }
     }
 }

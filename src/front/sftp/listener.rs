@@ -1,4 +1,4 @@
-//! Accepting SFTP clients, and what russh is told about them.
+//! Accepts SFTP clients, and configures russh.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,63 +15,64 @@ use super::connection::Connection;
 use super::serve::serve;
 use super::settings::ListenerSettings;
 use super::shared::Shared;
-use super::window::{PACKET, WINDOW};
+use super::window::{INITIAL_WINDOW_SIZE, PACKET_SIZE_MAX};
 use crate::net::{Endpoints, ListenError, Listener};
 use crate::session::{AdmissionPermit, ClientInfo, ClientRefusal};
 
-/// Messages of one channel that wait for its task. It takes them at once unless it has its fill.
-const CHANNEL_MESSAGES: usize = 16;
+/// Messages that wait for a channel's task, which reads them at once unless its queue is full.
+const CHANNEL_BUFFER_SIZE: usize = 16;
 /// Messages of all channels that wait to be sent.
-const EVENTS: usize = 32;
-/// russh's counter must hold on the nonces of every cipher: its own bound for new keys, in bytes.
-const MOST_BYTES_A_KEY: u64 = 1 << 30;
+const EVENT_BUFFER_SIZE: usize = 32;
+/// Bytes per key: russh's own limit, within which no cipher repeats a nonce.
+const REKEY_BYTES_MAX: u64 = 1 << 30;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Unanswered keepalives that end a connection.
-const KEEPALIVES: usize = 3;
+const KEEPALIVES_MAX: usize = 3;
 
 /// Opens every address of an SFTP listener, or none.
 pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
     let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
-    let (welcoming, config) = (shared.clone(), Arc::new(config(&shared.settings)));
+    let (for_clients, config) = (shared.clone(), Arc::new(config(&shared.settings)));
     let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
-    let welcome = move |tcp, endpoints| welcome(&welcoming, &config, tcp, endpoints);
-    Listener::bind(name, addresses, proxy_protocol, &shared.drain, welcome)
+    let on_accept = move |tcp, endpoints| on_accept(&for_clients, &config, tcp, endpoints);
+    Listener::bind(name, addresses, proxy_protocol, &shared.drain, on_accept)
 }
 
 fn config(settings: &ListenerSettings) -> Config {
-    let bytes = settings.rekey_bytes.min(MOST_BYTES_A_KEY) as usize;
+    let bytes = settings.rekey_bytes.min(REKEY_BYTES_MAX) as usize;
     Config {
         server_id: SshId::Standard("SSH-2.0-lockgate".into()),
         methods: auth::methods(),
-        // Attempts are counted in `auth`; what delays a guess is the check itself.
+        // `auth` counts attempts; the check of the password itself delays guesses.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
-        max_auth_attempts: auth::REQUESTS,
+        max_auth_attempts: auth::AUTH_REQUESTS_MAX,
         keys: settings.host_keys.iter().map(|key| (**key).clone()).collect(),
         limits: Limits {
             rekey_write_limit: bytes,
             rekey_read_limit: bytes,
             rekey_time_limit: settings.rekey_time,
         },
-        window_size: WINDOW,
-        maximum_packet_size: PACKET,
-        channel_buffer_size: CHANNEL_MESSAGES,
-        event_buffer_size: EVENTS,
+        window_size: INITIAL_WINDOW_SIZE,
+        maximum_packet_size: PACKET_SIZE_MAX,
+        channel_buffer_size: CHANNEL_BUFFER_SIZE,
+        event_buffer_size: EVENT_BUFFER_SIZE,
         preferred: settings.algorithms.preferred(),
-        // Idleness is judged by requests, in `connection`.
+        // `connection` measures idle time by requests.
         inactivity_timeout: None,
         keepalive_interval: Some(settings.keepalive),
-        keepalive_max: KEEPALIVES,
+        keepalive_max: KEEPALIVES_MAX,
         ..Config::default()
     }
 }
 
-fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
+fn on_accept(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
     match shared.admission.admit(endpoints.peer.ip()) {
-        Ok(seat) => {
+        Ok(permit) => {
             let client_info = client_info(shared, endpoints);
             let span = client_info.span();
-            let serving = run(shared.clone(), config.clone(), tcp, client_info, seat);
+            let serving = run(shared.clone(), config.clone(), tcp, client_info, permit);
             shared.drain.spawn(serving.instrument(span));
         }
         Err(refusal) => {
@@ -82,11 +83,11 @@ fn welcome(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints
     }
 }
 
-/// A line before the version (RFC 4253 section 4.2) to one that cannot be served; bounded, whatever
-/// the client does.
-async fn refuse(mut tcp: TcpStream, why: String) {
-    let _ = timeout(Duration::from_secs(1), async {
-        tcp.write_all(format!("{why}\r\n").as_bytes()).await?;
+/// Sends a line before the version (RFC 4253 section 4.2) to a client that cannot be served;
+/// bounded, whatever the client does.
+async fn refuse(mut tcp: TcpStream, reason: String) {
+    let _ = timeout(REFUSAL_TIMEOUT, async {
+        tcp.write_all(format!("{reason}\r\n").as_bytes()).await?;
         tcp.shutdown().await
     })
     .await;
@@ -97,7 +98,7 @@ async fn run(
     config: Arc<Config>,
     tcp: TcpStream,
     client_info: ClientInfo,
-    _seat: AdmissionPermit,
+    _permit: AdmissionPermit,
 ) {
     let _open = shared.gateway.open_session(&client_info.listener);
     tracing::debug!("session begins");

@@ -1,28 +1,28 @@
 //! The SFTP front: SSH (RFC 4251-4254) with the one subsystem `sftp`, version 3
 //! (draft-ietf-secsh-filexfer-02).
 //!
-//! `listener` accepts; each SSH connection is one `connection::Connection`, watched by one task:
-//! deadlines, drain, its end. russh asks `handler` who may log in (`auth`) and what a channel may do.
-//! Each SFTP channel is one `channel::Channel`, whose task owns its handles and requests; all channels
-//! of a connection share one session. `requests/` has one file a group of requests; `order` says which
-//! of them wait for others.
+//! `listener` accepts; each SSH connection is one `connection::Connection`, whose task watches
+//! deadlines and the drain. russh calls `handler` for authentication (`auth`) and channels. Each
+//! SFTP channel is one `channel::Channel`, whose task owns its handles and requests; all channels
+//! of a connection share one session. `requests/` has one file for each group of requests;
+//! `path_order` decides which of them wait for others.
 
-mod answers;
 mod auth;
+mod budget;
 mod channel;
+mod channel_request;
 mod connection;
-mod folder;
-mod gate;
+mod directory;
 mod groups;
 mod handler;
 mod handles;
-mod incoming;
+mod kex_limit;
 mod listener;
 mod names;
-mod opening;
-mod order;
+mod path_order;
+mod request_queue;
 mod requests;
-mod room;
+mod response_queue;
 mod serve;
 mod settings;
 mod shared;
@@ -32,5 +32,5 @@ mod tests;
 mod window;
 
 pub use listener::bind;
-pub use settings::ListenerSettings;
+pub use settings::{ListenerSettings, RETAINED_CHANNELS_MAX};
 pub use shared::Shared;

@@ -11,43 +11,43 @@ const FILE: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 const SOCKET: u32 = 0o140_000;
 const PERMISSIONS: u32 = 0o7777;
-/// Where `ls -l` has them, behind the letter of the type.
+/// The permissions in a line of `ls -l`.
 const MODE_BITS: std::ops::Range<usize> = 1..10;
 
-/// What an entry is. Clients tell folders from files by the type bits, which version 3 has in the mode
-/// only. So the mode that is not known is left out for a plain file, which a client takes for one then,
-/// and has usual bits for all else.
+/// The attributes of an entry. Version 3 has the file type only in the permissions. If those are
+/// not known, a regular file has none, which clients accept, and other entries have default
+/// permissions.
 pub(super) fn attributes(entry: &Entry) -> Attributes {
     let known = entry.attributes.permissions.is_some() || entry.attributes.type_bits.is_some();
-    let all = with_mode(entry);
+    let all = with_permissions(entry);
     match entry.kind {
         EntryKind::File if !known => Attributes { permissions: None, ..all },
         _ => all,
     }
 }
 
-/// As [`attributes`], always with a mode: in a folder, OpenSSH takes what has none for no file, and gets
-/// it not.
-fn with_mode(entry: &Entry) -> Attributes {
-    let told = &entry.attributes;
-    let (type_bits, usual) = match entry.kind {
+/// As [`attributes`], always with permissions: OpenSSH does not download an entry of a directory
+/// that has none.
+fn with_permissions(entry: &Entry) -> Attributes {
+    let known = &entry.attributes;
+    let (type_bits, default) = match entry.kind {
         EntryKind::File => (FILE, 0o644),
         EntryKind::Directory => (DIRECTORY, 0o755),
         EntryKind::Symlink(_) => (SYMLINK, 0o777),
         EntryKind::Other => (SOCKET, 0o644),
     };
-    let permissions = told.permissions.unwrap_or(usual) & PERMISSIONS;
-    let modified = told.modified.map(|modified| modified.seconds);
+    let permissions = known.permissions.unwrap_or(default) & PERMISSIONS;
+    let modified = known.modified.map(|modified| modified.seconds);
     Attributes {
-        size: told.size,
-        owner: told.ids,
-        permissions: Some(told.type_bits.unwrap_or(type_bits) | permissions),
-        times: modified.map(|at| (seconds(told.accessed.unwrap_or(at)), seconds(at))),
+        size: known.size,
+        owner: known.ids,
+        permissions: Some(known.type_bits.unwrap_or(type_bits) | permissions),
+        times: modified.map(|at| (seconds(known.accessed.unwrap_or(at)), seconds(at))),
         extended: Vec::new(),
     }
 }
 
-/// What a client wants attributes to be.
+/// The changes that a client requests with attributes.
 pub(super) fn changes(attributes: &Attributes) -> Changes {
     Changes {
         size: attributes.size,
@@ -58,21 +58,22 @@ pub(super) fn changes(attributes: &Attributes) -> Changes {
     }
 }
 
-/// A name in a listing, with its line as `ls -l` has it. `now` is in seconds since the epoch.
-/// `None` for what is no name of a file: a client could take it for another file's.
+/// A name in a listing, with its line of `ls -l`. `now` is in seconds since the epoch. `None` for
+/// an invalid name, which a client could take for another file.
 pub(super) fn listed(mut entry: Entry, now: i64) -> Option<Name> {
     if entry.name.is_empty() || entry.name.iter().any(|b| matches!(b, b'/' | 0)) {
         return None;
     }
-    let attributes = with_mode(&entry);
+    let attributes = with_permissions(&entry);
     let name = Bytes::from(std::mem::take(&mut entry.name));
-    // A line must stay one line; the name itself is carried as it is.
-    entry.name = match name.iter().any(|b| matches!(b, b'\r' | b'\n')) {
-        true => name.escape_ascii().to_string().into_bytes(),
-        false => name.to_vec(),
+    // The line must stay one line; the name itself is not changed.
+    entry.name = if name.iter().any(|b| matches!(b, b'\r' | b'\n')) {
+        name.escape_ascii().to_string().into_bytes()
+    } else {
+        name.to_vec()
     };
     if let EntryKind::Symlink(target) = &mut entry.kind {
-        // Clients print the line as it is, and ask for the target by READLINK.
+        // Clients print the line as it is, and read the target with READLINK.
         *target = None;
     }
     if let Some((user, group)) = entry.attributes.ids {
@@ -82,7 +83,7 @@ pub(super) fn listed(mut entry: Entry, now: i64) -> Option<Name> {
     }
     let mut longname = Vec::with_capacity(64 + name.len());
     let shown = render_ls(&entry, now, &mut longname);
-    debug_assert!(shown, "what render_ls refuses was escaped");
+    debug_assert!(shown, "the name was escaped");
     if entry.attributes.permissions.is_none()
         && let Some(bits) = longname.get_mut(MODE_BITS)
     {
@@ -91,7 +92,7 @@ pub(super) fn listed(mut entry: Entry, now: i64) -> Option<Name> {
     Some(Name { name, longname: longname.into(), attributes })
 }
 
-/// A path as the answer to REALPATH and READLINK, whose attributes nobody reads.
+/// The response to REALPATH and READLINK, with dummy attributes.
 pub(super) fn path(bytes: Vec<u8>) -> Name {
     let name = Bytes::from(bytes);
     Name { longname: name.clone(), name, attributes: Attributes::default() }
@@ -109,7 +110,7 @@ mod tests {
     const NOW: i64 = 1_795_000_000;
 
     #[test]
-    fn a_mode_that_is_not_known_is_left_out_of_a_file_alone() {
+    fn unknown_permissions_are_omitted_for_files_only() {
         let mode = |kind| attributes(&Entry::new("x", kind)).permissions;
         assert_eq!(mode(EntryKind::File), None);
         assert_eq!(mode(EntryKind::Directory), Some(0o040_755));
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_folder_the_type_is_told_and_what_is_not_known_is_marked() {
+    fn listed_names_have_a_type_and_question_marks_for_unknown_permissions() {
         for (kind, marks, mode) in [
             (EntryKind::File, "-????????? ", 0o100_644),
             (EntryKind::Directory, "d????????? ", 0o040_755),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn times_beyond_the_fields_stay_at_their_ends() {
+    fn times_out_of_range_are_clamped() {
         let mut entry = Entry::new("x", EntryKind::File);
         assert_eq!(attributes(&entry).times, None);
         entry.attributes.modified = Some(Timestamp::exact(-5));
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bytes_and_their_lines_stay_lines() {
+    fn names_are_not_changed_and_their_lines_are_escaped() {
         let mut entry = Entry::new(&b"a\nb\xff"[..], EntryKind::Symlink(Some(b"t".to_vec())));
         entry.attributes.permissions = Some(0o777);
         entry.attributes.ids = Some((1000, 100));
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_left_out() {
+    fn invalid_names_are_omitted() {
         for name in ["", "../x", "/etc/passwd", "a\0b"] {
             assert_eq!(listed(Entry::new(name, EntryKind::File), NOW), None, "{name:?}");
         }

@@ -1,3 +1,5 @@
+//! The settings of an SFTP listener.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,9 @@ use russh::keys::PrivateKey;
 
 use crate::net::ssh::Algorithms;
 
+/// The usual value of [`ListenerSettings::retained_channels`].
+pub const RETAINED_CHANNELS_MAX: u64 = 5000;
+
 /// An SFTP listener as configured.
 #[derive(Clone)]
 pub struct ListenerSettings {
@@ -14,19 +19,22 @@ pub struct ListenerSettings {
     pub name: String,
     pub addresses: Vec<SocketAddr>,
     /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
-    /// clients connect themselves.
+    /// clients connect directly.
     pub proxy_protocol: Vec<IpNet>,
     /// At most one of each kind, each of a kind that `algorithms` offers; the client chooses.
     pub host_keys: Vec<Arc<PrivateKey>>,
-    /// New keys are agreed on after so many bytes in one direction (`rekey.bytes`).
+    /// Bytes in one direction before a key re-exchange (`rekey.bytes`).
     pub rekey_bytes: u64,
-    /// And after so long (`rekey.time`).
+    /// Time before a key re-exchange (`rekey.time`).
     pub rekey_time: Duration,
-    /// Without a byte from the client before it is asked whether it lives; three unanswered end the
+    /// Time without a byte from the client before a keepalive; three unanswered ones end the
     /// connection.
     pub keepalive: Duration,
-    /// What is offered to clients, and which signatures are taken of users.
+    /// Offered to clients, and accepted for the signatures of users.
     pub algorithms: Algorithms,
-    /// SFTP channels open at once on one connection.
+    /// Open SFTP channels of one connection.
     pub channels: usize,
+    /// Channels of one connection that the gateway closed first: russh keeps some kilobytes of each
+    /// until the end of the connection.
+    pub retained_channels: u64,
 }

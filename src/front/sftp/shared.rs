@@ -7,12 +7,11 @@ use crate::net::Drain;
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::session::{Admission, Gateway};
 
-/// What every connection of a listener shares.
 pub struct Shared {
     pub settings: ListenerSettings,
     pub gateway: Arc<Gateway>,
     pub admission: Arc<Admission>,
-    /// What clients have left of costly key exchanges; of all listeners together.
+    /// The expensive key exchanges that clients have left, at all listeners together.
     pub exchanges: Arc<KeyExchangeLimiter>,
     pub drain: Drain,
 }

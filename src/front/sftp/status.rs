@@ -1,42 +1,52 @@
-//! Failures as SFTP statuses (draft-ietf-secsh-filexfer-02 section 7): the one match.
+//! Failures as SFTP statuses (draft-ietf-secsh-filexfer-02 section 7), with the messages of
+//! OpenSSH's server; a reason follows.
 
 use bytes::Bytes;
 
+use crate::front::reason;
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{ResponseBody, StatusCode};
 
-/// The longest text that is passed on, in bytes.
-const LONGEST: usize = 1024;
+/// In bytes.
+const MESSAGE_MAX: usize = 1024;
 
 pub(super) fn ok() -> ResponseBody {
     ResponseBody::Status { code: StatusCode::OK, message: Bytes::new() }
 }
 
 pub(super) fn end_of_file() -> ResponseBody {
-    ResponseBody::Status { code: StatusCode::EOF, message: Bytes::from_static(b"end of file") }
+    ResponseBody::Status { code: StatusCode::EOF, message: Bytes::from_static(b"End of file") }
 }
 
-/// A like peer's own status as it is; else ours, with the failure's words.
+/// The status of an SFTP backend is passed on.
 pub(super) fn of_failure(failure: &Failure) -> ResponseBody {
-    let (code, message) = match &failure.status {
-        // Neither is a failure, whatever a peer means by it.
+    let (code, mut message) = match &failure.status {
+        // OK and EOF are not failures.
         Some(status) if status.code > StatusCode::EOF.0 => {
-            (StatusCode(status.code), status.message.as_slice())
+            (StatusCode(status.code), status.message.clone())
         }
-        _ => (of_kind(failure.kind), failure.message.as_bytes()),
+        _ => {
+            let (code, text) = of_kind(failure.kind);
+            let message = match reason(failure) {
+                Some(reason) => format!("{text}: {reason}"),
+                None => text.to_owned(),
+            };
+            (code, message.into_bytes())
+        }
     };
-    let message = Bytes::copy_from_slice(message.get(..LONGEST).unwrap_or(message));
-    ResponseBody::Status { code, message }
+    message.truncate(MESSAGE_MAX);
+    ResponseBody::Status { code, message: message.into() }
 }
 
-fn of_kind(kind: FailureKind) -> StatusCode {
+fn of_kind(kind: FailureKind) -> (StatusCode, &'static str) {
     match kind {
-        FailureKind::NotFound => StatusCode::NO_SUCH_FILE,
+        FailureKind::NotFound => (StatusCode::NO_SUCH_FILE, "No such file"),
         FailureKind::PermissionDenied | FailureKind::LoginRefused | FailureKind::AccountNeeded => {
-            StatusCode::PERMISSION_DENIED
+            (StatusCode::PERMISSION_DENIED, "Permission denied")
         }
-        FailureKind::Unsupported => StatusCode::OP_UNSUPPORTED,
-        // The draft keeps NO_CONNECTION and CONNECTION_LOST for clients, and has no codes for these.
+        FailureKind::Unsupported => (StatusCode::OP_UNSUPPORTED, "Operation unsupported"),
+        // The draft reserves NO_CONNECTION and CONNECTION_LOST for clients, and has no codes for
+        // these.
         FailureKind::AlreadyExists
         | FailureKind::NotADirectory
         | FailureKind::IsADirectory
@@ -44,7 +54,7 @@ fn of_kind(kind: FailureKind) -> StatusCode {
         | FailureKind::NoSpace
         | FailureKind::NameRefused
         | FailureKind::InvalidArgument
-        // EOF is no failure but of copy-data.
+        // EOF is a failure of copy-data only.
         | FailureKind::EndOfFile
         | FailureKind::DataConnection
         | FailureKind::TransferCut
@@ -52,7 +62,7 @@ fn of_kind(kind: FailureKind) -> StatusCode {
         | FailureKind::Unavailable
         | FailureKind::TimedOut
         | FailureKind::Busy
-        | FailureKind::Internal => StatusCode::FAILURE,
+        | FailureKind::Internal => (StatusCode::FAILURE, "Failure"),
     }
 }
 
@@ -69,29 +79,30 @@ mod tests {
     }
 
     #[test]
-    fn kinds_become_the_codes_that_clients_know() {
-        for (kind, code) in [
-            (FailureKind::NotFound, 2),
-            (FailureKind::PermissionDenied, 3),
-            (FailureKind::Unsupported, 8),
-            (FailureKind::NoSpace, 4),
-            (FailureKind::AlreadyExists, 4),
-            (FailureKind::Unavailable, 4),
+    fn kinds_of_failures_become_codes_with_the_usual_message() {
+        for (kind, reason, code, message) in [
+            (FailureKind::NotFound, "/x: no such file or directory", 2, "No such file"),
+            (FailureKind::NotFound, "why", 2, "No such file: why"),
+            (FailureKind::PermissionDenied, "why", 3, "Permission denied: why"),
+            (FailureKind::Unsupported, "why", 8, "Operation unsupported: why"),
+            (FailureKind::NoSpace, "why", 4, "Failure: why"),
+            (FailureKind::AlreadyExists, "why", 4, "Failure: why"),
+            (FailureKind::Unavailable, "why", 4, "Failure: why"),
         ] {
-            let failure = Failure::backend(kind, "why");
-            assert_eq!(status(&failure), (code, b"why".to_vec()), "{kind:?}");
+            let failure = Failure::backend(kind, reason);
+            assert_eq!(status(&failure), (code, message.into()), "{kind:?}");
         }
     }
 
     #[test]
-    fn a_like_peers_own_status_is_passed_on() {
+    fn the_status_of_an_sftp_backend_is_passed_on() {
         let peer = |code| {
             Failure::backend(FailureKind::NoSpace, "ours")
                 .with_status(Status { code, message: b"quota \xff".to_vec() })
         };
         assert_eq!(status(&peer(15)), (15, b"quota \xff".to_vec()));
-        // A failure never says OK or EOF.
-        assert_eq!(status(&peer(0)), (4, b"ours".to_vec()));
-        assert_eq!(status(&peer(1)), (4, b"ours".to_vec()));
+        // A failure is never OK or EOF.
+        assert_eq!(status(&peer(0)), (4, b"Failure: ours".to_vec()));
+        assert_eq!(status(&peer(1)), (4, b"Failure: ours".to_vec()));
     }
 }

@@ -1,4 +1,4 @@
-//! Whole connections: russh's client at the client_info, a scripted backend behind it.
+//! Whole connections: russh's client at a listener with a scripted backend.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::auth::Logins;
+use super::budget::REQUESTS_MAX;
 use super::connection::Connection;
 use super::listener::bind;
 use super::requests::tests::{Stub, gateway};
-use super::room::REQUESTS;
 use super::settings::ListenerSettings;
 use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
@@ -29,6 +29,7 @@ use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
 };
 
+const RETAINED: u64 = 100;
 const SOON: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -65,6 +66,7 @@ fn shared(stub: &Arc<Stub>) -> Shared {
         rekey_time: Duration::from_secs(3600),
         keepalive: Duration::from_secs(60),
         channels: 10,
+        retained_channels: RETAINED,
         algorithms: Algorithms::new(Side::Listener, Base::Modern),
     };
     let gateway = Arc::new(gateway(stub));
@@ -72,7 +74,7 @@ fn shared(stub: &Arc<Stub>) -> Shared {
     Shared { settings, gateway, admission, exchanges: Arc::default(), drain: Drain::new() }
 }
 
-/// A listener over the scripted backend, and where it is.
+/// Starts a listener with the scripted backend, and returns its address.
 async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
     let bound = bind(shared(stub)).unwrap();
     let address = bound.addresses()[0].1;
@@ -80,11 +82,11 @@ async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
     address
 }
 
-async fn enter(address: std::net::SocketAddr) -> client::Handle<AnyServer> {
-    enter_by(TcpStream::connect(address).await.unwrap()).await
+async fn connect(address: std::net::SocketAddr) -> client::Handle<AnyServer> {
+    connect_by(TcpStream::connect(address).await.unwrap()).await
 }
 
-async fn enter_by<S>(stream: S) -> client::Handle<AnyServer>
+async fn connect_by<S>(stream: S) -> client::Handle<AnyServer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -102,7 +104,7 @@ fn packets(bodies: impl IntoIterator<Item = RequestBody>) -> Bytes {
     packets.freeze()
 }
 
-/// Begins SFTP on the channel, and opens a file.
+/// Starts SFTP on the channel, and opens a file.
 async fn open_for_writing(
     channel: &mut russh::Channel<client::Msg>,
     reader: &mut PacketReader,
@@ -135,10 +137,10 @@ async fn handle(channel: &mut russh::Channel<client::Msg>, reader: &mut PacketRe
 }
 
 #[tokio::test]
-async fn a_close_counts_though_the_channel_is_closed_behind_it() {
+async fn a_close_is_performed_when_the_channel_is_closed_after_it() {
     let stub = Arc::new(Stub::default());
     let address = serve(&stub).await;
-    let client = enter(address).await;
+    let client = connect(address).await;
     for _ in 0..20 {
         let mut channel = client.channel_open_session().await.unwrap();
         let mut reader = PacketReader::new(1000);
@@ -156,7 +158,7 @@ async fn a_close_counts_though_the_channel_is_closed_behind_it() {
 }
 
 #[tokio::test]
-async fn clients_that_can_agree_on_the_newest() {
+async fn clients_that_support_it_get_a_post_quantum_key_exchange() {
     let address = serve(&Arc::new(Stub::default())).await;
     let tcp = TcpStream::connect(address).await.unwrap();
     let agreed = Arc::default();
@@ -169,9 +171,9 @@ async fn clients_that_can_agree_on_the_newest() {
 
 /// A persistent connection with a channel for each of very many files.
 #[tokio::test]
-async fn channels_that_the_client_closes_may_be_any_number() {
+async fn channels_that_the_client_closes_are_not_limited() {
     let address = serve(&Arc::new(Stub::default())).await;
-    let client = enter(address).await;
+    let client = connect(address).await;
     for number in 0..300 {
         let channel = client.channel_open_session().await;
         let channel = channel.unwrap_or_else(|error| panic!("{number}: {error}"));
@@ -179,12 +181,12 @@ async fn channels_that_the_client_closes_may_be_any_number() {
     }
 }
 
-/// russh keeps something of them. OpenSSH's client lets the server close first.
+/// russh keeps them in memory. OpenSSH's client lets the server close first.
 #[tokio::test]
-async fn of_channels_that_the_gateway_closes_the_last_ends_the_connection() {
+async fn too_many_channels_that_the_gateway_closed_end_the_connection() {
     let address = serve(&Arc::new(Stub::default())).await;
-    let client = enter(address).await;
-    for _ in 0..100 {
+    let client = connect(address).await;
+    for _ in 0..RETAINED {
         let mut channel = client.channel_open_session().await.unwrap();
         channel.request_subsystem(true, "sftp").await.unwrap();
         channel.eof().await.unwrap();
@@ -198,17 +200,17 @@ async fn of_channels_that_the_gateway_closes_the_last_ends_the_connection() {
         }
     };
     timeout(SOON, over).await.unwrap();
-    enter(address).await.channel_open_session().await.unwrap();
+    connect(address).await.channel_open_session().await.unwrap();
 }
 
-/// What one client may leave behind keeps the gateway busy no more than what it may ask for.
+/// A closed channel may not use more of the gateway than an open one.
 #[tokio::test]
-async fn what_a_closed_channel_had_asked_for_is_done_as_there_is_room() {
+async fn requests_of_a_closed_channel_stay_within_the_budget() {
     const REMOVALS: usize = 2000;
     let stub = Arc::new(Stub::default());
-    let go_on = stub.hold("remove");
+    let resume = stub.hold("remove");
     let address = serve(&stub).await;
-    let client = enter(address).await;
+    let client = connect(address).await;
     let channel = client.channel_open_session().await.unwrap();
     channel.request_subsystem(true, "sftp").await.unwrap();
     let mut sent = BytesMut::new();
@@ -217,25 +219,25 @@ async fn what_a_closed_channel_had_asked_for_is_done_as_there_is_room() {
     sent.extend_from_slice(&packets((0..REMOVALS).map(|n| RequestBody::Remove { path: name(n) })));
     channel.data_bytes(sent.freeze()).await.unwrap();
     channel.close().await.unwrap();
-    // What is behind it is answered: the close was seen.
+    // The reply shows that the close was received.
     timeout(SOON, client.channel_open_session()).await.unwrap().unwrap();
     let mut done = 0;
     let all = async {
         while done < REMOVALS {
-            go_on.notify_waiters();
+            resume.notify_waiters();
             sleep(Duration::ZERO).await;
             done += stub.calls().len();
         }
     };
     timeout(SOON, all).await.unwrap();
-    assert_eq!(stub.most_held(), REQUESTS);
+    assert_eq!(stub.waiting_max(), REQUESTS_MAX);
 }
 
-/// russh does not read while a channel takes no more, so nothing else would tell it.
+/// russh does not read while a channel accepts no data, so it cannot see the end.
 #[tokio::test]
-async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
+async fn a_client_that_disconnects_while_its_upload_is_blocked_is_detected() {
     const BLOCK: usize = 32 * 1024;
-    /// More than the gateway takes in of one channel; the rest is in the sockets.
+    /// More than the gateway reads of one channel; the rest is in the sockets.
     const SENT: usize = 7 << 20;
     let stub = Arc::new(Stub::default());
     let address = serve(&stub).await;
@@ -243,7 +245,7 @@ async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
     crate::net::reset_on_drop(&tcp);
     let (near, mut far) = tokio::io::duplex(BLOCK);
     let cable = tokio::spawn(async move { copy_bidirectional(&mut far, &mut tcp).await });
-    let client = enter_by(near).await;
+    let client = connect_by(near).await;
     let mut channel = client.channel_open_session().await.unwrap();
     let mut reader = PacketReader::new(1000);
     let handle = open_for_writing(&mut channel, &mut reader).await;
@@ -271,7 +273,7 @@ async fn a_client_that_goes_while_its_upload_is_stuck_is_missed() {
 
 /// RFC 8332: the same key may sign with SHA-1, or better.
 #[tokio::test]
-async fn a_known_key_is_of_no_use_with_an_old_signature() {
+async fn a_known_key_with_a_sha1_signature_is_refused() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[9; 32]).public);
     let line = key.to_openssh().unwrap();
     let user =
@@ -287,9 +289,9 @@ async fn a_known_key_is_of_no_use_with_an_old_signature() {
     let old = Algorithm::Rsa { hash: None };
     assert!(matches!(logins.offer("u", &key, &old), Auth::Reject { .. }));
     assert!(matches!(logins.public_key("u", &key, &old).await, Auth::Reject { .. }));
-    let well = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
-    assert!(matches!(logins.offer("u", &key, &well), Auth::Accept));
-    assert!(matches!(logins.public_key("u", &key, &well).await, Auth::Accept));
+    let new = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
+    assert!(matches!(logins.offer("u", &key, &new), Auth::Accept));
+    assert!(matches!(logins.public_key("u", &key, &new).await, Auth::Accept));
 }
 
 fn connection(shared: Shared) -> Arc<Connection> {
@@ -299,19 +301,19 @@ fn connection(shared: Shared) -> Arc<Connection> {
 }
 
 #[tokio::test]
-async fn nobody_enters_a_connection_that_is_to_end() {
+async fn logins_are_refused_on_a_connection_that_ends() {
     let connection = || connection(shared(&Arc::new(Stub::default())));
-    let told = connection();
+    let disconnected = connection();
     let end = crate::session::SessionEnd::by(crate::op::Fault::Client, "too many failed logins");
-    told.end(Disconnect::NoMoreAuthMethodsAvailable, end);
-    let gone = connection();
-    gone.closing.cancel();
-    for ending in [told, gone] {
+    disconnected.end(Disconnect::NoMoreAuthMethodsAvailable, end);
+    let closing = connection();
+    closing.closing.cancel();
+    for ending in [disconnected, closing] {
         let auth = Logins::new(ending.clone()).password("u", b"right").await;
         assert!(matches!(auth, Auth::Reject { .. }));
         assert!(ending.session().is_none());
     }
-    let well = connection();
-    let auth = Logins::new(well.clone()).password("u", b"right").await;
-    assert!(matches!(auth, Auth::Accept) && well.session().is_some());
+    let open = connection();
+    let auth = Logins::new(open.clone()).password("u", b"right").await;
+    assert!(matches!(auth, Auth::Accept) && open.session().is_some());
 }

@@ -1,19 +1,19 @@
-//! How much a client may send ahead on its channels (RFC 4254 section 5.2).
+//! Window sizes of channels (RFC 4254 section 5.2).
 
-/// What a client may send on a new channel before it is told that there is room for more, in bytes.
-/// While new keys are asked for, russh takes twice as much from all channels together before it cuts
-/// the connection: more than sockets' buffers hold of what was sent before the client heard of it.
-pub(super) const WINDOW: u32 = 6 * 1024 * 1024;
-/// The same later, for each channel, as long as the sum stays below that bound.
-const LATER_WINDOW: u32 = 2 * 1024 * 1024;
-/// What all channels' windows may be together: russh's bound without SSH's own bytes.
-const ALL_WINDOWS: u32 = 2 * (WINDOW - WINDOW / 16);
-/// The largest SSH packet, in bytes.
-pub(super) const PACKET: u32 = 64 * 1024;
-/// What a client may send ahead on each of so many channels, in bytes.
-pub(super) fn window(channels: usize) -> u32 {
+/// The window of a new channel. During a key re-exchange, russh accepts twice as much from all
+/// channels together before it ends the connection: more than socket buffers hold of what the
+/// client sent before it received the request.
+pub(super) const INITIAL_WINDOW_SIZE: u32 = 6 * 1024 * 1024;
+/// The window of each channel after the first adjustment, as long as their sum allows it.
+const WINDOW_SIZE_MAX: u32 = 2 * 1024 * 1024;
+/// The sum of all windows: russh's limit without the overhead of SSH.
+const WINDOWS_TOTAL_MAX: u32 = 2 * (INITIAL_WINDOW_SIZE - INITIAL_WINDOW_SIZE / 16);
+pub(super) const PACKET_SIZE_MAX: u32 = 64 * 1024;
+
+/// The window of each of `channels`.
+pub(super) fn window_size(channels: usize) -> u32 {
     let channels = u32::try_from(channels).unwrap_or(u32::MAX);
-    (ALL_WINDOWS / channels.max(1)).clamp(PACKET, LATER_WINDOW)
+    (WINDOWS_TOTAL_MAX / channels.max(1)).clamp(PACKET_SIZE_MAX, WINDOW_SIZE_MAX)
 }
 
 #[cfg(test)]
@@ -21,13 +21,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_windows_fit_what_is_taken_while_keys_change() {
-        assert_eq!(window(1), LATER_WINDOW);
+    fn the_sum_of_windows_stays_below_the_limit_of_a_key_re_exchange() {
+        assert_eq!(window_size(1), WINDOW_SIZE_MAX);
         for channels in 1..=100 {
-            // With SSH's own bytes for packets of 32 KiB and more.
-            let sum = u64::from(window(channels)) * channels as u64;
-            assert!(sum + sum / 100 <= 2 * u64::from(WINDOW), "{channels}");
-            assert!(channels > 5 || window(channels) == LATER_WINDOW);
+            // With the overhead of SSH for packets of 32 KiB and more.
+            let sum = u64::from(window_size(channels)) * channels as u64;
+            assert!(sum + sum / 100 <= 2 * u64::from(INITIAL_WINDOW_SIZE), "{channels}");
+            assert!(channels > 5 || window_size(channels) == WINDOW_SIZE_MAX);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the log is told of logins that are refused; clients are told the same words each time.
+//! Refused logins: the log has the reason, clients get the same message each time.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
 use crate::net::Endpoints;
 use crate::op::{
-    Abilities, Answer, Entry, EntryKind, ListFolder, OpenHandle, Operation, ReadFile, RemotePath,
-    WriteFile,
+    Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, ReadFile,
+    RemotePath, WriteFile,
 };
 use crate::route::{Match, Target};
 
-/// Lets nobody in, ever.
+/// A backend that never answers a login.
 struct Silent;
 
 #[async_trait]
@@ -29,12 +29,12 @@ impl Backend for Silent {
     }
 }
 
-/// Lets everybody in, and answers what is asked about a folder as the test says.
+/// A backend that accepts every login, and answers requests about a folder as the test configures.
 #[derive(Clone, Default)]
 struct Answering {
     enter: Option<FailureKind>,
     stat: Option<Result<EntryKind, FailureKind>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     home: Option<RemotePath>,
     rooted: Arc<Mutex<Option<bool>>>,
 }
@@ -59,7 +59,7 @@ impl BackendSession for Answering {
 
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {
         let operation = target.action();
-        self.asked.lock().unwrap().push(operation.to_string());
+        self.requests.lock().unwrap().push(operation.to_string());
         let failure = |kind| Failure::backend(kind, format!("{operation}: {kind:?}"));
         match operation {
             Operation::Enter(_) => {
@@ -74,7 +74,7 @@ impl BackendSession for Answering {
         }
     }
 
-    async fn list(&self, _: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, _: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         panic!("a login lists nothing")
     }
 
@@ -91,7 +91,7 @@ impl BackendSession for Answering {
     }
 
     async fn close(&self) {
-        self.asked.lock().unwrap().push("close".into());
+        self.requests.lock().unwrap().push("close".into());
     }
 }
 
@@ -143,11 +143,11 @@ async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration
 }
 
 #[tokio::test]
-async fn a_login_that_takes_too_long_is_the_fault_of_where_it_was() {
+async fn a_login_timeout_is_the_fault_of_the_gateway_or_the_backend_it_waited_for() {
     let own = gateway(Access::GatewayOnly);
     let failure = refusal(&own, "alice", "open sesame", Duration::ZERO).await;
     assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Gateway));
-    assert!(failure.detail.unwrap().contains("no backend was asked"));
+    assert!(failure.detail.unwrap().contains("no backend was involved"));
     let other = gateway(Access::Backend);
     let late = refusal(&other, "bob", "open sesame", Duration::ZERO).await;
     assert_eq!((late.kind, late.fault), (FailureKind::Unavailable, Fault::Backend));
@@ -156,7 +156,7 @@ async fn a_login_that_takes_too_long_is_the_fault_of_where_it_was() {
 }
 
 #[tokio::test]
-async fn one_of_the_gateways_users_whom_only_a_backends_check_would_take() {
+async fn a_user_of_the_gateway_is_refused_where_only_a_backend_route_matches() {
     let gateway = gateway(Access::Backend);
     for password in ["open sesame", "the backend's"] {
         let failure = refusal(&gateway, "alice", password, Duration::from_secs(60)).await;
@@ -168,7 +168,7 @@ async fn one_of_the_gateways_users_whom_only_a_backends_check_would_take() {
 }
 
 #[test]
-fn a_key_that_is_refused_is_told_with_the_reason() {
+fn a_refused_key_is_recorded_with_the_reason() {
     let key = |seed| PublicKey::from(Ed25519Keypair::from_seed(&[seed; 32]).public);
     let (own, other) = (key(1), key(2));
     let keys = |options: &str| {
@@ -186,28 +186,28 @@ fn a_key_that_is_refused_is_told_with_the_reason() {
         })
     };
     assert_eq!(detail(Access::GatewayOnly, "", "alice", &own), Ok(()));
-    for (access, options, user, key, words) in [
+    for (access, options, user, key, expected) in [
         (Access::GatewayOnly, "", "bob", &own, "unknown user"),
         (Access::GatewayOnly, "", "alice", &other, "none of the user's authorized_keys"),
         (Access::GatewayOnly, "from=\"192.0.2.1\"", "alice", &own, "from="),
         (Access::GatewayOnly, "expiry-time=\"20200101\"", "alice", &own, "expiry-time="),
         (Access::GatewayPassThrough, "", "alice", &own, "cannot be passed through"),
-        (Access::Backend, "", "bob", &own, "leaves the check to its backend"),
+        (Access::Backend, "", "bob", &own, "accepts no public keys"),
         (Access::Backend, "", "alice", &own, "`users`"),
     ] {
-        let told = detail(access, options, user, key).unwrap_err();
-        assert!(told.contains(words), "{words}: {told}");
+        let detail = detail(access, options, user, key).unwrap_err();
+        assert!(detail.contains(expected), "{expected}: {detail}");
     }
 }
 
-/// Logs in below `root`; brings what the backend was asked, too.
+/// Logs in below `root`; also returns the requests to the backend.
 async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failure>, Vec<String>) {
     let mut gateway = gateway(Access::Backend);
     gateway.routes.0[0].root = match root {
         "home" => Root::Home,
         root => Root::Path(RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap()),
     };
-    let asked = backend.asked.clone();
+    let requests = backend.requests.clone();
     gateway.backends.insert("files".into(), Arc::new(backend));
     let proof = Proof::Password(Credentials {
         user: b"bob".to_vec(),
@@ -215,36 +215,36 @@ async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failur
         account: None,
         key: None,
     });
-    let entered =
+    let outcome =
         gateway.login(&client_info(), proof, Instant::now() + Duration::from_secs(60)).await;
-    let asked = std::mem::take(&mut *asked.lock().unwrap());
-    (entered, asked)
+    let requests = std::mem::take(&mut *requests.lock().unwrap());
+    (outcome, requests)
 }
 
 #[tokio::test]
-async fn a_root_that_surely_is_no_folder_refuses_the_login() {
+async fn a_login_is_refused_where_the_root_is_not_a_folder() {
     use FailureKind::{NotADirectory, NotFound};
-    for (enter, stat, words, requests) in [
+    for (enter, stat, expected, count) in [
         (NotFound, Some(Err(NotFound)), "/srv/acme does not exist at backend \"files\"", 2),
-        (NotFound, Some(Err(NotADirectory)), "/srv/acme is no folder", 2),
-        (NotFound, Some(Ok(EntryKind::File)), "/srv/acme is no folder", 2),
-        (NotADirectory, None, "/srv/acme is no folder at backend \"files\"", 1),
+        (NotFound, Some(Err(NotADirectory)), "/srv/acme is not a folder", 2),
+        (NotFound, Some(Ok(EntryKind::File)), "/srv/acme is not a folder", 2),
+        (NotADirectory, None, "/srv/acme is not a folder at backend \"files\"", 1),
     ] {
         let backend = Answering { enter: Some(enter), stat, ..Answering::default() };
-        let (entered, asked) = log_in_below("/srv/acme", backend).await;
-        let failure = entered.err().unwrap();
+        let (outcome, requests) = log_in_below("/srv/acme", backend).await;
+        let failure = outcome.err().unwrap();
         assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Gateway));
         assert!(!failure.message.contains("acme"), "{failure}");
         assert!(failure.message.contains("your folder does not exist at the server"), "{failure}");
         let detail = failure.detail.unwrap();
-        assert!(detail.contains(words) && detail.contains("routes[0].root"), "{detail}");
-        assert_eq!(asked.len(), requests + 1, "{asked:?}");
-        assert_eq!(asked.last().unwrap(), "close");
+        assert!(detail.contains(expected) && detail.contains("routes[0].root"), "{detail}");
+        assert_eq!(requests.len(), count + 1, "{requests:?}");
+        assert_eq!(requests.last().unwrap(), "close");
     }
 }
 
 #[tokio::test]
-async fn a_root_about_which_the_backend_says_nothing_certain_is_taken() {
+async fn a_root_that_the_account_may_not_see_is_accepted() {
     use FailureKind::{Internal, InvalidArgument, NotFound, PermissionDenied, Unsupported};
     for (enter, stat) in [
         (None, None),
@@ -252,77 +252,77 @@ async fn a_root_about_which_the_backend_says_nothing_certain_is_taken() {
         (Some(Unsupported), None),
         (Some(InvalidArgument), None),
         (Some(Internal), None),
-        // As vsftpd says it of a folder that may not be entered.
+        // As vsftpd reports a folder that may not be entered.
         (Some(NotFound), Some(Ok(EntryKind::Directory))),
         (Some(NotFound), Some(Err(PermissionDenied))),
         (Some(NotFound), Some(Err(Unsupported))),
     ] {
         let backend = Answering { enter, stat: stat.clone(), ..Answering::default() };
-        let (entered, asked) = log_in_below("/srv/acme", backend).await;
-        assert!(entered.is_ok(), "{enter:?} {stat:?}");
-        assert_eq!(asked.len(), 1 + usize::from(stat.is_some()), "{asked:?}");
+        let (outcome, requests) = log_in_below("/srv/acme", backend).await;
+        assert!(outcome.is_ok(), "{enter:?} {stat:?}");
+        assert_eq!(requests.len(), 1 + usize::from(stat.is_some()), "{requests:?}");
     }
-    // Without a root nothing is asked.
-    let (entered, asked) = log_in_below("/", Answering::default()).await;
-    assert!(entered.is_ok() && asked.is_empty());
-    // A backend that has gone is one that has gone.
+    // Without a root nothing is checked.
+    let (outcome, requests) = log_in_below("/", Answering::default()).await;
+    assert!(outcome.is_ok() && requests.is_empty());
+    // A lost backend fails the login.
     let backend = Answering { enter: Some(FailureKind::Unavailable), ..Answering::default() };
     let failure = log_in_below("/srv/acme", backend).await.0.err().unwrap();
     assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Backend));
 }
 
 #[tokio::test]
-async fn root_home_is_where_the_login_put_the_user_and_nothing_is_asked_for_it() {
+async fn root_home_is_the_home_directory_and_is_not_checked() {
     let home = |text: &str| RemotePath::resolve(&RemotePath::root(), text.as_bytes()).unwrap();
-    for (told, file) in [
+    for (reported, file) in [
         (Some(home("/home/bob")), "link-stat /home/bob/x"),
         (Some(home("/")), "link-stat /x"),
         (None, "link-stat /x"),
     ] {
-        let answering = Answering { home: told, ..Answering::default() };
-        let asked = answering.asked.clone();
-        let (entered, at_login) = log_in_below("home", answering).await;
-        let session = entered.ok().unwrap();
+        let answering = Answering { home: reported, ..Answering::default() };
+        let requests = answering.requests.clone();
+        let (outcome, at_login) = log_in_below("home", answering).await;
+        let session = outcome.ok().unwrap();
         assert!(at_login.is_empty(), "{at_login:?}");
         assert!(session.home().is_root());
         let _ = session.perform(Operation::LinkStat(home("/x"))).await;
         let _ = session.perform(Operation::LinkStat(home("/../../x"))).await;
-        assert_eq!(*asked.lock().unwrap(), [file, file]);
+        assert_eq!(*requests.lock().unwrap(), [file, file]);
     }
 }
 
-/// What lies above the login's folder is kept from the client as above any root.
+/// The client must not see what is above its home directory, as above any root.
 #[tokio::test]
-async fn root_home_is_a_root_also_where_the_login_folder_is_unknown() {
+async fn root_home_hides_what_is_above_an_unknown_home_directory() {
     let link = RemotePath::resolve(&RemotePath::root(), b"/link").unwrap();
-    let made = |target: &str| Operation::Symlink { target: target.into(), link: link.clone() };
+    let symlink = |target: &str| Operation::Symlink { target: target.into(), link: link.clone() };
     for (root, target, kind) in [
         ("home", "x", Some(FailureKind::PermissionDenied)),
         ("home", "/x", Some(FailureKind::PermissionDenied)),
         ("/", "/x", Some(FailureKind::Unsupported)),
         ("/", "x", None),
     ] {
-        let (entered, _) = log_in_below(root, Answering::default()).await;
-        let session = entered.ok().unwrap();
-        let refused = session.perform(made(target)).await.err();
+        let (outcome, _) = log_in_below(root, Answering::default()).await;
+        let session = outcome.ok().unwrap();
+        let refused = session.perform(symlink(target)).await.err();
         assert_eq!(refused.map(|failure| failure.kind), kind, "{root} {target}");
     }
 }
 
 #[tokio::test]
-async fn a_backend_learns_whether_a_root_is_configured() {
+async fn the_origin_says_whether_a_root_is_configured() {
     for (root, rooted) in [("/srv/acme", true), ("/", false), ("home", false)] {
         let answering = Answering::default();
-        let learned = answering.rooted.clone();
-        let (entered, _) = log_in_below(root, answering).await;
-        entered.ok().unwrap();
-        assert_eq!(*learned.lock().unwrap(), Some(rooted), "{root}");
+        let received = answering.rooted.clone();
+        let (outcome, _) = log_in_below(root, answering).await;
+        outcome.ok().unwrap();
+        assert_eq!(*received.lock().unwrap(), Some(rooted), "{root}");
     }
 }
 
-/// The record goes to whoever looks at warnings only.
+/// Operators who log warnings only must see it.
 #[tokio::test]
-async fn a_root_that_is_not_there_is_a_warning_in_the_log() {
+async fn a_missing_root_is_logged_as_a_warning() {
     let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
     let written = lines.clone();
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -339,14 +339,21 @@ async fn a_root_that_is_not_there_is_a_warning_in_the_log() {
         .with_ansi(false)
         .with_writer(move || Lines(written.clone()))
         .finish();
+    let log_in = async || {
+        let missing = FailureKind::NotFound;
+        let backend =
+            Answering { enter: Some(missing), stat: Some(Err(missing)), ..Answering::default() };
+        log_in_below("/srv/acme", backend).await.0.err().unwrap();
+    };
+    // tracing enables an event for new subscribers once it knows it. If it first saw the event in
+    // another test, on a thread without a subscriber, it could stay disabled.
+    log_in().await;
     let _log = tracing::subscriber::set_default(log);
-    let gone = Some(FailureKind::NotFound);
-    let backend =
-        Answering { enter: gone, stat: Some(Err(FailureKind::NotFound)), ..Answering::default() };
-    log_in_below("/srv/acme", backend).await.0.err().unwrap();
+    log_in().await;
     let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
-    for words in ["WARN", "event=\"login\"", "backend=\"files\"", "/srv/acme", "routes[0].root"] {
-        assert!(lines.contains(words), "{words}: {lines}");
+    for expected in ["WARN", "event=\"login\"", "backend=\"files\"", "/srv/acme", "routes[0].root"]
+    {
+        assert!(lines.contains(expected), "{expected}: {lines}");
     }
 }

@@ -34,8 +34,8 @@ use crate::data::{Sink, Source};
 use crate::net::Connector;
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::op::{
-    Failure, FailureKind, ListFolder, Onto, OpenHandle, OpenMode, Operation, ReadFile, RemotePath,
-    Representation, WriteFile, WriteMode,
+    Failure, FailureKind, ListDirectory, Onto, OpenHandle, OpenMode, Operation, ReadFile,
+    RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::wire::sftp::{
     Attributes, Extension, Limits, MAX_PACKET, Name, OpenFlags, PacketReader, Request, RequestBody,

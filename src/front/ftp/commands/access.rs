@@ -15,7 +15,8 @@ impl Client {
                 self.reply(Reply::LOGGED_IN_ALREADY).await;
             }
             _ if self.needs_tls() => {
-                let reason = "the client did not use TLS, and the listener has `tls.mode: required`; configure FTP over explicit TLS in the client";
+                let reason = "the client did not use TLS, and the listener has `tls.mode: required`; \
+                              configure FTP over explicit TLS in the client";
                 self.log_refused(ClientRefusal::NoTls, reason);
                 self.reply(Reply::TLS_REQUIRED).await;
             }

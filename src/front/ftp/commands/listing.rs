@@ -11,7 +11,7 @@ use crate::front::ftp::data_connection::DataConnection;
 use crate::front::ftp::reply::Reply;
 use crate::net::tls::Direction;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp};
-use crate::session::FolderListing;
+use crate::session::DirectoryListing;
 use crate::wire::ftp::listing::{FactSet, render_facts, render_ls};
 
 /// Entries in a STAT reply: a listing over the control connection is for small directories.
@@ -27,7 +27,7 @@ pub(super) enum ListingFormat {
 /// What a command lists.
 enum Subject {
     Directory {
-        listing: FolderListing,
+        listing: DirectoryListing,
         pattern: Option<GlobMatcher>,
     },
     /// The one file that was named.

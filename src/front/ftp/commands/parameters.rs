@@ -207,8 +207,8 @@ impl Client {
         })
     }
 
-    /// Reserves a port for the next transfer and releases that of an earlier PASV. Returns `None` when
-    /// the client closes the connection meanwhile: others must not wait for its port.
+    /// Reserves a port for the next transfer and releases that of an earlier PASV. Returns `None`
+    /// when the client closes the connection meanwhile: others must not wait for its port.
     async fn reserve(&mut self, pool: &Pool) -> Result<Option<Reservation>, Failure> {
         self.transfer.requested = None;
         self.announce_data();

@@ -5,7 +5,8 @@ use crate::data::Progress;
 use crate::net::{Drain, poll_once};
 use tokio::net::TcpListener;
 
-/// On one thread, the runtime does not poll the kernel between the end of the connection and the check.
+/// On one thread, the runtime does not poll the kernel between the end of the connection and the
+/// check.
 #[tokio::test]
 async fn an_upload_is_interrupted_when_only_the_kernel_has_seen_the_connection_close() {
     for (sent, interrupted) in [(&b""[..], true), (b"NOOP\r\n", true), (b"QUIT\r\n", false)] {

@@ -1,5 +1,5 @@
-//! The control connection during a transfer (RFC 959 section 4.1.3): ABOR and STAT are served, other
-//! commands wait, and the end of the connection interrupts the transfer.
+//! The control connection during a transfer (RFC 959 section 4.1.3): ABOR and STAT are served,
+//! other commands wait, and the end of the connection interrupts the transfer.
 
 use std::io;
 use std::pin::pin;
@@ -17,8 +17,8 @@ use crate::net::{Drain, Stream, round_trip, short_sleep};
 use crate::op::Failure;
 
 /// After the end of an upload's data, the control connection may still report within this time that
-/// the client gave it up: two round trips, within these bounds. The maximum where the client's round
-/// trip is not known.
+/// the client gave it up: two round trips, within these bounds. The maximum where the client's
+/// round trip is not known.
 const GRACE_MIN: Duration = Duration::from_millis(1);
 const GRACE_MAX: Duration = Duration::from_millis(50);
 /// Polls after the grace period for data that the kernel has and the runtime has not reported yet.
@@ -63,7 +63,8 @@ impl Control {
                 line = unconstrained(self.read_line()), if !self.closed => line,
                 () = drain.forced() => break Err(Interruption::Shutdown),
             };
-            // A download needs no control connection: a client that has left does not read its data.
+            // A download needs no control connection: a client that has left does not read its
+            // data.
             if line.is_some() || is_upload {
                 self.handle_during_transfer(line, progress).await?;
             }
@@ -71,10 +72,11 @@ impl Control {
         }
     }
 
-    /// Decides whether an upload whose data has ended is complete. The end of the data and the state
-    /// of the control connection (ABOR, its end, a reset) arrive over two connections, in any order:
-    /// the control connection has a grace period of two round trips to report that the client gave the
-    /// upload up. Meanwhile `settling` runs, which must not make the file complete yet.
+    /// Decides whether an upload whose data has ended is complete. The end of the data and the
+    /// state of the control connection (ABOR, its end, a reset) arrive over two connections, in any
+    /// order: the control connection has a grace period of two round trips to report that the
+    /// client gave the upload up. Meanwhile `settling` runs, which must not make the file complete
+    /// yet.
     pub(in crate::front::ftp) async fn confirm_upload(
         &mut self,
         settling: impl Future<Output = Result<(), Failure>>,
@@ -116,7 +118,8 @@ impl Control {
         progress: &Progress,
     ) -> Result<(), Interruption> {
         match line {
-            // After QUIT a client may close; the data connection shows whether the file is complete.
+            // After QUIT a client may close; the data connection shows whether the file is
+            // complete.
             None if self.queue.has_quit() => Ok(()),
             None => Err(Interruption::ConnectionClosed),
             Some(Ok(line)) if is_verb(&line, b"ABOR") => Err(Interruption::Abor),
@@ -152,8 +155,8 @@ impl Control {
         }
     }
 
-    /// Whether the client has closed the connection without QUIT, or has sent ABOR before: the end of
-    /// its data then does not complete the transfer.
+    /// Whether the client has closed the connection without QUIT, or has sent ABOR before: the end
+    /// of its data then does not complete the transfer.
     pub(in crate::front::ftp) async fn ended_without_quit(&mut self) -> bool {
         if !self.closed && !self.stream.as_ref().is_some_and(is_hung_up) {
             return false;
@@ -178,8 +181,8 @@ impl Control {
     }
 }
 
-/// Asks the kernel: the runtime may have reported the end of the data connection, but not yet the end
-/// of this connection, which came first.
+/// Asks the kernel: the runtime may have reported the end of the data connection, but not yet the
+/// end of this connection, which came first.
 fn is_hung_up(stream: &Stream) -> bool {
     has_events(stream, PollFlags::RDHUP)
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Outcome, Requests, Work, another_answer, at_once, done};
+use super::{Outcome, RequestFuture, Requests, done, ready, unexpected_answer};
 use crate::front::sftp::names;
 use crate::op::{Answer, Changes, Failure, Operation, RemotePath};
 use crate::wire::sftp::{Attributes, ResponseBody};
@@ -12,20 +12,20 @@ impl Requests {
         &self,
         path: &Bytes,
         operation: fn(RemotePath) -> Operation,
-    ) -> Result<Work, Failure> {
+    ) -> Result<RequestFuture, Failure> {
         Ok(self.perform(operation(self.path(path)?), |answer| match answer {
             Answer::Entry(entry) => {
-                Ok(Outcome::Answer(ResponseBody::Attributes(names::attributes(&entry))))
+                Ok(Outcome::Response(ResponseBody::Attributes(names::attributes(&entry))))
             }
-            _ => Err(another_answer()),
+            _ => Err(unexpected_answer()),
         }))
     }
 
-    pub(super) fn file_stat(&self, handle: &Bytes) -> Result<Work, Failure> {
+    pub(super) fn file_stat(&self, handle: &Bytes) -> Result<RequestFuture, Failure> {
         let file = self.handles.file(handle)?;
         Ok(Box::pin(async move {
             let entry = file.file.stat().await?;
-            Ok(Outcome::Answer(ResponseBody::Attributes(names::attributes(&entry))))
+            Ok(Outcome::Response(ResponseBody::Attributes(names::attributes(&entry))))
         }))
     }
 
@@ -34,10 +34,10 @@ impl Requests {
         path: &Bytes,
         attributes: &Attributes,
         follow: bool,
-    ) -> Result<Work, Failure> {
+    ) -> Result<RequestFuture, Failure> {
         let (path, changes) = (self.path(path)?, names::changes(attributes));
         if changes == Changes::default() {
-            return Ok(at_once(Ok(done())));
+            return Ok(ready(Ok(done())));
         }
         Ok(self.perform(Operation::SetAttributes { path, changes, follow }, |_| Ok(done())))
     }
@@ -46,10 +46,10 @@ impl Requests {
         &self,
         handle: &Bytes,
         attributes: &Attributes,
-    ) -> Result<Work, Failure> {
+    ) -> Result<RequestFuture, Failure> {
         let (file, changes) = (self.handles.file(handle)?, names::changes(attributes));
         if changes == Changes::default() {
-            return Ok(at_once(Ok(done())));
+            return Ok(ready(Ok(done())));
         }
         Ok(Box::pin(async move { file.file.set_attributes(changes).await.map(|()| done()) }))
     }

@@ -1,13 +1,14 @@
-//! What OpenSSH added (its PROTOCOL, section 4), and copy-data (draft-ietf-secsh-filexfer-extensions-00
-//! section 7). Announced is what the backend can.
+//! Extensions of OpenSSH (its PROTOCOL, section 4), and copy-data
+//! (draft-ietf-secsh-filexfer-extensions-00 section 7). Only those that the backend supports are
+//! announced.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Outcome, Requests, Work, another_answer, at_once, done, named};
-use crate::front::sftp::handles::{File, MOST};
-use crate::front::sftp::room::LONGEST_DATA;
+use super::{Outcome, RequestFuture, Requests, done, named, ready, unexpected_answer};
+use crate::front::sftp::budget::DATA_MAX;
+use crate::front::sftp::handles::{File, HANDLES_MAX};
 use crate::front::sftp::status;
 use crate::op::escape::printable;
 use crate::op::{self, Abilities, Answer, Failure, FailureKind, Onto, Operation};
@@ -16,27 +17,27 @@ use crate::wire::sftp::{
     Extension, FileSystem, Limits, MAX_PACKET, ResponseBody, UsersGroups, VERSION, Version,
 };
 
-/// What VERSION says to a client of a backend with these abilities.
-pub(in crate::front::sftp) fn announced(abilities: Abilities) -> Version {
-    let can = |name: &str| match name {
+/// The VERSION packet for a backend with these abilities.
+pub(in crate::front::sftp) fn version_packet(abilities: Abilities) -> Version {
+    let supports = |name: &str| match name {
         names::STAT_VFS | names::FILE_STAT_VFS => abilities.file_system,
         names::HARD_LINK => abilities.hard_link,
         names::FILE_SYNC => abilities.sync,
         names::LINK_SET_STAT => abilities.link_attributes,
         names::COPY_DATA => abilities.copy_data,
         names::USERS_GROUPS_BY_ID => abilities.account_names,
-        // Without it clients take the plain RENAME, which may do.
+        // Without it clients send the plain RENAME, which may work.
         names::POSIX_RENAME => abilities.replacing_rename,
         _ => true,
     };
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let all = ANNOUNCED.iter().filter(|(name, _)| can(name));
+    let all = ANNOUNCED.iter().filter(|(name, _)| supports(name));
     let extensions = all.map(|(name, value)| (bytes(name), bytes(value))).collect();
     Version { version: VERSION, extensions }
 }
 
 impl Requests {
-    pub(super) fn extended(&self, extension: Extension) -> Result<Work, Failure> {
+    pub(super) fn extended(&self, extension: Extension) -> Result<RequestFuture, Failure> {
         use Extension as X;
         match extension {
             X::PosixRename { from, to } => self.rename(&from, &to, Onto::Replaced),
@@ -45,7 +46,7 @@ impl Requests {
             X::HardLink { from, to } => self.hard_link(&from, &to),
             X::FileSync { handle } => self.sync(&handle),
             X::LinkSetStat { path, attributes } => self.set_stat(&path, &attributes, false),
-            X::Limits => Ok(at_once(Ok(extended(limits().encode())))),
+            X::Limits => Ok(ready(Ok(extended(limits().encode())))),
             X::ExpandPath { path } => self.expand_path(&path),
             X::CopyData { from_handle, from_offset, length, to_handle, to_offset } => {
                 let (from, to) = (self.handles.file(&from_handle)?, self.handles.file(&to_handle)?);
@@ -53,55 +54,55 @@ impl Requests {
             }
             X::UsersGroupsById { users, groups } => Ok(self.account_names(users, groups)),
             X::Unknown { name, .. } => {
-                let why = format!("{} is not known here", printable(&name));
-                Err(Failure::client(FailureKind::Unsupported, why))
+                let reason = format!("unknown extension {}", printable(&name));
+                Err(Failure::client(FailureKind::Unsupported, reason))
             }
         }
     }
 
-    fn file_system(&self, path: &Bytes) -> Result<Work, Failure> {
+    fn file_system(&self, path: &Bytes) -> Result<RequestFuture, Failure> {
         Ok(self.perform(Operation::FileSystem(self.path(path)?), |answer| match answer {
-            Answer::FileSystem(told) => Ok(extended(file_system(told).encode())),
-            _ => Err(another_answer()),
+            Answer::FileSystem(answer) => Ok(extended(file_system(answer).encode())),
+            _ => Err(unexpected_answer()),
         }))
     }
 
-    fn file_system_of(&self, handle: &Bytes) -> Result<Work, Failure> {
+    fn file_system_of(&self, handle: &Bytes) -> Result<RequestFuture, Failure> {
         let file = self.handles.file(handle)?;
         Ok(Box::pin(
             async move { Ok(extended(file_system(file.file.file_system().await?).encode())) },
         ))
     }
 
-    fn sync(&self, handle: &Bytes) -> Result<Work, Failure> {
+    fn sync(&self, handle: &Bytes) -> Result<RequestFuture, Failure> {
         let file = self.handles.file(handle)?;
         Ok(Box::pin(async move { file.file.sync().await.map(|()| done()) }))
     }
 
-    /// `~` is where the login put the user; where others are, only their server could tell.
-    fn expand_path(&self, path: &Bytes) -> Result<Work, Failure> {
+    /// `~` is the home directory; those of other users are not known.
+    fn expand_path(&self, path: &Bytes) -> Result<RequestFuture, Failure> {
         match path.strip_prefix(b"~") {
             None => self.real_path(path),
-            Some([]) => Ok(at_once(Ok(named(self.home.as_bytes().to_vec())))),
+            Some([]) => Ok(ready(Ok(named(self.home.as_bytes().to_vec())))),
             Some([b'/', rest @ ..]) => {
                 let below = [b"./", rest].concat();
                 self.real_path(&below.into())
             }
             Some(_) => {
-                let why = "only your own home folder is known here: ~ or ~/...";
-                Err(Failure::client(FailureKind::Unsupported, why))
+                let reason = "only your own home directory is known: ~ or ~/...";
+                Err(Failure::client(FailureKind::Unsupported, reason))
             }
         }
     }
 
-    fn account_names(&self, users: Vec<u32>, groups: Vec<u32>) -> Work {
+    fn account_names(&self, users: Vec<u32>, groups: Vec<u32>) -> RequestFuture {
         self.perform(Operation::AccountNames { users, groups }, |answer| match answer {
             Answer::AccountNames { users, groups } => {
                 let bytes = |names: Vec<Vec<u8>>| names.into_iter().map(Bytes::from).collect();
                 let answer = UsersGroups { users: bytes(users), groups: bytes(groups) };
                 Ok(extended(answer.encode()))
             }
-            _ => Err(another_answer()),
+            _ => Err(unexpected_answer()),
         })
     }
 }
@@ -112,58 +113,58 @@ fn copy_data(
     length: u64,
     to: Arc<File>,
     to_offset: u64,
-) -> Result<Work, Failure> {
+) -> Result<RequestFuture, Failure> {
     if !from.mode.read || !to.writes() {
-        let why = "data is copied from a file open for reading to one open for writing";
-        return Err(Failure::client(FailureKind::PermissionDenied, why));
+        let reason = "copy-data needs a file open for reading and a file open for writing";
+        return Err(Failure::client(FailureKind::PermissionDenied, reason));
     }
-    let (reading, writing) = (from.under_way(), to.under_way());
+    let (read_guard, write_guard) = (from.start_request(), to.start_request());
     Ok(Box::pin(async move {
-        let _reading = reading;
+        let _read_guard = read_guard;
         let copied = from.file.copy_data(from_offset, length, &to.file, to_offset).await;
         match copied {
-            // As OpenSSH's server has it; the client knows that this is not all.
+            // As in OpenSSH's server; the client knows that the copy is incomplete.
             Err(failure) if failure.kind == FailureKind::EndOfFile => {
-                Ok(Outcome::Answer(status::end_of_file()))
+                Ok(Outcome::Response(status::end_of_file()))
             }
-            // Nothing was written: the file is what it was.
-            Err(failure) if was_not_begun(&failure) => Err(failure),
-            copied => writing.written(copied).map(|()| done()),
+            // Nothing was written: the file is not affected.
+            Err(failure) if was_not_started(&failure) => Err(failure),
+            copied => write_guard.finish_write(copied).map(|()| done()),
         }
     }))
 }
 
-fn was_not_begun(failure: &Failure) -> bool {
+fn was_not_started(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::InvalidArgument | FailureKind::Unsupported)
 }
 
 fn limits() -> Limits {
     Limits {
         packet: MAX_PACKET as u64,
-        read: LONGEST_DATA.into(),
-        write: LONGEST_DATA.into(),
-        open_handles: MOST as u64,
+        read: DATA_MAX.into(),
+        write: DATA_MAX.into(),
+        open_handles: HANDLES_MAX as u64,
     }
 }
 
-fn file_system(told: op::FileSystem) -> FileSystem {
+fn file_system(from: op::FileSystem) -> FileSystem {
     FileSystem {
-        f_bsize: told.block_size,
-        f_frsize: told.fragment_size,
-        f_blocks: told.blocks,
-        f_bfree: told.blocks_free,
-        f_bavail: told.blocks_available,
-        f_files: told.files,
-        f_ffree: told.files_free,
-        f_favail: told.files_available,
-        f_fsid: told.id,
-        f_flag: told.flags,
-        f_namemax: told.longest_name,
+        f_bsize: from.block_size,
+        f_frsize: from.fragment_size,
+        f_blocks: from.blocks,
+        f_bfree: from.blocks_free,
+        f_bavail: from.blocks_available,
+        f_files: from.files,
+        f_ffree: from.files_free,
+        f_favail: from.files_available,
+        f_fsid: from.id,
+        f_flag: from.flags,
+        f_namemax: from.longest_name,
     }
 }
 
 fn extended(data: Bytes) -> Outcome {
-    Outcome::Answer(ResponseBody::Extended(data))
+    Outcome::Response(ResponseBody::Extended(data))
 }
 
 #[cfg(test)]
@@ -171,9 +172,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_backend_cannot_is_not_announced() {
+    fn unsupported_extensions_are_not_announced() {
         let names = |abilities| {
-            let version = announced(abilities);
+            let version = version_packet(abilities);
             version.extensions.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
         let always = [names::LIMITS, names::EXPAND_PATH];

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Outcome, Requests, Work, done};
+use super::{Outcome, RequestFuture, Requests, done};
+use crate::front::sftp::budget::DATA_MAX;
 use crate::front::sftp::handles::{File, Handle};
-use crate::front::sftp::room::LONGEST_DATA;
 use crate::front::sftp::status;
 use crate::op::{Failure, FailureKind, OpenMode};
 use crate::wire::sftp::{Attributes, OpenFlags, ResponseBody};
@@ -17,60 +17,70 @@ impl Requests {
         path: &Bytes,
         flags: OpenFlags,
         attributes: &Attributes,
-    ) -> Result<Work, Failure> {
+    ) -> Result<RequestFuture, Failure> {
         self.refuse_while_draining()?;
         let (path, mode) = (self.path(path)?, mode(flags, attributes)?);
-        let place = self.handles.reserve()?;
+        let slot = self.handles.reserve()?;
         let session = self.session.clone();
         Ok(Box::pin(async move {
             let file = File::new(session.open(path.clone(), mode).await?, path, mode);
-            Ok(Outcome::Opened(Handle::File(Arc::new(file)), place))
+            Ok(Outcome::Opened(Handle::File(Arc::new(file)), slot))
         }))
     }
 
-    pub(super) fn close(&mut self, handle: &Bytes) -> Result<Work, Failure> {
+    pub(super) fn close(&mut self, handle: &Bytes) -> Result<RequestFuture, Failure> {
         Ok(match self.handles.remove(handle)? {
             Handle::File(file) => {
                 let closing = file.clone();
-                file.in_line(async move { closing.close().await.map(|()| done()) })
+                file.in_order(async move { closing.close().await.map(|()| done()) })
             }
-            Handle::Folder(folder) => Box::pin(async move {
-                folder.close().await;
+            Handle::Directory(directory) => Box::pin(async move {
+                directory.close().await;
                 Ok(done())
             }),
         })
     }
 
-    pub(super) fn read(&self, handle: &Bytes, offset: u64, length: u32) -> Result<Work, Failure> {
+    pub(super) fn read(
+        &self,
+        handle: &Bytes,
+        offset: u64,
+        length: u32,
+    ) -> Result<RequestFuture, Failure> {
         let file = self.handles.file(handle)?;
         if !file.mode.read {
-            let why = "the file is not open for reading";
-            return Err(Failure::client(FailureKind::PermissionDenied, why));
+            let reason = "the file is not open for reading";
+            return Err(Failure::client(FailureKind::PermissionDenied, reason));
         }
         if length == 0 {
-            return Ok(file.in_line(async { Ok(Outcome::Answer(status::end_of_file())) }));
+            return Ok(file.in_order(async { Ok(Outcome::Response(status::end_of_file())) }));
         }
-        let under_way = file.under_way();
-        let reading = file.file.read_at(offset, length.min(LONGEST_DATA));
-        Ok(file.in_line(async move {
-            let _under_way = under_way;
+        let guard = file.start_request();
+        let reading = file.file.read_at(offset, length.min(DATA_MAX));
+        Ok(file.in_order(async move {
+            let _guard = guard;
             let data = reading.await?;
-            Ok(Outcome::Answer(data.map_or_else(status::end_of_file, ResponseBody::Data)))
+            Ok(Outcome::Response(data.map_or_else(status::end_of_file, ResponseBody::Data)))
         }))
     }
 
-    pub(super) fn write(&self, handle: &Bytes, offset: u64, data: Bytes) -> Result<Work, Failure> {
+    pub(super) fn write(
+        &self,
+        handle: &Bytes,
+        offset: u64,
+        data: Bytes,
+    ) -> Result<RequestFuture, Failure> {
         let file = self.handles.file(handle)?;
         if !file.writes() {
-            let why = "the file is not open for writing";
-            return Err(Failure::client(FailureKind::PermissionDenied, why));
+            let reason = "the file is not open for writing";
+            return Err(Failure::client(FailureKind::PermissionDenied, reason));
         }
         if data.is_empty() {
-            return Ok(file.in_line(async { Ok(done()) }));
+            return Ok(file.in_order(async { Ok(done()) }));
         }
-        let under_way = file.under_way();
+        let guard = file.start_request();
         let work = file.file.write_at(offset, data);
-        Ok(file.in_line(async move { under_way.written(work.await).map(|()| done()) }))
+        Ok(file.in_order(async move { guard.finish_write(work.await).map(|()| done()) }))
     }
 }
 
@@ -86,17 +96,11 @@ fn mode(flags: OpenFlags, attributes: &Attributes) -> Result<OpenMode, Failure> 
         exclusive: has(OpenFlags::EXCLUSIVE),
         permissions: attributes.permissions.map(|mode| mode & 0o7777),
     };
-    let invalid = |why: &str| Err(Failure::client(FailureKind::InvalidArgument, why));
+    let invalid = |reason: &str| Err(Failure::client(FailureKind::InvalidArgument, reason));
     match mode {
-        OpenMode { read: false, write: false, .. } => {
-            invalid("open it for reading, for writing, or both")
-        }
-        OpenMode { write: false, truncate: true, .. } => {
-            invalid("a file that is only read cannot be cut off")
-        }
-        OpenMode { create: false, exclusive: true, .. } => {
-            invalid("EXCL is for files that CREAT makes")
-        }
+        OpenMode { read: false, write: false, .. } => invalid("OPEN needs READ, WRITE or both"),
+        OpenMode { write: false, truncate: true, .. } => invalid("TRUNC needs WRITE"),
+        OpenMode { create: false, exclusive: true, .. } => invalid("EXCL needs CREAT"),
         mode => Ok(mode),
     }
 }
@@ -110,17 +114,17 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_mean_something_become_a_mode() {
+    fn valid_flags_become_a_mode() {
         let put = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
         let mode = of(put).unwrap();
         assert!(mode.write && mode.create && mode.truncate && !mode.read && !mode.append);
         assert_eq!(mode.permissions, Some(0o640));
-        // Clients leave WRITE out where they say APPEND.
+        // Some clients send APPEND without WRITE.
         assert!(of(OpenFlags::APPEND).unwrap().write);
     }
 
     #[test]
-    fn flags_that_mean_nothing_are_refused() {
+    fn invalid_flags_are_refused() {
         for flags in [
             OpenFlags(0),
             OpenFlags::CREATE,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::folder::Folders;
-use super::handles::{Handle, Handles, Place};
-use super::order::Order;
+use super::directory::OpenDirectories;
+use super::handles::{Handle, HandleSlot, Handles};
+use super::path_order::PathOrder;
 use super::{names, status};
 use crate::net::{Drain, poll_once};
 use crate::op::{Answer, Failure, FailureKind, Fault, Operation, RemotePath};
@@ -15,78 +15,85 @@ use crate::session::Session;
 use crate::wire::sftp::{Name, RequestBody, ResponseBody};
 
 mod attributes;
+mod directories;
 mod extensions;
 mod files;
-mod folders;
 mod links;
 mod paths;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub(super) use extensions::announced;
+pub(super) use extensions::version_packet;
 
-/// What a channel's requests are about.
+/// The requests of a channel.
 pub(super) struct Requests {
     session: Arc<Session>,
     home: RemotePath,
     handles: Handles,
-    /// Those of all channels.
-    folders: Arc<Folders>,
-    order: Order,
+    /// Shared by all channels of the connection.
+    directories: Arc<OpenDirectories>,
+    order: PathOrder,
     drain: Drain,
 }
 
-/// A request under way. What it is to do begins when it is polled, or as soon as its turn has come.
-pub(super) type Work = BoxFuture<'static, Result<Outcome, Failure>>;
+/// A request. Its work starts when it is polled and no earlier request conflicts with it.
+pub(super) type RequestFuture = BoxFuture<'static, Result<Outcome, Failure>>;
 
 pub(super) enum Outcome {
-    Answer(ResponseBody),
-    /// To be given a number.
-    Opened(Handle, Place),
+    Response(ResponseBody),
+    /// `response` assigns its number.
+    Opened(Handle, HandleSlot),
 }
 
 impl Requests {
-    pub(super) fn new(session: Arc<Session>, folders: Arc<Folders>, drain: Drain) -> Self {
+    pub(super) fn new(
+        session: Arc<Session>,
+        directories: Arc<OpenDirectories>,
+        drain: Drain,
+    ) -> Self {
         Self {
             home: session.home(),
             session,
             handles: Handles::new(),
-            folders,
-            order: Order::default(),
+            directories,
+            order: PathOrder::default(),
             drain,
         }
     }
 
-    /// Begins a request. READ, WRITE and what changes an open file's size take effect here, in the order
-    /// of the packets; what names a path waits for its turn.
-    pub(super) fn begin(&mut self, request: RequestBody) -> Work {
+    /// Starts a request. READ, WRITE and changes of an open file's size take effect here, in the
+    /// order of the packets; requests that name paths wait for those that they conflict with.
+    pub(super) fn start(&mut self, request: RequestBody) -> RequestFuture {
         let uses = self.uses(&request);
-        let cuts = matches!(&request, RequestBody::FileSetStat { attributes, .. } if attributes.size.is_some());
-        let mut work = self.called(request);
+        let sets_size = match &request {
+            RequestBody::FileSetStat { attributes, .. } => attributes.size.is_some(),
+            _ => false,
+        };
+        let mut work = self.dispatch(request);
         if uses.is_empty() {
             return work;
         }
-        let mut turn = self.order.turn(uses);
-        if cuts {
+        let mut guard = self.order.add(uses);
+        if sets_size {
             return match poll_once(work.as_mut()) {
-                Some(outcome) => at_once(outcome),
+                Some(outcome) => ready(outcome),
                 None => Box::pin(async move {
-                    // Those behind it wait.
-                    let _turn = turn;
+                    // Later requests wait for it.
+                    let _guard = guard;
                     work.await
                 }),
             };
         }
         Box::pin(async move {
-            turn.come().await;
+            guard.wait().await;
             work.await
         })
     }
 
-    /// What a request is to do. Nothing but READ and WRITE has begun before it is polled.
-    fn called(&mut self, request: RequestBody) -> Work {
+    /// The work of a request. Only READ and WRITE start before it is polled.
+    fn dispatch(&mut self, request: RequestBody) -> RequestFuture {
         use RequestBody as R;
-        let begun = match request {
+        let work = match request {
             R::Open { path, flags, attributes } => self.open(&path, flags, &attributes),
             R::Close { handle } => self.close(&handle),
             R::Read { handle, offset, length } => self.read(&handle, offset, length),
@@ -96,10 +103,10 @@ impl Requests {
             R::FileStat { handle } => self.file_stat(&handle),
             R::SetStat { path, attributes } => self.set_stat(&path, &attributes, true),
             R::FileSetStat { handle, attributes } => self.file_set_stat(&handle, &attributes),
-            R::OpenDir { path } => self.open_folder(&path),
-            R::ReadDir { handle } => self.read_folder(&handle),
+            R::OpenDir { path } => self.open_directory(&path),
+            R::ReadDir { handle } => self.read_directory(&handle),
             R::Remove { path } => self.on_path(&path, Operation::Remove),
-            R::MakeDir { path, attributes } => self.make_folder(&path, &attributes),
+            R::MakeDir { path, attributes } => self.make_directory(&path, &attributes),
             R::RemoveDir { path } => self.on_path(&path, Operation::RemoveDirectory),
             R::RealPath { path } => self.real_path(&path),
             R::Rename { from, to } => self.rename(&from, &to, crate::op::Onto::Refused),
@@ -107,52 +114,51 @@ impl Requests {
             R::Symlink { target, link } => self.symlink(&target, &link),
             R::Extended(extension) => self.extended(extension),
         };
-        begun.unwrap_or_else(|failure| at_once(Err(failure)))
+        work.unwrap_or_else(|failure| ready(Err(failure)))
     }
 
-    /// What to answer.
-    pub(super) fn answer(&mut self, outcome: Result<Outcome, Failure>) -> ResponseBody {
+    /// The response to a request.
+    pub(super) fn response(&mut self, outcome: Result<Outcome, Failure>) -> ResponseBody {
         match outcome {
-            Ok(Outcome::Answer(body)) => body,
-            Ok(Outcome::Opened(handle, place)) => {
-                ResponseBody::Handle(self.handles.opened(handle, place))
+            Ok(Outcome::Response(body)) => body,
+            Ok(Outcome::Opened(handle, slot)) => {
+                ResponseBody::Handle(self.handles.insert(handle, slot))
             }
             Err(failure) => status::of_failure(&failure),
         }
     }
 
-    /// Whether nothing is open or being opened.
-    pub(super) fn nothing_open(&self) -> bool {
+    pub(super) fn has_no_handles(&self) -> bool {
         self.handles.is_empty()
     }
 
-    /// What is open ends without CLOSE. `answered`: every request was answered.
+    /// Ends all handles without CLOSE. `answered`: every request was answered.
     pub(super) async fn abandon(&mut self, failure: &Failure, answered: bool) {
         let all = self.handles.remove_all();
         let all = all.into_iter().map(|handle| handle.abandon(failure, answered));
         futures_util::future::join_all(all).await;
     }
 
-    /// What ends in nothing but done or failed.
+    /// An operation on a path that returns no data.
     fn on_path(
         &self,
         path: &Bytes,
         operation: impl FnOnce(RemotePath) -> Operation,
-    ) -> Result<Work, Failure> {
+    ) -> Result<RequestFuture, Failure> {
         Ok(self.perform(operation(self.path(path)?), |_| Ok(done())))
     }
 
-    /// An operation, and what of its answer is sent.
+    /// Performs an operation and converts its answer.
     fn perform(
         &self,
         operation: Operation,
-        answer: impl FnOnce(Answer) -> Result<Outcome, Failure> + Send + 'static,
-    ) -> Work {
+        convert: impl FnOnce(Answer) -> Result<Outcome, Failure> + Send + 'static,
+    ) -> RequestFuture {
         let session = self.session.clone();
-        Box::pin(async move { answer(session.perform(operation).await?) })
+        Box::pin(async move { convert(session.perform(operation).await?) })
     }
 
-    /// A path as clients give it, relative ones seen from where the login put the user.
+    /// Resolves a path of the client against its home directory.
     fn path(&self, path: &Bytes) -> Result<RemotePath, Failure> {
         RemotePath::resolve(&self.home, path)
             .map_err(|error| Failure::client(FailureKind::NameRefused, error))
@@ -162,24 +168,23 @@ impl Requests {
         if !self.drain.is_draining() {
             return Ok(());
         }
-        let why = "the gateway is shutting down; connect again";
-        Err(Failure::gateway(FailureKind::Busy, why))
+        let reason = "the gateway is shutting down; connect again";
+        Err(Failure::gateway(FailureKind::Busy, reason))
     }
 }
 
-fn at_once(outcome: Result<Outcome, Failure>) -> Work {
+fn ready(outcome: Result<Outcome, Failure>) -> RequestFuture {
     Box::pin(std::future::ready(outcome))
 }
 
 fn done() -> Outcome {
-    Outcome::Answer(status::ok())
+    Outcome::Response(status::ok())
 }
 
 fn named(path: Vec<u8>) -> Outcome {
-    Outcome::Answer(ResponseBody::Names(Vec::<Name>::from([names::path(path)])))
+    Outcome::Response(ResponseBody::Names(Vec::<Name>::from([names::path(path)])))
 }
 
-/// A backend that answers something else than was asked.
-fn another_answer() -> Failure {
-    Failure::new(FailureKind::Internal, Fault::Gateway, "the backend answered something else")
+fn unexpected_answer() -> Failure {
+    Failure::new(FailureKind::Internal, Fault::Gateway, "the backend returned an unexpected answer")
 }

@@ -1,40 +1,40 @@
-//! What requests do with the paths that they name, for their order.
+//! The paths that a request uses, for `path_order`.
 
 use bytes::Bytes;
 
 use super::Requests;
-use crate::front::sftp::order::{Use, Uses};
+use crate::front::sftp::path_order::{Use, Uses};
 use crate::wire::sftp::{Extension, OpenFlags, RequestBody};
 
 impl Requests {
-    /// Nothing for what may go on beside everything else. A path that is none is refused elsewhere.
+    /// Empty for a request that may run beside all others. Invalid paths are refused elsewhere.
     pub(super) fn uses(&self, request: &RequestBody) -> Uses {
         use Extension as X;
         use RequestBody as R;
         match request {
             R::Open { path, flags, .. } if *flags == OpenFlags::READ => {
-                self.use_of(path, Use::Looks)
+                self.use_of(path, Use::Read)
             }
-            R::Open { path, .. } => self.use_of(path, Use::Changes),
-            R::Close { handle } => self.use_of_file(handle, Use::Looks),
-            R::FileSetStat { handle, .. } => self.use_of_file(handle, Use::Changes),
+            R::Open { path, .. } => self.use_of(path, Use::Modify),
+            R::Close { handle } => self.use_of_file(handle, Use::Read),
+            R::FileSetStat { handle, .. } => self.use_of_file(handle, Use::Modify),
             R::LinkStat { path } | R::Stat { path } | R::ReadLink { path } => {
-                self.use_of(path, Use::Looks)
+                self.use_of(path, Use::Read)
             }
-            R::OpenDir { path } => self.use_of(path, Use::Lists),
+            R::OpenDir { path } => self.use_of(path, Use::List),
             R::SetStat { path, .. }
             | R::Remove { path }
             | R::MakeDir { path, .. }
             | R::RemoveDir { path }
             | R::Symlink { link: path, .. }
-            | R::Extended(X::LinkSetStat { path, .. }) => self.use_of(path, Use::Changes),
+            | R::Extended(X::LinkSetStat { path, .. }) => self.use_of(path, Use::Modify),
             R::Rename { from, to }
             | R::Extended(X::PosixRename { from, to } | X::HardLink { from, to }) => {
-                let mut both = self.use_of(from, Use::Changes);
-                both.extend(self.use_of(to, Use::Changes));
+                let mut both = self.use_of(from, Use::Modify);
+                both.extend(self.use_of(to, Use::Modify));
                 both
             }
-            R::Extended(X::StatVfs { path }) => self.use_of(path, Use::Looks),
+            R::Extended(X::StatVfs { path }) => self.use_of(path, Use::Read),
             R::Read { .. }
             | R::Write { .. }
             | R::FileStat { .. }
@@ -44,14 +44,14 @@ impl Requests {
         }
     }
 
-    fn use_of(&self, path: &Bytes, what: Use) -> Uses {
-        self.path(path).into_iter().map(|path| (path, what)).collect()
+    fn use_of(&self, path: &Bytes, of_path: Use) -> Uses {
+        self.path(path).into_iter().map(|path| (path, of_path)).collect()
     }
 
-    /// What was written under a temporary name gets its own by CLOSE.
-    fn use_of_file(&self, handle: &Bytes, what: Use) -> Uses {
+    /// A file that was opened for writing may get its name with CLOSE.
+    fn use_of_file(&self, handle: &Bytes, if_read: Use) -> Uses {
         let file = self.handles.file(handle);
-        let written = |writes| if writes { Use::Changes } else { what };
-        file.into_iter().map(|file| (file.path.clone(), written(file.writes()))).collect()
+        let of_path = |writes| if writes { Use::Modify } else { if_read };
+        file.into_iter().map(|file| (file.path.clone(), of_path(file.writes()))).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! What a session channel is opened for (RFC 4254 section 6.5): SFTP, or what is refused.
+//! The request that starts something on a session channel (RFC 4254 section 6.5): SFTP, or a
+//! program, which is refused.
 
 use std::time::Duration;
 
@@ -8,21 +9,22 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 pub(super) const SUBSYSTEM: &str = "sftp";
 
 const ONLY_SFTP: &[u8] = b"this server offers only SFTP\r\n";
+/// SSH_EXTENDED_DATA_STDERR (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
-/// From that line to the refusal.
-const READING: Duration = Duration::from_millis(100);
+/// Between the message and the refusal: OpenSSH's client does not print a message that comes with
+/// the refusal.
+const MESSAGE_DELAY: Duration = Duration::from_millis(100);
 
-/// What a channel is for.
 pub(super) enum ChannelRequest {
     Sftp,
     /// A shell or a command.
     Program,
-    /// The channel ends before.
-    Nothing,
+    /// The channel is closed first.
+    Closed,
 }
 
-/// What a client starts on a channel; what else it asks for russh's handler answers.
-pub(super) async fn asked(read: &mut ChannelReadHalf) -> ChannelRequest {
+/// Waits for the request; `handler` replies to all others.
+pub(super) async fn next_request(read: &mut ChannelReadHalf) -> ChannelRequest {
     loop {
         match read.wait().await {
             Some(ChannelMsg::RequestSubsystem { name, .. }) if name == SUBSYSTEM => {
@@ -31,16 +33,16 @@ pub(super) async fn asked(read: &mut ChannelReadHalf) -> ChannelRequest {
             Some(ChannelMsg::Exec { .. } | ChannelMsg::RequestShell { .. }) => {
                 return ChannelRequest::Program;
             }
-            Some(ChannelMsg::Close) | None => return ChannelRequest::Nothing,
+            Some(ChannelMsg::Close) | None => return ChannelRequest::Closed,
             Some(_) => {}
         }
     }
 }
 
-/// Says why where people read it, which OpenSSH's client does not show when the refusal comes at once.
+/// Refuses a program with a message that clients print.
 pub(super) async fn refuse_program(write: &ChannelWriteHalf<Msg>, handle: &Handle) -> Option<()> {
     write.extended_data_bytes(STDERR, ONLY_SFTP).await.ok()?;
-    tokio::time::sleep(READING).await;
+    tokio::time::sleep(MESSAGE_DELAY).await;
     handle.channel_failure(write.id()).await.ok()?;
     write.exit_status(1).await.ok()?;
     write.eof().await.ok()?;

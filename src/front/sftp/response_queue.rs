@@ -1,4 +1,4 @@
-//! Answers on their way to a client, put together to as few SSH packets as is simple.
+//! Responses to a client, combined into fewer SSH packets.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,48 +9,48 @@ use russh::ChannelWriteHalf;
 use russh::server::Msg;
 use tokio::time::timeout;
 
-use super::room::Cost;
+use super::budget::Usage;
 use crate::wire::sftp::{Response, ResponseBody, encode_data_header};
 
-/// File data up to so many bytes is copied behind its header; above that, it is sent as it is.
-const COPIED: usize = 8 * 1024;
-/// Small answers are put together up to so many bytes.
-const TOGETHER: usize = 32 * 1024;
-/// What a client must take within the stall limit, in bytes: a slow one is no dead one.
-const PIECE: usize = 64 * 1024;
-/// What is sent before new answers are looked at, in bytes.
-const BATCH: usize = 128 * 1024;
+/// Larger file data is sent without a copy.
+const COPIED_DATA_MAX: usize = 8 * 1024;
+/// Small responses are combined up to this size.
+const CHUNK_SIZE: usize = 32 * 1024;
+/// What a client must accept within the stall timeout: a slow client is not a stalled one.
+const WRITE_SIZE: usize = 64 * 1024;
+/// What is sent before new responses are considered.
+const BATCH_SIZE: usize = 128 * 1024;
 
 #[derive(Default)]
-pub(super) struct Answers(VecDeque<Chunk>);
+pub(super) struct ResponseQueue(VecDeque<Chunk>);
 
-/// Answers in a row: headers and small ones, then the data of the last, if it is large.
+/// Consecutive responses: headers and small ones, then the data of the last one, if it is large.
 #[derive(Default)]
 struct Chunk {
     small: BytesMut,
     data: Bytes,
-    cost: Cost,
+    usage: Usage,
 }
 
-/// What is sent at one go.
+/// What is sent in one go.
 pub(super) struct Batch {
     parts: Vec<Bytes>,
-    cost: Cost,
+    usage: Usage,
 }
 
-impl Answers {
-    pub(super) fn push(&mut self, id: u32, body: ResponseBody, cost: Cost) {
+impl ResponseQueue {
+    pub(super) fn push(&mut self, id: u32, body: ResponseBody, usage: Usage) {
         let chunk = match self.0.back_mut() {
-            Some(chunk) if chunk.data.is_empty() && chunk.small.len() < TOGETHER => chunk,
+            Some(chunk) if chunk.data.is_empty() && chunk.small.len() < CHUNK_SIZE => chunk,
             _ => {
                 self.0.push_back(Chunk::default());
                 let Some(chunk) = self.0.back_mut() else { return };
                 chunk
             }
         };
-        chunk.cost.add(cost);
+        chunk.usage.add(usage);
         match body {
-            ResponseBody::Data(data) if data.len() > COPIED => {
+            ResponseBody::Data(data) if data.len() > COPIED_DATA_MAX => {
                 encode_data_header(id, data.len(), &mut chunk.small);
                 chunk.data = data;
             }
@@ -58,8 +58,8 @@ impl Answers {
         }
     }
 
-    /// A packet that answers no request.
-    pub(super) fn push_bytes(&mut self, small: BytesMut) {
+    /// Adds the VERSION packet, which responses no request.
+    pub(super) fn push_version(&mut self, small: BytesMut) {
         self.0.push_back(Chunk { small, ..Chunk::default() });
     }
 
@@ -68,13 +68,13 @@ impl Answers {
     }
 
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
-        let mut batch = Batch { parts: Vec::new(), cost: Cost::default() };
+        let mut batch = Batch { parts: Vec::new(), usage: Usage::default() };
         let mut length = 0;
-        while length < BATCH
-            && let Some(Chunk { small, data, cost }) = self.0.pop_front()
+        while length < BATCH_SIZE
+            && let Some(Chunk { small, data, usage }) = self.0.pop_front()
         {
             length += small.len() + data.len();
-            batch.cost.add(cost);
+            batch.usage.add(usage);
             let parts = [small.freeze(), data];
             batch.parts.extend(parts.into_iter().filter(|part| !part.is_empty()));
         }
@@ -83,20 +83,20 @@ impl Answers {
 }
 
 impl Batch {
-    /// Sends it as the client's window lets it; gives what it took up. `None`: the client has gone, or
-    /// did not take [`PIECE`] within `limit`.
+    /// Sends the batch as the client's window allows, and returns its usage. `None`: the client has
+    /// closed the channel, or did not accept [`WRITE_SIZE`] bytes within `limit`.
     pub(super) async fn send(
         self,
         client: Arc<ChannelWriteHalf<Msg>>,
         limit: Duration,
-    ) -> Option<Cost> {
+    ) -> Option<Usage> {
         for mut part in self.parts {
             while !part.is_empty() {
-                let piece = part.split_to(part.len().min(PIECE));
-                timeout(limit, client.data_bytes(piece)).await.ok()?.ok()?;
+                let data = part.split_to(part.len().min(WRITE_SIZE));
+                timeout(limit, client.data_bytes(data)).await.ok()?.ok()?;
             }
         }
-        Some(self.cost)
+        Some(self.usage)
     }
 }
 
@@ -106,12 +106,12 @@ mod tests {
     use crate::wire::sftp::StatusCode;
 
     #[test]
-    fn small_answers_travel_together_and_large_data_is_not_copied() {
+    fn small_responses_are_combined_and_large_data_is_not_copied() {
         let status =
             || ResponseBody::Status { code: StatusCode::OK, message: Bytes::from_static(b"x") };
-        let cost = Cost { read: 5, ..Cost::ONE };
+        let usage = Usage { response_bytes: 5, ..Usage::ONE_REQUEST };
         let data = Bytes::from(vec![7; 20_000]);
-        let mut answers = Answers::default();
+        let mut responses = ResponseQueue::default();
         let mut expected = BytesMut::new();
         for (id, body) in [
             (1, status()),
@@ -120,25 +120,25 @@ mod tests {
             (4, ResponseBody::Data(Bytes::from_static(b"small"))),
         ] {
             Response { id, body: body.clone() }.encode(&mut expected);
-            answers.push(id, body, cost);
+            responses.push(id, body, usage);
         }
-        let batch = answers.next_batch().unwrap();
+        let batch = responses.next_batch().unwrap();
         assert_eq!(batch.parts.len(), 3);
         assert_eq!(batch.parts[1].as_ptr(), data.as_ptr());
         assert_eq!(batch.parts.concat(), expected);
-        assert_eq!(batch.cost, Cost { requests: 4, read: 20, ..Cost::default() });
-        assert!(answers.next_batch().is_none());
+        assert_eq!(batch.usage, Usage { requests: 4, response_bytes: 20, ..Usage::default() });
+        assert!(responses.next_batch().is_none());
     }
 
     #[test]
-    fn a_batch_ends_where_new_answers_should_be_looked_at() {
-        let mut answers = Answers::default();
+    fn a_batch_ends_at_the_batch_size() {
+        let mut responses = ResponseQueue::default();
         for id in 0..10 {
             let data = ResponseBody::Data(Bytes::from(vec![0; 100_000]));
-            answers.push(id, data, Cost::default());
+            responses.push(id, data, Usage::default());
         }
         let mut batches = 0;
-        while answers.next_batch().is_some() {
+        while responses.next_batch().is_some() {
             batches += 1;
         }
         assert_eq!(batches, 5);

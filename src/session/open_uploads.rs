@@ -1,4 +1,4 @@
-//! Files that are open for writing, asked for by their paths meanwhile.
+//! Operations on the paths of files that are open for writing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -6,25 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::backend::OpenFile;
 use crate::op::{Answer, Failure, Operation, RemotePath};
 
-/// The files that a session has open for writing, by their paths at the backend: what has no name of
-/// its own before its end, or not all its bytes, answers itself for its path.
+/// The files that a session has open for writing, by their paths at the backend. A file that is
+/// stored under its name only at its end, or is incomplete before, serves operations on its path
+/// itself.
 #[derive(Default)]
-pub(super) struct Unfinished(Mutex<HashMap<RemotePath, Weak<dyn OpenFile>>>);
+pub(super) struct OpenUploads(Mutex<HashMap<RemotePath, Weak<dyn OpenFile>>>);
 
-impl Unfinished {
-    pub(super) fn begin(&self, path: RemotePath, file: &Arc<dyn OpenFile>) {
+impl OpenUploads {
+    pub(super) fn insert(&self, path: RemotePath, file: &Arc<dyn OpenFile>) {
         let mut all = self.lock();
         all.retain(|_, file| file.strong_count() > 0);
         all.insert(path, Arc::downgrade(file));
     }
 
-    pub(super) fn end(&self, file: &Arc<dyn OpenFile>) {
+    pub(super) fn remove(&self, file: &Arc<dyn OpenFile>) {
         let file = Arc::downgrade(file);
         self.lock().retain(|_, other| !other.ptr_eq(&file));
     }
 
-    /// What an open file answers in the backend's stead; `None` where that knows.
-    pub(super) async fn answer(&self, operation: &Operation) -> Option<Result<Answer, Failure>> {
+    /// Performs an operation on an open file; `None` where the backend must perform it.
+    pub(super) async fn perform(&self, operation: &Operation) -> Option<Result<Answer, Failure>> {
         match operation {
             Operation::Stat(path) | Operation::LinkStat(path) => {
                 let stat = self.find(path)?.stat().await;
@@ -38,11 +39,11 @@ impl Unfinished {
         }
     }
 
-    /// What has lost its name, or lies in a folder that has, answers for it no more.
-    pub(super) fn note_done(&self, operation: &Operation) {
+    /// Removes files whose path, or a directory above it, was removed or renamed.
+    pub(super) fn remove_moved(&self, operation: &Operation) {
         match operation {
             Operation::Remove(path) | Operation::Rename { from: path, .. } => {
-                self.lock().retain(|known, _| known.strip_root(path).is_none());
+                self.lock().retain(|open, _| open.strip_root(path).is_none());
             }
             _ => {}
         }
