@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::auth::Credentials;
 use crate::data::{Sink, Source};
 use crate::op::{
-    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, ListFolder, OpenHandle,
+    Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, ListDirectory, OpenHandle,
     Operation, PeerReply, ReadFile, RemotePath, WriteFile,
 };
 use crate::route::Target;
@@ -115,7 +115,7 @@ pub trait BackendSession: Send + Sync {
     /// What ends in a plain answer.
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure>;
 
-    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure>;
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure>;
 
     async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure>;
 

@@ -67,7 +67,7 @@ pub struct WriteFile {
 
 /// Lists a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListFolder {
+pub struct ListDirectory {
     pub path: RemotePath,
 }
 
@@ -164,7 +164,7 @@ impl Action for WriteFile {
     }
 }
 
-impl Action for ListFolder {
+impl Action for ListDirectory {
     fn effects(&self) -> Effects {
         Effects::of(&[Effect::List])
     }

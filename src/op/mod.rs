@@ -15,7 +15,7 @@ mod outage;
 mod path;
 
 pub use action::{
-    Action, CopyData, Direction, ListFolder, OpenHandle, ReadFile, Representation, WriteFile,
+    Action, CopyData, Direction, ListDirectory, OpenHandle, ReadFile, Representation, WriteFile,
     WriteMode,
 };
 pub use answer::{Abilities, Answer};

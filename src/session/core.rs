@@ -33,23 +33,22 @@ pub(super) struct SessionCore {
 impl SessionCore {
     /// Checks an action; returns its record and its target at the backend.
     pub(super) fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
-        self.permit(self.record_of(&action), action)
+        self.permit(self.record(&action), action)
     }
 
-    /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or
-    /// remove it.
+    /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or change it.
     pub(super) fn admit_operation(
         &self,
         operation: Operation,
     ) -> Result<(Record, Target<Operation>), Failure> {
-        let record = self.record_of(&operation);
-        match self.root.refusal(&operation) {
-            Some(failure) => refused(record, failure),
-            None => self.permit(record, operation),
+        let record = self.record(&operation);
+        match self.root.check(&operation) {
+            Ok(()) => self.permit(record, operation),
+            Err(failure) => refused(record, failure),
         }
     }
 
-    fn record_of(&self, action: &impl Action) -> Record {
+    fn record(&self, action: &impl Action) -> Record {
         Record::new(self.who.clone(), self.metrics.clone(), action)
     }
 

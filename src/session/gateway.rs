@@ -86,8 +86,8 @@ impl Gateway {
         self.metrics.client_refused(&client.listener, kind);
     }
 
-    /// Counts a connection that ended before a login and was not refused: probes of load balancers
-    /// and port scans are frequent.
+    /// Counts a connection that ended before a login and was not refused, such as a health check or a port
+    /// scan.
     pub fn ended_without_login(&self, client: &ClientInfo, reason: &str) {
         self.metrics.ended_without_login(&client.listener);
         tracing::debug!(reason, "the connection ended before a login");

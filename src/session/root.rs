@@ -35,11 +35,11 @@ impl Root {
         path.strip_root(&self.path)
     }
 
-    /// Why an operation is refused: it could lead out of the root, or would remove the root, rename
-    /// it or change its access.
-    pub(super) fn refusal(&self, operation: &Operation) -> Option<Failure> {
+    /// Refuses an operation that would lead out of the root, or remove, rename or change the access to the
+    /// folder that clients see as `/`.
+    pub(super) fn check(&self, operation: &Operation) -> Result<(), Failure> {
         let denied =
-            |reason: &str| Some(Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason));
+            |reason: &str| Err(Failure::new(FailureKind::PermissionDenied, Fault::Policy, reason));
         // A root is a prefix and no jail: a link could lead out of it.
         let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
         if links && self.hides {
@@ -51,16 +51,16 @@ impl Root {
             && self.relative
             && target.starts_with(b"/")
         {
-            let reason = "the backend server does not report the home directory, so a link cannot lead \
-                          to an absolute path; set `login_folder` on the backend";
-            return Some(Failure::backend(FailureKind::Unsupported, reason));
+            let reason = "the backend server does not report the home directory, so a link cannot lead to an \
+                          absolute path; set `login_folder` on the backend";
+            return Err(Failure::backend(FailureKind::Unsupported, reason));
         }
         if self.is_affected_by(operation) {
             return denied(
                 "the root folder cannot be removed or renamed, and its access cannot be changed",
             );
         }
-        None
+        Ok(())
     }
 
     fn is_affected_by(&self, operation: &Operation) -> bool {

@@ -15,7 +15,7 @@ use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
 use crate::op::{
-    Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListFolder, Onto, OpenMode,
+    Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListDirectory, Onto, OpenMode,
     Operation, RemotePath, Representation, WriteMode,
 };
 use crate::route;
@@ -112,7 +112,7 @@ async fn failed_reads_of_metadata_are_logged_unless_they_are_routine() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.core.admit(ListFolder { path: path("/inbox") }).ok().unwrap();
+        let (record, _) = session.core.admit(ListDirectory { path: path("/inbox") }).ok().unwrap();
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),

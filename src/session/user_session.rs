@@ -10,7 +10,7 @@ use super::path_masking;
 use super::record_line::record_line;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, ListFolder, OpenHandle, OpenMode,
+    Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
     Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 
@@ -24,7 +24,7 @@ impl Session {
         Self { core: Arc::new(core) }
     }
 
-    /// The span for the log lines of the session.
+    /// The span for the log lines of everything that is done for the session.
     pub fn span(&self) -> &Span {
         &self.core.span
     }
@@ -78,7 +78,7 @@ impl Session {
     }
 
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
-        let (record, target) = self.core.admit(ListFolder { path: path.clone() })?;
+        let (record, target) = self.core.admit(ListDirectory { path: path.clone() })?;
         match self.core.backend.list(&target).await {
             Ok(listing) => {
                 Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })

@@ -1,5 +1,5 @@
-//! `docs/compatibility.md` against the tests: it names each server and client that they run, in the
-//! version that is installed, each limit that they excuse, and tests that exist.
+//! Checks `docs/compatibility.md` against the tests: it names each server and client that they run, with
+//! the installed version, each known limit, and existing tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,14 +43,13 @@ fn each_program_has_a_row_with_its_version() {
     for (heading, programs) in [("## Servers", &SERVERS[..]), ("## Clients", &CLIENTS[..])] {
         let rows = rows(section(&document, heading));
         let names: BTreeSet<_> = rows.iter().map(|row| row[0]).collect();
-        let wanted: BTreeSet<_> = programs.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, wanted, "the first column of \"{heading}\"");
+        let expected: BTreeSet<_> = programs.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, expected, "the first column of \"{heading}\"");
         for (name, printed) in programs {
             let row = rows.iter().find(|row| row[0] == *name).expect("compared above");
             let printed = printed();
             let is_same = printed.split(|c: char| !is_of_version(c)).any(|word| word == row[1]);
-            // On other systems newer programs are installed. They must pass the tests, too, but the
-            // document tells of these.
+            // Other systems have newer programs, which must pass the tests, too. The document is about these.
             if is_debian_12() {
                 assert!(is_same, "{name}: the document says {}, installed is {printed:?}", row[1]);
             } else if !is_same {
@@ -63,12 +62,12 @@ fn each_program_has_a_row_with_its_version() {
 #[test]
 fn the_listed_limits_are_those_of_the_tests() {
     let document = document();
-    let told: Vec<String> = rows(section(&document, "### What these servers do not do"))
+    let documented: Vec<String> = rows(section(&document, "### What these servers do not do"))
         .iter()
         .map(|row| format!("| {} |", row.join(" | ")))
         .collect();
-    let wanted = limits::table();
-    assert_eq!(told, wanted, "the table is to read:\n{}\n", wanted.join("\n"));
+    let expected = limits::table();
+    assert_eq!(documented, expected, "the table is to read:\n{}\n", expected.join("\n"));
 }
 
 #[test]
@@ -85,7 +84,7 @@ fn each_named_test_exists() {
     }
 }
 
-/// The texts that may hold a module's tests: of `tests/real`, or of a unit test in `src`.
+/// The sources that may contain a module's tests: in `tests/real`, or unit tests in `src`.
 fn sources(module: &str) -> Vec<String> {
     let path = module.replace("::", "/");
     ["tests/real", "src"]
@@ -111,7 +110,7 @@ fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     &text[..end]
 }
 
-/// The cells of its table, without the table's head.
+/// The cells of its table, without the header.
 fn rows(section: &str) -> Vec<Vec<&str>> {
     let lines = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows: Vec<Vec<&str>> = lines.skip(1).map(|line| line.split(" | ").collect()).collect();
@@ -130,7 +129,7 @@ fn is_debian_12() -> bool {
 
 fn output(program: impl AsRef<Path>, arguments: &[&str]) -> String {
     let program = program.as_ref();
-    // vsftpd writes to its standard input.
+    // vsftpd prints its version on standard input.
     let terminal = tempfile::NamedTempFile::new().expect("a temporary file");
     let run = Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! `lockgate demo`: what it prints to be pasted works at every door, and nothing of it stays.
+//! `lockgate demo`: the printed commands work on every port, and nothing is left afterwards.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::support::process::{pid, run, spawn, wait};
 use crate::support::raw::Raw;
 
-const SOON: Duration = Duration::from_secs(20);
-/// What somebody might type into sftp.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Commands to type into sftp.
 const TYPED: &[u8] = b"ls -l\nput /etc/hostname inbox/typed\nget readings.csv fetched.csv\nbye\n";
 
 #[test]
@@ -38,7 +38,7 @@ fn the_printed_commands_work_and_the_folder_is_removed() {
         shell.args(["-c", line]).current_dir(home).env("HOME", home);
         shell.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "force");
         let typed = if line.starts_with("sftp ") { TYPED } else { b"" };
-        let output = run(&mut shell, typed, SOON).expect_ok(line);
+        let output = run(&mut shell, typed, TIMEOUT).expect_ok(line);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let [list, get, put, implicit, sftp, plain_list, plain_get] = &commands[..] else {
@@ -48,8 +48,8 @@ fn the_printed_commands_work_and_the_folder_is_removed() {
     assert!(shown(get).contains("08:00,boiler,71.5"));
     shown(put);
     assert!(shown(implicit).contains("You read it encrypted."));
-    let said = shown(sftp);
-    assert!(said.contains("readings.csv") && said.contains("inbox"), "{said}");
+    let shown_files = shown(sftp);
+    assert!(shown_files.contains("readings.csv") && shown_files.contains("inbox"), "{shown_files}");
     let fetched = fs::read_to_string(home.join("fetched.csv")).expect("what sftp got");
     assert!(fetched.contains("08:00,boiler,71.5"), "{fetched}");
     let hostname = fs::read("/etc/hostname").expect("this machine's name");
@@ -61,12 +61,12 @@ fn the_printed_commands_work_and_the_folder_is_removed() {
     assert!(shown(plain_get).contains("4711,valve DN50,12"));
 
     rustix::process::kill_process(pid(&demo), rustix::process::Signal::INT).expect("Ctrl-C");
-    let status = wait(&mut demo, SOON).expect("it ends after Ctrl-C");
+    let status = wait(&mut demo, TIMEOUT).expect("it ends after Ctrl-C");
     assert!(status.success(), "{status}");
     assert_eq!(demo_folder(home), None, "its folder stays");
 }
 
-/// One who reads slowly holds up neither the first Ctrl-C for long nor the second at all.
+/// A slow client delays the first Ctrl-C only briefly, and the second not at all.
 #[test]
 fn ctrl_c_ends_a_running_transfer() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
@@ -78,20 +78,20 @@ fn ctrl_c_ends_a_running_transfer() {
     let url = lines.find(|line| line.contains("ftp://") && line.contains("orders.csv"));
     assert!(lines.any(|line| line.contains("Ctrl-C stops")));
     let url = url.expect("a file of the SFTP server");
-    let (_, door) = url.rsplit_once('@').expect("an address");
-    let (door, _) = door.split_once('/').expect("a path");
-    let port = door.rsplit_once(':').expect("a port").1.parse().expect("a number");
+    let (_, authority) = url.rsplit_once('@').expect("an address");
+    let (authority, _) = authority.split_once('/').expect("a path");
+    let port = authority.rsplit_once(':').expect("a port").1.parse().expect("a number");
     let (mut raw, _) = Raw::connect(([127, 0, 0, 1], port).into());
     raw.login("demo", "demo");
     // An upload that never ends.
     let _data = raw.begin("STOR endless");
     rustix::process::kill_process(pid(&demo), rustix::process::Signal::INT).expect("Ctrl-C");
-    let status = wait(&mut demo, SOON).expect("it ends after Ctrl-C");
+    let status = wait(&mut demo, TIMEOUT).expect("it ends after Ctrl-C");
     assert!(status.success(), "{status}");
     assert_eq!(demo_folder(folder.path()), None, "its folder stays");
 }
 
-/// Its terminal is closed.
+/// Its terminal closes.
 #[test]
 fn sighup_stops_and_cleans_up() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
@@ -103,12 +103,12 @@ fn sighup_stops_and_cleans_up() {
     assert!(ready && demo_folder(folder.path()).is_some());
     drop(printed);
     rustix::process::kill_process(pid(&demo), rustix::process::Signal::HUP).expect("SIGHUP");
-    let status = wait(&mut demo, SOON).expect("it ends after SIGHUP");
+    let status = wait(&mut demo, TIMEOUT).expect("it ends after SIGHUP");
     assert!(status.success(), "{status}");
     assert_eq!(demo_folder(folder.path()), None, "its folder stays");
 }
 
-/// Types the demo's password for ssh, which would ask at the terminal.
+/// Answers ssh's password prompt.
 fn askpass(home: &Path) -> std::path::PathBuf {
     let script = home.join("askpass");
     fs::write(&script, "#!/bin/sh\necho demo\n").expect("a script");

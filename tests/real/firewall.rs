@@ -1,5 +1,5 @@
-//! deploy/firewall.md as it is printed: its rules, its load balancer and its configurations, on machines
-//! made of network namespaces.
+//! Tests the rules, the load balancer and the configurations of deploy/firewall.md on machines made of
+//! network namespaces.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -15,16 +15,16 @@ use tempfile::TempDir;
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::netns::Namespace;
 use crate::support::pki::pki;
-use crate::support::process::{Leash, POLL, kill_group, spawn};
+use crate::support::process::{CleanupGuard, POLL, kill_group, spawn};
 use crate::support::raw::{Raw, Reply, client_config, dial};
 use crate::support::{PASSWORD, USER, argon2_hash, pattern};
 
 const PAGE: &str = include_str!("../../deploy/firewall.md");
-const SOON: Duration = Duration::from_secs(20);
-/// Where clients go.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The address that clients connect to.
 const PUBLIC: &str = "203.0.113.7:21";
 
-/// A block of the page.
+/// A code block of the page.
 fn printed(section: &str, kind: &str) -> &'static str {
     let (_, section) = PAGE.split_once(&format!("\n## {section}\n")).expect("the section");
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -32,7 +32,7 @@ fn printed(section: &str, kind: &str) -> &'static str {
     block.split_once("```").expect("the block's end").0
 }
 
-/// A printed configuration before a folder.
+/// A configuration of the page, with a local folder.
 fn config(section: &str, folder: &Path) -> String {
     format!(
         "{}\nbackends:\n  files: {{ protocol: local, folder: {folder:?} }}\n\
@@ -50,7 +50,7 @@ fn start(machine: &Namespace, config: &str, environment: &[(&str, &str)]) -> Gat
     Gateway::start_by(command, config, &files)
 }
 
-/// A client's machine and one that leads to the rest of the world.
+/// A client's machine and the router.
 fn client_and_router() -> (Namespace, Namespace) {
     let (client, router) = (Namespace::new(), Namespace::new());
     client.link("eth0", &router, "clients");
@@ -60,8 +60,8 @@ fn client_and_router() -> (Namespace, Namespace) {
     (client, router)
 }
 
-/// lockgate's own machine behind the router.
-fn behind(router: &Namespace, number: u8) -> Namespace {
+/// lockgate's machine, behind the router.
+fn internal_machine(router: &Namespace, number: u8) -> Namespace {
     let machine = Namespace::new();
     let cable = format!("to{number}");
     router.link(&cable, &machine, "eth0");
@@ -71,7 +71,7 @@ fn behind(router: &Namespace, number: u8) -> Namespace {
     machine
 }
 
-/// A client there, logged in under TLS.
+/// A client on the machine, logged in under TLS.
 fn session(peer: &str) -> Raw {
     let (mut raw, greeting) = Raw::connect(peer.parse().expect("an address"));
     assert_eq!(greeting.code, 220);
@@ -89,7 +89,7 @@ fn up_and_down(raw: &mut Raw, name: &str) {
     assert!(back == bytes, "{name} differs");
 }
 
-/// Runs on the machine.
+/// Runs a closure on the machine.
 fn on<T: Send>(machine: &Namespace, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let there = scope.spawn(|| {
@@ -100,7 +100,7 @@ fn on<T: Send>(machine: &Namespace, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Whether a connection gets through. At a data port it is a stray, and reset.
+/// Whether a connection gets through. At a data port it is stray and is reset.
 fn is_open(address: &str) -> bool {
     let address: SocketAddr = address.parse().expect("an address");
     match TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
@@ -132,7 +132,7 @@ fn the_rules_for_one_machine_work() {
 fn the_rules_behind_nat_work() {
     let folder = tempfile::tempdir().expect("a folder");
     let (client, router) = client_and_router();
-    let machine = behind(&router, 11);
+    let machine = internal_machine(&router, 11);
     router.ip("addr add 203.0.113.7/32 dev lo");
     router.forward();
     router.nft(printed("Behind NAT", "nft"));
@@ -146,7 +146,7 @@ fn the_rules_behind_nat_work() {
         assert!(!is_open("203.0.113.7:50100"));
         assert!(!is_open("10.0.0.11:22"), "the firewall lets nothing else through");
     });
-    // Staff is told lockgate's own address.
+    // Internal clients get lockgate's own address.
     on(&router, || up_and_down(&mut session("10.0.0.11:21"), "from-inside"));
     drop(gateway);
 }
@@ -155,7 +155,7 @@ fn the_rules_behind_nat_work() {
 struct HaProxy {
     child: Child,
     _folder: TempDir,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
 }
 
 impl HaProxy {
@@ -168,8 +168,8 @@ impl HaProxy {
         command.args(["-db", "-f"]).arg(&file).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = spawn(&mut command);
-        let leash = Leash::new(Some(&child), None);
-        Self { child, _folder: folder, _leash: leash }
+        let cleanup = CleanupGuard::new(Some(&child), None);
+        Self { child, _folder: folder, _cleanup: cleanup }
     }
 }
 
@@ -179,9 +179,9 @@ impl Drop for HaProxy {
     }
 }
 
-/// Until a control connection is greeted.
+/// Waits until a control connection gets a greeting.
 fn await_greeting() {
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + TIMEOUT;
     while !is_open(PUBLIC) || Raw::connect_quietly(PUBLIC.parse().expect("an address")).is_none() {
         assert!(Instant::now() < end, "nobody greets at {PUBLIC}");
         thread::sleep(POLL);
@@ -193,7 +193,7 @@ fn the_rules_behind_a_load_balancer_work() {
     const SECTION: &str = "Behind a load balancer";
     let folder = tempfile::tempdir().expect("a folder");
     let (client, router) = client_and_router();
-    let machine = behind(&router, 11);
+    let machine = internal_machine(&router, 11);
     router.ip("addr add 203.0.113.7/32 dev lo");
     let gateway = start(&machine, &config(SECTION, folder.path()), &[]);
     let _haproxy = HaProxy::start(&router, printed(SECTION, "haproxy"));
@@ -208,21 +208,21 @@ fn the_rules_behind_a_load_balancer_work() {
         let peer = event["peer"].as_str().unwrap_or_default();
         event["event"] == "transfer" && peer.starts_with("198.51.100.20:")
     };
-    gateway.await_log(seen, SOON);
-    // From elsewhere a header could be forged.
+    gateway.await_log(seen, TIMEOUT);
+    // From other addresses a header could be forged.
     on(&machine, || {
         let mut raw = dial("10.0.0.11:21".parse().expect("an address"));
-        let mut said = Vec::new();
+        let mut received = Vec::new();
         let _ = raw.write_all(b"PROXY TCP4 192.0.2.1 10.0.0.11 1 21\r\n");
-        let _ = raw.read_to_end(&mut said);
-        assert_eq!(said, b"");
+        let _ = raw.read_to_end(&mut received);
+        assert_eq!(received, b"");
     });
 }
 
 const FILES_A_SESSION: usize = 5;
 
-/// Transfers until it is told to stop; sessions that end between transfers are begun anew. The names and
-/// bytes of what was acknowledged.
+/// Transfers files until the stop flag; a session that ends between transfers is replaced. Returns the
+/// names and bytes of acknowledged uploads.
 fn transfer_on(client: &Namespace, number: usize, stop: &AtomicBool) -> BTreeMap<String, Vec<u8>> {
     client.enter();
     let mut files = BTreeMap::new();
@@ -244,7 +244,7 @@ fn transfer_on(client: &Namespace, number: usize, stop: &AtomicBool) -> BTreeMap
     files
 }
 
-/// A test that fails does not wait for clients that go on.
+/// Stops the clients when the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -258,7 +258,7 @@ fn the_rules_for_replicas_work() {
     const CLIENTS: usize = 4;
     let folder = tempfile::tempdir().expect("a folder");
     let (client, router) = client_and_router();
-    let machines = [11, 12, 13].map(|number| behind(&router, number));
+    let machines = [11, 12, 13].map(|number| internal_machine(&router, number));
     router.ip("addr add 203.0.113.7/32 dev lo");
     let config = config("Replicas", folder.path());
     let run = |index: usize| {
@@ -276,15 +276,15 @@ fn the_rules_for_replicas_work() {
             .map(|number| scope.spawn(move || transfer_on(client, number, stop)))
             .collect();
         for (index, gateway) in gateways.iter_mut().enumerate() {
-            // All three serve.
-            gateway.await_log(|event| event["event"] == "transfer", SOON);
+            // All three are serving.
+            gateway.await_log(|event| event["event"] == "transfer", TIMEOUT);
             gateway.terminate();
-            let status = gateway.wait(SOON).expect("it ends after SIGTERM");
+            let status = gateway.wait(TIMEOUT).expect("it ends after SIGTERM");
             assert!(status.success(), "{status}");
             *gateway = run(index);
         }
         for gateway in &gateways {
-            gateway.await_log(|event| event["event"] == "transfer", SOON);
+            gateway.await_log(|event| event["event"] == "transfer", TIMEOUT);
         }
         stop.store(true, Ordering::Relaxed);
         clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
@@ -296,15 +296,15 @@ fn the_rules_for_replicas_work() {
     }
 }
 
-/// As clients see a gateway that may go away.
+/// A client of a gateway that may stop.
 impl Raw {
-    /// Logged in under TLS, or not at all.
+    /// A client logged in under TLS, or `None`.
     fn connect_quietly(peer: SocketAddr) -> Option<Self> {
         let (mut raw, greeting) = Raw::try_connect(peer).ok()?;
         if greeting.code != 220 {
             return None;
         }
-        // May be resumed as often as one likes: rustls uses a ticket of TLS 1.3 once.
+        // TLS 1.2 sessions can be resumed repeatedly: rustls uses a TLS 1.3 ticket only once.
         raw.set_tls(client_config(&[&rustls::version::TLS12]));
         raw.ask("AUTH TLS", 234)?;
         raw.start_tls();
@@ -318,7 +318,7 @@ impl Raw {
         Some(raw)
     }
 
-    /// `None`: the session ended before the transfer began. One that began comes to its end.
+    /// `None`: the session ended before the transfer started. A started transfer must complete.
     fn try_upload(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
         let epsv = self.ask("EPSV", 229)?;
         let port = epsv.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
@@ -329,11 +329,11 @@ impl Raw {
         data.write_all(bytes).expect("writing to a data connection");
         data.finish().expect("ending a data connection");
         let _ = std::io::copy(&mut data, &mut std::io::sink());
-        assert_eq!(self.read().code, 226, "{name} was begun");
+        assert_eq!(self.read().code, 226, "{name} was started");
         Some(())
     }
 
-    /// `None`: the session is at its end.
+    /// `None`: the session has ended.
     fn ask(&mut self, line: &str, code: u16) -> Option<Reply> {
         let reply = self.try_send(format!("{line}\r\n").as_bytes()).and_then(|()| self.try_read());
         let reply = reply.ok().filter(|reply| reply.code != 421)?;

@@ -1,4 +1,4 @@
-//! The gateway's process: it starts, says what it bound, serves, and ends.
+//! The gateway's process: start, log lines about its ports, service, and end.
 
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
@@ -18,9 +18,9 @@ use crate::support::process::{POLL, kill_group, pid, spawn, wait};
 use crate::support::raw::{Raw, dial_from};
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// FTP with AUTH TLS before a folder.
+/// FTP with AUTH TLS and a local folder.
 fn config(folder: &TempDir) -> String {
     let pool = ports::block(4);
     format!(
@@ -55,12 +55,12 @@ fn serves_until_sigterm() {
     assert_eq!(client.download("RETR a").0, b"bytes");
     client.expect("QUIT", 221);
     assert!(client.at_end());
-    gateway.await_log(|event| event.to_string().contains(USER), SOON);
+    gateway.await_log(|event| event.to_string().contains(USER), TIMEOUT);
     gateway.hang_up();
-    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), SOON);
+    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), TIMEOUT);
     assert_eq!(Raw::connect(gateway.address("front")).1.code, 220);
     gateway.terminate();
-    let status = gateway.wait(SOON).expect("it ends after SIGTERM");
+    let status = gateway.wait(TIMEOUT).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}; {}", gateway.log_tail(20));
 }
 
@@ -76,7 +76,7 @@ fn incomplete_requests_do_not_delay_live() {
         tcp
     };
     let flood: Vec<_> = (0..200).map(|_| half_sent()).collect();
-    let begun = Instant::now();
+    let started = Instant::now();
     for from in [flooder, other, flooder] {
         let mut tcp = dial_from(from, address).expect("a connection");
         tcp.write_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
@@ -84,22 +84,22 @@ fn incomplete_requests_do_not_delay_live() {
         tcp.read_to_string(&mut answer).expect("an answer");
         assert!(answer.ends_with("live\n"), "{from}: {answer}");
     }
-    // Earlier than the half-sent requests' own deadline.
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Before the timeout of the incomplete requests.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     drop(flood);
 }
 
-/// On a full disk, or with a reader that has gone or reads no more, the log is lost, and nothing else.
+/// On a full disk, or with a closed or stuck reader, only log lines are lost.
 #[test]
 fn an_unwritable_log_blocks_nothing() {
     let (_unread, held) = std::io::pipe().expect("a pipe");
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-    let gone = std::io::pipe().expect("a pipe").1;
-    for stderr in [Stdio::from(full), gone.into(), held.into()] {
+    let closed = std::io::pipe().expect("a pipe").1;
+    for stderr in [Stdio::from(full), closed.into(), held.into()] {
         let folder = tempfile::tempdir().expect("a folder");
         let port = *ports::block(1).start();
         let file = folder.path().join("lockgate.yaml");
-        // What no route leads to is a warning, which goes to standard error, too.
+        // The warning about an unused backend goes to standard error, too.
         let config = config(&folder)
             .replace(
                 "address: \"127.0.0.1:0\", data",
@@ -114,7 +114,7 @@ fn an_unwritable_log_blocks_nothing() {
         command.args(["run", "--log-level", "trace", "--config"]).arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
         let mut gateway = Killed(spawn(&mut command));
-        let end = Instant::now() + SOON;
+        let end = Instant::now() + TIMEOUT;
         let mut client = loop {
             match Raw::try_connect(([127, 0, 0, 1], port).into()) {
                 Ok((client, _)) => break client,
@@ -127,19 +127,19 @@ fn an_unwritable_log_blocks_nothing() {
         client.expect("TYPE I", 200);
         assert_eq!(client.upload("STOR a", b"bytes").code, 226);
         assert_eq!(client.download("RETR a").0, b"bytes");
-        // Each leaves a line; a pipe holds 64 KiB.
+        // Each session logs a line; a pipe holds 64 KiB.
         let absent = "x".repeat(200);
         for _ in 0..500 {
             client.expect(&format!("DELE {absent}"), 550);
         }
         client.expect("QUIT", 221);
         kill_process(pid(&gateway.0), Signal::TERM).expect("SIGTERM");
-        let status = wait(&mut gateway.0, SOON).expect("it ends after SIGTERM");
+        let status = wait(&mut gateway.0, TIMEOUT).expect("it ends after SIGTERM");
         assert!(status.success(), "{status}");
     }
 }
 
-/// A process that does not outlive its test.
+/// A process that is killed when the test ends.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -163,14 +163,14 @@ fn check_reports_errors() {
     assert!(output.describe().contains("files"), "no nearest name: {}", output.describe());
 }
 
-/// It may be meant for another machine, or run here already: nothing of this is a mistake.
+/// The configuration may be for another machine, or run here already: these are no errors.
 #[test]
 fn check_warns_about_this_machine() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lockgate.yaml");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address");
-    // RFC 5737: nobody's address; RFC 6761: nobody's name.
+    // RFC 5737: an address without a host; RFC 6761: a name that never resolves.
     let text = config(&folder)
         .replace("\"127.0.0.1:0\", data", &format!("[\"{taken}\", \"192.0.2.1:2121\"], data"))
         .replace(
@@ -185,19 +185,19 @@ fn check_warns_about_this_machine() {
     std::fs::write(&file, text).expect("writing the configuration");
     let path = file.to_str().expect("a UTF-8 path");
     let output = lockgate(&["check", path], "").expect_ok("only warnings");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    for words in [
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+    for expected in [
         &format!("listeners.front.address[0]: in use on this machine: {taken}"),
         "listeners.front.address[1]: 192.0.2.1 is not an address of this machine",
         "is listeners.front of this gateway itself",
         "backends.gone.address: \"lockgate.invalid\" does not resolve here",
         "routes[0].root: `{user}` is taken literally",
     ] {
-        assert!(told.contains(words), "{words}\n{told}");
+        assert!(output.contains(expected), "{expected}\n{output}");
     }
-    // A gateway does not have its own sockets told to itself.
-    let told = lockgate(&["run", "-c", path], "");
-    assert!(!told.ok() && !told.describe().contains("is not an address of this machine"));
+    // `run` does not warn about the gateway's own sockets.
+    let output = lockgate(&["run", "-c", path], "");
+    assert!(!output.ok() && !output.describe().contains("is not an address of this machine"));
 }
 
 #[test]
@@ -210,25 +210,25 @@ fn check_accepts_its_file_with_and_without_an_option() {
     };
     let right = file("right.yaml", config(&folder));
     let wrong = file("wrong.yaml", config(&folder).replace("backend: files", "backend: nowhere"));
-    let ways = |file: &str| {
-        let ways = [
+    let variants = |file: &str| {
+        let variants = [
             &["check", file][..],
             &["check", "-c", file],
             &["-c", file, "check"],
             &["--config", file, "check"],
             &["check", file, "-c", file],
         ];
-        ways.map(|arguments| lockgate(arguments, ""))
+        variants.map(|arguments| lockgate(arguments, ""))
     };
-    for output in ways(&right) {
+    for output in variants(&right) {
         let output = output.expect_ok("checking a right configuration");
         assert!(String::from_utf8_lossy(&output.stdout).contains("right.yaml: ok"));
     }
-    for output in ways(&wrong) {
+    for output in variants(&wrong) {
         let code = output.status.and_then(|status| status.code());
         assert_eq!(code, Some(64), "{}", output.describe());
     }
-    // `run` reads the one that -c names, and stops at its mistake.
+    // `run` reads the file of -c, and stops at its error.
     for arguments in [["run", "-c", &wrong], ["-c", &wrong, "run"]] {
         let output = lockgate(&arguments, "");
         let code = output.status.and_then(|status| status.code());
@@ -243,8 +243,8 @@ fn check_of_two_different_files_is_refused() {
         let output = lockgate(&arguments, "");
         let code = output.status.and_then(|status| status.code());
         assert_eq!(code, Some(2), "{}", output.describe());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(told.contains("a.yaml") && told.contains("b.yaml"), "{told}");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(errors.contains("a.yaml") && errors.contains("b.yaml"), "{errors}");
     }
 }
 
@@ -276,11 +276,14 @@ fn a_closed_standard_output_is_not_an_error() {
         // Only one of them reads it.
         let _ = stdin.write_all(b"password\n");
         drop(stdin);
-        let status = wait(&mut child.0, SOON).expect("it ends");
-        let mut told = String::new();
+        let status = wait(&mut child.0, TIMEOUT).expect("it ends");
+        let mut errors = String::new();
         let mut stderr = child.0.stderr.take().expect("stderr is piped");
-        stderr.read_to_string(&mut told).expect("what it told");
-        assert!(status.success() && !told.contains("panicked"), "{arguments:?}: {status}; {told}");
+        stderr.read_to_string(&mut errors).expect("its errors");
+        assert!(
+            status.success() && !errors.contains("panicked"),
+            "{arguments:?}: {status}; {errors}"
+        );
     }
 }
 
@@ -304,6 +307,6 @@ fn an_ssh_connection_that_ends_before_a_login_is_in_the_log() {
     let ended = |event: &serde_json::Value| {
         event["event"] == "client-refused" && event["refusal"] == "ssh-handshake"
     };
-    let told = gateway.await_log(ended, SOON);
-    assert_eq!((&told["level"], &told["listener"]), (&"INFO".into(), &"front".into()));
+    let event = gateway.await_log(ended, TIMEOUT);
+    assert_eq!((&event["level"], &event["listener"]), (&"INFO".into(), &"front".into()));
 }

@@ -1,4 +1,4 @@
-//! Names and users that would forge log lines, from real clients into both formats of the log.
+//! File and user names that could forge log lines, from real clients, in both log formats.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -10,15 +10,15 @@ use serde_json::Value;
 
 use crate::support::clients::{SftpSite, openssh};
 use crate::support::gateway::PROGRAM;
-use crate::support::process::{Leash, POLL, pid, spawn, wait};
+use crate::support::process::{CleanupGuard, POLL, pid, spawn, wait};
 use crate::support::raw::Raw;
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 const STRANGER: &str = "ev\u{202e}il\u{2028}\u{85}";
 
-/// What the gateway writes on standard error while clients come with such names.
+/// The gateway's standard error while clients use such names.
 fn written(format: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let files = folder.path().join("files");
@@ -44,9 +44,9 @@ fn written(format: &str) -> String {
     command.args(["run", "--log-format", format, "--config"]).arg(&config).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut gateway = spawn(command.stderr(File::create(&log).expect("a file for the log")));
-    let _leash = Leash::new(Some(&gateway), None);
+    let _cleanup = CleanupGuard::new(Some(&gateway), None);
 
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + TIMEOUT;
     let mut client = loop {
         match Raw::try_connect(([127, 0, 0, 1], ftp).into()) {
             Ok((client, _)) => break client,
@@ -68,10 +68,10 @@ fn written(format: &str) -> String {
     let batch = "put lockgate.yaml \"s\\\" outcome=\\\"ok\"\nrename \"s\\\" outcome=\\\"ok\" \"t\u{202e}\"\n";
     openssh::sftp(&site, folder.path(), batch, &[]).expect_ok("uploading");
     site.user = STRANGER.to_owned();
-    assert!(!openssh::sftp(&site, folder.path(), "ls\n", &[]).ok(), "a stranger is let in");
+    assert!(!openssh::sftp(&site, folder.path(), "ls\n", &[]).ok(), "an unknown user is let in");
 
     kill_process(pid(&gateway), Signal::TERM).expect("SIGTERM");
-    let status = wait(&mut gateway, SOON).expect("it ends after SIGTERM");
+    let status = wait(&mut gateway, TIMEOUT).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}");
     let log = std::fs::read_to_string(log).expect("a log of UTF-8");
     for line in log.lines() {
@@ -107,7 +107,7 @@ fn names_and_users_are_unchanged_in_json() {
     let log = written("json");
     let lines: Vec<Value> = log
         .lines()
-        // What the configuration is warned of comes before the log.
+        // Warnings about the configuration come before the log.
         .skip_while(|line| !line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
         .collect();

@@ -1,40 +1,47 @@
-//! Every front before every backend, in every data mode, with real clients.
+//! Every front with every backend, in every data mode, with real clients.
 
 use serde_json::Value;
 
 use crate::support::actions::{
     curl_cell, curl_modes, lftp_cell, ncftp_cell, session_cell, tnftp_cell,
 };
-use crate::support::bench::{Benches, FRONTS, LOCAL, backends};
+use crate::support::backend_fixture::{BackendFixtures, FRONTS, LOCAL, backends};
 use crate::support::cells::{Cell, Failure, run_all};
-use crate::support::clients::curl::Manner;
+use crate::support::clients::curl::CurlOptions;
 use crate::support::clients::{SftpSite, TlsVersion};
 use crate::support::servers::{PLAIN, SFTP_NAMES};
 use crate::support::sftp_actions::{
-    Place, curl_sftp_cell, lftp_sftp_cell, openssh_cell, paramiko_cell, preserved, psftp_cell,
+    WorkFolder, curl_sftp_cell, lftp_sftp_cell, openssh_cell, paramiko_cell, preserved, psftp_cell,
 };
 use crate::support::{DataMode, Tls, full};
 
 #[test]
 fn sessions() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
     for backend in backends() {
         for (number, (mode, tls)) in FRONTS.into_iter().enumerate() {
             for (turn, data) in DataMode::ALL.into_iter().enumerate() {
-                // Behind SFTP data connections are the front's affair alone: each mode once.
+                // With SFTP backends only the front has data connections: each mode once.
                 if SFTP_NAMES.contains(&backend) && number % 3 != turn && !full() {
                     continue;
                 }
                 let name = format!("{mode}/{backend}/{}", data.name());
                 let folder = format!("cell-{mode}-{backend}-{}", data.name());
                 let run = move || {
-                    let bench = benches.get(backend);
-                    let site = bench.site(mode, tls);
-                    let home = bench.backend.home().to_owned();
-                    let excused = |step: &str| bench.backend.excused(step);
+                    let backend_fixture = fixtures.get(backend);
+                    let site = backend_fixture.site(mode, tls);
+                    let home = backend_fixture.backend.home().to_owned();
+                    let known_limit = |step: &str| backend_fixture.backend.known_limit(step);
                     let tls = TlsVersion::Newest;
-                    bench.judge(session_cell(site, data, tls, &folder, &home, excused))
+                    backend_fixture.without_known_limits(session_cell(
+                        site,
+                        data,
+                        tls,
+                        &folder,
+                        &home,
+                        known_limit,
+                    ))
                 };
                 cells.push(Cell { name, run: Box::new(run) });
             }
@@ -43,22 +50,29 @@ fn sessions() {
     run_all("matrix", cells);
 }
 
-/// TLS 1.2 at the front: resumption works another way there.
+/// TLS 1.2 at the front, where resumption works differently.
 #[test]
 fn sessions_tls12() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
     for backend in [LOCAL, "proftpd-tls", "sshd"] {
         for (mode, tls) in FRONTS.into_iter().filter(|(_, tls)| *tls != Tls::None) {
             let name = format!("{mode}/{backend}/tls1.2");
             let folder = format!("cell12-{mode}-{backend}");
             let run = move || {
-                let bench = benches.get(backend);
-                let home = bench.backend.home().to_owned();
-                let excused = |step: &str| bench.backend.excused(step);
-                let site = bench.site(mode, tls);
+                let backend_fixture = fixtures.get(backend);
+                let home = backend_fixture.backend.home().to_owned();
+                let known_limit = |step: &str| backend_fixture.backend.known_limit(step);
+                let site = backend_fixture.site(mode, tls);
                 let (data, tls) = (DataMode::Pasv, TlsVersion::V12);
-                bench.judge(session_cell(site, data, tls, &folder, &home, excused))
+                backend_fixture.without_known_limits(session_cell(
+                    site,
+                    data,
+                    tls,
+                    &folder,
+                    &home,
+                    known_limit,
+                ))
             };
             cells.push(Cell { name, run: Box::new(run) });
         }
@@ -68,27 +82,34 @@ fn sessions_tls12() {
 
 #[test]
 fn curl_and_lftp() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
     for backend in backends() {
         for (mode, tls) in FRONTS {
             let curl = move || {
-                let bench = benches.get(backend);
-                let (site, home) = (bench.site(mode, tls), bench.backend.home().to_owned());
+                let backend_fixture = fixtures.get(backend);
+                let (site, home) =
+                    (backend_fixture.site(mode, tls), backend_fixture.backend.home().to_owned());
                 let cell = |&data: &DataMode| {
                     let folder = format!("curl-{mode}-{backend}-{}", data.name());
-                    let manner = Manner { data, tls: TlsVersion::Newest };
-                    curl_cell(&site, manner, &folder, &home)
+                    let options = CurlOptions { data, tls: TlsVersion::Newest };
+                    curl_cell(&site, options, &folder, &home)
                 };
-                bench.judge(curl_modes(tls).iter().flat_map(cell).collect())
+                backend_fixture
+                    .without_known_limits(curl_modes(tls).iter().flat_map(cell).collect())
             };
             cells.push(Cell { name: format!("{mode}/{backend}/curl"), run: Box::new(curl) });
             let lftp = move || {
-                let bench = benches.get(backend);
-                let site = bench.site(mode, tls);
+                let backend_fixture = fixtures.get(backend);
+                let site = backend_fixture.site(mode, tls);
                 let folder = format!("lftp-{mode}-{backend}");
-                let home = bench.backend.home().to_owned();
-                bench.judge(lftp_cell(&site, TlsVersion::Newest, &folder, &home))
+                let home = backend_fixture.backend.home().to_owned();
+                backend_fixture.without_known_limits(lftp_cell(
+                    &site,
+                    TlsVersion::Newest,
+                    &folder,
+                    &home,
+                ))
             };
             cells.push(Cell { name: format!("{mode}/{backend}/lftp"), run: Box::new(lftp) });
         }
@@ -96,26 +117,30 @@ fn curl_and_lftp() {
     run_all("matrix", cells);
 }
 
-/// tnftp and ncftp speak no TLS.
+/// tnftp and ncftp do not support TLS.
 #[test]
 fn tnftp_and_ncftp() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
     for backend in PLAIN.into_iter().chain(["sshd", LOCAL]) {
         let run = move || {
-            let bench = benches.get(backend);
-            let (site, home) = (bench.site("none", Tls::None), bench.backend.home().to_owned());
+            let backend_fixture = fixtures.get(backend);
+            let (site, home) = (
+                backend_fixture.site("none", Tls::None),
+                backend_fixture.backend.home().to_owned(),
+            );
             let mut failures = tnftp_cell(&site, &format!("tnftp-{backend}"), &home);
             failures.extend(ncftp_cell(&site, &format!("ncftp-{backend}"), &home));
-            bench.judge(failures)
+            backend_fixture.without_known_limits(failures)
         };
         cells.push(Cell { name: format!("none/{backend}/tnftp-ncftp"), run: Box::new(run) });
     }
     run_all("matrix", cells);
 }
 
-/// A client of the SFTP front, and the backends it meets in the fast tier: one of each kind.
-type SftpClient = (&'static str, fn(&SftpSite, &Place) -> Vec<Failure>, &'static [&'static str]);
+/// A client of the SFTP front, and its backends in the fast tier: one of each kind.
+type SftpClient =
+    (&'static str, fn(&SftpSite, &WorkFolder) -> Vec<Failure>, &'static [&'static str]);
 
 const SFTP_CLIENTS: [SftpClient; 4] = [
     (
@@ -137,19 +162,25 @@ const SFTP_CLIENTS: [SftpClient; 4] = [
     ("psftp", psftp_cell, &["pureftpd-plain", "asyncssh", LOCAL]),
 ];
 
-/// The SFTP front before every backend, with paramiko: all that it can be asked for.
+/// The SFTP front with every backend and paramiko: all requests.
 #[test]
 fn sftp_sessions() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
     for backend in backends() {
         let run = move || {
-            let bench = benches.get(backend);
-            let (folder, disk) = bench.place(&format!("paramiko-{backend}"));
-            let place = Place { folder: &folder, disk: &disk };
-            let can = bench.backend.can();
-            let excused = |step: &str| bench.backend.excused(step);
-            bench.judge(paramiko_cell(bench.sftp_site(), &place, can, true, excused))
+            let backend_fixture = fixtures.get(backend);
+            let (folder, disk) = backend_fixture.work_folder(&format!("paramiko-{backend}"));
+            let work_folder = WorkFolder { folder: &folder, disk: &disk };
+            let can = backend_fixture.backend.can();
+            let known_limit = |step: &str| backend_fixture.backend.known_limit(step);
+            backend_fixture.without_known_limits(paramiko_cell(
+                backend_fixture.sftp_site(),
+                &work_folder,
+                can,
+                true,
+                known_limit,
+            ))
         };
         cells.push(Cell { name: format!("sftp/{backend}/paramiko"), run: Box::new(run) });
     }
@@ -158,14 +189,17 @@ fn sftp_sessions() {
 
 #[test]
 fn sftp_clients() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
-    for (client, tell, meets) in SFTP_CLIENTS {
+    for (client, run_cell, meets) in SFTP_CLIENTS {
         for backend in backends().filter(|name| meets.contains(name) || full()) {
             let run = move || {
-                let bench = benches.get(backend);
-                let (folder, disk) = bench.place(&format!("{client}-{backend}"));
-                bench.judge(tell(&bench.sftp_site(), &Place { folder: &folder, disk: &disk }))
+                let backend_fixture = fixtures.get(backend);
+                let (folder, disk) = backend_fixture.work_folder(&format!("{client}-{backend}"));
+                backend_fixture.without_known_limits(run_cell(
+                    &backend_fixture.sftp_site(),
+                    &WorkFolder { folder: &folder, disk: &disk },
+                ))
             };
             cells.push(Cell { name: format!("sftp/{backend}/{client}"), run: Box::new(run) });
         }
@@ -173,10 +207,10 @@ fn sftp_clients() {
     run_all("matrix", cells);
 }
 
-/// Times that a client asks to be kept, where the backend can.
+/// Times that a client preserves, where the backend supports it.
 #[test]
 fn sftp_times() {
-    let benches = &Benches::new();
+    let fixtures = &BackendFixtures::new();
     let mut cells = Vec::new();
     for backend in [
         "vsftpd-plain",
@@ -189,10 +223,13 @@ fn sftp_times() {
         LOCAL,
     ] {
         let run = move || {
-            let bench = benches.get(backend);
-            assert_ne!(bench.backend.can()["mtime"], Value::Bool(false), "{backend}");
-            let (folder, disk) = bench.place(&format!("times-{backend}"));
-            bench.judge(preserved(&bench.sftp_site(), &Place { folder: &folder, disk: &disk }))
+            let backend_fixture = fixtures.get(backend);
+            assert_ne!(backend_fixture.backend.can()["mtime"], Value::Bool(false), "{backend}");
+            let (folder, disk) = backend_fixture.work_folder(&format!("times-{backend}"));
+            backend_fixture.without_known_limits(preserved(
+                &backend_fixture.sftp_site(),
+                &WorkFolder { folder: &folder, disk: &disk },
+            ))
         };
         cells.push(Cell { name: format!("sftp/{backend}/times"), run: Box::new(run) });
     }

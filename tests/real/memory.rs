@@ -1,4 +1,4 @@
-//! Memory is a design number: what an idle session costs.
+//! The memory of a session has a limit by design.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
@@ -17,15 +17,15 @@ use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, argon2_hash_with, ports};
 
 const SESSIONS: usize = 400;
-/// KiB an idle session may cost, logged in, its backend's control connection included. Some of what
-/// is measured is the allocator's; tests/README.md has the figures.
+/// The limit in KiB for an idle, logged-in session with its backend connection. It includes some overhead
+/// of the allocator; tests/README.md has the figures.
 const PLAIN: usize = 32;
 const TLS: usize = 64;
 
-/// KiB that password checks may leave behind. One costs 19 MiB while it lasts.
+/// The limit in KiB for what password checks leave allocated. A running check needs 19 MiB.
 const CHECKS: usize = 16 * 1024;
 
-/// The server behind, in a process of its own: its memory must not be counted.
+/// The server runs in its own process: its memory must not be counted.
 fn legacy(folder: &std::path::Path, hash: &str) -> Gateway {
     Gateway::start(&format!(
         "listeners:\n  legacy: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }}\n\
@@ -85,8 +85,8 @@ fn an_idle_session_is_small() {
     let legacy = legacy(folder.path(), &argon2_hash());
     for (listener, allowed) in [("plain", PLAIN), ("tls", TLS)] {
         let gateway = front(&legacy);
-        // What is made once, by the first sessions, is no session's. They stay: what they gave back
-        // would hide what the others take.
+        // The first sessions also allocate what is shared. They stay open: the memory that they free
+        // would hide what the others allocate.
         let _first = sessions(&gateway, listener, 8);
         let before = gateway.resident_kib();
         let open = sessions(&gateway, listener, SESSIONS);
@@ -99,23 +99,23 @@ fn an_idle_session_is_small() {
 #[test]
 fn password_checks_return_their_memory() {
     let folder = tempfile::tempdir().expect("a folder");
-    // With argon2's usual memory.
+    // With argon2's default memory cost.
     let hash = argon2_hash_with(19 * 1024);
     let gateway = legacy(folder.path(), &hash);
     let login = || drop(sessions(&gateway, "legacy", 1));
     let before = gateway.resident_kib();
     thread::scope(|scope| {
-        // Many at once, so that many of the gateway's threads have their turn.
+        // Many at once, to use many of the gateway's threads.
         for _ in 0..8 {
             scope.spawn(|| (0..4).for_each(|_| login()));
         }
     });
     let left = gateway.resident_kib().saturating_sub(before);
-    println!("{left} KiB left behind by 32 password checks ({before} KiB before)");
-    assert!(left <= CHECKS, "{left} KiB left behind, {CHECKS} are allowed");
+    println!("{left} KiB left by 32 password checks ({before} KiB before)");
+    assert!(left <= CHECKS, "{left} KiB left, {CHECKS} are allowed");
 }
 
-/// For the memory of sessions that are gone to go back to the system.
+/// The timeout for returning the memory of ended sessions to the system.
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
 #[test]
@@ -128,15 +128,15 @@ fn ended_sessions_return_their_memory() {
     let open = ["plain", "tls"].map(|listener| sessions(&gateway, listener, SESSIONS));
     let most = gateway.resident_kib();
     drop(open);
-    // What is left is less than half of what they took.
+    // Less than half of their memory is left.
     let allowed = before + (most - before) / 2;
-    let begun = Instant::now();
+    let started = Instant::now();
     let left = loop {
         let left = gateway.resident_kib();
         if left <= allowed {
             break left;
         }
-        let waited = begun.elapsed();
+        let waited = started.elapsed();
         assert!(
             waited < GIVEN_BACK,
             "{left} KiB after {waited:?}, {before} KiB before, {most} KiB while {} sessions were open",
@@ -144,16 +144,16 @@ fn ended_sessions_return_their_memory() {
         );
         thread::sleep(POLL);
     };
-    let waited = begun.elapsed();
+    let waited = started.elapsed();
     println!("{left} KiB after {waited:?}: {before} KiB before the sessions, {most} KiB with them");
 }
 
-/// KiB an SFTP session may cost: idle, the connection to its backend included, and in full transfer.
+/// Limits in KiB for an SFTP session with its backend connection: idle, and during a transfer.
 const SFTP_IDLE: usize = 400;
 const SFTP_MOVING: usize = 12 << 10;
 const IDLE_SESSIONS: usize = 60;
 const MOVING_SESSIONS: usize = 6;
-/// What a download reads: more than any window.
+/// The size of a download: more than any window.
 const LENGTH: u64 = 256 << 20;
 
 /// Sessions of `clients/sftp_hold.py`.
@@ -167,7 +167,7 @@ fn hold(gateway: &Gateway, mut job: Value) -> Staged {
     Staged::start("sftp_hold.py", &job, "held")
 }
 
-/// The SFTP front before a backend of each kind.
+/// The SFTP front with a backend of each kind.
 fn sftp_front(backend: &str, folder: &std::path::Path) -> (Gateway, std::path::PathBuf) {
     let (keys_of_backend, home) = match backend {
         "local" => (format!("protocol: local, folder: {folder:?}"), folder.to_owned()),
@@ -219,7 +219,7 @@ fn an_idle_sftp_session_is_small() {
     }
 }
 
-/// However long the file is, a transfer's memory is bounded by its windows.
+/// A transfer's memory is bounded by its windows, not by the file's size.
 #[test]
 fn an_sftp_transfer_is_bounded() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -237,7 +237,7 @@ fn an_sftp_transfer_is_bounded() {
         for how in ["read", "write"] {
             let job = json!({ "how": how, "count": MOVING_SESSIONS, "file": path, "blocks": 200 });
             let held = hold(&gateway, job);
-            // The largest of some looks, while all of them move.
+            // The maximum of several samples while all transfers run.
             let look = |_| {
                 std::thread::sleep(std::time::Duration::from_millis(100));
                 gateway.resident_kib()

@@ -1,4 +1,4 @@
-//! The clients against the servers with no gateway between: what fails here is the server's own.
+//! The clients with the servers, without the gateway: failures here are limits of the server.
 
 use std::io::Read;
 
@@ -8,14 +8,14 @@ use crate::support::actions::{
     curl_cell, curl_modes, lftp_cell, ncftp_cell, session_cell, tnftp_cell,
 };
 use crate::support::cells::{Cell, Failure, run_all};
-use crate::support::clients::curl::Manner;
+use crate::support::clients::curl::CurlOptions;
 use crate::support::clients::{SftpSite, Site, TlsVersion};
 use crate::support::raw::Raw;
 use crate::support::servers::{
     Endpoint, NAMES, PLAIN, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
 };
 use crate::support::sftp_actions::{
-    Place, curl_sftp_cell, lftp_sftp_cell, openssh_cell, paramiko_cell, preserved, psftp_cell,
+    WorkFolder, curl_sftp_cell, lftp_sftp_cell, openssh_cell, paramiko_cell, preserved, psftp_cell,
 };
 use crate::support::{DataMode, PASSWORD, Tls, USER, limits};
 
@@ -23,8 +23,8 @@ fn site(endpoint: &Endpoint) -> Site {
     Site::new(endpoint.port, endpoint.tls)
 }
 
-/// Removes what the server is known not to do, and shows the server's side of the rest.
-fn judge(server: &Endpoint, mut failures: Vec<Failure>) -> Vec<Failure> {
+/// Removes the server's known limits; adds the server's log if failures remain.
+fn without_known_limits(server: &Endpoint, mut failures: Vec<Failure>) -> Vec<Failure> {
     failures.retain(|failure| limits::direct(server.software, &failure.step).is_none());
     if !failures.is_empty() {
         failures.push(Failure::new("server-log", server.server.log_tail(8)));
@@ -32,8 +32,8 @@ fn judge(server: &Endpoint, mut failures: Vec<Failure>) -> Vec<Failure> {
     failures
 }
 
-/// vsftpd sends TLS 1.3 tickets on upload data connections. curl and lftp close with them unread, so
-/// that the kernel resets the connection and now and then vsftpd cuts the upload (426).
+/// vsftpd sends TLS 1.3 tickets on upload data connections. curl and lftp close without reading them:
+/// the kernel resets the connection, and sometimes vsftpd aborts the upload (426).
 fn upload_tls(endpoint: &Endpoint) -> TlsVersion {
     match endpoint.software {
         Software::Vsftpd => TlsVersion::V12,
@@ -73,24 +73,24 @@ fn curl_and_lftp() {
             let mut failures = Vec::new();
             for &data in curl_modes(server.tls) {
                 let folder = format!("direct-curl-{name}-{}", data.name());
-                let manner = Manner { data, tls: upload_tls(&server) };
-                failures.extend(curl_cell(&site(&server), manner, &folder, server.home));
+                let options = CurlOptions { data, tls: upload_tls(&server) };
+                failures.extend(curl_cell(&site(&server), options, &folder, server.home));
             }
-            judge(&server, failures)
+            without_known_limits(&server, failures)
         };
         cells.push(Cell { name: format!("{name}/curl"), run: Box::new(curl) });
         let lftp = move || {
             let server = endpoint(name);
             let folder = format!("direct-lftp-{name}");
             let tls = upload_tls(&server);
-            judge(&server, lftp_cell(&site(&server), tls, &folder, server.home))
+            without_known_limits(&server, lftp_cell(&site(&server), tls, &folder, server.home))
         };
         cells.push(Cell { name: format!("{name}/lftp"), run: Box::new(lftp) });
     }
     run_all("direct", cells);
 }
 
-/// tnftp and ncftp speak no TLS.
+/// tnftp and ncftp do not support TLS.
 #[test]
 fn tnftp_and_ncftp() {
     let mut cells = Vec::new();
@@ -101,14 +101,14 @@ fn tnftp_and_ncftp() {
                 tnftp_cell(&site(&server), &format!("direct-tnftp-{name}"), server.home);
             let folder = format!("direct-ncftp-{name}");
             failures.extend(ncftp_cell(&site(&server), &folder, server.home));
-            judge(&server, failures)
+            without_known_limits(&server, failures)
         };
         cells.push(Cell { name: format!("{name}/tnftp-ncftp"), run: Box::new(run) });
     }
     run_all("direct", cells);
 }
 
-/// The tests' own raw client: login, refusal, transfers that resume the TLS session.
+/// The tests' own client: login, refusal, transfers that resume the TLS session.
 #[test]
 fn raw_sessions() {
     for name in NAMES {
@@ -137,7 +137,7 @@ fn raw_sessions() {
             let resumes = limits::direct(server.software, "resumption").is_none();
             assert_eq!(data.resumed(), resumes, "{name}: resumption of the control session");
             data.read_to_end(&mut Vec::new()).expect("reading a listing");
-            // The server may have gone already, having sent all.
+            // The server may have sent everything and closed already.
             let _ = data.finish();
             assert_eq!(client.read().code, 226, "{name}");
         }
@@ -163,26 +163,28 @@ fn sftp_place(server: &SftpEndpoint, folder: &str) -> (String, std::path::PathBu
     (seen.trim_start_matches('/').to_owned(), disk)
 }
 
-/// Every SFTP client straight to every SFTP server.
+/// Every SFTP client with every SFTP server, without the gateway.
 #[test]
 fn sftp_clients() {
-    type Tell = fn(&SftpSite, &Place) -> Vec<Failure>;
-    let clients: [(&str, Tell); 6] = [
+    type RunCell = fn(&SftpSite, &WorkFolder) -> Vec<Failure>;
+    let clients: [(&str, RunCell); 6] = [
         ("openssh", openssh_cell),
         ("preserved", preserved),
         ("lftp", lftp_sftp_cell),
         ("curl", curl_sftp_cell),
         ("psftp", psftp_cell),
-        ("paramiko", |site, place| paramiko_cell(site.clone(), place, json!({}), false, |_| None)),
+        ("paramiko", |site, work_folder| {
+            paramiko_cell(site.clone(), work_folder, json!({}), false, |_| None)
+        }),
     ];
     let mut cells = Vec::new();
     for name in SFTP_NAMES {
-        for (client, tell) in clients {
+        for (client, run_cell) in clients {
             let run = move || {
                 let server = sftp_endpoint(name);
                 let (folder, disk) = sftp_place(&server, &format!("direct-{client}-{name}"));
-                let place = Place { folder: &folder, disk: &disk };
-                let mut failures = tell(&SftpSite::new(server.port), &place);
+                let work_folder = WorkFolder { folder: &folder, disk: &disk };
+                let mut failures = run_cell(&SftpSite::new(server.port), &work_folder);
                 failures.retain(|it| limits::direct(server.software, &it.step).is_none());
                 if !failures.is_empty() {
                     failures.push(Failure::new("server-log", server.server.log_tail(8)));

@@ -1,4 +1,4 @@
-//! Much at once: many small files, folders with many entries, one big file.
+//! Volume: many small files, folders with many entries, one big file.
 
 use std::fs::{self, File};
 use std::os::unix::fs::chown;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::bench::Bench;
+use crate::support::backend_fixture::BackendFixture;
 use crate::support::big_file;
 use crate::support::cells::{Cell, Failure, run_all};
 use crate::support::clients::lftp::{lftp, lftp_sftp};
@@ -18,39 +18,39 @@ use crate::support::{PASSWORD, Tls, USER, full, pattern};
 
 const SMALL_FILES: usize = 1000;
 const ENTRIES: usize = 20_000;
-/// What one client may take for one direction.
+/// The timeout of one client for one direction.
 const LIMIT: Duration = Duration::from_secs(900);
 
-type Tell = fn(&Bench, &str) -> Vec<Failure>;
+type RunCell = fn(&BackendFixture, &str) -> Vec<Failure>;
 
-/// A front (`sftp`, or an FTP listener's name) before a backend.
+/// A front (`sftp`, or an FTP listener's name) and a backend.
 type Pair = (&'static str, &'static str);
 
-fn all(table: &str, pairs: &[Pair], in_full: &[Pair], tell: Tell) {
+fn all(table: &str, pairs: &[Pair], in_full: &[Pair], run_cell: RunCell) {
     let pairs = pairs.iter().chain(if full() { in_full } else { &[] });
     let cells = pairs.map(|&(front, backend)| {
         let run = move || {
-            let bench = Bench::start(backend);
-            bench.judge(tell(&bench, front))
+            let backend_fixture = BackendFixture::start(backend);
+            backend_fixture.without_known_limits(run_cell(&backend_fixture, front))
         };
         Cell { name: format!("{front}/{backend}"), run: Box::new(run) }
     });
     run_all(table, cells.collect());
 }
 
-/// Runs lftp in `own` before either front; paths are relative to the login's folder.
-fn with_lftp(bench: &Bench, front: &str, own: &Path, script: &str) -> Output {
+/// Runs lftp in `own` with either front; paths are relative to the login's folder.
+fn with_lftp(backend_fixture: &BackendFixture, front: &str, own: &Path, script: &str) -> Output {
     match front {
         "sftp" => {
-            let (base, _) = bench.place("");
-            lftp_sftp(&bench.sftp_site(), own, &format!("cd /{base}\n{script}"))
+            let (base, _) = backend_fixture.work_folder("");
+            lftp_sftp(&backend_fixture.sftp_site(), own, &format!("cd /{base}\n{script}"))
         }
-        mode => lftp(&ftp_site(bench, mode), TlsVersion::Newest, own, script),
+        mode => lftp(&ftp_site(backend_fixture, mode), TlsVersion::Newest, own, script),
     }
 }
 
-fn ftp_site(bench: &Bench, mode: &str) -> Site {
-    bench.site(mode, if mode == "none" { Tls::None } else { Tls::Explicit })
+fn ftp_site(backend_fixture: &BackendFixture, mode: &str) -> Site {
+    backend_fixture.site(mode, if mode == "none" { Tls::None } else { Tls::Explicit })
 }
 
 fn failed(step: &str, output: &Output) -> Option<Failure> {
@@ -58,7 +58,7 @@ fn failed(step: &str, output: &Output) -> Option<Failure> {
         .then(|| Failure::new(step, output.describe().chars().take(2000).collect::<String>()))
 }
 
-/// The bytes of the small file of a number: from none to 4 KiB.
+/// The bytes of small file `number`: up to 4 KiB.
 fn small(number: usize) -> Vec<u8> {
     let mut bytes = pattern(number * 4 % 4097);
     bytes.extend_from_slice(number.to_string().as_bytes());
@@ -78,7 +78,7 @@ fn differing(folder: &Path) -> Option<Failure> {
     })
 }
 
-fn many_files(bench: &Bench, front: &str) -> Vec<Failure> {
+fn many_files(backend_fixture: &BackendFixture, front: &str) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     let source = own.path().join("small");
     fs::create_dir(&source).expect("a folder");
@@ -86,15 +86,15 @@ fn many_files(bench: &Bench, front: &str) -> Vec<Failure> {
         fs::write(source.join(format!("{number}.txt")), small(number)).expect("writing a file");
     }
     let folder = format!("small-{front}");
-    let (seen, disk) = bench.place(&folder);
+    let (seen, disk) = backend_fixture.work_folder(&folder);
     let mut failures = Vec::new();
     if front == "sftp" {
         let batch = format!("put -r small /{seen}\nget -r /{seen} back\n");
-        let mut command = sftp_command(&bench.sftp_site(), own.path(), &[]);
+        let mut command = sftp_command(&backend_fixture.sftp_site(), own.path(), &[]);
         failures.extend(failed("put -r, get -r", &run(&mut command, batch.as_bytes(), LIMIT)));
     } else {
         let script = format!("mirror -R small {folder}\nmirror {folder} back");
-        failures.extend(failed("mirror", &with_lftp(bench, front, own.path(), &script)));
+        failures.extend(failed("mirror", &with_lftp(backend_fixture, front, own.path(), &script)));
     }
     failures.extend(differing(&disk));
     failures.extend(differing(&own.path().join("back")));
@@ -120,22 +120,22 @@ fn a_thousand_small_files_are_transferred() {
     all("small files", &pairs, &in_full, many_files);
 }
 
-/// A folder made on the server's own side.
-fn crowd(bench: &Bench, folder: &str) -> (String, PathBuf) {
-    let (seen, disk) = bench.place(folder);
+/// A folder created on the server's disk.
+fn crowd(backend_fixture: &BackendFixture, folder: &str) -> (String, PathBuf) {
+    let (seen, disk) = backend_fixture.work_folder(folder);
     fs::create_dir(&disk).expect("a folder");
     for number in 0..ENTRIES {
         File::create(disk.join(format!("entry-{number:05}"))).expect("a file");
     }
-    let owner = fs::metadata(bench.backend.home()).expect("a folder");
+    let owner = fs::metadata(backend_fixture.backend.home()).expect("a folder");
     use std::os::unix::fs::MetadataExt;
     chown(&disk, Some(owner.uid()), Some(owner.gid())).expect("giving a folder away");
     (seen, disk)
 }
 
-fn listing(bench: &Bench, front: &str) -> Vec<Failure> {
+fn listing(backend_fixture: &BackendFixture, front: &str) -> Vec<Failure> {
     let folder = format!("crowd-{front}");
-    let (seen, disk) = crowd(bench, &folder);
+    let (seen, disk) = crowd(backend_fixture, &folder);
     let mut failures = Vec::new();
     let mut whole = |step: &str, text: &[u8]| {
         let text = String::from_utf8_lossy(text);
@@ -153,12 +153,13 @@ fn listing(bench: &Bench, front: &str) -> Vec<Failure> {
     if front == "sftp" {
         let own = tempfile::tempdir().expect("a client's home");
         for batch in [format!("ls -1f /{seen}\n"), format!("ls -lf /{seen}\n")] {
-            let mut command = sftp_command(&bench.sftp_site(), own.path(), &[]);
+            let mut command = sftp_command(&backend_fixture.sftp_site(), own.path(), &[]);
             let output = run(&mut command, batch.as_bytes(), LIMIT);
             whole(&batch, &output.stdout);
         }
     } else {
-        let (mut client, _) = Raw::connect(bench.gateway.address(&format!("{front}-front")));
+        let (mut client, _) =
+            Raw::connect(backend_fixture.gateway.address(&format!("{front}-front")));
         client.login(USER, PASSWORD);
         for command in ["LIST", "NLST", "MLSD"] {
             let (bytes, last) = client.download(&format!("{command} {folder}"));
@@ -191,17 +192,19 @@ fn twenty_thousand_entries_are_listed() {
     all("entries", &pairs, &in_full, listing);
 }
 
-fn big(bench: &Bench, front: &str) -> Vec<Failure> {
+fn big(backend_fixture: &BackendFixture, front: &str) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     let up = big_file::path().display();
     let name = format!("big-{front}.bin");
-    let (seen, disk) = bench.place(&name);
+    let (seen, disk) = backend_fixture.work_folder(&name);
     let batch = format!("put {up} /{seen}\nget /{seen} back.bin\n");
     let output = match front {
-        "sftp" => {
-            run(&mut sftp_command(&bench.sftp_site(), own.path(), &[]), batch.as_bytes(), LIMIT)
-        }
-        mode => curl_both(&ftp_site(bench, mode), &name, own.path()),
+        "sftp" => run(
+            &mut sftp_command(&backend_fixture.sftp_site(), own.path(), &[]),
+            batch.as_bytes(),
+            LIMIT,
+        ),
+        mode => curl_both(&ftp_site(backend_fixture, mode), &name, own.path()),
     };
     let mut failures: Vec<Failure> = failed("client", &output).into_iter().collect();
     for (step, copy) in [("on-disk", &disk), ("down", &own.path().join("back.bin"))] {
@@ -211,19 +214,19 @@ fn big(bench: &Bench, front: &str) -> Vec<Failure> {
     failures
 }
 
-/// Up, then down.
+/// Upload, then download.
 fn curl_both(site: &Site, name: &str, own: &Path) -> Output {
     use crate::support::DataMode;
-    use crate::support::clients::curl::{Manner, curl, url};
-    let manner = Manner { data: DataMode::Epsv, tls: TlsVersion::Newest };
+    use crate::support::clients::curl::{CurlOptions, curl, url};
+    let options = CurlOptions { data: DataMode::Epsv, tls: TlsVersion::Newest };
     let limit = LIMIT.as_secs().to_string();
-    let mut up: Command = curl(site, manner, own);
+    let mut up: Command = curl(site, options, own);
     up.arg("--max-time").arg(&limit).arg("-T").arg(big_file::path()).arg(url(site, name));
     let output = run(&mut up, b"", LIMIT);
     if !output.ok() {
         return output;
     }
-    let mut down = curl(site, manner, own);
+    let mut down = curl(site, options, own);
     down.arg("--max-time").arg(limit).args(["-o", "back.bin"]).arg(url(site, name));
     run(&mut down, b"", LIMIT)
 }

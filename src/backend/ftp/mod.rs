@@ -56,7 +56,7 @@ use super::{
 use crate::data;
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, ListFolder, OpenHandle,
+    Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, ListDirectory, OpenHandle,
     Operation, ReadFile, RemotePath, WriteFile, WriteMode,
 };
 use crate::route::Target;
@@ -268,7 +268,7 @@ impl BackendSession for FtpSession {
         operations::perform(self, &mut guard, operation).await
     }
 
-    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         let guard = self.acquire().await?;
         let exact = self.exact_times.load(Ordering::Relaxed);
         listing::open(guard, &self.cache, &target.action().path, exact).await

@@ -20,8 +20,8 @@ use super::testing::{Oddities, Server, login};
 use super::*;
 use crate::backend::PartialUploads;
 use crate::op::{
-    Action, Changes, FailureKind, ListFolder, Onto, OpenHandle, OpenMode, ReadFile, Representation,
-    WriteFile,
+    Action, Changes, FailureKind, ListDirectory, Onto, OpenHandle, OpenMode, ReadFile,
+    Representation, WriteFile,
 };
 
 fn path(text: &str) -> RemotePath {
@@ -858,7 +858,7 @@ async fn login_with(server: &Server, policy: PartialUploads) -> Box<dyn BackendS
 
 /// All names of a folder.
 async fn names(session: &dyn BackendSession, folder: &str) -> Result<Vec<Vec<u8>>, Failure> {
-    let mut listing = session.list(&target(ListFolder { path: path(folder) })).await?;
+    let mut listing = session.list(&target(ListDirectory { path: path(folder) })).await?;
     let mut names = Vec::new();
     while let Some(entries) = listing.next().await? {
         names.extend(entries.into_iter().map(|entry| entry.name));

@@ -33,7 +33,7 @@ use blocking::BlockingPool;
 use super::{Backend, BackendSession, Home, Listing, Login, Origin, PartialUploads};
 use super::{OpenFile, ReadTransfer, WriteTransfer};
 use crate::op::{
-    Abilities, Answer, Failure, FailureKind, ListFolder, OpenHandle, Operation, ReadFile,
+    Abilities, Answer, Failure, FailureKind, ListDirectory, OpenHandle, Operation, ReadFile,
     RemotePath, Representation, WriteFile,
 };
 use crate::route::Target;
@@ -130,7 +130,7 @@ impl BackendSession for LocalSession {
         }
     }
 
-    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         let (root, path) = (Arc::clone(&self.root), target.action().path.clone());
         let pool = self.pool.clone();
         Ok(Box::new(self.pool.run(move || listing::open(pool, &root, path)).await?))

@@ -11,7 +11,7 @@ use super::{LocalBackend, LocalSession, Settings};
 use crate::backend::{BackendSession, OpenFile, PartialUploads, ReadTransfer, WriteTransfer};
 use crate::data::{Sink, Source};
 use crate::op::{
-    Answer, Entry, Failure, FailureKind, ListFolder, OpenHandle, OpenMode, ReadFile, WriteFile,
+    Answer, Entry, Failure, FailureKind, ListDirectory, OpenHandle, OpenMode, ReadFile, WriteFile,
 };
 use crate::op::{Operation, RemotePath, Representation, WriteMode};
 use crate::route::Target;
@@ -127,7 +127,7 @@ impl Sandbox {
 
     /// All batches.
     pub(super) async fn list(&self, name: &str) -> Result<Vec<Vec<Entry>>, Failure> {
-        let target = Target::for_test(ListFolder { path: path(name) });
+        let target = Target::for_test(ListDirectory { path: path(name) });
         let mut listing = self.session().list(&target).await?;
         let mut batches = Vec::new();
         while let Some(batch) = listing.next().await? {

@@ -50,8 +50,8 @@ pub(super) enum ConnectError {
     Failed(Failure),
 }
 
-/// A second handle of the connection's socket. Dropped, it shuts the socket down, which ends russh whatever it
-/// is waiting for.
+/// A second handle of the connection's socket. Dropped, it shuts the socket down, which ends russh
+/// whatever it is waiting for.
 struct Socket(socket2::Socket);
 
 pub(super) struct ChannelReader(ChannelReadHalf);

@@ -26,8 +26,8 @@ const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Ending {
     /// Whole or aborted, the file stays as it is.
     Keep,
-    /// As `Keep`, for a file that is written from its start to its end: aborted, it has no hole, so that the
-    /// upload can be resumed.
+    /// As `Keep`, for a file that is written from its start to its end: aborted, it has no hole, so that
+    /// the upload can be resumed.
     KeepPrefix,
     /// Aborted, the file is deleted, if it is still this upload's.
     Delete,
@@ -158,7 +158,8 @@ async fn truncate_at(file: &RemoteFile, hole: u64) -> Result<(), Failure> {
     truncated.done(format_args!("truncate {path} to {hole} bytes"))
 }
 
-/// The file that the upload wrote, symlinks followed, and its size; `is_own`: whether it can have this size.
+/// The file that the upload wrote, symlinks followed, and its size; `is_own`: whether it can have this
+/// size.
 async fn find_partial(
     file: &RemoteFile,
     is_own: impl Fn(u64) -> bool,

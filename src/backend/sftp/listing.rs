@@ -11,7 +11,7 @@ use super::requests::PendingResponse;
 use super::server::Server;
 use super::status::Expect;
 use crate::backend::Listing;
-use crate::op::{Entry, Failure, FailureKind, ListFolder, RemotePath, Timestamp};
+use crate::op::{Entry, Failure, FailureKind, ListDirectory, RemotePath, Timestamp};
 use crate::wire::sftp::RequestBody;
 
 /// Entries of one batch.
@@ -34,7 +34,7 @@ struct SftpListing {
 
 pub(super) async fn open(
     server: &Arc<Server>,
-    action: &ListFolder,
+    action: &ListDirectory,
 ) -> Result<Box<dyn Listing>, Failure> {
     let path = &action.path;
     let opened =

@@ -47,7 +47,7 @@ use super::{
 };
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Abilities, Answer, Failure, ListFolder, OpenHandle, Operation, ReadFile, WriteFile,
+    Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
 };
 use crate::route::Target;
 use host_key::Unpinned;
@@ -126,7 +126,7 @@ impl BackendSession for SftpSession {
         }
     }
 
-    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         listing::open(&self.server, target.action()).await
     }
 
@@ -145,9 +145,9 @@ impl BackendSession for SftpSession {
         file::open(&self.server, target.action()).await
     }
 
-    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be written in
-    /// any case: while the server goes on with it, the connection stays open, so that those who wait for the
-    /// path see its end.
+    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be
+    /// written in any case: while the server goes on with it, the connection stays open, so that those
+    /// who wait for the path see its end.
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();

@@ -211,8 +211,8 @@ impl RemoteFile {
         self.send(RequestBody::Read { handle: self.handle(), offset, length })
     }
 
-    /// All of `length`, in as many READs as needed; fewer bytes only where the file ends. They are sent with
-    /// the call, not with the first poll.
+    /// All of `length`, in as many READs as needed; fewer bytes only where the file ends. They are sent
+    /// with the call, not with the first poll.
     pub(super) fn read_all(
         &self,
         offset: u64,

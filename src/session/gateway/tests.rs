@@ -14,8 +14,8 @@ use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
 use crate::net::Endpoints;
 use crate::op::{
-    Abilities, Answer, Entry, EntryKind, ListFolder, OpenHandle, Operation, ReadFile, RemotePath,
-    WriteFile,
+    Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, ReadFile,
+    RemotePath, WriteFile,
 };
 use crate::route::{Match, Target};
 
@@ -74,7 +74,7 @@ impl BackendSession for Answering {
         }
     }
 
-    async fn list(&self, _: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, _: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         panic!("a login lists nothing")
     }
 

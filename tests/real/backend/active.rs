@@ -1,4 +1,4 @@
-//! `data_mode: active`: the server connects to a port of the gateway's pool, and to no other.
+//! `data_mode: active`: the server connects to a port of the gateway's pool.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -52,7 +52,7 @@ fn cell(name: &'static str) -> Vec<Failure> {
     for listener in ["back", "back-tls"] {
         let mut client = client(&gateway, listener);
         let file = format!("active-{name}-{listener}.bin");
-        // The second round needs a port of its own again.
+        // The second round needs another port.
         for round in 1..=2 {
             let stored = client.upload(&format!("STOR {file}"), &bytes);
             let on_disk = std::fs::read(endpoint.home.join(&file)).unwrap_or_default();
@@ -83,7 +83,7 @@ fn uploads_and_downloads_in_active_mode() {
 
 const SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Takes PORT, and the address in it.
+/// Accepts PORT and returns its address.
 fn port(peer: &mut Peer) -> io::Result<SocketAddr> {
     let line = peer.until("PORT")?;
     peer.reply("200 PORT it is")?;
@@ -155,12 +155,12 @@ fn the_refusal_of_port_is_reported_if_eprt_is_refused_too() {
 
 #[test]
 fn only_ports_of_the_pool_are_sent() {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
         loop {
             let to = port(peer)?;
-            tell.send(to).expect("the test waits");
+            sender.send(to).expect("the test waits");
             peer.until("RETR")?;
             give(peer, to)?;
         }
@@ -170,7 +170,7 @@ fn only_ports_of_the_pool_are_sent() {
     for _ in 0..10 {
         clients.iter_mut().for_each(read);
     }
-    let named: Vec<SocketAddr> = told.try_iter().collect();
+    let named: Vec<SocketAddr> = receiver.try_iter().collect();
     assert_eq!(named.len(), 30);
     let fits = |to: &SocketAddr| to.ip() == IpAddr::V4(SERVER) && range.contains(&to.port());
     assert!(named.iter().all(fits), "{named:?} outside of {range:?}");
@@ -180,20 +180,20 @@ fn only_ports_of_the_pool_are_sent() {
 
 #[test]
 fn the_server_gets_the_advertised_address() {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
         let to = port(peer)?;
-        tell.send(to).expect("the test waits");
+        sender.send(to).expect("the test waits");
         peer.until("RETR")?;
-        // What a translator would do.
+        // As NAT would do.
         give(peer, SocketAddr::new(SERVER.into(), to.port() - 7))?;
         peer.serve()
     });
     let advertise = ", advertise: [{ clients: 127.0.0.0/8, address: 203.0.113.7, port_offset: 7 }]";
     let (gateway, range) = before(&format!("address: \"{}\"", backend.address), 1, advertise);
     read(&mut client(&gateway, "back"));
-    let to = told.recv().expect("the server was asked");
+    let to = receiver.recv().expect("the server was asked");
     assert_eq!(to, SocketAddr::new([203, 0, 113, 7].into(), range.start() + 7));
 }
 
@@ -215,7 +215,7 @@ fn a_stranger_does_not_disturb_the_transfer() {
     assert_eq!(gateway.metric("lockgate_data_ports_stray_total{pool=\"servers\"}"), Some(1));
 }
 
-/// Two sessions and one port: the second waits until the first has its connection, or too long.
+/// Two sessions and one port: the second waits until the first has its connection, or times out.
 #[test]
 fn a_transfer_without_a_free_port_waits_and_fails() {
     let (announced, first_waits) = mpsc::channel();
@@ -261,7 +261,7 @@ fn a_server_that_does_not_connect_is_reported_with_its_reply() {
         port(peer)?;
         peer.until("RETR")?;
         peer.reply("150 soon")?;
-        // The gateway has given the port up by then.
+        // The gateway has released the port by then.
         std::thread::sleep(std::time::Duration::from_millis(500));
         peer.reply("425 I could not connect")?;
         let to = port(peer)?;
@@ -277,7 +277,7 @@ fn a_server_that_does_not_connect_is_reported_with_its_reply() {
     read(&mut client);
 }
 
-/// A file that is not there costs others no port.
+/// A missing file takes no port from others.
 #[test]
 fn a_refusal_releases_the_port_at_once() {
     let backend = Scripted::start(|peer| {

@@ -7,18 +7,18 @@ use std::time::Duration;
 use super::{SERVERS, gateway, server};
 use crate::support::big_file;
 use crate::support::cells::{Cell, Failure, run_all};
-use crate::support::clients::curl::{Manner, curl, url};
+use crate::support::clients::curl::{CurlOptions, curl, url};
 use crate::support::clients::{Site, TlsVersion};
-use crate::support::process::{Leash, run, spawn, wait};
+use crate::support::process::{CleanupGuard, run, spawn, wait};
 use crate::support::servers::endpoint;
 use crate::support::{DataMode, Tls};
 
-/// What one direction may take, in seconds.
+/// The timeout for one direction, in seconds.
 const LIMIT: u64 = 900;
 
 fn command(site: &Site, home: &Path) -> Command {
-    let manner = Manner { data: DataMode::Epsv, tls: TlsVersion::Newest };
-    let mut command = curl(site, manner, home);
+    let options = CurlOptions { data: DataMode::Epsv, tls: TlsVersion::Newest };
+    let mut command = curl(site, options, home);
     command.arg("--max-time").arg(LIMIT.to_string());
     command
 }
@@ -31,14 +31,14 @@ fn up(site: &Site, file: &str) -> Option<Failure> {
     (!output.ok()).then(|| Failure::new("up", output.describe()))
 }
 
-/// Compared as it comes: nothing is kept.
+/// Compared as it arrives, without storing it.
 fn down(site: &Site, file: &str) -> Option<Failure> {
     use std::os::unix::process::CommandExt;
     let home = tempfile::tempdir().expect("a client's home");
     let mut command = command(site, home.path());
     command.arg(url(site, file)).stdout(Stdio::piped()).process_group(0);
     let mut child = spawn(&mut command);
-    let _leash = Leash::new(Some(&child), None);
+    let _cleanup = CleanupGuard::new(Some(&child), None);
     let stdout = child.stdout.take().expect("stdout is piped");
     let difference = big_file::difference(stdout);
     let status = wait(&mut child, Duration::from_secs(10));

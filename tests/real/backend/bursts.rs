@@ -1,4 +1,4 @@
-//! Many logins at once before a server whose queue of new connections is short.
+//! Many logins at once at a server with a short listen backlog.
 
 use std::sync::Barrier;
 use std::thread;
@@ -9,7 +9,7 @@ use crate::support::servers::endpoint;
 
 const SESSIONS: usize = 200;
 
-/// pure-ftpd listens with room for nine.
+/// pure-ftpd listens with a backlog of nine.
 #[test]
 fn two_hundred_simultaneous_logins_reach_pureftpd() {
     let endpoint = endpoint("pureftpd-plain");

@@ -1,4 +1,4 @@
-//! Uploads that are cut: no server may be left with a file that looks whole.
+//! Interrupted uploads: no server may be left with a file that looks complete.
 
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
@@ -17,27 +17,27 @@ use crate::support::raw::Raw;
 use crate::support::servers::{
     Endpoint, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
 };
-use crate::support::sftp_lock::comes_true;
+use crate::support::sftp_fixture::becomes_true;
 use crate::support::{Tls, pattern};
 
 pub const POLICIES: [&str; 3] = ["keep", "delete", "temporary-name"];
 const SENT: usize = 2 << 20;
-/// Of the gateway's, to a server that takes all.
+/// The gateway's timeout, for a server that accepts everything.
 const LARGEST_WRITE: usize = 255 * 1024;
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 const SHOWN_LINES: usize = 12;
 
-/// How the client's side ends before its time.
+/// How the client interrupts the upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// The data connection is reset.
     Reset,
-    /// The control connection is gone, then the data ends as if it were all.
+    /// The control connection is closed, then the data connection ends normally.
     Gone,
     Abor,
-    /// ABOR, and then the data ends as if it were all.
+    /// ABOR, then the data connection ends normally.
     AborAndEnd,
-    /// With TLS: the end without close_notify.
+    /// With TLS: FIN without close_notify.
     BareEnd,
 }
 
@@ -46,36 +46,37 @@ pub fn payload() -> &'static [u8] {
     PAYLOAD.get_or_init(|| pattern((4 << 20) + 77))
 }
 
-/// One gateway before one server, with a backend for each policy.
-pub struct Bench {
+/// A gateway with one server, and a backend for each policy.
+pub struct CutFixture {
     pub gateway: Gateway,
     /// An SFTP server counts as one without TLS.
     pub endpoint: Endpoint,
-    /// Where the user's folder is below `endpoint.home`, with a slash at the end.
+    /// The user's folder relative to `endpoint.home`, with a slash at the end.
     base: String,
 }
 
-/// All that an upload through the FTP front can go to.
+/// All servers that the FTP front can upload to.
 pub fn servers() -> impl Iterator<Item = &'static str> {
     SERVERS.into_iter().chain(SFTP_NAMES)
 }
 
 pub const COUNT: usize = SERVERS.len() + SFTP_NAMES.len();
 
-impl Bench {
+impl CutFixture {
     pub fn start(name: &'static str) -> Self {
-        let (endpoint, keys, base) = match SFTP_NAMES.contains(&name) {
-            true => sftp(sftp_endpoint(name)),
-            false => (endpoint(name), server(&endpoint(name)), String::new()),
+        let (endpoint, keys, base) = if SFTP_NAMES.contains(&name) {
+            sftp(sftp_endpoint(name))
+        } else {
+            (endpoint(name), server(&endpoint(name)), String::new())
         };
         let keys = |policy| format!("{keys}, partial_uploads: {policy}");
         let mut gateway = gateway(&POLICIES.map(|policy| (policy, keys(policy))));
-        // The table of failures shows them.
+        // The table of failures shows the log.
         gateway.shown_lines = 0;
         Self { gateway, endpoint, base }
     }
 
-    /// A logged-in client before the backend with this policy, with TLS where the server has it.
+    /// A logged-in client of the backend with this policy, with TLS where the server has it.
     pub fn client(&self, policy: &str) -> Raw {
         client(&self.gateway, &self.listener(policy))
     }
@@ -90,14 +91,14 @@ impl Bench {
         format!("{policy}{suffix}")
     }
 
-    /// How much of a part is at the server before it is cut, and left behind it: servers of SFTP
-    /// answer for what they take, and less than one write is gathered still. Of FTP servers, no more is
-    /// known than that something comes.
+    /// How much of the part must be at the server before the interruption. SFTP servers acknowledge
+    /// each WRITE, and less than one WRITE is still buffered. FTP servers acknowledge nothing: at least
+    /// one byte.
     fn least(&self) -> usize {
         if self.endpoint.is_sftp() { SENT - LARGEST_WRITE } else { 1 }
     }
 
-    /// Bytes of an upload that are at the server, under whatever name.
+    /// The bytes of an upload that are at the server, under any name.
     fn arrived(&self, path: &str) -> usize {
         let path = self.endpoint.home.join(path.trim_start_matches('/'));
         let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
@@ -109,9 +110,9 @@ impl Bench {
         sizes.max().unwrap_or(0)
     }
 
-    /// Tells a story, and shows the gateway's side of it where it fails.
-    pub fn judge(&self, story: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
-        let mut failures = caught(story);
+    /// Runs a scenario; adds the gateway's log if it fails.
+    pub fn failures_of(&self, scenario: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
+        let mut failures = caught(scenario);
         if !failures.is_empty() {
             failures.push(Failure::new("gateway-log", self.gateway.log_tail(SHOWN_LINES)));
             failures.push(Failure::new("server-log", self.endpoint.server.log_tail(SHOWN_LINES)));
@@ -122,16 +123,17 @@ impl Bench {
 
 fn sftp(server: SftpEndpoint) -> (Endpoint, String, String) {
     let SftpEndpoint { software, port, home, jailed, server: process } = server;
-    let (home, base) = match jailed {
-        true => (home, String::new()),
-        false => (Path::new("/"), format!("{}/", home.display()).split_off(1)),
+    let (home, base) = if jailed {
+        (home, String::new())
+    } else {
+        (Path::new("/"), format!("{}/", home.display()).split_off(1))
     };
     let endpoint = Endpoint { software, port, tls: Tls::None, home, server: process };
     (endpoint, sftp_server(&server), base)
 }
 
-/// Sends a part, waits until the gateway has it all, and cuts. The session, where it goes on.
-pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Option<Raw> {
+/// Sends a part, waits until the gateway has read it, and interrupts. Returns the session, if it goes on.
+pub fn cut_upload(fixture: &CutFixture, mut client: Raw, command: &str, cut: Cut) -> Option<Raw> {
     let tcp = client.passive();
     client.expect(command, 150);
     let mut data = client.data(tcp);
@@ -141,7 +143,11 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
         std::thread::sleep(POLL);
     }
     let path = command.split_once(' ').expect("a name").1;
-    assert!(comes_true(|| bench.arrived(path) >= bench.least()), "{} bytes", bench.arrived(path));
+    assert!(
+        becomes_true(|| fixture.arrived(path) >= fixture.least()),
+        "{} bytes",
+        fixture.arrived(path)
+    );
     match cut {
         Cut::Reset => {
             SockRef::from(data.socket()).set_linger(Some(Duration::ZERO)).expect("zero linger");
@@ -165,9 +171,9 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
             client.vanish();
             // It may be closed already.
             let _ = data.finish();
-            // Told when all is done with the backend.
+            // The reply comes when the gateway is done with the backend.
             let is_cut = |event: &Value| event["path"] == path && event["bytes"] == SENT;
-            let event = bench.gateway.await_log(is_cut, SOON);
+            let event = fixture.gateway.await_log(is_cut, TIMEOUT);
             assert_ne!(event["outcome"], "ok", "{event}");
             return None;
         }
@@ -175,7 +181,7 @@ pub fn cut_upload(bench: &Bench, mut client: Raw, command: &str, cut: Cut) -> Op
     Some(client)
 }
 
-/// Both control connections are in step, and the session works on.
+/// Checks that the session still works, with replies that match commands.
 fn works_on(client: &mut Raw, folder: &str, home: &Path) -> Vec<Failure> {
     let bytes = &payload()[1000..(1 << 20)];
     let path = format!("/{folder}/next.bin");
@@ -194,12 +200,12 @@ fn works_on(client: &mut Raw, folder: &str, home: &Path) -> Vec<Failure> {
     failures
 }
 
-/// What the server may have of a cut upload.
-fn left(bench: &Bench, policy: &str, folder: &Path) -> Vec<Failure> {
-    let endpoint = &bench.endpoint;
+/// Checks what the server has of an interrupted upload.
+fn left(fixture: &CutFixture, policy: &str, folder: &Path) -> Vec<Failure> {
+    let endpoint = &fixture.endpoint;
     let mut failures = Vec::new();
     let is_part =
-        |part: &[u8]| (bench.least()..=SENT).contains(&part.len()) && payload().starts_with(part);
+        |part: &[u8]| (fixture.least()..=SENT).contains(&part.len()) && payload().starts_with(part);
     match (std::fs::read(folder.join("cut.bin")), policy) {
         (Ok(part), "keep") => {
             if !is_part(&part) {
@@ -235,15 +241,15 @@ fn others(folder: &Path, name: &str) -> Vec<PathBuf> {
     entries.map(|entry| entry.expect("an entry").path()).filter(|p| !p.ends_with(name)).collect()
 }
 
-fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
-    let folder = bench.folder(&format!("cut-{policy}-{}-{cut:?}", bench.endpoint.tls.name()));
-    let mut client = bench.client(policy);
+fn scenario(fixture: &CutFixture, policy: &str, cut: Cut) -> Vec<Failure> {
+    let folder = fixture.folder(&format!("cut-{policy}-{}-{cut:?}", fixture.endpoint.tls.name()));
+    let mut client = fixture.client(policy);
     client.expect(&format!("MKD /{folder}"), 257);
-    let session = cut_upload(bench, client, &format!("STOR /{folder}/cut.bin"), cut);
-    let on_disk = bench.endpoint.home.join(&folder);
-    let mut failures = left(bench, policy, &on_disk);
+    let session = cut_upload(fixture, client, &format!("STOR /{folder}/cut.bin"), cut);
+    let on_disk = fixture.endpoint.home.join(&folder);
+    let mut failures = left(fixture, policy, &on_disk);
     if let Some(mut client) = session {
-        failures.extend(works_on(&mut client, &folder, bench.endpoint.home));
+        failures.extend(works_on(&mut client, &folder, fixture.endpoint.home));
         client.expect("QUIT", 221);
     }
     let _ = std::fs::remove_dir_all(on_disk);
@@ -252,17 +258,17 @@ fn story(bench: &Bench, policy: &str, cut: Cut) -> Vec<Failure> {
 
 #[test]
 fn aborted_transfers_are_never_complete() {
-    let benches: [OnceLock<Bench>; COUNT] = [const { OnceLock::new() }; COUNT];
+    let fixtures: [OnceLock<CutFixture>; COUNT] = [const { OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
-    for (name, bench) in servers().zip(&benches) {
+    for (name, fixture) in servers().zip(&fixtures) {
         for policy in POLICIES {
             for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::AborAndEnd, Cut::BareEnd] {
                 if cut == Cut::BareEnd && !name.ends_with("-tls") {
                     continue;
                 }
                 let run = move || {
-                    let bench = bench.get_or_init(|| Bench::start(name));
-                    bench.judge(|| story(bench, policy, cut))
+                    let fixture = fixture.get_or_init(|| CutFixture::start(name));
+                    fixture.failures_of(|| scenario(fixture, policy, cut))
                 };
                 cells.push(Cell { name: format!("{name}/{policy}/{cut:?}"), run: Box::new(run) });
             }

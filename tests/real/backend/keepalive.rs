@@ -1,4 +1,4 @@
-//! Control connections during a long transfer: TCP keeps them alive, and nobody says a word on them.
+//! Control connections during a long transfer: TCP keepalive, and no commands or replies.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{before, client};
 use crate::support::full;
 use crate::support::scripted::Scripted;
 
-/// How long the transfer is; with `--full` longer than until the first probe.
+/// The length of the transfer; with `--full` longer than the time to the first probe.
 fn pause() -> Duration {
     Duration::from_secs(if full() { 70 } else { 2 })
 }
@@ -38,7 +38,7 @@ fn the_kernel_keeps_both_control_connections_alive_in_silence() {
         peer.reply("150 here it comes")?;
         let mut data = peer.data()?;
         data.write_all(b"a part, ")?;
-        assert!(peer.quiet_for(pause()), "something was said to the server during the transfer");
+        assert!(peer.quiet_for(pause()), "the server received bytes during the transfer");
         data.write_all(b"the rest")?;
         drop(data);
         peer.reply("226 that was all")?;
@@ -50,7 +50,7 @@ fn the_kernel_keeps_both_control_connections_alive_in_silence() {
     data.set_read_timeout(Some(pause() * 2 + Duration::from_secs(15))).expect("above zero");
     let mut first = [0; 8];
     data.read_exact(&mut first).expect("the first part");
-    assert!(client.quiet_for(pause() / 2), "something was said to the client");
+    assert!(client.quiet_for(pause() / 2), "the client received bytes");
 
     let peer = client.socket().local_addr().expect("an address").port();
     let front = timer(Some(gateway.address("back").port()), Some(peer));

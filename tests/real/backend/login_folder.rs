@@ -1,10 +1,10 @@
-//! Where a login put the user: servers that tell it in no usual way, and routes with `root: home`.
+//! The folder after a login: servers with unusual PWD replies, and routes with `root: home`.
 
 use std::os::unix::fs::{chown, symlink};
 use std::time::Duration;
 
 use super::{before, client, gateway, greeted, sftp_server};
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
@@ -14,9 +14,9 @@ use crate::support::servers::{asyncssh, sftp_endpoint};
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, ports};
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A server with MLST that takes one file at a time; `sub` is all that is there.
+/// A server with MLST that handles one file at a time; its only entry is `sub`.
 fn server(pwd: &'static str) -> Scripted {
     Scripted::start(move |peer| {
         peer.greet()?;
@@ -74,15 +74,15 @@ fn an_ftp_client_stores_in_an_unknown_login_folder() {
         client.expect("CWD sub", 250);
         assert_eq!(client.upload("STOR name", b"bytes").code, 226, "{pwd}");
         let refusal = client.passive();
-        let words = client.command("STOU");
+        let reply = client.command("STOU");
         drop(refusal);
-        assert!(words.code >= 500 && words.text.contains("login_folder"), "{}", words.text);
+        assert!(reply.code >= 500 && reply.text.contains("login_folder"), "{}", reply.text);
         assert_eq!(stored(&server), ["STOR name", "STOR other", "STOR sub/name"], "{pwd}");
         assert_eq!(server.count("CWD"), 0, "{:?}", server.lines());
-        let is_told = |event: &serde_json::Value| event["question"] == "PWD";
-        let told = gateway.await_log(is_told, SOON);
-        assert_eq!((&told["level"], &told["backend"]), (&"WARN".into(), &"back".into()));
-        let answer = told["answer"].as_str().unwrap_or_default();
+        let is_refusal = |event: &serde_json::Value| event["question"] == "PWD";
+        let event = gateway.await_log(is_refusal, TIMEOUT);
+        assert_eq!((&event["level"], &event["backend"]), (&"WARN".into(), &"back".into()));
+        let answer = event["answer"].as_str().unwrap_or_default();
         assert!(answer.contains(shown), "{answer}");
         let log = gateway.log_tail(usize::MAX);
         assert_eq!(log.matches("\"question\":\"PWD\"").count(), 1, "{log}");
@@ -183,11 +183,11 @@ fn root_home_is_the_login_folder_of_an_sftp_server() {
     assert_eq!(std::fs::read(home.path().join("name")).expect("the file"), b"bytes");
 }
 
-/// Both fronts before an SFTP server that shows the whole machine and does not tell where the user is.
+/// Both fronts with an SFTP server that shows the whole machine and does not report the user's folder.
 #[test]
 fn an_sftp_server_with_an_unknown_login_folder_gets_relative_names() {
     for answer in ["fails", ".", "C:\\Users\\x"] {
-        let server = asyncssh::telling(answer);
+        let server = asyncssh::with_realpath(answer);
         let port = ports::block(1);
         let fingerprint = &keys().fingerprints[0];
         let gateway = Gateway::start(&format!(
@@ -219,8 +219,8 @@ fn an_sftp_server_with_an_unknown_login_folder_gets_relative_names() {
             let there = std::fs::read(server.home.join(name));
             assert_eq!(there.expect(name), b"bytes", "{answer}");
         }
-        let told = gateway.await_log(|event| event["question"] == "REALPATH", SOON);
-        assert_eq!(told["level"], "WARN", "{told}");
+        let event = gateway.await_log(|event| event["question"] == "REALPATH", TIMEOUT);
+        assert_eq!(event["level"], "WARN", "{event}");
     }
 }
 
@@ -251,16 +251,16 @@ fn a_session_continues_after_an_abort_without_a_known_login_folder() {
     }
 }
 
-/// A server that answers neither way has let the user in all the same.
+/// A server that answers neither way has accepted the login all the same.
 #[test]
 fn an_unknown_login_folder_does_not_fail_the_login() {
     let server = Scripted::start(|peer| {
         peer.greet()?;
         peer.until("PWD")?;
-        // Not a word.
+        // No reply.
         super::scripted_logins::wait_for_the_end(peer)
     });
-    // The server that does not answer is out of step: it is asked anew, without that.
+    // After a missing reply, replies no longer match commands: the gateway reconnects and does not ask again.
     let silent =
         gateway(&[("back", format!("address: \"{}\", reply_timeout: 1s", server.address))]);
     let mut client = greeted(&silent, "back");

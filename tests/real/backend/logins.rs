@@ -1,4 +1,4 @@
-//! Whose password goes where: mapped accounts, the gateway's own users, and a route's root.
+//! Logins at the backend: mapped accounts, the gateway's own users, and a route's root.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{doors, greeted};
+use super::{greeted, ports};
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::scripted::Scripted;
@@ -15,8 +15,8 @@ use crate::support::{PASSWORD, argon2_hash};
 const SERVICE: &str = "svc-exchange";
 const SERVICE_PASSWORD: &str = "only the gateway knows";
 
-/// A gateway that knows alice, whose password is [`PASSWORD`], before this backend. A mapped account
-/// is the service's.
+/// A gateway with the user alice, whose password is [`PASSWORD`], and this backend. With `mapped` the
+/// gateway logs in as the service account.
 struct Setup {
     gateway: Gateway,
     _folder: TempDir,
@@ -27,11 +27,12 @@ impl Setup {
         let folder = tempfile::tempdir().expect("a folder for the password");
         let file = folder.path().join("password");
         std::fs::write(&file, format!("{SERVICE_PASSWORD}\n")).expect("writing the password");
-        let login = match mapped {
-            true => format!("{{ user: {SERVICE}, password_file: {file:?} }}"),
-            false => "pass-through".to_owned(),
+        let login = if mapped {
+            format!("{{ user: {SERVICE}, password_file: {file:?} }}")
+        } else {
+            "pass-through".to_owned()
         };
-        let mut yaml = doors(&["back"], 4);
+        let mut yaml = ports(&["back"], 4);
         write!(
             yaml,
             "backends:\n  back: {{ protocol: ftp, address: \"{}\", login: {login} }}\n\
@@ -95,7 +96,7 @@ fn a_wrong_password_is_not_sent_to_the_backend() {
     }
     setup.refuses("alice", "");
     assert_eq!(backend.connections(), 0, "{:?}", backend.lines());
-    // It would have been seen.
+    // The server would have seen it.
     drop(setup.alice());
     assert_eq!(backend.connections(), 1);
 }
@@ -127,7 +128,7 @@ fn a_refused_mapped_account_is_not_reported_as_a_wrong_password() {
     let mut client = setup.client();
     client.expect("USER alice", 331);
     let reply = client.expect(&format!("PASS {PASSWORD}"), 421);
-    assert!(!reply.text.contains(SERVICE), "it tells about the account: {}", reply.text);
+    assert!(!reply.text.contains(SERVICE), "the reply names the account: {}", reply.text);
     assert!(client.at_end());
 }
 
@@ -172,7 +173,7 @@ fn a_root_is_hidden_and_cannot_be_left() {
     assert!(outside.is_empty(), "{outside:?}");
 }
 
-/// What the backend says names paths as they are there.
+/// The backend's replies name its own paths.
 #[test]
 fn a_root_is_hidden_in_the_backends_replies() {
     const REFUSAL: &str = "550 /srv/x/in/y: No such file";
@@ -209,7 +210,7 @@ fn a_root_is_hidden_in_the_backends_replies() {
     replies.push(last);
     let tcp = client.passive();
     replies.push(client.expect("RETR y", 150));
-    // How it ends, the reply says.
+    // The reply has the outcome.
     let _ = std::io::copy(&mut client.data(tcp), &mut std::io::sink());
     replies.push(client.read());
     assert!(matches!(replies.last(), Some(reply) if reply.code == 451 || reply.code == 426));
@@ -218,8 +219,8 @@ fn a_root_is_hidden_in_the_backends_replies() {
     for reply in replies {
         assert!(!reply.text.contains("srv"), "{}", reply.text);
     }
-    // The operator sees them.
-    for (operation, words) in [
+    // The operator sees the paths.
+    for (operation, expected) in [
         ("remove", "/srv/x/in/y: No such file"),
         ("read", "/srv/x/in/y: No such file"),
         ("read", "/srv/x/in/y: input/output error"),
@@ -228,7 +229,7 @@ fn a_root_is_hidden_in_the_backends_replies() {
         setup.gateway.await_log(
             |event| {
                 event["operation"] == operation
-                    && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+                    && event["reason"].as_str().is_some_and(|reason| reason.contains(expected))
             },
             Duration::from_secs(15),
         );
@@ -240,7 +241,7 @@ fn a_session_starts_in_the_backends_login_folder() {
     for (pwd, root, expected) in [
         ("257 \"/home/alice\" is current", "/", "/home/alice"),
         ("257 \"/srv/exchange/alice\"", "/srv/exchange", "/alice"),
-        // Outside of the root, and of no shape that is known.
+        // A path outside the root, in an unknown format.
         ("257 \"/srv/exchanged\"", "/srv/exchange", "/"),
         ("257 \"C:\\\\files\"", "/", "/"),
         ("550 nowhere", "/", "/"),

@@ -1,4 +1,4 @@
-//! The gateway in front of FTP backends: real servers, and one that does what a test says.
+//! The gateway with backends: real servers, and a scripted one.
 
 mod active;
 mod big;
@@ -38,7 +38,7 @@ use crate::support::servers::{Endpoint, SftpEndpoint};
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, Tls, USER, ports};
 
-/// The six doors that differ: three servers, in clear and with AUTH TLS.
+/// Three servers, in clear and with AUTH TLS.
 const SERVERS: [&str; 6] = [
     "vsftpd-plain",
     "vsftpd-tls",
@@ -48,7 +48,7 @@ const SERVERS: [&str; 6] = [
     "pureftpd-tls",
 ];
 
-/// `address` and `tls` of a real server, for a backend's part of the configuration.
+/// The keys of a backend for a real server: `address` and `tls`.
 fn server(endpoint: &Endpoint) -> String {
     let ca = pki().ca.display();
     let mode = match endpoint.tls {
@@ -69,7 +69,7 @@ fn sftp_server(endpoint: &SftpEndpoint) -> String {
 }
 
 /// The listeners `NAME` (in clear) and `NAME-tls` of each name, and their data ports.
-fn doors(names: &[&str], data_ports: u16) -> String {
+fn ports(names: &[&str], data_ports: u16) -> String {
     let (certificate, key) = (pki().certificate.display(), pki().key.display());
     let mut yaml = String::from("listeners:\n");
     for name in names {
@@ -104,7 +104,7 @@ fn gateway(backends: &[(&str, String)]) -> Gateway {
 
 fn configuration(backends: &[(&str, String)]) -> String {
     let names: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
-    let mut yaml = doors(&names, 24);
+    let mut yaml = ports(&names, 24);
     yaml.push_str("backends:\n");
     for (name, keys) in backends {
         let protocol = if keys.starts_with("protocol:") { "" } else { "protocol: ftp, " };
@@ -122,13 +122,13 @@ fn configuration(backends: &[(&str, String)]) -> String {
     yaml
 }
 
-/// A gateway before a scripted backend, with the listener `back`. `keys` begins with a comma, where
-/// there are any.
+/// A gateway with a scripted backend and the listener `back`. `keys` is empty or begins with a
+/// comma.
 fn before(backend: &Scripted, keys: &str) -> Gateway {
     gateway(&[("back", format!("address: \"{}\"{keys}", backend.address))])
 }
 
-/// A client that is greeted and protected as the listener's name says.
+/// A client after the greeting, with TLS if the listener's name says so.
 fn greeted(gateway: &Gateway, listener: &str) -> Raw {
     let (mut client, greeting) = Raw::connect(gateway.address(listener));
     assert_eq!(greeting.code, 220, "{}", greeting.text);
@@ -138,7 +138,7 @@ fn greeted(gateway: &Gateway, listener: &str) -> Raw {
     client
 }
 
-/// A client that is logged in as the servers' one user, with TYPE I.
+/// A client that is logged in as the test user, with TYPE I.
 fn client(gateway: &Gateway, listener: &str) -> Raw {
     let mut client = greeted(gateway, listener);
     client.login(USER, PASSWORD);

@@ -1,4 +1,4 @@
-//! Backends that cannot be used: one line at `warn` for each reason, and a count of all failures.
+//! Unusable backends: one `warn` line for each reason, and a count of all failures.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::support::gateway::Gateway;
 use crate::support::scripted::Scripted;
 use crate::support::{PASSWORD, USER, ports};
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A gateway before one FTP backend, and what its log says once two logins have failed.
-fn told(keys: &str) -> (Value, u64) {
+/// The log line and the count of failures of a gateway with one FTP backend, after two failed logins.
+fn outage(keys: &str) -> (Value, u64) {
     let yaml = configuration(&[("back", keys.to_owned())]);
     let gateway = Gateway::start(&format!("{yaml}metrics: {{ address: \"127.0.0.1:0\" }}\n"));
     for _ in 0..2 {
@@ -27,7 +27,7 @@ fn told(keys: &str) -> (Value, u64) {
         client.expect(&format!("USER {USER}"), 331);
         client.expect(&format!("PASS {PASSWORD}"), 421);
     }
-    let line = gateway.await_log(|event| event["event"] == "backend", SOON);
+    let line = gateway.await_log(|event| event["event"] == "backend", TIMEOUT);
     let log = gateway.log_tail(1000);
     assert_eq!(log.matches("\"event\":\"backend\"").count(), 1, "{log}");
     let outcome = line["outcome"].as_str().expect("an outcome");
@@ -38,8 +38,8 @@ fn told(keys: &str) -> (Value, u64) {
 }
 
 #[track_caller]
-fn assert_told(keys: &str, address: &str, outcome: &str, parts: &[&str]) {
-    let (line, count) = told(keys);
+fn assert_log_line(keys: &str, address: &str, outcome: &str, parts: &[&str]) {
+    let (line, count) = outage(keys);
     let fields = ["level", "backend", "address", "outcome"].map(|name| line[name].as_str());
     assert_eq!(fields, ["WARN", "back", address, outcome].map(Some), "{line}");
     assert_eq!((line["suppressed"].as_u64(), count), (Some(0), 2), "{line}");
@@ -51,7 +51,7 @@ fn assert_told(keys: &str, address: &str, outcome: &str, parts: &[&str]) {
 fn a_backend_that_is_down_is_unreachable() {
     let address = format!("127.0.0.1:{}", ports::one());
     let keys = format!("address: \"{address}\"");
-    assert_told(&keys, &address, "unreachable", &[&address, "refused"]);
+    assert_log_line(&keys, &address, "unreachable", &[&address, "refused"]);
 }
 
 #[test]
@@ -61,17 +61,17 @@ fn a_backend_of_another_protocol_is_an_unexpected_answer() {
         peer.serve()
     });
     let keys = format!("address: \"{}\"", backend.address);
-    assert_told(&keys, &backend.address.to_string(), "unexpected-answer", &[]);
+    assert_log_line(&keys, &backend.address.to_string(), "unexpected-answer", &[]);
 }
 
 #[test]
 fn a_silent_backend_times_out() {
     let backend = Scripted::start(|peer| peer.serve());
     let keys = format!("address: \"{}\", reply_timeout: 1s", backend.address);
-    assert_told(&keys, &backend.address.to_string(), "timeout", &["no reply within 1s"]);
+    assert_log_line(&keys, &backend.address.to_string(), "timeout", &["no reply within 1s"]);
 }
 
-/// A server whose certificate for `files.example.com` an authority of its own has signed, which is
+/// A server whose certificate for `files.example.com` is signed by its own CA, which is
 /// written to `ca.pem` in the folder.
 fn server(folder: &Path, years: [i32; 2]) -> Scripted {
     let mut authority = CertificateParams::default();
@@ -139,7 +139,7 @@ fn an_untrusted_certificate_is_logged_with_its_dates_and_the_setting() {
             "address: \"{address}\", tls: {{ mode: required, ca: {:?}, server_name: {name} }}",
             ca.path().join("ca.pem")
         );
-        assert_told(&keys, &address, outcome, &[&address, whose, parts[0], parts[1]]);
+        assert_log_line(&keys, &address, outcome, &[&address, whose, parts[0], parts[1]]);
     }
 }
 
@@ -151,5 +151,5 @@ fn a_backend_without_auth_tls_is_a_tls_failure() {
         peer.serve()
     });
     let keys = format!("address: \"{}\", tls: {{ mode: required }}", backend.address);
-    assert_told(&keys, &backend.address.to_string(), "tls", &["AUTH TLS"]);
+    assert_log_line(&keys, &backend.address.to_string(), "tls", &["AUTH TLS"]);
 }

@@ -1,12 +1,12 @@
-//! A route whose `root` is not at the backend: the login says so, on both fronts, before each kind of
-//! server and a folder.
+//! A route whose `root` does not exist at the backend: the login fails with that reason, on both fronts,
+//! with each kind of backend.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
 use super::{server, sftp_server};
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
@@ -14,11 +14,11 @@ use crate::support::raw::Raw;
 use crate::support::servers::{endpoint, sftp_endpoint};
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 const NAME: &str = "no-such-root";
 
-/// `root` is what the route names, and `home` the folder that is to have it.
-fn a_missing_root_is_told(name: &str, backend: &str, root: &str, home: &Path) {
+/// `root` is the route's setting; `home` is the folder that should contain it.
+fn expect_missing_root(name: &str, backend: &str, root: &str, home: &Path) {
     let port = ports::block(1);
     let port = port.start();
     let users = format!("users:\n  {USER}: {{ password_hash: \"{}\" }}\n", argon2_hash());
@@ -43,10 +43,14 @@ fn a_missing_root_is_told(name: &str, backend: &str, root: &str, home: &Path) {
     let refused = sftp(&site, client_home.path(), "pwd\n", &[]);
     assert!(!refused.ok(), "{name}: {}", refused.describe());
     for listener in ["ftp", "sftp"] {
-        let told = gateway
-            .await_log(|event| event["event"] == "login" && event["listener"] == listener, SOON);
-        let detail = told["detail"].as_str().unwrap_or_default();
-        assert_eq!((&told["level"], &told["backend"]), (&"WARN".into(), &"back".into()), "{name}");
+        let event = gateway
+            .await_log(|event| event["event"] == "login" && event["listener"] == listener, TIMEOUT);
+        let detail = event["detail"].as_str().unwrap_or_default();
+        assert_eq!(
+            (&event["level"], &event["backend"]),
+            (&"WARN".into(), &"back".into()),
+            "{name}"
+        );
         assert!(detail.contains(root) && detail.contains("routes[1].root"), "{name}: {detail}");
     }
 
@@ -61,13 +65,13 @@ fn a_missing_root_is_told(name: &str, backend: &str, root: &str, home: &Path) {
     std::fs::remove_dir(folder).expect("removing the root");
 }
 
-/// vsftpd says the same of every folder that it does not enter; the others say that it is not there.
+/// vsftpd has one reply for every folder that it cannot enter; the others report that it does not exist.
 #[test]
 fn a_missing_root_at_ftp_servers_refuses_the_login() {
     for name in ["vsftpd-plain", "proftpd-plain", "pureftpd-plain"] {
         let endpoint = endpoint(name);
         let backend = format!("protocol: ftp, {}", server(&endpoint));
-        a_missing_root_is_told(name, &backend, &format!("/{NAME}"), endpoint.home);
+        expect_missing_root(name, &backend, &format!("/{NAME}"), endpoint.home);
     }
 }
 
@@ -75,11 +79,10 @@ fn a_missing_root_at_ftp_servers_refuses_the_login() {
 fn a_missing_root_at_sftp_servers_refuses_the_login() {
     for name in ["sshd", "proftpd-sftp", "asyncssh", "russh-sftp"] {
         let endpoint = sftp_endpoint(name);
-        let root = match endpoint.jailed {
-            true => format!("/{NAME}"),
-            false => format!("{}/{NAME}", endpoint.home.display()),
-        };
-        a_missing_root_is_told(name, &sftp_server(&endpoint), &root, endpoint.home);
+        let base =
+            if endpoint.jailed { String::new() } else { endpoint.home.display().to_string() };
+        let root = format!("{base}/{NAME}");
+        expect_missing_root(name, &sftp_server(&endpoint), &root, endpoint.home);
     }
 }
 
@@ -87,5 +90,5 @@ fn a_missing_root_at_sftp_servers_refuses_the_login() {
 fn a_missing_root_in_a_folder_refuses_the_login() {
     let folder = tempfile::tempdir().expect("a folder");
     let backend = format!("protocol: local, folder: {:?}", folder.path());
-    a_missing_root_is_told("local", &backend, &format!("/{NAME}"), folder.path());
+    expect_missing_root("local", &backend, &format!("/{NAME}"), folder.path());
 }

@@ -1,4 +1,4 @@
-//! Control connections of a scripted server behind the login: its words, its silence and its end.
+//! Control connections of a scripted server after the login: replies, silence, and end.
 
 use std::time::{Duration, Instant};
 
@@ -47,10 +47,10 @@ fn the_server_ends_while_the_client_is_idle() {
     }
 }
 
-fn assert_lost_or(reply: &Reply, words: &str) {
-    match words {
+fn assert_lost_or(reply: &Reply, expected: &str) {
+    match expected {
         "" => assert_lost(reply),
-        words => assert_eq!(reply.text, format!("{words}\r\n")),
+        expected => assert_eq!(reply.text, format!("{expected}\r\n")),
     }
 }
 
@@ -81,7 +81,7 @@ fn multi_line_replies_are_passed_on() {
         client.expect("CWD /a", 250).text,
         "250-This folder\r\n holds things.\r\n250 there\r\n"
     );
-    // They are still in step.
+    // Replies still match commands.
     client.expect("DELE a", 250);
     client.expect("MKD b", 257);
     client.expect("QUIT", 221);
@@ -97,8 +97,8 @@ fn feat_lists_only_what_the_backend_supports() {
         });
         let gateway = before(&backend, "");
         let mut client = client(&gateway, "back");
-        let told = client.expect("FEAT", 211).text;
-        assert_eq!(told.contains("\r\n MFMT\r\n"), promised, "{told}");
-        assert!(told.contains("\r\n MDTM\r\n"), "{told}");
+        let text = client.expect("FEAT", 211).text;
+        assert_eq!(text.contains("\r\n MFMT\r\n"), promised, "{text}");
+        assert!(text.contains("\r\n MDTM\r\n"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use crate::support::gateway::Gateway;
 use crate::support::process::POLL;
 use crate::support::scripted::Scripted;
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const FOREIGN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[test]
@@ -29,7 +29,7 @@ fn a_refused_epsv_is_remembered() {
         assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
     }
     assert_eq!((backend.count("EPSV"), backend.count("PASV")), (1, 3));
-    // By other sessions, too, and the log tells of it once.
+    // Also in other sessions, with one log line.
     let mut other = super::client(&gateway, "back");
     assert_eq!(other.download("RETR a").0, b"bytes");
     assert_eq!((backend.count("EPSV"), backend.count("PASV")), (1, 4));
@@ -38,8 +38,8 @@ fn a_refused_epsv_is_remembered() {
     assert!(matches!(&lines[..], [line] if line.contains("500 EPSV is not known here")), "{log}");
 }
 
-/// It takes longer to agree than a client may take to connect, whose connection is there already and
-/// says nothing before that.
+/// The server's 150 takes longer than the timeout for the client's data connection, which is established
+/// already and silent until then.
 #[test]
 fn a_slow_server_does_not_end_the_reservation() {
     let backend = Scripted::start(|peer| {
@@ -62,16 +62,16 @@ fn a_slow_server_does_not_end_the_reservation() {
     }
 }
 
-/// A server that names 127.0.0.2 in its PASV reply; whoever connects there is told something else.
+/// A server that names 127.0.0.2 in its PASV reply; a connection there gets other data.
 struct Foreign {
     backend: Scripted,
     trap: TcpListener,
 }
 
 impl Foreign {
-    /// `honest`: the data really is at the address that is named.
+    /// `honest`: the data is at the address of the reply.
     fn start(honest: bool) -> Self {
-        // One port on both addresses.
+        // The same port on both addresses.
         let (own, trap) = loop {
             let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listening");
             let port = own.local_addr().expect("an address").port();
@@ -100,7 +100,7 @@ impl Foreign {
         let gateway = before(&self.backend, keys);
         let (bytes, last) = client(&gateway, "back").download("RETR a");
         assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
-        // The transfer is over: whatever was to come has come.
+        // The transfer has ended: all connections have been made.
         assert!(self.trap.accept().is_err(), "somebody connected to the wrong address");
     }
 }
@@ -115,7 +115,7 @@ fn a_foreign_pasv_address_is_used_if_trusted() {
     Foreign::start(true).check(", trust_pasv_address: true");
 }
 
-/// Both sides speak FTP: the server translates, and the gateway moves the bytes as they are.
+/// Both sides speak FTP: the server translates, and the gateway forwards the bytes unchanged.
 #[test]
 fn type_a_is_passed_on() {
     let backend = Scripted::start(|peer| {
@@ -135,7 +135,7 @@ fn type_a_is_passed_on() {
     }
 }
 
-/// ProFTPD and pure-ftpd say 425 when two of their sessions choose the same port at once.
+/// ProFTPD and pure-ftpd reply 425 when two of their sessions choose the same port at once.
 #[test]
 fn epsv_is_repeated_after_425() {
     let backend = Scripted::start(|peer| {
@@ -157,7 +157,7 @@ fn epsv_is_repeated_after_425() {
     client.expect("NOOP", 200);
 }
 
-/// The backend is asked while the client is still on its way to the command.
+/// The gateway sends EPSV to the backend before the client sends its command.
 #[test]
 fn the_clients_pasv_makes_the_backend_open_a_port_ahead() {
     let backend = Scripted::start(|peer| {
@@ -168,9 +168,9 @@ fn the_clients_pasv_makes_the_backend_open_a_port_ahead() {
     });
     let gateway = before(&backend, "");
     let mut client = client(&gateway, "back");
-    // How far away it is, the first answer tells.
+    // The first reply shows the round-trip time.
     client.expect("EPSV", 229);
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     while backend.count("EPSV") < 1 {
         assert!(Instant::now() < deadline, "{:?}", backend.lines());
         std::thread::sleep(POLL);

@@ -1,9 +1,9 @@
-//! Accounts of a scripted server that may store and rename, and look at nothing.
+//! Accounts of a scripted server that may store and rename, but neither list nor read.
 
 use std::time::Duration;
 
 use super::{before, client};
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::curl::curl_sftp;
 use crate::support::clients::openssh::{remote, scp, sftp};
@@ -75,8 +75,8 @@ fn sftp_clients_store_and_rename() {
         let unchecked =
             |line: &serde_json::Value| line.to_string().contains("unchecked_rename: refuse");
         gateway.await_log(unchecked, Duration::from_secs(5));
-        let told = gateway.log_tail(1000).matches("unchecked_rename: refuse").count();
-        assert_eq!(told, 1, "once for the server");
+        let warnings = gateway.log_tail(1000).matches("unchecked_rename: refuse").count();
+        assert_eq!(warnings, 1, "once for the server");
     }
 }
 

@@ -1,4 +1,4 @@
-//! How transfers of a scripted server end.
+//! The ends of transfers with a scripted server.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::{before, client};
 use crate::support::raw::{Raw, Reply};
 use crate::support::scripted::Scripted;
 
-/// A download that may be cut: what came, and the last reply.
+/// A download that may be interrupted: the bytes and the last reply.
 fn download(client: &mut Raw, command: &str) -> (Vec<u8>, Reply) {
     let tcp = client.passive();
     client.expect(command, 150);
     let mut bytes = Vec::new();
-    // How it ends, the reply says.
+    // The reply has the outcome.
     let _ = client.data(tcp).read_to_end(&mut bytes);
     (bytes, client.read())
 }
@@ -59,7 +59,7 @@ fn a_download_that_the_server_ends_early_fails() {
     }
 }
 
-/// Clients that do not read the last reply go by how the data ends.
+/// Clients that do not read the last reply judge by the end of the data connection.
 #[test]
 fn a_download_that_the_server_ends_early_is_not_closed_as_complete() {
     for last in ["426 the disk is gone", "451 the disk is gone"] {
@@ -149,13 +149,13 @@ fn an_upload_that_the_server_ends_early_fails_and_both_sides_stay_in_step() {
     let tcp = client.passive();
     client.expect("STOR a", 150);
     let mut data = client.data(tcp);
-    // The gateway resets it at some time.
+    // The gateway resets it at some point.
     while data.write_all(&[7; 10_000]).is_ok() {}
     assert_eq!(client.read().text, "552 no room for more than that\r\n");
     assert!(client.expect("CWD /x", 250).text.contains("in step"));
 }
 
-/// A server that says nothing about the reset of its data connection.
+/// A server that sends no reply after the reset of its data connection.
 #[test]
 fn abor_is_sent_if_a_reset_is_not_answered() {
     let backend = Scripted::start(|peer| {

@@ -1,4 +1,4 @@
-//! Listings of scripted servers, as clients get them.
+//! Listings of scripted servers.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::Shutdown;
@@ -32,7 +32,7 @@ fn listing(gateway: &Gateway, command: &str) -> Vec<String> {
     text.split_terminator("\r\n").map(str::to_owned).collect()
 }
 
-/// The line of this name, without it.
+/// The line of this name, without the name.
 #[track_caller]
 fn line<'a>(lines: &'a [String], name: &str) -> &'a str {
     let found = lines.iter().find_map(|line| line.strip_suffix(&format!(" {name}")));
@@ -94,7 +94,7 @@ fn unix_listings_are_parsed() {
 
 const PLAIN: &[u8] = b"-rw-r--r--   1 ftp      ftp            77 Jan  2  2020 there\r\n";
 
-/// What is not understood may be any name: nobody may take it for absent.
+/// A line that is not understood may have any name: no file may be reported as absent.
 #[test]
 fn unparsable_lines_fail_the_listing() {
     let (_backend, gateway) = lister(&[
@@ -110,13 +110,13 @@ fn unparsable_lines_fail_the_listing() {
         let last = client.read();
         assert_eq!(last.code, 426, "{command}: {}", last.text);
         assert!(last.text.contains("format: 1 "), "{command}: {}", last.text);
-        // What is known is there.
+        // The understood names exist.
         assert!(bytes.ends_with(b"there\r\n"), "{command}: {}", bytes.escape_ascii());
         client.expect("NOOP", 200);
     }
 }
 
-/// A server that takes `-a` for a name, and says so in its way: in a listing, or a reply.
+/// A server that takes `-a` as a name: the answer is in the listing, or in the reply.
 fn takes_it_for_a_name(in_a_listing: Option<&'static [u8]>) {
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
@@ -203,10 +203,10 @@ fn an_mlsd_line_cannot_name_another_folder() {
     assert_eq!(backend.count("LIST"), 0);
 }
 
-/// A reply that was left behind would answer the next command.
+/// An unread reply would be taken as the reply to the next command.
 #[test]
 fn abor_between_the_last_line_and_the_final_reply() {
-    const SOON: Duration = Duration::from_secs(15);
+    const TIMEOUT: Duration = Duration::from_secs(15);
     for command in ["LIST", "MLSD"] {
         for own in ["LIST", "MLSD"] {
             for deleted in ["250 gone, says the backend", "550 kept, says the backend"] {
@@ -227,10 +227,10 @@ fn abor_between_the_last_line_and_the_final_reply() {
                         if own == "LIST" { PLAIN } else { b"type=file;size=77; there\r\n" },
                     )?;
                     data.shutdown(Shutdown::Write)?;
-                    // The gateway closes its side when it has seen the end of ours.
+                    // The gateway closes its side when it has read our end.
                     data.read_to_end(&mut Vec::new())?;
                     ended.send(()).expect("the test waits");
-                    let waited = may_go_on.lock().expect("no holder panics").recv_timeout(SOON);
+                    let waited = may_go_on.lock().expect("no holder panics").recv_timeout(TIMEOUT);
                     waited.expect("the test's word");
                     peer.reply("226 that was all")?;
                     peer.serve()
@@ -238,14 +238,14 @@ fn abor_between_the_last_line_and_the_final_reply() {
                 let gateway = before(&backend, "");
                 let mut client = client(&gateway, "back");
                 let mut data = BufReader::new(client.begin(command));
-                // MLSD tells times to the second, for which the server is asked behind its LIST.
+                // MLSD has times with seconds, for which the gateway sends MDTM after LIST.
                 if (command, own) != ("MLSD", "LIST") {
                     let mut line = String::new();
                     data.read_line(&mut line).expect("the listing's one line");
                     assert!(line.ends_with(" there\r\n"), "{line}");
                 }
-                has_ended.recv_timeout(SOON).expect("the end of the backend's data");
-                // ABOR is heard right behind STAT.
+                has_ended.recv_timeout(TIMEOUT).expect("the end of the backend's data");
+                // The server reads ABOR right after STAT.
                 client.send_bytes(b"STAT\r\nABOR\r\n");
                 assert_eq!(client.read().code, 213);
                 assert!(client.quiet_for(Duration::from_millis(200)), "the end was not awaited");

@@ -1,4 +1,4 @@
-//! Logins at a scripted server that does not do what servers do.
+//! Logins at a scripted server that behaves unusually.
 
 use std::io;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::support::raw::Reply;
 use crate::support::scripted::{Peer, Scripted};
 use crate::support::{PASSWORD, USER};
 
-/// What the client is told by PASS when the server does this from the start.
+/// The reply to PASS when the server runs this script.
 fn login(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -> Reply {
     let backend = Scripted::start(script);
     let gateway = before(&backend, ", reply_timeout: 1s");
@@ -25,7 +25,7 @@ fn login(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -
     reply
 }
 
-/// Until the other side has closed.
+/// Waits until the peer has closed.
 pub fn wait_for_the_end(peer: &mut Peer) -> io::Result<()> {
     while peer.line().is_ok() {}
     Ok(())
@@ -97,7 +97,7 @@ fn endless_replies_are_refused() {
         peer.send(b"\r\n")?;
         peer.serve()
     }));
-    // The same without a line end, for as long as it is taken.
+    // The same without a line end, until the gateway stops reading.
     assert_lost(&login(|peer| {
         peer.greet()?;
         peer.until("PASS")?;
@@ -116,17 +116,17 @@ fn endless_replies_are_refused() {
 
 #[test]
 fn the_servers_refusal_of_a_login_is_passed_on() {
-    for words in ["530 the backend does not like you", "530-first line\r\n530 second line"] {
+    for refusal in ["530 the backend does not like you", "530-first line\r\n530 second line"] {
         let backend = Scripted::start(move |peer| {
             peer.greet()?;
-            peer.answer("PASS", words);
+            peer.answer("PASS", refusal);
             peer.serve()
         });
         let gateway = before(&backend, "");
         let mut client = greeted(&gateway, "back");
         client.expect(&format!("USER {USER}"), 331);
-        assert_eq!(client.command("PASS wrong").text, format!("{words}\r\n"));
-        // The session is there for another try.
+        assert_eq!(client.command("PASS wrong").text, format!("{refusal}\r\n"));
+        // The session stays for another attempt.
         client.expect(&format!("USER {USER}"), 331);
         client.expect("PASS wrong", 530);
     }
@@ -143,8 +143,8 @@ fn acct_completes_the_login() {
     let gateway = before(&backend, "");
     let mut client = greeted(&gateway, "back");
     client.expect(&format!("USER {USER}"), 331);
-    let asked = client.expect(&format!("PASS {PASSWORD}"), 332);
-    assert_eq!(asked.text, "332 the backend wants to know your account\r\n");
+    let reply = client.expect(&format!("PASS {PASSWORD}"), 332);
+    assert_eq!(reply.text, "332 the backend wants to know your account\r\n");
     client.expect("PWD", 530);
     client.expect("ACCT 47-11", 230);
     client.expect("PWD", 257);
@@ -152,7 +152,7 @@ fn acct_completes_the_login() {
     backend.assert_saw(&format!("PASS {PASSWORD}"));
 }
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[test]
 fn an_echoed_password_is_not_logged() {
@@ -169,7 +169,7 @@ fn an_echoed_password_is_not_logged() {
     client.expect("PASS secret-word", 530);
     backend.assert_saw("PASS secret-word");
     client.expect("QUIT", 221);
-    let record = gateway.await_log(|event| event["event"] == "login", SOON);
+    let record = gateway.await_log(|event| event["event"] == "login", TIMEOUT);
     assert_eq!(record["outcome"], "refused", "{record}");
     let log = gateway.log_tail(usize::MAX);
     assert!(!log.contains("secret-word"), "{log}");
@@ -189,10 +189,10 @@ fn a_login_beyond_login_timeout_is_one_failed_login() {
         assert!(client.at_end());
         let of_session =
             |event: &serde_json::Value| event["event"] == "login" && event["session"] == session;
-        let record = gateway.await_log(of_session, SOON);
+        let record = gateway.await_log(of_session, TIMEOUT);
         assert_eq!(record["outcome"], "failed", "{record}");
     }
-    // The second's record is there: so is whatever the first one had.
+    // The second's record is logged, so the first's is, too.
     let log = gateway.log_tail(usize::MAX);
     let records = log
         .lines()

@@ -1,4 +1,4 @@
-//! Uploads under a temporary name, to servers that do not rename onto a file that is there.
+//! Uploads under a temporary name, to servers that do not rename onto an existing file.
 
 use super::{before, client};
 use crate::support::raw::Reply;
@@ -6,23 +6,23 @@ use crate::support::scripted::Scripted;
 
 const REFUSAL: &str = "550 the backend does not overwrite";
 
-/// Who may not take the name `/a`.
+/// Which renames to `/a` the server refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Refused {
-    /// Anybody while the old file has it.
+    /// All while the old file exists.
     WhileTaken,
-    /// The new file.
+    /// That of the new file.
     NewForGood,
-    /// Anybody.
+    /// All.
     AllForGood,
 }
 
-/// Uploads to `/a`, which is there: the last reply, and what the server was told about names, with
-/// `NEW` and `ASIDE` for the names that the gateway chose.
+/// Uploads to the existing `/a`: the last reply, and the server's commands about names, with `NEW` and
+/// `ASIDE` for the names that the gateway chose.
 fn upload(refused: Refused) -> (Reply, Vec<String>) {
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
-        // What may be a folder is not put aside.
+        // A possible folder is not moved aside.
         peer.answer("FEAT", "211-\r\n SIZE\r\n211 end");
         peer.answer("SIZE", "213 3");
         let new = peer.until("STOR")?.replace("STOR ", "");
@@ -63,17 +63,17 @@ fn upload(refused: Refused) -> (Reply, Vec<String>) {
         aside.into_iter().find(|name| name != "/a").expect("a name to put the old one aside");
     assert!(aside.starts_with("/.lockgate-") && aside != new, "{aside}");
     let about_names = ["RNFR ", "RNTO ", "DELE "];
-    let told =
+    let commands =
         lines.into_iter().filter(|line| about_names.iter().any(|verb| line.starts_with(verb)));
-    (last, told.map(|line| line.replace(&new, "NEW").replace(&aside, "ASIDE")).collect())
+    (last, commands.map(|line| line.replace(&new, "NEW").replace(&aside, "ASIDE")).collect())
 }
 
 #[test]
 fn the_old_file_is_moved_aside_and_deleted_last() {
-    let (last, told) = upload(Refused::WhileTaken);
+    let (last, commands) = upload(Refused::WhileTaken);
     assert_eq!(last.code, 226, "{}", last.text);
     assert_eq!(
-        told,
+        commands,
         ["RNFR NEW", "RNTO /a", "RNFR /a", "RNTO ASIDE", "RNFR NEW", "RNTO /a", "DELE ASIDE"]
     );
 }
@@ -81,10 +81,10 @@ fn the_old_file_is_moved_aside_and_deleted_last() {
 #[test]
 fn the_old_file_is_restored_if_the_rename_fails() {
     for refused in [Refused::NewForGood, Refused::AllForGood] {
-        let (last, told) = upload(refused);
+        let (last, commands) = upload(refused);
         assert_eq!(last.text, format!("{REFUSAL}\r\n"));
         assert_eq!(
-            told,
+            commands,
             [
                 "RNFR NEW",
                 "RNTO /a",

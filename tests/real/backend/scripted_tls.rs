@@ -1,4 +1,4 @@
-//! TLS towards a scripted server, and what must not happen without it.
+//! TLS to a scripted server.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -36,7 +36,7 @@ fn trusted() -> Arc<ServerConfig> {
     made.clone()
 }
 
-/// With a certificate that only its server has signed.
+/// With a self-signed certificate.
 fn untrusted() -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -75,8 +75,8 @@ fn after_auth(peer: &mut Peer, injected: &[u8]) -> io::Result<()> {
     peer.serve()
 }
 
-/// Taken for answers, they would let anybody in: USER and PASS would be answered by what an attacker
-/// wrote.
+/// Taken as replies, they would bypass the login: an attacker's bytes would be the replies to USER
+/// and PASS.
 #[test]
 fn replies_in_clear_after_the_234_are_discarded() {
     let one = Scripted::start(|peer| after_auth(peer, b"230 injected\r\n"));
@@ -122,7 +122,7 @@ fn no_password_is_sent_in_clear() {
             peer.serve()
         });
         let reply = login(&backend, "required");
-        // 2xx is taken for a yes, and the handshake fails then.
+        // Any 2xx is taken as acceptance; then the handshake fails.
         assert_eq!(reply.code, 421, "{refusal}: {}", reply.text);
         assert_eq!(backend.count("AUTH"), 1, "{refusal}");
         assert_no_credentials(&backend);
@@ -147,7 +147,7 @@ fn a_login_at_a_server_without_prot_p_fails() {
     }
 }
 
-/// Implicit TLS protects data connections by itself: not every such server knows the verbs.
+/// Implicit TLS protects data connections without PBSZ and PROT, which not every such server supports.
 #[test]
 fn an_implicit_server_may_refuse_prot() {
     let backend = Scripted::start(|peer| {

@@ -1,8 +1,8 @@
-//! `algorithms` of an SFTP backend, before an sshd that knows old ones only.
+//! `algorithms` of an SFTP backend, with an sshd that supports only old ones.
 
 use serde_json::Value;
 
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
@@ -11,9 +11,9 @@ use crate::support::servers::sshd_with;
 use crate::support::ssh::{keys, public};
 use crate::support::{USER, argon2_hash};
 
-const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// An SFTP listener before the server at this port, with an account of the gateway's.
+/// A gateway with an SFTP listener and the server at this port, with a user of the gateway.
 fn before(port: u16, algorithms: &str, login: &str) -> Gateway {
     let fingerprints = keys().fingerprints.join("\", \"");
     Gateway::start(&format!(
@@ -51,7 +51,7 @@ fn each_old_algorithm_is_offered_by_legacy_or_added_by_its_name() {
         ("MACs", "hmac-sha1"),
         ("MACs", "hmac-sha1-etm@openssh.com"),
     ] {
-        // A MAC is of no use to the first ciphers.
+        // The first ciphers use no MAC.
         let ciphers = if setting == "MACs" { "Ciphers aes128-ctr\n" } else { "" };
         let server = sshd_with(&format!("{setting} {name}\n{ciphers}"));
         let added = format!("{{ base: modern, add: {name} }}");
@@ -61,7 +61,7 @@ fn each_old_algorithm_is_offered_by_legacy_or_added_by_its_name() {
         }
         let gateway = before(server.port(), "modern", &account());
         assert!(!pwd(&gateway).ok(), "modern offers {name}");
-        let line = gateway.await_log(|it: &Value| it["event"] == "backend", SOON);
+        let line = gateway.await_log(|it: &Value| it["event"] == "backend", TIMEOUT);
         let hint = format!("`algorithms: {{ base: modern, add: [{name}] }}` on the backend");
         assert!(line["detail"].as_str().is_some_and(|detail| detail.contains(&hint)), "{line}");
     }

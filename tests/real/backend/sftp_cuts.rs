@@ -1,5 +1,5 @@
-//! Transfers through the SFTP front, and to SFTP backends, that are cut: nothing hangs, nothing is
-//! leaked, and the part is what `partial_uploads` says.
+//! Interrupted transfers through the SFTP front and to SFTP backends: nothing hangs, nothing leaks, and
+//! the partial file is handled as `partial_uploads` says.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -11,31 +11,31 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::cuts::POLICIES;
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::cells::{Cell, Failure, caught, run_all};
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{sftp, sftp_command};
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
-use crate::support::process::{Leash, kill_group, spawn, wait};
+use crate::support::process::{CleanupGuard, kill_group, spawn, wait};
 use crate::support::servers::{
     SFTP_NAMES, Server, Software, endpoint, private_sftp, sftp_endpoint,
 };
-use crate::support::sftp_lock::{comes_true, no_session, scenario};
+use crate::support::sftp_fixture::{await_end_of_sessions, becomes_true, scenario};
 use crate::support::ssh::keys;
 use crate::support::{Tls, USER, argon2_hash, pattern};
 
 const SENT: usize = 2 << 20;
-const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 const SHOWN_LINES: usize = 12;
 /// One of each kind.
 const BACKENDS: [&str; 7] =
     ["local", "vsftpd-tls", "proftpd-plain", "pureftpd-plain", "sshd", "proftpd-sftp", "asyncssh"];
 
-/// An SFTP listener for each policy, before one backend.
-struct Bench {
+/// A gateway with an SFTP listener for each policy and one backend.
+struct SftpCutFixture {
     gateway: Gateway,
-    /// Where the SFTP client's `/` is on disk.
+    /// The SFTP client's `/` on disk.
     root: PathBuf,
     /// The user's folder.
     home: PathBuf,
@@ -44,7 +44,7 @@ struct Bench {
     _folder: Option<tempfile::TempDir>,
 }
 
-impl Bench {
+impl SftpCutFixture {
     fn start(name: &'static str) -> Self {
         let (mut folder, mut port, mut software) = (None, None, None);
         let (keys_of_backend, home, jailed) = if name == "local" {
@@ -88,17 +88,17 @@ impl Bench {
         (seen, disk)
     }
 
-    fn at_rest(&self) -> Vec<Failure> {
+    fn await_no_session(&self) -> Vec<Failure> {
         let mut failures = caught(|| {
             for policy in POLICIES {
-                no_session(&self.gateway, policy);
+                await_end_of_sessions(&self.gateway, policy);
             }
             vec![]
         });
         if let Some(port) = self.port {
             let left = || self.gateway.connections_to(port);
-            // Other cells of this bench run one after the other, so none may be left.
-            if !comes_true(|| left() == 0) {
+            // Cells of this fixture run one after the other, so no session may be left.
+            if !becomes_true(|| left() == 0) {
                 let detail = format!("{} connections to the backend", left());
                 failures.push(Failure::new("leaked", detail));
             }
@@ -106,12 +106,12 @@ impl Bench {
         failures
     }
 
-    /// What may be there of a cut upload: at least `least` bytes of it where it is kept.
+    /// Checks what an interrupted upload left: with `keep`, at least `least` bytes.
     fn left(&self, policy: &str, folder: &Path, least: usize) -> Vec<Failure> {
         let sent = upload();
         let is_part = |part: &[u8]| part.len() >= least && sent.starts_with(part);
         let part = || std::fs::read(folder.join("cut.bin"));
-        // Deleting takes a moment after the session is gone.
+        // The file is deleted a moment after the session has ended.
         let settled = || match (part(), policy) {
             (Ok(part), "keep") => is_part(&part),
             // pure-ftpd itself writes to a temporary name.
@@ -120,7 +120,7 @@ impl Bench {
             (Ok(_), _) => false,
         };
         let mut failures = Vec::new();
-        if !comes_true(settled) {
+        if !becomes_true(settled) {
             let found = part().map(|part| part.len());
             failures.push(Failure::new("left", format!("{policy}: {found:?} bytes are left")));
         }
@@ -134,15 +134,15 @@ impl Bench {
             ([part], "temporary-name") => is_part(&std::fs::read(part).unwrap_or_default()),
             (others, _) => others.is_empty(),
         };
-        if !comes_true(settled) {
+        if !becomes_true(settled) {
             let found: Vec<_> = others().iter().map(|path| (path.clone(), size(path))).collect();
             failures.push(Failure::new("left", format!("{policy}: others: {found:?}")));
         }
         failures
     }
 
-    /// What is kept at least of an upload whose every WRITE was answered. FTP servers answer for
-    /// nothing before the end, and get what was sent in order.
+    /// The least size kept of an upload whose WRITEs all have replies. FTP servers acknowledge
+    /// nothing before the end, and get the data in order.
     fn kept(&self) -> usize {
         use Software as S;
         match self.software {
@@ -151,8 +151,8 @@ impl Bench {
         }
     }
 
-    fn judge(&self, story: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
-        let mut failures = caught(story);
+    fn failures_of(&self, scenario: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
+        let mut failures = caught(scenario);
         if !failures.is_empty() {
             failures.push(Failure::new("gateway-log", self.gateway.log_tail(SHOWN_LINES)));
         }
@@ -203,16 +203,17 @@ fn upload() -> Vec<u8> {
 
 #[test]
 fn aborted_uploads_are_incomplete() {
-    let benches: [OnceLock<Bench>; BACKENDS.len()] = [const { OnceLock::new() }; BACKENDS.len()];
+    let fixtures: [OnceLock<SftpCutFixture>; BACKENDS.len()] =
+        [const { OnceLock::new() }; BACKENDS.len()];
     let mut cells = Vec::new();
-    for (name, bench) in BACKENDS.into_iter().zip(&benches) {
-        // One cell a backend: what is left open is counted for the whole gateway.
+    for (name, fixture) in BACKENDS.into_iter().zip(&fixtures) {
+        // One cell per backend: open sessions are counted for the whole gateway.
         let run = move || {
-            let bench = bench.get_or_init(|| Bench::start(name));
+            let fixture = fixture.get_or_init(|| SftpCutFixture::start(name));
             let mut failures = Vec::new();
             for policy in POLICIES {
                 for how in ["channel", "eof", "disconnect", "reset"] {
-                    failures.extend(bench.judge(|| cut_put(bench, policy, how)));
+                    failures.extend(fixture.failures_of(|| cut_put(fixture, policy, how)));
                 }
             }
             failures
@@ -222,12 +223,12 @@ fn aborted_uploads_are_incomplete() {
     run_all("sftp cuts", cells);
 }
 
-fn cut_put(bench: &Bench, policy: &str, how: &str) -> Vec<Failure> {
-    let (folder, disk) = bench.folder(&format!("cut-{policy}-{how}"));
+fn cut_put(fixture: &SftpCutFixture, policy: &str, how: &str) -> Vec<Failure> {
+    let (folder, disk) = fixture.folder(&format!("cut-{policy}-{how}"));
     let job = json!({ "how": how, "path": format!("/{folder}/cut.bin"), "bytes": SENT });
-    let mut failures = scenario(&bench.site(policy), "cut-put", job);
-    failures.extend(bench.at_rest());
-    failures.extend(bench.left(policy, &disk, bench.kept()));
+    let mut failures = scenario(&fixture.site(policy), "cut-put", job);
+    failures.extend(fixture.await_no_session());
+    failures.extend(fixture.left(policy, &disk, fixture.kept()));
     for failure in &mut failures {
         failure.step = format!("{policy}/{how} {}", failure.step);
     }
@@ -235,24 +236,24 @@ fn cut_put(bench: &Bench, policy: &str, how: &str) -> Vec<Failure> {
     failures
 }
 
-/// OpenSSH's sftp with a transfer that takes its time (`-l`: Kbit/s).
-fn slow(site: &SftpSite, own: &Path, batch: &str) -> (Child, Leash) {
+/// OpenSSH's sftp with a slow transfer (`-l`: Kbit/s).
+fn slow(site: &SftpSite, own: &Path, batch: &str) -> (Child, CleanupGuard) {
     use std::io::Write;
     use std::os::unix::process::CommandExt;
     let mut command = sftp_command(site, own, &["-l", "16000"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut child = spawn(&mut command);
-    let leash = Leash::new(Some(&child), None);
+    let cleanup = CleanupGuard::new(Some(&child), None);
     let mut stdin = child.stdin.take().expect("stdin is piped");
     stdin.write_all(batch.as_bytes()).expect("giving the batch");
-    (child, leash)
+    (child, cleanup)
 }
 
 fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// Bytes that a folder's files have together: some servers write to a temporary name.
+/// The total size of a folder's files: some servers write to a temporary name.
 fn bytes_in(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| size(&entry.path())).sum()
@@ -263,42 +264,42 @@ fn transfers_of_killed_clients_are_incomplete() {
     let mut cells = Vec::new();
     for name in BACKENDS {
         let run = move || {
-            let bench = Bench::start(name);
-            bench.judge(|| killed_client(&bench))
+            let fixture = SftpCutFixture::start(name);
+            fixture.failures_of(|| killed_client(&fixture))
         };
         cells.push(Cell { name: format!("{name}/killed"), run: Box::new(run) });
     }
     run_all("sftp cuts", cells);
 }
 
-fn killed_client(bench: &Bench) -> Vec<Failure> {
+fn killed_client(fixture: &SftpCutFixture) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     std::fs::write(own.path().join("big"), pattern(32 << 20)).expect("writing a file");
     let mut failures = Vec::new();
-    let (folder, disk) = bench.folder("killed-put");
+    let (folder, disk) = fixture.folder("killed-put");
     let batch = format!("put big /{folder}/cut.bin\n");
-    let (mut child, _leash) = slow(&bench.site("delete"), own.path(), &batch);
-    if !comes_true(|| bytes_in(&disk) > 100_000) {
+    let (mut child, _cleanup) = slow(&fixture.site("delete"), own.path(), &batch);
+    if !becomes_true(|| bytes_in(&disk) > 100_000) {
         failures.push(Failure::new("put", "nothing arrives"));
     }
     kill_group(&mut child);
-    failures.extend(bench.at_rest());
-    failures.extend(bench.left("delete", &disk, 0));
+    failures.extend(fixture.await_no_session());
+    failures.extend(fixture.left("delete", &disk, 0));
 
     std::fs::write(disk.join("whole"), pattern(32 << 20)).expect("writing a file");
     let batch = format!("get /{folder}/whole\n");
-    let (mut child, _leash) = slow(&bench.site("keep"), own.path(), &batch);
-    if !comes_true(|| size(&own.path().join("whole")) > 100_000) {
+    let (mut child, _cleanup) = slow(&fixture.site("keep"), own.path(), &batch);
+    if !becomes_true(|| size(&own.path().join("whole")) > 100_000) {
         failures.push(Failure::new("get", "nothing arrives"));
     }
     kill_group(&mut child);
-    failures.extend(bench.at_rest());
+    failures.extend(fixture.await_no_session());
     let _ = std::fs::remove_dir_all(disk);
     failures
 }
 
-/// The server's session processes are killed, the server itself lives: the client is told, the
-/// gateway lets go, and a new session works.
+/// The server's session processes are killed, the server itself stays: the client gets an error, the
+/// gateway closes its connections, and a new session works.
 #[test]
 fn transfers_with_killed_backends_are_incomplete() {
     let mut cells = Vec::new();
@@ -322,30 +323,31 @@ fn killed_backend(gateway: &Gateway, server: &Server, rooted: bool, get: bool) -
     let seen = if rooted { server.home.display().to_string() } else { String::new() };
     std::fs::write(server.home.join("whole"), pattern(32 << 20)).expect("writing a file");
     let site = SftpSite::new(gateway.address("keep").port());
-    let (batch, arrives) = match get {
-        true => (format!("get {seen}/whole\n"), own.path().join("whole")),
-        false => (format!("put big {seen}/cut.bin\n"), server.home.join("cut.bin")),
+    let (batch, arrives) = if get {
+        (format!("get {seen}/whole\n"), own.path().join("whole"))
+    } else {
+        (format!("put big {seen}/cut.bin\n"), server.home.join("cut.bin"))
     };
-    let (mut child, _leash) = slow(&site, own.path(), &batch);
+    let (mut child, _cleanup) = slow(&site, own.path(), &batch);
     let mut failures = Vec::new();
-    if !comes_true(|| size(&arrives) > 100_000) {
+    if !becomes_true(|| size(&arrives) > 100_000) {
         failures.push(Failure::new("begin", "nothing arrives"));
     }
     for process in descendants(server.id()) {
         let _ = kill_process(process, Signal::KILL);
     }
-    match wait(&mut child, SOON) {
-        None => failures.push(Failure::new("client", "it is not told that the backend is gone")),
+    match wait(&mut child, TIMEOUT) {
+        None => failures.push(Failure::new("client", "no error after the backend was killed")),
         Some(status) if status.success() => {
-            failures.push(Failure::new("client", "a cut transfer is told as whole"));
+            failures.push(Failure::new("client", "success for an interrupted transfer"));
         }
         Some(_) => {}
     }
     kill_group(&mut child);
     failures.extend(caught(|| {
-        no_session(gateway, "keep");
+        await_end_of_sessions(gateway, "keep");
         let left = || gateway.connections_to(server.port());
-        assert!(comes_true(|| left() == 0), "{} connections to the backend are left", left());
+        assert!(becomes_true(|| left() == 0), "{} connections to the backend are left", left());
         let batch = format!("ls {seen}/whole\n");
         sftp(&site, own.path(), &batch, &[]).expect_ok("a new session");
         vec![]
@@ -356,7 +358,7 @@ fn killed_backend(gateway: &Gateway, server: &Server, rooted: bool, get: bool) -
     failures
 }
 
-/// All processes below one.
+/// All descendants of a process.
 pub fn descendants(process: u32) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut waiting = vec![process];

@@ -1,9 +1,9 @@
-//! SFTP backends: whom the gateway trusts, and as whom it logs in.
+//! SFTP backends: host keys that the gateway trusts, and its logins.
 
 use std::io::Write;
 use std::path::Path;
 
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::{Gateway, lockgate};
@@ -11,11 +11,11 @@ use crate::support::process::Output;
 use crate::support::raw::Raw;
 use crate::support::relay::Relay;
 use crate::support::servers::{SFTP_NAMES, SftpEndpoint, sftp_endpoint};
-use crate::support::sftp_lock::no_session;
+use crate::support::sftp_fixture::await_end_of_sessions;
 use crate::support::ssh::{hashed_known_hosts, keys, known_hosts, public, public_line};
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
-/// An FTP and an SFTP listener before one SFTP backend; `gateway_login`: the gateway knows the user.
+/// An FTP and an SFTP listener with one SFTP backend; `gateway_login`: the gateway checks the login.
 fn before(server: &SftpEndpoint, keys_of_backend: &str, gateway_login: bool) -> Gateway {
     let pool = ports::block(4);
     let (users, authenticate) = match gateway_login {
@@ -52,21 +52,21 @@ fn ls(site: &SftpSite) -> Output {
     sftp(site, home.path(), "ls -la\n", &[])
 }
 
-/// Both fronts get in, and nothing of them stays.
+/// Both fronts can log in, and no session is left.
 fn gets_in(gateway: &Gateway, server: &SftpEndpoint) {
     ls(&site(gateway)).expect_ok("sftp");
     let (mut client, _) = Raw::connect(gateway.address("ftp"));
     client.login(USER, PASSWORD);
     client.expect("PWD", 257);
     client.expect("QUIT", 221);
-    at_rest(gateway, server);
+    await_no_session(gateway, server);
 }
 
-fn at_rest(gateway: &Gateway, server: &SftpEndpoint) {
-    no_session(gateway, "ssh");
-    no_session(gateway, "ftp");
+fn await_no_session(gateway: &Gateway, server: &SftpEndpoint) {
+    await_end_of_sessions(gateway, "ssh");
+    await_end_of_sessions(gateway, "ftp");
     let left = || gateway.connections_to(server.port);
-    let none = crate::support::sftp_lock::comes_true(|| left() == 0);
+    let none = crate::support::sftp_fixture::becomes_true(|| left() == 0);
     assert!(none, "{} connections to the backend are left", left());
 }
 
@@ -90,30 +90,30 @@ fn passwords_are_passed_on() {
         let output = ls(&wrong);
         assert!(!output.ok(), "{name}: {}", output.describe());
         let login =
-            gateway.await_log(|it| it["event"] == "login" && it["outcome"] == "refused", SOON);
+            gateway.await_log(|it| it["event"] == "login" && it["outcome"] == "refused", TIMEOUT);
         assert_eq!(login["listener"], "ssh", "{name}: {login}");
         let (mut client, _) = Raw::connect(gateway.address("ftp"));
         client.expect(&format!("USER {USER}"), 331);
         client.expect("PASS wrong", 530);
         client.login(USER, PASSWORD);
         client.expect("QUIT", 221);
-        at_rest(&gateway, &server);
+        await_no_session(&gateway, &server);
     }
 }
 
-const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// RFC 4253 section 4.2 bounds the identification string, not what comes before it.
+/// RFC 4253 section 4.2 limits the identification string, not the lines before it.
 #[test]
 fn a_server_may_send_long_lines_before_its_identification_string() {
     let server = sftp_endpoint("sshd");
     let long = [&b"-- Authorised use only. --".repeat(100)[..], b"\r\n\r\nSSH is next\n"].concat();
-    let relay = Relay::start_saying(server.port, &long);
+    let relay = Relay::start_with_prefix(server.port, &long);
     let relayed = SftpEndpoint { port: relay.port, ..server };
     gets_in(&before(&relayed, &fingerprint(0), false), &relayed);
 }
 
-/// As a server that has its most connections does.
+/// As a server at its limit of connections does.
 #[test]
 fn lines_of_a_server_without_an_identification_string_are_logged() {
     let server = sftp_endpoint("sshd");
@@ -129,7 +129,7 @@ fn lines_of_a_server_without_an_identification_string_are_logged() {
     });
     let gateway = before(&SftpEndpoint { port, ..server }, &fingerprint(0), false);
     assert!(!ls(&site(&gateway)).ok());
-    let login = gateway.await_log(|it| it["event"] == "login", SOON);
+    let login = gateway.await_log(|it| it["event"] == "login", TIMEOUT);
     let detail = login["detail"].as_str().unwrap_or_default();
     assert!(detail.ends_with("the server sent: Exceeded MaxStartups"), "{login}");
 }
@@ -153,7 +153,7 @@ fn host_key_by_known_hosts() {
     assert!(text.starts_with("|1|"), "{text}");
     let hashed = file(folder.path(), "hashed", &text);
     gets_in(&before(&server, &format!("known_hosts: {hashed}"), false), &server);
-    // Only a key that the server would not show first: that kind is asked for.
+    // Only a key that the server would not prefer: the gateway requests that algorithm.
     for key in &keys().host[1..] {
         let line = format!("[127.0.0.1]:{} {}", server.port, public_line(key));
         let other = file(folder.path(), "other", &line);
@@ -161,7 +161,7 @@ fn host_key_by_known_hosts() {
     }
 }
 
-/// A server with another key is refused before it hears a password, and the log says which key it
+/// A server with another key is refused before it receives a password; the log names the key that it
 /// has.
 #[test]
 fn a_wrong_host_key_is_refused() {
@@ -180,19 +180,19 @@ fn a_wrong_host_key_is_refused() {
             let text = event.to_string();
             keys().fingerprints.iter().any(|print| text.contains(print))
         };
-        let event = gateway.await_log(|it| it["event"] == "login" && says(it), SOON);
+        let event = gateway.await_log(|it| it["event"] == "login" && says(it), TIMEOUT);
         assert_ne!(event["outcome"], "ok", "{event}");
-        let told = gateway.await_log(|it| it["event"] == "backend", SOON);
+        let event = gateway.await_log(|it| it["event"] == "backend", TIMEOUT);
         let address = format!("127.0.0.1:{}", server.port);
-        let fields = ["level", "backend", "address", "outcome"].map(|name| told[name].as_str());
-        assert_eq!(fields, ["WARN", "back", &address, outcome].map(Some), "{told}");
-        assert!(says(&told), "{told}");
+        let fields = ["level", "backend", "address", "outcome"].map(|name| event[name].as_str());
+        assert_eq!(fields, ["WARN", "back", &address, outcome].map(Some), "{event}");
+        assert!(says(&event), "{event}");
         let (mut client, _) = Raw::connect(gateway.address("ftp"));
         client.expect(&format!("USER {USER}"), 331);
         let reply = client.command(&format!("PASS {PASSWORD}"));
         assert!(matches!(reply.code, 421 | 430 | 451 | 530), "{}", reply.text);
         drop(client);
-        at_rest(&gateway, &server);
+        await_no_session(&gateway, &server);
         let series =
             format!("lockgate_backend_failures_total{{backend=\"back\",reason=\"{outcome}\"}}");
         assert_eq!(gateway.metric(&series), Some(2), "{keys_of_backend}");
@@ -201,7 +201,7 @@ fn a_wrong_host_key_is_refused() {
     }
 }
 
-/// A mapped account: the client's own name and password stay at the gateway.
+/// A mapped account: the client's user name and password are not sent to the backend.
 #[test]
 fn mapped_accounts_log_in_with_password_or_key() {
     let server = sftp_endpoint("sshd");
@@ -215,21 +215,21 @@ fn mapped_accounts_log_in_with_password_or_key() {
         let gateway = before(&server, &format!("{}, {login}", fingerprint(0)), true);
         gets_in(&gateway, &server);
         let with_key = SftpSite { key: Some(keys().user.clone()), ..site(&gateway) };
-        ls(&with_key).expect_ok("a public key at the gateway, a mapped account behind");
+        ls(&with_key).expect_ok("a public key at the gateway, a mapped account at the backend");
         let stranger = SftpSite { key: Some(keys().stranger.clone()), ..site(&gateway) };
         assert!(!ls(&stranger).ok(), "a stranger got in");
-        at_rest(&gateway, &server);
+        await_no_session(&gateway, &server);
     }
     // The backend refuses the gateway's own account: that is not the client's fault.
     let stranger = keys().stranger.display();
     let login = format!("login: {{ user: {USER}, private_key: {stranger} }}");
     let gateway = before(&server, &format!("{}, {login}", fingerprint(0)), true);
     assert!(!ls(&site(&gateway)).ok(), "let in with a key that the backend does not know");
-    let event = gateway.await_log(|it| it["event"] == "login", SOON);
+    let event = gateway.await_log(|it| it["event"] == "login", TIMEOUT);
     assert_ne!(event["fault"], "client", "{event}");
-    let told = gateway.await_log(|it| it["event"] == "backend", SOON);
-    assert_eq!(told["outcome"], "account-refused", "{told}");
-    at_rest(&gateway, &server);
+    let event = gateway.await_log(|it| it["event"] == "backend", TIMEOUT);
+    assert_eq!(event["outcome"], "account-refused", "{event}");
+    await_no_session(&gateway, &server);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Files that SFTP clients write anew without emptying them, before real FTP servers.
+//! Files that SFTP clients overwrite without truncation, on real FTP servers.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{SERVERS, server};
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{remote, scp};
 use crate::support::clients::paramiko::script;
@@ -19,7 +19,7 @@ const OLD: usize = 200_000;
 
 struct Folder {
     disk: PathBuf,
-    /// As clients name it.
+    /// The path for clients.
     name: String,
     gateway: Gateway,
 }
@@ -52,7 +52,7 @@ impl Folder {
         SftpSite::new(self.gateway.address("front").port())
     }
 
-    /// Writes to `old` from `offset` on; what the client was told.
+    /// Writes to `old` from `offset` on; returns the client's result.
     fn write(&self, offset: usize, length: usize, cut: bool) -> Value {
         let site = self.site();
         let job = json!({
@@ -68,7 +68,7 @@ impl Folder {
         std::fs::read(self.disk.join("old")).expect("the file")
     }
 
-    /// The file alone, with this content and its old mode.
+    /// Only the file, with this content and its old mode.
     fn check(&self, content: &[u8], what: &str) {
         let there = self.old();
         assert!(there == content, "{what}: {} bytes, not {}", there.len(), content.len());
@@ -115,7 +115,7 @@ fn overwriting_the_start_keeps_the_tail() {
             assert_eq!(folder.write(0, head, false), "ok", "{name}");
             folder.check(&content(head), name);
         }
-        // As far as there is no other way, it is refused still, and nothing is lost.
+        // Where there is no other way, it is refused, and nothing is lost.
         assert_ne!(folder.write(1000, 10, false), "ok", "{name}");
         folder.check(&content(100_000), name);
         assert_eq!(folder.write(OLD, 1000, false), "ok", "{name}");
@@ -127,7 +127,7 @@ fn overwriting_the_start_keeps_the_tail() {
 fn a_tail_beyond_tail_copy_max_is_not_copied() {
     for name in ["vsftpd-plain", "proftpd-tls", "pureftpd-plain"] {
         let folder = Folder::new(name, "rest", ", tail_copy_max: 100KiB");
-        // paramiko does not tell what became of a CLOSE.
+        // paramiko does not report the status of CLOSE.
         folder.write(0, 1000, false);
         let refused = |event: &Value| event["reason"].to_string().contains("tail_copy_max");
         let event = folder.gateway.await_log(refused, Duration::from_secs(20));
@@ -147,7 +147,7 @@ fn a_client_that_disconnects_leaves_the_old_file() {
             folder.write(0, 150_000, true);
             let ended = |event: &Value| event["event"] == "session";
             folder.gateway.await_log(ended, Duration::from_secs(20));
-            // What was begun beside it goes when the server has noticed.
+            // The temporary file disappears when the server has noticed.
             let since = Instant::now();
             let only_old = || std::fs::read_dir(&folder.disk).expect("the folder").count() == 1;
             while !only_old() && since.elapsed() < Duration::from_secs(20) {

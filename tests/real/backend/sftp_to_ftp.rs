@@ -1,11 +1,10 @@
-//! What FTP says only by the way, asked for by OpenSSH's sftp before real FTP servers: links, and the
-//! permissions of new files.
+//! Links and permissions that FTP shows only in listings, for OpenSSH's sftp with real FTP servers.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use super::{SERVERS, server};
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::clients::paramiko::script;
@@ -13,7 +12,7 @@ use crate::support::gateway::Gateway;
 use crate::support::pattern;
 use crate::support::servers::endpoint;
 
-/// A folder of the servers' user that is only this test's.
+/// A folder for this test, owned by the servers' user.
 fn folder(home: &Path, name: &str) -> PathBuf {
     let folder = home.join(name);
     std::fs::create_dir(&folder).expect("making a folder");
@@ -73,7 +72,7 @@ fn a_private_file_stays_private() {
             std::fs::write(&file, b"a few bytes").expect("writing a file");
             std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("a mode");
         }
-        // Where the time cannot be set, the client says so and goes on.
+        // Where the time cannot be set, the client reports it and goes on.
         let batch = format!("cd /private-{name}\nput key\nput shown\n-put -p key with-time\n");
         sftp(&site, home.path(), &batch, &[]).expect_ok(name);
         for (file, mode) in [("key", 0o600), ("shown", 0o644), ("with-time", 0o600)] {
@@ -85,7 +84,7 @@ fn a_private_file_stays_private() {
     }
 }
 
-/// vsftpd has no MLST: a file's mode is in lines of LIST only.
+/// vsftpd has no MLST: only LIST lines have a file's mode.
 #[test]
 fn ls_of_one_file_shows_its_mode() {
     const FILES: [(&str, u32, &str); 5] = [
@@ -110,22 +109,22 @@ fn ls_of_one_file_shows_its_mode() {
             let home = tempfile::tempdir().expect("a client's home");
             let batch = format!("cd /modes-{name}\nls -l \"{file}\"\nget -p \"{file}\" got\n");
             let output = sftp(&site, home.path(), &batch, &[]).expect_ok(name);
-            let told = String::from_utf8_lossy(&output.stdout);
-            assert!(told.lines().any(|line| line.starts_with(shown)), "{name}: {file}\n{told}");
+            let output = String::from_utf8_lossy(&output.stdout);
+            assert!(output.lines().any(|line| line.starts_with(shown)), "{name}: {file}\n{output}");
             let got = std::fs::metadata(home.path().join("got")).expect("the file");
             assert_eq!(got.permissions().mode() & 0o777, mode, "{name}: {file}");
         }
         let paths = FILES.map(|(file, ..)| format!("/modes-{name}/{file}"));
-        let told = modes(&site, &paths, &format!("/modes-{name}"));
+        let output = modes(&site, &paths, &format!("/modes-{name}"));
         for (path, (_, mode, _)) in paths.iter().zip(FILES) {
             let mode = 0o100_000 | mode;
-            assert_eq!(told[path], serde_json::json!([mode, mode, mode]), "{name}: {path}");
+            assert_eq!(output[path], serde_json::json!([mode, mode, mode]), "{name}: {path}");
         }
         std::fs::remove_dir_all(&disk).expect("removing the folder");
     }
 }
 
-/// `*` is a pattern at some servers, so that STAT is not asked about such names.
+/// `*` is a pattern for some servers, so the gateway sends no STAT for such names.
 #[test]
 fn an_unknown_mode_is_omitted() {
     let name = "vsftpd-plain";
@@ -135,8 +134,8 @@ fn an_unknown_mode_is_omitted() {
     let gateway = before(name);
     let site = SftpSite::new(gateway.address("front").port());
     let path = "/unknown-modes/x*".to_owned();
-    let told = modes(&site, std::slice::from_ref(&path), "/unknown-modes");
-    assert_eq!(told[&path], serde_json::json!([null, null, null]));
+    let output = modes(&site, std::slice::from_ref(&path), "/unknown-modes");
+    assert_eq!(output[&path], serde_json::json!([null, null, null]));
     let home = tempfile::tempdir().expect("a client's home");
     let batch = "cd /unknown-modes\nls -l x\\*\nget x\\* got\n";
     let output = sftp(&site, home.path(), batch, &[]).expect_ok(name);
@@ -146,7 +145,7 @@ fn an_unknown_mode_is_omitted() {
     std::fs::remove_dir_all(&disk).expect("removing the folder");
 }
 
-/// What paramiko is told by STAT, LSTAT and FSTAT of each path, and by READDIR of a folder's lines.
+/// paramiko's results of STAT, LSTAT and FSTAT of each path, and of READDIR of a folder.
 fn modes(site: &SftpSite, paths: &[String], folder: &str) -> serde_json::Value {
     let job = serde_json::json!({
         "port": site.port, "user": site.user, "password": site.password,

@@ -1,4 +1,4 @@
-//! Uploads through an FTP front to a real sshd that has no room, and to one that is slow.
+//! Uploads through an FTP front to a real sshd with a full disk, and to a slow one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use super::sftp_cuts::{descendants, sftp_backend};
 use super::{client, gateway};
 use crate::support::gateway::Gateway;
 use crate::support::servers::{Server, private_sftp};
-use crate::support::sftp_lock::comes_true;
+use crate::support::sftp_fixture::becomes_true;
 
 const BEGIN: usize = 1 << 20;
-/// Less than what the gateway takes from a client without an answer of the server's.
+/// Less than the gateway reads from a client without a reply of the server.
 const SENT: usize = BEGIN + (768 << 10);
 
-/// Before an sshd of its own, with a backend for each policy.
-fn bench() -> (Server, Gateway) {
+/// A gateway with its own sshd, and a backend for each policy.
+fn backend_fixture() -> (Server, Gateway) {
     let server = private_sftp("sshd");
     let keys = |policy| format!("{}, partial_uploads: {policy}", sftp_backend(server.port()));
     let gateway = gateway(&POLICIES.map(|policy| (policy, keys(policy))));
@@ -55,16 +55,16 @@ impl Drop for Small {
 
 #[test]
 fn a_full_disk_is_reported() {
-    let (server, gateway) = bench();
+    let (server, gateway) = backend_fixture();
     let small = Small::mount(&server.home);
     for policy in POLICIES {
         let mut client = client(&gateway, policy);
         let path = |name: &str| small.0.join(name).display().to_string();
-        // More than the disk has by far, and so little more that only the last write finds no room.
+        // Much more than the disk's size, and so little more that only the last write fails.
         for (name, length) in [("large", 3 << 20), ("last", Small::SIZE + 1000)] {
             let tcp = client.begin(&format!("STOR {}", path(name)));
             let mut data = client.data(tcp);
-            // It is cut in the midst of it.
+            // The server closes the connection in the middle of the upload.
             let _ = data.write_all(&payload()[..length]).and_then(|()| data.finish());
             let reply = client.read();
             assert_eq!(reply.code, 452, "{policy} {name}: {}", reply.text);
@@ -82,10 +82,10 @@ fn a_full_disk_is_reported() {
     }
 }
 
-/// Its client is gone, comes back at once and sends something shorter.
+/// The client disappears, reconnects at once and uploads a shorter file.
 #[test]
 fn an_upload_is_not_damaged_by_an_earlier_one() {
-    let (server, gateway) = bench();
+    let (server, gateway) = backend_fixture();
     for policy in ["keep", "delete"] {
         let path = server.home.join(format!("again-{policy}"));
         let command = format!("STOR {}", path.display());
@@ -93,7 +93,10 @@ fn an_upload_is_not_damaged_by_an_earlier_one() {
         let tcp = first.begin(&command);
         let mut data = first.data(tcp);
         data.write_all(&payload()[..BEGIN]).expect("sending");
-        assert!(comes_true(|| path.metadata().is_ok_and(|file| file.len() > 0)), "nothing arrives");
+        assert!(
+            becomes_true(|| path.metadata().is_ok_and(|file| file.len() > 0)),
+            "nothing arrives"
+        );
         let sessions = descendants(server.id());
         for session in &sessions {
             kill_process(*session, Signal::STOP).expect("stopping a session of sshd");
@@ -106,14 +109,14 @@ fn an_upload_is_not_damaged_by_an_earlier_one() {
         let _ = data.finish();
 
         let mut second = client(&gateway, policy);
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let again = std::thread::spawn(move || {
             let stored = second.upload(&command, &payload()[5..1005]);
-            let _ = tell.send(());
+            let _ = sender.send(());
             (stored, second)
         });
-        // The server goes on whether the upload waits for that or not.
-        let waited = told.recv_timeout(Duration::from_secs(2));
+        // The server resumes whether the upload waits for that or not.
+        let waited = receiver.recv_timeout(Duration::from_secs(2));
         for session in sessions {
             kill_process(session, Signal::CONT).expect("a session of sshd goes on");
         }
@@ -121,11 +124,11 @@ fn an_upload_is_not_damaged_by_an_earlier_one() {
         assert_eq!(stored.code, 226, "{}", stored.text);
         let whole = || std::fs::read(&path).is_ok_and(|file| file == payload()[5..1005]);
         assert!(whole(), "{policy}: at 226");
-        // All of the first session has been written.
-        assert!(comes_true(|| gateway.connections_to(server.port()) <= 1), "the first goes on");
+        // The first session's writes are done.
+        assert!(becomes_true(|| gateway.connections_to(server.port()) <= 1), "the first goes on");
         assert!(whole(), "{policy}: later");
         assert_eq!(waited, Err(RecvTimeoutError::Timeout), "it did not wait");
         second.expect("QUIT", 221);
-        assert!(comes_true(|| gateway.connections_to(server.port()) == 0), "the second goes on");
+        assert!(becomes_true(|| gateway.connections_to(server.port()) == 0), "the second goes on");
     }
 }

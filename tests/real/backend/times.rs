@@ -1,4 +1,4 @@
-//! Times that clients set, before real servers: each server has its own way.
+//! Clients set times on real servers; each server has its own command for it.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::{SERVERS, gateway, server, sftp_server};
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{remote, scp, sftp};
 use crate::support::clients::paramiko::script;
@@ -17,10 +17,10 @@ use crate::support::servers::{endpoint, sftp_endpoint};
 use crate::support::{PASSWORD, USER};
 
 const TIME: i64 = 1_234_567_890;
-/// [`TIME`] in FTP's form.
+/// [`TIME`] in FTP's format.
 const TOLD: &str = "20090213233130";
 
-/// A folder of the servers' user that is only this test's.
+/// A folder for this test, owned by the servers' user.
 fn folder(home: &Path, name: &str) -> PathBuf {
     let folder = home.join(name);
     std::fs::create_dir(&folder).expect("making a folder");
@@ -99,18 +99,18 @@ fn ftp_clients_set_times_with_every_command() {
             assert_eq!(time_of(&disk.join(file)), TIME, "{name}: {ask}");
             client.expect(&format!("MDTM {file}"), 213);
         }
-        // A file whose name begins with a time is asked about.
+        // MDTM for a file whose name starts with a time.
         let odd = format!("{TOLD} mdtm");
         std::fs::write(disk.join(&odd), b"odd").expect("writing a file");
         give(&home, &disk.join(&odd));
         let before = time_of(&disk.join(&odd));
         let other = std::fs::File::options().write(true).open(disk.join("mdtm")).expect("it");
         other.set_modified(SystemTime::UNIX_EPOCH).expect("setting the time");
-        let told = client.expect(&format!("MDTM {odd}"), 213).text;
-        assert!(!told.contains("time set"), "{name}: {told}");
+        let text = client.expect(&format!("MDTM {odd}"), 213).text;
+        assert!(!text.contains("time set"), "{name}: {text}");
         assert_eq!((time_of(&disk.join("mdtm")), time_of(&disk.join(&odd))), (0, before), "{name}");
         client.expect(&format!("MDTM {TOLD} none"), 550);
-        // By now it is known that times can be set.
+        // By now the gateway knows that times can be set.
         assert!(client.expect("FEAT", 211).text.contains("MFMT"), "{name}");
         std::fs::remove_dir_all(&disk).expect("removing the folder");
     }
@@ -139,11 +139,11 @@ fn unsupported_attributes_are_ignored_and_counted_if_configured() {
             "file": "/ignored/file", "folder": "/ignored/sub",
         });
         let output = script("sftp_attributes.py", &job).expect_ok("paramiko");
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let text: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let expected = json!({
             "owner": ok, "time": true, "time-of-folder": ok, "size": false, "absent": false,
         });
-        assert_eq!(told, expected, "{policy}");
+        assert_eq!(text, expected, "{policy}");
         for attribute in ["owner", "times"] {
             let series = format!(
                 "lockgate_attributes_ignored_total{{attribute=\"{attribute}\",backend=\"back\"}}"

@@ -1,9 +1,9 @@
-//! STOU before everything that an FTP front can stand before.
+//! STOU with each kind of backend.
 
 use std::path::{Path, PathBuf};
 
-use super::cuts::{Bench, COUNT, payload, servers};
-use super::doors;
+use super::cuts::{COUNT, CutFixture, payload, servers};
+use super::ports;
 use crate::support::cells::{Cell, Failure, run_all};
 use crate::support::gateway::Gateway;
 use crate::support::raw::{Raw, Reply};
@@ -11,20 +11,20 @@ use crate::support::{PASSWORD, USER, argon2_hash};
 
 const SENT: usize = 300_000;
 
-/// What is in a folder on disk.
+/// The names in a folder on disk.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("listing a folder");
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
-/// The name in `150 FILE: name`, where it is told.
-fn told(reply: &Reply) -> Option<&str> {
+/// The name in `150 FILE: name`, if present.
+fn name_in(reply: &Reply) -> Option<&str> {
     let name = reply.text.trim_end().split_once("FILE: ")?.1;
     name.rsplit('/').next()
 }
 
-/// Two files are stored; each is whole, under the name that was told.
-fn story(client: &mut Raw, folder: &str, disk: &Path, tells: bool) -> Vec<Failure> {
+/// Two files are stored; each is complete, under the name in the reply.
+fn scenario(client: &mut Raw, folder: &str, disk: &Path, names_file: bool) -> Vec<Failure> {
     let mut failures = Vec::new();
     client.expect(&format!("MKD {folder}"), 257);
     client.expect(&format!("CWD {folder}"), 250);
@@ -32,7 +32,7 @@ fn story(client: &mut Raw, folder: &str, disk: &Path, tells: bool) -> Vec<Failur
         let sent = &payload()[count..SENT];
         let before = files(disk);
         let tcp = client.passive();
-        let begun = client.expect("STOU", 150);
+        let started = client.expect("STOU", 150);
         let mut data = client.data(tcp);
         std::io::Write::write_all(&mut data, sent).expect("sending");
         data.finish().expect("ending");
@@ -47,14 +47,14 @@ fn story(client: &mut Raw, folder: &str, disk: &Path, tells: bool) -> Vec<Failur
             failures.push(Failure::new("stou", format!("{}: {file:?} differs", ended.text)));
         }
         let name = file.file_name().and_then(|name| name.to_str());
-        if tells && told(&begun) != name {
-            failures.push(Failure::new("name", format!("{}, and it is {name:?}", begun.text)));
+        if names_file && name_in(&started) != name {
+            failures.push(Failure::new("name", format!("{}, and it is {name:?}", started.text)));
         }
     }
     failures
 }
 
-/// A part never has a name that looks like a whole file's, where the gateway chooses the name.
+/// A partial file never has the name of a complete one, where the gateway chooses the name.
 fn cut(client: &mut Raw, folder: &str, disk: &Path) -> Vec<Failure> {
     client.expect(&format!("CWD {folder}"), 250);
     let before = files(disk).len();
@@ -80,20 +80,21 @@ const POLICIES: [&str; 2] = ["keep", "temporary-name"];
 
 #[test]
 fn stou_with_servers() {
-    let benches: [std::sync::OnceLock<Bench>; COUNT] =
+    let fixtures: [std::sync::OnceLock<CutFixture>; COUNT] =
         [const { std::sync::OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
-    for (name, bench) in servers().zip(&benches) {
+    for (name, fixture) in servers().zip(&fixtures) {
         for policy in POLICIES {
             let run = move || {
-                let bench = bench.get_or_init(|| Bench::start(name));
-                let is_sftp = bench.endpoint.is_sftp();
-                let folder = bench.folder(&format!("stou-{policy}-{}", bench.endpoint.tls.name()));
-                let disk = bench.endpoint.home.join(&folder);
-                bench.judge(|| {
-                    let mut client = bench.client(policy);
+                let fixture = fixture.get_or_init(|| CutFixture::start(name));
+                let is_sftp = fixture.endpoint.is_sftp();
+                let folder =
+                    fixture.folder(&format!("stou-{policy}-{}", fixture.endpoint.tls.name()));
+                let disk = fixture.endpoint.home.join(&folder);
+                fixture.failures_of(|| {
+                    let mut client = fixture.client(policy);
                     let folder = format!("/{folder}");
-                    let mut failures = story(&mut client, &folder, &disk, is_sftp);
+                    let mut failures = scenario(&mut client, &folder, &disk, is_sftp);
                     if is_sftp && policy == "temporary-name" {
                         failures.extend(cut(&mut client, &folder, &disk));
                     }
@@ -109,7 +110,7 @@ fn stou_with_servers() {
 #[test]
 fn stou_with_a_folder() {
     let home = tempfile::tempdir().expect("a folder");
-    let mut yaml = doors(&POLICIES, 8);
+    let mut yaml = ports(&POLICIES, 8);
     yaml.push_str("backends:\n");
     let mut routes = String::from("routes:\n");
     for policy in POLICIES {
@@ -132,7 +133,7 @@ fn stou_with_a_folder() {
             client.expect("TYPE I", 200);
             let folder = format!("/stou-{policy}{tls}");
             let disk = home.path().join(&folder[1..]);
-            failures.extend(story(&mut client, &folder, &disk, true));
+            failures.extend(scenario(&mut client, &folder, &disk, true));
             if policy == "temporary-name" {
                 failures.extend(cut(&mut client, &folder, &disk));
             }

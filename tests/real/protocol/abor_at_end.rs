@@ -1,5 +1,5 @@
-//! ABOR around the end of an upload's data: before each kind of backend, the client, the file and the
-//! session agree on what became of it.
+//! ABOR near the end of an upload's data, with each kind of backend: the reply, the file and the
+//! record agree on the outcome.
 
 use std::io::Write;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cuts::KINDS;
 use super::in_step;
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::raw::Raw;
 use crate::support::ssh::keys;
@@ -15,7 +15,7 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const BACKENDS: [&str; 3] = ["local", "ftp", "sftp"];
 static WHOLE: [u8; 100_000] = [7; 100_000];
-/// From the end of data to ABOR: from within the grace to behind the answer.
+/// From the end of data to ABOR: from within the grace period to after the reply.
 const STEP: Duration = Duration::from_micros(200);
 const STEPS: u32 = 40;
 
@@ -28,7 +28,7 @@ fn data_ports() -> String {
     )
 }
 
-/// A listener for each backend, which keeps parts as `kind` says.
+/// A listener for each backend, whose `partial_uploads` is `kind`.
 fn start(kind: &str, folder: &std::path::Path) -> (Gateway, Gateway) {
     let mut password = tempfile::NamedTempFile::new().expect("a file");
     password.write_all(PASSWORD.as_bytes()).expect("writing the password");

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::cuts::await_cut;
-use super::{Lock, Plan, in_step};
+use super::{Fixture, Plan, in_step};
 use crate::support::raw::{Raw, Wire};
 
-/// How a client says ABOR.
+/// How a client sends ABOR.
 type Saying = fn(&mut Raw);
 
 const SAYINGS: [(&str, Saying); 10] = [
@@ -37,8 +37,8 @@ const SAYINGS: [(&str, Saying); 10] = [
 ];
 
 /// A download that the client does not read to its end.
-fn stuck_download(lock: &Lock, raw: &mut Raw) -> Wire {
-    let length = lock.put_large("large");
+fn stuck_download(fixture: &Fixture, raw: &mut Raw) -> Wire {
+    let length = fixture.put_large("large");
     let tcp = raw.begin("RETR large");
     let mut data = raw.data(tcp);
     data.read_exact(&mut vec![0; length / 64]).expect("the beginning of the file");
@@ -46,12 +46,12 @@ fn stuck_download(lock: &Lock, raw: &mut Raw) -> Wire {
 }
 
 /// An upload of which `part` has been written to the folder.
-fn stuck_upload(lock: &Lock, raw: &mut Raw, part: &[u8]) -> Wire {
+fn stuck_upload(fixture: &Fixture, raw: &mut Raw, part: &[u8]) -> Wire {
     let tcp = raw.begin("STOR up");
     let mut data = raw.data(tcp);
     data.write_all(part).and_then(|()| data.flush()).expect("sending a part");
     while !raw.expect("STAT", 213).text.contains(&format!(" {} bytes", part.len())) {}
-    assert!(lock.path("up").exists());
+    assert!(fixture.path("up").exists());
     data
 }
 
@@ -73,12 +73,12 @@ fn at_end(mut data: Wire, how: &str) {
 #[test]
 fn abor_ends_a_download() {
     for tls in ["none", "required"] {
-        let lock = Plan { tls, ..Plan::default() }.start();
-        let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
-        // Urgent data is for connections in clear: with TLS the signals would damage a record.
+        let fixture = Plan { tls, ..Plan::default() }.start();
+        let mut raw = if tls == "none" { fixture.client() } else { fixture.tls_client() };
+        // Urgent data only in clear: under TLS it would damage a record.
         let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 5 });
         for (how, say) in sayings {
-            let data = stuck_download(&lock, &mut raw);
+            let data = stuck_download(&fixture, &mut raw);
             say(&mut raw);
             expect_aborted(&mut raw, how);
             at_end(data, how);
@@ -89,39 +89,39 @@ fn abor_ends_a_download() {
 #[test]
 fn abor_ends_an_upload() {
     for tls in ["none", "required"] {
-        let lock = Plan { tls, partial_uploads: "delete", ..Plan::default() }.start();
-        let mut raw = if tls == "none" { lock.client() } else { lock.tls_client() };
+        let fixture = Plan { tls, partial_uploads: "delete", ..Plan::default() }.start();
+        let mut raw = if tls == "none" { fixture.client() } else { fixture.tls_client() };
         let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 5 });
         for (how, say) in sayings {
-            let data = stuck_upload(&lock, &mut raw, b"part");
+            let data = stuck_upload(&fixture, &mut raw, b"part");
             say(&mut raw);
             expect_aborted(&mut raw, how);
             at_end(data, how);
-            assert!(lock.names().is_empty(), "{how}");
+            assert!(fixture.names().is_empty(), "{how}");
         }
     }
 }
 
 #[test]
 fn abor_before_the_data_connection() {
-    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
-    lock.put("file", "bytes");
-    let mut raw = lock.client();
+    let fixture = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    fixture.put("file", "bytes");
+    let mut raw = fixture.client();
     for line in ["RETR file", "STOR new", "LIST"] {
         raw.expect("EPSV", 229);
         raw.expect(line, 150);
         raw.send_bytes(b"ABOR\r\n");
         expect_aborted(&mut raw, line);
     }
-    assert_eq!(lock.names(), ["file"]);
+    assert_eq!(fixture.names(), ["file"]);
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }
 
 #[test]
 fn commands_after_abor_are_answered_after_it() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
-    let _data = stuck_download(&lock, &mut raw);
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
+    let _data = stuck_download(&fixture, &mut raw);
     raw.send_bytes(b"SYST\r\nABOR\r\nPWD\r\n");
     for expected in [426, 226, 215, 257] {
         assert_eq!(raw.read().code, expected);
@@ -129,13 +129,13 @@ fn commands_after_abor_are_answered_after_it() {
     in_step(&mut raw);
 }
 
-/// Clients keep a translated address alive with NOOP.
+/// Clients keep a NAT mapping alive with NOOP.
 #[test]
 fn abor_is_seen_after_many_commands_during_an_upload() {
     const NOOPS: usize = 20_000;
-    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
-    let mut raw = lock.client();
-    let data = stuck_upload(&lock, &mut raw, b"part");
+    let fixture = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    let mut raw = fixture.client();
+    let data = stuck_upload(&fixture, &mut raw, b"part");
     raw.send_bytes("NOOP\r\n".repeat(NOOPS).as_bytes());
     let status = raw.expect("STAT", 213);
     assert!(status.text.contains(" 4 bytes"), "{}", status.text);
@@ -149,45 +149,45 @@ fn abor_is_seen_after_many_commands_during_an_upload() {
     raw.expect("SYST", 215);
     in_step(&mut raw);
     at_end(data, "an upload with NOOPs");
-    assert!(lock.names().is_empty());
+    assert!(fixture.names().is_empty());
 }
 
 #[test]
 fn the_clients_close_is_seen_after_many_commands() {
-    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
-    let mut raw = lock.client();
-    let mut data = stuck_upload(&lock, &mut raw, b"part");
+    let fixture = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    let mut raw = fixture.client();
+    let mut data = stuck_upload(&fixture, &mut raw, b"part");
     raw.send_bytes("NOOP\r\n".repeat(5000).as_bytes());
-    // All of them have been read.
+    // All lines have been read.
     raw.expect("STAT", 213);
     drop(raw);
-    await_cut(&lock);
+    await_cut(&fixture);
     let _ = data.finish();
-    assert!(lock.names().is_empty(), "{:?}", lock.names());
+    assert!(fixture.names().is_empty(), "{:?}", fixture.names());
 }
 
-/// Whoever has so much to say during a transfer waits for no answer.
+/// A client that sends this much during a transfer does not wait for replies.
 #[test]
 fn too_many_queued_commands_end_the_session() {
     for line in ["PWD", "RETR large", &"x".repeat(2000)] {
-        let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
-        let mut raw = lock.client();
-        let data = stuck_upload(&lock, &mut raw, b"part");
+        let fixture = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+        let mut raw = fixture.client();
+        let data = stuck_upload(&fixture, &mut raw, b"part");
         // It may end before all is sent.
         let _ = raw.try_send(format!("{line}\r\n").repeat(1025).as_bytes());
         assert_eq!(raw.read().code, 426, "{line}");
         assert_eq!(raw.read().code, 421, "{line}");
-        await_cut(&lock);
-        assert!(lock.names().is_empty(), "{line}: {:?}", lock.names());
+        await_cut(&fixture);
+        assert!(fixture.names().is_empty(), "{line}: {:?}", fixture.names());
         at_end(data, line);
     }
 }
 
 #[test]
 fn quit_is_seen_after_the_most_queued_commands() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
-    let mut data = stuck_upload(&lock, &mut raw, b"first ");
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
+    let mut data = stuck_upload(&fixture, &mut raw, b"first ");
     raw.send_bytes("PWD\r\nNOOP\r\n".repeat(1024).as_bytes());
     raw.send_bytes(b"QUIT\r\n");
     raw.expect("STAT", 213);
@@ -195,14 +195,14 @@ fn quit_is_seen_after_the_most_queued_commands() {
     data.finish().expect("the end of the file");
     let codes: Vec<u16> = (0..2050).map(|_| raw.read().code).collect();
     assert_eq!((codes[0], codes[1], codes[2], codes[2049]), (226, 257, 200, 221));
-    assert_eq!(lock.get("up"), b"first second");
+    assert_eq!(fixture.get("up"), b"first second");
 }
 
 #[test]
 fn stat_reports_the_progress_of_a_transfer() {
-    let lock = Plan::default().start();
-    let length = lock.put_large("file");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let length = fixture.put_large("file");
+    let mut raw = fixture.client();
     let mut tcp = raw.begin("RETR file");
     tcp.read_exact(&mut vec![0; length / 4]).expect("a quarter of the file");
     raw.send_bytes(b"\xff\xf4\xff\xf2STAT\r\n");
@@ -221,9 +221,9 @@ fn stat_reports_the_progress_of_a_transfer() {
 
 #[test]
 fn quit_waits_for_the_transfer() {
-    let lock = Plan::default().start();
-    let length = lock.put_large("file");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let length = fixture.put_large("file");
+    let mut raw = fixture.client();
     let tcp = raw.begin("RETR file");
     raw.send_bytes(b"QUIT\r\n");
     assert_eq!(read_to_end(tcp), length);
@@ -231,7 +231,7 @@ fn quit_waits_for_the_transfer() {
     assert_eq!(raw.read().code, 221);
     assert!(raw.at_end());
 
-    let mut raw = lock.client();
+    let mut raw = fixture.client();
     let mut tcp = raw.begin("STOR up");
     tcp.write_all(b"first ").expect("sending a part");
     raw.send_bytes(b"QUIT\r\n");
@@ -240,7 +240,7 @@ fn quit_waits_for_the_transfer() {
     assert_eq!(raw.read().code, 226);
     assert_eq!(raw.read().code, 221);
     assert!(raw.at_end());
-    assert_eq!(lock.get("up"), b"first second");
+    assert_eq!(fixture.get("up"), b"first second");
 }
 
 fn read_to_end(mut tcp: TcpStream) -> usize {

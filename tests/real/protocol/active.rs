@@ -1,10 +1,10 @@
-//! PORT and EPRT: judged before anything is connected.
+//! PORT and EPRT: checked before any connection is made.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
-use super::{Plan, SOON, in_step};
+use super::{Plan, TIMEOUT, in_step};
 use crate::support::gateway::PROGRAM;
 use crate::support::ports;
 use crate::support::raw::Raw;
@@ -12,15 +12,15 @@ use crate::support::raw::Raw;
 fn listen(address: &str) -> TcpListener {
     let listener = TcpListener::bind(address);
     let listener = listener.unwrap_or_else(|error| panic!("listening on {address}: {error}"));
-    // Linux bounds accept by it, too.
-    let bounded = socket2::SockRef::from(&listener).set_read_timeout(Some(SOON));
+    // On Linux it is also the timeout of accept.
+    let bounded = socket2::SockRef::from(&listener).set_read_timeout(Some(TIMEOUT));
     bounded.expect("a timeout above zero");
     listener
 }
 
-/// Nobody has come. On the loopback a connection is there as soon as it is asked for.
+/// Asserts that nothing has connected. On the loopback a connection is established at once.
 #[track_caller]
-fn nobody_came(listener: &TcpListener) {
+fn assert_no_connection(listener: &TcpListener) {
     listener.set_nonblocking(true).expect("a non-blocking listener");
     let came = listener.accept();
     assert!(came.is_err_and(|e| e.kind() == ErrorKind::WouldBlock), "the gateway connected");
@@ -39,23 +39,23 @@ fn eprt(listener: &TcpListener) -> String {
 
 #[test]
 fn port_is_refused_if_active_mode_is_not_allowed() {
-    let lock = Plan::default().start();
-    lock.put("file", "bytes");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    fixture.put("file", "bytes");
+    let mut raw = fixture.client();
     let own = listen("127.0.0.1:0");
     for line in [port(&own), eprt(&own)] {
         raw.expect(&line, 502);
         raw.expect("RETR file", 425);
         in_step(&mut raw);
     }
-    nobody_came(&own);
+    assert_no_connection(&own);
 }
 
 #[test]
 fn connects_to_the_clients_own_address_and_high_ports_only() {
-    let lock = Plan { active: true, ..Plan::default() }.start();
-    lock.put("file", "bytes");
-    let mut raw = lock.client();
+    let fixture = Plan { active: true, ..Plan::default() }.start();
+    fixture.put("file", "bytes");
+    let mut raw = fixture.client();
     let foreign = listen("127.0.0.2:0");
     let low = (600..1024).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
     let low = low.expect("a free port below 1024; this needs root");
@@ -65,7 +65,7 @@ fn connects_to_the_clients_own_address_and_high_ports_only() {
             raw.expect("RETR file", 425);
             in_step(&mut raw);
         }
-        nobody_came(listener);
+        assert_no_connection(listener);
     }
     raw.expect("EPRT |3|127.0.0.1|5000|", 522);
     raw.expect("EPRT |1|127.0.0.1|70000|", 501);
@@ -75,8 +75,8 @@ fn connects_to_the_clients_own_address_and_high_ports_only() {
 
 #[test]
 fn uploads_and_downloads_in_active_mode() {
-    let lock = Plan { active: true, ..Plan::default() }.start();
-    let mut raw = lock.client();
+    let fixture = Plan { active: true, ..Plan::default() }.start();
+    let mut raw = fixture.client();
     let own = listen("127.0.0.1:0");
     for line in [port(&own), eprt(&own)] {
         raw.expect(&line, 200);
@@ -102,8 +102,8 @@ fn uploads_and_downloads_in_active_mode() {
     in_step(&mut raw);
 }
 
-/// RETR to where the listener is: the port that the connection comes from, and the connection.
-fn come(raw: &mut Raw, own: &TcpListener) -> (u16, std::net::TcpStream) {
+/// RETR to the listener: returns the source port of the connection, and the connection.
+fn accept_data_connection(raw: &mut Raw, own: &TcpListener) -> (u16, std::net::TcpStream) {
     raw.expect(&port(own), 200);
     raw.expect("RETR file", 150);
     let (tcp, peer) = own.accept().expect("the gateway's connection");
@@ -114,14 +114,14 @@ fn come(raw: &mut Raw, own: &TcpListener) -> (u16, std::net::TcpStream) {
 fn data_connections_come_from_the_source_ports() {
     let range = ports::block(2);
     let source_ports = format!(", source_ports: {}-{}", range.start(), range.end());
-    let lock = Plan { active: true, active_keys: &source_ports, ..Plan::default() }.start();
-    lock.put_large("file");
+    let fixture = Plan { active: true, active_keys: &source_ports, ..Plan::default() }.start();
+    fixture.put_large("file");
     let (own, other) = (listen("127.0.0.1:0"), listen("127.0.0.1:0"));
-    let mut clients = [lock.client(), lock.client(), lock.client()];
+    let mut clients = [fixture.client(), fixture.client(), fixture.client()];
     let [first, second, third] = &mut clients;
     // Two connections to the same port of a client need two ports.
-    let (one, mut data) = come(first, &own);
-    let (two, _held) = come(second, &own);
+    let (one, mut data) = accept_data_connection(first, &own);
+    let (two, _held) = accept_data_connection(second, &own);
     let mut seen = [one, two];
     seen.sort_unstable();
     assert_eq!(seen, [*range.start(), *range.end()]);
@@ -136,8 +136,8 @@ fn data_connections_come_from_the_source_ports() {
         own.local_addr().expect("an address"),
     );
     assert_eq!(refused, expected);
-    // To another one, either will do.
-    let (again, _more) = come(third, &other);
+    // To another port, either is possible.
+    let (again, _more) = accept_data_connection(third, &other);
     assert!(range.contains(&again), "{again}");
     let mut bytes = 0;
     let mut buffer = vec![0; 1 << 16];
@@ -147,7 +147,7 @@ fn data_connections_come_from_the_source_ports() {
     assert_eq!((bytes, first.read().code), (64 << 20, 226));
 }
 
-/// As it is on most machines where the gateway is no root.
+/// As on most machines where the gateway does not run as root.
 #[test]
 fn a_low_source_port_requires_a_privilege() {
     let start = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
@@ -157,16 +157,16 @@ fn a_low_source_port_requires_a_privilege() {
     let low = free.expect("a free port below 1024; this needs root");
     let keys = format!(", source_ports: {low}");
     let plan = Plan { active: true, active_keys: &keys, ..Plan::default() };
-    let lock = plan.start();
-    lock.put("file", "bytes");
+    let fixture = plan.start();
+    fixture.put("file", "bytes");
     let own = listen("127.0.0.1:0");
-    assert_eq!(come(&mut lock.client(), &own).0, low);
+    assert_eq!(accept_data_connection(&mut fixture.client(), &own).0, low);
 
     let mut command = Command::new("setpriv");
     command.args(["--inh-caps=-net_bind_service", "--bounding-set=-net_bind_service", PROGRAM]);
-    let lock = plan.start_by(command);
-    lock.put("file", "bytes");
-    let mut raw = lock.client();
+    let fixture = plan.start_by(command);
+    fixture.put("file", "bytes");
+    let mut raw = fixture.client();
     raw.expect(&port(&own), 200);
     raw.expect("RETR file", 150);
     let expected = format!(
@@ -175,6 +175,6 @@ fn a_low_source_port_requires_a_privilege() {
     );
     assert_eq!(raw.read().text, expected);
     in_step(&mut raw);
-    nobody_came(&own);
+    assert_no_connection(&own);
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }

@@ -1,15 +1,15 @@
-//! Lines and replies of the control connection, and what is neither login, name nor transfer.
+//! Lines and replies of the control connection, and commands other than login, names and transfers.
 
 use std::io::Write;
 
-use super::{Plan, SOON, in_step};
+use super::{Plan, TIMEOUT, in_step};
 use crate::support::pattern;
 
 #[test]
 fn commands_in_one_packet_are_answered_in_order() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
-    // More than wait at a time during a transfer.
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
+    // More than the queue holds during a transfer.
     let commands = ["NOOP", "SYST", "PWD", "TYPE A", "FOO"].repeat(50);
     let packet: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
     raw.send_bytes(packet.as_bytes());
@@ -22,12 +22,12 @@ fn commands_in_one_packet_are_answered_in_order() {
 
 #[test]
 fn commands_during_a_transfer_wait_for_its_end() {
-    let lock = Plan::default().start();
+    let fixture = Plan::default().start();
     let bytes = pattern(3 << 20);
-    lock.put("down", &bytes);
-    let mut raw = lock.client();
-    let behind = ["SYST", "PWD", "SIZE down", "FOO"].repeat(20);
-    let packet: String = behind.iter().map(|line| format!("{line}\r\n")).collect();
+    fixture.put("down", &bytes);
+    let mut raw = fixture.client();
+    let commands = ["SYST", "PWD", "SIZE down", "FOO"].repeat(20);
+    let packet: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
     let replies = [215, 257, 213, 500].repeat(20);
 
     let mut tcp = raw.passive();
@@ -49,37 +49,37 @@ fn commands_during_a_transfer_wait_for_its_end() {
     for expected in [226].iter().chain(&replies) {
         assert_eq!(raw.read().code, *expected);
     }
-    assert!(lock.get("up") == bytes, "the file differs");
+    assert!(fixture.get("up") == bytes, "the file differs");
     in_step(&mut raw);
 }
 
 #[test]
 fn commands_in_one_packet_with_stor_and_quit_are_answered_in_order() {
-    let lock = Plan::default().start();
+    let fixture = Plan::default().start();
     let bytes = pattern(100_000);
-    let mut raw = lock.client();
+    let mut raw = fixture.client();
     let mut tcp = raw.passive();
     raw.send_bytes(b"STOR up\r\nSTOR other\r\nQUIT\r\n");
     assert_eq!(raw.read().code, 150);
     tcp.write_all(&bytes).expect("sending the file");
     drop(tcp);
-    // There is no data connection for the second.
+    // The second has no data connection.
     for expected in [226, 425, 221] {
         let reply = raw.read();
         assert_eq!(reply.code, expected, "{}", reply.text);
     }
     assert!(raw.at_end());
-    assert!(lock.get("up") == bytes, "the file differs");
-    assert_eq!(lock.names(), ["up"]);
-    let ended = lock.gateway.await_log(|event| event["event"] == "session", SOON);
+    assert!(fixture.get("up") == bytes, "the file differs");
+    assert_eq!(fixture.names(), ["up"]);
+    let ended = fixture.gateway.await_log(|event| event["event"] == "session", TIMEOUT);
     assert_eq!(ended["reason"], "the client sent QUIT", "{ended}");
     assert_eq!((&ended["fault"], &ended["uploads"]), (&().into(), &1.into()), "{ended}");
 }
 
 #[test]
 fn a_long_line_gets_one_500_and_the_session_continues() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
     let longest = format!("MKD {}", "x".repeat(4096 - 4));
     assert_eq!(raw.command(&longest).code / 100, 5);
     for length in [4097, 5000, 300_000] {
@@ -88,16 +88,16 @@ fn a_long_line_gets_one_500_and_the_session_continues() {
         assert!(reply.text.contains("too long"), "{}", reply.text);
         in_step(&mut raw);
     }
-    // What stands behind the limit is no command of its own.
+    // The part after the limit is not a separate command.
     raw.expect(&format!("{} NOOP", "x".repeat(4096)), 500);
     in_step(&mut raw);
-    assert!(lock.names().is_empty());
+    assert!(fixture.names().is_empty());
 }
 
 #[test]
 fn unknown_and_malformed_commands_are_refused() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
     for line in
         ["FOO", "FOO bar", "", " NOOP", "RETRIEVE a", "\x16\x03\x01", "123", "GET / HTTP/1.0"]
     {
@@ -108,14 +108,14 @@ fn unknown_and_malformed_commands_are_refused() {
 
 #[test]
 fn feat_syst_noop_help_and_allo() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
     let help = raw.expect("HELP", 214).text;
     for verb in ["RETR", "MLSD", "EPSV", "XRMD"] {
         assert!(help.contains(verb), "{help}");
     }
-    // What the backend has to do with is promised behind the login only.
-    assert!(!lock.connect().expect("FEAT", 211).text.contains("MFMT"));
+    // Features that depend on the backend are listed only after the login.
+    assert!(!fixture.connect().expect("FEAT", 211).text.contains("MFMT"));
     let features = raw.expect("FEAT", 211).text;
     for feature in ["EPSV", "MDTM", "MFMT", "REST STREAM", "SIZE", "UTF8", "MLST type*;size*;"] {
         assert!(features.contains(&format!("\r\n {feature}")), "{feature}: {features}");
@@ -153,27 +153,27 @@ fn feat_syst_noop_help_and_allo() {
 
 #[test]
 fn rest_applies_to_the_next_transfer_only() {
-    let lock = Plan::default().start();
-    lock.put("file", "0123456789");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    fixture.put("file", "0123456789");
+    let mut raw = fixture.client();
     for line in ["REST", "REST -1", "REST 1x", "REST 99999999999999999999"] {
         raw.expect(line, 501);
     }
     raw.expect("REST 4", 350);
     assert_eq!(raw.download("RETR file").0, b"456789");
     assert_eq!(raw.download("RETR file").0, b"0123456789");
-    // What clients say before a transfer leaves it alone.
+    // Commands that clients send before a transfer do not reset it.
     for between in ["NOOP", "SIZE file", "ALLO 6", "TYPE I", "MODE S"] {
         raw.expect("REST 4", 350);
         raw.command(between);
-        assert_eq!(raw.download("RETR file").0, b"456789", "behind {between}");
+        assert_eq!(raw.download("RETR file").0, b"456789", "after {between}");
     }
-    // Whatever else stands between, refused or not, takes it back.
+    // Any other command, refused or not, resets it.
     for between in ["FOO", "DELE missing", "RETR missing", "RETR a\rb", "RETR", "LIST"] {
         raw.expect("REST 4", 350);
         let code = raw.command(between).code;
         assert_ne!(code, 150, "no data connection was asked for");
-        assert_eq!(raw.download("RETR file").0, b"0123456789", "behind {between}");
+        assert_eq!(raw.download("RETR file").0, b"0123456789", "after {between}");
     }
     // Without a data connection it fails, and the client tries again from the start.
     raw.expect("REST 4", 350);
@@ -185,17 +185,17 @@ fn rest_applies_to_the_next_transfer_only() {
     raw.expect("REST 11", 350);
     raw.expect("EPSV", 229);
     assert_eq!(raw.command("STOR file").code / 100, 5);
-    assert_eq!(lock.get("file"), b"0123456789");
+    assert_eq!(fixture.get("file"), b"0123456789");
     raw.expect("REST 8", 350);
     assert_eq!(raw.upload("STOR file", b"xyz").code, 226);
-    assert_eq!(lock.get("file"), b"01234567xyz");
+    assert_eq!(fixture.get("file"), b"01234567xyz");
 }
 
 #[test]
 fn rnfr_applies_to_the_next_command_only() {
-    let lock = Plan::default().start();
-    lock.put("file", "");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    fixture.put("file", "");
+    let mut raw = fixture.client();
     raw.expect("RNFR missing", 550);
     raw.expect("RNTO new", 503);
     for between in ["NOOP", "FOO", "DELE missing", "RNTO a\rb", "RNFR missing"] {
@@ -205,13 +205,13 @@ fn rnfr_applies_to_the_next_command_only() {
     }
     raw.expect("RNFR file", 350);
     raw.expect("RNTO new", 250);
-    assert_eq!(lock.names(), ["new"]);
+    assert_eq!(fixture.names(), ["new"]);
 }
 
 #[test]
 fn epsv_and_pasv() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
     raw.expect("EPSV 3", 522);
     raw.expect("EPSV 2", 522);
     raw.expect("EPSV x", 501);
@@ -227,16 +227,16 @@ fn epsv_and_pasv() {
     raw.expect("REIN", 220);
 }
 
-/// The files are the gateway's own user's: whoever ran one would run it as that user.
+/// The files belong to the gateway's own user: executable files would run as that user.
 #[test]
 fn site_chmod_does_not_set_setuid() {
     use std::os::unix::fs::PermissionsExt as _;
-    let lock = Plan::default().start();
-    lock.put("file", "");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    fixture.put("file", "");
+    let mut raw = fixture.client();
     for (mode, expected) in [("6755", 0o755), ("7700", 0o700), ("0644", 0o644)] {
         raw.expect(&format!("SITE CHMOD {mode} file"), 200);
-        let metadata = std::fs::metadata(lock.path("file")).expect("looking at the file");
+        let metadata = std::fs::metadata(fixture.path("file")).expect("looking at the file");
         assert_eq!(metadata.permissions().mode() & 0o7777, expected, "{mode}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who gets which data port, and whose a connection there is.
+//! The assignment of data ports to sessions, and of connections at a port to sessions.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Lock, Plan, SOON, in_step};
+use super::{Fixture, Plan, TIMEOUT, in_step};
 use crate::support::gateway::lockgate;
 use crate::support::raw::{Raw, Wire, client_config, dial, dial_from};
 use crate::support::{PASSWORD, USER};
@@ -26,7 +26,7 @@ fn epsv(raw: &mut Raw) -> SocketAddr {
     SocketAddr::new(local(1), port_of(&raw.expect("EPSV", 229).text))
 }
 
-/// By an end or a reset, without a byte.
+/// The connection ends with FIN or reset, without a byte.
 #[track_caller]
 fn is_closed(mut tcp: TcpStream) {
     match tcp.read(&mut [0]) {
@@ -37,15 +37,15 @@ fn is_closed(mut tcp: TcpStream) {
 
 #[test]
 fn resumed_tls_sessions_of_one_address_share_a_port() {
-    let lock =
+    let fixture =
         Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();
-    let mut clients: Vec<_> = (0..20).map(|_| lock.tls_client()).collect();
-    // All wait at the port at once, then all have their connections, in another order.
+    let mut clients: Vec<_> = (0..20).map(|_| fixture.tls_client()).collect();
+    // All wait at the port together, then all connect, in another order.
     let mut waiting: Vec<_> = clients.iter_mut().enumerate().collect();
     let mut ports: Vec<_> = waiting.iter_mut().map(|(_, raw)| epsv(raw)).collect();
     ports.dedup();
     assert_eq!(ports.len(), 1);
-    assert_eq!(lock.pool_metric("reserved"), Some(20));
+    assert_eq!(fixture.pool_metric("reserved"), Some(20));
     let connected: Vec<_> = waiting.iter().rev().map(|_| dial(ports[0])).collect();
     let mut open = Vec::new();
     for ((number, raw), tcp) in waiting.into_iter().zip(connected) {
@@ -62,9 +62,9 @@ fn resumed_tls_sessions_of_one_address_share_a_port() {
     }
     for number in 0..20 {
         let name = format!("file-{number}");
-        assert_eq!(lock.get(&name), format!("bytes of {number}").as_bytes());
+        assert_eq!(fixture.get(&name), format!("bytes of {number}").as_bytes());
     }
-    assert_eq!(lock.pool_metric("stray_total"), Some(0));
+    assert_eq!(fixture.pool_metric("stray_total"), Some(0));
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn sessions_with_a_common_session_store_do_not_share_a_port() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() };
     for (data_ports, both) in [(1, false), (2, true)] {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-            let lock = Plan { data_ports, pool_keys: ", wait: 200ms", ..plan }.start();
+            let fixture = Plan { data_ports, pool_keys: ", wait: 200ms", ..plan }.start();
             let store = client_config(&[version]);
             let client = || {
-                let mut raw = lock.connect();
+                let mut raw = fixture.connect();
                 raw.set_tls(store.clone());
                 raw.auth_tls();
                 raw.login(USER, PASSWORD);
@@ -91,19 +91,19 @@ fn sessions_with_a_common_session_store_do_not_share_a_port() {
     }
 }
 
-/// Two handshakes of one client at once: neither has anything to offer, and the last session in the
-/// store is resumed for both. Each file is stored under its own name, or not at all.
+/// Two handshakes of one client at once: neither offers a session of its own, and the last session in
+/// the store is resumed for both. Each file is stored under its own name, or not at all.
 #[test]
 fn simultaneous_sessions_of_one_client_do_not_mix_their_files() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
-    let lock = Plan { pool_keys: ", wait: 6s", ..plan }.start();
+    let fixture = Plan { pool_keys: ", wait: 6s", ..plan }.start();
     let stores = [0, 1].map(|_| client_config(&[&rustls::version::TLS13]));
     let mut raws = stores.clone().map(|store| {
-        let mut raw = lock.connect();
+        let mut raw = fixture.connect();
         raw.set_tls(store);
         raw
     });
-    // Both are told to begin before either does.
+    // Both get their 150 before either connects.
     raws.iter_mut().for_each(|raw| drop(raw.expect("AUTH TLS", 234)));
     for raw in &mut raws {
         raw.start_tls();
@@ -117,28 +117,28 @@ fn simultaneous_sessions_of_one_client_do_not_mix_their_files() {
     let port = epsv(first);
     assert_eq!(second.command("EPSV").code, 425);
     first.expect("STOR first", 150);
-    // In the one store the second's session took the place of the first's.
+    // In the shared store the second's session replaced the first's.
     let mut stolen = String::new();
     if let Ok(mut data) = Wire::try_tls(dial(port), stores[1].clone()) {
         let _ = data.write_all(b"of the first");
         let _ = data.read_to_string(&mut stolen);
     }
-    assert_eq!((first.read().code, lock.get("first").len()), (425, 0));
-    // Once nothing of the first can be on its way any more.
+    assert_eq!((first.read().code, fixture.get("first").len()), (425, 0));
+    // When nothing of the first can still arrive.
     epsv(second);
     assert_eq!(second.upload("STOR second", b"of the second").code, 226);
-    assert_eq!(lock.get("second"), b"of the second");
+    assert_eq!(fixture.get("second"), b"of the second");
 }
 
-/// A ticket of TLS 1.3 is used once by some clients, and an upload brings no new one: who logs in then
-/// with the same store has nothing to offer.
+/// Some clients use a TLS 1.3 ticket once, and an upload brings no new one: the next login with the
+/// same store then has no session to offer.
 #[test]
 fn a_session_with_used_tickets_does_not_share_a_port() {
     let plan = Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
-    let lock = Plan { pool_keys: ", wait: 200ms", ..plan }.start();
-    let mut first = lock.tls_client();
+    let fixture = Plan { pool_keys: ", wait: 200ms", ..plan }.start();
+    let mut first = fixture.tls_client();
     assert_eq!(first.upload("STOR first", b"of the first").code, 226);
-    let mut second = lock.tls_client();
+    let mut second = fixture.tls_client();
     let port = epsv(&mut first);
     assert_eq!(second.command("EPSV").code, 425);
     // Each has resumed itself since the other logged in.
@@ -152,14 +152,14 @@ fn a_session_with_used_tickets_does_not_share_a_port() {
 
 #[test]
 fn a_stranger_that_connects_first_does_not_disturb_the_transfer() {
-    let lock =
+    let fixture =
         Plan { tls: "required", tls_keys: RESUMED, data_ports: 1, ..Plan::default() }.start();
-    lock.put("there", "secret");
-    let mut raw = lock.tls_client();
+    fixture.put("there", "secret");
+    let mut raw = fixture.tls_client();
     for round in 0..3 {
         let port = epsv(&mut raw);
         let hello = dial(port);
-        // These say nothing, or what is no TLS, and stay.
+        // These send nothing, or bytes that are not TLS, and stay open.
         let silent = dial(port);
         let mut rubbish = dial(port);
         rubbish.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sending");
@@ -167,7 +167,7 @@ fn a_stranger_that_connects_first_does_not_disturb_the_transfer() {
         raw.expect("RETR there", 150);
         let versions = rustls::ALL_VERSIONS;
         let thief = std::thread::spawn(move || {
-            // Answered, or closed: nothing comes.
+            // Answered or closed: no bytes arrive.
             let mut bytes = Vec::new();
             if let Ok(mut stream) = Wire::try_tls(hello, client_config(versions)) {
                 let _ = stream.read_to_end(&mut bytes);
@@ -189,43 +189,43 @@ fn a_stranger_that_connects_first_does_not_disturb_the_transfer() {
 
 #[test]
 fn a_connection_closed_before_tls_does_not_end_the_reservation() {
-    let lock = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() }.start();
-    lock.put("there", "secret");
-    let mut raw = lock.tls_client();
+    let fixture = Plan { tls: "required", tls_keys: RESUMED, ..Plan::default() }.start();
+    fixture.put("there", "secret");
+    let mut raw = fixture.tls_client();
     let port = epsv(&mut raw);
     raw.expect("RETR there", 150);
     drop(dial(port));
     drop(Wire::try_tls(dial(port), client_config(rustls::ALL_VERSIONS)));
-    lock.await_pool_metric("stray_total", 2);
-    // The client's first packet was lost twice.
+    fixture.await_pool_metric("stray_total", 2);
+    // As if the client's SYN was lost twice.
     std::thread::sleep(Duration::from_secs(3));
     let (mut own, mut bytes) = (raw.data(dial(port)), Vec::new());
     own.read_to_end(&mut bytes).expect("the file");
     assert_eq!((&bytes[..], raw.read().code), (&b"secret"[..], 226));
 
-    // Before the whole time for a data connection is over.
-    let begun = Instant::now();
+    // Before the timeout for a data connection.
+    let started = Instant::now();
     drop(raw.begin("RETR there"));
-    let told = raw.read();
-    assert_eq!(told.code, 425, "{}", told.text);
-    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    let reply = raw.read();
+    assert_eq!(reply.code, 425, "{}", reply.text);
+    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
     in_step(&mut raw);
 }
 
 #[test]
 fn pasv_waits_for_a_port_in_fifo_order() {
-    let lock = Plan { data_ports: 1, pool_keys: ", wait: 30s", ..Plan::default() }.start();
-    lock.put("there", "bytes");
-    let (mut first, mut second, mut third) = (lock.client(), lock.client(), lock.client());
+    let fixture = Plan { data_ports: 1, pool_keys: ", wait: 30s", ..Plan::default() }.start();
+    fixture.put("there", "bytes");
+    let (mut first, mut second, mut third) = (fixture.client(), fixture.client(), fixture.client());
     let port = epsv(&mut first);
-    let queued = |count| lock.await_pool_metric("queued", count);
+    let queued = |count| fixture.await_pool_metric("queued", count);
     second.send_bytes(b"EPSV\r\n");
     queued(1);
     third.send_bytes(b"EPSV\r\n");
     queued(2);
     assert!(second.quiet_for(Duration::from_millis(100)));
     let mut data = dial(port);
-    // The port is free as soon as the connection is there.
+    // The port is free as soon as the connection is accepted.
     assert_eq!(port_of(&second.read().text), port.port());
     assert!(third.quiet_for(Duration::from_millis(100)));
     first.expect("RETR there", 150);
@@ -240,59 +240,59 @@ fn pasv_waits_for_a_port_in_fifo_order() {
 #[test]
 fn a_client_that_disconnects_leaves_the_queue_for_ports() {
     let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
-    let lock = Plan { pool_keys: ", wait: 10m", ..plan }.start();
-    lock.put("there", "bytes");
-    let mut holder = lock.client();
+    let fixture = Plan { pool_keys: ", wait: 10m", ..plan }.start();
+    fixture.put("there", "bytes");
+    let mut holder = fixture.client();
     let port = epsv(&mut holder);
-    let mut gone: Vec<_> = (0..6).map(|_| lock.client()).collect();
-    gone.push(lock.tls_client());
-    // In clear, so that the only port is not shared.
-    gone[6].expect("PROT C", 200);
-    for (at, raw) in gone.iter_mut().enumerate() {
+    let mut leaving: Vec<_> = (0..6).map(|_| fixture.client()).collect();
+    leaving.push(fixture.tls_client());
+    // In clear, so that the port is not shared.
+    leaving[6].expect("PROT C", 200);
+    for (at, raw) in leaving.iter_mut().enumerate() {
         raw.send_bytes(b"EPSV\r\n");
-        lock.await_pool_metric("queued", at as u64 + 1);
+        fixture.await_pool_metric("queued", at as u64 + 1);
     }
-    let mut alive = lock.client();
-    // What comes meanwhile is answered later.
+    let mut alive = fixture.client();
+    // Commands that arrive meanwhile are answered later.
     alive.send_bytes(b"EPSV\r\nNOOP\r\n");
-    lock.await_pool_metric("queued", 8);
-    drop(gone);
-    lock.await_pool_metric("queued", 1);
+    fixture.await_pool_metric("queued", 8);
+    drop(leaving);
+    fixture.await_pool_metric("queued", 1);
     assert!(alive.quiet_for(Duration::from_millis(50)));
-    // With the connection the port is free, for the one who still waits.
+    // With the connection accepted, the port is free for the session that still waits.
     let _data = dial(port);
     assert_eq!(port_of(&alive.read().text), port.port());
     assert_eq!(alive.read().code, 200);
-    lock.await_pool_metric("queued", 0);
-    assert_eq!(lock.pool_metric("reserved"), Some(1));
+    fixture.await_pool_metric("queued", 0);
+    assert_eq!(fixture.pool_metric("reserved"), Some(1));
 }
 
 #[test]
 fn data_connections_refused_before_a_transfer_are_logged() {
     let plan =
         Plan { tls: "required", data_ports: 1, pool_keys: ", wait: 50ms", ..Plan::default() };
-    let lock = plan.start();
-    let refused = |command: &str, fault: &str, words: &str, setting: &str| {
-        let event = lock.gateway.await_log(
+    let fixture = plan.start();
+    let refused = |command: &str, fault: &str, expected: &str, setting: &str| {
+        let event = fixture.gateway.await_log(
             |event| {
                 event["message"] == "data connection refused"
                     && event["operation"] == command
-                    && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+                    && event["reason"].as_str().is_some_and(|reason| reason.contains(expected))
             },
-            SOON,
+            TIMEOUT,
         );
         assert_eq!(event["fault"], fault, "{event}");
         assert!(event["detail"].as_str().unwrap_or_default().contains(setting), "{event}");
         assert!(event["session"].is_u64() && event["peer"].is_string(), "{event}");
     };
-    let mut raw = lock.tls_client();
+    let mut raw = fixture.tls_client();
     raw.expect("PROT C", 534);
     raw.expect("PORT 127,0,0,1,200,1", 502);
     refused("PORT", "policy", "active mode is not enabled", "`active`");
     raw.expect("RETR there", 425);
     refused("transfer", "client", "Use PORT or PASV first", "");
     epsv(&mut raw);
-    let mut clear = lock.connect();
+    let mut clear = fixture.connect();
     clear.expect("AUTH TLS", 234);
     clear.start_tls();
     clear.login(USER, PASSWORD);
@@ -307,62 +307,63 @@ fn data_connections_refused_before_a_transfer_are_logged() {
 #[test]
 fn a_reservation_without_a_connection_expires() {
     let limits = "data_connect_timeout: 1s";
-    let lock = Plan { data_ports: 1, limits, pool_keys: ", wait: 30s", ..Plan::default() }.start();
-    lock.put("there", "bytes");
-    let (mut idle, mut busy) = (lock.client(), lock.client());
+    let fixture =
+        Plan { data_ports: 1, limits, pool_keys: ", wait: 30s", ..Plan::default() }.start();
+    fixture.put("there", "bytes");
+    let (mut idle, mut busy) = (fixture.client(), fixture.client());
     let port = epsv(&mut idle);
-    // Another address is not concerned.
-    let (mut other, _) = Raw::connect_from(local(9), lock.address()).expect("connecting");
+    // Another address is not affected.
+    let (mut other, _) = Raw::connect_from(local(9), fixture.address()).expect("connecting");
     other.login(USER, PASSWORD);
     other.expect("TYPE I", 200);
     assert_eq!(other.download("RETR there").0, b"bytes");
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(busy.download("RETR there").0, b"bytes");
-    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
-    let expired = lock.pool_metric("expired_total");
+    assert!(started.elapsed() > Duration::from_millis(500), "{:?}", started.elapsed());
+    let expired = fixture.pool_metric("expired_total");
     assert_eq!(expired, Some(1));
     idle.expect("RETR there", 150);
-    let told = idle.read();
-    assert!(told.code == 425 && told.text.contains("in time"), "{}", told.text);
+    let reply = idle.read();
+    assert!(reply.code == 425 && reply.text.contains("in time"), "{}", reply.text);
     assert_eq!(idle.download("RETR there").0, b"bytes");
     assert_ne!(port.port(), 0);
 }
 
 #[test]
 fn a_new_pasv_releases_the_old_port() {
-    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
-    lock.put("there", "bytes");
-    let mut raw = lock.client();
+    let fixture = Plan { data_ports: 1, ..Plan::default() }.start();
+    fixture.put("there", "bytes");
+    let mut raw = fixture.client();
     for _ in 0..20 {
         epsv(&mut raw);
     }
-    assert_eq!(lock.pool_metric("reserved"), Some(1));
+    assert_eq!(fixture.pool_metric("reserved"), Some(1));
     assert_eq!(raw.download("RETR there").0, b"bytes");
 }
 
 #[test]
 fn reservations_per_address_are_limited() {
     let keys = ", reservations_per_address: 2, wait: 100ms";
-    let lock = Plan { data_ports: 8, pool_keys: keys, ..Plan::default() }.start();
-    let mut clients = [lock.client(), lock.client(), lock.client()];
+    let fixture = Plan { data_ports: 8, pool_keys: keys, ..Plan::default() }.start();
+    let mut clients = [fixture.client(), fixture.client(), fixture.client()];
     epsv(&mut clients[0]);
     epsv(&mut clients[1]);
-    let told = clients[2].expect("EPSV", 425).text;
-    assert!(told.contains("reservations_per_address"), "{told}");
+    let text = clients[2].expect("EPSV", 425).text;
+    assert!(text.contains("reservations_per_address"), "{text}");
 }
 
 /// A client whose data connections come from another address than its control connection.
-fn elsewhere(lock: &Lock, data_from: IpAddr) -> Raw {
-    let mut raw = lock.client();
+fn elsewhere(fixture: &Fixture, data_from: IpAddr) -> Raw {
+    let mut raw = fixture.client();
     raw.set_own(data_from);
     raw
 }
 
 #[test]
 fn client_match_network_accepts_the_clients_network() {
-    let lock = Plan { pool_keys: ", client_match: network", ..Plan::default() }.start();
-    lock.put("there", "bytes");
-    let mut near = elsewhere(&lock, local(77));
+    let fixture = Plan { pool_keys: ", client_match: network", ..Plan::default() }.start();
+    fixture.put("there", "bytes");
+    let mut near = elsewhere(&fixture, local(77));
     assert_eq!(near.download("RETR there").0, b"bytes");
     // 127.0.1.0/24 is another network.
     let port = epsv(&mut near);
@@ -382,19 +383,19 @@ fn client_match_network_accepts_the_clients_network() {
 #[test]
 fn client_match_session_accepts_any_address_that_resumes() {
     let plan = Plan { tls: "optional", tls_keys: RESUMED, data_ports: 1, ..Plan::default() };
-    let lock = Plan { pool_keys: ", client_match: session", ..plan }.start();
-    lock.put("there", "secret");
-    let mut raw = lock.tls_client();
+    let fixture = Plan { pool_keys: ", client_match: session", ..plan }.start();
+    fixture.put("there", "secret");
+    let mut raw = fixture.tls_client();
     raw.set_own(Ipv4Addr::new(127, 1, 2, 3).into());
     assert_eq!(raw.download("RETR there").0, b"secret");
     assert_eq!(raw.upload("STOR up", b"bytes").code, 226);
-    // In clear nothing would tell whose a connection is.
-    let told = lock.client().expect("EPSV", 425).text;
-    assert!(told.contains("PROT P"), "{told}");
+    // In clear nothing identifies the session of a connection.
+    let text = fixture.client().expect("EPSV", 425).text;
+    assert!(text.contains("PROT P"), "{text}");
 }
 
-fn ports(lock: &Lock) -> Value {
-    let socket = lock.gateway.folder().join("admin.sock");
+fn ports(fixture: &Fixture) -> Value {
+    let socket = fixture.gateway.folder().join("admin.sock");
     let socket = socket.to_str().expect("a UTF-8 path");
     let output = lockgate(&["ports", "--json", "--socket", socket], "").expect_ok("ports");
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -402,14 +403,14 @@ fn ports(lock: &Lock) -> Value {
 
 #[test]
 fn lockgate_ports_shows_reservations_and_transfers() {
-    let lock = Plan { data_ports: 1, ..Plan::default() }.start();
-    lock.put_large("large");
-    let mut active = lock.client();
+    let fixture = Plan { data_ports: 1, ..Plan::default() }.start();
+    fixture.put_large("large");
+    let mut active = fixture.client();
     let data = active.begin("RETR large");
-    let (mut waiting, _) = Raw::connect_from(local(5), lock.address()).expect("connecting");
+    let (mut waiting, _) = Raw::connect_from(local(5), fixture.address()).expect("connecting");
     waiting.login(USER, PASSWORD);
     let port = epsv(&mut waiting).port();
-    let seen = ports(&lock);
+    let seen = ports(&fixture);
     let pool = &seen["pools"][0];
     assert_eq!((&pool["pool"], pool["queued"].as_u64()), (&Value::from("pool"), Some(0)));
     let of_port = &pool["ports"][0];
@@ -422,7 +423,7 @@ fn lockgate_ports_shows_reservations_and_transfers() {
     for ((client, state), expected) in states.into_iter().zip(expected) {
         assert_eq!((client.as_str(), state.as_str()), (Some(expected.0), Some(expected.1)));
     }
-    let socket = lock.gateway.folder().join("admin.sock");
+    let socket = fixture.gateway.folder().join("admin.sock");
     let socket = socket.to_str().expect("a UTF-8 path");
     let table = lockgate(&["ports", "--socket", socket], "").expect_ok("ports");
     let table = String::from_utf8(table.stdout).expect("text");

@@ -1,5 +1,5 @@
-//! The data ports under load: right or wrong, not fast or slow. `--full` has the numbers that
-//! tests/README.md tells; without it there are fewer of everything.
+//! Data ports under load: correctness, not speed. With `--full` the numbers are those of
+//! tests/README.md; without it they are smaller.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{Lock, Plan, SOON};
+use super::{Fixture, Plan, TIMEOUT};
 use crate::support::raw::{Raw, Wire, client_config, dial_from};
 use crate::support::{PASSWORD, USER, full, pattern};
 
@@ -26,26 +26,26 @@ fn scaled(fast: usize, all: usize) -> usize {
     if full() { all } else { fast }
 }
 
-fn counted(lock: &Lock, what: &str) -> u64 {
-    lock.pool_metric(&format!("{what}_total")).expect("a counter")
+fn counted(fixture: &Fixture, what: &str) -> u64 {
+    fixture.pool_metric(&format!("{what}_total")).expect("a counter")
 }
 
-/// What nobody else sends.
+/// Content that is unique to each upload.
 fn bytes_of(number: usize) -> Vec<u8> {
     let mut bytes = pattern(60_000 + number);
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     bytes
 }
 
-/// Ends all uploads that are open, and compares what arrived.
-fn finish(lock: &Lock, open: Vec<(usize, Raw, Wire)>) {
+/// Finishes all open uploads and compares the files.
+fn finish(fixture: &Fixture, open: Vec<(usize, Raw, Wire)>) {
     for (number, mut raw, mut data) in open.into_iter().rev() {
         data.write_all(&bytes_of(number)).expect("sending");
         data.finish().expect("ending a data connection");
         drop(data);
         let reply = raw.read();
         assert_eq!(reply.code, 226, "{number}: {}", reply.text);
-        assert!(lock.get(&format!("file-{number}")) == bytes_of(number), "{number} differs");
+        assert!(fixture.get(&format!("file-{number}")) == bytes_of(number), "{number} differs");
     }
 }
 
@@ -53,18 +53,18 @@ fn finish(lock: &Lock, open: Vec<(usize, Raw, Wire)>) {
 fn ftps_sessions_of_one_address_share_one_port() {
     let sessions = scaled(150, 1000);
     let plan = Plan { tls: "required", tls_keys: RESUMED, limits: MANY, ..Plan::default() };
-    let lock = Plan { data_ports: 1, ..plan }.start();
+    let fixture = Plan { data_ports: 1, ..plan }.start();
     let mut open = Vec::new();
     for number in 0..sessions {
-        let mut raw = lock.tls_client();
+        let mut raw = fixture.tls_client();
         let tcp = raw.begin(&format!("STOR file-{number}"));
         let data = raw.data(tcp);
         open.push((number, raw, data));
     }
-    lock.await_pool_metric("active", sessions as u64);
-    assert!(open.iter().all(|(.., data)| lock.ports.contains(&port_of(data))));
-    finish(&lock, open);
-    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+    fixture.await_pool_metric("active", sessions as u64);
+    assert!(open.iter().all(|(.., data)| fixture.ports.contains(&port_of(data))));
+    finish(&fixture, open);
+    assert_eq!((counted(&fixture, "stray"), counted(&fixture, "exhausted")), (0, 0));
 }
 
 fn port_of(data: &Wire) -> u16 {
@@ -74,23 +74,23 @@ fn port_of(data: &Wire) -> u16 {
 #[test]
 fn plain_sessions_of_many_addresses_share_four_ports() {
     let sessions = scaled(200, 1000);
-    let lock = Plan { limits: MANY, data_ports: 4, ..Plan::default() }.start();
+    let fixture = Plan { limits: MANY, data_ports: 4, ..Plan::default() }.start();
     let mut open = Vec::new();
     for number in 0..sessions {
         let own = Ipv4Addr::new(127, 0, 2, (number % (sessions / 4)) as u8 + 1);
-        let (mut raw, _) = Raw::connect_from(own.into(), lock.address()).expect("connecting");
+        let (mut raw, _) = Raw::connect_from(own.into(), fixture.address()).expect("connecting");
         raw.login(USER, PASSWORD);
         raw.expect("TYPE I", 200);
         let tcp = raw.begin(&format!("STOR file-{number}"));
         open.push((number, raw, Wire::Plain(tcp)));
     }
-    lock.await_pool_metric("active", sessions as u64);
-    assert!(open.iter().all(|(.., data)| lock.ports.contains(&port_of(data))));
-    finish(&lock, open);
-    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+    fixture.await_pool_metric("active", sessions as u64);
+    assert!(open.iter().all(|(.., data)| fixture.ports.contains(&port_of(data))));
+    finish(&fixture, open);
+    assert_eq!((counted(&fixture, "stray"), counted(&fixture, "exhausted")), (0, 0));
 }
 
-/// One file up and down after the other; the data connections' ports.
+/// Uploads and downloads one file after the other; returns the ports of the data connections.
 fn many_files(mut raw: Raw, prefix: &str, files: usize) -> BTreeSet<u16> {
     let mut ports = BTreeSet::new();
     for number in 0..files / 2 {
@@ -109,13 +109,13 @@ fn many_files(mut raw: Raw, prefix: &str, files: usize) -> BTreeSet<u16> {
     ports
 }
 
-/// Sockets at these ports of the gateway that the kernel keeps for their late packets.
+/// The number of sockets in TIME_WAIT at these ports of the gateway.
 fn time_wait(ports: &RangeInclusive<u16>) -> usize {
     const TIME_WAIT: &str = "06";
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the TCP table");
     let waits = table.lines().skip(1).filter(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        let (local, _, state) = (words.next(), words.next(), words.next());
+        let mut columns = line.split_whitespace().skip(1);
+        let (local, _, state) = (columns.next(), columns.next(), columns.next());
         let port = local.and_then(|local| local.rsplit(':').next());
         let port = port.and_then(|port| u16::from_str_radix(port, 16).ok());
         state == Some(TIME_WAIT) && port.is_some_and(|port| ports.contains(&port))
@@ -126,43 +126,43 @@ fn time_wait(ports: &RangeInclusive<u16>) -> usize {
 #[test]
 fn small_files_in_one_session_through_two_ports() {
     let files = scaled(400, 3000);
-    let lock = Plan { data_ports: 2, ..Plan::default() }.start();
-    let ports = many_files(lock.client(), "file", files);
-    assert!(ports.into_iter().eq(lock.ports.clone()), "each port of the range and no other");
-    println!("{files} files, 2 ports, {} in TIME_WAIT", time_wait(&lock.ports));
-    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+    let fixture = Plan { data_ports: 2, ..Plan::default() }.start();
+    let ports = many_files(fixture.client(), "file", files);
+    assert!(ports.into_iter().eq(fixture.ports.clone()), "each port of the range and no other");
+    println!("{files} files, 2 ports, {} in TIME_WAIT", time_wait(&fixture.ports));
+    assert_eq!((counted(&fixture, "stray"), counted(&fixture, "exhausted")), (0, 0));
 }
 
 #[test]
 fn small_files_by_ten_clients_through_ten_ports() {
     let files = scaled(1000, 20_000) / 10;
-    let lock = Plan { data_ports: 10, ..Plan::default() }.start();
-    let clients: Vec<_> = (0..10).map(|number| (number, lock.client())).collect();
+    let fixture = Plan { data_ports: 10, ..Plan::default() }.start();
+    let clients: Vec<_> = (0..10).map(|number| (number, fixture.client())).collect();
     let clients = clients.into_iter().map(|(number, raw)| {
         thread::spawn(move || many_files(raw, &format!("client-{number}"), files))
     });
     let clients: Vec<_> = clients.collect();
     let ports: BTreeSet<_> =
         clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
-    assert!(ports.into_iter().eq(lock.ports.clone()), "each port of the range and no other");
-    println!("{} files, 10 ports, {} in TIME_WAIT", files * 10, time_wait(&lock.ports));
-    assert_eq!((counted(&lock, "stray"), counted(&lock, "exhausted")), (0, 0));
+    assert!(ports.into_iter().eq(fixture.ports.clone()), "each port of the range and no other");
+    println!("{} files, 10 ports, {} in TIME_WAIT", files * 10, time_wait(&fixture.ports));
+    assert_eq!((counted(&fixture, "stray"), counted(&fixture, "exhausted")), (0, 0));
 }
 
 #[test]
 fn strangers_at_the_ports_while_transfers_run() {
     const CLIENTS: usize = 3;
-    /// Strangers who stay until as many more have come.
+    /// Connections of strangers that stay open until as many others have followed.
     const STAY: usize = 100;
-    /// The sessions that the transfers need, and what the allocator keeps of all that.
+    /// For the sessions of the transfers, and the memory that the allocator keeps.
     const GROWTH_KIB: usize = 12 * 1024;
     let strangers = scaled(3000, 100_000);
     let plan = Plan { tls: "required", tls_keys: RESUMED, limits: MANY, ..Plan::default() };
-    let lock = Plan { data_ports: 2, ..plan }.start();
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| tls12_client(&lock)).collect();
+    let fixture = Plan { data_ports: 2, ..plan }.start();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| tls12_client(&fixture)).collect();
     let hello = hello();
     clients[0].upload("STOR warm", &pattern(100_000));
-    let before = lock.gateway.resident_kib();
+    let before = fixture.gateway.resident_kib();
     let (knocked, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let transfers = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -188,7 +188,7 @@ fn strangers_at_the_ports_while_transfers_run() {
             .collect();
         let knocking: Vec<_> = (0..2u8)
             .map(|half| {
-                let (knocked, hello, ports) = (&knocked, &hello, lock.ports.clone());
+                let (knocked, hello, ports) = (&knocked, &hello, fixture.ports.clone());
                 scope.spawn(move || {
                     let mut there = VecDeque::new();
                     while knocked.load(Ordering::Relaxed) < strangers {
@@ -206,12 +206,12 @@ fn strangers_at_the_ports_while_transfers_run() {
         done.store(true, Ordering::Relaxed);
         transferring.into_iter().for_each(|one| one.join().expect("a client"));
     });
-    let after = lock.gateway.resident_kib();
-    let end = Instant::now() + SOON;
-    while counted(&lock, "stray") < strangers as u64 && Instant::now() < end {
+    let after = fixture.gateway.resident_kib();
+    let end = Instant::now() + TIMEOUT;
+    while counted(&fixture, "stray") < strangers as u64 && Instant::now() < end {
         thread::yield_now();
     }
-    let strays = counted(&lock, "stray");
+    let strays = counted(&fixture, "stray");
     println!(
         "{strangers} strangers, {strays} counted, {} transfers each way, memory {before} KiB, then {after}",
         transfers.load(Ordering::Relaxed)
@@ -220,9 +220,9 @@ fn strangers_at_the_ports_while_transfers_run() {
     assert!(after < before + GROWTH_KIB, "{before} KiB, then {after}");
 }
 
-/// One that may resume as often as it likes: rustls uses a ticket of TLS 1.3 once.
-fn tls12_client(lock: &Lock) -> Raw {
-    let mut raw = lock.connect();
+/// A client that can resume a session repeatedly: rustls uses a TLS 1.3 ticket only once.
+fn tls12_client(fixture: &Fixture) -> Raw {
+    let mut raw = fixture.connect();
     raw.set_tls(client_config(&[&rustls::version::TLS12]));
     raw.auth_tls();
     raw.login(USER, PASSWORD);
@@ -230,7 +230,7 @@ fn tls12_client(lock: &Lock) -> Raw {
     raw
 }
 
-/// What a client says first who knows no session of the gateway's.
+/// The ClientHello of a client without a session of the gateway.
 fn hello() -> Vec<u8> {
     let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
     let config = client_config(rustls::ALL_VERSIONS);
@@ -240,9 +240,9 @@ fn hello() -> Vec<u8> {
     hello
 }
 
-/// From a random address, now and then the clients' own, to a random port; says nothing, rubbish, begins
-/// TLS, or says its whole ClientHello. `None` where it did not get through: the kernel may be out of ports
-/// for a moment.
+/// Connects from a random address, sometimes the clients', to a random port; sends nothing, rubbish, a
+/// part of a ClientHello, or all of it. `None`: not connected, as the kernel may be out of ports for a
+/// moment.
 fn knock(half: u8, ports: &RangeInclusive<u16>, hello: &[u8]) -> Option<TcpStream> {
     let random: u32 = rand::random();
     let [kind, last, rest, _] = random.to_be_bytes();

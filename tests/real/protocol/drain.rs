@@ -1,16 +1,16 @@
-//! SIGTERM, and what /live, /ready and /metrics say.
+//! SIGTERM, and the pages /live, /ready and /metrics.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Lock, Plan, SOON};
+use super::{Fixture, Plan, TIMEOUT};
 use crate::support::raw::{dial, dial_from};
 use crate::support::{PASSWORD, USER, pattern};
 
 /// Status and body.
-fn get(lock: &Lock, path: &str) -> (u16, String) {
-    let mut tcp = dial(lock.gateway.address("metrics"));
+fn get(fixture: &Fixture, path: &str) -> (u16, String) {
+    let mut tcp = dial(fixture.gateway.address("metrics"));
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).expect("asking");
     let mut text = String::new();
@@ -20,36 +20,36 @@ fn get(lock: &Lock, path: &str) -> (u16, String) {
     (status.unwrap_or_else(|| panic!("no status in {head}")), body.to_owned())
 }
 
-/// A series by its name and labels, as they stand on the page.
+/// A time series by its name and labels as on the page.
 #[track_caller]
 fn value(page: &str, series: &str) -> u64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in:\n{page}"))
 }
 
-fn await_draining(lock: &Lock) {
-    lock.gateway.terminate();
+fn await_draining(fixture: &Fixture) {
+    fixture.gateway.terminate();
     let draining = |event: &serde_json::Value| {
         event["message"].as_str().is_some_and(|message| message.starts_with("draining"))
     };
-    lock.gateway.await_log(draining, SOON);
-    let end = Instant::now() + SOON;
-    while get(lock, "/ready").0 != 503 {
+    fixture.gateway.await_log(draining, TIMEOUT);
+    let end = Instant::now() + TIMEOUT;
+    while get(fixture, "/ready").0 != 503 {
         assert!(Instant::now() < end, "/ready does not say that it drains");
     }
 }
 
 #[test]
 fn a_running_download_completes() {
-    let mut lock = Plan::default().start();
-    let length = lock.put_large("large");
-    let mut idle = lock.client();
-    let mut unknown = lock.connect();
-    let mut raw = lock.client();
+    let mut fixture = Plan::default().start();
+    let length = fixture.put_large("large");
+    let mut idle = fixture.client();
+    let mut unknown = fixture.connect();
+    let mut raw = fixture.client();
     let mut tcp = raw.begin("RETR large");
     tcp.read_exact(&mut vec![0; length / 64]).expect("a part of the file");
-    assert_eq!(get(&lock, "/ready").0, 200);
-    await_draining(&lock);
+    assert_eq!(get(&fixture, "/ready").0, 200);
+    await_draining(&fixture);
 
     for idle in [&mut idle, &mut unknown] {
         let reply = idle.read();
@@ -57,9 +57,9 @@ fn a_running_download_completes() {
         assert!(reply.text.contains("shutting down"), "{}", reply.text);
         assert!(idle.at_end());
     }
-    assert!(TcpStream::connect(lock.address()).is_err(), "a new session was accepted");
-    assert_eq!(get(&lock, "/live").0, 200);
-    assert_eq!(value(&get(&lock, "/metrics").1, "lockgate_sessions{listener=\"front\"}"), 1);
+    assert!(TcpStream::connect(fixture.address()).is_err(), "a new session was accepted");
+    assert_eq!(get(&fixture, "/live").0, 200);
+    assert_eq!(value(&get(&fixture, "/metrics").1, "lockgate_sessions{listener=\"front\"}"), 1);
 
     let rest = std::io::copy(&mut tcp, &mut std::io::sink()).expect("the rest of the file");
     drop(tcp);
@@ -67,40 +67,40 @@ fn a_running_download_completes() {
     assert_eq!(raw.read().code, 226);
     assert_eq!(raw.read().code, 421);
     assert!(raw.at_end());
-    let status = lock.gateway.wait(SOON).expect("it ends when the transfer has");
+    let status = fixture.gateway.wait(TIMEOUT).expect("it ends when the transfer has");
     assert!(status.success(), "{status}");
     let stopped = |event: &serde_json::Value| event["message"] == "stopped";
-    assert_eq!(lock.gateway.await_log(stopped, SOON)["forced"], false);
+    assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["forced"], false);
 }
 
 #[test]
 fn a_running_upload_completes() {
-    let mut lock = Plan { tls: "required", ..Plan::default() }.start();
+    let mut fixture = Plan { tls: "required", ..Plan::default() }.start();
     let bytes = pattern(600_000);
-    let mut raw = lock.tls_client();
+    let mut raw = fixture.tls_client();
     let tcp = raw.begin("STOR up");
     let mut data = raw.data(tcp);
     data.write_all(&bytes[..300_000]).expect("sending a part");
-    await_draining(&lock);
+    await_draining(&fixture);
     data.write_all(&bytes[300_000..]).and_then(|()| data.finish()).expect("sending the rest");
     drop(data);
     assert_eq!(raw.read().code, 226);
-    assert!(lock.gateway.wait(SOON).expect("it ends when the transfer has").success());
-    assert!(lock.get("up") == bytes, "the file differs");
+    assert!(fixture.gateway.wait(TIMEOUT).expect("it ends when the transfer has").success());
+    assert!(fixture.get("up") == bytes, "the file differs");
 }
 
 #[test]
 fn a_transfer_is_aborted_after_the_drain_timeout() {
     let plan = Plan { limits: "drain_timeout: 1s", partial_uploads: "delete", ..Plan::default() };
-    let mut lock = plan.start();
-    lock.put_large("large");
-    let mut down = lock.client();
+    let mut fixture = plan.start();
+    fixture.put_large("large");
+    let mut down = fixture.client();
     let mut unread = down.begin("RETR large");
-    let mut up = lock.client();
+    let mut up = fixture.client();
     let mut unfinished = up.begin("STOR up");
     unfinished.write_all(b"part").expect("sending a part");
-    let begun = Instant::now();
-    await_draining(&lock);
+    let started = Instant::now();
+    await_draining(&fixture);
     for raw in [&mut down, &mut up] {
         assert!(raw.quiet_for(Duration::from_millis(200)), "it was cut before its time");
     }
@@ -110,26 +110,26 @@ fn a_transfer_is_aborted_after_the_drain_timeout() {
         assert_eq!(raw.read().code, 421);
         assert!(raw.at_end());
     }
-    let status = lock.gateway.wait(SOON).expect("it ends by force");
+    let status = fixture.gateway.wait(TIMEOUT).expect("it ends by force");
     assert!(status.success(), "{status}");
-    assert!(begun.elapsed() >= Duration::from_millis(900));
+    assert!(started.elapsed() >= Duration::from_millis(900));
     for data in [&mut unread, &mut unfinished] {
         let end = std::io::copy(data, &mut std::io::sink());
         assert!(end.is_err(), "an end that looks complete");
     }
-    assert_eq!(lock.names(), ["large"]);
+    assert_eq!(fixture.names(), ["large"]);
     let stopped = |event: &serde_json::Value| event["message"] == "stopped";
-    assert_eq!(lock.gateway.await_log(stopped, SOON)["forced"], true);
+    assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["forced"], true);
 }
 
 #[test]
 fn metrics_count_what_was_done() {
-    let lock = Plan { data_ports: 1, pool_keys: ", wait: 200ms", ..Plan::default() }.start();
-    assert_eq!(get(&lock, "/live"), (200, "live\n".into()));
-    assert_eq!(get(&lock, "/ready"), (200, "ready\n".into()));
-    assert_eq!(get(&lock, "/other").0, 404);
+    let fixture = Plan { data_ports: 1, pool_keys: ", wait: 200ms", ..Plan::default() }.start();
+    assert_eq!(get(&fixture, "/live"), (200, "live\n".into()));
+    assert_eq!(get(&fixture, "/ready"), (200, "ready\n".into()));
+    assert_eq!(get(&fixture, "/other").0, 404);
 
-    let mut raw = lock.connect();
+    let mut raw = fixture.connect();
     raw.expect(&format!("USER {USER}"), 331);
     raw.expect("PASS wrong", 530);
     raw.login(USER, PASSWORD);
@@ -142,18 +142,18 @@ fn metrics_count_what_was_done() {
     crate::support::raw::Wire::Plain(data).reset();
     assert_eq!(raw.read().code, 426);
 
-    // A port that waits for this client: another session of the same address finds none.
+    // A port reserved for this client: another session of the same address gets none.
     let port = raw.expect("EPSV", 229).text;
     let port = port.rsplit('|').nth(1).and_then(|port| port.parse().ok()).expect("a port");
-    let mut second = lock.client();
+    let mut second = fixture.client();
     let refusal = second.expect("EPSV", 425).text;
     assert!(refusal.contains("no data port became free within 200ms"), "{refusal}");
-    // A stray takes nothing away; only from another address is it known for one.
+    // A stray connection changes nothing; only from another address is it recognized as one.
     let at = |last: u8| std::net::IpAddr::from([127, 0, 0, last]);
     let stray = dial_from(at(7), std::net::SocketAddr::new(at(1), port));
     assert!((&stray.expect("connecting")).read(&mut [0]).is_err(), "no reset");
 
-    let page = get(&lock, "/metrics").1;
+    let page = get(&fixture, "/metrics").1;
     let front = "{listener=\"front\"}";
     let transfers = |direction: &str, outcome: &str| {
         format!(

@@ -1,5 +1,5 @@
-//! What the record says of a transfer, for each way in which it can end, on each front, before each kind
-//! of backend, in both directions.
+//! The `transfer` record for each way in which a transfer can end, on each front, with each kind of
+//! backend, in both directions.
 
 use std::io::Write;
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::SOON;
-use crate::support::bench::host_keys;
+use super::TIMEOUT;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
@@ -18,7 +18,7 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 const FRONTS: [&str; 3] = ["ftp", "ftps", "sftp"];
 const BACKENDS: [&str; 3] = ["local", "ftp", "sftp"];
 const DIRECTIONS: [&str; 2] = ["upload", "download"];
-/// More than all buffers on the way hold.
+/// More than all buffers on the path hold.
 const LARGE: u64 = 64 << 20;
 
 /// A gateway before a folder, and before an FTP and an SFTP server of that folder.
@@ -92,7 +92,7 @@ impl Site {
         Self { gateway, server, folder }
     }
 
-    /// Sessions for all fronts, backends and directions, half done with their transfers.
+    /// Sessions for all fronts, backends and directions, in the middle of their transfers.
     fn half(&self, backends: &[&str], end: &str) -> Transfers {
         let cells = FRONTS.iter().flat_map(|front| {
             backends
@@ -139,8 +139,8 @@ struct Transfers {
 }
 
 impl Transfers {
-    /// The record of each transfer: outcome and fault.
-    fn judge(
+    /// Checks outcome and fault in the record of each transfer.
+    fn check(
         &self,
         gateway: &Gateway,
         end: &str,
@@ -153,10 +153,10 @@ impl Transfers {
                 event["event"] == "transfer"
                     && event["listener"] == cell.listener
                     && event["path"] == cell.path
-                    // A download of the large file ends once for each end.
+                    // The large file is downloaded once for each end.
                     && (cell.direction == "upload" || event["operation"] != "write")
             };
-            let record = gateway.await_log(is_it, SOON);
+            let record = gateway.await_log(is_it, TIMEOUT);
             let outcome = record["outcome"].as_str().unwrap_or_default();
             if !outcomes.contains(&outcome) || record["fault"].as_str() != fault {
                 wrong.push(format!("{end} {} {}: {record}", cell.listener, cell.direction));
@@ -177,12 +177,12 @@ fn a_transfer_ended_by_the_client_is_recorded_with_its_outcome() {
     for end in ["complete", "leave_open", "give_up", "hang_up", "kill"] {
         let site = Site::start();
         let mut transfers = site.half(&BACKENDS, end);
-        transfers.clients.let_go();
-        transfers.clients.expect_success(SOON * 4);
-        transfers.judge(&site.gateway, end, |cell| match (end, cell.front, cell.direction) {
-            // Who has read a file to its end need not close it.
+        transfers.clients.resume();
+        transfers.clients.expect_success(TIMEOUT * 4);
+        transfers.check(&site.gateway, end, |cell| match (end, cell.front, cell.direction) {
+            // A client that has read the whole file need not close it.
             ("complete" | "leave_open", ..) => (&["ok"], None),
-            // The client closed its handle: it wanted a part.
+            // The client closed its handle: it needed only a part.
             ("give_up", "sftp", "download") => (&["partial"], None),
             (_, "sftp", "download") => (&["partial"], Some("client")),
             _ => (CUT, Some("client")),
@@ -198,8 +198,8 @@ fn a_transfer_ended_by_the_server_is_the_backends_fault() {
     let mut site = Site::start();
     let mut transfers = site.half(&["ftp", "sftp"], "go_on");
     site.server.kill();
-    transfers.clients.let_go();
-    transfers.judge(&site.gateway, "killed server", |_| {
+    transfers.clients.resume();
+    transfers.check(&site.gateway, "killed server", |_| {
         (&["transfer-cut", "unavailable"], Some("backend"))
     });
 }
@@ -208,9 +208,9 @@ fn a_transfer_ended_by_the_server_is_the_backends_fault() {
 fn a_transfer_ended_by_a_shutdown_is_the_gateways_fault() {
     let site = Site::start();
     let mut transfers = site.half(&BACKENDS, "wait");
-    transfers.clients.let_go();
+    transfers.clients.resume();
     site.gateway.terminate();
-    transfers.judge(&site.gateway, "shutdown", |cell| match (cell.front, cell.direction) {
+    transfers.check(&site.gateway, "shutdown", |cell| match (cell.front, cell.direction) {
         ("sftp", "download") => (&["partial"], Some("gateway")),
         _ => (&["aborted"], Some("gateway")),
     });

@@ -1,40 +1,40 @@
-//! Uploads that their clients give up: the end of data and the word of the control connection come over
-//! two connections, in any order. None may pass for a whole file.
+//! Uploads that clients abort: the end of data and the command arrive on two connections, in any order.
+//! None may pass for a complete file.
 
 use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::cuts::start;
-use super::{Lock, SOON, in_step};
+use super::{Fixture, TIMEOUT, in_step};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER};
 
 const ROUNDS: usize = 500;
-/// For all rounds of clients that are processes.
+/// The timeout for all rounds of client processes.
 const DEADLINE: Duration = Duration::from_secs(240);
 static PART: [u8; 100_000] = [7; 100_000];
 
-fn uploads(lock: &Lock, outcome: &str) -> u64 {
+fn uploads(fixture: &Fixture, outcome: &str) -> u64 {
     let series = format!(
         "lockgate_transfers_total{{backend=\"files\",direction=\"upload\",listener=\"front\",outcome=\"{outcome}\"}}"
     );
-    lock.gateway.metric(&series).unwrap_or(0)
+    fixture.gateway.metric(&series).unwrap_or(0)
 }
 
 #[track_caller]
-fn await_aborted(lock: &Lock, how: &str, rounds: usize) {
-    let end = Instant::now() + SOON;
-    while uploads(lock, "aborted") < rounds as u64 {
-        let (aborted, whole) = (uploads(lock, "aborted"), uploads(lock, "ok"));
+fn await_aborted(fixture: &Fixture, how: &str, rounds: usize) {
+    let end = Instant::now() + TIMEOUT;
+    while uploads(fixture, "aborted") < rounds as u64 {
+        let (aborted, whole) = (uploads(fixture, "aborted"), uploads(fixture, "ok"));
         assert!(Instant::now() < end, "{how}: of {rounds}, {aborted} were cut, {whole} whole");
     }
 }
 
-fn client(lock: &Lock, tls: &str) -> Raw {
-    if tls == "none" { lock.client() } else { lock.tls_client() }
+fn client(fixture: &Fixture, tls: &str) -> Raw {
+    if tls == "none" { fixture.client() } else { fixture.tls_client() }
 }
 
 /// As lftp and FileZilla abort: ABOR, then the data connection is closed in order, under TLS with
@@ -44,8 +44,8 @@ fn abor_and_the_end_of_data_in_any_order_leave_an_upload_incomplete() {
     for tls in ["none", "required"] {
         for abor_first in [true, false] {
             let how = format!("tls {tls}, ABOR first: {abor_first}");
-            let lock = start("delete", tls);
-            let mut raw = client(&lock, tls);
+            let fixture = start("delete", tls);
+            let mut raw = client(&fixture, tls);
             for round in 0..ROUNDS {
                 let tcp = raw.begin("STOR up");
                 let mut data = raw.data(tcp);
@@ -61,9 +61,9 @@ fn abor_and_the_end_of_data_in_any_order_leave_an_upload_incomplete() {
                 assert_eq!((first.code, second.code), (426, 226), "{how}, round {round}");
             }
             in_step(&mut raw);
-            await_aborted(&lock, &how, ROUNDS);
-            assert_eq!(uploads(&lock, "ok"), 0, "{how}");
-            assert!(lock.names().is_empty(), "{how}: {:?}", lock.names());
+            await_aborted(&fixture, &how, ROUNDS);
+            assert_eq!(uploads(&fixture, "ok"), 0, "{how}");
+            assert!(fixture.names().is_empty(), "{how}: {:?}", fixture.names());
         }
     }
 }
@@ -71,20 +71,20 @@ fn abor_and_the_end_of_data_in_any_order_leave_an_upload_incomplete() {
 #[test]
 fn an_upload_of_a_killed_client_is_never_complete() {
     for tls in ["none", "required"] {
-        let lock = start("delete", tls);
+        let fixture = start("delete", tls);
         let ca = if tls == "none" { "-".into() } else { pki().ca.display().to_string() };
         let mut clients = Command::new("python3");
         clients
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/killed_uploads.py"))
-            .args([&lock.address().port().to_string(), &ca, USER, PASSWORD])
+            .args([&fixture.address().port().to_string(), &ca, USER, PASSWORD])
             .arg(ROUNDS.to_string());
         run(&mut clients, b"", DEADLINE).expect_ok("clients that are killed");
-        let end = Instant::now() + SOON;
-        let ended = || ["aborted", "transfer-cut", "ok"].map(|outcome| uploads(&lock, outcome));
+        let end = Instant::now() + TIMEOUT;
+        let ended = || ["aborted", "transfer-cut", "ok"].map(|outcome| uploads(&fixture, outcome));
         while ended().iter().sum::<u64>() < ROUNDS as u64 {
             assert!(Instant::now() < end, "uploads do not end: {:?}", ended());
         }
-        assert_eq!(uploads(&lock, "ok"), 0, "tls {tls}");
-        assert!(lock.names().is_empty(), "tls {tls}: {:?}", lock.names());
+        assert_eq!(uploads(&fixture, "ok"), 0, "tls {tls}");
+        assert!(fixture.names().is_empty(), "tls {tls}: {:?}", fixture.names());
     }
 }

@@ -1,25 +1,25 @@
-//! The caps and deadlines of `limits`.
+//! The limits and timeouts of `limits`.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use super::{Lock, Plan, SOON, in_step};
+use super::{Fixture, Plan, TIMEOUT, in_step};
 use crate::support::raw::{Raw, Reply};
 use crate::support::{PASSWORD, USER};
 
-fn start(limits: &'static str) -> Lock {
+fn start(limits: &'static str) -> Fixture {
     Plan { limits, partial_uploads: "delete", ..Plan::default() }.start()
 }
 
-fn from(last: u8, lock: &Lock) -> (Raw, Reply) {
+fn from(last: u8, fixture: &Fixture) -> (Raw, Reply) {
     let own = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-    Raw::connect_from(own, lock.address()).expect("connecting from an address of 127.0.0.0/8")
+    Raw::connect_from(own, fixture.address()).expect("connecting from an address of 127.0.0.0/8")
 }
 
-/// Tries until a seat has come back: a session's end is not told to others.
-fn seat_comes_back(mut connect: impl FnMut() -> (Raw, Reply)) {
-    let end = Instant::now() + SOON;
+/// Tries until the slot is free again: a session's end is not visible to other clients.
+fn await_free_slot(mut connect: impl FnMut() -> (Raw, Reply)) {
+    let end = Instant::now() + TIMEOUT;
     while connect().1.code != 220 {
         assert!(Instant::now() < end, "no seat came back");
     }
@@ -27,34 +27,34 @@ fn seat_comes_back(mut connect: impl FnMut() -> (Raw, Reply)) {
 
 #[test]
 fn sessions_per_address_are_limited() {
-    let lock = start("sessions_per_address: 2");
-    let held = [from(5, &lock), from(5, &lock)];
+    let fixture = start("sessions_per_address: 2");
+    let held = [from(5, &fixture), from(5, &fixture)];
     assert!(held.iter().all(|(_, greeting)| greeting.code == 220));
-    let (mut third, refusal) = from(5, &lock);
+    let (mut third, refusal) = from(5, &fixture);
     assert_eq!(refusal.code, 421);
     assert!(refusal.text.contains("limits.sessions_per_address: 2"), "{}", refusal.text);
     assert!(third.at_end());
-    assert_eq!(from(6, &lock).1.code, 220, "another address is not concerned");
+    assert_eq!(from(6, &fixture).1.code, 220, "another address is not concerned");
     let [(mut first, _), second] = held;
     first.expect("QUIT", 221);
-    seat_comes_back(|| from(5, &lock));
+    await_free_slot(|| from(5, &fixture));
     drop(second);
 }
 
 #[test]
 fn sessions_are_limited() {
-    let lock = start("sessions: 2");
-    let mut held = vec![from(5, &lock).0, from(6, &lock).0];
-    let (mut third, refusal) = from(7, &lock);
+    let fixture = start("sessions: 2");
+    let mut held = vec![from(5, &fixture).0, from(6, &fixture).0];
+    let (mut third, refusal) = from(7, &fixture);
     assert_eq!(refusal.code, 421);
     assert!(refusal.text.contains("limits.sessions: 2"), "{}", refusal.text);
     assert!(third.at_end());
     // Dropped without QUIT.
     held.pop();
-    seat_comes_back(|| from(7, &lock));
+    await_free_slot(|| from(7, &fixture));
 }
 
-/// Reads the 421 that ends a session, which came no sooner than `least`.
+/// Reads the 421 that ends a session, no sooner than `least`.
 #[track_caller]
 fn expires(raw: &mut Raw, since: Instant, least: Duration, reason: &str) {
     let reply = raw.read();
@@ -67,32 +67,32 @@ fn expires(raw: &mut Raw, since: Instant, least: Duration, reason: &str) {
 
 #[test]
 fn login_timeout_ends_the_session() {
-    let lock = start("login_timeout: 1s");
+    let fixture = start("login_timeout: 1s");
     let limit = Duration::from_millis(900);
     let since = Instant::now();
-    let mut silent = lock.connect();
-    let mut busy = lock.connect();
-    // What is said meanwhile does not prolong it.
+    let mut silent = fixture.connect();
+    let mut busy = fixture.connect();
+    // Commands sent meanwhile do not extend it.
     while busy.try_send(b"NOOP\r\n").and_then(|()| busy.try_read()).is_ok_and(|r| r.code == 200) {
-        assert!(since.elapsed() < SOON, "no login, and no end");
+        assert!(since.elapsed() < TIMEOUT, "no login, and no end");
     }
     expires(&mut silent, since, limit, "Login timeout (limits.login_timeout)");
     assert!(since.elapsed() >= limit && busy.at_end());
-    let mut raw = lock.client();
+    let mut raw = fixture.client();
     assert!(raw.quiet_for(Duration::from_millis(1200)), "the limit is for those not logged in");
     in_step(&mut raw);
 }
 
 #[test]
 fn commands_do_not_extend_login_timeout() {
-    let lock = start("login_timeout: 1s");
-    // A flood is always some lines ahead of what is answered.
+    let fixture = start("login_timeout: 1s");
+    // A flood is always some lines ahead of the replies.
     for (line, at_once, code) in [("REIN", 1, 220), ("NOOP", 500, 200)] {
         let since = Instant::now();
-        let mut raw = lock.connect();
+        let mut raw = fixture.connect();
         let packet = format!("{line}\r\n").repeat(at_once);
         let last = 'talking: loop {
-            // Fails behind the 421, which is still to be read.
+            // Fails after the 421, which is still unread.
             let _ = raw.try_send(packet.as_bytes());
             for _ in 0..at_once {
                 let reply = raw.read();
@@ -111,14 +111,14 @@ fn commands_do_not_extend_login_timeout() {
 
 #[test]
 fn idle_timeout_excludes_transfers() {
-    let lock = start("idle_timeout: 1s");
-    let length = lock.put_large("large");
-    let mut raw = lock.client();
+    let fixture = start("idle_timeout: 1s");
+    let length = fixture.put_large("large");
+    let mut raw = fixture.client();
     let mut tcp = raw.begin("RETR large");
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut piece = vec![0; 4096];
     let mut taken = 0;
-    while begun.elapsed() < Duration::from_millis(2500) {
+    while started.elapsed() < Duration::from_millis(2500) {
         tcp.read_exact(&mut piece).expect("a piece of the file");
         taken += piece.len();
         assert!(raw.quiet_for(Duration::from_millis(100)), "something was said in a transfer");
@@ -138,9 +138,9 @@ fn idle_timeout_excludes_transfers() {
 
 #[test]
 fn stall_timeout_ends_a_transfer() {
-    let lock = start("stall_timeout: 1s, idle_timeout: 30s");
-    lock.put_large("large");
-    let mut raw = lock.client();
+    let fixture = start("stall_timeout: 1s, idle_timeout: 30s");
+    fixture.put_large("large");
+    let mut raw = fixture.client();
     let _unread = raw.begin("RETR large");
     assert_eq!(raw.read().code, 426);
     in_step(&mut raw);
@@ -150,14 +150,14 @@ fn stall_timeout_ends_a_transfer() {
     let mut rest = Vec::new();
     assert!(tcp.read_to_end(&mut rest).is_err(), "an end that looks complete");
     in_step(&mut raw);
-    assert_eq!(lock.names(), ["large"]);
+    assert_eq!(fixture.names(), ["large"]);
 }
 
 #[test]
 fn data_connect_timeout_ends_a_transfer() {
-    let lock = start("data_connect_timeout: 500ms");
-    lock.put("file", "bytes");
-    let mut raw = lock.client();
+    let fixture = start("data_connect_timeout: 500ms");
+    fixture.put("file", "bytes");
+    let mut raw = fixture.client();
     for line in ["RETR file", "STOR new", "STOR file", "LIST"] {
         raw.expect("EPSV", 229);
         raw.expect(line, 150);
@@ -166,16 +166,16 @@ fn data_connect_timeout_ends_a_transfer() {
         assert!(reply.text.contains("no connection to port"), "{}", reply.text);
         in_step(&mut raw);
     }
-    assert_eq!(lock.names(), ["file"]);
+    assert_eq!(fixture.names(), ["file"]);
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }
 
 #[test]
 fn data_connect_timeout_includes_tls() {
     let plan = Plan { tls: "required", limits: "data_connect_timeout: 500ms", ..Plan::default() };
-    let lock = plan.start();
-    lock.put("file", "bytes");
-    let mut raw = lock.tls_client();
+    let fixture = plan.start();
+    fixture.put("file", "bytes");
+    let mut raw = fixture.tls_client();
     let _silent = raw.begin("RETR file");
     assert_eq!(raw.read().code, 425);
     in_step(&mut raw);
@@ -184,8 +184,8 @@ fn data_connect_timeout_includes_tls() {
 
 #[test]
 fn login_attempts_are_limited() {
-    let lock = start("login_attempts: 2");
-    let mut raw = lock.connect();
+    let fixture = start("login_attempts: 2");
+    let mut raw = fixture.connect();
     raw.expect(&format!("USER {USER}"), 331);
     raw.expect("PASS wrong", 530);
     raw.expect(&format!("USER {USER}"), 331);
@@ -195,8 +195,8 @@ fn login_attempts_are_limited() {
     assert_eq!(reply.code, 421, "{}", reply.text);
     assert!(reply.text.contains("too many failed logins"), "{}", reply.text);
     assert!(raw.at_end());
-    // The right password in time is let in.
-    let mut raw = lock.connect();
+    // The right password in time is accepted.
+    let mut raw = fixture.connect();
     raw.expect(&format!("USER {USER}"), 331);
     raw.expect("PASS wrong", 530);
     raw.login(USER, PASSWORD);

@@ -4,18 +4,18 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
-use super::{Lock, Plan, SOON, in_step};
+use super::{Fixture, Plan, TIMEOUT, in_step};
 use crate::support::raw::Raw;
 
-fn start() -> (Lock, Raw) {
-    let lock = Plan::default().start();
+fn start() -> (Fixture, Raw) {
+    let fixture = Plan::default().start();
     for name in ["a.txt", "b.txt", "c.bin", "-a"] {
-        lock.put(name, name);
+        fixture.put(name, name);
     }
-    std::fs::create_dir(lock.path("sub dir")).expect("a folder");
-    lock.put("sub dir/d.txt", "");
-    let raw = lock.client();
-    (lock, raw)
+    std::fs::create_dir(fixture.path("sub dir")).expect("a folder");
+    fixture.put("sub dir/d.txt", "");
+    let raw = fixture.client();
+    (fixture, raw)
 }
 
 /// The names at the end of each line, sorted.
@@ -29,7 +29,7 @@ fn lines(raw: &mut Raw, command: &str) -> Vec<String> {
     lines
 }
 
-/// Of `ls -l` lines, what stands behind the date's three words.
+/// The names in `ls -l` lines, after the three fields of the date.
 fn names(raw: &mut Raw, command: &str) -> Vec<String> {
     let mut names: Vec<String> = lines(raw, command)
         .iter()
@@ -47,7 +47,7 @@ fn names(raw: &mut Raw, command: &str) -> Vec<String> {
 
 #[test]
 fn ls_options_are_not_taken_for_names() {
-    let (_lock, mut raw) = start();
+    let (_fixture, mut raw) = start();
     let all = ["-a", "a.txt", "b.txt", "c.bin", "sub dir"];
     for command in ["LIST", "LIST -a", "LIST -l", "LIST -la", "LIST -a -l", "LIST -la .", "LIST /"]
     {
@@ -67,7 +67,7 @@ fn ls_options_are_not_taken_for_names() {
 
 #[test]
 fn wildcards_in_listings() {
-    let (_lock, mut raw) = start();
+    let (_fixture, mut raw) = start();
     assert_eq!(lines(&mut raw, "NLST *.txt"), ["a.txt", "b.txt"]);
     assert_eq!(lines(&mut raw, "NLST [bc].*"), ["b.txt", "c.bin"]);
     assert_eq!(lines(&mut raw, "NLST ?.bin"), ["c.bin"]);
@@ -84,7 +84,7 @@ fn wildcards_in_listings() {
 
 #[test]
 fn a_name_cannot_forge_a_line() {
-    let (lock, mut raw) = start();
+    let (fixture, mut raw) = start();
     let forged: [&[u8]; 4] = [
         b"x\r\n-rw-r--r-- 1 0 0 9 Jan 1 00:00 forged",
         b"x\nforged",
@@ -92,12 +92,12 @@ fn a_name_cannot_forge_a_line() {
         b"\n213 forged",
     ];
     for name in forged {
-        std::fs::write(lock.folder.path().join(OsStr::from_bytes(name)), "").expect("a file");
+        std::fs::write(fixture.folder.path().join(OsStr::from_bytes(name)), "").expect("a file");
     }
-    let folder = lock.folder.path().join(OsStr::from_bytes(b"folder\r\n226 forged"));
+    let folder = fixture.folder.path().join(OsStr::from_bytes(b"folder\r\n226 forged"));
     std::fs::create_dir(folder).expect("a folder");
     let target = OsStr::from_bytes(b"b.txt\r\nforged");
-    std::os::unix::fs::symlink(target, lock.path("link")).expect("a link");
+    std::os::unix::fs::symlink(target, fixture.path("link")).expect("a link");
 
     let all = ["-a", "a.txt", "b.txt", "c.bin", "link", "sub dir"];
     assert_eq!(names(&mut raw, "LIST"), all);
@@ -113,10 +113,10 @@ fn a_name_cannot_forge_a_line() {
     assert_eq!(status.lines().count(), all.len() + 2, "{status}");
     assert!(!status.contains("forged"), "{status}");
     in_step(&mut raw);
-    let told = || lock.gateway.log_tail(usize::MAX).matches("omitted from a listing").count();
+    let omitted = || fixture.gateway.log_tail(usize::MAX).matches("omitted from a listing").count();
     // The log is written by a thread of its own.
-    let end = Instant::now() + SOON;
-    while told() < 5 * 3 {
-        assert!(Instant::now() < end, "only {} of the names left out are in the log", told());
+    let end = Instant::now() + TIMEOUT;
+    while omitted() < 5 * 3 {
+        assert!(Instant::now() < end, "only {} of the names left out are in the log", omitted());
     }
 }

@@ -1,4 +1,4 @@
-//! Who is let in, and that a refusal tells nothing about which users there are.
+//! Logins at the FTP front; a refusal does not reveal which users exist.
 
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -11,24 +11,24 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use russh::keys::PublicKeyOrCertificate;
 use serde_json::Value;
 
-use super::{Lock, Plan, SOON};
+use super::{Fixture, Plan, TIMEOUT};
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER};
 
-/// The time and the words of a refused login.
+/// The duration and the reply of a refused login.
 fn refused(gateway: &Gateway, user: &str) -> (Duration, String) {
     let (mut raw, _) = Raw::connect(gateway.address("front"));
     raw.expect(&format!("USER {user}"), 331);
-    let begun = Instant::now();
+    let started = Instant::now();
     let reply = raw.expect("PASS wrong", 530);
-    (begun.elapsed(), reply.text)
+    (started.elapsed(), reply.text)
 }
 
 #[test]
 fn an_unknown_user_gets_the_same_reply_in_the_same_time_as_a_wrong_password() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Much more work than everything around it, however slow this build is.
+    // Much more work than everything else, also in a slow build.
     let hash = hash(PASSWORD.as_bytes(), 8192, 2);
     let gateway = Gateway::start(&format!(
         "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
@@ -40,14 +40,14 @@ fn an_unknown_user_gets_the_same_reply_in_the_same_time_as_a_wrong_password() {
     // Known, unknown with a route, unknown without one, known without one.
     let users = [USER, "unknown", "nobody", "unrouted"];
     let mut runs = users.map(|_| Vec::new());
-    // In turns, so that a busy moment of the machine meets all of them.
+    // Interleaved, so that a busy moment of the machine affects all of them.
     for _ in 0..5 {
         for (user, runs) in users.iter().zip(&mut runs) {
             runs.push(refused(&gateway, user));
         }
     }
-    let words: Vec<&String> = runs.iter().flatten().map(|(_, text)| text).collect();
-    assert!(words.iter().all(|text| *text == words[0]), "{words:?}");
+    let texts: Vec<&String> = runs.iter().flatten().map(|(_, text)| text).collect();
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
     let medians = runs.map(|mut runs| {
         runs.sort();
         runs[2].0
@@ -57,7 +57,7 @@ fn an_unknown_user_gets_the_same_reply_in_the_same_time_as_a_wrong_password() {
     assert!(*most < *least * 2, "medians for {users:?}: {medians:?}");
 }
 
-/// A check under way goes to its end; those that wait for their turn are given up.
+/// A running check finishes; queued ones are cancelled.
 #[test]
 fn a_client_that_disconnects_leaves_the_queue_of_password_checks() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -90,14 +90,14 @@ fn a_client_that_disconnects_leaves_the_queue_of_password_checks() {
     }
     let (mut alive, _) = Raw::connect(gateway.address("front"));
     alive.login(USER, PASSWORD);
-    // Turns come in the order of asking: all that had one before are in the log.
+    // Checks run in the order of requests: all earlier ones are in the log.
     let log = gateway.log_tail(usize::MAX);
     let checked = log.lines().filter(|line| line.contains("login incorrect")).count();
     assert!(checked <= cores, "{log}");
 
     offer_password_and_go(gateway.address("ssh"));
     let of_ssh = |event: &Value| event["event"] == "login" && event["protocol"] == "sftp";
-    let login = gateway.await_log(of_ssh, SOON);
+    let login = gateway.await_log(of_ssh, TIMEOUT);
     let reason = login["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("ended before its login was done"), "{login}");
 }
@@ -123,17 +123,17 @@ fn offer_password_and_go(to: SocketAddr) {
 }
 
 /// A gateway whose backend is another lockgate that knows the user by another password.
-fn chain(routes: &str) -> (Lock, Gateway) {
-    let behind = Plan::default().start();
+fn chain(routes: &str) -> (Fixture, Gateway) {
+    let backend = Plan::default().start();
     let gateway = Gateway::start(&format!(
         "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
-         backends:\n  behind: {{ protocol: ftp, address: \"{}\" }}\n\
+         backends:\n  second: {{ protocol: ftp, address: \"{}\" }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n{routes}",
-        behind.address(),
+        backend.address(),
         hash(b"of the gateway", 8, 1),
     ));
-    (behind, gateway)
+    (backend, gateway)
 }
 
 fn hash(password: &[u8], memory: u32, passes: u32) -> String {
@@ -145,19 +145,19 @@ fn hash(password: &[u8], memory: u32, passes: u32) -> String {
 
 #[test]
 fn a_wrong_password_of_a_gateway_user_is_not_tried_at_the_backend() {
-    let (behind, gateway) = chain("  - { authenticate: backend, backend: behind }\n");
-    // The backend itself would let this in.
-    behind.client();
+    let (backend, gateway) = chain("  - { authenticate: backend, backend: second }\n");
+    // The backend itself would accept this password.
+    backend.client();
     let (mut raw, _) = Raw::connect(gateway.address("front"));
     for password in [PASSWORD, "of the gateway"] {
         raw.expect(&format!("USER {USER}"), 331);
         raw.expect(&format!("PASS {password}"), 530);
     }
-    let logins = behind.gateway.log_tail(usize::MAX).matches("\"event\":\"login\"").count();
+    let logins = backend.gateway.log_tail(usize::MAX).matches("\"event\":\"login\"").count();
     assert_eq!(logins, 1, "the backend was asked");
-    // Somebody whom the gateway does not know is the backend's affair: its words come through.
+    // The backend checks users that the gateway does not know: its reply is forwarded.
     raw.expect("USER stranger", 331);
     raw.expect("PASS wrong", 530);
-    let asked = |event: &serde_json::Value| event["user"] == "stranger";
-    behind.gateway.await_log(asked, super::SOON);
+    let of_stranger = |event: &serde_json::Value| event["user"] == "stranger";
+    backend.gateway.await_log(of_stranger, super::TIMEOUT);
 }

@@ -1,4 +1,4 @@
-//! The front's protocol, said word for word: the built gateway before a folder.
+//! The protocol of the fronts, line by line: the built gateway with a local backend.
 
 mod abor_at_end;
 mod abort;
@@ -42,10 +42,10 @@ use crate::support::pki::pki;
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
-/// For what must come, however busy the machine is.
-const SOON: Duration = Duration::from_secs(15);
+/// The timeout for expected events on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A configuration, as far as these tests differ in it.
+/// The parts of the configuration that tests vary.
 #[derive(Clone, Copy)]
 struct Plan<'a> {
     /// `none`, `optional`, `required`, `implicit`.
@@ -82,7 +82,7 @@ impl Default for Plan<'_> {
 }
 
 /// A gateway that serves `folder`.
-struct Lock {
+struct Fixture {
     gateway: Gateway,
     folder: TempDir,
     implicit: bool,
@@ -91,11 +91,11 @@ struct Lock {
 }
 
 impl Plan<'_> {
-    fn start(&self) -> Lock {
+    fn start(&self) -> Fixture {
         self.start_by(Command::new(PROGRAM))
     }
 
-    fn start_by(&self, command: Command) -> Lock {
+    fn start_by(&self, command: Command) -> Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = ports::block(self.data_ports);
         let tls = match self.tls {
@@ -130,11 +130,11 @@ impl Plan<'_> {
             self.log_level,
         );
         let gateway = Gateway::start_by(command, &config, &[]);
-        Lock { gateway, folder, implicit: self.tls == "implicit", ports: pool }
+        Fixture { gateway, folder, implicit: self.tls == "implicit", ports: pool }
     }
 }
 
-impl Lock {
+impl Fixture {
     fn address(&self) -> SocketAddr {
         self.gateway.address("front")
     }
@@ -155,7 +155,7 @@ impl Lock {
         raw
     }
 
-    /// A client that said AUTH TLS and is logged in.
+    /// A client that has sent AUTH TLS and is logged in.
     fn tls_client(&self) -> Raw {
         let mut raw = self.connect();
         raw.auth_tls();
@@ -171,7 +171,7 @@ impl Lock {
 
     #[track_caller]
     fn await_pool_metric(&self, what: &str, value: u64) {
-        let end = Instant::now() + SOON;
+        let end = Instant::now() + TIMEOUT;
         while self.pool_metric(what) != Some(value) {
             assert!(
                 Instant::now() < end,
@@ -193,7 +193,7 @@ impl Lock {
         std::fs::read(self.path(name)).expect("reading a file")
     }
 
-    /// A file that no socket buffer holds, without a byte written.
+    /// A sparse file that is larger than all socket buffers.
     fn put_large(&self, name: &str) -> usize {
         const LARGE: usize = 64 << 20;
         let file = std::fs::File::create(self.path(name)).expect("making a file");
@@ -201,7 +201,7 @@ impl Lock {
         LARGE
     }
 
-    /// What is in the folder, sorted.
+    /// The names in the folder, sorted.
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).expect("reading a folder");
         let mut names: Vec<String> = entries
@@ -212,7 +212,7 @@ impl Lock {
     }
 }
 
-/// The session is in step: NOOP is answered by its own reply.
+/// Asserts that replies match commands: NOOP gets its own reply.
 #[track_caller]
 fn in_step(raw: &mut Raw) {
     let reply = raw.expect("NOOP", 200);

@@ -1,9 +1,9 @@
-//! Names are bytes, and none becomes a second command.
+//! Names are bytes; no name is parsed as a second command.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{Lock, Plan, in_step};
+use super::{Fixture, Plan, in_step};
 use crate::support::raw::Raw;
 
 const VERBS: [&str; 24] = [
@@ -33,7 +33,7 @@ const VERBS: [&str; 24] = [
     "USER",
 ];
 
-/// Bytes that could end a line or begin a Telnet command, in the middle and at both ends of a name.
+/// Bytes that could end a line or start a Telnet command, in the middle and at both ends of a name.
 const BAD: [&[u8]; 9] = [
     b"a\rb",
     b"a\rDELE b",
@@ -46,12 +46,12 @@ const BAD: [&[u8]; 9] = [
     b"a\xff\xfb\x01b",
 ];
 
-fn snapshot(lock: &Lock) -> Vec<(String, Vec<u8>)> {
+fn snapshot(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
     let read = |name: String| {
-        let bytes = std::fs::read(lock.path(&name)).unwrap_or_default();
+        let bytes = std::fs::read(fixture.path(&name)).unwrap_or_default();
         (name, bytes)
     };
-    lock.names().into_iter().map(read).collect()
+    fixture.names().into_iter().map(read).collect()
 }
 
 fn send(raw: &mut Raw, verb: &str, name: &[u8]) {
@@ -60,14 +60,14 @@ fn send(raw: &mut Raw, verb: &str, name: &[u8]) {
 
 #[test]
 fn names_that_could_start_another_command_are_refused() {
-    let lock = Plan { partial_uploads: "delete", ..Plan::default() }.start();
-    // What a name would mean if the gateway took the byte out, or cut the name there.
+    let fixture = Plan { partial_uploads: "delete", ..Plan::default() }.start();
+    // The names that would result from removing the byte, or from truncating the name there.
     for name in ["a", "b", "ab", "a\u{1}b", "moved"] {
-        lock.put(name, name);
+        fixture.put(name, name);
     }
-    std::fs::create_dir(lock.path("folder")).expect("a folder");
-    let before = snapshot(&lock);
-    let mut raw = lock.client();
+    std::fs::create_dir(fixture.path("folder")).expect("a folder");
+    let before = snapshot(&fixture);
+    let mut raw = fixture.client();
     for verb in VERBS {
         for name in BAD {
             let what = format!("{verb} {}", name.escape_ascii());
@@ -89,15 +89,15 @@ fn names_that_could_start_another_command_are_refused() {
             }
         }
     }
-    assert_eq!(snapshot(&lock), before);
+    assert_eq!(snapshot(&fixture), before);
 }
 
 #[test]
 fn a_line_feed_ends_a_line() {
-    let lock = Plan::default().start();
-    lock.put("b", "");
-    let mut raw = lock.client();
-    // Two commands on the wire, two replies: none hidden in a name, none left over.
+    let fixture = Plan::default().start();
+    fixture.put("b", "");
+    let mut raw = fixture.client();
+    // Two commands on the wire, two replies: none from inside a name, none left over.
     raw.send_bytes(b"SIZE a\nSIZE b\r\n");
     assert_eq!(raw.read().code, 550);
     assert_eq!(raw.read().code, 213);
@@ -106,8 +106,8 @@ fn a_line_feed_ends_a_line() {
 
 #[test]
 fn names_are_passed_on_byte_for_byte() {
-    let lock = Plan::default().start();
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    let mut raw = fixture.client();
     let names: [&[u8]; 9] = [
         b"caf\xe9",
         "gr\u{fc}\u{df}".as_bytes(),
@@ -121,7 +121,7 @@ fn names_are_passed_on_byte_for_byte() {
     ];
     for name in names {
         let what = name.escape_ascii();
-        let on_disk = lock.folder.path().join(OsStr::from_bytes(name));
+        let on_disk = fixture.folder.path().join(OsStr::from_bytes(name));
         send(&mut raw, "MKD", name);
         let reply = raw.read();
         assert_eq!(reply.code, 257, "{what}: {}", reply.text);
@@ -147,38 +147,38 @@ fn names_are_passed_on_byte_for_byte() {
         assert!(on_disk.is_file(), "{what} is not on the disk");
         send(&mut raw, "DELE", name);
         assert_eq!(raw.read().code, 250, "{what}");
-        assert!(lock.names().is_empty(), "{what}");
+        assert!(fixture.names().is_empty(), "{what}");
     }
 }
 
 #[test]
 fn no_name_leads_out_of_the_folder() {
-    let lock = Plan::default().start();
+    let fixture = Plan::default().start();
     let outside = tempfile::NamedTempFile::new().expect("a file outside");
     let name = outside.path().file_name().expect("a name").to_string_lossy().into_owned();
-    std::os::unix::fs::symlink(outside.path(), lock.path("link")).expect("a link");
-    std::os::unix::fs::symlink("/tmp", lock.path("folder")).expect("a link");
-    let mut raw = lock.client();
+    std::os::unix::fs::symlink(outside.path(), fixture.path("link")).expect("a link");
+    std::os::unix::fs::symlink("/tmp", fixture.path("folder")).expect("a link");
+    let mut raw = fixture.client();
     for path in ["link", &format!("folder/{name}")] {
         for verb in ["RETR", "APPE"] {
             raw.expect("EPSV", 229);
             assert_eq!(raw.command(&format!("{verb} {path}")).code / 100, 5, "{verb} {path}");
         }
     }
-    // Above the root is the root.
+    // The parent of the root is the root.
     assert_eq!(raw.upload(&format!("STOR ../{name}"), b"inside").code, 226);
-    assert_eq!(lock.get(&name), b"inside");
+    assert_eq!(fixture.get(&name), b"inside");
     assert_eq!(std::fs::read(outside.path()).expect("the file outside"), b"");
 }
 
 #[test]
 fn a_dangling_symlink_is_renamed() {
-    let lock = Plan::default().start();
-    std::os::unix::fs::symlink("nowhere", lock.path("link")).expect("a link");
-    let mut raw = lock.client();
+    let fixture = Plan::default().start();
+    std::os::unix::fs::symlink("nowhere", fixture.path("link")).expect("a link");
+    let mut raw = fixture.client();
     raw.expect("RNFR link", 350);
     raw.expect("RNTO other", 250);
-    let target = std::fs::read_link(lock.path("other")).expect("the link");
+    let target = std::fs::read_link(fixture.path("other")).expect("the link");
     assert_eq!(target, std::path::Path::new("nowhere"));
     raw.expect("RNFR link", 550);
 }

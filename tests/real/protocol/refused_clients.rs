@@ -1,5 +1,5 @@
-//! Clients that are turned away before a login, and what the log and the metrics say of each; health
-//! checks, of which nothing is said; and what the log says of logins and of the ends of sessions.
+//! Clients refused before a login, with the log line and the metric of each; health checks, which are
+//! not logged; and the log lines of logins and ends of sessions.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::SOON;
-use crate::support::bench::host_keys;
+use super::TIMEOUT;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
@@ -71,7 +71,7 @@ impl Site {
             let series = format!("lockgate_sessions{{listener=\"{listener}\"}}");
             self.gateway.metric(&series).is_some_and(|count| count > 0)
         };
-        let end = Instant::now() + SOON;
+        let end = Instant::now() + TIMEOUT;
         while LISTENERS.iter().any(open) {
             assert!(Instant::now() < end, "sessions stay");
         }
@@ -84,28 +84,28 @@ impl Site {
         self.gateway.metric(&series).unwrap_or(0)
     }
 
-    /// The one line of it, and that it is counted.
+    /// Asserts one log line for the refusal, and that it is counted.
     #[track_caller]
-    fn expect(&self, listener: &str, refusal: &str, words: &str) {
+    fn expect(&self, listener: &str, refusal: &str, expected: &str) {
         let is_it = |event: &Value| {
             event["event"] == "client-refused"
                 && event["listener"] == listener
                 && event["refusal"] == refusal
-                && event["reason"].as_str().is_some_and(|reason| reason.contains(words))
+                && event["reason"].as_str().is_some_and(|reason| reason.contains(expected))
         };
-        let event = self.gateway.await_log(is_it, SOON);
+        let event = self.gateway.await_log(is_it, TIMEOUT);
         assert_eq!(event["level"], "INFO");
         assert_eq!(self.count(listener, refusal), 1, "{event}");
     }
 }
 
-/// Sends it and reads until the gateway ends the connection, which it must do at once.
+/// Sends the bytes and reads until the gateway closes the connection, which must be at once.
 #[track_caller]
 fn until_end(mut tcp: TcpStream, bytes: &[u8]) -> Vec<u8> {
     let start = Instant::now();
     tcp.write_all(bytes).expect("sending the first bytes");
     let mut answer = Vec::new();
-    // A reset ends it, too.
+    // A reset also ends it.
     let _ = tcp.read_to_end(&mut answer);
     assert!(start.elapsed() < AT_ONCE, "{} stays", bytes.escape_ascii());
     answer
@@ -124,7 +124,7 @@ fn client_hello(minor: u8) -> Vec<u8> {
 #[test]
 fn clients_of_other_protocols_are_closed_at_once_and_logged() {
     let site = Site::start();
-    for (listener, bytes, refusal, words) in [
+    for (listener, bytes, refusal, reason) in [
         ("plain", SSH, "speaks-ssh", "`protocol: sftp`"),
         ("plain", HTTP, "speaks-http", "speaks HTTP"),
         ("plain", &client_hello(3)[..], "speaks-tls", "tls.mode: implicit"),
@@ -137,15 +137,15 @@ fn clients_of_other_protocols_are_closed_at_once_and_logged() {
         ("sftp", b"USER anna\r\n", "not-ssh", "not SSH version 2"),
     ] {
         until_end(site.dial(listener), bytes);
-        site.expect(listener, refusal, words);
+        site.expect(listener, refusal, reason);
     }
 }
 
-/// What does not come in one piece is judged by its first byte.
+/// A message that arrives in pieces is recognized by its first byte.
 #[test]
 fn clients_that_send_one_byte_are_logged_with_that_byte() {
     let site = Site::start();
-    for (listener, byte, refusal, words) in [
+    for (listener, byte, refusal, reason) in [
         ("implicit", b"S", "no-tls", "not TLS"),
         ("implicit", b"\x16", "tls-handshake", "eof"),
         ("sftp", b"\x03", "not-ssh", "not SSH version 2"),
@@ -155,7 +155,7 @@ fn clients_that_send_one_byte_are_logged_with_that_byte() {
         (&tcp).write_all(byte).expect("sending a byte");
         tcp.shutdown(std::net::Shutdown::Write).expect("the end of what is sent");
         until_end(tcp, b"");
-        site.expect(listener, refusal, words);
+        site.expect(listener, refusal, reason);
     }
 }
 
@@ -180,7 +180,7 @@ fn clients_that_do_not_log_in_in_time_are_logged() {
 fn clients_without_tls_or_with_old_tls_are_logged() {
     let site = Site::start();
     let (mut raw, _) = Raw::connect(site.gateway.address("required"));
-    // Once, however often it tries.
+    // Logged once for any number of attempts.
     raw.expect("USER anna", 530);
     raw.expect("USER anna", 530);
     site.expect("required", "no-tls", "`tls.mode: required`");
@@ -190,12 +190,12 @@ fn clients_without_tls_or_with_old_tls_are_logged() {
     for (minor, version) in [(2, "TLS 1.1"), (1, "TLS 1.0")] {
         let before = site.count("implicit", "tls-too-old");
         until_end(site.dial("implicit"), &client_hello(minor));
-        let words = format!("the client offers {version} at most");
+        let expected = format!("the client offers {version} at most");
         let is_it = |event: &Value| {
             event["refusal"] == "tls-too-old"
-                && event["reason"].as_str().is_some_and(|reason| reason.starts_with(&words))
+                && event["reason"].as_str().is_some_and(|reason| reason.starts_with(&expected))
         };
-        site.gateway.await_log(is_it, SOON);
+        site.gateway.await_log(is_it, TIMEOUT);
         assert_eq!(site.count("implicit", "tls-too-old"), before + 1);
     }
     let (mut raw, _) = Raw::connect(site.gateway.address("required"));
@@ -226,13 +226,13 @@ fn an_ssh_client_that_disconnects_after_a_refused_login_is_logged_once() {
     let mut stranger = SftpSite::new(site.gateway.address("sftp").port());
     stranger.key = Some(keys().stranger.clone());
     assert!(!sftp(&stranger, home.path(), "bye\n", &[]).ok());
-    site.gateway.await_log(|event| event["event"] == "key-offer", SOON);
+    site.gateway.await_log(|event| event["event"] == "key-offer", TIMEOUT);
     site.await_no_session();
     let log = site.gateway.log_tail(usize::MAX);
     assert!(!log.contains("client-refused"), "{log}");
 }
 
-/// Every balancer asks each second whether somebody is there.
+/// Load balancers check each second whether the port accepts connections.
 #[test]
 fn health_checks_are_not_logged() {
     let site = Site::start();
@@ -242,7 +242,7 @@ fn health_checks_are_not_logged() {
             drop(site.dial(listener));
             let tcp = site.dial(listener);
             tcp.shutdown(std::net::Shutdown::Write).expect("the end of what is sent");
-            // What greets, greets; then the end.
+            // FTP and SSH send their greeting, then the connection ends.
             let _ = std::io::copy(&mut &tcp, &mut std::io::sink());
         }
     }
@@ -277,13 +277,13 @@ fn the_login_and_session_records_have_method_and_encryption() {
     raw.expect("QUIT", 221);
     let login = site
         .gateway
-        .await_log(|event| event["event"] == "login" && event["listener"] == "required", SOON);
+        .await_log(|event| event["event"] == "login" && event["listener"] == "required", TIMEOUT);
     assert_eq!(login["method"], "password");
     let encryption = login["encryption"].as_str().unwrap_or_default();
     assert!(encryption.starts_with("TLS 1.3 TLS13_"), "{login}");
     let ended = site
         .gateway
-        .await_log(|event| event["event"] == "session" && event["listener"] == "required", SOON);
+        .await_log(|event| event["event"] == "session" && event["listener"] == "required", TIMEOUT);
     assert_eq!(ended["reason"], "the client sent QUIT");
     assert_eq!((&ended["uploads"], &ended["uploaded_bytes"]), (&1.into(), &5.into()));
     assert!(ended["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
@@ -295,7 +295,7 @@ fn the_login_and_session_records_have_method_and_encryption() {
     sftp(&with_key, home.path(), "get file\n", &[]).expect_ok("a download with a key");
     let login = site
         .gateway
-        .await_log(|event| event["event"] == "login" && event["listener"] == "sftp", SOON);
+        .await_log(|event| event["event"] == "login" && event["listener"] == "sftp", TIMEOUT);
     assert_eq!(login["method"], "publickey");
     assert!(
         login["fingerprint"].as_str().is_some_and(|text| text.starts_with("SHA256:")),
@@ -309,7 +309,7 @@ fn the_login_and_session_records_have_method_and_encryption() {
     assert!(encryption.starts_with("SSH ") && !encryption.contains('?'), "{login}");
     let ended = site
         .gateway
-        .await_log(|event| event["event"] == "session" && event["listener"] == "sftp", SOON);
+        .await_log(|event| event["event"] == "session" && event["listener"] == "sftp", TIMEOUT);
     assert_eq!((&ended["downloads"], &ended["downloaded_bytes"]), (&1.into(), &5.into()));
     assert!(ended["fault"].is_null(), "{ended}");
 }

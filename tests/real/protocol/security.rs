@@ -1,22 +1,22 @@
 //! AUTH, PBSZ, PROT, REIN (RFC 2228, 4217).
 
-use super::{Lock, Plan, in_step};
+use super::{Fixture, Plan, in_step};
 use crate::support::{PASSWORD, USER};
 
-fn start(mode: &'static str) -> Lock {
+fn start(mode: &'static str) -> Fixture {
     Plan { tls: mode, ..Plan::default() }.start()
 }
 
 #[test]
 fn commands_in_clear_after_auth_tls_are_discarded() {
-    let lock = start("optional");
+    let fixture = start("optional");
     for injected in ["USER evil\r\nNOOP\r\n", "USER evil\r\nSYST", "NOOP\r\n".repeat(100).as_str()]
     {
-        let mut raw = lock.connect();
+        let mut raw = fixture.connect();
         raw.send_bytes(format!("AUTH TLS\r\n{injected}").as_bytes());
         assert_eq!(raw.read().code, 234);
         raw.start_tls();
-        // PWD has a reply that nothing injected has.
+        // The reply to PWD differs from all injected ones.
         let reply = raw.command("PWD");
         assert_eq!(reply.code, 530, "{}", reply.text);
         let reply = raw.command(&format!("PASS {PASSWORD}"));
@@ -28,8 +28,8 @@ fn commands_in_clear_after_auth_tls_are_discarded() {
 
 #[test]
 fn a_password_in_clear_is_refused_if_tls_is_required() {
-    let lock = start("required");
-    let mut raw = lock.connect();
+    let fixture = start("required");
+    let mut raw = fixture.connect();
     let reply = raw.expect(&format!("USER {USER}"), 530);
     assert!(reply.text.contains("AUTH TLS"), "{}", reply.text);
     let reply = raw.command(&format!("PASS {PASSWORD}"));
@@ -45,15 +45,15 @@ fn a_password_in_clear_is_refused_if_tls_is_required() {
 #[test]
 fn data_in_clear_is_refused_if_tls_is_required() {
     for mode in ["required", "implicit"] {
-        let lock = start(mode);
-        lock.put("there", "secret");
-        let mut raw = lock.connect();
+        let fixture = start(mode);
+        fixture.put("there", "secret");
+        let mut raw = fixture.connect();
         if mode == "required" {
             raw.expect("AUTH TLS", 234);
             raw.start_tls();
             raw.login(USER, PASSWORD);
             raw.expect("PBSZ 0", 200);
-            // PROT was not said: it is C by default.
+            // Without PROT the level is C.
             for line in ["RETR there", "STOR new", "APPE there", "STOU", "LIST", "NLST", "MLSD"] {
                 raw.expect("EPSV", 229);
                 raw.expect(line, 521);
@@ -65,15 +65,15 @@ fn data_in_clear_is_refused_if_tls_is_required() {
         raw.expect("PROT S", 536);
         raw.expect("PROT X", 504);
         in_step(&mut raw);
-        assert_eq!(lock.names(), ["there"]);
-        assert_eq!(lock.get("there"), b"secret");
+        assert_eq!(fixture.names(), ["there"]);
+        assert_eq!(fixture.get("there"), b"secret");
     }
 }
 
 #[test]
 fn prot_requires_pbsz_and_neither_requires_a_login() {
-    let lock = start("optional");
-    let mut raw = lock.connect();
+    let fixture = start("optional");
+    let mut raw = fixture.connect();
     raw.expect("PBSZ 0", 503);
     raw.expect("PROT P", 503);
     raw.expect("AUTH TLS", 234);
@@ -87,16 +87,16 @@ fn prot_requires_pbsz_and_neither_requires_a_login() {
     raw.expect("CCC", 533);
     raw.login(USER, PASSWORD);
     raw.expect("TYPE I", 200);
-    // Protected control and data in clear: `optional` means it.
+    // Protected control connection and data in clear: `optional` allows it.
     assert_eq!(raw.upload("STOR clear", b"bytes").code, 226);
-    assert_eq!(lock.get("clear"), b"bytes");
+    assert_eq!(fixture.get("clear"), b"bytes");
 }
 
 #[test]
 fn prot_releases_a_reserved_port() {
-    let lock = start("optional");
-    lock.put("file", "bytes");
-    let mut raw = lock.tls_client();
+    let fixture = start("optional");
+    fixture.put("file", "bytes");
+    let mut raw = fixture.tls_client();
     raw.expect("EPSV", 229);
     raw.expect("PROT C", 200);
     raw.expect("RETR file", 425);
@@ -105,8 +105,8 @@ fn prot_releases_a_reserved_port() {
 
 #[test]
 fn implicit_tls_starts_with_prot_p() {
-    let lock = start("implicit");
-    let mut raw = lock.client();
+    let fixture = start("implicit");
+    let mut raw = fixture.client();
     assert_eq!(raw.upload("STOR file", b"bytes").code, 226);
     assert_eq!(raw.download("RETR file").0, b"bytes");
     raw.expect("AUTH TLS", 503);
@@ -114,12 +114,12 @@ fn implicit_tls_starts_with_prot_p() {
     assert!(status.text.contains("data connections under TLS"), "{}", status.text);
 }
 
-/// draft-murray-auth-ftp-ssl: old clients say nothing more before their first transfer.
+/// draft-murray-auth-ftp-ssl: old clients send neither PBSZ nor PROT before their first transfer.
 #[test]
 fn auth_ssl_and_tls_p_protect_data_connections_at_once() {
-    let lock = start("required");
+    let fixture = start("required");
     for mechanism in ["SSL", "TLS-P", "ssl"] {
-        let mut raw = lock.connect();
+        let mut raw = fixture.connect();
         raw.expect(&format!("AUTH {mechanism}"), 234);
         raw.start_tls();
         raw.protect();
@@ -134,14 +134,14 @@ fn auth_ssl_and_tls_p_protect_data_connections_at_once() {
 
 #[test]
 fn auth_is_refused_with_wrong_mechanism_or_at_the_wrong_time() {
-    let lock = start("none");
-    let mut raw = lock.connect();
+    let fixture = start("none");
+    let mut raw = fixture.connect();
     raw.expect("AUTH TLS", 502);
     raw.login(USER, PASSWORD);
     assert!(!raw.expect("FEAT", 211).text.contains("AUTH"));
 
-    let lock = start("optional");
-    let mut raw = lock.connect();
+    let fixture = start("optional");
+    let mut raw = fixture.connect();
     assert!(raw.expect("FEAT", 211).text.contains("\r\n AUTH TLS\r\n"));
     raw.expect("AUTH", 501);
     raw.expect("AUTH GSSAPI", 504);
@@ -157,10 +157,10 @@ fn auth_is_refused_with_wrong_mechanism_or_at_the_wrong_time() {
 
 #[test]
 fn rein_ends_the_login_and_keeps_tls() {
-    let lock = start("required");
-    lock.put("file", "0123456789");
-    std::fs::create_dir(lock.path("sub")).expect("a folder");
-    let mut raw = lock.tls_client();
+    let fixture = start("required");
+    fixture.put("file", "0123456789");
+    std::fs::create_dir(fixture.path("sub")).expect("a folder");
+    let mut raw = fixture.tls_client();
     raw.expect("CWD sub", 250);
     raw.expect("RNFR /file", 350);
     raw.expect("REST 5", 350);
@@ -173,5 +173,5 @@ fn rein_ends_the_login_and_keeps_tls() {
     let (bytes, _) = raw.download("RETR file");
     // TYPE A is the default again; there is no line in the file.
     assert_eq!(bytes, b"0123456789");
-    assert_eq!(lock.names(), ["file", "sub"]);
+    assert_eq!(fixture.names(), ["file", "sub"]);
 }

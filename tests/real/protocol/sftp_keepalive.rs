@@ -1,23 +1,23 @@
-//! Peers that are gone without a word: SSH's own keepalive finds them, at both ends.
+//! Peers that vanish without FIN or RST: SSH keepalive requests find them, at both ends.
 
 use std::process::Child;
 
 use tempfile::TempDir;
 
-use crate::support::bench::host_keys;
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::openssh;
 use crate::support::gateway::Gateway;
-use crate::support::process::{Leash, kill_group, spawn};
+use crate::support::process::{CleanupGuard, kill_group, spawn};
 use crate::support::relay::Relay;
 use crate::support::servers::sftp_endpoint;
-use crate::support::sftp_lock::{SftpPlan, comes_true};
+use crate::support::sftp_fixture::{SftpPlan, becomes_true};
 use crate::support::ssh::keys;
 
 /// A connection without a channel, held by OpenSSH's client.
 struct Held {
     ssh: Child,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
     _home: TempDir,
 }
 
@@ -28,7 +28,7 @@ impl Held {
         let mut ssh = openssh("ssh", site, home.path());
         ssh.arg("-N").arg(format!("{}@127.0.0.1", site.user)).process_group(0);
         let ssh = spawn(&mut ssh);
-        Self { _leash: Leash::new(Some(&ssh), None), ssh, _home: home }
+        Self { _cleanup: CleanupGuard::new(Some(&ssh), None), ssh, _home: home }
     }
 }
 
@@ -49,15 +49,19 @@ fn logins(gateway: &Gateway) -> u64 {
 
 #[test]
 fn a_silent_client_is_disconnected() {
-    let lock = SftpPlan { listener: ", keepalive: 1s", ..SftpPlan::default() }.start();
-    let relay = Relay::start(lock.site().port);
-    let _lives = Held::open(&lock.site());
-    let _silent = Held::open(&SftpSite { port: relay.port, ..lock.site() });
-    assert!(comes_true(|| logins(&lock.gateway) == 2), "no two logins");
+    let fixture = SftpPlan { listener: ", keepalive: 1s", ..SftpPlan::default() }.start();
+    let relay = Relay::start(fixture.site().port);
+    let _lives = Held::open(&fixture.site());
+    let _silent = Held::open(&SftpSite { port: relay.port, ..fixture.site() });
+    assert!(becomes_true(|| logins(&fixture.gateway) == 2), "no two logins");
     relay.fall_silent();
-    assert!(comes_true(|| sessions(&lock.gateway) == 1), "{} sessions", sessions(&lock.gateway));
-    // It was asked no less, and has answered.
-    assert_eq!(sessions(&lock.gateway), 1);
+    assert!(
+        becomes_true(|| sessions(&fixture.gateway) == 1),
+        "{} sessions",
+        sessions(&fixture.gateway)
+    );
+    // It got the same requests and replied.
+    assert_eq!(sessions(&fixture.gateway), 1);
 }
 
 #[test]
@@ -75,8 +79,8 @@ fn a_silent_server_is_disconnected() {
         keys().fingerprints[0],
     ));
     let _client = Held::open(&SftpSite::new(gateway.address("front").port()));
-    assert!(comes_true(|| logins(&gateway) == 1), "no login");
+    assert!(becomes_true(|| logins(&gateway) == 1), "no login");
     assert_eq!(gateway.connections_to(relay.port), 1);
     relay.fall_silent();
-    assert!(comes_true(|| gateway.connections_to(relay.port) == 0), "it is still connected");
+    assert!(becomes_true(|| gateway.connections_to(relay.port) == 0), "it is still connected");
 }

@@ -1,15 +1,15 @@
-//! Who is let in at the SFTP front (RFC 4252, RFC 4256), and for how long one may try.
+//! Logins at the SFTP front (RFC 4252, RFC 4256), and the login timeout.
 
 use serde_json::{Value, json};
 
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{persistent_sftp, sftp};
 use crate::support::process::Output;
-use crate::support::sftp_lock::{SftpLock, SftpPlan, comes_true};
+use crate::support::sftp_fixture::{SftpFixture, SftpPlan, becomes_true};
 use crate::support::ssh::{fingerprint, keys, public};
 use crate::support::{USER, pattern};
 
-use super::SOON;
+use super::TIMEOUT;
 
 fn pwd(site: &SftpSite, more: &[&str]) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
@@ -18,32 +18,32 @@ fn pwd(site: &SftpSite, more: &[&str]) -> Output {
 
 #[test]
 fn password_logins() {
-    let lock = SftpPlan::default().start();
-    lock.scenario(
+    let fixture = SftpPlan::default().start();
+    fixture.scenario(
         "logins",
         json!({ "methods": ["publickey", "password", "keyboard-interactive"] }),
     );
-    let wrong = SftpSite { password: "wrong".to_owned(), ..lock.site() };
+    let wrong = SftpSite { password: "wrong".to_owned(), ..fixture.site() };
     let output = pwd(&wrong, &[]);
     assert!(!output.ok() && output.stdout.is_empty(), "{}", output.describe());
     let home = tempfile::tempdir().expect("a client's home");
-    let (output, asked) = persistent_sftp(&lock.site(), home.path(), 1);
-    output.expect_ok("the right password behind a wrong one");
-    assert_eq!(asked, 2);
-    let asked = ["-o", "PreferredAuthentications=keyboard-interactive"];
-    pwd(&lock.site(), &asked).expect_ok("keyboard-interactive");
-    lock.at_rest();
+    let (output, prompts) = persistent_sftp(&fixture.site(), home.path(), 1);
+    output.expect_ok("the right password after a wrong one");
+    assert_eq!(prompts, 2);
+    let options = ["-o", "PreferredAuthentications=keyboard-interactive"];
+    pwd(&fixture.site(), &options).expect_ok("keyboard-interactive");
+    fixture.await_no_session();
 }
 
-fn with_keys() -> SftpLock {
+fn with_keys() -> SftpFixture {
     let user = format!(", authorized_keys: {}", public(&keys().user).display());
     SftpPlan { user: &user, ..SftpPlan::default() }.start()
 }
 
 #[test]
 fn public_key_logins() {
-    let lock = with_keys();
-    let with = |key: &std::path::Path| SftpSite { key: Some(key.to_owned()), ..lock.site() };
+    let fixture = with_keys();
+    let with = |key: &std::path::Path| SftpSite { key: Some(key.to_owned()), ..fixture.site() };
     pwd(&with(&keys().user), &[]).expect_ok("a key that is known");
     let output = pwd(&with(&keys().stranger), &[]);
     assert!(!output.ok(), "a stranger was let in: {}", output.describe());
@@ -59,44 +59,44 @@ fn public_key_logins() {
                 && line["fingerprint"] == fingerprint(key)
                 && line["detail"] == reason
         };
-        lock.gateway.await_log(refused, SOON);
+        fixture.gateway.await_log(refused, TIMEOUT);
     }
     let series = "lockgate_logins_total{listener=\"front\",outcome=\"key-refused\"}";
-    assert_eq!(lock.gateway.metric(series), Some(2));
-    pwd(&lock.site(), &[]).expect_ok("the password still works");
-    lock.at_rest();
+    assert_eq!(fixture.gateway.metric(series), Some(2));
+    pwd(&fixture.site(), &[]).expect_ok("the password still works");
+    fixture.await_no_session();
 }
 
-/// The tests' RSA host key is as good a user's.
+/// Uses the tests' RSA host key as a user key.
 #[test]
 fn a_users_rsa_key_signs_with_sha_2() {
     let key = &keys().host[2];
     let user = format!(", authorized_keys: {}", public(key).display());
-    let lock = SftpPlan { user: &user, ..SftpPlan::default() }.start();
-    lock.scenario("old-signature", json!({ "key": key }));
-    lock.at_rest();
+    let fixture = SftpPlan { user: &user, ..SftpPlan::default() }.start();
+    fixture.scenario("old-signature", json!({ "key": key }));
+    fixture.await_no_session();
 }
 
 /// The client chooses among the keys of the server.
 #[test]
 fn host_keys_of_each_kind() {
-    let lock = SftpPlan::default().start();
+    let fixture = SftpPlan::default().start();
     for kind in ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"] {
-        pwd(&lock.site(), &["-o", &format!("HostKeyAlgorithms={kind}")]).expect_ok(kind);
+        pwd(&fixture.site(), &["-o", &format!("HostKeyAlgorithms={kind}")]).expect_ok(kind);
     }
-    let output = pwd(&lock.site(), &["-o", "HostKeyAlgorithms=ssh-rsa"]);
+    let output = pwd(&fixture.site(), &["-o", "HostKeyAlgorithms=ssh-rsa"]);
     assert!(!output.ok(), "SHA-1 is not for a listener: {}", output.describe());
 }
 
 #[test]
 fn the_negotiated_algorithms_are_as_configured() {
-    let lock = SftpPlan::default().start();
+    let fixture = SftpPlan::default().start();
     // A cipher with a MAC of its own would leave a MAC unused.
     const PLAIN: &str = "Ciphers=aes128-ctr";
     let moved = |options: [&str; 2]| {
         let home = tempfile::tempdir().expect("a client's home");
         let more = ["-o", options[0], "-o", options[1]];
-        sftp(&lock.site(), home.path(), "get file\nput file again\n", &more)
+        sftp(&fixture.site(), home.path(), "get file\nput file again\n", &more)
     };
     for option in [
         "KexAlgorithms=curve25519-sha256",
@@ -109,12 +109,12 @@ fn the_negotiated_algorithms_are_as_configured() {
         "MACs=hmac-sha2-512-etm@openssh.com",
         "MACs=hmac-sha2-256",
     ] {
-        // Other bytes each time, and never what the time before has left.
-        let _ = std::fs::remove_file(lock.path("again"));
+        // Different bytes each time, never those left from the time before.
+        let _ = std::fs::remove_file(fixture.path("again"));
         let bytes = [option.as_bytes(), &pattern(3 << 20)].concat();
-        lock.put("file", &bytes);
+        fixture.put("file", &bytes);
         moved([option, PLAIN]).expect_ok(option);
-        assert!(lock.get("again") == bytes, "{option}: the bytes differ");
+        assert!(fixture.get("again") == bytes, "{option}: the bytes differ");
     }
     for option in
         ["Ciphers=aes128-cbc", "KexAlgorithms=diffie-hellman-group14-sha1", "MACs=hmac-sha1"]
@@ -124,13 +124,13 @@ fn the_negotiated_algorithms_are_as_configured() {
     }
 }
 
-/// What OpenSSH's client hears of the gateway's first packets.
+/// The gateway's first packets, as OpenSSH's client logs them.
 #[test]
 fn the_newest_is_offered_first_and_key_exchange_is_strict() {
-    let lock = SftpPlan::default().start();
-    let told = pwd(&lock.site(), &["-vvv"]).expect_ok("pwd");
-    let told = String::from_utf8_lossy(&told.stderr).into_owned();
-    let servers = told.split("peer server KEXINIT proposal").nth(1).unwrap_or_default();
+    let fixture = SftpPlan::default().start();
+    let output = pwd(&fixture.site(), &["-vvv"]).expect_ok("pwd");
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+    let servers = output.split("peer server KEXINIT proposal").nth(1).unwrap_or_default();
     let offered = |what: &str| {
         let line = servers.lines().find_map(|line| line.split_once(what)).unwrap_or_default();
         line.1.trim().split(',').map(str::to_owned).collect::<Vec<_>>()
@@ -144,37 +144,38 @@ fn the_newest_is_offered_first_and_key_exchange_is_strict() {
     for name in kex.into_iter().chain(all.into_iter().flat_map(offered)) {
         assert!(!name.is_empty() && !old.iter().any(|old| name.contains(old)), "{name}");
     }
-    assert!(told.contains("will use strict KEX ordering"), "{told}");
+    assert!(output.contains("will use strict KEX ordering"), "{output}");
 }
 
 #[test]
 fn login_attempts_are_limited() {
     let limits = "login_attempts: 3, sessions_per_address: 100";
-    let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
+    let fixture = SftpPlan { limits, ..SftpPlan::default() }.start();
     let home = tempfile::tempdir().expect("a client's home");
-    let (output, asked) = persistent_sftp(&lock.site(), home.path(), 3);
+    let (output, prompts) = persistent_sftp(&fixture.site(), home.path(), 3);
     assert!(!output.ok(), "the right password came too late: {}", output.describe());
-    // The client may ask its user once more before it hears that the connection is over.
-    assert!((3..=4).contains(&asked), "asked {asked} times");
-    lock.at_rest();
+    // The client may prompt once more before it sees the end of the connection.
+    assert!((3..=4).contains(&prompts), "asked {prompts} times");
+    fixture.await_no_session();
 }
 
 #[test]
 fn login_timeout_ends_the_connection() {
     let limits = "login_timeout: 2s, sessions_per_address: 100";
-    let lock = SftpPlan { limits, ..SftpPlan::default() }.start();
-    lock.scenario("grace", json!({ "grace": 2 }));
-    lock.at_rest();
+    let fixture = SftpPlan { limits, ..SftpPlan::default() }.start();
+    fixture.scenario("grace", json!({ "grace": 2 }));
+    fixture.await_no_session();
 }
 
 #[test]
 fn sessions_per_address_are_limited() {
-    let lock = SftpPlan { limits: "sessions_per_address: 1", ..SftpPlan::default() }.start();
-    let held = std::net::TcpStream::connect(lock.gateway.address("front")).expect("a connection");
+    let fixture = SftpPlan { limits: "sessions_per_address: 1", ..SftpPlan::default() }.start();
+    let held =
+        std::net::TcpStream::connect(fixture.gateway.address("front")).expect("a connection");
     assert!(
-        comes_true(|| !pwd(&lock.site(), &[]).ok()),
+        becomes_true(|| !pwd(&fixture.site(), &[]).ok()),
         "a second connection from one address was let in"
     );
     drop(held);
-    assert!(comes_true(|| pwd(&lock.site(), &[]).ok()), "no seat came back");
+    assert!(becomes_true(|| pwd(&fixture.site(), &[]).ok()), "no seat came back");
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use super::SOON;
+use super::TIMEOUT;
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::raw::Raw;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
@@ -37,7 +37,7 @@ fn replicas_divide_the_range_without_overlap() {
             Gateway::start_by(command, &config, &[])
         })
         .collect();
-    // All run on one machine: had two the same port, one would not have started.
+    // All run on one machine: with the same port for two, one would not start.
     assert!(range.clone().all(|port| TcpListener::bind(("127.0.0.1", port)).is_err()));
     for (replica, length) in replicas.iter().zip([2, 2, 1]) {
         let (mut raw, _) = Raw::connect(replica.address("front"));
@@ -72,8 +72,8 @@ fn the_index_is_required_to_run_but_not_to_check() {
     let mut command = Command::new(PROGRAM);
     command.env(VARIABLE, "lockgate-3");
     let mut beyond = Gateway::launch_by(command, &text, &[]);
-    let status = beyond.wait(SOON).expect("it does not start");
+    let status = beyond.wait(TIMEOUT).expect("it does not start");
     assert_eq!(status.code(), Some(64));
-    let told = beyond.log_tail(20);
-    assert!(told.contains("is \"lockgate-3\", which is slice 3"), "{told}");
+    let log = beyond.log_tail(20);
+    assert!(log.contains("is \"lockgate-3\", which is slice 3"), "{log}");
 }

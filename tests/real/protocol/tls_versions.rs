@@ -1,28 +1,28 @@
-//! Which TLS is spoken: 1.2 and 1.3, nothing older.
+//! TLS versions: 1.2 and 1.3, nothing older.
 
 use std::process::Command;
 use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 
-use super::{Lock, Plan};
+use super::{Fixture, Plan};
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 use crate::support::raw::{Raw, client_config};
 use crate::support::{PASSWORD, USER};
 
-fn start(mode: &'static str) -> Lock {
+fn start(mode: &'static str) -> Fixture {
     Plan { tls: mode, ..Plan::default() }.start()
 }
 
 #[test]
 fn tls_1_2_and_1_3_are_served() {
-    let lock = start("implicit");
-    let (mut newest, _) = Raw::connect_implicit(lock.address());
+    let fixture = start("implicit");
+    let (mut newest, _) = Raw::connect_implicit(fixture.address());
     newest.login(USER, PASSWORD);
-    let lock = start("required");
+    let fixture = start("required");
     for version in [&TLS12, &TLS13] {
-        let mut raw = lock.connect();
+        let mut raw = fixture.connect();
         raw.set_tls(client_config(&[version]));
         raw.auth_tls();
         raw.login(USER, PASSWORD);
@@ -32,12 +32,12 @@ fn tls_1_2_and_1_3_are_served() {
     }
 }
 
-/// Prints the version that a server of its own accepts from this client, then what the gateway says
-/// to the same offer.
+/// Prints the version that its own server accepts from this client, then the gateway's reaction to
+/// the same offer.
 const OLD_TLS: &str = r#"
 import socket, ssl, sys, threading
-port, certificate, key, wanted = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-version = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2}[wanted]
+port, certificate, key, version_name = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+version = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2}[version_name]
 def context(kind):
     made = ssl.SSLContext(kind)
     made.set_ciphers("ALL:@SECLEVEL=0")
@@ -60,16 +60,16 @@ except ssl.SSLError as error:
 
 #[test]
 fn tls_1_1_is_refused() {
-    let lock = start("implicit");
+    let fixture = start("implicit");
     let offer = |version: &str| -> Output {
         let mut command = Command::new("python3");
-        command.args(["-W", "ignore", "-c", OLD_TLS, &lock.address().port().to_string()]);
+        command.args(["-W", "ignore", "-c", OLD_TLS, &fixture.address().port().to_string()]);
         command.arg(&pki().certificate).arg(&pki().key).arg(version);
         run(&mut command, b"", Duration::from_secs(20)).expect_ok("offering TLS")
     };
     let refused = offer("1.1");
     let text = String::from_utf8_lossy(&refused.stdout).into_owned();
-    // An offer that old lacks what rustls asks for even before the version.
+    // Such an old offer lacks extensions that rustls checks before the version.
     let refusals = ["SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_PROTOCOL_VERSION"];
     let refusals = refusals.map(|reason| format!("own TLSv1.1\ngateway {reason}\n"));
     assert!(refusals.contains(&text), "{text}");

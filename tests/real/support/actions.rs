@@ -1,16 +1,16 @@
-//! What a cell does: one client, up and down, and what arrived at the server.
+//! The actions of a cell: one client uploads and downloads; the files on the server are compared.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::cells::Failure;
-use super::clients::curl::Manner;
+use super::clients::curl::CurlOptions;
 use super::clients::session::{Job, Step, session};
 use super::clients::{Site, TlsVersion, curl, lftp, ncftp, tnftp};
 use super::process::{Output, SharedFolder};
 use super::{DataMode, Tls, full, pattern};
 
-/// What every cell carries up and down.
+/// The file that every cell uploads and downloads.
 pub struct Payload {
     pub bytes: Vec<u8>,
     pub path: PathBuf,
@@ -28,7 +28,7 @@ pub fn payload() -> &'static Payload {
     })
 }
 
-/// A whole session of ftplib. `home` is what the user sees as `/`; steps for which `excused` has a
+/// A whole session of ftplib. `home` is what the user sees as `/`; steps for which `known_limit` has a
 /// reason may fail.
 pub fn session_cell(
     site: Site,
@@ -36,24 +36,24 @@ pub fn session_cell(
     tls: TlsVersion,
     folder: &str,
     home: &Path,
-    excused: impl Fn(&str) -> Option<&'static str>,
+    known_limit: impl Fn(&str) -> Option<&'static str>,
 ) -> Vec<Failure> {
     let steps = session(&Job { site, data, tls, folder, payload: &payload().path });
-    let mut failures = judged(folder, steps, excused);
+    let mut failures = failures_of(folder, steps, known_limit);
     failures.extend(on_disk(home, &format!("{folder}/kept.bin")));
     let _ = std::fs::remove_dir_all(home.join(folder));
     failures
 }
 
-/// The failures among the steps, without those for which `excused` has a reason.
-pub fn judged(
+/// The failures among the steps, without those for which `known_limit` has a reason.
+pub fn failures_of(
     name: &str,
     steps: Vec<Step>,
-    excused: impl Fn(&str) -> Option<&'static str>,
+    known_limit: impl Fn(&str) -> Option<&'static str>,
 ) -> Vec<Failure> {
     let mut failures = Vec::new();
     for Step { step, ok, detail } in steps {
-        match (ok, excused(&step)) {
+        match (ok, known_limit(&step)) {
             (true, None) => {}
             (true, Some(reason)) => println!("{name}: {step} works, though: {reason}"),
             (false, Some(_)) => {}
@@ -71,18 +71,18 @@ pub fn curl_modes(tls: Tls) -> &'static [DataMode] {
     }
 }
 
-/// curl: up, down, and what arrived at the server.
-pub fn curl_cell(site: &Site, manner: Manner, folder: &str, home: &Path) -> Vec<Failure> {
+/// curl: upload, download, and the file on the server.
+pub fn curl_cell(site: &Site, options: CurlOptions, folder: &str, home: &Path) -> Vec<Failure> {
     let path = format!("{folder}/curl.bin");
     let mut failures = Vec::new();
-    failures.extend(failed("curl-up", &curl::upload(site, manner, &payload().path, &path)));
+    failures.extend(failed("curl-up", &curl::upload(site, options, &payload().path, &path)));
     failures.extend(on_disk(home, &path));
-    let down = curl::download(site, manner, &path);
+    let down = curl::download(site, options, &path);
     failures.extend(failed("curl-down", &down).or_else(|| differs("curl-down", &down.stdout)));
     failures
 }
 
-/// lftp: several files up and down in one session.
+/// lftp: several files in one session.
 pub fn lftp_cell(site: &Site, tls: TlsVersion, folder: &str, home: &Path) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     let up = payload().path.display();
@@ -102,7 +102,7 @@ pub fn lftp_cell(site: &Site, tls: TlsVersion, folder: &str, home: &Path) -> Vec
     failures
 }
 
-/// Whether a client said that it failed.
+/// The failure, if the client's exit status is not 0.
 pub fn failed(step: &str, output: &Output) -> Option<Failure> {
     (!output.ok()).then(|| {
         let detail: String = output.describe().chars().take(2000).collect();
@@ -117,7 +117,7 @@ pub fn differs(step: &str, bytes: &[u8]) -> Option<Failure> {
     })
 }
 
-/// Whether the payload did not arrive whole at the server.
+/// The failure, if the file on the server differs from the payload.
 pub fn on_disk(home: &Path, path: &str) -> Option<Failure> {
     match std::fs::read(home.join(path)) {
         Ok(bytes) => differs("on-disk", &bytes),
@@ -125,7 +125,7 @@ pub fn on_disk(home: &Path, path: &str) -> Option<Failure> {
     }
 }
 
-/// tnftp: up and down in one session.
+/// tnftp: upload and download in one session.
 pub fn tnftp_cell(site: &Site, folder: &str, home: &Path) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
     let script = format!(

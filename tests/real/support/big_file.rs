@@ -1,4 +1,4 @@
-//! One big file that every test of them sends, and whether what came is the same.
+//! The big file that tests transfer, and the comparison with a copy.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ pub fn path() -> &'static Path {
     &made.path
 }
 
-/// Where `copy` differs from it, if it does.
+/// The first difference between `copy` and the big file.
 pub fn difference(mut copy: impl Read) -> Option<String> {
     let mut whole = File::open(path()).expect("opening the big file");
     let (mut a, mut b) = (Vec::new(), Vec::new());

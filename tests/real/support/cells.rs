@@ -1,4 +1,4 @@
-//! A table of cells, run side by side; every failing one is told at the end, not only the first.
+//! A table of cells that run in parallel; all failing cells are reported at the end.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,14 +25,14 @@ impl Failure {
     }
 }
 
-/// Runs those whose name holds `LOCKGATE_CELLS` (all, without it) and panics with the table of
+/// Runs the cells whose name contains `LOCKGATE_CELLS` (default: all) and panics with the table of
 /// failures, if there are any.
 pub fn run_all(table: &str, cells: Vec<Cell>) {
-    let wanted = std::env::var("LOCKGATE_CELLS").unwrap_or_default();
-    let cells: Vec<Cell> = cells.into_iter().filter(|cell| cell.name.contains(&wanted)).collect();
+    let filter = std::env::var("LOCKGATE_CELLS").unwrap_or_default();
+    let cells: Vec<Cell> = cells.into_iter().filter(|cell| cell.name.contains(&filter)).collect();
     let total = cells.len();
     if total == 0 {
-        println!("{table}: no cell of this table has {wanted:?} in its name");
+        println!("{table}: no cell of this table has {filter:?} in its name");
     }
     let queue = Mutex::new(VecDeque::from(cells));
     let failures = Mutex::new(Vec::new());
@@ -67,7 +67,7 @@ pub fn run_all(table: &str, cells: Vec<Cell>) {
     panic!("{table}: {} of {total} cells failed\n{text}", failed.len());
 }
 
-/// A panic is a failure like others.
+/// Turns a panic into a failure.
 pub fn caught(run: impl FnOnce() -> Vec<Failure>) -> Vec<Failure> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| vec![Failure::new("panic", panic_text(&*panic))])

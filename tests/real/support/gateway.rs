@@ -1,4 +1,4 @@
-//! The gateway itself: the built binary with a configuration of the test's.
+//! The gateway: the built binary with the test's configuration.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,11 +13,11 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Leash, Output, pid, run, spawn, wait};
+use super::process::{CleanupGuard, Output, pid, run, spawn, wait};
 use super::raw::dial;
 
-const READY: Duration = Duration::from_secs(20);
-const KEPT_LINES: usize = 20_000;
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_LOG_LINES: usize = 20_000;
 const SHOWN_LINES: usize = 60;
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
 
@@ -26,9 +26,9 @@ pub struct Gateway {
     log: Arc<Log>,
     /// Holds the configuration.
     folder: TempDir,
-    /// Of its log, when a test panics.
+    /// The number of log lines to print when a test panics.
     pub shown_lines: usize,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
 }
 
 #[derive(Default)]
@@ -46,22 +46,22 @@ struct LogState {
 }
 
 impl Gateway {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it logs `ready`.
     pub fn start(config: &str) -> Self {
         Self::start_by(Command::new(PROGRAM), config, &[])
     }
 
-    /// As [`Gateway::start`], of a command that runs the program: with variables, less rights, or on
-    /// another machine. `files` are copied beside the configuration, by name.
+    /// As [`Gateway::start`], with a command that runs the program: with other variables or rights,
+    /// or on another machine. `files` are copied beside the configuration, by name.
     pub fn start_by(command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
         let gateway = Self::launch_by(command, config, files);
-        let ready = gateway.log.wait_until(READY, |state| state.ready || state.ended);
+        let ready = gateway.log.wait_until(READY_TIMEOUT, |state| state.ready || state.ended);
         let ready = ready && gateway.log.lock().ready;
         assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
         gateway
     }
 
-    /// Starts it and waits for nothing.
+    /// Starts it without waiting.
     pub fn launch_by(mut command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
         let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
         let folder = folder.expect("the gateway's folder");
@@ -76,15 +76,15 @@ impl Gateway {
             use std::os::unix::process::CommandExt;
             spawn(command.process_group(0))
         };
-        let leash = Leash::new(Some(&child), Some(folder.path()));
+        let cleanup = CleanupGuard::new(Some(&child), Some(folder.path()));
         let log = Arc::new(Log::default());
         let stderr = child.stderr.take().expect("stderr is piped");
         let reader = log.clone();
         thread::spawn(move || reader.follow(stderr));
-        Self { child, log, folder, shown_lines: SHOWN_LINES, _leash: leash }
+        Self { child, log, folder, shown_lines: SHOWN_LINES, _cleanup: cleanup }
     }
 
-    /// The address that a listener of the configuration got.
+    /// The bound address of a listener.
     #[track_caller]
     pub fn address(&self, listener: &str) -> SocketAddr {
         let state = self.log.lock();
@@ -92,7 +92,7 @@ impl Gateway {
         found.unwrap_or_else(|| panic!("{listener} is not bound: {:?}", state.listeners)).1
     }
 
-    /// The first log line that the predicate likes, among those already there and those to come.
+    /// The first log line that matches, past or future.
     #[track_caller]
     pub fn await_log(&self, predicate: impl Fn(&Value) -> bool, deadline: Duration) -> Value {
         let find = |state: &LogState| {
@@ -108,7 +108,7 @@ impl Gateway {
         })
     }
 
-    /// What the files that the configuration names are relative to.
+    /// The folder of the configuration: paths in it are relative to this one.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -129,7 +129,7 @@ impl Gateway {
         kib.and_then(|kib| kib.parse().ok()).expect("VmRSS in kB")
     }
 
-    /// A series of the metrics page by its name and labels, as they stand there.
+    /// The value of a time series, by its name and labels as on the metrics page.
     pub fn metric(&self, series: &str) -> Option<u64> {
         let mut tcp = dial(self.address("metrics"));
         tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -175,10 +175,10 @@ impl Gateway {
         let _ = self.child.wait();
     }
 
-    /// How it ended, if it did in time.
+    /// The exit status, if it ended in time.
     pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
         let status = wait(&mut self.child, deadline)?;
-        // What it wrote last is read by a thread of its own.
+        // Another thread reads its last log lines.
         self.log.wait_until(deadline, |state| state.ended);
         Some(status)
     }
@@ -220,7 +220,7 @@ impl Log {
             Some("ready") => state.ready = true,
             _ => {}
         }
-        if state.lines.len() == KEPT_LINES {
+        if state.lines.len() == MAX_LOG_LINES {
             state.lines.pop_front();
         }
         state.lines.push_back(line);
@@ -243,7 +243,7 @@ impl Log {
     }
 }
 
-/// A log line's fields, wherever the format puts them.
+/// The fields of a log line in one object.
 fn event(line: &str) -> Option<Value> {
     let mut value: Value = serde_json::from_str(line).ok()?;
     if let Value::Object(fields) = value["fields"].take() {

@@ -1,5 +1,5 @@
-//! HAProxy, a load balancer that speaks the PROXY protocol. It is at 127.0.0.9, and comes from
-//! 127.0.0.8 to the gateway.
+//! HAProxy, a load balancer that speaks the PROXY protocol. It listens on 127.0.0.9 and connects
+//! to the gateway from 127.0.0.8.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::process::{Leash, POLL, kill_group, spawn};
+use super::process::{CleanupGuard, POLL, kill_group, spawn};
 
 pub const ADDRESS: &str = "127.0.0.9";
-/// What the gateway is to trust.
+/// The source address that the gateway trusts.
 pub const SOURCE: &str = "127.0.0.8";
-const READY: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct HaProxy {
     child: Child,
     folder: TempDir,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
 }
 
-/// From a port, or a range of them, of 127.0.0.9 to one of 127.0.0.1.
-pub struct Way {
+/// A `listen` section: forwards a port or a range of 127.0.0.9 to 127.0.0.1.
+pub struct ListenSection {
     pub name: &'static str,
     pub port: String,
     /// Empty: the port that the client connected to.
@@ -37,8 +37,8 @@ pub struct Way {
 }
 
 impl HaProxy {
-    /// Returns when it accepts.
-    pub fn start(ways: &[Way]) -> Self {
+    /// Returns when it accepts connections.
+    pub fn start(sections: &[ListenSection]) -> Self {
         let folder = tempfile::Builder::new().prefix("lockgate-haproxy-").tempdir();
         let folder = folder.expect("HAProxy's folder");
         let mut text = format!(
@@ -46,7 +46,7 @@ impl HaProxy {
              defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n",
             folder.path().join("socket").display()
         );
-        for Way { name, port, to, server, more } in ways {
+        for ListenSection { name, port, to, server, more } in sections {
             let colon = if to.is_empty() { "" } else { ":" };
             text += &format!(
                 "listen {name}\n  bind {ADDRESS}:{port}\n{more}  \
@@ -61,9 +61,9 @@ impl HaProxy {
         command.arg("-db").arg("-f").arg(file);
         command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let child = spawn(&mut command);
-        let leash = Leash::new(Some(&child), Some(folder.path()));
-        let mut haproxy = Self { child, folder, _leash: leash };
-        let end = Instant::now() + READY;
+        let cleanup = CleanupGuard::new(Some(&child), Some(folder.path()));
+        let mut haproxy = Self { child, folder, _cleanup: cleanup };
+        let end = Instant::now() + READY_TIMEOUT;
         while haproxy.states().is_none() {
             let ended = haproxy.child.try_wait().expect("looking at HAProxy").is_some();
             assert!(!ended && Instant::now() < end, "HAProxy does not run:\n{}", haproxy.log());
@@ -72,12 +72,12 @@ impl HaProxy {
         haproxy
     }
 
-    /// Waits until its health check of a way says this (`L7OK`, `L4OK`).
+    /// Waits until the health check of a section has this status (`L7OK`, `L4OK`).
     pub fn await_check(&self, name: &str, status: &str) {
-        let end = Instant::now() + READY;
+        let end = Instant::now() + READY_TIMEOUT;
         loop {
             let states = self.states().unwrap_or_default();
-            let found = states.iter().find(|(way, _)| way == name);
+            let found = states.iter().find(|(section, _)| section == name);
             if found.is_some_and(|(_, found)| found == status) {
                 return;
             }
@@ -86,7 +86,7 @@ impl HaProxy {
         }
     }
 
-    /// By way, what the last health check said.
+    /// The status of each section's last health check.
     fn states(&self) -> Option<Vec<(String, String)>> {
         let mut socket = UnixStream::connect(self.folder.path().join("socket")).ok()?;
         socket.write_all(b"show stat\n").ok()?;
@@ -112,7 +112,7 @@ impl Drop for HaProxy {
 }
 
 fn program() -> &'static str {
-    // Not in everybody's PATH.
+    // /usr/sbin is not in every user's PATH.
     let sbin = "/usr/sbin/haproxy";
     if std::path::Path::new(sbin).exists() { sbin } else { "haproxy" }
 }

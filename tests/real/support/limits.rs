@@ -1,4 +1,4 @@
-//! What a server is known not to do, seen in `servers_direct`.
+//! Known limits of servers, found by `servers_direct`.
 
 use super::servers::Software;
 
@@ -7,7 +7,7 @@ struct Limit {
     software: Software,
     steps: &'static [&'static str],
     reason: &'static str,
-    /// Whether a gateway cannot make up for it.
+    /// Whether the gateway cannot work around it.
     stays: bool,
 }
 
@@ -15,7 +15,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         software: Software::Vsftpd,
         steps: &["mlsd", "mlst", "names-mlsd"],
-        reason: "vsftpd knows no MLSD and MLST",
+        reason: "vsftpd does not support MLSD and MLST",
         stays: false,
     },
     Limit {
@@ -27,7 +27,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         software: Software::PureFtpd,
         steps: &["name:trailing-space"],
-        reason: "pure-ftpd cuts spaces off the end of a line",
+        reason: "pure-ftpd removes spaces at the end of a line",
         stays: true,
     },
     Limit {
@@ -39,38 +39,37 @@ const LIMITS: &[Limit] = &[
     Limit {
         software: Software::PureFtpd,
         steps: &["names-tab"],
-        reason: "pure-ftpd makes a control character in a listing an underscore",
+        reason: "pure-ftpd shows a control character in a listing as an underscore",
         stays: true,
     },
     Limit {
         software: Software::PureFtpd,
         steps: &["nlst-options"],
-        reason: "pure-ftpd takes the options of NLST for a file's name",
+        reason: "pure-ftpd takes the options of NLST as a file name",
         stays: false,
     },
     Limit {
         software: Software::PureFtpd,
         steps: &["resumption"],
-        reason: "pure-ftpd resumes no TLS 1.3 session, only 1.2",
+        reason: "pure-ftpd resumes TLS 1.2 sessions only, not TLS 1.3",
         stays: false,
     },
     Limit {
         software: Software::PureFtpd,
         steps: &["quoted-folder"],
-        reason: "pure-ftpd does not double a quote in 257",
+        reason: "pure-ftpd does not double quotes in 257 replies",
         stays: false,
     },
     Limit {
         software: Software::Asyncssh,
         steps: &["scp-up", "scp-down"],
-        reason: "asyncssh tells no exit status of the sftp subsystem, so scp ends with 1",
+        reason: "asyncssh sends no exit status for the sftp subsystem, so scp exits with 1",
         stays: false,
     },
     Limit {
         software: Software::Asyncssh,
         steps: &["symlink"],
-        reason: "asyncssh takes the arguments of SYMLINK in the draft's order, unless the client \
-                 names itself OpenSSH or paramiko, and cannot follow a relative link in a chroot",
+        reason: "asyncssh expects the arguments of SYMLINK in the draft's order, unless the client identifies as OpenSSH or paramiko, and cannot follow a relative link in a chroot",
         stays: true,
     },
     Limit {
@@ -82,33 +81,31 @@ const LIMITS: &[Limit] = &[
     Limit {
         software: Software::ProFtpdSftp,
         steps: &["two-channels"],
-        reason: "mod_sftp now and then drops a connection that has a second channel",
+        reason: "mod_sftp sometimes drops a connection with a second channel",
         stays: false,
     },
     Limit {
         software: Software::ProFtpdSftp,
         steps: &["copy-data"],
-        reason: "mod_sftp knows no copy-data",
+        reason: "mod_sftp does not support copy-data",
         stays: false,
     },
     Limit {
         software: Software::RusshSftp,
         steps: &["name:latin-1", "name:iac"],
-        reason: "russh-sftp makes a name lossy UTF-8 before the server sees it: refused there, since \
-                 it would be kept under another name",
+        reason: "russh-sftp decodes names as lossy UTF-8: this server refuses other names, as it would store the file under a different one",
         stays: true,
     },
     Limit {
         software: Software::RusshSftp,
         steps: &["posix-rename-overwrites"],
-        reason: "russh-sftp leaves extensions to its user: this server has no posix-rename, and a gateway \
-                 cannot replace a file at once with what is left",
+        reason: "russh-sftp leaves extensions to the application: this server has no posix-rename, without which a gateway cannot replace a file atomically",
         stays: true,
     },
     Limit {
         software: Software::RusshSftp,
         steps: &["symlink", "hardlink", "statvfs", "fsync", "copy-data"],
-        reason: "russh-sftp leaves extensions to its user: this server has none, and no symlinks",
+        reason: "russh-sftp leaves extensions to the application: this server has none, and no symlinks",
         stays: false,
     },
 ];
@@ -119,15 +116,15 @@ pub fn direct(software: Software, step: &str) -> Option<&'static str> {
 }
 
 /// Why this step may fail when the server is a backend of the gateway.
-pub fn behind_gateway(software: Software, step: &str) -> Option<&'static str> {
+pub fn through_gateway(software: Software, step: &str) -> Option<&'static str> {
     find(software, step).filter(|limit| limit.stays).map(|limit| limit.reason)
 }
 
-/// All of them, as rows of a table: the server, what it does not do, what a client of the gateway meets.
+/// All limits, as rows of a table: the server, the limit, and the result through the gateway.
 pub fn table() -> Vec<String> {
     let row = |limit: &Limit| {
-        let behind = if limit.stays { "fails the same way" } else { "works or is refused" };
-        format!("| {} | {} | {behind} |", limit.software.name(), limit.reason)
+        let result = if limit.stays { "fails the same way" } else { "works or is refused" };
+        format!("| {} | {} | {result} |", limit.software.name(), limit.reason)
     };
     LIMITS.iter().map(row).collect()
 }

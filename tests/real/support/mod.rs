@@ -1,7 +1,7 @@
-//! What the tests against real software stand on. Everything is on 127.0.0.1, or in namespaces of its own.
+//! Servers, clients and fixtures of the tests with real software, on 127.0.0.1 or in network namespaces.
 
 pub mod actions;
-pub mod bench;
+pub mod backend_fixture;
 pub mod big_file;
 pub mod cells;
 pub mod clients;
@@ -17,17 +17,17 @@ pub mod relay;
 pub mod scripted;
 pub mod servers;
 pub mod sftp_actions;
-pub mod sftp_lock;
+pub mod sftp_fixture;
 pub mod ssh;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 
-/// The one account of every server here.
+/// The account of every test server.
 pub const USER: &str = "ftptest";
 pub const PASSWORD: &str = "Secret.123";
 
-/// The tier of big files and long runs (`tests/run --full`).
+/// Whether this is the tier of big files and long runs (`tests/run --full`).
 pub fn full() -> bool {
     std::env::var_os("LOCKGATE_FULL").is_some_and(|value| value == "1")
 }
@@ -56,7 +56,7 @@ impl Tls {
 pub enum DataMode {
     Pasv,
     Epsv,
-    /// PORT and EPRT in turns.
+    /// PORT and EPRT alternately.
     Active,
 }
 
@@ -72,7 +72,7 @@ impl DataMode {
     }
 }
 
-/// Bytes that look the same in every run, and in no two places of one file.
+/// Pseudo-random bytes, the same in every run.
 pub fn pattern(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -86,12 +86,12 @@ pub fn pattern(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A hash with the least work, so that a test does not wait for it.
+/// A hash with the least cost, for fast tests.
 pub fn argon2_hash() -> String {
     argon2_hash_with(8)
 }
 
-/// As [`argon2_hash`], of so many KiB.
+/// As [`argon2_hash`], with this memory cost in KiB.
 pub fn argon2_hash_with(memory: u32) -> String {
     let params = Params::new(memory, 1, 1, None).expect("argon2's parameters");
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);

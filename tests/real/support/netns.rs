@@ -1,4 +1,4 @@
-//! Network namespaces that a test makes for itself: machines with addresses of their own. They go away
+//! Network namespaces of a test: machines with their own addresses. They go away
 //! with the process that holds them.
 
 use std::fs::File;
@@ -8,35 +8,35 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::process::{Leash, POLL, kill_group, run, spawn};
+use super::process::{CleanupGuard, POLL, kill_group, run, spawn};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Namespace {
     holder: Child,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
 }
 
 impl Namespace {
-    /// With its loopback up and nothing else.
+    /// A namespace with only its loopback up.
     pub fn new() -> Self {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new("unshare");
         let holder = spawn(command.args(["--net", "sleep", "infinity"]).process_group(0));
-        let leash = Leash::new(Some(&holder), None);
+        let cleanup = CleanupGuard::new(Some(&holder), None);
         let own = std::fs::read_link("/proc/self/ns/net").expect("the own namespace");
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + COMMAND_TIMEOUT;
         let path = format!("/proc/{}/ns/net", holder.id());
         while std::fs::read_link(&path).is_ok_and(|namespace| namespace == own) {
             assert!(Instant::now() < end, "no namespace; these tests need root");
             std::thread::sleep(POLL);
         }
-        let namespace = Self { holder, _leash: leash };
+        let namespace = Self { holder, _cleanup: cleanup };
         namespace.ip("link set lo up");
         namespace
     }
 
-    /// A program that is started in it.
+    /// A command that runs in the namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--target"]).arg(self.holder.id().to_string()).arg(program);
@@ -44,21 +44,21 @@ impl Namespace {
     }
 
     #[track_caller]
-    pub fn ip(&self, words: &str) {
+    pub fn ip(&self, arguments: &str) {
         let mut command = self.command("ip");
-        run(command.args(words.split_whitespace()), b"", PATIENCE).expect_ok("ip");
+        run(command.args(arguments.split_whitespace()), b"", COMMAND_TIMEOUT).expect_ok("ip");
     }
 
-    /// Loads rules as they would stand in /etc/nftables.conf.
+    /// Loads rules in the format of /etc/nftables.conf.
     #[track_caller]
     pub fn nft(&self, rules: &str) {
         let mut command = self.command("nft");
-        run(command.args(["-f", "-"]), rules.as_bytes(), PATIENCE).expect_ok("nft");
+        run(command.args(["-f", "-"]), rules.as_bytes(), COMMAND_TIMEOUT).expect_ok("nft");
     }
 
     pub fn forward(&self) {
         let mut command = self.command("sysctl");
-        let set = run(command.args(["-q", "-w", "net.ipv4.ip_forward=1"]), b"", PATIENCE);
+        let set = run(command.args(["-q", "-w", "net.ipv4.ip_forward=1"]), b"", COMMAND_TIMEOUT);
         set.expect_ok("sysctl");
     }
 
@@ -70,7 +70,7 @@ impl Namespace {
         other.ip(&format!("link set {other_name} up"));
     }
 
-    /// This thread's connections are this machine's from now on.
+    /// Moves this thread into the namespace.
     pub fn enter(&self) {
         let path = format!("/proc/{}/ns/net", self.holder.id());
         let namespace = File::open(path).expect("the namespace");

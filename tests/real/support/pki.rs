@@ -1,3 +1,5 @@
+//! The CA and the certificate of the tests.
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -13,7 +15,7 @@ pub struct Pki {
     pub ca: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Certificate and key in one file, as pure-ftpd wants it.
+    /// Certificate and key in one file, as pure-ftpd needs it.
     pub both: PathBuf,
     _folder: SharedFolder,
 }

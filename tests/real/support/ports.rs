@@ -1,17 +1,19 @@
+//! Free ports for servers and data connections.
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const FIRST: u16 = 10_000;
-/// Here Linux starts to hand out ephemeral ports.
+/// The first ephemeral port of Linux.
 const END: u16 = 32_768;
 
 static STEP: OnceLock<AtomicU16> = OnceLock::new();
 
-/// `count` ports in a row that nobody listens on and that this process hands out once.
+/// `count` consecutive free ports. This process returns each port once.
 ///
-/// It starts at a random place, so that test processes side by side do not meet.
+/// The first port is random, so that parallel test processes do not collide.
 pub fn block(count: u16) -> RangeInclusive<u16> {
     assert!(count > 0 && count <= 1000, "a block of {count} ports");
     let next = STEP.get_or_init(|| AtomicU16::new(rand::random_range(FIRST..END - 1000)));

@@ -1,4 +1,4 @@
-//! Foreign programs: run with a deadline, and never left behind.
+//! Runs other programs with a deadline and cleans up after them.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-/// How often something that gives no event is looked at.
+/// The polling interval where there is no event to wait for.
 pub const POLL: Duration = Duration::from_millis(5);
 
 /// What a program did.
@@ -54,7 +54,7 @@ pub fn run(command: &mut Command, input: &[u8], deadline: Duration) -> Output {
     let stdout = collect(child.stdout.take().expect("stdout is piped"));
     let stderr = collect(child.stderr.take().expect("stderr is piped"));
     let input = input.to_vec();
-    // A program that ends without reading its input closes the pipe: its status tells.
+    // A program that ends without reading its input closes the pipe: its status is the result.
     let writer = thread::spawn(move || stdin.write_all(&input));
     let status = wait(&mut child, deadline);
     kill_group(&mut child);
@@ -64,13 +64,13 @@ pub fn run(command: &mut Command, input: &[u8], deadline: Duration) -> Output {
     Output { status, stdout, stderr, command: name }
 }
 
-/// The command without its environment, which nobody wants to read.
+/// The command line, without the environment.
 fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let parts = std::iter::once(command.get_program()).chain(command.get_args());
+    parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Spawns, or says where a missing program comes from.
+/// Spawns the program, or panics with a hint how to install it.
 #[track_caller]
 pub fn spawn(command: &mut Command) -> Child {
     match command.spawn() {
@@ -95,9 +95,9 @@ pub fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Kills a child that leads its own process group, with all that it forked.
+/// Kills a child that leads its own process group, and all processes of the group.
 pub fn kill_group(child: &mut Child) {
-    // What it forked may outlive it: the group is killed even when the child is gone.
+    // Its own children may outlive it: kill the group even if the child has exited.
     let _ = kill_process_group(pid(child), Signal::KILL);
     let _ = child.wait();
 }
@@ -114,42 +114,42 @@ fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> 
     })
 }
 
-/// Cleans up when this process ends in whatever way: statics are never dropped, a killed process
-/// drops nothing. A shell waits for the end of its input, which this process holds open.
-pub struct Leash(Child);
+/// Cleans up however this process ends: statics are never dropped, and a killed process drops
+/// nothing. A shell waits for the end of its standard input, which this process holds open.
+pub struct CleanupGuard(Child);
 
-impl Leash {
+impl CleanupGuard {
     /// Kills the group and removes the folder at the end of this process.
     pub fn new(group: Option<&Child>, folder: Option<&Path>) -> Self {
         const SCRIPT: &str =
             r#"read -r _; [ "$1" = 0 ] || kill -s KILL -- "-$1"; [ -z "$2" ] || rm -rf -- "$2""#;
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SCRIPT, "leash"]).arg(group.map_or(0, Child::id).to_string());
+        command.args(["-c", SCRIPT, "cleanup"]).arg(group.map_or(0, Child::id).to_string());
         command.arg(folder.unwrap_or(Path::new("")));
-        // A group of its own: Ctrl-C must not end it before its work is done.
+        // In its own process group: Ctrl-C must not end it before it has cleaned up.
         command.stdin(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         Self(spawn(&mut command))
     }
 }
 
-impl Drop for Leash {
+impl Drop for CleanupGuard {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A temporary folder that goes away even when it is held by a static.
+/// A temporary folder that is removed even if a static holds it.
 pub struct SharedFolder {
     folder: TempDir,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
 }
 
 impl SharedFolder {
     pub fn new() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("lockgate-test-").tempdir()?;
-        let leash = Leash::new(None, Some(folder.path()));
-        Ok(Self { folder, _leash: leash })
+        let cleanup = CleanupGuard::new(None, Some(folder.path()));
+        Ok(Self { folder, _cleanup: cleanup })
     }
 
     pub fn path(&self) -> &Path {

@@ -1,4 +1,4 @@
-//! A tiny FTP client that says just what a test tells it to.
+//! A minimal FTP client that sends exactly what a test specifies.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -22,16 +22,16 @@ const STREAM: socket2::Type = socket2::Type::STREAM;
 pub struct Raw {
     control: BufReader<Wire>,
     peer: SocketAddr,
-    /// Where its connections come from; `None`: as the system chooses.
+    /// The source address of its connections; `None`: the system chooses.
     own: Option<IpAddr>,
-    /// PASV in place of EPSV.
+    /// PASV instead of EPSV.
     pasv: bool,
-    /// One for all connections, so that data connections resume.
+    /// Shared by all connections, so that data connections resume the session.
     tls: Arc<ClientConfig>,
     protected: bool,
 }
 
-/// `C`: which side of TLS this is.
+/// `C`: the TLS client or server.
 pub enum Wire<C = ClientConnection> {
     Plain(TcpStream),
     Tls(Box<StreamOwned<C, TcpStream>>),
@@ -54,7 +54,7 @@ impl Raw {
         (raw, greeting)
     }
 
-    /// As [`Raw::connect`] where nobody may be there.
+    /// As [`Raw::connect`], where the connection may be refused.
     pub fn try_connect(peer: SocketAddr) -> io::Result<(Self, Reply)> {
         let tcp = TcpStream::connect_timeout(&peer, TIMEOUT)?;
         let mut raw = Self::silent(peer, Wire::Plain(bounded(tcp)));
@@ -84,7 +84,7 @@ impl Raw {
         Self { control: BufReader::new(wire), peer, own: None, pasv: false, tls, protected: false }
     }
 
-    /// How this session speaks TLS from now on, and with whose tickets.
+    /// Uses this TLS configuration, with its session store, from now on.
     pub fn set_tls(&mut self, config: Arc<ClientConfig>) {
         self.tls = config;
     }
@@ -94,7 +94,7 @@ impl Raw {
         self.control.get_ref().socket()
     }
 
-    /// Sends bytes of which the last is TCP's urgent one.
+    /// Sends bytes with the last one as TCP urgent data.
     pub fn send_urgent(&mut self, bytes: &[u8]) {
         let sent = rustix::net::send(self.socket(), bytes, SendFlags::OOB);
         assert_eq!(sent.expect("sending urgent data"), bytes.len());
@@ -110,7 +110,7 @@ impl Raw {
         wire.write_all(bytes).and_then(|()| wire.flush())
     }
 
-    /// Whether the server says nothing for so long.
+    /// Whether the server sends nothing for this long.
     pub fn quiet_for(&self, time: Duration) -> bool {
         let socket = self.socket();
         socket.set_read_timeout(Some(time)).expect("a timeout above zero");
@@ -125,15 +125,15 @@ impl Raw {
         self.read()
     }
 
-    /// Sends a line whose reply must have this code.
+    /// Sends a line and checks the code of its reply.
     #[track_caller]
     pub fn expect(&mut self, line: &str, code: u16) -> Reply {
         let reply = self.command(line);
-        assert_eq!(reply.code, code, "{line} was answered: {}", reply.text);
+        assert_eq!(reply.code, code, "{line} got the reply: {}", reply.text);
         reply
     }
 
-    /// The next reply, of however many lines.
+    /// The next reply, of one or more lines.
     #[track_caller]
     pub fn read(&mut self) -> Reply {
         self.try_read().expect("reading a reply")
@@ -146,7 +146,7 @@ impl Raw {
             if self.control.read_until(b'\n', &mut line)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            // Latin-1: whatever bytes a name has, no test trips over them here.
+            // Decoded as Latin-1, as names are bytes.
             let line: String = line.into_iter().map(char::from).collect();
             text.push_str(&line);
             let first = text.get(..3).unwrap_or_default();
@@ -157,19 +157,19 @@ impl Raw {
         }
     }
 
-    /// The control connection is gone at once. Closing alone would not do: a child that another test
-    /// starts just now holds the socket too, until its exec.
+    /// Shuts the control connection down. Closing the socket is not enough: a child that another
+    /// test starts at the same time also holds it, until its exec.
     pub fn vanish(self) {
         let socket = self.control.get_ref().socket();
         socket.shutdown(std::net::Shutdown::Both).expect("ending the control connection");
     }
 
-    /// RST instead of an end.
+    /// Closes with RST instead of FIN.
     pub fn reset(self) {
         self.control.into_inner().reset();
     }
 
-    /// Whether the server closed the connection, reading what is left.
+    /// Whether the server has closed the connection; reads the remaining bytes.
     pub fn at_end(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.control.read_to_end(&mut rest) {
@@ -180,7 +180,7 @@ impl Raw {
         }
     }
 
-    /// AUTH TLS and the handshake, on both connections from now on.
+    /// AUTH TLS, the handshake and PROT P.
     pub fn auth_tls(&mut self) {
         self.expect("AUTH TLS", 234);
         self.start_tls();
@@ -206,7 +206,7 @@ impl Raw {
         self.expect(&format!("PASS {password}"), 230);
     }
 
-    /// EPSV or PASV, then the connection alone: TLS begins after the 150.
+    /// EPSV or PASV, then the TCP connection: TLS starts after the 150.
     pub fn passive(&mut self) -> TcpStream {
         if self.pasv {
             return dial(pasv_address(&self.expect("PASV", 227).text));
@@ -221,17 +221,17 @@ impl Raw {
         }
     }
 
-    /// From now on PASV is said, and the address that it names is believed.
+    /// Sends PASV from now on and uses the address of its reply.
     pub fn use_pasv(&mut self) {
         self.pasv = true;
     }
 
-    /// Where its data connections come from from now on.
+    /// Sets the source address of its data connections.
     pub fn set_own(&mut self, own: IpAddr) {
         self.own = Some(own);
     }
 
-    /// EPSV and a command that must be answered 150; the data connection is TCP only yet.
+    /// EPSV and a command whose reply must be 150; returns the data connection before TLS.
     #[track_caller]
     pub fn begin(&mut self, line: &str) -> TcpStream {
         let tcp = self.passive();
@@ -239,30 +239,30 @@ impl Raw {
         tcp
     }
 
-    /// What a data connection becomes after the 150.
+    /// The data connection, with TLS if PROT P is set.
     pub fn data(&self, tcp: TcpStream) -> Wire {
         if self.protected { self.handshake(tcp) } else { Wire::Plain(tcp) }
     }
 
-    /// RETR, LIST and their like: the bytes and the last reply.
+    /// RETR, LIST and similar: the bytes and the last reply.
     pub fn download(&mut self, line: &str) -> (Vec<u8>, Reply) {
         let tcp = self.passive();
         let reply = self.command(line);
-        assert!(matches!(reply.code, 125 | 150), "{line} was answered: {}", reply.text);
+        assert!(matches!(reply.code, 125 | 150), "{line} got the reply: {}", reply.text);
         let mut bytes = Vec::new();
         self.data(tcp).read_to_end(&mut bytes).expect("reading a data connection");
         (bytes, self.read())
     }
 
-    /// STOR and its like: the last reply.
+    /// STOR and similar: the last reply.
     pub fn upload(&mut self, line: &str, bytes: &[u8]) -> Reply {
         let tcp = self.passive();
         let reply = self.command(line);
-        assert!(matches!(reply.code, 125 | 150), "{line} was answered: {}", reply.text);
+        assert!(matches!(reply.code, 125 | 150), "{line} got the reply: {}", reply.text);
         let mut data = self.data(tcp);
         data.write_all(bytes).expect("writing to a data connection");
         data.finish().expect("ending a data connection");
-        // Whatever the server still sends (tickets) is read: unread, it would reset the connection.
+        // Read what the server still sends (tickets): unread bytes would reset the connection.
         let _ = io::copy(&mut data, &mut io::sink());
         self.read()
     }
@@ -287,13 +287,13 @@ impl Wire {
         Ok(Self::Tls(Box::new(StreamOwned::new(tls, tcp))))
     }
 
-    /// RST instead of an end.
+    /// Closes with RST instead of FIN.
     pub fn reset(self) {
         let linger = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
         linger.expect("setting SO_LINGER");
     }
 
-    /// close_notify where there is TLS, and the end of our direction.
+    /// Sends close_notify under TLS, then FIN.
     pub fn finish(&mut self) -> io::Result<()> {
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
@@ -372,7 +372,7 @@ pub fn dial_from(own: IpAddr, peer: SocketAddr) -> io::Result<TcpStream> {
     Ok(bounded(socket.into()))
 }
 
-/// No test waits for ever.
+/// With timeouts, so that no test waits for ever.
 fn bounded(tcp: TcpStream) -> TcpStream {
     tcp.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
     tcp.set_write_timeout(Some(TIMEOUT)).expect("a timeout above zero");

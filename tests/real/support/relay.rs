@@ -1,5 +1,5 @@
-//! A wire between two ends that can fall silent, as where a machine or its network is gone: neither
-//! end hears a word more, not even that it is over.
+//! A TCP relay that can fall silent, as after a network failure: neither end receives anything
+//! more, not even a FIN or RST.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,14 +13,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Carries each connection to a port of this machine, until the process ends.
+    /// Relays each connection to a port of this machine, until the process ends.
     pub fn start(to: u16) -> Self {
-        Self::start_saying(to, b"")
+        Self::start_with_prefix(to, b"")
     }
 
-    /// As [`Relay::start`]; each client is told these words before the other end's.
-    pub fn start_saying(to: u16, words: &[u8]) -> Self {
-        let words = words.to_vec();
+    /// As [`Relay::start`]; each client first receives these bytes.
+    pub fn start_with_prefix(to: u16, prefix: &[u8]) -> Self {
+        let prefix = prefix.to_vec();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let silent = Arc::new(AtomicBool::new(false));
@@ -28,7 +28,7 @@ impl Relay {
         thread::spawn(move || {
             for near in listener.incoming() {
                 let mut near = near.expect("a connection");
-                near.write_all(&words).expect("the first words");
+                near.write_all(&prefix).expect("the first words");
                 let far = TcpStream::connect(("127.0.0.1", to)).expect("the other end");
                 let both = [(&near, &far), (&far, &near)];
                 for (from, to) in both.map(|(from, to)| (from.try_clone(), to.try_clone())) {
@@ -41,7 +41,7 @@ impl Relay {
         Self { port, silent }
     }
 
-    /// From now on nothing is carried.
+    /// Relays nothing from now on.
     pub fn fall_silent(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }
@@ -54,11 +54,11 @@ fn carry(mut from: TcpStream, mut to: TcpStream, silent: &AtomicBool) {
             break;
         }
     }
-    match silent.load(Ordering::Relaxed) {
-        // The other end is to hear nothing: the sockets stay as they are.
-        true => loop {
+    if silent.load(Ordering::Relaxed) {
+        // Keep the sockets open: the other end must receive no FIN.
+        loop {
             thread::park();
-        },
-        false => drop(to.shutdown(Shutdown::Write)),
+        }
     }
+    let _ = to.shutdown(Shutdown::Write);
 }

@@ -1,4 +1,4 @@
-//! What a cell of an SFTP client does, up and down, and what arrived at the server.
+//! The actions of a cell with an SFTP client; the files on the server are compared.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::actions::{differs, failed, judged, on_disk, payload};
+use super::actions::{differs, failed, failures_of, on_disk, payload};
 use super::cells::Failure;
 use super::clients::SftpSite;
 use super::clients::curl::curl_sftp;
@@ -15,33 +15,33 @@ use super::clients::openssh::{remote, scp, sftp};
 use super::clients::paramiko::{SftpJob, sftp_session};
 use super::clients::psftp::psftp;
 
-/// Where a cell works: the folder as the client names it (its path from the root, without the first
+/// The folder of a cell: as the client names it (its path from the root, without the first
 /// slash), and on disk.
-pub struct Place<'a> {
+pub struct WorkFolder<'a> {
     pub folder: &'a str,
     pub disk: &'a Path,
 }
 
-/// A whole session of paramiko; steps for which `excused` has a reason may fail.
+/// A whole session of paramiko; steps for which `known_limit` has a reason may fail.
 pub fn paramiko_cell(
     site: SftpSite,
-    place: &Place,
+    work_folder: &WorkFolder,
     can: Value,
     gateway: bool,
-    excused: impl Fn(&str) -> Option<&'static str>,
+    known_limit: impl Fn(&str) -> Option<&'static str>,
 ) -> Vec<Failure> {
-    let folder = format!("/{}", place.folder);
+    let folder = format!("/{}", work_folder.folder);
     let job = SftpJob { site, folder: &folder, payload: &payload().path, can, gateway };
-    let mut failures = judged(&folder, sftp_session(&job), excused);
-    failures.extend(on_disk(place.disk, "kept.bin"));
-    let _ = std::fs::remove_dir_all(place.disk);
+    let mut failures = failures_of(&folder, sftp_session(&job), known_limit);
+    failures.extend(on_disk(work_folder.disk, "kept.bin"));
+    let _ = std::fs::remove_dir_all(work_folder.disk);
     failures
 }
 
 /// OpenSSH's sftp with odd sizes and numbers of requests, and scp.
-pub fn openssh_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
+pub fn openssh_cell(site: &SftpSite, work_folder: &WorkFolder) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
-    let (folder, up) = (place.folder, payload().path.display());
+    let (folder, up) = (work_folder.folder, payload().path.display());
     let mut failures = Vec::new();
     let batch =
         format!("-mkdir /{folder}\ncd /{folder}\nput {up} 0.bin\nls -la\nput {up} dir.bin\n");
@@ -57,15 +57,15 @@ pub fn openssh_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
         let step = format!("sftp -R {requests} -B {buffer}");
         let output = sftp(site, own.path(), &batch, &["-R", requests, "-B", buffer]);
         failures.extend(failed(&step, &output));
-        failures.extend(on_disk(place.disk, &name));
+        failures.extend(on_disk(work_folder.disk, &name));
         let bytes = std::fs::read(own.path().join(&name)).unwrap_or_default();
         failures.extend(differs(&step, &bytes));
     }
-    failures.extend(resume(site, place, own.path()));
+    failures.extend(resume(site, work_folder, own.path()));
     let local = payload().path.to_str().expect("a UTF-8 path");
     let there = remote(site, &format!("/{folder}/scp.bin"));
     failures.extend(failed("scp-up", &scp(site, own.path(), local, &there)));
-    failures.extend(on_disk(place.disk, "scp.bin"));
+    failures.extend(on_disk(work_folder.disk, "scp.bin"));
     failures.extend(failed("scp-down", &scp(site, own.path(), &there, "scp.bin")));
     let bytes = std::fs::read(own.path().join("scp.bin")).unwrap_or_default();
     failures.extend(differs("scp-down", &bytes));
@@ -75,25 +75,25 @@ pub fn openssh_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
     failures
 }
 
-/// `reput` and `reget` of a file whose first part is there.
-fn resume(site: &SftpSite, place: &Place, own: &Path) -> Vec<Failure> {
+/// `reput` and `reget` of a file whose first part exists.
+fn resume(site: &SftpSite, work_folder: &WorkFolder, own: &Path) -> Vec<Failure> {
     let bytes = &payload().bytes;
     let half = bytes.len() / 2 + 1;
     std::fs::write(own.join("half.bin"), &bytes[..half]).expect("writing a part");
     std::fs::write(own.join("0.bin"), &bytes[..half]).expect("writing a part");
-    let (folder, up) = (place.folder, payload().path.display());
+    let (folder, up) = (work_folder.folder, payload().path.display());
     let batch =
         format!("cd /{folder}\nput half.bin again.bin\nreput {up} again.bin\nreget 0.bin\n");
     let mut failures = Vec::new();
     failures.extend(failed("sftp-resume", &sftp(site, own, &batch, &[])));
-    failures.extend(on_disk(place.disk, "again.bin"));
+    failures.extend(on_disk(work_folder.disk, "again.bin"));
     let read = std::fs::read(own.join("0.bin")).unwrap_or_default();
     failures.extend(differs("reget", &read));
     failures
 }
 
-/// `put -p` and `get -p`, where times are kept both ways.
-pub fn preserved(site: &SftpSite, place: &Place) -> Vec<Failure> {
+/// `put -p` and `get -p` preserve the modification time.
+pub fn preserved(site: &SftpSite, work_folder: &WorkFolder) -> Vec<Failure> {
     const WHEN: i64 = 1_234_567_890;
     let own = tempfile::tempdir().expect("a client's home");
     let file = own.path().join("old.bin");
@@ -101,12 +101,12 @@ pub fn preserved(site: &SftpSite, place: &Place) -> Vec<Failure> {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(WHEN as u64);
     let opened = std::fs::File::options().write(true).open(&file).expect("opening a file");
     opened.set_modified(time).expect("setting a time");
-    let folder = place.folder;
+    let folder = work_folder.folder;
     let batch = format!("-mkdir /{folder}\ncd /{folder}\nput -p old.bin\nget -p old.bin new.bin\n");
     let mut failures: Vec<Failure> =
         failed("sftp -p", &sftp(site, own.path(), &batch, &[])).into_iter().collect();
     for (step, path) in
-        [("put -p", place.disk.join("old.bin")), ("get -p", own.path().join("new.bin"))]
+        [("put -p", work_folder.disk.join("old.bin")), ("get -p", own.path().join("new.bin"))]
     {
         let found = std::fs::metadata(&path).map(|metadata| metadata.mtime());
         if found.as_ref().ok() != Some(&WHEN) {
@@ -116,17 +116,17 @@ pub fn preserved(site: &SftpSite, place: &Place) -> Vec<Failure> {
     failures
 }
 
-/// lftp over SFTP: several files up and down in one session.
-pub fn lftp_sftp_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
+/// lftp over SFTP: several files in one session.
+pub fn lftp_sftp_cell(site: &SftpSite, work_folder: &WorkFolder) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
-    let (folder, up) = (place.folder, payload().path.display());
+    let (folder, up) = (work_folder.folder, payload().path.display());
     let script = format!(
         "mkdir -p /{folder}\ncd /{folder}\nput {up} -o l1.bin\nput {up} -o l2.bin\nget l1.bin\n\
          get l2.bin\ncls -1\nmv l2.bin l3.bin\nrm l3.bin"
     );
     let mut failures = Vec::new();
     failures.extend(failed("lftp", &lftp_sftp(site, own.path(), &script)));
-    failures.extend(on_disk(place.disk, "l1.bin"));
+    failures.extend(on_disk(work_folder.disk, "l1.bin"));
     for name in ["l1.bin", "l2.bin"] {
         let bytes = std::fs::read(own.path().join(name)).unwrap_or_default();
         failures.extend(differs("lftp-down", &bytes));
@@ -135,12 +135,12 @@ pub fn lftp_sftp_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
 }
 
 /// curl over SFTP (libssh2).
-pub fn curl_sftp_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
-    let path = format!("{}/curl.bin", place.folder);
+pub fn curl_sftp_cell(site: &SftpSite, work_folder: &WorkFolder) -> Vec<Failure> {
+    let path = format!("{}/curl.bin", work_folder.folder);
     let mut failures = Vec::new();
     let up = [OsStr::new("--ftp-create-dirs"), OsStr::new("-T"), payload().path.as_os_str()];
     failures.extend(failed("curl-up", &curl_sftp(site, &path, &up)));
-    failures.extend(on_disk(place.disk, "curl.bin"));
+    failures.extend(on_disk(work_folder.disk, "curl.bin"));
     let down = curl_sftp(site, &path, &[]);
     failures.extend(failed("curl-down", &down).or_else(|| differs("curl-down", &down.stdout)));
     let rest = curl_sftp(site, &path, &["-C", "1000000"].map(OsStr::new));
@@ -153,9 +153,9 @@ pub fn curl_sftp_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
 }
 
 /// psftp of PuTTY.
-pub fn psftp_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
+pub fn psftp_cell(site: &SftpSite, work_folder: &WorkFolder) -> Vec<Failure> {
     let own = tempfile::tempdir().expect("a client's home");
-    let (folder, up) = (place.folder, payload().path.display());
+    let (folder, up) = (work_folder.folder, payload().path.display());
     let batch = format!(
         "mkdir /{folder}\ncd /{folder}\nput {up} p1.bin\nget p1.bin down.bin\nls\n\
          mv p1.bin p2.bin\nquit\n"
@@ -163,7 +163,7 @@ pub fn psftp_cell(site: &SftpSite, place: &Place) -> Vec<Failure> {
     let output = psftp(site, own.path(), &batch);
     let mut failures = Vec::new();
     failures.extend(failed("psftp", &output));
-    failures.extend(on_disk(place.disk, "p2.bin"));
+    failures.extend(on_disk(work_folder.disk, "p2.bin"));
     let bytes = std::fs::read(own.path().join("down.bin")).unwrap_or_default();
     failures.extend(differs("psftp-down", &bytes));
     if !failures.is_empty() {

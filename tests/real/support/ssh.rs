@@ -13,9 +13,9 @@ pub struct Keys {
     pub host: [PathBuf; 3],
     /// `SHA256:…` of each.
     pub fingerprints: [String; 3],
-    /// A user's, without a passphrase; the public one has `.pub` after it.
+    /// The user's key, without a passphrase; the public key is in the file with `.pub` appended.
     pub user: PathBuf,
-    /// Another user's, whom nobody lets in.
+    /// The key of another user, which no server accepts.
     pub stranger: PathBuf,
     folder: SharedFolder,
 }
@@ -55,11 +55,11 @@ pub fn askpass() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let path = keys().folder.path().join("askpass");
-        // Each question leaves a line in the file that is named; the first so many get a wrong answer.
+        // Each prompt adds a line to the file $LOCKGATE_TEST_PROMPTS; the first ones get a wrong answer.
         let script = "#!/bin/sh
-asked=${LOCKGATE_TEST_ASKED:-/dev/null}
-echo asked >>\"$asked\"
-if [ \"$(wc -l <\"$asked\")\" -le \"${LOCKGATE_TEST_WRONG:-0}\" ] && [ -s \"$asked\" ]; then
+prompts=${LOCKGATE_TEST_PROMPTS:-/dev/null}
+echo prompt >>\"$prompts\"
+if [ \"$(wc -l <\"$prompts\")\" -le \"${LOCKGATE_TEST_WRONG:-0}\" ] && [ -s \"$prompts\" ]; then
     echo wrong
 else
     printf '%s\\n' \"$LOCKGATE_TEST_PASSWORD\"

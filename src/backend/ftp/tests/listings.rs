@@ -12,7 +12,7 @@ async fn a_stat_that_follows_a_listing_costs_nothing() {
         let session = server.session().await;
         // As the SFTP front says: its clients do not care for the seconds of a time.
         session.expect_many();
-        let mut listing = session.list(&target(ListFolder { path: path("/") })).await.unwrap();
+        let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
         let mut listed = 0;
         while let Some(entries) = listing.next().await.unwrap() {
             listed += entries.len();
@@ -43,7 +43,7 @@ async fn a_folder_of_an_old_name_is_not_listed_under_it() {
     server.seen().folders.insert("/in".into(), "/in#0".into());
     let session = server.session().await;
     let names = async || {
-        let mut listing = session.list(&target(ListFolder { path: path("/in") })).await.unwrap();
+        let mut listing = session.list(&target(ListDirectory { path: path("/in") })).await.unwrap();
         let mut names = Vec::new();
         while let Some(entries) = listing.next().await.unwrap() {
             names.extend(entries.into_iter().map(|entry| entry.name));
@@ -146,7 +146,7 @@ async fn what_is_known_of_a_folder_is_given_before_its_failure() {
     let odd = Oddities { no_mlst: true, lists, ..Default::default() };
     let server = Server::start(&[], odd).await;
     let session = server.session().await;
-    let mut listing = session.list(&target(ListFolder { path: path("/") })).await.unwrap();
+    let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
     let first = listing.next().await.unwrap().unwrap();
     assert_eq!((first.len(), first[0].name.as_slice()), (1, &b"a"[..]));
     listing.next().await.unwrap_err();
@@ -309,7 +309,7 @@ async fn a_server_without_type_a_is_listed() {
 
 /// All entries of `/`, as the SFTP front lists it.
 async fn listed(session: &dyn BackendSession) -> Vec<crate::op::Entry> {
-    let mut listing = session.list(&target(ListFolder { path: path("/") })).await.unwrap();
+    let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
     let mut all = Vec::new();
     while let Some(entries) = listing.next().await.unwrap() {
         all.extend(entries);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::Home;
 use crate::backend::ftp::testing::credentials;
-use crate::op::{Attributes, ListFolder, WriteFile};
+use crate::op::{Attributes, ListDirectory, WriteFile};
 
 const HOME: &str = "/home/x";
 
@@ -29,7 +29,7 @@ async fn write(
 }
 
 async fn names(session: &dyn BackendSession, folder: &str) -> Result<Vec<String>, Failure> {
-    let mut listing = session.list(&target(ListFolder { path: path(folder) })).await?;
+    let mut listing = session.list(&target(ListDirectory { path: path(folder) })).await?;
     let mut names = Vec::new();
     while let Some(entries) = listing.next().await? {
         names.extend(entries.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()));

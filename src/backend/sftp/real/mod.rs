@@ -27,7 +27,7 @@ use crate::data::{Sink, Source};
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Connector, Connectors};
 use crate::op::{
-    Answer, Changes, EntryKind, Failure, FailureKind, ListFolder, Onto, OpenHandle, OpenMode,
+    Answer, Changes, EntryKind, Failure, FailureKind, ListDirectory, Onto, OpenHandle, OpenMode,
     Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::route::Target;

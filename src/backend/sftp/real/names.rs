@@ -25,7 +25,7 @@ async fn names_and_attributes_are_read_and_changed() {
         .await
         .unwrap();
     let list = async |path: RemotePath| {
-        let mut listing = session.list(&Target::for_test(ListFolder { path })).await?;
+        let mut listing = session.list(&Target::for_test(ListDirectory { path })).await?;
         let mut entries = Vec::new();
         while let Some(batch) = listing.next().await? {
             assert!(!batch.is_empty() && batch.len() <= 256);

@@ -1,5 +1,5 @@
-//! Many requests in flight over one channel (draft-ietf-secsh-filexfer-02 section 3: responses may arrive in
-//! any order, requests for one file take effect in the order in which they were sent).
+//! Many requests in flight over one channel (draft-ietf-secsh-filexfer-02 section 3: responses may arrive
+//! in any order, requests for one file take effect in the order in which they were sent).
 
 mod inner;
 mod response;
@@ -39,9 +39,9 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Starts the channel's two tasks, after INIT and VERSION; `packets` may hold what arrived after VERSION.
-    /// `limit`: how long the server may take for the oldest request. `ended` is cancelled when the channel
-    /// has ended, and ends the channel when it is cancelled.
+    /// Starts the channel's two tasks, after INIT and VERSION; `packets` may hold what arrived after
+    /// VERSION. `limit`: how long the server may take for the oldest request. `ended` is cancelled when
+    /// the channel has ended, and ends the channel when it is cancelled.
     pub(super) fn start(
         incoming: impl Incoming,
         outgoing: impl Outgoing,

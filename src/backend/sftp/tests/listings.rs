@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_listing_keeps_reads_in_flight_and_returns_the_servers_error() {
     let (server, mut peer) = connected().await;
-    let operation = ListFolder { path: path("/d") };
+    let operation = ListDirectory { path: path("/d") };
     let script = async {
         peer.serve(handle()).await;
         let first = [peer.request().await, peer.request().await];
@@ -25,7 +25,7 @@ async fn a_listing_keeps_reads_in_flight_and_returns_the_servers_error() {
 #[tokio::test]
 async fn listing_a_file_fails_where_only_readdir_is_refused() {
     let (server, mut peer) = connected().await;
-    let operation = ListFolder { path: path("/f") };
+    let operation = ListDirectory { path: path("/f") };
     let script = async {
         peer.serve(handle()).await;
         peer.serve(status(StatusCode::FAILURE, "Not a directory")).await;
@@ -38,7 +38,7 @@ async fn listing_a_file_fails_where_only_readdir_is_refused() {
 #[tokio::test]
 async fn names_received_after_the_end_are_listed() {
     let (server, mut peer) = connected().await;
-    let operation = ListFolder { path: path("/d") };
+    let operation = ListDirectory { path: path("/d") };
     let script = async {
         peer.serve(handle()).await;
         let mut ids = Vec::new();
@@ -59,7 +59,7 @@ async fn names_received_after_the_end_are_listed() {
 #[tokio::test]
 async fn a_listing_without_names_and_without_an_end_fails() {
     let (server, mut peer) = connected().await;
-    let operation = ListFolder { path: path("/d") };
+    let operation = ListDirectory { path: path("/d") };
     let listing = async {
         let mut listing = listing::open(&server, &operation).await?;
         listing.next().await.map(drop)

@@ -1,3 +1,5 @@
+//! curl over FTP and SFTP.
+
 use std::path::Path;
 use std::process::Command;
 
@@ -6,30 +8,30 @@ use crate::support::pki::pki;
 use crate::support::process::{Output, run};
 use crate::support::{DataMode, Tls};
 
-/// The address of a path, relative to the login's folder.
+/// The URL of a path, relative to the login's folder.
 pub fn url(site: &Site, path: &str) -> String {
     let scheme = if site.tls == Tls::Implicit { "ftps" } else { "ftp" };
     format!("{scheme}://localhost:{}/{path}", site.port)
 }
 
-/// How curl is to speak.
+/// The data mode and TLS version that curl uses.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
+pub struct CurlOptions {
     pub data: DataMode,
     pub tls: TlsVersion,
 }
 
-pub fn curl(site: &Site, manner: Manner, home: &Path) -> Command {
+pub fn curl(site: &Site, options: CurlOptions, home: &Path) -> Command {
     let mut command = client("curl", home);
     command.args(["--disable", "--ipv4", "--silent", "--show-error"]);
     command.arg("--user").arg(format!("{}:{}", site.user, site.password));
     if site.tls != Tls::None {
         command.arg("--ssl-reqd").arg("--cacert").arg(&pki().ca);
     }
-    if manner.tls == TlsVersion::V12 {
+    if options.tls == TlsVersion::V12 {
         command.args(["--tls-max", "1.2"]);
     }
-    match manner.data {
+    match options.data {
         DataMode::Pasv => command.arg("--disable-epsv"),
         DataMode::Epsv => &mut command,
         DataMode::Active => command.args(["--ftp-port", "127.0.0.1"]),
@@ -37,17 +39,17 @@ pub fn curl(site: &Site, manner: Manner, home: &Path) -> Command {
     command
 }
 
-pub fn upload(site: &Site, manner: Manner, file: &Path, path: &str) -> Output {
+pub fn upload(site: &Site, options: CurlOptions, file: &Path, path: &str) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
-    let mut command = curl(site, manner, home.path());
+    let mut command = curl(site, options, home.path());
     command.arg("--upload-file").arg(file).arg("--ftp-create-dirs").arg(url(site, path));
     run(&mut command, b"", deadline())
 }
 
-/// The file's bytes are the output.
-pub fn download(site: &Site, manner: Manner, path: &str) -> Output {
+/// Returns the file's bytes as standard output.
+pub fn download(site: &Site, options: CurlOptions, path: &str) -> Output {
     let home = tempfile::tempdir().expect("a client's home");
-    run(curl(site, manner, home.path()).arg(url(site, path)), b"", deadline())
+    run(curl(site, options, home.path()).arg(url(site, path)), b"", deadline())
 }
 
 /// curl over SFTP; `path` begins at the root.

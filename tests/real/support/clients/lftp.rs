@@ -1,3 +1,5 @@
+//! lftp over FTP and SFTP.
+
 use std::path::Path;
 
 use super::{SftpSite, Site, TlsVersion, client, deadline};

@@ -18,9 +18,9 @@ use super::servers::tools;
 use super::ssh::keys;
 use super::{PASSWORD, Tls, USER, full};
 
-/// What one run of a client may take.
+/// The timeout for one run of a client.
 pub fn deadline() -> Duration {
-    // Files are larger then.
+    // The full tier has larger files.
     Duration::from_secs(if full() { 300 } else { 60 })
 }
 
@@ -31,7 +31,7 @@ pub enum TlsVersion {
     Newest,
 }
 
-/// A server, or the gateway, as a client finds it.
+/// An FTP server or the gateway: address and account for a client.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub port: u16,
@@ -46,7 +46,7 @@ impl Site {
     }
 }
 
-/// An SFTP server, or the gateway, as a client finds it.
+/// An SFTP server or the gateway: address and account for a client.
 #[derive(Debug, Clone)]
 pub struct SftpSite {
     pub port: u16,
@@ -58,7 +58,7 @@ pub struct SftpSite {
 }
 
 impl SftpSite {
-    /// With the tests' one user and host keys.
+    /// With the test user and the test host keys.
     pub fn new(port: u16) -> Self {
         let fingerprints = keys().fingerprints.to_vec();
         let (user, password) = (USER.to_owned(), PASSWORD.to_owned());
@@ -73,7 +73,7 @@ pub fn python() -> PathBuf {
     path
 }
 
-/// A client that reads none of the developer's own settings.
+/// A client without the developer's own settings.
 pub fn client(program: &str, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("LC_ALL", "C.UTF-8").env("TERM", "dumb");

@@ -1,3 +1,5 @@
+//! NcFTP: ncftpput, ncftpget and ncftpls.
+
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +13,7 @@ pub fn put(site: &Site, folder: &str, file: &Path) -> Output {
     })
 }
 
-/// The file's bytes are the output.
+/// Returns the file's bytes as standard output.
 pub fn get(site: &Site, path: &str) -> Output {
     with_home("ncftpget", site, |command| {
         command.args(["-c", "127.0.0.1", path]);

@@ -1,4 +1,4 @@
-//! OpenSSH's sftp, scp and ssh, which read none of the developer's own settings.
+//! OpenSSH's sftp, scp and ssh, without the developer's own settings.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,22 +39,22 @@ fn openssh_with(program: &str, site: &SftpSite, home: &Path, prompts: &str) -> C
     command
 }
 
-/// sftp that is asked for the password up to six times, and gives a wrong one `wrong` times first.
-/// Brings how often it was asked, too.
+/// sftp that prompts for the password up to six times; the first `wrong` answers are wrong.
+/// Also returns the number of prompts.
 pub fn persistent_sftp(site: &SftpSite, home: &Path, wrong: usize) -> (Output, usize) {
-    let asked = home.join("asked");
+    let prompts = home.join("prompts");
     let mut command = openssh_with("sftp", site, home, "NumberOfPasswordPrompts=6");
-    command.env("LOCKGATE_TEST_ASKED", &asked).env("LOCKGATE_TEST_WRONG", wrong.to_string());
+    command.env("LOCKGATE_TEST_PROMPTS", &prompts).env("LOCKGATE_TEST_WRONG", wrong.to_string());
     command.args(["-o", "BatchMode=no", "-o", "PreferredAuthentications=password", "-b", "-"]);
     command.arg(format!("{}@127.0.0.1", site.user));
     let output = run(&mut command, b"pwd\n", deadline());
-    (output, std::fs::read_to_string(asked).unwrap_or_default().lines().count())
+    (output, std::fs::read_to_string(prompts).unwrap_or_default().lines().count())
 }
 
 /// sftp with a batch of commands, in `folder`; `more` are arguments before the destination.
 pub fn sftp_command(site: &SftpSite, folder: &Path, more: &[&str]) -> Command {
     let mut command = openssh("sftp", site, folder);
-    // A batch on stdin says BatchMode=yes, which asks for no password; the first of an option counts.
+    // A batch on stdin sets BatchMode=yes, which prompts for no password; the first value wins.
     command.args(["-o", "BatchMode=no", "-b", "-"]).args(more);
     command.arg(format!("{}@127.0.0.1", site.user));
     command
@@ -70,7 +70,7 @@ pub fn scp(site: &SftpSite, folder: &Path, from: &str, to: &str) -> Output {
     run(command.args(["-s", "-p", from, to]), b"", deadline())
 }
 
-/// How scp names a path of the site.
+/// A path of the site as scp names it.
 pub fn remote(site: &SftpSite, path: &str) -> String {
     format!("{}@127.0.0.1:{path}", site.user)
 }

@@ -10,22 +10,22 @@ use super::{SftpSite, client, deadline, python};
 use crate::support::full;
 use crate::support::process::{Output, run};
 
-/// What one answer may take.
+/// The timeout for one reply.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 pub struct SftpJob<'a> {
     pub site: SftpSite,
-    /// Made there; `kept.bin` stays in it.
+    /// Created on the server; `kept.bin` stays in it.
     pub folder: &'a str,
     pub payload: &'a Path,
-    /// What the pair can and cannot: an object of booleans. What is not named, it can.
+    /// What client and server support: an object of booleans; a missing key means true.
     pub can: Value,
-    /// Whether the server is the gateway, which serves nothing but SFTP.
+    /// Whether the server is the gateway, which serves only SFTP.
     pub gateway: bool,
 }
 
-/// Runs it; a crash or an expiry is a failed step too.
+/// Runs the session; a crash or timeout is a failed step.
 pub fn sftp_session(job: &SftpJob) -> Vec<Step> {
     steps(&script(
         "sftp_session.py",

@@ -12,7 +12,7 @@ use crate::support::process::{Output, run};
 use crate::support::{DataMode, full};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/session.py");
-/// What one command or data connection may take.
+/// The timeout for one command or data connection.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone)]
@@ -20,9 +20,9 @@ pub struct Job<'a> {
     pub site: Site,
     pub data: DataMode,
     pub tls: TlsVersion,
-    /// Made in the login's folder; `kept.bin` stays in it.
+    /// Created in the login's folder; `kept.bin` stays in it.
     pub folder: &'a str,
-    /// The file that goes up and down.
+    /// The file to upload and download.
     pub payload: &'a Path,
 }
 
@@ -33,7 +33,7 @@ pub struct Step {
     pub detail: String,
 }
 
-/// Runs it; a crash or an expiry is a failed step too.
+/// Runs the session; a crash or timeout is a failed step.
 pub fn session(job: &Job) -> Vec<Step> {
     let version = match job.tls {
         TlsVersion::V12 => "1.2",

@@ -1,5 +1,4 @@
-//! Clients that wait in the middle of what they do: a script of `tests/real/clients` that says a word when it
-//! has come there.
+//! Clients that pause: a script of `tests/real/clients` that prints a word when it has reached that point.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -10,12 +9,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::python;
-use crate::support::process::{Leash, kill_group, spawn, wait};
+use crate::support::process::{CleanupGuard, kill_group, spawn, wait};
 
 /// Killed when dropped, with all that it started.
 pub struct Staged {
     child: Child,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
 }
 
 impl Staged {
@@ -25,18 +24,18 @@ impl Staged {
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/clients").join(script));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = spawn(&mut command);
-        let leash = Leash::new(Some(&child), None);
+        let cleanup = CleanupGuard::new(Some(&child), None);
         let stdin = child.stdin.as_mut().expect("stdin is piped");
         writeln!(stdin, "{job}").expect("giving the job");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("reading");
         assert_eq!(line.trim(), word);
-        Self { child, _leash: leash }
+        Self { child, _cleanup: cleanup }
     }
 
-    /// It goes on.
-    pub fn let_go(&mut self) {
+    /// Lets the script continue.
+    pub fn resume(&mut self) {
         writeln!(self.child.stdin.as_mut().expect("stdin is piped")).expect("letting it go on");
     }
 

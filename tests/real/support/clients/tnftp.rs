@@ -1,10 +1,12 @@
+//! tnftp, the FTP client of the BSDs.
+
 use std::path::Path;
 
 use super::{Site, client, deadline};
 use crate::support::process::{Output, run};
 
-/// Runs a script of tnftp's commands after its login, in `folder`. It ends with status 0 whatever
-/// the server says: look at what it did.
+/// Runs a script of tnftp's commands after its login, in `folder`. Its exit status is always 0:
+/// check the files.
 pub fn tnftp(site: &Site, folder: &Path, script: &str) -> Output {
     let text = format!("user {} {}\nbinary\n{script}\nbye\n", site.user, site.password);
     let mut command = client("tnftp", folder);

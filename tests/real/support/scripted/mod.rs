@@ -1,4 +1,4 @@
-//! An FTP server that does what a test tells it to, on 127.0.0.1.
+//! An FTP server on 127.0.0.1 that runs a test's script.
 
 mod peer;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use peer::Peer;
 
-/// A peer that says nothing for so long is gone.
+/// The read and write timeout of all connections.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct Scripted {
@@ -35,8 +35,8 @@ struct Seen {
 }
 
 impl Scripted {
-    /// Runs the script for each control connection; the connection ends with it. An error of the
-    /// connection is an end like others; a panic fails the test.
+    /// Runs the script for each control connection, which ends with the script. An I/O error is a
+    /// normal end; a panic fails the test.
     pub fn start(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listening");
         let address = listener.local_addr().expect("a listener has an address");
@@ -58,12 +58,12 @@ impl Scripted {
         self.shared.lock().connections
     }
 
-    /// All lines that came, of all connections.
+    /// All lines received, on all connections.
     pub fn lines(&self) -> Vec<String> {
         self.shared.lock().lines.clone()
     }
 
-    /// How often a verb came.
+    /// How often a verb was received.
     pub fn count(&self, verb: &str) -> usize {
         self.lines().iter().filter(|line| is_verb(line, verb)).count()
     }

@@ -1,3 +1,5 @@
+//! One control connection of the scripted server.
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::{Shared, TIMEOUT, is_verb};
 use crate::support::raw::Wire;
 
-/// One control connection to it.
+/// One control connection.
 pub struct Peer {
     control: BufReader<Wire<ServerConnection>>,
     shared: Arc<Shared>,
@@ -22,7 +24,7 @@ impl Peer {
         Self { control, shared, answers: Vec::new(), data: None }
     }
 
-    /// From now on this verb is answered so by [`Peer::until`]; the text may have several lines.
+    /// Sets the reply to this verb in [`Peer::until`]; it may have several lines.
     pub fn answer(&mut self, verb: &'static str, reply: &'static str) {
         self.answers.retain(|(other, _)| *other != verb);
         self.answers.push((verb, reply));
@@ -54,7 +56,7 @@ impl Peer {
         Ok(line)
     }
 
-    /// Answers commands as servers do until this verb comes, and leaves that to the script.
+    /// Replies to commands as servers do until this verb, which is left to the script.
     pub fn until(&mut self, verb: &str) -> io::Result<String> {
         self.until_any(&[verb])
     }
@@ -75,7 +77,7 @@ impl Peer {
         }
     }
 
-    /// Answers to the connection's end.
+    /// Replies to commands until the connection ends.
     pub fn serve(&mut self) -> io::Result<()> {
         self.until("no such verb").map(drop)
     }
@@ -110,7 +112,7 @@ impl Peer {
         Ok(port)
     }
 
-    /// A listener of the script's own for the next data connection.
+    /// Sets the script's own listener for the next data connection.
     pub fn use_listener(&mut self, listener: TcpListener) {
         self.data = Some(listener);
     }
@@ -152,7 +154,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether the gateway says nothing on the control connection for so long.
+    /// Whether the gateway sends nothing on the control connection for this long.
     pub fn quiet_for(&self, time: Duration) -> bool {
         let Wire::Plain(socket) = self.control.get_ref() else { panic!("this is for clear text") };
         socket.set_read_timeout(Some(time)).expect("a timeout above zero");
@@ -162,7 +164,7 @@ impl Peer {
             && peeked.is_err_and(|e| matches!(e.kind(), io::ErrorKind::WouldBlock))
     }
 
-    /// Closes the control connection; data connections live on.
+    /// Closes the control connection; data connections stay open.
     pub fn close_control(&mut self) {
         *self.control.get_mut() = Wire::Taken;
     }

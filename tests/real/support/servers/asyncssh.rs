@@ -1,6 +1,8 @@
+//! asyncssh's SFTP server.
+
 use std::process::Command;
 
-use super::{Doors, Nest, Server};
+use super::{Server, ServerFolder, ServerPorts};
 use crate::support::clients::python;
 use crate::support::ssh::{keys, public};
 use crate::support::{PASSWORD, USER, ports};
@@ -13,17 +15,19 @@ pub fn start() -> Server {
     start_with(None)
 }
 
-/// Its login puts the user into the home, and REALPATH of `.` is answered so; `fails`: refused.
-pub fn telling(answer: &str) -> Server {
+/// Its root is `/`, and REALPATH of `.` returns this answer; `fails`: an error.
+pub fn with_realpath(answer: &str) -> Server {
     start_with(Some(answer))
 }
 
 fn start_with(answer: Option<&str>) -> Server {
-    let nest = Nest::new("asyncssh");
+    let server_folder = ServerFolder::new("asyncssh");
     let port = ports::one();
     let mut command = Command::new(python());
-    command.arg(SCRIPT).arg(port.to_string()).arg(&nest.home).arg(&keys().host[0]);
+    command.arg(SCRIPT).arg(port.to_string()).arg(&server_folder.home).arg(&keys().host[0]);
     command.args([USER, PASSWORD]).arg(public(&keys().user));
-    command.args([nest.owner.uid.to_string(), nest.owner.gid.to_string()]).args(answer);
-    nest.start(&mut command, Doors { ssh: Some(port), ..Doors::default() })
+    command
+        .args([server_folder.owner.uid.to_string(), server_folder.owner.gid.to_string()])
+        .args(answer);
+    server_folder.start(&mut command, ServerPorts { ssh: Some(port), ..ServerPorts::default() })
 }

@@ -1,5 +1,5 @@
-//! Real servers: foreground children on free loopback ports, each with a folder of its own
-//! that is the user's home. Started when first asked for, shared by all tests of the process. One is a
+//! Real servers: foreground processes on free loopback ports, each with its own folder, which is
+//! the user's home. Each starts on first use and is shared by all tests of the process. One is a
 //! library and runs in this process.
 
 pub mod asyncssh;
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use self::running::Server;
-use self::running::{Doors, Nest, OWNER, READY};
+use self::running::{OWNER, READY_TIMEOUT, ServerFolder, ServerPorts};
 use super::Tls;
 
-/// One door of a server, as a backend of the gateway sees it.
+/// One port of a server, for a backend of the gateway.
 #[derive(Clone, Copy)]
 pub struct Endpoint {
     pub software: Software,
@@ -47,7 +47,7 @@ pub enum Software {
 }
 
 impl Software {
-    /// As documents call it.
+    /// The name in the documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::Vsftpd => "vsftpd",
@@ -61,21 +61,21 @@ impl Software {
     }
 }
 
-/// An SFTP server, as a backend of the gateway sees it. All have the first of the tests' host keys.
+/// An SFTP server, for a backend of the gateway. All have the first of the tests' host keys.
 #[derive(Clone, Copy)]
 pub struct SftpEndpoint {
     pub software: Software,
     pub port: u16,
     /// The folder of the user.
     pub home: &'static Path,
-    /// Whether the user sees the home as `/`; else it is seen under its own path.
+    /// Whether the user sees the home as `/`, not under its path on disk.
     pub jailed: bool,
     pub server: &'static Server,
 }
 
 pub const SFTP_NAMES: [&str; 4] = ["sshd", "proftpd-sftp", "asyncssh", "russh-sftp"];
 
-/// The SFTP server of this name; it is started if it is not yet.
+/// The SFTP server of this name, started if necessary.
 pub fn sftp_endpoint(name: &'static str) -> SftpEndpoint {
     static SERVERS: [OnceLock<Server>; SFTP_NAMES.len()] =
         [const { OnceLock::new() }; SFTP_NAMES.len()];
@@ -101,10 +101,10 @@ pub const NAMES: [&str; 9] = [
     "pureftpd-tls",
 ];
 
-/// Those that a client without TLS can speak to.
+/// The servers that accept clients without TLS.
 pub const PLAIN: [&str; 3] = ["vsftpd-plain", "proftpd-plain", "pureftpd-plain"];
 
-/// The endpoint of this name; its server is started if it is not yet.
+/// The endpoint of this name; starts its server if necessary.
 pub fn endpoint(name: &'static str) -> Endpoint {
     static VSFTPD: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
     static PROFTPD: OnceLock<Server> = OnceLock::new();
@@ -126,8 +126,8 @@ pub fn endpoint(name: &'static str) -> Endpoint {
         }
         other => panic!("no server is named {other:?}"),
     };
-    let door = if tls == Tls::Implicit { server.doors.implicit } else { server.doors.clear };
-    let port = door.unwrap_or_else(|| panic!("{name} has no such door"));
+    let door = if tls == Tls::Implicit { server.ports.implicit } else { server.ports.clear };
+    let port = door.unwrap_or_else(|| panic!("{name} has no such port"));
     Endpoint { software, port, tls, home: &server.home, server }
 }
 
@@ -136,7 +136,7 @@ pub fn sshd_with(more: &str) -> Server {
     sshd::start(more)
 }
 
-/// One that no other test uses, and that may be mistreated.
+/// A server that no other test uses and that the test may break.
 pub fn private_sftp(name: &str) -> Server {
     match name {
         "sshd" => sshd::start(""),
@@ -147,7 +147,7 @@ pub fn private_sftp(name: &str) -> Server {
     }
 }
 
-/// Where tests/install puts what is not the system's.
+/// The folder in which tests/install puts programs that are not the system's.
 pub fn tools() -> PathBuf {
     std::env::var_os("LOCKGATE_TEST_TOOLS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools"),
@@ -159,6 +159,6 @@ pub fn tools() -> PathBuf {
 pub fn program(name: &str) -> PathBuf {
     let tools = tools();
     let places = [tools.join("root/usr/sbin"), tools.join("root/usr/bin"), "/usr/sbin".into()];
-    let found = places.iter().map(|place| place.join(name)).find(|path| path.exists());
+    let found = places.iter().map(|work_folder| work_folder.join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is in none of {places:?}: run tests/install"))
 }

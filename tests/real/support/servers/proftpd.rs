@@ -1,6 +1,8 @@
+//! ProFTPD, with FTP and with mod_sftp.
+
 use std::process::Command;
 
-use super::{Doors, Nest, OWNER, Server, program};
+use super::{OWNER, Server, ServerFolder, ServerPorts, program};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::ssh::{keys, public_line};
@@ -9,12 +11,12 @@ use crate::support::{PASSWORD, USER, ports};
 /// One instance: plain and AUTH TLS on one port, implicit TLS on another. Data connections must
 /// resume the control connection's TLS session, as is its default.
 pub fn start() -> Server {
-    let nest = Nest::new("proftpd");
-    let users = nest.write("users", &format!("{}\n", user_line(&nest)));
+    let server_folder = ServerFolder::new("proftpd");
+    let users = server_folder.write("users", &format!("{}\n", user_line(&server_folder)));
     // Active data connections come from the port below: it must be free too.
     let (port, implicit) = (*ports::block(2).end(), *ports::block(2).end());
-    let folder = nest.folder.path().display();
-    let common = common(&nest, &users.display().to_string());
+    let folder = server_folder.folder.path().display();
+    let common = common(&server_folder, &users.display().to_string());
     let text = format!(
         "ModulePath /usr/lib/proftpd\nLoadModule mod_tls.c\n\
          ServerName lockgate-test\nServerType standalone\nDefaultAddress 127.0.0.1\nUseIPv6 off\n\
@@ -24,24 +26,24 @@ pub fn start() -> Server {
          Port {port}\n{common}TLSRequired off\n\
          <VirtualHost 127.0.0.1>\nPort {implicit}\n{common}TLSOptions UseImplicitSSL\n\
          </VirtualHost>\n",
-        log = nest.log.display(),
+        log = server_folder.log.display(),
     );
-    let file = nest.write("proftpd.conf", &text);
+    let file = server_folder.write("proftpd.conf", &text);
     let mut command = Command::new(program("proftpd"));
-    let doors = Doors { clear: Some(port), implicit: Some(implicit), ssh: None };
-    nest.start(command.arg("--nodaemon").arg("--config").arg(file), doors)
+    let ports = ServerPorts { clear: Some(port), implicit: Some(implicit), ssh: None };
+    server_folder.start(command.arg("--nodaemon").arg("--config").arg(file), ports)
 }
 
 /// mod_sftp: an instance of its own, with the same users.
 pub fn start_sftp() -> Server {
-    let nest = Nest::new("proftpd-sftp");
-    let users = nest.write("users", &format!("{}\n", user_line(&nest)));
+    let server_folder = ServerFolder::new("proftpd-sftp");
+    let users = server_folder.write("users", &format!("{}\n", user_line(&server_folder)));
     let port = ports::one();
-    let folder = nest.folder.path().display();
+    let folder = server_folder.folder.path().display();
     let host_keys: String =
         keys().host.iter().map(|key| format!("SFTPHostKey {}\n", key.display())).collect();
-    // It wants public keys in RFC 4716's format.
-    let key = nest.write("user.keys", &rfc4716());
+    // mod_sftp needs public keys in RFC 4716 format.
+    let key = server_folder.write("user.keys", &rfc4716());
     let text = format!(
         "ModulePath /usr/lib/proftpd\nLoadModule mod_sftp.c\n\
          ServerName lockgate-test\nServerType standalone\nDefaultAddress 127.0.0.1\nUseIPv6 off\n\
@@ -52,14 +54,14 @@ pub fn start_sftp() -> Server {
          DefaultRoot ~\nUmask 022 022\nAllowOverwrite on\nAllowStoreRestart on\n\
          AllowRetrieveRestart on\nMaxLoginAttempts 10\nSFTPEngine on\nSFTPLog {log}\n{host_keys}\
          SFTPAuthorizedUserKeys file:{key}\n",
-        log = nest.log.display(),
+        log = server_folder.log.display(),
         users = users.display(),
         key = key.display(),
     );
-    let file = nest.write("proftpd.conf", &text);
+    let file = server_folder.write("proftpd.conf", &text);
     let mut command = Command::new(program("proftpd"));
-    let doors = Doors { ssh: Some(port), ..Doors::default() };
-    nest.start(command.arg("--nodaemon").arg("--config").arg(file), doors)
+    let ports = ServerPorts { ssh: Some(port), ..ServerPorts::default() };
+    server_folder.start(command.arg("--nodaemon").arg("--config").arg(file), ports)
 }
 
 fn rfc4716() -> String {
@@ -68,9 +70,9 @@ fn rfc4716() -> String {
     format!("---- BEGIN SSH2 PUBLIC KEY ----\n{base64}\n---- END SSH2 PUBLIC KEY ----\n")
 }
 
-/// What each virtual host wants said anew; without AuthOrder it would ask PAM first, for seconds.
-fn common(nest: &Nest, users: &str) -> String {
-    // It takes one at random, and answers 425 when two sessions take the same at once.
+/// The settings to repeat in each virtual host. Without AuthOrder it asks PAM first, for seconds.
+fn common(server_folder: &ServerFolder, users: &str) -> String {
+    // ProFTPD chooses a port at random, and replies 425 if two sessions choose the same one.
     let passive = ports::block(200);
     let pki = pki();
     format!(
@@ -83,19 +85,25 @@ fn common(nest: &Nest, users: &str) -> String {
         passive.end(),
         pki.certificate.display(),
         pki.key.display(),
-        nest.path("tls.log").display(),
+        server_folder.path("tls.log").display(),
     )
 }
 
-fn user_line(nest: &Nest) -> String {
-    let home = nest.home.display();
-    format!("{USER}:{}:{}:{}::{home}:/bin/false", crypt(), nest.owner.uid, nest.owner.gid)
+fn user_line(server_folder: &ServerFolder) -> String {
+    let home = server_folder.home.display();
+    format!(
+        "{USER}:{}:{}:{}::{home}:/bin/false",
+        crypt(),
+        server_folder.owner.uid,
+        server_folder.owner.gid
+    )
 }
 
 /// The password as crypt(3) has it.
 pub fn crypt() -> String {
     let mut command = Command::new("openssl");
     command.args(["passwd", "-6", "-salt", "lockgate", "-stdin"]);
-    let output = run(&mut command, PASSWORD.as_bytes(), super::READY).expect_ok("openssl passwd");
+    let output =
+        run(&mut command, PASSWORD.as_bytes(), super::READY_TIMEOUT).expect_ok("openssl passwd");
     String::from_utf8(output.stdout).expect("a hash is ASCII").trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! A server as it runs: its child or its tasks, its ports and its folder.
+//! A running server: its process or tasks, its ports and its folder.
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader};
@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::process::{Leash, POLL, kill_group, spawn};
+use crate::support::process::{CleanupGuard, POLL, kill_group, spawn};
 
-/// Every server keeps its files as this user, who is on every system and whose home exists: vsftpd
-/// goes there first.
+/// The owner of every server's files: a user of every system with a home that exists, as vsftpd
+/// changes to it first.
 pub(super) const OWNER: &str = "daemon";
-pub(super) const READY: Duration = Duration::from_secs(20);
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The ports of a server.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Doors {
-    /// Greets in clear.
+pub(super) struct ServerPorts {
+    /// FTP in clear, or with AUTH TLS.
     pub(super) clear: Option<u16>,
-    /// Speaks TLS at once.
+    /// Implicit TLS.
     pub(super) implicit: Option<u16>,
     /// SSH.
     pub(super) ssh: Option<u16>,
@@ -32,23 +32,23 @@ pub(super) struct Doors {
 
 /// A running server.
 pub struct Server {
-    pub(super) doors: Doors,
+    pub(super) ports: ServerPorts,
     pub home: PathBuf,
-    /// None: it runs in this process.
+    /// `None`: the server runs in this process.
     child: Option<Child>,
     log: PathBuf,
     _runtime: Option<Runtime>,
-    _leash: Leash,
+    _cleanup: CleanupGuard,
     _folder: TempDir,
 }
 
 impl Server {
-    /// Where it speaks SSH.
+    /// The SSH port.
     pub fn port(&self) -> u16 {
-        self.doors.ssh.expect("a server that speaks SSH")
+        self.ports.ssh.expect("a server that speaks SSH")
     }
 
-    /// Of the process that listens.
+    /// The id of the listening process.
     pub fn id(&self) -> u32 {
         self.child.as_ref().expect("a server with a process of its own").id()
     }
@@ -66,8 +66,8 @@ impl Drop for Server {
     }
 }
 
-/// A server's folder before it runs.
-pub(super) struct Nest {
+/// The folder of a server that has not started yet.
+pub(super) struct ServerFolder {
     pub(super) folder: TempDir,
     pub(super) home: PathBuf,
     pub(super) log: PathBuf,
@@ -80,7 +80,7 @@ pub(super) struct Owner {
     pub(super) gid: u32,
 }
 
-impl Nest {
+impl ServerFolder {
     pub(super) fn new(name: &str) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
@@ -110,36 +110,36 @@ impl Nest {
     }
 
     /// Starts it and waits for its greeting.
-    pub(super) fn start(self, command: &mut Command, doors: Doors) -> Server {
+    pub(super) fn start(self, command: &mut Command, ports: ServerPorts) -> Server {
         use std::os::unix::process::CommandExt;
         let log = File::create(&self.log).expect("making a server's log");
         let errors = log.try_clone().expect("sharing a server's log");
         command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let child = spawn(command);
-        let leash = Leash::new(Some(&child), Some(self.folder.path()));
+        let cleanup = CleanupGuard::new(Some(&child), Some(self.folder.path()));
         let mut server = Server {
-            doors,
+            ports,
             home: self.home,
             child: Some(child),
             log: self.log,
             _runtime: None,
-            _leash: leash,
+            _cleanup: cleanup,
             _folder: self.folder,
         };
         server.await_ready(command);
         server
     }
 
-    /// One whose tasks listen already.
-    pub(super) fn with_tasks(self, runtime: Runtime, doors: Doors) -> Server {
-        let leash = Leash::new(None, Some(self.folder.path()));
+    /// A server whose tasks listen already.
+    pub(super) fn with_tasks(self, runtime: Runtime, ports: ServerPorts) -> Server {
+        let cleanup = CleanupGuard::new(None, Some(self.folder.path()));
         Server {
-            doors,
+            ports,
             home: self.home,
             child: None,
             log: self.log,
             _runtime: Some(runtime),
-            _leash: leash,
+            _cleanup: cleanup,
             _folder: self.folder,
         }
     }
@@ -147,8 +147,8 @@ impl Nest {
 
 impl Server {
     fn await_ready(&mut self, command: &Command) {
-        let end = Instant::now() + READY;
-        while !self.doors.greet() {
+        let end = Instant::now() + READY_TIMEOUT;
+        while !self.ports.greet() {
             let child = self.child.as_mut();
             let ended = child.and_then(|child| child.try_wait().expect("looking at a server"));
             assert!(
@@ -162,7 +162,7 @@ impl Server {
     }
 }
 
-impl Doors {
+impl ServerPorts {
     fn greet(self) -> bool {
         self.clear.is_none_or(|port| greets(port, Some("220")))
             && self.implicit.is_none_or(|port| greets(port, None))
@@ -170,7 +170,7 @@ impl Doors {
     }
 }
 
-/// Whether the port answers; one of implicit TLS says nothing before the handshake.
+/// Whether the port answers. A port with implicit TLS sends no greeting before the handshake.
 fn greets(port: u16, greeting: Option<&str>) -> bool {
     let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let Some(greeting) = greeting else { return true };

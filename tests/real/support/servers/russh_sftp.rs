@@ -1,5 +1,5 @@
-//! russh's server with russh-sftp's, which takes one request at a time and names as lossy UTF-8. It
-//! runs in this process, with threads of its own.
+//! russh's SSH server with russh-sftp, which handles one request at a time and decodes names as
+//! lossy UTF-8. It runs in this process, with its own threads.
 
 mod attributes;
 mod files;
@@ -18,25 +18,25 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use self::files::Files;
-use super::{Doors, Nest, Server};
+use super::{Server, ServerFolder, ServerPorts};
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, ports};
 
 const THREADS: usize = 2;
-/// While a channel's queue is full, russh neither reads nor sends, not even the answers that would
-/// empty it: room for all the requests that a client has in flight.
+/// While a channel's queue is full, russh neither reads nor sends, not even the replies that would
+/// empty it: the queue must hold all requests that a client has in flight.
 const CHANNEL_MESSAGES: usize = 2000;
 
 /// Its root is the user's home.
 pub fn start() -> Server {
-    let nest = Nest::new("russh-sftp");
+    let server_folder = ServerFolder::new("russh-sftp");
     let port = ports::one();
     let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.expect("starting a server's threads");
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port)));
     let listener = listener.unwrap_or_else(|error| panic!("listening on {port}: {error}"));
-    runtime.spawn(serve(listener, nest.home.clone()));
-    nest.with_tasks(runtime, Doors { ssh: Some(port), ..Doors::default() })
+    runtime.spawn(serve(listener, server_folder.home.clone()));
+    server_folder.with_tasks(runtime, ServerPorts { ssh: Some(port), ..ServerPorts::default() })
 }
 
 async fn serve(listener: TcpListener, home: PathBuf) {
@@ -46,7 +46,7 @@ async fn serve(listener: TcpListener, home: PathBuf) {
         let login = Login { home: home.clone(), channels: HashMap::new() };
         let config = config.clone();
         tokio::spawn(async move {
-            // A client that goes at any time is no failure of the server's.
+            // A client may disconnect at any time.
             if tcp.set_nodelay(true).is_ok()
                 && let Ok(session) = run_stream(config, tcp, login).await
             {
@@ -74,7 +74,7 @@ fn methods() -> MethodSet {
 /// One connection.
 struct Login {
     home: PathBuf,
-    /// Opened, without a subsystem yet.
+    /// Open channels without a subsystem.
     channels: HashMap<ChannelId, Channel<Msg>>,
 }
 
@@ -84,7 +84,7 @@ impl Handler for Login {
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         Ok(match (user, password) {
             (USER, PASSWORD) => Auth::Accept,
-            // Unasked, russh lets no method be tried again.
+            // By default, russh allows no second attempt.
             _ => Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false },
         })
     }

@@ -1,8 +1,10 @@
+//! vsftpd.
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Doors, Nest, OWNER, Server, program};
+use super::{OWNER, Server, ServerFolder, ServerPorts, program};
 use crate::support::pki::pki;
 use crate::support::ports;
 
@@ -20,13 +22,14 @@ const PAM_SERVICE: &str = "lockgate-test";
 pub fn start(mode: Mode) -> Server {
     let pam = Path::new("/etc/pam.d").join(PAM_SERVICE);
     assert!(pam.exists(), "{} is missing: run tests/install", pam.display());
-    let nest = Nest::new("vsftpd");
+    let server_folder = ServerFolder::new("vsftpd");
     let port = ports::one();
     let passive = ports::block(40);
-    // vsftpd wants an empty folder that its user cannot write.
-    fs::create_dir(nest.path("empty")).expect("making an empty folder");
-    let (home, empty, log) = (nest.home.display(), nest.path("empty"), nest.log.display());
-    // The virtual user becomes OWNER (guest), whose own home is not looked at (local_root).
+    // vsftpd needs an empty folder that its user cannot write to.
+    fs::create_dir(server_folder.path("empty")).expect("making an empty folder");
+    let (home, empty, log) =
+        (server_folder.home.display(), server_folder.path("empty"), server_folder.log.display());
+    // The virtual user becomes OWNER (guest); its home is `local_root`.
     let mut text = format!(
         "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\n\
          anonymous_enable=NO\nlocal_enable=YES\nguest_enable=YES\nguest_username={OWNER}\n\
@@ -43,12 +46,12 @@ pub fn start(mode: Mode) -> Server {
     if mode != Mode::Plain {
         text.push_str(&tls(mode));
     }
-    let file = nest.write("vsftpd.conf", &text);
-    let doors = match mode {
-        Mode::Implicit => Doors { implicit: Some(port), ..Doors::default() },
-        _ => Doors { clear: Some(port), ..Doors::default() },
+    let file = server_folder.write("vsftpd.conf", &text);
+    let ports = match mode {
+        Mode::Implicit => ServerPorts { implicit: Some(port), ..ServerPorts::default() },
+        _ => ServerPorts { clear: Some(port), ..ServerPorts::default() },
     };
-    nest.start(Command::new(program("vsftpd")).arg(file), doors)
+    server_folder.start(Command::new(program("vsftpd")).arg(file), ports)
 }
 
 fn tls(mode: Mode) -> String {

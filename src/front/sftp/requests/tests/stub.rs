@@ -17,7 +17,7 @@ use crate::backend::{
 };
 use crate::op::{
     Abilities, Action, Answer, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem,
-    ListFolder, OpenHandle, Operation, ReadFile, RemotePath, WriteFile,
+    ListDirectory, OpenHandle, Operation, ReadFile, RemotePath, WriteFile,
 };
 use crate::route::{Access, Match, Root, Route, RouteTable, Target};
 use crate::session::{Gateway, Limits, Metrics};
@@ -56,11 +56,11 @@ impl Stub {
     }
 
     async fn perform(&self, action: &impl Action) {
-        let call = format!("{} {}", action.name(), action.path());
-        self.record(call.clone());
+        let line = format!("{} {}", action.name(), action.path());
+        self.record(line.clone());
         let hold = self.hold.lock().unwrap().clone();
         if let Some((text, resume)) = hold
-            && call.contains(text)
+            && line.contains(text)
         {
             let now = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
             self.waiting_max.fetch_max(now, Ordering::Relaxed);
@@ -112,9 +112,9 @@ impl BackendSession for StubHandle {
         }
     }
 
-    async fn list(&self, target: &Target<ListFolder>) -> Result<Box<dyn Listing>, Failure> {
+    async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure> {
         self.0.perform(target.action()).await;
-        match target.action().path().as_bytes() {
+        match target.action().path.as_bytes() {
             b"/large" => return Ok(Box::new(Once(Some(large())))),
             b"/endless" => return Ok(Box::new(Endless)),
             _ => {}

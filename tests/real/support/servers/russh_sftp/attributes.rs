@@ -1,3 +1,5 @@
+//! File attributes (draft-ietf-secsh-filexfer-02 section 5).
+
 use std::fs::{File, FileTimes, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, fchown};
@@ -5,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh_sftp::protocol::FileAttributes;
 
-/// Of `st_mode`, what is no kind of file.
+/// The permission bits of `st_mode`.
 pub const MODE: u32 = 0o7777;
 
-/// Sets what is named.
+/// Sets the attributes that are present.
 pub fn set(file: &File, attributes: &FileAttributes) -> io::Result<()> {
     if let Some(size) = attributes.size {
         file.set_len(size)?;

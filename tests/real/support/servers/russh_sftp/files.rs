@@ -1,3 +1,5 @@
+//! The folder of the user and the open handles.
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +8,7 @@ use russh_sftp::protocol::{File, Handle, StatusCode};
 
 use super::refusal::Refusal;
 
-/// The user's folder, and what one channel has open in it.
+/// The user's folder, and the open handles of one channel.
 pub struct Files {
     home: PathBuf,
     pub open: HashMap<String, Open>,
@@ -15,7 +17,7 @@ pub struct Files {
 
 pub enum Open {
     File(fs::File),
-    /// The entries that were not told yet.
+    /// The entries not returned yet.
     Folder(Vec<File>),
 }
 
@@ -24,9 +26,9 @@ impl Files {
         Self { home, open: HashMap::new(), opened: 0 }
     }
 
-    /// Where a path of the client is on disk.
-    pub fn place(&self, path: &str) -> Result<PathBuf, Refusal> {
-        // Bytes that were no UTF-8 are lost: better no file than one of another name.
+    /// The client's path on disk.
+    pub fn disk_path(&self, path: &str) -> Result<PathBuf, Refusal> {
+        // russh-sftp has lost bytes that are not UTF-8: refuse instead of storing under another name.
         if path.contains(char::REPLACEMENT_CHARACTER) {
             return Err(Refusal::new(StatusCode::Failure, "the name is no UTF-8"));
         }
@@ -48,7 +50,7 @@ impl Files {
     }
 }
 
-/// The path from the root, which is where `..` stops.
+/// The path from the root; `..` stops at the root.
 pub fn seen(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {

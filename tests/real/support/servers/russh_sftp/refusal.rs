@@ -1,9 +1,11 @@
+//! The error status of a request.
+
 use std::io;
 
 use russh_sftp::protocol::StatusCode;
 use russh_sftp::server::StatusReply;
 
-/// Why a request is not done.
+/// The error status of a request.
 pub struct Refusal(StatusReply);
 
 impl Refusal {

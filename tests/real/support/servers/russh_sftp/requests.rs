@@ -14,7 +14,7 @@ use super::files::{Files, Open, seen};
 use super::refusal::Refusal;
 
 /// The most that one READ brings, in bytes.
-const MOST_READ: u32 = 256 * 1024;
+const MAX_READ: u32 = 256 * 1024;
 /// Entries of one answer to READDIR.
 const ENTRIES: usize = 100;
 
@@ -39,7 +39,7 @@ impl Handler for Files {
     ) -> Result<Handle, Refusal> {
         let mut options = OpenOptions::from(flags);
         let mode = attributes.permissions.unwrap_or(0o666);
-        let file = options.mode(mode & MODE).open(self.place(&path)?)?;
+        let file = options.mode(mode & MODE).open(self.disk_path(&path)?)?;
         if file.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
         }
@@ -60,7 +60,7 @@ impl Handler for Files {
         offset: u64,
         len: u32,
     ) -> Result<Data, Refusal> {
-        let mut data = vec![0; len.min(MOST_READ) as usize];
+        let mut data = vec![0; len.min(MAX_READ) as usize];
         match self.file(&handle)?.read_at(&mut data, offset)? {
             0 => Err(Refusal::new(StatusCode::Eof, "the end of the file")),
             count => {
@@ -82,12 +82,12 @@ impl Handler for Files {
     }
 
     async fn stat(&mut self, id: u32, path: String) -> Result<Attrs, Refusal> {
-        let attrs = FileAttributes::from(&fs::metadata(self.place(&path)?)?);
+        let attrs = FileAttributes::from(&fs::metadata(self.disk_path(&path)?)?);
         Ok(Attrs { id, attrs })
     }
 
     async fn lstat(&mut self, id: u32, path: String) -> Result<Attrs, Refusal> {
-        let attrs = FileAttributes::from(&fs::symlink_metadata(self.place(&path)?)?);
+        let attrs = FileAttributes::from(&fs::symlink_metadata(self.disk_path(&path)?)?);
         Ok(Attrs { id, attrs })
     }
 
@@ -103,7 +103,7 @@ impl Handler for Files {
         attributes: FileAttributes,
     ) -> Result<Status, Refusal> {
         let writes = attributes.size.is_some();
-        let file = OpenOptions::new().read(true).write(writes).open(self.place(&path)?)?;
+        let file = OpenOptions::new().read(true).write(writes).open(self.disk_path(&path)?)?;
         set(&file, &attributes)?;
         Ok(done(id))
     }
@@ -120,7 +120,7 @@ impl Handler for Files {
 
     async fn opendir(&mut self, id: u32, path: String) -> Result<Handle, Refusal> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(self.place(&path)?)? {
+        for entry in fs::read_dir(self.disk_path(&path)?)? {
             let entry = entry?;
             // Others of the tests remove files meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
@@ -148,23 +148,23 @@ impl Handler for Files {
         attributes: FileAttributes,
     ) -> Result<Status, Refusal> {
         let mode = attributes.permissions.unwrap_or(0o777);
-        DirBuilder::new().mode(mode & MODE).create(self.place(&path)?)?;
+        DirBuilder::new().mode(mode & MODE).create(self.disk_path(&path)?)?;
         Ok(done(id))
     }
 
     async fn rmdir(&mut self, id: u32, path: String) -> Result<Status, Refusal> {
-        fs::remove_dir(self.place(&path)?)?;
+        fs::remove_dir(self.disk_path(&path)?)?;
         Ok(done(id))
     }
 
     async fn remove(&mut self, id: u32, path: String) -> Result<Status, Refusal> {
-        fs::remove_file(self.place(&path)?)?;
+        fs::remove_file(self.disk_path(&path)?)?;
         Ok(done(id))
     }
 
     /// Refuses a name that is taken (section 6.5).
     async fn rename(&mut self, id: u32, from: String, to: String) -> Result<Status, Refusal> {
-        let (from, to) = (self.place(&from)?, self.place(&to)?);
+        let (from, to) = (self.disk_path(&from)?, self.disk_path(&to)?);
         if fs::symlink_metadata(&to).is_ok() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
@@ -173,7 +173,7 @@ impl Handler for Files {
     }
 
     async fn realpath(&mut self, id: u32, path: String) -> Result<Name, Refusal> {
-        self.place(&path)?;
+        self.disk_path(&path)?;
         Ok(Name { id, files: vec![File::dummy(seen(&path))] })
     }
 }

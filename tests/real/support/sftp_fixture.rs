@@ -1,4 +1,4 @@
-//! The gateway's SFTP front before a folder, and what a session must leave behind: nothing.
+//! A gateway that serves a folder over SFTP, and the check that no session is left.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::actions::judged;
-use super::bench::host_keys;
+use super::actions::failures_of;
+use super::backend_fixture::host_keys;
 use super::cells::Failure;
 use super::clients::SftpSite;
 use super::clients::paramiko::script;
@@ -17,9 +17,9 @@ use super::gateway::Gateway;
 use super::process::POLL;
 use super::{USER, argon2_hash};
 
-const SOON: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A configuration, as far as tests differ in it.
+/// The parts of the configuration that tests vary.
 pub struct SftpPlan<'a> {
     /// More keys of the listener, each with a comma before it.
     pub listener: &'a str,
@@ -45,13 +45,13 @@ impl Default for SftpPlan<'_> {
 }
 
 /// A gateway that serves `folder` over SFTP.
-pub struct SftpLock {
+pub struct SftpFixture {
     pub gateway: Gateway,
     pub folder: TempDir,
 }
 
 impl SftpPlan<'_> {
-    pub fn start(&self) -> SftpLock {
+    pub fn start(&self) -> SftpFixture {
         let folder = tempfile::tempdir().expect("a folder");
         let mut yaml = format!(
             "listeners:\n  front: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {}{} }}\n\
@@ -68,11 +68,11 @@ impl SftpPlan<'_> {
             self.limits,
         );
         writeln!(yaml, "{}", self.policy).expect("writing to a string");
-        SftpLock { gateway: Gateway::start(&yaml), folder }
+        SftpFixture { gateway: Gateway::start(&yaml), folder }
     }
 }
 
-impl SftpLock {
+impl SftpFixture {
     pub fn site(&self) -> SftpSite {
         SftpSite::new(self.gateway.address("front").port())
     }
@@ -89,7 +89,7 @@ impl SftpLock {
         std::fs::read(self.path(name)).expect("reading a file")
     }
 
-    /// Runs a scenario of `clients/sftp_breaks.py`, of which each step must be well.
+    /// Runs a scenario of `clients/sftp_breaks.py`; every step must succeed.
     #[track_caller]
     pub fn scenario(&self, name: &str, more: Value) {
         let failures = scenario(&self.site(), name, more);
@@ -98,8 +98,8 @@ impl SftpLock {
 
     /// Waits until no session is left.
     #[track_caller]
-    pub fn at_rest(&self) {
-        no_session(&self.gateway, "front");
+    pub fn await_no_session(&self) {
+        await_end_of_sessions(&self.gateway, "front");
     }
 }
 
@@ -110,24 +110,24 @@ pub fn scenario(site: &SftpSite, name: &str, more: Value) -> Vec<Failure> {
         "port": site.port,
         "user": site.user,
         "password": site.password,
-        "timeout": SOON.as_secs(),
+        "timeout": TIMEOUT.as_secs(),
     });
     let object = job.as_object_mut().expect("an object");
     object.extend(more.as_object().expect("an object").clone());
-    judged(name, steps(&script("sftp_breaks.py", &job)), |_| None)
+    failures_of(name, steps(&script("sftp_breaks.py", &job)), |_| None)
 }
 
-/// Waits until the listener's sessions are all gone.
+/// Waits until all sessions of the listener have ended.
 #[track_caller]
-pub fn no_session(gateway: &Gateway, listener: &str) {
+pub fn await_end_of_sessions(gateway: &Gateway, listener: &str) {
     let series = format!("lockgate_sessions{{listener=\"{listener}\"}}");
     let left = || gateway.metric(&series).unwrap_or(0);
-    assert!(comes_true(|| left() == 0), "{} sessions of {listener} are left", left());
+    assert!(becomes_true(|| left() == 0), "{} sessions of {listener} are left", left());
 }
 
-/// Whether it comes true in time.
-pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + SOON;
+/// Whether the condition becomes true in time.
+pub fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + TIMEOUT;
     loop {
         if condition() {
             return true;

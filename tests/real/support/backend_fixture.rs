@@ -17,11 +17,11 @@ use super::servers::{
 use super::ssh::keys;
 use super::{Tls, USER, argon2_hash, limits, ports};
 
-/// Of the gateway's log, for each failing cell.
+/// Log lines shown for each failing cell.
 const SHOWN_LINES: usize = 8;
 pub const LOCAL: &str = "local";
 
-/// The `tls.mode` of an FTP listener, which is its name too, and what the client makes of it.
+/// The `tls.mode` of an FTP listener (also its name), and the client's TLS.
 pub const FRONTS: [(&str, Tls); 4] = [
     ("none", Tls::None),
     ("optional", Tls::Explicit),
@@ -29,7 +29,7 @@ pub const FRONTS: [(&str, Tls); 4] = [
     ("implicit", Tls::Implicit),
 ];
 
-pub struct Bench {
+pub struct BackendFixture {
     pub gateway: Gateway,
     pub backend: Backend,
 }
@@ -45,9 +45,10 @@ impl Backend {
         if name == LOCAL {
             return Self::Local(tempfile::tempdir().expect("a folder for the local backend"));
         }
-        match SFTP_NAMES.contains(&name) {
-            true => Self::Sftp(sftp_endpoint(name)),
-            false => Self::Ftp(endpoint(name)),
+        if SFTP_NAMES.contains(&name) {
+            Self::Sftp(sftp_endpoint(name))
+        } else {
+            Self::Ftp(endpoint(name))
         }
     }
 
@@ -60,15 +61,15 @@ impl Backend {
         }
     }
 
-    pub fn excused(&self, step: &str) -> Option<&'static str> {
+    pub fn known_limit(&self, step: &str) -> Option<&'static str> {
         match self {
-            Self::Ftp(server) => limits::behind_gateway(server.software, step),
-            Self::Sftp(server) => limits::behind_gateway(server.software, step),
+            Self::Ftp(server) => limits::through_gateway(server.software, step),
+            Self::Sftp(server) => limits::through_gateway(server.software, step),
             Self::Local(_) => None,
         }
     }
 
-    /// What an SFTP client can do before this backend, for `clients/sftp_session.py`.
+    /// What an SFTP client can do with this backend, for `clients/sftp_session.py`.
     pub fn can(&self) -> Value {
         match self {
             Self::Ftp(_) => json!({
@@ -100,7 +101,7 @@ impl Backend {
         }
     }
 
-    /// Its part of the configuration, with the routes to it.
+    /// The configuration of the backend and the routes to it.
     fn yaml(&self) -> String {
         let ca = pki().ca.display();
         let (backend, authenticate, root) = match self {
@@ -151,7 +152,7 @@ impl Backend {
     }
 }
 
-impl Bench {
+impl BackendFixture {
     pub fn start(name: &'static str) -> Self {
         let backend = Backend::find(name);
         let pool = ports::block(24);
@@ -183,7 +184,7 @@ impl Bench {
         )
         .expect("writing to a string");
         let mut gateway = Gateway::start(&yaml);
-        // The table of failures shows them.
+        // The table of failures shows the log.
         gateway.shown_lines = 0;
         Self { gateway, backend }
     }
@@ -196,9 +197,9 @@ impl Bench {
         SftpSite::new(self.gateway.address("sftp-front").port())
     }
 
-    /// Where a folder of the user's is: as SFTP clients of the gateway see it, without the first
-    /// slash, and on disk.
-    pub fn place(&self, folder: &str) -> (String, PathBuf) {
+    /// A folder of the user: its path for SFTP clients of the gateway, without the first slash, and
+    /// its path on disk.
+    pub fn work_folder(&self, folder: &str) -> (String, PathBuf) {
         let disk = self.backend.home().join(folder);
         let seen = match &self.backend {
             Backend::Sftp(server) if !server.jailed => disk.display().to_string(),
@@ -207,9 +208,9 @@ impl Bench {
         (seen.trim_start_matches('/').to_owned(), disk)
     }
 
-    /// Removes what the backend is known not to do, and shows the gateway's side of the rest.
-    pub fn judge(&self, mut failures: Vec<Failure>) -> Vec<Failure> {
-        failures.retain(|failure| self.backend.excused(&failure.step).is_none());
+    /// Removes the backend's known limits; adds the gateway's log if failures remain.
+    pub fn without_known_limits(&self, mut failures: Vec<Failure>) -> Vec<Failure> {
+        failures.retain(|failure| self.backend.known_limit(&failure.step).is_none());
         if !failures.is_empty() {
             failures.push(Failure::new("gateway-log", self.gateway.log_tail(SHOWN_LINES)));
         }
@@ -224,21 +225,21 @@ pub fn host_keys() -> String {
 
 const COUNT: usize = NAMES.len() + SFTP_NAMES.len() + 1;
 
-/// The benches, each started when its first cell runs.
-pub struct Benches([OnceLock<Bench>; COUNT]);
+/// One fixture for each backend, started when its first cell runs.
+pub struct BackendFixtures([OnceLock<BackendFixture>; COUNT]);
 
-impl Benches {
+impl BackendFixtures {
     pub fn new() -> Self {
         Self([const { OnceLock::new() }; COUNT])
     }
 
-    pub fn get(&self, name: &'static str) -> &Bench {
+    pub fn get(&self, name: &'static str) -> &BackendFixture {
         let index = backends().position(|other| other == name).unwrap_or(COUNT - 1);
-        self.0[index].get_or_init(|| Bench::start(name))
+        self.0[index].get_or_init(|| BackendFixture::start(name))
     }
 }
 
-/// All backends there are.
+/// The names of all backends.
 pub fn backends() -> impl Iterator<Item = &'static str> {
     NAMES.into_iter().chain(SFTP_NAMES).chain([LOCAL])
 }
