@@ -1,4 +1,6 @@
-/// One thing an operation does to the namespace or to data; policy speaks of these.
+//! The effects of operations, for policy rules.
+
+/// An effect of an operation on names or data; policy rules use these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Effect {
@@ -11,7 +13,7 @@ pub enum Effect {
     Rename = 64,
     MakeDirectory = 128,
     SetAttributes = 256,
-    /// A symbolic or hard link is made.
+    /// Creates a symbolic or hard link.
     Link = 512,
 }
 
@@ -24,7 +26,7 @@ impl Effects {
         Self(effects.iter().fold(0, |set, e| set | *e as u16))
     }
 
-    /// Whether nothing is changed: reads and listings only.
+    /// Whether the operation only reads or lists.
     pub fn read_only(self) -> bool {
         self.0 & !(Effect::Read as u16 | Effect::List as u16) == 0
     }

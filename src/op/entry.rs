@@ -1,7 +1,9 @@
-/// One name in a listing, or what a path is.
+//! Entries of listings, and attributes.
+
+/// One entry of a listing, or the attributes of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The bare name, without a path; raw bytes.
+    /// The name without a path; raw bytes.
     pub name: Vec<u8>,
     pub kind: EntryKind,
     pub attributes: Attributes,
@@ -11,13 +13,13 @@ pub struct Entry {
 pub enum EntryKind {
     File,
     Directory,
-    /// With the target's bytes, where the peer told them.
+    /// With the target's bytes, if the peer sent them.
     Symlink(Option<Vec<u8>>),
     /// Devices, sockets, pipes.
     Other,
 }
 
-/// What a peer told about an entry; `None` where it told nothing.
+/// The attributes that a peer sent; `None` for missing ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Bytes.
@@ -30,19 +32,19 @@ pub struct Attributes {
     pub links: Option<u64>,
     /// Numeric user and group.
     pub ids: Option<(u32, u32)>,
-    /// Of the last access; seconds since the epoch, UTC.
+    /// The last access, in seconds since the epoch, UTC.
     pub accessed: Option<i64>,
-    /// The type bits of a Unix mode (`S_IFMT`), where the peer told them: they tell the kinds of
-    /// [`EntryKind::Other`] apart.
+    /// The type bits of a Unix mode (`S_IFMT`), if the peer sent them: they distinguish the kinds of
+    /// [`EntryKind::Other`].
     pub type_bits: Option<u32>,
 }
 
-/// A point in time, UTC. Listings of the `ls -l` shape tell no zone; they are read as UTC.
+/// A point in time, UTC. `ls -l` listings have no time zone and are read as UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
     /// Seconds since 1970-01-01 00:00:00 UTC.
     pub seconds: i64,
-    /// How much of it the peer really told.
+    /// The precision of the peer's value.
     pub precision: Precision,
 }
 
@@ -54,13 +56,13 @@ pub enum Precision {
 }
 
 impl Timestamp {
-    /// The clock's seconds since the epoch.
+    /// The current time of the system clock.
     pub fn now() -> i64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 
-    /// A time known to the second.
+    /// A time with a precision of seconds.
     pub fn exact(seconds: i64) -> Self {
         Self { seconds, precision: Precision::Second }
     }

@@ -1,25 +1,25 @@
+//! Failures: kind, fault, message, and the peer's reply.
+
 use std::fmt;
 
 use super::Outage;
 use super::escape::printable;
 
-/// Why an operation did not succeed: what kind, whose fault, what was tried, and the peer's own words.
-///
-/// One match in each front turns it into that protocol's reply.
+/// Why an operation failed. One match in each front turns it into that protocol's reply.
 #[derive(Debug, Clone)]
 pub struct Failure {
     pub kind: FailureKind,
     pub fault: Fault,
-    /// A sentence for a person at a terminal and a person reading a log: what was tried, what went
-    /// wrong, and, where there is something to do, what to do. What is not printable is escaped.
+    /// A sentence for users and for the log: what was tried, what failed, and what to do. Non-printable
+    /// characters are escaped.
     pub message: String,
-    /// For the log only: addresses, system errors and what else clients need not know.
+    /// For the log only: addresses, system errors and other details that clients must not see.
     pub detail: Option<String>,
-    /// The peer's own reply, passed on between like protocols.
+    /// The backend server's FTP reply, forwarded to FTP clients.
     pub peer: Option<PeerReply>,
-    /// As `peer`, of a peer that answers with a status.
+    /// The backend server's SFTP status, forwarded to SFTP clients.
     pub status: Option<Status>,
-    /// Of a login at a backend that failed for all who come.
+    /// Set if a login failed for a reason that affects all users of the backend.
     pub outage: Option<Outage>,
 }
 
@@ -32,26 +32,26 @@ pub enum FailureKind {
     IsADirectory,
     DirectoryNotEmpty,
     NoSpace,
-    /// A name that a protocol on the way cannot carry.
+    /// A name that a protocol cannot carry.
     NameRefused,
-    /// What cannot be translated, or the peer does not offer.
+    /// Not translatable, or not supported by the backend.
     Unsupported,
     InvalidArgument,
-    /// A file ends before all that was to be copied of it.
+    /// A file ends before the range to copy.
     EndOfFile,
     LoginRefused,
-    /// The backend wants ACCT before it lets the user in.
+    /// The login needs ACCT.
     AccountNeeded,
-    /// A data connection could not be made.
+    /// A data connection could not be established.
     DataConnection,
-    /// A transfer ended before its end.
+    /// A transfer was interrupted.
     TransferCut,
-    /// The client asked for the end (ABOR, a closed handle).
+    /// The client aborted (ABOR, a closed handle).
     Aborted,
-    /// The backend cannot be reached or its session is lost; the client's session is over too.
+    /// The backend is unreachable or its session is lost; the client's session also ends.
     Unavailable,
     TimedOut,
-    /// A cap is reached; later may be better.
+    /// A limit is reached; a later attempt may succeed.
     Busy,
     Internal,
 }
@@ -65,14 +65,14 @@ pub enum Fault {
     Gateway,
 }
 
-/// A numeric status and its text as the peer gave them.
+/// An SFTP status as received: code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     pub code: u32,
     pub message: Vec<u8>,
 }
 
-/// An FTP reply as the peer gave it: code and lines of text, without the line ends.
+/// An FTP reply as received: code and lines of text, without the line ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerReply {
     pub code: u16,
@@ -120,29 +120,29 @@ impl FailureKind {
 }
 
 impl FailureKind {
-    /// A sentence for clients who must not see a backend's own words, which may name its paths.
+    /// A sentence for clients that must not see the backend's reply, which may contain its paths.
     pub fn sentence(self) -> &'static str {
         match self {
-            FailureKind::NotFound => "no such file or folder",
-            FailureKind::PermissionDenied => "the backend does not permit it",
-            FailureKind::AlreadyExists => "it exists already",
-            FailureKind::NotADirectory => "that is no folder",
-            FailureKind::IsADirectory => "that is a folder, not a file",
-            FailureKind::DirectoryNotEmpty => "the folder is not empty",
+            FailureKind::NotFound => "no such file or directory",
+            FailureKind::PermissionDenied => "the backend denies permission",
+            FailureKind::AlreadyExists => "already exists",
+            FailureKind::NotADirectory => "not a directory",
+            FailureKind::IsADirectory => "is a directory",
+            FailureKind::DirectoryNotEmpty => "the directory is not empty",
             FailureKind::NoSpace => "the backend has no space left",
             FailureKind::NameRefused => "the backend refuses this name",
-            FailureKind::Unsupported => "the backend does not offer this",
+            FailureKind::Unsupported => "the backend does not support this",
             FailureKind::InvalidArgument => "the backend does not accept this argument",
-            FailureKind::EndOfFile => "the file ends before that",
-            FailureKind::LoginRefused => "the backend wants another login",
-            FailureKind::AccountNeeded => "the backend wants an account",
-            FailureKind::DataConnection => "no data connection to the backend could be made",
-            FailureKind::TransferCut => "the backend ended the transfer before its end",
+            FailureKind::EndOfFile => "the file ends before this position",
+            FailureKind::LoginRefused => "the backend refuses the login",
+            FailureKind::AccountNeeded => "the backend requires an account (ACCT)",
+            FailureKind::DataConnection => "the data connection to the backend failed",
+            FailureKind::TransferCut => "the backend interrupted the transfer",
             FailureKind::Aborted => "the transfer was aborted",
-            FailureKind::Unavailable => "the backend is not available; log in again",
-            FailureKind::TimedOut => "the backend did not answer in time",
+            FailureKind::Unavailable => "the backend is unavailable; log in again",
+            FailureKind::TimedOut => "the backend did not reply in time",
             FailureKind::Busy => "the backend is busy; try again",
-            FailureKind::Internal => "the backend could not do it",
+            FailureKind::Internal => "the backend failed",
         }
     }
 }
