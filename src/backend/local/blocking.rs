@@ -48,13 +48,13 @@ impl BlockingPool {
     /// Runs a call in the background as soon as there is a permit.
     pub(super) fn spawn(&self, runtime: &Handle, call: impl FnOnce() + Send + 'static) {
         match self.0.clone().try_acquire_owned() {
-            Ok(permit) => drop(task::spawn_blocking_on(&runtime, move || {
+            Ok(permit) => drop(task::spawn_blocking_on(runtime, move || {
                 let _permit = permit;
                 call();
             })),
             Err(_) => {
                 let pool = self.clone();
-                drop(task::spawn_on(&runtime, async move {
+                drop(task::spawn_on(runtime, async move {
                     // The semaphore is never closed.
                     let permit = pool.0.acquire_owned().await;
                     drop(task::spawn_blocking(move || {
