@@ -32,7 +32,9 @@ pub trait Action: Sized {
 /// The direction of file data, from the client's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
+    /// From the backend to the client.
     Download,
+    /// From the client to the backend.
     Upload,
     /// From file to file, within the backend.
     Copy,
@@ -52,47 +54,61 @@ impl Direction {
 /// Reads a file from `offset` (bytes) to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadFile {
+    /// The file.
     pub path: RemotePath,
+    /// In bytes of the representation.
     pub offset: u64,
+    /// How the bytes travel.
     pub representation: Representation,
 }
 
 /// Writes a file as a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteFile {
+    /// The file, or for [`WriteMode::Unique`] its folder.
     pub path: RemotePath,
+    /// Where the bytes go in the file.
     pub mode: WriteMode,
+    /// How the bytes travel.
     pub representation: Representation,
 }
 
 /// Lists a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListDirectory {
+    /// The folder.
     pub path: RemotePath,
 }
 
 /// Opens a file for reads and writes at any offset, if the backend supports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenHandle {
+    /// The file.
     pub path: RemotePath,
+    /// The access, and whether the file is created.
     pub mode: OpenMode,
 }
 
 /// Copies data from one open file to another, within the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyData {
+    /// The file that is read.
     pub from: RemotePath,
+    /// The file that is written.
     pub to: RemotePath,
     /// Whether `to` was opened for appending.
     pub append: bool,
 }
 
+/// Where the bytes of a write go in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
     /// Writes from `offset` and truncates the file there; 0 replaces the file.
     From {
+        /// In bytes.
         offset: u64,
     },
+    /// At the end of the file, which is created if it does not exist.
     Append,
     /// A new name in the folder `path`, chosen by the backend (STOU).
     Unique,

@@ -16,13 +16,20 @@ pub enum Answer {
     /// To `FileSystem`.
     FileSystem(FileSystem),
     /// To `AccountNames`, in the requested order; empty for an id without a name.
-    AccountNames { users: Vec<Vec<u8>>, groups: Vec<Vec<u8>> },
+    AccountNames {
+        /// Names of users.
+        users: Vec<Vec<u8>>,
+        /// Names of groups.
+        groups: Vec<Vec<u8>>,
+    },
 }
 
 /// Optional features of a backend's session; the others are refused as unsupported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Abilities {
+    /// `FileSystem`.
     pub file_system: bool,
+    /// `HardLink`.
     pub hard_link: bool,
     /// Confirming that written data is on stable storage (fsync).
     pub sync: bool,
@@ -30,6 +37,7 @@ pub struct Abilities {
     pub link_attributes: bool,
     /// Copying between open files.
     pub copy_data: bool,
+    /// `AccountNames`.
     pub account_names: bool,
     /// A rename that replaces a file (`Onto::Replaced`).
     pub replacing_rename: bool,

@@ -5,13 +5,18 @@
 pub struct Entry {
     /// The name without a path; raw bytes.
     pub name: Vec<u8>,
+    /// File, folder, link or something else.
     pub kind: EntryKind,
+    /// The known attributes.
     pub attributes: Attributes,
 }
 
+/// The kind of a directory entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
+    /// A regular file.
     File,
+    /// A folder.
     Directory,
     /// With the target's bytes, if the peer sent them.
     Symlink(Option<Vec<u8>>),
@@ -24,11 +29,15 @@ pub enum EntryKind {
 pub struct Attributes {
     /// Bytes.
     pub size: Option<u64>,
+    /// The time of the last change of the data.
     pub modified: Option<Timestamp>,
     /// The low twelve bits of a Unix mode.
     pub permissions: Option<u32>,
+    /// The name or number of the owning user, as the peer reports it.
     pub owner: Option<Vec<u8>>,
+    /// The name or number of the owning group, as the peer reports it.
     pub group: Option<Vec<u8>>,
+    /// The number of hard links.
     pub links: Option<u64>,
     /// Numeric user and group.
     pub ids: Option<(u32, u32)>,
@@ -48,10 +57,14 @@ pub struct Timestamp {
     pub precision: Precision,
 }
 
+/// How exact a timestamp is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Precision {
+    /// To the second.
     Second,
+    /// To the minute.
     Minute,
+    /// To the day.
     Day,
 }
 
@@ -69,6 +82,7 @@ impl Timestamp {
 }
 
 impl Entry {
+    /// An entry without attributes.
     pub fn new(name: impl Into<Vec<u8>>, kind: EntryKind) -> Self {
         Self { name: name.into(), kind, attributes: Attributes::default() }
     }

@@ -8,7 +8,9 @@ use super::escape::printable;
 /// Why an operation failed. One match in each front turns it into that protocol's reply.
 #[derive(Debug, Clone)]
 pub struct Failure {
+    /// What went wrong.
     pub kind: FailureKind,
+    /// Who caused it.
     pub fault: Fault,
     /// A sentence for users and for the log: what was tried, what failed, and what to do. Non-printable
     /// characters are escaped.
@@ -23,22 +25,32 @@ pub struct Failure {
     pub outage: Option<Outage>,
 }
 
+/// What went wrong, independent of protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
+    /// There is no such file or folder.
     NotFound,
+    /// The user may not do that.
     PermissionDenied,
+    /// The name is in use.
     AlreadyExists,
+    /// A folder was expected.
     NotADirectory,
+    /// A file was expected.
     IsADirectory,
+    /// The folder still has entries.
     DirectoryNotEmpty,
+    /// The disk or a quota is full.
     NoSpace,
     /// A name that a protocol cannot carry.
     NameRefused,
     /// Not translatable, or not supported by the backend.
     Unsupported,
+    /// A value of the request is not valid.
     InvalidArgument,
     /// A file ends before the range to copy.
     EndOfFile,
+    /// The credentials were refused, or no route fits.
     LoginRefused,
     /// The login needs ACCT.
     AccountNeeded,
@@ -50,32 +62,42 @@ pub enum FailureKind {
     Aborted,
     /// The backend is unreachable or its session is lost; the client's session also ends.
     Unavailable,
+    /// No reply within the time limit.
     TimedOut,
     /// A limit is reached; a later attempt may succeed.
     Busy,
+    /// An error of the gateway itself.
     Internal,
 }
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
+    /// The request was wrong, or the client ended it.
     Client,
+    /// A rule of the configuration refused it.
     Policy,
+    /// The backend server refused it or failed.
     Backend,
+    /// The gateway failed.
     Gateway,
 }
 
 /// An SFTP status as received: code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    /// The number of the status (SSH_FXP_STATUS).
     pub code: u32,
+    /// The server's message, as it was received.
     pub message: Vec<u8>,
 }
 
 /// An FTP reply as received: code and lines of text, without the line ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerReply {
+    /// The three digits (RFC 959 section 4.2).
     pub code: u16,
+    /// The text without the code, one element per line.
     pub lines: Vec<Vec<u8>>,
 }
 
@@ -148,6 +170,7 @@ impl FailureKind {
 }
 
 impl Failure {
+    /// A failure with a message for the client.
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
         Self {
             kind,
@@ -160,33 +183,40 @@ impl Failure {
         }
     }
 
+    /// A failure that is the client's fault.
     pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Client, message)
     }
 
+    /// A failure that is the backend's fault.
     pub fn backend(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Backend, message)
     }
 
+    /// A failure that is the gateway's fault.
     pub fn gateway(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Gateway, message)
     }
 
+    /// Adds a text for the log only.
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(escaped(detail));
         self
     }
 
+    /// Adds the reason why the backend cannot be used.
     pub fn with_outage(mut self, outage: Outage) -> Self {
         self.outage = Some(outage);
         self
     }
 
+    /// Adds the SFTP server's status.
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = Some(status);
         self
     }
 
+    /// Adds the FTP server's reply.
     pub fn with_peer(mut self, peer: PeerReply) -> Self {
         self.peer = Some(peer);
         self

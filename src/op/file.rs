@@ -5,10 +5,13 @@ use super::{Effect, Effects};
 /// How to open a file, as in `open(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpenMode {
+    /// Reads are allowed.
     pub read: bool,
+    /// Writes are allowed.
     pub write: bool,
     /// Every write goes to the end of the file.
     pub append: bool,
+    /// A file that does not exist is created.
     pub create: bool,
     /// Truncates the file to zero length.
     pub truncate: bool,
@@ -36,16 +39,27 @@ pub struct Changes {
 /// The properties of a file system, as in `statvfs(3)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileSystem {
+    /// In bytes: the preferred size of a read or write.
     pub block_size: u64,
+    /// In bytes: the unit of the counts of blocks.
     pub fragment_size: u64,
+    /// All blocks.
     pub blocks: u64,
+    /// Free blocks.
     pub blocks_free: u64,
+    /// Blocks that are free to users without privileges.
     pub blocks_available: u64,
+    /// All inodes.
     pub files: u64,
+    /// Free inodes.
     pub files_free: u64,
+    /// Inodes that are free to users without privileges.
     pub files_available: u64,
+    /// The number of the file system.
     pub id: u64,
+    /// Bit 0: read only; bit 1: set-user-ID is ignored.
     pub flags: u64,
+    /// The maximum length of a name, in bytes.
     pub longest_name: u64,
 }
 

@@ -16,24 +16,35 @@ pub enum Operation {
     Size(RemotePath, Representation),
     /// Whether a path is a folder that the user may enter.
     Enter(RemotePath),
+    /// Removes a file or a link.
     Remove(RemotePath),
+    /// Creates a folder.
     MakeDirectory {
+        /// The new folder.
         path: RemotePath,
         /// The low twelve bits of its Unix mode, before the backend's umask. A backend that cannot set a
         /// mode narrower than 0755 does not create the folder.
         permissions: Option<u32>,
     },
+    /// Removes an empty folder.
     RemoveDirectory(RemotePath),
     /// Whether a path may be renamed, as far as the backend can check beforehand (FTP's RNFR). A denied
     /// check is not a refusal.
     RenameFrom(RemotePath),
+    /// Gives a file or a folder another name.
     Rename {
+        /// The old path.
         from: RemotePath,
+        /// The new path.
         to: RemotePath,
+        /// What happens to a file with the new name.
         onto: Onto,
     },
+    /// Changes attributes.
     SetAttributes {
+        /// The file or folder.
         path: RemotePath,
+        /// The new attributes.
         changes: Changes,
         /// Whether to follow a symlink.
         follow: bool,
@@ -42,18 +53,25 @@ pub enum Operation {
     ReadLink(RemotePath),
     /// `target` is stored unchanged.
     Symlink {
+        /// As it is stored in the link.
         target: Vec<u8>,
+        /// The new link.
         link: RemotePath,
     },
+    /// Creates another name for a file.
     HardLink {
+        /// The file.
         from: RemotePath,
+        /// The new name.
         to: RemotePath,
     },
     /// The space and limits of the file system that holds a path.
     FileSystem(RemotePath),
     /// The names of numeric owners and groups.
     AccountNames {
+        /// User IDs.
         users: Vec<u32>,
+        /// Group IDs.
         groups: Vec<u32>,
     },
 }
@@ -63,7 +81,9 @@ pub enum Operation {
 pub enum Onto {
     /// As the backend decides (RFC 959 does not define it).
     AsBackend,
+    /// The rename is refused.
     Refused,
+    /// The file is replaced.
     Replaced,
 }
 

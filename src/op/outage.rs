@@ -5,20 +5,27 @@
 pub enum Outage {
     /// No connection: its name does not resolve, or no address accepts connections.
     Unreachable,
+    /// No connection or reply within the time limit.
     Timeout,
     /// It violates its protocol, or closes the connection.
     UnexpectedAnswer,
     /// The TLS handshake failed, for another reason than the certificate.
     Tls,
+    /// The certificate has expired.
     CertificateExpired,
+    /// The certificate is not valid yet.
     CertificateNotYetValid,
+    /// No trusted authority has signed the certificate.
     CertificateAuthority,
+    /// The certificate is for another name.
     CertificateName,
+    /// The certificate is not valid for another reason.
     CertificateInvalid,
     /// No host key is configured for it.
     HostKeyUnknown,
     /// Its host key differs from the configured one.
     HostKeyChanged,
+    /// `known_hosts` marks the host key as revoked.
     HostKeyRevoked,
     /// It refuses the login of the gateway's own account.
     AccountRefused,

@@ -13,8 +13,10 @@ pub struct RemotePath(Vec<u8>);
 /// Why bytes are not a valid path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
+    /// It contains a NUL byte.
     #[error("a path must not contain a NUL byte")]
     Nul,
+    /// It is longer than [`MAX_PATH`].
     #[error("the path is longer than {MAX_PATH} bytes")]
     TooLong,
 }
@@ -55,10 +57,12 @@ impl RemotePath {
         Ok(Self(path))
     }
 
+    /// The bytes of the path, from the first `/` on.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
+    /// Whether it is `/`.
     pub fn is_root(&self) -> bool {
         self.0 == b"/"
     }

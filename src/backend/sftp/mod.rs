@@ -70,6 +70,7 @@ pub struct SftpBackend {
 }
 
 impl SftpBackend {
+    /// A backend with these settings; connects at the first login.
     pub fn new(settings: Settings, connectors: &Connectors, ignored: &IgnoredAttributes) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let attributes = AttributePolicy::new(name, settings.unsupported_attributes, ignored);
