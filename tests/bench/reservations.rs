@@ -73,9 +73,9 @@ fn by_session(criterion: &mut Criterion) {
         let sessions: Vec<_> = (0..=live)
             .map(|_| {
                 let session = listener.control_session();
-                session.announce();
-                session.heard();
-                session.heard();
+                session.note_handshake_allowed();
+                session.note_command();
+                session.note_command();
                 session
             })
             .collect();
