@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::data::{OF_BACKENDS, OwnerState, PoolView, PortView};
+use crate::data::{BACKEND_SESSION_BASE, OwnerState, PoolView, PortView};
 use crate::op::escape::printable;
 
 pub(super) fn json(pools: &[PoolView]) -> Value {
@@ -25,7 +25,7 @@ fn port(view: &PortView) -> Value {
             OwnerState::Active => "active",
         };
         // A backend's session has no number in the log.
-        let session = Some(owner.session).filter(|session| *session < OF_BACKENDS);
+        let session = Some(owner.session).filter(|session| *session < BACKEND_SESSION_BASE);
         json!({ "session": session, "client": owner.client.to_string(), "state": state })
     });
     let stray = view.last_stray.map(|stray| {
@@ -141,7 +141,8 @@ mod tests {
             Owner { session: 7, client: "192.0.2.1".parse().unwrap(), state: OwnerState::Shared };
         let from = "198.51.100.9:4711".parse().unwrap();
         let stray = Stray { from, at: SystemTime::UNIX_EPOCH };
-        let server = Owner { session: OF_BACKENDS + 3, state: OwnerState::Active, ..owner };
+        let server =
+            Owner { session: BACKEND_SESSION_BASE + 3, state: OwnerState::Active, ..owner };
         let ports = vec![
             PortView { port: 50_000, ..PortView::default() },
             PortView {

@@ -29,8 +29,9 @@ impl Home {
         *self != Self::Unknown
     }
 
-    /// The configured folder comes first, then the one that the server reported (`Err`: its reply, where that
-    /// is not a path). A session that is `rooted` needs none. Logs a warning if the folder is unknown.
+    /// The configured folder comes first, then the one that the server reported (`Err`: its reply, where
+    /// that is not a path). A session that is `rooted` needs none. Logs a warning if the folder is
+    /// unknown.
     pub(super) fn decide(
         configured: Option<&RemotePath>,
         reported: Result<RemotePath, Vec<u8>>,

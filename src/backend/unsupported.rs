@@ -81,7 +81,8 @@ impl AttributePolicy {
         self.policy == UnsupportedAttributes::Ignore
     }
 
-    /// `Ok` where the backend does not support the attribute and that is ignored. Any other failure is returned.
+    /// `Ok` where the backend does not support the attribute and that is ignored. Any other failure is
+    /// returned.
     pub(super) fn judge(&self, attribute: Attribute, failure: Failure) -> Result<(), Failure> {
         if !self.ignores() || failure.kind != FailureKind::Unsupported {
             return Err(failure);
@@ -101,8 +102,8 @@ impl AttributePolicy {
         Ok(())
     }
 
-    /// As [`AttributePolicy::judge`], of a request that the backend accepts or refuses as a whole. A size is
-    /// never ignored.
+    /// As [`AttributePolicy::judge`], of a request that the backend accepts or refuses as a whole. A size
+    /// is never ignored.
     pub(super) fn judge_all(&self, changes: &Changes, failure: Failure) -> Result<(), Failure> {
         if changes.size.is_some() {
             return Err(failure);

@@ -1,5 +1,5 @@
-//! Where clients are told that data ports are, which is not where they listen when somebody translates
-//! addresses or ports on the way.
+//! The address and ports in the replies to PASV and EPSV. They differ from the listening ones where a NAT
+//! or a load balancer translates addresses or ports.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,20 +9,22 @@ use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// For one lookup of a name.
-const LOOKUP: Duration = Duration::from_secs(10);
-/// Between the end of a lookup and the next.
-const AGAIN: Duration = Duration::from_secs(60);
+use crate::net::task;
 
-/// What clients of a network are told.
+/// For one lookup of a name.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between the end of a lookup and the next.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is advertised to the clients of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertise {
     /// `None`: every client.
     pub clients: Option<IpNet>,
     /// `None`: the address that the control connection came to.
     pub address: Option<Host>,
-    /// What is added to the port that listens; 0 where nobody translates ports. Every port of the pool
-    /// stays within 1 to 65535.
+    /// Added to the listening port; 0 where ports are not translated. Every port of the pool stays within
+    /// 1 to 65535.
     pub port_offset: i32,
 }
 
@@ -34,36 +36,36 @@ pub enum Host {
     Name(String),
 }
 
-/// Where one client is told that data ports are.
+/// What is advertised to one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertised {
     pub address: IpAddr,
     port_offset: i32,
 }
 
-/// The client cannot be told an address yet.
+/// No address can be advertised yet.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the gateway does not know yet which address to name: {name} is not resolved ({reason}); try again"
+    "the gateway does not know its advertised address yet: {name} is not resolved ({reason}); try again"
 )]
 pub struct Unresolved {
     name: String,
     reason: String,
 }
 
-/// The `advertise` of a pool, its names looked up.
+/// The `advertise` of a pool, with its names looked up.
 pub(super) struct Advertiser {
     entries: Vec<(Advertise, Option<Arc<Lookup>>)>,
 }
 
-/// What is known of one name.
+/// One name and its addresses.
 struct Lookup {
     pool: String,
     name: String,
     state: Mutex<State>,
 }
 
-/// The last good answer for each family: a resolver that fails in one of them says nothing of it.
+/// The last good address of each family: a resolver may fail for one family only.
 #[derive(Default)]
 struct State {
     v4: Option<IpAddr>,
@@ -73,7 +75,7 @@ struct State {
 }
 
 impl Advertised {
-    /// The port to name for one that listens.
+    /// The port to advertise for a listening one.
     pub fn port(self, listened: u16) -> u16 {
         u16::try_from(i32::from(listened) + self.port_offset).unwrap_or(listened)
     }
@@ -99,14 +101,14 @@ impl Advertiser {
     pub(super) fn serve(&self, stop: &CancellationToken) {
         for lookup in self.entries.iter().filter_map(|(_, lookup)| lookup.clone()) {
             let stop = stop.clone();
-            tokio::spawn(async move {
+            task::spawn(async move {
                 stop.run_until_cancelled(lookup.repeat(resolved)).await;
             });
         }
     }
 
-    /// For `client`, whose control connection came to `local`. The first entry counts that is for the
-    /// client and has an address of the connection's family.
+    /// For `client`, whose control connection came to `local`: the first entry that matches the client
+    /// and has an address of the connection's family.
     pub(super) fn advertised(
         &self,
         client: IpAddr,
@@ -131,7 +133,7 @@ impl Advertiser {
 }
 
 impl Lookup {
-    /// Of the family of `local`; `None` where the name has none of it.
+    /// The address of the family of `local`; `None` if the name has none.
     fn address(&self, local: IpAddr) -> Result<Option<IpAddr>, Unresolved> {
         let state = self.lock();
         if state.v4.or(state.v6).is_none() {
@@ -141,7 +143,7 @@ impl Lookup {
         Ok(if local.is_ipv4() { state.v4 } else { state.v6 })
     }
 
-    /// Looks the name up again and again, one lookup at a time.
+    /// Repeats the lookup, one at a time.
     async fn repeat<F>(&self, resolve: impl Fn(String) -> F)
     where
         F: Future<Output = Result<Vec<IpAddr>, String>>,
@@ -149,24 +151,24 @@ impl Lookup {
         loop {
             let lookup = resolve(self.name.clone());
             tokio::pin!(lookup);
-            let answer = match timeout(LOOKUP, &mut lookup).await {
+            let answer = match timeout(LOOKUP_TIMEOUT, &mut lookup).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    let limit = humantime::format_duration(LOOKUP);
+                    let limit = humantime::format_duration(LOOKUP_TIMEOUT);
                     self.note(Err(format!("no answer within {limit}")));
                     lookup.await
                 }
             };
             self.note(answer);
-            sleep(AGAIN).await;
+            sleep(LOOKUP_INTERVAL).await;
         }
     }
 
-    /// Says what has changed.
+    /// Records an answer, and logs what has changed.
     fn note(&self, answer: Result<Vec<IpAddr>, String>) {
         let addresses = answer.and_then(|mut addresses| {
             addresses.retain(|address| !address.is_unspecified() && !address.is_multicast());
-            // Resolvers change the order from answer to answer.
+            // The order may change from answer to answer.
             addresses.sort();
             if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
         });
@@ -191,7 +193,7 @@ impl Lookup {
             Err(error) => {
                 if state.failure.as_ref() != Some(&error) {
                     let known = state.v4.or(state.v6).is_some();
-                    let then = if known { "the last answer stays" } else { "PASV is refused" };
+                    let then = if known { "the last answer is kept" } else { "PASV is refused" };
                     tracing::warn!(
                         pool,
                         name,
@@ -232,15 +234,15 @@ mod tests {
         Advertise { clients: clients.parse().ok(), address, port_offset }
     }
 
-    fn told(advertiser: &Advertiser, client: &str, local: &str) -> String {
+    fn shown(advertiser: &Advertiser, client: &str, local: &str) -> String {
         match advertiser.advertised(ip(client), ip(local)) {
-            Ok(told) => format!("{} {}", told.address, told.port(50000)),
+            Ok(found) => format!("{} {}", found.address, found.port(50000)),
             Err(e) => e.to_string(),
         }
     }
 
     #[test]
-    fn the_first_match_of_the_connections_family_counts() {
+    fn the_first_matching_entry_of_the_connections_family_is_advertised() {
         let advertiser = Advertiser::new(
             "p",
             &[
@@ -256,12 +258,12 @@ mod tests {
             ("198.51.100.1", "10.0.0.1", "203.0.113.7 60000"),
             ("2001:db8::99", "fd00::1", "2001:db8::7 50000"),
         ] {
-            assert_eq!(told(&advertiser, client, local), expected);
+            assert_eq!(shown(&advertiser, client, local), expected);
         }
-        assert_eq!(told(&Advertiser::new("p", &[]), "192.0.2.9", "10.0.0.1"), "10.0.0.1 50000");
+        assert_eq!(shown(&Advertiser::new("p", &[]), "192.0.2.9", "10.0.0.1"), "10.0.0.1 50000");
     }
 
-    /// Answers one after the other; the last one for ever. `None`: takes half a minute.
+    /// One answer after the other, the last one repeated. `None`: an answer after half a minute.
     async fn after(answers: &[Option<Result<&[&str], &str>>], time: Duration) -> Advertiser {
         let advertiser = Advertiser::new("p", &[entry("", Some("ftp.example.com"), 0)]);
         let lookup = advertiser.entries[0].1.clone().unwrap();
@@ -285,36 +287,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn names_are_looked_up_again_and_the_last_good_answer_stays() {
+    async fn names_are_looked_up_again_and_the_last_good_address_is_kept() {
         let seconds = Duration::from_secs;
         let (first, second) =
             (Some(Ok(&["192.0.2.2", "192.0.2.1"][..])), Some(Ok(&["192.0.2.9"][..])));
-        let client = |advertiser: &Advertiser| told(advertiser, "198.51.100.1", "10.0.0.1");
+        let client = |advertiser: &Advertiser| shown(advertiser, "198.51.100.1", "10.0.0.1");
         assert_eq!(client(&after(&[first, second], seconds(59)).await), "192.0.2.1 50000");
         assert_eq!(client(&after(&[first, second], seconds(61)).await), "192.0.2.9 50000");
         let failing = after(&[first, Some(Err("SERVFAIL"))], seconds(600)).await;
         assert_eq!(client(&failing), "192.0.2.1 50000");
-        // One family says nothing of the other.
+        // An answer for one family keeps the other.
         let v6 = after(&[first, Some(Ok(&["2001:db8::1"]))], seconds(61)).await;
         assert_eq!(client(&v6), "192.0.2.1 50000");
-        assert_eq!(told(&v6, "2001:db8::2", "fd00::1"), "2001:db8::1 50000");
+        assert_eq!(shown(&v6, "2001:db8::2", "fd00::1"), "2001:db8::1 50000");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn before_the_first_answer_there_is_a_reason() {
+    async fn before_the_first_good_answer_the_error_has_a_reason() {
         let seconds = Duration::from_secs;
-        let told = |advertiser: &Advertiser| told(advertiser, "198.51.100.1", "10.0.0.1");
-        let unknown = "the gateway does not know yet which address to name: ftp.example.com is not \
+        let shown = |advertiser: &Advertiser| shown(advertiser, "198.51.100.1", "10.0.0.1");
+        let unknown = "the gateway does not know its advertised address yet: ftp.example.com is not \
                        resolved";
         let failing = after(&[Some(Err("SERVFAIL"))], seconds(1)).await;
-        assert_eq!(told(&failing), format!("{unknown} (SERVFAIL); try again"));
+        assert_eq!(shown(&failing), format!("{unknown} (SERVFAIL); try again"));
         let useless = after(&[Some(Ok(&["0.0.0.0"]))], seconds(1)).await;
-        assert_eq!(told(&useless), format!("{unknown} (it has no address); try again"));
+        assert_eq!(shown(&useless), format!("{unknown} (it has no address); try again"));
         let early = after(&[None], seconds(1)).await;
-        assert_eq!(told(&early), format!("{unknown} (the lookup is under way); try again"));
+        assert_eq!(shown(&early), format!("{unknown} (the lookup is under way); try again"));
         let late = after(&[None], seconds(20)).await;
-        assert_eq!(told(&late), format!("{unknown} (no answer within 10s); try again"));
-        // What comes late counts.
-        assert_eq!(told(&after(&[None], seconds(31)).await), "192.0.2.30 50000");
+        assert_eq!(shown(&late), format!("{unknown} (no answer within 10s); try again"));
+        // A late answer is used.
+        assert_eq!(shown(&after(&[None], seconds(31)).await), "192.0.2.30 50000");
     }
 }

@@ -7,26 +7,26 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that each adapter buffers.
-const BUFFER: usize = 64 * 1024;
+const BUFFER_SIZE: usize = 64 * 1024;
 
-/// Reads a local text as it travels: LF becomes CRLF. What is CRLF in the file already stays CRLF, a
-/// lone CR stays as it is. Buffers 64 KiB. Errors are the inner reader's.
+/// Reads a local text in its wire format: LF becomes CRLF. CRLF stays CRLF, and a lone CR stays. Errors
+/// are the inner reader's.
 pub struct ToCrlf<R> {
     inner: R,
     buffer: Box<[u8]>,
-    /// What of the buffer is read and not yet handed out.
+    /// The part of the buffer that was not returned yet.
     start: usize,
     end: usize,
-    /// Whether the last byte handed out was a CR: an LF after it needs no other.
+    /// The last returned byte was a CR: an LF after it needs no other.
     after_cr: bool,
 }
 
 impl<R> ToCrlf<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, buffer: vec![0; BUFFER].into(), start: 0, end: 0, after_cr: false }
+        Self { inner, buffer: vec![0; BUFFER_SIZE].into(), start: 0, end: 0, after_cr: false }
     }
 
-    /// Hands out what the buffer holds, as far as there is room.
+    /// Returns what the buffer holds, as far as there is room.
     fn translate(&mut self, out: &mut ReadBuf<'_>) {
         while out.remaining() > 0 && self.start < self.end {
             let rest = &self.buffer[self.start..self.end];
@@ -37,7 +37,7 @@ impl<R> ToCrlf<R> {
                     self.after_cr = false;
                     self.start += 1;
                 }
-                // The LF itself stays in the buffer and follows in the next round.
+                // The LF itself stays in the buffer for the next iteration.
                 0 => {
                     out.put_slice(b"\r");
                     self.after_cr = true;
@@ -72,11 +72,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for ToCrlf<R> {
     }
 }
 
-/// Writes a text that comes as it travels to a local file: CRLF becomes LF, a lone CR is kept.
-/// Buffers 64 KiB.
+/// Writes a text in its wire format to a local file: CRLF becomes LF, a lone CR stays.
 ///
-/// A CR at the end of what was written is held back until the next byte, or `shutdown`, says what it
-/// is; `flush` writes everything else. Errors are the inner writer's and may come with a later write.
+/// A CR at the end of a write is held back until the next byte or `shutdown`; `flush` writes everything
+/// else. Errors are the inner writer's and may be returned by a later write.
 pub struct FromCrlf<W> {
     inner: W,
     /// Translated bytes, of which `sent` are written.
@@ -87,12 +86,12 @@ pub struct FromCrlf<W> {
 
 impl<W> FromCrlf<W> {
     pub fn new(inner: W) -> Self {
-        Self { inner, buffer: Vec::with_capacity(BUFFER), sent: 0, held_cr: false }
+        Self { inner, buffer: Vec::with_capacity(BUFFER_SIZE), sent: 0, held_cr: false }
     }
 
-    /// How many of `wanted` bytes can be translated into the buffer; a held CR may come before them.
-    fn room(&self, wanted: usize) -> usize {
-        wanted.min((BUFFER - self.buffer.len()).saturating_sub(1))
+    /// How many of `length` bytes fit into the buffer; a held CR may precede them.
+    fn room(&self, length: usize) -> usize {
+        length.min((BUFFER_SIZE - self.buffer.len()).saturating_sub(1))
     }
 
     fn translate(&mut self, text: &[u8]) {
@@ -134,7 +133,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for FromCrlf<W> {
         text: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        // A started drain is ended first, so that `sent` bytes do not take up the room.
+        // A started drain is finished first, so that `sent` bytes do not occupy the buffer.
         if this.sent > 0 || this.room(text.len()) < text.len() {
             ready!(this.poll_drain(cx))?;
         }
@@ -171,23 +170,29 @@ mod tests {
         data: Vec<u8>,
         at: usize,
         sizes: Vec<usize>,
-        turn: usize,
-        rest: bool,
+        next_size: usize,
+        is_pending: bool,
     }
 
     impl Pieces {
         fn new(data: &[u8], sizes: &[usize]) -> Self {
-            Self { data: data.to_vec(), at: 0, sizes: sizes.to_vec(), turn: 0, rest: false }
+            Self {
+                data: data.to_vec(),
+                at: 0,
+                sizes: sizes.to_vec(),
+                next_size: 0,
+                is_pending: false,
+            }
         }
 
         fn next(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-            self.rest = !self.rest;
-            if self.rest {
+            self.is_pending = !self.is_pending;
+            if self.is_pending {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.turn += 1;
-            Poll::Ready(self.sizes[self.turn % self.sizes.len()])
+            self.next_size += 1;
+            Poll::Ready(self.sizes[self.next_size % self.sizes.len()])
         }
     }
 
@@ -250,10 +255,10 @@ mod tests {
     #[tokio::main(flavor = "current_thread")]
     async fn to(text: &[u8], pieces: &[usize], reads: &[usize]) -> Vec<u8> {
         let mut reader = ToCrlf::new(Pieces::new(text, pieces));
-        let (mut out, mut turn) = (Vec::new(), 0);
+        let (mut out, mut next_size) = (Vec::new(), 0);
         loop {
-            let mut block = vec![0; reads[turn % reads.len()]];
-            turn += 1;
+            let mut block = vec![0; reads[next_size % reads.len()]];
+            next_size += 1;
             match reader.read(&mut block).await.unwrap() {
                 0 => return out,
                 n => out.extend_from_slice(&block[..n]),
@@ -264,14 +269,14 @@ mod tests {
     #[tokio::main(flavor = "current_thread")]
     async fn from(text: &[u8], writes: &[usize], pieces: &[usize], flush: bool) -> Vec<u8> {
         let mut writer = FromCrlf::new(Pieces::new(b"", pieces));
-        let (mut rest, mut turn) = (text, 0);
+        let (mut rest, mut next_size) = (text, 0);
         while !rest.is_empty() {
-            let (block, after) = rest.split_at(rest.len().min(writes[turn % writes.len()]));
+            let (block, after) = rest.split_at(rest.len().min(writes[next_size % writes.len()]));
             writer.write_all(block).await.unwrap();
             if flush {
                 writer.flush().await.unwrap();
             }
-            (rest, turn) = (after, turn + 1);
+            (rest, next_size) = (after, next_size + 1);
         }
         writer.shutdown().await.unwrap();
         writer.shutdown().await.unwrap();
@@ -312,12 +317,12 @@ mod tests {
         let lines = b"\n\rx\r\n".repeat(50_000);
         assert_eq!(to(&lines, &[300_000], &[300_000]), expected_to(&lines));
         assert_eq!(from(&lines, &[300_000], &[300_000], false), expected_from(&lines));
-        let returns = vec![b'\r'; 3 * BUFFER];
+        let returns = vec![b'\r'; 3 * BUFFER_SIZE];
         assert_eq!(from(&returns, &[300_000], &[7_000], false), returns);
     }
 
     #[tokio::test]
-    async fn a_failing_disk_is_told() {
+    async fn a_write_error_is_returned() {
         struct Full;
         impl AsyncWrite for Full {
             fn poll_write(
@@ -351,19 +356,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn to_crlf_wherever_it_is_cut(text in text(), pieces in sizes(), reads in sizes()) {
+        fn to_crlf_does_not_depend_on_the_read_sizes(text in text(), pieces in sizes(), reads in sizes()) {
             prop_assert_eq!(to(&text, &pieces, &reads), expected_to(&text));
         }
 
         #[test]
-        fn from_crlf_wherever_it_is_cut(
+        fn from_crlf_does_not_depend_on_the_write_sizes(
             text in text(), writes in sizes(), pieces in sizes(), flush: bool,
         ) {
             prop_assert_eq!(from(&text, &writes, &pieces, flush), expected_from(&text));
         }
 
         #[test]
-        fn unix_text_comes_back_whole(text in text(), pieces in sizes(), cuts in sizes()) {
+        fn unix_text_survives_the_round_trip(text in text(), pieces in sizes(), cuts in sizes()) {
             let text: Vec<u8> = text.into_iter().filter(|b| *b != b'\r').collect();
             prop_assert_eq!(from(&to(&text, &pieces, &cuts), &cuts, &pieces, false), text);
         }

@@ -1,10 +1,12 @@
+//! The two ends of a relay.
+
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::net::Stream;
 
-/// Where a relay takes bytes from.
+/// What a relay reads from.
 pub enum Source {
     /// A data connection; spliced when the other side is one too and both are plain.
     Socket(Stream),
@@ -12,7 +14,7 @@ pub enum Source {
     Reader(Box<dyn AsyncRead + Send + Unpin>),
 }
 
-/// Where a relay puts bytes.
+/// What a relay writes to.
 pub enum Sink {
     Socket(Stream),
     Writer(Box<dyn AsyncWrite + Send + Unpin>),

@@ -1,6 +1,8 @@
+//! The metrics of the data ports.
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-/// The passive pools' state, one set of series a pool.
+/// The state of the passive pools, with one set of series for each pool.
 #[derive(Clone)]
 pub struct PoolMetrics {
     size: IntGaugeVec,

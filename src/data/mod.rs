@@ -24,6 +24,6 @@ pub use ports::{BindError, Pool, PoolSettings, Ports};
 pub use progress::Progress;
 pub use relay::{relay, send};
 pub use relay_error::{RelayError, Side};
-pub use rendezvous::{Active, Arrived, ClientMatch, Exhausted, Reservation, Wanted};
+pub use rendezvous::{ActiveGuard, Arrived, ClientMatch, Exhausted, PortRequest, Reservation};
 pub use stall_timer::StallTimer;
-pub use view::{OF_BACKENDS, Owner, OwnerState, PoolView, PortView, Stray};
+pub use view::{BACKEND_SESSION_BASE, Owner, OwnerState, PoolView, PortView, Stray};

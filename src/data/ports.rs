@@ -1,4 +1,4 @@
-//! The passive range: standing listeners, one a port and listen address, opened at start.
+//! The passive ports: one listener for each port and listen address, opened at start.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
-use super::rendezvous::{ClientMatch, Exhausted, Rendezvous, Reservation, Rules, Wanted};
+use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reservation, Rules};
 use super::view::PoolView;
+use crate::net::task;
 use crate::net::{self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal};
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -25,27 +26,27 @@ pub struct PoolSettings {
     pub ports: Ports,
     /// Every port listens on each of these.
     pub listen: Vec<IpAddr>,
-    /// First match; without one, the address that the control connection came to.
+    /// The first match counts; without one, the address that the control connection came to.
     pub advertise: Vec<Advertise>,
     pub client_match: ClientMatch,
-    /// Ports that wait for connections of one client address at a time, at most.
+    /// Ports that may wait for connections of one client address at a time.
     pub reservations_per_address: usize,
     /// For a port to become free, where none is when a client asks.
     pub wait: Duration,
-    /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
-    /// clients connect themselves.
+    /// Networks of the proxies, if all connections come from proxies that send a PROXY protocol header;
+    /// empty: clients connect directly.
     pub proxy_protocol: Vec<IpNet>,
 }
 
 impl PoolSettings {
     pub const RESERVATIONS_PER_ADDRESS: usize = 1000;
-    pub const WAIT: Duration = Duration::from_secs(10);
+    pub const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 #[derive(Debug, Clone)]
 pub enum Ports {
     Range(RangeInclusive<u16>),
-    /// As many as said, chosen by the kernel at start. For `demo`: no firewall knows them.
+    /// So many ports, chosen by the kernel at start. For `demo`: a firewall cannot know them.
     Ephemeral(u16),
 }
 
@@ -59,7 +60,7 @@ pub struct BindError {
 }
 
 /// Requests that wait for a port at a time, in one pool.
-const QUEUE: usize = 4096;
+const MAX_QUEUE: usize = 4096;
 
 /// The bound ports of a pool. Ports are never bound or closed while the gateway runs.
 pub struct Pool {
@@ -73,15 +74,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Opens every port, or none. Needs a tokio runtime.
+    /// Opens all ports, or none. Must be called within a tokio runtime.
     pub fn bind(settings: PoolSettings, metrics: &PoolMetrics) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         let mut ports = BTreeSet::new();
-        let wanted: Vec<u16> = match &settings.ports {
+        let requested: Vec<u16> = match &settings.ports {
             Ports::Range(range) => range.clone().collect(),
             Ports::Ephemeral(count) => vec![0; usize::from(*count)],
         };
-        for port in wanted {
+        for port in requested {
             for ip in &settings.listen {
                 let address = SocketAddr::new(*ip, port);
                 let bind = || -> io::Result<(TcpListener, u16)> {
@@ -104,7 +105,7 @@ impl Pool {
         let rules = Rules {
             client_match: settings.client_match,
             per_address: settings.reservations_per_address,
-            queue: QUEUE,
+            queue: MAX_QUEUE,
         };
         let proxy_protocol = (!settings.proxy_protocol.is_empty()).then(|| {
             let trusted = settings.proxy_protocol.clone();
@@ -121,7 +122,7 @@ impl Pool {
         })
     }
 
-    /// Starts to accept on every port, until `stop`.
+    /// Accepts on all ports, until `stop`.
     pub fn serve(&self, stop: &CancellationToken) {
         self.advertiser.serve(stop);
         let mut listeners =
@@ -129,7 +130,7 @@ impl Pool {
         for listener in listeners.drain(..) {
             let rendezvous = self.rendezvous.clone();
             let (proxy_protocol, stop) = (self.proxy_protocol.clone(), stop.clone());
-            tokio::spawn(async move {
+            task::spawn(async move {
                 match proxy_protocol {
                     None => {
                         stop.run_until_cancelled(accept(listener, &rendezvous)).await;
@@ -139,14 +140,16 @@ impl Pool {
             });
         }
         let (rendezvous, stop) = (self.rendezvous.clone(), stop.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(rendezvous.sweep()).await });
+        task::spawn(
+            async move { stop.run_until_cancelled(rendezvous.expire_reservations()).await },
+        );
     }
 
-    /// Reserves a port for one data connection. Ports are chosen unpredictably; one port serves many
-    /// at once, told apart by their addresses and by the TLS sessions that they resume. Waits a while
-    /// where none is free for this client.
-    pub async fn reserve(&self, wanted: Wanted<'_>) -> Result<Reservation, Exhausted> {
-        self.rendezvous.reserve(wanted, self.settings.reservations_per_address).await
+    /// Reserves an unpredictable port for one data connection. One port serves many clients at once: their
+    /// connections are distinguished by address and by the TLS session that they resume. Waits if no port
+    /// is free for this client.
+    pub async fn reserve(&self, request: PortRequest<'_>) -> Result<Reservation, Exhausted> {
+        self.rendezvous.reserve(request, self.settings.reservations_per_address).await
     }
 
     /// For a port to become free, where none is when a client asks.
@@ -158,21 +161,21 @@ impl Pool {
         self.settings.client_match
     }
 
-    /// Where to tell `client`, whose control connection came to `local`, that the ports are.
+    /// The address of the ports in replies to `client`, whose control connection came to `local`.
     pub fn advertised(&self, client: IpAddr, local: IpAddr) -> Result<Advertised, Unresolved> {
         self.advertiser.advertised(client, local)
     }
 
-    /// Whether the pool's ports can be reached at `local`. Behind a proxy they are where it is.
+    /// Whether the pool's ports can be reached at `local`. With a proxy, they are at the proxy's address.
     pub fn listens_at(&self, local: IpAddr) -> bool {
         let here =
             |ip: &IpAddr| *ip == local || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4());
         self.proxy_protocol.is_some() || self.settings.listen.iter().any(here)
     }
 
-    /// Its ports, who waits at them and who uses them.
+    /// The ports with their reservations and active connections.
     pub fn view(&self) -> PoolView {
-        self.rendezvous.look(&self.ports)
+        self.rendezvous.view(&self.ports)
     }
 
     pub fn name(&self) -> &str {
@@ -188,8 +191,8 @@ async fn accept(listener: TcpListener, rendezvous: &Arc<Rendezvous>) {
     }
 }
 
-/// The client is whom the header names. A health check is nobody's connection, and so is one that names
-/// nobody and that nobody awaits; what cannot be believed is a stray.
+/// The header names the client. A health check is ignored, and so is a connection without a named client
+/// that no reservation awaits; a connection with a refused header is a stray.
 async fn accept_proxied(
     listener: TcpListener,
     proxy_protocol: &Arc<ProxyProtocol>,

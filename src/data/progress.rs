@@ -1,8 +1,8 @@
-//! How far a transfer has come.
+//! The progress of a transfer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes moved so far; read by others while the relay runs.
+/// Bytes moved so far; can be read while the relay runs.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU64);
 

@@ -16,11 +16,11 @@ use super::stall_timer::{Limits, StallTimer};
 use super::{Sink, Source};
 use crate::net::Stream;
 
-/// A relay's buffer where bytes cannot be spliced: sixteen full TLS records. One a running transfer.
-const BUFFER: usize = 256 * 1024;
+/// A relay's buffer where bytes cannot be spliced: sixteen full TLS records. One for each transfer.
+const BUFFER_SIZE: usize = 256 * 1024;
 
-/// Moves everything until the source's end. The sink is flushed, not closed: closing means
-/// *complete*, and that is for the caller to say. Fails when nothing moves for `stall`.
+/// Moves everything until the source's end. The sink is flushed, not closed: closing means *complete*,
+/// and the caller decides that. Fails when nothing moves for `stall`.
 pub async fn relay(
     source: &mut Source,
     sink: &mut Sink,
@@ -49,7 +49,7 @@ async fn copy(
     progress: &Progress,
     limits: &Limits,
 ) -> Result<(), RelayError> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         let filled = timeout(limits.stall, poll_fn(|cx| fill(from, cx, &mut buffer)))
             .await
@@ -89,7 +89,7 @@ async fn flush(to: &mut (impl AsyncWrite + Unpin), timer: &StallTimer) -> Result
     timer.wait(to.flush()).await?.map_err(RelayError::Sink)
 }
 
-/// All of it, and not held back: as a relay of just these bytes.
+/// Writes and flushes all of it: a relay of just these bytes.
 pub async fn send(
     to: &mut Stream,
     bytes: &[u8],
@@ -103,8 +103,8 @@ pub async fn send(
 
 type End = Option<io::Result<()>>;
 
-/// Reads all that is there, up to the whole buffer, so that small TLS records and packets are
-/// written on as large ones.
+/// Reads what is available, up to the whole buffer, so that small TLS records and packets are combined into
+/// large writes.
 fn fill(
     from: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_that_says_nothing_stalls() {
+    async fn a_silent_source_stalls() {
         let (_silent, from) = tcp_pair().await;
         let (to, _far) = tcp_pair().await;
         let mut source = Source::Socket(Stream::Plain(from));
@@ -195,9 +195,9 @@ mod tests {
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Source, .. })), "{end:?}");
     }
 
-    /// Sockets are writable again only when a good part of what they hold has gone.
+    /// A socket becomes writable again only after a good part of its buffer was sent.
     #[tokio::test]
-    async fn a_slow_reader_is_no_stall() {
+    async fn a_slow_reader_does_not_stall() {
         tokio::join!(to_a_slow_reader(true), to_a_slow_reader(false));
     }
 
@@ -212,18 +212,17 @@ mod tests {
                     0 => break all,
                     n => all.extend_from_slice(&step[..n]),
                 }
-                // For long enough.
+                // Slow for long enough.
                 if all.len() < 1_000_000 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         });
-        let mut source = match spliced {
-            true => {
-                tokio::spawn(async move { near.write_all(&data).await.unwrap() });
-                Source::Socket(Stream::Plain(from))
-            }
-            false => Source::Reader(Box::new(std::io::Cursor::new(data))),
+        let mut source = if spliced {
+            tokio::spawn(async move { near.write_all(&data).await.unwrap() });
+            Source::Socket(Stream::Plain(from))
+        } else {
+            Source::Reader(Box::new(std::io::Cursor::new(data)))
         };
         let mut sink = Sink::Socket(Stream::Plain(to));
         let progress = Progress::default();
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_who_takes_nothing_stalls() {
+    async fn a_reader_that_reads_nothing_stalls() {
         let (to, _far) = tcp_pair().await;
         let mut source = Source::Reader(Box::new(tokio::io::repeat(7)));
         let mut sink = Sink::Socket(Stream::Plain(to));

@@ -1,9 +1,9 @@
-//! How a relay ends before its end.
+//! Why a relay ended early.
 
 use std::io;
 use std::time::Duration;
 
-/// How a relay ended before its end, and on which side.
+/// Why a relay ended early, and on which side.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     #[error("reading: {0}")]
@@ -14,7 +14,7 @@ pub enum RelayError {
     Stalled { side: Side, after: Duration },
 }
 
-/// Which of a relay's two sides.
+/// One of a relay's two sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Source,

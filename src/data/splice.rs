@@ -12,8 +12,8 @@ use super::progress::Progress;
 use super::relay_error::{RelayError, Side};
 use super::stall_timer::Limits;
 
-/// What the pipe is asked to hold, and so the most that one splice moves. The kernel may give less.
-const PIPE: usize = 1024 * 1024;
+/// The requested size of the pipe, and so the limit of one splice. The kernel may grant less.
+const PIPE_SIZE: usize = 1024 * 1024;
 
 pub(super) async fn splice(
     from: &TcpStream,
@@ -23,37 +23,35 @@ pub(super) async fn splice(
 ) -> Result<(), RelayError> {
     let (pipe_out, pipe_in) = pipe().map_err(RelayError::Sink)?;
     loop {
-        let taken =
-            timeout(limits.stall, from.async_io(Interest::READABLE, || step(from, &pipe_in, PIPE)))
-                .await
-                .map_err(|_| Side::Source.stalled(limits.stall))?
-                .map_err(RelayError::Source)?;
+        let taken = timeout(
+            limits.stall,
+            from.async_io(Interest::READABLE, || step(from, &pipe_in, PIPE_SIZE)),
+        )
+        .await
+        .map_err(|_| Side::Source.stalled(limits.stall))?
+        .map_err(RelayError::Source)?;
         if taken == 0 {
             return Ok(());
         }
-        // The pipe is empty again before more is taken: "would block" above always means the source.
+        // The pipe is emptied before the next read, so "would block" above always means the source.
         let mut left = taken;
         while left > 0 {
             let writing = to.async_io(Interest::WRITABLE, || step(&pipe_out, to, left));
-            let given = limits.sink.wait(writing).await?.map_err(RelayError::Sink)?;
-            left -= given;
-            progress.add(given);
+            let written = limits.sink.wait(writing).await?.map_err(RelayError::Sink)?;
+            left -= written;
+            progress.add(written);
         }
     }
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (out, r#in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    // Past the user's share of pipe pages the kernel refuses; the default size works as well.
-    let _ = rustix::pipe::fcntl_setpipe_size(&r#in, PIPE);
+    // The kernel refuses it past the user's limit of pipe pages; the default size works as well.
+    let _ = rustix::pipe::fcntl_setpipe_size(&r#in, PIPE_SIZE);
     Ok((out, r#in))
 }
 
-fn step(
-    from: impl std::os::fd::AsFd,
-    to: impl std::os::fd::AsFd,
-    most: usize,
-) -> io::Result<usize> {
+fn step(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, max: usize) -> io::Result<usize> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-    Ok(rustix::pipe::splice(from, None, to, None, most, flags)?)
+    Ok(rustix::pipe::splice(from, None, to, None, max, flags)?)
 }

@@ -1,6 +1,6 @@
-//! How long a slow peer is waited for. A socket is writable again only when a good part of its buffer
-//! has gone, a MiB or more; that the peer takes something meanwhile, only the kernel's counter of
-//! unacknowledged bytes shows.
+//! The timeout for a peer that does not read. A socket becomes writable again only after a good part of
+//! its buffer was sent, a MiB or more. Whether the peer reads meanwhile is shown only by the kernel's
+//! counter of unacknowledged bytes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -11,22 +11,23 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::relay_error::{RelayError, Side};
+use crate::net::task;
 
-/// How long one sink may take nothing.
+/// How long one sink may accept nothing.
 pub struct StallTimer {
     stall: Duration,
     /// The inode of its socket, where it is one.
     socket: Option<u64>,
 }
 
-/// How long either side of a relay may do nothing.
+/// How long each side of a relay may be idle.
 pub(super) struct Limits {
     pub(super) stall: Duration,
     pub(super) sink: StallTimer,
 }
 
 impl StallTimer {
-    /// Ends when nothing was taken for `stall`; as it is looked at now and then, up to half as long
+    /// Ends when nothing was accepted for `stall`. The counter is polled, so it may take half as long
     /// again.
     pub fn new(stall: Duration, to: Option<&TcpStream>) -> Self {
         let socket = to.and_then(|tcp| rustix::fs::fstat(tcp).ok()).map(|stat| stat.st_ino);
@@ -54,11 +55,11 @@ impl StallTimer {
 
     async fn unacknowledged(&self) -> Option<u64> {
         let socket = self.socket?;
-        tokio::task::spawn_blocking(move || unacknowledged(socket)).await.ok().flatten()
+        task::spawn_blocking(move || unacknowledged(socket)).await.ok().flatten()
     }
 }
 
-/// Out of /proc/net/tcp (proc_net_tcp(5)): there is no call for it without unsafe code.
+/// From /proc/net/tcp (proc_net_tcp(5)): there is no system call for it without unsafe code.
 fn unacknowledged(socket: u64) -> Option<u64> {
     let socket = socket.to_string();
     ["tcp", "tcp6"].iter().find_map(|table| {
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_waits_in_a_socket_is_seen() {
+    async fn unacknowledged_bytes_of_a_socket_are_counted() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(address).await.unwrap();
             let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

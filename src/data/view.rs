@@ -1,14 +1,13 @@
-//! What a pool of data ports looks like from outside.
+//! The state of a pool's data ports, for the admin interface.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-/// Numbers of sessions from here on are sessions of the gateway at a backend, for its active data
-/// connections.
-pub const OF_BACKENDS: u64 = 1 << 63;
-/// Owners that are named for one port; the counts know all.
-const OWNERS: usize = 20;
+/// Session numbers from here on are the gateway's own sessions at backends, for active data connections.
+pub const BACKEND_SESSION_BASE: u64 = 1 << 63;
+/// Owners that are listed for one port; the counts include all.
+const MAX_OWNERS: usize = 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolView {
@@ -27,7 +26,7 @@ pub struct PortView {
     pub reserved: usize,
     /// Data connections in use.
     pub active: usize,
-    /// Some of both.
+    /// Some of both, at most twenty.
     pub owners: Vec<Owner>,
     /// The last connection that matched no reservation.
     pub last_stray: Option<Stray>,
@@ -35,7 +34,8 @@ pub struct PortView {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// Number of the session, as in the log; from [`OF_BACKENDS`] on the gateway's own at a backend.
+    /// Number of the session, as in the log; from [`BACKEND_SESSION_BASE`] on the gateway's own at a
+    /// backend.
     pub session: u64,
     /// Where the connection comes from.
     pub client: IpAddr,
@@ -44,11 +44,11 @@ pub struct Owner {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerState {
-    /// Waits for its data connection, and shares the port with nobody of its address.
+    /// Waits for its data connection, and does not share the port with others of its address.
     Reserved,
-    /// Waits for its data connection, which will be known by its TLS session.
+    /// Waits for its data connection, which is identified by its TLS session.
     Shared,
-    /// Has it.
+    /// Its data connection is in use.
     Active,
 }
 
@@ -58,32 +58,32 @@ pub struct Stray {
     pub at: SystemTime,
 }
 
-/// A pool's ports being looked at, one owner after the other.
-pub(super) struct Look(BTreeMap<u16, PortView>);
+/// Collects the views of a pool's ports.
+pub(super) struct ViewBuilder(BTreeMap<u16, PortView>);
 
-impl Look {
-    pub(super) fn at(ports: &[u16]) -> Self {
+impl ViewBuilder {
+    pub(super) fn new(ports: &[u16]) -> Self {
         Self(ports.iter().map(|&port| (port, PortView { port, ..PortView::default() })).collect())
     }
 
-    pub(super) fn owner(&mut self, port: u16, owner: Owner) {
+    pub(super) fn add_owner(&mut self, port: u16, owner: Owner) {
         let Some(view) = self.0.get_mut(&port) else { return };
         match owner.state {
             OwnerState::Reserved | OwnerState::Shared => view.reserved += 1,
             OwnerState::Active => view.active += 1,
         }
-        if view.owners.len() < OWNERS {
+        if view.owners.len() < MAX_OWNERS {
             view.owners.push(owner);
         }
     }
 
-    pub(super) fn stray(&mut self, port: u16, stray: Stray) {
+    pub(super) fn set_stray(&mut self, port: u16, stray: Stray) {
         if let Some(view) = self.0.get_mut(&port) {
             view.last_stray = Some(stray);
         }
     }
 
-    pub(super) fn done(self) -> Vec<PortView> {
+    pub(super) fn build(self) -> Vec<PortView> {
         self.0.into_values().collect()
     }
 }

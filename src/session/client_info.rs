@@ -48,8 +48,8 @@ impl ClientInfo {
         }
     }
 
-    /// What log lines name the connection by until somebody has logged in. Of the highest level: lines of
-    /// every level need it.
+    /// The span of log lines before the login. It has the highest level, since lines of every level
+    /// need it.
     pub fn span(&self) -> Span {
         let Self { session, peer, listener, .. } = self;
         tracing::error_span!(parent: None, "connection", session, %peer, listener)

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use lockgate::data::{ClientMatch, Pool, PoolMetrics, PoolSettings, Ports, Reservation, Wanted};
+use lockgate::data::{
+    ClientMatch, Pool, PoolMetrics, PoolSettings, PortRequest, Ports, Reservation,
+};
 use lockgate::net::tls::{ControlTls, ServerCertificate, ServerTls};
 use tokio::runtime::Runtime;
 
@@ -27,13 +29,13 @@ fn pool(ports: u16) -> Pool {
     Pool::bind(settings, &metrics).expect("free ports")
 }
 
-fn wanted(client: IpAddr, tls: Option<&ControlTls>) -> Wanted<'_> {
+fn request(client: IpAddr, tls: Option<&ControlTls>) -> PortRequest<'_> {
     let connect_within = Duration::from_secs(3600);
-    Wanted { client, session: 0, tls, must_resume: true, connect_within, wait: Duration::ZERO }
+    PortRequest { client, session: 0, tls, must_resume: true, connect_within, wait: Duration::ZERO }
 }
 
-fn reserve(runtime: &Runtime, pool: &Pool, wanted: Wanted<'_>) -> Reservation {
-    runtime.block_on(pool.reserve(wanted)).expect("a free port")
+fn reserve(runtime: &Runtime, pool: &Pool, request: PortRequest<'_>) -> Reservation {
+    runtime.block_on(pool.reserve(request)).expect("a free port")
 }
 
 fn listener() -> ServerTls {
@@ -53,11 +55,11 @@ fn by_address(criterion: &mut Criterion) {
     for live in LIVE {
         let pool = pool(50);
         let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number));
-        let held = (0..live).map(|number| reserve(&runtime, &pool, wanted(address(number), None)));
+        let held = (0..live).map(|number| reserve(&runtime, &pool, request(address(number), None)));
         let held: Vec<_> = held.collect();
         let client = address(live);
         group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
-            bencher.iter(|| drop(black_box(reserve(&runtime, &pool, wanted(client, None)))));
+            bencher.iter(|| drop(black_box(reserve(&runtime, &pool, request(client, None)))));
         });
         drop(held);
     }
@@ -80,10 +82,10 @@ fn by_session(criterion: &mut Criterion) {
             })
             .collect();
         let (own, others) = sessions.split_last().expect("sessions");
-        let held = others.iter().map(|tls| reserve(&runtime, &pool, wanted(client, Some(tls))));
+        let held = others.iter().map(|tls| reserve(&runtime, &pool, request(client, Some(tls))));
         let held: Vec<_> = held.collect();
         group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
-            bencher.iter(|| drop(black_box(reserve(&runtime, &pool, wanted(client, Some(own))))));
+            bencher.iter(|| drop(black_box(reserve(&runtime, &pool, request(client, Some(own))))));
         });
         drop(held);
     }

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::data_commands::{DataCommand, allows_other};
 use super::data_ports::DataPorts;
 use super::failures::no_data_connection;
-use crate::data::{Reservation, Wanted};
+use crate::data::{PortRequest, Reservation};
 use crate::net;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ftp::host_port::{format_eprt, format_port};
@@ -36,7 +36,7 @@ pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Fa
             "no port of pool \"{pool}\" listens on {local}, which leads to the server"
         )));
     }
-    let wanted = Wanted {
+    let request = PortRequest {
         client: server,
         session,
         tls: None,
@@ -44,7 +44,7 @@ pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Fa
         connect_within: settings.reply_timeout * REPLIES + settings.connect_timeout,
         wait: pool.wait(),
     };
-    let reserved = pool.reserve(wanted).await;
+    let reserved = pool.reserve(request).await;
     // The pool speaks to a client; here that is the server.
     let reservation = reserved.map_err(|e| no_port(format!("for the server {server}: {e}")))?;
     let address = SocketAddr::new(advertised.address, advertised.port(reservation.port()));
@@ -87,7 +87,7 @@ async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Fa
 /// A server that refuses does not connect: the port need not rest for others.
 pub(super) fn refused(reservation: Reservation, refusal: Failure) -> Failure {
     if refusal.peer.is_some() {
-        reservation.give_back();
+        reservation.release();
     }
     refusal
 }

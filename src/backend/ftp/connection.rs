@@ -15,7 +15,7 @@ use super::servers::Server;
 use super::settings::Settings;
 use super::{failures, reply};
 use crate::backend::{Home, Origin, SendProxyProtocol};
-use crate::data::Active;
+use crate::data::ActiveGuard;
 use crate::net::tls::ClientTls;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
@@ -48,7 +48,7 @@ pub(super) struct Connection {
     /// The ports that the server connects to in active mode.
     pub(super) data_ports: Option<DataPorts>,
     /// The active data connection, until the server has ended the transfer.
-    pub(super) active: Option<Active>,
+    pub(super) active: Option<ActiveGuard>,
     /// When an operation last used it.
     pub(super) last_used: Instant,
     /// The path of an RNFR that was the last command.

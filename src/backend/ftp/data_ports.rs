@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::data::{OF_BACKENDS, Pool};
+use crate::data::{BACKEND_SESSION_BASE, Pool};
 
 /// The ports of one session.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(super) struct DataPorts {
 impl DataPorts {
     /// For a new session.
     pub(super) fn new(pool: Arc<Pool>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(OF_BACKENDS);
+        static NEXT: AtomicU64 = AtomicU64::new(BACKEND_SESSION_BASE);
         Self { pool, session: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 }

@@ -78,8 +78,8 @@ impl Files {
             let guard = from.queue.lock().await?;
             return Ok(Self { from: Side { shared, guard }, to: None });
         }
-        // Both positions are taken together: of two copies in opposite directions, each would be first in one
-        // queue otherwise and wait for ever in the other.
+        // Both positions are taken together: of two copies in opposite directions, each would be first in
+        // one queue otherwise and wait for ever in the other.
         static POSITIONS: Mutex<()> = Mutex::new(());
         let (guard, to_guard) = {
             let _both_at_once = POSITIONS.lock().unwrap_or_else(PoisonError::into_inner);

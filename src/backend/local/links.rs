@@ -44,7 +44,8 @@ pub(super) fn read(root: &Dir, path: &RemotePath) -> Result<Vec<u8>, Failure> {
     Ok(target.into_os_string().into_vec())
 }
 
-/// The sandbox follows no link that leads out of it. Other programs on this machine might, so none is created.
+/// The sandbox follows no link that leads out of it. Other programs on this machine might, so none is
+/// created.
 pub(super) fn symlink(root: &Dir, target: &[u8], link: &RemotePath) -> Result<(), Failure> {
     let what = format!("make the symbolic link {link}");
     if target.starts_with(b"/") {

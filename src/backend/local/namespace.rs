@@ -114,8 +114,8 @@ pub(super) fn rename_to_new(root: &Dir, old: &Path, new: &Path) -> io::Result<()
     let (old_dir, new_dir) = (root.open_dir(old_folder)?, root.open_dir(new_folder)?);
     let flags = RenameFlags::NOREPLACE;
     match rustix::fs::renameat_with(&old_dir, old_name, &new_dir, new_name, flags) {
-        // Not all file systems support the flag. Without it, a file that appears between the check and the rename
-        // is replaced.
+        // Not all file systems support the flag. Without it, a file that appears between the check and
+        // the rename is replaced.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             match new_dir.symlink_metadata(new_name) {
                 Ok(_) => Err(Errno::EXIST.into()),

@@ -21,8 +21,8 @@ pub(super) const BLOCK_SIZE: usize = 256 * 1024;
 /// The largest file, in bytes as stored, whose size in TYPE A is counted, and the largest offset in TYPE A.
 const ASCII_COUNT_MAX: u64 = 16 * 1024 * 1024;
 
-/// Opens a file at `offset` bytes of the requested representation. An offset past the end is refused: a client
-/// that resumes there would take the empty rest for success.
+/// Opens a file at `offset` bytes of the requested representation. An offset past the end is refused: a
+/// client that resumes there would take the empty rest for success.
 pub(super) async fn open(
     pool: &BlockingPool,
     root: Arc<Dir>,

@@ -93,16 +93,14 @@ fn replace(root: Arc<Dir>, path: RemotePath, partial: PartialUploads) -> Result<
         new => (true, new?),
     };
     let delete = partial == PartialUploads::Delete;
-    let (ending, truncation) = match is_new {
-        true if delete => {
-            (Ending::Delete(DeleteOnDrop::new(root, relative(&path), &metadata, &what)?), None)
-        }
-        true => (Ending::Keep, None),
-        false => {
-            let file = file.try_clone().map_err(|e| failed(&what, &e))?;
-            let delete = delete.then_some((root, metadata));
-            (Ending::Keep, Some(Truncation { file, length: 0, what, delete }))
-        }
+    let (ending, truncation) = if !is_new {
+        let file = file.try_clone().map_err(|e| failed(&what, &e))?;
+        let delete = delete.then_some((root, metadata));
+        (Ending::Keep, Some(Truncation { file, length: 0, what, delete }))
+    } else if delete {
+        (Ending::Delete(DeleteOnDrop::new(root, relative(&path), &metadata, &what)?), None)
+    } else {
+        (Ending::Keep, None)
     };
     Ok(Opened { file, path, ending, truncation })
 }

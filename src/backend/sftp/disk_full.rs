@@ -15,7 +15,7 @@ pub(super) async fn explain(server: &Server, written: &RemotePath, failure: Fail
         return failure;
     }
     let Some(available) = available(server, written).await else { return failure };
-    // The rest may be less than one write.
+    // A full disk may have some space left, less than one write.
     if available >= server.largest_write.into() {
         return failure;
     }

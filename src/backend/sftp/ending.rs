@@ -15,6 +15,7 @@ use super::status::{Expect, misunderstood};
 use crate::backend::home::absolute;
 use crate::backend::path_leases::{PathGuard, PathLease};
 use crate::backend::{Home, PartialUploads, temporary_name};
+use crate::net::task;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
@@ -26,8 +27,8 @@ const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Ending {
     /// Whole or aborted, the file stays as it is.
     Keep,
-    /// As `Keep`, for a file that is written from its start to its end: aborted, it has no hole, so that the
-    /// upload can be resumed.
+    /// As `Keep`, for a file that is written from its start to its end: aborted, it has no hole, so that
+    /// the upload can be resumed.
     KeepPrefix,
     /// Aborted, the file is deleted, if it is still this upload's.
     Delete,
@@ -158,7 +159,8 @@ async fn truncate_at(file: &RemoteFile, hole: u64) -> Result<(), Failure> {
     truncated.done(format_args!("truncate {path} to {hole} bytes"))
 }
 
-/// The file that the upload wrote, symlinks followed, and its size; `is_own`: whether it can have this size.
+/// The file that the upload wrote, symlinks followed, and its size; `is_own`: whether it can have this
+/// size.
 async fn find_partial(
     file: &RemoteFile,
     is_own: impl Fn(u64) -> bool,
@@ -199,7 +201,7 @@ pub(super) fn abort(file: &RemoteFile, ending: Ending) -> impl Future<Output = (
     file.cancel_writes();
     let (PendingClose { response, guard }, file) = (file.close(), file.clone());
     let cleanups = file.server().cleanups.clone();
-    let aborting = cleanups.spawn(async move {
+    let aborting = task::spawn_tracked(&cleanups, async move {
         // Whatever the response is, the file counts as partial. It has no deadline of its own, as long as
         // the server goes on with what was sent.
         let _ = response.await;
@@ -277,7 +279,7 @@ pub(super) fn complete(
 ) -> impl Future<Output = Result<(), Failure>> + Send {
     let PendingClose { response, guard } = file.close();
     let cleanups = file.server().cleanups.clone();
-    let completing = cleanups.spawn(async move {
+    let completing = task::spawn_tracked(&cleanups, async move {
         let (server, path) = (file.server(), file.path());
         let closed = response.await;
         let closed = closed.and_then(|response| response.done(format_args!("close {path}")));

@@ -60,8 +60,8 @@ pub(super) async fn login(
     })
 }
 
-/// A connection to an authenticated server. `connect_timeout` applies to each address, and again to each key
-/// exchange.
+/// A connection to an authenticated server. `connect_timeout` applies to each address, and again to each
+/// key exchange.
 async fn connect(
     settings: &Arc<Settings>,
     connector: &Connector,
@@ -152,8 +152,8 @@ async fn authenticate(
     }
 }
 
-/// Whether the server listed no further method. russh ends then as it does when the connection is lost; only
-/// its error distinguishes the two.
+/// Whether the server listed no further method. russh ends then as it does when the connection is lost;
+/// only its error distinguishes the two.
 async fn no_method_is_left(connection: &mut Connection) -> bool {
     let ended = timeout(END_TIMEOUT, &mut connection.handle).await;
     matches!(ended, Ok(Err(russh::Error::NoAuthMethod)))

@@ -45,6 +45,7 @@ use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
     ReadTransfer, WriteTransfer,
 };
+use crate::net::task;
 use crate::net::{Connector, Connectors};
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
@@ -145,13 +146,13 @@ impl BackendSession for SftpSession {
         file::open(&self.server, target.action()).await
     }
 
-    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be written in
-    /// any case: while the server goes on with it, the connection stays open, so that those who wait for the
-    /// path see its end.
+    /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be
+    /// written in any case: while the server goes on with it, the connection stays open, so that those
+    /// who wait for the path see its end.
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();
-        let ending = tokio::spawn(async move {
+        let ending = task::spawn(async move {
             server.cleanups.wait().await;
             server.requests.end();
         });

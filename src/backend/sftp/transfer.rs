@@ -1,5 +1,5 @@
-//! Files read from start to end (draft-ietf-secsh-filexfer-02 section 6.4): OPEN, READs ahead of the consumer,
-//! and a CLOSE whose response is ignored.
+//! Files read from start to end (draft-ietf-secsh-filexfer-02 section 6.4): OPEN, READs ahead of the
+//! consumer, and a CLOSE whose response is ignored.
 
 use std::io;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ struct SftpWrite {
     sink: Sink,
     pending_writes: PendingWrites,
     first_error: FirstError,
-    file: OpenUpload,
+    upload: OpenUpload,
 }
 
 /// A file that is open for writing. Dropped before its end, it counts as aborted.
@@ -61,7 +61,7 @@ pub(super) async fn open(
     action: &WriteFile,
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let WriteFile { path, mode, representation } = action;
-    let (file, offset) = match mode {
+    let (upload, offset) = match mode {
         WriteMode::From { offset: 0 } => (replace(server, path).await?, 0),
         WriteMode::From { offset } => {
             (continue_at(server, path, *offset, *representation).await?, *offset)
@@ -70,12 +70,13 @@ pub(super) async fn open(
         WriteMode::Unique => (unique(server, path).await?, 0),
     };
     let first_error = FirstError::default();
-    let (stream, pending_writes) = WriteStream::new(file.file.clone(), offset, first_error.clone());
+    let (stream, pending_writes) =
+        WriteStream::new(upload.file.clone(), offset, first_error.clone());
     let sink = match representation {
         Representation::Image => Sink::Writer(Box::new(stream)),
         Representation::Ascii => Sink::Writer(Box::new(FromCrlf::new(stream))),
     };
-    Ok(Box::new(SftpWrite { sink, pending_writes, first_error, file }))
+    Ok(Box::new(SftpWrite { sink, pending_writes, first_error, upload }))
 }
 
 const WRITE: OpenFlags = OpenFlags::WRITE;
@@ -101,14 +102,14 @@ async fn replace_in_place(
     let lease = ending.lease(server, path).await?;
     // In one flight with OPEN: whether there is anything to truncate.
     let existing = server.requests.send(RequestBody::Stat { path: server.wire_path(path) });
-    let mut file = open_leased(server, path, path, flags, ending, lease).await?;
+    let mut upload = open_leased(server, path, path, flags, ending, lease).await?;
     let existing = existing.await.and_then(|r| r.attributes("get the attributes of an older file"));
-    file.truncate_to = match existing {
+    upload.truncate_to = match existing {
         Ok(existing) if existing.size == Some(0) => None,
         Err(failure) if failure.kind == FailureKind::NotFound => None,
         _ => Some(0),
     };
-    Ok(file)
+    Ok(upload)
 }
 
 async fn replace_by_rename(
@@ -120,17 +121,17 @@ async fn replace_by_rename(
     let existing = server.requests.send(RequestBody::LinkStat { path: server.wire_path(path) });
     let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
     let written = ending.written_path(path).clone();
-    let mut file = open_file(server, &written, path, flags, ending).await?;
+    let mut upload = open_file(server, &written, path, flags, ending).await?;
     let existing = existing.await.and_then(|r| r.attributes("get the attributes of an older file"));
-    if let Some(ending) = file.ending.take() {
-        match ending::prepare(&file.file, &ending, existing).await? {
-            Prepared::Here => file.ending = Some(ending),
+    if let Some(ending) = upload.ending.take() {
+        match ending::prepare(&upload.file, &ending, existing).await? {
+            Prepared::Here => upload.ending = Some(ending),
             Prepared::Elsewhere(ending) => {
                 return Box::pin(replace_by_rename(server, path, ending)).await;
             }
         }
     }
-    Ok(file)
+    Ok(upload)
 }
 
 async fn continue_at(
@@ -145,17 +146,17 @@ async fn continue_at(
             format_args!("cannot {what}: the offset in TYPE A is not that in the file; use TYPE I");
         return Err(Failure::client(FailureKind::Unsupported, message));
     }
-    let mut file = open_file(server, path, path, WRITE, Ending::Keep.for_stream()).await?;
-    let length = file.file.stat().await?.attributes(&what)?.size;
+    let mut upload = open_file(server, path, path, WRITE, Ending::Keep.for_stream()).await?;
+    let length = upload.file.stat().await?.attributes(&what)?.size;
     match length {
         Some(length) if length < offset => {
             let message = format_args!("cannot {what}: it is only {length} bytes long");
             Err(Failure::client(FailureKind::InvalidArgument, message))
         }
-        Some(length) if length == offset => Ok(file),
+        Some(length) if length == offset => Ok(upload),
         _ => {
-            file.truncate_to = Some(offset);
-            Ok(file)
+            upload.truncate_to = Some(offset);
+            Ok(upload)
         }
     }
 }
@@ -167,8 +168,8 @@ async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(OpenUpload, 
     let lease = ending.lease(server, path).await?;
     // In one flight with OPEN: whether the upload creates the file.
     let existing = server.requests.send(RequestBody::Stat { path: server.wire_path(path) });
-    let mut file = open_leased(server, path, path, flags, ending, lease).await?;
-    let length = file.file.stat().await?.attributes(format_args!("append to {path}"))?.size;
+    let mut upload = open_leased(server, path, path, flags, ending, lease).await?;
+    let length = upload.file.stat().await?.attributes(format_args!("append to {path}"))?.size;
     let end = length.ok_or_else(|| {
         let message =
             format_args!("cannot append to {path}: the backend server does not report its size");
@@ -177,9 +178,9 @@ async fn append(server: &Arc<Server>, path: &RemotePath) -> Result<(OpenUpload, 
     let existing = existing.await.and_then(|r| r.attributes("get the attributes of an older file"));
     let is_new = end == 0 && existing.is_err_and(|failure| failure.kind == FailureKind::NotFound);
     if is_new && server.settings.partial_uploads == PartialUploads::Delete {
-        file.ending = Some(Ending::Delete);
+        upload.ending = Some(Ending::Delete);
     }
-    Ok((file, end))
+    Ok((upload, end))
 }
 
 async fn unique(server: &Arc<Server>, folder: &RemotePath) -> Result<OpenUpload, Failure> {
@@ -237,19 +238,19 @@ impl WriteTransfer for SftpWrite {
     }
 
     fn path(&self) -> &RemotePath {
-        self.file.file.path()
+        self.upload.file.path()
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
-        if let Some(length) = self.file.truncate_to {
-            truncate(&self.file.file, length).await?;
-            self.file.truncate_to = None;
+        if let Some(length) = self.upload.truncate_to {
+            truncate(&self.upload.file, length).await?;
+            self.upload.truncate_to = None;
         }
         Ok(())
     }
 
-    /// The responses to the last WRITE and to CLOSE are awaited together: that saves small files a round trip.
-    /// `finish` reports a refused WRITE.
+    /// The responses to the last WRITE and to CLOSE are awaited together: that saves small files a round
+    /// trip. `finish` reports a refused WRITE.
     async fn settle(&mut self) -> Result<(), Failure> {
         self.begin().await?;
         if self.sink.shutdown().await.is_ok() {
@@ -261,7 +262,7 @@ impl WriteTransfer for SftpWrite {
     async fn finish(mut self: Box<Self>) -> Result<Option<PeerReply>, Failure> {
         self.begin().await?;
         let sent = self.sink.shutdown().await;
-        let Self { pending_writes, first_error, mut file, .. } = *self;
+        let Self { pending_writes, first_error, mut upload, .. } = *self;
         let cut = move |error: std::io::Error| {
             let message = format_args!("the upload was cut: {error}");
             first_error
@@ -274,13 +275,13 @@ impl WriteTransfer for SftpWrite {
                 Err(error) => Err(cut(error)),
             }
         };
-        let Some(ending) = file.ending.take() else { return Ok(None) };
-        ending::complete(file.file.clone(), ending, written).await.map(|()| None)
+        let Some(ending) = upload.ending.take() else { return Ok(None) };
+        ending::complete(upload.file.clone(), ending, written).await.map(|()| None)
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        let Some(ending) = self.file.take_ending() else { return self.first_error.take() };
-        let file = &self.file.file;
+        let Some(ending) = self.upload.take_ending() else { return self.first_error.take() };
+        let file = &self.upload.file;
         file.cancel_writes();
         let failure = match self.first_error.take() {
             // Before the partial file that fills the disk is deleted.

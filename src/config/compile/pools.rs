@@ -48,7 +48,7 @@ pub(super) fn compile(
                 reservations_per_address: value(&pool.reservations_per_address)
                     .map_or(PoolSettings::RESERVATIONS_PER_ADDRESS, |count| count.0 as usize),
                 proxy_protocol: trusted(&pool.proxy_protocol, problems),
-                wait: value(&pool.wait).copied().unwrap_or(PoolSettings::WAIT),
+                wait: value(&pool.wait).copied().unwrap_or(PoolSettings::WAIT_TIMEOUT),
             });
         }
     }

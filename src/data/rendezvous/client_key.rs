@@ -1,32 +1,31 @@
-//! Whose connections a reservation takes: `client_match`.
+//! From which clients a reservation accepts connections (`client_match`).
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// What a data connection's source must have in common with its control connection's
-/// (`client_match`).
+/// What the sources of a data connection and of its control connection must have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientMatch {
     /// The address.
     #[default]
     Address,
-    /// The network: the first 24 bits of an IPv4 address, 48 of an IPv6 address. For clients behind a
-    /// carrier's translation, whose connections come from several addresses.
+    /// The network: the first 24 bits of an IPv4 address, 48 of an IPv6 address. For clients with
+    /// carrier-grade NAT, whose connections come from several addresses.
     Network,
-    /// Nothing: the resumed TLS session alone tells whose it is.
+    /// Nothing: the resumed TLS session alone identifies the owner.
     Session,
 }
 
-/// Whom connections come from, as far as it counts.
+/// The part of a connection's source that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum ClientKey {
     Address(IpAddr),
     Network(IpNet),
-    Anybody,
+    Any,
 }
 
-/// A port, and whom connections to it come from.
+/// A port, and the client whose connections it awaits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub port: u16,
@@ -43,7 +42,7 @@ impl ClientMatch {
                 let network = IpNet::new(client, length).map(|network| network.trunc());
                 network.map_or(ClientKey::Address(client), ClientKey::Network)
             }
-            Self::Session => ClientKey::Anybody,
+            Self::Session => ClientKey::Any,
         }
     }
 }
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_count_as_one_by_network_only() {
+    fn addresses_of_one_network_are_equal_only_by_network_or_session() {
         let [a, b, c] = ["192.0.2.1", "192.0.2.200", "192.0.3.1"].map(|ip| ip.parse().unwrap());
         let mapped = "::ffff:192.0.2.1".parse().unwrap();
         for (client_match, equal) in [

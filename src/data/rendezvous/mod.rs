@@ -1,5 +1,6 @@
-//! Who owns an arriving data connection: a reservation is a lease on (port, client), and one TLS
-//! session's share of it where its data connections resume that session.
+//! Matches arriving data connections to reservations. A reservation is a lease on a port for one client,
+//! and, where data connections resume the TLS session of their control connection, on that session's
+//! share of it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,55 +9,57 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::metrics::Handles;
-use super::view::{Look, Owner, OwnerState, PoolView, Stray};
+use super::view::{Owner, OwnerState, PoolView, Stray, ViewBuilder};
 use crate::net::reset_on_drop;
+use crate::net::task;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
-use place::Claim;
-use table::{Arrival, Candidates, Lease, NoPlace, Request, Routed, Table};
+use reservation::ActiveTransfer;
+use slot::ExpectedSession;
+use table::{Arrival, Candidates, Lease, NotReserved, Request, Routed, Table};
 
 mod client_key;
-mod place;
 #[cfg(test)]
 mod property;
-mod rest;
+mod quarantine;
+mod reservation;
+mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use client_key::ClientMatch;
 use client_key::{ClientKey, Key};
+pub use reservation::{ActiveGuard, Arrived, Reservation};
 pub(super) use table::Rules;
 
-/// Longer than any backend may take to agree to a transfer.
-const HELD: Duration = Duration::from_secs(24 * 60 * 60);
-/// Between looks whether somebody still waits for a connection that says nothing.
-const FIRST_FLIGHT: Duration = Duration::from_secs(30);
-/// Between looks for what rests no more while requests wait.
-const RESTED: Duration = Duration::from_secs(1);
-/// Between looks for what has expired.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Between checks whether a candidate still waits for a silent connection.
+const SILENT_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Between checks whether a quarantine has ended, while requests are queued.
+const QUEUE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between checks for expired reservations.
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All live reservations of a pool.
 pub(super) struct Rendezvous {
     table: Mutex<Table<Arrived, ServerTls>>,
-    active: Mutex<HashMap<u64, Transfer>>,
+    active: Mutex<HashMap<u64, ActiveTransfer>>,
     strays: Mutex<HashMap<u16, Stray>>,
     pool: String,
     ports: usize,
     metrics: Arc<Handles>,
 }
 
-/// Who wants a port.
-pub struct Wanted<'a> {
+/// A request for a port.
+pub struct PortRequest<'a> {
     pub client: IpAddr,
     /// Number of the session.
     pub session: u64,
-    /// The control connection's TLS, where its data connections are known to resume it: such sessions
-    /// share ports.
+    /// The control connection's TLS, if its data connections are known to resume it: such sessions share
+    /// ports.
     pub tls: Option<&'a ControlTls>,
     /// Whether a connection that does not resume it is refused.
     pub must_resume: bool,
@@ -66,39 +69,7 @@ pub struct Wanted<'a> {
     pub wait: Duration,
 }
 
-/// A port kept for one data connection of one client; given back when dropped.
-pub struct Reservation {
-    rendezvous: Arc<Rendezvous>,
-    lease: Lease<Arrived>,
-    client: IpAddr,
-    session: u64,
-    since: Instant,
-    connected: bool,
-}
-
-/// A data connection, and what was read from it to find its owner.
-#[derive(Debug)]
-pub struct Arrived {
-    pub tcp: TcpStream,
-    pub read: Vec<u8>,
-    /// Where it comes from.
-    pub peer: SocketAddr,
-}
-
-/// Counts a data connection as active until dropped.
-pub struct Active {
-    rendezvous: Arc<Rendezvous>,
-    id: u64,
-}
-
-/// A data connection in use.
-struct Transfer {
-    port: u16,
-    client: IpAddr,
-    session: u64,
-}
-
-/// Why no port was reserved; says whose limit it is.
+/// Why no port was reserved, with the limit that was reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Exhausted {
     #[error(
@@ -107,15 +78,15 @@ pub enum Exhausted {
     )]
     NotInTime { pool: String, ports: usize, waited: Duration },
     #[error(
-        "no data port is free, and too many wait for one: all {ports} ports of pool \"{pool}\" wait \
-         for connections from your address"
+        "no data port is free, and too many requests wait for one: all {ports} ports of pool \
+         \"{pool}\" wait for connections from your address"
     )]
     QueueFull { pool: String, ports: usize },
     #[error(
-        "your address has its most data ports reserved ({most}, `reservations_per_address` of pool \
-         \"{pool}\"): connect to them first"
+        "your address has the maximum of {limit} data ports reserved (`reservations_per_address` of \
+         pool \"{pool}\"): connect to them first"
     )]
-    TooMany { pool: String, most: usize },
+    AddressLimit { pool: String, limit: usize },
 }
 
 impl Rendezvous {
@@ -130,41 +101,43 @@ impl Rendezvous {
         }
     }
 
-    /// Waits for a port where none is free for this client now.
+    /// Waits for a port if none is free for this client now.
     pub(super) async fn reserve(
         self: &Arc<Self>,
-        wanted: Wanted<'_>,
+        request: PortRequest<'_>,
         per_address: usize,
     ) -> Result<Reservation, Exhausted> {
-        let now = Instant::now();
-        let (client, session) = (wanted.client.to_canonical(), wanted.session);
-        let tls = wanted.tls.map(|tls| Claim {
+        let PortRequest { session, must_resume, connect_within, wait, .. } = request;
+        let (now, client) = (Instant::now(), request.client.to_canonical());
+        let tls = request.tls.map(|tls| ExpectedSession {
             listener: tls.listener().clone(),
             id: tls.id(),
-            standing: tls.resumption_evidence(),
-            must_resume: wanted.must_resume,
+            evidence: tls.resumption_evidence(),
+            must_resume,
         });
-        let deadline = now + wanted.connect_within + wanted.wait;
+        let deadline = now + connect_within + wait;
         let request = Request { client, session, tls, deadline };
         let leased = self.table().reserve(now, &request);
         let lease = match leased {
             Ok(lease) => lease,
-            Err(NoPlace::TooMany) => {
+            Err(NotReserved::AddressLimit) => {
                 self.metrics.exhausted.inc();
-                return Err(Exhausted::TooMany { pool: self.pool.clone(), most: per_address });
+                return Err(Exhausted::AddressLimit {
+                    pool: self.pool.clone(),
+                    limit: per_address,
+                });
             }
-            Err(NoPlace::NotNow) => self.wait_for_place(request, wanted.wait).await?,
+            Err(NotReserved::NoneFree) => self.wait_in_queue(request, wait).await?,
         };
-        let rendezvous = self.clone();
-        let since = Instant::now();
+        let (rendezvous, since) = (self.clone(), Instant::now());
         let reservation =
             Reservation { rendezvous, lease, client, session, since, connected: false };
-        reservation.renew(wanted.connect_within);
+        reservation.renew(connect_within);
         self.metrics.reserved.set(self.table().reserved() as i64);
         Ok(reservation)
     }
 
-    async fn wait_for_place(
+    async fn wait_in_queue(
         self: &Arc<Self>,
         request: Request<ServerTls>,
         limit: Duration,
@@ -182,7 +155,9 @@ impl Rendezvous {
             loop {
                 tokio::select! {
                     lease = &mut queued.lease => return lease.ok(),
-                    () = sleep(RESTED) => self.table().offer(Instant::now(), client),
+                    () = sleep(QUEUE_CHECK_INTERVAL) => {
+                        self.table().offer(Instant::now(), client);
+                    }
                 }
             }
         });
@@ -194,8 +169,8 @@ impl Rendezvous {
         })
     }
 
-    /// Hands a connection to its owner. One that matches no reservation is closed and counted, and
-    /// uses up nothing.
+    /// Delivers a connection to its owner. A connection that matches no reservation is closed and counted,
+    /// and uses up nothing.
     pub(super) fn arrived(self: &Arc<Self>, port: u16, peer: SocketAddr, tcp: TcpStream) {
         let arrived = Arrived { tcp, read: Vec::new(), peer };
         let mut table = self.table();
@@ -204,21 +179,21 @@ impl Rendezvous {
         self.metrics.reserved.set(table.reserved() as i64);
         drop(table);
         match arrival {
-            Arrival::Given => {}
+            Arrival::Delivered => {}
             Arrival::Stray(stray) => self.close_stray(port, stray.tcp, peer),
             Arrival::Shared(arrived, listener, candidates) => {
-                tokio::spawn(self.clone().find_owner(key, arrived, listener, candidates));
+                task::spawn(self.clone().find_owner(key, arrived, listener, candidates));
             }
         }
     }
 
-    /// Whether a connection to the port from there can belong to anybody.
+    /// Whether any reservation waits for a connection from there.
     pub(super) fn awaits(&self, port: u16, from: IpAddr) -> bool {
         let table = self.table();
         table.awaits(table.key(port, from))
     }
 
-    /// Finds out whose a connection to a shared port is by what it offers to resume.
+    /// Finds the owner of a connection to a shared port by the session that it offers to resume.
     async fn find_owner(
         self: Arc<Self>,
         key: Key,
@@ -230,8 +205,8 @@ impl Rendezvous {
         let flight = {
             let mut reading = pin!(FirstFlight::read(&mut tcp));
             loop {
-                // Clients speak when they are told to, and a backend may take its time before that.
-                match timeout(FIRST_FLIGHT, reading.as_mut()).await {
+                // Clients start TLS after the reply to their command, which may depend on a slow backend.
+                match timeout(SILENT_CHECK_INTERVAL, reading.as_mut()).await {
                     Ok(flight) => break flight,
                     Err(_) if self.table().still_awaits(key, candidates) => {}
                     Err(_) => break None,
@@ -239,28 +214,28 @@ impl Rendezvous {
             }
         };
         let Some(FirstFlight { bytes: read, offered: Some(offered) }) = flight else {
-            self.table().went_away((key, peer.ip()));
+            self.table().closed_unidentified((key, peer.ip()));
             return self.close_stray(key.port, tcp, peer);
         };
-        let claimed = listener.owners(&offered);
+        let owners = listener.owners(&offered);
         let source = (key, peer.ip());
         let arrived = Arrived { tcp, read, peer };
-        let routed = self.table().route(Instant::now(), source, &claimed, candidates, arrived);
+        let routed = self.table().route(Instant::now(), source, &owners, candidates, arrived);
         if let Routed::Stray(Arrived { tcp, .. }, instead) = routed {
             if let Some(id) = instead {
-                listener.note_shared_store(&id, &claimed);
+                listener.note_shared_store(&id, &owners);
             }
             self.close_stray(key.port, tcp, peer);
         }
     }
 
-    /// By a reset: whoever knocks often leaves nothing behind in the kernel.
+    /// By a reset, so that frequent strays leave no state in the kernel.
     pub(super) fn close_stray(&self, port: u16, stray: TcpStream, from: SocketAddr) {
         reset_on_drop(&stray);
-        self.stray(port, from);
+        self.count_stray(port, from);
     }
 
-    fn stray(&self, port: u16, from: SocketAddr) {
+    fn count_stray(&self, port: u16, from: SocketAddr) {
         self.metrics.stray.inc();
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
         strays.insert(port, Stray { from, at: SystemTime::now() });
@@ -271,10 +246,10 @@ impl Rendezvous {
         &self.pool
     }
 
-    /// Ends reservations that were not connected in time, for ever.
-    pub(super) async fn sweep(&self) {
+    /// Ends reservations that were not connected in time. Runs for ever.
+    pub(super) async fn expire_reservations(&self) {
         loop {
-            sleep(SWEEP).await;
+            sleep(EXPIRY_CHECK_INTERVAL).await;
             let mut table = self.table();
             let expired = table.expire(Instant::now());
             self.metrics.reserved.set(table.reserved() as i64);
@@ -282,111 +257,32 @@ impl Rendezvous {
         }
     }
 
-    /// What is to be seen of these ports.
-    pub(super) fn look(&self, ports: &[u16]) -> PoolView {
-        let mut look = Look::at(ports);
+    pub(super) fn view(&self, ports: &[u16]) -> PoolView {
+        let mut view = ViewBuilder::new(ports);
         let table = self.table();
-        table.look(&mut look);
+        table.add_owners(&mut view);
         let queued = table.queued();
         drop(table);
-        for Transfer { port, client, session } in self.active().values() {
+        for ActiveTransfer { port, client, session } in self.active().values() {
             let (session, client) = (*session, *client);
-            look.owner(*port, Owner { session, client, state: OwnerState::Active });
+            view.add_owner(*port, Owner { session, client, state: OwnerState::Active });
         }
         for (port, stray) in self.strays.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            look.stray(*port, *stray);
+            view.set_stray(*port, *stray);
         }
-        PoolView { pool: self.pool.clone(), queued, ports: look.done() }
+        PoolView { pool: self.pool.clone(), queued, ports: view.build() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table<Arrived, ServerTls>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn active(&self) -> MutexGuard<'_, HashMap<u64, Transfer>> {
+    fn active(&self) -> MutexGuard<'_, HashMap<u64, ActiveTransfer>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Reservation {
-    /// The port that listens.
-    pub fn port(&self) -> u16 {
-        self.lease.key.port
-    }
-
-    /// When it was made: the client was told the port after that.
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// A connection that may be the client's: on a port that is shared, those that claim to be, one
-    /// after the other. Cancel safe. `None` when the reservation has expired, or was used up.
-    pub async fn arrived(&mut self) -> Option<Arrived> {
-        self.lease.arrivals.recv().await
-    }
-
-    /// Told when somebody came who resumes another session, or none, while nobody else waited at the
-    /// port.
-    pub fn strangers(&self) -> Arc<Notify> {
-        self.lease.strangers.clone()
-    }
-
-    /// Its command has come: it does not expire while the backend is asked, which has its own
-    /// deadlines.
-    pub fn hold(&self) {
-        self.renew(HELD);
-    }
-
-    /// From now on there is so long for the connection.
-    pub fn renew(&self, connect_within: Duration) {
-        self.rendezvous.table().renew(&self.lease, Instant::now() + connect_within);
-    }
-
-    /// A connection turned out not to be the client's.
-    pub fn refused(&self, from: SocketAddr) {
-        self.rendezvous.stray(self.port(), from);
-    }
-
-    /// Gives the port back at once: no connection is on its way to it.
-    pub fn give_back(mut self) {
-        self.connected = true;
-    }
-
-    /// The connection is there.
-    pub fn activate(mut self) -> Active {
-        self.connected = true;
-        let Self { lease, client, session, .. } = &self;
-        let (id, port) = (lease.id, lease.key.port);
-        let transfer = Transfer { port, client: *client, session: *session };
-        self.rendezvous.active().insert(id, transfer);
-        self.rendezvous.metrics.active.inc();
-        Active { rendezvous: self.rendezvous.clone(), id }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.lease.arrivals.close();
-        // What claimed to be it, too.
-        while self.lease.tls.is_some()
-            && let Ok(Arrived { tcp, peer, .. }) = self.lease.arrivals.try_recv()
-        {
-            self.rendezvous.close_stray(self.lease.key.port, tcp, peer);
-        }
-        let mut table = self.rendezvous.table();
-        table.release(Instant::now(), &self.lease, self.connected);
-        self.rendezvous.metrics.reserved.set(table.reserved() as i64);
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.rendezvous.active().remove(&self.id);
-        self.rendezvous.metrics.active.dec();
-    }
-}
-
-/// A request that waits. What it was given and did not take goes back.
+/// A queued request. Dropped, it releases a lease that it did not receive.
 struct Queued {
     rendezvous: Arc<Rendezvous>,
     client: ClientKey,
@@ -398,7 +294,7 @@ impl Drop for Queued {
         self.lease.close();
         let mut table = self.rendezvous.table();
         if let Ok(lease) = self.lease.try_recv() {
-            // Nobody was told the port, so that no connection is on its way: it need not rest.
+            // The client does not know the port, so no connection is on its way: no quarantine is needed.
             table.release(Instant::now(), &lease, true);
         }
         table.offer(Instant::now(), self.client);

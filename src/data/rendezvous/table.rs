@@ -1,4 +1,6 @@
-//! Who waits for which data connection: the bookkeeping, without sockets and without a clock.
+//! The bookkeeping of reservations, without sockets and without a clock.
+
+mod arrivals;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -9,47 +11,40 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::client_key::{ClientKey, ClientMatch, Key};
-use super::place::{Claim, Place, Shared, Summary, Waiting};
-use super::rest::{Rest, Who, rest};
-use crate::data::view::{Look, Owner, OwnerState};
+use super::quarantine::{self, Holder, Quarantine};
+use super::slot::{ExpectedSession, Pending, SharedSlot, Slot};
+use crate::data::view::{Owner, OwnerState, ViewBuilder};
 use crate::net::tls::SessionId;
 
-/// Connections that one reservation may have to look at: its own, and others' that claim to be it.
-const ARRIVALS: usize = 4;
-/// Connections of one address to a port that may be without a word, beyond its reservations: nobody
-/// keeps others out by connecting and saying nothing. Of an address that has reservations, and of one
-/// that has none.
-const SPARE: usize = 64;
-const SPARE_OF_OTHERS: usize = 8;
-/// The same of the whole pool, beyond what all its reservations may need.
-const SPARE_IN_ALL: usize = 1024;
-const A_RESERVATION: usize = 4;
-/// Ports that are looked at for one that nobody waits at, before one is shared.
-const LOOKED_AT: usize = 128;
-/// Who waits so long for a port that nobody else waits at is overtaken no more.
-const OVERTAKEN: Duration = Duration::from_secs(2);
-/// Of those who wait, so many for whom nothing is free are looked at when a port becomes free.
-const TRIED: usize = 64;
+pub(super) use arrivals::{Arrival, Candidates, Routed};
 
-/// What the pool's reservations are bounded by.
+/// Connections that one reservation may have to check: its own, and others that resume the same session.
+const MAX_ARRIVALS: usize = 4;
+/// Ports that are tried in search of a free one, before one is shared.
+const MAX_PORTS_TRIED: usize = 128;
+/// How long a queued request may be overtaken by others that can share a port.
+const OVERTAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Queued requests without a free port that are tried each time a port becomes free.
+const MAX_QUEUE_TRIED: usize = 64;
+
+/// The bounds of a pool's reservations.
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub client_match: ClientMatch,
     /// Reservations of one address at a time.
     pub per_address: usize,
-    /// Requests that wait at a time, in all; of one client an eighth of that.
+    /// Queued requests at a time; of one client at most an eighth of them.
     pub queue: usize,
 }
 
-/// Who wants to reserve. `L` is a TLS listener.
+/// A request for a reservation. `L` is a TLS listener.
 #[derive(Debug, Clone)]
 pub(super) struct Request<L> {
     pub client: IpAddr,
     /// Number of the session.
     pub session: u64,
-    /// Its TLS session, which its data connections will resume: they can be told from others'.
-    /// `None`: the reservation shares its place with nobody.
-    pub tls: Option<Claim<L>>,
+    /// `None`: the reservation cannot share a slot.
+    pub tls: Option<ExpectedSession<L>>,
     pub deadline: Instant,
 }
 
@@ -57,69 +52,44 @@ pub(super) struct Request<L> {
 pub(super) struct Table<C, L> {
     rules: Rules,
     ports: Vec<u16>,
-    places: HashMap<Key, Place<C, L>>,
-    resting: HashMap<Key, Vec<Rest>>,
+    slots: HashMap<Key, Slot<C, L>>,
+    quarantines: HashMap<Key, Vec<Quarantine>>,
     reserved: usize,
     /// Reservations by address.
-    held: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, usize>,
     queues: HashMap<ClientKey, VecDeque<Queued<C, L>>>,
     queued: usize,
-    /// Connections to shared places that have not said yet whose they are, by port and source, and in
-    /// all.
-    unplaced: HashMap<(u16, IpAddr), usize>,
-    silent: usize,
-    next: u64,
+    /// Connections to shared slots whose owner is not known yet, by port and source, and in all.
+    unidentified: HashMap<(u16, IpAddr), usize>,
+    unidentified_total: usize,
+    last_id: u64,
 }
 
 struct Queued<C, L> {
     request: Request<L>,
     since: Instant,
-    answer: oneshot::Sender<Lease<C>>,
+    sender: oneshot::Sender<Lease<C>>,
 }
 
-/// A reservation; to be given back with [`Table::release`].
+/// A reservation; must be returned with [`Table::release`].
 #[derive(Debug)]
 pub(super) struct Lease<C> {
     pub key: Key,
     pub id: u64,
     pub tls: Option<SessionId>,
-    /// Ends when the reservation has expired.
+    /// Closed when the reservation expires.
     pub arrivals: mpsc::Receiver<C>,
-    /// Told when somebody else came while nobody else waited.
+    /// Notified when a connection of another session, or of none, came while no other reservation waited.
     pub strangers: Arc<Notify>,
 }
 
 /// Why nothing was reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoPlace {
-    /// The address has its most reservations.
-    TooMany,
-    /// None is free for this client; one may become so.
-    NotNow,
-}
-
-/// What becomes of a connection.
-pub(super) enum Arrival<C, L> {
-    Given,
-    /// Several may wait there: what it offers to resume tells whose it is.
-    Shared(C, L, Candidates),
-    Stray(C),
-}
-
-/// Whose a connection to a shared place can be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Candidates {
-    /// The reservation whose it is if it offers nothing: the only one when it came.
-    only: Option<u64>,
-    /// No later reservation can be meant.
-    last: u64,
-}
-
-/// What a connection to a shared place turned out to be.
-pub(super) enum Routed<C> {
-    Given,
-    /// With the session that it should have resumed instead of another one, where that is sure.
-    Stray(C, Option<SessionId>),
+pub(super) enum NotReserved {
+    /// The address has the maximum of reservations.
+    AddressLimit,
+    /// No port is free for this client now.
+    NoneFree,
 }
 
 impl<C, L: Clone + PartialEq> Table<C, L> {
@@ -127,15 +97,15 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Self {
             rules,
             ports,
-            places: HashMap::new(),
-            resting: HashMap::new(),
+            slots: HashMap::new(),
+            quarantines: HashMap::new(),
             reserved: 0,
-            held: HashMap::new(),
+            by_address: HashMap::new(),
             queues: HashMap::new(),
             queued: 0,
-            unplaced: HashMap::new(),
-            silent: 0,
-            next: 0,
+            unidentified: HashMap::new(),
+            unidentified_total: 0,
+            last_id: 0,
         }
     }
 
@@ -143,22 +113,27 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Key { port, client: self.rules.client_match.key(client) }
     }
 
-    /// In clear nobody overtakes those of the same client who wait; under TLS, not for long.
+    /// In clear, a request does not overtake queued ones of the same client; under TLS, not for long.
     pub(super) fn reserve(
         &mut self,
         now: Instant,
         request: &Request<L>,
-    ) -> Result<Lease<C>, NoPlace> {
+    ) -> Result<Lease<C>, NotReserved> {
         let client = self.rules.client_match.key(request.client);
-        if self.held.get(&request.client).is_some_and(|held| *held >= self.rules.per_address) {
-            return Err(NoPlace::TooMany);
+        if self.is_at_address_limit(request.client) {
+            return Err(NotReserved::AddressLimit);
         }
-        let queue = self.queues.get(&client).and_then(VecDeque::front);
-        let patient = |first: &Queued<C, L>| request.tls.is_some() && first.since + OVERTAKEN > now;
-        if queue.is_some_and(|first| !patient(first)) {
-            return Err(NoPlace::NotNow);
+        let first = self.queues.get(&client).and_then(VecDeque::front);
+        let may_overtake =
+            |first: &Queued<C, L>| request.tls.is_some() && first.since + OVERTAKE_TIMEOUT > now;
+        if first.is_some_and(|first| !may_overtake(first)) {
+            return Err(NotReserved::NoneFree);
         }
-        self.place(now, client, request).ok_or(NoPlace::NotNow)
+        self.occupy(now, client, request).ok_or(NotReserved::NoneFree)
+    }
+
+    fn is_at_address_limit(&self, client: IpAddr) -> bool {
+        self.by_address.get(&client).is_some_and(|count| *count >= self.rules.per_address)
     }
 
     /// `None`: the queue is full.
@@ -172,287 +147,166 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         if self.queued >= self.rules.queue || own * 8 >= self.rules.queue {
             return None;
         }
-        let (answer, lease) = oneshot::channel();
-        self.queues.entry(client).or_default().push_back(Queued { request, since, answer });
+        let (sender, lease) = oneshot::channel();
+        self.queues.entry(client).or_default().push_back(Queued { request, since, sender });
         self.queued += 1;
         Some(lease)
     }
 
-    /// Gives those of this client who wait what is free now, in the order of asking; one for whom
-    /// nothing is free does not hold up the next. Whoever waits no more is forgotten.
+    /// Gives free ports to this client's queued requests, in their order; a request for which no port is
+    /// free does not block the next. Requests whose receiver is gone are dropped.
     pub(super) fn offer(&mut self, now: Instant, client: ClientKey) {
         let Some(mut queue) = self.queues.remove(&client) else { return };
         self.queued -= queue.len();
-        queue.retain(|waiting| !waiting.answer.is_closed());
-        let mut still = VecDeque::with_capacity(queue.len());
+        queue.retain(|queued| !queued.sender.is_closed());
+        let mut remaining = VecDeque::with_capacity(queue.len());
         while let Some(next) = queue.pop_front() {
-            let full = self.held.get(&next.request.client);
-            let full = full.is_some_and(|held| *held >= self.rules.per_address);
-            let lease = if full { None } else { self.place(now, client, &next.request) };
+            let at_limit = self.is_at_address_limit(next.request.client);
+            let lease = if at_limit { None } else { self.occupy(now, client, &next.request) };
             match lease {
-                None => still.push_back(next),
+                None => remaining.push_back(next),
                 Some(lease) => {
-                    if let Err(lease) = next.answer.send(lease) {
-                        self.forget(lease.key, lease.id, lease.tls);
+                    if let Err(lease) = next.sender.send(lease) {
+                        self.remove(lease.key, lease.id, lease.tls);
                     }
                 }
             }
-            if still.len() >= TRIED {
+            if remaining.len() >= MAX_QUEUE_TRIED {
                 break;
             }
         }
-        still.append(&mut queue);
-        self.queued += still.len();
-        if !still.is_empty() {
-            self.queues.insert(client, still);
+        remaining.append(&mut queue);
+        self.queued += remaining.len();
+        if !remaining.is_empty() {
+            self.queues.insert(client, remaining);
         }
     }
 
-    fn place(&mut self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<Lease<C>> {
-        let port = self.find(now, client, request)?;
+    fn occupy(
+        &mut self,
+        now: Instant,
+        client: ClientKey,
+        request: &Request<L>,
+    ) -> Option<Lease<C>> {
+        let port = self.find_port(now, client, request)?;
         let key = Key { port, client };
-        let (arrivals, received) = mpsc::channel(ARRIVALS);
+        let (arrivals, receiver) = mpsc::channel(MAX_ARRIVALS);
         let strangers = Arc::new(Notify::new());
-        self.next += 1;
-        let waiting = Waiting {
-            id: self.next,
-            standing: request.tls.as_ref().map(|claim| claim.standing),
+        self.last_id += 1;
+        let pending = Pending {
+            id: self.last_id,
+            evidence: request.tls.as_ref().map(|expected| expected.evidence),
             client: request.client,
             session: request.session,
             deadline: request.deadline,
             arrivals,
             strangers: strangers.clone(),
-            may_resume_none: request.tls.as_ref().is_some_and(|claim| !claim.must_resume),
+            resumption_optional: request.tls.as_ref().is_some_and(|tls| !tls.must_resume),
             guessed: false,
         };
         if request.tls.is_none() {
-            self.resting.remove(&key);
+            self.quarantines.remove(&key);
         }
-        match (self.places.entry(key), &request.tls) {
-            (Entry::Vacant(place), None) => {
-                place.insert(Place::Alone(waiting));
+        match (self.slots.entry(key), &request.tls) {
+            (Entry::Vacant(slot), None) => {
+                slot.insert(Slot::Exclusive(pending));
             }
-            (Entry::Vacant(place), Some(claim)) => {
-                let (listener, all) = (claim.listener.clone(), Summary::of(&claim.standing));
-                let sessions = HashMap::from([(claim.id, waiting)]);
-                place.insert(Place::Shared(Shared { listener, sessions, all }));
+            (Entry::Vacant(slot), Some(expected)) => {
+                slot.insert(Slot::Shared(SharedSlot::new(expected, pending)));
             }
-            (Entry::Occupied(mut place), Some(claim)) => match place.get_mut() {
-                Place::Shared(shared) => shared.insert(claim, waiting),
-                Place::Alone(_) => return None,
+            (Entry::Occupied(mut slot), Some(expected)) => match slot.get_mut() {
+                Slot::Shared(shared) => shared.insert(expected, pending),
+                Slot::Exclusive(_) => return None,
             },
             (Entry::Occupied(_), None) => return None,
         }
-        *self.held.entry(request.client).or_default() += 1;
+        *self.by_address.entry(request.client).or_default() += 1;
         self.reserved += 1;
-        let tls = request.tls.as_ref().map(|claim| claim.id);
-        Some(Lease { key, id: self.next, tls, arrivals: received, strangers })
+        let tls = request.tls.as_ref().map(|expected| expected.id);
+        Some(Lease { key, id: self.last_id, tls, arrivals: receiver, strangers })
     }
 
-    /// Ports are chosen unpredictably. One that rests for the session itself, or that is shared, is
+    /// Chooses an unpredictable port. A port that is shared, or in quarantine for the session itself, is
     /// the last resort.
-    fn find(&self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<u16> {
+    fn find_port(&self, now: Instant, client: ClientKey, request: &Request<L>) -> Option<u16> {
         let start = rand::random_range(0..self.ports.len().max(1));
-        let (behind, ahead) = self.ports.split_at(start.min(self.ports.len()));
+        let (before, after) = self.ports.split_at(start.min(self.ports.len()));
         let mut last_resort = None;
-        for (looked_at, port) in ahead.iter().chain(behind).enumerate() {
+        for (tried, port) in after.iter().chain(before).enumerate() {
             let key = Key { port: *port, client };
-            let mut rests = self.rests(now, &key);
-            let late = |claim: &Claim<L>| {
-                self.rests(now, &key).any(|rest| rest.is_like(request.session, &claim.standing))
+            let mut quarantines = self.quarantines(now, &key);
+            let is_ambiguous = |expected: &ExpectedSession<L>| {
+                let mut quarantines = self.quarantines(now, &key);
+                quarantines.any(|one| one.is_ambiguous(request.session, &expected.evidence))
             };
-            let free = match (self.places.get(&key), &request.tls) {
-                // What is late resumes another session, or none, as far as that is sure: see `route`.
-                (_, Some(claim)) if late(claim) => continue,
+            let is_free = match (self.slots.get(&key), &request.tls) {
+                // Otherwise a late connection resumes another session, or none, as far as that is certain:
+                // see `route`.
+                (_, Some(expected)) if is_ambiguous(expected) => continue,
                 (None, Some(_)) => true,
-                (None, None) => match rests.next() {
+                (None, None) => match quarantines.next() {
                     None => true,
-                    Some(rest) if rest.session != request.session => continue,
-                    Some(_) if rests.all(|rest| rest.session == request.session) => false,
+                    Some(one) if one.session != request.session => continue,
+                    Some(_) if quarantines.all(|one| one.session == request.session) => false,
                     Some(_) => continue,
                 },
-                (Some(Place::Shared(shared)), Some(claim)) if shared.admits(claim) => false,
+                (Some(Slot::Shared(shared)), Some(expected)) if shared.admits(expected) => false,
                 (Some(_), _) => continue,
             };
-            if free {
+            if is_free {
                 return Some(*port);
             }
             last_resort = Some(*port);
-            if looked_at >= LOOKED_AT {
+            if tried >= MAX_PORTS_TRIED {
                 break;
             }
         }
         last_resort
     }
 
-    fn rests<'a>(
+    fn quarantines<'a>(
         &'a self,
         now: Instant,
         key: &Key,
-    ) -> impl Iterator<Item = &'a Rest> + use<'a, C, L> {
-        let rests = self.resting.get(key).map(Vec::as_slice).unwrap_or_default();
-        rests.iter().filter(move |rest| rest.until > now)
+    ) -> impl Iterator<Item = &'a Quarantine> + use<'a, C, L> {
+        let of_key = self.quarantines.get(key).map(Vec::as_slice).unwrap_or_default();
+        of_key.iter().filter(move |one| one.until > now)
     }
 
-    pub(super) fn awaits(&self, key: Key) -> bool {
-        self.places.contains_key(&key)
-    }
-
-    /// Brings a connection to its owner, or says what is still to be found out about it.
-    pub(super) fn arrive(
-        &mut self,
-        now: Instant,
-        (key, from): (Key, IpAddr),
-        connection: C,
-    ) -> Arrival<C, L> {
-        match self.places.get(&key) {
-            None => Arrival::Stray(connection),
-            Some(Place::Shared(shared)) => {
-                let only = shared.only().map(|(_, waiting)| waiting);
-                // It may be late, and another's.
-                let own = |waiting: &&Waiting<C>| {
-                    self.rests(now, &key).all(|rest| rest.session == waiting.session)
-                };
-                let only = only.filter(own).map(|waiting| waiting.id);
-                let candidates = Candidates { only, last: self.next };
-                let most = match self.held.get(&from) {
-                    Some(held) => held + SPARE,
-                    None => SPARE_OF_OTHERS,
-                };
-                let unplaced = self.unplaced.entry((key.port, from)).or_default();
-                let all = self.reserved * A_RESERVATION + SPARE_IN_ALL;
-                if *unplaced >= most || self.silent >= all {
-                    if *unplaced == 0 {
-                        self.unplaced.remove(&(key.port, from));
-                    }
-                    return Arrival::Stray(connection);
-                }
-                *unplaced += 1;
-                self.silent += 1;
-                Arrival::Shared(connection, shared.listener.clone(), candidates)
-            }
-            Some(Place::Alone(_)) => {
-                let Some(Place::Alone(waiting)) = self.places.remove(&key) else {
-                    return Arrival::Stray(connection);
-                };
-                self.release_address(waiting.client);
-                let in_time = waiting.deadline > now;
-                let given = match in_time {
-                    true => waiting.arrivals.try_send(connection).map_err(|e| e.into_inner()),
-                    false => Err(connection),
-                };
-                self.offer(now, key.client);
-                given.map_or_else(Arrival::Stray, |()| Arrival::Given)
-            }
-        }
-    }
-
-    /// Whether one of those whose the connection can be still waits.
-    pub(super) fn still_awaits(&self, key: Key, candidates: Candidates) -> bool {
-        let Some(Place::Shared(shared)) = self.places.get(&key) else { return false };
-        shared.sessions.values().any(|waiting| waiting.id <= candidates.last)
-    }
-
-    /// Brings a connection to a shared place to the session that it claims. One that claims nothing
-    /// is given to the only one who waits, once. A stray comes back; it uses up nothing.
-    pub(super) fn route(
-        &mut self,
-        now: Instant,
-        (key, from): (Key, IpAddr),
-        claimed: &[SessionId],
-        candidates: Candidates,
-        connection: C,
-    ) -> Routed<C> {
-        self.unplaced_no_more(key.port, from);
-        let Some(Place::Shared(shared)) = self.places.get_mut(&key) else {
-            return Routed::Stray(connection, None);
-        };
-        let only = shared.only().map(|(id, _)| *id);
-        let mut instead = None;
-        // Whoever asked for the port later has not been told it yet when the client connected.
-        let meant = |id: &&SessionId| {
-            shared.sessions.get(*id).is_some_and(|waiting| waiting.id <= candidates.last)
-        };
-        let waiting = match claimed.iter().find(meant) {
-            Some(id) => shared.sessions.get_mut(id),
-            None => only.and_then(|id| shared.sessions.get_mut(&id)).filter(|waiting| {
-                let guess = candidates.only == Some(waiting.id);
-                // Of several with one store, each may resume any: the handshake tells, where it matters.
-                let given = match claimed {
-                    [] => guess && !waiting.guessed,
-                    _ if waiting.may_resume_none => guess,
-                    _ => waiting.shares_store() && waiting.id <= candidates.last,
-                };
-                let near = waiting.client == from;
-                waiting.tell_of_stranger(!given && near);
-                instead = only.filter(|_| guess && near && !claimed.is_empty());
-                given
-            }),
-        };
-        let Some(waiting) = waiting.filter(|waiting| waiting.deadline > now) else {
-            return Routed::Stray(connection, instead);
-        };
-        waiting.guessed |= claimed.is_empty();
-        match waiting.arrivals.try_send(connection) {
-            Ok(()) => Routed::Given,
-            Err(refused) => Routed::Stray(refused.into_inner(), None),
-        }
-    }
-
-    /// A connection to a shared place went away before it said whose it is.
-    pub(super) fn went_away(&mut self, (key, from): (Key, IpAddr)) {
-        self.unplaced_no_more(key.port, from);
-        if let Some(Place::Shared(shared)) = self.places.get(&key)
-            && let Some((_, only)) = shared.only()
-        {
-            only.tell_of_stranger(only.client == from);
-        }
-    }
-
-    fn unplaced_no_more(&mut self, port: u16, from: IpAddr) {
-        if let Entry::Occupied(mut unplaced) = self.unplaced.entry((port, from)) {
-            self.silent -= 1;
-            *unplaced.get_mut() -= 1;
-            if *unplaced.get() == 0 {
-                unplaced.remove();
-            }
-        }
-    }
-
-    /// Puts a reservation's end off, unless it has expired.
+    /// Extends a reservation, unless it has expired.
     pub(super) fn renew(&mut self, lease: &Lease<C>, deadline: Instant) {
-        let waiting = match (self.places.get_mut(&lease.key), lease.tls) {
-            (Some(Place::Alone(waiting)), None) => Some(waiting),
-            (Some(Place::Shared(shared)), Some(id)) => shared.sessions.get_mut(&id),
+        let pending = match (self.slots.get_mut(&lease.key), lease.tls) {
+            (Some(Slot::Exclusive(pending)), None) => Some(pending),
+            (Some(Slot::Shared(shared)), Some(id)) => shared.sessions.get_mut(&id),
             _ => None,
         };
-        if let Some(waiting) = waiting.filter(|waiting| waiting.id == lease.id) {
-            waiting.deadline = deadline;
+        if let Some(pending) = pending.filter(|pending| pending.id == lease.id) {
+            pending.deadline = deadline;
         }
     }
 
-    /// Ends what was not connected in time; how many.
+    /// Ends reservations that were not connected in time. Returns how many.
     pub(super) fn expire(&mut self, now: Instant) -> usize {
-        self.resting.retain(|_, rests| {
-            rests.retain(|rest| rest.until > now);
-            !rests.is_empty()
+        self.quarantines.retain(|_, of_key| {
+            of_key.retain(|one| one.until > now);
+            !of_key.is_empty()
         });
-        let (held, resting) = (&mut self.held, &mut self.resting);
+        let (by_address, quarantines) = (&mut self.by_address, &mut self.quarantines);
         let (mut expired, mut clients) = (0, Vec::new());
-        let mut keep = |key: &Key, waiting: &Waiting<C>| {
-            let keeps = waiting.deadline > now;
-            if !keeps {
-                give_back(held, waiting.client);
-                rest(resting, *key, now, (waiting.session, waiting.standing));
+        let mut keep = |key: &Key, pending: &Pending<C>| {
+            let is_live = pending.deadline > now;
+            if !is_live {
+                decrement(by_address, pending.client);
+                quarantine::add(quarantines, *key, now, (pending.session, pending.evidence));
                 clients.push(key.client);
                 expired += 1;
             }
-            keeps
+            is_live
         };
-        self.places.retain(|key, place| match place {
-            Place::Alone(waiting) => keep(key, waiting),
-            Place::Shared(Shared { sessions, .. }) => {
-                sessions.retain(|_, waiting| keep(key, waiting));
+        self.slots.retain(|key, slot| match slot {
+            Slot::Exclusive(pending) => keep(key, pending),
+            Slot::Shared(SharedSlot { sessions, .. }) => {
+                sessions.retain(|_, pending| keep(key, pending));
                 !sessions.is_empty()
             }
         });
@@ -461,42 +315,42 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         expired
     }
 
-    /// Gives a reservation back. `connected`: what it was for has come.
+    /// Returns a lease. `connected`: no connection can arrive for it any more.
     pub(super) fn release(&mut self, now: Instant, lease: &Lease<C>, connected: bool) {
-        let Some(who) = self.forget(lease.key, lease.id, lease.tls) else { return };
+        let Some(holder) = self.remove(lease.key, lease.id, lease.tls) else { return };
         if !connected {
-            rest(&mut self.resting, lease.key, now, who);
+            quarantine::add(&mut self.quarantines, lease.key, now, holder);
         }
         self.offer(now, lease.key.client);
     }
 
-    /// The session that held it.
-    fn forget(&mut self, key: Key, id: u64, tls: Option<SessionId>) -> Option<Who> {
-        let Entry::Occupied(mut place) = self.places.entry(key) else { return None };
-        let waiting = match (place.get_mut(), tls) {
-            (Place::Alone(waiting), None) if waiting.id == id => {
-                let (client, who) = (waiting.client, (waiting.session, waiting.standing));
-                place.remove();
-                (client, who)
+    /// Returns the holder.
+    fn remove(&mut self, key: Key, id: u64, tls: Option<SessionId>) -> Option<Holder> {
+        let Entry::Occupied(mut slot) = self.slots.entry(key) else { return None };
+        let (client, holder) = match (slot.get_mut(), tls) {
+            (Slot::Exclusive(pending), None) if pending.id == id => {
+                let removed = (pending.client, (pending.session, pending.evidence));
+                slot.remove();
+                removed
             }
-            (Place::Shared(Shared { sessions, .. }), Some(tls)) => {
-                let waiting = match sessions.entry(tls) {
-                    Entry::Occupied(waiting) if waiting.get().id == id => waiting.remove(),
+            (Slot::Shared(SharedSlot { sessions, .. }), Some(tls)) => {
+                let pending = match sessions.entry(tls) {
+                    Entry::Occupied(pending) if pending.get().id == id => pending.remove(),
                     _ => return None,
                 };
                 if sessions.is_empty() {
-                    place.remove();
+                    slot.remove();
                 }
-                (waiting.client, (waiting.session, waiting.standing))
+                (pending.client, (pending.session, pending.evidence))
             }
             _ => return None,
         };
-        self.release_address(waiting.0);
-        Some(waiting.1)
+        self.release_address(client);
+        Some(holder)
     }
 
     fn release_address(&mut self, client: IpAddr) {
-        give_back(&mut self.held, client);
+        decrement(&mut self.by_address, client);
         self.reserved -= 1;
     }
 
@@ -510,32 +364,33 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let nothing = self.places.is_empty() && self.resting.is_empty() && self.held.is_empty();
-        nothing
+        self.slots.is_empty()
+            && self.quarantines.is_empty()
+            && self.by_address.is_empty()
             && self.queues.is_empty()
-            && self.unplaced.is_empty()
-            && (self.reserved, self.queued, self.silent) == (0, 0, 0)
+            && self.unidentified.is_empty()
+            && (self.reserved, self.queued, self.unidentified_total) == (0, 0, 0)
     }
 
-    /// Every reservation's port and owner.
-    pub(super) fn look(&self, look: &mut Look) {
-        for (key, place) in &self.places {
-            let mut see = |waiting: &Waiting<C>, state| {
-                let Waiting { session, client, .. } = *waiting;
-                look.owner(key.port, Owner { session, client, state });
+    /// Adds every reservation's port and owner.
+    pub(super) fn add_owners(&self, view: &mut ViewBuilder) {
+        for (key, slot) in &self.slots {
+            let mut add = |pending: &Pending<C>, state| {
+                let Pending { session, client, .. } = *pending;
+                view.add_owner(key.port, Owner { session, client, state });
             };
-            match place {
-                Place::Alone(waiting) => see(waiting, OwnerState::Reserved),
-                Place::Shared(shared) => {
-                    shared.sessions.values().for_each(|waiting| see(waiting, OwnerState::Shared));
+            match slot {
+                Slot::Exclusive(pending) => add(pending, OwnerState::Reserved),
+                Slot::Shared(shared) => {
+                    shared.sessions.values().for_each(|pending| add(pending, OwnerState::Shared));
                 }
             }
         }
     }
 }
 
-fn give_back(held: &mut HashMap<IpAddr, usize>, client: IpAddr) {
-    if let Entry::Occupied(mut count) = held.entry(client) {
+fn decrement(counts: &mut HashMap<IpAddr, usize>, client: IpAddr) {
+    if let Entry::Occupied(mut count) = counts.entry(client) {
         *count.get_mut() -= 1;
         if *count.get() == 0 {
             count.remove();

@@ -1,3 +1,5 @@
+//! Tests with real sockets and TLS.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -6,14 +8,14 @@ use crate::data::{Pool, PoolMetrics, PoolSettings, Ports};
 use crate::net::poll_once;
 use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
 
-const HERE: &str = "127.0.0.1";
+const LOCALHOST: &str = "127.0.0.1";
 
 fn pool(ports: u16) -> Pool {
     let metrics = PoolMetrics::register(&prometheus::Registry::new()).unwrap();
     let settings = PoolSettings {
         name: "test".into(),
         ports: Ports::Ephemeral(ports),
-        listen: vec![HERE.parse().unwrap()],
+        listen: vec![LOCALHOST.parse().unwrap()],
         advertise: vec![],
         client_match: ClientMatch::Address,
         reservations_per_address: 10,
@@ -25,8 +27,8 @@ fn pool(ports: u16) -> Pool {
     pool
 }
 
-fn wanted(client: &str, session: u64) -> Wanted<'static> {
-    Wanted {
+fn request(client: &str, session: u64) -> PortRequest<'static> {
+    PortRequest {
         client: client.parse().unwrap(),
         session,
         tls: None,
@@ -39,7 +41,7 @@ fn wanted(client: &str, session: u64) -> Wanted<'static> {
 async fn connect(from: &str, port: u16) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
-    socket.connect(SocketAddr::new(HERE.parse().unwrap(), port)).await.unwrap()
+    socket.connect(SocketAddr::new(LOCALHOST.parse().unwrap(), port)).await.unwrap()
 }
 
 async fn is_closed(mut tcp: TcpStream) -> bool {
@@ -49,10 +51,10 @@ async fn is_closed(mut tcp: TcpStream) -> bool {
 #[tokio::test]
 async fn one_port_serves_many_addresses_and_strays_use_up_nothing() {
     let pool = pool(1);
-    let mut first = pool.reserve(wanted("127.0.0.2", 1)).await.unwrap();
-    let mut second = pool.reserve(wanted("127.0.0.3", 2)).await.unwrap();
+    let mut first = pool.reserve(request("127.0.0.2", 1)).await.unwrap();
+    let mut second = pool.reserve(request("127.0.0.3", 2)).await.unwrap();
     assert_eq!(first.port(), second.port());
-    let refused = pool.reserve(wanted("127.0.0.2", 3)).await.err().unwrap();
+    let refused = pool.reserve(request("127.0.0.2", 3)).await.err().unwrap();
     assert!(matches!(refused, Exhausted::NotInTime { ports: 1, .. }), "{refused}");
 
     assert!(is_closed(connect("127.0.0.9", first.port()).await).await);
@@ -79,24 +81,24 @@ async fn one_port_serves_many_addresses_and_strays_use_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_port_rests_for_others_while_its_connection_may_be_on_the_way() {
+async fn a_port_is_in_quarantine_for_other_sessions_after_an_unused_reservation() {
     let pool = pool(1);
-    drop(pool.reserve(wanted(HERE, 1)).await.unwrap());
-    assert!(pool.reserve(wanted(HERE, 2)).await.is_err());
-    // What is late is the session's own.
-    let again = pool.reserve(wanted(HERE, 1)).await.unwrap();
+    drop(pool.reserve(request(LOCALHOST, 1)).await.unwrap());
+    assert!(pool.reserve(request(LOCALHOST, 2)).await.is_err());
+    // A late connection would be the session's own.
+    let again = pool.reserve(request(LOCALHOST, 1)).await.unwrap();
     assert_eq!(pool.rendezvous.metrics.reserved.get(), 1);
     drop(again);
     assert_eq!(pool.rendezvous.metrics.reserved.get(), 0);
 }
 
 #[tokio::test]
-async fn every_port_is_used_the_last_one_included() {
+async fn all_ports_of_a_pool_are_used() {
     let pool = pool(5);
     let mut ports = Vec::new();
     let mut all = Vec::new();
     for session in 0..5 {
-        let reservation = pool.reserve(wanted(HERE, session)).await.unwrap();
+        let reservation = pool.reserve(request(LOCALHOST, session)).await.unwrap();
         ports.push(reservation.port());
         all.push(reservation);
     }
@@ -105,58 +107,60 @@ async fn every_port_is_used_the_last_one_included() {
 }
 
 #[tokio::test]
-async fn whoever_waits_gets_the_port_that_becomes_free_in_the_order_of_asking() {
+async fn queued_requests_get_a_free_port_in_their_order() {
     let pool = Arc::new(pool(1));
-    let first = pool.reserve(wanted(HERE, 1)).await.unwrap();
+    let first = pool.reserve(request(LOCALHOST, 1)).await.unwrap();
     let port = first.port();
-    let ask = |session| {
+    let reserve = |session| {
         let pool = pool.clone();
         let wait = Duration::from_secs(20);
-        tokio::spawn(async move { pool.reserve(Wanted { wait, ..wanted(HERE, session) }).await })
+        tokio::spawn(async move {
+            pool.reserve(PortRequest { wait, ..request(LOCALHOST, session) }).await
+        })
     };
     let queued = async |count| {
         while pool.rendezvous.metrics.queued.get() != count {
             tokio::task::yield_now().await;
         }
     };
-    let second = ask(2);
+    let second = reserve(2);
     queued(1).await;
-    let third = ask(3);
+    let third = reserve(3);
     queued(2).await;
-    let gone = ask(4);
+    let aborted = reserve(4);
     queued(3).await;
-    gone.abort();
-    let _connected = connect(HERE, port).await;
+    aborted.abort();
+    let _connected = connect(LOCALHOST, port).await;
     let second = second.await.unwrap().unwrap();
     assert!(!third.is_finished());
-    let _connected = connect(HERE, port).await;
+    let _connected = connect(LOCALHOST, port).await;
     let third = third.await.unwrap().unwrap();
     drop((first, second, third));
     assert_eq!(pool.rendezvous.metrics.reserved.get(), 0);
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_reservations_and_others_are_not_starved() {
+async fn the_limit_of_one_address_does_not_affect_others() {
     let pool = pool(11);
     let mut held = Vec::new();
     for session in 0..10 {
-        held.push(pool.reserve(wanted("127.0.0.2", session)).await.unwrap());
+        held.push(pool.reserve(request("127.0.0.2", session)).await.unwrap());
     }
-    let refused = pool.reserve(wanted("127.0.0.2", 11)).await.err().unwrap();
-    assert!(matches!(refused, Exhausted::TooMany { most: 10, .. }), "{refused}");
-    assert!(pool.reserve(wanted("127.0.0.3", 12)).await.is_ok());
+    let refused = pool.reserve(request("127.0.0.2", 11)).await.err().unwrap();
+    assert!(matches!(refused, Exhausted::AddressLimit { limit: 10, .. }), "{refused}");
+    assert!(pool.reserve(request("127.0.0.3", 12)).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_reservation_expires_unless_it_is_renewed() {
     let pool = pool(2);
     let connect_within = Duration::from_millis(100);
-    let soon = |session| Wanted { connect_within, ..wanted(HERE, session) };
-    let mut late = pool.reserve(soon(1)).await.unwrap();
-    let renewed = pool.reserve(soon(2)).await.unwrap();
+    let short = |session| PortRequest { connect_within, ..request(LOCALHOST, session) };
+    let mut late = pool.reserve(short(1)).await.unwrap();
+    let renewed = pool.reserve(short(2)).await.unwrap();
     renewed.renew(Duration::from_secs(60));
     assert!(late.arrived().await.is_none());
-    assert!(is_closed(connect(HERE, late.port()).await).await);
+    assert!(is_closed(connect(LOCALHOST, late.port()).await).await);
     let metrics = &pool.rendezvous.metrics;
     assert_eq!((metrics.expired.get(), metrics.reserved.get()), (1, 1));
 }
@@ -180,7 +184,7 @@ impl Tls {
         Self { server: ServerTls::new(certificate).unwrap(), roots }
     }
 
-    /// A control connection, with the client's TLS that its data connections resume.
+    /// A control connection, and the client's TLS state that its data connections use.
     async fn session(&self, tls13: bool) -> (ControlTls, ClientTls) {
         let control = self.server.control_session();
         control.note_handshake_allowed();
@@ -204,7 +208,7 @@ impl Tls {
         let (far, _) = listener.accept().await.unwrap();
         let (near, far) = tokio::join!(client.connect(near), control.accept_control(far));
         let (mut near, mut far) = (near.unwrap(), far.unwrap().unwrap());
-        // The tickets come with the first bytes.
+        // The tickets arrive with the first bytes.
         far.write_all(b"220").await.unwrap();
         far.flush().await.unwrap();
         near.read_exact(&mut [0; 3]).await.unwrap();
@@ -216,37 +220,36 @@ impl Tls {
 
 /// A data connection of a client, and whether it resumed the session as it must.
 async fn transfer(reservation: &mut Reservation, control: &ControlTls, client: &ClientTls) -> bool {
-    let tcp = connect(HERE, reservation.port()).await;
+    let tcp = connect(LOCALHOST, reservation.port()).await;
     let client = client.clone();
     let near = tokio::spawn(async move { client.connect_data(tcp).await });
-    let (told, arrived) = (reservation.since(), reservation.arrived().await);
+    let (since, arrived) = (reservation.since(), reservation.arrived().await);
     let Arrived { tcp, read, .. } = arrived.unwrap();
-    let accepted = control.accept_data((tcp, read), told, Direction::Upload).await;
+    let accepted = control.accept_data((tcp, read), since, Direction::Upload).await;
     near.await.unwrap().unwrap();
     accepted.unwrap().1
 }
 
-/// Perhaps one client keeps one store for both.
+/// One client may use one store for both.
 #[tokio::test]
-async fn sessions_that_may_have_one_store_share_a_port_only_when_each_has_resumed_itself() {
+async fn sessions_with_possibly_one_store_share_a_port_only_after_each_was_resumed() {
     for used_up in [false, true] {
         let (pool, tls) = (pool(1), Tls::new());
-        let [one, two] = match used_up {
-            false => tls.sessions_at_once(false).await,
-            // What the first could offer may be gone when the second logs in.
-            true => {
-                let one = tls.session(true).await;
-                one.0.note_data_requested();
-                [one, tls.session(true).await]
-            }
+        let [one, two] = if used_up {
+            // The first session's tickets may be used up when the second logs in.
+            let one = tls.session(true).await;
+            one.0.note_data_requested();
+            [one, tls.session(true).await]
+        } else {
+            tls.sessions_at_once(false).await
         };
         let ask = |session: u64| {
             let tls = Some(if session == 1 { &one.0 } else { &two.0 });
-            pool.reserve(Wanted { tls, ..wanted(HERE, session) })
+            pool.reserve(PortRequest { tls, ..request(LOCALHOST, session) })
         };
         let first = ask(1).await.unwrap();
         assert!(ask(2).await.is_err());
-        first.give_back();
+        first.release();
         for (session, (control, client)) in [(1, &one), (2, &two)] {
             let mut reservation = ask(session).await.unwrap();
             assert!(transfer(&mut reservation, control, client).await);
@@ -259,63 +262,64 @@ async fn sessions_that_may_have_one_store_share_a_port_only_when_each_has_resume
     }
 }
 
-/// One store for two sessions: the last session in it is resumed, whichever the connection is for.
+/// With one store for two sessions, every connection resumes the session that was stored last.
 #[tokio::test]
-async fn a_connection_for_one_session_that_resumes_another_is_not_given_to_that() {
+async fn a_connection_that_resumes_another_session_is_refused_and_reveals_the_shared_store() {
     let (pool, tls) = (pool(1), Tls::new());
     let [one, two] = tls.sessions_at_once(true).await;
-    let ask = |tls, session| Wanted { tls: Some(tls), ..wanted(HERE, session) };
+    let ask = |tls, session| PortRequest { tls: Some(tls), ..request(LOCALHOST, session) };
     let mut first = pool.reserve(ask(&one.0, 1)).await.unwrap();
-    // For the first, with what the second got.
-    let tcp = connect(HERE, first.port()).await;
+    // For the first, with the second's ticket.
+    let tcp = connect(LOCALHOST, first.port()).await;
     assert!(two.1.connect_data(tcp).await.is_err());
     assert!(poll_once(first.arrived()).is_none());
-    // From now on it is known.
+    // Now the shared store is known.
     assert!(one.0.resumption_evidence().shares_store && two.0.resumption_evidence().shares_store);
     assert!(pool.reserve(ask(&two.0, 2)).await.is_err());
 }
 
-/// Where it need not resume, a connection of a client with one store is as good as any.
+/// Where resumption is optional, a client with one store may resume any of its sessions.
 #[tokio::test]
-async fn a_connection_that_need_not_resume_is_given_to_the_only_one_who_waits() {
+async fn with_optional_resumption_a_connection_goes_to_the_only_reservation() {
     let (pool, tls) = (pool(1), Tls::new());
     let [one, two] = tls.sessions_at_once(true).await;
-    let ask = Wanted { tls: Some(&one.0), must_resume: false, ..wanted(HERE, 1) };
+    let ask = PortRequest { tls: Some(&one.0), must_resume: false, ..request(LOCALHOST, 1) };
     let mut reservation = pool.reserve(ask).await.unwrap();
     assert!(!transfer(&mut reservation, &one.0, &two.1).await);
 }
 
 #[tokio::test]
-async fn tls_sessions_of_one_address_share_a_port_and_get_what_is_theirs() {
+async fn tls_sessions_of_one_address_share_a_port_and_get_their_own_connections() {
     const SESSIONS: usize = 20;
     let (pool, tls) = (pool(1), Tls::new());
     let mut sessions = Vec::new();
     for number in 0..SESSIONS {
         let (control, client) = tls.session(number % 2 == 0).await;
-        let mine = Wanted { tls: Some(&control), ..wanted(HERE, number as u64) };
+        let mine = PortRequest { tls: Some(&control), ..request(LOCALHOST, number as u64) };
         let reservation =
-            pool.reserve(Wanted { client: "::ffff:127.0.0.1".parse().unwrap(), ..mine });
+            pool.reserve(PortRequest { client: "::ffff:127.0.0.1".parse().unwrap(), ..mine });
         sessions.push((reservation.await, control, client));
     }
     let (first, rest) = sessions.split_at_mut(10);
-    // Ten is what an address may have.
+    // An address may have ten.
     assert!(rest.iter().all(|(reservation, ..)| reservation.is_err()));
     let port = first[0].0.as_ref().unwrap().port();
-    let plain = Wanted { wait: Duration::ZERO, ..wanted("127.0.0.1", 99) };
-    assert!(pool.reserve(plain).await.is_err(), "a plain one shares with nobody");
+    let plain = PortRequest { wait: Duration::ZERO, ..request("127.0.0.1", 99) };
+    assert!(pool.reserve(plain).await.is_err(), "a plain reservation cannot share");
 
-    // Nobody's: no ticket where several wait, no TLS, and a ticket of a session that has no port.
+    // Strays: no ticket where several reservations wait, no TLS, a ticket of a session without a
+    // reservation.
     let (_, stranger) = tls.session(true).await;
-    let tcp = connect(HERE, port).await;
+    let tcp = connect(LOCALHOST, port).await;
     assert!(stranger.connect_data(tcp).await.is_err());
-    let mut rubbish = connect(HERE, port).await;
-    rubbish.write_all(b"USER stranger\r\n").await.unwrap();
-    assert!(is_closed(rubbish).await);
+    let mut plain = connect(LOCALHOST, port).await;
+    plain.write_all(b"USER stranger\r\n").await.unwrap();
+    assert!(is_closed(plain).await);
 
-    // In another order than they asked.
+    // In another order than the reservations.
     let mut clients = Vec::new();
     for (number, (_, _, client)) in first.iter().enumerate().rev() {
-        let tcp = connect(HERE, port).await;
+        let tcp = connect(LOCALHOST, port).await;
         let client = client.clone();
         clients.push(tokio::spawn(async move {
             let mut stream = client.connect_data(tcp).await.unwrap();
@@ -339,12 +343,14 @@ async fn tls_sessions_of_one_address_share_a_port_and_get_what_is_theirs() {
 }
 
 #[tokio::test]
-async fn a_port_is_shared_only_where_none_is_free() {
+async fn a_port_is_shared_only_when_none_is_free() {
     let (pool, tls) = (pool(2), Tls::new());
     let sessions =
         [tls.session(true).await.0, tls.session(true).await.0, tls.session(true).await.0];
-    let ask =
-        |number: usize| Wanted { tls: Some(&sessions[number]), ..wanted(HERE, number as u64) };
+    let ask = |number: usize| PortRequest {
+        tls: Some(&sessions[number]),
+        ..request(LOCALHOST, number as u64)
+    };
     for _ in 0..20 {
         let first = pool.reserve(ask(0)).await.unwrap();
         let second = pool.reserve(ask(1)).await.unwrap();

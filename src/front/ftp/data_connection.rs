@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::data::{Active, Arrived, Reservation};
+use crate::data::{ActiveGuard, Arrived, Reservation};
 use crate::net::tls::{ControlTls, Direction};
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
@@ -47,7 +47,7 @@ pub(super) struct Protection<'a> {
 /// An established data connection. It is reset when dropped before it is completed.
 pub(super) struct DataConnection {
     pub stream: Stream,
-    pub active: Option<Active>,
+    pub active: Option<ActiveGuard>,
 }
 
 /// Establishes the connection within `limit`, TLS included.
@@ -144,11 +144,11 @@ async fn accept_tls(
                 handshaking.retain(|other| *other != peer);
                 match outcome {
                     Ok(stream) => {
-                        handshaking.iter().for_each(|stranger| reservation.refused(*stranger));
+                        handshaking.iter().for_each(|stranger| reservation.count_stray(*stranger));
                         return Ok(stream);
                     }
                     Err(failure) => {
-                        reservation.refused(peer);
+                        reservation.count_stray(peer);
                         failed = Some(failure);
                     }
                 }

@@ -157,7 +157,8 @@ impl Connection {
         };
         let shutting_down =
             || Disconnection::new(Disconnect::ByApplication, SessionEnd::shutdown());
-        let by_client = |code, why| Disconnection::new(code, SessionEnd::by(Fault::Client, why));
+        let by_client =
+            |code, reason| Disconnection::new(code, SessionEnd::by(Fault::Client, reason));
         tokio::select! {
             biased;
             () = self.end.cancelled() => match self.disconnection.get() {
@@ -258,6 +259,7 @@ impl Connection {
         let login_logged = self.login_logged.load(Ordering::Relaxed);
         let has_closed = error.map_or(reason == CLOSED, is_closed);
         let (kind, reason) = match (protocol(&first), error) {
+            // The record of the login has the reason.
             _ if has_closed && login_logged => return,
             _ if first.is_empty() && !is_ssh_client => {
                 return self.shared.gateway.ended_without_login(&self.client_info, reason);

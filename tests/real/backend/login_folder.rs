@@ -79,13 +79,13 @@ fn an_ftp_client_stores_in_an_unknown_login_folder() {
         assert!(reply.code >= 500 && reply.text.contains("login_folder"), "{}", reply.text);
         assert_eq!(stored(&server), ["STOR name", "STOR other", "STOR sub/name"], "{pwd}");
         assert_eq!(server.count("CWD"), 0, "{:?}", server.lines());
-        let is_refusal = |event: &serde_json::Value| event["question"] == "PWD";
+        let is_refusal = |event: &serde_json::Value| event["request"] == "PWD";
         let event = gateway.await_log(is_refusal, TIMEOUT);
         assert_eq!((&event["level"], &event["backend"]), (&"WARN".into(), &"back".into()));
-        let answer = event["answer"].as_str().unwrap_or_default();
+        let answer = event["reply"].as_str().unwrap_or_default();
         assert!(answer.contains(shown), "{answer}");
         let log = gateway.log_tail(usize::MAX);
-        assert_eq!(log.matches("\"question\":\"PWD\"").count(), 1, "{log}");
+        assert_eq!(log.matches("\"request\":\"PWD\"").count(), 1, "{log}");
     }
 }
 
@@ -219,7 +219,7 @@ fn an_sftp_server_with_an_unknown_login_folder_gets_relative_names() {
             let there = std::fs::read(server.home.join(name));
             assert_eq!(there.expect(name), b"bytes", "{answer}");
         }
-        let event = gateway.await_log(|event| event["question"] == "REALPATH", TIMEOUT);
+        let event = gateway.await_log(|event| event["request"] == "REALPATH", TIMEOUT);
         assert_eq!(event["level"], "WARN", "{event}");
     }
 }

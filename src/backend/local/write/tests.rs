@@ -29,9 +29,10 @@ async fn an_aborted_upload_ends_as_configured() {
         for dropped in [false, true] {
             let sandbox = Sandbox::with(partial);
             let transfer = sandbox.start_upload("file", from(0), b"part").await;
-            match dropped {
-                true => drop(transfer),
-                false => drop(transfer.abort().await),
+            if dropped {
+                drop(transfer);
+            } else {
+                drop(transfer.abort().await);
             }
             match partial {
                 PartialUploads::Keep => {
@@ -164,9 +165,10 @@ async fn an_older_file_stays_unchanged_until_the_first_byte() {
                 sandbox.put("file", "01234");
                 let open = || sandbox.open_write("file", mode, Representation::Image);
                 let transfer = open().await.unwrap();
-                match dropped {
-                    true => drop(transfer),
-                    false => drop(transfer.abort().await),
+                if dropped {
+                    drop(transfer);
+                } else {
+                    drop(transfer.abort().await);
                 }
                 assert_eq!(sandbox.get("file").unwrap(), b"01234", "{partial:?} {mode:?}");
                 // An upload without a byte is complete, too.

@@ -38,7 +38,8 @@ struct State {
     next: u64,
     /// By number; its low 32 bits are the id.
     pending: BTreeMap<u64, Pending>,
-    /// When the oldest request that needs a response became the oldest one: since then it is the server's turn.
+    /// When the oldest request that needs a response became the oldest one: since then it is the server's
+    /// turn.
     oldest_since: Instant,
     bytes: usize,
     ended: Option<Failure>,
@@ -193,7 +194,8 @@ impl Inner {
                 return Err(format!("it answered request {id}, which does not exist"));
             };
             let number = oldest + u64::from(id.wrapping_sub(oldest as u32));
-            // Without this check, early responses could free requests that still wait to be sent, without a bound.
+            // Without this check, early responses could free requests that still wait to be sent, without
+            // a bound.
             if state.pending.contains_key(&number) && number >= self.sent.load(Ordering::Acquire) {
                 return Err(format!("it answered request {id}, which was not sent yet"));
             }

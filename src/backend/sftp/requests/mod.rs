@@ -1,5 +1,5 @@
-//! Many requests in flight over one channel (draft-ietf-secsh-filexfer-02 section 3: responses may arrive in
-//! any order, requests for one file take effect in the order in which they were sent).
+//! Many requests in flight over one channel (draft-ietf-secsh-filexfer-02 section 3: responses may arrive
+//! in any order, requests for one file take effect in the order in which they were sent).
 
 mod inner;
 mod response;
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::write_state::WriteEffect;
+use crate::net::task;
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{PacketReader, RequestBody};
 use inner::{Inner, ResponseSender};
@@ -39,9 +40,9 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Starts the channel's two tasks, after INIT and VERSION; `packets` may hold what arrived after VERSION.
-    /// `limit`: how long the server may take for the oldest request. `ended` is cancelled when the channel
-    /// has ended, and ends the channel when it is cancelled.
+    /// Starts the channel's two tasks, after INIT and VERSION; `packets` may hold what arrived after
+    /// VERSION. `limit`: how long the server may take for the oldest request. `ended` is cancelled when
+    /// the channel has ended, and ends the channel when it is cancelled.
     pub(super) fn start(
         incoming: impl Incoming,
         outgoing: impl Outgoing,
@@ -51,8 +52,8 @@ impl Requests {
     ) -> Self {
         let (sender, queue) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner::new(sender));
-        tokio::spawn(tasks::send_all(outgoing, queue, inner.clone(), ended.clone()));
-        tokio::spawn(tasks::receive_all(incoming, packets, inner.clone(), limit, ended.clone()));
+        task::spawn(tasks::send_all(outgoing, queue, inner.clone(), ended.clone()));
+        task::spawn(tasks::receive_all(incoming, packets, inner.clone(), limit, ended.clone()));
         let alive = Arc::new(ended.clone().drop_guard());
         Self { inner, ended, _alive: alive }
     }

@@ -203,9 +203,10 @@ async fn an_empty_aborted_upload_leaves_no_temporary_file() {
         let Q::Open { path: temporary, .. } = open else { panic!() };
         let transfer = transfer.unwrap();
         let aborting = tokio::spawn(async move {
-            match dropped {
-                true => drop(transfer),
-                false => drop(transfer.abort().await),
+            if dropped {
+                drop(transfer);
+            } else {
+                drop(transfer.abort().await);
             }
         });
         assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));

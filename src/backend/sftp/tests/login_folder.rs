@@ -43,8 +43,8 @@ async fn any_other_response_to_realpath_makes_paths_relative() {
         for (name, wire) in [("/", "."), ("/a", "a"), ("/in/a", "in/a"), ("/~a", "./~a")] {
             let enter = Operation::Enter(path(name));
             let entering = operations::perform(&server, &enter);
-            let (entered, asked) = tokio::join!(entering, peer.serve(directory()));
-            let Q::Stat { path } = asked else { panic!("{asked:?}") };
+            let (entered, request) = tokio::join!(entering, peer.serve(directory()));
+            let Q::Stat { path } = request else { panic!("{request:?}") };
             assert_eq!(path, wire);
             entered.unwrap();
         }

@@ -125,14 +125,14 @@ async fn initialized(
         version.encode(&mut packet);
         peer.to.send(packet.freeze()).await.unwrap();
         if extensions.iter().any(|(name, _)| name.starts_with("limits")) {
-            let asked = peer.request().await;
-            assert_eq!(asked.body, Q::Extended(Extension::Limits));
+            let request = peer.request().await;
+            assert_eq!(request.body, Q::Extended(Extension::Limits));
             // Its response comes after the next one's.
             let realpath = peer.request().await;
             if let Some(home) = home {
                 peer.answer(realpath.id, home).await;
             }
-            peer.answer(asked.id, A::Extended(limits.encode())).await;
+            peer.answer(request.id, A::Extended(limits.encode())).await;
         } else {
             let realpath = peer.request().await;
             if let Some(home) = home {
@@ -231,8 +231,8 @@ fn write(mode: WriteMode) -> WriteFile {
 
 async fn opened(server: &Arc<Server>, peer: &mut Peer, mode: OpenMode) -> Arc<dyn OpenFile> {
     let operation = OpenHandle { path: path("/f"), mode };
-    let (file, asked) = tokio::join!(file::open(server, &operation), peer.serve(handle()));
-    assert!(matches!(asked, Q::Open { .. }));
+    let (file, request) = tokio::join!(file::open(server, &operation), peer.serve(handle()));
+    assert!(matches!(request, Q::Open { .. }));
     file.unwrap()
 }
 

@@ -64,8 +64,8 @@ async fn a_growing_file_is_read_on_after_a_reported_end() {
     assert_eq!(file.read_at(4096, 32_768).await.unwrap(), None);
     for at in [4096, 4106] {
         let reading = tokio::spawn(file.read_at(at, 32_768));
-        let asked = peer.serve(data(10)).await;
-        assert!(matches!(asked, Q::Read { offset, length: 32_768, .. } if offset == at));
+        let request = peer.serve(data(10)).await;
+        assert!(matches!(request, Q::Read { offset, length: 32_768, .. } if offset == at));
         assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 10);
     }
     let reading = tokio::spawn(file.read_at(4116, 32_768));
@@ -82,8 +82,8 @@ async fn a_stat_discards_prefetched_data() {
     assert_eq!(entry.unwrap().attributes.size, Some(5000));
     for (at, length) in [(0, 4096), (4096, 904)] {
         let reading = tokio::spawn(file.read_at(at, 32_768));
-        let asked = peer.serve(data(length)).await;
-        assert!(matches!(asked, Q::Read { offset, .. } if offset == at), "{asked:?}");
+        let request = peer.serve(data(length)).await;
+        assert!(matches!(request, Q::Read { offset, .. } if offset == at), "{request:?}");
         assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), length);
     }
 }
@@ -106,10 +106,10 @@ async fn a_first_read_at_another_offset_is_sent_as_requested() {
     peer.answer(first.id, data(261_120)).await;
     for at in [1_000_000, 500_000, 0] {
         drop(file.read_at(at, 100));
-        let asked = peer.request().await;
-        let Q::Read { offset, length: 100, .. } = asked.body else { panic!("{asked:?}") };
+        let request = peer.request().await;
+        let Q::Read { offset, length: 100, .. } = request.body else { panic!("{request:?}") };
         assert_eq!(offset, at);
-        peer.answer(asked.id, data(100)).await;
+        peer.answer(request.id, data(100)).await;
     }
     peer.nothing().await;
 }

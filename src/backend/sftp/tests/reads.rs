@@ -130,8 +130,8 @@ async fn a_failed_read_ahead_is_repeated_as_the_client_requested() {
     let reading = tokio::spawn(file.read_at(131_072, 32_768));
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
     peer.answer(ahead[0].id, status(StatusCode::FAILURE, "a bad block")).await;
-    let asked = peer.serve(data(32_768)).await;
-    assert!(matches!(asked, Q::Read { offset: 131_072, length: 32_768, .. }), "{asked:?}");
+    let request = peer.serve(data(32_768)).await;
+    assert!(matches!(request, Q::Read { offset: 131_072, length: 32_768, .. }), "{request:?}");
     assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 32_768);
 }
 
@@ -151,8 +151,8 @@ async fn read_ahead_data_expires_two_seconds_after_its_response() {
     while timeout(Duration::from_millis(50), peer.request()).await.is_ok() {}
     tokio::time::sleep(Duration::from_secs(2)).await;
     drop(file.read_at(196_608, 32_768));
-    let asked = peer.request().await.body;
-    assert!(matches!(asked, Q::Read { offset: 196_608, length: 32_768, .. }), "{asked:?}");
+    let request = peer.request().await.body;
+    assert!(matches!(request, Q::Read { offset: 196_608, length: 32_768, .. }), "{request:?}");
 }
 
 #[tokio::test]
@@ -171,8 +171,8 @@ async fn closing_a_written_file_discards_read_ahead_under_its_other_names() {
     assert!(matches!(peer.serve(ok()).await, Q::Close { .. }));
     closing.await.unwrap().unwrap();
     drop(file.read_at(131_072, 32_768));
-    let asked = peer.request().await.body;
-    assert!(matches!(asked, Q::Read { offset: 131_072, length: 32_768, .. }), "{asked:?}");
+    let request = peer.request().await.body;
+    assert!(matches!(request, Q::Read { offset: 131_072, length: 32_768, .. }), "{request:?}");
 }
 
 fn of_mode(mode: u32) -> ResponseBody {

@@ -60,9 +60,9 @@ async fn reads_and_writes_over_the_limits_are_split() {
     let content: Bytes = (0..100_000usize).map(|n| (n * 7) as u8).collect();
     let mut at = 0;
     for length in [32_768usize, 32_768, 32_768, 1696] {
-        let asked = peer.serve(A::Data(content.slice(at..at + length))).await;
+        let request = peer.serve(A::Data(content.slice(at..at + length))).await;
         assert!(
-            matches!(asked, Q::Read { offset, length: l, .. } if offset == 10 + at as u64 && l as usize == length)
+            matches!(request, Q::Read { offset, length: l, .. } if offset == 10 + at as u64 && l as usize == length)
         );
         at += length;
     }
@@ -163,8 +163,9 @@ async fn extensions_that_the_server_does_not_offer_are_unsupported() {
         assert_eq!(refused.kind, FailureKind::Unsupported, "{operation}");
     }
     let operation = rename(Onto::AsBackend);
-    let (renamed, asked) = tokio::join!(operations::perform(&server, &operation), peer.serve(ok()));
-    assert!(renamed.is_ok() && matches!(asked, Q::Rename { .. }));
+    let (renamed, request) =
+        tokio::join!(operations::perform(&server, &operation), peer.serve(ok()));
+    assert!(renamed.is_ok() && matches!(request, Q::Rename { .. }));
 }
 
 #[tokio::test]
@@ -288,10 +289,10 @@ async fn mkdir_applies_the_requested_permissions() {
     for permissions in [Some(0o700), None] {
         let made = Operation::MakeDirectory { path: path("/new"), permissions };
         let script = async {
-            let asked = peer.request().await;
+            let request = peer.request().await;
             let attributes = Attributes { permissions, ..Attributes::default() };
-            assert_eq!(asked.body, Q::MakeDir { path: "/new".into(), attributes });
-            peer.answer(asked.id, ok()).await;
+            assert_eq!(request.body, Q::MakeDir { path: "/new".into(), attributes });
+            peer.answer(request.id, ok()).await;
         };
         let (made, ()) = tokio::join!(operations::perform(&server, &made), script);
         made.unwrap();

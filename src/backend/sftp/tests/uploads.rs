@@ -8,10 +8,10 @@ use crate::wire::sftp::FileSystem;
 async fn a_small_put_is_open_then_write_and_close_in_one_flight() {
     let (server, mut peer) = connected().await;
     let operation = write(WriteMode::From { offset: 0 });
-    let (transfer, asked) = tokio::join!(upload::open(&server, &operation), peer.serve(handle()));
+    let (transfer, request) = tokio::join!(upload::open(&server, &operation), peer.serve(handle()));
     let mut transfer = transfer.unwrap();
     let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-    assert!(matches!(asked, Q::Open { flags: f, .. } if f == flags), "{asked:?}");
+    assert!(matches!(request, Q::Open { flags: f, .. } if f == flags), "{request:?}");
     let Sink::Writer(writer) = transfer.sink() else { panic!() };
     writer.write_all(b"content").await.unwrap();
     let finishing = tokio::spawn(transfer.finish());
@@ -55,8 +55,10 @@ async fn an_older_file_stays_unchanged_until_the_first_byte() {
                 }
                 let truncation = async {
                     if is_truncated {
-                        let asked = peer.serve(ok()).await;
-                        let Q::FileSetStat { attributes, .. } = asked else { panic!("{asked:?}") };
+                        let request = peer.serve(ok()).await;
+                        let Q::FileSetStat { attributes, .. } = request else {
+                            panic!("{request:?}")
+                        };
                         assert_eq!(attributes.size, Some(0));
                     }
                 };

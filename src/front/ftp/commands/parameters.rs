@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use super::Outcome;
-use crate::data::{ClientMatch, Pool, Reservation, Wanted};
+use crate::data::{ClientMatch, Pool, PortRequest, Reservation};
 use crate::front::ftp::client::{Client, Flow, LoginState};
 use crate::front::ftp::data_connection::{RequestedConnection, Target};
 use crate::front::ftp::reply::Reply;
@@ -226,7 +226,7 @@ impl Client {
                 pool.name()
             )));
         }
-        let request = Wanted {
+        let request = PortRequest {
             client: self.client_info.peer.ip(),
             session: self.client_info.session,
             tls,

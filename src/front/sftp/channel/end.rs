@@ -60,16 +60,15 @@ impl Channel {
 
     /// Closes the channel towards the client, and logs why unless the client has closed it.
     async fn close(&mut self, end: &End) {
-        let client_info = &self.connection.client_info;
         let status = match end {
             End::Done => Some(0),
             End::ProtocolError(reason) => {
-                tracing::warn!(session = client_info.session, peer = %client_info.peer, reason, "SFTP channel ended");
+                tracing::warn!(reason, "SFTP channel ended");
                 Some(1)
             }
             End::Stalled => {
                 let reason = STALLED;
-                tracing::warn!(session = client_info.session, peer = %client_info.peer, reason, "SFTP channel ended");
+                tracing::warn!(reason, "SFTP channel ended");
                 // Other channels of the connection may not be affected.
                 if self.channels() > 1 {
                     let _ = timeout(CLOSE_TIMEOUT, self.write.close()).await;
