@@ -69,7 +69,9 @@ pub fn preamble(stream: &[u8]) -> &[u8] {
 pub struct ClientOffer {
     /// `SSH-2.0-…`, raw, without the line end.
     pub identification: Vec<u8>,
+    /// `kex_algorithms`, the client's favourite first.
     pub key_exchanges: Vec<String>,
+    /// `server_host_key_algorithms`, the client's favourite first.
     pub host_keys: Vec<String>,
     /// Client to server.
     pub ciphers: Vec<String>,

@@ -12,80 +12,136 @@ use crate::op::{Representation, WriteMode};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     // Access control
+    /// USER: the user's name (RFC 959 section 4.1.1).
     User(Vec<u8>),
+    /// PASS: the password (RFC 959 section 4.1.1).
     Pass(Zeroizing<Vec<u8>>),
+    /// ACCT: the account (RFC 959 section 4.1.1).
     Acct(Zeroizing<Vec<u8>>),
+    /// QUIT: ends the session (RFC 959 section 4.1.1).
     Quit,
+    /// REIN: logs out and keeps the connection (RFC 959 section 4.1.1).
     Rein,
     // Security (RFC 2228, 4217)
+    /// AUTH: the security mechanism, in upper case (RFC 2228 section 3, RFC 4217 section 4).
     Auth(Vec<u8>),
+    /// PBSZ: the protection buffer size, not kept: it is 0 for TLS (RFC 2228 section 3, RFC 4217).
     Pbsz,
+    /// PROT: the protection level of data connections, in upper case (RFC 2228 section 3, RFC 4217).
     Prot(Vec<u8>),
+    /// CCC: ends the protection of the control connection (RFC 2228 section 3, RFC 4217).
     Ccc,
     // Working directory
+    /// CWD, XCWD: changes the working directory (RFC 959 section 4.1.1).
     Cwd(Vec<u8>),
+    /// CDUP, XCUP: changes to the parent directory (RFC 959 section 4.1.1).
     Cdup,
+    /// PWD, XPWD: reports the working directory (RFC 959 section 4.1.3).
     Pwd,
     // Transfer parameters
+    /// TYPE: the representation; `None`: one that is not supported (RFC 959 section 4.1.2).
     Type(Option<Representation>),
+    /// MODE: the transfer mode, an upper-case letter (RFC 959 section 4.1.2).
     Mode(u8),
+    /// STRU: the file structure, an upper-case letter (RFC 959 section 4.1.2).
     Stru(u8),
+    /// PASV: requests a passive data connection over IPv4 (RFC 959 section 4.1.2).
     Pasv,
+    /// EPSV: requests a passive data connection over IPv4 or IPv6 (RFC 2428 section 3).
     Epsv(Epsv),
+    /// PORT, EPRT: the client's address for data connections (RFC 959 section 4.1.2, RFC 2428 section 2).
     Port(SocketAddr),
+    /// REST: the offset in bytes of the next transfer (RFC 959 section 4.1.3, RFC 3659 section 5).
     Rest(u64),
+    /// ALLO: reserves space; the argument is ignored (RFC 959 section 4.1.3).
     Allo,
     // Transfers
+    /// RETR: sends a file to the client (RFC 959 section 4.1.3).
     Retr(Vec<u8>),
+    /// STOR, APPE: receives a file from the client (RFC 959 section 4.1.3).
     Store(Vec<u8>, Store),
+    /// STOU: receives a file under a name that the server chooses (RFC 959 section 4.1.3).
     Stou,
+    /// ABOR: aborts the transfer (RFC 959 section 4.1.3).
     Abor,
     // Listings; `None`: the working directory
+    /// LIST: a listing for people, without `ls` options (RFC 959 section 4.1.3).
     List(Option<Vec<u8>>),
+    /// NLST: a listing of names only, without `ls` options (RFC 959 section 4.1.3).
     Nlst(Option<Vec<u8>>),
+    /// MLSD: a directory's entries as lines of facts (RFC 3659 section 7).
     Mlsd(Option<Vec<u8>>),
+    /// MLST: the facts of one file or directory, in the reply (RFC 3659 section 7).
     Mlst(Option<Vec<u8>>),
+    /// STAT: a listing in the reply; `None`: the server's status (RFC 959 section 4.1.3).
     Stat(Option<Vec<u8>>),
     // Facts
+    /// SIZE: the size of a file in the current representation (RFC 3659 section 4).
     Size(Vec<u8>),
+    /// MDTM: the modification time of a file (RFC 3659 section 3).
     Mdtm(Vec<u8>),
     /// `MDTM YYYYMMDDhhmmss name`, which sets the time unless a file named `whole` exists.
     MdtmWithTime {
+        /// The whole argument, time included.
         whole: Vec<u8>,
+        /// The modification time, in seconds since the epoch.
         seconds: i64,
+        /// The file's path.
         path: Vec<u8>,
     },
+    /// MFMT: sets the modification time (draft-somers-ftp-mfxx).
     Mfmt {
+        /// The modification time, in seconds since the epoch.
         seconds: i64,
+        /// The file's path.
         path: Vec<u8>,
     },
     /// SITE UTIME
     Utime {
+        /// The modification time, in seconds since the epoch.
         seconds: i64,
+        /// The file's path.
         path: Vec<u8>,
     },
     // Files and folders
+    /// RNFR: the file to rename (RFC 959 section 4.1.3).
     Rnfr(Vec<u8>),
+    /// RNTO: the new name of RNFR's file (RFC 959 section 4.1.3).
     Rnto(Vec<u8>),
+    /// DELE: deletes a file (RFC 959 section 4.1.3).
     Dele(Vec<u8>),
+    /// MKD, XMKD: creates a directory (RFC 959 section 4.1.3).
     Mkd(Vec<u8>),
+    /// RMD, XRMD: removes a directory (RFC 959 section 4.1.3).
     Rmd(Vec<u8>),
+    /// SITE CHMOD: sets the permissions; no RFC defines it.
     Chmod {
+        /// The permission bits, up to 0o7777.
         mode: u32,
+        /// The file's path.
         path: Vec<u8>,
     },
     // Miscellaneous
+    /// FEAT: lists the extensions (RFC 2389 section 3).
     Feat,
+    /// OPTS: a command and its options (RFC 2389 section 4).
     Opts(Vec<u8>),
+    /// HELP: lists the commands; the argument is ignored (RFC 959 section 4.1.3).
     Help,
+    /// SITE HELP: lists the SITE commands (RFC 959 section 4.1.3).
     SiteHelp,
+    /// NOOP: does nothing (RFC 959 section 4.1.3).
     Noop,
+    /// SYST: the server's operating system (RFC 959 section 4.1.3).
     Syst,
 }
 
+/// How [`Command::Store`] writes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
+    /// STOR: replaces the file, or writes from the offset of REST.
     Replace,
+    /// APPE: appends to the file; the offset of REST is ignored.
     Append,
 }
 

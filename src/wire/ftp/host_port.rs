@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 /// Why an address is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostPortError {
+    /// The argument or reply does not have the syntax of its command.
     #[error("not an address and port")]
     Syntax,
     /// RFC 2428: the reply is 522 with the supported protocols.
@@ -15,11 +16,15 @@ pub enum HostPortError {
 /// EPSV's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Epsv {
+    /// No argument: the server chooses the protocol (RFC 2428 section 3).
     Any,
+    /// Protocol 1, IPv4 (RFC 2428 section 2).
     V4,
+    /// Protocol 2, IPv6 (RFC 2428 section 2).
     V6,
     /// An unknown protocol.
     Other,
+    /// `ALL`: from now on EPSV is the only command for data connections (RFC 2428 section 4).
     All,
 }
 
@@ -92,6 +97,7 @@ pub fn parse_eprt(argument: &[u8]) -> Result<SocketAddr, HostPortError> {
     Ok(SocketAddr::new(address, port))
 }
 
+/// EPRT's argument: `|1|132.235.1.2|6275|`, or `|2|…|…|` for IPv6 (RFC 2428 section 2).
 pub fn format_eprt(address: SocketAddr) -> String {
     let protocol = if address.is_ipv4() { 1 } else { 2 };
     format!("|{protocol}|{}|{}|", address.ip(), address.port())

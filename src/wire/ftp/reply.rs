@@ -52,8 +52,10 @@ pub struct ReplyReader {
 /// An invalid reply, after which the connection is out of step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
+    /// The first line has no code from 100 to 699 before a space or `-` (RFC 959 section 4.2).
     #[error("a line that is not an FTP reply")]
     NotAReply,
+    /// The reply has more than [`MAX_LINES_READ`] lines.
     #[error("a reply of more than {MAX_LINES_READ} lines")]
     TooManyLines,
 }

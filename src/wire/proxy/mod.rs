@@ -26,6 +26,7 @@ pub enum Header {
     Unknown,
     /// IPv4-mapped addresses are converted to IPv4.
     Proxied {
+        /// The client's address.
         source: SocketAddr,
         /// What the client connected to.
         destination: SocketAddr,
@@ -35,23 +36,31 @@ pub enum Header {
 /// A header and its length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
+    /// The decoded header.
     pub header: Header,
+    /// Its length in bytes, up to [`MAX_V2`]; the client's own bytes follow.
     pub length: usize,
 }
 
 /// Why a header is invalid. Does not repeat what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
+    /// The first bytes are neither `PROXY ` nor the signature of version 2 (sections 2.1 and 2.2).
     #[error("it does not start with a PROXY protocol header")]
     Signature,
+    /// Version 1: the line does not have the syntax of section 2.1.
     #[error("the line of version 1 is malformed")]
     Line,
+    /// Version 1: no line end within [`MAX_V1`] bytes; version 2: a length above [`MAX_V2`].
     #[error("the header is longer than {MAX_V1} bytes in version 1, or {MAX_V2} in version 2")]
     TooLong,
+    /// Version 2: the byte of version and command is neither 0x20 (LOCAL) nor 0x21 (PROXY).
     #[error("the header has an unknown version or command")]
     Command,
+    /// Version 2: the byte of address family and transport is not one of section 2.2.
     #[error("the header has an unknown address family")]
     Family,
+    /// Version 2: the length is less than the address family needs.
     #[error("the header is too short for its addresses")]
     TooShort,
 }

@@ -5,15 +5,25 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::attributes::Attributes;
 use super::fields::{Fields, count, put_string};
 
+/// Rename with the semantics of rename(2) (OpenSSH PROTOCOL section 4.3).
 pub const POSIX_RENAME: &str = "posix-rename@openssh.com";
+/// Statistics of the file system of a path (OpenSSH PROTOCOL section 4.4).
 pub const STAT_VFS: &str = "statvfs@openssh.com";
+/// Statistics of the file system of an open file (OpenSSH PROTOCOL section 4.4).
 pub const FILE_STAT_VFS: &str = "fstatvfs@openssh.com";
+/// Creates a hard link (OpenSSH PROTOCOL section 4.5).
 pub const HARD_LINK: &str = "hardlink@openssh.com";
+/// fsync(2) of an open file (OpenSSH PROTOCOL section 4.6).
 pub const FILE_SYNC: &str = "fsync@openssh.com";
+/// SETSTAT of a symlink itself (OpenSSH PROTOCOL section 4.7).
 pub const LINK_SET_STAT: &str = "lsetstat@openssh.com";
+/// The server's limits (OpenSSH PROTOCOL section 4.8).
 pub const LIMITS: &str = "limits@openssh.com";
+/// REALPATH with `~` (OpenSSH PROTOCOL section 4.9).
 pub const EXPAND_PATH: &str = "expand-path@openssh.com";
+/// Copies between open files (OpenSSH PROTOCOL section 4.10, draft-ietf-secsh-filexfer-extensions-00).
 pub const COPY_DATA: &str = "copy-data";
+/// Names of user and group ids (OpenSSH PROTOCOL section 4.12).
 pub const USERS_GROUPS_BY_ID: &str = "users-groups-by-id@openssh.com";
 
 /// The supported extensions with their values in VERSION.
@@ -33,55 +43,77 @@ pub const ANNOUNCED: [(&str, &str); 10] = [
 /// The most users, and the most groups, of one request.
 pub const MAX_IDS: usize = 4096;
 
+/// The name and data of SSH_FXP_EXTENDED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extension {
     /// rename(2): replaces `to`.
     PosixRename {
+        /// The file's path.
         from: Bytes,
+        /// The new path.
         to: Bytes,
     },
     /// The reply is [`FileSystem`](super::FileSystem), also of the next.
     StatVfs {
+        /// A path in the file system.
         path: Bytes,
     },
+    /// [`Self::StatVfs`] by handle.
     FileStatVfs {
+        /// A handle of OPEN or OPENDIR.
         handle: Bytes,
     },
     /// Creates `to`.
     HardLink {
+        /// The existing file's path.
         from: Bytes,
+        /// The new path.
         to: Bytes,
     },
+    /// The reply is OK once the file's data is on the disk.
     FileSync {
+        /// A handle of OPEN.
         handle: Bytes,
     },
     /// SETSTAT that does not follow a symlink.
     LinkSetStat {
+        /// The symlink's path.
         path: Bytes,
+        /// The attributes to set.
         attributes: Attributes,
     },
     /// The reply is [`Limits`](super::Limits).
     Limits,
     /// REALPATH that expands `~` and `~user`.
     ExpandPath {
+        /// The path to expand.
         path: Bytes,
     },
     /// Offsets and length in bytes; a length of 0 means to the end of the file.
     CopyData {
+        /// The source, a handle of OPEN.
         from_handle: Bytes,
+        /// The first byte to copy.
         from_offset: u64,
+        /// The number of bytes to copy.
         length: u64,
+        /// The destination, a handle of OPEN.
         to_handle: Bytes,
+        /// Where the first byte is written.
         to_offset: u64,
     },
     /// Up to [`MAX_IDS`] of each. The reply is [`UsersGroups`](super::UsersGroups).
     UsersGroupsById {
+        /// User ids.
         users: Vec<u32>,
+        /// Group ids.
         groups: Vec<u32>,
     },
     /// The reply is OP_UNSUPPORTED.
     Unknown {
+        /// The extension's name.
         name: Bytes,
+        /// The rest of the packet, of unknown format.
         data: Bytes,
     },
 }

@@ -13,7 +13,12 @@ pub enum DecodeError {
     },
     /// The reply is OP_UNSUPPORTED.
     #[error("unknown SFTP packet type {kind}")]
-    UnknownType { kind: u8, id: u32 },
+    UnknownType {
+        /// The type, the packet's first byte.
+        kind: u8,
+        /// The request's id.
+        id: u32,
+    },
 }
 
 /// Reads fields from the front of a packet; `None`: the packet ends before the field does.

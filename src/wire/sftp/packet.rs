@@ -11,10 +11,17 @@ pub const MAX_PACKET: usize = 256 * 1024 + 1024;
 /// An invalid length, after which the stream cannot be read further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
+    /// The length is 0, but every packet has a type.
     #[error("an empty SFTP packet")]
     Empty,
+    /// The length is more than the limit of [`PacketReader::new`].
     #[error("an SFTP packet of {length} bytes; the limit is {max}")]
-    TooLong { length: u32, max: usize },
+    TooLong {
+        /// The announced length, in bytes without the length field.
+        length: u32,
+        /// The limit, in bytes without the length field.
+        max: usize,
+    },
 }
 
 /// Splits received chunks into packets, without copying a packet that is in one chunk.

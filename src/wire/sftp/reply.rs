@@ -13,12 +13,19 @@ pub struct FileSystem {
     pub f_bsize: u64,
     /// Bytes; the unit of the three that follow.
     pub f_frsize: u64,
+    /// Size of the file system in `f_frsize` units.
     pub f_blocks: u64,
+    /// Free blocks in `f_frsize` units.
     pub f_bfree: u64,
+    /// Free blocks for unprivileged users, in `f_frsize` units.
     pub f_bavail: u64,
+    /// Inodes.
     pub f_files: u64,
+    /// Free inodes.
     pub f_ffree: u64,
+    /// Free inodes for unprivileged users.
     pub f_favail: u64,
+    /// The file system's id.
     pub f_fsid: u64,
     /// 1: read-only, 2: no setuid.
     pub f_flag: u64,
@@ -27,6 +34,7 @@ pub struct FileSystem {
 }
 
 impl FileSystem {
+    /// Eleven numbers of 64 bits, in the order of the fields.
     pub fn encode(&self) -> Bytes {
         numbers([
             self.f_bsize,
@@ -43,6 +51,7 @@ impl FileSystem {
         ])
     }
 
+    /// Reads what [`Self::encode`] writes; ignores bytes after it.
     pub fn decode(data: Bytes) -> Option<Self> {
         let mut fields = Fields::new(data);
         Some(Self {
@@ -70,14 +79,17 @@ pub struct Limits {
     pub read: u64,
     /// Of one WRITE's data.
     pub write: u64,
+    /// Handles of OPEN and OPENDIR that may be open at once.
     pub open_handles: u64,
 }
 
 impl Limits {
+    /// Four numbers of 64 bits, in the order of the fields.
     pub fn encode(&self) -> Bytes {
         numbers([self.packet, self.read, self.write, self.open_handles])
     }
 
+    /// Reads what [`Self::encode`] writes; ignores bytes after it.
     pub fn decode(data: Bytes) -> Option<Self> {
         let mut fields = Fields::new(data);
         Some(Self {
@@ -93,11 +105,14 @@ impl Limits {
 /// to [`MAX_IDS`] of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsersGroups {
+    /// Names of the requested users.
     pub users: Vec<Bytes>,
+    /// Names of the requested groups.
     pub groups: Vec<Bytes>,
 }
 
 impl UsersGroups {
+    /// Two strings, users and groups, each a sequence of strings.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         for names in [&self.users, &self.groups] {
@@ -107,6 +122,7 @@ impl UsersGroups {
         out.freeze()
     }
 
+    /// Reads what [`Self::encode`] writes; ignores bytes after it.
     pub fn decode(data: Bytes) -> Option<Self> {
         let mut fields = Fields::new(data);
         Some(Self { users: names(fields.string()?)?, groups: names(fields.string()?)? })

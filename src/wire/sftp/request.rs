@@ -28,88 +28,132 @@ const READLINK: u8 = 19;
 const SYMLINK: u8 = 20;
 const EXTENDED: u8 = 200;
 
+/// A packet from the client, except INIT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Chosen by the client, sent back in the response.
     pub id: u32,
+    /// The request's type and fields.
     pub body: RequestBody,
 }
 
 /// Offsets and lengths are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestBody {
+    /// OPEN: opens a file; the response is a handle (draft section 6.3).
     Open {
+        /// The file's path.
         path: Bytes,
+        /// How to open it.
         flags: OpenFlags,
+        /// Attributes of a new file.
         attributes: Attributes,
     },
+    /// CLOSE: closes a handle of OPEN or OPENDIR (draft section 6.3).
     Close {
+        /// A handle of OPEN or OPENDIR.
         handle: Bytes,
     },
     /// `length` is the client's, up to 4 GiB: the server may return less.
     Read {
+        /// A handle of OPEN.
         handle: Bytes,
+        /// The first byte to read.
         offset: u64,
+        /// The most bytes to return.
         length: u32,
     },
+    /// WRITE: writes to an open file (draft section 6.4).
     Write {
+        /// A handle of OPEN.
         handle: Bytes,
+        /// Where the first byte is written.
         offset: u64,
+        /// The bytes to write.
         data: Bytes,
     },
     /// LSTAT
     LinkStat {
+        /// The file's path; a symlink is not followed.
         path: Bytes,
     },
     /// FSTAT
     FileStat {
+        /// A handle of OPEN.
         handle: Bytes,
     },
+    /// SETSTAT: sets attributes by path (draft section 6.9).
     SetStat {
+        /// The file's path; a symlink is followed.
         path: Bytes,
+        /// The attributes to set.
         attributes: Attributes,
     },
     /// FSETSTAT
     FileSetStat {
+        /// A handle of OPEN.
         handle: Bytes,
+        /// The attributes to set.
         attributes: Attributes,
     },
+    /// OPENDIR: opens a directory for READDIR; the response is a handle (draft section 6.7).
     OpenDir {
+        /// The directory's path.
         path: Bytes,
     },
+    /// READDIR: the next entries, or the status EOF after the last (draft section 6.7).
     ReadDir {
+        /// A handle of OPENDIR.
         handle: Bytes,
     },
+    /// REMOVE: removes a file, not a directory (draft section 6.5).
     Remove {
+        /// The file's path.
         path: Bytes,
     },
+    /// MKDIR: creates a directory (draft section 6.6).
     MakeDir {
+        /// The new directory's path.
         path: Bytes,
+        /// Attributes of the new directory.
         attributes: Attributes,
     },
+    /// RMDIR: removes a directory (draft section 6.6).
     RemoveDir {
+        /// The directory's path.
         path: Bytes,
     },
+    /// REALPATH: makes a path absolute (draft section 6.11).
     RealPath {
+        /// The path; an empty one or `.` is the login folder.
         path: Bytes,
     },
+    /// STAT: attributes by path (draft section 6.8).
     Stat {
+        /// The file's path; a symlink is followed.
         path: Bytes,
     },
     /// Fails if `to` exists; [`Extension::PosixRename`] replaces it.
     Rename {
+        /// The file's path.
         from: Bytes,
+        /// The new path.
         to: Bytes,
     },
+    /// READLINK: a symlink's target (draft section 6.10).
     ReadLink {
+        /// The symlink's path.
         path: Bytes,
     },
     /// The target is sent first: OpenSSH's order (its PROTOCOL, section 4.1), which others follow. In the
     /// draft the link is first.
     Symlink {
+        /// The path that the symlink contains.
         target: Bytes,
+        /// The new symlink's path.
         link: Bytes,
     },
+    /// EXTENDED: a request of an extension (draft section 8).
     Extended(Extension),
 }
 

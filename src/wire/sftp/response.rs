@@ -16,35 +16,46 @@ const EXTENDED_REPLY: u8 = 201;
 /// An empty name, an empty longname, attributes without fields.
 const NAME_SIZE_MIN: usize = 12;
 
+/// A packet from the server, except VERSION.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// The request's.
     pub id: u32,
+    /// The response's type and fields.
     pub body: ResponseBody,
 }
 
+/// The content of a response; the request determines which types are possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseBody {
     /// `message` is for people; its language tag is sent empty and not read.
     Status {
+        /// The outcome.
         code: StatusCode,
+        /// A text, usually UTF-8; it may be empty.
         message: Bytes,
     },
     /// The draft allows up to 256 bytes, which is not enforced.
     Handle(Bytes),
+    /// DATA: the bytes of READ, at most as many as requested.
     Data(Bytes),
+    /// NAME: entries of READDIR; exactly one for REALPATH and READLINK.
     Names(Vec<Name>),
+    /// ATTRS: the attributes of STAT, LSTAT and FSTAT.
     Attributes(Attributes),
     /// See [`FileSystem`](super::FileSystem), [`Limits`](super::Limits),
     /// [`UsersGroups`](super::UsersGroups).
     Extended(Bytes),
 }
 
+/// A directory entry or a path in NAME.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
+    /// A file name without its directory; for REALPATH and READLINK a path.
     pub name: Bytes,
     /// A line as `ls -l` writes it.
     pub longname: Bytes,
+    /// The file's attributes; usually none for REALPATH and READLINK.
     pub attributes: Attributes,
 }
 

@@ -17,6 +17,7 @@ const BROKEN: DecodeError = DecodeError::Broken { id: None };
 /// The server's first packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
+    /// The SFTP version of the session; this codec has [`VERSION`].
     pub version: u32,
     /// Name and value; for OpenSSH's extensions the value is a version.
     pub extensions: Vec<(Bytes, Bytes)>,

@@ -6,11 +6,17 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fact {
+    /// The kind of entry, such as `file` or `dir` (RFC 3659 section 7.5.1).
     Type = 1,
+    /// A file's size in bytes (RFC 3659 section 7.5.7).
     Size = 2,
+    /// The modification time, `YYYYMMDDhhmmss` in UTC (RFC 3659 section 7.5.2).
     Modify = 4,
+    /// The permission bits in octal, a system dependent fact (RFC 3659 section 7.6).
     UnixMode = 8,
+    /// The owner as the backend reports it, a system dependent fact (RFC 3659 section 7.6).
     UnixOwner = 16,
+    /// The group as the backend reports it, a system dependent fact (RFC 3659 section 7.6).
     UnixGroup = 32,
 }
 
@@ -37,6 +43,7 @@ impl Fact {
 }
 
 impl FactSet {
+    /// The set that has exactly these facts.
     pub fn of(facts: &[Fact]) -> Self {
         Self(facts.iter().fold(0, |set, fact| set | *fact as u8))
     }
@@ -56,6 +63,7 @@ impl FactSet {
         )
     }
 
+    /// Whether the set has this fact.
     pub fn contains(self, fact: Fact) -> bool {
         self.0 & fact as u8 != 0
     }
