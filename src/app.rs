@@ -25,16 +25,31 @@ use crate::session::{Admission, Gateway, Metrics};
 /// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The folder of a `local` backend cannot be opened.
     #[error("backend \"{backend}\": {reason}")]
-    Backend { backend: String, reason: local::OpenError },
+    Backend {
+        /// The backend's name in the configuration.
+        backend: String,
+        /// What failed; it names the folder.
+        reason: local::OpenError,
+    },
+    /// A port of a `data_ports` pool cannot be opened.
     #[error(transparent)]
     DataPort(#[from] BindError),
+    /// An address of a listener, or `metrics.address`, cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A metric cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The operators' socket cannot be created.
     #[error("the admin socket {path} cannot be opened: {reason}")]
-    Admin { path: PathBuf, reason: std::io::Error },
+    Admin {
+        /// The value of `admin.socket`.
+        path: PathBuf,
+        /// The error of the operating system.
+        reason: std::io::Error,
+    },
 }
 
 /// A running gateway.

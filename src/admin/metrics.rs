@@ -20,10 +20,12 @@ pub struct BoundMetrics {
 }
 
 impl BoundMetrics {
+    /// Opens `metrics.address`. Connections wait in the kernel's queue until [`Self::serve`].
     pub fn bind(address: SocketAddr, registry: Registry, drain: Drain) -> std::io::Result<Self> {
         Ok(Self { socket: net::listen(address)?, registry, drain })
     }
 
+    /// The bound address, with the actual port where 0 was configured.
     pub fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()
     }

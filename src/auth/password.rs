@@ -27,6 +27,7 @@ pub struct PasswordCheck {
 }
 
 impl PasswordCheck {
+    /// Checks against `users`; verifies at most one password per core at a time.
     pub fn new(users: UserTable) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let cost = |hash: &String| {

@@ -9,6 +9,7 @@ use super::AuthorizedKeys;
 pub struct User {
     /// A valid argon2id hash in PHC format (`$argon2id$…`). `None`: no login with a password.
     pub password_hash: Option<String>,
+    /// Groups that a route's `match.groups` can name.
     pub groups: Vec<String>,
     /// Public keys for logins without a password.
     pub keys: AuthorizedKeys,
@@ -21,18 +22,22 @@ pub struct UserTable {
 }
 
 impl UserTable {
+    /// The keys are user names in bytes, as clients send them.
     pub fn new(users: HashMap<Vec<u8>, User>) -> Self {
         Self { users }
     }
 
+    /// The user of exactly this name, byte for byte.
     pub fn get(&self, name: &[u8]) -> Option<&User> {
         self.users.get(name)
     }
 
+    /// Whether the gateway authenticates nobody itself.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
+    /// All users with their names, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &User)> {
         self.users.iter()
     }

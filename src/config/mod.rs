@@ -35,18 +35,25 @@ use report::{Location, Problems};
 
 /// A valid configuration, as the settings of each module.
 pub struct Compiled {
+    /// The `listeners` with `protocol: ftp`.
     pub listeners: Vec<ListenerSettings>,
+    /// The `listeners` with `protocol: sftp`.
     pub sftp_listeners: Vec<crate::front::sftp::ListenerSettings>,
+    /// The pools of `data_ports`.
     pub pools: Vec<PoolSettings>,
     /// By name.
     pub backends: Vec<(String, BackendSettings)>,
+    /// The users whom the gateway authenticates (`users`).
     pub users: UserTable,
+    /// The `routes`, in the order of the file.
     pub routes: RouteTable,
+    /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
+    /// What is logged, and how (`log`).
     pub log: LogSettings,
     /// Warnings; often empty.
     pub warnings: Report,
@@ -55,32 +62,46 @@ pub struct Compiled {
 /// One of the `backends`.
 #[derive(Clone)]
 pub enum BackendSettings {
+    /// `protocol: ftp`, with or without TLS.
     Ftp(crate::backend::ftp::Settings),
+    /// `protocol: sftp`.
     Sftp(crate::backend::sftp::Settings),
+    /// `protocol: local`: a folder of this machine.
     Local(crate::backend::local::Settings),
 }
 
 /// `log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogSettings {
+    /// `log.format`. Default: text.
     pub format: LogFormat,
+    /// `log.level`. Default: info. `RUST_LOG` overrides it.
     pub level: LogLevel,
 }
 
+/// How log lines are written (`log.format`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
+    /// One line of text for each event.
     #[default]
     Text,
+    /// One JSON object on a line for each event.
     Json,
 }
 
+/// The least severe events that are logged (`log.level`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogLevel {
+    /// What failed because of the gateway or its environment.
     Error,
+    /// Also what needs an operator's attention.
     Warn,
+    /// Also records of sessions, logins and operations.
     #[default]
     Info,
+    /// Also details for the diagnosis of a connection.
     Debug,
+    /// Everything.
     Trace,
 }
 

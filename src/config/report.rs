@@ -16,6 +16,7 @@ pub struct Report {
 /// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether it prevents the start.
     pub severity: Severity,
     /// From 1; 0: the file as a whole.
     pub line: usize,
@@ -23,12 +24,14 @@ pub struct Problem {
     pub column: usize,
     /// The key's path: `listeners.public.tls.mode`, `routes[0].backend`.
     pub path: String,
+    /// What is wrong. It may quote the file, unescaped.
     pub message: String,
     /// What was probably meant.
     pub suggestion: Option<String>,
     width: usize,
 }
 
+/// How serious a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The gateway does not start.
@@ -55,6 +58,7 @@ impl Report {
         &self.problems
     }
 
+    /// Whether there are neither errors nor warnings.
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }

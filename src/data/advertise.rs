@@ -31,6 +31,7 @@ pub struct Advertise {
 /// An address, or a name that has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
+    /// A fixed address.
     Ip(IpAddr),
     /// Looked up at start and every minute.
     Name(String),
@@ -39,6 +40,7 @@ pub enum Host {
 /// What is advertised to one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertised {
+    /// For PASV replies and, at backends, PORT and EPRT; of the control connection's family.
     pub address: IpAddr,
     port_offset: i32,
 }

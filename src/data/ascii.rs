@@ -22,6 +22,7 @@ pub struct ToCrlf<R> {
 }
 
 impl<R> ToCrlf<R> {
+    /// Reads from `inner` through a buffer of 64 KiB.
     pub fn new(inner: R) -> Self {
         Self { inner, buffer: vec![0; BUFFER_SIZE].into(), start: 0, end: 0, after_cr: false }
     }
@@ -85,6 +86,7 @@ pub struct FromCrlf<W> {
 }
 
 impl<W> FromCrlf<W> {
+    /// Writes to `inner` through a buffer of 64 KiB.
     pub fn new(inner: W) -> Self {
         Self { inner, buffer: Vec::with_capacity(BUFFER_SIZE), sent: 0, held_cr: false }
     }

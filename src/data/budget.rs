@@ -21,6 +21,7 @@ pub struct Share {
 }
 
 impl Budget {
+    /// A budget of `limit` bytes, none of them taken.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Shares { held: AtomicUsize::new(0), limit }))
     }

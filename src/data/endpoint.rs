@@ -16,7 +16,9 @@ pub enum Source {
 
 /// What a relay writes to.
 pub enum Sink {
+    /// A data connection; spliced when the other side is one too and both are plain.
     Socket(Stream),
+    /// Anything else that takes the file's bytes: a local file, a translation.
     Writer(Box<dyn AsyncWrite + Send + Unpin>),
 }
 

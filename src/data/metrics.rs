@@ -28,6 +28,7 @@ pub(super) struct Handles {
 }
 
 impl PoolMetrics {
+    /// Creates the metrics and registers them, once per registry; `pool` is their only label.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
             let gauge = IntGaugeVec::new(Opts::new(name, help), &["pool"])?;

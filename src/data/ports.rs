@@ -23,11 +23,13 @@ use crate::net::{self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusa
 pub struct PoolSettings {
     /// The name in the configuration, for messages and metric labels.
     pub name: String,
+    /// The ports that listen: `range`, or this replica's `slice` of it.
     pub ports: Ports,
     /// Every port listens on each of these.
     pub listen: Vec<IpAddr>,
     /// The first match counts; without one, the address that the control connection came to.
     pub advertise: Vec<Advertise>,
+    /// Which sources a reservation accepts (`client_match`). Default: address.
     pub client_match: ClientMatch,
     /// Ports that may wait for connections of one client address at a time.
     pub reservations_per_address: usize,
@@ -39,12 +41,16 @@ pub struct PoolSettings {
 }
 
 impl PoolSettings {
+    /// The default of `reservations_per_address`.
     pub const RESERVATIONS_PER_ADDRESS: usize = 1000;
+    /// The default of `wait`.
     pub const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
+/// The ports of a pool.
 #[derive(Debug, Clone)]
 pub enum Ports {
+    /// First and last port, both included.
     Range(RangeInclusive<u16>),
     /// So many ports, chosen by the kernel at start. For `demo`: a firewall cannot know them.
     Ephemeral(u16),
@@ -54,8 +60,11 @@ pub enum Ports {
 #[derive(Debug, thiserror::Error)]
 #[error("data port {address} of pool \"{pool}\" cannot be opened: {reason}")]
 pub struct BindError {
+    /// The pool's name in the configuration.
     pub pool: String,
+    /// The address and port that was tried; port 0 asks for any free one.
     pub address: SocketAddr,
+    /// The error of the operating system.
     pub reason: io::Error,
 }
 
@@ -157,6 +166,7 @@ impl Pool {
         self.settings.wait
     }
 
+    /// Which sources a reservation accepts (`client_match`).
     pub fn client_match(&self) -> ClientMatch {
         self.settings.client_match
     }
@@ -178,6 +188,7 @@ impl Pool {
         self.rendezvous.view(&self.ports)
     }
 
+    /// The name in the configuration.
     pub fn name(&self) -> &str {
         &self.settings.name
     }

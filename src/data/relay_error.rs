@@ -6,18 +6,28 @@ use std::time::Duration;
 /// Why a relay ended early, and on which side.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
+    /// A read from the source failed.
     #[error("reading: {0}")]
     Source(io::Error),
+    /// A write to the sink failed, or the sink accepts no more bytes.
     #[error("writing: {0}")]
     Sink(io::Error),
+    /// No byte moved for the whole timeout (`limits.stall_timeout`).
     #[error("no byte moved for {}", humantime::format_duration(*.after))]
-    Stalled { side: Side, after: Duration },
+    Stalled {
+        /// The side that the relay waited for.
+        side: Side,
+        /// The timeout.
+        after: Duration,
+    },
 }
 
 /// One of a relay's two sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
+    /// The side that bytes are read from.
     Source,
+    /// The side that bytes are written to.
     Sink,
 }
 

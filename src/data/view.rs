@@ -9,6 +9,7 @@ pub const BACKEND_SESSION_BASE: u64 = 1 << 63;
 /// Owners that are listed for one port; the counts include all.
 const MAX_OWNERS: usize = 20;
 
+/// The state of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolView {
     /// The name in the configuration.
@@ -19,8 +20,10 @@ pub struct PoolView {
     pub ports: Vec<PortView>,
 }
 
+/// The state of one port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortView {
+    /// The port that listens; a different one may be advertised.
     pub port: u16,
     /// Reservations that wait for their data connection.
     pub reserved: usize,
@@ -32,6 +35,7 @@ pub struct PortView {
     pub last_stray: Option<Stray>,
 }
 
+/// A reservation, or the connection that it has led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// Number of the session, as in the log; from [`BACKEND_SESSION_BASE`] on the gateway's own at a
@@ -39,9 +43,11 @@ pub struct Owner {
     pub session: u64,
     /// Where the connection comes from.
     pub client: IpAddr,
+    /// How far its data connection is.
     pub state: OwnerState,
 }
 
+/// The stage of an [`Owner`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerState {
     /// Waits for its data connection, and does not share the port with others of its address.
@@ -52,9 +58,12 @@ pub enum OwnerState {
     Active,
 }
 
+/// A connection to a data port that was closed because it matched no reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stray {
+    /// Its source, according to the PROXY protocol header where there is a valid one.
     pub from: SocketAddr,
+    /// When it was closed.
     pub at: SystemTime,
 }
 

@@ -54,6 +54,7 @@ struct Slot {
 struct GaugeGuard(IntGauge);
 
 impl Connectors {
+    /// Starts without queues. Registers their gauges, once per registry; `backend` is the only label.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
             let gauge = IntGaugeVec::new(Opts::new(name, help), &["backend"])?;

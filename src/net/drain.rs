@@ -19,6 +19,7 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// Starts in normal operation, without tasks.
     pub fn new() -> Self {
         Self::default()
     }
@@ -28,6 +29,7 @@ impl Drain {
         self.draining.cancelled().await;
     }
 
+    /// Whether new work is refused.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }

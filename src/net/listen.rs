@@ -30,8 +30,11 @@ type ConnectionHandler = dyn Fn(TcpStream, Endpoints) + Send + Sync;
 #[derive(Debug, thiserror::Error)]
 #[error("listener \"{listener}\" cannot listen on {address}: {reason}")]
 pub struct ListenError {
+    /// The listener's name in the configuration, or `metrics`.
     pub listener: String,
+    /// The address and port that was tried.
     pub address: SocketAddr,
+    /// The error of the operating system.
     pub reason: io::Error,
 }
 

@@ -35,6 +35,7 @@ pub struct ProxyProtocol {
 /// Both ends of a connection, as the client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoints {
+    /// The client's address and port.
     pub peer: SocketAddr,
     /// What the client connected to.
     pub local: SocketAddr,
@@ -43,7 +44,9 @@ pub struct Endpoints {
 /// What a proxy reported about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProxyHeader {
+    /// From the header; those of the proxy's own connection where the header names no client.
     pub endpoints: Endpoints,
+    /// Whether the header names a client.
     pub kind: HeaderKind,
 }
 
@@ -61,19 +64,24 @@ pub enum HeaderKind {
 /// Why a connection that must begin with a header was closed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The connection comes from an address outside of `proxy_protocol`; nothing was read.
     #[error(
         "its address is in none of the networks of `proxy_protocol`: anyone else could forge a header"
     )]
     Untrusted,
+    /// The header was not complete within this time.
     #[error("no complete PROXY protocol header arrived within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
     /// A port check.
     #[error("it closed without sending anything")]
     NothingSent,
+    /// It ended after the first bytes of the header.
     #[error("it closed before its PROXY protocol header was complete")]
     Closed,
+    /// Reading the header failed.
     #[error("its PROXY protocol header could not be read: {0}")]
     Io(#[from] io::Error),
+    /// The bytes are not a valid header of version 1 or 2.
     #[error("its PROXY protocol header is invalid: {0}")]
     Header(#[from] HeaderError),
 }

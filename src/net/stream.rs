@@ -16,11 +16,14 @@ use super::buffered::BufferedTcp;
 
 /// A TCP connection, in clear or under TLS (either role). Control and data connections alike.
 pub enum Stream {
+    /// In clear.
     Plain(TcpStream),
+    /// Under TLS, after the handshake.
     Tls(Box<TlsStream<BufferedTcp>>),
 }
 
 impl Stream {
+    /// The socket, for its options and addresses; under TLS its bytes are encrypted.
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Plain(tcp) => tcp,
@@ -28,6 +31,7 @@ impl Stream {
         }
     }
 
+    /// Whether it is under TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
     }
@@ -48,6 +52,7 @@ impl Stream {
         format!("{version} {suite} {group}")
     }
 
+    /// The other end of the TCP connection: a proxy's address if there is a proxy.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.tcp().peer_addr()
     }

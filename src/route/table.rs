@@ -10,7 +10,9 @@ use crate::op::RemotePath;
 
 /// One of the `routes`, as configured.
 pub struct Route {
+    /// Which logins the route applies to (`match`).
     pub matches: Match,
+    /// Who checks the password, and the backend's account (`authenticate`, and the backend's `login`).
     pub access: Access,
     /// The backend's name in the configuration.
     pub backend: String,
@@ -21,6 +23,7 @@ pub struct Route {
 /// The folder of a backend that a client sees as `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
+    /// A folder of the backend. `/`, the default, changes no path.
     Path(RemotePath),
     /// `home`: the user's folder after the backend's login.
     Home,

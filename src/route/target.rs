@@ -15,6 +15,7 @@ impl<A: Action> Target<A> {
         Ok(Self { action: permit.into_action().map_paths(|path| path.below(root))? })
     }
 
+    /// The action, with paths at the backend.
     pub fn action(&self) -> &A {
         &self.action
     }

@@ -28,8 +28,10 @@ pub struct AdmissionPermit {
 /// Why a session is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// As many sessions are open as `limits.sessions` (the value) allows.
     #[error("too many sessions (limits.sessions: {0}); try again later")]
     Full(usize),
+    /// The client's address has as many as `limits.sessions_per_address` (the value) allows.
     #[error(
         "too many sessions from your address (limits.sessions_per_address: {0}); close one and try again"
     )]
@@ -37,6 +39,7 @@ pub enum Refusal {
 }
 
 impl Admission {
+    /// Starts without sessions. Of `limits`, `sessions` and `sessions_per_address` apply.
     pub fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             sessions: limits.sessions,
@@ -45,6 +48,7 @@ impl Admission {
         })
     }
 
+    /// Counts a session of this client address until the permit is dropped.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<AdmissionPermit, Refusal> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.sessions {

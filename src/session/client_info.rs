@@ -12,9 +12,11 @@ use crate::net::Endpoints;
 /// A client's connection, as records and routes know it.
 #[derive(Debug, Clone)]
 pub struct ClientInfo {
+    /// The listener's name in the configuration.
     pub listener: String,
     /// `ftp`, `sftp`: for the record.
     pub protocol: &'static str,
+    /// The client's address and port; from the PROXY protocol header where the listener requires one.
     pub peer: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,

@@ -14,18 +14,22 @@ pub struct SessionEnd {
 }
 
 impl SessionEnd {
+    /// The client ended it properly, as with QUIT; nobody is at fault.
     pub fn done(reason: &'static str) -> Self {
         Self { fault: None, reason: reason.into() }
     }
 
+    /// Ended early; `fault` says whose fault it is.
     pub fn by(fault: Fault, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { fault: Some(fault), reason: reason.into() }
     }
 
+    /// The gateway is stopping.
     pub fn shutdown() -> Self {
         Self::by(Fault::Gateway, "the gateway is shutting down")
     }
 
+    /// Why, in words, for the log and the client. Not escaped.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -46,10 +50,12 @@ impl SessionEnd {
 pub struct EndSlot(Arc<OnceLock<SessionEnd>>);
 
 impl EndSlot {
+    /// Sets the end; without effect if there is one already.
     pub fn set(&self, end: SessionEnd) {
         let _ = self.0.set(end);
     }
 
+    /// The end that was set first; `None` while the session goes on.
     pub fn get(&self) -> Option<&SessionEnd> {
         self.0.get()
     }

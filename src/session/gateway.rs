@@ -35,20 +35,27 @@ const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a back
 
 /// What all fronts share: users, routes, backends.
 pub struct Gateway {
+    /// The `users` and the check of their passwords.
     pub passwords: PasswordCheck,
+    /// The `routes`; the first match applies.
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
     pub backends: HashMap<String, Arc<dyn Backend>>,
+    /// Limits and timeouts (`limits`).
     pub limits: Limits,
+    /// The metrics of all sessions.
     pub metrics: Metrics,
 }
 
 /// How a user authenticates. SSH certificates would be a third way.
 pub enum Proof {
+    /// A name and a password, which the gateway or the backend checks.
     Password(Credentials),
     /// A public key with a verified signature of the client.
     PublicKey {
+        /// The user name in bytes, as the client sent it.
         user: Vec<u8>,
+        /// The key that made the signature.
         key: Box<PublicKey>,
     },
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Sessions in all; further ones are refused.
     pub sessions: usize,
+    /// Sessions of one client address; further ones are refused.
     pub sessions_per_address: usize,
     /// Failed logins in one session before it is closed.
     pub login_attempts: u32,

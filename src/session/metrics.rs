@@ -32,6 +32,7 @@ impl Drop for OpenSession {
 }
 
 impl Metrics {
+    /// Creates the metrics and registers them, once per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let counter = IntCounterVec::new(Opts::new(name, help), labels)?;

@@ -89,6 +89,7 @@ impl OpenedFile {
         }))
     }
 
+    /// The file's current attributes. Without a record of its own.
     pub async fn stat(&self) -> Result<Entry, Failure> {
         self.file.stat().await.map_err(|failure| self.masked(failure))
     }
@@ -107,10 +108,12 @@ impl OpenedFile {
         }
     }
 
+    /// Returns once all that was written is safe at the backend (`fsync@openssh.com`).
     pub async fn sync(&self) -> Result<(), Failure> {
         self.file.sync().await.map_err(|failure| self.masked(failure))
     }
 
+    /// Size and free space of the file system that holds the file (`fstatvfs@openssh.com`).
     pub async fn file_system(&self) -> Result<FileSystem, Failure> {
         self.file.file_system().await.map_err(|failure| self.masked(failure))
     }

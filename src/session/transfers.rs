@@ -39,10 +39,12 @@ pub struct DirectoryListing {
 }
 
 impl Download {
+    /// Yields the file's bytes. After its end, [`Self::finish`] tells whether they are all.
     pub fn source(&mut self) -> &mut Source {
         self.transfer.source()
     }
 
+    /// Counts the bytes of the transfer for its record.
     pub fn progress(&self) -> Arc<Progress> {
         self.record.progress()
     }
@@ -86,10 +88,12 @@ impl Upload {
         started.map_err(|failure| path_masking::failure(&self.root, failure))
     }
 
+    /// Takes the file's bytes. Does not complete the file; [`Self::finish`] does.
     pub fn sink(&mut self) -> &mut Sink {
         self.transfer.sink()
     }
 
+    /// Counts the bytes of the transfer for its record.
     pub fn progress(&self) -> Arc<Progress> {
         self.record.progress()
     }
@@ -126,6 +130,7 @@ impl Upload {
 }
 
 impl DirectoryListing {
+    /// The next entries, at most 256 and never none; `None` once the listing is complete.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
         let Self { listing, root, path, .. } = self;
         let entries =
@@ -134,10 +139,12 @@ impl DirectoryListing {
         Ok(entries.map(|entries| entries.into_iter().map(seen).collect()))
     }
 
+    /// Records that the client got the complete listing.
     pub fn finish(self) {
         self.record.done();
     }
 
+    /// Ends the listing early because of `failure`, and records that.
     pub async fn abort(self, failure: &Failure) {
         self.listing.abort().await;
         self.record.failed(failure);

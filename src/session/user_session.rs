@@ -77,6 +77,7 @@ impl Session {
         }
     }
 
+    /// Starts to list the folder `path`; [`DirectoryListing::next`] returns its entries.
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
         let (record, target) = self.core.admit(ListDirectory { path: path.clone() })?;
         match self.core.backend.list(&target).await {
@@ -87,6 +88,7 @@ impl Session {
         }
     }
 
+    /// Opens a file for a download that starts `offset` bytes into it.
     pub async fn read(
         &self,
         path: RemotePath,
@@ -100,6 +102,7 @@ impl Session {
         }
     }
 
+    /// Opens a file for an upload. With [`WriteMode::Unique`], `path` is the folder.
     pub async fn write(
         &self,
         path: RemotePath,
@@ -153,6 +156,7 @@ impl Session {
         }
     }
 
+    /// Logs out at the backend. Operations must not follow.
     pub async fn close(&self) {
         self.core.backend.close().await;
     }

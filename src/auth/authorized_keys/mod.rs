@@ -34,16 +34,20 @@ struct Entry {
 pub struct BadLine {
     /// From 1.
     pub line: usize,
+    /// What is wrong, as the rest of a sentence that begins with "line N".
     pub reason: String,
 }
 
 /// Why a key is refused; fault: the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRefused {
+    /// No file lists the key for this user.
     #[error("the key is in none of the user's authorized_keys")]
     Unknown,
+    /// It is listed, but its `from` option excludes the client's address.
     #[error("the key's from=\"…\" in authorized_keys does not match the client's address")]
     Source,
+    /// It is listed, but the time of its `expiry-time` option has passed.
     #[error("the key has expired (expiry-time=\"…\" in authorized_keys)")]
     Expired,
 }
@@ -83,6 +87,7 @@ impl AuthorizedKeys {
         Err(refused)
     }
 
+    /// Whether no key is listed, so that only a password is left.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -55,6 +55,7 @@ pub(super) struct Rendezvous {
 
 /// A request for a port.
 pub struct PortRequest<'a> {
+    /// Where the data connection will come from: the client, or the server in active mode.
     pub client: IpAddr,
     /// Number of the session.
     pub session: u64,
@@ -72,21 +73,41 @@ pub struct PortRequest<'a> {
 /// Why no port was reserved, with the limit that was reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Exhausted {
+    /// The request waited as long as the pool's `wait` allows.
     #[error(
         "no data port became free within {}: all {ports} ports of pool \"{pool}\" wait for \
          connections from your address", humantime::format_duration(*.waited)
     )]
-    NotInTime { pool: String, ports: usize, waited: Duration },
+    NotInTime {
+        /// The pool's name in the configuration.
+        pool: String,
+        /// The number of ports in the pool.
+        ports: usize,
+        /// How long the request waited.
+        waited: Duration,
+    },
+    /// 4096 requests wait for a port of the pool, or an eighth of them for this client alone.
     #[error(
         "no data port is free, and too many requests wait for one: all {ports} ports of pool \
          \"{pool}\" wait for connections from your address"
     )]
-    QueueFull { pool: String, ports: usize },
+    QueueFull {
+        /// The pool's name in the configuration.
+        pool: String,
+        /// The number of ports in the pool.
+        ports: usize,
+    },
+    /// The client's address has as many reservations as `reservations_per_address` allows.
     #[error(
         "your address has the maximum of {limit} data ports reserved (`reservations_per_address` of \
          pool \"{pool}\"): connect to them first"
     )]
-    AddressLimit { pool: String, limit: usize },
+    AddressLimit {
+        /// The pool's name in the configuration.
+        pool: String,
+        /// The value of `reservations_per_address`.
+        limit: usize,
+    },
 }
 
 impl Rendezvous {

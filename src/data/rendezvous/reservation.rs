@@ -27,8 +27,11 @@ pub struct Reservation {
 /// A data connection, and what was read from it to find its owner.
 #[derive(Debug)]
 pub struct Arrived {
+    /// The connection, without the bytes in `read`.
     pub tcp: TcpStream,
+    /// The client's first bytes, which the TLS handshake still needs; empty if the port is not shared.
     pub read: Vec<u8>,
+    /// The address of its other end; of the client if there is a proxy.
     pub peer: SocketAddr,
 }
 

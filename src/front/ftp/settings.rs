@@ -12,7 +12,9 @@ use crate::net::tls::ServerTls;
 pub struct ListenerSettings {
     /// The name in the configuration.
     pub name: String,
+    /// Addresses and ports to listen on (`address`). Port 0: any free port.
     pub addresses: Vec<SocketAddr>,
+    /// TLS towards clients (`tls`).
     pub tls: TlsPolicy,
     /// Name of the pool of passive ports; without one, PASV and EPSV are refused.
     pub data_ports: Option<String>,
@@ -25,8 +27,10 @@ pub struct ListenerSettings {
     pub active_source_ports: Option<RangeInclusive<u16>>,
 }
 
+/// Whether and when control connections use TLS (`tls.mode`).
 #[derive(Clone)]
 pub enum TlsPolicy {
+    /// Everything is in clear; AUTH is refused.
     None,
     /// AUTH TLS is offered.
     Optional(TlsSettings),
@@ -48,8 +52,10 @@ impl TlsPolicy {
     }
 }
 
+/// The settings of TLS where it is offered (`tls`).
 #[derive(Clone)]
 pub struct TlsSettings {
+    /// The certificate, and the sessions that data connections resume.
     pub tls: ServerTls,
     /// `data_sessions: resumed`: a data connection must resume its control connection's session.
     pub require_resumed_data: bool,

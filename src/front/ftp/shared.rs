@@ -7,11 +7,16 @@ use crate::data::Pool;
 use crate::net::Drain;
 use crate::session::{Admission, Gateway};
 
+/// What the sessions of one FTP listener have in common.
 pub struct Shared {
+    /// The listener as configured.
     pub settings: ListenerSettings,
+    /// Users, routes and backends of all listeners.
     pub gateway: Arc<Gateway>,
+    /// Counts and limits the sessions of all listeners together.
     pub admission: Arc<Admission>,
     /// Passive ports; `None`: PASV and EPSV are refused.
     pub pool: Option<Arc<Pool>>,
+    /// Ends the sessions when the gateway stops.
     pub drain: Drain,
 }

@@ -17,6 +17,7 @@ pub const RETAINED_CHANNELS_MAX: u64 = 5000;
 pub struct ListenerSettings {
     /// The name in the configuration.
     pub name: String,
+    /// Addresses and ports to listen on (`address`). Port 0: any free port.
     pub addresses: Vec<SocketAddr>,
     /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
     /// clients connect directly.

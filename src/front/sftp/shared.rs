@@ -7,11 +7,16 @@ use crate::net::Drain;
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::session::{Admission, Gateway};
 
+/// What the connections of one SFTP listener have in common.
 pub struct Shared {
+    /// The listener as configured.
     pub settings: ListenerSettings,
+    /// Users, routes and backends of all listeners.
     pub gateway: Arc<Gateway>,
+    /// Counts and limits the sessions of all listeners together.
     pub admission: Arc<Admission>,
     /// The expensive key exchanges that clients have left, at all listeners together.
     pub exchanges: Arc<KeyExchangeLimiter>,
+    /// Ends the connections when the gateway stops.
     pub drain: Drain,
 }

@@ -110,6 +110,7 @@ pub enum Side {
 pub enum Base {
     /// Passes ssh-audit without a finding.
     Strict,
+    /// The default: without known weaknesses; finite fields towards backends only.
     #[default]
     Modern,
     /// [`Modern`](Self::Modern), followed by finite fields, SHA-1, CBC and `ssh-rsa`.
@@ -127,10 +128,13 @@ pub struct Algorithms {
 /// Why an algorithm cannot be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
+    /// The base already contains it.
     #[error("the base already contains it")]
     InBase,
+    /// The additions already contain it.
     #[error("it is listed twice")]
     Twice,
+    /// A finite field of more than 4096 bits, at a listener.
     #[error(
         "a listener does not offer it: a key exchange with a group of this size occupies a core for \
          seconds, before any login; the largest allowed is diffie-hellman-group16-sha512"
@@ -147,6 +151,7 @@ struct Lists {
 }
 
 impl Algorithms {
+    /// The algorithms of `base` for this side, without additions.
     pub fn new(side: Side, base: Base) -> Self {
         let mut lists = match base {
             Base::Strict => STRICT,

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The key exchanges that an address gets at once, and after how long it gets one more.
+/// The key exchanges that an address gets at once.
 pub const EXCHANGES_MAX: u32 = 30;
+/// After this time an address gets one more key exchange, up to [`EXCHANGES_MAX`].
 pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Addresses with a bucket of their own; all others share one.
 const ADDRESSES_MAX: usize = 10_000;

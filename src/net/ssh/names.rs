@@ -6,10 +6,13 @@ use russh::{cipher, kex, mac};
 /// An algorithm of any kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NamedAlgorithm {
+    /// A key exchange method.
     Kex(kex::Name),
     /// A signature algorithm, of host keys and users' keys.
     Key(Algorithm),
+    /// A cipher, with or without authentication of its own.
     Cipher(cipher::Name),
+    /// A MAC; ciphers with authentication of their own need none.
     Mac(mac::Name),
 }
 
@@ -41,6 +44,7 @@ pub fn all_algorithms() -> impl Iterator<Item = NamedAlgorithm> {
 }
 
 impl NamedAlgorithm {
+    /// The name that is negotiated.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Kex(name) => name.as_ref(),

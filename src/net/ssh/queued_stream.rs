@@ -122,10 +122,12 @@ impl QueuedStream {
         self.first.insert(first).clone()
     }
 
+    /// Can abort the stream after russh has taken it.
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle(self.shared.clone())
     }
 
+    /// Can wait for the peer's close after russh has taken the stream.
     pub fn peer_closed(&self) -> PeerClosed {
         PeerClosed(Arc::downgrade(&self.write))
     }

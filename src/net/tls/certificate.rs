@@ -20,7 +20,9 @@ const NAMES_MAX: usize = 5;
 /// A readable summary of a certificate. Text is not escaped; a name that was cut ends in `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSummary {
+    /// The subject's distinguished name, cut after 100 characters; may be empty.
     pub subject: String,
+    /// The issuer's distinguished name, cut after 100 characters.
     pub issuer: String,
     /// DNS names and addresses; where there are many, the last is `others`.
     pub names: Vec<String>,

@@ -42,15 +42,19 @@ pub struct ClientTls {
 /// Fault: the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientTlsError {
+    /// `tls.server_name`, or the host of the first address, is neither a DNS name nor an IP address.
     #[error("\"{0}\" is not a valid server name: expected a DNS name or an IP address")]
     ServerName(String),
+    /// The system's certificate store is empty, and `tls.ca` is absent.
     #[error(
         "the system has no trusted certificates: install ca-certificates, or name the backend's \
          certificate authority with `tls.ca`"
     )]
     NoSystemRoots,
+    /// rustls does not accept the settings.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
+    /// No verifier can be built from the trusted authorities.
     #[error("cannot use the trusted certificate authorities: {0}")]
     Authorities(#[from] VerifierBuilderError),
 }

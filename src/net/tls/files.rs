@@ -10,19 +10,36 @@ use rustls::sign::CertifiedKey;
 /// What is wrong with a certificate or key file; fault: the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
+    /// The file cannot be read, or its PEM or DER encoding is invalid.
     #[error("cannot read {path}: {reason}")]
-    Unreadable { path: PathBuf, reason: String },
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system or the parser.
+        reason: String,
+    },
+    /// The file has no CERTIFICATE block.
     #[error("{0} holds no certificate: expected a PEM file with a CERTIFICATE block")]
     NoCertificate(PathBuf),
+    /// The file has no PRIVATE KEY block.
     #[error("{0} holds no private key: expected a PEM file with a PRIVATE KEY block")]
     NoKey(PathBuf),
+    /// The private key needs a passphrase.
     #[error(
         "{0} is encrypted, and passphrases are not supported for TLS keys: store it unencrypted, \
          readable by the gateway only (`openssl pkey -in {0} -out FILE`)"
     )]
     EncryptedKey(PathBuf),
+    /// The key does not belong to the first certificate, or is of an unsupported kind.
     #[error("{certificate} and {key} do not belong together: {reason}")]
-    Mismatch { certificate: PathBuf, key: PathBuf, reason: String },
+    Mismatch {
+        /// The file of `tls.certificate`.
+        certificate: PathBuf,
+        /// The file of `tls.key`.
+        key: PathBuf,
+        /// rustls' error.
+        reason: String,
+    },
 }
 
 /// A certificate chain with its private key.

@@ -24,6 +24,7 @@ pub struct OfferedSessions {
 /// A client's first flight; the handshake still needs its bytes.
 #[derive(Debug)]
 pub struct FirstFlight {
+    /// All bytes read so far, at most 32 KiB and one read.
     pub bytes: Vec<u8>,
     /// `None`: not TLS.
     pub offered: Option<OfferedSessions>,

@@ -75,6 +75,7 @@ pub enum Direction {
 }
 
 impl ServerTls {
+    /// TLS 1.2 and 1.3 with this certificate, without client certificates.
     pub fn new(certificate: ServerCertificate) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider)
@@ -129,6 +130,7 @@ impl PartialEq for ServerTls {
 }
 
 impl ControlTls {
+    /// Random; the session's tickets contain it.
     pub fn id(&self) -> SessionId {
         self.id
     }
@@ -161,6 +163,7 @@ impl ControlTls {
         }
     }
 
+    /// What is known so far of the store in which the client keeps this session.
     pub fn resumption_evidence(&self) -> ResumptionEvidence {
         let (times, now) = (self.times(), Instant::now());
         ResumptionEvidence {
@@ -176,6 +179,7 @@ impl ControlTls {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The listener that the control connection came to.
     pub fn listener(&self) -> &ServerTls {
         &self.listener
     }

@@ -14,9 +14,13 @@ use super::certificate::{CertificateSummary, calendar_date};
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
+    /// The validity of the certificate, or of one of its chain, has ended.
     Expired,
+    /// Its validity, or that of one of its chain, has not begun; perhaps a clock is wrong.
     NotYetValid,
+    /// No trusted authority (`tls.ca`) has signed it.
     UnknownAuthority,
+    /// The expected name (`tls.server_name`) is not among its names.
     OtherName,
     /// Damaged, revoked, with an unsupported signature, or issued for another purpose.
     Invalid,
@@ -25,6 +29,7 @@ pub enum Distrust {
 /// A certificate that is not trusted. Fault: the operator's, of the server or of the gateway.
 #[derive(Debug)]
 pub struct DistrustedCertificate {
+    /// The first check that failed.
     pub reason: Distrust,
     text: String,
 }
