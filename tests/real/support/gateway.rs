@@ -187,13 +187,29 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
-        if thread::panicking() && self.shown_lines > 0 {
+        if !thread::panicking() {
+            self.log.check_sessions();
+        } else if self.shown_lines > 0 {
             eprintln!("the gateway's last log lines:\n{}", self.log_tail(self.shown_lines));
         }
     }
 }
 
 impl Log {
+    /// Every line of a backend names its session and the user, also one of a task.
+    fn check_sessions(&self) {
+        for line in &self.lock().lines {
+            let Ok(Value::Object(line)) = serde_json::from_str(line) else { continue };
+            let target = line["target"].as_str().unwrap_or_default();
+            if target.starts_with("lockgate::backend") {
+                let fields = &line["fields"];
+                let is_complete =
+                    ["session", "user", "backend"].iter().all(|it| !fields[*it].is_null());
+                assert!(is_complete, "a log line without its session: {line:?}");
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().expect("no holder of the log panics")
     }
