@@ -25,7 +25,7 @@ pub struct Settings {
     pub login_folder: Option<RemotePath>,
     pub partial_uploads: PartialUploads,
     /// For a file whose beginning an SFTP client rewrites: the most bytes after that, which are
-    /// copied within the server.
+    /// copied.
     pub tail_copy_max: u64,
     pub unsupported_attributes: UnsupportedAttributes,
     /// A rename that must not overwrite, if the account cannot check the target.
