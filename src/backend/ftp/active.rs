@@ -1,5 +1,5 @@
-//! Active data connections: the server connects to a port of the pool that the backend names
-//! (`data_ports`). PORT (RFC 959), EPRT (RFC 2428).
+//! Active data connections (PORT, RFC 959; EPRT, RFC 2428): the server connects to a port of the
+//! pool that the backend's `data_ports` names.
 
 use std::net::SocketAddr;
 
@@ -15,12 +15,12 @@ use crate::net;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ftp::host_port::{format_eprt, format_port};
 
-/// Replies that may come between the reservation and the data connection: to PORT, REST and the
-/// command.
-const REPLIES: u32 = 3;
+/// Replies between the reservation and the data connection: to PORT, REST and the command.
+const REPLIES_MAX: u32 = 3;
 
-/// Reserves a port and tells the server, an IPv4 one with PORT or, where that is refused, with EPRT. Waits a while where all ports wait for this server.
-pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Failure> {
+/// Reserves a port and sends it to the server: with PORT, or with EPRT if that is refused or the
+/// address is IPv6. Waits if all ports are reserved for this server.
+pub(super) async fn reserve(connection: &mut Connection) -> Result<Reservation, Failure> {
     connection.active = None;
     let server = connection.server.address.ip();
     let settings = connection.settings.clone();
@@ -41,21 +41,21 @@ pub(super) async fn offer(connection: &mut Connection) -> Result<Reservation, Fa
         session,
         tls: None,
         must_resume: false,
-        connect_within: settings.reply_timeout * REPLIES + settings.connect_timeout,
+        connect_within: settings.reply_timeout * REPLIES_MAX + settings.connect_timeout,
         wait: pool.wait(),
     };
     let reserved = pool.reserve(request).await;
-    // The pool speaks to a client; here that is the server.
+    // The pool's messages are about a client; here that is the server.
     let reservation = reserved.map_err(|e| no_port(format!("for the server {server}: {e}")))?;
     let address = SocketAddr::new(advertised.address, advertised.port(reservation.port()));
-    match tell(connection, address).await {
+    match send_address(connection, address).await {
         Ok(_) => Ok(reservation),
-        Err(refusal) => Err(refused(reservation, refusal)),
+        Err(refusal) => Err(release_after_refusal(reservation, refusal)),
     }
 }
 
-/// The first refusal counts: PORT is the one that servers know.
-async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Failure> {
+/// The first refusal is reported: PORT is the command that servers know.
+async fn send_address(connection: &mut Connection, address: SocketAddr) -> Result<(), Failure> {
     let SocketAddr::V4(v4) = address else {
         return connection.expect(2, "EPRT", Some(format_eprt(address).as_bytes())).await.map(drop);
     };
@@ -84,16 +84,16 @@ async fn tell(connection: &mut Connection, address: SocketAddr) -> Result<(), Fa
     Err(refusal.unwrap_or_else(|| no_port("neither PORT nor EPRT was tried")))
 }
 
-/// A server that refuses does not connect: the port need not rest for others.
-pub(super) fn refused(reservation: Reservation, refusal: Failure) -> Failure {
+/// A server that refuses does not connect: the port is free for others.
+pub(super) fn release_after_refusal(reservation: Reservation, refusal: Failure) -> Failure {
     if refusal.peer.is_some() {
         reservation.release();
     }
     refusal
 }
 
-/// The server's data connection, once it has announced the transfer.
-pub(super) async fn accepted(
+/// Accepts the server's data connection, after the server has announced the transfer.
+pub(super) async fn accept(
     connection: &mut Connection,
     mut reservation: Reservation,
 ) -> Result<TcpStream, Failure> {
@@ -103,7 +103,7 @@ pub(super) async fn accepted(
     let arrived = arrived.ok_or_else(|| {
         let port = reservation.port();
         no_data_connection(format!(
-            "the server did not connect to port {port} within {}",
+            "the server did not connect to port {port} within {} (`connect_timeout`)",
             humantime::format_duration(limit)
         ))
     })?;

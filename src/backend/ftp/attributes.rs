@@ -1,5 +1,5 @@
-//! What FTP can change of a file: its time (see [`times`]), its permissions (SITE CHMOD), and, in part,
-//! its size.
+//! Changes of file attributes: the time (see [`times`]), the permissions (SITE CHMOD) and, in part,
+//! the size.
 
 use super::ConnectionGuard;
 use super::connection::Connection;
@@ -8,8 +8,8 @@ use super::{data_connection, failures, stat, times};
 use crate::backend::unsupported::Attribute;
 use crate::op::{Changes, Failure, FailureKind, PeerReply, RemotePath, Representation};
 
-/// All of the changes, or the first one's failure. A time that the server cannot set keeps no
-/// permissions from being set: clients send both at once. The words of the last one.
+/// Makes all changes, or returns the first failure. If the server cannot set a time, permissions
+/// are still set: clients send both at once. Returns the last reply.
 pub(super) async fn set(
     guard: &mut ConnectionGuard,
     path: &RemotePath,
@@ -34,13 +34,13 @@ pub(super) async fn set(
     Ok(reply)
 }
 
-/// What is left of the changes once those are out that the server is known to be unable to make and
-/// that are to be ignored. Where any of them is not, all are refused before anything is changed; but
-/// times only where they come alone.
+/// The changes without those that the server is known not to support and that are to be ignored. If
+/// one of these must not be ignored, all are refused before anything is changed; for times only if
+/// they come alone.
 pub(super) fn possible(pool: &Pool, changes: &Changes) -> Result<Changes, Failure> {
     let mut changes = *changes;
     if changes.owner.take().is_some() {
-        let failure = failures::unsupported(
+        let failure = failures::unsupported_attribute(
             "the backend server is reached by FTP, which cannot change a file's owner",
         );
         pool.attributes().judge(Attribute::Owner, failure)?;
@@ -54,7 +54,7 @@ pub(super) fn possible(pool: &Pool, changes: &Changes) -> Result<Changes, Failur
     Ok(changes)
 }
 
-/// As far as it is known without asking.
+/// As far as it is known without sending a command.
 pub(super) fn check_times(pool: &Pool, changes: &Changes) -> Result<(), Failure> {
     let Some(seconds) = changes.modified else { return check_accessed(changes) };
     times::format(seconds)?;
@@ -64,10 +64,10 @@ pub(super) fn check_times(pool: &Pool, changes: &Changes) -> Result<(), Failure>
     }
 }
 
-/// SFTP sets both times at once; FTP has one of them.
+/// SFTP sets both times at once; FTP has only one.
 fn check_accessed(changes: &Changes) -> Result<(), Failure> {
     match changes.accessed {
-        Some(_) if changes.modified.is_none() => Err(failures::unsupported(
+        Some(_) if changes.modified.is_none() => Err(failures::unsupported_attribute(
             "the backend server is reached by FTP, which cannot set the time of the last access",
         )),
         _ => Ok(()),
@@ -86,12 +86,12 @@ async fn set_times(
     }
 }
 
-/// What servers usually give a file.
-const USUAL_FILE: u32 = 0o644;
+/// The usual mode of a new file at a server.
+const DEFAULT_FILE_MODE: u32 = 0o644;
 
-/// Whether a new file would be open to more than this mode allows.
+/// Whether a new file would have more permissions than this mode.
 pub(super) fn is_restrictive(mode: u32) -> bool {
-    mode & USUAL_FILE != USUAL_FILE
+    mode & DEFAULT_FILE_MODE != DEFAULT_FILE_MODE
 }
 
 pub(super) async fn set_permissions(
@@ -103,7 +103,7 @@ pub(super) async fn set_permissions(
     connection.expect(2, "SITE", Some(&argument)).await
 }
 
-/// To nothing, by a STOR of nothing, or to what the size is.
+/// Truncates to 0, by an empty STOR, or to the current size.
 async fn truncate(
     connection: &mut Connection,
     path: &RemotePath,
@@ -118,8 +118,7 @@ async fn truncate(
     }
     if size > 0 {
         return Err(failures::unsupported(
-            "the backend server is reached by FTP, which cannot cut a file off or fill it up; \
-             only to 0 bytes",
+            "the backend server is reached by FTP, which can truncate a file to 0 bytes only",
         ));
     }
     connection.set_type(Representation::Image).await?;

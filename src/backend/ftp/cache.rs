@@ -47,7 +47,7 @@ struct CachedEntry {
 
 /// The state of the cache when a command was sent.
 #[derive(Clone, Copy)]
-pub(super) struct RequestedAt {
+pub(super) struct Snapshot {
     generation: u64,
     changes: u64,
     since: Instant,
@@ -63,9 +63,9 @@ impl Cache {
     }
 
     /// To be called before a command whose reply will be cached.
-    pub(super) fn requested_at(&self) -> RequestedAt {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let changes = self.changes.load(Ordering::Acquire);
-        RequestedAt { generation: self.lock().generation, changes, since: Instant::now() }
+        Snapshot { generation: self.lock().generation, changes, since: Instant::now() }
     }
 
     /// Notes that the client was given this size from the cache.
@@ -94,7 +94,7 @@ impl Cache {
     /// `exact`: with times to the second. Discarded if anything has changed since the request.
     pub(super) fn put(
         self: &Arc<Self>,
-        RequestedAt { generation, changes, since }: RequestedAt,
+        Snapshot { generation, changes, since }: Snapshot,
         folder: &[u8],
         entries: &[Entry],
         exact: bool,

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::cache::ENTRY_TTL;
@@ -12,6 +11,7 @@ use super::features::Features;
 use super::prepared::Prepared;
 use super::refusals::OptionalCommand;
 use super::servers::Server;
+use super::session_state::SessionState;
 use super::settings::Settings;
 use super::{failures, reply};
 use crate::backend::{Home, Origin, SendProxyProtocol};
@@ -92,49 +92,6 @@ struct Directory {
     moves: u64,
     /// Other clients may rename it; the server then stays in the renamed one.
     since: Instant,
-}
-
-/// What all connections of a session share.
-#[derive(Default)]
-pub(super) struct SessionState {
-    /// Several operations may run at once, each over a connection of its own.
-    concurrent: AtomicBool,
-    /// Counts the operations that may have moved directories.
-    moves: AtomicU64,
-}
-
-impl SessionState {
-    /// Returns whether this is the first call.
-    pub(super) fn allow_concurrency(&self) -> bool {
-        !self.concurrent.swap(true, Ordering::AcqRel)
-    }
-
-    pub(super) fn is_concurrent(&self) -> bool {
-        self.concurrent.load(Ordering::Acquire)
-    }
-
-    /// With several connections, the loss of one ends its operation, not the session.
-    fn scoped(&self, failure: Failure) -> Failure {
-        match failure.kind {
-            FailureKind::Unavailable if self.is_concurrent() => Failure {
-                kind: FailureKind::TransferCut,
-                message:
-                    "the connection to the backend server was lost during the operation; try again"
-                        .into(),
-                ..failure
-            },
-            _ => failure,
-        }
-    }
-}
-
-/// Held while directories may be moved, until the operation ends or is cancelled.
-pub(super) struct MoveGuard(Arc<SessionState>);
-
-impl Drop for MoveGuard {
-    fn drop(&mut self) {
-        self.0.moves.fetch_add(1, Ordering::AcqRel);
-    }
 }
 
 impl Connection {
@@ -389,7 +346,7 @@ impl Connection {
     ) -> Result<PeerReply, Failure> {
         // The directory is unknown until the reply is here.
         self.directory = None;
-        let (moves, since) = (self.session.moves.load(Ordering::Acquire), Instant::now());
+        let (moves, since) = (self.session.moves(), Instant::now());
         if !self.home.is_known() {
             return Err(failures::unknown_home("a folder cannot be entered"));
         }
@@ -401,7 +358,7 @@ impl Connection {
 
     /// As [`Connection::change_directory`]; no command is sent if the server entered it recently.
     pub(super) async fn ensure_directory(&mut self, path: &RemotePath) -> Result<(), Failure> {
-        let moves = self.session.moves.load(Ordering::Acquire);
+        let moves = self.session.moves();
         let is_there = self.directory.as_ref().is_some_and(|current| {
             current.path == *path && current.moves == moves && current.since.elapsed() < ENTRY_TTL
         });
@@ -414,11 +371,6 @@ impl Connection {
     /// Whether the server is still in the login directory, and that is `path`.
     pub(super) fn is_at_home(&self, path: &RemotePath) -> bool {
         !self.changed_directory && self.home.is_known() && self.home.path() == *path
-    }
-
-    /// A directory may be removed or renamed: connections may be in it under its old name.
-    pub(super) fn start_move(&self) -> MoveGuard {
-        MoveGuard(self.session.clone())
     }
 
     pub(super) async fn quit(&mut self) {

@@ -105,9 +105,8 @@ impl Control {
         match sent.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(unavailable(format!("sending {what}: {e}"))),
-            Err(_) => {
-                Err(unavailable(format!("sending {what} timed out")).with_outage(Outage::Timeout))
-            }
+            Err(_) => Err(unavailable(format!("sending {what} timed out (`reply_timeout`)"))
+                .with_outage(Outage::Timeout)),
         }
     }
 
@@ -126,7 +125,7 @@ impl Control {
         match timeout(self.reply_timeout, self.next_reply()).await {
             Ok(reply) => self.count_reply(reply),
             Err(_) => Err(unavailable(format!(
-                "no reply within {}",
+                "no reply within {} (`reply_timeout`)",
                 humantime::format_duration(self.reply_timeout)
             ))
             .with_outage(Outage::Timeout)),

@@ -117,7 +117,7 @@ mod tests {
         commands.forget(Pasv);
         assert_eq!(commands.preferred(), None);
         commands.prefer(Pasv, None);
-        // The clock may have started later than that.
+        // Soon after a boot, `Instant` does not reach back that far.
         if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
             commands.lock().working = Some((Pasv, old));
             assert_eq!(commands.preferred(), None);

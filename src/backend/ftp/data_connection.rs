@@ -3,16 +3,16 @@
 use super::connection::Connection;
 use super::failures::no_data_connection;
 use super::settings::DataMode;
-use super::transfer_command::{Transfer, command, explain, is_over, protected};
+use super::transfer_command::{Transfer, command, explain_failure, is_final, secure};
 use super::{active, passive};
 use crate::net::Stream;
 use crate::op::{Failure, PeerReply};
 
-/// Makes a data connection and sends the command that uses it. Dropping the connection is a reset from
-/// its first moment on: an end by FIN would mean *complete* for an upload. On success the server has said 1xx
-/// and its last reply is still to come; after a failure the control connection is in step, or given
-/// up. A listing that the server has nothing to say for may be over at once: then the words are its
-/// last reply, and whether the connection was ever taken is not known.
+/// Establishes a data connection and sends the command that uses it. Dropping the connection resets
+/// it: a FIN would mean *complete* for an upload. On success the server has sent 1xx and its final
+/// reply is outstanding; after a failure the control connection is in sync, or given up. An empty
+/// listing may end at once: then the reply is its final one, and whether the data connection was
+/// ever accepted is unknown.
 pub(super) async fn start(
     connection: &mut Connection,
     verb: &str,
@@ -27,25 +27,27 @@ pub(super) async fn start(
         // Boxed: with a TLS handshake in it, its 12 KiB would be part of every operation.
         DataMode::Passive => Box::pin(passive::start(connection, transfer)).await?,
         DataMode::Active => {
-            let reservation = active::offer(connection).await?;
+            let reservation = active::reserve(connection).await?;
             let preliminary = match command(connection, transfer).await {
                 Ok(preliminary) => preliminary,
-                Err(refusal) => return Err(active::refused(reservation, refusal)),
+                Err(refusal) => return Err(active::release_after_refusal(reservation, refusal)),
             };
-            if is_over(&preliminary) {
-                return Err(no_data_connection("the listing was over before its connection came"));
+            if is_final(&preliminary) {
+                return Err(no_data_connection(
+                    "the listing ended before its data connection was established",
+                ));
             }
-            match active::accepted(connection, reservation).await {
+            match active::accept(connection, reservation).await {
                 Ok(tcp) => (tcp, preliminary),
-                Err(failure) => return Err(explain(connection, failure).await),
+                Err(failure) => return Err(explain_failure(connection, failure).await),
             }
         }
     };
-    if is_over(&preliminary) {
+    if is_final(&preliminary) {
         return Ok((Stream::Plain(tcp), preliminary));
     }
-    match Box::pin(protected(connection, tcp)).await {
+    match Box::pin(secure(connection, tcp)).await {
         Ok(stream) => Ok((stream, preliminary)),
-        Err(failure) => Err(explain(connection, failure).await),
+        Err(failure) => Err(explain_failure(connection, failure).await),
     }
 }

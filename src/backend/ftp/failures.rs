@@ -6,6 +6,12 @@ pub(super) fn unsupported(message: &str) -> Failure {
     Failure::backend(FailureKind::Unsupported, message)
 }
 
+/// Of a change that `unsupported_attributes` may ignore.
+pub(super) fn unsupported_attribute(message: &str) -> Failure {
+    unsupported(message)
+        .with_detail("`unsupported_attributes: ignore` on the backend reports success to clients")
+}
+
 /// For operations that need CWD in a session whose paths are relative to an unknown login folder.
 /// `what`: what cannot be done.
 pub(super) fn unknown_home(what: &str) -> Failure {

@@ -28,6 +28,7 @@ mod reply;
 mod reply_codes;
 mod sequenced;
 mod servers;
+mod session_state;
 mod settings;
 mod stat;
 mod sync;
@@ -68,12 +69,12 @@ use servers::Servers;
 
 pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
-/// How long an operation waits for a control connection, where all are in transfers.
+/// How long an operation waits for a control connection if all are in use by transfers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The same, of a file that is to be opened: the end of another one may be under way.
+/// The same, for opening a file: another file may be about to be closed.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes that the writes of a session may hold that came before their turn.
+/// The most bytes that the writes of a session may queue before their turn.
 const QUEUED_WRITES_MAX: usize = 8 * 1024 * 1024;
 
 /// A configured FTP backend.
@@ -84,26 +85,26 @@ pub struct FtpBackend {
     leases: Arc<PathLeases>,
 }
 
-/// What all sessions of a backend share: how connections are made, and what is known of its servers.
+/// Shared by all sessions of a backend.
 struct Shared {
     connector: Connector,
     servers: Servers,
     attributes: AttributePolicy,
 }
 
-/// Somebody logged in. Operations and transfers hold a control connection each, as long as they last.
+/// A logged-in session. Each operation and transfer holds a control connection while it lasts.
 #[derive(Clone)]
 struct FtpSession {
     pool: Arc<Pool>,
     cache: Arc<Cache>,
-    /// Times in listings are to be exact to the second.
+    /// Listings must have times to the second.
     exact_times: Arc<AtomicBool>,
-    /// What the writes of all its open files may hold that came before their turn.
+    /// Limits the writes that all its open files queue.
     queue_budget: data::Budget,
 }
 
 impl FtpBackend {
-    /// `data_ports`: the pool that the settings name.
+    /// `data_ports`: the pool named by the settings.
     pub fn new(
         settings: Settings,
         data_ports: Option<Arc<data::Pool>>,
@@ -144,53 +145,53 @@ impl Backend for FtpBackend {
 }
 
 impl FtpSession {
-    /// A control connection in step, or why there is none.
+    /// Acquires a control connection in sync.
     async fn acquire(&self) -> Result<ConnectionGuard, Failure> {
         self.pool.acquire(ACQUIRE_TIMEOUT).await
     }
 
-    /// Whether a link itself is meant. FTP clients get what the server itself reports of a link: they
-    /// rename and delete it by that name.
+    /// Whether the entry of a link itself is requested. FTP clients always get that: they rename and delete it
+    /// by that name.
     fn is_of_link(&self, operation: &Operation) -> bool {
         matches!(operation, Operation::LinkStat(_)) || !self.pool.is_concurrent()
     }
 
-    /// What the client is told from memory. FTP clients want times to the second.
-    fn remembered(&self, path: &RemotePath, link: bool) -> Option<Entry> {
-        let entry = self.cache.get(path, link, !self.pool.is_concurrent())?;
+    /// An entry from the cache. FTP clients need times to the second.
+    fn cached(&self, path: &RemotePath, is_link: bool) -> Option<Entry> {
+        let entry = self.cache.get(path, is_link, !self.pool.is_concurrent())?;
         if let (EntryKind::File, Some(size)) = (&entry.kind, entry.attributes.size) {
             self.cache.record_served(path, size);
         }
         Some(entry)
     }
 
-    /// Asked, and remembered; of a link itself.
-    async fn ask_link_stat(
+    /// Asks the server for the entry of a path, of a link that of the link itself, and caches it.
+    async fn stat_link_at_server(
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Entry, Failure> {
-        let requested_at = self.cache.requested_at();
+        let snapshot = self.cache.snapshot();
         self.cache.forget_served(path);
         let mut entry = stat::stat(guard, path).await?;
         if self.pool.is_concurrent() {
             stat::add_permissions(guard, path, &mut entry).await?;
         }
         if let Some(folder) = path.parent() {
-            self.cache.put(requested_at, folder.as_bytes(), std::slice::from_ref(&entry), true);
+            self.cache.put(snapshot, folder.as_bytes(), std::slice::from_ref(&entry), true);
         }
         Ok(entry)
     }
 
-    /// As [`FtpSession::ask_link_stat`], of what a link leads to; that is not remembered.
-    async fn ask_stat(
+    /// As [`FtpSession::stat_link_at_server`], but follows links; their targets are not cached.
+    async fn stat_at_server(
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Entry, Failure> {
         let entry = match self.cache.get(path, true, false) {
             Some(entry) => entry,
-            None => self.ask_link_stat(guard, path).await?,
+            None => self.stat_link_at_server(guard, path).await?,
         };
         if !cache::may_be_link(&entry, guard.supports(OptionalCommand::Mlst)) {
             return Ok(entry);
@@ -199,26 +200,26 @@ impl FtpSession {
         stat::follow(guard, path, entry).await
     }
 
-    /// Clients resume by writing behind the size that they were told. Where that came from memory, it
-    /// must still be so. Returns it then.
+    /// Clients resume at the size that they were given. If that came from the cache, checks that it
+    /// is still the size, and returns it.
     async fn check_served_size(
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
     ) -> Result<Option<u64>, Failure> {
-        let Some(told) = self.cache.served_size(path) else { return Ok(None) };
+        let Some(served) = self.cache.served_size(path) else { return Ok(None) };
         let size = stat::file_size(guard, path).await?.unwrap_or(0);
-        if size == told {
+        if size == served {
             return Ok(Some(size));
         }
         let message = format!(
-            "{path} has changed since its size was told: {size} bytes, not {told}; ask again before \
-             something is written behind it"
+            "{path} has changed since its size was reported: {size} bytes, not {served}; get its size \
+             again before appending"
         );
         Err(Failure::backend(FailureKind::TransferCut, message))
     }
 
-    /// Sizes that were told before count no more for what is removed, renamed or cut off.
+    /// Forgets served sizes of paths that are removed, renamed or truncated.
     fn forget_served(&self, operation: &Operation) {
         match operation {
             Operation::Rename { from, to, .. } => {
@@ -254,14 +255,14 @@ impl BackendSession for FtpSession {
             self.pool.allow_concurrency();
         }
         if let Operation::Stat(path) | Operation::LinkStat(path) = operation
-            && let Some(entry) = self.remembered(path, self.is_of_link(operation))
+            && let Some(entry) = self.cached(path, self.is_of_link(operation))
         {
             return Ok(Answer::Entry(entry));
         }
         self.forget_served(operation);
         let _write_guard = changes_something(operation).then(|| self.cache.write_guard());
         if let Operation::Rename { to, .. } = operation {
-            // What is there then is no part of an upload that had the name.
+            // What is there then does not belong to an upload under that name.
             self.pool.account().lease(to).await;
         }
         let mut guard = self.acquire().await?;
@@ -314,7 +315,7 @@ impl BackendSession for FtpSession {
     }
 
     fn expect_transfer(&self) {
-        if let Some(guard) = self.pool.idle_connection() {
+        if let Some(guard) = self.pool.acquire_idle() {
             prepare::prepare(guard);
         }
     }

@@ -11,8 +11,8 @@ use crate::op::{
     Answer, EntryKind, Failure, FailureKind, Onto, Operation, PeerReply, RemotePath, Representation,
 };
 
-/// What servers usually give a folder.
-const USUAL_FOLDER: u32 = 0o755;
+/// The usual mode of a new directory at a server.
+const DEFAULT_FOLDER_MODE: u32 = 0o755;
 
 pub(super) async fn perform(
     session: &FtpSession,
@@ -23,9 +23,9 @@ pub(super) async fn perform(
     match operation {
         Operation::Stat(path) | Operation::LinkStat(path) => {
             let entry = if session.is_of_link(operation) {
-                session.ask_link_stat(guard, path).await
+                session.stat_link_at_server(guard, path).await
             } else {
-                session.ask_stat(guard, path).await
+                session.stat_at_server(guard, path).await
             };
             entry.map(Answer::Entry)
         }
@@ -43,7 +43,7 @@ pub(super) async fn perform(
             make_directory(guard, path, *permissions).await.map(done)
         }
         Operation::RemoveDirectory(path) => {
-            // Servers refuse to remove the folder that they are in.
+            // Servers refuse to remove their working directory.
             if !path.is_root() && guard.home.is_known() {
                 guard.ensure_directory(&RemotePath::root()).await.ok();
             }
@@ -52,7 +52,7 @@ pub(super) async fn perform(
         }
         Operation::RenameFrom(path) => renames::rename_from(guard, path).await.map(done),
         Operation::Rename { from, to, onto } => {
-            let _move = guard.start_move();
+            let _move = guard.session.start_move();
             match onto {
                 Onto::AsBackend => renames::rename(guard, from, to).await.map(done),
                 Onto::Refused => {
@@ -73,12 +73,12 @@ pub(super) async fn perform(
         }
         Operation::FileSystem(_) => Err(no_file_system()),
         Operation::AccountNames { .. } => {
-            Err(unsupported("the backend server is reached by FTP, which tells no account names"))
+            Err(unsupported("the backend server is reached by FTP, which has no account names"))
         }
     }
 }
 
-/// In bytes by other ways too, where the server does not have SIZE; as text only the server can tell it.
+/// The size of a file. Without SIZE, other commands give it in bytes; in ASCII, only SIZE can.
 async fn size_of_file(
     connection: &mut Connection,
     path: &RemotePath,
@@ -90,10 +90,10 @@ async fn size_of_file(
         connection.set_type(representation).await?;
         match size(connection, path).await {
             Err(_) if connection.server.refusals.is_refused(OptionalCommand::Size) => {}
-            told => return told,
+            result => return result,
         }
         if representation == Representation::Ascii {
-            return Err(unsupported("the backend server does not have SIZE"));
+            return Err(unsupported("the backend server does not support SIZE"));
         }
     }
     file_size(connection, path).await?.ok_or_else(|| not_found(path))
@@ -104,16 +104,16 @@ async fn remove_directory(
     path: &RemotePath,
 ) -> Result<PeerReply, Failure> {
     let removed = {
-        let _move = connection.start_move();
+        let _move = connection.session.start_move();
         connection.expect_at(2, "RMD", path).await
     };
     match removed {
         Err(refusal) if reply::is_unspecific(&refusal) => {
-            Err(match seen(connection, path).await? {
-                // To know what is in it would take a listing.
+            Err(match existing_kind(connection, path).await? {
+                // Whether it is empty would take a listing.
                 Some(EntryKind::Directory) => Failure {
                     kind: FailureKind::Internal,
-                    message: format!("{}; the folder is there, is it empty?", refusal.message),
+                    message: format!("{}; the folder exists, it may not be empty", refusal.message),
                     ..refusal
                 },
                 Some(_) => Failure { kind: FailureKind::NotADirectory, ..refusal },
@@ -124,9 +124,9 @@ async fn remove_directory(
     }
 }
 
-/// What is there, behind a refusal that does not say it; without listing the folder above, which can
-/// take long. `None`: nothing that shows itself.
-async fn seen(
+/// What exists at the path, after an error reply without a reason. The parent folder is not listed,
+/// which can take long. `None`: nothing that is visible.
+async fn existing_kind(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<EntryKind>, Failure> {
@@ -144,8 +144,8 @@ async fn seen(
     Ok(found.ok())
 }
 
-/// FTP makes a folder with the server's own mode. It is taken for [`USUAL_FOLDER`]; what is to be
-/// narrower is made so behind it, or removed again.
+/// Makes a directory. FTP gives it the server's default mode, taken to be [`DEFAULT_FOLDER_MODE`].
+/// A more restrictive one is set afterwards; if that fails, the directory is removed again.
 async fn make_directory(
     guard: &mut ConnectionGuard,
     path: &RemotePath,
@@ -153,7 +153,7 @@ async fn make_directory(
 ) -> Result<PeerReply, Failure> {
     let made = match guard.expect_at(2, "MKD", path).await {
         Err(refusal) if reply::is_unspecific(&refusal) => {
-            return Err(match seen(guard, path).await? {
+            return Err(match existing_kind(guard, path).await? {
                 Some(_) => Failure {
                     kind: FailureKind::AlreadyExists,
                     message: format!("{path} exists already ({})", refusal.message),
@@ -164,7 +164,8 @@ async fn make_directory(
         }
         made => made?,
     };
-    let Some(mode) = permissions.filter(|mode| mode & USUAL_FOLDER != USUAL_FOLDER) else {
+    let Some(mode) = permissions.filter(|mode| mode & DEFAULT_FOLDER_MODE != DEFAULT_FOLDER_MODE)
+    else {
         return Ok(made);
     };
     let Err(refusal) = attributes::set_permissions(guard, path, mode & 0o777).await else {
@@ -174,11 +175,11 @@ async fn make_directory(
     let Err(refusal) = policy.judge(Attribute::Permissions, refusal) else { return Ok(made) };
     let removed = guard.expect_at(2, "RMD", path).await;
     let left = match removed {
-        Ok(_) => "so it was removed again",
-        Err(_) => "and it could not be removed again: it is there, open to others",
+        Ok(_) => "so it was removed",
+        Err(_) => "and it could not be removed: it exists, accessible to others",
     };
     let message = format!(
-        "the directory {path} was made, but could not be given the permissions {mode:03o}, {left}: {}",
+        "the directory {path} was created, but its permissions could not be set to {mode:03o}, {left}: {}",
         refusal.message
     );
     Err(Failure { message, ..refusal })

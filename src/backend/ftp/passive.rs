@@ -1,4 +1,4 @@
-//! Passive data connections: EPSV (RFC 2428) and PASV (RFC 959), one where the other fails.
+//! Passive data connections: EPSV (RFC 2428) and PASV (RFC 959); if one fails, the other is tried.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -17,19 +17,19 @@ use super::transfer_command::{CommandOrder, Fallback, PassiveStart, Started, Tra
 use crate::op::{Failure, FailureKind, PeerReply};
 use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
 
-/// How often a server is asked for a port before its 425 is told to the client.
-const PORT_TRIES: usize = 3;
+/// How often a port is requested before 425 is reported to the client.
+const PORT_ATTEMPTS_MAX: usize = 3;
 
-/// The commands that are still to be tried, and what became of the others.
+/// The commands that remain to be tried, and the failures of the others.
 pub(super) struct Attempts {
     server: Arc<Server>,
-    left: VecDeque<DataCommand>,
+    remaining: VecDeque<DataCommand>,
     failed: Vec<(DataCommand, Failure)>,
-    /// A port was named, and no connection to it could be made.
-    unconnected: bool,
+    /// A port was returned, but no connection to it could be established.
+    port_unreachable: bool,
 }
 
-/// A data connection and the command that uses it, which the server has answered.
+/// Establishes a data connection and sends the command that uses it. Returns the server's reply.
 pub(super) async fn start(
     connection: &mut Connection,
     transfer: Transfer<'_>,
@@ -38,18 +38,19 @@ pub(super) async fn start(
     if let Some(prepared) = connection.prepared.take() {
         let command = prepared.command();
         if let Some(connecting) = prepared.take() {
-            attempts.leave_for_last(command);
+            attempts.try_last(command);
             let repeated = transfer.is_repeatable();
-            let has_other = attempts.left.front() != Some(&command);
+            let has_other = attempts.remaining.front() != Some(&command);
             let start = attempts.passive_start(connection, transfer, connecting, has_other);
             match start.run(connection).await {
-                Started::Both(tcp, reply) => return Ok((tcp, reply)),
-                // The server does not take it any more, and nothing has begun: all is asked anew.
-                Started::Refused(refusal) if is_no_channel(&refusal) && repeated => {
+                Started::Ready(tcp, reply) => return Ok((tcp, reply)),
+                // The server no longer accepts the prepared connection, and nothing has started:
+                // start over.
+                Started::Refused(refusal) if has_no_data_connection(&refusal) && repeated => {
                     attempts = Attempts::new(connection);
                 }
                 Started::ConnectFirst => attempts = Attempts::new(connection),
-                started => attempts.note(command, started, transfer)?,
+                started => attempts.note_outcome(command, started, transfer)?,
             }
         }
     }
@@ -57,16 +58,16 @@ pub(super) async fn start(
         let (command, address) = attempts.next(connection).await?;
         let (header, limit) = (connection.proxy_header(), connection.settings.connect_timeout);
         let connecting = connect(address, header, limit);
-        let has_other = !attempts.left.is_empty();
+        let has_other = !attempts.remaining.is_empty();
         let start = attempts.passive_start(connection, transfer, connecting, has_other);
         match start.run(connection).await {
-            Started::Both(tcp, reply) => {
+            Started::Ready(tcp, reply) => {
                 attempts.note_success(command);
                 return Ok((tcp, reply));
             }
-            // Once: who is asked for the second time has its connection first.
-            Started::ConnectFirst => attempts.left.push_front(command),
-            started => attempts.note(command, started, transfer)?,
+            // Once only: the second attempt connects first.
+            Started::ConnectFirst => attempts.remaining.push_front(command),
+            started => attempts.note_outcome(command, started, transfer)?,
         }
     }
 }
@@ -75,37 +76,40 @@ impl Attempts {
     pub(super) fn new(connection: &Connection) -> Self {
         let server = connection.server.clone();
         let settings = &connection.settings;
-        let usual =
-            usual(settings.passive_command, settings.trust_pasv_address, server.address.ip());
-        let mut left = VecDeque::from(usual);
-        if server.data_commands.preferred() == left.back().copied() {
-            left.rotate_left(left.len() - 1);
+        let default_order = default_order(
+            settings.passive_command,
+            settings.trust_pasv_address,
+            server.address.ip(),
+        );
+        let mut remaining = VecDeque::from(default_order);
+        if server.data_commands.preferred() == remaining.back().copied() {
+            remaining.rotate_left(remaining.len() - 1);
         }
-        Self { server, left, failed: Vec::new(), unconnected: false }
+        Self { server, remaining, failed: Vec::new(), port_unreachable: false }
     }
 
-    /// The address that the next command leads to; the failure, once none is left.
+    /// The address returned by the next command; the failure, once none remains.
     pub(super) async fn next(
         &mut self,
         connection: &mut Connection,
     ) -> Result<(DataCommand, SocketAddr), Failure> {
-        while let Some(command) = self.left.pop_front() {
-            match ask(connection, self.server.address.ip(), command).await? {
+        while let Some(command) = self.remaining.pop_front() {
+            match request_port(connection, self.server.address.ip(), command).await? {
                 Ok(address) => {
-                    if !self.failed.is_empty() && !self.unconnected {
+                    if !self.failed.is_empty() && !self.port_unreachable {
                         self.note_success(command);
                     }
                     return Ok((command, address));
                 }
-                Err(failure) => self.failed(command, failure),
+                Err(failure) => self.note_failure(command, failure),
             }
         }
         Err(self.failure(connection))
     }
 
-    fn leave_for_last(&mut self, command: DataCommand) {
-        if self.left.front() == Some(&command) {
-            self.left.rotate_left(1);
+    fn try_last(&mut self, command: DataCommand) {
+        if self.remaining.front() == Some(&command) {
+            self.remaining.rotate_left(1);
         }
     }
 
@@ -127,7 +131,7 @@ impl Attempts {
         PassiveStart { transfer, connecting, order, fallback }
     }
 
-    /// Whether a data connection was made a while ago with what is tried first.
+    /// Whether a data connection was recently established with the first command.
     fn is_proven(&self) -> bool {
         self.failed.is_empty() && self.server.data_commands.preferred().is_some()
     }
@@ -140,14 +144,14 @@ impl Attempts {
         }
     }
 
-    fn failed(&mut self, command: DataCommand, failure: Failure) {
+    fn note_failure(&mut self, command: DataCommand, failure: Failure) {
         tracing::debug!(command = command.verb(), %failure, detail = failure.detail.as_deref(), "no data connection");
         self.server.data_commands.forget(command);
         self.failed.push((command, failure));
     }
 
-    /// Goes on where another command may be tried.
-    fn note(
+    /// Records the outcome; fails if no other command may be tried.
+    fn note_outcome(
         &mut self,
         command: DataCommand,
         started: Started,
@@ -155,43 +159,42 @@ impl Attempts {
     ) -> Result<(), Failure> {
         match started {
             Started::ConnectFailed(failure) => {
-                self.unconnected = true;
-                self.failed(command, failure);
+                self.port_unreachable = true;
+                self.note_failure(command, failure);
                 Ok(())
             }
             Started::NotEstablished(failure) => {
-                self.unconnected = true;
-                self.failed(command, failure.clone());
+                self.port_unreachable = true;
+                self.note_failure(command, failure.clone());
                 if transfer.is_repeatable() { Ok(()) } else { Err(failure) }
             }
             Started::OutOfSync(failure) => {
-                self.failed(command, failure.clone());
-                // The next transfer begins with the other one.
-                if let Some(other) = self.left.front().filter(|other| **other != command) {
+                self.note_failure(command, failure.clone());
+                // The next transfer starts with the other one.
+                if let Some(other) = self.remaining.front().filter(|other| **other != command) {
                     self.server.data_commands.prefer(*other, Some(&failure));
                 }
                 Err(failure)
             }
             Started::Refused(failure) => Err(failure),
-            // Both are the caller's.
-            Started::Both(..) | Started::ConnectFirst => {
-                Err(no_data_connection("it was not awaited"))
+            // Both are handled by the caller.
+            Started::Ready(..) | Started::ConnectFirst => {
+                Err(no_data_connection("unexpected outcome"))
             }
         }
     }
 
-    /// Of all that were tried: a connection that was not made tells more than a command that the
-    /// server does not know.
+    /// The failure of all attempts: a connection that failed says more than an unknown command.
     fn failure(&mut self, connection: &Connection) -> Failure {
-        let told = self.failed.iter().map(|(command, failure)| {
+        let reports = self.failed.iter().map(|(command, failure)| {
             let detail = failure.detail.as_ref().unwrap_or(&failure.message);
             format!("{}: {detail}", command.verb())
         });
-        let mut detail = told.collect::<Vec<_>>().join("; ");
+        let mut detail = reports.collect::<Vec<_>>().join("; ");
         if self.server.address.is_ipv4()
             && connection.settings.passive_command != PassiveCommand::Auto
         {
-            detail.push_str(" (`passive_command` keeps the gateway from trying the other)");
+            detail.push_str(" (`passive_command` of the backend excludes the other command)");
         }
         let is_about_data = |failure: &Failure| failure.kind == FailureKind::DataConnection;
         let best = self.failed.iter().rposition(|(_, failure)| is_about_data(failure));
@@ -203,9 +206,9 @@ impl Attempts {
     }
 }
 
-/// EPSV first, since it works through address translation; PASV where the address that it names is to
-/// be trusted. PASV can name no IPv6 address.
-fn usual(setting: PassiveCommand, trusted: bool, server: IpAddr) -> Vec<DataCommand> {
+/// EPSV first, since it works through NAT; PASV first if its address is trusted. PASV cannot return
+/// IPv6 addresses.
+fn default_order(setting: PassiveCommand, trusted: bool, server: IpAddr) -> Vec<DataCommand> {
     match (setting, server) {
         (_, IpAddr::V6(_)) | (PassiveCommand::Epsv, _) => vec![DataCommand::Epsv],
         (PassiveCommand::Pasv, _) => vec![DataCommand::Pasv],
@@ -214,31 +217,31 @@ fn usual(setting: PassiveCommand, trusted: bool, server: IpAddr) -> Vec<DataComm
     }
 }
 
-/// The address that one command leads to. The inner failure leaves the other command to be tried.
-async fn ask(
+/// The address returned by one command. The inner failure permits the other command.
+async fn request_port(
     connection: &mut Connection,
     server: IpAddr,
     command: DataCommand,
 ) -> Result<Result<SocketAddr, Failure>, Failure> {
     let verb = command.verb();
-    let reply = ask_for_port(connection, verb).await?;
+    let reply = request_port_repeatedly(connection, verb).await?;
     if reply.code >= 400 {
         let refusal = reply.code;
         let failure = reply::failure(verb, reply);
         return if allows_other(refusal) { Ok(Err(failure)) } else { Err(failure) };
     }
     if reply.code < 200 {
-        // Something else was to follow.
-        let out_of_step = reply::expect(2, verb, reply);
-        connection.note_loss(out_of_step)?;
-        return Err(no_data_connection(format!("{verb} was not answered")));
+        // A 1xx or 3xx reply: another reply or command was to follow.
+        let unexpected = reply::expect(2, verb, reply);
+        connection.note_loss(unexpected)?;
+        return Err(no_data_connection(format!("{verb} got no final reply")));
     }
     let found = match command {
         DataCommand::Epsv if reply.code == 229 => {
             parse_epsv_reply(&reply.lines).map(|port| SocketAddr::new(server, port)).ok()
         }
-        // Servers behind address translation name an address that is not theirs, and bad ones
-        // somebody else's.
+        // Servers behind NAT return an address that is not theirs, and malicious ones a third
+        // party's.
         DataCommand::Pasv if reply.code < 300 => parse_pasv_reply(&reply.lines).ok().map(|named| {
             let trusted = connection.settings.trust_pasv_address && !named.ip().is_unspecified();
             let ip = if trusted { IpAddr::V4(*named.ip()) } else { server };
@@ -247,19 +250,21 @@ async fn ask(
         _ => None,
     };
     Ok(found.ok_or_else(|| {
-        no_data_connection(format!("the answer to {verb} was not understood: {reply}"))
+        no_data_connection(format!("the reply to {verb} could not be parsed: {reply}"))
     }))
 }
 
-/// 425 to EPSV or PASV is worth another try: ProFTPD and pure-ftpd say it when two of their sessions
-/// choose the same port at once. Nothing has begun yet.
-async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<PeerReply, Failure> {
-    for _ in 1..PORT_TRIES {
-        let asked = Instant::now();
+/// Retries on 425, which ProFTPD and pure-ftpd send when two of their sessions choose the same port
+/// at once.
+async fn request_port_repeatedly(
+    connection: &mut Connection,
+    verb: &str,
+) -> Result<PeerReply, Failure> {
+    for _ in 1..PORT_ATTEMPTS_MAX {
+        let sent_at = Instant::now();
         let reply = connection.command(verb, None).await?;
-        let took = asked.elapsed();
-        connection.port_latency =
-            Some(connection.port_latency.map_or(took, |least| least.min(took)));
+        let took = sent_at.elapsed();
+        connection.port_latency = Some(connection.port_latency.map_or(took, |min| min.min(took)));
         if reply.code != 425 {
             return Ok(reply);
         }
@@ -267,8 +272,8 @@ async fn ask_for_port(connection: &mut Connection, verb: &str) -> Result<PeerRep
     connection.command(verb, None).await
 }
 
-/// 425: the server has no data connection.
-fn is_no_channel(refusal: &Failure) -> bool {
+/// 425: no data connection.
+fn has_no_data_connection(refusal: &Failure) -> bool {
     refusal.peer.as_ref().is_some_and(|reply| reply.code == 425)
 }
 
@@ -278,14 +283,14 @@ mod tests {
     use DataCommand::{Epsv, Pasv};
 
     #[test]
-    fn ipv6_servers_are_asked_with_epsv_only() {
+    fn ipv6_servers_get_epsv_only() {
         for setting in [PassiveCommand::Auto, PassiveCommand::Epsv, PassiveCommand::Pasv] {
             for trusted in [true, false] {
-                assert_eq!(usual(setting, trusted, "::1".parse().unwrap()), [Epsv]);
+                assert_eq!(default_order(setting, trusted, "::1".parse().unwrap()), [Epsv]);
             }
         }
         let v4 = "127.0.0.1".parse().unwrap();
-        assert_eq!(usual(PassiveCommand::Auto, false, v4), [Epsv, Pasv]);
-        assert_eq!(usual(PassiveCommand::Auto, true, v4), [Pasv, Epsv]);
+        assert_eq!(default_order(PassiveCommand::Auto, false, v4), [Epsv, Pasv]);
+        assert_eq!(default_order(PassiveCommand::Auto, true, v4), [Pasv, Epsv]);
     }
 }

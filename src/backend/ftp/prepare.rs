@@ -1,5 +1,5 @@
-//! Asking for a port ahead: a client that has asked for a port of its own is about to transfer
-//! something.
+//! Requests a passive port ahead of a transfer: a client that has requested one itself is about to
+//! transfer something.
 
 use super::passive::Attempts;
 use super::pool::ConnectionGuard;
@@ -7,9 +7,9 @@ use super::prepared::Prepared;
 use super::settings::DataMode;
 use super::transfer_command::connect;
 
-/// Asks the server for a port and begins to connect. Goes on by itself, so that nobody who stops
-/// waiting leaves half a question behind; the next operation waits for the server's answer, and a
-/// transfer for the connection. What fails here is asked for again by the transfer.
+/// Requests a port and starts to connect, in a task of its own, so that a cancelled caller leaves
+/// no reply outstanding. The next operation waits for the reply, and a transfer for the connection.
+/// A failure here is ignored: the transfer requests another port.
 pub(super) fn prepare(mut guard: ConnectionGuard) {
     let near = guard.port_latency.is_some_and(|took| took < guard.settings.timing.near_server_max);
     if near || guard.settings.data_mode != DataMode::Passive {
@@ -22,9 +22,11 @@ pub(super) fn prepare(mut guard: ConnectionGuard) {
             Ok((command, address)) => {
                 let (header, limit) = (guard.proxy_header(), guard.settings.connect_timeout);
                 let connecting = connect(address, header, limit);
-                guard.prepared = Some(Prepared::begin(command, connecting));
+                guard.prepared = Some(Prepared::start(command, connecting));
             }
-            Err(failure) => tracing::debug!(%failure, "no port ahead of a transfer"),
+            Err(failure) => {
+                tracing::debug!(%failure, "no passive port could be requested ahead of a transfer")
+            }
         }
     });
 }

@@ -1,5 +1,5 @@
-//! Data connections that are begun before the command that uses them is known (RFC 959 section 3.2,
-//! RFC 2428): a client that has asked for a port of its own is about to transfer something.
+//! Passive data connections established ahead of the command that uses them (RFC 959 section 3.2,
+//! RFC 2428).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::data_commands::DataCommand;
 use super::failures;
 use crate::op::Failure;
 
-/// A connection that was not used for so long is given back to the server.
+/// An unused connection is closed after this time.
 const PREPARED_TTL: Duration = Duration::from_secs(10);
 
-/// A data connection without a command. Dropped, it is reset.
+/// A data connection that no command uses yet. Dropped, it is reset.
 pub(super) struct Prepared {
     command: DataCommand,
     connecting: Arc<Mutex<Option<Connecting>>>,
@@ -27,7 +27,7 @@ pub(super) struct Prepared {
 type Connecting = AbortOnDropHandle<Result<TcpStream, Failure>>;
 
 impl Prepared {
-    pub(super) fn begin(
+    pub(super) fn start(
         command: DataCommand,
         connecting: impl Future<Output = Result<TcpStream, Failure>> + Send + 'static,
     ) -> Self {
@@ -41,12 +41,12 @@ impl Prepared {
         Self { command, connecting, _expiry: AbortOnDropHandle::new(expiry) }
     }
 
-    /// What named its port.
+    /// The command that returned its port.
     pub(super) fn command(&self) -> DataCommand {
         self.command
     }
 
-    /// The connection, under way or made; `None` where it failed or the server has left it.
+    /// The connection, established or in progress; `None` if it failed or the server closed it.
     pub(super) fn take(self) -> Option<BoxFuture<'static, Result<TcpStream, Failure>>> {
         let connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         if !connecting.is_finished() {
@@ -59,7 +59,7 @@ impl Prepared {
     }
 }
 
-/// Asks the kernel: the runtime may not have heard of the end yet.
+/// Asks the kernel: the runtime may not have noticed a close yet.
 fn is_silent(tcp: &TcpStream) -> bool {
     let mut polled = [PollFd::new(tcp, PollFlags::IN | PollFlags::RDHUP)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -138,7 +138,7 @@ mod tests {
             !refusals.note_reply(OptionalCommand::Size, &reply(500))
                 && !refusals.is_refused(OptionalCommand::Size)
         );
-        // The clock may have started later than that.
+        // Soon after a boot, `Instant` does not reach back that far.
         if let Some(old) = Instant::now().checked_sub(QUIRK_TTL) {
             refusals.lock()[0].1 = old;
             assert!(!refusals.is_refused(OptionalCommand::Mlst));

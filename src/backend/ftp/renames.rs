@@ -1,5 +1,5 @@
-//! RNFR and RNTO (RFC 959 section 4.1.3), on servers that do and do not rename onto a file that is
-//! there.
+//! Renames: RNFR and RNTO (RFC 959 section 4.1.3), at servers that do and do not overwrite existing
+//! files.
 
 use super::ConnectionGuard;
 use super::connection::Connection;
@@ -9,7 +9,7 @@ use super::{facts, listing, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{EntryKind, Failure, FailureKind, PeerReply, RemotePath};
 
-/// The server's own word about the old name; [`rename`] need not ask for it again.
+/// Sends RNFR and returns its reply; [`rename`] need not repeat it.
 pub(super) async fn rename_from(
     connection: &mut Connection,
     from: &RemotePath,
@@ -19,7 +19,7 @@ pub(super) async fn rename_from(
     Ok(reply)
 }
 
-/// What the server does with a file that has the new name is the server's matter.
+/// Renames; whether an existing file is overwritten is up to the server.
 pub(super) async fn rename(
     connection: &mut Connection,
     from: &RemotePath,
@@ -31,32 +31,32 @@ pub(super) async fn rename(
     connection.expect_at(2, "RNTO", to).await
 }
 
-/// Never onto what is there, as far as the account may know that. Between the question and the rename
-/// somebody else may make it: FTP has no way to do both at once.
+/// Renames without overwriting, as far as the account may check that. Another client may create the
+/// target between check and rename: FTP cannot do both at once.
 pub(super) async fn rename_to_new(
     connection: &mut Connection,
     from: &RemotePath,
     to: &RemotePath,
     unchecked: UncheckedRename,
 ) -> Result<PeerReply, Failure> {
-    let taken = match is_taken(connection, to, unchecked).await {
+    let taken = match exists(connection, to, unchecked).await {
         Err(denied) if reply::denies_inspection(&denied) => {
             connection.check()?;
-            allowed_unchecked(connection, to, unchecked, denied)?;
+            check_unchecked_allowed(connection, to, unchecked, denied)?;
             false
         }
-        told => told?,
+        result => result?,
     };
     if taken {
         return Err(Failure::backend(
             FailureKind::AlreadyExists,
-            format!("{to} exists already; a plain rename does not replace it"),
+            format!("{to} exists already; a plain rename does not overwrite it"),
         ));
     }
     rename(connection, from, to).await
 }
 
-async fn is_taken(
+async fn exists(
     connection: &mut Connection,
     to: &RemotePath,
     unchecked: UncheckedRename,
@@ -64,7 +64,7 @@ async fn is_taken(
     match facts::stat_by_mlst(connection, to).await {
         Ok(Some(_)) => Ok(true),
         Ok(None) => stat::is_absent(connection, to).await.map(|absent| !absent),
-        // Some servers say of what is denied that it is not there.
+        // Some servers report denied paths as absent.
         Err(vague) if reply::is_unspecific(&vague) && unchecked == UncheckedRename::Refuse => {
             match listing::find(connection, to).await? {
                 Found::Entry(_) => Ok(true),
@@ -77,8 +77,8 @@ async fn is_taken(
     }
 }
 
-/// As configured, where the server does not let it be known whether the new name is free.
-fn allowed_unchecked(
+/// Applies the setting if the server does not let the account check the target.
+fn check_unchecked_allowed(
     connection: &Connection,
     to: &RemotePath,
     unchecked: UncheckedRename,
@@ -86,15 +86,15 @@ fn allowed_unchecked(
 ) -> Result<(), Failure> {
     if unchecked == UncheckedRename::Refuse {
         let message = format!(
-            "whether {to} is there already cannot be known, and it must not be overwritten: {}",
+            "the account may not check whether {to} exists, and it must not be overwritten: {}",
             denied.message
         );
         let refused = Failure { message, ..denied };
         return Err(match connection.settings.unchecked_rename {
             UncheckedRename::Refuse => {
-                refused.with_detail("the backend has `unchecked_rename: refuse`")
+                refused.with_detail("`unchecked_rename: refuse` is set on the backend")
             }
-            // A file that its client wants to be new.
+            // A file that the client requires to be new.
             UncheckedRename::Allow => refused,
         });
     }
@@ -104,15 +104,15 @@ fn allowed_unchecked(
             server = %connection.server.address,
             path = to.as_bytes(),
             reason = denied.message,
-            "whether a rename overwrites a file cannot be checked for this account; the server decides \
-             (`unchecked_rename: refuse` refuses it)"
+            "this account may not check whether a rename overwrites a file; the server decides \
+             (`unchecked_rename: refuse` refuses such renames)"
         );
     }
     Ok(())
 }
 
-/// Onto a file that is there, too. Some servers do not do that: the old file is put aside first, and
-/// put back if the new one cannot take its place.
+/// Renames and overwrites. At servers that do not overwrite, the old file is renamed first, and
+/// renamed back if the new one cannot take its place.
 pub(super) async fn replace(
     guard: &mut ConnectionGuard,
     from: &RemotePath,
@@ -124,42 +124,42 @@ pub(super) async fn replace(
         Err(refusal) => refusal,
     };
     guard.check()?;
-    // A folder is never put aside: it could not be deleted behind it.
-    let there = stat::stat(guard, to).await;
+    // A folder is never renamed away: it could not be deleted afterwards.
+    let existing = stat::stat(guard, to).await;
     guard.check()?;
-    if there.map_or(true, |entry| entry.kind == EntryKind::Directory) {
+    if existing.map_or(true, |entry| entry.kind == EntryKind::Directory) {
         return Err(refusal);
     }
-    let aside = temporary_name(to)?;
-    let reply = match rename(guard, to, &aside).await {
+    let backup = temporary_name(to)?;
+    let reply = match rename(guard, to, &backup).await {
         Ok(_) => rename(guard, from, to).await,
-        // It may have been done all the same.
+        // The rename may have succeeded.
         Err(lost) if guard.check().is_err() => Err(lost),
         Err(_) => return Err(refusal),
     };
     let reply = match reply {
         Ok(reply) => reply,
         Err(failure) => {
-            if let Err(lost) = put_back(guard, &aside, to).await {
-                tracing::error!(path = to.as_bytes(), aside = aside.as_bytes(), failure = %lost, "the old file stays aside");
+            if let Err(lost) = put_back(guard, &backup, to).await {
+                tracing::error!(path = to.as_bytes(), backup = backup.as_bytes(), failure = %lost, "the old file could not be renamed back");
             }
             return Err(failure);
         }
     };
-    if let Err(failure) = guard.expect_at(2, "DELE", &aside).await {
-        tracing::warn!(aside = aside.as_bytes(), %failure, "the replaced file stays aside");
+    if let Err(failure) = guard.expect_at(2, "DELE", &backup).await {
+        tracing::warn!(backup = backup.as_bytes(), %failure, "the replaced file could not be deleted");
     }
     Ok(reply)
 }
 
-/// Over a new login where the connection was lost on the way.
+/// Renames the old file back, over a new login if the connection was lost.
 async fn put_back(
     guard: &mut ConnectionGuard,
-    aside: &RemotePath,
+    backup: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Failure> {
     if guard.check().is_err() {
         guard.renew().await?;
     }
-    rename(guard, aside, to).await.map(drop)
+    rename(guard, backup, to).await.map(drop)
 }

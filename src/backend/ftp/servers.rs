@@ -16,7 +16,7 @@ const SERVERS_MAX: usize = 1024;
 /// The servers of one backend.
 pub(super) struct Servers {
     backend: Arc<str>,
-    known: Mutex<HashMap<SocketAddr, KnownServer>>,
+    servers: Mutex<HashMap<SocketAddr, KnownServer>>,
 }
 
 struct KnownServer {
@@ -48,32 +48,32 @@ pub(super) struct Server {
 
 impl Servers {
     pub(super) fn new(backend: &str) -> Self {
-        Self { backend: backend.into(), known: Mutex::default() }
+        Self { backend: backend.into(), servers: Mutex::default() }
     }
 
     /// The server at an address to which a connection was just made. If too many are known, the
     /// returned one is not shared.
     pub(super) fn at(&self, address: SocketAddr) -> Arc<Server> {
-        let mut known = self.lock();
+        let mut servers = self.lock();
         let last_connected = Instant::now();
-        if let Some(known) = known.get_mut(&address) {
-            known.last_connected = last_connected;
-            return known.server.clone();
+        if let Some(servers) = servers.get_mut(&address) {
+            servers.last_connected = last_connected;
+            return servers.server.clone();
         }
         let server = Arc::new(Server::new(&self.backend, address));
-        if known.len() >= SERVERS_MAX {
-            known.retain(|_, known| {
-                known.last_connected.elapsed() < QUIRK_TTL || known.is_connected()
+        if servers.len() >= SERVERS_MAX {
+            servers.retain(|_, servers| {
+                servers.last_connected.elapsed() < QUIRK_TTL || servers.is_connected()
             });
         }
-        if known.len() < SERVERS_MAX {
-            known.insert(address, KnownServer { server: server.clone(), last_connected });
+        if servers.len() < SERVERS_MAX {
+            servers.insert(address, KnownServer { server: server.clone(), last_connected });
         }
         server
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, KnownServer>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,9 +125,9 @@ mod tests {
             servers.at(address(port));
         }
         assert_eq!(servers.lock().len(), SERVERS_MAX);
-        // The clock may have started later than that.
+        // Soon after a boot, `Instant` does not reach back that far.
         let Some(old) = Instant::now().checked_sub(QUIRK_TTL) else { return };
-        servers.lock().values_mut().for_each(|known| known.last_connected = old);
+        servers.lock().values_mut().for_each(|servers| servers.last_connected = old);
         servers.at(address(max + 10));
         assert_eq!(servers.lock().len(), 2, "the connected one and the new one");
         assert!(Arc::ptr_eq(&connected, &servers.at(address(0))));

@@ -29,7 +29,7 @@ pub struct Settings {
     /// What becomes of the file of an aborted upload (`partial_uploads`).
     pub partial_uploads: PartialUploads,
     /// For a file whose beginning an SFTP client rewrites: the most bytes after that, which are
-    /// copied within the server.
+    /// copied.
     pub tail_copy_max: u64,
     /// What is done with attributes that the server cannot set (`unsupported_attributes`).
     pub unsupported_attributes: UnsupportedAttributes,

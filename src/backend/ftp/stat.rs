@@ -1,5 +1,5 @@
-//! What is at a path: MLST, SIZE and MDTM (RFC 3659), CWD and LIST (RFC 959), as far as a server knows
-//! them.
+//! Finds out what is at a path: by MLST, SIZE and MDTM (RFC 3659), CWD and LIST (RFC 959), as far
+//! as the server supports them.
 
 use super::connection::Connection;
 use super::failures::{not_found, unsupported};
@@ -20,9 +20,9 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
     match facts::stat_by_mlst(connection, path).await {
         Ok(Some(entry)) => Ok(entry),
         Ok(None) => stat_without_mlst(connection, path, name).await,
-        // One way to look may be denied and another not.
+        // One command may be denied and another not.
         Err(denied) if denied.kind == FailureKind::PermissionDenied && denied.peer.is_some() => {
-            match by_size(connection, path, name).await? {
+            match stat_by_size(connection, path, name).await? {
                 Ok(entry) => Ok(entry),
                 Err(_) if can_enter(connection, path).await? => {
                     Ok(Entry::new(name, EntryKind::Directory))
@@ -34,13 +34,14 @@ pub(super) async fn stat(connection: &mut Connection, path: &RemotePath) -> Resu
     }
 }
 
-/// SIZE tells a file; else the line in the folder above tells what it is, a folder most often.
+/// SIZE finds a file; else the line in the parent's listing shows what it is, most often a
+/// directory.
 async fn stat_without_mlst(
     connection: &mut Connection,
     path: &RemotePath,
     name: &[u8],
 ) -> Result<Entry, Failure> {
-    let refusal = match by_size(connection, path, name).await? {
+    let refusal = match stat_by_size(connection, path, name).await? {
         Ok(entry) => return Ok(entry),
         Err(refusal) => refusal,
     };
@@ -56,15 +57,15 @@ async fn stat_without_mlst(
             _ => Err(failure),
         },
         Ok(Found::Nothing) => Err(refusal.unwrap_or_else(|| not_found(path))),
-        // What is in the folder above is not for this account to see; the folder itself may be.
+        // The account may not list the parent; it may still enter the directory itself.
         Err(failure) if reply::denies_inspection(&failure) => {
             connection.check()?;
-            match can_enter(connection, path).await? {
-                true => Ok(Entry::new(name, EntryKind::Directory)),
-                false if listing::is_not_a_folder(&failure) => {
-                    Err(refusal.unwrap_or_else(|| not_found(path)))
-                }
-                false => Err(failure),
+            if can_enter(connection, path).await? {
+                Ok(Entry::new(name, EntryKind::Directory))
+            } else if listing::is_not_a_folder(&failure) {
+                Err(refusal.unwrap_or_else(|| not_found(path)))
+            } else {
+                Err(failure)
             }
         }
         Err(failure) if !listing::is_not_a_folder(&failure) => Err(failure),
@@ -72,8 +73,8 @@ async fn stat_without_mlst(
     }
 }
 
-/// A file, by SIZE and MDTM; else what the server says against it, where it has SIZE.
-async fn by_size(
+/// A file, by SIZE and MDTM; else the error reply, if the server supports SIZE.
+async fn stat_by_size(
     connection: &mut Connection,
     path: &RemotePath,
     name: &[u8],
@@ -90,7 +91,7 @@ async fn by_size(
         }
         Err(failure) => {
             connection.check()?;
-            // A server that does not have SIZE says nothing of the file.
+            // Without SIZE the reply says nothing about the file.
             Ok(Err(Some(failure).filter(|_| connection.supports(OptionalCommand::Size))))
         }
     }
@@ -110,7 +111,8 @@ pub(super) async fn can_enter(
     Ok(entered)
 }
 
-/// What the reply to STAT shows of a path that the server was told as `name`; some servers repeat that.
+/// The entries in a reply to STAT that are about the path, which was sent as `name`: some servers
+/// repeat that.
 pub(super) fn entries_about(
     reply: &PeerReply,
     path: &RemotePath,
@@ -125,17 +127,18 @@ pub(super) fn entries_about(
     })
 }
 
-/// Adds to a file's entry what only a line of LIST tells: STAT with a path (RFC 959 section 4.1.3) brings
-/// that line in its reply, without a data connection. Where it does not, nothing is added.
+/// Adds the permissions to a file's entry. Without MLST only a line of LIST has them: STAT with a
+/// path (RFC 959 section 4.1.3) returns it without a data connection. If it does not, nothing is
+/// added.
 pub(super) async fn add_permissions(
     connection: &mut Connection,
     path: &RemotePath,
     entry: &mut Entry,
 ) -> Result<(), Failure> {
-    // Servers take these for a pattern, and could answer with half a folder.
+    // Servers treat these as patterns, and could return half a folder.
     let is_pattern = entry.name.iter().any(|b| b"*?".contains(b));
-    let known = entry.kind != EntryKind::File || entry.attributes.permissions.is_some();
-    if known
+    let complete = entry.kind != EntryKind::File || entry.attributes.permissions.is_some();
+    if complete
         || is_pattern
         || connection.supports(OptionalCommand::Mlst)
         || !connection.supports(OptionalCommand::StatPath)
@@ -144,7 +147,7 @@ pub(super) async fn add_permissions(
     }
     let name = connection.name(path)?;
     let reply = connection.command("STAT", Some(&name)).await?;
-    // Of a path that it knows a server has nothing to refuse in the parameter.
+    // The path exists, so the error is about the command.
     if reply.code == 501 || is_unknown(reply.code) {
         connection.server.refusals.note_refusal(OptionalCommand::StatPath, &reply);
     }
@@ -152,13 +155,13 @@ pub(super) async fn add_permissions(
         return Ok(());
     }
     let lines = entries_about(&reply, path, &name);
-    // A link's own mode is not that of what it leads to, which SIZE told of.
+    // The mode of a link is not that of its target, to which SIZE refers.
     let mut files = lines.filter(|found| found.kind == EntryKind::File);
     entry.attributes.permissions = files.next().and_then(|found| found.attributes.permissions);
     Ok(())
 }
 
-/// As [`stat`], of a symlink what it leads to.
+/// As [`stat`], but follows symlinks.
 pub(super) async fn stat_followed(
     connection: &mut Connection,
     path: &RemotePath,
@@ -171,7 +174,7 @@ pub(super) async fn stat_followed(
     }
 }
 
-/// What a link leads to, as far as SIZE, MDTM and CWD tell it: they go through links at every server.
+/// The target of a link, by SIZE, MDTM and CWD, which follow links at every server.
 pub(super) async fn follow(
     connection: &mut Connection,
     path: &RemotePath,
@@ -193,13 +196,13 @@ pub(super) async fn follow(
         }
     }
     match link.kind {
-        // The server has said that it leads to a file.
+        // The server says that the target is a file.
         EntryKind::File => Ok(link),
         _ if !connection.home.is_known() => {
-            Err(failures::unknown_home("where a link leads cannot be found out"))
+            Err(failures::unknown_home("the target of a link cannot be determined"))
         }
         _ if can_enter(connection, path).await? => Ok(leads_to(EntryKind::Directory)),
-        // Of a file nothing more can be known then.
+        // Then nothing more can be known about a file.
         _ if !connection.supports(OptionalCommand::Size) => Ok(leads_to(EntryKind::File)),
         _ => Err(not_found(path)),
     }
@@ -216,7 +219,7 @@ pub(super) async fn size(connection: &mut Connection, path: &RemotePath) -> Resu
         || {
             Failure::backend(
                 FailureKind::Internal,
-                "the backend server's answer to SIZE was not understood",
+                "the backend server's reply to SIZE could not be parsed",
             )
             .with_detail(&reply)
         },
@@ -236,7 +239,7 @@ async fn modified(
     Ok(reply::reported_time(&reply))
 }
 
-/// Whether there surely is nothing of this name; refused where the server does not let that be known.
+/// Whether the name is known to be free; fails if the server does not let that be checked.
 pub(super) async fn is_absent(
     connection: &mut Connection,
     path: &RemotePath,
@@ -248,7 +251,7 @@ pub(super) async fn is_absent(
     }
 }
 
-/// A file's bytes; `None` where there surely is nothing of this name.
+/// The size of a file; `None` if the name is known to be free.
 pub(super) async fn file_size(
     connection: &mut Connection,
     path: &RemotePath,
@@ -257,27 +260,27 @@ pub(super) async fn file_size(
         connection.set_type(Representation::Image).await?;
         match size(connection, path).await {
             Ok(size) => return Ok(Some(size)),
-            // What it is not for: a folder, or nothing.
+            // SIZE is refused for folders and for absent files.
             Err(_) => connection.check()?,
         }
     }
-    let told = if path.is_root() {
+    let entry_result = if path.is_root() {
         stat(connection, path).await.map(Some)
     } else {
         facts::stat_by_mlst(connection, path).await
     };
-    let entry = match told {
+    let entry = match entry_result {
         Ok(Some(entry)) => Some(entry),
         Err(failure) if failure.kind == FailureKind::NotFound => None,
         Err(failure) => return Err(failure),
-        // A refused SIZE says little; the whole folder says it, where it shows such names.
+        // A refused SIZE says little; the parent's listing decides, if it shows such names.
         Ok(None) => match listing::find(connection, path).await? {
             Found::Entry(entry) => Some(entry),
             Found::Nothing
                 if path.name().is_some_and(|name| listing::may_hide(connection, name)) =>
             {
                 return Err(unsupported(
-                    "the backend server does not tell whether there is such a file already: it hides names that begin with a dot",
+                    "the backend server does not show whether the file exists: it hides names that start with a dot",
                 ));
             }
             Found::Nothing => None,
@@ -286,16 +289,16 @@ pub(super) async fn file_size(
     };
     let Some(entry) = entry else { return Ok(None) };
     if matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink(_)) {
-        let message = format!("{path} is a folder, or a link that leads to no file");
+        let message = format!("{path} is a folder, or a link to something other than a file");
         return Err(Failure::backend(FailureKind::IsADirectory, message));
     }
     entry.attributes.size.map(Some).ok_or_else(|| {
-        unsupported("the backend server does not tell how large the file is, which is needed to go on with it")
+        unsupported("the backend server does not report the size of the file, which is needed to continue it")
     })
 }
 
-/// As [`file_size`], where SIZE or MLST tells it; never looked up in a listing, which can take long. A
-/// refusal is taken for nothing there: asked before and after, it says the same of what has not changed.
+/// As [`file_size`], by SIZE or MLST only, not by a listing, which can take long. A 550 counts as
+/// absent: before and after a transfer it means the same for an unchanged file.
 pub(super) async fn reported_size(
     connection: &mut Connection,
     path: &RemotePath,
@@ -309,10 +312,11 @@ pub(super) async fn reported_size(
             Err(_) => connection.check()?,
         }
     }
-    let untold = || unsupported("the backend server tells no size of it by SIZE or MLST");
+    let unknown_size =
+        || unsupported("the backend server does not report the file's size by SIZE or MLST");
     match facts::stat_by_mlst(connection, path).await {
-        Ok(None) => Err(untold()),
-        Ok(Some(entry)) => entry.attributes.size.map(Some).ok_or_else(untold),
+        Ok(None) => Err(unknown_size()),
+        Ok(Some(entry)) => entry.attributes.size.map(Some).ok_or_else(unknown_size),
         Err(failure) if is_550(&failure) => Ok(None),
         Err(failure) => Err(failure),
     }

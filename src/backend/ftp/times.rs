@@ -1,6 +1,6 @@
-//! How a file's time is set: MFMT (draft-somers-ftp-mfxx), MDTM with a time before the name (vsftpd,
-//! IIS, Serv-U), or SITE UTIME in one of its two forms. FEAT tells the first at most, and a 2xx
-//! reply does not mean that anything was done: what a server takes is tried, and checked once by
+//! Sets a file's time: by MFMT (draft-somers-ftp-mfxx), MDTM with a time before the name (vsftpd,
+//! IIS, Serv-U), or SITE UTIME in one of two forms. FEAT announces MFMT at most, and a 2xx reply
+//! does not prove that the time was set. So the commands are tried in turn, and verified once by
 //! reading the time back.
 
 use super::connection::Connection;
@@ -11,18 +11,18 @@ use crate::backend::temporary_name;
 use crate::op::{Failure, FailureKind, PeerReply, Precision, RemotePath};
 use crate::wire::ftp::time::{format_time, parse_time};
 
-/// How far a time that was set may be from what was wanted, in seconds: FAT knows even ones only.
+/// The most seconds by which servers round a time: FAT stores even seconds only.
 const ROUNDING_MAX: u64 = 2;
-/// Zones differ by multiples of a quarter of an hour, in seconds.
+/// Time zones differ by multiples of a quarter of an hour, in seconds.
 const ZONE_STEP: u64 = 15 * 60;
-/// Between any two of them, in seconds.
+/// The largest difference between two time zones, in seconds.
 const ZONE_OFFSET_MAX: u64 = 26 * 3600;
 
-/// That the server has no way.
+/// The failure if no command works.
 pub(super) fn unsupported() -> Failure {
     failures::unsupported("the backend server cannot set a file's time").with_detail(
-        "neither MFMT, MDTM with a time nor SITE UTIME does it; `unsupported_attributes: ignore` on the \
-         backend tells clients that it was done",
+        "neither MFMT, MDTM with a time nor SITE UTIME works; `unsupported_attributes: ignore` on the \
+         backend reports success to clients",
     )
 }
 
@@ -32,7 +32,7 @@ fn folder_unsupported() -> Failure {
 
 pub(super) fn format(seconds: i64) -> Result<String, Failure> {
     format_time(seconds).ok_or_else(|| {
-        let message = "the time is out of the range that FTP can tell: the years 0 to 9999";
+        let message = "FTP cannot represent the time: the range is the years 0 to 9999";
         Failure::client(FailureKind::InvalidArgument, message)
     })
 }
@@ -46,8 +46,8 @@ pub(super) async fn set(
     set_time(connection, path, seconds, true).await
 }
 
-/// As [`set`], of a file that is being written, whose time changes by itself: what the server says is
-/// not checked, and only its refusals are remembered.
+/// As [`set`], for a file that is being written, whose time changes by itself: success is not
+/// verified, and only refusals are remembered.
 pub(super) async fn set_while_writing(
     connection: &mut Connection,
     path: &RemotePath,
@@ -80,7 +80,7 @@ async fn set_time(
                     set => set,
                 };
             }
-            // It did once.
+            // The command has stopped working.
             server.time_commands.set_support(None);
         }
         None => {}
@@ -88,7 +88,7 @@ async fn set_time(
     Probe { path, name, time, seconds, verify }.run(connection).await
 }
 
-/// vsftpd sets the times of files only, and does not say why not.
+/// vsftpd sets the times of files only, and gives no reason.
 async fn explain_refusal(
     connection: &mut Connection,
     path: &RemotePath,
@@ -98,31 +98,31 @@ async fn explain_refusal(
     Ok(if folder { folder_unsupported() } else { refusal })
 }
 
-/// A file's time, as the server tells it.
+/// The time of a file, as reported by the server.
 enum FileTime {
     At(i64),
-    /// It tells none of this file's.
+    /// Not reported for this file.
     Unknown,
 }
 
-/// Which way works, found out on the file whose time is to be set.
+/// Finds the command that works, by setting the time of this file.
 struct Probe<'a> {
     path: &'a RemotePath,
     name: Vec<u8>,
     time: String,
     seconds: i64,
-    /// Nobody writes to it, as far as is known.
+    /// The file is not being written: success can be verified.
     verify: bool,
 }
 
-/// What became of a way that was tried.
+/// The outcome of a command.
 enum Outcome {
     Set(PeerReply),
-    /// The server does not have it.
+    /// The server does not support it.
     NotSupported,
-    /// It says that it did it, but did not.
+    /// The server confirmed it, but the time is unchanged.
     NotApplied,
-    /// Refused, or the time is another one then; whether for this file only is not known.
+    /// Refused, or the time is different; possibly for this file only.
     Unclear,
 }
 
@@ -140,7 +140,8 @@ impl Probe<'_> {
         };
         let (mut unclear, mut folder_only) = (false, false);
         for command in TimeCommand::ALL {
-            // A server that tells no time by MDTM sets none by it, and a refusal would mean nothing.
+            // A server that does not report times by MDTM does not set them by it, and its refusal
+            // would mean nothing.
             if command == TimeCommand::Mdtm && !matches!(before, FileTime::At(_)) {
                 folder_only |= connection.features.mdtm;
                 continue;
@@ -153,7 +154,7 @@ impl Probe<'_> {
                     tracing::warn!(
                         backend = &**backend,
                         %server,
-                        "the backend server says that it has set a file's time by {}, and has not; that is not used",
+                        "the backend server confirmed {} without setting the file's time; it is not used",
                         command.name()
                     );
                 }
@@ -194,19 +195,19 @@ impl Probe<'_> {
         let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING_MAX;
         if is != self.seconds && !rounded {
             *before = FileTime::At(is);
-            // Somebody else may have written to it; a clock's zone shows itself.
+            // Another client may have written to it; a time zone error is recognized.
             let off = is.abs_diff(self.seconds);
             let by_zone = off % ZONE_STEP == 0 && off <= ZONE_OFFSET_MAX;
             return Ok(if is == was || by_zone { Outcome::NotApplied } else { Outcome::Unclear });
         }
-        // What it had already shows nothing.
+        // A time that the file had already proves nothing.
         if is != was {
             connection.server.time_commands.set_support(Some(Support::Works(command)));
         }
         Ok(Outcome::Set(reply))
     }
 
-    /// The file is there: its time was read.
+    /// The file exists: its time was read.
     async fn refused(
         &self,
         connection: &mut Connection,
@@ -216,21 +217,16 @@ impl Probe<'_> {
     ) -> Result<Outcome, Failure> {
         connection.check()?;
         match command {
-            // Its own words about the file.
+            // The reply is about the file.
             _ if refusal.kind != FailureKind::NotFound => Err(refusal),
             TimeCommand::Mfmt => Err(refusal),
-            TimeCommand::Mdtm => match reply::is_unspecific(&refusal) {
-                // The name with the time before it was looked for.
-                false => Ok(Outcome::NotSupported),
-                true => {
-                    if self.is_name_lookup(connection, &refusal).await? {
-                        Ok(Outcome::NotSupported)
-                    } else {
-                        Err(refusal)
-                    }
-                }
-            },
-            // The time was taken for a name, or the name for a time.
+            TimeCommand::Mdtm => {
+                // The server took time and name for a name.
+                let is_lookup = !reply::is_unspecific(&refusal)
+                    || self.is_name_lookup(connection, &refusal).await?;
+                if is_lookup { Ok(Outcome::NotSupported) } else { Err(refusal) }
+            }
+            // The server took the time for a name, or the name for the time.
             TimeCommand::SiteUtime | TimeCommand::SiteUtimeUtc
                 if matches!(before, FileTime::At(_)) =>
             {
@@ -240,8 +236,9 @@ impl Probe<'_> {
         }
     }
 
-    /// Whether the server says the same of a name that surely is not there: then it looked for one. What
-    /// cannot set times by MDTM is told so from a file whose time must not be set.
+    /// Whether the server sends the same reply for a name that surely does not exist: then it
+    /// looked up a name. This tells servers without MDTM for setting times from files whose time
+    /// must not be set.
     async fn is_name_lookup(
         &self,
         connection: &mut Connection,
@@ -255,7 +252,7 @@ impl Probe<'_> {
             && without_name(&reply, &nothing) == without_name(refused, &set))
     }
 
-    /// What the server tells of the file's time, or its refusal.
+    /// The file's time, or the server's error reply.
     async fn read(
         &self,
         connection: &mut Connection,
@@ -288,7 +285,7 @@ impl Probe<'_> {
     }
 }
 
-/// The text without a name that it repeats.
+/// The reply text without a name that it repeats.
 fn without_name(reply: &PeerReply, name: &[u8]) -> Vec<u8> {
     let text = reply.lines.join(&b'\n');
     let at = text.windows(name.len()).position(|window| window == name);

@@ -1,4 +1,4 @@
-//! RETR (RFC 959 section 4.1.3).
+//! Downloads: RETR (RFC 959 section 4.1.3).
 
 use async_trait::async_trait;
 
@@ -10,9 +10,9 @@ use crate::op::{Failure, PeerReply, ReadFile, RemotePath, Representation};
 
 pub(super) struct FtpRead {
     guard: ConnectionGuard,
-    /// `None` once it has ended one way or the other.
+    /// `None` once the transfer was ended or aborted.
     source: Option<Source>,
-    idle: Source,
+    closed_source: Source,
 }
 
 pub(super) async fn open(
@@ -20,10 +20,10 @@ pub(super) async fn open(
     action: &ReadFile,
 ) -> Result<Box<dyn ReadTransfer>, Failure> {
     let ReadFile { path, offset, representation } = action;
-    Ok(Box::new(begin(guard, path, *offset, *representation).await?))
+    Ok(Box::new(start(guard, path, *offset, *representation).await?))
 }
 
-pub(super) async fn begin(
+pub(super) async fn start(
     mut guard: ConnectionGuard,
     path: &RemotePath,
     offset: u64,
@@ -32,19 +32,19 @@ pub(super) async fn begin(
     guard.set_type(representation).await?;
     let name = guard.name(path)?;
     let (stream, _) = data_connection::start(&mut guard, "RETR", Some(&name), offset).await?;
-    // What is received has its end told by the server; an orderly close spoils nothing.
+    // The server's reply tells whether the download is complete; an orderly close does no harm.
     stream.close_on_drop();
     Ok(FtpRead {
         guard,
         source: Some(Source::Socket(stream)),
-        idle: Source::Reader(Box::new(tokio::io::empty())),
+        closed_source: Source::Reader(Box::new(tokio::io::empty())),
     })
 }
 
 #[async_trait]
 impl ReadTransfer for FtpRead {
     fn source(&mut self) -> &mut Source {
-        self.source.as_mut().unwrap_or(&mut self.idle)
+        self.source.as_mut().unwrap_or(&mut self.closed_source)
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Option<PeerReply>, Failure> {

@@ -1,4 +1,5 @@
-//! The commands of transfers and their data connections, in the order that the server can bear (RFC 959).
+//! Sends the commands of transfers, in the order relative to their data connections that the server
+//! supports (RFC 959).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,42 +14,42 @@ use super::failures::no_data_connection;
 use crate::net::{self, Stream};
 use crate::op::{Failure, PeerReply};
 
-/// A server that is near has its data connection before the command: less can go wrong so.
-const HEAD_START: Duration = Duration::from_millis(1);
-/// For a server to say by itself that its data connection was not made.
-const NOTICE: Duration = Duration::from_secs(1);
-/// The same, of one that has announced the transfer with 1xx.
-const ANNOUNCED: Duration = Duration::from_secs(5);
+/// A nearby server gets its data connection before the command: that is less error-prone.
+const CONNECT_HEAD_START: Duration = Duration::from_millis(1);
+/// For a server to report by itself that its data connection was not established.
+const UNCONNECTED_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same, for a server that has announced the transfer with 1xx.
+const ANNOUNCED_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A command that uses a data connection.
 #[derive(Clone, Copy)]
 pub(super) struct Transfer<'a> {
     pub(super) verb: &'a str,
     pub(super) argument: Option<&'a [u8]>,
-    /// Where it begins (REST).
+    /// Where it starts (REST).
     pub(super) offset: u64,
 }
 
 impl Transfer<'_> {
-    /// Whether the server may get it twice: STOU would make a second file, APPE write all twice.
+    /// Whether the command may be sent twice: STOU would create a second file, APPE append twice.
     pub(super) fn is_repeatable(&self) -> bool {
         !matches!(self.verb, "STOU" | "APPE")
     }
 }
 
-/// The command itself, up to its 1xx, or of a listing up to its end.
+/// Sends the command; returns its 1xx reply or, for a listing, its final one.
 pub(super) async fn command(
     connection: &mut Connection,
     Transfer { verb, argument, offset }: Transfer<'_>,
 ) -> Result<PeerReply, Failure> {
-    // An offset that a refused transfer left behind at the server is taken back.
+    // Resets an offset that a refused transfer left at the server.
     if offset > 0 || connection.restart_pending {
         connection.expect(3, "REST", Some(offset.to_string().as_bytes())).await?;
         connection.restart_pending = offset > 0;
     }
     let reply = connection.command(verb, argument).await?;
     let class = match verb {
-        "LIST" | "MLSD" if is_over(&reply) => 2,
+        "LIST" | "MLSD" if is_final(&reply) => 2,
         _ => 1,
     };
     let preliminary = connection.check_reply(class, verb, argument, reply)?;
@@ -87,7 +88,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
             return self.run_concurrently(connection).await;
         }
         match self.connecting.await {
-            Ok(tcp) => connected(connection, tcp, self.transfer).await,
+            Ok(tcp) => with_connection(connection, tcp, self.transfer).await,
             Err(failure) => Started::ConnectFailed(failure),
         }
     }
@@ -95,45 +96,47 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
     async fn run_concurrently(self, connection: &mut Connection) -> Started {
         let Self { transfer, connecting, fallback, .. } = self;
         tokio::pin!(connecting);
-        match timeout(HEAD_START, &mut connecting).await {
-            Ok(Ok(tcp)) => return connected(connection, tcp, transfer).await,
+        match timeout(CONNECT_HEAD_START, &mut connecting).await {
+            Ok(Ok(tcp)) => return with_connection(connection, tcp, transfer).await,
             Ok(Err(failure)) => return Started::ConnectFailed(failure),
             Err(_) => {}
         }
-        let (made, told) = {
-            let commanding = command(connection, transfer);
-            tokio::pin!(commanding);
+        let (connected, command_result) = {
+            let sending = command(connection, transfer);
+            tokio::pin!(sending);
             tokio::select! {
-                told = &mut commanding => (None, Some(told)),
-                made = &mut connecting => {
-                    let told = match made {
-                        Ok(_) => Some(commanding.await),
-                        // The server waits for what will not come; it may say so by itself.
-                        Err(_) => timeout(NOTICE, commanding).await.ok(),
+                command_result = &mut sending => (None, Some(command_result)),
+                connected = &mut connecting => {
+                    let command_result = match connected {
+                        Ok(_) => Some(sending.await),
+                        // The server waits in vain; it may report that by itself.
+                        Err(_) => timeout(UNCONNECTED_REPLY_TIMEOUT, sending).await.ok(),
                     };
-                    (Some(made), told)
+                    (Some(connected), command_result)
                 }
             }
         };
-        let Some(told) = told else {
-            // An offset may be left behind.
+        let Some(command_result) = command_result else {
+            // An offset may remain at the server.
             connection.restart_pending |= transfer.offset > 0;
             let failure =
-                made.and_then(Result::err).unwrap_or_else(|| no_data_connection("no word"));
-            return not_made(connection, failure, fallback).await;
+                connected.and_then(Result::err).unwrap_or_else(|| no_data_connection("no reply"));
+            return give_up_waiting(connection, failure, fallback).await;
         };
         let ends_unconnected = |refusal: &Failure| match &refusal.peer {
-            Some(reply) => reply.code == 425 || reply.code == 426 && matches!(made, Some(Err(_))),
+            Some(reply) => {
+                reply.code == 425 || reply.code == 426 && matches!(connected, Some(Err(_)))
+            }
             None => false,
         };
-        match told {
+        match command_result {
             Err(refusal) if !ends_unconnected(&refusal) => Started::Refused(refusal),
             Err(refusal) => {
-                let made = match made {
-                    Some(made) => made,
+                let connected = match connected {
+                    Some(connected) => connected,
                     None => connecting.await,
                 };
-                match made {
+                match connected {
                     Err(e) => {
                         let detail = e.detail.unwrap_or(e.message);
                         Started::NotEstablished(refusal.with_detail(detail))
@@ -141,7 +144,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
                     Ok(_) => {
                         tracing::debug!(
                             verb = transfer.verb,
-                            "the backend wants its data connection before the command"
+                            "the backend requires its data connection before the command"
                         );
                         connection.connect_first = true;
                         if transfer.is_repeatable() {
@@ -153,21 +156,21 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
                 }
             }
             Ok(reply) => {
-                let made = match made {
-                    Some(made) => made,
+                let connected = match connected {
+                    Some(connected) => connected,
                     None => connecting.await,
                 };
-                match made {
-                    Ok(tcp) => Started::Both(tcp, reply),
-                    Err(failure) if is_over(&reply) => Started::NotEstablished(failure),
+                match connected {
+                    Ok(tcp) => Started::Ready(tcp, reply),
+                    Err(failure) if is_final(&reply) => Started::NotEstablished(failure),
                     Err(failure) => {
-                        let explained = explain(connection, failure.clone());
-                        match timeout(ANNOUNCED, explained).await {
-                            Ok(explained) if connection.is_usable() => {
-                                Started::NotEstablished(explained)
+                        let outcome = explain_failure(connection, failure.clone());
+                        match timeout(ANNOUNCED_REPLY_TIMEOUT, outcome).await {
+                            Ok(outcome) if connection.is_usable() => {
+                                Started::NotEstablished(outcome)
                             }
-                            Ok(lost) => Started::Refused(lost),
-                            Err(_) => not_made(connection, failure, fallback).await,
+                            Ok(outcome) => Started::Refused(outcome),
+                            Err(_) => give_up_waiting(connection, failure, fallback).await,
                         }
                     }
                 }
@@ -176,31 +179,41 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
     }
 }
 
-/// The command, whose data connection is there.
-async fn connected(connection: &mut Connection, tcp: TcpStream, transfer: Transfer<'_>) -> Started {
+/// Sends the command after its data connection was established.
+async fn with_connection(
+    connection: &mut Connection,
+    tcp: TcpStream,
+    transfer: Transfer<'_>,
+) -> Started {
     match command(connection, transfer).await {
-        Ok(reply) => Started::Both(tcp, reply),
+        Ok(reply) => Started::Ready(tcp, reply),
         Err(refusal) => Started::Refused(refusal),
     }
 }
 
 pub(super) enum Started {
-    Both(TcpStream, PeerReply),
-    /// By the server, or the connection to it is lost.
+    Ready(TcpStream, PeerReply),
+    /// Refused by the server, or the control connection is lost.
     Refused(Failure),
     /// No command was sent.
     ConnectFailed(Failure),
-    /// The command was sent, and the data connection could not be made. Both sides are in step.
+    /// The command was sent, and no data connection was established. The control connection is in
+    /// sync.
     NotEstablished(Failure),
-    /// As `NotMade`, with the control connection given up.
+    /// As `NotEstablished`, with the control connection given up.
     OutOfSync(Failure),
-    /// The server had no patience for a connection that was on its way. The command may be repeated.
+    /// The server did not wait for a connection that was being established. The command may be
+    /// repeated.
     ConnectFirst,
 }
 
-/// The server still waits for a data connection that will not come. It is told so where another is to
-/// be tried; some hear that only when they have waited long enough.
-async fn not_made(connection: &mut Connection, failure: Failure, fallback: Fallback) -> Started {
+/// The server still waits for a data connection. If another one is to be tried, the transfer is
+/// aborted first; some servers react only after their timeout.
+async fn give_up_waiting(
+    connection: &mut Connection,
+    failure: Failure,
+    fallback: Fallback,
+) -> Started {
     let limit = connection.settings.reply_timeout;
     if fallback == Fallback::OtherCommand && abort::resynchronize(connection, limit).await.is_ok() {
         return Started::NotEstablished(failure);
@@ -214,40 +227,42 @@ pub(super) async fn connect(
     header: Vec<u8>,
     limit: Duration,
 ) -> Result<TcpStream, Failure> {
-    let connected = timeout(limit, async {
+    let with_connection = timeout(limit, async {
         let mut tcp = TcpStream::connect(address).await?;
         net::prepare(&tcp);
         net::reset_on_drop(&tcp);
         tcp.write_all(&header).await?;
         Ok::<_, std::io::Error>(tcp)
     });
-    match connected.await {
+    match with_connection.await {
         Ok(Ok(tcp)) => Ok(tcp),
         Ok(Err(e)) => Err(no_data_connection(format!("connecting to {address}: {e}"))),
-        Err(_) => Err(no_data_connection(format!("connecting to {address}: not in time"))),
+        Err(_) => Err(no_data_connection(format!(
+            "connecting to {address}: timed out (`connect_timeout`)"
+        ))),
     }
 }
 
-pub(super) async fn protected(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
+pub(super) async fn secure(connection: &Connection, tcp: TcpStream) -> Result<Stream, Failure> {
     let Some(tls) = &connection.tls else { return Ok(Stream::Plain(tcp)) };
     match timeout(connection.settings.connect_timeout, tls.connect_data(tcp)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(e)) => Err(no_data_connection(format!("TLS: {e}"))),
-        Err(_) => Err(no_data_connection("not made in time")),
+        Err(_) => Err(no_data_connection("TLS: timed out (`connect_timeout`)")),
     }
 }
 
-/// A data connection failed behind the server's 150: its own last words say why, and once they are
-/// heard the control connection is in step again.
-pub(super) async fn explain(connection: &mut Connection, failure: Failure) -> Failure {
+/// A data connection failed after the server's 1xx: the server's final reply gives the reason, and
+/// brings the control connection into sync.
+pub(super) async fn explain_failure(connection: &mut Connection, failure: Failure) -> Failure {
     match connection.end("data connection").await {
-        Err(said) if said.peer.is_some() => said,
-        Err(lost) => lost,
+        Err(error_reply) if error_reply.peer.is_some() => error_reply,
+        Err(outcome) => outcome,
         Ok(_) => failure,
     }
 }
 
-/// 2xx: nothing more is said.
-pub(super) fn is_over(reply: &PeerReply) -> bool {
+/// 2xx: no further reply follows.
+pub(super) fn is_final(reply: &PeerReply) -> bool {
     reply.code / 100 == 2
 }

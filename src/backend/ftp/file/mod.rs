@@ -1,8 +1,8 @@
-//! A file opened for reads and writes at any offset: what RETR, STOR and APPE (RFC 959) with REST
-//! (RFC 3659 section 5) can do of it, and a file that is replaced under another name. The rest is
+//! A file that is open for reads and writes at any offset, by RETR, STOR and APPE (RFC 959) with
+//! REST (RFC 3659 section 5), and a file that is replaced under a temporary name. Anything else is
 //! refused.
 //!
-//! A created file has the server's own permissions until its end: FTP has no way to give them
+//! A created file has the server's default permissions until it is closed: FTP cannot set them
 //! beforehand.
 
 mod replace;
@@ -27,10 +27,10 @@ use transfers::{Transfers, Version, lock};
 struct FtpFile {
     transfers: Arc<Transfers>,
     sequenced: Sequenced,
-    /// To be changed when what is being written has ended.
-    later: Mutex<Changes>,
-    /// What a file that was made here is to have by its end, narrower than is usual.
-    narrow: Mutex<Option<u32>>,
+    /// Changes to make once the file is complete.
+    deferred: Mutex<Changes>,
+    /// The mode of a created file, if more restrictive than the default.
+    restricted: Mutex<Option<u32>>,
 }
 
 pub(super) async fn open(
@@ -44,34 +44,39 @@ pub(super) async fn open(
     let exclusive = mode.create && mode.exclusive;
     let queue_budget = session.queue_budget.clone();
     let reads_only = !mode.writes();
-    // What is written changes by itself.
-    let told = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
-    let version = Mutex::new(told.as_ref().and_then(Version::of));
-    let (part, appended, aside) = Default::default();
+    // A file that is written changes its size.
+    let cached = reads_only.then(|| session.cache.get(&path, false, true)).flatten();
+    let version = Mutex::new(cached.as_ref().and_then(Version::of));
+    let (part, appended, second) = Default::default();
     let transfers =
-        Transfers { session, path, exclusive, reads_only, version, part, appended, aside };
+        Transfers { session, path, exclusive, reads_only, version, part, appended, second };
     let transfers = Arc::new(transfers);
-    let (write, narrow) = if reads_only {
+    let (write, restricted) = if reads_only {
         (None, None)
     } else {
-        let (begin, narrow) = transfers.begin(mode).await?;
-        (Some(begin), narrow)
+        let (access, restricted) = transfers.prepare(mode).await?;
+        (Some(access), restricted)
     };
     let access = Access { read: mode.read, write };
     let sequenced = Sequenced::open(transfers.clone(), access, queue_budget).await?;
-    Ok(FtpFile { transfers, sequenced, later: Mutex::default(), narrow: Mutex::new(narrow) })
+    Ok(FtpFile {
+        transfers,
+        sequenced,
+        deferred: Mutex::default(),
+        restricted: Mutex::new(restricted),
+    })
 }
 
 impl FtpFile {
-    /// The permissions over a connection of their own, while a transfer holds this file's; where
-    /// there is none, or the file has another name yet, they wait for the end.
-    async fn change_aside(&self, changes: Changes) -> Result<(), Failure> {
+    /// Changes during a write: the permissions at once over another connection, if there is one and
+    /// the file has its final name; the rest after the end.
+    async fn change_during_write(&self, changes: Changes) -> Result<(), Failure> {
         let Transfers { session, path, .. } = &*self.transfers;
         let policy = session.pool.attributes();
-        let (mut later, mut timed) = (changes, Ok(()));
+        let (mut deferred, mut timed) = (changes, Ok(()));
         if let Err(failure) = self.check_times(&changes).await {
             timed = policy.judge(Attribute::Times, failure);
-            later.modified = None;
+            deferred.modified = None;
         }
         if let Some(mode) = changes.permissions
             && self.transfers.temporary().is_none()
@@ -81,31 +86,31 @@ impl FtpFile {
             if let Err(failure) = set {
                 policy.judge(Attribute::Permissions, failure)?;
             }
-            later.permissions = None;
+            deferred.permissions = None;
         }
-        let mut all = lock(&self.later);
-        all.permissions = later.permissions.or(all.permissions);
-        all.modified = later.modified.or(all.modified);
+        let mut all = lock(&self.deferred);
+        all.permissions = deferred.permissions.or(all.permissions);
+        all.modified = deferred.modified.or(all.modified);
         timed
     }
 
-    /// Whether the time can be set, before that is left to the end, where a refusal would make an upload
-    /// that is whole fail: on a server of which it is not known yet, it is set now, too.
+    /// Whether the time can be set. A refusal at the end would make a complete upload fail, so a
+    /// server of which this is unknown is asked to set it now, too.
     async fn check_times(&self, changes: &Changes) -> Result<(), Failure> {
         let Transfers { session, .. } = &*self.transfers;
         attributes::check_times(&session.pool, changes)?;
         let unknown = session.pool.sets_times().is_none() && !session.pool.attributes().ignores();
         let Some(seconds) = changes.modified.filter(|_| unknown) else { return Ok(()) };
         let Some(mut guard) = session.pool.try_acquire().await else { return Ok(()) };
-        match times::set_while_writing(&mut guard, &self.transfers.place(), seconds).await {
+        match times::set_while_writing(&mut guard, &self.transfers.current_path(), seconds).await {
             Err(failure) if failure.kind == FailureKind::Unsupported => Err(failure),
-            // It may not be there for others yet; the end will tell.
+            // The server may not show the file yet; the end decides.
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// A server that cannot do that, or does not allow it, still has the whole file.
-    async fn give_narrow(&self, mode: u32) {
+    /// Restricts the permissions of a new file. If the server refuses, the upload still succeeds.
+    async fn restrict(&self, mode: u32) {
         let Transfers { session, path, .. } = &*self.transfers;
         let _write_guard = session.cache.write_guard();
         let set = async {
@@ -113,7 +118,7 @@ impl FtpFile {
             attributes::set_permissions(&mut guard, path, mode & 0o777).await
         };
         if let Err(failure) = set.await {
-            tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "a new file keeps the backend's own permissions, wider than the client's");
+            tracing::warn!(path = path.as_bytes(), mode = format!("{mode:03o}"), %failure, "the permissions of a new file could not be restricted as the client requested");
         }
     }
 
@@ -121,8 +126,7 @@ impl FtpFile {
         let Transfers { session, path, .. } = &*self.transfers;
         let _write_guard = session.cache.write_guard();
         let mut guard = session.acquire().await?;
-        let set = attributes::set(&mut guard, path, changes).await;
-        set.map(drop)
+        attributes::set(&mut guard, path, changes).await.map(drop)
     }
 
     fn entry(&self) -> Entry {
@@ -150,23 +154,23 @@ impl OpenFile for FtpFile {
             entry.attributes.size = size.or(entry.attributes.size);
             entry
         };
-        let place = self.transfers.place();
-        if let Some(entry) = session.remembered(&place, false) {
+        let current_path = self.transfers.current_path();
+        if let Some(entry) = session.cached(&current_path, false) {
             return Ok(sized(entry));
         }
-        // What is being written is known here only; and without a free connection it is told
-        // without a size rather than with a wrong one.
+        // The size of a file being written is known here only; without a free connection, no size
+        // is better than a wrong one.
         if size.is_some() && self.sequenced.is_unfinished() {
             return Ok(sized(self.entry()));
         }
         let Some(mut guard) = session.pool.try_acquire().await else {
             return Ok(sized(self.entry()));
         };
-        let requested_at = session.ask_stat(&mut guard, &place).await?;
+        let entry = session.stat_at_server(&mut guard, &current_path).await?;
         let mut version = lock(&self.transfers.version);
-        *version = version.or(Version::of(&requested_at));
+        *version = version.or(Version::of(&entry));
         drop(version);
-        Ok(sized(Entry { name: self.entry().name, ..requested_at }))
+        Ok(sized(Entry { name: self.entry().name, ..entry }))
     }
 
     async fn size(&self) -> Option<u64> {
@@ -184,13 +188,14 @@ impl OpenFile for FtpFile {
         }
         let rest = Changes { size: None, ..*changes };
         if rest.permissions.is_some() {
-            *lock(&self.narrow) = None;
+            *lock(&self.restricted) = None;
         }
-        match self.sequenced.is_unfinished() {
-            _ if rest == Changes::default() => Ok(()),
-            true => self.change_aside(rest).await,
-            false if self.transfers.temporary().is_some() => self.change_aside(rest).await,
-            false => self.change(&rest).await,
+        if rest == Changes::default() {
+            Ok(())
+        } else if self.answers_for_path() {
+            self.change_during_write(rest).await
+        } else {
+            self.change(&rest).await
         }
     }
 
@@ -214,19 +219,19 @@ impl OpenFile for FtpFile {
         _to_offset: u64,
     ) -> Result<(), Failure> {
         Err(failures::unsupported(
-            "the backend server is reached by FTP, which cannot copy data by itself",
+            "the backend server is reached by FTP, which cannot copy data at the server",
         ))
     }
 
     async fn close(&self) -> Result<(), Failure> {
         self.sequenced.close().await?;
-        self.transfers.settle().await?;
-        let narrow = lock(&self.narrow).take();
-        if let Some(mode) = narrow {
-            self.give_narrow(mode).await;
+        self.transfers.rename_synced().await?;
+        let restricted = lock(&self.restricted).take();
+        if let Some(mode) = restricted {
+            self.restrict(mode).await;
         }
-        let later = std::mem::take(&mut *lock(&self.later));
-        if later == Changes::default() { Ok(()) } else { self.change(&later).await }
+        let deferred = std::mem::take(&mut *lock(&self.deferred));
+        if deferred == Changes::default() { Ok(()) } else { self.change(&deferred).await }
     }
 
     async fn abort(&self) {

@@ -1,7 +1,7 @@
-//! A file that is there and is written anew from its begin without having been emptied, as OpenSSH's
-//! scp does: STOR (RFC 959) would empty it at once. The new one is written under another name, gets
-//! what the old one has behind it, its permissions, and then its name; a cut leaves the old one as
-//! it was.
+//! Replaces an existing file that a client rewrites from its start without truncating it, as
+//! OpenSSH's scp does: STOR (RFC 959) would truncate it at once. The new file is written under a
+//! temporary name, gets the original's tail and permissions, and is then renamed. An abort leaves
+//! the original unchanged.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::backend::ftp::listing::Found;
 use crate::backend::ftp::pool::Pool;
 use crate::backend::ftp::refusals::OptionalCommand;
 use crate::backend::ftp::transfer::FtpRead;
-use crate::backend::ftp::upload::{FtpWrite, Part, Replaced};
+use crate::backend::ftp::upload::{FtpWrite, PartialFile, ReplacedFile};
 use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN_TIMEOUT};
 use crate::backend::ftp::{attributes, cache, facts, listing, stat, transfer, upload};
 use crate::backend::{WriteTransfer, temporary_name};
 use crate::op::{Entry, EntryKind, Failure, FailureKind, RemotePath, Representation, WriteMode};
 
-/// The bits of a mode that a new file gets. The others a write takes away on Unix, too.
+/// The permission bits that a new file gets. On Unix, a write clears the others, too.
 const PERMISSIONS: u32 = 0o777;
 const WRITABLE: u32 = 0o222;
 
-/// The upload, and a second connection: the rest of the old file is read over it.
-pub(super) async fn begin(
+/// Starts the upload; also returns the connection over which the tail of the original is read.
+pub(super) async fn prepare(
     session: &FtpSession,
     path: &RemotePath,
 ) -> Result<(FtpWrite, ConnectionGuard), Failure> {
@@ -29,14 +29,15 @@ pub(super) async fn begin(
     let write_guard = session.cache.write_guard();
     let (guard, mut second) = two_connections(pool).await?;
     let Original { mode, has_chmod } = inspect(&mut second, path).await?;
-    let part = Part::replacing(path, Replaced { permissions: mode.filter(|_| has_chmod) })?;
+    let part =
+        PartialFile::replacing(path, ReplacedFile { permissions: mode.filter(|_| has_chmod) })?;
     let temporary = part.temporary.clone();
     let (from_start, image) = (WriteMode::From { offset: 0 }, Representation::Image);
-    let write = upload::begin(guard, write_guard, path, from_start, image, Some(part)).await?;
+    let write = upload::start(guard, write_guard, path, from_start, image, Some(part)).await?;
     if let (Some(mode), true, Some(temporary)) = (mode, has_chmod, &temporary)
         && attributes::is_restrictive(mode)
     {
-        // Nobody else may read it meanwhile; whether it was set is seen at the end.
+        // Others must not read it meanwhile; whether this worked is checked at the end.
         let _ = attributes::set_permissions(&mut second, temporary, mode).await;
     }
     if let (Some(mode), false, Some(temporary)) = (mode, has_chmod, temporary)
@@ -51,13 +52,13 @@ pub(super) async fn begin(
 async fn two_connections(pool: &Arc<Pool>) -> Result<(ConnectionGuard, ConnectionGuard), Failure> {
     if pool.settings().connections < 2 {
         return Err(refusal_because(
-            "that takes two connections to the server, and `connections` allows one",
+            "that takes two connections to the server, and `connections` of the backend allows one",
         ));
     }
     let (first, second) = pool.acquire_two(OPEN_TIMEOUT).await?;
     let second = second.map_err(|failure| match failure.kind {
         FailureKind::Busy => {
-            let why = "that takes a second connection to the server, and there is none";
+            let why = "that takes a second connection to the server, and none is available";
             refusal_because(why).with_detail(failure.detail.unwrap_or(failure.message))
         }
         _ => failure,
@@ -65,32 +66,32 @@ async fn two_connections(pool: &Arc<Pool>) -> Result<(ConnectionGuard, Connectio
     Ok((first, second?))
 }
 
-/// What the new file must have of the old one.
+/// What the new file must take over from the original.
 struct Original {
-    /// `None`: the server has no modes.
+    /// `None`: the server reports no modes.
     mode: Option<u32>,
-    /// Whether the server sets modes.
+    /// Whether the server supports SITE CHMOD.
     has_chmod: bool,
 }
 
-/// Whether the file can be replaced at all: found out before anything is written.
+/// Checks that the file can be replaced, before anything is written.
 async fn inspect(second: &mut ConnectionGuard, path: &RemotePath) -> Result<Original, Failure> {
     let entry = entry_itself(second, path).await?;
     match entry.kind {
         EntryKind::File => {}
         EntryKind::Symlink(_) => {
-            return Err(refusal_because("it is a symlink, in whose place a file would come"));
+            return Err(refusal_because("it is a symlink, which a file would replace"));
         }
         EntryKind::Directory | EntryKind::Other => {
-            return Err(refusal_because("it is no plain file"));
+            return Err(refusal_because("it is not a regular file"));
         }
     }
     check_renames(second, path).await?;
     inspect_mode(second, path, &entry).await
 }
 
-/// Whether the server renames at all, asked about a name that is not there: after RNFR of one that is,
-/// ProFTPD takes nothing but RNTO.
+/// Checks that the server renames files, with a name that does not exist: after a successful RNFR,
+/// ProFTPD accepts nothing but RNTO.
 async fn check_renames(second: &mut ConnectionGuard, path: &RemotePath) -> Result<(), Failure> {
     let nothing = temporary_name(path)?;
     let refusal = match second.expect_at(3, "RNFR", &nothing).await {
@@ -118,10 +119,10 @@ async fn inspect_mode(
         return Ok(Original { mode: None, has_chmod: false });
     };
     if mode & WRITABLE == 0 {
-        let message = format!("{path} is write-protected: nobody may write to it");
+        let message = format!("{path} is write-protected (its mode has no write permission)");
         return Err(Failure::backend(FailureKind::PermissionDenied, message));
     }
-    // It has this mode already.
+    // The file has this mode already.
     let set = attributes::set_permissions(second, path, mode).await;
     let mode = Some(mode & PERMISSIONS);
     match set {
@@ -139,7 +140,8 @@ async fn inspect_mode(
     }
 }
 
-/// What is there, of a link the link itself, with its mode where the server tells modes.
+/// The entry of the path, of a link that of the link itself, with its mode if the server reports
+/// modes.
 async fn entry_itself(connection: &mut Connection, path: &RemotePath) -> Result<Entry, Failure> {
     if let Some(entry) = facts::stat_by_mlst(connection, path).await? {
         let has_mode = entry.attributes.permissions.is_some();
@@ -153,17 +155,17 @@ async fn entry_itself(connection: &mut Connection, path: &RemotePath) -> Result<
     match listing::find(connection, path).await? {
         Found::Entry(entry) => Ok(entry),
         Found::Unknown(failure) => Err(failure),
-        Found::Nothing => Err(refusal_because("the server does not show it in its folder")),
+        Found::Nothing => Err(refusal_because("the server does not list it in its folder")),
     }
 }
 
-/// Its line of LIST, in the reply to STAT (RFC 959 section 4.1.3): without a data connection.
+/// The file's line in the reply to STAT (RFC 959 section 4.1.3), which takes no data connection.
 async fn stat_line(
     connection: &mut Connection,
     path: &RemotePath,
 ) -> Result<Option<Entry>, Failure> {
     let (name, own) = (connection.name(path)?, path.name().unwrap_or_default());
-    // Servers take these for a pattern.
+    // Servers treat these as patterns.
     let refusal_because = connection.server.refusals.is_refused(OptionalCommand::StatPath);
     if refusal_because || own.iter().any(|b| b"*?[".contains(b)) {
         return Ok(None);
@@ -175,7 +177,7 @@ async fn stat_line(
     Ok(stat::entries_about(&reply, path, &name).next())
 }
 
-/// On a server that sets no modes: whether the new file has the old one's by itself.
+/// On a server without SITE CHMOD: checks that the new file has the original's mode anyway.
 async fn check_same_mode(
     second: &mut ConnectionGuard,
     temporary: &RemotePath,
@@ -192,7 +194,7 @@ async fn check_same_mode(
     }
 }
 
-pub(super) fn check_tail(pool: &Pool, bytes: u64) -> Result<(), Failure> {
+pub(super) fn check_tail_size(pool: &Pool, bytes: u64) -> Result<(), Failure> {
     let max = pool.settings().tail_copy_max;
     if bytes <= max {
         return Ok(());
@@ -200,14 +202,14 @@ pub(super) fn check_tail(pool: &Pool, bytes: u64) -> Result<(), Failure> {
     Err(Failure::gateway(
         FailureKind::Unsupported,
         format!(
-            "the file is as it was: {bytes} bytes behind what was written would have to be copied, \
-             and `tail_copy_max` of the backend allows {max}; write the whole file, or set its size"
+            "the file is unchanged: {bytes} bytes after the written ones would have to be copied, and \
+             `tail_copy_max` of the backend allows {max}; write the whole file, or set its size"
         ),
     ))
 }
 
-/// The old file from there on, over the connection that was kept for it, or one in its place.
-pub(super) async fn open_tail(
+/// Reads the original from `from`, over the connection that was kept for it, or a new one.
+pub(super) async fn start_tail(
     pool: &Arc<Pool>,
     second: Option<ConnectionGuard>,
     path: &RemotePath,
@@ -217,19 +219,20 @@ pub(super) async fn open_tail(
         Some(guard) => guard,
         None => pool.acquire(OPEN_TIMEOUT).await?,
     };
-    // It has waited as long as the upload took.
+    // It was idle during the upload.
     if !guard.is_in_sync() {
         guard.renew().await?;
     }
-    transfer::begin(guard, path, from, Representation::Image).await
+    transfer::start(guard, path, from, Representation::Image).await
 }
 
 fn refusal_because(why: &str) -> Failure {
     Failure::backend(
         FailureKind::Unsupported,
         format!(
-            "the backend server is reached by FTP, where a file that was not emptied is replaced by \
-             a new one; not this one: {why}; delete it first, or write the whole file anew"
+            "the backend server is reached by FTP, where a file that is not truncated first must be \
+             replaced by a new one, but this file cannot be: {why}; delete it first, or write the \
+             whole file"
         ),
     )
 }

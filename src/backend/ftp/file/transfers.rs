@@ -1,4 +1,4 @@
-//! The transfers of a file that is open: RETR, STOR and APPE (RFC 959), one after the other.
+//! The transfers of an open file, one after the other: RETR, STOR and APPE (RFC 959).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::backend::ftp::sequenced::{
     SequentialFile, SequentialRead, SequentialWrite, StoreMode, WriteAccess,
 };
 use crate::backend::ftp::transfer::FtpRead;
-use crate::backend::ftp::upload::{FtpWrite, Part};
+use crate::backend::ftp::upload::{FtpWrite, PartialFile};
 use crate::backend::ftp::{ConnectionGuard, FtpSession, OPEN_TIMEOUT};
 use crate::backend::ftp::{attributes, failures, reply, stat, transfer, upload};
 use crate::backend::{ReadTransfer, WriteTransfer};
@@ -22,24 +22,24 @@ use crate::op::{
     WriteMode,
 };
 
-/// The file's transfers, one after the other; each holds a control connection.
+/// The transfers of one open file; each holds a control connection.
 pub(super) struct Transfers {
     pub(super) session: FtpSession,
     pub(super) path: RemotePath,
-    /// It must be nobody else's at its end, too.
+    /// No other file may have the name at the end, either.
     pub(super) exclusive: bool,
     pub(super) reads_only: bool,
-    /// As it was last seen.
+    /// The version that was seen last.
     pub(super) version: Mutex<Option<Version>>,
-    /// The file that was begun here, until it is whole.
-    pub(super) part: Arc<Mutex<Option<Part>>>,
-    /// The bytes of a file that is appended to, where the server told what was there.
+    /// The file that is being written, until it is complete.
+    pub(super) part: Arc<Mutex<Option<PartialFile>>>,
+    /// The size of a file that is appended to, if the server reports it.
     pub(super) appended: Arc<Mutex<Option<u64>>>,
-    /// While the file is replaced: a connection that the rest of the old one can be read over.
-    pub(super) aside: Arc<Mutex<Option<ConnectionGuard>>>,
+    /// While the file is replaced: the connection for reading the tail of the original.
+    pub(super) second: Arc<Mutex<Option<ConnectionGuard>>>,
 }
 
-/// By what a file is known for the same: FTP has nothing better.
+/// Identifies a version of a file, as far as FTP can.
 #[derive(Clone, Copy)]
 pub(super) struct Version {
     size: u64,
@@ -56,8 +56,8 @@ impl Version {
         self.size
     }
 
-    /// A file may grow while it is read.
-    fn goes_on_as(&self, later: &Self) -> bool {
+    /// Whether `later` is the same file, which may have grown.
+    fn is_continued_by(&self, later: &Self) -> bool {
         let touched =
             self.modified.is_some() && later.modified.is_some() && self.modified != later.modified;
         later.size > self.size || (later.size == self.size && !touched)
@@ -65,95 +65,95 @@ impl Version {
 }
 
 impl Transfers {
-    /// What the mode means for this file, and what permissions it is to have if it is made. The server
-    /// is asked only where it matters. Between the answer and the transfer somebody else may make the
-    /// file: FTP cannot do both at once.
-    pub(super) async fn begin(
+    /// Checks the mode against the existing file. Returns how the first write starts, and the mode
+    /// that a created file needs. The server is asked only if it matters. Another client may create
+    /// the file between the check and the transfer: FTP cannot do both at once.
+    pub(super) async fn prepare(
         &self,
         mode: OpenMode,
     ) -> Result<(WriteAccess, Option<u32>), Failure> {
-        let requested_at = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
-        let there = match requested_at {
-            false => None,
-            true if self.exclusive => {
-                let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
-                if !stat::is_absent(&mut guard, &self.path).await? {
-                    return Err(Failure::backend(
-                        FailureKind::AlreadyExists,
-                        format!("{} exists already", self.path),
-                    ));
-                }
-                None
+        let is_checked = mode.exclusive || !mode.create || !(mode.truncate || mode.append);
+        let current_size = if !is_checked {
+            None
+        } else if self.exclusive {
+            let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+            if !stat::is_absent(&mut guard, &self.path).await? {
+                return Err(Failure::backend(
+                    FailureKind::AlreadyExists,
+                    format!("{} exists already", self.path),
+                ));
             }
-            true => {
-                let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
-                match stat::file_size(&mut guard, &self.path).await {
-                    Err(denied) if mode.create && reply::denies_inspection(&denied) => {
-                        guard.check()?;
-                        self.note_unchecked(&guard, &denied);
-                        None
-                    }
-                    told => told?,
+            None
+        } else {
+            let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
+            match stat::file_size(&mut guard, &self.path).await {
+                Err(denied) if mode.create && reply::denies_inspection(&denied) => {
+                    guard.check()?;
+                    self.log_unchecked(&guard, &denied);
+                    None
                 }
+                reported => reported?,
             }
         };
-        if requested_at && there.is_none() && !mode.create {
+        if is_checked && current_size.is_none() && !mode.create {
             let message = format!("{}: no such file", self.path);
             return Err(Failure::backend(FailureKind::NotFound, message));
         }
-        let narrow = mode
+        let restricted = mode
             .permissions
             .filter(|permissions| mode.create && attributes::is_restrictive(*permissions));
-        let (begin, told) = match (mode.append, mode.truncate) {
+        let (access, reported) = match (mode.append, mode.truncate) {
             (true, true) => {
                 return Err(failures::unsupported(
-                    "the backend server is reached by FTP, which cannot empty a file and append to it at once",
+                    "the backend server is reached by FTP, which cannot open a file for both truncating and appending",
                 ));
             }
             (true, false) => {
-                let told = self.base(there).await?;
-                *lock(&self.appended) = told.map(|size| size.unwrap_or(0));
-                (WriteAccess::Append, told)
+                let reported = self.append_base(current_size).await?;
+                *lock(&self.appended) = reported.map(|size| size.unwrap_or(0));
+                (WriteAccess::Append, reported)
             }
             (false, truncate) => {
-                let told = match requested_at {
-                    true => Some(there),
-                    false if narrow.is_some() => self.reported_size().await?,
-                    false => None,
+                let reported = if is_checked {
+                    Some(current_size)
+                } else if restricted.is_some() {
+                    self.reported_size().await?
+                } else {
+                    None
                 };
-                let begin = match there {
+                let access = match current_size {
                     Some(_) if !truncate => WriteAccess::Existing,
                     _ => WriteAccess::Create,
                 };
-                (begin, told)
+                (access, reported)
             }
         };
         self.session.cache.forget_served(&self.path);
-        let is_there = told.flatten().is_some();
-        Ok((begin, narrow.filter(|_| !is_there)))
+        let exists = reported.flatten().is_some();
+        Ok((access, restricted.filter(|_| !exists)))
     }
 
-    /// The account may write and not look: the file is written from its begin, as scp does it.
-    fn note_unchecked(&self, guard: &ConnectionGuard, denied: &Failure) {
+    /// The account may write but not see files: the file is written from its start, as by scp.
+    fn log_unchecked(&self, guard: &ConnectionGuard, denied: &Failure) {
         if guard.server.unchecked_writes.note() {
             tracing::info!(
                 backend = %guard.settings.name,
                 server = %guard.server.address,
                 path = self.path.as_bytes(),
                 reason = denied.message,
-                "whether there is a file already cannot be checked for this account; what SFTP clients \
-                 open for writing is written from its begin"
+                "this account may not check whether a file exists; files that SFTP clients open for \
+                 writing are written from their start"
             );
         }
     }
 
-    /// What will be appended to; `None` where the server does not tell it.
-    async fn base(&self, known: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
+    /// The size that data is appended to; `None` if the server does not report it.
+    async fn append_base(&self, previous: Option<u64>) -> Result<Option<Option<u64>>, Failure> {
         if self.session.cache.served_size(&self.path).is_some() {
             let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
             return Ok(Some(self.session.check_served_size(&mut guard, &self.path).await?));
         }
-        match known {
+        match previous {
             Some(size) => Ok(Some(Some(size))),
             None => self.reported_size().await,
         }
@@ -170,58 +170,57 @@ impl Transfers {
         }
     }
 
-    /// A transfer that begins in the middle must be of the file that the reader began with.
+    /// A transfer from the middle must read the version that the reader started with.
     async fn check_version(&self, guard: &mut ConnectionGuard) -> Result<(), Failure> {
         let Ok(entry) = stat::stat_followed(guard, &self.path).await else {
             return guard.check();
         };
         let Some(now) = Version::of(&entry) else { return Ok(()) };
         let before = lock(&self.version).replace(now);
-        if before.is_none_or(|before| before.goes_on_as(&now)) {
+        if before.is_none_or(|before| before.is_continued_by(&now)) {
             return Ok(());
         }
         let message =
-            format!("{} was changed while it was read: read it again from its begin", self.path);
+            format!("{} was changed while it was read: read it again from its start", self.path);
         Err(Failure::backend(FailureKind::TransferCut, message))
     }
 
-    /// The file that is there stays until the new one is whole.
-    async fn open_over(&self) -> Result<Box<dyn SequentialWrite>, Failure> {
-        let replacing = replace::begin(&self.session, &self.path).await?;
-        let (write, aside) = replacing;
-        *lock(&self.aside) = Some(aside);
-        Ok(Box::new(self.write_guard(write)))
+    /// The existing file stays until the new one is complete.
+    async fn start_replacement(&self) -> Result<Box<dyn SequentialWrite>, Failure> {
+        let (write, second) = replace::prepare(&self.session, &self.path).await?;
+        *lock(&self.second) = Some(second);
+        Ok(Box::new(self.writer(write)))
     }
 
-    fn write_guard(&self, write: FtpWrite) -> WriteGuard {
+    fn writer(&self, write: FtpWrite) -> Writer {
         let mut write = Box::new(write);
-        write.count(0);
+        write.add_bytes(0);
         *self.part() = write.part();
         let (part, appended) = (self.part.clone(), self.appended.clone());
-        WriteGuard { write, part, appended, aside: self.aside.clone() }
+        Writer { write, part, appended, second: self.second.clone() }
     }
 
-    fn part(&self) -> MutexGuard<'_, Option<Part>> {
+    fn part(&self) -> MutexGuard<'_, Option<PartialFile>> {
         lock(&self.part)
     }
 
-    /// What is being written has another name until its end.
+    /// The temporary name of a file that is being written.
     pub(super) fn temporary(&self) -> Option<RemotePath> {
         self.part().as_ref().and_then(|part| part.temporary.clone())
     }
 
-    /// Where the file's bytes are now.
-    pub(super) fn place(&self) -> RemotePath {
+    /// The path that currently has the file's bytes.
+    pub(super) fn current_path(&self) -> RemotePath {
         self.temporary().unwrap_or_else(|| self.path.clone())
     }
 
-    /// A file that was whole at its last sync already gets its name.
-    pub(super) async fn settle(&self) -> Result<(), Failure> {
+    /// Renames a file that was complete at its last sync.
+    pub(super) async fn rename_synced(&self) -> Result<(), Failure> {
         let part = self.part().take();
         let Some(part) = part.filter(|part| part.temporary.is_some()) else { return Ok(()) };
         let _write_guard = self.session.cache.write_guard();
         let mut guard = self.session.acquire().await?;
-        part.give_name(&mut guard, &self.path).await
+        part.rename_to_final(&mut guard, &self.path).await
     }
 }
 
@@ -233,7 +232,8 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SequentialFile for Transfers {
     async fn start_read(&self, offset: u64) -> Result<Box<dyn SequentialRead>, Failure> {
         let guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
-        let read = transfer::begin(guard, &self.place(), offset, Representation::Image).await?;
+        let read =
+            transfer::start(guard, &self.current_path(), offset, Representation::Image).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
@@ -241,25 +241,25 @@ impl SequentialFile for Transfers {
         let mode = match from {
             StoreMode::Create => WriteMode::From { offset: 0 },
             StoreMode::Append => WriteMode::Append,
-            StoreMode::Replace => return self.open_over().await,
+            StoreMode::Replace => return self.start_replacement().await,
         };
         let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
         let write_guard = self.session.cache.write_guard();
-        let known = self.part().clone();
-        let part = match (known, from) {
+        let previous = self.part().clone();
+        let part = match (previous, from) {
             (Some(part), StoreMode::Append) => Some(part),
-            (Some(part), _) => Some(part.anew()),
+            (Some(part), _) => Some(part.restarted()),
             (None, StoreMode::Append) => None,
-            (None, _) => Some(Part::new(&mut guard, &self.path, self.exclusive).await?),
+            (None, _) => Some(PartialFile::new(&mut guard, &self.path, self.exclusive).await?),
         };
         let image = Representation::Image;
-        let write = upload::begin(guard, write_guard, &self.path, mode, image, part).await?;
-        Ok(Box::new(self.write_guard(write)))
+        let write = upload::start(guard, write_guard, &self.path, mode, image, part).await?;
+        Ok(Box::new(self.writer(write)))
     }
 
     async fn size(&self) -> Result<Option<u64>, Failure> {
         let mut guard = self.session.pool.acquire(OPEN_TIMEOUT).await?;
-        stat::file_size(&mut guard, &self.place()).await
+        stat::file_size(&mut guard, &self.current_path()).await
     }
 
     async fn check_unchanged(&self) -> Result<(), Failure> {
@@ -279,14 +279,14 @@ impl SequentialFile for Transfers {
         from: u64,
         to: u64,
     ) -> Result<Box<dyn SequentialRead>, Failure> {
-        replace::check_tail(&self.session.pool, to - from)?;
-        let guard = lock(&self.aside).take();
-        let read = replace::open_tail(&self.session.pool, guard, &self.path, from).await?;
+        replace::check_tail_size(&self.session.pool, to - from)?;
+        let guard = lock(&self.second).take();
+        let read = replace::start_tail(&self.session.pool, guard, &self.path, from).await?;
         Ok(Box::new(Reader(Box::new(read))))
     }
 
     async fn release_original(&self) {
-        drop(lock(&self.aside).take());
+        drop(lock(&self.second).take());
     }
 
     async fn abandon(&self) {
@@ -294,7 +294,7 @@ impl SequentialFile for Transfers {
         let Some(part) = self.part().take() else { return };
         let _write_guard = self.session.cache.write_guard();
         if let Ok(mut guard) = self.session.pool.acquire(OPEN_TIMEOUT).await {
-            part.delete(&mut guard, &self.path, Some(0)).await;
+            part.delete_if_own(&mut guard, &self.path, Some(0)).await;
         }
     }
 }
@@ -307,7 +307,7 @@ impl SequentialRead for Reader {
         let limit = self.0.connection().settings.stall_timeout;
         let Source::Socket(stream) = self.0.source() else { return Ok(0) };
         match timeout(limit, stream.read_buf(into)).await {
-            Ok(read) => read.map_err(|e| cut("reading").with_detail(e)),
+            Ok(read) => read.map_err(|e| cut_off("reading").with_detail(e)),
             Err(_) => Err(stalled("reading")),
         }
     }
@@ -321,69 +321,71 @@ impl SequentialRead for Reader {
     }
 }
 
-struct WriteGuard {
+struct Writer {
     write: Box<FtpWrite>,
-    part: Arc<Mutex<Option<Part>>>,
+    part: Arc<Mutex<Option<PartialFile>>>,
     appended: Arc<Mutex<Option<u64>>>,
-    aside: Arc<Mutex<Option<ConnectionGuard>>>,
+    second: Arc<Mutex<Option<ConnectionGuard>>>,
 }
 
 #[async_trait]
-impl SequentialWrite for WriteGuard {
+impl SequentialWrite for Writer {
     async fn write(&mut self, data: Bytes) -> Result<(), Failure> {
         let limit = self.write.connection().settings.stall_timeout;
-        self.write.count(data.len());
+        self.write.add_bytes(data.len());
         lock(&self.appended).iter_mut().for_each(|size| *size += data.len() as u64);
-        let Sink::Socket(stream) = self.write.sink() else { return Err(cut("writing")) };
+        let Sink::Socket(stream) = self.write.sink() else { return Err(cut_off("writing")) };
         match data::send(stream, &data, &Progress::default(), limit).await {
             Ok(()) => Ok(()),
             Err(RelayError::Stalled { .. }) => Err(stalled("writing")),
-            Err(broken) => Err(cut("writing").with_detail(broken)),
+            Err(broken) => Err(cut_off("writing").with_detail(broken)),
         }
     }
 
     async fn finish(self: Box<Self>, whole: bool) -> Result<(), Failure> {
-        let sent = self.write.counted();
+        let bytes_sent = self.write.bytes_sent();
         if whole {
-            drop(lock(&self.aside).take());
+            drop(lock(&self.second).take());
         }
         let ended = self.write.end(whole).await;
         if ended.is_err() {
-            forget_replacing(&self.part);
+            forget_replacement(&self.part);
         }
         ended?;
         let mut part = lock(&self.part);
         if whole {
             *part = None
         } else {
-            part.iter_mut().for_each(|part| part.synced += sent)
+            part.iter_mut().for_each(|part| part.synced_bytes += bytes_sent)
         }
         Ok(())
     }
 
     async fn abort(self: Box<Self>) -> Option<Failure> {
-        drop(lock(&self.aside).take());
-        forget_replacing(&self.part);
+        drop(lock(&self.second).take());
+        forget_replacement(&self.part);
         self.write.abort().await
     }
 }
 
-/// What was to replace the file is deleted: by its name, the old one is meant again.
-fn forget_replacing(part: &Mutex<Option<Part>>) {
+/// The replacement was deleted: the name refers to the original again.
+fn forget_replacement(part: &Mutex<Option<PartialFile>>) {
     let mut part = lock(part);
     *part = part.take().filter(|part| part.replaces.is_none());
 }
 
-fn cut(doing: &str) -> Failure {
+fn cut_off(doing: &str) -> Failure {
     Failure::backend(
         FailureKind::TransferCut,
-        format!("{doing} the file: the backend server ended the transfer before its end"),
+        format!("{doing} the file: the backend server cut the transfer"),
     )
 }
 
 fn stalled(doing: &str) -> Failure {
     Failure::backend(
         FailureKind::TimedOut,
-        format!("{doing} the file: nothing moved at the backend server for too long"),
+        format!(
+            "{doing} the file: the transfer to the backend server stalled (`limits.stall_timeout`)"
+        ),
     )
 }

@@ -1,4 +1,4 @@
-//! Looking a path up in the listing of its folder, on servers without MLST.
+//! Looks a path up in the listing of its parent, at servers without MLST.
 
 use tokio::time::timeout;
 
@@ -7,15 +7,15 @@ use crate::backend::ftp::connection::Connection;
 use crate::backend::ftp::refusals::OptionalCommand;
 use crate::op::{Entry, Failure, FailureKind, RemotePath};
 
-/// What the folder above tells of a path.
+/// What the parent's listing shows of a path.
 pub(in crate::backend::ftp) enum Found {
     Entry(Entry),
     Nothing,
-    /// No line that was understood has the name, but another one may.
+    /// No parsed line has the name, but another line may.
     Unknown(Failure),
 }
 
-/// What a path is, on a server without MLST: its line in the folder above.
+/// The path's line in its parent's listing.
 pub(in crate::backend::ftp) async fn find(
     connection: &mut Connection,
     path: &RemotePath,
@@ -23,7 +23,7 @@ pub(in crate::backend::ftp) async fn find(
     find_in(connection, path, false).await
 }
 
-/// As [`find`]; the folder above is known to be one.
+/// As [`find`]; the parent is known to be a folder.
 pub(super) async fn find_in_folder(
     connection: &mut Connection,
     path: &RemotePath,
@@ -39,7 +39,7 @@ async fn find_in(
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
         return Ok(Found::Nothing);
     };
-    // For all of it: a server that dribbles must not keep the client waiting for ever.
+    // For the whole listing: a slow server must not keep the client waiting.
     let limit = connection.settings.reply_timeout;
     let search = async {
         let mut listing = FtpListing::start(&mut *connection, &parent, checked).await?;
@@ -58,19 +58,20 @@ async fn find_in(
         Ok(found) => found,
         Err(_) => {
             connection.give_up();
-            Err(connection.unavailable("looking a name up in its folder took too long"))
+            Err(connection
+                .unavailable("listing a folder to look up a name timed out (`reply_timeout`)"))
         }
     }
 }
 
-/// Whether a listing may be without this name although it is there.
+/// Whether a listing may hide this name.
 pub(in crate::backend::ftp) fn may_hide(connection: &Connection, name: &[u8]) -> bool {
     name.starts_with(b".")
         && !connection.supports(OptionalCommand::Mlsd)
         && !connection.server.refusals.has_worked(OptionalCommand::ListAll)
 }
 
-/// What a failed CWD before a listing is to the client: the folder is not there.
+/// Whether a CWD before a listing failed because there is no such folder.
 pub(in crate::backend::ftp) fn is_not_a_folder(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::NotFound | FailureKind::NotADirectory)
 }

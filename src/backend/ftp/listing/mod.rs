@@ -1,4 +1,5 @@
-//! Folders: MLSD where the server has it (RFC 3659 section 7), else LIST in whatever shape.
+//! Directory listings: MLSD if the server supports it (RFC 3659 section 7), else LIST (RFC 959) in
+//! whatever format.
 
 mod find;
 mod omitted;
@@ -15,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::ConnectionGuard;
-use super::cache::{Cache, RequestedAt};
+use super::cache::{Cache, Snapshot};
 use super::connection::Connection;
 use super::refusals::OptionalCommand;
 use crate::backend::Listing;
@@ -92,7 +93,7 @@ enum Content {
 /// Where entries are cached.
 struct Memory {
     cache: Arc<Cache>,
-    requested_at: RequestedAt,
+    snapshot: Snapshot,
     folder: RemotePath,
 }
 
@@ -103,9 +104,9 @@ pub(super) async fn open(
     path: &RemotePath,
     exact_times: bool,
 ) -> Result<Box<dyn Listing>, Failure> {
-    let (cache, requested_at) = (cache.clone(), cache.requested_at());
+    let (cache, snapshot) = (cache.clone(), cache.snapshot());
     let mut listing = FtpListing::start(guard, path, false).await?;
-    listing.memory = Some(Memory { cache, requested_at, folder: path.clone() });
+    listing.memory = Some(Memory { cache, snapshot, folder: path.clone() });
     listing.completes_times =
         exact_times && !listing.has_facts() && times::can_be_requested(&listing.guard);
     Ok(Box::new(listing))
@@ -152,8 +153,8 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         loop {
             self.parse_lines(&mut entries, now);
             if !entries.is_empty() {
-                if let Some(Memory { cache, requested_at, folder }) = &self.memory {
-                    cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
+                if let Some(Memory { cache, snapshot, folder }) = &self.memory {
+                    cache.put(*snapshot, folder.as_bytes(), &entries, self.has_facts());
                 }
                 return Ok(Some(entries));
             }
@@ -219,7 +220,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         self.omitted.check_absent(self.content == Content::Entries)
     }
 
-    /// Whether no line so far has told anything.
+    /// Whether no line so far has shown anything.
     fn is_blank(&self) -> bool {
         self.content == Content::Nothing && self.omitted.lines() == 0
     }
@@ -242,13 +243,13 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
             State::OutOfSync => return Err(self.guard.unavailable("the listing was cut")),
             State::Done => return Ok(()),
         };
-        // On the heap: futures of all operations would have room for it.
+        // On the heap: it would be part of the futures of all operations.
         let mut bytes = vec![0; 16 * 1024];
-        let is_over = last_reply.is_some();
-        let limit = if is_over { LATE_LINES_TIMEOUT } else { self.guard.settings.reply_timeout };
+        let is_final = last_reply.is_some();
+        let limit = if is_final { LATE_LINES_TIMEOUT } else { self.guard.settings.reply_timeout };
         let received = timeout(limit, stream.read(&mut bytes)).await;
         // A data connection without lines may never be accepted, or be reset.
-        let is_empty = is_over && self.is_blank() && self.lines.is_empty();
+        let is_empty = is_final && self.is_blank() && self.lines.is_empty();
         match received {
             Ok(Ok(n)) if n > 0 => self.lines.extend(&bytes[..n]),
             // A TLS end without close_notify is common; the last reply tells whether all lines came.
@@ -336,10 +337,10 @@ impl FtpListing<ConnectionGuard> {
                 return Ok(Some(entries));
             }
         }
-        if let Some(Memory { cache, requested_at, folder }) = &self.memory {
+        if let Some(Memory { cache, snapshot, folder }) = &self.memory {
             // The listing is complete without exact times, too.
-            if times::complete(&mut self.guard, folder, &mut entries).await.is_ok() {
-                cache.put(*requested_at, folder.as_bytes(), &entries, self.has_facts());
+            if times::complete_times(&mut self.guard, folder, &mut entries).await.is_ok() {
+                cache.put(*snapshot, folder.as_bytes(), &entries, self.has_facts());
             }
         }
         Ok((!entries.is_empty()).then_some(entries))
@@ -361,13 +362,9 @@ impl Listing for FtpListing<ConnectionGuard> {
     }
 
     async fn abort(mut self: Box<Self>) {
-        match &mut self.state {
-            State::Receiving { last_reply: None, .. } => {
-                if let State::Receiving { stream, .. } =
-                    std::mem::replace(&mut self.state, State::OutOfSync)
-                {
-                    abort::abort(&mut self.guard, stream).await;
-                }
+        match std::mem::replace(&mut self.state, State::OutOfSync) {
+            State::Receiving { stream, last_reply: None } => {
+                abort::abort(&mut self.guard, stream).await;
             }
             // Only the last reply is outstanding; it does not matter which it is.
             State::LinesEnded { last_reply: None } => drop(self.guard.end("listing").await),

@@ -1,4 +1,4 @@
-//! What is done without CWD, in sessions whose paths are relative to where the login put the user: the
+//! Listings without CWD, in sessions whose paths are relative to an unknown login folder: the
 //! server must stay there.
 
 use super::find::{Found, find_in_folder, may_hide};
@@ -7,7 +7,7 @@ use crate::backend::ftp::facts;
 use crate::backend::ftp::failures::unknown_home;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 
-/// Whether there is such a folder, as far as MLST or LIST shows it.
+/// Checks that the folder exists, as far as MLST or LIST shows it.
 pub(in crate::backend::ftp) async fn check_folder(
     connection: &mut Connection,
     path: &RemotePath,
@@ -18,7 +18,7 @@ pub(in crate::backend::ftp) async fn check_folder(
     if let Some(entry) = facts::stat_by_mlst(connection, path).await? {
         return is_folder(path, &entry.kind);
     }
-    // From above: of what is no folder LIST shows something else than what is in it.
+    // From the top: for anything but a folder, LIST does not show contents.
     let mut folder = RemotePath::root();
     for name in path.components() {
         let inside = [b"./", name].concat();
@@ -27,7 +27,7 @@ pub(in crate::backend::ftp) async fn check_folder(
         match find_in_folder(connection, &folder).await? {
             Found::Entry(entry) => is_folder(&folder, &entry.kind)?,
             Found::Nothing if may_hide(connection, name) => {
-                let what = "a folder that the server hides cannot be entered";
+                let what = "a hidden folder cannot be entered";
                 return Err(unknown_home(what));
             }
             Found::Nothing => {
@@ -45,14 +45,14 @@ fn is_folder(path: &RemotePath, kind: &EntryKind) -> Result<(), Failure> {
         EntryKind::Directory => Ok(()),
         EntryKind::Symlink(_) => Err(unknown_home("a link cannot be entered")),
         EntryKind::File | EntryKind::Other => {
-            let message = format!("{path} is no folder");
+            let message = format!("{path} is not a folder");
             Err(Failure::backend(FailureKind::NotADirectory, message))
         }
     }
 }
 
-/// What LIST is told of a folder that [`check_folder`] has found; `None` for the login's own. Servers
-/// take some names for options, patterns or several names.
+/// The argument of LIST for a folder that [`check_folder`] has found; `None` for the login folder.
+/// Servers take some names for options, patterns or several names.
 pub(super) fn list_argument(path: &RemotePath) -> Result<Option<Vec<u8>>, Failure> {
     if path.is_root() {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Times to the second for what LIST shows to the minute or the day (MDTM, RFC 3659 section 3): clients
-//! compare them to know what has changed.
+//! Completes the times of a LIST, which are to the minute or day, by MDTM (RFC 3659 section 3):
+//! clients compare times to detect changes.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::backend::ftp::reply;
 use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
 use crate::wire::ftp::command::is_sendable;
 
-/// A folder with more files than that keeps the times of its listing: each costs a command.
+/// A folder with more files keeps the times of its listing: each costs a command.
 pub(super) const FILES_MAX: usize = 1024;
-/// Commands in one flight. Their replies fit what a server's socket holds.
-const FLIGHT_MAX: usize = 32;
-/// What a time is answered with.
-const TOLD: u16 = 213;
-/// For all times of a folder: the client sees nothing of the listing meanwhile.
+/// Commands that are pipelined at once. Their replies fit into the socket buffer of the server.
+const PIPELINE_MAX: usize = 32;
+/// The code of a reply with a time.
+const MDTM_CODE: u16 = 213;
+/// For all times of a folder: the client receives nothing of the listing meanwhile.
 const TIMES_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Whether the server tells times, in many answers at once.
+/// Whether the server reports times and can pipeline.
 pub(super) fn can_be_requested(connection: &Connection) -> bool {
     let server = &connection.server;
     connection.supports(OptionalCommand::Mdtm)
@@ -29,19 +29,20 @@ pub(super) fn can_be_requested(connection: &Connection) -> bool {
         && !server.no_mdtm_pipelining.is_known()
 }
 
-/// Asks for the time of each file that needs it. What the server does not tell in time stays as it is;
-/// a server that is too slow for it, or does not bear it, is not asked again.
-pub(super) async fn complete(
+/// Requests the time of each file that needs it. What the server does not report in time stays as
+/// it is; a server that is too slow or cannot pipeline is not asked again.
+pub(super) async fn complete_times(
     connection: &mut Connection,
     folder: &RemotePath,
     entries: &mut [Entry],
 ) -> Result<(), Failure> {
-    let requested_at =
-        timeout_at(Instant::now() + TIMES_TIMEOUT, ask(connection, folder, entries)).await;
-    let why = match requested_at {
-        Ok(Ok(told)) => {
-            for (place, time) in told {
-                entries[place].attributes.modified = Some(time);
+    let result =
+        timeout_at(Instant::now() + TIMES_TIMEOUT, request_times(connection, folder, entries))
+            .await;
+    let reason = match result {
+        Ok(Ok(times)) => {
+            for (index, time) in times {
+                entries[index].attributes.modified = Some(time);
             }
             return Ok(());
         }
@@ -52,46 +53,46 @@ pub(super) async fn complete(
         tracing::info!(
             backend = %connection.settings.name,
             server = %connection.server.address,
-            reason = why,
-            "the backend server is not asked for the times of all files in a folder (MDTM); listings show \
-             those of LIST"
+            reason,
+            "the times of files in folders are no longer requested from the backend server (MDTM); \
+             listings show those of LIST"
         );
     }
     connection.give_up_replaceable();
-    Err(connection.unavailable(why))
+    Err(connection.unavailable(reason))
 }
 
-/// By the entries' places.
-async fn ask(
+/// Returns times by index of the entry.
+async fn request_times(
     connection: &mut Connection,
     folder: &RemotePath,
     entries: &[Entry],
 ) -> Result<Vec<(usize, Timestamp)>, Failure> {
     let mut files = Vec::new();
-    for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| is_inexact(entry)) {
+    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| needs_time(entry)) {
         let named = [b"./", &entry.name[..]].concat();
         let Ok(path) = RemotePath::resolve(folder, &named) else { continue };
         let name = connection.name(&path)?;
         if is_sendable(&name) {
-            files.push((place, name));
+            files.push((index, name));
         }
     }
-    let mut told = Vec::with_capacity(files.len());
-    for flight in files.chunks(FLIGHT_MAX) {
+    let mut times = Vec::with_capacity(files.len());
+    for batch in files.chunks(PIPELINE_MAX) {
         if !connection.supports(OptionalCommand::Mdtm) {
             break;
         }
-        let names: Vec<&[u8]> = flight.iter().map(|(_, name)| &name[..]).collect();
-        let answers = connection.pipeline("MDTM", &names, TOLD).await?;
-        for ((place, _), reply) in flight.iter().zip(answers) {
+        let names: Vec<&[u8]> = batch.iter().map(|(_, name)| &name[..]).collect();
+        let replies = connection.pipeline("MDTM", &names, MDTM_CODE).await?;
+        for ((index, _), reply) in batch.iter().zip(replies) {
             connection.server.refusals.note_reply(OptionalCommand::Mdtm, &reply);
-            told.extend(reply::reported_time(&reply).map(|time| (*place, time)));
+            times.extend(reply::reported_time(&reply).map(|time| (*index, time)));
         }
     }
-    Ok(told)
+    Ok(times)
 }
 
-fn is_inexact(entry: &Entry) -> bool {
+fn needs_time(entry: &Entry) -> bool {
     let modified = entry.attributes.modified;
     entry.kind == EntryKind::File
         && modified.is_none_or(|modified| modified.precision != Precision::Second)

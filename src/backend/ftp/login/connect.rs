@@ -127,7 +127,8 @@ async fn handshake(
             })
         }
         Err(_) => {
-            let timed_out = unreachable(format!("{server}: the TLS handshake timed out"));
+            let timed_out =
+                unreachable(format!("{server}: the TLS handshake timed out (`connect_timeout`)"));
             Err(timed_out.with_outage(Outage::Timeout).into())
         }
     }

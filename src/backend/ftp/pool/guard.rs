@@ -1,4 +1,4 @@
-//! A control connection of the pool in the hands of one operation.
+//! A control connection of the pool, held by one operation.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::op::Failure;
 pub(in crate::backend::ftp) struct ConnectionGuard {
     pub(super) connection: OwnedMutexGuard<Connection>,
     pub(super) pool: Arc<Pool>,
-    /// Given back behind the connection.
+    /// Released after the connection.
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
@@ -24,8 +24,7 @@ impl ConnectionGuard {
         &self.pool
     }
 
-    /// Goes on with a new login where the connection was lost: for what has still to be done behind
-    /// what it was lost in.
+    /// Replaces a lost connection by a new login, for cleaning up after the failed operation.
     pub(in crate::backend::ftp) async fn renew(&mut self) -> Result<(), Failure> {
         let another = self.pool.log_in_another().await?;
         let lost = std::mem::replace(&mut self.connection, another);
@@ -55,7 +54,7 @@ impl Drop for ConnectionGuard {
             self.pool.remove(&self.connection);
         } else if self.pool.lock().closed {
             let own = OwnedMutexGuard::mutex(&self.connection).clone();
-            // Only a runtime that is going down has no task left for that.
+            // Only a runtime that is shutting down has no handle.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(async move { own.lock().await.quit().await });
             }

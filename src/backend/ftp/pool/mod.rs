@@ -9,12 +9,13 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphor
 use tokio::time::timeout;
 
 use super::Shared;
-use super::connection::{Connection, SessionState};
+use super::connection::Connection;
 use super::data_ports::DataPorts;
 use super::features::Features;
 use super::login;
 use super::reply::unavailable;
 use super::servers::Server;
+use super::session_state::SessionState;
 use super::settings::Settings;
 use crate::auth::Credentials;
 use crate::backend::path_leases::{Account, PathLeases};
@@ -24,42 +25,42 @@ use crate::op::{Failure, FailureKind};
 
 pub(super) use guard::ConnectionGuard;
 
-/// A further connection that nobody uses for so long is closed.
+/// An additional connection that is idle for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Who waits for a connection says so again and again.
+/// How often a waiting operation repeats its request for a connection.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a question beside a transfer waits for a connection of its own, where all are in use.
+/// How long an optional operation waits for a free connection.
 const OPTIONAL_WAIT_TIMEOUT: Duration = Duration::from_millis(100);
-/// The same, for a further one to be logged in.
+/// The same, for an additional login.
 const OPTIONAL_LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same, where an operation cannot go on without: the wait for its turn to connect included.
+/// For an additional login that is required, including the wait for its turn to connect.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// After a further one was refused, such questions try none for so long.
+/// After a refused additional login, optional operations try none for so long.
 const LOGIN_RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// For the goodbye to a connection that is in use when the session ends.
+/// For QUIT on a connection that is in use when the session ends.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All control connections of one session. A client that does one thing after the other has one,
-/// and its loss is the session's end; one that has several files open gets more, up to the
-/// setting `connections`, and what is lost is logged in anew.
+/// All control connections of one session. A client that does one thing at a time has one, and its
+/// loss ends the session. A client with several open files gets more, up to the setting
+/// `connections`, and lost ones are replaced by new logins.
 pub(super) struct Pool {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     data_ports: Option<DataPorts>,
     credentials: Credentials,
-    /// What the session writes to is known to the other sessions.
+    /// Shared with other sessions of the account, which must not touch what this one uploads.
     account: Account,
     origin: Origin,
     features: Features,
-    /// That of the first connection.
+    /// The server of the first connection.
     server: Arc<Server>,
     home: Arc<Home>,
-    /// One for each connection that may be in use.
+    /// One permit per connection that may be in use.
     permits: Arc<Semaphore>,
     session: Arc<SessionState>,
-    /// Somebody waits for a connection.
+    /// Notified when an operation waits for a connection.
     connection_requested: Notify,
-    /// Held while one takes two connections: several that had one each would wait for ever.
+    /// Held while two connections are acquired: operations that hold one each would deadlock.
     pair_lock: Mutex<()>,
     state: Lock<State>,
 }
@@ -67,12 +68,12 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     connections: Vec<Arc<Mutex<Connection>>>,
-    /// The session's only connection was lost, and the session with it.
+    /// The session's only connection was lost, which ends the session.
     lost: bool,
     closed: bool,
-    /// When a further connection was last refused.
+    /// When an additional login was last refused.
     login_refused: Option<Instant>,
-    reaping: bool,
+    closing_idle: bool,
 }
 
 impl Pool {
@@ -125,17 +126,17 @@ impl Pool {
         &self.home
     }
 
-    /// What is done about attributes that the server cannot set.
+    /// The policy for attributes that the server cannot set.
     pub(super) fn attributes(&self) -> &AttributePolicy {
         &self.shared.attributes
     }
 
-    /// Whether files' times can be set; `None` where that is not known yet.
+    /// Whether the times of files can be set; `None` if unknown.
     pub(super) fn sets_times(&self) -> Option<bool> {
         self.server.time_commands.can_set(&self.features)
     }
 
-    /// From now on several things may be under way at once.
+    /// Allows several operations at once, each over a connection of its own.
     pub(super) fn allow_concurrency(&self) {
         if self.session.allow_concurrency() {
             self.permits.add_permits(self.settings.connections.saturating_sub(1));
@@ -146,7 +147,7 @@ impl Pool {
         self.session.is_concurrent()
     }
 
-    /// A connection in step: a free one, a new one, or within `wait` one that others are done with.
+    /// Acquires a connection in sync: a free one, a new one, or one that is released within `wait`.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         wait: Duration,
@@ -156,7 +157,7 @@ impl Pool {
             Failure::gateway(
                 FailureKind::Busy,
                 format!(
-                    "all {max} connections to the backend server are in use by files that are open; close one of them first"
+                    "all {max} connections to the backend server (`connections`) are used by open files; close one of them first"
                 ),
             )
         };
@@ -169,7 +170,7 @@ impl Pool {
         Ok(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
 
-    /// Two of them, as [`Pool::acquire`]; the waits for each come one after the other.
+    /// Acquires two connections, one after the other, as [`Pool::acquire`] does.
     pub(super) async fn acquire_two(
         self: &Arc<Self>,
         wait: Duration,
@@ -183,7 +184,7 @@ impl Pool {
     async fn permit(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
         let permit = self.permits.clone().acquire_owned();
         tokio::pin!(permit);
-        // Who gets one at once reminds nobody.
+        // A permit that is available needs no request.
         if let Some(permit) = crate::net::poll_once(permit.as_mut()) {
             return permit;
         }
@@ -195,21 +196,21 @@ impl Pool {
         }
     }
 
-    /// Returns when somebody waits for a connection.
+    /// Returns when an operation waits for a connection.
     pub(super) async fn connection_requested(&self) {
         self.connection_requested.notified().await;
     }
 
-    /// A connection that is there and free.
-    pub(super) fn idle_connection(self: &Arc<Self>) -> Option<ConnectionGuard> {
+    /// Acquires a connection if one is free.
+    pub(super) fn acquire_idle(self: &Arc<Self>) -> Option<ConnectionGuard> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
         let connection = self.take_free().ok()??;
         Some(ConnectionGuard { connection, pool: self.clone(), _permit: permit })
     }
 
-    /// For a question beside a transfer, which can go without an answer.
+    /// Acquires a connection for an optional operation.
     pub(super) async fn try_acquire(self: &Arc<Self>) -> Option<ConnectionGuard> {
-        if let Some(guard) = self.idle_connection() {
+        if let Some(guard) = self.acquire_idle() {
             return Some(guard);
         }
         if self.lock().login_refused.is_some_and(|since| since.elapsed() < LOGIN_RETRY_INTERVAL) {
@@ -224,7 +225,7 @@ impl Pool {
         }
     }
 
-    /// One of those that are there.
+    /// Takes a free connection.
     fn take_free(&self) -> Result<Option<OwnedMutexGuard<Connection>>, Failure> {
         let mut state = self.lock();
         if state.closed {
@@ -237,7 +238,7 @@ impl Pool {
             let Ok(mut connection) = state.connections[at].clone().try_lock_owned() else {
                 return Ok(None);
             };
-            // What a server has closed meanwhile is found out before anything is asked.
+            // A connection that the server has closed is noticed before it is used.
             if !self.is_concurrent() || connection.is_in_sync() {
                 return Ok(Some(connection));
             }
@@ -251,17 +252,17 @@ impl Pool {
         let login = login::login(settings, shared, credentials, self.origin);
         let login = timeout(LOGIN_TIMEOUT, login).await.unwrap_or_else(|_| {
             let limit = humantime::format_duration(LOGIN_TIMEOUT);
-            Err(unavailable(format!("a further login was not done within {limit}")))
+            Err(unavailable(format!("an additional login timed out after {limit}")))
         });
         let (mut connection, _) = match login {
             Ok(login) => login,
             Err(failure) if self.lock().connections.is_empty() => return Err(failure),
-            // The session goes on with those that it has.
+            // The session continues with the connections that it has.
             Err(failure) => {
                 self.lock().login_refused = Some(Instant::now());
                 return Err(Failure::backend(
                     FailureKind::Busy,
-                    "the backend server admits no further connection; close an open file first",
+                    "the backend server refuses an additional connection; close an open file first",
                 )
                 .with_detail(failure.detail.unwrap_or(failure.message)));
             }
@@ -270,15 +271,15 @@ impl Pool {
         connection.session = self.session.clone();
         connection.data_ports = self.data_ports.clone();
         let connection = Arc::new(Mutex::new(connection));
-        // Nobody else knows it yet.
+        // No other operation can hold it yet.
         let held = connection.clone().lock_owned().await;
         let mut state = self.lock();
         if state.closed {
             return Err(unavailable("the session was closed"));
         }
         state.connections.push(connection);
-        if state.connections.len() > 1 && !std::mem::replace(&mut state.reaping, true) {
-            tokio::spawn(reap(Arc::downgrade(self)));
+        if state.connections.len() > 1 && !std::mem::replace(&mut state.closing_idle, true) {
+            tokio::spawn(close_idle_periodically(Arc::downgrade(self)));
         }
         Ok(held)
     }
@@ -290,15 +291,15 @@ impl Pool {
             std::mem::take(&mut state.connections)
         };
         for connection in connections {
-            // One that is in use says goodbye when that ends.
+            // A connection in use sends QUIT when it is released.
             if let Ok(mut connection) = timeout(QUIT_TIMEOUT, connection.lock()).await {
                 connection.quit().await;
             }
         }
     }
 
-    /// Closes what is spare for too long; whether there may be more later.
-    fn close_spare(&self) -> bool {
+    /// Closes connections that are idle for too long; returns whether additional ones remain.
+    fn close_idle(&self) -> bool {
         let mut state = self.lock();
         let mut count = 0;
         state.connections.retain(|connection| {
@@ -311,11 +312,11 @@ impl Pool {
                 _ => true,
             }
         });
-        state.reaping = state.connections.len() > 1;
-        state.reaping
+        state.closing_idle = state.connections.len() > 1;
+        state.closing_idle
     }
 
-    /// A connection that is nobody's turn any more and cannot be used again.
+    /// Removes a connection that cannot be used again.
     fn remove(&self, lost: &OwnedMutexGuard<Connection>) {
         let own = OwnedMutexGuard::mutex(lost);
         let mut state = self.lock();
@@ -328,10 +329,10 @@ impl Pool {
     }
 }
 
-async fn reap(pool: Weak<Pool>) {
+async fn close_idle_periodically(pool: Weak<Pool>) {
     loop {
         tokio::time::sleep(IDLE_TIMEOUT / 4).await;
-        if !pool.upgrade().is_some_and(|pool| pool.close_spare()) {
+        if !pool.upgrade().is_some_and(|pool| pool.close_idle()) {
             return;
         }
     }

@@ -1,13 +1,13 @@
-//! Accounts that may change what they may not look at.
+//! Accounts that may change files but not list or stat them.
 
 use super::*;
 use crate::backend::ftp::UncheckedRename;
 
 const DENIED: &str = "550 Permission denied.";
 
-/// A server that lets nobody look.
-async fn drop_box(reply: &'static str, odd: Oddities) -> Server {
-    let server = Server::start(&[("/in/a", b"a"), ("/in/b", b"b")], odd).await;
+/// A server that denies all commands that show files.
+async fn drop_box(reply: &'static str, oddities: Oddities) -> Server {
+    let server = Server::start(&[("/in/a", b"a"), ("/in/b", b"b")], oddities).await;
     let looks = ["SIZE", "MDTM", "MLST", "MLSD", "LIST", "STAT", "CWD"];
     server.seen().replies.extend(looks.map(|verb| (verb, reply)));
     server
@@ -18,7 +18,7 @@ fn rename(from: &str, to: &str, onto: Onto) -> Operation {
 }
 
 #[tokio::test]
-async fn the_servers_word_about_the_operation_counts() {
+async fn operations_need_no_permission_to_look() {
     for reply in [DENIED, "550 No.", "530 Not allowed", "500 Command disabled", "502 not for you"] {
         for no_mlst in [false, true] {
             let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
@@ -47,7 +47,7 @@ async fn the_servers_word_about_the_operation_counts() {
 }
 
 #[tokio::test]
-async fn a_rename_that_must_not_overwrite_is_refused_unchecked_where_that_is_wanted() {
+async fn unchecked_rename_refuse_refuses_renames_that_cannot_be_checked() {
     for reply in [DENIED, "550 No."] {
         for no_mlst in [false, true] {
             let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
@@ -59,7 +59,7 @@ async fn a_rename_that_must_not_overwrite_is_refused_unchecked_where_that_is_wan
             let refused = refused.unwrap_err();
             assert!(refused.detail.unwrap().contains("unchecked_rename"), "{reply}");
             assert_eq!(server.count("RNTO"), 0);
-            // What may overwrite need not be checked, and what can be is.
+            // Renames that may overwrite are not checked; others are, where possible.
             perform(&*session, rename("/in/a", "/in/c", Onto::Replaced)).await.unwrap();
             server.seen().replies.clear();
             perform(&*session, rename("/in/c", "/in/d", Onto::Refused)).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_rename_that_must_not_overwrite_is_refused_unchecked_where_that_is_wan
 }
 
 #[tokio::test]
-async fn files_are_stored_as_the_server_allows_it() {
+async fn files_are_stored_without_permission_to_look() {
     for reply in [DENIED, "550 No.", "500 Command disabled"] {
         for no_mlst in [false, true] {
             for policy in
@@ -78,7 +78,7 @@ async fn files_are_stored_as_the_server_allows_it() {
             {
                 let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
                 let session = login_with(&server, policy).await;
-                // sftp, scp, and what appends.
+                // Opened by sftp, by scp, and for appending.
                 let appending = OpenMode { append: true, ..continuing() };
                 let private = OpenMode { permissions: Some(0o600), ..replacing() };
                 for (name, mode) in [
@@ -96,7 +96,7 @@ async fn files_are_stored_as_the_server_allows_it() {
                         "{name} {reply} {policy:?}"
                     );
                 }
-                // One that is empty, too.
+                // An empty file, too.
                 let file = open(&*session, "/in/empty", continuing()).await.unwrap();
                 file.close().await.unwrap();
                 assert_eq!(server.file("/in/empty").unwrap(), b"");
@@ -106,17 +106,17 @@ async fn files_are_stored_as_the_server_allows_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_must_be_new_is_not_made_unchecked() {
+async fn an_exclusive_create_that_cannot_be_checked_is_refused() {
     for no_mlst in [false, true] {
         let server = drop_box(DENIED, Oddities { no_mlst, ..Default::default() }).await;
         let session = server.session().await;
         let mode = OpenMode { exclusive: true, ..replacing() };
         assert!(open(&*session, "/in/b", mode).await.is_err());
-        // Nor is one written to that only is gone on with.
+        // Nor is a file opened that must exist.
         let existing = OpenMode { write: true, ..OpenMode::default() };
         assert!(open(&*session, "/in/b", existing).await.is_err());
         assert_eq!(server.file("/in/b").unwrap(), b"b");
-        // Free at its begin, and not to be looked at by its end.
+        // Free at the start; checks are denied at the end.
         server.seen().replies.clear();
         let session = login_with(&server, PartialUploads::TemporaryName).await;
         let file = open(&*session, "/in/c", mode).await.unwrap();
@@ -129,11 +129,11 @@ async fn a_file_that_must_be_new_is_not_made_unchecked() {
 }
 
 #[tokio::test]
-async fn a_folder_is_seen_although_the_one_above_is_not() {
+async fn a_folder_in_an_unreadable_parent_is_found() {
     for (no_mlst, denied) in [(true, &["LIST"][..]), (false, &["MLST", "MLSD", "LIST"])] {
         let server = Server::start(
             &[("/a/b/c", b"c")],
-            Oddities { no_mlst, vague: true, ..Default::default() },
+            Oddities { no_mlst, unspecific: true, ..Default::default() },
         )
         .await;
         server.seen().folders.insert("/a/b".into(), "/a/b".into());
@@ -147,7 +147,7 @@ async fn a_folder_is_seen_although_the_one_above_is_not() {
 }
 
 #[tokio::test]
-async fn a_file_with_a_new_name_is_stored_where_the_login_put_the_account() {
+async fn stou_works_in_the_login_folder_without_cwd() {
     let server =
         drop_box(DENIED, Oddities { pwd: Some(b"257 \"/in\"\r\n"), ..Default::default() }).await;
     let session = server.session().await;

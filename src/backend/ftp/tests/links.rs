@@ -1,4 +1,4 @@
-//! Symlinks, of which FTP tells little.
+//! Symlinks, about which FTP reports little.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn link_stat(session: &dyn BackendSession, name: &str) -> Result<Entry, Fa
     }
 }
 
-/// As pure-ftpd, ProFTPD and vsftpd.
+/// Like pure-ftpd, ProFTPD and vsftpd.
 fn servers() -> [Oddities; 3] {
     [
         Oddities::default(),
@@ -18,8 +18,8 @@ fn servers() -> [Oddities; 3] {
     ]
 }
 
-async fn with_links(odd: Oddities) -> Server {
-    let server = Server::start(&[("/d/f", &bytes(5000))], odd).await;
+async fn server_with_links(oddities: Oddities) -> Server {
+    let server = Server::start(&[("/d/f", &bytes(5000))], oddities).await;
     {
         let mut seen = server.seen();
         seen.folders.insert("/d".into(), "/d".into());
@@ -31,10 +31,10 @@ async fn with_links(odd: Oddities) -> Server {
 }
 
 #[tokio::test]
-async fn a_stat_goes_through_links() {
-    for odd in servers() {
-        let own = !odd.links_as_files;
-        let server = with_links(odd).await;
+async fn stat_follows_links() {
+    for oddities in servers() {
+        let own = !oddities.links_as_files;
+        let server = server_with_links(oddities).await;
         let session = server.session().await;
         session.expect_many();
         for listed in [false, true] {
@@ -51,7 +51,7 @@ async fn a_stat_goes_through_links() {
             assert_eq!(none.kind, FailureKind::NotFound, "{none}");
         }
         if own {
-            // The link is still known for what it is.
+            // The cache still has the link itself.
             let link = link_stat(&*session, "/to-f").await.unwrap();
             assert!(matches!(link.kind, EntryKind::Symlink(_)), "{link:?}");
         }
@@ -60,9 +60,9 @@ async fn a_stat_goes_through_links() {
 }
 
 #[tokio::test]
-async fn an_open_file_is_what_its_link_leads_to() {
-    for odd in servers() {
-        let server = with_links(odd).await;
+async fn an_opened_link_has_the_size_of_its_target() {
+    for oddities in servers() {
+        let server = server_with_links(oddities).await;
         let session = server.session().await;
         session.expect_many();
         names(&*session, "/").await.unwrap();
@@ -74,11 +74,11 @@ async fn an_open_file_is_what_its_link_leads_to() {
 }
 
 #[tokio::test]
-async fn ftp_clients_are_told_of_the_link_itself() {
-    for odd in servers() {
-        let server = with_links(odd.clone()).await;
+async fn ftp_clients_get_the_entry_of_the_link_itself() {
+    for oddities in servers() {
+        let server = server_with_links(oddities.clone()).await;
         let session = server.session().await;
-        // So they can rename it.
+        // So that they can rename it.
         let none = stat(&*session, "/to-none").await;
         assert!(matches!(none, Ok(Entry { kind: EntryKind::Symlink(_), .. })), "{none:?}");
     }

@@ -1,16 +1,16 @@
-//! Folders, and what is concluded from them.
+//! Directory listings, and what is concluded from them.
 
 use super::*;
 
 #[tokio::test]
-async fn a_stat_that_follows_a_listing_costs_nothing() {
+async fn a_stat_after_a_listing_sends_no_command() {
     for no_mlst in [false, true] {
-        let odd = Oddities { no_mlst, ..Default::default() };
+        let oddities = Oddities { no_mlst, ..Default::default() };
         let names: Vec<String> = (0..1000).map(|i| format!("/file{i}")).collect();
         let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
-        let server = Server::start(&files, odd).await;
+        let server = Server::start(&files, oddities).await;
         let session = server.session().await;
-        // As the SFTP front says: its clients do not care for the seconds of a time.
+        // Like the SFTP front, whose clients do not need times to the second.
         session.expect_many();
         let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
         let mut listed = 0;
@@ -19,7 +19,7 @@ async fn a_stat_that_follows_a_listing_costs_nothing() {
         }
         drop(listing);
         assert_eq!(listed, 1000);
-        server.at_rest().await;
+        server.wait_until_idle().await;
         let lines = server.lines().len();
         for name in &names {
             assert_eq!(stat(&*session, name).await.unwrap().attributes.size, Some(4));
@@ -27,7 +27,7 @@ async fn a_stat_that_follows_a_listing_costs_nothing() {
             assert!(matches!(link, Ok(Answer::Entry(_))));
         }
         assert_eq!(server.lines().len(), lines, "{:?}", &server.lines()[lines..]);
-        // After any write the server is asked.
+        // After any write, the server is asked.
         server.seen().files.insert("/file1".into(), b"seven b".to_vec());
         perform(&*session, Operation::Remove(path("/file0"))).await.unwrap();
         assert_eq!(stat(&*session, "/file1").await.unwrap().attributes.size, Some(7));
@@ -35,11 +35,11 @@ async fn a_stat_that_follows_a_listing_costs_nothing() {
     }
 }
 
-/// The session's first connection is held by a file, and another one listed `/in`.
+/// A file holds the session's first connection, and another one listed `/in`.
 #[tokio::test]
-async fn a_folder_of_an_old_name_is_not_listed_under_it() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], odd).await;
+async fn a_renamed_folder_is_not_listed_under_its_old_name() {
+    let oddities = Oddities { no_mlst: true, ..Default::default() };
+    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], oddities).await;
     server.seen().folders.insert("/in".into(), "/in#0".into());
     let session = server.session().await;
     let names = async || {
@@ -53,7 +53,7 @@ async fn a_folder_of_an_old_name_is_not_listed_under_it() {
     let file = open(&*session, "/held", replacing()).await.unwrap();
     assert_eq!(names().await, [b"old"]);
     file.close().await.unwrap();
-    // Now the first connection does everything, and then the other one has to list.
+    // Now the first connection does everything; then the other one lists.
     let (from, to) = (path("/in"), path("/old"));
     let rename = Operation::Rename { from, to, onto: Onto::AsBackend };
     perform(&*session, rename).await.unwrap();
@@ -68,16 +68,17 @@ async fn a_folder_of_an_old_name_is_not_listed_under_it() {
 }
 
 #[tokio::test]
-async fn what_may_be_there_unseen_is_not_emptied() {
-    let odd = Oddities { no_mlst: true, hides_dots: true, no_size: true, ..Default::default() };
-    let server = Server::start(&[("/.profile", b"old"), ("/a", b"a")], odd).await;
+async fn a_file_that_may_be_hidden_is_not_truncated() {
+    let oddities =
+        Oddities { no_mlst: true, hides_dot_files: true, no_size: true, ..Default::default() };
+    let server = Server::start(&[("/.profile", b"old"), ("/a", b"a")], oddities).await;
     let session = server.session().await;
     for mode in [continuing(), OpenMode { exclusive: true, ..replacing() }] {
         let refused = open(&*session, "/.profile", mode).await.err().expect("a refusal");
         assert_eq!(refused.kind, FailureKind::Unsupported, "{refused}");
         assert_eq!(server.file("/.profile").unwrap(), b"old");
     }
-    // What the folder shows, or would show.
+    // Files that the listing shows.
     let file = open(&*session, "/a", continuing()).await.unwrap();
     file.write_at(1, Bytes::from_static(b"b")).await.unwrap();
     file.close().await.unwrap();
@@ -87,31 +88,31 @@ async fn what_may_be_there_unseen_is_not_emptied() {
 }
 
 #[tokio::test]
-async fn a_folder_is_entered_again_after_a_while() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], odd).await;
+async fn cwd_is_repeated_after_a_while() {
+    let oddities = Oddities { no_mlst: true, ..Default::default() };
+    let server = Server::start(&[("/in#0/old", b"1"), ("/in#1/new", b"22")], oddities).await;
     server.seen().folders.insert("/in".into(), "/in#0".into());
     let session = server.session().await;
     for _ in 0..2 {
         assert_eq!(names(&*session, "/in").await.unwrap(), [b"old"]);
     }
     assert_eq!(server.count("CWD"), 1);
-    // Somebody else renames it, and makes another one.
+    // Another client renames it and creates a new one.
     server.seen().folders.insert("/in".into(), "/in#1".into());
     tokio::time::sleep(Duration::from_millis(2100)).await;
     assert_eq!(names(&*session, "/in").await.unwrap(), [b"new"]);
 }
 
 #[tokio::test]
-async fn a_listing_that_the_server_cut_off_is_none() {
+async fn a_listing_that_the_server_truncated_fails() {
     for no_mlst in [false, true] {
         let ends_listings = Some("226-Options: -a\r\n226 Output truncated to 2 matches");
-        let odd = Oddities { no_mlst, ends_listings, ..Default::default() };
-        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+        let oddities = Oddities { no_mlst, ends_listings, ..Default::default() };
+        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], oddities).await;
         let session = server.session().await;
         let failure = names(&*session, "/").await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
-        // Both are in step.
+        // The connection is in sync.
         assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(1));
         assert_eq!(server.seen().connections, 1);
     }
@@ -127,10 +128,10 @@ const UNKNOWN: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn a_listing_that_nobody_understands_is_no_empty_folder() {
+async fn an_unparsable_listing_is_not_an_empty_folder() {
     for lines in UNKNOWN {
-        let odd = Oddities { no_mlst: true, lists: Some(lines), ..Default::default() };
-        let server = Server::start(&[("/f", b"old")], odd).await;
+        let oddities = Oddities { no_mlst: true, list_shows: Some(lines), ..Default::default() };
+        let server = Server::start(&[("/f", b"old")], oddities).await;
         let session = server.session().await;
         let failure = names(&*session, "/").await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
@@ -141,39 +142,44 @@ async fn a_listing_that_nobody_understands_is_no_empty_folder() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_a_folder_is_given_before_its_failure() {
-    let lists = Some(UNKNOWN[5]);
-    let odd = Oddities { no_mlst: true, lists, ..Default::default() };
-    let server = Server::start(&[], odd).await;
+async fn parsed_entries_are_returned_before_the_failure() {
+    let list_shows = Some(UNKNOWN[5]);
+    let oddities = Oddities { no_mlst: true, list_shows, ..Default::default() };
+    let server = Server::start(&[], oddities).await;
     let session = server.session().await;
     let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
     let first = listing.next().await.unwrap().unwrap();
     assert_eq!((first.len(), first[0].name.as_slice()), (1, &b"a"[..]));
     listing.next().await.unwrap_err();
     listing.abort().await;
-    // What is in it is there.
+    // The listed file exists.
     let rename = Operation::Rename { from: path("/x"), to: path("/a"), onto: Onto::Refused };
     let refused = perform(&*session, rename).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::AlreadyExists, "{refused}");
 }
 
 #[tokio::test]
-async fn a_name_that_no_file_can_have_spoils_no_listing() {
-    let lists = Some(
+async fn an_invalid_name_is_skipped_in_a_listing() {
+    let list_shows = Some(
         "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 ../../etc/passwd\r\n",
     );
-    let odd = Oddities { no_mlst: true, lists, ..Default::default() };
-    let server = Server::start(&[], odd).await;
+    let oddities = Oddities { no_mlst: true, list_shows, ..Default::default() };
+    let server = Server::start(&[], oddities).await;
     assert_eq!(names(&*server.session().await, "/").await.unwrap(), [b"a"]);
 }
 
 #[tokio::test]
-async fn a_file_is_not_absent_for_not_being_understood() {
+async fn a_file_in_an_unparsable_listing_is_not_taken_as_absent() {
     for lines in UNKNOWN {
-        let lists = Some(lines);
-        let odd =
-            Oddities { no_mlst: true, no_size: true, lists, vague: true, ..Default::default() };
-        let server = Server::start(&[("/f", b"old"), ("/n", b"new")], odd).await;
+        let list_shows = Some(lines);
+        let oddities = Oddities {
+            no_mlst: true,
+            no_size: true,
+            list_shows,
+            unspecific: true,
+            ..Default::default()
+        };
+        let server = Server::start(&[("/f", b"old"), ("/n", b"new")], oddities).await;
         let session = server.session().await;
         for mode in [continuing(), OpenMode { exclusive: true, ..replacing() }] {
             let refused = open(&*session, "/f", mode).await.err().expect("a refusal");
@@ -185,14 +191,14 @@ async fn a_file_is_not_absent_for_not_being_understood() {
         assert_eq!(unknown.kind, FailureKind::TransferCut, "{unknown}");
         assert_eq!(server.file("/f").unwrap(), b"old");
         assert_eq!((server.count("STOR"), server.count("RNFR")), (0, 0));
-        // A folder shows itself by other means.
+        // A folder is found by other commands.
         server.seen().folders.insert("/d".into(), "/d".into());
         assert_eq!(stat(&*session, "/d").await.unwrap().kind, EntryKind::Directory);
         assert_eq!(server.seen().connections, 1);
     }
 }
 
-/// What does not spoil the listing of `a`.
+/// Lines that do not fail the listing of `a`.
 const ODD: [&str; 4] = [
     "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\nb\r\n",
     "-rw-r--r-- 1 u g 3 Jan 02 2026 a\nthe rest\n",
@@ -201,11 +207,12 @@ const ODD: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn pieces_of_names_spoil_no_folder() {
+async fn fragments_of_names_do_not_fail_a_listing() {
     for lines in ODD {
-        let lists = Some(lines);
-        let odd = Oddities { no_mlst: true, never_had_size: true, lists, ..Default::default() };
-        let server = Server::start(&[("/n", b"new")], odd).await;
+        let list_shows = Some(lines);
+        let oddities =
+            Oddities { no_mlst: true, size_unknown: true, list_shows, ..Default::default() };
+        let server = Server::start(&[("/n", b"new")], oddities).await;
         let session = server.session().await;
         assert_eq!(names(&*session, "/").await.unwrap(), [b"a"]);
         assert_eq!(stat(&*session, "/x").await.unwrap_err().kind, FailureKind::NotFound);
@@ -215,10 +222,14 @@ async fn pieces_of_names_spoil_no_folder() {
         perform(&*session, rename).await.unwrap();
         assert_eq!(server.file("/y").unwrap(), b"new");
     }
-    // It may be a line of its own all the same.
-    let odd =
-        Oddities { no_mlst: true, never_had_size: true, lists: Some(ODD[0]), ..Default::default() };
-    let server = Server::start(&[("/b", b"old")], odd).await;
+    // It may be a line of its own.
+    let oddities = Oddities {
+        no_mlst: true,
+        size_unknown: true,
+        list_shows: Some(ODD[0]),
+        ..Default::default()
+    };
+    let server = Server::start(&[("/b", b"old")], oddities).await;
     let exclusive = OpenMode { exclusive: true, ..replacing() };
     let refused = open(&*server.session().await, "/b", exclusive).await.err().expect("a refusal");
     assert_eq!(refused.kind, FailureKind::TransferCut, "{refused}");
@@ -226,13 +237,18 @@ async fn pieces_of_names_spoil_no_folder() {
 }
 
 #[tokio::test]
-async fn only_what_a_line_may_name_is_unknown() {
-    let lists = Some(
+async fn a_name_that_no_unparsable_line_contains_is_absent() {
+    let list_shows = Some(
         "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n-rw-r--r-- 1 root wheel 100 M\u{e4}r 3 12:00 f.txt\r\n",
     );
-    let odd =
-        Oddities { no_mlst: true, never_had_size: true, vague: true, lists, ..Default::default() };
-    let server = Server::start(&[], odd).await;
+    let oddities = Oddities {
+        no_mlst: true,
+        size_unknown: true,
+        unspecific: true,
+        list_shows,
+        ..Default::default()
+    };
+    let server = Server::start(&[], oddities).await;
     let session = server.session().await;
     names(&*session, "/").await.unwrap_err();
     for (name, kind) in [
@@ -245,24 +261,24 @@ async fn only_what_a_line_may_name_is_unknown() {
 }
 
 #[tokio::test]
-async fn what_is_in_folders_below_is_in_none() {
+async fn a_recursive_listing_fails() {
     for lines in [
         ".:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n\r\n./sub:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 b\r\n",
         "-rw-r--r-- 1 u g 3 Jan 02 2026 a\r\n\r\nsub:\r\n-rw-r--r-- 1 u g 3 Jan 02 2026 b\r\n",
     ] {
-        let lists = Some(lines);
-        let odd = Oddities { no_mlst: true, lists, ..Default::default() };
-        let server = Server::start(&[], odd).await;
+        let list_shows = Some(lines);
+        let oddities = Oddities { no_mlst: true, list_shows, ..Default::default() };
+        let server = Server::start(&[], oddities).await;
         let failure = names(&*server.session().await, "/").await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TransferCut, "{failure}");
     }
 }
 
 #[tokio::test]
-async fn a_listing_whose_connection_breaks_ends_nothing_else() {
+async fn a_reset_listing_does_not_end_the_session() {
     for no_mlst in [false, true] {
-        let odd = Oddities { no_mlst, resets_listings: Some(10), ..Default::default() };
-        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
+        let oddities = Oddities { no_mlst, resets_listings: Some(10), ..Default::default() };
+        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], oddities).await;
         let session = server.session().await;
         for _ in 0..2 {
             let failure = names(&*session, "/").await.unwrap_err();
@@ -275,7 +291,7 @@ async fn a_listing_whose_connection_breaks_ends_nothing_else() {
 }
 
 #[tokio::test]
-async fn old_servers_refuse_to_list_what_is_empty() {
+async fn a_refused_listing_of_an_empty_folder_is_empty() {
     for no_mlst in [false, true] {
         for (reply, empty) in [
             ("450 No files found", true),
@@ -286,9 +302,9 @@ async fn old_servers_refuse_to_list_what_is_empty() {
             ("550 Permission denied", false),
             ("450 The disk is busy", false),
         ] {
-            let says_for_listings = Some(reply);
-            let odd = Oddities { no_mlst, says_for_listings, ..Default::default() };
-            let server = Server::start(&[], odd).await;
+            let replies_to_listings = Some(reply);
+            let oddities = Oddities { no_mlst, replies_to_listings, ..Default::default() };
+            let server = Server::start(&[], oddities).await;
             let session = server.session().await;
             for _ in 0..2 {
                 let names = names(&*session, "/").await;
@@ -301,114 +317,8 @@ async fn old_servers_refuse_to_list_what_is_empty() {
 }
 
 #[tokio::test]
-async fn a_server_without_type_a_is_listed() {
-    let odd = Oddities { no_mlst: true, no_ascii: true, ..Default::default() };
-    let server = Server::start(&[("/a", b"a")], odd).await;
+async fn a_listing_works_without_type_a() {
+    let oddities = Oddities { no_mlst: true, no_ascii: true, ..Default::default() };
+    let server = Server::start(&[("/a", b"a")], oddities).await;
     assert_eq!(names(&*server.session().await, "/").await.unwrap(), [b"a"]);
-}
-
-/// All entries of `/`, as the SFTP front lists it.
-async fn listed(session: &dyn BackendSession) -> Vec<crate::op::Entry> {
-    let mut listing = session.list(&target(ListDirectory { path: path("/") })).await.unwrap();
-    let mut all = Vec::new();
-    while let Some(entries) = listing.next().await.unwrap() {
-        all.extend(entries);
-    }
-    all
-}
-
-#[tokio::test]
-async fn a_small_folder_is_listed_with_times_to_the_second_for_sftp() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let names: Vec<String> = (0..100).map(|i| format!("/file{i}")).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
-    let server = Server::start(&files, odd).await;
-    let asked =
-        |server: &Server| server.lines().iter().filter(|line| line.starts_with("MDTM ")).count();
-    // FTP clients that say LIST see what it shows.
-    let session = server.session().await;
-    listed(&*session).await;
-    assert_eq!(asked(&server), 0);
-    session.expect_many();
-    let exact = crate::op::Timestamp::exact(1_767_323_045);
-    for entry in listed(&*session).await {
-        assert_eq!(entry.attributes.modified, Some(exact), "{entry:?}");
-    }
-    assert_eq!(asked(&server), 100);
-    assert_eq!(stat(&*session, "/file7").await.unwrap().attributes.modified, Some(exact));
-    assert_eq!(asked(&server), 100);
-}
-
-#[tokio::test]
-async fn a_large_folder_keeps_the_times_of_its_listing() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let names: Vec<String> = (0..1500).map(|i| format!("/file{i}")).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
-    let server = Server::start(&files, odd).await;
-    let session = server.session().await;
-    session.expect_many();
-    assert_eq!(listed(&*session).await.len(), 1500);
-    assert!(!server.lines().iter().any(|line| line.starts_with("MDTM ")));
-}
-
-#[tokio::test]
-async fn a_server_that_refuses_mdtm_is_asked_one_flight_only() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let names: Vec<String> = (0..100).map(|i| format!("/file{i}")).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"four"[..])).collect();
-    let server = Server::start(&files, odd).await;
-    server.seen().replies.insert("MDTM", "502 not here");
-    let session = server.session().await;
-    session.expect_many();
-    assert_eq!(listed(&*session).await.len(), 100);
-    assert_eq!(listed(&*session).await.len(), 100);
-    let asked = server.lines().iter().filter(|line| line.starts_with("MDTM ")).count();
-    assert_eq!(asked, 32);
-}
-
-#[tokio::test]
-async fn a_server_that_does_not_bear_a_flight_is_not_asked_again() {
-    for answer in [
-        "226 of something before",
-        "421 enough",
-        "213 20260102030405\r\n213 20200102030405",
-        // Nothing: it takes too long.
-        "",
-    ] {
-        let odd = Oddities { no_mlst: true, ..Default::default() };
-        let server = Server::start(&[("/a", b"a"), ("/b", b"b")], odd).await;
-        server.seen().replies.insert("MDTM", answer);
-        let session = server.session().await;
-        session.expect_many();
-        for _ in 0..2 {
-            let entries = listed(&*session).await;
-            assert_eq!(entries.len(), 2, "{answer}");
-            let exact = |entry: &crate::op::Entry| {
-                entry
-                    .attributes
-                    .modified
-                    .is_some_and(|it| it.precision == crate::op::Precision::Second)
-            };
-            assert!(!entries.iter().any(exact), "{answer}: {entries:?}");
-        }
-        let asked = server.lines().iter().filter(|line| line.starts_with("MDTM ")).count();
-        assert!(asked <= 2 && server.seen().connections == 2, "{answer}: {asked}");
-    }
-}
-
-/// Clients have several connections, and look in one at what they have done in another.
-#[tokio::test]
-async fn what_another_session_of_the_account_changes_is_not_told_from_memory() {
-    let server = Server::start(&[("/file", b"four")], Oddities::default()).await;
-    let backend = server.backend_with(|_| {});
-    let login = crate::backend::Login::Unchecked(testing::credentials());
-    let one = backend.login(&login, Origin::ANY).await.unwrap();
-    let other = backend.login(&login, Origin::ANY).await.unwrap();
-    one.expect_many();
-    assert_eq!(listed(&*one).await.len(), 1);
-    let changes = Changes { modified: Some(1_000_000_000), ..Changes::default() };
-    let set = Operation::SetAttributes { path: path("/file"), changes, follow: true };
-    perform(&*other, set).await.unwrap();
-    let told = stat(&*one, "/file").await.unwrap().attributes.modified;
-    assert_eq!(told.map(|told| told.seconds), Some(1_000_000_000));
 }

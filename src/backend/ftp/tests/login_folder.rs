@@ -1,4 +1,4 @@
-//! Where the login put the user, as servers tell it or do not.
+//! The login folder, as servers report it or not.
 
 use super::*;
 use crate::backend::Home;
@@ -7,7 +7,7 @@ use crate::op::{Attributes, ListDirectory, WriteFile};
 
 const HOME: &str = "/home/x";
 
-fn odd(pwd: &'static [u8]) -> Oddities {
+fn oddities(pwd: &'static [u8]) -> Oddities {
     Oddities { pwd: Some(pwd), login_folder: HOME, ..Oddities::default() }
 }
 
@@ -38,13 +38,13 @@ async fn names(session: &dyn BackendSession, folder: &str) -> Result<Vec<String>
     Ok(names)
 }
 
-/// That no absolute path and no CWD was sent.
-#[track_caller]
-/// The command of the last upload; a question follows the first one at a server.
+/// The STOR of the last upload: another command may follow it.
 fn stored(server: &Server) -> String {
     server.lines().into_iter().rfind(|line| line.starts_with("STOR ")).unwrap()
 }
 
+/// Checks that no absolute path and no CWD was sent.
+#[track_caller]
 fn assert_relative(server: &Server) {
     let lines = server.lines();
     let is_absolute = |line: &&String| line.contains(" /") || line.starts_with("CWD");
@@ -52,7 +52,7 @@ fn assert_relative(server: &Server) {
 }
 
 #[track_caller]
-fn assert_words(failure: &Failure) {
+fn assert_names_login_folder(failure: &Failure) {
     assert_eq!(failure.kind, FailureKind::Unsupported, "{failure}");
     for reply in ["(PWD)", "`login_folder`"] {
         assert!(failure.message.contains(reply), "{failure}");
@@ -60,7 +60,7 @@ fn assert_words(failure: &Failure) {
 }
 
 #[tokio::test]
-async fn an_answer_that_names_an_absolute_path_puts_a_bare_name_there() {
+async fn an_absolute_path_in_the_pwd_reply_is_the_home() {
     for pwd in [
         &b"257 \"/home/x\" is the current directory\r\n"[..],
         b"257 /home/x\r\n",
@@ -68,7 +68,7 @@ async fn an_answer_that_names_an_absolute_path_puts_a_bare_name_there() {
         b"257-\"/home/x\"\r\n257 that is all\r\n",
         b"250 \"/home/x\"\r\n",
     ] {
-        let server = Server::start(&[], odd(pwd)).await;
+        let server = Server::start(&[], oddities(pwd)).await;
         let session = server.session().await;
         assert_eq!(session.home(), Home::At(path(HOME)), "{}", String::from_utf8_lossy(pwd));
         let name = session.home().path().to_string() + "/name";
@@ -79,7 +79,7 @@ async fn an_answer_that_names_an_absolute_path_puts_a_bare_name_there() {
 }
 
 #[tokio::test]
-async fn an_answer_that_names_no_absolute_path_makes_names_relative() {
+async fn without_an_absolute_path_in_the_pwd_reply_names_are_relative() {
     for pwd in [
         &b"257 \"C:\\home\\x\"\r\n"[..],
         b"257 'USER.DATA.'\r\n",
@@ -92,21 +92,21 @@ async fn an_answer_that_names_no_absolute_path_makes_names_relative() {
         b"502 not here\r\n",
         b"550 not for you\r\n",
     ] {
-        let server = Server::start(&[], odd(pwd)).await;
+        let server = Server::start(&[], oddities(pwd)).await;
         let session = server.session().await;
         assert_eq!(session.home(), Home::Unknown, "{}", String::from_utf8_lossy(pwd));
         upload(&*session, "/name").await.unwrap();
         assert_eq!(stored(&server), "STOR name");
         assert!(server.file("/home/x/name").is_some(), "{:?}", server.lines());
         assert_relative(&server);
-        // No login was tried twice.
+        // No login was repeated.
         assert_eq!(server.seen().connections, 1);
     }
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_pwd_lets_the_user_in() {
-    let server = Server::start(&[], odd(b"")).await;
+async fn a_login_succeeds_without_a_reply_to_pwd() {
+    let server = Server::start(&[], oddities(b"")).await;
     let session = server.backend_with(|settings| settings.reply_timeout = Duration::from_secs(4));
     let session = login(&session).await;
     assert_eq!(session.home(), Home::Unknown);
@@ -115,9 +115,9 @@ async fn a_server_that_does_not_answer_pwd_lets_the_user_in() {
 }
 
 #[tokio::test]
-async fn login_folder_counts_before_the_servers_answer() {
+async fn login_folder_overrides_the_pwd_reply() {
     for pwd in [&b"257 \"/elsewhere\"\r\n"[..], b"502 not here\r\n"] {
-        let server = Server::start(&[], odd(pwd)).await;
+        let server = Server::start(&[], oddities(pwd)).await;
         let backend = server.backend_with(|settings| settings.login_folder = Some(path(HOME)));
         let session = login(&backend).await;
         assert_eq!(session.home(), Home::At(path(HOME)));
@@ -128,7 +128,7 @@ async fn login_folder_counts_before_the_servers_answer() {
 
 #[tokio::test]
 async fn a_session_below_a_configured_root_has_absolute_paths() {
-    let server = Server::start(&[("/srv/a", b"1")], odd(b"502 not here\r\n")).await;
+    let server = Server::start(&[("/srv/a", b"1")], oddities(b"502 not here\r\n")).await;
     let origin = Origin { rooted: true, ..Origin::ANY };
     let login = Login::Unchecked(credentials());
     let session = server.backend().login(&login, origin).await.unwrap();
@@ -137,9 +137,9 @@ async fn a_session_below_a_configured_root_has_absolute_paths() {
 }
 
 #[tokio::test]
-async fn everything_goes_by_relative_names_on_every_connection() {
+async fn all_operations_use_relative_names_on_every_connection() {
     let files: [(&str, &[u8]); 2] = [("/home/x/a", b"12345"), ("/home/x/in/b", b"1")];
-    let server = Server::start(&files, odd(b"502 not here\r\n")).await;
+    let server = Server::start(&files, oddities(b"502 not here\r\n")).await;
     server.seen().folders.insert("/home/x/in".into(), "/home/x/in".into());
     let backend = server.backend_with(|s| s.partial_uploads = PartialUploads::TemporaryName);
     let session = login(&backend).await;
@@ -173,7 +173,7 @@ async fn everything_goes_by_relative_names_on_every_connection() {
     perform(session, Operation::Remove(path("/in/new"))).await.unwrap();
     assert!(server.file("/home/x/in/new").is_none());
 
-    // Two files at once take two connections.
+    // Two open files take two connections.
     let first = open(session, "/a", reading()).await.unwrap();
     let second = open(session, "/in/b", reading()).await.unwrap();
     assert_eq!(first.read_at(0, 2).await.unwrap().unwrap(), "12");
@@ -183,9 +183,9 @@ async fn everything_goes_by_relative_names_on_every_connection() {
 }
 
 #[tokio::test]
-async fn a_name_that_servers_take_for_something_else_is_still_a_name() {
+async fn a_relative_name_that_looks_like_an_option_is_escaped() {
     let files: [(&str, &[u8]); 1] = [("/home/x/-a", b"12345")];
-    let server = Server::start(&files, odd(b"502 not here\r\n")).await;
+    let server = Server::start(&files, oddities(b"502 not here\r\n")).await;
     let session = server.session().await;
     assert_eq!(stat(&*session, "/-a").await.unwrap().attributes.size, Some(5));
     upload(&*session, "/ b").await.unwrap();
@@ -196,7 +196,7 @@ async fn a_name_that_servers_take_for_something_else_is_still_a_name() {
 #[tokio::test]
 async fn without_mlst_folders_are_found_and_listed_by_list() {
     let files: [(&str, &[u8]); 2] = [("/home/x/a", b"12345"), ("/home/x/in/deep/b", b"1")];
-    let oddities = Oddities { no_mlst: true, ..odd(b"502 not here\r\n") };
+    let oddities = Oddities { no_mlst: true, ..oddities(b"502 not here\r\n") };
     let server = Server::start(&files, oddities).await;
     for folder in ["/home/x/in", "/home/x/in/deep", "/home/x/a b"] {
         server.seen().folders.insert(folder.into(), folder.into());
@@ -224,34 +224,36 @@ async fn without_mlst_folders_are_found_and_listed_by_list() {
             "{name}: {change_directory}, {list}"
         );
     }
-    // LIST would show the file itself.
+    // LIST of a file would show the file.
     assert!(!server.lines().iter().any(|line| line == "LIST a" || line == "LIST -a a"));
-    assert_words(&perform(session, Operation::Enter(path("/link"))).await.unwrap_err());
-    assert_words(&names(session, "/a b").await.unwrap_err());
+    assert_names_login_folder(
+        &perform(session, Operation::Enter(path("/link"))).await.unwrap_err(),
+    );
+    assert_names_login_folder(&names(session, "/a b").await.unwrap_err());
     assert_relative(&server);
 }
 
 #[tokio::test]
-async fn what_needs_cwd_is_refused_with_words() {
-    let server = Server::start(&[], odd(b"502 not here\r\n")).await;
+async fn operations_that_need_cwd_are_refused_without_a_home() {
+    let server = Server::start(&[], oddities(b"502 not here\r\n")).await;
     server.seen().folders.insert("/home/x/in".into(), "/home/x/in".into());
     let session = server.session().await;
     let unique = write(&*session, "/in", WriteMode::Unique).await;
-    assert_words(&unique.unwrap_err());
+    assert_names_login_folder(&unique.unwrap_err());
     assert_eq!(server.count("STOU"), 0);
-    // There the server stands.
+    // The server is in this folder.
     write(&*session, "/", WriteMode::Unique).await.unwrap();
     assert_eq!(server.count("STOU"), 1);
-    // The folder has no relative name.
+    // The login folder has no relative name.
     let made = Operation::MakeDirectory { path: path("/"), permissions: None };
-    assert_words(&perform(&*session, made).await.unwrap_err());
+    assert_names_login_folder(&perform(&*session, made).await.unwrap_err());
     assert_relative(&server);
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_a_relative_path_is_told_again() {
+async fn a_relative_path_is_cached() {
     let files: [(&str, &[u8]); 1] = [("/home/x/a", b"12345")];
-    let server = Server::start(&files, odd(b"502 not here\r\n")).await;
+    let server = Server::start(&files, oddities(b"502 not here\r\n")).await;
     let session = server.session().await;
     for _ in 0..2 {
         let Attributes { size, .. } = stat(&*session, "/a").await.unwrap().attributes;

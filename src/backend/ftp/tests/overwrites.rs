@@ -1,10 +1,9 @@
-//! Files that are there and are written from their begin without having been emptied, as OpenSSH's scp
-//! does.
+//! Existing files that are rewritten from their start without being truncated, as by OpenSSH's scp.
 
 use super::*;
 use crate::backend::UnsupportedAttributes;
 
-/// The file is as long as what is written, and says so, as scp does; or its rest is kept.
+/// `sized`: sets the size to that of the new content, like scp; else the tail is kept.
 async fn overwrite(
     session: &dyn BackendSession,
     name: &str,
@@ -29,13 +28,13 @@ fn size(bytes: usize) -> Changes {
     Changes { size: Some(bytes as u64), ..Changes::default() }
 }
 
-async fn with_old(odd: Oddities) -> Server {
-    let server = Server::start(&[("/a", &bytes(100_000))], odd).await;
+async fn server_with_original(oddities: Oddities) -> Server {
+    let server = Server::start(&[("/a", &bytes(100_000))], oddities).await;
     server.seen().modes.insert("/a".into(), 0o640);
     server
 }
 
-/// Nothing but the file, and it as it was.
+/// Checks that only the file exists, unchanged.
 fn assert_untouched(server: &Server, what: &str) {
     let seen = server.seen();
     assert_eq!(seen.files.keys().collect::<Vec<_>>(), ["/a"], "{what}");
@@ -44,7 +43,7 @@ fn assert_untouched(server: &Server, what: &str) {
 }
 
 #[tokio::test]
-async fn a_file_is_replaced_whole_with_its_mode() {
+async fn a_replaced_file_keeps_its_mode_and_its_tail() {
     let new = |length| vec![7; length];
     for policy in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
         for (length, sized, expected) in [
@@ -54,7 +53,7 @@ async fn a_file_is_replaced_whole_with_its_mode() {
             (1000, false, [&new(1000), &bytes(100_000)[1000..]].concat()),
             (100_000, false, new(100_000)),
         ] {
-            let server = with_old(Oddities::default()).await;
+            let server = server_with_original(Oddities::default()).await;
             let session = login_with(&server, policy).await;
             overwrite(&*session, "/a", &new(length), sized).await.unwrap();
             let seen = server.seen();
@@ -71,9 +70,9 @@ async fn a_file_is_replaced_whole_with_its_mode() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_renames_onto_a_file_gets_the_old_one_out_of_the_way() {
-    let odd = Oddities { never_replaces: true, no_mlst: true, ..Default::default() };
-    let server = with_old(odd).await;
+async fn a_server_that_does_not_overwrite_gets_the_old_file_renamed_first() {
+    let oddities = Oddities { never_overwrites: true, no_mlst: true, ..Default::default() };
+    let server = server_with_original(oddities).await;
     let session = server.session().await;
     overwrite(&*session, "/a", b"new", true).await.unwrap();
     assert_eq!(server.file("/a").unwrap(), b"new");
@@ -81,10 +80,10 @@ async fn a_server_that_never_renames_onto_a_file_gets_the_old_one_out_of_the_way
 }
 
 #[tokio::test]
-async fn a_cut_leaves_the_old_file_and_nothing_else() {
+async fn an_aborted_replacement_leaves_only_the_original_file() {
     for policy in [PartialUploads::Keep, PartialUploads::Delete, PartialUploads::TemporaryName] {
         for sync in [false, true] {
-            let server = with_old(Oddities::default()).await;
+            let server = server_with_original(Oddities::default()).await;
             let session = login_with(&server, policy).await;
             let file = open(&*session, "/a", continuing()).await.unwrap();
             put(&*file, &[7; 50_000]).await.unwrap();
@@ -94,17 +93,17 @@ async fn a_cut_leaves_the_old_file_and_nothing_else() {
             file.abort().await;
             assert_untouched(&server, &format!("{policy:?} {sync}"));
         }
-        let odd = Oddities { dies_storing: Some(10_000), ..Default::default() };
-        let server = with_old(odd).await;
+        let oddities = Oddities { drops_upload_at: Some(10_000), ..Default::default() };
+        let server = server_with_original(oddities).await;
         let session = login_with(&server, policy).await;
         let failed = overwrite(&*session, "/a", &[7; 300_000], true).await;
         assert!(failed.is_err());
         assert_untouched(&server, &format!("{policy:?}, the server died"));
-        for odd in [
+        for oddities in [
             Oddities { refuses_uploads: Some("552 full"), ..Default::default() },
-            Oddities { leaves_storing: Some(10_000), ..Default::default() },
+            Oddities { closes_upload_at: Some(10_000), ..Default::default() },
         ] {
-            let server = with_old(odd).await;
+            let server = server_with_original(oddities).await;
             let session = login_with(&server, policy).await;
             assert!(overwrite(&*session, "/a", &[7; 300_000], true).await.is_err());
             assert_untouched(&server, &format!("{policy:?}, the server refused"));
@@ -113,30 +112,35 @@ async fn a_cut_leaves_the_old_file_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_rest_that_cannot_be_had_leaves_the_old_file() {
-    // (the setting, what the server does to a download)
-    for (most, cuts_at) in [(98_999, None), (0, None), (99_000, Some((500, "426 cut")))] {
+async fn a_tail_that_cannot_be_copied_leaves_the_original_file() {
+    // (the setting, how the server cuts a download)
+    for (max, cuts_downloads_at) in [(98_999, None), (0, None), (99_000, Some((500, "426 cut")))] {
         for sync in [false, true] {
-            let server = with_old(Oddities { cuts_at, ..Default::default() }).await;
+            let server =
+                server_with_original(Oddities { cuts_downloads_at, ..Default::default() }).await;
             let session =
-                login(&server.backend_with(|settings| settings.tail_copy_max = most)).await;
+                login(&server.backend_with(|settings| settings.tail_copy_max = max)).await;
             let file = open(&*session, "/a", continuing()).await.unwrap();
             put(&*file, &[7; 1000]).await.unwrap();
             if sync {
                 file.sync().await.unwrap();
             }
             let failure = file.close().await.unwrap_err();
-            assert_eq!(failure.message.contains("tail_copy_max"), cuts_at.is_none(), "{failure}");
-            assert_untouched(&server, &format!("{most} {sync}"));
+            assert_eq!(
+                failure.message.contains("tail_copy_max"),
+                cuts_downloads_at.is_none(),
+                "{failure}"
+            );
+            assert_untouched(&server, &format!("{max} {sync}"));
         }
     }
-    let server = with_old(Oddities::default()).await;
+    let server = server_with_original(Oddities::default()).await;
     let session = login(&server.backend_with(|settings| settings.tail_copy_max = 99_000)).await;
     overwrite(&*session, "/a", &[7; 1000], false).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_cannot_be_replaced_is_refused_before_anything_is_written() {
+async fn an_impossible_replacement_is_refused_before_writing() {
     let refuses = |verb, reply| {
         move |server: &Server| {
             server.seen().replies.insert(verb, reply);
@@ -150,21 +154,21 @@ async fn what_cannot_be_replaced_is_refused_before_anything_is_written() {
     };
     let no_mlst = || Oddities { no_mlst: true, ..Default::default() };
     let as_files = Oddities { links_as_files: true, ..Default::default() };
-    let alone = Oddities { most: Some(1), ..Default::default() };
+    let alone = Oddities { logins_max: Some(1), ..Default::default() };
     type Prepare = Box<dyn Fn(&Server)>;
     let cases: [(Oddities, usize, Prepare, &str); 8] = [
         (Oddities::default(), 1, Box::new(nothing), "`connections`"),
         (alone, 4, Box::new(nothing), "second connection"),
         (Oddities::default(), 4, Box::new(refuses("RNFR", "550 Permission denied")), "rename"),
         (Oddities::default(), 4, Box::new(refuses("SITE", "550 Permission denied")), "permissions"),
-        // The new file has another mode there than the old one.
+        // New files have another mode than the original.
         (Oddities { no_site: true, ..Default::default() }, 4, Box::new(nothing), "CHMOD"),
         (Oddities::default(), 4, Box::new(link), "symlink"),
         (as_files, 4, Box::new(link), "symlink"),
         (no_mlst(), 4, Box::new(link), "symlink"),
     ];
-    for (odd, connections, prepare, why) in cases {
-        let server = with_old(odd).await;
+    for (oddities, connections, prepare, why) in cases {
+        let server = server_with_original(oddities).await;
         prepare(&server);
         let files = server.seen().files.clone();
         let backend = server.backend_with(|settings| {
@@ -179,9 +183,9 @@ async fn what_cannot_be_replaced_is_refused_before_anything_is_written() {
     }
 }
 
-/// Each takes two connections, and there are four.
+/// Each takes two connections, of four.
 #[tokio::test]
-async fn several_files_at_once_wait_for_each_other() {
+async fn several_replacements_at_once_do_not_deadlock() {
     let names = ["/a", "/b", "/c", "/d"];
     let old = bytes(1000);
     let files = names.map(|name| (name, &old[..]));
@@ -195,10 +199,10 @@ async fn several_files_at_once_wait_for_each_other() {
     assert_eq!(server.seen().files.len(), 4);
 }
 
-/// The new file has the old one's mode without anything being done.
+/// New files have the original's mode by default.
 #[tokio::test]
-async fn a_server_without_chmod_is_no_hindrance_where_all_files_have_one_mode() {
-    let server = with_old(Oddities { no_site: true, ..Default::default() }).await;
+async fn a_file_is_replaced_without_chmod_if_new_files_have_its_mode() {
+    let server = server_with_original(Oddities { no_site: true, ..Default::default() }).await;
     server.seen().modes.clear();
     let session = server.session().await;
     overwrite(&*session, "/a", b"new", true).await.unwrap();
@@ -206,8 +210,8 @@ async fn a_server_without_chmod_is_no_hindrance_where_all_files_have_one_mode() 
 }
 
 #[tokio::test]
-async fn a_resume_writes_behind_what_is_there_and_nothing_else() {
-    let server = with_old(Oddities::default()).await;
+async fn a_resume_appends_to_the_existing_file() {
+    let server = server_with_original(Oddities::default()).await;
     let session = server.session().await;
     let file = open(&*session, "/a", continuing()).await.unwrap();
     file.write_at(100_000, Bytes::from_static(b"more")).await.unwrap();
@@ -216,10 +220,10 @@ async fn a_resume_writes_behind_what_is_there_and_nothing_else() {
     assert_eq!((server.count("APPE"), server.count("STOR"), server.count("RNFR")), (1, 0, 0));
 }
 
-/// Times and permissions that are asked for meanwhile are the new file's.
+/// Times and permissions set during the write apply to the new file.
 #[tokio::test]
-async fn what_is_set_meanwhile_counts_for_the_new_file() {
-    let server = with_old(Oddities::default()).await;
+async fn attributes_set_during_a_replacement_apply_to_the_new_file() {
+    let server = server_with_original(Oddities::default()).await;
     let session = server.session().await;
     let file = open(&*session, "/a", continuing()).await.unwrap();
     put(&*file, b"new").await.unwrap();
@@ -233,11 +237,11 @@ async fn what_is_set_meanwhile_counts_for_the_new_file() {
     assert_eq!((seen.modes["/a"], seen.times["/a"].as_str()), (0o600, "20231114221320"));
 }
 
-/// Clients and scripts make empty files to be filled.
+/// Clients and scripts create empty files first.
 #[tokio::test]
-async fn an_empty_file_is_filled_as_a_new_one_is() {
-    let odd = Oddities::default();
-    let server = Server::start(&[("/a", b"")], odd).await;
+async fn an_empty_file_is_written_like_a_new_one() {
+    let oddities = Oddities::default();
+    let server = Server::start(&[("/a", b"")], oddities).await;
     let backend = server.backend_with(|settings| {
         settings.partial_uploads = PartialUploads::TemporaryName;
     });
@@ -257,7 +261,7 @@ async fn an_empty_file_is_filled_as_a_new_one_is() {
 
 #[tokio::test]
 async fn a_write_protected_file_is_not_replaced() {
-    let server = with_old(Oddities::default()).await;
+    let server = server_with_original(Oddities::default()).await;
     server.seen().modes.insert("/a".into(), 0o444);
     let session = server.session().await;
     let refused = overwrite(&*session, "/a", b"new", true).await.unwrap_err();

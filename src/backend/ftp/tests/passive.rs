@@ -1,13 +1,13 @@
-//! Which of EPSV and PASV sets a data connection up, and what becomes of the other.
+//! EPSV and PASV: which one is used, and when the other is tried.
 
 use super::*;
 use crate::backend::ftp::PassiveCommand;
 
 const PASV: &str = "227 passive (127,0,0,1,{high},{low})";
 
-/// A server with a file `/a` that answers so.
-async fn answering(replies: &[(&'static str, &'static str)], odd: Oddities) -> Server {
-    let server = Server::start(&[("/a", &bytes(4096))], odd).await;
+/// A server with a file `/a` and these replies.
+async fn server_answering(replies: &[(&'static str, &'static str)], oddities: Oddities) -> Server {
+    let server = Server::start(&[("/a", &bytes(4096))], oddities).await;
     server.seen().replies.extend(replies.iter().copied());
     server
 }
@@ -29,7 +29,7 @@ async fn write(session: &dyn BackendSession, mode: WriteMode) -> Result<(), Fail
 }
 
 #[tokio::test]
-async fn pasv_does_where_epsv_is_answered_with_anything_but_a_port() {
+async fn pasv_is_used_if_the_reply_to_epsv_has_no_port() {
     for reply in [
         "227 passive (127,0,0,1,{high},{low})",
         "200 as you like",
@@ -42,13 +42,14 @@ async fn pasv_does_where_epsv_is_answered_with_anything_but_a_port() {
         "522 use (1)",
         "530 not you",
     ] {
-        let server = answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
+        let server =
+            server_answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
         let backend = server.backend();
-        // What worked is kept to, by other sessions too.
+        // The working command is preferred, by other sessions too.
         for sessions in 1..3 {
             let session = login(&backend).await;
-            assert_eq!(downloaded(&*session).await, bytes(4096), "{reply}");
-            assert_eq!(downloaded(&*session).await, bytes(4096), "{reply}");
+            assert_eq!(download(&*session).await, bytes(4096), "{reply}");
+            assert_eq!(download(&*session).await, bytes(4096), "{reply}");
             assert_eq!(counts(&server), [1, 2 * sessions, 2 * sessions], "{reply}");
         }
         assert_eq!(server.seen().connections, 2, "{reply}");
@@ -56,7 +57,7 @@ async fn pasv_does_where_epsv_is_answered_with_anything_but_a_port() {
 }
 
 #[tokio::test]
-async fn a_227_is_read_whatever_stands_around_its_digits() {
+async fn a_227_is_parsed_with_any_text_around_its_digits() {
     for reply in [
         "227 passive (127, 0, 0, 1, {high}, {low})",
         "227 passive 127,0,0,1,{high},{low}",
@@ -64,52 +65,55 @@ async fn a_227_is_read_whatever_stands_around_its_digits() {
         "227-passive\r\n (127,0,0,1,{high},{low})\r\n227 that is all",
     ] {
         let server =
-            answering(&[("EPSV", "500 not known"), ("PASV", reply)], Oddities::default()).await;
-        assert_eq!(downloaded(&*server.session().await).await, bytes(4096), "{reply}");
+            server_answering(&[("EPSV", "500 not known"), ("PASV", reply)], Oddities::default())
+                .await;
+        assert_eq!(download(&*server.session().await).await, bytes(4096), "{reply}");
     }
 }
 
 #[tokio::test]
-async fn pasv_does_where_no_connection_can_be_made_to_the_port_of_epsv() {
+async fn pasv_is_used_if_the_port_of_epsv_is_unreachable() {
     for (reply, transfers) in [("229 (|||{dead}|)", 1), ("229 (|||{full}|)", 2)] {
-        let server = answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
+        let server =
+            server_answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
         let connect_timeout = Duration::from_millis(300);
         let backend = server.backend_with(|settings| settings.connect_timeout = connect_timeout);
         let session = login(&backend).await;
-        assert_eq!(downloaded(&*session).await, bytes(4096), "{reply}");
+        assert_eq!(download(&*session).await, bytes(4096), "{reply}");
         assert_eq!(counts(&server), [1, 1, transfers], "{reply}");
-        assert_eq!(downloaded(&*session).await, bytes(4096), "{reply}");
+        assert_eq!(download(&*session).await, bytes(4096), "{reply}");
         assert_eq!(counts(&server), [1, 2, transfers + 1], "{reply}");
         assert_eq!(server.seen().connections, 1);
     }
 }
 
 #[tokio::test]
-async fn what_worked_is_dropped_when_it_fails_in_turn() {
-    let server = answering(&[("EPSV", "500 not known"), ("PASV", PASV)], Oddities::default()).await;
+async fn the_preferred_command_is_dropped_when_it_fails() {
+    let server =
+        server_answering(&[("EPSV", "500 not known"), ("PASV", PASV)], Oddities::default()).await;
     let session = server.session().await;
-    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!(download(&*session).await, bytes(4096));
     for reply in ["502 no more", "227 (127,0,0,1)"] {
         server.seen().replies.insert("PASV", reply);
         server.seen().replies.remove("EPSV");
         let before = counts(&server);
-        assert_eq!(downloaded(&*session).await, bytes(4096));
+        assert_eq!(download(&*session).await, bytes(4096));
         assert_eq!(counts(&server), [before[0] + 1, before[1] + 1, before[2] + 1]);
-        // And that is kept to.
-        assert_eq!(downloaded(&*session).await, bytes(4096));
+        // The new one is preferred.
+        assert_eq!(download(&*session).await, bytes(4096));
         assert_eq!(counts(&server), [before[0] + 2, before[1] + 1, before[2] + 2]);
         server.seen().replies.extend([("EPSV", "500 not known"), ("PASV", PASV)]);
-        assert_eq!(downloaded(&*session).await, bytes(4096));
+        assert_eq!(download(&*session).await, bytes(4096));
     }
 }
 
 #[tokio::test]
-async fn a_transfer_is_repeated_when_the_server_is_in_step() {
-    let odd = Oddities { waits_for_data: true, ..Default::default() };
-    let server = answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], odd).await;
+async fn a_transfer_is_repeated_with_pasv_once_in_sync() {
+    let oddities = Oddities { ignores_missing_data: true, ..Default::default() };
+    let server = server_answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], oddities).await;
     let connect_timeout = Duration::from_millis(300);
     let session = login(&server.backend_with(|s| s.connect_timeout = connect_timeout)).await;
-    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!(download(&*session).await, bytes(4096));
     assert_eq!(counts(&server), [1, 1, 2]);
     let lines = server.lines();
     let verbs = lines.iter().filter_map(|line| line.split(' ').next());
@@ -121,16 +125,16 @@ async fn a_transfer_is_repeated_when_the_server_is_in_step() {
 #[tokio::test]
 async fn stou_and_appe_are_never_repeated() {
     for (verb, mode) in [("STOU", WriteMode::Unique), ("APPE", WriteMode::Append)] {
-        let server = answering(&[("PASV", PASV)], Oddities::default()).await;
+        let server = server_answering(&[("PASV", PASV)], Oddities::default()).await;
         let connect_timeout = Duration::from_millis(300);
         let session = login(&server.backend_with(|s| s.connect_timeout = connect_timeout)).await;
-        assert_eq!(downloaded(&*session).await, bytes(4096));
-        // What has worked fails: the command is there first.
+        assert_eq!(download(&*session).await, bytes(4096));
+        // The preferred command fails after STOU or APPE was sent.
         server.seen().replies.insert("EPSV", "229 (|||{full}|)");
         let failure = write(&*session, mode).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::DataConnection, "{failure}");
         assert_eq!((server.count(verb), server.count("PASV")), (1, 0));
-        // It is not tried first any more, and nothing is sent before the connection is there.
+        // It is no longer tried first, and the connection is established first.
         write(&*session, mode).await.unwrap();
         assert_eq!((server.count(verb), server.count("PASV")), (2, 1));
         assert_eq!(server.seen().connections, 1);
@@ -141,7 +145,8 @@ async fn stou_and_appe_are_never_repeated() {
 async fn stou_and_appe_get_pasv_before_they_are_sent() {
     for (verb, mode) in [("STOU", WriteMode::Unique), ("APPE", WriteMode::Append)] {
         for reply in ["229 (|||{full}|)", "229 (|||{dead}|)", "500 not known"] {
-            let server = answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
+            let server =
+                server_answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
             let connect_timeout = Duration::from_millis(300);
             let backend = server.backend_with(|s| s.connect_timeout = connect_timeout);
             write(&*login(&backend).await, mode).await.unwrap();
@@ -152,11 +157,12 @@ async fn stou_and_appe_get_pasv_before_they_are_sent() {
 }
 
 #[tokio::test]
-async fn neither_425_nor_421_has_the_other_command_tried() {
+async fn after_425_or_421_the_other_command_is_not_tried() {
     for (reply, kind) in
         [("425 no port", FailureKind::DataConnection), ("421 bye", FailureKind::Unavailable)]
     {
-        let server = answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
+        let server =
+            server_answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
         let failure = read(&*server.session().await).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{failure}");
         assert_eq!(server.count("PASV"), 0);
@@ -164,67 +170,68 @@ async fn neither_425_nor_421_has_the_other_command_tried() {
 }
 
 #[tokio::test]
-async fn the_setting_forces_one_command() {
+async fn passive_command_excludes_the_other_command() {
     let refused = "500 not known";
     for (setting, replies, expected) in [
         (PassiveCommand::Epsv, [("EPSV", refused), ("PASV", PASV)], [1, 0, 0]),
         (PassiveCommand::Pasv, [("EPSV", "229 (|||{port}|)"), ("PASV", refused)], [0, 1, 0]),
     ] {
-        let server = answering(&replies, Oddities::default()).await;
+        let server = server_answering(&replies, Oddities::default()).await;
         let session = login(&server.backend_with(|s| s.passive_command = setting)).await;
         let failure = read(&*session).await.unwrap_err();
         assert!(failure.detail.as_ref().unwrap().contains("passive_command"), "{failure:?}");
         assert_eq!(counts(&server), expected);
     }
-    let server = answering(&[("PASV", PASV)], Oddities::default()).await;
+    let server = server_answering(&[("PASV", PASV)], Oddities::default()).await;
     let backend = server.backend_with(|s| s.passive_command = PassiveCommand::Pasv);
-    assert_eq!(downloaded(&*login(&backend).await).await, bytes(4096));
+    assert_eq!(download(&*login(&backend).await).await, bytes(4096));
     assert_eq!(counts(&server), [0, 1, 1]);
 }
 
 #[tokio::test]
-async fn the_failures_of_both_are_told() {
+async fn the_failures_of_both_commands_are_reported() {
     let replies = [("EPSV", "500 not known"), ("PASV", "227 (127,0,0,1)")];
-    let server = answering(&replies, Oddities::default()).await;
+    let server = server_answering(&replies, Oddities::default()).await;
     let session = server.session().await;
     let failure = read(&*session).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::DataConnection);
     let detail = failure.detail.unwrap();
     assert!(detail.contains("EPSV: ") && detail.contains("500 not known"), "{detail}");
-    assert!(detail.contains("PASV: ") && detail.contains("not understood"), "{detail}");
-    // The session goes on.
+    assert!(detail.contains("PASV: ") && detail.contains("could not be parsed"), "{detail}");
+    // The session continues.
     assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4096));
 }
 
 #[tokio::test]
-async fn epsv_does_where_a_trusted_pasv_fails() {
-    let server = answering(&[("PASV", "227 passive")], Oddities::default()).await;
+async fn epsv_is_used_if_a_trusted_pasv_fails() {
+    let server = server_answering(&[("PASV", "227 passive")], Oddities::default()).await;
     let session = login(&server.backend_with(|s| s.trust_pasv_address = true)).await;
     for transfers in 1..3 {
-        assert_eq!(downloaded(&*session).await, bytes(4096));
+        assert_eq!(download(&*session).await, bytes(4096));
         assert_eq!(counts(&server), [transfers, 1, transfers]);
     }
 }
 
 #[tokio::test]
-async fn an_expected_transfer_gets_pasv_where_epsv_fails() {
+async fn an_expected_transfer_falls_back_to_pasv() {
     for reply in ["500 not known", "229 (|||{full}|)"] {
-        let server = answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
+        let server =
+            server_answering(&[("EPSV", reply), ("PASV", PASV)], Oddities::default()).await;
         let connect_timeout = Duration::from_millis(300);
         let session = login(&server.backend_with(|s| s.connect_timeout = connect_timeout)).await;
-        expected_transfer(&server, &*session).await;
-        assert_eq!(downloaded(&*session).await, bytes(4096), "{reply}");
+        prepare_transfer(&server, &*session).await;
+        assert_eq!(download(&*session).await, bytes(4096), "{reply}");
         assert_eq!([server.count("EPSV"), server.count("PASV")], [1, 1], "{reply}");
     }
 }
 
-/// Of SFTP clients, whose files are moved by the backend itself, and of listings.
+/// Transfers that the backend itself drives, and listings.
 #[tokio::test]
-async fn open_files_and_listings_get_pasv_where_epsv_fails() {
+async fn open_files_and_listings_fall_back_to_pasv() {
     for no_mlst in [true, false] {
         for reply in ["500 not known", "229 (|||{dead}|)", "229 (|||{full}|)"] {
-            let odd = Oddities { no_mlst, ..Default::default() };
-            let server = answering(&[("EPSV", reply), ("PASV", PASV)], odd).await;
+            let oddities = Oddities { no_mlst, ..Default::default() };
+            let server = server_answering(&[("EPSV", reply), ("PASV", PASV)], oddities).await;
             let connect_timeout = Duration::from_millis(300);
             let backend = server.backend_with(|s| s.connect_timeout = connect_timeout);
             let session = login(&backend).await;
@@ -242,9 +249,9 @@ async fn open_files_and_listings_get_pasv_where_epsv_fails() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_repeated_begins_where_it_was_to() {
-    let odd = Oddities { waits_for_data: true, ..Default::default() };
-    let server = answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], odd).await;
+async fn a_repeated_upload_keeps_its_offset() {
+    let oddities = Oddities { ignores_missing_data: true, ..Default::default() };
+    let server = server_answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], oddities).await;
     server.seen().files.insert("/new".into(), b"old".to_vec());
     let connect_timeout = Duration::from_millis(300);
     let session = login(&server.backend_with(|s| s.connect_timeout = connect_timeout)).await;
@@ -255,21 +262,21 @@ async fn an_upload_that_is_repeated_begins_where_it_was_to() {
 }
 
 #[tokio::test]
-async fn a_transfer_that_was_announced_is_repeated_when_its_end_was_told() {
-    let odd = Oddities { announces_early: true, ..Default::default() };
-    let server = answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], odd).await;
+async fn an_announced_transfer_is_repeated_after_its_error_reply() {
+    let oddities = Oddities { announces_early: true, ..Default::default() };
+    let server = server_answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], oddities).await;
     let connect_timeout = Duration::from_millis(300);
     let session = login(&server.backend_with(|s| s.connect_timeout = connect_timeout)).await;
-    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!(download(&*session).await, bytes(4096));
     assert_eq!((counts(&server), server.count("ABOR")), ([1, 1, 2], 0));
     assert_eq!(server.seen().connections, 1);
 }
 
-/// Nothing can be repeated on such a connection; the next one does without what failed.
+/// Nothing can be repeated on such a connection; the next one avoids the failed command.
 #[tokio::test]
-async fn a_server_that_never_comes_into_step_is_asked_with_pasv_next() {
-    let odd = Oddities { waits_for_data: true, ..Default::default() };
-    let server = answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], odd).await;
+async fn a_server_that_stays_out_of_sync_gets_pasv_next() {
+    let oddities = Oddities { ignores_missing_data: true, ..Default::default() };
+    let server = server_answering(&[("EPSV", "229 (|||{full}|)"), ("PASV", PASV)], oddities).await;
     let backend = server.backend_with(|settings| {
         settings.connect_timeout = Duration::from_millis(300);
         settings.reply_timeout = Duration::from_millis(1500);
@@ -280,6 +287,6 @@ async fn a_server_that_never_comes_into_step_is_asked_with_pasv_next() {
     let failure = read(&*session).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::DataConnection, "{failure}");
     server.seen().replies.retain(|verb, _| !matches!(*verb, "ABOR" | "PWD"));
-    assert_eq!(downloaded(&*session).await, bytes(4096));
+    assert_eq!(download(&*session).await, bytes(4096));
     assert_eq!((counts(&server), server.seen().connections), ([1, 1, 2], 2));
 }

@@ -1,9 +1,9 @@
-//! What FTP can change of a file besides its bytes.
+//! Changes of file attributes.
 
 use super::*;
 
 #[tokio::test]
-async fn permissions_are_set_at_once_and_times_behind_the_end() {
+async fn permissions_are_set_at_once_and_times_after_the_end() {
     let server = Server::start(&[], Oddities::default()).await;
     let session = server.session().await;
     let file = open(&*session, "/new", replacing()).await.unwrap();
@@ -18,7 +18,7 @@ async fn permissions_are_set_at_once_and_times_behind_the_end() {
     assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 0));
     file.close().await.unwrap();
     assert_eq!((server.count("SITE"), server.count("MFMT")), (1, 1));
-    // What cannot be is refused before anything is done.
+    // Unsupported changes are refused before anything is changed.
     let owner = Changes { owner: Some((1, 1)), ..changes };
     let accessed = Changes { modified: None, permissions: None, ..changes };
     for changes in [owner, accessed] {
@@ -30,10 +30,10 @@ async fn permissions_are_set_at_once_and_times_behind_the_end() {
 }
 
 #[tokio::test]
-async fn a_folder_has_the_permissions_asked_for_or_is_not_made() {
+async fn a_folder_gets_the_requested_permissions_or_is_removed() {
     for no_site in [false, true] {
-        let odd = Oddities { no_site, ..Default::default() };
-        let server = Server::start(&[], odd).await;
+        let oddities = Oddities { no_site, ..Default::default() };
+        let server = Server::start(&[], oddities).await;
         let session = server.session().await;
         let make = |permissions| Operation::MakeDirectory { path: path("/new"), permissions };
         for usual in [None, Some(0o777), Some(0o755)] {
@@ -48,10 +48,10 @@ async fn a_folder_has_the_permissions_asked_for_or_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_time_can_be_set_where_the_server_says_so() {
+async fn announced_mfmt_shows_in_the_abilities() {
     for no_mlst in [true, false] {
-        let odd = Oddities { no_mlst, ..Default::default() };
-        let session = Server::start(&[], odd).await.session().await;
+        let oddities = Oddities { no_mlst, ..Default::default() };
+        let session = Server::start(&[], oddities).await.session().await;
         assert_eq!(session.abilities().modified, !no_mlst);
     }
 }
@@ -63,18 +63,18 @@ async fn put_with(session: &dyn BackendSession, name: &str, permissions: Option<
 }
 
 #[tokio::test]
-async fn a_new_file_is_not_wider_open_than_it_was_asked_for() {
+async fn a_new_file_gets_restrictive_permissions_if_requested() {
     for no_site in [false, true] {
-        let odd = Oddities { no_site, ..Default::default() };
-        let server = Server::start(&[("/old", b"old")], odd).await;
+        let oddities = Oddities { no_site, ..Default::default() };
+        let server = Server::start(&[("/old", b"old")], oddities).await;
         let session = server.session().await;
         for usual in [None, Some(0o644), Some(0o666), Some(0o777)] {
             put_with(&*session, "/new", usual).await;
         }
-        // What is there keeps what it has.
+        // An existing file keeps its permissions.
         put_with(&*session, "/old", Some(0o600)).await;
         assert_eq!(server.count("SITE"), 0);
-        // A server that cannot do it takes the file all the same.
+        // A server without CHMOD still stores the file.
         put_with(&*session, "/private", Some(0o600)).await;
         assert_eq!(server.file("/private").unwrap(), b"bytes");
         let chmod = "SITE CHMOD 600 /private".to_owned();
@@ -87,7 +87,7 @@ async fn a_new_file_is_not_wider_open_than_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_asked_later_counts_for_a_new_file() {
+async fn a_later_chmod_overrides_the_mode_of_open() {
     let server = Server::start(&[], Oddities::default()).await;
     let session = server.session().await;
     let mode = OpenMode { permissions: Some(0o600), ..replacing() };
@@ -100,11 +100,12 @@ async fn what_is_asked_later_counts_for_a_new_file() {
 }
 
 #[tokio::test]
-async fn permissions_are_set_where_the_time_cannot_be() {
+async fn permissions_are_set_although_the_time_cannot_be() {
     let changes = Changes { modified: Some(1), accessed: Some(1), ..Changes::permissions(0o600) };
     for policy in [PartialUploads::Keep, PartialUploads::TemporaryName] {
-        let odd = Oddities { no_mlst: true, sets_times_by: Some("none"), ..Default::default() };
-        let server = Server::start(&[], odd).await;
+        let oddities =
+            Oddities { no_mlst: true, sets_times_by: Some("none"), ..Default::default() };
+        let server = Server::start(&[], oddities).await;
         let session = login_with(&server, policy).await;
         let file = open(&*session, "/new", replacing()).await.unwrap();
         put(&*file, b"bytes").await.unwrap();
@@ -120,17 +121,17 @@ async fn permissions_are_set_where_the_time_cannot_be() {
         let refused = perform(&*session, operation).await.unwrap_err();
         assert!(refused.detail.as_deref().unwrap_or_default().contains("MFMT"), "{refused:?}");
         let chmod = server.lines().into_iter().filter(|line| line == "SITE CHMOD 600 /new");
-        // What it does not have is asked once.
+        // An unsupported command is sent once.
         assert_eq!((chmod.count(), server.count("MFMT")), (2, 1));
     }
 }
 
-/// What SFTP clients are told of it; FTP clients are spared the question.
+/// For SFTP clients; for FTP clients STAT is not sent.
 #[tokio::test]
-async fn without_mlst_a_files_mode_is_what_stat_tells() {
-    for (no_stat, told, asked) in [(false, Some(0o755), 2), (true, None, 1)] {
-        let odd = Oddities { no_mlst: true, no_stat, ..Default::default() };
-        let server = Server::start(&[("/a", b"1"), ("/b", b"2"), ("/c*", b"3")], odd).await;
+async fn without_mlst_the_mode_comes_from_stat() {
+    for (no_stat, reported, requests) in [(false, Some(0o755), 2), (true, None, 1)] {
+        let oddities = Oddities { no_mlst: true, no_stat, ..Default::default() };
+        let server = Server::start(&[("/a", b"1"), ("/b", b"2"), ("/c*", b"3")], oddities).await;
         let mode = async |session: &dyn BackendSession, name: &str| {
             stat(session, name).await.unwrap().attributes.permissions
         };
@@ -139,11 +140,11 @@ async fn without_mlst_a_files_mode_is_what_stat_tells() {
         assert_eq!(server.count("STAT"), 0);
         let session = server.session().await;
         session.expect_many();
-        assert_eq!(mode(&*session, "/a").await, told);
-        // Once refused, it is asked no more.
-        assert_eq!(mode(&*session, "/b").await, told);
-        // A pattern, at some servers.
+        assert_eq!(mode(&*session, "/a").await, reported);
+        // After a refusal it is not sent again.
+        assert_eq!(mode(&*session, "/b").await, reported);
+        // A pattern at some servers.
         assert_eq!(mode(&*session, "/c*").await, None);
-        assert_eq!(server.count("STAT"), asked, "{:?}", server.lines());
+        assert_eq!(server.count("STAT"), requests, "{:?}", server.lines());
     }
 }

@@ -1,15 +1,16 @@
-//! Commands that a server says it has and refuses, and answers with words around what matters.
+//! Commands that a server announces but refuses, and replies with extra text.
 
 use super::*;
 
-async fn with(replies: &[(&'static str, &'static str)], odd: Oddities) -> Server {
-    let server = Server::start(&[("/a", &bytes(11)), ("/.dot", b"b"), ("/d/c", b"c")], odd).await;
+async fn server_with(replies: &[(&'static str, &'static str)], oddities: Oddities) -> Server {
+    let server =
+        Server::start(&[("/a", &bytes(11)), ("/.dot", b"b"), ("/d/c", b"c")], oddities).await;
     server.seen().folders.insert("/d".into(), "/d".into());
     server.seen().replies.extend(replies.iter().copied());
     server
 }
 
-async fn all_is_seen(session: &dyn BackendSession) {
+async fn assert_all_found(session: &dyn BackendSession) {
     let mut listed = names(session, "/").await.unwrap();
     listed.sort();
     assert_eq!(listed, [&b".dot"[..], b"a", b"d"]);
@@ -21,7 +22,7 @@ async fn all_is_seen(session: &dyn BackendSession) {
 }
 
 #[tokio::test]
-async fn what_is_refused_once_is_not_asked_again() {
+async fn a_refused_command_is_not_sent_again() {
     for refusal in ["500 unknown", "502 not here", "504 not so"] {
         for verbs in [
             &["MLST"][..],
@@ -33,51 +34,51 @@ async fn what_is_refused_once_is_not_asked_again() {
             &["MLST", "MDTM"],
         ] {
             let replies: Vec<_> = verbs.iter().map(|verb| (*verb, refusal)).collect();
-            let server = with(&replies, Oddities::default()).await;
+            let server = server_with(&replies, Oddities::default()).await;
             let backend = server.backend();
-            let mut lists = 0;
+            let mut list_shows = 0;
             for _ in 0..2 {
                 let session = login(&backend).await;
-                all_is_seen(&*session).await;
+                assert_all_found(&*session).await;
                 session.close().await;
-                lists = server.count("LIST");
+                list_shows = server.count("LIST");
             }
             for verb in verbs {
                 assert!(server.count(verb) <= 1, "{verb} of {verbs:?}: {:?}", server.lines());
             }
-            assert_eq!(lists > 0, verbs.contains(&"MLSD"), "{verbs:?} {:?}", server.lines());
+            assert_eq!(list_shows > 0, verbs.contains(&"MLSD"), "{verbs:?} {:?}", server.lines());
         }
     }
 }
 
 #[tokio::test]
-async fn a_refused_name_says_nothing_of_the_command() {
+async fn a_refused_argument_does_not_disable_the_command() {
     for refusal in ["550 not that one", "501 not that one", "450 not now"] {
-        let server = with(&[("MLSD", refusal)], Oddities::default()).await;
+        let server = server_with(&[("MLSD", refusal)], Oddities::default()).await;
         let session = server.session().await;
         assert!(names(&*session, "/").await.is_err());
         server.seen().replies.clear();
-        all_is_seen(&*session).await;
+        assert_all_found(&*session).await;
         assert_eq!(server.count("LIST"), 0, "{refusal}");
     }
-    // Nor does a refusal behind a success.
-    let server = with(&[], Oddities::default()).await;
+    // Nor does a refusal after a success.
+    let server = server_with(&[], Oddities::default()).await;
     let session = server.session().await;
     stat(&*session, "/a").await.unwrap();
-    all_is_seen(&*session).await;
+    assert_all_found(&*session).await;
     server.seen().replies.extend([("MLST", "500 what?"), ("MLSD", "500 what?")]);
     assert!(stat(&*session, "/.dot2").await.is_err());
     assert!(names(&*session, "/d").await.is_err());
     server.seen().replies.clear();
-    all_is_seen(&*session).await;
+    assert_all_found(&*session).await;
     assert_eq!(server.count("LIST"), 0);
 }
 
 #[tokio::test]
-async fn clients_are_told_sizes_where_size_is_refused() {
+async fn the_size_is_found_without_size() {
     let size = || Operation::Size(path("/a"), Representation::Image);
-    for odd in [Oddities::default(), Oddities { no_mlst: true, ..Default::default() }] {
-        let server = with(&[("SIZE", "502 not here")], odd).await;
+    for oddities in [Oddities::default(), Oddities { no_mlst: true, ..Default::default() }] {
+        let server = server_with(&[("SIZE", "502 not here")], oddities).await;
         let session = server.session().await;
         for _ in 0..2 {
             let Answer::Size(size) = perform(&*session, size()).await.unwrap() else { panic!() };
@@ -88,8 +89,8 @@ async fn clients_are_told_sizes_where_size_is_refused() {
         let absent = perform(&*session, absent).await.unwrap_err();
         assert_eq!(absent.kind, FailureKind::NotFound, "{absent}");
     }
-    // A refusal as text says nothing of sizes in bytes.
-    let server = with(&[("SIZE", "504 not as text")], Oddities::default()).await;
+    // A refusal in ASCII says nothing about sizes in bytes.
+    let server = server_with(&[("SIZE", "504 not as text")], Oddities::default()).await;
     let session = server.session().await;
     let as_text = Operation::Size(path("/a"), Representation::Ascii);
     assert!(perform(&*session, as_text).await.is_err());
@@ -99,14 +100,14 @@ async fn clients_are_told_sizes_where_size_is_refused() {
 }
 
 #[tokio::test]
-async fn size_and_mdtm_may_have_words_around_them() {
+async fn replies_to_size_and_mdtm_may_contain_text() {
     for (size, time) in [
         ("213 Size: 11", "213 Modified: 20260102030405 UTC"),
         ("213 11 bytes.", "213 20260102030405 (UTC)"),
         ("213-Size\r\n 11\r\n213 end", "213-Time\r\n 20260102030405\r\n213 end"),
     ] {
-        let odd = Oddities { no_mlst: true, ..Default::default() };
-        let server = with(&[("SIZE", size), ("MDTM", time)], odd).await;
+        let oddities = Oddities { no_mlst: true, ..Default::default() };
+        let server = server_with(&[("SIZE", size), ("MDTM", time)], oddities).await;
         let entry = stat(&*server.session().await, "/a").await.unwrap();
         assert_eq!(entry.attributes.size, Some(11), "{size}");
         let modified = entry.attributes.modified.map(|time| time.seconds);
@@ -115,32 +116,33 @@ async fn size_and_mdtm_may_have_words_around_them() {
 }
 
 #[tokio::test]
-async fn list_without_its_option_where_that_is_refused() {
+async fn a_refused_list_a_falls_back_to_list() {
     for refusal in
         ["500 what?", "501 no options", "504 no options", "550 -a: no such file", "450 -a?"]
     {
-        let odd = Oddities { no_mlst: true, refuses_list_all: Some(refusal), ..Default::default() };
-        let server = with(&[], odd).await;
+        let oddities =
+            Oddities { no_mlst: true, refuses_list_all: Some(refusal), ..Default::default() };
+        let server = server_with(&[], oddities).await;
         let backend = server.backend();
         for _ in 0..2 {
-            all_is_seen(&*login(&backend).await).await;
+            assert_all_found(&*login(&backend).await).await;
         }
-        let asked = server.lines().iter().filter(|line| *line == "LIST -a").count();
-        assert_eq!(asked, 1, "{refusal}");
+        let requests = server.lines().iter().filter(|line| *line == "LIST -a").count();
+        assert_eq!(requests, 1, "{refusal}");
     }
-    let odd = Oddities { no_mlst: true, takes_options_for_names: true, ..Default::default() };
-    let server = with(&[], odd).await;
+    let oddities = Oddities { no_mlst: true, takes_options_as_names: true, ..Default::default() };
+    let server = server_with(&[], oddities).await;
     let backend = server.backend();
     for _ in 0..2 {
-        all_is_seen(&*login(&backend).await).await;
+        assert_all_found(&*login(&backend).await).await;
     }
     assert_eq!(server.lines().iter().filter(|line| *line == "LIST -a").count(), 1);
 }
 
 #[tokio::test]
-async fn an_empty_or_forbidden_folder_says_nothing_of_the_option() {
-    let odd = Oddities { no_mlst: true, ..Default::default() };
-    let server = with(&[], odd).await;
+async fn an_empty_or_forbidden_folder_does_not_disable_list_a() {
+    let oddities = Oddities { no_mlst: true, ..Default::default() };
+    let server = server_with(&[], oddities).await;
     server.seen().folders.insert("/empty".into(), "/empty".into());
     let session = server.session().await;
     assert!(names(&*session, "/empty").await.unwrap().is_empty());
@@ -148,7 +150,7 @@ async fn an_empty_or_forbidden_folder_says_nothing_of_the_option() {
     assert!(names(&*session, "/d").await.is_err());
     server.seen().replies.clear();
     server.seen().folders.remove("/empty");
-    all_is_seen(&*session).await;
+    assert_all_found(&*session).await;
     let last = server.lines().into_iter().rfind(|line| line.starts_with("LIST")).unwrap();
     assert_eq!(last, "LIST -a");
 }

@@ -1,10 +1,10 @@
-//! What is remembered, and that nothing is written behind a size that is only that.
+//! The cache, and that no data is appended after an outdated size.
 
 use super::*;
 use crate::op::{WriteFile, WriteMode};
 
 #[tokio::test]
-async fn what_is_remembered_is_two_seconds_old_at_most_and_never_the_base_of_a_resume() {
+async fn cached_entries_expire_and_are_never_the_base_of_a_resume() {
     let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
     let session = server.session().await;
     assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(4));
@@ -15,11 +15,11 @@ async fn what_is_remembered_is_two_seconds_old_at_most_and_never_the_base_of_a_r
     let file = open(&*session, "/a", continuing()).await.unwrap();
     assert!(file.write_at(4, Bytes::from_static(b"x")).await.is_err());
     file.write_at(10, Bytes::from_static(b"x")).await.unwrap();
-    // While something is written nothing is remembered.
+    // Nothing is cached during a write.
     stat(&*session, "/a").await.unwrap();
-    let asked = server.count("MLST");
+    let requests = server.count("MLST");
     stat(&*session, "/a").await.unwrap();
-    assert_eq!(server.count("MLST"), asked + 1);
+    assert_eq!(server.count("MLST"), requests + 1);
     file.close().await.unwrap();
     assert_eq!(stat(&*session, "/a").await.unwrap().attributes.size, Some(11));
     server.seen().files.insert("/a".into(), bytes(20));
@@ -28,7 +28,7 @@ async fn what_is_remembered_is_two_seconds_old_at_most_and_never_the_base_of_a_r
 }
 
 #[tokio::test]
-async fn nothing_is_appended_behind_a_size_that_is_none_any_more() {
+async fn an_append_after_an_outdated_size_is_refused() {
     let append = OpenMode { write: true, create: true, append: true, ..OpenMode::default() };
     for changes in [true, false] {
         let server = Server::start(&[("/a", b"four")], Oddities::default()).await;
@@ -59,30 +59,30 @@ async fn write(
     session.open_write(&target(WriteFile { path: path("/a"), mode, representation })).await
 }
 
-/// What the client is told from memory, while the file has grown.
-async fn told_wrongly(server: &Server, session: &dyn BackendSession) {
+/// Gives the client a size from the cache after the file has grown.
+async fn serve_outdated_size(server: &Server, session: &dyn BackendSession) {
     server.seen().files.insert("/a".into(), b"four".to_vec());
     names(session, "/").await.unwrap();
     server.seen().files.insert("/a".into(), b"longer".to_vec());
-    let asked = server.count("MLST");
+    let requests = server.count("MLST");
     assert_eq!(stat(session, "/a").await.unwrap().attributes.size, Some(4));
-    assert_eq!(server.count("MLST"), asked, "from memory");
+    assert_eq!(server.count("MLST"), requests, "from memory");
 }
 
 #[tokio::test]
-async fn ftp_clients_write_nothing_behind_a_size_that_is_none_any_more() {
+async fn ftp_clients_do_not_append_after_an_outdated_size() {
     let server = Server::start(&[], Oddities::default()).await;
     let session = server.session().await;
     for mode in [WriteMode::Append, WriteMode::From { offset: 4 }] {
-        told_wrongly(&server, &*session).await;
-        // Until it has asked.
+        serve_outdated_size(&server, &*session).await;
+        // Until the client has asked the server.
         for _ in 0..2 {
             let refused = write(&*session, mode).await.err().expect("a refusal");
             assert!(refused.message.contains("6 bytes, not 4"), "{refused}");
         }
         assert_eq!(server.count("APPE") + server.count("STOR"), 0);
     }
-    // It knows better, or relies on nothing of it.
+    // The client has asked the server, or does not rely on the size.
     perform(&*session, Operation::Size(path("/a"), Representation::Image)).await.unwrap();
     drop(write(&*session, WriteMode::Append).await.unwrap());
     for (mode, asks_again) in [
@@ -91,7 +91,7 @@ async fn ftp_clients_write_nothing_behind_a_size_that_is_none_any_more() {
         (WriteMode::From { offset: 0 }, false),
     ] {
         let session = server.session().await;
-        told_wrongly(&server, &*session).await;
+        serve_outdated_size(&server, &*session).await;
         if asks_again {
             names(&*session, "/").await.unwrap();
         }
@@ -100,7 +100,7 @@ async fn ftp_clients_write_nothing_behind_a_size_that_is_none_any_more() {
 }
 
 #[tokio::test]
-async fn other_changes_do_not_make_a_told_size_true() {
+async fn unrelated_changes_do_not_validate_an_outdated_size() {
     let append = OpenMode { write: true, create: true, append: true, ..OpenMode::default() };
     let server = Server::start(&[], Oddities::default()).await;
     let session = server.session().await;
@@ -110,17 +110,17 @@ async fn other_changes_do_not_make_a_told_size_true() {
         Operation::SetAttributes { path: path("/a"), changes, follow: true },
         Operation::RemoveDirectory(path("/x")),
     ] {
-        told_wrongly(&server, &*session).await;
+        serve_outdated_size(&server, &*session).await;
         perform(&*session, operation).await.unwrap();
         let refused = open(&*session, "/a", append).await.err().expect("a refusal");
         assert!(refused.message.contains("6 bytes, not 4"), "{refused}");
     }
-    // The client's own.
+    // Changes by the client itself.
     for operation in [
         Operation::Remove(path("/a")),
         Operation::Rename { from: path("/a"), to: path("/b"), onto: Onto::Replaced },
     ] {
-        told_wrongly(&server, &*session).await;
+        serve_outdated_size(&server, &*session).await;
         perform(&*session, operation).await.unwrap();
         let file = open(&*session, "/a", append).await.unwrap();
         file.write_at(0, Bytes::from_static(b"new")).await.unwrap();

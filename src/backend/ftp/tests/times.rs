@@ -1,10 +1,10 @@
-//! How times are set on servers that have different ways.
+//! Setting times at servers with different commands for it.
 
 use super::*;
 use crate::backend::UnsupportedAttributes;
 
 const TIME: i64 = 1_700_000_000;
-const TOLD: &str = "20231114221320";
+const TIME_TEXT: &str = "20231114221320";
 
 fn modified(name: &str) -> Operation {
     Operation::SetAttributes { path: path(name), changes: Changes::modified(TIME), follow: true }
@@ -15,7 +15,7 @@ fn without_mlst(by: &'static str) -> Oddities {
 }
 
 #[tokio::test]
-async fn the_first_way_that_works_is_found_once() {
+async fn the_command_that_sets_times_is_found_once() {
     for (by, last) in [
         ("MFMT", "MFMT 20231114221320 /a"),
         ("MDTM", "MDTM 20231114221320 /a"),
@@ -23,15 +23,15 @@ async fn the_first_way_that_works_is_found_once() {
         ("UTIME UTC", "SITE UTIME /a 20231114221320 20231114221320 20231114221320 UTC"),
     ] {
         for no_mlst in [false, true] {
-            let odd = Oddities { no_mlst, ..without_mlst(by) };
-            let server = Server::start(&[("/a", b"1"), ("/b", b"2")], odd).await;
+            let oddities = Oddities { no_mlst, ..without_mlst(by) };
+            let server = Server::start(&[("/a", b"1"), ("/b", b"2")], oddities).await;
             let backend = server.backend();
             let session = login(&backend).await;
             perform(&*session, modified("/a")).await.unwrap();
-            assert_eq!(server.seen().times["/a"], TOLD, "{by}");
+            assert_eq!(server.seen().times["/a"], TIME_TEXT, "{by}");
             assert!(server.lines().contains(&last.to_owned()), "{by}: {:?}", server.lines());
             assert!(session.abilities().modified, "{by}");
-            // The next one costs one question, in other sessions too.
+            // The next change takes one command, in other sessions too.
             for session in [session, login(&backend).await] {
                 let before = server.lines().len();
                 perform(&*session, modified("/b")).await.unwrap();
@@ -42,14 +42,14 @@ async fn the_first_way_that_works_is_found_once() {
 }
 
 #[tokio::test]
-async fn what_is_said_to_be_done_and_is_not_is_not_used() {
-    for (by, pretends) in
+async fn a_time_command_without_effect_is_not_used() {
+    for (by, falsely_confirms) in
         [("MDTM", &["MFMT"][..]), ("UTIME UTC", &["MFMT", "MDTM", "UTIME"]), ("none", &["MFMT"])]
     {
-        let odd = Oddities { sets_times_by: Some(by), pretends, ..Default::default() };
-        let server = Server::start(&[("/a", b"1")], odd).await;
+        let oddities = Oddities { sets_times_by: Some(by), falsely_confirms, ..Default::default() };
+        let server = Server::start(&[("/a", b"1")], oddities).await;
         let session = server.session().await;
-        // FEAT says so.
+        // FEAT announces it.
         assert!(session.abilities().modified);
         let set = perform(&*session, modified("/a")).await;
         assert_eq!(set.is_ok(), by != "none", "{by}: {set:?}");
@@ -58,20 +58,21 @@ async fn what_is_said_to_be_done_and_is_not_is_not_used() {
     }
 }
 
-/// A file that has the time already shows nothing about the server.
+/// A file that already has the time proves nothing.
 #[tokio::test]
-async fn a_time_that_the_file_has_already_proves_nothing() {
-    let odd = Oddities { sets_times_by: Some("MDTM"), pretends: &["MFMT"], ..Default::default() };
-    let server = Server::start(&[("/a", b"1"), ("/b", b"2")], odd).await;
-    server.seen().times.insert("/a".into(), TOLD.into());
+async fn an_unchanged_time_does_not_verify_a_command() {
+    let oddities =
+        Oddities { sets_times_by: Some("MDTM"), falsely_confirms: &["MFMT"], ..Default::default() };
+    let server = Server::start(&[("/a", b"1"), ("/b", b"2")], oddities).await;
+    server.seen().times.insert("/a".into(), TIME_TEXT.into());
     let session = server.session().await;
     perform(&*session, modified("/a")).await.unwrap();
     perform(&*session, modified("/b")).await.unwrap();
-    assert_eq!(server.seen().times["/b"], TOLD);
+    assert_eq!(server.seen().times["/b"], TIME_TEXT);
 }
 
 #[tokio::test]
-async fn a_server_without_a_way_is_asked_once() {
+async fn a_server_that_cannot_set_times_is_asked_once() {
     let server = Server::start(&[("/a", b"1")], without_mlst("none")).await;
     let session = server.session().await;
     for _ in 0..2 {
@@ -80,17 +81,17 @@ async fn a_server_without_a_way_is_asked_once() {
         let detail = refused.detail.unwrap_or_default();
         assert!(detail.contains("unsupported_attributes"), "{detail}");
     }
-    // The two forms of SITE UTIME; and by MDTM: before, the try, and what it says of no file.
+    // The two forms of SITE UTIME; MDTM before, for the attempt, and for an absent file.
     assert_eq!((server.count("MFMT"), server.count("SITE"), server.count("MDTM")), (1, 2, 3));
     assert!(!session.abilities().modified);
 }
 
 #[tokio::test]
-async fn a_denial_is_the_servers_own_and_is_not_ignored() {
+async fn a_denied_time_change_is_reported_despite_ignore() {
     for by in ["MFMT", "MDTM"] {
         for policy in [UnsupportedAttributes::Refuse, UnsupportedAttributes::Ignore] {
-            let odd = Oddities { denies_times: true, vague: true, ..without_mlst(by) };
-            let server = Server::start(&[("/a", b"1")], odd).await;
+            let oddities = Oddities { denies_times: true, unspecific: true, ..without_mlst(by) };
+            let server = Server::start(&[("/a", b"1")], oddities).await;
             let backend = server.backend_with(|s| s.unsupported_attributes = policy);
             let session = login(&backend).await;
             for _ in 0..2 {
@@ -104,21 +105,21 @@ async fn a_denial_is_the_servers_own_and_is_not_ignored() {
 }
 
 #[tokio::test]
-async fn what_the_server_cannot_do_is_ignored_where_that_is_configured() {
+async fn unsupported_attributes_ignore_ignores_them() {
     let changes = Changes {
         owner: Some((1, 1)),
         accessed: Some(TIME),
         ..Changes { permissions: Some(0o600), ..Changes::modified(TIME) }
     };
     for no_site in [false, true] {
-        let odd = Oddities { no_site, ..without_mlst("none") };
-        let server = Server::start(&[("/a", b"1")], odd).await;
+        let oddities = Oddities { no_site, ..without_mlst("none") };
+        let server = Server::start(&[("/a", b"1")], oddities).await;
         let ignore = UnsupportedAttributes::Ignore;
         let session = login(&server.backend_with(|s| s.unsupported_attributes = ignore)).await;
         let set = |changes| Operation::SetAttributes { path: path("/a"), changes, follow: true };
         perform(&*session, set(changes)).await.unwrap();
         assert_eq!(server.seen().modes.contains_key("/a"), !no_site);
-        // Never a size.
+        // Sizes are never ignored.
         let size = Changes { size: Some(7), ..changes };
         let refused = perform(&*session, set(size)).await.unwrap_err();
         assert_eq!(refused.kind, FailureKind::Unsupported);
@@ -132,14 +133,14 @@ async fn what_the_server_cannot_do_is_ignored_where_that_is_configured() {
         let folder = Operation::MakeDirectory { path: path("/d"), permissions: Some(0o700) };
         perform(&*session, folder).await.unwrap();
         assert_eq!(server.count("RMD"), 0);
-        // Nothing is promised that is not done.
+        // What is ignored is not announced.
         assert!(!session.abilities().modified);
     }
 }
 
-/// A refusal at the end would make an upload fail that is whole.
+/// A refusal at the end would make a complete upload fail.
 #[tokio::test]
-async fn an_open_file_is_told_at_once_that_its_time_cannot_be_set() {
+async fn an_unsupported_time_change_is_refused_before_close() {
     for (by, works) in [("none", false), ("MDTM", true), ("UTIME", true)] {
         for policy in [PartialUploads::Keep, PartialUploads::TemporaryName] {
             let server = Server::start(&[], without_mlst(by)).await;

@@ -1,36 +1,36 @@
-//! What an upload asks, and how its end is told from a cut.
+//! The commands of uploads, and how a complete one is told from a cut one.
 
 use super::*;
 use crate::data::Sink;
 use crate::op::{WriteFile, WriteMode};
 
 #[tokio::test]
-async fn an_upload_whose_part_is_to_be_deleted_asks_one_question_more() {
-    for (no_mlst, never_had_size, asks) in [
+async fn partial_uploads_delete_costs_one_more_command() {
+    for (no_mlst, size_unknown, asks) in [
         (false, false, &["SIZE", "EPSV", "STOR"][..]),
         (true, false, &["SIZE", "EPSV", "STOR"]),
-        // There is no other way.
+        // There is no other way to get the size.
         (true, true, &["CWD ", "TYPE", "EPSV", "LIST", "TYPE", "EPSV", "STOR"]),
     ] {
-        let odd = Oddities { no_mlst, never_had_size, ..Default::default() };
-        let server = Server::start(&[("/old", b"old")], odd).await;
+        let oddities = Oddities { no_mlst, size_unknown, ..Default::default() };
+        let server = Server::start(&[("/old", b"old")], oddities).await;
         let session = login_with(&server, PartialUploads::Delete).await;
         let before = server.lines().len();
         let file = open(&*session, "/new", replacing()).await.unwrap();
         put(&*file, &bytes(1000)).await.unwrap();
         let lines = server.lines();
-        let asked: Vec<_> = lines[before..].iter().map(|line| &line[..4]).collect();
-        assert_eq!(asked, asks);
+        let requests: Vec<_> = lines[before..].iter().map(|line| &line[..4]).collect();
+        assert_eq!(requests, asks);
         file.abort().await;
         server.until(|seen| !seen.files.contains_key("/new")).await;
     }
 }
 
 #[tokio::test]
-async fn a_file_that_is_appended_to_has_a_size() {
+async fn a_file_that_is_appended_to_reports_its_size() {
     let append = OpenMode { write: true, create: true, append: true, ..OpenMode::default() };
-    let odd = Oddities { most: Some(1), ..Default::default() };
-    let server = Server::start(&[("/a", b"four")], odd).await;
+    let oddities = Oddities { logins_max: Some(1), ..Default::default() };
+    let server = Server::start(&[("/a", b"four")], oddities).await;
     let session = server.session().await;
     for (name, before) in [("/a", 4), ("/new", 0)] {
         let file = open(&*session, name, append).await.unwrap();
@@ -46,14 +46,14 @@ async fn a_file_that_is_appended_to_has_a_size() {
 }
 
 #[tokio::test]
-async fn a_server_that_left_before_the_end_has_no_whole_file() {
+async fn an_upload_that_the_server_closed_early_fails() {
     let content = bytes(60_000);
     for (stays_until, whole) in [(30_000, false), (60_000, true)] {
-        let odd = Oddities { leaves_storing: Some(stays_until), ..Default::default() };
-        let server = Server::start(&[], odd).await;
+        let oddities = Oddities { closes_upload_at: Some(stays_until), ..Default::default() };
+        let server = Server::start(&[], oddities).await;
         let session = login_with(&server, PartialUploads::Delete).await;
         let file = open(&*session, "/new", replacing()).await.unwrap();
-        // Whether this or the end of it fails is a matter of time.
+        // Either this or the close fails, depending on timing.
         let put = put(&*file, &content).await;
         let closed = match put {
             Ok(()) => file.close().await,
@@ -74,11 +74,11 @@ async fn a_server_that_left_before_the_end_has_no_whole_file() {
 }
 
 #[tokio::test]
-async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
+async fn a_ftp_clients_upload_that_the_server_closed_early_fails() {
     use tokio::io::AsyncWriteExt;
     for (stays_until, whole) in [(30_000, false), (60_000, true)] {
-        let odd = Oddities { leaves_storing: Some(stays_until), ..Default::default() };
-        let server = Server::start(&[], odd).await;
+        let oddities = Oddities { closes_upload_at: Some(stays_until), ..Default::default() };
+        let server = Server::start(&[], oddities).await;
         let session = server.session().await;
         let mode = WriteMode::From { offset: 0 };
         let representation = Representation::Image;
@@ -92,15 +92,15 @@ async fn ftp_clients_hear_of_a_server_that_left_before_the_end() {
     }
 }
 
-/// It has it all, whatever its data connection's end looks like.
+/// The server has the complete file, however its data connection ends.
 #[tokio::test]
-async fn a_reset_behind_a_whole_file_is_no_cut() {
+async fn a_reset_after_a_complete_file_is_not_a_failure() {
     use tokio::io::AsyncWriteExt;
     for tells_sizes in [true, false] {
-        let odd = Oddities {
-            resets_stored: true,
+        let oddities = Oddities {
+            resets_after_upload: true,
             no_mlst: !tells_sizes,
-            never_had_size: !tells_sizes,
+            size_unknown: !tells_sizes,
             ..Default::default()
         };
         for (mode, representation) in [
@@ -108,7 +108,7 @@ async fn a_reset_behind_a_whole_file_is_no_cut() {
             (WriteMode::From { offset: 0 }, Representation::Ascii),
             (WriteMode::Append, Representation::Image),
         ] {
-            let server = Server::start(&[], odd.clone()).await;
+            let server = Server::start(&[], oddities.clone()).await;
             let session = login_with(&server, PartialUploads::Delete).await;
             let write = WriteFile { path: path("/new"), mode, representation };
             let mut transfer = session.open_write(&target(write)).await.unwrap();
@@ -123,10 +123,10 @@ async fn a_reset_behind_a_whole_file_is_no_cut() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_little_at_a_time_is_waited_for() {
+async fn a_slow_server_does_not_time_out_while_it_reads() {
     let content = bytes(8_000_000);
-    let odd = Oddities { dribbles: Some(64 * 1024), ..Default::default() };
-    let server = Server::start(&[], odd).await;
+    let oddities = Oddities { reads_slowly: Some(64 * 1024), ..Default::default() };
+    let server = Server::start(&[], oddities).await;
     let backend = server.backend_with(|settings| {
         settings.stall_timeout = Duration::from_millis(600);
         settings.reply_timeout = Duration::from_secs(2);
@@ -139,7 +139,7 @@ async fn a_server_that_takes_little_at_a_time_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_upload_given_up_while_it_settles_gets_no_name_and_leaves_both_in_step() {
+async fn an_upload_aborted_during_settle_is_not_renamed_and_stays_in_sync() {
     let mut cut_short = 0;
     for polls in [0, 1, 2, 3, 5, 8, 20, 60, 120, 250, 500, usize::MAX] {
         let mut settled = false;
@@ -169,10 +169,10 @@ async fn an_upload_given_up_while_it_settles_gets_no_name_and_leaves_both_in_ste
 }
 
 #[tokio::test]
-async fn an_upload_whose_server_is_lost_is_given_up_at_once() {
-    // No reply: the server is not understood any more, and says nothing more.
-    let odd = Oddities { refuses_uploads: Some("?"), ..Default::default() };
-    let server = Server::start(&[], odd).await;
+async fn an_upload_over_a_lost_connection_is_aborted_at_once() {
+    // Not a reply: the control connection is lost.
+    let oddities = Oddities { refuses_uploads: Some("?"), ..Default::default() };
+    let server = Server::start(&[], oddities).await;
     let session = login_with(&server, PartialUploads::TemporaryName).await;
     let mut upload = begin_upload(&*session, b"all of it").await;
     assert_eq!(upload.settle().await.unwrap_err().kind, FailureKind::Unavailable);

@@ -1,6 +1,6 @@
-//! STOR, APPE and STOU (RFC 959), and what becomes of an upload that is cut.
+//! Uploads: STOR, APPE and STOU (RFC 959).
 
-mod part;
+mod partial_file;
 
 use std::io;
 use std::sync::Arc;
@@ -18,23 +18,24 @@ use crate::net::Stream;
 use crate::op::{
     Failure, FailureKind, PeerReply, RemotePath, Representation, WriteFile, WriteMode,
 };
-pub(super) use part::{Part, Replaced};
+pub(super) use partial_file::{PartialFile, ReplacedFile};
 
 pub(super) struct FtpWrite {
     guard: ConnectionGuard,
-    /// `None` once its end was sent, one way or the other.
+    /// `None` once the transfer was ended or aborted.
     sink: Option<Sink>,
-    /// The server's word that it has all.
-    stored: Option<PeerReply>,
-    idle: Sink,
+    /// The success reply to the transfer.
+    final_reply: Option<PeerReply>,
+    closed_sink: Sink,
     path: RemotePath,
-    /// `None`: it continues an older file.
-    part: Option<Part>,
-    /// Bytes of this transfer, where they were counted.
-    sent: Option<u64>,
-    /// What the file has before them, where that is known and bytes are what the server counts.
+    /// `None`: the upload continues an older file.
+    part: Option<PartialFile>,
+    /// Bytes of this transfer, if counted.
+    bytes_sent: Option<u64>,
+    /// The size of the file before them, if known; `None` for ASCII transfers, whose bytes the
+    /// server does not count.
     base: Option<u64>,
-    /// Until it has ended, nothing is remembered of what is there.
+    /// Nothing is cached until the transfer has ended.
     _write_guard: WriteGuard,
 }
 
@@ -45,23 +46,23 @@ pub(super) async fn open(
 ) -> Result<Box<dyn WriteTransfer>, Failure> {
     let WriteFile { path, mode, representation } = action;
     let part = match mode {
-        WriteMode::From { offset: 0 } => Some(Part::new(&mut guard, path, false).await?),
+        WriteMode::From { offset: 0 } => Some(PartialFile::new(&mut guard, path, false).await?),
         _ => None,
     };
-    Ok(Box::new(begin(guard, write_guard, path, *mode, *representation, part).await?))
+    Ok(Box::new(start(guard, write_guard, path, *mode, *representation, part).await?))
 }
 
-pub(super) async fn begin(
+pub(super) async fn start(
     mut guard: ConnectionGuard,
     write_guard: WriteGuard,
     path: &RemotePath,
     mode: WriteMode,
     representation: Representation,
-    mut part: Option<Part>,
+    mut part: Option<PartialFile>,
 ) -> Result<FtpWrite, Failure> {
     guard.set_type(representation).await?;
     let temporary = part.as_ref().and_then(|part| part.temporary.as_ref());
-    let written = match mode {
+    let target_name = match mode {
         WriteMode::Unique => Vec::new(),
         _ => guard.name(temporary.unwrap_or(path))?,
     };
@@ -71,28 +72,30 @@ pub(super) async fn begin(
     }
     let started = match mode {
         WriteMode::From { offset } => {
-            data_connection::start(&mut guard, "STOR", Some(&written), offset).await
+            data_connection::start(&mut guard, "STOR", Some(&target_name), offset).await
         }
-        WriteMode::Append => data_connection::start(&mut guard, "APPE", Some(&written), 0).await,
+        WriteMode::Append => {
+            data_connection::start(&mut guard, "APPE", Some(&target_name), 0).await
+        }
         WriteMode::Unique => {
-            // Wherever the server is: somebody else may have renamed that folder.
+            // CWD even if the server is there: another client may have renamed the folder.
             if guard.home.is_known() {
                 match guard.change_directory(path).await {
-                    // Where the login has put an account, it need not be allowed to go.
+                    // An account need not be allowed to enter its login folder.
                     Err(_) if guard.is_at_home(path) => guard.check()?,
-                    can_enter => can_enter.map(drop)?,
+                    entered => entered.map(drop)?,
                 }
             } else if !path.is_root() {
-                let what = "a file with a new name (STOU) can be made in that folder only";
+                let what = "a file with a unique name (STOU) can be created in that folder only";
                 return Err(failures::unknown_home(what));
             }
             data_connection::start(&mut guard, "STOU", None, 0).await
         }
     };
     if let (Err(failure), Some(part)) = (&started, &part)
-        && began_anyway(failure)
+        && may_have_created_file(failure)
     {
-        part.delete(&mut guard, path, Some(0)).await;
+        part.delete_if_own(&mut guard, path, Some(0)).await;
     }
     let (stream, preliminary) = started?;
     let folder = path;
@@ -103,53 +106,53 @@ pub(super) async fn begin(
     let base = match (mode, &part) {
         _ if representation != Representation::Image => None,
         (WriteMode::From { offset }, _) => Some(offset),
-        (WriteMode::Append, Some(part)) => Some(part.synced),
+        (WriteMode::Append, Some(part)) => Some(part.synced_bytes),
         (WriteMode::Append, None) => None,
         (WriteMode::Unique, _) => Some(0),
     };
-    // A file that this upload began, under a name that is known.
+    // A file that this upload created, if its name is known.
     if mode == WriteMode::Unique && path != *folder {
-        let delete = guard.settings.partial_uploads == PartialUploads::Delete;
+        let delete_on_abort = guard.settings.partial_uploads == PartialUploads::Delete;
         let lease = Some(Arc::new(guard.pool().account().lease(&path).await));
-        part = Some(Part { delete, lease, ..Part::default() });
+        part = Some(PartialFile { delete_on_abort, lease, ..PartialFile::default() });
     }
     Ok(FtpWrite {
         guard,
         sink: Some(Sink::Socket(stream)),
-        stored: None,
-        idle: Sink::Writer(Box::new(tokio::io::sink())),
+        final_reply: None,
+        closed_sink: Sink::Writer(Box::new(tokio::io::sink())),
         path,
         part,
-        sent: None,
+        bytes_sent: None,
         base,
         _write_guard: write_guard,
     })
 }
 
-/// Whether the server may have begun the file although its transfer did not begin.
-fn began_anyway(failure: &Failure) -> bool {
+/// Whether the server may have created the file although the transfer did not start.
+fn may_have_created_file(failure: &Failure) -> bool {
     use FailureKind as K;
     matches!(failure.kind, K::Unavailable | K::DataConnection | K::TransferCut | K::TimedOut)
 }
 
-/// RFC 1123 section 4.1.2.9: `150 FILE: name`. A server that does not say it leaves the folder.
+/// The file name in the reply to STOU (RFC 1123 section 4.1.2.9: `150 FILE: name`), or the folder
+/// if there is none.
 fn unique_name(preliminary: &PeerReply, folder: &RemotePath, home: &Home) -> RemotePath {
     let text = preliminary.lines.concat();
     let name = text.windows(6).position(|w| w.eq_ignore_ascii_case(b"FILE: ")).map(|at| {
         let name = &text[at + 6..];
         name.strip_suffix(b"\"").unwrap_or(name).trim_ascii()
     });
-    // An absolute one is in a folder that the session has no name for.
+    // Without a known login folder, absolute names are outside of the session's paths.
     let name = name.filter(|name| home.is_known() || !name.starts_with(b"/"));
     name.and_then(|name| RemotePath::resolve(folder, name).ok()).unwrap_or_else(|| folder.clone())
 }
 
-/// The end that means *complete*. Whether it was torn: the server closed its side without having
-/// read all, or in a way that looks so. Under TLS that tells nothing; whether the server has it all,
-/// its reply says.
-async fn close(stream: Stream, limit: Duration) -> bool {
+/// Ends the data connection as *complete*. Returns whether the server reset it: it may have closed
+/// it without reading everything. Under TLS that cannot be seen; the server's reply decides.
+async fn close_data(stream: Stream, limit: Duration) -> bool {
     let plain = !stream.is_tls();
-    // As long as something is taken, however slowly, the end is on its way.
+    // While the server reads anything, however slowly, the end is on its way.
     let timer = StallTimer::new(limit, Some(stream.tcp()));
     let closing = stream.complete_and_read_to_end(Duration::MAX);
     let error = match timer.wait(closing).await {
@@ -159,68 +162,70 @@ async fn close(stream: Stream, limit: Duration) -> bool {
     };
     tracing::debug!(%error, "closing the data connection to the backend");
     use io::ErrorKind as E;
-    let torn = [E::ConnectionReset, E::BrokenPipe, E::NotConnected, E::ConnectionAborted];
-    plain && matches!(error, RelayError::Sink(error) if torn.contains(&error.kind()))
+    let resets = [E::ConnectionReset, E::BrokenPipe, E::NotConnected, E::ConnectionAborted];
+    plain && matches!(error, RelayError::Sink(error) if resets.contains(&error.kind()))
 }
 
 impl FtpWrite {
     async fn complete(&mut self, whole: bool) -> Result<PeerReply, Failure> {
         let reply = self.store().await?;
         if whole && let Some(part) = self.part.take() {
-            part.give_name(&mut self.guard, &self.path).await?;
+            part.rename_to_final(&mut self.guard, &self.path).await?;
         }
-        // The client stored a file: the words about the rename would only puzzle it.
+        // The reply to the STOR, not to the rename.
         Ok(reply)
     }
 
-    /// Ends the transfer as *complete*, under the name that is written to.
+    /// Ends the transfer as *complete*, under the name that was written to.
     async fn store(&mut self) -> Result<PeerReply, Failure> {
-        if let Some(reply) = &self.stored {
+        if let Some(reply) = &self.final_reply {
             return Ok(reply.clone());
         }
-        // What is on its way must be out: behind a close some servers take what came for all.
+        // Flush first: some servers take the data received before a close as complete.
         if let Err(e) = self.flush().await {
-            let told = self.cut().await;
-            return Err(told.unwrap_or_else(|| {
+            let reported = self.abort_transfer().await;
+            return Err(reported.unwrap_or_else(|| {
                 Failure::backend(
                     FailureKind::TransferCut,
-                    "the backend server did not take the end of the file",
+                    "the backend server did not accept the end of the file",
                 )
                 .with_detail(e)
             }));
         }
         let early_reply = self.guard.reply_before_end()?;
-        let torn = match self.sink.take() {
-            Some(Sink::Socket(stream)) => close(stream, self.guard.settings.reply_timeout).await,
+        let reset = match self.sink.take() {
+            Some(Sink::Socket(stream)) => {
+                close_data(stream, self.guard.settings.reply_timeout).await
+            }
             _ => false,
         };
-        let reply = self.guard.end_upload(early_reply, torn).await?;
-        if torn {
-            self.check_whole().await?;
+        let reply = self.guard.end_upload(early_reply, reset).await?;
+        if reset {
+            self.check_size().await?;
         }
-        self.stored = Some(reply.clone());
+        self.final_reply = Some(reply.clone());
         Ok(reply)
     }
 
-    /// Some servers say that they have a file although they left before its end; others have it all,
-    /// and close with a reset. Where no size tells which, their word is taken.
-    async fn check_whole(&mut self) -> Result<(), Failure> {
-        let expected = self.base.zip(self.sent).map(|(base, sent)| base + sent);
+    /// After a reset, some servers confirm a file that they did not read to its end; others have
+    /// all of it. The size decides, if the server reports it.
+    async fn check_size(&mut self) -> Result<(), Failure> {
+        let expected = self.base.zip(self.bytes_sent).map(|(base, bytes_sent)| base + bytes_sent);
         let Some(expected) = expected else { return Ok(()) };
         let temporary = self.part.as_ref().and_then(|part| part.temporary.as_ref());
-        let written = temporary.unwrap_or(&self.path);
-        match stat::reported_size(&mut self.guard, written).await {
+        let target = temporary.unwrap_or(&self.path);
+        match stat::reported_size(&mut self.guard, target).await {
             Ok(Some(size)) if size != expected => Err(Failure::backend(
                 FailureKind::TransferCut,
-                "the backend server broke the data connection off, and the file there is not as \
-                 long as what was sent",
+                "the backend server reset the data connection, and its file is not as long as \
+                 the uploaded one",
             )
-            .with_detail(format!("{expected} bytes are expected, it has {size}"))),
+            .with_detail(format!("expected {expected} bytes, the server has {size}"))),
             Ok(Some(_)) => Ok(()),
-            told => {
+            reported => {
                 tracing::debug!(
-                    ?told,
-                    "the backend reset the data connection of an upload that it says it has; no size tells more"
+                    ?reported,
+                    "the backend reset the data connection of an upload that it confirmed; its size is unknown"
                 );
                 Ok(())
             }
@@ -231,20 +236,20 @@ impl FtpWrite {
         &self.guard
     }
 
-    pub(super) fn part(&self) -> Option<Part> {
+    pub(super) fn part(&self) -> Option<PartialFile> {
         self.part.clone()
     }
 
     /// The bytes of this transfer.
-    pub(super) fn count(&mut self, bytes: usize) {
-        self.sent = Some(self.sent.unwrap_or(0) + bytes as u64);
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes_sent = Some(self.bytes_sent.unwrap_or(0) + bytes as u64);
     }
 
-    pub(super) fn counted(&self) -> u64 {
-        self.sent.unwrap_or(0)
+    pub(super) fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.unwrap_or(0)
     }
 
-    /// `whole`: the file gets its name; else it is gone on with later.
+    /// `whole`: the file gets its final name; else it is continued later.
     pub(super) async fn end(mut self: Box<Self>, whole: bool) -> Result<PeerReply, Failure> {
         let ended = self.complete(whole).await;
         if ended.is_err() {
@@ -260,11 +265,11 @@ impl FtpWrite {
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn cut(&mut self) -> Option<Failure> {
+    async fn abort_transfer(&mut self) -> Option<Failure> {
         match self.sink.take() {
             Some(Sink::Socket(stream)) => abort::abort(&mut self.guard, stream).await,
             _ => {
-                // The end was sent already: its answer must not be taken for the next one's.
+                // The end was sent already: its reply must not be taken for the next command's.
                 abort::await_reply(&mut self.guard).await;
                 None
             }
@@ -273,7 +278,7 @@ impl FtpWrite {
 
     async fn delete_part(&mut self) {
         if let Some(part) = &self.part {
-            part.delete(&mut self.guard, &self.path, self.sent).await;
+            part.delete_if_own(&mut self.guard, &self.path, self.bytes_sent).await;
         }
     }
 }
@@ -281,7 +286,7 @@ impl FtpWrite {
 #[async_trait]
 impl WriteTransfer for FtpWrite {
     fn sink(&mut self) -> &mut Sink {
-        self.sink.as_mut().unwrap_or(&mut self.idle)
+        self.sink.as_mut().unwrap_or(&mut self.closed_sink)
     }
 
     fn path(&self) -> &RemotePath {
@@ -289,12 +294,12 @@ impl WriteTransfer for FtpWrite {
     }
 
     fn sent(&mut self, bytes: u64) {
-        self.sent = Some(bytes);
+        self.bytes_sent = Some(bytes);
     }
 
     async fn settle(&mut self) -> Result<(), Failure> {
         let temporary = self.part.as_ref().is_some_and(|part| part.temporary.is_some());
-        // Under its own name, the end of data makes the file whole.
+        // Under its final name, the end of data would complete the file.
         if temporary { self.store().await.map(drop) } else { Ok(()) }
     }
 
@@ -303,9 +308,9 @@ impl WriteTransfer for FtpWrite {
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        let told = self.cut().await;
+        let reported = self.abort_transfer().await;
         self.delete_part().await;
-        told
+        reported
     }
 }
 
@@ -322,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_that_stou_chose() {
+    fn the_name_chosen_by_stou_is_parsed() {
         let folder = RemotePath::resolve(&RemotePath::root(), b"/in").unwrap();
         let known = Home::At(RemotePath::root());
         for (text, home, expected) in [

@@ -9,34 +9,34 @@ use crate::backend::path_leases::PathLease;
 use crate::backend::{PartialUploads, temporary_name};
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath};
 
-/// A file that was begun here, until it is whole.
+/// A file that is being uploaded, until it is complete.
 #[derive(Clone, Default)]
-pub(in crate::backend::ftp) struct Part {
-    /// The name that is written to, where it is not the file's own.
+pub(in crate::backend::ftp) struct PartialFile {
+    /// The temporary name, if it is not written under its final one.
     pub(in crate::backend::ftp) temporary: Option<RemotePath>,
-    /// Whether it is deleted when it is cut.
-    pub(in crate::backend::ftp) delete: bool,
-    /// The bytes of an older file of this name, where that was asked and is told.
-    pub(in crate::backend::ftp) before: Option<u64>,
-    /// What earlier transfers of it have brought, in bytes.
-    pub(in crate::backend::ftp) synced: u64,
-    /// A file that has the name by the end is an error.
+    /// Whether it is deleted if the upload is aborted.
+    pub(in crate::backend::ftp) delete_on_abort: bool,
+    /// The size of an existing file of this name, if the server was asked and reports it.
+    pub(in crate::backend::ftp) original_size: Option<u64>,
+    /// Bytes stored by earlier transfers.
+    pub(in crate::backend::ftp) synced_bytes: u64,
+    /// Fails if another file has the name at the end.
     pub(in crate::backend::ftp) exclusive: bool,
-    /// The file that is there is replaced by it.
-    pub(in crate::backend::ftp) replaces: Option<Replaced>,
-    /// Of the name that is written to, where it is the file's own.
+    /// The existing file that it replaces.
+    pub(in crate::backend::ftp) replaces: Option<ReplacedFile>,
+    /// The lease of the final name, if that is written to.
     pub(super) lease: Option<Arc<PathLease>>,
 }
 
-/// A file that was there when its name was written to without having been emptied.
+/// An existing file that is rewritten from its start without being truncated.
 #[derive(Clone, Copy)]
-pub(in crate::backend::ftp) struct Replaced {
-    /// Which the new one is to have; `None` where the server sets none.
+pub(in crate::backend::ftp) struct ReplacedFile {
+    /// The mode for the new file; `None` if the server cannot set modes.
     pub(in crate::backend::ftp) permissions: Option<u32>,
 }
 
-impl Part {
-    /// As configured; before the first transfer.
+impl PartialFile {
+    /// As configured. To be called before the first transfer.
     pub(in crate::backend::ftp) async fn new(
         guard: &mut ConnectionGuard,
         path: &RemotePath,
@@ -48,58 +48,60 @@ impl Part {
             PartialUploads::Keep => {}
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
             PartialUploads::Delete => match size(guard, path).await {
-                Ok(before) => (part.delete, part.before) = (true, before),
+                Ok(original_size) => {
+                    (part.delete_on_abort, part.original_size) = (true, original_size)
+                }
                 Err(failure) => {
                     guard.check()?;
-                    tracing::info!(path = path.as_bytes(), %failure, "whether there is an older file is not known: a part would be kept");
+                    tracing::info!(path = path.as_bytes(), %failure, "cannot check for an existing file: an incomplete upload would be kept");
                 }
             },
         }
         Ok(part)
     }
 
-    /// Written under another name; the file that is there stays until it is whole.
+    /// Written under a temporary name; the existing file stays until the new one is complete.
     pub(in crate::backend::ftp) fn replacing(
         path: &RemotePath,
-        replaced: Replaced,
+        replaced: ReplacedFile,
     ) -> Result<Self, Failure> {
         let temporary = Some(temporary_name(path)?);
         Ok(Self { temporary, replaces: Some(replaced), ..Self::default() })
     }
 
-    /// Written again from its begin.
-    pub(in crate::backend::ftp) fn anew(self) -> Self {
-        Self { synced: 0, ..self }
+    /// Written again from its start.
+    pub(in crate::backend::ftp) fn restarted(self) -> Self {
+        Self { synced_bytes: 0, ..self }
     }
 
-    /// Deletes it where it is configured so, and where it is no other file: a server that switches at
-    /// the end still has the older one, and a client may have come back and begun it anew.
-    pub(in crate::backend::ftp) async fn delete(
+    /// Deletes the file if configured. It must be this upload's: a server that replaces files at
+    /// the end still has the older one, and a client may have started the file again.
+    pub(in crate::backend::ftp) async fn delete_if_own(
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
-        sent: Option<u64>,
+        bytes_sent: Option<u64>,
     ) {
         if let (Some(_), Some(temporary)) = (self.replaces, &self.temporary) {
             return delete_temporary(guard, temporary).await;
         }
-        let Some(lease) = self.lease.as_ref().filter(|_| self.delete) else { return };
+        let Some(lease) = self.lease.as_ref().filter(|_| self.delete_on_abort) else { return };
         let deleted = async {
             if guard.check().is_err() {
                 guard.renew().await?;
             }
             match lease.guard_if_newest() {
-                Some(_guard) => self.delete_own(guard, path, sent).await,
+                Some(_guard) => self.delete_own(guard, path, bytes_sent).await,
                 None => Ok(()),
             }
         };
         if let Err(failure) = deleted.await {
-            tracing::warn!(path = path.as_bytes(), %failure, "the part of a cut upload stays");
+            tracing::warn!(path = path.as_bytes(), %failure, "the partial file of an aborted upload could not be deleted");
         }
     }
 
-    /// A whole file gets its own name.
-    pub(in crate::backend::ftp) async fn give_name(
+    /// Renames a complete file to its final name.
+    pub(in crate::backend::ftp) async fn rename_to_final(
         self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
@@ -111,7 +113,7 @@ impl Part {
                 renames::rename_to_new(guard, &temporary, path, UncheckedRename::Refuse).await
             }
             (false, None) => renames::replace(guard, &temporary, path).await,
-            (false, Some(replaced)) => take_place(guard, &temporary, path, replaced).await,
+            (false, Some(replaced)) => replace_original(guard, &temporary, path, replaced).await,
         };
         renamed.map(drop)
     }
@@ -120,16 +122,16 @@ impl Part {
         &self,
         guard: &mut ConnectionGuard,
         path: &RemotePath,
-        sent: Option<u64>,
+        bytes_sent: Option<u64>,
     ) -> Result<(), Failure> {
         let Some(size) = size(guard, path).await? else { return Ok(()) };
-        let most = sent.map(|sent| self.synced + sent);
-        if self.before == Some(size) || most.is_some_and(|most| size > most) {
+        let max = bytes_sent.map(|bytes_sent| self.synced_bytes + bytes_sent);
+        if self.original_size == Some(size) || max.is_some_and(|max| size > max) {
             tracing::warn!(
                 path = path.as_bytes(),
                 size,
-                ?most,
-                "what is there behind a cut upload is not its part: kept"
+                ?max,
+                "kept the file after an aborted upload: it is not the upload's own"
             );
             return Ok(());
         }
@@ -137,12 +139,12 @@ impl Part {
     }
 }
 
-/// The new file gets the old one's permissions and its name, or is deleted.
-async fn take_place(
+/// Gives the new file the original's permissions and name, or deletes it.
+async fn replace_original(
     guard: &mut ConnectionGuard,
     temporary: &RemotePath,
     path: &RemotePath,
-    replaced: Replaced,
+    replaced: ReplacedFile,
 ) -> Result<PeerReply, Failure> {
     let renamed = async {
         if let Some(mode) = replaced.permissions {
@@ -165,16 +167,16 @@ async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
         guard.expect_at(2, "DELE", temporary).await
     };
     if let Err(failure) = deleted.await {
-        tracing::warn!(path = temporary.as_bytes(), %failure, "the part of an upload that failed stays under its temporary name");
+        tracing::warn!(path = temporary.as_bytes(), %failure, "the partial file of a failed upload remains under its temporary name");
     }
 }
 
-/// What is there. Only a server that knows neither SIZE nor MLST is asked for the whole folder.
+/// The size of an existing file. Only a server without SIZE and MLST is asked for the whole folder.
 async fn size(guard: &mut ConnectionGuard, path: &RemotePath) -> Result<Option<u64>, Failure> {
     match stat::reported_size(guard, path).await {
         Err(failure) if failure.kind == FailureKind::Unsupported => {
             stat::file_size(guard, path).await
         }
-        told => told,
+        size => size,
     }
 }
