@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::logging::Log;
+use lockgate::net::task;
 use lockgate::op::escape::printable;
 use lockgate::{admin, app, auth, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -167,8 +168,8 @@ fn configuration(arguments: &Arguments) -> PathBuf {
 async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(log.report_losses());
-    tokio::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
+    task::spawn(log.report_losses());
+    task::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
     raise_descriptor_limit();
     let running = app::start(config).await.context("lockgate did not start")?;
     for (listener, address) in &running.addresses {

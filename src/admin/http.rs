@@ -17,6 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
+use crate::net::task;
+
 /// Connections served at a time.
 const CONNECTIONS_MAX: usize = 64;
 /// From the accept until the request's header is complete.
@@ -43,7 +45,7 @@ pub(super) async fn serve<S, C, A>(
         let (stream, client) = accept().await;
         make_room(&mut connections);
         let respond = respond.clone();
-        let task = tokio::spawn(async move { connection(stream, &*respond).await });
+        let task = task::spawn(async move { connection(stream, &*respond).await });
         connections.push(OpenConnection { client, task: task.abort_handle() });
     }
 }

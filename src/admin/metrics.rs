@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::http::{self, Page, page, text};
+use crate::net::task;
 use crate::net::{self, Drain};
 
 /// The `metrics` address, bound.
@@ -38,7 +39,7 @@ impl BoundMetrics {
                 (tcp, client.ip())
             }
         };
-        tokio::spawn(
+        task::spawn(
             stop.run_until_cancelled_owned(http::serve(accept, move |path| this.respond(path))),
         );
     }

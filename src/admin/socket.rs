@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::http::{self, Page, page, text};
 use super::ports;
 use crate::data::Pool;
+use crate::net::task;
 
 /// The longest response, in bytes.
 const RESPONSE_MAX: usize = 256 * 1024 * 1024;
@@ -58,7 +59,7 @@ impl AdminSocket {
             async move { (this.accept().await, ()) }
         };
         let served = http::serve(accept, move |path| this.response(path));
-        tokio::spawn(stop.run_until_cancelled_owned(served));
+        task::spawn(stop.run_until_cancelled_owned(served));
     }
 
     async fn accept(&self) -> UnixStream {
@@ -137,7 +138,7 @@ async fn request(socket: &Path) -> anyhow::Result<Response<Incoming>> {
     })?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await?;
-    tokio::spawn(connection);
+    task::spawn(connection);
     let request = Request::get("/ports").header("host", "lockgate").body(Empty::<&[u8]>::new())?;
     sender.send_request(request).await.context(NO_GATEWAY)
 }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::{User, UserTable};
+use crate::net::task;
 
 /// The minimum capacity of argon2's memory, in its blocks of 1 KiB, so that freed memory returns to the
 /// system with what was computed: jemalloc returns blocks larger than 8 MiB at once, and glibc's
@@ -50,7 +51,7 @@ impl PasswordCheck {
         let password = password.clone();
         // The semaphore is never closed, and verification does not panic; if it did, the login would fail.
         let permit = self.permits.clone().acquire_owned().await.ok()?;
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = task::spawn_blocking(move || {
             let _permit = permit;
             is_correct(&password, &hash).unwrap_or(false)
         });

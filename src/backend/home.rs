@@ -10,6 +10,7 @@ const MAX_LOGGED: usize = 300;
 /// The folder in which a login starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Home {
+    /// The absolute path of the login folder.
     At(RemotePath),
     /// The server does not report it. The folder is the session's `/`, and all paths are sent to the server
     /// relative to it.

@@ -54,6 +54,7 @@ impl Login {
 /// whether it is bound to a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
+    /// The address of the client.
     pub client: SocketAddr,
     /// What the client connected to.
     pub local: SocketAddr,
@@ -79,8 +80,10 @@ impl Origin {
 /// On which connections a backend is told who the client is (`send_proxy_protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SendProxyProtocol {
+    /// None.
     #[default]
     None,
+    /// Control connections only.
     Control,
     /// On passive data connections too.
     All,
@@ -115,10 +118,13 @@ pub trait BackendSession: Send + Sync {
     /// What ends in a plain answer.
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure>;
 
+    /// Lists a folder.
     async fn list(&self, target: &Target<ListDirectory>) -> Result<Box<dyn Listing>, Failure>;
 
+    /// Opens a file to be read as a stream.
     async fn open_read(&self, target: &Target<ReadFile>) -> Result<Box<dyn ReadTransfer>, Failure>;
 
+    /// Opens a file to be written as a stream.
     async fn open_write(
         &self,
         target: &Target<WriteFile>,
@@ -163,6 +169,7 @@ pub trait OpenFile: Send + Sync {
     /// The file's bytes; `None` where they cannot be told now.
     async fn size(&self) -> Option<u64>;
 
+    /// Changes what is `Some` in `changes`.
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure>;
 
     /// Whether what is asked about the path is to be asked of this file: it has another name until
@@ -174,6 +181,7 @@ pub trait OpenFile: Send + Sync {
     /// Returns when all that was written is safe at the backend.
     async fn sync(&self) -> Result<(), Failure>;
 
+    /// The space and limits of the file system that holds the file.
     async fn file_system(&self) -> Result<FileSystem, Failure>;
 
     /// Copies `length` bytes (0: all to the end) from `offset` to `to`, which this same backend
@@ -212,6 +220,7 @@ pub trait Listing: Send {
 /// A file being read. It ends in `finish` or `abort`; dropped without either, it counts as aborted.
 #[async_trait]
 pub trait ReadTransfer: Send {
+    /// Where the bytes come from.
     fn source(&mut self) -> &mut Source;
 
     /// After the source's end: what the backend says about it.
@@ -225,6 +234,7 @@ pub trait ReadTransfer: Send {
 /// aborted, and the backend never takes what it has for a whole file.
 #[async_trait]
 pub trait WriteTransfer: Send {
+    /// Where the bytes go.
     fn sink(&mut self) -> &mut Sink;
 
     /// The file that is being written, as the backend sees it (chosen by it for `Unique`).

@@ -10,6 +10,7 @@ use crate::op::{Changes, Failure, FailureKind};
 /// The reply to a client that sets an attribute which the backend cannot set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnsupportedAttributes {
+    /// The request fails as unsupported.
     #[default]
     Refuse,
     /// Success: otherwise some clients consider the upload failed and delete it.
@@ -21,6 +22,7 @@ pub enum UnsupportedAttributes {
 pub struct IgnoredAttributes(IntCounterVec);
 
 impl IgnoredAttributes {
+    /// Registers `lockgate_attributes_ignored_total`.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = IntCounterVec::new(
             Opts::new(

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::net::task;
+
 /// For one lookup of a name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between the end of a lookup and the next.
@@ -99,7 +101,7 @@ impl Advertiser {
     pub(super) fn serve(&self, stop: &CancellationToken) {
         for lookup in self.entries.iter().filter_map(|(_, lookup)| lookup.clone()) {
             let stop = stop.clone();
-            tokio::spawn(async move {
+            task::spawn(async move {
                 stop.run_until_cancelled(lookup.repeat(resolved)).await;
             });
         }

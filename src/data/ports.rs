@@ -15,6 +15,7 @@ use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reservation, Rules};
 use super::view::PoolView;
+use crate::net::task;
 use crate::net::{self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal};
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -129,7 +130,7 @@ impl Pool {
         for listener in listeners.drain(..) {
             let rendezvous = self.rendezvous.clone();
             let (proxy_protocol, stop) = (self.proxy_protocol.clone(), stop.clone());
-            tokio::spawn(async move {
+            task::spawn(async move {
                 match proxy_protocol {
                     None => {
                         stop.run_until_cancelled(accept(listener, &rendezvous)).await;
@@ -139,7 +140,7 @@ impl Pool {
             });
         }
         let (rendezvous, stop) = (self.rendezvous.clone(), stop.clone());
-        tokio::spawn(
+        task::spawn(
             async move { stop.run_until_cancelled(rendezvous.expire_reservations()).await },
         );
     }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::relay_error::{RelayError, Side};
+use crate::net::task;
 
 /// How long one sink may accept nothing.
 pub struct StallTimer {
@@ -54,7 +55,7 @@ impl StallTimer {
 
     async fn unacknowledged(&self) -> Option<u64> {
         let socket = self.socket?;
-        tokio::task::spawn_blocking(move || unacknowledged(socket)).await.ok().flatten()
+        task::spawn_blocking(move || unacknowledged(socket)).await.ok().flatten()
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::task;
+
 /// An established connection may still be in the server's backlog. It holds its slot until the server's
 /// first byte, at most for so long.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -209,7 +211,7 @@ impl Connector {
 fn hold_until_answered(slot: Slot, tcp: &TcpStream) {
     let watched = SockRef::from(tcp).try_clone();
     let watched = watched.and_then(|socket| TcpStream::from_std(socket.into()));
-    tokio::spawn(async move {
+    task::spawn(async move {
         let answered = async {
             match &watched {
                 // The end of the connection counts, too.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::task;
+
 /// Longer than any session needs to abort its transfers and to log out.
 const FORCED_STOP_TIMEOUT: Duration = Duration::from_secs(16);
 
@@ -42,7 +44,7 @@ impl Drain {
 
     /// Runs a task that the drain waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+        task::spawn_tracked(&self.tasks, task);
     }
 
     /// Refuses new work, gives running work until `deadline`, then aborts it. Returns whether that was

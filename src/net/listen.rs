@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::accept::accept;
+use super::task;
 use super::{Drain, Endpoints, ProxyHeader, ProxyProtocol, Refusal};
 
 /// Connections that the kernel holds for us before they are accepted.
@@ -69,7 +70,7 @@ impl Listener {
             let (stop, handler) = (drain.token().clone(), handler.clone());
             match proxy_protocol.clone() {
                 None => {
-                    tokio::spawn(async move {
+                    task::spawn(async move {
                         stop.run_until_cancelled(direct(&socket, &*handler)).await;
                     });
                 }
@@ -78,7 +79,7 @@ impl Listener {
                     let handler = move |tcp, from, received| {
                         proxied(&name, &*handler, tcp, from, received);
                     };
-                    tokio::spawn(async move {
+                    task::spawn(async move {
                         proxy_protocol.accept(&socket, &stop, handler).await;
                     });
                 }

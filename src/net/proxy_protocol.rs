@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
+use super::task;
 use crate::wire::proxy::{self, Header, HeaderError, MAX_V2};
 
 /// For the whole header: proxies send it as soon as they connect.
@@ -109,7 +110,7 @@ impl ProxyProtocol {
                 // The semaphore is never closed.
                 let Ok(permit) = self.pending.clone().acquire_owned().await else { return };
                 let (this, stop, handler) = (self.clone(), stop.clone(), handler.clone());
-                tokio::spawn(async move {
+                task::spawn(async move {
                     let received = this.receive(&mut tcp, from);
                     let received = stop.run_until_cancelled(received).await;
                     drop(permit);

@@ -1,38 +1,40 @@
-//! What a client asks for: the operations with a plain answer, and those that open a file or a folder.
+//! The requests of clients: operations with a plain answer, and those that open a file or a folder.
 
 use super::{Effect, Effects, OpenMode, RemotePath};
 
-/// What a client asks for. Policy judges it, a record names it, and a route maps its paths, which are
-/// the client's until a `Target` is made of it.
+/// A client's request. Policy checks it, a record names it, and a route maps its paths; they are the
+/// client's paths until it becomes a `Target`.
 pub trait Action: Sized {
-    /// All that it may do. A write without append creates or overwrites: which of the two is known
-    /// only when it happens.
+    /// All possible effects. A write without append creates or overwrites, which is not known
+    /// beforehand.
     fn effects(&self) -> Effects;
 
     /// The name in logs and metric labels.
     fn name(&self) -> &'static str;
 
-    /// The path it is about (the old one of a rename or copy, the new one of a link).
+    /// The main path (the old one of a rename or copy, the new one of a link).
     fn path(&self) -> &RemotePath;
 
-    /// The second path of what has two, and the target of a symlink.
+    /// The second path, or the target of a symlink.
     fn other_path(&self) -> Option<&[u8]> {
         None
     }
 
-    /// The way that file data takes; `None` where none moves.
+    /// The direction of file data; `None` without data.
     fn direction(&self) -> Option<Direction> {
         None
     }
 
-    /// The same with every path replaced by what `map` makes of it.
+    /// Replaces every path with the result of `map`.
     fn map_paths<E>(self, map: impl FnMut(RemotePath) -> Result<RemotePath, E>) -> Result<Self, E>;
 }
 
-/// The way that file data takes, as seen by the client.
+/// The direction of file data, from the client's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
+    /// From the backend to the client.
     Download,
+    /// From the client to the backend.
     Upload,
     /// From file to file, within the backend.
     Copy,
@@ -52,56 +54,70 @@ impl Direction {
 /// Reads a file from `offset` (bytes) to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadFile {
+    /// The file.
     pub path: RemotePath,
+    /// In bytes of the representation.
     pub offset: u64,
+    /// How the bytes travel.
     pub representation: Representation,
 }
 
 /// Writes a file as a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteFile {
+    /// The file, or for [`WriteMode::Unique`] its folder.
     pub path: RemotePath,
+    /// Where the bytes go in the file.
     pub mode: WriteMode,
+    /// How the bytes travel.
     pub representation: Representation,
 }
 
 /// Lists a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListDirectory {
+    /// The folder.
     pub path: RemotePath,
 }
 
-/// Opens a file for reads and writes at any offset, as far as the backend can.
+/// Opens a file for reads and writes at any offset, if the backend supports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenHandle {
+    /// The file.
     pub path: RemotePath,
+    /// The access, and whether the file is created.
     pub mode: OpenMode,
 }
 
 /// Copies data from one open file to another, within the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyData {
+    /// The file that is read.
     pub from: RemotePath,
+    /// The file that is written.
     pub to: RemotePath,
-    /// `to` was opened for appending.
+    /// Whether `to` was opened for appending.
     pub append: bool,
 }
 
+/// Where the bytes of a write go in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
-    /// From `offset`; what the file had from there on is gone. 0 replaces the file.
+    /// Writes from `offset` and truncates the file there; 0 replaces the file.
     From {
+        /// In bytes.
         offset: u64,
     },
+    /// At the end of the file, which is created if it does not exist.
     Append,
     /// A new name in the folder `path`, chosen by the backend (STOU).
     Unique,
 }
 
-/// RFC 959's TYPE: how bytes travel.
+/// The representation of data: RFC 959's TYPE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Representation {
-    /// TYPE I and L 8: as they are.
+    /// TYPE I and L 8: unchanged bytes.
     Image,
     /// TYPE A: lines end in CRLF on the wire.
     Ascii,

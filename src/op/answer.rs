@@ -1,36 +1,46 @@
+//! Results of operations, and features of backends.
+
 use super::{Entry, FileSystem, PeerReply};
 
-/// What an operation that ends in a plain answer brings.
+/// The result of an [`Operation`](super::Operation).
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// It is done; the peer's own words where it has any.
+    /// Success, with the backend server's FTP reply if there is one.
     Done(Option<PeerReply>),
     /// To `Stat`.
     Entry(Entry),
-    /// To `Size`, in bytes of the representation asked for.
+    /// To `Size`, in bytes of the requested representation.
     Size(u64),
-    /// To `ReadLink`: where it leads, as it is written there.
+    /// To `ReadLink`: the target, unchanged.
     Link(Vec<u8>),
     /// To `FileSystem`.
     FileSystem(FileSystem),
-    /// To `AccountNames`, in the order asked for; empty where an id has no name.
-    AccountNames { users: Vec<Vec<u8>>, groups: Vec<Vec<u8>> },
+    /// To `AccountNames`, in the requested order; empty for an id without a name.
+    AccountNames {
+        /// Names of users.
+        users: Vec<Vec<u8>>,
+        /// Names of groups.
+        groups: Vec<Vec<u8>>,
+    },
 }
 
-/// What a backend's session can beyond the basics; the rest is refused as unsupported.
+/// Optional features of a backend's session; the others are refused as unsupported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Abilities {
+    /// `FileSystem`.
     pub file_system: bool,
+    /// `HardLink`.
     pub hard_link: bool,
-    /// Saying that what was written is safe.
+    /// Confirming that written data is on stable storage (fsync).
     pub sync: bool,
     /// `SetAttributes` of a symlink itself.
     pub link_attributes: bool,
     /// Copying between open files.
     pub copy_data: bool,
+    /// `AccountNames`.
     pub account_names: bool,
     /// A rename that replaces a file (`Onto::Replaced`).
     pub replacing_rename: bool,
-    /// `SetAttributes` of the time when a file was last changed.
+    /// `SetAttributes` of the modification time.
     pub modified: bool,
 }

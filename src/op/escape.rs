@@ -1,12 +1,12 @@
-//! The one function that makes what comes from outside printable: names, users, peers' words.
+//! Makes external input printable: names, users, replies of peers.
 //!
-//! A line stays one line, and nothing in it changes how the rest of it looks: line ends, control and
-//! format characters (U+202E turns what follows around), other unprintable ones, and bytes that are no
-//! UTF-8 are written as escapes.
+//! A line stays one line, and the input cannot change how the rest of it looks: line ends, control and
+//! format characters (U+202E reverses the text after it), other non-printable characters, and bytes that
+//! are not UTF-8 are escaped.
 
 use std::fmt::{self, Display, Write};
 
-/// Where the text goes, and so which escapes are understood there.
+/// The context of the text, which determines the escapes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     Prose,
@@ -14,20 +14,19 @@ enum Style {
     Json,
 }
 
-/// Within a sentence: `\n`, `\u{202e}`, `\xNN`; quotes and backslashes stay. Done twice, it is as done
-/// once.
+/// For sentences: `\n`, `\u{202e}`, `\xNN`; quotes and backslashes stay. It is idempotent.
 pub fn printable(bytes: &[u8]) -> impl Display {
     Escaped { bytes, style: Style::Prose }
 }
 
-/// In quotes, as a value of a line of the log: as [`printable`], with `\"` and `\\`, so that it can be
-/// read back byte for byte.
+/// A quoted value of a log line: as [`printable`], with `\"` and `\\`, so that it can be decoded byte for
+/// byte.
 pub fn quoted(bytes: &[u8]) -> impl Display {
     Escaped { bytes, style: Style::Quoted }
 }
 
-/// A string of JSON, its quotes included. Valid UTF-8 is read back as it was; other bytes are read
-/// back as the four characters `\xNN`.
+/// A JSON string with its quotes. Valid UTF-8 is preserved; other bytes are decoded as the four characters
+/// `\xNN`.
 pub fn json(bytes: &[u8]) -> impl Display {
     Escaped { bytes, style: Style::Json }
 }
@@ -78,9 +77,9 @@ fn escape(bytes: &[u8], style: Style, out: &mut fmt::Formatter<'_>) -> fmt::Resu
     Ok(())
 }
 
-/// Whether a character shows as itself; `before` is what was written as itself just before. A mark
-/// that combines stays behind what it may be a part of; at the begin of a value, or behind ASCII
-/// punctuation, it would change what is not of the value.
+/// Whether a character is printed unescaped; `before` is the unescaped character before it. A combining
+/// mark is printed only after a character that it may combine with: at the start of a value, or after
+/// ASCII punctuation, it would change the text around the value.
 fn is_printable(c: char, before: Option<char>) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
@@ -88,7 +87,7 @@ fn is_printable(c: char, before: Option<char>) -> bool {
     if c.escape_debug().eq([c]) {
         return true;
     }
-    // The standard library lets such marks stay anywhere but at the begin.
+    // The standard library escapes such marks at the start only.
     let mut text = [b'x'; 5];
     let end = 1 + c.encode_utf8(&mut text[1..]).len();
     let combines = str::from_utf8(&text[..end]).is_ok_and(|text| text.escape_debug().eq(['x', c]));
@@ -127,7 +126,7 @@ mod tests {
             ),
             ("c\" outcome=\"ok", "c\" outcome=\"ok", "\"c\\\" outcome=\\\"ok\"", None),
             ("a\\b", "a\\b", "\"a\\\\b\"", None),
-            // A mark that combines: in a word, at the begin, behind a slash.
+            // A combining mark: in a word, at the start, after a slash.
             ("e\u{301}", "e\u{301}", "\"e\u{301}\"", None),
             ("\u{301}", "\\u{301}", "\"\\u{301}\"", Some("\"\\u0301\"")),
             ("/\u{301}", "/\\u{301}", "\"/\\u{301}\"", Some("\"/\\u0301\"")),

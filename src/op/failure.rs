@@ -1,81 +1,103 @@
+//! Failures: kind, fault, message, and the peer's reply.
+
 use std::fmt;
 
 use super::Outage;
 use super::escape::printable;
 
-/// Why an operation did not succeed: what kind, whose fault, what was tried, and the peer's own words.
-///
-/// One match in each front turns it into that protocol's reply.
+/// Why an operation failed. One match in each front turns it into that protocol's reply.
 #[derive(Debug, Clone)]
 pub struct Failure {
+    /// What went wrong.
     pub kind: FailureKind,
+    /// Who caused it.
     pub fault: Fault,
-    /// A sentence for a person at a terminal and a person reading a log: what was tried, what went
-    /// wrong, and, where there is something to do, what to do. What is not printable is escaped.
+    /// A sentence for users and for the log: what was tried, what failed, and what to do. Non-printable
+    /// characters are escaped.
     pub message: String,
-    /// For the log only: addresses, system errors and what else clients need not know.
+    /// For the log only: addresses, system errors and other details that clients must not see.
     pub detail: Option<String>,
-    /// The peer's own reply, passed on between like protocols.
+    /// The backend server's FTP reply, forwarded to FTP clients.
     pub peer: Option<PeerReply>,
-    /// As `peer`, of a peer that answers with a status.
+    /// The backend server's SFTP status, forwarded to SFTP clients.
     pub status: Option<Status>,
-    /// Of a login at a backend that failed for all who come.
+    /// Set if a login failed for a reason that affects all users of the backend.
     pub outage: Option<Outage>,
 }
 
+/// What went wrong, independent of protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
+    /// There is no such file or folder.
     NotFound,
+    /// The user may not do that.
     PermissionDenied,
+    /// The name is in use.
     AlreadyExists,
+    /// A folder was expected.
     NotADirectory,
+    /// A file was expected.
     IsADirectory,
+    /// The folder still has entries.
     DirectoryNotEmpty,
+    /// The disk or a quota is full.
     NoSpace,
-    /// A name that a protocol on the way cannot carry.
+    /// A name that a protocol cannot carry.
     NameRefused,
-    /// What cannot be translated, or the peer does not offer.
+    /// Not translatable, or not supported by the backend.
     Unsupported,
+    /// A value of the request is not valid.
     InvalidArgument,
-    /// A file ends before all that was to be copied of it.
+    /// A file ends before the range to copy.
     EndOfFile,
+    /// The credentials were refused, or no route fits.
     LoginRefused,
-    /// The backend wants ACCT before it lets the user in.
+    /// The login needs ACCT.
     AccountNeeded,
-    /// A data connection could not be made.
+    /// A data connection could not be established.
     DataConnection,
-    /// A transfer ended before its end.
+    /// A transfer was interrupted.
     TransferCut,
-    /// The client asked for the end (ABOR, a closed handle).
+    /// The client aborted (ABOR, a closed handle).
     Aborted,
-    /// The backend cannot be reached or its session is lost; the client's session is over too.
+    /// The backend is unreachable or its session is lost; the client's session also ends.
     Unavailable,
+    /// No reply within the time limit.
     TimedOut,
-    /// A cap is reached; later may be better.
+    /// A limit is reached; a later attempt may succeed.
     Busy,
+    /// An error of the gateway itself.
     Internal,
 }
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
+    /// The request was wrong, or the client ended it.
     Client,
+    /// A rule of the configuration refused it.
     Policy,
+    /// The backend server refused it or failed.
     Backend,
+    /// The gateway failed.
     Gateway,
 }
 
-/// A numeric status and its text as the peer gave them.
+/// An SFTP status as received: code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    /// The number of the status (SSH_FXP_STATUS).
     pub code: u32,
+    /// The server's message, as it was received.
     pub message: Vec<u8>,
 }
 
-/// An FTP reply as the peer gave it: code and lines of text, without the line ends.
+/// An FTP reply as received: code and lines of text, without the line ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerReply {
+    /// The three digits (RFC 959 section 4.2).
     pub code: u16,
+    /// The text without the code, one element per line.
     pub lines: Vec<Vec<u8>>,
 }
 
@@ -120,34 +142,35 @@ impl FailureKind {
 }
 
 impl FailureKind {
-    /// A sentence for clients who must not see a backend's own words, which may name its paths.
+    /// A sentence for clients that must not see the backend's reply, which may contain its paths.
     pub fn sentence(self) -> &'static str {
         match self {
-            FailureKind::NotFound => "no such file or folder",
-            FailureKind::PermissionDenied => "the backend does not permit it",
-            FailureKind::AlreadyExists => "it exists already",
-            FailureKind::NotADirectory => "that is no folder",
-            FailureKind::IsADirectory => "that is a folder, not a file",
-            FailureKind::DirectoryNotEmpty => "the folder is not empty",
+            FailureKind::NotFound => "no such file or directory",
+            FailureKind::PermissionDenied => "the backend denies permission",
+            FailureKind::AlreadyExists => "already exists",
+            FailureKind::NotADirectory => "not a directory",
+            FailureKind::IsADirectory => "is a directory",
+            FailureKind::DirectoryNotEmpty => "the directory is not empty",
             FailureKind::NoSpace => "the backend has no space left",
             FailureKind::NameRefused => "the backend refuses this name",
-            FailureKind::Unsupported => "the backend does not offer this",
+            FailureKind::Unsupported => "the backend does not support this",
             FailureKind::InvalidArgument => "the backend does not accept this argument",
-            FailureKind::EndOfFile => "the file ends before that",
-            FailureKind::LoginRefused => "the backend wants another login",
-            FailureKind::AccountNeeded => "the backend wants an account",
-            FailureKind::DataConnection => "no data connection to the backend could be made",
-            FailureKind::TransferCut => "the backend ended the transfer before its end",
+            FailureKind::EndOfFile => "the file ends before this position",
+            FailureKind::LoginRefused => "the backend refuses the login",
+            FailureKind::AccountNeeded => "the backend requires an account (ACCT)",
+            FailureKind::DataConnection => "the data connection to the backend failed",
+            FailureKind::TransferCut => "the backend interrupted the transfer",
             FailureKind::Aborted => "the transfer was aborted",
-            FailureKind::Unavailable => "the backend is not available; log in again",
-            FailureKind::TimedOut => "the backend did not answer in time",
+            FailureKind::Unavailable => "the backend is unavailable; log in again",
+            FailureKind::TimedOut => "the backend did not reply in time",
             FailureKind::Busy => "the backend is busy; try again",
-            FailureKind::Internal => "the backend could not do it",
+            FailureKind::Internal => "the backend failed",
         }
     }
 }
 
 impl Failure {
+    /// A failure with a message for the client.
     pub fn new(kind: FailureKind, fault: Fault, message: impl fmt::Display) -> Self {
         Self {
             kind,
@@ -160,33 +183,40 @@ impl Failure {
         }
     }
 
+    /// A failure that is the client's fault.
     pub fn client(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Client, message)
     }
 
+    /// A failure that is the backend's fault.
     pub fn backend(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Backend, message)
     }
 
+    /// A failure that is the gateway's fault.
     pub fn gateway(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self::new(kind, Fault::Gateway, message)
     }
 
+    /// Adds a text for the log only.
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(escaped(detail));
         self
     }
 
+    /// Adds the reason why the backend cannot be used.
     pub fn with_outage(mut self, outage: Outage) -> Self {
         self.outage = Some(outage);
         self
     }
 
+    /// Adds the SFTP server's status.
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = Some(status);
         self
     }
 
+    /// Adds the FTP server's reply.
     pub fn with_peer(mut self, peer: PeerReply) -> Self {
         self.peer = Some(peer);
         self

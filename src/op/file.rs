@@ -1,25 +1,30 @@
+//! How to open files, and attributes to set.
+
 use super::{Effect, Effects};
 
-/// How a file is opened, as `open(2)` has it.
+/// How to open a file, as in `open(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpenMode {
+    /// Reads are allowed.
     pub read: bool,
+    /// Writes are allowed.
     pub write: bool,
-    /// Every write goes to the end, whatever its offset.
+    /// Every write goes to the end of the file.
     pub append: bool,
+    /// A file that does not exist is created.
     pub create: bool,
-    /// What the file had is gone.
+    /// Truncates the file to zero length.
     pub truncate: bool,
-    /// With `create`: a file that is there already is an error.
+    /// With `create`: an existing file is an error.
     pub exclusive: bool,
-    /// The low twelve bits of a Unix mode that a created file is to have, before the backend's umask.
+    /// The low twelve bits of the Unix mode of a created file, before the backend's umask.
     pub permissions: Option<u32>,
 }
 
-/// Attributes to be set; what is `None` stays.
+/// Attributes to set; `None` leaves one unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Bytes; cuts the file off or fills it up with zeros.
+    /// The size in bytes; truncates the file or extends it with zeros.
     pub size: Option<u64>,
     /// Numeric user and group.
     pub owner: Option<(u32, u32)>,
@@ -31,24 +36,35 @@ pub struct Changes {
     pub modified: Option<i64>,
 }
 
-/// What `statvfs(3)` tells of a file system.
+/// The properties of a file system, as in `statvfs(3)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileSystem {
+    /// In bytes: the preferred size of a read or write.
     pub block_size: u64,
+    /// In bytes: the unit of the counts of blocks.
     pub fragment_size: u64,
+    /// All blocks.
     pub blocks: u64,
+    /// Free blocks.
     pub blocks_free: u64,
+    /// Blocks that are free to users without privileges.
     pub blocks_available: u64,
+    /// All inodes.
     pub files: u64,
+    /// Free inodes.
     pub files_free: u64,
+    /// Inodes that are free to users without privileges.
     pub files_available: u64,
+    /// The number of the file system.
     pub id: u64,
+    /// Bit 0: read only; bit 1: set-user-ID is ignored.
     pub flags: u64,
+    /// The maximum length of a name, in bytes.
     pub longest_name: u64,
 }
 
 impl OpenMode {
-    /// Whether anything may be written.
+    /// Whether the file may be written.
     pub fn writes(&self) -> bool {
         self.write || self.append
     }
@@ -58,7 +74,7 @@ impl OpenMode {
             (self.read, Effect::Read),
             (self.create, Effect::Create),
             (self.append, Effect::Append),
-            // Even without truncation a write changes what is there, unless the file is new.
+            // Even without truncation a write overwrites, unless the file is new.
             (self.write && !self.append && !self.exclusive, Effect::Overwrite),
             (self.truncate, Effect::Overwrite),
         ];
@@ -84,12 +100,12 @@ impl Changes {
         }
     }
 
-    /// Only this time.
+    /// Sets only this time.
     pub fn modified(seconds: i64) -> Self {
         Self { modified: Some(seconds), ..Self::default() }
     }
 
-    /// Only these permissions.
+    /// Sets only these permissions.
     pub fn permissions(mode: u32) -> Self {
         Self { permissions: Some(mode), ..Self::default() }
     }

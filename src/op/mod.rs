@@ -1,7 +1,7 @@
-//! The neutral model: what a client asks for, said without any protocol's name and without I/O.
+//! The neutral model of clients' requests, without protocols and I/O.
 //!
-//! Fronts translate their protocol into an [`Action`] on [`RemotePath`]s; backends translate it
-//! onwards. What comes back is an [`Entry`], a list of them, a stream (see `backend`), or a [`Failure`].
+//! Fronts translate their protocol into an [`Action`] on [`RemotePath`]s; backends translate it into
+//! theirs. The result is an [`Answer`], entries, a stream (see `backend`), or a [`Failure`].
 
 mod action;
 mod answer;

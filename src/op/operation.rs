@@ -1,74 +1,94 @@
-//! The operations that end in a plain answer: attributes, names, folders, links.
+//! Operations with a plain answer: on attributes, names, folders and links.
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use super::{Action, Changes, Effect, Effects, RemotePath, Representation};
 
-/// What ends in a plain [`Answer`](super::Answer).
+/// An action whose result is an [`Answer`](super::Answer).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// What a path is: kind, size, times; of a symlink, what it leads to.
+    /// The attributes of a path; follows symlinks.
     Stat(RemotePath),
-    /// As `Stat`, of a symlink itself.
+    /// As `Stat`, without following a symlink.
     LinkStat(RemotePath),
-    /// Size as the peer counts it in this representation (RFC 3659 section 4).
+    /// The size in this representation (RFC 3659 section 4).
     Size(RemotePath, Representation),
-    /// Whether a path is a folder that can be worked in.
+    /// Whether a path is a folder that the user may enter.
     Enter(RemotePath),
+    /// Removes a file or a link.
     Remove(RemotePath),
+    /// Creates a folder.
     MakeDirectory {
+        /// The new folder.
         path: RemotePath,
-        /// The low twelve bits of a Unix mode that it is to have, before the backend's umask. A backend
-        /// that cannot give a narrower one than the usual 0755 makes none.
+        /// The low twelve bits of its Unix mode, before the backend's umask. A backend that cannot set a
+        /// mode narrower than 0755 does not create the folder.
         permissions: Option<u32>,
     },
+    /// Removes an empty folder.
     RemoveDirectory(RemotePath),
-    /// Whether a path may be renamed, as far as the backend tells beforehand (FTP's RNFR). Not being
-    /// allowed to look at it is no refusal.
+    /// Whether a path may be renamed, as far as the backend can check beforehand (FTP's RNFR). A denied
+    /// check is not a refusal.
     RenameFrom(RemotePath),
+    /// Gives a file or a folder another name.
     Rename {
+        /// The old path.
         from: RemotePath,
+        /// The new path.
         to: RemotePath,
+        /// What happens to a file with the new name.
         onto: Onto,
     },
+    /// Changes attributes.
     SetAttributes {
+        /// The file or folder.
         path: RemotePath,
+        /// The new attributes.
         changes: Changes,
-        /// Of a symlink: whether what it leads to is meant, or the link itself.
+        /// Whether to follow a symlink.
         follow: bool,
     },
-    /// Where a symlink leads, as it was written.
+    /// The target of a symlink, unchanged.
     ReadLink(RemotePath),
-    /// `target` is written into the link as it is.
+    /// `target` is stored unchanged.
     Symlink {
+        /// As it is stored in the link.
         target: Vec<u8>,
+        /// The new link.
         link: RemotePath,
     },
+    /// Creates another name for a file.
     HardLink {
+        /// The file.
         from: RemotePath,
+        /// The new name.
         to: RemotePath,
     },
     /// The space and limits of the file system that holds a path.
     FileSystem(RemotePath),
     /// The names of numeric owners and groups.
     AccountNames {
+        /// User IDs.
         users: Vec<u32>,
+        /// Group IDs.
         groups: Vec<u32>,
     },
 }
 
-/// What a rename does with a file that has the new name already.
+/// What a rename does if the new name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Onto {
-    /// What the backend does with it (RFC 959 leaves it open).
+    /// As the backend decides (RFC 959 does not define it).
     AsBackend,
+    /// The rename is refused.
     Refused,
+    /// The file is replaced.
     Replaced,
 }
 
-/// The path of what is about no path.
-static NOWHERE: LazyLock<RemotePath> = LazyLock::new(RemotePath::root);
+/// The path of operations without a path.
+static NO_PATH: LazyLock<RemotePath> = LazyLock::new(RemotePath::root);
 
 impl Action for Operation {
     fn effects(&self) -> Effects {
@@ -128,7 +148,7 @@ impl Action for Operation {
             | Self::HardLink { to: path, .. }
             | Self::FileSystem(path)
             | Self::Rename { from: path, .. } => path,
-            Self::AccountNames { .. } => &NOWHERE,
+            Self::AccountNames { .. } => &NO_PATH,
         }
     }
 
@@ -141,7 +161,7 @@ impl Action for Operation {
         }
     }
 
-    /// The target of a symlink is no path of the backend's namespace, and stays.
+    /// The target of a symlink is not a path of the backend's namespace, and stays unchanged.
     fn map_paths<E>(
         self,
         mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,

@@ -1,26 +1,33 @@
-//! Why a backend as a whole cannot be used: what its operator, or the gateway's, has to look at.
+//! Why a backend is unusable for all users.
 
-/// Each has a word of its own in the log and in the metrics.
+/// Each reason has its own name in the log and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outage {
-    /// No connection: its name is not known, or nobody answers at its addresses.
+    /// No connection: its name does not resolve, or no address accepts connections.
     Unreachable,
+    /// No connection or reply within the time limit.
     Timeout,
-    /// It was reached, but does not answer as its protocol wants, or ends the connection.
+    /// It violates its protocol, or closes the connection.
     UnexpectedAnswer,
-    /// TLS did not come about, for another reason than the certificate.
+    /// The TLS handshake failed, for another reason than the certificate.
     Tls,
+    /// The certificate has expired.
     CertificateExpired,
+    /// The certificate is not valid yet.
     CertificateNotYetValid,
+    /// No trusted authority has signed the certificate.
     CertificateAuthority,
+    /// The certificate is for another name.
     CertificateName,
+    /// The certificate is not valid for another reason.
     CertificateInvalid,
-    /// Nobody has said which host key it has.
+    /// No host key is configured for it.
     HostKeyUnknown,
-    /// It has another host key than the one that was said.
+    /// Its host key differs from the configured one.
     HostKeyChanged,
+    /// `known_hosts` marks the host key as revoked.
     HostKeyRevoked,
-    /// It does not let the gateway's own account in.
+    /// It refuses the login of the gateway's own account.
     AccountRefused,
 }
 

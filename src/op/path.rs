@@ -1,18 +1,22 @@
+//! Absolute, normalised paths of bytes.
+
 use std::fmt;
 
-/// The longest path, in bytes, that lockgate carries; POSIX's usual `PATH_MAX`.
+/// The maximum length of a path in bytes; the usual `PATH_MAX` of POSIX.
 pub const MAX_PATH: usize = 4096;
 
 /// An absolute, normalised path of raw bytes: starts with `/`, has no empty, `.` or `..` component,
-/// no trailing slash (except the root itself) and no NUL. Nothing says that the bytes are UTF-8.
+/// no trailing slash (except the root itself) and no NUL. The bytes need not be UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemotePath(Vec<u8>);
 
-/// Why bytes are no path.
+/// Why bytes are not a valid path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
+    /// It contains a NUL byte.
     #[error("a path must not contain a NUL byte")]
     Nul,
+    /// It is longer than [`MAX_PATH`].
     #[error("the path is longer than {MAX_PATH} bytes")]
     TooLong,
 }
@@ -23,7 +27,7 @@ impl RemotePath {
         Self(b"/".to_vec())
     }
 
-    /// The one constructor: `given` seen from `base`. An absolute `given` ignores `base`; `..` is
+    /// The only constructor: `given` relative to `base`. An absolute `given` ignores `base`; `..` is
     /// resolved lexically and stops at the root.
     pub fn resolve(base: &RemotePath, given: &[u8]) -> Result<Self, PathError> {
         if given.contains(&0) {
@@ -53,10 +57,12 @@ impl RemotePath {
         Ok(Self(path))
     }
 
+    /// The bytes of the path, from the first `/` on.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
+    /// Whether it is `/`.
     pub fn is_root(&self) -> bool {
         self.0 == b"/"
     }
@@ -66,7 +72,7 @@ impl RemotePath {
         self.components().last()
     }
 
-    /// The folder that holds this path; `None` for the root.
+    /// The parent folder; `None` for the root.
     pub fn parent(&self) -> Option<RemotePath> {
         let cut = self.0.iter().rposition(|b| *b == b'/')?;
         match (self.is_root(), cut) {
@@ -81,8 +87,8 @@ impl RemotePath {
         self.0.split(|b| *b == b'/').filter(|c| !c.is_empty())
     }
 
-    /// Whether a relative symlink target leads out of the root from this folder, as the names tell it:
-    /// folders on the way that are symlinks themselves are not looked at.
+    /// Whether a relative symlink target in this folder leads out of the root, by its names alone:
+    /// symlinks among its components are not followed.
     pub fn is_left_by(&self, target: &[u8]) -> bool {
         let depth =
             target.split(|b| *b == b'/').try_fold(self.components().count(), |depth, name| {
@@ -95,14 +101,14 @@ impl RemotePath {
         depth.is_none()
     }
 
-    /// This path below `root`: how a route's `root` is put before what a client sees.
+    /// This path below `root`: the backend's path for a client's path.
     pub fn below(&self, root: &RemotePath) -> Result<RemotePath, PathError> {
         let mut relative = b"./".to_vec();
         relative.extend_from_slice(&self.0[1..]);
         Self::resolve(root, &relative)
     }
 
-    /// What a client of a route with `root` sees of this backend path; `None` when it lies outside.
+    /// The client's path of this backend path on a route with `root`; `None` if it is outside.
     pub fn strip_root(&self, root: &RemotePath) -> Option<RemotePath> {
         if root.is_root() {
             return Some(self.clone());
@@ -115,8 +121,7 @@ impl RemotePath {
     }
 }
 
-/// Within a sentence: what is printable as it is, everything else escaped. A field of a log line gets
-/// the bytes.
+/// For sentences: non-printable characters are escaped. Fields of log lines get the bytes.
 impl fmt::Display for RemotePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", super::escape::printable(&self.0))

@@ -166,7 +166,7 @@ impl Gateway {
             Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
         let known = self.passwords.known(user).ok_or_else(|| refused("unknown user"))?;
-        known.keys.admits(key, client.peer.ip()).map_err(|why| refused(&why.to_string()))
+        known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
 
     /// Records a key that was refused before the client signed, so that no login follows.

@@ -86,8 +86,8 @@ impl Metrics {
     }
 
     /// Counts a refused client.
-    pub(super) fn client_refused(&self, listener: &str, why: ClientRefusal) {
-        self.clients_refused.with_label_values(&[listener, why.as_str()]).inc();
+    pub(super) fn client_refused(&self, listener: &str, kind: ClientRefusal) {
+        self.clients_refused.with_label_values(&[listener, kind.as_str()]).inc();
     }
 
     /// Counts a connection that ended before a login and was not refused.

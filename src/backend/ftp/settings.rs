@@ -14,19 +14,24 @@ pub struct Settings {
     pub name: String,
     /// `host:port`, resolved at each login; a list is tried in order.
     pub addresses: Vec<String>,
+    /// TLS on the control and data connections (`tls.mode`).
     pub tls: TlsMode,
+    /// Who opens data connections (`data_mode`).
     pub data_mode: DataMode,
     /// Name of the pool whose ports the server connects to, where `data_mode` is active.
     pub data_ports: Option<String>,
+    /// EPSV or PASV (`passive_command`).
     pub passive_command: PassiveCommand,
     /// Connects to the address in a PASV reply even if it is not the control connection's.
     pub trust_pasv_address: bool,
     /// The login directory; `None`: as reported by the server.
     pub login_folder: Option<RemotePath>,
+    /// What becomes of the file of an aborted upload (`partial_uploads`).
     pub partial_uploads: PartialUploads,
     /// For a file whose beginning an SFTP client rewrites: the most bytes after that, which are
     /// copied within the server.
     pub tail_copy_max: u64,
+    /// What is done with attributes that the server cannot set (`unsupported_attributes`).
     pub unsupported_attributes: UnsupportedAttributes,
     /// A rename that must not overwrite, if the account cannot check the target.
     pub unchecked_rename: UncheckedRename,
@@ -43,6 +48,7 @@ pub struct Settings {
     pub reply_timeout: Duration,
     /// For progress of transfers that the backend itself drives.
     pub stall_timeout: Duration,
+    /// Timeouts that tests shorten.
     pub timing: Timing,
 }
 
@@ -80,9 +86,11 @@ impl Default for Timing {
 /// TLS of the control connection; data connections follow it.
 #[derive(Clone)]
 pub enum TlsMode {
+    /// Plain FTP.
     None,
     /// AUTH TLS (RFC 4217), required.
     Explicit(Arc<ClientTls>),
+    /// TLS from the first byte on, as on port 990.
     Implicit(Arc<ClientTls>),
 }
 
@@ -92,6 +100,7 @@ pub enum PassiveCommand {
     /// EPSV, then PASV if that fails; PASV first if its address is trusted.
     #[default]
     Auto,
+    /// EPSV only (RFC 2428).
     Epsv,
     /// IPv6 servers still get EPSV.
     Pasv,
@@ -104,12 +113,16 @@ pub enum UncheckedRename {
     /// The server decides.
     #[default]
     Allow,
+    /// The rename is refused.
     Refuse,
 }
 
+/// Who opens data connections (RFC 959 section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DataMode {
+    /// The gateway, with EPSV or PASV.
     #[default]
     Passive,
+    /// The server, with PORT or EPRT.
     Active,
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::net::task;
 use crate::op::{Failure, FailureKind};
 
 /// Concurrent calls to one backend's file system; tokio has 512 threads for all.
@@ -34,7 +34,7 @@ impl BlockingPool {
         let Ok(Ok(permit)) = timeout(CALL_TIMEOUT, self.0.clone().acquire_owned()).await else {
             return Err(busy());
         };
-        let running = spawn_blocking(move || {
+        let running = task::spawn_blocking(move || {
             let _permit = permit;
             call()
         });
@@ -48,16 +48,16 @@ impl BlockingPool {
     /// Runs a call in the background as soon as there is a permit.
     pub(super) fn spawn(&self, runtime: &Handle, call: impl FnOnce() + Send + 'static) {
         match self.0.clone().try_acquire_owned() {
-            Ok(permit) => drop(runtime.spawn_blocking(move || {
+            Ok(permit) => drop(task::spawn_blocking_on(runtime, move || {
                 let _permit = permit;
                 call();
             })),
             Err(_) => {
                 let pool = self.clone();
-                drop(runtime.spawn(async move {
+                drop(task::spawn_on(runtime, async move {
                     // The semaphore is never closed.
                     let permit = pool.0.acquire_owned().await;
-                    drop(spawn_blocking(move || {
+                    drop(task::spawn_blocking(move || {
                         let _permit = permit;
                         call();
                     }));
@@ -85,6 +85,8 @@ fn busy() -> Failure {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+
+    use tokio::task::spawn_blocking;
 
     use super::*;
 

@@ -43,6 +43,7 @@ use crate::route::Target;
 pub struct Settings {
     /// The folder. It must exist at start.
     pub folder: PathBuf,
+    /// What becomes of the file of an aborted upload.
     pub partial_uploads: PartialUploads,
 }
 

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use super::errno::failed;
 use super::namespace::rename_to_new;
 use super::paths::{open_file, real_path, require_file, split};
+use crate::net::task;
 use crate::op::{Failure, RemotePath};
 
 /// What happens at the end of an upload. Dropped before, the upload counts as aborted.
@@ -80,7 +81,7 @@ impl Drop for DeleteOnDrop {
         if let Some(removal) = self.0.take_if(|removal| !removal.kept) {
             match Handle::try_current() {
                 // A runtime that shuts down drops the closure instead, which deletes the file as well.
-                Ok(runtime) => drop(runtime.spawn_blocking(move || drop(removal))),
+                Ok(runtime) => drop(task::spawn_blocking_on(&runtime, move || drop(removal))),
                 Err(_) => drop(removal),
             }
         }

@@ -17,6 +17,7 @@ use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
 use crate::net::ssh::QueuedStream;
+use crate::net::task;
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ssh::preamble;
@@ -147,7 +148,7 @@ impl Connection {
     /// Ends the connection when `ended` is cancelled, whatever its state.
     pub(super) fn end_with(self, ended: CancellationToken) {
         let Self { handle, socket } = self;
-        tokio::spawn(async move {
+        task::spawn(async move {
             ended.cancelled().await;
             let disconnect = handle.disconnect(Disconnect::ByApplication, "", "");
             if matches!(timeout(DISCONNECT_TIMEOUT, disconnect).await, Ok(Ok(()))) {

@@ -15,6 +15,7 @@ use super::status::{Expect, misunderstood};
 use crate::backend::home::absolute;
 use crate::backend::path_leases::{PathGuard, PathLease};
 use crate::backend::{Home, PartialUploads, temporary_name};
+use crate::net::task;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
@@ -200,7 +201,7 @@ pub(super) fn abort(file: &RemoteFile, ending: Ending) -> impl Future<Output = (
     file.cancel_writes();
     let (PendingClose { response, guard }, file) = (file.close(), file.clone());
     let cleanups = file.server().cleanups.clone();
-    let aborting = cleanups.spawn(async move {
+    let aborting = task::spawn_tracked(&cleanups, async move {
         // Whatever the response is, the file counts as partial. It has no deadline of its own, as long as
         // the server goes on with what was sent.
         let _ = response.await;
@@ -278,7 +279,7 @@ pub(super) fn complete(
 ) -> impl Future<Output = Result<(), Failure>> + Send {
     let PendingClose { response, guard } = file.close();
     let cleanups = file.server().cleanups.clone();
-    let completing = cleanups.spawn(async move {
+    let completing = task::spawn_tracked(&cleanups, async move {
         let (server, path) = (file.server(), file.path());
         let closed = response.await;
         let closed = closed.and_then(|response| response.done(format_args!("close {path}")));

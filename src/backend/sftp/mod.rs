@@ -45,6 +45,7 @@ use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
     ReadTransfer, WriteTransfer,
 };
+use crate::net::task;
 use crate::net::{Connector, Connectors};
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
@@ -69,6 +70,7 @@ pub struct SftpBackend {
 }
 
 impl SftpBackend {
+    /// A backend with these settings; connects at the first login.
     pub fn new(settings: Settings, connectors: &Connectors, ignored: &IgnoredAttributes) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let attributes = AttributePolicy::new(name, settings.unsupported_attributes, ignored);
@@ -151,7 +153,7 @@ impl BackendSession for SftpSession {
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();
-        let ending = tokio::spawn(async move {
+        let ending = task::spawn(async move {
             server.cleanups.wait().await;
             server.requests.end();
         });

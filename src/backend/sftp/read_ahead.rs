@@ -13,6 +13,7 @@ use super::chunk::{Chunk, ChunkSlice};
 use super::remote_file::RemoteFile;
 use super::server::{READ_AHEAD_MAX, READ_AHEAD_MIN};
 use super::window::Window;
+use crate::net::task;
 use crate::op::Failure;
 
 /// Reads in a row, each at the end of the last one, after which more of them are expected.
@@ -73,7 +74,7 @@ impl ReadAhead {
         let (first_response, weak) = (chunk.first_response(), Arc::downgrade(this));
         ahead.held += length as usize;
         ahead.chunks.push_back(chunk);
-        ahead.prefetch = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        ahead.prefetch = Some(AbortOnDropHandle::new(task::spawn(async move {
             let _ = first_response.await;
             tokio::time::sleep(CHUNK_TTL).await;
             if let Some(ahead) = weak.upgrade() {

@@ -14,6 +14,7 @@ use super::server::Server;
 use super::status::Expect;
 use super::write_state::{WriteEffect, WriteState};
 use crate::backend::path_leases::{PathGuard, PathLease};
+use crate::net::task;
 use crate::op::{Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Attributes, RequestBody, ResponseBody, StatusCode};
 
@@ -185,7 +186,7 @@ impl RemoteFile {
     /// As [`RemoteFile::close`], of a file that was only read: nothing depends on the response.
     pub(super) fn close_read(&self) {
         let (closing, path) = (self.close(), self.path().clone());
-        self.server().cleanups.spawn(async move {
+        task::spawn_tracked(&self.server().cleanups, async move {
             let closed = closing.response.await;
             if let Err(failure) = closed.and_then(|r| r.done(format_args!("close {path}"))) {
                 tracing::debug!(path = path.as_bytes(), %failure, "the CLOSE of a file that was read failed");

@@ -14,12 +14,15 @@ pub struct Settings {
     pub name: String,
     /// `host:port`, resolved at each login; a list is tried in order.
     pub addresses: Vec<String>,
+    /// How the server proves its identity (`host_key` or `known_hosts`).
     pub host_key: HostKey,
     /// Offered to the server.
     pub algorithms: Algorithms,
     /// The login folder; `None`: as the server reports it.
     pub login_folder: Option<RemotePath>,
+    /// What becomes of the file of an aborted upload (`partial_uploads`).
     pub partial_uploads: PartialUploads,
+    /// What is done with attributes that the server cannot set (`unsupported_attributes`).
     pub unsupported_attributes: UnsupportedAttributes,
     /// Whether each connection starts with a PROXY protocol header that names the client.
     pub send_proxy_protocol: bool,
@@ -37,6 +40,7 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The default of `realpath_timeout`.
     pub const REALPATH_TIMEOUT: Duration = Duration::from_secs(10);
 }
 

@@ -164,7 +164,7 @@ fn unknown_name<'a>(
     let suggestion = super::nearest::nearest(name, names.clone());
     let names: Vec<_> = names.into_iter().collect();
     let known = match (&suggestion, names.is_empty()) {
-        (_, true) => format!("; there are none"),
+        (_, true) => "; there are none".to_owned(),
         (None, _) => format!("; known are: {}", names.join(", ")),
         (Some(_), _) => String::new(),
     };

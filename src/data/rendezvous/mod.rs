@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::metrics::Handles;
 use super::view::{Owner, OwnerState, PoolView, Stray, ViewBuilder};
 use crate::net::reset_on_drop;
+use crate::net::task;
 use crate::net::tls::{ControlTls, FirstFlight, ServerTls};
 use reservation::ActiveTransfer;
 use slot::ExpectedSession;
@@ -181,7 +182,7 @@ impl Rendezvous {
             Arrival::Delivered => {}
             Arrival::Stray(stray) => self.close_stray(port, stray.tcp, peer),
             Arrival::Shared(arrived, listener, candidates) => {
-                tokio::spawn(self.clone().find_owner(key, arrived, listener, candidates));
+                task::spawn(self.clone().find_owner(key, arrived, listener, candidates));
             }
         }
     }

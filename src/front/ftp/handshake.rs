@@ -33,12 +33,12 @@ pub(super) async fn accept(
     mut received: bool,
 ) -> Option<Stream> {
     let accepted = timeout(limit, handshake(tls, tcp, &mut received)).await;
-    let failed = match accepted {
+    let error = match accepted {
         Ok(Ok(stream)) => {
             let _ = client_info.encryption.set(stream.encryption());
             return Some(stream);
         }
-        Ok(Err(failed)) => failed,
+        Ok(Err(error)) => error,
         Err(_) if !received => HandshakeError::HealthCheck,
         Err(_) => {
             let reason =
@@ -46,7 +46,7 @@ pub(super) async fn accept(
             HandshakeError::Refused(ClientRefusal::LoginTimeout, reason.to_owned())
         }
     };
-    match failed {
+    match error {
         HandshakeError::HealthCheck => {
             gateway.ended_without_login(client_info, "there was no TLS handshake");
         }

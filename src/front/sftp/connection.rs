@@ -157,7 +157,8 @@ impl Connection {
         };
         let shutting_down =
             || Disconnection::new(Disconnect::ByApplication, SessionEnd::shutdown());
-        let by_client = |code, why| Disconnection::new(code, SessionEnd::by(Fault::Client, why));
+        let by_client =
+            |code, reason| Disconnection::new(code, SessionEnd::by(Fault::Client, reason));
         tokio::select! {
             biased;
             () = self.end.cancelled() => match self.disconnection.get() {

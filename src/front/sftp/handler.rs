@@ -11,7 +11,6 @@ use russh::server::{
 };
 use russh::{ChannelId, ChannelOpenFailure, Disconnect, Error, Pty};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use super::auth::{self, Logins};
 use super::channel::Channel;
@@ -19,6 +18,7 @@ use super::channel_request::SUBSYSTEM;
 use super::connection::Connection;
 use super::groups;
 use super::window::window_size;
+use crate::net::task;
 use crate::op::Fault;
 use crate::session::SessionEnd;
 
@@ -164,7 +164,7 @@ impl russh::server::Handler for Handler {
                 end_connection(&connection);
             }
         };
-        self.connection.channels.spawn(serving.instrument(span));
+        span.in_scope(|| task::spawn_tracked(&self.connection.channels, serving));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::net::task;
 use crate::wire::ssh::PreambleFilter;
 
 /// The size of the read buffer, in bytes: at first, and at most once reads fill it.
@@ -92,7 +93,7 @@ impl QueuedStream {
         let (read, write) = tcp.into_split();
         let write = Arc::new(write);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(write_queue(write.clone(), shared.clone()));
+        task::spawn(write_queue(write.clone(), shared.clone()));
         let buffer = vec![0; READ_SIZE_MIN];
         let (first, preamble, taken, filled, largest, reads) = Default::default();
         Self {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::write_state::WriteEffect;
+use crate::net::task;
 use crate::op::{Failure, FailureKind};
 use crate::wire::sftp::{PacketReader, RequestBody};
 use inner::{Inner, ResponseSender};
@@ -51,8 +52,8 @@ impl Requests {
     ) -> Self {
         let (sender, queue) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner::new(sender));
-        tokio::spawn(tasks::send_all(outgoing, queue, inner.clone(), ended.clone()));
-        tokio::spawn(tasks::receive_all(incoming, packets, inner.clone(), limit, ended.clone()));
+        task::spawn(tasks::send_all(outgoing, queue, inner.clone(), ended.clone()));
+        task::spawn(tasks::receive_all(incoming, packets, inner.clone(), limit, ended.clone()));
         let alive = Arc::new(ended.clone().drop_guard());
         Self { inner, ended, _alive: alive }
     }

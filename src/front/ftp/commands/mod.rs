@@ -28,7 +28,7 @@ impl Client {
             C::Prot(level) => self.prot(&level).await,
             C::Ccc => self.reply(Reply::CCC_DENIED).await,
             C::Feat => self.feat().await,
-            C::Opts(what) => self.opts(&what).await,
+            C::Opts(argument) => self.opts(&argument).await,
             C::Help => self.help().await,
             C::SiteHelp => self.reply(Reply::SITE_HELP).await,
             C::Noop => self.reply(Reply::NOOP).await,

@@ -1,3 +1,5 @@
+//! Tests of the listing parser.
+
 mod property;
 mod shapes;
 
