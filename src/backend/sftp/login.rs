@@ -284,5 +284,5 @@ fn refused(why: &str) -> Failure {
 }
 
 fn broken(error: russh::Error) -> Failure {
-    unreachable(format!("the login was cut: {error}"))
+    unreachable(format!("the connection failed during the login: {error}"))
 }

@@ -29,7 +29,7 @@ const MAX_QUEUE_TRIED: usize = 64;
 
 /// The bounds of a pool's reservations.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub(in crate::data) struct Rules {
     pub client_match: ClientMatch,
     /// Reservations of one address at a time.
     pub per_address: usize,
