@@ -70,7 +70,7 @@ impl OpenMode {
     }
 
     pub(super) fn effects(&self) -> Effects {
-        let said = [
+        let conditions = [
             (self.read, Effect::Read),
             (self.create, Effect::Create),
             (self.append, Effect::Append),
@@ -78,7 +78,7 @@ impl OpenMode {
             (self.write && !self.append && !self.exclusive, Effect::Overwrite),
             (self.truncate, Effect::Overwrite),
         ];
-        let effects = said.iter().filter(|(is, _)| *is).map(|(_, effect)| *effect);
+        let effects = conditions.iter().filter(|(holds, _)| *holds).map(|(_, effect)| *effect);
         Effects::of(&effects.collect::<Vec<_>>())
     }
 

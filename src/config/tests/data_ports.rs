@@ -163,8 +163,8 @@ fn a_pool_listens_at_its_listeners_addresses_by_default() {
             text = text.replace("data_ports:\n", &second.replace("SECOND", other));
         }
         assert_eq!(listen(&text), expected, "{first} {other:?}");
-        let said = text.replace(RANGE, &with("listen: 198.51.100.1"));
-        assert_eq!(listen(&said), "198.51.100.1");
+        let explicit = text.replace(RANGE, &with("listen: 198.51.100.1"));
+        assert_eq!(listen(&explicit), "198.51.100.1");
     }
     // A server that uses the pool, too, may connect to any address of the gateway.
     let active = "    address: 10.1.2.3\n    data_mode: active\n    data_ports: pool\n";

@@ -236,7 +236,7 @@ impl ControlTls {
     }
 
     /// The server's half of the handshake on a data connection, of which `read` has been read before. The
-    /// client was told to open it after `requested`. Also returns whether it resumed this control session
+    /// reply after which the client may connect was sent after `requested`. Also returns whether it resumed this control session
     /// or a related one: one of a chain of sessions that resumed one another.
     pub async fn accept_data(
         &self,
