@@ -16,7 +16,7 @@ const DECAY_TIME: isize = 500;
 const OVERSIZE_SIZE: usize = 16 << 20;
 
 /// To be called before the program starts other threads.
-pub fn set_up() -> anyhow::Result<()> {
+pub(crate) fn set_up() -> anyhow::Result<()> {
     let set = || {
         // The existing arena, and later ones.
         b"arena.0.dirty_decay_ms\0".name().write(DECAY_TIME)?;

@@ -62,8 +62,8 @@ pub struct Running {
     end: CancellationToken,
 }
 
-/// Starts a gateway. After an error no connection was accepted.
-pub async fn start(config: Compiled) -> Result<Running, StartError> {
+/// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
+pub fn start(config: Compiled) -> Result<Running, StartError> {
     let (drain, end) = (Drain::new(), CancellationToken::new());
     let registry = Registry::new();
     let pool_metrics = PoolMetrics::register(&registry)?;

@@ -37,6 +37,19 @@
 //! [`session::OpenedFile::read_at`] → [`backend::OpenFile::read_at`] → DATA, in any order; CLOSE writes the
 //! record.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests have no session"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::case_sensitive_file_extension_comparisons,
+        clippy::float_cmp,
+        clippy::format_push_string,
+        clippy::large_stack_arrays,
+        clippy::too_many_lines,
+        clippy::unnecessary_wraps,
+        clippy::unused_async,
+        reason = "tests compare what they made, and script servers"
+    )
+)]
 
 pub mod admin;
 pub mod app;

@@ -171,7 +171,7 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     task::spawn(log.report_losses());
     task::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
     raise_descriptor_limit();
-    let running = app::start(config).await.context("lockgate did not start")?;
+    let running = app::start(config).context("lockgate did not start")?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }

@@ -167,7 +167,7 @@ pub fn json_schema() -> serde_json::Value {
 
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
-    let compiled = tree::parse(text, &mut problems).and_then(|root| {
+    let compiled = tree::parse(text, &mut problems).map(|root| {
         let file = schema::File::read(&root, Location::default(), &mut problems);
         compile::compile(&file, folder, machine, &mut problems)
     });

@@ -179,7 +179,7 @@ impl Problems {
     pub(super) fn hint(&mut self, at: &Location, hint: impl std::fmt::Display) {
         let is_here = |it: &&mut Problem| it.severity == Severity::Error && it.path == at.path;
         match self.0.iter_mut().find(is_here) {
-            Some(error) => error.message.push_str(&format!("; {hint}")),
+            Some(error) => error.message = format!("{}; {hint}", error.message),
             None => self.warning(at, hint.to_string()),
         }
     }

@@ -37,10 +37,10 @@ pub async fn run() -> anyhow::Result<()> {
     files::samples(folder_path).context("creating the sample files")?;
     let _log = logging::init(LogSettings::default());
 
-    let servers = app::start(servers(folder_path)?).await?;
+    let servers = app::start(servers(folder_path)?)?;
     let addresses_of = |running: &app::Running| Addresses(running.addresses.clone());
     let gateway = gateway(folder_path, &addresses_of(&servers), &server_key)?;
-    let gateway = app::start(gateway).await?;
+    let gateway = app::start(gateway)?;
     let (listeners, server_addresses) = (addresses_of(&gateway), addresses_of(&servers));
     fs::write(
         folder_path.join("known_hosts"),

@@ -282,7 +282,7 @@ fn a_line_names_the_session_that_it_belongs_to_once() {
         let record = in_session(|| tracing::info!(session = 7, "kept"));
         assert!(!record.contains("user"), "{record}");
         let other = written(format, || {
-            tracing::info_span!("other", x = 1).in_scope(|| tracing::info!("kept"))
+            tracing::info_span!("other", x = 1).in_scope(|| tracing::info!("kept"));
         });
         assert!(!other.contains('x'), "{other}");
     }

@@ -110,10 +110,7 @@ pub(super) async fn check(
         }
     };
     let (absent, not_a_folder) = ("does not exist", "is not a folder");
-    let failure = match perform(Operation::Enter).await {
-        Err(failure) => failure,
-        Ok(_) => return Ok(()),
-    };
+    let Err(failure) = perform(Operation::Enter).await else { return Ok(()) };
     match failure.kind {
         // The session is lost.
         FailureKind::Unavailable => return Err(failure),

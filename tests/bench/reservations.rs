@@ -1,6 +1,8 @@
 //! What it costs to reserve a data port and give it back, with so many reservations live: by clients
 //! of as many addresses, and by TLS sessions that share one port and one address.
 
+#![allow(missing_docs, reason = "criterion's macros")]
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -67,7 +67,7 @@ fn written(format: &str) -> String {
     let mut site = SftpSite::new(sftp);
     let batch = "put lockgate.yaml \"s\\\" outcome=\\\"ok\"\nrename \"s\\\" outcome=\\\"ok\" \"t\u{202e}\"\n";
     openssh::sftp(&site, folder.path(), batch, &[]).expect_ok("uploading");
-    site.user = STRANGER.to_owned();
+    STRANGER.clone_into(&mut site.user);
     assert!(!openssh::sftp(&site, folder.path(), "ls\n", &[]).ok(), "an unknown user is let in");
 
     kill_process(pid(&gateway), Signal::TERM).expect("SIGTERM");
@@ -85,7 +85,7 @@ fn written(format: &str) -> String {
 fn names_and_users_are_quoted_and_escaped_in_text() {
     let log = written("text");
     for (protocol, parts) in [
-        ("ftp", [r#"path="/c\" outcome=\"ok" "#, r#"bytes=5 "#]),
+        ("ftp", [r#"path="/c\" outcome=\"ok" "#, r"bytes=5 "]),
         ("ftp", [r#"path="/\u{202e}\u{9b}2J\u{2028}" "#, r#"outcome="not-found""#]),
         ("ftp", [r#"path="/caf\xe9" "#, r#"outcome="not-found""#]),
         ("ftp", [r#"user="ev\u{202e}il\u{2028}\u{85}" "#, r#"outcome="refused""#]),

@@ -1,4 +1,16 @@
 //! lockgate between real clients and real servers. See tests/README.md.
+#![allow(unreachable_pub, reason = "a program has no users")]
+#![allow(clippy::disallowed_methods, reason = "tests have no session")]
+#![allow(
+    clippy::unnecessary_debug_formatting,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::large_stack_arrays,
+    clippy::too_many_lines,
+    clippy::unnecessary_wraps,
+    reason = "tests write configurations and scripts"
+)]
 
 mod backend;
 mod compatibility;

@@ -49,7 +49,7 @@ pub(super) async fn reserve(connection: &mut Connection) -> Result<Reservation, 
     let reservation = reserved.map_err(|e| no_port(format!("for the server {server}: {e}")))?;
     let address = SocketAddr::new(advertised.address, advertised.port(reservation.port()));
     match send_address(connection, address).await {
-        Ok(_) => Ok(reservation),
+        Ok(()) => Ok(reservation),
         Err(refusal) => Err(release_after_refusal(reservation, refusal)),
     }
 }

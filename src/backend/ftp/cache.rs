@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::net::task;
 use crate::op::{Entry, EntryKind, RemotePath};
 
 /// The maximum age of an entry.
@@ -121,7 +122,7 @@ impl Cache {
             table.drop_oldest();
         }
         if !table.order.is_empty() && !std::mem::replace(&mut table.expiring, true) {
-            tokio::spawn(expire(self.clone()));
+            task::spawn(expire(self.clone()));
         }
     }
 

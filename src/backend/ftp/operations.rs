@@ -132,13 +132,11 @@ async fn existing_kind(
 ) -> Result<Option<EntryKind>, Failure> {
     let found = if connection.supports(OptionalCommand::Mlst) {
         stat(connection, path).await.map(|entry| entry.kind)
+    } else if can_enter(connection, path).await? {
+        Ok(EntryKind::Directory)
     } else {
-        if can_enter(connection, path).await? {
-            Ok(EntryKind::Directory)
-        } else {
-            connection.set_type(Representation::Image).await?;
-            size(connection, path).await.map(|_| EntryKind::File)
-        }
+        connection.set_type(Representation::Image).await?;
+        size(connection, path).await.map(|_| EntryKind::File)
     };
     connection.check()?;
     Ok(found.ok())

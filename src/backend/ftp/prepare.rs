@@ -6,6 +6,7 @@ use super::pool::ConnectionGuard;
 use super::prepared::Prepared;
 use super::settings::DataMode;
 use super::transfer_command::connect;
+use crate::net::task;
 
 /// Requests a port and starts to connect, in a task of its own, so that a cancelled caller leaves
 /// no reply outstanding. The next operation waits for the reply, and a transfer for the connection.
@@ -15,7 +16,7 @@ pub(super) fn prepare(mut guard: ConnectionGuard) {
     if near || guard.settings.data_mode != DataMode::Passive {
         return;
     }
-    tokio::spawn(async move {
+    task::spawn(async move {
         guard.prepared = None;
         let mut attempts = Attempts::new(&guard);
         match attempts.next(&mut guard).await {
@@ -25,7 +26,7 @@ pub(super) fn prepare(mut guard: ConnectionGuard) {
                 guard.prepared = Some(Prepared::start(command, connecting));
             }
             Err(failure) => {
-                tracing::debug!(%failure, "no passive port could be requested ahead of a transfer")
+                tracing::debug!(%failure, "no passive port could be requested ahead of a transfer");
             }
         }
     });

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::data_commands::DataCommand;
 use super::failures;
+use crate::net::task;
 use crate::op::Failure;
 
 /// An unused connection is closed after this time.
@@ -31,10 +32,10 @@ impl Prepared {
         command: DataCommand,
         connecting: impl Future<Output = Result<TcpStream, Failure>> + Send + 'static,
     ) -> Self {
-        let connecting = tokio::spawn(connecting);
+        let connecting = task::spawn(connecting);
         let connecting = Arc::new(Mutex::new(Some(AbortOnDropHandle::new(connecting))));
         let expiring = connecting.clone();
-        let expiry = tokio::spawn(async move {
+        let expiry = task::spawn(async move {
             tokio::time::sleep(PREPARED_TTL).await;
             drop(expiring.lock().unwrap_or_else(PoisonError::into_inner).take());
         });

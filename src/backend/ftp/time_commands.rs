@@ -67,7 +67,7 @@ impl TimeCommands {
 
     /// Whether the server can set times, if known. A server that announces MFMT is believed until
     /// it fails.
-    pub(super) fn can_set(&self, features: &Features) -> Option<bool> {
+    pub(super) fn can_set(&self, features: Features) -> Option<bool> {
         match self.support() {
             Some(Support::Works(_)) => Some(true),
             Some(Support::None) => Some(false),

@@ -4,11 +4,11 @@ use crate::op::{Attributes, Changes, Entry, EntryKind, FileSystem, Timestamp};
 use crate::wire::ftp::listing::{Parsed, parse_line};
 use crate::wire::sftp::{self, Name};
 
-const TYPE: u32 = 0o170000;
+const TYPE: u32 = 0o170_000;
 const KINDS: [(u32, EntryKind); 3] = [
-    (0o040000, EntryKind::Directory),
-    (0o100000, EntryKind::File),
-    (0o120000, EntryKind::Symlink(None)),
+    (0o040_000, EntryKind::Directory),
+    (0o100_000, EntryKind::File),
+    (0o120_000, EntryKind::Symlink(None)),
 ];
 
 pub(super) fn entry(name: &[u8], wire: &sftp::Attributes) -> Entry {
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_longname_adds_names_and_the_link_count() {
         let line = b"-rw-r--r--    3 alice    staff           5 Nov 22 20:25 a file";
-        let entry = listed(&named(b"a file", line, 0o100644), 1_795_000_000).unwrap();
+        let entry = listed(&named(b"a file", line, 0o100_644), 1_795_000_000).unwrap();
         assert_eq!(entry.kind, EntryKind::File);
         let attributes = entry.attributes;
         assert_eq!(
@@ -160,7 +160,7 @@ mod tests {
         );
         assert_eq!(attributes.ids, Some((1000, 100)));
         assert_eq!(attributes.modified, Some(Timestamp::exact(4_000_000_000)));
-        let other = listed(&named(b"other", line, 0o040755), 0).unwrap();
+        let other = listed(&named(b"other", line, 0o040_755), 0).unwrap();
         assert_eq!(
             (other.kind, other.attributes.owner.unwrap()),
             (EntryKind::Directory, b"1000".to_vec())
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn an_entry_with_an_invalid_name_is_left_out() {
         for name in [&b""[..], b"a/b", b"a\0b"] {
-            assert!(listed(&named(name, b"", 0o100644), 0).is_none());
+            assert!(listed(&named(name, b"", 0o100_644), 0).is_none());
         }
-        assert_eq!(listed(&named(b"\xff\n", b"", 0o140777), 0).unwrap().kind, EntryKind::Other);
+        assert_eq!(listed(&named(b"\xff\n", b"", 0o140_777), 0).unwrap().kind, EntryKind::Other);
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
             (&b"."[..], &b"drwxr-x---    3 alice    staff        4096 Nov 22 20:25 ."[..]),
             (b"..", b"drwxr-x---    3 alice    staff        4096 Nov 22 20:25 .."),
         ] {
-            let entry = listed(&named(name, line, 0o040750), 1_795_000_000).unwrap();
+            let entry = listed(&named(name, line, 0o040_750), 1_795_000_000).unwrap();
             assert_eq!((&entry.name[..], entry.kind), (name, EntryKind::Directory));
             assert_eq!(entry.attributes.owner.unwrap(), b"alice");
         }

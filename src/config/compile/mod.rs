@@ -36,7 +36,7 @@ pub(super) fn compile(
     folder: &Path,
     machine: &Machine,
     problems: &mut Problems,
-) -> Option<Compiled> {
+) -> Compiled {
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
@@ -62,7 +62,7 @@ pub(super) fn compile(
         own_address::warn(file, &names, machine, problems);
     }
     let warnings = Report::new("", "", Problems::default());
-    Some(Compiled {
+    Compiled {
         listeners,
         sftp_listeners,
         pools,
@@ -74,7 +74,7 @@ pub(super) fn compile(
         admin_socket,
         log,
         warnings,
-    })
+    }
 }
 
 fn limits(file: &File) -> crate::session::Limits {

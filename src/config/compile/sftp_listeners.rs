@@ -113,7 +113,7 @@ fn offered(
         match check {
             Ok(()) => offered.push(key.clone()),
             Err(reason) => {
-                problems.warning(at, format!("has no effect with these `algorithms`: {reason}"))
+                problems.warning(at, format!("has no effect with these `algorithms`: {reason}"));
             }
         }
     }

@@ -104,3 +104,45 @@ fn a_late_silent_connection_is_delivered_to_nobody() {
     world.apply(Event::SendHello { which: 0 });
     world.end();
 }
+
+/// A counterexample of an earlier version.
+#[test]
+fn sessions_of_one_network_with_a_shared_store_are_kept_apart() {
+    use Event::*;
+    let mut world = World::new(3, ClientMatch::Network);
+    let events = [
+        Connect { session: 6, own: false },
+        Connect { session: 7, own: true },
+        Connect { session: 3, own: false },
+        SendHello { which: 7_669_438_862_009_871_583 },
+        Connect { session: 9, own: false },
+        Connect { session: 13, own: true },
+        Connect { session: 2, own: false },
+        Reserve { session: 5, tls: true },
+        LeaveQueue { session: 6 },
+        Reserve { session: 7, tls: false },
+        Reserve { session: 2, tls: false },
+        Reserve { session: 7, tls: false },
+        Connect { session: 6, own: false },
+        Cancel { session: 7 },
+        Cancel { session: 8 },
+        AdvanceTime { millis: 7500 },
+        AdvanceTime { millis: 6232 },
+        Reserve { session: 7, tls: true },
+        Reserve { session: 1, tls: false },
+        Stray { client: 0, port: 3, resumes: Some(9) },
+        Connect { session: 4, own: false },
+        Reserve { session: 5, tls: true },
+        AdvanceTime { millis: 3140 },
+        Cancel { session: 9 },
+        AdvanceTime { millis: 7892 },
+        Connect { session: 13, own: true },
+        Stray { client: 1, port: 2, resumes: Some(8) },
+        AdvanceTime { millis: 1189 },
+        Cancel { session: 7 },
+        SendHello { which: 13_692_900_747_170_721_073 },
+        Connect { session: 7, own: true },
+    ];
+    events.into_iter().for_each(|event| world.apply(event));
+    world.end();
+}

@@ -102,7 +102,7 @@ async fn all_ports_of_a_pool_are_used() {
         ports.push(reservation.port());
         all.push(reservation);
     }
-    ports.sort();
+    ports.sort_unstable();
     assert_eq!(ports, pool.ports);
 }
 

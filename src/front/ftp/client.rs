@@ -324,7 +324,7 @@ impl Client {
     pub(super) async fn reply_done(&mut self, own: Reply, backend: Option<PeerReply>) {
         match backend {
             Some(reply) if reply.code / 100 == 2 => {
-                self.control.reply_lines(reply.code, &reply.lines).await
+                self.control.reply_lines(reply.code, &reply.lines).await;
             }
             _ => self.reply(own).await,
         }

@@ -182,7 +182,7 @@ impl Connection {
     async fn login_timed_out(&self) {
         sleep_until(self.login_deadline()).await;
         if self.session.get().is_some() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

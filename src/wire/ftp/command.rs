@@ -466,18 +466,18 @@ mod tests {
         assert_eq!(parse(b"SITE EXEC ls"), Err(E::UnknownSite("EXEC".into())));
         assert_eq!(
             parse(b"MFMT 20260102030405 x y"),
-            Ok(C::Mfmt { seconds: 1767323045, path: b"x y".into() })
+            Ok(C::Mfmt { seconds: 1_767_323_045, path: b"x y".into() })
         );
     }
 
     #[test]
     fn times_before_and_after_names() {
-        let set = |path: &[u8]| C::Utime { seconds: 1767323045, path: path.into() };
+        let set = |path: &[u8]| C::Utime { seconds: 1_767_323_045, path: path.into() };
         for (line, expected) in [
             (&b"SITE UTIME 20260102030405 x y"[..], set(b"x y")),
             (b"SITE UTIME x y 20200101000000 20260102030405 20210101000000 UTC", set(b"x y")),
             (b"site utime x 20200101000000 20260102030405 20210101000000 utc", set(b"x")),
-            (b"SITE UTIME 202601020304 x", C::Utime { seconds: 1767323040, path: b"x".into() }),
+            (b"SITE UTIME 202601020304 x", C::Utime { seconds: 1_767_323_040, path: b"x".into() }),
             (b"MDTM x y", C::Mdtm(b"x y".into())),
             (b"MDTM 20260102030405", C::Mdtm(b"20260102030405".into())),
             (b"MDTM 20260102030405 ", C::Mdtm(b"20260102030405 ".into())),
@@ -486,7 +486,7 @@ mod tests {
                 b"MDTM 20260102030405.5 x y",
                 C::MdtmWithTime {
                     whole: b"20260102030405.5 x y".into(),
-                    seconds: 1767323045,
+                    seconds: 1_767_323_045,
                     path: b"x y".into(),
                 },
             ),

@@ -46,7 +46,7 @@ pub(super) struct Civil {
 
 impl Civil {
     /// Seconds since the epoch; `None` for an impossible date or time.
-    pub fn seconds(self) -> Option<i64> {
+    pub(super) fn seconds(self) -> Option<i64> {
         let month = Month::try_from(self.month).ok()?;
         let date = Date::from_calendar_date(self.year, month, self.day).ok()?;
         let moment = date.with_hms(self.hour, self.minute, self.second).ok()?;
@@ -54,7 +54,7 @@ impl Civil {
     }
 
     /// `None` outside the years 0 to 9999, which FTP cannot express.
-    pub fn of(seconds: i64) -> Option<Self> {
+    pub(super) fn of(seconds: i64) -> Option<Self> {
         let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
         (0..=9999).contains(&moment.year()).then_some(Self {
             year: moment.year(),

@@ -57,7 +57,7 @@ fn an_invalid_length_is_a_permanent_error() {
         (
             // An HTTP client, or a login script that prints.
             b"GET ",
-            PacketError::TooLong { length: 0x47455420, max: 2 },
+            PacketError::TooLong { length: 0x4745_5420, max: 2 },
             "an SFTP packet of 1195725856 bytes; the limit is 2",
         ),
     ] {

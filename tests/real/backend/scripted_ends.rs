@@ -120,9 +120,10 @@ fn a_control_connection_lost_during_a_transfer_ends_the_session() {
         });
         let gateway = before(&backend, "");
         let mut client = client(&gateway, "back");
-        let reply = match upload {
-            true => client.upload("STOR a", b"all of it"),
-            false => download(&mut client, "RETR a").1,
+        let reply = if upload {
+            client.upload("STOR a", b"all of it")
+        } else {
+            download(&mut client, "RETR a").1
         };
         assert_eq!(reply.code, 421, "{}", reply.text);
         assert!(client.at_end());

@@ -31,7 +31,7 @@ fn upload(refused: Refused) -> (Reply, Vec<String>) {
         loop {
             let line = peer.until_any(&["RNFR", "RNTO"])?;
             if let Some(name) = line.strip_prefix("RNFR ") {
-                source = name.to_owned();
+                name.clone_into(&mut source);
                 peer.reply("350 to which name?")?;
                 continue;
             }

@@ -18,16 +18,17 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 /// An FTP and an SFTP listener with one SFTP backend; `gateway_login`: the gateway checks the login.
 fn before(server: &SftpEndpoint, keys_of_backend: &str, gateway_login: bool) -> Gateway {
     let pool = ports::block(4);
-    let (users, authenticate) = match gateway_login {
-        true => (
+    let (users, authenticate) = if gateway_login {
+        (
             format!(
                 "users:\n  {USER}: {{ password_hash: \"{}\", authorized_keys: {} }}\n",
                 argon2_hash(),
                 public(&keys().user).display()
             ),
             "gateway",
-        ),
-        false => (String::new(), "backend"),
+        )
+    } else {
+        (String::new(), "backend")
     };
     Gateway::start(&format!(
         "listeners:\n  ssh: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n  \

@@ -247,7 +247,7 @@ fn knock(half: u8, ports: &RangeInclusive<u16>, hello: &[u8]) -> Option<TcpStrea
     let random: u32 = rand::random();
     let [kind, last, rest, _] = random.to_be_bytes();
     let own: IpAddr = match kind % 4 {
-        0 => Ipv4Addr::new(127, 0, 0, 1).into(),
+        0 => Ipv4Addr::LOCALHOST.into(),
         _ => Ipv4Addr::new(127, 3 + half, rest, last.max(1)).into(),
     };
     let port = ports.start() + u16::from(last) % 2;

@@ -166,7 +166,7 @@ impl Transfers {
                     .push(format!("{end} {} {}: no size: {record}", cell.listener, cell.direction));
             }
         }
-        assert!(wrong.is_empty(), "{:#?}", wrong);
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }
 

@@ -354,9 +354,9 @@ impl SequentialWrite for Writer {
         ended?;
         let mut part = lock(&self.part);
         if whole {
-            *part = None
+            *part = None;
         } else {
-            part.iter_mut().for_each(|part| part.synced_bytes += bytes_sent)
+            part.iter_mut().for_each(|part| part.synced_bytes += bytes_sent);
         }
         Ok(())
     }

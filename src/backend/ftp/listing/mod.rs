@@ -276,7 +276,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
                 *all = AllOption::Dropped(last_reply);
             }
             AllOption::Dropped(reply) if shows_lines => {
-                refusals.note_refusal(OptionalCommand::ListAll, &reply)
+                refusals.note_refusal(OptionalCommand::ListAll, &reply);
             }
             _ => {}
         }

@@ -226,7 +226,7 @@ fn apply_replies(
             }
             "FEAT" if reply.code == 211 => connection.features = Features::parse(&reply),
             PWD => {
-                login_folder = pwd::directory(&reply).ok_or_else(|| reply.to_string().into_bytes())
+                login_folder = pwd::directory(&reply).ok_or_else(|| reply.to_string().into_bytes());
             }
             "TYPE I" if reply.code / 100 == 2 => connection.note_type(Representation::Image),
             _ => {}

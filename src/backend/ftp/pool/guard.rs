@@ -8,6 +8,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::Pool;
 use crate::backend::ftp::connection::Connection;
+use crate::net::task;
 use crate::op::Failure;
 
 /// A control connection, held by one operation. Dropped between a command and its last reply, the
@@ -56,7 +57,7 @@ impl Drop for ConnectionGuard {
             let own = OwnedMutexGuard::mutex(&self.connection).clone();
             // Only a runtime that is shutting down has no handle.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { own.lock().await.quit().await });
+                task::spawn_on(&runtime, async move { own.lock().await.quit().await });
             }
         }
     }

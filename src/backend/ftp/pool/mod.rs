@@ -21,6 +21,7 @@ use crate::auth::Credentials;
 use crate::backend::path_leases::{Account, PathLeases};
 use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
+use crate::net::task;
 use crate::op::{Failure, FailureKind};
 
 pub(super) use guard::ConnectionGuard;
@@ -91,7 +92,7 @@ impl Pool {
         let home = Home::decide(settings.login_folder.as_ref(), login_folder, origin.rooted, about);
         let home = Arc::new(home);
         connection.home = home.clone();
-        connection.data_ports = data_ports.clone();
+        connection.data_ports.clone_from(&data_ports);
         let (features, server) = (connection.features, connection.server.clone());
         let session = connection.session.clone();
         let connections = vec![Arc::new(Mutex::new(connection))];
@@ -133,7 +134,7 @@ impl Pool {
 
     /// Whether the times of files can be set; `None` if unknown.
     pub(super) fn sets_times(&self) -> Option<bool> {
-        self.server.time_commands.can_set(&self.features)
+        self.server.time_commands.can_set(self.features)
     }
 
     /// Allows several operations at once, each over a connection of its own.
@@ -279,7 +280,7 @@ impl Pool {
         }
         state.connections.push(connection);
         if state.connections.len() > 1 && !std::mem::replace(&mut state.closing_idle, true) {
-            tokio::spawn(close_idle_periodically(Arc::downgrade(self)));
+            task::spawn(close_idle_periodically(Arc::downgrade(self)));
         }
         Ok(held)
     }
@@ -306,7 +307,7 @@ impl Pool {
             count += 1;
             match connection.clone().try_lock_owned() {
                 Ok(mut spare) if count > 1 && spare.last_used.elapsed() >= IDLE_TIMEOUT => {
-                    tokio::spawn(async move { spare.quit().await });
+                    task::spawn(async move { spare.quit().await });
                     false
                 }
                 _ => true,

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::Budget;
+use crate::net::task;
 use crate::op::{Failure, FailureKind};
 use actor::{Actor, Request};
 
@@ -57,7 +58,7 @@ pub(super) trait SequentialFile: Send + Sync {
     /// holds. A transfer without readers is then aborted, and restarted for the next reader. Cancel
     /// safe.
     async fn connection_requested(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The written bytes belong to no running transfer and will never be a whole file.
@@ -166,7 +167,7 @@ impl Sequenced {
         let (requests, queue) = mpsc::unbounded_channel();
         let actor = Actor::open(file, access, queue, state.clone(), queue_budget).await?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(actor.run(stop.clone()));
+        let task = task::spawn(actor.run(stop.clone()));
         Ok(Self { requests, stop, task: Mutex::new(Some(task)), state })
     }
 

@@ -246,7 +246,7 @@ fn jumbled(count: usize, reach: usize) -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(0..=reach, count).prop_map(|shifts| {
         let mut places: Vec<(usize, usize)> =
             shifts.into_iter().enumerate().map(|(i, shift)| (i + shift, i)).collect();
-        places.sort();
+        places.sort_unstable();
         places.into_iter().map(|(_, i)| i).collect()
     })
 }

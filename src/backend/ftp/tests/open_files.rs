@@ -120,7 +120,7 @@ async fn a_seek_fails_if_the_file_has_changed() {
         server.seen().modified = modified;
         let read = file.read_at(10_000_000, 1000).await;
         if goes_on {
-            assert!(read.unwrap().unwrap() == bytes(LENGTH)[10_000_000..10_001_000])
+            assert!(read.unwrap().unwrap() == bytes(LENGTH)[10_000_000..10_001_000]);
         } else {
             let failure = read.unwrap_err();
             assert!(failure.message.contains("changed while it was read"), "{failure}");

@@ -49,7 +49,7 @@ impl PartialFile {
             PartialUploads::TemporaryName => part.temporary = Some(temporary_name(path)?),
             PartialUploads::Delete => match size(guard, path).await {
                 Ok(original_size) => {
-                    (part.delete_on_abort, part.original_size) = (true, original_size)
+                    (part.delete_on_abort, part.original_size) = (true, original_size);
                 }
                 Err(failure) => {
                     guard.check()?;

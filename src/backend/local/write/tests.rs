@@ -36,10 +36,10 @@ async fn an_aborted_upload_ends_as_configured() {
             }
             match partial {
                 PartialUploads::Keep => {
-                    wait_until(|| sandbox.get("file").unwrap() == b"part").await
+                    wait_until(|| sandbox.get("file").unwrap() == b"part").await;
                 }
                 PartialUploads::Delete if dropped => {
-                    wait_until(|| sandbox.names().is_empty()).await
+                    wait_until(|| sandbox.names().is_empty()).await;
                 }
                 PartialUploads::Delete => assert!(sandbox.names().is_empty()),
                 PartialUploads::TemporaryName => {

@@ -82,7 +82,7 @@ async fn aborted_uploads_end_as_configured() {
                 "abort" => file.abort().await,
                 _ => drop(file),
             }
-            let expected = if policy == PartialUploads::Delete { 0 } else { 1 };
+            let expected = usize::from(policy != PartialUploads::Delete);
             sshd.wait_until(|| sshd.names().len() == expected).await;
             for name in sshd.names() {
                 std::fs::remove_file(sshd.file(&name)).unwrap();

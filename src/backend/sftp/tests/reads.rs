@@ -182,7 +182,7 @@ fn of_mode(mode: u32) -> ResponseBody {
 #[tokio::test]
 async fn a_directory_or_pipe_is_refused_before_the_first_read() {
     for (mode, kind) in
-        [(0o040755, FailureKind::IsADirectory), (0o010644, FailureKind::PermissionDenied)]
+        [(0o040_755, FailureKind::IsADirectory), (0o010_644, FailureKind::PermissionDenied)]
     {
         let (server, mut peer) = connected().await;
         let operation = read();

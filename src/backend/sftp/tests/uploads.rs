@@ -136,7 +136,7 @@ async fn the_old_file_is_renamed_away_where_rename_does_not_replace() {
     let operation = write(WriteMode::From { offset: 0 });
     let script = async {
         peer.serve(A::Attributes(Attributes {
-            permissions: Some(0o100640),
+            permissions: Some(0o100_640),
             ..Attributes::default()
         }))
         .await;
@@ -182,7 +182,7 @@ async fn only_what_the_upload_wrote_is_deleted() {
 
 fn symlink() -> ResponseBody {
     let attributes =
-        Attributes { size: Some(6), permissions: Some(0o120777), ..Attributes::default() };
+        Attributes { size: Some(6), permissions: Some(0o120_777), ..Attributes::default() };
     A::Attributes(attributes)
 }
 

@@ -108,15 +108,10 @@ pub(super) fn warn(
             problems.warning(&entry.at, message);
         } else if let Some(earlier) = shadowing(entry, &entries[..at], &families) {
             let line = earlier.at.mark.line;
-            let message = match is_for_all(earlier) {
-                true => {
-                    format!("is never used: the earlier entry in line {line} is for all clients")
-                }
-                false => {
-                    format!(
-                        "is never used: the earlier entry in line {line} is for these clients, too"
-                    )
-                }
+            let message = if is_for_all(earlier) {
+                format!("is never used: the earlier entry in line {line} is for all clients")
+            } else {
+                format!("is never used: the earlier entry in line {line} is for these clients, too")
             };
             problems.warning(&entry.at, message);
         }

@@ -57,13 +57,13 @@ impl Client {
             let connection =
                 establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
             let work = async {
-                let DataConnection { mut stream, active: _active } = connection.await?;
+                let DataConnection { mut stream, active } = connection.await?;
                 while let Some(lines) = subject.next_lines(&renderer).await? {
                     send(&mut stream, &lines, &progress, limits.stall_timeout)
                         .await
                         .map_err(connection_broken)?;
                 }
-                Ok((stream, _active))
+                Ok((stream, active))
             };
             self.control.run_transfer(work, &progress, false, &self.shared.drain).await
         };

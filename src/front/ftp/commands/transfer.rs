@@ -34,7 +34,7 @@ impl Client {
                 establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
             let source = download.source();
             let work = async {
-                let DataConnection { stream, active: _active } = connection.await?;
+                let DataConnection { stream, active } = connection.await?;
                 let mut sink = Sink::Socket(stream);
                 if let Err(error) = relay(source, &mut sink, &progress, limits.stall_timeout).await
                 {
@@ -46,7 +46,7 @@ impl Client {
                         return Err(download_failure(error));
                     }
                 }
-                Ok((sink, _active))
+                Ok((sink, active))
             };
             self.control.run_transfer(work, &progress, false, &self.shared.drain).await
         };

@@ -108,11 +108,11 @@ impl Found {
         let mode = value.iter().fold(0u32, |mode, b| mode << 3 | u32::from(b - b'0'));
         self.attributes.permissions = Some(mode & 0o7777);
         // Some servers include the bits of the file type.
-        self.kind_by_mode = match mode & 0o170000 {
+        self.kind_by_mode = match mode & 0o170_000 {
             0 => None,
-            0o040000 => Some(EntryKind::Directory),
-            0o100000 => Some(EntryKind::File),
-            0o120000 => Some(EntryKind::Symlink(None)),
+            0o040_000 => Some(EntryKind::Directory),
+            0o100_000 => Some(EntryKind::File),
+            0o120_000 => Some(EntryKind::Symlink(None)),
             _ => Some(EntryKind::Other),
         };
     }

@@ -7,7 +7,7 @@ fn attributes() -> Attributes {
         size: Some(4096),
         owner: Some((0, 0)),
         permissions: Some(0o40755),
-        times: Some((1767323045, 1767323045)),
+        times: Some((1_767_323_045, 1_767_323_045)),
         extended: vec![],
     }
 }
@@ -42,7 +42,7 @@ fn requests_are_decoded_and_encoded() {
             RequestBody::Open {
                 path: name(),
                 flags: OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE,
-                attributes: Attributes { permissions: Some(0o100644), ..Default::default() },
+                attributes: Attributes { permissions: Some(0o100_644), ..Default::default() },
             },
         ),
         (
@@ -138,12 +138,12 @@ fn extended_replies_are_decoded_and_encoded() {
     let expected = FileSystem {
         f_bsize: 4096,
         f_frsize: 4096,
-        f_blocks: 66053021,
-        f_bfree: 58659569,
-        f_bavail: 16428020,
-        f_files: 16777216,
-        f_ffree: 16322636,
-        f_favail: 16322637,
+        f_blocks: 66_053_021,
+        f_bfree: 58_659_569,
+        f_bavail: 16_428_020,
+        f_files: 16_777_216,
+        f_ffree: 16_322_636,
+        f_favail: 16_322_637,
         f_fsid: 0xe480_9388_5b0b_dc0a,
         f_flag: 2,
         f_namemax: 255,

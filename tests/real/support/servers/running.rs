@@ -95,7 +95,7 @@ impl ServerFolder {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
             .expect("opening a folder");
         let log = folder.path().join("out.log");
-        Self { home, log, owner, folder }
+        Self { folder, home, log, owner }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

@@ -64,9 +64,9 @@ async fn a_file_that_is_rewritten_from_its_start_is_replaced() {
                 assert_eq!(longer.kind, FailureKind::Unsupported);
             }
             if abort {
-                file.abort().await
+                file.abort().await;
             } else {
-                file.close().await.unwrap()
+                file.close().await.unwrap();
             }
             let content = fake.content();
             let expected = if abort { &old } else { &expected };

@@ -48,7 +48,7 @@ async fn a_cut_transfer_is_not_reported_as_end_of_file() {
         for (at, read) in offsets.into_iter().zip(reads) {
             match read {
                 Ok(bytes) if at < 60_000 => {
-                    assert!(bytes.unwrap() == content[at as usize..][..20_000])
+                    assert!(bytes.unwrap() == content[at as usize..][..20_000]);
                 }
                 Ok(bytes) => panic!("at {at}: {:?}", bytes.map(|b| b.len())),
                 Err(failure) => {

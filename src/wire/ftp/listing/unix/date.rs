@@ -31,7 +31,7 @@ pub(super) struct Date {
 
 impl Date {
     /// Parses the date at the first of these columns.
-    pub fn parse(columns: &[Column<'_>], now: i64) -> Option<Self> {
+    pub(super) fn parse(columns: &[Column<'_>], now: i64) -> Option<Self> {
         Self::with_month(columns, now).or_else(|| Self::iso(columns))
     }
 

@@ -15,7 +15,7 @@ pub(super) struct Mode {
 
 impl Mode {
     /// `None` for another format.
-    pub fn parse(columns: &[Column<'_>]) -> Option<Self> {
+    pub(super) fn parse(columns: &[Column<'_>]) -> Option<Self> {
         let (first, rest) = columns.split_first().filter(|(first, _)| first.start == 0)?;
         let (letter, bits) = first.text.split_first()?;
         let kind = match letter {

@@ -135,9 +135,10 @@ impl Handler for Files {
             return Err(Refusal::new(StatusCode::Failure, "no open folder has this handle"));
         };
         let files: Vec<File> = entries.drain(..entries.len().min(ENTRIES)).collect();
-        match files.is_empty() {
-            true => Err(Refusal::new(StatusCode::Eof, "the end of the folder")),
-            false => Ok(Name { id, files }),
+        if files.is_empty() {
+            Err(Refusal::new(StatusCode::Eof, "the end of the folder"))
+        } else {
+            Ok(Name { id, files })
         }
     }
 
