@@ -53,6 +53,16 @@ struct Import {
 }
 
 #[test]
+fn every_file_begins_with_what_it_is_for() {
+    for folder in ["src", "tests"] {
+        for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
+            let text = fs::read_to_string(&file).expect("a source file");
+            assert!(text.starts_with("//! "), "{}: its first line is no `//!`", file.display());
+        }
+    }
+}
+
+#[test]
 fn no_module_imports_from_a_layer_above_its_own() {
     let layer = |path: &ModulePath| {
         let name = path.first()?;
@@ -326,4 +336,18 @@ fn attributes(item: &Item) -> &[Attribute] {
         Item::Use(item) => &item.attrs,
         _ => &[],
     }
+}
+
+/// All Rust files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }
