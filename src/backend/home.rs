@@ -37,7 +37,7 @@ impl Home {
         configured: Option<&RemotePath>,
         reported: Result<RemotePath, Vec<u8>>,
         rooted: bool,
-        (backend, request): (&str, &str),
+        request: &str,
     ) -> Self {
         match (configured, reported) {
             (Some(path), _) => Self::At(path.clone()),
@@ -45,7 +45,6 @@ impl Home {
             (None, Err(_)) if rooted => Self::At(RemotePath::root()),
             (None, Err(reply)) => {
                 tracing::warn!(
-                    backend,
                     request,
                     reply = &reply[..reply.len().min(MAX_LOGGED)],
                     "the backend server does not report the login folder: that folder is the \
@@ -138,7 +137,7 @@ mod tests {
     fn a_configured_folder_overrides_the_reported_one() {
         let set = path(b"/set");
         let decide = |configured, reported: Result<RemotePath, Vec<u8>>, rooted| {
-            Home::decide(configured, reported, rooted, ("b", "PWD"))
+            Home::decide(configured, reported, rooted, "PWD")
         };
         assert_eq!(decide(Some(&set), Ok(path(b"/reported")), false), Home::At(set.clone()));
         assert_eq!(decide(Some(&set), Err(b"502".to_vec()), false), Home::At(set.clone()));

@@ -93,7 +93,6 @@ impl AttributePolicy {
         let bit = 1 << attribute as u8;
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             tracing::info!(
-                backend = &*self.backend,
                 attribute = attribute.as_str(),
                 reason = failure.message,
                 detail = failure.detail,

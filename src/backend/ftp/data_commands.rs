@@ -2,7 +2,7 @@
 //! server. It is preferred for a while.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::quirk::QUIRK_TTL;
@@ -20,7 +20,6 @@ pub(super) enum DataCommand {
 /// The command that works at one server.
 pub(super) struct DataCommands {
     /// For the log.
-    backend: Arc<str>,
     server: SocketAddr,
     observed: Mutex<Observed>,
 }
@@ -54,8 +53,8 @@ impl DataCommand {
 }
 
 impl DataCommands {
-    pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self { backend: backend.clone(), server, observed: Mutex::default() }
+    pub(super) fn new(server: SocketAddr) -> Self {
+        Self { server, observed: Mutex::default() }
     }
 
     /// The command that worked recently and has not failed since.
@@ -71,7 +70,6 @@ impl DataCommands {
         let Some(failure) = instead else { return };
         if !std::mem::replace(&mut observed.logged, true) {
             tracing::info!(
-                backend = &*self.backend,
                 server = %self.server,
                 reason = failure.message,
                 detail = failure.detail.as_deref(),
@@ -108,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_working_command_is_preferred_until_it_fails_or_expires() {
-        let commands = DataCommands::new(&"b".into(), ([127, 0, 0, 1], 21).into());
+        let commands = DataCommands::new(([127, 0, 0, 1], 21).into());
         assert_eq!(commands.preferred(), None);
         commands.prefer(Pasv, None);
         assert_eq!(commands.preferred(), Some(Pasv));

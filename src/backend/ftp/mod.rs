@@ -114,7 +114,7 @@ impl FtpBackend {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let shared = Shared {
             connector: connectors.connector(name, addresses, *connects_at_once),
-            servers: Servers::new(name),
+            servers: Servers::default(),
             attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
         let (settings, leases) = (Arc::new(settings), Arc::default());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::quirk::QUIRK_TTL;
@@ -24,7 +24,6 @@ pub(super) enum OptionalCommand {
 /// What one server has refused.
 pub(super) struct Refusals {
     /// For the log.
-    backend: Arc<str>,
     server: SocketAddr,
     refused: Mutex<Vec<(OptionalCommand, Instant)>>,
     /// A bit per command that has worked: a later error reply is about its argument then.
@@ -49,13 +48,8 @@ impl OptionalCommand {
 }
 
 impl Refusals {
-    pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self {
-            backend: backend.clone(),
-            server,
-            refused: Mutex::default(),
-            succeeded: AtomicU8::new(0),
-        }
+    pub(super) fn new(server: SocketAddr) -> Self {
+        Self { server, refused: Mutex::default(), succeeded: AtomicU8::new(0) }
     }
 
     /// Whether the server has refused the command recently.
@@ -96,7 +90,6 @@ impl Refusals {
         refused.push((command, now));
         drop(refused);
         tracing::info!(
-            backend = &*self.backend,
             server = %self.server,
             reply = %reply,
             "the backend server does not support {}; other commands are used",
@@ -121,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_refused_command_is_not_sent_again_for_a_while() {
-        let refusals = Refusals::new(&"b".into(), ([127, 0, 0, 1], 21).into());
+        let refusals = Refusals::new(([127, 0, 0, 1], 21).into());
         let reply = |code| PeerReply { code, lines: vec![b"words".to_vec()] };
         for code in [450, 501, 530, 550] {
             assert!(!refusals.note_reply(OptionalCommand::Mlst, &reply(code)), "{code}");

@@ -100,7 +100,6 @@ fn check_unchecked_allowed(
     }
     if connection.server.unchecked_renames.note() {
         tracing::info!(
-            backend = %connection.settings.name,
             server = %connection.server.address,
             path = to.as_bytes(),
             reason = denied.message,

@@ -14,8 +14,8 @@ use super::time_commands::TimeCommands;
 const SERVERS_MAX: usize = 1024;
 
 /// The servers of one backend.
+#[derive(Default)]
 pub(super) struct Servers {
-    backend: Arc<str>,
     servers: Mutex<HashMap<SocketAddr, KnownServer>>,
 }
 
@@ -47,10 +47,6 @@ pub(super) struct Server {
 }
 
 impl Servers {
-    pub(super) fn new(backend: &str) -> Self {
-        Self { backend: backend.into(), servers: Mutex::default() }
-    }
-
     /// The server at an address to which a connection was just made. If too many are known, the
     /// returned one is not shared.
     pub(super) fn at(&self, address: SocketAddr) -> Arc<Server> {
@@ -60,7 +56,7 @@ impl Servers {
             servers.last_connected = last_connected;
             return servers.server.clone();
         }
-        let server = Arc::new(Server::new(&self.backend, address));
+        let server = Arc::new(Server::new(address));
         if servers.len() >= SERVERS_MAX {
             servers.retain(|_, servers| {
                 servers.last_connected.elapsed() < QUIRK_TTL || servers.is_connected()
@@ -84,7 +80,7 @@ impl KnownServer {
 }
 
 impl Server {
-    pub(super) fn new(backend: &Arc<str>, address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr) -> Self {
         Self {
             address,
             no_pipelining: Quirk::default(),
@@ -93,9 +89,9 @@ impl Server {
             surplus_replies: Quirk::default(),
             unchecked_renames: Quirk::default(),
             unchecked_writes: Quirk::default(),
-            data_commands: DataCommands::new(backend, address),
-            refusals: Refusals::new(backend, address),
-            time_commands: TimeCommands::new(backend, address),
+            data_commands: DataCommands::new(address),
+            refusals: Refusals::new(address),
+            time_commands: TimeCommands::new(address),
         }
     }
 }
@@ -110,7 +106,7 @@ mod tests {
 
     #[test]
     fn connections_to_one_address_share_a_server() {
-        let servers = Servers::new("b");
+        let servers = Servers::default();
         let first = servers.at(address(1));
         assert!(Arc::ptr_eq(&first, &servers.at(address(1))));
         assert!(!Arc::ptr_eq(&first, &servers.at(address(2))));
@@ -118,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_number_of_servers_is_bounded() {
-        let servers = Servers::new("b");
+        let servers = Servers::default();
         let max = u16::try_from(SERVERS_MAX).unwrap();
         let connected = servers.at(address(0));
         for port in 1..max + 10 {

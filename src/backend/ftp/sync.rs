@@ -135,7 +135,6 @@ impl Connection {
         }
         if self.server.surplus_replies.note() {
             tracing::info!(
-                backend = %self.settings.name,
                 server = %self.server.address,
                 %reply,
                 "the backend server sends surplus replies; they are dropped, and an extra command is \

@@ -1,7 +1,7 @@
 //! The commands that set the time of a file, and which of them a server supports.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::features::Features;
@@ -21,7 +21,6 @@ pub(super) enum TimeCommand {
 /// What one server supports.
 pub(super) struct TimeCommands {
     /// For the log.
-    pub(super) backend: Arc<str>,
     pub(super) server: SocketAddr,
     support: Mutex<Option<(Support, Instant)>>,
 }
@@ -61,8 +60,8 @@ impl TimeCommand {
 }
 
 impl TimeCommands {
-    pub(super) fn new(backend: &Arc<str>, server: SocketAddr) -> Self {
-        Self { backend: backend.clone(), server, support: Mutex::default() }
+    pub(super) fn new(server: SocketAddr) -> Self {
+        Self { server, support: Mutex::default() }
     }
 
     /// Whether the server can set times, if known. A server that announces MFMT is believed until
@@ -83,13 +82,13 @@ impl TimeCommands {
 
     pub(super) fn set_support(&self, support: Option<Support>) {
         *self.lock() = support.map(|support| (support, Instant::now()));
-        let (backend, server) = (&*self.backend, self.server);
+        let server = self.server;
         match support {
             Some(Support::Works(command)) => {
-                tracing::info!(backend, %server, "the backend server sets the times of files by {}", command.name());
+                tracing::info!(%server, "the backend server sets the times of files by {}", command.name());
             }
             Some(Support::None) => {
-                tracing::info!(backend, %server, "the backend server cannot set the times of files: MFMT, MDTM with a time and SITE UTIME were tried");
+                tracing::info!(%server, "the backend server cannot set the times of files: MFMT, MDTM with a time and SITE UTIME were tried");
             }
             None => {}
         }

@@ -5,7 +5,7 @@
 
 use super::connection::Connection;
 use super::refusals::{OptionalCommand, is_unknown};
-use super::time_commands::{Support, TimeCommand, TimeCommands};
+use super::time_commands::{Support, TimeCommand};
 use super::{facts, failures, reply, stat};
 use crate::backend::temporary_name;
 use crate::op::{Failure, FailureKind, PeerReply, Precision, RemotePath};
@@ -150,9 +150,8 @@ impl Probe<'_> {
                 Outcome::Set(reply) => return Ok(reply),
                 Outcome::NotSupported => {}
                 Outcome::NotApplied => {
-                    let TimeCommands { backend, server, .. } = &connection.server.time_commands;
+                    let server = connection.server.address;
                     tracing::warn!(
-                        backend = &**backend,
                         %server,
                         "the backend server confirmed {} without setting the file's time; it is not used",
                         command.name()

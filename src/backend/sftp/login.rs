@@ -265,8 +265,7 @@ pub(super) async fn initialize(
             Err(b"no answer".to_vec())
         }
     };
-    let about = (&*settings.name, "REALPATH");
-    let home = Home::decide(settings.login_folder.as_ref(), reported, rooted, about);
+    let home = Home::decide(settings.login_folder.as_ref(), reported, rooted, "REALPATH");
     Ok(Server::new(settings.clone(), requests, extensions, limits, home))
 }
 

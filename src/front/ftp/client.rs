@@ -44,7 +44,8 @@ pub(super) struct Client {
     pub(super) transfer: TransferState,
     pub(super) facts: FactSet,
     started: Instant,
-    pub(super) has_tried_login: bool,
+    /// The connection has a record, of a login or of a refusal, or was counted as one without a login.
+    pub(super) is_recorded: bool,
     /// The last refusal that was logged; each kind is logged once in a row.
     logged_refusal: Option<ClientRefusal>,
 }
@@ -116,7 +117,7 @@ impl Client {
             transfer: TransferState::default(),
             facts: FactSet::default(),
             started: Instant::now(),
-            has_tried_login: false,
+            is_recorded: false,
             logged_refusal: None,
         }
     }
@@ -136,7 +137,7 @@ impl Client {
             // REIN may have started another session meanwhile.
             () = forced => self.client_info.end.set(SessionEnd::shutdown()),
         }
-        if !self.has_tried_login && self.logged_refusal.is_none() {
+        if !self.is_recorded {
             let reason = self.client_info.end.get().map_or("", SessionEnd::reason);
             self.shared.gateway.ended_without_login(&self.client_info, reason);
         }
@@ -189,6 +190,7 @@ impl Client {
 
     /// Logs a client that is refused, unless the last line had the same kind.
     pub(super) fn log_refused(&mut self, kind: ClientRefusal, reason: &str) {
+        self.is_recorded = true;
         if self.logged_refusal.replace(kind) != Some(kind) {
             self.shared.gateway.client_refused(&self.client_info, kind, reason);
         }

@@ -260,7 +260,9 @@ impl Connection {
         let has_closed = error.map_or(reason == CLOSED, is_closed);
         let (kind, reason) = match (protocol(&first), error) {
             // The record of the login has the reason.
-            _ if has_closed && login_logged => return,
+            _ if has_closed && login_logged => {
+                return tracing::debug!(reason, "the connection ended after a refused login");
+            }
             _ if first.is_empty() && !is_ssh_client => {
                 return self.shared.gateway.ended_without_login(&self.client_info, reason);
             }

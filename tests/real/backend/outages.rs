@@ -130,7 +130,7 @@ fn an_untrusted_certificate_is_logged_with_its_dates_and_the_setting() {
             &own,
             "mirror.example.com",
             "certificate-name",
-            ["not for \"mirror.example.com\"", "`tls.server_name`"],
+            ["it is not valid for \"mirror.example.com\"", "`tls.server_name`"],
         ),
     ] {
         let backend = server(own.path(), years);

@@ -137,7 +137,6 @@ impl Transfers {
     fn log_unchecked(&self, guard: &ConnectionGuard, denied: &Failure) {
         if guard.server.unchecked_writes.note() {
             tracing::info!(
-                backend = %guard.settings.name,
                 server = %guard.server.address,
                 path = self.path.as_bytes(),
                 reason = denied.message,

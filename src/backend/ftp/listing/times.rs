@@ -51,7 +51,6 @@ pub(super) async fn complete_times(
     };
     if connection.server.no_mdtm_pipelining.note() {
         tracing::info!(
-            backend = %connection.settings.name,
             server = %connection.server.address,
             reason,
             "the times of files in folders are no longer requested from the backend server (MDTM); \

@@ -54,7 +54,6 @@ pub(super) async fn login(
         is_sequential = true;
         if !skip_pwd && server.no_pipelining.note() {
             tracing::info!(
-                backend = %settings.name,
                 server = %server.address,
                 reason,
                 "the backend server does not answer pipelined commands one by one; commands are now \

@@ -88,8 +88,8 @@ impl Pool {
     ) -> Result<Arc<Self>, Failure> {
         let (mut connection, login_folder) =
             login::login(&settings, &shared, &credentials, origin).await?;
-        let about = (&*settings.name, "PWD");
-        let home = Home::decide(settings.login_folder.as_ref(), login_folder, origin.rooted, about);
+        let configured = settings.login_folder.as_ref();
+        let home = Home::decide(configured, login_folder, origin.rooted, "PWD");
         let home = Arc::new(home);
         connection.home = home.clone();
         connection.data_ports.clone_from(&data_ports);

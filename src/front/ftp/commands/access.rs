@@ -88,7 +88,7 @@ impl Client {
     ) -> Flow {
         let credentials =
             Credentials { user: user.clone(), password: password.clone(), account, key: None };
-        self.has_tried_login = true;
+        self.is_recorded = true;
         let gateway = self.shared.gateway.clone();
         let deadline = self.login_deadline();
         let login = gateway.login(&self.client_info, Proof::Password(credentials), deadline);

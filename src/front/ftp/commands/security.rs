@@ -45,7 +45,10 @@ impl Client {
                 }
                 Flow::Continue
             }
-            None => Flow::Close,
+            None => {
+                self.is_recorded = true;
+                Flow::Close
+            }
         }
     }
 

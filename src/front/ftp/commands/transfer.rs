@@ -207,12 +207,9 @@ pub(super) fn establish<'a>(
         shared.settings.tls.settings().is_some_and(|tls| tls.require_resumed_data);
     let tls = tls.as_ref().filter(|_| private);
     let protection = tls.map(|tls| Protection { tls, require_resumed });
-    data_connection::establish(
-        requested,
-        direction,
-        protection,
-        shared.gateway.limits.data_connect_timeout,
-    )
+    let limit = shared.gateway.limits.data_connect_timeout;
+    // Boxed: a session that only waits for commands does not need its 12 KiB.
+    Box::pin(data_connection::establish(requested, direction, protection, limit))
 }
 
 /// Ends the data as complete. The client's own end is not awaited: some clients end only after they
