@@ -13,7 +13,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// with jemalloc's default of 10 s, transfers would hold more memory than they are allowed.
 const DECAY_TIME: isize = 500;
 /// Larger than jemalloc's threshold for oversize allocations, 8 MiB.
-const OVERSIZE_SIZE: usize = 16 << 20;
+const OVERSIZE_ALLOCATION_SIZE: usize = 16 << 20;
 
 /// To be called before the program starts other threads.
 pub(crate) fn set_up() -> anyhow::Result<()> {
@@ -23,7 +23,7 @@ pub(crate) fn set_up() -> anyhow::Result<()> {
         b"arenas.dirty_decay_ms\0".name().write(DECAY_TIME)?;
         // Oversize allocations have an arena of their own, which returns freed memory at once if it was
         // created before the background threads. The memory of a password check must not remain.
-        drop(black_box(Vec::<u8>::with_capacity(OVERSIZE_SIZE)));
+        drop(black_box(Vec::<u8>::with_capacity(OVERSIZE_ALLOCATION_SIZE)));
         // They return memory while the program is idle.
         background_thread::write(true)
     };

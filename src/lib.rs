@@ -8,7 +8,7 @@
 //!
 //! | layer | what it does |
 //! |---|---|
-//! | [`demo`] | a server of each kind with the gateway in front of them |
+//! | [`demo`] | an FTP and an SFTP server with the gateway in front of them |
 //! | [`app`], [`logging`] | start-up; the log |
 //! | [`config`] | the configuration file, compiled to the settings of each module |
 //! | [`admin`] | metrics, health, the admin socket |

@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// Exit status for an invalid configuration: `EX_USAGE` of sysexits.h.
-const BAD_CONFIGURATION: u8 = 64;
+const EXIT_BAD_CONFIGURATION: u8 = 64;
 
 const DEFAULT_CONFIGURATION: &str = "/etc/lockgate/lockgate.yaml";
 
@@ -101,7 +101,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run { log_format, log_level } => {
             let Some(mut compiled) = load(&config) else {
-                return Ok(BAD_CONFIGURATION.into());
+                return Ok(EXIT_BAD_CONFIGURATION.into());
             };
             if let Some(format) = log_format {
                 compiled.log.format = format.into();
@@ -122,7 +122,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                     )?,
                     Err(report) => {
                         print_error(report);
-                        return Ok(BAD_CONFIGURATION.into());
+                        return Ok(EXIT_BAD_CONFIGURATION.into());
                     }
                 },
             };
@@ -218,7 +218,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
         }
         Err(report) => {
             print_error(report);
-            Ok(BAD_CONFIGURATION.into())
+            Ok(EXIT_BAD_CONFIGURATION.into())
         }
     }
 }

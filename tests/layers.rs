@@ -1,5 +1,5 @@
 //! The structure of `src/`: a module imports only from layers below its own, and the modules of one
-//! folder import each other in no circle. Code under `#[cfg(test)]` does not count.
+//! folder have no import cycle. Code under `#[cfg(test)]` does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use proc_macro2::Span;
 use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree};
 
-/// From the top to the bottom. Each module imports only what stands below it in this list.
+/// From top to bottom. A module imports only from modules below it in this list.
 const LAYERS: [&[&str]; 15] = [
     &["main"],
     &["demo", "allocator"],
@@ -36,7 +36,7 @@ type ModulePath = Vec<String>;
 #[derive(Default)]
 struct Module {
     file: PathBuf,
-    /// What its own `use` lines call by which name; a name may lead to another module's `use`.
+    /// Its `use` declarations: name to path. A path may lead to a `use` of another module.
     names: BTreeMap<String, Vec<String>>,
     /// Each path that starts in another module, with its line.
     mentions: Vec<(Vec<String>, usize)>,
@@ -53,7 +53,7 @@ struct Import {
 }
 
 #[test]
-fn every_file_begins_with_what_it_is_for() {
+fn every_file_begins_with_a_module_comment() {
     for folder in ["src", "tests"] {
         for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
             let text = fs::read_to_string(&file).expect("a source file");
@@ -69,33 +69,33 @@ fn no_module_imports_from_a_layer_above_its_own() {
         let found = LAYERS.iter().position(|layer| layer.contains(&name.as_str()));
         Some(found.unwrap_or_else(|| panic!("src/{name} is in none of the LAYERS of this test")))
     };
-    let mut told = String::new();
+    let mut violations = String::new();
     for import in imports(&modules()) {
         let (Some(from), Some(to)) = (layer(&import.from), layer(&import.to)) else { continue };
         if to < from {
-            let _ = writeln!(told, "{}: imports {}", import.place, import.to.join("::"));
+            let _ = writeln!(violations, "{}: imports {}", import.place, import.to.join("::"));
         }
     }
-    assert!(told.is_empty(), "these import from a layer above their own:\n{told}");
+    assert!(violations.is_empty(), "these import from a layer above their own:\n{violations}");
 }
 
 #[test]
-fn the_modules_of_a_folder_import_each_other_in_no_circle() {
+fn modules_of_a_folder_have_no_import_cycle() {
     let modules = modules();
     let imports = imports(&modules);
-    let mut told = String::new();
+    let mut violations = String::new();
     for folder in modules.keys() {
-        let arrows = between_children(folder, &imports);
-        for circle in circles(&arrows) {
-            let _ = writeln!(told, "{}:", folder.join("::"));
-            for ((from, to), place) in &arrows {
-                if circle.contains(from) && circle.contains(to) {
-                    let _ = writeln!(told, "    {from} -> {to}: {place}");
+        let edges = between_children(folder, &imports);
+        for cycle in cycles(&edges) {
+            let _ = writeln!(violations, "{}:", folder.join("::"));
+            for ((from, to), place) in &edges {
+                if cycle.contains(from) && cycle.contains(to) {
+                    let _ = writeln!(violations, "    {from} -> {to}: {place}");
                 }
             }
         }
     }
-    assert!(told.is_empty(), "circles:\n{told}");
+    assert!(violations.is_empty(), "import cycles:\n{violations}");
 }
 
 /// Which child of a folder imports which other, with one line that does.
@@ -103,23 +103,23 @@ fn between_children(folder: &ModulePath, imports: &[Import]) -> BTreeMap<(String
     let child = |path: &ModulePath| {
         path.strip_prefix(folder.as_slice()).and_then(|rest| rest.first()).cloned()
     };
-    let mut arrows = BTreeMap::new();
+    let mut edges = BTreeMap::new();
     for import in imports {
         if let (Some(from), Some(to)) = (child(&import.from), child(&import.to))
             && from != to
         {
-            arrows.entry((from, to)).or_insert_with(|| import.place.clone());
+            edges.entry((from, to)).or_insert_with(|| import.place.clone());
         }
     }
-    arrows
+    edges
 }
 
-/// Sets of nodes that all reach each other.
-fn circles(arrows: &BTreeMap<(String, String), String>) -> BTreeSet<BTreeSet<String>> {
+/// Strongly connected components: sets of nodes that all reach each other.
+fn cycles(edges: &BTreeMap<(String, String), String>) -> BTreeSet<BTreeSet<String>> {
     let reached = |start: &String| {
         let (mut seen, mut todo) = (BTreeSet::new(), vec![start.clone()]);
         while let Some(node) = todo.pop() {
-            for (_, to) in arrows.keys().filter(|(from, _)| *from == node) {
+            for (_, to) in edges.keys().filter(|(from, _)| *from == node) {
                 if seen.insert(to.clone()) {
                     todo.push(to.clone());
                 }
@@ -127,10 +127,10 @@ fn circles(arrows: &BTreeMap<(String, String), String>) -> BTreeSet<BTreeSet<Str
         }
         seen
     };
-    let nodes: BTreeSet<_> = arrows.keys().map(|(from, _)| from).collect();
+    let nodes: BTreeSet<_> = edges.keys().map(|(from, _)| from).collect();
     let reach: BTreeMap<_, _> = nodes.iter().map(|node| ((*node).clone(), reached(node))).collect();
-    let on_circle = reach.iter().filter(|(node, seen)| seen.contains(*node));
-    on_circle
+    let on_cycle = reach.iter().filter(|(node, seen)| seen.contains(*node));
+    on_cycle
         .map(|(node, seen)| {
             let back = |other: &&String| reach.get(*other).is_some_and(|from| from.contains(node));
             seen.iter().filter(back).cloned().collect()

@@ -1,4 +1,4 @@
-//! What `cargo test` alone leaves out, said where people look.
+//! Shows in the output of `cargo test` which tests it does not run.
 
 #[cfg(not(feature = "real-software"))]
 #[test]

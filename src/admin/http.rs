@@ -59,17 +59,16 @@ struct OpenConnection<C> {
 /// Makes room for one more: at the limit, closes the oldest connection of a client with the most
 /// connections. So a flood closes only its own connections, and the newest is always served.
 fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
-    oldest_first.retain(|connections| !connections.task.is_finished());
+    oldest_first.retain(|connection| !connection.task.is_finished());
     if oldest_first.len() < CONNECTIONS_MAX {
         return;
     }
     let mut counts = HashMap::new();
-    for connections in &*oldest_first {
-        *counts.entry(connections.client).or_insert(0_usize) += 1;
+    for connection in &*oldest_first {
+        *counts.entry(connection.client).or_insert(0_usize) += 1;
     }
     let most = counts.values().max();
-    let closed =
-        oldest_first.iter().position(|connections| counts.get(&connections.client) == most);
+    let closed = oldest_first.iter().position(|connection| counts.get(&connection.client) == most);
     if let Some(closed) = closed {
         oldest_first.remove(closed).task.abort();
     }

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_table_authenticates_nobody() {
+    async fn an_empty_table_authenticates_no_user() {
         let check = PasswordCheck::new(UserTable::default());
         assert!(check.verify(b"alice", &secret("")).await.is_none());
     }

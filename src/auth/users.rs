@@ -32,7 +32,7 @@ impl UserTable {
         self.users.get(name)
     }
 
-    /// Whether the gateway authenticates nobody itself.
+    /// Whether there are no users.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }

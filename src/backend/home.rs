@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::op::RemotePath;
 
 /// Bytes of a server's reply that are logged.
-const MAX_LOGGED: usize = 300;
+const MAX_LOGGED_BYTES: usize = 300;
 
 /// The folder in which a login starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Home {
             (None, Err(reply)) => {
                 tracing::warn!(
                     request,
-                    reply = &reply[..reply.len().min(MAX_LOGGED)],
+                    reply = &reply[..reply.len().min(MAX_LOGGED_BYTES)],
                     "the backend server does not report the login folder: that folder is the \
                      session's /, and paths are sent relative to it; set login_folder to name it"
                 );

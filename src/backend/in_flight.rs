@@ -1,4 +1,4 @@
-//! A request of an open file that is under way.
+//! A request of an open file that is in flight.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 
 use crate::op::Failure;
 
-/// A request that is under way: it took its place among the file's requests when the call returned,
-/// before it is first polled. Polling waits for its answer only; dropped, it is carried out all the same
-/// or not at all.
+/// A request in flight. Its position in the file's queue is fixed when the call returns,
+/// before it is first polled. Polling only waits for its answer. If it is dropped, the request is still
+/// performed, or not at all.
 #[must_use = "a request's outcome must be looked at"]
 pub struct InFlight<T>(BoxFuture<'static, Result<T, Failure>>);
 
 impl<T> InFlight<T> {
-    /// `answer` must not put off to its first poll what decides the request's place.
+    /// The request's position must not depend on the first poll of `answer`.
     pub fn new(answer: BoxFuture<'static, Result<T, Failure>>) -> Self {
         Self(answer)
     }

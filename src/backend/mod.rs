@@ -28,56 +28,58 @@ pub use home::Home;
 pub use in_flight::InFlight;
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
-/// How a session gets in at a backend.
+/// How a session logs in at a backend.
 pub enum Login {
-    /// What the client gave; nobody has checked it, so the backend must.
-    Unchecked(Credentials),
-    /// The gateway has checked who the user is: the account that the user is mapped to, or `None`
-    /// where a backend has no accounts.
-    Vouched(Option<Credentials>),
+    /// The client's credentials, not verified: the backend must verify them.
+    Unverified(Credentials),
+    /// The gateway has authenticated the user. The account at the backend, or `None` for a backend
+    /// without accounts.
+    Authenticated(Option<Credentials>),
 }
 
 impl Login {
-    /// As whom a backend with accounts is entered; `backend` is for the message.
+    /// The account for a backend that has accounts; `backend` is for the message.
     fn account(&self, backend: &str) -> Result<&Credentials, Failure> {
         match self {
-            Self::Unchecked(credentials) | Self::Vouched(Some(credentials)) => Ok(credentials),
-            Self::Vouched(None) => {
-                let why = format!("{backend} was entered without an account");
+            Self::Unverified(credentials) | Self::Authenticated(Some(credentials)) => {
+                Ok(credentials)
+            }
+            Self::Authenticated(None) => {
+                let why = format!("{backend} requires an account, but the login has none");
                 Err(Failure::gateway(FailureKind::Internal, why))
             }
         }
     }
 }
 
-/// For whom a session is: what a backend that asks for it is told in PROXY protocol headers; and
-/// whether it is bound to a folder.
+/// The client's connection, as sent to the backend in a PROXY protocol header if that is configured;
+/// and whether the route has a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The address of the client.
     pub client: SocketAddr,
-    /// What the client connected to.
+    /// The address that the client connected to.
     pub local: SocketAddr,
-    /// Whether every path of the session begins with a folder that the configuration names, so that it
-    /// does not matter where the login puts the user.
+    /// Whether every path of the session starts with a folder of the configuration. The login folder
+    /// does not matter then.
     pub rooted: bool,
 }
 
 impl Origin {
-    /// Of a test that does not care.
+    /// For tests to which the origin does not matter.
     #[cfg(test)]
     pub(crate) const ANY: Self = {
         let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
         Self { client: SocketAddr::new(here, 1), local: SocketAddr::new(here, 21), rooted: false }
     };
 
-    /// The header, of version 2.
+    /// The PROXY protocol header, version 2.
     fn header(&self) -> Vec<u8> {
         proxy::encode(self.client, self.local)
     }
 }
 
-/// On which connections a backend is told who the client is (`send_proxy_protocol`).
+/// Which connections to a backend start with a PROXY protocol header (`send_proxy_protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SendProxyProtocol {
     /// None.
@@ -85,37 +87,37 @@ pub enum SendProxyProtocol {
     None,
     /// Control connections only.
     Control,
-    /// On passive data connections too.
+    /// Control connections and passive data connections.
     All,
 }
 
 /// A configured backend.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// Connects and logs in. Bounded by the backend's own deadlines. A backend that cannot check a
-    /// password refuses `Login::Unchecked`.
+    /// Connects and logs in, within the backend's own timeouts. A backend that cannot verify a
+    /// password refuses `Login::Unverified`.
     async fn login(
         &self,
         login: &Login,
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure>;
 
-    /// Where its server is, as configured: for the log.
+    /// The addresses of its server as configured, for the log.
     fn addresses(&self) -> &[String] {
         &[]
     }
 }
 
-/// One user's session at a backend. Paths in targets are the backend's.
+/// A user's session at a backend. The paths in targets are the backend's.
 #[async_trait]
 pub trait BackendSession: Send + Sync {
-    /// Where the login put the user.
+    /// The login folder.
     fn home(&self) -> Home;
 
-    /// What it can beyond the basics.
+    /// The optional operations that it supports.
     fn abilities(&self) -> Abilities;
 
-    /// What ends in a plain answer.
+    /// Performs an operation that has a plain answer.
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure>;
 
     /// Lists a folder.
@@ -130,55 +132,55 @@ pub trait BackendSession: Send + Sync {
         target: &Target<WriteFile>,
     ) -> Result<Box<dyn WriteTransfer>, Failure>;
 
-    /// Its client has many files open at once, and tells links from what they lead to. Said before
-    /// anything is asked.
+    /// Called before the first operation if the client opens many files at once and distinguishes
+    /// symlinks from their targets (SFTP).
     fn expect_many(&self) {}
 
-    /// The client is told times to the second in listings (MLSD), also where the server shows less there
-    /// and tells more when asked.
+    /// Called if listings must have times to the second (MLSD), even where the server's listing has
+    /// less precise ones and another command returns the exact times.
     fn expect_exact_times(&self) {}
 
-    /// A transfer is likely to be the next thing that is asked for: what it needs may be made ready.
-    /// Returns at once; what fails is not told.
+    /// Called if a transfer is likely to follow: the backend may prepare it. Returns at once; failures
+    /// are not reported.
     fn expect_transfer(&self) {}
 
-    /// A file to be read and written at any offset, as far as the backend can.
+    /// Opens a file for reads and writes at any offset, as far as the backend supports that.
     async fn open(&self, target: &Target<OpenHandle>) -> Result<Arc<dyn OpenFile>, Failure>;
 
-    /// Says goodbye. Dropping without it is allowed and rude. Nothing is asked of it afterwards.
+    /// Logs out. No operation may follow. Dropping the session skips the logout.
     async fn close(&self);
 }
 
-/// A file that is open for reads and writes at any offset. Many requests may be under way at once, and
-/// take effect in their order: reads and writes in that of the calls, which return them [`InFlight`],
-/// everything else in that of the first polls. Callers bound how many requests, and how many bytes, are
-/// under way.
+/// A file that is open for reads and writes at any offset. Many requests may be in flight at once. They
+/// take effect in order: reads and writes in the order of the calls, which return an [`InFlight`],
+/// all others in the order of their first polls. Callers bound the number of requests and of bytes in
+/// flight.
 ///
 /// It ends in `close` or `abort`; dropped without either, it counts as aborted.
 #[async_trait]
 pub trait OpenFile: Send + Sync {
-    /// Up to `length` bytes from `offset`, at least one; `None` at and behind the end.
+    /// Reads up to `length` bytes from `offset`, at least one; `None` at or after the end of the file.
     fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>>;
 
-    /// All of `data` at `offset`.
+    /// Writes all of `data` at `offset`.
     fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()>;
 
-    /// What the file is now.
+    /// The file's current attributes.
     async fn stat(&self) -> Result<Entry, Failure>;
 
-    /// The file's bytes; `None` where they cannot be told now.
+    /// The file's size in bytes; `None` if it cannot be determined now.
     async fn size(&self) -> Option<u64>;
 
-    /// Changes what is `Some` in `changes`.
+    /// Sets the attributes that are `Some` in `changes`.
     async fn set_attributes(&self, changes: &Changes) -> Result<(), Failure>;
 
-    /// Whether what is asked about the path is to be asked of this file: it has another name until
-    /// its end, or the backend does not know yet what was written.
+    /// Whether operations on the path must be performed on this file: it has a temporary name until
+    /// it is closed, or the backend does not have all written bytes yet.
     fn answers_for_path(&self) -> bool {
         false
     }
 
-    /// Returns when all that was written is safe at the backend.
+    /// Returns when the backend has stored all written bytes.
     async fn sync(&self) -> Result<(), Failure>;
 
     /// The space and limits of the file system that holds the file.
@@ -194,90 +196,90 @@ pub trait OpenFile: Send + Sync {
         to_offset: u64,
     ) -> Result<(), Failure>;
 
-    /// What was written is whole: waits until the backend has it safe and says so. All requests made
-    /// before take effect before it.
+    /// The file is complete: waits until the backend has stored and confirmed it. Requests made before
+    /// this call take effect first.
     async fn close(&self) -> Result<(), Failure>;
 
-    /// Cut: what was written is kept, deleted or left under its temporary name, as configured.
+    /// Aborts: the partial file is kept, deleted or left under its temporary name, as configured.
     async fn abort(&self);
 
-    /// The backend's own kind of file, for `copy_data`.
+    /// For the backend's `copy_data`, to get its own type of file.
     fn as_any(&self) -> &dyn Any;
 }
 
-/// A folder being listed, in batches, so that its size does not become the gateway's memory.
+/// A listing of a folder, in batches, so that its memory is bounded.
 #[async_trait]
 pub trait Listing: Send {
-    /// The next entries (at most 256), never empty; `None` once the backend has said that the
-    /// listing is whole. `.` and `..` may be among them. An error after some batches means that what
-    /// was given is not all.
+    /// The next entries (at most 256), never empty; `None` once the backend has confirmed that the
+    /// listing is complete. They may include `.` and `..`. An error after some batches means that the
+    /// listing is incomplete.
     async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure>;
 
-    /// Gives up before the end and brings the backend's session back into step.
+    /// Ends the listing early and brings the backend's session back into sync.
     async fn abort(self: Box<Self>);
 }
 
 /// A file being read. It ends in `finish` or `abort`; dropped without either, it counts as aborted.
 #[async_trait]
 pub trait ReadTransfer: Send {
-    /// Where the bytes come from.
+    /// The source of the file's bytes.
     fn source(&mut self) -> &mut Source;
 
-    /// After the source's end: what the backend says about it.
+    /// Called at the end of the source: waits for the backend's final reply.
     async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure>;
 
-    /// Before the end. Returns what the backend itself had against the transfer, if it said so.
+    /// Ends the transfer early. Returns the backend's own failure, if it reported one.
     async fn abort(self: Box<Self>) -> Option<Failure>;
 }
 
 /// A file being written. It ends in `finish` or `abort`; dropped without either, it counts as
-/// aborted, and the backend never takes what it has for a whole file.
+/// aborted, and the backend never takes the partial file for a complete one.
 #[async_trait]
 pub trait WriteTransfer: Send {
-    /// Where the bytes go.
+    /// The sink for the file's bytes.
     fn sink(&mut self) -> &mut Sink;
 
-    /// The file that is being written, as the backend sees it (chosen by it for `Unique`).
+    /// The path of the file at the backend, which chooses it for `Unique`.
     fn path(&self) -> &RemotePath;
 
-    /// Bytes will come: to be called before the first one. Until then, what an older file has is left as
-    /// it is, where the backend can do that: a client whose data connection never comes shall not
+    /// Called before the first byte. Until then an older file stays unchanged where the backend supports
+    /// that: a client whose data connection is never established must not
     /// lose it.
     async fn begin(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// How many bytes were put into the sink, said before the end.
+    /// Reports the number of bytes written to the sink; called before the end.
     fn sent(&mut self, _bytes: u64) {}
 
-    /// All bytes are written: brings what waits in the gateway to the backend, as far as that does not
-    /// make the file whole under its own name yet. May be dropped before it is done. Some failures are
-    /// told by `finish` only.
+    /// All bytes are written: sends buffered bytes to the backend, as far as this does not complete the
+    /// file under its own name yet. May be dropped before it completes. Some failures are
+    /// reported by `finish` only.
     async fn settle(&mut self) -> Result<(), Failure>;
 
-    /// All bytes are written: closes the sink in the way that means *complete* and waits until the
-    /// backend has it safe.
+    /// All bytes are written: ends the data in the way that means *complete*, and waits until the
+    /// backend has stored the file.
     async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure>;
 
-    /// Cut: the backend's partial file is kept, deleted or left under its temporary name, as
-    /// configured. Returns what the backend itself had against the transfer, if it said so.
+    /// Aborts: the backend's partial file is kept, deleted or left under its temporary name, as
+    /// configured. Returns the backend's own failure, if it reported one.
     async fn abort(self: Box<Self>) -> Option<Failure>;
 }
 
-/// What becomes of a file whose upload was cut (`partial_uploads`).
+/// What happens to the file of an interrupted upload (`partial_uploads`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PartialUploads {
-    /// The part stays, and can be resumed with REST.
+    /// The partial file stays, and the upload can be resumed with REST.
     #[default]
     Keep,
-    /// The part is deleted, unless the upload continued (REST, APPE) an older file.
+    /// The partial file is deleted, unless the upload continued an older file (REST, APPE).
     Delete,
-    /// Uploads are written under a temporary name and renamed when whole; the only one that survives
-    /// a crash of the gateway. Continued uploads (REST, APPE) go to the file itself.
+    /// Uploads are written under a temporary name and renamed when complete. Only this also protects
+    /// against a crash of the gateway. Continued uploads (REST, APPE) are written to the file itself.
     TemporaryName,
 }
 
-/// The name of an upload that is not whole yet, or of a file put aside: hidden, in the same folder, so that the rename at the end stays on one file system.
+/// A temporary name for an incomplete upload or a renamed old file: hidden, and in the same folder.
 fn temporary_name(path: &RemotePath) -> Result<RemotePath, Failure> {
     let name = format!(".lockgate-{:016x}.part", rand::random::<u64>());
     path.parent()

@@ -1,6 +1,6 @@
-//! Which upload owns a path at a backend, across all sessions of the gateway there. A client whose
-//! connection broke comes back and sends its file again, often before the gateway notices the end of the
-//! first session. What that session then does about its partial upload must not hit the new file.
+//! Which upload owns a path at a backend, across all of the gateway's sessions there. A client whose
+//! connection broke reconnects and sends its file again, often before the gateway notices the end of the
+//! first session. The first session's cleanup must not affect the new file.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -53,7 +53,7 @@ pub(super) struct PathLease {
     number: u64,
 }
 
-/// While it exists, nobody takes a new lease of the path.
+/// While it exists, no new lease of the path is granted.
 pub(super) struct PathGuard {
     path: Arc<LeasedPath>,
     is_newest: bool,

@@ -46,9 +46,9 @@ impl<T: Choice> Value for T {
         if let Some((_, value)) = T::ALL.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
-        let words: Vec<_> = T::ALL.iter().map(|(word, _)| *word).collect();
-        let message = format!("\"{text}\" is not one of {}", words.join(", "));
-        Err(Invalid { message, suggestion: nearest(text, words) })
+        let names: Vec<_> = T::ALL.iter().map(|(word, _)| *word).collect();
+        let message = format!("\"{text}\" is not one of {}", names.join(", "));
+        Err(Invalid { message, suggestion: nearest(text, names) })
     }
 
     fn schema() -> Json {

@@ -8,8 +8,8 @@ pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
     });
     let value_after_key = line.match_indices(':').find_map(|(colon, _)| {
         let key = line[..colon].trim_end().trim_end_matches(['"', '\'']);
-        let mut words = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
-        let key = words.next().unwrap_or(key);
+        let mut keys = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+        let key = keys.next().unwrap_or(key);
         (is_secret(key) && !line[colon + 1..].trim().is_empty()).then_some(colon + 1)
     });
     // A problem with the key itself is before its colon.

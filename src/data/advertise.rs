@@ -16,7 +16,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between the end of a lookup and the next.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is advertised to the clients of a network.
+/// The address and ports for the clients of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertise {
     /// `None`: every client.
@@ -37,7 +37,7 @@ pub enum Host {
     Name(String),
 }
 
-/// What is advertised to one client.
+/// The address and ports for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertised {
     /// For PASV replies and, at backends, PORT and EPRT; of the control connection's family.

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_buffer() {
+    fn text_longer_than_the_buffer_is_translated() {
         let lines = b"\n\rx\r\n".repeat(50_000);
         assert_eq!(to(&lines, &[300_000], &[300_000]), expected_to(&lines));
         assert_eq!(from(&lines, &[300_000], &[300_000], false), expected_from(&lines));

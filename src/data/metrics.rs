@@ -57,7 +57,7 @@ impl PoolMetrics {
             )?,
             expired: counter(
                 "lockgate_data_ports_expired_total",
-                "Reservations whose data connection did not come in time",
+                "Reservations whose data connection was not made in time",
             )?,
             stray: counter(
                 "lockgate_data_ports_stray_total",

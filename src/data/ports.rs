@@ -42,9 +42,9 @@ pub struct PoolSettings {
 
 impl PoolSettings {
     /// The default of `reservations_per_address`.
-    pub const RESERVATIONS_PER_ADDRESS: usize = 1000;
+    pub const DEFAULT_RESERVATIONS_PER_ADDRESS_MAX: usize = 1000;
     /// The default of `wait`.
-    pub const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+    pub const DEFAULT_WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// The ports of a pool.

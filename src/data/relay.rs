@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn copies_from_a_reader() {
+    async fn all_bytes_of_a_reader_are_copied() {
         let (to, mut far) = tcp_pair().await;
         let data = pattern(200_000);
         let received = tokio::spawn(async move {

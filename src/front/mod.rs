@@ -5,7 +5,7 @@ pub mod sftp;
 
 use crate::op::{Failure, FailureKind};
 
-/// A failure's message, where it says more than the text that every protocol has for its kind.
+/// A failure's message, where it has more than the protocol's usual text for its kind.
 fn reason(failure: &Failure) -> Option<&str> {
     let message = failure.message.trim_end_matches('.');
     let text = match failure.kind {

@@ -221,7 +221,7 @@ proptest! {
 }
 
 #[test]
-fn text_is_readable() {
+fn absent_values_are_omitted_and_names_stay_readable_in_text() {
     let path = RemotePath::resolve(&RemotePath::root(), "/Größe 10 µm".as_bytes()).unwrap();
     let line = written(LogFormat::Text, || {
         let size = Some(5_u64);

@@ -118,7 +118,7 @@ impl Queue {
 
 impl Connector {
     /// The default of `connects_at_once`.
-    pub const DEFAULT_AT_ONCE: usize = 8;
+    pub const DEFAULT_CONNECTS_AT_ONCE_MAX: usize = 8;
 
     /// Tries all addresses in order, a name's addresses too; returns the connection and the configured
     /// address it is for. `limit` applies to each lookup and each attempt. The wait for a slot is not

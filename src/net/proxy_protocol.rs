@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::task;
-use crate::wire::proxy::{self, Header, HeaderError, MAX_V2};
+use crate::wire::proxy::{self, Header, HeaderError, MAX_V2_HEADER};
 
 /// For the whole header: proxies send it as soon as they connect.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub struct ProxyHeader {
     pub kind: HeaderKind,
 }
 
-/// Whose connection it is.
+/// The owner of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderKind {
     /// A client's, with its addresses.
@@ -163,7 +163,7 @@ impl Endpoints {
 
 /// Reads the header and not a byte more: on a data connection the file follows, and is read elsewhere.
 async fn read(tcp: &mut TcpStream) -> Result<Header, Refusal> {
-    let mut buffer = [0; MAX_V2];
+    let mut buffer = [0; MAX_V2_HEADER];
     let mut read = 0;
     loop {
         let rest = buffer.get_mut(read..).unwrap_or_default();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_proxy_delays_nobody_and_times_out() {
+    async fn a_slow_proxy_delays_no_other_connection_and_times_out() {
         let mut listener = listener(Duration::from_millis(200), 2).await;
         let _slow = client(&listener, b"PROXY ").await;
         let _quick = client(&listener, CLIENT.as_bytes()).await;

@@ -142,7 +142,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn prose_is_printable_and_stays_when_escaped_again(bytes: Vec<u8>, text in "\\PC*|\\p{C}{0,9}|\\p{M}{0,9}") {
+        fn prose_is_printable_and_escaping_is_idempotent(bytes: Vec<u8>, text in "\\PC*|\\p{C}{0,9}|\\p{M}{0,9}") {
             for given in [&bytes[..], text.as_bytes()] {
                 let once = printable(given).to_string();
                 assert!(once.chars().all(|c| c == ' ' || !c.is_whitespace() && !c.is_control()));

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn parent_and_name() {
+    fn a_path_has_a_parent_and_a_name_except_the_root() {
         assert_eq!(path(b"/a/b").parent(), Some(path(b"/a")));
         assert_eq!(path(b"/a").parent(), Some(RemotePath::root()));
         assert_eq!(RemotePath::root().parent(), None);
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn shown_escaped() {
+    fn unprintable_bytes_are_escaped_when_shown() {
         assert_eq!(path("/é\r\n\x07".as_bytes()).to_string(), "/é\\r\\n\\u{7}");
         assert_eq!(path(b"/\xe9x").to_string(), "/\\xe9x");
     }
 
     proptest::proptest! {
         #[test]
-        fn always_normal(base: Vec<u8>, given: Vec<u8>) {
+        fn a_resolved_path_is_absolute_and_normalised(base: Vec<u8>, given: Vec<u8>) {
             let clean = |v: Vec<u8>| v.into_iter().filter(|b| *b != 0).collect::<Vec<_>>();
             let base = path(&clean(base));
             let resolved = RemotePath::resolve(&base, &clean(given)).unwrap();

@@ -20,7 +20,7 @@ use crate::route::Target;
 
 pub(super) struct SessionCore {
     pub(super) identity: Identity,
-    pub(super) who: Arc<SessionInfo>,
+    pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
     pub(super) metrics: Metrics,
     pub(super) root: Root,
@@ -49,7 +49,7 @@ impl SessionCore {
     }
 
     fn record(&self, action: &impl Action) -> Record {
-        Record::new(self.who.clone(), self.metrics.clone(), action)
+        Record::new(self.info.clone(), self.metrics.clone(), action)
     }
 
     fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {

@@ -14,12 +14,12 @@ pub struct SessionEnd {
 }
 
 impl SessionEnd {
-    /// The client ended it properly, as with QUIT; nobody is at fault.
+    /// The client ended it properly, as with QUIT; there is no fault.
     pub fn done(reason: &'static str) -> Self {
         Self { fault: None, reason: reason.into() }
     }
 
-    /// Ended early; `fault` says whose fault it is.
+    /// Ended early; `fault` names the party at fault.
     pub fn by(fault: Fault, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { fault: Some(fault), reason: reason.into() }
     }

@@ -100,7 +100,7 @@ impl Gateway {
         tracing::debug!(reason, "the connection ended before a login");
     }
 
-    /// Logs and counts a refused client. `reason` says what it did, and what helps.
+    /// Logs and counts a refused client. `reason` names the cause and the remedy.
     pub fn client_refused(&self, client: &ClientInfo, kind: ClientRefusal, reason: impl Display) {
         self.count_refused(client, kind);
         tracing::info!(
@@ -125,25 +125,25 @@ impl Gateway {
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
         let route = self.route(client, proof.user());
-        let who = Arc::new(SessionInfo::new(client, proof.user(), route));
+        let info = Arc::new(SessionInfo::new(client, proof.user(), route));
         let details = LoginDetails::new(client, proof.key());
-        let record = LoginRecord::new(who.clone(), details, self.metrics.clone());
+        let record = LoginRecord::new(info.clone(), details, self.metrics.clone());
         let at_backend = AtomicBool::new(false);
-        let span = who.span();
+        let span = info.span();
         let login = self.log_in(route, client, proof, &at_backend).instrument(span.clone());
         let outcome = tokio::time::timeout_at(deadline, login);
         let outcome = outcome.await.unwrap_or_else(|_| {
-            Err(too_long(at_backend.load(Ordering::Relaxed).then_some(who.backend.as_str())))
+            Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
         });
         record.done(outcome.as_ref().map(|_| ()));
-        if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&who.backend)) {
-            self.metrics.outages.note(&who.backend, backend.addresses(), failure);
+        if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
+            self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
         let (identity, route, backend) = outcome?;
         Ok(Session::new(SessionCore {
             identity,
-            record: SessionRecord::new(who.clone()),
-            who,
+            record: SessionRecord::new(info.clone()),
+            info,
             span,
             metrics: self.metrics.clone(),
             root: root::Root::new(&route.root, &backend.home()),
@@ -184,8 +184,8 @@ impl Gateway {
         key: &PublicKey,
         failure: &Failure,
     ) {
-        let who = SessionInfo::new(client, user, self.route(client, user));
-        self.metrics.key_refused(&who, key, failure);
+        let info = SessionInfo::new(client, user, self.route(client, user));
+        self.metrics.key_refused(&info, key, failure);
     }
 
     /// The first route that matches. A user of the gateway never falls through to a backend's
@@ -250,13 +250,13 @@ impl Gateway {
         })?;
         let login = match &route.access {
             Access::Backend | Access::GatewayPassThrough => match proof {
-                Proof::Password(credentials) => Login::Unchecked(credentials),
+                Proof::Password(credentials) => Login::Unverified(credentials),
                 Proof::PublicKey { .. } => return Err(refused(KEY_NOT_FORWARDED)),
             },
-            Access::GatewayMapped(account) => Login::Vouched(Some(account.clone())),
-            Access::GatewayOnly => Login::Vouched(None),
+            Access::GatewayMapped(account) => Login::Authenticated(Some(account.clone())),
+            Access::GatewayOnly => Login::Authenticated(None),
         };
-        let mapped = matches!(login, Login::Vouched(_));
+        let mapped = matches!(login, Login::Authenticated(_));
         let rooted = matches!(&route.root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
         at_backend.store(true, Ordering::Relaxed);

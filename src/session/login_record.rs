@@ -15,11 +15,11 @@ use crate::op::{Failure, FailureKind, Fault};
 impl Metrics {
     /// Records a public key that was refused before the client signed. Agents offer all their keys,
     /// so this is not a failed login.
-    pub(super) fn key_refused(&self, who: &SessionInfo, key: &PublicKey, failure: &Failure) {
+    pub(super) fn key_refused(&self, info: &SessionInfo, key: &PublicKey, failure: &Failure) {
         let outcome = "key-refused";
-        self.logins.with_label_values(&[who.listener.as_str(), outcome]).inc();
+        self.logins.with_label_values(&[info.listener.as_str(), outcome]).inc();
         record_line!(
-            (tracing::Level::INFO, "key-offer", who, Some(failure)),
+            (tracing::Level::INFO, "key-offer", info, Some(failure)),
             { fingerprint = %key.fingerprint(HashAlg::Sha256), outcome, },
             "public key refused"
         );
@@ -28,7 +28,7 @@ impl Metrics {
 
 /// An unfinished login. Dropped without [`LoginRecord::done`], it records that the session ended.
 pub(super) struct LoginRecord {
-    who: Arc<SessionInfo>,
+    info: Arc<SessionInfo>,
     details: LoginDetails,
     metrics: Metrics,
     started: Instant,
@@ -59,8 +59,8 @@ impl LoginDetails {
 }
 
 impl LoginRecord {
-    pub(super) fn new(who: Arc<SessionInfo>, details: LoginDetails, metrics: Metrics) -> Self {
-        Self { who, details, metrics, started: Instant::now(), written: false }
+    pub(super) fn new(info: Arc<SessionInfo>, details: LoginDetails, metrics: Metrics) -> Self {
+        Self { info, details, metrics, started: Instant::now(), written: false }
     }
 
     pub(super) fn done(mut self, outcome: Result<(), &Failure>) {
@@ -69,17 +69,17 @@ impl LoginRecord {
 
     fn write(&mut self, outcome: Result<(), &Failure>) {
         self.written = true;
-        let who = &*self.who;
+        let info = &*self.info;
         let outcome_name = match outcome {
             Ok(()) => "ok",
             Err(failure) if failure.kind == FailureKind::LoginRefused => "refused",
             Err(_) => "failed",
         };
-        self.metrics.logins.with_label_values(&[who.listener.as_str(), outcome_name]).inc();
+        self.metrics.logins.with_label_values(&[info.listener.as_str(), outcome_name]).inc();
         macro_rules! at {
             ($level:expr) => {
                 record_line!(
-                    ($level, "login", who, outcome.err()),
+                    ($level, "login", info, outcome.err()),
                     {
                         method = self.details.method,
                         fingerprint = self.details.fingerprint.as_deref(),
@@ -101,7 +101,7 @@ impl LoginRecord {
 impl Drop for LoginRecord {
     fn drop(&mut self) {
         if !self.written {
-            let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
+            let failure = self.info.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
                 let reason = "the connection ended before its login was done";
                 Failure::client(FailureKind::Aborted, reason)
             });

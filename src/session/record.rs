@@ -13,7 +13,7 @@ use crate::op::{Action, Direction, Failure, FailureKind, Fault, RemotePath};
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
 /// the session ended.
 pub(super) struct Record {
-    who: Arc<SessionInfo>,
+    info: Arc<SessionInfo>,
     metrics: Metrics,
     operation: &'static str,
     path: RemotePath,
@@ -36,9 +36,9 @@ enum Outcome<'a> {
 }
 
 impl Record {
-    pub(super) fn new(who: Arc<SessionInfo>, metrics: Metrics, action: &impl Action) -> Self {
+    pub(super) fn new(info: Arc<SessionInfo>, metrics: Metrics, action: &impl Action) -> Self {
         Self {
-            who,
+            info,
             metrics,
             operation: action.name(),
             path: action.path().clone(),
@@ -88,7 +88,7 @@ impl Record {
     fn write(&mut self, ended: Outcome<'_>) {
         self.written = true;
         let bytes = self.progress.bytes();
-        let who = &*self.who;
+        let info = &*self.info;
         // False for a file that was refused, or only opened.
         let transferred = bytes > 0 || matches!(ended, Outcome::Ok);
         let (outcome, failure, size) = match ended {
@@ -99,21 +99,21 @@ impl Record {
         let fault = failure.map_or("none", |f| f.fault.as_str());
         self.metrics
             .operations
-            .with_label_values(&[who.backend.as_str(), self.operation, outcome, fault])
+            .with_label_values(&[info.backend.as_str(), self.operation, outcome, fault])
             .inc();
         if let Some(direction) = self.direction {
-            let labels = [who.listener.as_str(), who.backend.as_str(), direction.as_str()];
+            let labels = [info.listener.as_str(), info.backend.as_str(), direction.as_str()];
             self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
             let read_back = self.read_back.bytes();
             if read_back > 0 {
                 // Only a file open for reading and writing, which counts as an upload.
-                let labels = [who.listener.as_str(), who.backend.as_str(), "download"];
+                let labels = [info.listener.as_str(), info.backend.as_str(), "download"];
                 self.metrics.bytes.with_label_values(&labels).inc_by(read_back);
-                who.totals.add_download(read_back);
+                info.totals.add_download(read_back);
             }
             match direction {
-                Direction::Upload if transferred => who.totals.add_upload(bytes),
-                Direction::Download if transferred => who.totals.add_download(bytes),
+                Direction::Upload if transferred => info.totals.add_upload(bytes),
+                Direction::Download if transferred => info.totals.add_download(bytes),
                 _ => {}
             }
             let [listener, backend, direction] = labels;
@@ -126,7 +126,7 @@ impl Record {
         macro_rules! at {
             ($level:expr) => {
                 record_line!(
-                    ($level, event, who, failure),
+                    ($level, event, info, failure),
                     {
                         operation = self.operation,
                         path = self.path.as_bytes(),
@@ -153,7 +153,7 @@ fn is_routine(failure: &Failure) -> bool {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.written {
-            let failure = self.who.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
+            let failure = self.info.end.get().map(SessionEnd::failure).unwrap_or_else(|| {
                 Failure::gateway(FailureKind::Aborted, "the operation was dropped before its end")
             });
             self.write(Outcome::Failed(&failure));

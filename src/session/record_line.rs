@@ -3,7 +3,7 @@
 /// A record: the session, the fields of the event, and the failure.
 macro_rules! record_line {
     (
-        ($level:expr, $event:expr, $who:expr, $failure:expr),
+        ($level:expr, $event:expr, $info:expr, $failure:expr),
         { $($fields:tt)* },
         $($message:tt)+
     ) => {{
@@ -12,12 +12,12 @@ macro_rules! record_line {
             target: "lockgate::record",
             $level,
             event = $event,
-            session = $who.session,
-            peer = %$who.peer,
-            listener = $who.listener,
-            protocol = $who.protocol,
-            user = $who.user.as_slice(),
-            backend = $who.backend,
+            session = $info.session,
+            peer = %$info.peer,
+            listener = $info.listener,
+            protocol = $info.protocol,
+            user = $info.user.as_slice(),
+            backend = $info.backend,
             $($fields)*
             fault = failure.map(|f| f.fault.as_str()),
             reason = failure.map(|f| f.message.as_str()),

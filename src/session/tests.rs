@@ -47,7 +47,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     let settings = Settings { folder: folder.path().into(), partial_uploads: PartialUploads::Keep };
     let backend = LocalBackend::open(&settings).unwrap();
     let registry = Registry::new();
-    let who = Arc::new(SessionInfo {
+    let info = Arc::new(SessionInfo {
         session: 1,
         peer: "127.0.0.1:1".parse().unwrap(),
         listener: "test".into(),
@@ -60,12 +60,12 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     let session = Session::new(SessionCore {
         span: tracing::Span::none(),
         identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
-        record: SessionRecord::new(who.clone()),
-        who,
+        record: SessionRecord::new(info.clone()),
+        info,
         metrics: Metrics::register(&registry).unwrap(),
         open_uploads: Default::default(),
         root: Root::new(&route::Root::Path(path("/customers/acme")), &Home::At(path("/"))),
-        backend: backend.login(&Login::Vouched(None), Origin::ANY).await.unwrap(),
+        backend: backend.login(&Login::Authenticated(None), Origin::ANY).await.unwrap(),
     });
     (folder, Arc::new(session), registry)
 }

@@ -39,7 +39,7 @@ pub struct DirectoryListing {
 }
 
 impl Download {
-    /// Yields the file's bytes. After its end, [`Self::finish`] tells whether they are all.
+    /// Yields the file's bytes. At its end, [`Self::finish`] reports whether the file is complete.
     pub fn source(&mut self) -> &mut Source {
         self.transfer.source()
     }

@@ -164,7 +164,7 @@ impl Session {
     /// Logs a data connection that was refused before any operation.
     pub fn data_connection_refused(&self, command: &str, failure: &Failure) {
         record_line!(
-            (tracing::Level::INFO, "data-connection", self.core.who, Some(failure)),
+            (tracing::Level::INFO, "data-connection", self.core.info, Some(failure)),
             { operation = command, outcome = "refused", },
             "data connection refused"
         );

@@ -103,7 +103,7 @@ def sftp_put(ground, endpoint, files):
 
 
 def _sftp(ground, endpoint, command):
-    """The batch tells the time before and after: sftp has no clock of its own."""
+    """The batch prints the time before and after: sftp itself does not measure it."""
     batch = f"pwd\n!date +%s.%N\n{command}\n!date +%s.%N\n"
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes",
                "LogLevel=ERROR", "PreferredAuthentications=publickey", "ConnectTimeout=20"]
@@ -121,6 +121,6 @@ def _output(command, given=None):
                           capture_output=True, timeout=PATIENCE_SECONDS + 10,
                           env={**os.environ, "LC_ALL": "C"})
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
-        raise RuntimeError(f"{command[0]}: {said[:300]}")
+        reason = " ".join(done.stderr.split()) or f"exit {done.returncode}"
+        raise RuntimeError(f"{command[0]}: {reason[:300]}")
     return done.stdout

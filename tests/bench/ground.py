@@ -18,7 +18,7 @@ RCLONE = BENCH_TOOLS / "venv/bin/rclone"
 
 # The FTP servers' virtual user, as tests/install tells PAM.
 USER, PASSWORD = "ftptest", "Secret.123"
-# Whose files they are; sshd lets it in with a key.
+# The owner of the files; sshd accepts its key.
 OWNER = "daemon"
 
 # In the home of every server: two files, a folder of many, a folder for uploads.
@@ -88,7 +88,7 @@ class Ground:
 
     def outgoing(self, file):
         """A folder with what to upload, under names that no upload had before: some gateways remember
-        files that were removed behind their back. Earlier uploads are gone."""
+        files that were removed on the server. Earlier uploads are removed."""
         for path in self.uploads.iterdir():
             path.unlink()
         shutil.rmtree(self.folder / "out", ignore_errors=True)

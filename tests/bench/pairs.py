@@ -1,4 +1,4 @@
-"""What is measured: each pair of protocols with its server, its gateways and what is asked of lockgate."""
+"""The measured pairs: each pair of protocols with its server, its gateways and lockgate's targets."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ class Pair:
     tls: bool = False
     peers: tuple = (RCLONE,)
     relayed: bool = False  # the limit, too
-    asked: list = field(default_factory=list)
+    targets: list = field(default_factory=list)
 
     @property
     def many_files(self):
@@ -32,7 +32,7 @@ class Pair:
 
 
 @dataclass
-class Asked:
+class Target:
     """lockgate's figure must be at least `factor` times a subject's, or CPU seconds at most `factor`."""
 
     what: str  # get | put | cpu
@@ -41,34 +41,34 @@ class Asked:
 
 
 def rates(get, put, of):
-    return [Asked("get", get, of), Asked("put", put, of)]
+    return [Target("get", get, of), Target("put", put, of)]
 
 
 PAIRS = [
     Pair("ftp-ftp", "FTP → FTP", BIG, "ftp", "vsftpd", "vsftpd", peers=(PROFTPD, RCLONE), relayed=True,
-         asked=[*rates(1.3, 1.0, PROFTPD), Asked("cpu", 0.30)]),
+         targets=[*rates(1.3, 1.0, PROFTPD), Target("cpu", 0.30)]),
     Pair("ftps-ftp", "FTP+TLS → FTP", BIG, "ftp", "vsftpd", "vsftpd", tls=True, peers=(PROFTPD,),
-         asked=[*rates(1.3, 2.0, PROFTPD), Asked("cpu", 0.7)]),
+         targets=[*rates(1.3, 2.0, PROFTPD), Target("cpu", 0.7)]),
     Pair("sftp-sftp", "SFTP → SFTP", BIG, "sftp", "sshd", "sshd", relayed=True,
-         asked=[*rates(1.5, 1.2, RCLONE), Asked("cpu", 1.6)]),
+         targets=[*rates(1.5, 1.2, RCLONE), Target("cpu", 1.6)]),
     Pair("ftp-sftp", "FTP → SFTP", BIG, "ftp", "sshd", "vsftpd",
-         asked=[*rates(1.5, 2.0, RCLONE), Asked("cpu", 1.2)]),
+         targets=[*rates(1.5, 2.0, RCLONE), Target("cpu", 1.2)]),
     Pair("sftp-ftp", "SFTP → FTP", BIG, "sftp", "vsftpd", "sshd",
-         asked=[*rates(2.0, 1.2, RCLONE), Asked("cpu", 1.0)]),
+         targets=[*rates(2.0, 1.2, RCLONE), Target("cpu", 1.0)]),
     Pair("small-ftp-ftp", "FTP → FTP", SMALL, "ftp", "pure-ftpd", "pure-ftpd", peers=(PROFTPD, RCLONE),
-         asked=rates(0.9, 0.9, DIRECT)),
-    Pair("small-sftp-sftp", "SFTP → SFTP", SMALL, "sftp", "sshd", "sshd", asked=rates(0.75, 0.75, DIRECT)),
-    Pair("small-sftp-ftp", "SFTP → FTP", SMALL, "sftp", "pure-ftpd", "sshd", asked=rates(3, 3, RCLONE)),
-    Pair("small-ftp-sftp", "FTP → SFTP", SMALL, "ftp", "sshd", "pure-ftpd", asked=rates(1, 1, RCLONE)),
-    Pair("far-sftp-sftp", "SFTP → SFTP", FAR, "sftp", "sshd", "sshd", peers=(), asked=rates(4, 1, DIRECT)),
-    Pair("far-ftp-sftp", "FTP → SFTP", FAR, "ftp", "sshd", "sshd", peers=(), asked=rates(4, 1, DIRECT)),
+         targets=rates(0.9, 0.9, DIRECT)),
+    Pair("small-sftp-sftp", "SFTP → SFTP", SMALL, "sftp", "sshd", "sshd", targets=rates(0.75, 0.75, DIRECT)),
+    Pair("small-sftp-ftp", "SFTP → FTP", SMALL, "sftp", "pure-ftpd", "sshd", targets=rates(3, 3, RCLONE)),
+    Pair("small-ftp-sftp", "FTP → SFTP", SMALL, "ftp", "sshd", "pure-ftpd", targets=rates(1, 1, RCLONE)),
+    Pair("far-sftp-sftp", "SFTP → SFTP", FAR, "sftp", "sshd", "sshd", peers=(), targets=rates(4, 1, DIRECT)),
+    Pair("far-ftp-sftp", "FTP → SFTP", FAR, "ftp", "sshd", "sshd", peers=(), targets=rates(4, 1, DIRECT)),
     Pair("far-ftp-ftp", "FTP → FTP", FAR, "ftp", "vsftpd", "vsftpd", peers=()),
     Pair("far-sftp-ftp", "SFTP → FTP", FAR, "sftp", "vsftpd", "vsftpd", peers=()),
 ]
 
 
 def subjects(pair, with_peers):
-    """Names of what is measured in a pair, the direct server first."""
+    """The subjects of a pair, the direct server first."""
     peers = (*[LIMIT] * pair.relayed, *pair.peers) if with_peers else ()
     return [DIRECT, LOCKGATE, *peers]
 

@@ -54,7 +54,7 @@ def _is_free(port):
 
 
 class NotReady(RuntimeError):
-    """It did not start; what its log says."""
+    """It did not start; the message has its log."""
 
 
 class Process:
@@ -129,12 +129,12 @@ def _signal(group, number):
 
 def _cpu_of_tree(root):
     """A reaped child's time is in its parent's cutime and cstime, so nothing is counted twice."""
-    stats, total, wanted = dict(_all_stats()), 0, [root]
-    while wanted:
-        pid = wanted.pop()
+    stats, total, pending = dict(_all_stats()), 0, [root]
+    while pending:
+        pid = pending.pop()
         if pid in stats:
             total += sum(stats[pid]["times"])
-            wanted += [child for child, stat in stats.items() if stat["parent"] == pid]
+            pending += [child for child, stat in stats.items() if stat["parent"] == pid]
     return total / TICKS
 
 
@@ -145,6 +145,6 @@ def _all_stats():
                 text = Path("/proc", entry, "stat").read_text()
             except OSError:
                 continue
-            # The name in parentheses may hold blanks; state is the field behind it.
+            # The name in parentheses may hold blanks; state is the field after it.
             fields = text.rpartition(")")[2].split()
             yield int(entry), {"parent": int(fields[1]), "times": [int(x) for x in fields[11:15]]}

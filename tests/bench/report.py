@@ -29,7 +29,7 @@ def _document(pairs, results, ground, rounds, table):
             parts += [f"**{title}**", table([head, *_rows(here, results)])]
     verdicts = list(_verdicts(pairs, results))
     if verdicts:
-        parts += ["**What is asked of lockgate**", table([["pair", "figure", "asked", "measured", "verdict"], *verdicts])]
+        parts += ["**Targets**", table([["pair", "figure", "target", "measured", "verdict"], *verdicts])]
     return "\n\n".join(parts)
 
 
@@ -63,7 +63,7 @@ def _rows(pairs, results):
 
 
 def _cpu(figure, is_server):
-    # A server's sessions leave orphans whose time is in nobody's account. It is no gateway anyway.
+    # The CPU time of a server's orphaned sessions is lost. A server is no gateway anyway.
     return ["", ""] if is_server else [f"{figure.get_cpu:.2f}", f"{figure.put_cpu:.2f}"]
 
 
@@ -73,19 +73,19 @@ def _share(rate, direct):
 
 def _verdicts(pairs, results):
     for pair in pairs:
-        for asked in pair.asked:
-            own, other = results[pair.key][LOCKGATE], results[pair.key].get(asked.of)
-            if own.error or asked.of and (other is None or other.error):
+        for target in pair.targets:
+            own, other = results[pair.key][LOCKGATE], results[pair.key].get(target.of)
+            if own.error or target.of and (other is None or other.error):
                 continue
-            if asked.what == "cpu":
+            if target.what == "cpu":
                 for direction in ("get", "put"):
                     cpu = getattr(own, f"{direction}_cpu")
-                    yield [_title(pair), f"{direction} CPU s/GiB", f"≤ {asked.factor:.2f}", f"{cpu:.2f}",
-                           _word(round(cpu, 2) <= asked.factor)]
+                    yield [_title(pair), f"{direction} CPU s/GiB", f"≤ {target.factor:.2f}", f"{cpu:.2f}",
+                           _word(round(cpu, 2) <= target.factor)]
             else:
-                ratio = getattr(own, asked.what) / getattr(other, asked.what)
-                yield [_title(pair), asked.what, f"{asked.factor:g} × {asked.of}", f"{ratio:.2f} ×",
-                       _word(round(ratio, 2) >= asked.factor)]
+                ratio = getattr(own, target.what) / getattr(other, target.what)
+                yield [_title(pair), target.what, f"{target.factor:g} × {target.of}", f"{ratio:.2f} ×",
+                       _word(round(ratio, 2) >= target.factor)]
 
 
 def _title(pair):

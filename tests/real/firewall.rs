@@ -183,7 +183,7 @@ impl Drop for HaProxy {
 fn await_greeting() {
     let end = Instant::now() + TIMEOUT;
     while !is_open(PUBLIC) || Raw::connect_quietly(PUBLIC.parse().expect("an address")).is_none() {
-        assert!(Instant::now() < end, "nobody greets at {PUBLIC}");
+        assert!(Instant::now() < end, "no greeting at {PUBLIC}");
         thread::sleep(POLL);
     }
 }

@@ -23,7 +23,7 @@ const PLAIN: usize = 32;
 const TLS: usize = 64;
 
 /// The limit in KiB for what password checks leave allocated. A running check needs 19 MiB.
-const CHECKS: usize = 16 * 1024;
+const PASSWORD_CHECKS_KIB_MAX: usize = 16 * 1024;
 
 /// The server runs in its own process: its memory must not be counted.
 fn legacy(folder: &std::path::Path, hash: &str) -> Gateway {
@@ -112,11 +112,14 @@ fn password_checks_return_their_memory() {
     });
     let left = gateway.resident_kib().saturating_sub(before);
     println!("{left} KiB left by 32 password checks ({before} KiB before)");
-    assert!(left <= CHECKS, "{left} KiB left, {CHECKS} are allowed");
+    assert!(
+        left <= PASSWORD_CHECKS_KIB_MAX,
+        "{left} KiB left, {PASSWORD_CHECKS_KIB_MAX} are allowed"
+    );
 }
 
 /// The timeout for returning the memory of ended sessions to the system.
-const GIVEN_BACK: Duration = Duration::from_secs(30);
+const MEMORY_RETURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[test]
 fn ended_sessions_return_their_memory() {
@@ -138,7 +141,7 @@ fn ended_sessions_return_their_memory() {
         }
         let waited = started.elapsed();
         assert!(
-            waited < GIVEN_BACK,
+            waited < MEMORY_RETURN_TIMEOUT,
             "{left} KiB after {waited:?}, {before} KiB before, {most} KiB while {} sessions were open",
             2 * SESSIONS
         );
@@ -149,8 +152,8 @@ fn ended_sessions_return_their_memory() {
 }
 
 /// Limits in KiB for an SFTP session with its backend connection: idle, and during a transfer.
-const SFTP_IDLE: usize = 400;
-const SFTP_MOVING: usize = 12 << 10;
+const SFTP_IDLE_KIB_MAX: usize = 400;
+const SFTP_TRANSFER_KIB_MAX: usize = 12 << 10;
 const IDLE_SESSIONS: usize = 60;
 const MOVING_SESSIONS: usize = 6;
 /// The size of a download: more than any window.
@@ -215,7 +218,7 @@ fn an_idle_sftp_session_is_small() {
         let _open = hold(&gateway, json!({ "how": "idle", "count": IDLE_SESSIONS }));
         let each = gateway.resident_kib().saturating_sub(before) / IDLE_SESSIONS;
         println!("sftp to {backend}: {each} KiB an idle session ({before} KiB before)");
-        assert!(each <= SFTP_IDLE, "{backend}: {each} KiB an idle session");
+        assert!(each <= SFTP_IDLE_KIB_MAX, "{backend}: {each} KiB an idle session");
     }
 }
 
@@ -246,7 +249,7 @@ fn an_sftp_transfer_is_bounded() {
             drop(held);
             let each = most.saturating_sub(before) / MOVING_SESSIONS;
             println!("sftp to {backend}: {each} KiB a session that {how}s ({before} KiB before)");
-            assert!(each <= SFTP_MOVING, "{backend}: {each} KiB a session that {how}s");
+            assert!(each <= SFTP_TRANSFER_KIB_MAX, "{backend}: {each} KiB a session that {how}s");
         }
         let _ = std::fs::remove_file(&disk);
         for number in 0..MOVING_SESSIONS {

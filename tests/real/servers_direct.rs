@@ -110,7 +110,7 @@ fn tnftp_and_ncftp() {
 
 /// The tests' own client: login, refusal, transfers that resume the TLS session.
 #[test]
-fn raw_sessions() {
+fn raw_client_logs_in_and_resumes_tls_at_each_server() {
     for name in NAMES {
         let server = endpoint(name);
         let peer = ([127, 0, 0, 1], server.port).into();

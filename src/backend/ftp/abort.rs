@@ -47,7 +47,7 @@ pub(super) async fn abort(connection: &mut Connection, stream: Stream) -> Option
     error_reply.map(|reply| connection.failure("the transfer", reply))
 }
 
-/// Brings the control connection back into sync after a transfer whose data connection is gone or
+/// Brings the control connection back into sync after a transfer whose data connection is closed or
 /// was never made. `Err`: that failed. Both return the server's error reply.
 pub(super) async fn resynchronize(
     connection: &mut Connection,
@@ -56,7 +56,7 @@ pub(super) async fn resynchronize(
     let (control, marker) = (&mut connection.control, connection.marker);
     let mut error_reply = None;
     let synchronized = async {
-        // ABOR only after that: ProFTPD 1.3.8 can crash if both come together.
+        // ABOR only after that: ProFTPD 1.3.8 can crash if both arrive together.
         let first = match timeout(REPLY_AFTER_RESET_TIMEOUT, control.reply()).await {
             Ok(reply) => reply?,
             Err(_) => {

@@ -34,9 +34,9 @@ pub(super) async fn set(
     Ok(reply)
 }
 
-/// The changes without those that the server is known not to support and that are to be ignored. If
+/// The changes without those that the server does not support and the setting ignores. If
 /// one of these must not be ignored, all are refused before anything is changed; for times only if
-/// they come alone.
+/// they are the only changes.
 pub(super) fn possible(pool: &Pool, changes: &Changes) -> Result<Changes, Failure> {
     let mut changes = *changes;
     if changes.owner.take().is_some() {

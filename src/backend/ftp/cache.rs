@@ -85,7 +85,7 @@ impl Cache {
         table.served.iter().find(|(other, _)| other == path).map(|(_, size)| *size)
     }
 
-    /// Forgets served sizes at and below the path: the client has asked the server, or has changed
+    /// Forgets served sizes at and below the path: the client has got the size from the server, or has changed
     /// files itself.
     pub(super) fn forget_served(&self, path: &RemotePath) {
         let is_beneath = |other: &RemotePath| other.strip_root(path).is_some();
@@ -203,7 +203,7 @@ impl Drop for WriteGuard {
     }
 }
 
-/// Whether the entry may be of a link, although it says otherwise: for a link, MLST of ProFTPD has
+/// Whether the entry may be of a link although it has another kind: for a link, MLST of ProFTPD has
 /// the length and mode (0777) of the link, but the type of its target.
 pub(super) fn may_be_link(entry: &Entry, by_facts: bool) -> bool {
     match entry.kind {

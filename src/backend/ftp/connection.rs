@@ -1,4 +1,4 @@
-//! A logged-in control connection (RFC 959) and what is known of the session at the server.
+//! A logged-in control connection (RFC 959) and the known state of the session at the server.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl Connection {
         self.is_usable() && self.control.drop_unsolicited().is_ok()
     }
 
-    /// Marks the connection as lost if the failure says so.
+    /// Marks the connection as lost if the failure is a lost connection.
     pub(super) fn note_loss<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         result.map_err(|failure| {
             self.lost |= failure.kind == FailureKind::Unavailable;

@@ -184,7 +184,7 @@ impl Attempts {
         }
     }
 
-    /// The failure of all attempts: a connection that failed says more than an unknown command.
+    /// The failure of all attempts: a failed connection takes precedence over an unknown command.
     fn failure(&mut self, connection: &Connection) -> Failure {
         let reports = self.failed.iter().map(|(command, failure)| {
             let detail = failure.detail.as_ref().unwrap_or(&failure.message);

@@ -59,7 +59,7 @@ impl Refusals {
             .any(|(refused, since)| *refused == command && since.elapsed() < QUIRK_TTL)
     }
 
-    /// Records a reply; returns whether it says that the server does not have the command.
+    /// Records a reply; returns whether it means that the server does not support the command.
     pub(super) fn note_reply(&self, command: OptionalCommand, reply: &PeerReply) -> bool {
         if reply.code / 100 == 2 {
             self.note_success(command);

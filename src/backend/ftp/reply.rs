@@ -54,7 +54,7 @@ fn kind(reply: &PeerReply) -> FailureKind {
     }
 }
 
-/// 550 has many meanings; the text tells which, if it is the usual one.
+/// 550 has many meanings; usual texts show which one.
 fn kind_of_550(reply: &PeerReply) -> FailureKind {
     let text = reply.lines.concat().to_ascii_lowercase();
     let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());

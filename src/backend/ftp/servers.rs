@@ -1,4 +1,4 @@
-//! What is known about a backend's servers, by address, shared by all connections of all sessions.
+//! The known properties of a backend's servers, by address, shared by all connections of all sessions.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

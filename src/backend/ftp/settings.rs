@@ -31,7 +31,7 @@ pub struct Settings {
     /// For a file whose beginning an SFTP client rewrites: the most bytes after that, which are
     /// copied.
     pub tail_copy_max: u64,
-    /// What is done with attributes that the server cannot set (`unsupported_attributes`).
+    /// The policy for attributes that the server cannot set (`unsupported_attributes`).
     pub unsupported_attributes: UnsupportedAttributes,
     /// A rename that must not overwrite, if the account cannot check the target.
     pub unchecked_rename: UncheckedRename,
@@ -54,9 +54,9 @@ pub struct Settings {
 
 impl Settings {
     /// The default of `connections`.
-    pub const CONNECTIONS: usize = 4;
+    pub const DEFAULT_CONNECTIONS_MAX: usize = 4;
     /// The default of `tail_copy_max`.
-    pub const TAIL_COPY_MAX: u64 = 64 * 1024 * 1024;
+    pub const DEFAULT_TAIL_COPY_MAX: u64 = 64 * 1024 * 1024;
 }
 
 /// Intervals that no configuration key sets.
@@ -66,9 +66,9 @@ pub struct Timing {
     /// command.
     pub surplus_reply_timeout: Duration,
     /// For the reply to PWD at login if commands are not pipelined. A server that takes longer is not
-    /// asked.
+    /// sent PWD again.
     pub pwd_timeout: Duration,
-    /// A server that opens a passive port faster than this is not asked for one ahead of a transfer:
+    /// No port is requested ahead of a transfer from a server that opens a passive port faster than this:
     /// that would cost more than it saves.
     pub near_server_max: Duration,
 }

@@ -1,4 +1,4 @@
-//! Finds out what is at a path: by MLST, SIZE and MDTM (RFC 3659), CWD and LIST (RFC 959), as far
+//! Determines the kind and attributes of a path: by MLST, SIZE and MDTM (RFC 3659), CWD and LIST (RFC 959), as far
 //! as the server supports them.
 
 use super::connection::Connection;
@@ -91,7 +91,7 @@ async fn stat_by_size(
         }
         Err(failure) => {
             connection.check()?;
-            // Without SIZE the reply says nothing about the file.
+            // Without SIZE the reply does not concern the file.
             Ok(Err(Some(failure).filter(|_| connection.supports(OptionalCommand::Size))))
         }
     }
@@ -196,7 +196,7 @@ pub(super) async fn follow(
         }
     }
     match link.kind {
-        // The server says that the target is a file.
+        // According to the server the target is a file.
         EntryKind::File => Ok(link),
         _ if !connection.home.is_known() => {
             Err(failures::unknown_home("the target of a link cannot be determined"))
@@ -273,7 +273,7 @@ pub(super) async fn file_size(
         Ok(Some(entry)) => Some(entry),
         Err(failure) if failure.kind == FailureKind::NotFound => None,
         Err(failure) => return Err(failure),
-        // A refused SIZE says little; the parent's listing decides, if it shows such names.
+        // A refused SIZE is inconclusive; the parent's listing decides, if it shows such names.
         Ok(None) => match listing::find(connection, path).await? {
             Found::Entry(entry) => Some(entry),
             Found::Nothing

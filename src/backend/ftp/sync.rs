@@ -129,7 +129,7 @@ impl Connection {
     pub(super) fn note_surplus(&mut self) {
         let Some(reply) = self.control.take_surplus() else { return };
         tracing::debug!(%reply, "dropped a surplus reply");
-        // A double greeting says nothing about the replies after login.
+        // A repeated greeting does not predict surplus replies after the login.
         if !self.logged_in {
             return;
         }

@@ -12,7 +12,7 @@ use crate::op::{Failure, FailureKind, PeerReply, Precision, RemotePath};
 use crate::wire::ftp::time::{format_time, parse_time};
 
 /// The most seconds by which servers round a time: FAT stores even seconds only.
-const ROUNDING_MAX: u64 = 2;
+const ROUNDING_SECONDS_MAX: u64 = 2;
 /// Time zones differ by multiples of a quarter of an hour, in seconds.
 const ZONE_STEP: u64 = 15 * 60;
 /// The largest difference between two time zones, in seconds.
@@ -191,7 +191,7 @@ impl Probe<'_> {
         let Ok(FileTime::At(is)) = self.read(connection).await? else {
             return Ok(Outcome::Set(reply));
         };
-        let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING_MAX;
+        let rounded = is != was && is.abs_diff(self.seconds) <= ROUNDING_SECONDS_MAX;
         if is != self.seconds && !rounded {
             *before = FileTime::At(is);
             // Another client may have written to it; a time zone error is recognized.
@@ -236,7 +236,7 @@ impl Probe<'_> {
     }
 
     /// Whether the server sends the same reply for a name that surely does not exist: then it
-    /// looked up a name. This tells servers without MDTM for setting times from files whose time
+    /// looked up a name. This distinguishes servers without MDTM for setting times from files whose time
     /// must not be set.
     async fn is_name_lookup(
         &self,

@@ -32,7 +32,7 @@ pub(super) async fn start(
     guard.set_type(representation).await?;
     let name = guard.name(path)?;
     let (stream, _) = data_connection::start(&mut guard, "RETR", Some(&name), offset).await?;
-    // The server's reply tells whether the download is complete; an orderly close does no harm.
+    // The server's reply decides whether the download is complete; an orderly close does no harm.
     stream.close_on_drop();
     Ok(FtpRead {
         guard,

@@ -15,7 +15,7 @@ use crate::net::{self, Stream};
 use crate::op::{Failure, PeerReply};
 
 /// A nearby server gets its data connection before the command: that is less error-prone.
-const CONNECT_HEAD_START: Duration = Duration::from_millis(1);
+const COMMAND_DELAY_MAX: Duration = Duration::from_millis(1);
 /// For a server to report by itself that its data connection was not established.
 const UNCONNECTED_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same, for a server that has announced the transfer with 1xx.
@@ -96,7 +96,7 @@ impl<F: Future<Output = Result<TcpStream, Failure>>> PassiveStart<'_, F> {
     async fn run_concurrently(self, connection: &mut Connection) -> Started {
         let Self { transfer, connecting, fallback, .. } = self;
         tokio::pin!(connecting);
-        match timeout(CONNECT_HEAD_START, &mut connecting).await {
+        match timeout(COMMAND_DELAY_MAX, &mut connecting).await {
             Ok(Ok(tcp)) => return with_connection(connection, tcp, transfer).await,
             Ok(Err(failure)) => return Started::ConnectFailed(failure),
             Err(_) => {}
@@ -207,7 +207,7 @@ pub(super) enum Started {
     ConnectFirst,
 }
 
-/// The server still waits for a data connection. If another one is to be tried, the transfer is
+/// The server still waits for a data connection. If another command will be tried, the transfer is
 /// aborted first; some servers react only after their timeout.
 async fn give_up_waiting(
     connection: &mut Connection,

@@ -12,7 +12,7 @@ use crate::net::task;
 use crate::op::{Failure, FailureKind};
 
 /// Concurrent calls to one backend's file system; tokio has 512 threads for all.
-const MAX_CALLS: usize = 64;
+const MAX_CONCURRENT_CALLS: usize = 64;
 
 /// How long one call may wait for a permit, and how long it may then take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub(super) struct BlockingPool(Arc<Semaphore>);
 
 impl BlockingPool {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_CALLS)))
+        Self(Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS)))
     }
 
     /// Runs a call. It continues when the future is dropped or the call takes too long, and keeps its
@@ -94,7 +94,7 @@ mod tests {
     async fn hanging_calls_keep_their_permits_and_further_calls_fail_as_busy() {
         let pool = BlockingPool::new();
         let mut senders = Vec::new();
-        for _ in 0..MAX_CALLS {
+        for _ in 0..MAX_CONCURRENT_CALLS {
             let (sender, receiver) = mpsc::channel::<()>();
             senders.push(sender);
             // Its future is dropped, but it still runs.

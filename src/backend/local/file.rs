@@ -96,7 +96,7 @@ impl OpenFile for LocalFile {
     }
 
     async fn abort(&self) {
-        // There is nobody to report a failure to.
+        // No caller is left to report a failure to.
         let _ = self.cancel().await;
     }
 

@@ -83,12 +83,12 @@ impl Backend for LocalBackend {
     /// Only for users whom the gateway has authenticated: a folder cannot check a password.
     async fn login(&self, login: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
         match login {
-            Login::Vouched(_) => Ok(Box::new(LocalSession {
+            Login::Authenticated(_) => Ok(Box::new(LocalSession {
                 root: Arc::clone(&self.root),
                 pool: self.pool.clone(),
                 partial_uploads: self.partial_uploads,
             })),
-            Login::Unchecked(_) => Err(Failure::backend(
+            Login::Unverified(_) => Err(Failure::backend(
                 FailureKind::LoginRefused,
                 "a local folder cannot check a password; its route needs `authenticate: gateway`",
             )),
@@ -175,7 +175,7 @@ mod tests {
     async fn a_login_with_an_unchecked_password_is_refused() {
         let sandbox = Sandbox::new();
         let password = Zeroizing::new(b"x".to_vec());
-        let login = Login::Unchecked(Credentials {
+        let login = Login::Unverified(Credentials {
             user: b"root".to_vec(),
             password,
             account: None,
@@ -183,7 +183,7 @@ mod tests {
         });
         let refused = sandbox.backend().login(&login, Origin::ANY).await.err().unwrap();
         assert_eq!(refused.kind, FailureKind::LoginRefused);
-        assert!(sandbox.backend().login(&Login::Vouched(None), Origin::ANY).await.is_ok());
+        assert!(sandbox.backend().login(&Login::Authenticated(None), Origin::ANY).await.is_ok());
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Drop for Removal {
         let same =
             self.root.symlink_metadata(&self.path).is_ok_and(|m| identity(&m) == self.identity);
         if same {
-            // There is nobody to report a failure to; the partial file stays then.
+            // No caller is left to report a failure to; the partial file stays then.
             let _ = self.root.remove_file(&self.path);
         }
         // Until here no other upload opens the file.
@@ -223,7 +223,7 @@ impl Temporary {
     fn abort(self) {
         let Self { root, temporary, .. } = self;
         if root.symlink_metadata(&temporary).is_ok_and(|metadata| metadata.len() == 0) {
-            // There is nobody to report a failure to; the empty file stays then.
+            // No caller is left to report a failure to; the empty file stays then.
             let _ = root.remove_file(&temporary);
         }
     }

@@ -238,7 +238,7 @@ impl WriteTransfer for LocalWrite {
     }
 
     async fn abort(mut self: Box<Self>) -> Option<Failure> {
-        // What was received is kept as far as it can be written.
+        // Received bytes are kept as far as they can be written.
         let _ = self.flush().await;
         let pool = self.pool.clone();
         let _ = pool

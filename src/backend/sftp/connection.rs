@@ -32,7 +32,7 @@ const CHANNEL_BUFFER_SIZE: usize = 4096;
 /// Bytes that wait to be written: more than the servers' usual windows.
 const MAX_WRITE_QUEUE: usize = 16 * 1024 * 1024;
 /// Bytes before a server's identification string that are quoted in messages.
-const MAX_QUOTED: usize = 256;
+const MAX_QUOTED_BYTES: usize = 256;
 /// Unanswered keepalive requests before a silent server is given up.
 const MAX_KEEPALIVES: usize = 3;
 /// For SSH_MSG_DISCONNECT to be sent.
@@ -113,7 +113,7 @@ fn handshake_failed(settings: &Settings, error: &russh::Error, first: &[u8]) -> 
         _ => String::new(),
     };
     let before = preamble(first);
-    let quoted = match &before[..before.len().min(MAX_QUOTED)] {
+    let quoted = match &before[..before.len().min(MAX_QUOTED_BYTES)] {
         b"" => String::new(),
         text => format!("; the server sent: {}", printable(text)),
     };
@@ -152,7 +152,7 @@ impl Connection {
             ended.cancelled().await;
             let disconnect = handle.disconnect(Disconnect::ByApplication, "", "");
             if matches!(timeout(DISCONNECT_TIMEOUT, disconnect).await, Ok(Ok(()))) {
-                // russh sends what is queued, then closes.
+                // russh sends the queued data, then closes.
                 let _ = timeout(DISCONNECT_TIMEOUT, handle).await;
             }
             drop(socket);
@@ -203,7 +203,7 @@ impl Outgoing for ChannelWriter {
 pub(super) fn unreachable(detail: impl std::fmt::Display) -> Failure {
     Failure::backend(
         FailureKind::Unavailable,
-        "the backend server cannot be reached; try again later or tell the gateway's operator",
+        "the backend server cannot be reached; try again later or contact the gateway's operator",
     )
     .with_detail(detail)
 }

@@ -148,7 +148,7 @@ impl Handler for Verifier {
         let Err((outage, detail)) = self.verify(key) else { return Ok(true) };
         let failure = Failure::backend(
             FailureKind::Unavailable,
-            "the backend server's host key is not the one the gateway expects; tell the gateway's operator",
+            "the backend server's host key is not the one the gateway expects; contact the gateway's operator",
         );
         let failure = failure.with_detail(detail).with_outage(outage);
         let kind = match (&self.settings.host_key, key) {

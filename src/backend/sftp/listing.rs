@@ -19,7 +19,7 @@ const MAX_BATCH: usize = 256;
 /// READDIRs in flight: OpenSSH answers each with a hundred names.
 const MAX_PENDING: usize = 4;
 /// Responses in a row without an entry other than `.` and `..`.
-const MAX_EMPTY: usize = 16;
+const MAX_EMPTY_RESPONSES: usize = 16;
 
 struct SftpListing {
     server: Arc<Server>,
@@ -87,7 +87,7 @@ impl SftpListing {
                 return Err(failure);
             }
         }
-        if self.empty > MAX_EMPTY {
+        if self.empty > MAX_EMPTY_RESPONSES {
             self.abandon();
             let message = format_args!(
                 "cannot list {}: the backend server sends neither names nor an end",

@@ -75,7 +75,7 @@ async fn connect(
 
 fn too_slow(settings: &Settings, address: &str) -> Failure {
     let message = "the backend server was reached, but did not finish the SSH handshake in time; try \
-                   again later or tell the gateway's operator";
+                   again later or contact the gateway's operator";
     let limit = humantime::format_duration(settings.connect_timeout);
     let detail = format!("{address}, within {limit} (connect_timeout): is it an SSH server?");
     let failure = Failure::backend(FailureKind::Unavailable, message).with_detail(detail);
@@ -269,7 +269,7 @@ pub(super) async fn initialize(
     Ok(Server::new(settings.clone(), requests, extensions, limits, home))
 }
 
-/// The path in the response to REALPATH. `Err`: what it says instead of an absolute path.
+/// The path in the response to REALPATH. `Err`: the text that it has instead of an absolute path.
 fn login_folder(response: ResponseBody) -> Result<RemotePath, Vec<u8>> {
     let text = |failure: Failure| failure.message.into_bytes();
     let names = response.names("get the login folder").map_err(text)?.unwrap_or_default();

@@ -148,8 +148,8 @@ impl BackendSession for SftpSession {
     }
 
     /// Ends the connection after the cleanup of aborted uploads. What was sent of an upload will be
-    /// written in any case: while the server goes on with it, the connection stays open, so that those
-    /// who wait for the path see its end.
+    /// written in any case: while the server processes it, the connection stays open, so that uploads
+    /// that wait for the path see its end.
     async fn close(&self) {
         self.server.cleanups.close();
         let server = self.server.clone();

@@ -22,11 +22,11 @@ use crate::wire::sftp::{Limits, Version, extension};
 pub(super) const READ_AHEAD_MIN: usize = 1024 * 1024;
 pub(super) const READ_AHEAD_MAX: usize = 10 * 1024 * 1024;
 /// The largest READ and WRITE: OpenSSH's limits, and the largest that it accepts.
-const MAX_DATA: u64 = 255 * 1024;
+const MAX_DATA_SIZE: u64 = 255 * 1024;
 /// The same where the server reports no limits: every server must accept it (draft section 3).
-const DEFAULT_DATA: u64 = 32 * 1024;
+const DEFAULT_DATA_SIZE: u64 = 32 * 1024;
 /// The same where the server reports less: with smaller ones, a window would take too many requests.
-const MIN_DATA: u64 = 4 * 1024;
+const MIN_DATA_SIZE: u64 = 4 * 1024;
 /// How long an upload waits for the end of an earlier one of the same name.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a packet holds besides the data, in bytes, as in OpenSSH.
@@ -94,12 +94,12 @@ impl Server {
         home: Home,
     ) -> Self {
         let packet = match limits.packet {
-            0 => MAX_DATA,
+            0 => MAX_DATA_SIZE,
             packet => packet.saturating_sub(PACKET_OVERHEAD),
         };
         let largest = |limit| {
-            let limit = if limit == 0 { DEFAULT_DATA } else { limit };
-            limit.min(packet).clamp(MIN_DATA, MAX_DATA) as u32
+            let limit = if limit == 0 { DEFAULT_DATA_SIZE } else { limit };
+            limit.min(packet).clamp(MIN_DATA_SIZE, MAX_DATA_SIZE) as u32
         };
         Self {
             settings,

@@ -22,7 +22,7 @@ pub struct Settings {
     pub login_folder: Option<RemotePath>,
     /// What becomes of the file of an aborted upload (`partial_uploads`).
     pub partial_uploads: PartialUploads,
-    /// What is done with attributes that the server cannot set (`unsupported_attributes`).
+    /// The policy for attributes that the server cannot set (`unsupported_attributes`).
     pub unsupported_attributes: UnsupportedAttributes,
     /// Whether each connection starts with a PROXY protocol header that names the client.
     pub send_proxy_protocol: bool,
@@ -41,7 +41,7 @@ pub struct Settings {
 
 impl Settings {
     /// The default of `realpath_timeout`.
-    pub const REALPATH_TIMEOUT: Duration = Duration::from_secs(10);
+    pub const DEFAULT_REALPATH_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// How the server is authenticated (RFC 4251 section 4.1).

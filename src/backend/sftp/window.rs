@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn grows_with_distance_only() {
+    fn the_window_grows_only_if_the_round_trip_is_long() {
         let (mut near, mut far) = (window(), window());
         for _ in 0..5 {
             for window in [&mut near, &mut far] {

@@ -1,4 +1,4 @@
-//! What a file's requests have done to it, as far as their responses say.
+//! The effects of a file's requests, as far as their responses show them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,13 +41,13 @@ impl WriteState {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// The file is to be truncated to `size`.
+    /// The file will be truncated to `size`.
     pub(super) fn truncate(&self, size: u64) {
         self.accepted_to.fetch_min(size, Ordering::AcqRel);
     }
 }
 
-/// What the response to one write says about the file. It is recorded before the response is delivered.
+/// The effect of one write, from its response. It is recorded before the response is delivered.
 pub(super) struct WriteEffect {
     pub(super) state: Arc<WriteState>,
     pub(super) start: u64,

@@ -17,7 +17,7 @@ use super::window::Window;
 use crate::op::Failure;
 
 /// Bounds of the bytes that were sent and have no response.
-const WINDOW_START: usize = 2 * 1024 * 1024;
+const INITIAL_WINDOW: usize = 2 * 1024 * 1024;
 const WINDOW_MIN: usize = 1024 * 1024;
 pub(super) const WINDOW_MAX: usize = 8 * 1024 * 1024;
 
@@ -57,7 +57,7 @@ impl WriteStream {
             offset,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            window: Window::new(WINDOW_START, WINDOW_MIN, WINDOW_MAX),
+            window: Window::new(INITIAL_WINDOW, WINDOW_MIN, WINDOW_MAX),
             sent: false,
             failed: false,
             first_error,
@@ -129,7 +129,7 @@ impl AsyncWrite for WriteStream {
         if state.gathered.is_empty() {
             let left = state.window.size().saturating_sub(largest);
             ready!(state.poll_responses(cx, left))?;
-            // A small file takes little memory. After one full WRITE, another is to be expected.
+            // A small file takes little memory. After one full WRITE, another is likely.
             state.gathered.reserve(if state.sent { largest } else { bytes.len().min(largest) });
         } else if state.gathered.capacity() < largest {
             state.gathered.reserve(largest - state.gathered.len());

@@ -39,12 +39,12 @@ pub(super) fn compile(given: &Option<Given>, side: Side, problems: &mut Problems
 }
 
 fn legacy_warning(side: Side) -> String {
-    let (who, meaning, instead) = match side {
+    let (peers, meaning, instead) = match side {
         Side::Listener => (
             "clients",
             "data and passwords of clients that negotiate these may be read or changed in transit. \
              Finite fields are costly before a login (CVE-2002-20001), which is limited per address",
-            "Give old clients a listener of their own",
+            "Give old clients a separate listener",
         ),
         Side::Backend => (
             "the server",
@@ -53,7 +53,7 @@ fn legacy_warning(side: Side) -> String {
         ),
     };
     format!(
-        "accepts broken algorithms from {who}: {WEAKNESSES}; {meaning}. {instead}; `{{ base: modern, \
+        "accepts broken algorithms from {peers}: {WEAKNESSES}; {meaning}. {instead}; `{{ base: modern, \
          add: […] }}` accepts only those that are needed"
     )
 }

@@ -12,7 +12,7 @@ use crate::net::tls::{CertificateSummary, calendar_date, certificate_summaries};
 
 const DAY: i64 = 24 * 60 * 60;
 /// Warns this long before a certificate expires.
-const EXPIRY_WARNING: i64 = 30 * DAY;
+const EXPIRY_WARNING_PERIOD: i64 = 30 * DAY;
 
 /// The certificate's owner.
 #[derive(Clone, Copy)]
@@ -81,7 +81,7 @@ fn expiry_warning(certificate: &CertificateSummary, role: Role, now: i64) -> Opt
             "the certificate of \"{subject}\" is not valid before {date} (UTC), and {refusal} until \
              then: check this machine's clock"
         ))
-    } else if certificate.until - now <= EXPIRY_WARNING {
+    } else if certificate.until - now <= EXPIRY_WARNING_PERIOD {
         let date = calendar_date(certificate.until);
         let plural = if days == 1 { "" } else { "s" };
         Some(format!(

@@ -7,14 +7,14 @@ use crate::config::schema::File;
 use crate::data::{PoolSettings, Ports};
 
 /// Descriptors of a session: the client's connection and the backend's.
-const PER_SESSION: u64 = 2;
+const DESCRIPTORS_PER_SESSION: u64 = 2;
 /// Descriptors of a transfer: both data connections.
-const PER_TRANSFER: u64 = 2;
+const DESCRIPTORS_PER_TRANSFER: u64 = 2;
 /// Descriptors of the runtime, the log and lookups.
-const PER_PROCESS: u64 = 64;
+const DESCRIPTORS_PER_PROCESS: u64 = 64;
 
 /// The gateway raises its limit to the hard limit when it starts. At a start it does not warn of the
-/// default, which nobody chose.
+/// default, which no operator chose.
 pub(super) fn warn(
     file: &File,
     sessions: usize,
@@ -25,7 +25,9 @@ pub(super) fn warn(
     let Some(limit) = machine.descriptors else { return };
     let sessions = sessions as u64;
     let sockets = own_sockets(file, pools);
-    let needed = sockets + PER_PROCESS + sessions * (PER_SESSION + PER_TRANSFER);
+    let needed = sockets
+        + DESCRIPTORS_PER_PROCESS
+        + sessions * (DESCRIPTORS_PER_SESSION + DESCRIPTORS_PER_TRANSFER);
     if needed <= limit {
         return;
     }
@@ -34,7 +36,8 @@ pub(super) fn warn(
         None if machine.runs_here => return,
         None => Location::default().absent("limits").absent("sessions"),
     };
-    let sessions_max = limit.saturating_sub(sockets + PER_PROCESS) / (PER_SESSION + PER_TRANSFER);
+    let sessions_max = limit.saturating_sub(sockets + DESCRIPTORS_PER_PROCESS)
+        / (DESCRIPTORS_PER_SESSION + DESCRIPTORS_PER_TRANSFER);
     let instead = match sessions_max {
         0 => String::new(),
         sessions_max => format!(", or allow {sessions_max} sessions"),

@@ -46,9 +46,11 @@ pub(super) fn compile(
                 advertise,
                 client_match: value(&pool.client_match).copied().unwrap_or_default(),
                 reservations_per_address: value(&pool.reservations_per_address)
-                    .map_or(PoolSettings::RESERVATIONS_PER_ADDRESS, |count| count.0 as usize),
+                    .map_or(PoolSettings::DEFAULT_RESERVATIONS_PER_ADDRESS_MAX, |count| {
+                        count.0 as usize
+                    }),
                 proxy_protocol: trusted(&pool.proxy_protocol, problems),
-                wait: value(&pool.wait).copied().unwrap_or(PoolSettings::WAIT_TIMEOUT),
+                wait: value(&pool.wait).copied().unwrap_or(PoolSettings::DEFAULT_WAIT_TIMEOUT),
             });
         }
     }

@@ -11,13 +11,13 @@ use super::{algorithms, entries, trusted, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::ListenerProtocol;
-use crate::front::sftp::{ListenerSettings, RETAINED_CHANNELS_MAX};
+use crate::front::sftp::{DEFAULT_RETAINED_CHANNELS_MAX, ListenerSettings};
 use crate::net::ssh::{Algorithms, Side};
 
-const REKEY_BYTES: u64 = 1 << 30;
-const REKEY_TIME: Duration = Duration::from_secs(3600);
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const CHANNELS: usize = 10;
+const DEFAULT_REKEY_BYTES: u64 = 1 << 30;
+const DEFAULT_REKEY_INTERVAL: Duration = Duration::from_secs(3600);
+const DEFAULT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const DEFAULT_CHANNELS_MAX: usize = 10;
 
 /// Keys that all listeners have in common are checked in `listeners`.
 pub(super) fn compile(
@@ -41,13 +41,14 @@ pub(super) fn compile(
             algorithms,
             rekey_bytes: rekey
                 .and_then(|rekey| value(&rekey.bytes))
-                .map_or(REKEY_BYTES, |bytes| bytes.0),
+                .map_or(DEFAULT_REKEY_BYTES, |bytes| bytes.0),
             rekey_time: rekey
                 .and_then(|rekey| value(&rekey.time))
-                .map_or(REKEY_TIME, |time| time.0),
-            keepalive: value(&listener.keepalive).map_or(KEEPALIVE, |time| time.0),
-            channels: value(&listener.channels).map_or(CHANNELS, |count| count.0 as usize),
-            retained_channels: RETAINED_CHANNELS_MAX,
+                .map_or(DEFAULT_REKEY_INTERVAL, |time| time.0),
+            keepalive: value(&listener.keepalive).map_or(DEFAULT_KEEPALIVE_INTERVAL, |time| time.0),
+            channels: value(&listener.channels)
+                .map_or(DEFAULT_CHANNELS_MAX, |count| count.0 as usize),
+            retained_channels: DEFAULT_RETAINED_CHANNELS_MAX,
         });
     }
     listeners

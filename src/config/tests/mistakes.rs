@@ -238,9 +238,10 @@ fn invalid_and_missing_proxy_protocol_settings_are_reported() {
     let text = base().replacen(listener, &format!("{listener}{networks}"), 1);
     let output = compiled(&text).warnings.to_string();
     assert!(output.contains("data_ports.pool: has no `proxy_protocol`, but listener"), "{output}");
-    let everybody = "    proxy_protocol: [10.0.0.7, 0.0.0.0/0]\n";
+    let every_network = "    proxy_protocol: [10.0.0.7, 0.0.0.0/0]\n";
     let both = base().replacen(pool, &format!("{pool}{networks}"), 1);
-    let output = compiled(&both.replacen(listener, &format!("{listener}{everybody}"), 1)).warnings;
+    let output =
+        compiled(&both.replacen(listener, &format!("{listener}{every_network}"), 1)).warnings;
     assert!(output.to_string().contains("proxy_protocol[1]: trusts every address"), "{output}");
     let text = base().replacen(pool, &format!("{pool}{networks}"), 1);
     let output = compiled(&text).warnings.to_string();

@@ -64,7 +64,7 @@ impl Value for IpNet {
     }
 }
 
-/// Clients with an IPv4-mapped address count as IPv4 clients, so such a network matches nobody.
+/// Clients with an IPv4-mapped address count as IPv4 clients, so such a network matches no client.
 fn no_mapped(network: IpNet) -> Result<IpNet, Invalid> {
     match network {
         IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {

@@ -93,7 +93,7 @@ fn a_silent_connection_is_not_delivered_to_a_later_reservation_of_the_same_store
 
 /// It arrives during the quarantine, and is silent until the quarantine has ended.
 #[test]
-fn a_late_silent_connection_is_delivered_to_nobody() {
+fn a_late_silent_connection_is_not_delivered() {
     let mut world = World::new(1, ClientMatch::Address);
     let advance = |millis| Event::AdvanceTime { millis };
     world.apply(Event::Reserve { session: 3, tls: false });

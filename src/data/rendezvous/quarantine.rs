@@ -11,8 +11,8 @@ use crate::net::tls::ResumptionEvidence;
 /// late connection must not be taken for another transfer's.
 pub(super) const QUARANTINE_TTL: Duration = Duration::from_secs(5);
 /// Keys in quarantine that are remembered, and reservations of each.
-const MAX_KEYS: usize = 16 * 1024;
-const MAX_PER_KEY: usize = 64;
+const MAX_QUARANTINE_KEYS: usize = 16 * 1024;
+const MAX_QUARANTINES_PER_KEY: usize = 64;
 
 /// The number of the session that held a reservation and, under TLS, its evidence.
 pub(super) type Holder = (u64, Option<ResumptionEvidence>);
@@ -43,12 +43,12 @@ pub(super) fn add(
     let keys = quarantines.len();
     let of_key = match quarantines.entry(key) {
         Entry::Occupied(of_key) => of_key.into_mut(),
-        Entry::Vacant(of_key) if keys < MAX_KEYS => of_key.insert(Vec::new()),
+        Entry::Vacant(of_key) if keys < MAX_QUARANTINE_KEYS => of_key.insert(Vec::new()),
         Entry::Vacant(_) => return,
     };
     let is_same = |one: &Quarantine| one.session == session && one.evidence == evidence;
     of_key.retain(|one| one.until > now && !is_same(one));
-    if of_key.len() < MAX_PER_KEY {
+    if of_key.len() < MAX_QUARANTINES_PER_KEY {
         of_key.push(Quarantine { until: now + QUARANTINE_TTL, session, evidence });
     }
 }

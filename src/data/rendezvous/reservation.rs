@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use super::Rendezvous;
 use super::table::Lease;
 
-/// While the backend is asked, which has its own deadlines: longer than any backend may take.
-const HOLD_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// While the backend handles the command, within its own timeouts: longer than any of them.
+const TRANSFER_START_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A port reserved for one data connection of one client; released when dropped.
 pub struct Reservation {
@@ -71,9 +71,9 @@ impl Reservation {
         self.lease.strangers.clone()
     }
 
-    /// The transfer command was received: the reservation does not expire while the backend is asked.
+    /// The transfer command was received: the reservation does not expire while the backend handles it.
     pub fn hold(&self) {
-        self.renew(HOLD_TIMEOUT);
+        self.renew(TRANSFER_START_TIMEOUT);
     }
 
     /// Restarts the time for the connection.

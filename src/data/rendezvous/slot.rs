@@ -11,7 +11,7 @@ use crate::net::tls::{ResumptionEvidence, SessionId};
 
 /// Up to so many reservations of a slot, a new one is compared with each; with more, with their combined
 /// evidence.
-const MAX_COMPARED: usize = 64;
+const MAX_COMPARED_SESSIONS: usize = 64;
 
 /// The TLS session that a reservation's data connection is expected to resume.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl<C, L: PartialEq> SharedSlot<C, L> {
         let needs_exclusive =
             own.shares_store || self.only().is_some_and(|(_, only)| only.shares_store());
         let is_distinguishable = || {
-            if self.sessions.len() > MAX_COMPARED {
+            if self.sessions.len() > MAX_COMPARED_SESSIONS {
                 return self.combined.is_distinguishable_from(own);
             }
             let mut all = self.sessions.values().map(|pending| pending.evidence);

@@ -19,13 +19,13 @@ use crate::net::tls::SessionId;
 pub(super) use arrivals::{Arrival, Candidates, Routed};
 
 /// Connections that one reservation may have to check: its own, and others that resume the same session.
-const MAX_ARRIVALS: usize = 4;
+const MAX_CANDIDATE_CONNECTIONS: usize = 4;
 /// Ports that are tried in search of a free one, before one is shared.
-const MAX_PORTS_TRIED: usize = 128;
+const MAX_PORT_ATTEMPTS: usize = 128;
 /// How long a queued request may be overtaken by others that can share a port.
 const OVERTAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Queued requests without a free port that are tried each time a port becomes free.
-const MAX_QUEUE_TRIED: usize = 64;
+const MAX_QUEUED_ATTEMPTS: usize = 64;
 
 /// The bounds of a pool's reservations.
 #[derive(Debug, Clone)]
@@ -171,7 +171,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                     }
                 }
             }
-            if remaining.len() >= MAX_QUEUE_TRIED {
+            if remaining.len() >= MAX_QUEUED_ATTEMPTS {
                 break;
             }
         }
@@ -190,7 +190,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     ) -> Option<Lease<C>> {
         let port = self.find_port(now, client, request)?;
         let key = Key { port, client };
-        let (arrivals, receiver) = mpsc::channel(MAX_ARRIVALS);
+        let (arrivals, receiver) = mpsc::channel(MAX_CANDIDATE_CONNECTIONS);
         let strangers = Arc::new(Notify::new());
         self.last_id += 1;
         let pending = Pending {
@@ -257,7 +257,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                 return Some(*port);
             }
             last_resort = Some(*port);
-            if tried >= MAX_PORTS_TRIED {
+            if tried >= MAX_PORT_ATTEMPTS {
                 break;
             }
         }

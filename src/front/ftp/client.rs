@@ -196,8 +196,8 @@ impl Client {
         }
     }
 
-    /// The next line within the deadlines; `None` at the end of the session, after a reply that
-    /// says why.
+    /// The next line within the timeouts; `None` at the end of the session, after a reply with the
+    /// reason.
     async fn next_line(&mut self) -> Option<Line> {
         let limits = &self.shared.gateway.limits;
         let (deadline, reply, reason) = match self.login {

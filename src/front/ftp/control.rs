@@ -15,7 +15,7 @@ use super::command_queue::{CommandQueue, Line, QueueFull};
 use super::reply::Reply;
 use crate::net::Stream;
 use crate::wire::first_bytes::{Protocol, protocol};
-use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND, strip_telnet_signals};
+use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND_LINE, strip_telnet_signals};
 use crate::wire::ftp::reply;
 
 mod transfer;
@@ -26,7 +26,7 @@ pub(super) use transfer::Interruption;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Lines handled in a row before other sessions get their turn.
-const LINES_BEFORE_YIELD: usize = 32;
+const LINES_PER_YIELD_MAX: usize = 32;
 
 pub(super) struct Control {
     /// `None` after a failed TLS handshake, and once the client reads no replies.
@@ -49,7 +49,7 @@ impl Control {
     pub(super) fn new(stream: Stream, proxied: bool) -> Self {
         Self {
             stream: Some(stream),
-            lines: LineBuffer::new(MAX_COMMAND),
+            lines: LineBuffer::new(MAX_COMMAND_LINE),
             queue: CommandQueue::default(),
             closed: false,
             received: false,
@@ -202,7 +202,7 @@ impl Control {
 /// A client that never stops sending must not keep the thread from other sessions.
 async fn yield_between_lines(lines: &mut usize) {
     *lines += 1;
-    if lines.is_multiple_of(LINES_BEFORE_YIELD) {
+    if lines.is_multiple_of(LINES_PER_YIELD_MAX) {
         yield_now().await;
     }
 }

@@ -112,8 +112,10 @@ impl Reply {
         Self::fixed(504, "PROT not recognized: use PROT P or PROT C.");
     pub(super) const UTF8_OFF: Self =
         Self::fixed(504, "Always in UTF8 mode: it cannot be switched off.");
-    pub(super) const NO_PASSIVE_MODE: Self =
-        Self::fixed(504, "Passive mode is not enabled (data_ports): use PORT or EPRT.");
+    pub(super) const NO_PASSIVE_MODE: Self = Self::fixed(
+        502,
+        "Command not implemented: passive mode is not enabled (data_ports); use PORT or EPRT.",
+    );
     pub(super) const PORT_OTHER_ADDRESS: Self = Self::fixed(
         504,
         "Illegal PORT command: the address must be the one that you connect from.",
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_follows_the_usual_text_where_it_says_more() {
+    fn a_reason_is_appended_to_the_usual_text_unless_it_repeats_it() {
         for (kind, message, expected) in [
             (
                 FailureKind::NotFound,

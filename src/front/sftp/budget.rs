@@ -16,7 +16,7 @@ const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The bytes of a request up to this size are not counted.
 const SMALL_REQUEST_SIZE: usize = 1024;
 /// Channels of one connection that may each use all of this; more channels share as much.
-const UNSHARED_CHANNELS: usize = 2;
+const UNSHARED_CHANNELS_MAX: usize = 2;
 
 /// What a request uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,9 +96,9 @@ impl Budget {
     }
 }
 
-/// The share of one of `channels` in a limit of [`UNSHARED_CHANNELS`].
+/// The share of one of `channels` in a limit of [`UNSHARED_CHANNELS_MAX`].
 pub(super) fn share(max: usize, channels: usize) -> usize {
-    max * UNSHARED_CHANNELS / channels.max(UNSHARED_CHANNELS)
+    max * UNSHARED_CHANNELS_MAX / channels.max(UNSHARED_CHANNELS_MAX)
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
         let large = read(u32::MAX);
         let alone = fitting(large, 1);
         assert_eq!(fitting(large, 2), alone);
-        assert!(fitting(large, 8) * 8 <= alone * UNSHARED_CHANNELS);
+        assert!(fitting(large, 8) * 8 <= alone * UNSHARED_CHANNELS_MAX);
         assert_eq!(fitting(large, 1000), 1);
     }
 }

@@ -17,15 +17,15 @@ pub(super) const RESPONSE_SIZE_MAX: usize = 64 * 1024;
 
 /// Open directories of one connection, in all its channels: asyncssh's `rmtree` reads this many,
 /// others one for each level of a tree.
-pub(super) const OPEN_MAX: usize = 128;
+pub(super) const OPEN_DIRECTORIES_MAX: usize = 128;
 /// Bytes of names that all directories of a connection have fetched and not returned yet; above it,
 /// no other directory is opened.
-const BUFFERED_MAX: usize = 4 * 1024 * 1024;
-/// Above it, no more names are fetched. More than [`BUFFERED_MAX`], since a listing that breaks off
+const BUFFERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Above it, no more names are fetched. More than [`BUFFERED_BYTES_MAX`], since a listing that breaks off
 /// is worse than one that does not start.
 const BUFFERED_BY_READS_MAX: usize = 8 * 1024 * 1024;
 /// Directories of one connection that are opened at the same time, and those that fetch more names.
-const CONCURRENT_MAX: usize = 8;
+const CONCURRENT_FETCHES_MAX: usize = 8;
 
 /// The limits that the open directories of a connection share, in all its channels.
 pub(super) struct OpenDirectories {
@@ -70,16 +70,17 @@ impl OpenDirectories {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             buffered: AtomicUsize::new(0),
-            slots: Arc::new(Semaphore::new(OPEN_MAX)),
-            opens: Semaphore::new(CONCURRENT_MAX),
-            reads: Semaphore::new(CONCURRENT_MAX),
+            slots: Arc::new(Semaphore::new(OPEN_DIRECTORIES_MAX)),
+            opens: Semaphore::new(CONCURRENT_FETCHES_MAX),
+            reads: Semaphore::new(CONCURRENT_FETCHES_MAX),
         })
     }
 
     fn reserve(&self) -> Result<OwnedSemaphorePermit, Failure> {
         self.slots.clone().try_acquire_owned().map_err(|_| {
-            let reason =
-                format!("{OPEN_MAX} directories are open on this connection; close one first");
+            let reason = format!(
+                "{OPEN_DIRECTORIES_MAX} directories are open on this connection; close one first"
+            );
             Failure::client(FailureKind::Busy, reason)
         })
     }
@@ -103,7 +104,7 @@ impl Directory {
     ) -> Result<Self, Failure> {
         let slot = directories.reserve()?;
         let _permit = directories.opens.acquire().await;
-        directories.check_buffered(BUFFERED_MAX)?;
+        directories.check_buffered(BUFFERED_BYTES_MAX)?;
         let listing = session.list(path.clone()).await?;
         let mut state = State {
             path,

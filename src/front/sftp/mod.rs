@@ -32,5 +32,5 @@ mod tests;
 mod window;
 
 pub use listener::bind;
-pub use settings::{ListenerSettings, RETAINED_CHANNELS_MAX};
+pub use settings::{DEFAULT_RETAINED_CHANNELS_MAX, ListenerSettings};
 pub use shared::Shared;

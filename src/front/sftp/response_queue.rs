@@ -18,7 +18,7 @@ const COPIED_DATA_MAX: usize = 8 * 1024;
 const CHUNK_SIZE: usize = 32 * 1024;
 /// What a client must accept within the stall timeout: a slow client is not a stalled one.
 const WRITE_SIZE: usize = 64 * 1024;
-/// What is sent before new responses are considered.
+/// Bytes that are sent before new responses are considered.
 const BATCH_SIZE: usize = 128 * 1024;
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct Chunk {
     usage: Usage,
 }
 
-/// What is sent in one go.
+/// Responses that are sent together.
 pub(super) struct Batch {
     parts: Vec<Bytes>,
     usage: Usage,

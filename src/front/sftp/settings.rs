@@ -10,7 +10,7 @@ use russh::keys::PrivateKey;
 use crate::net::ssh::Algorithms;
 
 /// The usual value of [`ListenerSettings::retained_channels`].
-pub const RETAINED_CHANNELS_MAX: u64 = 5000;
+pub const DEFAULT_RETAINED_CHANNELS_MAX: u64 = 5000;
 
 /// An SFTP listener as configured.
 #[derive(Clone)]

@@ -30,7 +30,7 @@ use crate::wire::sftp::{
 };
 
 const RETAINED: u64 = 100;
-const SOON: Duration = Duration::from_secs(10);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct AnyServer {
@@ -117,7 +117,7 @@ async fn open_for_writing(
     let open = RequestBody::Open { path, flags, attributes: Attributes::default() };
     init.extend_from_slice(&packets([open]));
     channel.data_bytes(init.freeze()).await.unwrap();
-    timeout(SOON, handle(channel, reader)).await.unwrap()
+    timeout(EVENT_TIMEOUT, handle(channel, reader)).await.unwrap()
 }
 
 async fn handle(channel: &mut russh::Channel<client::Msg>, reader: &mut PacketReader) -> Bytes {
@@ -190,16 +190,17 @@ async fn too_many_channels_that_the_gateway_closed_end_the_connection() {
         let mut channel = client.channel_open_session().await.unwrap();
         channel.request_subsystem(true, "sftp").await.unwrap();
         channel.eof().await.unwrap();
-        while !matches!(timeout(SOON, channel.wait()).await.unwrap(), None | Some(ChannelMsg::Eof))
-        {
-        }
+        while !matches!(
+            timeout(EVENT_TIMEOUT, channel.wait()).await.unwrap(),
+            None | Some(ChannelMsg::Eof)
+        ) {}
     }
     let over = async {
         while !client.is_closed() {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(SOON, over).await.unwrap();
+    timeout(EVENT_TIMEOUT, over).await.unwrap();
     connect(address).await.channel_open_session().await.unwrap();
 }
 
@@ -220,7 +221,7 @@ async fn requests_of_a_closed_channel_stay_within_the_budget() {
     channel.data_bytes(sent.freeze()).await.unwrap();
     channel.close().await.unwrap();
     // The reply shows that the close was received.
-    timeout(SOON, client.channel_open_session()).await.unwrap().unwrap();
+    timeout(EVENT_TIMEOUT, client.channel_open_session()).await.unwrap().unwrap();
     let mut done = 0;
     let all = async {
         while done < REMOVALS {
@@ -229,7 +230,7 @@ async fn requests_of_a_closed_channel_stay_within_the_budget() {
             done += stub.calls().len();
         }
     };
-    timeout(SOON, all).await.unwrap();
+    timeout(EVENT_TIMEOUT, all).await.unwrap();
     assert_eq!(stub.waiting_max(), REQUESTS_MAX);
 }
 
@@ -260,7 +261,7 @@ async fn a_client_that_disconnects_while_its_upload_is_blocked_is_detected() {
             channel.data_bytes(packet).await.unwrap();
         }
     };
-    timeout(SOON, upload).await.unwrap();
+    timeout(EVENT_TIMEOUT, upload).await.unwrap();
     tokio::time::pause();
     cable.abort();
     let cut = async {

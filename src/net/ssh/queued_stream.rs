@@ -30,7 +30,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// task. Larger ones are queued, so that their caller can encrypt the next.
 const DIRECT_WRITE_MAX: usize = 16 * 1024;
 /// The most bytes of [`FirstBytes`]: more than a KEXINIT.
-const FIRST_BYTES_MAX: usize = 8 * 1024;
+const KEXINIT_BYTES_MAX: usize = 8 * 1024;
 /// For the bytes that are still queued when the stream is dropped.
 const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,7 +62,7 @@ pub struct FirstBytes(Arc<Mutex<Option<Vec<u8>>>>);
 /// Aborts a [`QueuedStream`] that is owned elsewhere.
 pub struct AbortHandle(Arc<Shared>);
 
-/// Reports that the peer closed a [`QueuedStream`], even while nobody reads.
+/// Reports that the peer closed a [`QueuedStream`], even while the owner does not read.
 pub struct PeerClosed(Weak<OwnedWriteHalf>);
 
 #[derive(Default)]
@@ -192,13 +192,13 @@ impl FirstBytes {
         self.lock().take().unwrap_or_default()
     }
 
-    /// Returns whether more bytes are to be kept.
+    /// Returns whether more bytes must be kept.
     fn add(&self, bytes: &[u8]) -> bool {
         let mut kept = self.lock();
         let Some(kept) = &mut *kept else { return false };
-        let room = FIRST_BYTES_MAX.saturating_sub(kept.len());
+        let room = KEXINIT_BYTES_MAX.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        kept.len() < FIRST_BYTES_MAX
+        kept.len() < KEXINIT_BYTES_MAX
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
@@ -224,7 +224,7 @@ impl PeerClosed {
     /// safe.
     pub async fn wait(&self) {
         let Some(socket) = self.0.upgrade() else { return };
-        // Reports the end only: nobody sends urgent data over SSH.
+        // Reports the end only: SSH has no urgent data.
         let _ = socket.ready(Interest::PRIORITY).await;
     }
 }

@@ -59,7 +59,7 @@ impl CertificateSummary {
     }
 }
 
-/// Of each certificate in a PEM file, in order; skips what is not a certificate of version 3.
+/// Summaries of the certificates in a PEM file, in order; others than version 3 are skipped.
 pub fn certificate_summaries(path: &Path) -> Result<Vec<CertificateSummary>, PemError> {
     let certificates = certificates(path)?;
     Ok(certificates.iter().filter_map(|der| CertificateSummary::of(der).ok()).collect())

@@ -25,11 +25,11 @@ use crate::net::buffered::{BufferedTcp, DATA_BUFFER_SIZE};
 
 /// Tickets that a TLS 1.3 control connection gets. More than rustls' two, since upload data
 /// connections get none and some clients use each ticket once.
-const CONTROL_TICKETS: usize = 8;
+const TICKETS_PER_CONTROL_CONNECTION: usize = 8;
 /// With implicit TLS the client may have sent its ClientHello this long before the accept.
 const ACCEPT_DELAY_MAX: Duration = Duration::from_millis(500);
 /// The client may have sent its first command under TLS before it read its tickets, but not the second.
-const COMMANDS_UNTIL_STORED: u8 = 2;
+const COMMANDS_UNTIL_TICKETS_STORED: u8 = 2;
 
 /// A listener's TLS: its certificate, the shared ticketer and its control sessions.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub struct ControlTls {
     id: SessionId,
     store: Arc<SessionStore>,
     state: Arc<SessionState>,
-    /// Commands received under TLS, up to [`COMMANDS_UNTIL_STORED`].
+    /// Commands received under TLS, up to [`COMMANDS_UNTIL_TICKETS_STORED`].
     commands: AtomicU8,
     /// Whether the last data connection resumed it.
     resumes: AtomicBool,
@@ -82,7 +82,7 @@ impl ServerTls {
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth();
         let mut base = builder.with_single_cert(certificate.chain, certificate.key)?;
-        base.send_tls13_tickets = CONTROL_TICKETS;
+        base.send_tls13_tickets = TICKETS_PER_CONTROL_CONNECTION;
         Ok(Self {
             base: Arc::new(base),
             ticketer: ticketer::weekly()?,
@@ -148,8 +148,8 @@ impl ControlTls {
 
     /// A command was received under TLS.
     pub fn note_command(&self) {
-        if self.commands.load(Ordering::Relaxed) < COMMANDS_UNTIL_STORED
-            && self.commands.fetch_add(1, Ordering::Relaxed) + 1 == COMMANDS_UNTIL_STORED
+        if self.commands.load(Ordering::Relaxed) < COMMANDS_UNTIL_TICKETS_STORED
+            && self.commands.fetch_add(1, Ordering::Relaxed) + 1 == COMMANDS_UNTIL_TICKETS_STORED
         {
             self.times().session_stored = Some(Instant::now());
         }
@@ -205,8 +205,11 @@ impl ControlTls {
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Option<Stream>> {
         self.note_implicit_tls();
         let lookups = Arc::new(LookupRecorder::new(self.store.clone()));
-        let (config, ticketer) =
-            self.config(CONTROL_TICKETS, TicketOwner::control(self.id), lookups.clone());
+        let (config, ticketer) = self.config(
+            TICKETS_PER_CONTROL_CONNECTION,
+            TicketOwner::control(self.id),
+            lookups.clone(),
+        );
         let tcp = BufferedTcp::for_control(tcp).with_quickack();
         let accepted = TlsAcceptor::from(Arc::new(config)).accept(tcp).await;
         let tickets = ticketer.used();

@@ -14,9 +14,9 @@ use super::certificate::{CertificateSummary, calendar_date};
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
-    /// The validity of the certificate, or of one of its chain, has ended.
+    /// It, or a certificate of its chain, has expired.
     Expired,
-    /// Its validity, or that of one of its chain, has not begun; perhaps a clock is wrong.
+    /// It, or a certificate of its chain, is not valid yet; perhaps a clock is wrong.
     NotYetValid,
     /// No trusted authority (`tls.ca`) has signed it.
     UnknownAuthority,

@@ -291,7 +291,7 @@ async fn root_home_is_the_home_directory_and_is_not_checked() {
     }
 }
 
-/// The client must not see what is above its home directory, as above any root.
+/// The client must not see folders above its home directory, as above any root.
 #[tokio::test]
 async fn root_home_hides_what_is_above_an_unknown_home_directory() {
     let link = RemotePath::resolve(&RemotePath::root(), b"/link").unwrap();
@@ -310,7 +310,7 @@ async fn root_home_hides_what_is_above_an_unknown_home_directory() {
 }
 
 #[tokio::test]
-async fn the_origin_says_whether_a_root_is_configured() {
+async fn the_origin_is_rooted_if_a_root_is_configured() {
     for (root, rooted) in [("/srv/acme", true), ("/", false), ("home", false)] {
         let answering = Answering::default();
         let received = answering.rooted.clone();

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn port_and_pasv() {
+    fn the_argument_of_port_and_the_reply_to_pasv_are_parsed() {
         let address: SocketAddrV4 = "132.235.1.2:6275".parse().unwrap();
         assert_eq!(parse_port(b"132,235,1,2,24,131"), Ok(address));
         assert_eq!(format_port(address), "132,235,1,2,24,131");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn eprt() {
+    fn the_argument_of_eprt_is_parsed() {
         assert_eq!(parse_eprt(b"|1|132.235.1.2|6275|"), Ok("132.235.1.2:6275".parse().unwrap()));
         let v6: SocketAddr = "[1080::8:800:200C:417A]:5282".parse().unwrap();
         assert_eq!(parse_eprt(b"!2!1080::8:800:200C:417A!5282!"), Ok(v6));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn epsv() {
+    fn the_argument_of_epsv_is_parsed() {
         assert_eq!(parse_epsv(b""), Ok(Epsv::Any));
         assert_eq!(parse_epsv(b"2"), Ok(Epsv::V6));
         assert_eq!(parse_epsv(b"all"), Ok(Epsv::All));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn epsv_replies() {
+    fn the_port_in_a_229_reply_is_parsed() {
         for reply in [
             &["Entering Extended Passive Mode (|||6446|)"][..],
             &["Entering Extended Passive Mode (!!!6446!)"],

@@ -1,7 +1,7 @@
 //! Lines of a control connection (RFC 959 section 5.3, Telnet's IAC of RFC 854), bounded.
 
 /// The longest command line, in bytes without its end.
-pub const MAX_COMMAND: usize = 4096;
+pub const MAX_COMMAND_LINE: usize = 4096;
 
 const LF: u8 = 10;
 const CR: u8 = 13;

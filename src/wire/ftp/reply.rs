@@ -49,7 +49,7 @@ pub struct ReplyReader {
     skipped: usize,
 }
 
-/// An invalid reply, after which the connection is out of step.
+/// An invalid reply, after which the connection is out of sync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
     /// The first line has no code from 100 to 699 before a space or `-` (RFC 959 section 4.2).

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_times() {
+    fn valid_times_are_parsed_and_others_refused() {
         for (text, expected) in [
             ("19700101000000", Some(0)),
             ("20261122173500", Some(1_795_368_900)),

@@ -12,12 +12,12 @@ use std::net::SocketAddr;
 pub use encode::encode;
 
 /// The longest header of version 1, in bytes (section 2.1).
-pub const MAX_V1: usize = 107;
+pub const MAX_V1_HEADER: usize = 107;
 /// The longest header of version 2 that is accepted, in bytes: 16, and 2048 for addresses and TLVs.
 /// Proxies that describe a client's certificate send some hundreds.
-pub const MAX_V2: usize = 16 + 2048;
+pub const MAX_V2_HEADER: usize = 16 + 2048;
 
-/// Whose connection it is.
+/// The owner of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
     /// Version 2's LOCAL: the proxy's own, a health check.
@@ -38,7 +38,7 @@ pub enum Header {
 pub struct Decoded {
     /// The decoded header.
     pub header: Header,
-    /// Its length in bytes, up to [`MAX_V2`]; the client's own bytes follow.
+    /// Its length in bytes, up to [`MAX_V2_HEADER`]; the client's own bytes follow.
     pub length: usize,
 }
 
@@ -51,8 +51,10 @@ pub enum HeaderError {
     /// Version 1: the line does not have the syntax of section 2.1.
     #[error("the line of version 1 is malformed")]
     Line,
-    /// Version 1: no line end within [`MAX_V1`] bytes; version 2: a length above [`MAX_V2`].
-    #[error("the header is longer than {MAX_V1} bytes in version 1, or {MAX_V2} in version 2")]
+    /// Version 1: no line end within [`MAX_V1_HEADER`] bytes; version 2: a length above [`MAX_V2_HEADER`].
+    #[error(
+        "the header is longer than {MAX_V1_HEADER} bytes in version 1, or {MAX_V2_HEADER} in version 2"
+    )]
     TooLong,
     /// Version 2: the byte of version and command is neither 0x20 (LOCAL) nor 0x21 (PROXY).
     #[error("the header has an unknown version or command")]
@@ -66,7 +68,7 @@ pub enum HeaderError {
 }
 
 /// Decodes the header at the start of `bytes`. `None`: it is incomplete, and all of `bytes` belongs to
-/// it. Never needs more than [`MAX_V2`] bytes.
+/// it. Never needs more than [`MAX_V2_HEADER`] bytes.
 pub fn decode(bytes: &[u8]) -> Result<Option<Decoded>, HeaderError> {
     let starts_with = |signature: &[u8]| bytes.iter().zip(signature).all(|(a, b)| a == b);
     if starts_with(v2::SIGNATURE) {

@@ -32,7 +32,7 @@ fn version_1_headers_are_decoded() {
     assert_eq!(whole(b"PROXY TCP6 2001:db8::1 2001:db8::2 65535 0\r\n"), Ok(six));
     assert_eq!(whole(b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.7 56324 21\r\n"), Ok(four));
     assert_eq!(whole(b"PROXY UNKNOWN\r\n"), Ok(Header::Unknown));
-    let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(MAX_V1 - 16));
+    let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(MAX_V1_HEADER - 16));
     assert_eq!(whole(longest.as_bytes()), Ok(Header::Unknown));
     assert_eq!(whole(b"PROXY UNKNOWN \xff \0\r\n"), Ok(Header::Unknown));
 }
@@ -178,9 +178,9 @@ proptest! {
     ) {
         let bytes = [start, &rest].concat();
         match decode(&bytes) {
-            Ok(None) => prop_assert!(bytes.len() < MAX_V2),
+            Ok(None) => prop_assert!(bytes.len() < MAX_V2_HEADER),
             Ok(Some(decoded)) => {
-                prop_assert!(decoded.length <= MAX_V2.min(bytes.len()));
+                prop_assert!(decoded.length <= MAX_V2_HEADER.min(bytes.len()));
                 prop_assert_eq!(decode(&bytes[..decoded.length]), Ok(Some(decoded)));
             }
             Err(_) => {}

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Decoded, Header, HeaderError, MAX_V1, canonical};
+use super::{Decoded, Header, HeaderError, MAX_V1_HEADER, canonical};
 
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Option<Decoded>, HeaderError> {
-    let Some(end) = bytes.iter().take(MAX_V1).position(|b| *b == b'\n') else {
-        return if bytes.len() < MAX_V1 { Ok(None) } else { Err(HeaderError::TooLong) };
+    let Some(end) = bytes.iter().take(MAX_V1_HEADER).position(|b| *b == b'\n') else {
+        return if bytes.len() < MAX_V1_HEADER { Ok(None) } else { Err(HeaderError::TooLong) };
     };
     let line = bytes.get(SIGNATURE.len()..end).and_then(|line| line.strip_suffix(b"\r"));
     let header = line.and_then(parse).ok_or(HeaderError::Line)?;

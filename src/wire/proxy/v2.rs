@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Decoded, Header, HeaderError, MAX_V2, canonical};
+use super::{Decoded, Header, HeaderError, MAX_V2_HEADER, canonical};
 
 pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 pub(super) const LOCAL: u8 = 0x20;
@@ -18,7 +18,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Decoded>, HeaderError> {
     if !matches!(command, LOCAL | PROXY) {
         return Err(HeaderError::Command);
     }
-    if length > MAX_V2 {
+    if length > MAX_V2_HEADER {
         return Err(HeaderError::TooLong);
     }
     let Some(rest) = rest.get(..rest_length) else { return Ok(None) };

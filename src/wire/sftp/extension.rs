@@ -41,7 +41,7 @@ pub const ANNOUNCED: [(&str, &str); 10] = [
 ];
 
 /// The most users, and the most groups, of one request.
-pub const MAX_IDS: usize = 4096;
+pub const MAX_IDS_PER_REQUEST: usize = 4096;
 
 /// The name and data of SSH_FXP_EXTENDED.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub enum Extension {
         /// Where the first byte is written.
         to_offset: u64,
     },
-    /// Up to [`MAX_IDS`] of each. The reply is [`UsersGroups`](super::UsersGroups).
+    /// Up to [`MAX_IDS_PER_REQUEST`] of each. The reply is [`UsersGroups`](super::UsersGroups).
     UsersGroupsById {
         /// User ids.
         users: Vec<u32>,
@@ -203,6 +203,6 @@ impl Extension {
 
 fn ids(list: Bytes) -> Option<Vec<u32>> {
     let (ids, rest) = list.as_chunks::<4>();
-    (rest.is_empty() && ids.len() <= MAX_IDS)
+    (rest.is_empty() && ids.len() <= MAX_IDS_PER_REQUEST)
         .then(|| ids.iter().map(|id| u32::from_be_bytes(*id)).collect())
 }

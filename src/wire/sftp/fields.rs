@@ -43,7 +43,7 @@ impl Fields {
     }
 
     pub(super) fn string(&mut self) -> Option<Bytes> {
-        // The length is consumed even if the string is incomplete: nobody reads on after a broken field.
+        // The length is consumed even if the string is incomplete: decoding stops at a broken field.
         let length = usize::try_from(self.u32()?).ok()?;
         (length <= self.0.len()).then(|| self.0.split_to(length))
     }

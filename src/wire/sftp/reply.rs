@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::extension::MAX_IDS;
+use super::extension::MAX_IDS_PER_REQUEST;
 use super::fields::{Fields, count, put_string};
 
 /// The reply to statvfs and fstatvfs; fields as in statvfs(3).
@@ -102,7 +102,7 @@ impl Limits {
 }
 
 /// The reply to users-groups-by-id: a name for each requested id, in that order, empty if it has none. Up
-/// to [`MAX_IDS`] of each.
+/// to [`MAX_IDS_PER_REQUEST`] of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsersGroups {
     /// Names of the requested users.
@@ -133,7 +133,7 @@ fn names(list: Bytes) -> Option<Vec<Bytes>> {
     let mut fields = Fields::new(list);
     let mut names = Vec::new();
     while !fields.is_empty() {
-        if names.len() == MAX_IDS {
+        if names.len() == MAX_IDS_PER_REQUEST {
             return None;
         }
         names.push(fields.string()?);

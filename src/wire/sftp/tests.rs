@@ -119,8 +119,11 @@ fn ids_and_extensions_are_bounded() {
         });
         Request::decode(self::body(|out| Request { id: 1, body }.encode(out)))
     };
-    assert!(requested(extension::MAX_IDS).is_ok());
-    assert_eq!(requested(extension::MAX_IDS + 1), Err(DecodeError::Broken { id: Some(1) }));
+    assert!(requested(extension::MAX_IDS_PER_REQUEST).is_ok());
+    assert_eq!(
+        requested(extension::MAX_IDS_PER_REQUEST + 1),
+        Err(DecodeError::Broken { id: Some(1) })
+    );
     let uneven = b"\xc8\0\0\0\x01\0\0\0\x1eusers-groups-by-id@openssh.com\0\0\0\x01a\0\0\0\0";
     assert_eq!(Request::decode(held(uneven)), Err(DecodeError::Broken { id: Some(1) }));
 
@@ -137,8 +140,8 @@ fn ids_and_extensions_are_bounded() {
             UsersGroups { users: vec![Bytes::new(); count], groups: vec![] }.encode(),
         )
     };
-    assert!(named(extension::MAX_IDS).is_some());
-    assert_eq!(named(extension::MAX_IDS + 1), None);
+    assert!(named(extension::MAX_IDS_PER_REQUEST).is_some());
+    assert_eq!(named(extension::MAX_IDS_PER_REQUEST + 1), None);
 }
 
 #[test]

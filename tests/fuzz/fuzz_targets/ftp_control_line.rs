@@ -4,15 +4,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use lockgate::wire::ftp::command::{Command, is_sendable, parse};
-use lockgate::wire::ftp::line::{LineBuffer, MAX_COMMAND};
+use lockgate::wire::ftp::line::{LineBuffer, MAX_COMMAND_LINE};
 
 fuzz_target!(|stream: &[u8]| {
-    let mut buffer = LineBuffer::new(MAX_COMMAND);
+    let mut buffer = LineBuffer::new(MAX_COMMAND_LINE);
     for packet in stream.split(|b| *b == 0xFE) {
         buffer.extend(packet);
         while let Some(line) = buffer.next_line() {
             let Ok(line) = line else { continue };
-            assert!(line.len() <= MAX_COMMAND && !line.contains(&b'\n'));
+            assert!(line.len() <= MAX_COMMAND_LINE && !line.contains(&b'\n'));
             if let Ok(Command::Retr(name) | Command::Dele(name) | Command::Rnto(name)) =
                 parse(&line)
             {

@@ -1,4 +1,4 @@
-//! What a client sends on an SFTP channel. The first byte tells how it is cut into chunks.
+//! A client's bytes on an SFTP channel. The first byte selects the size of the chunks.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What was understood says the same when it is written anew.
+/// A decoded request is the same after encoding and decoding it again.
 fn comes_back(packet: Bytes) {
     let _ = decode_init(packet.clone());
     let Ok(request) = Request::decode(packet) else { return };

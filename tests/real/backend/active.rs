@@ -193,7 +193,7 @@ fn the_server_gets_the_advertised_address() {
     let advertise = ", advertise: [{ clients: 127.0.0.0/8, address: 203.0.113.7, port_offset: 7 }]";
     let (gateway, range) = before(&format!("address: \"{}\"", backend.address), 1, advertise);
     read(&mut client(&gateway, "back"));
-    let to = receiver.recv().expect("the server was asked");
+    let to = receiver.recv().expect("a PORT command");
     assert_eq!(to, SocketAddr::new([203, 0, 113, 7].into(), range.start() + 7));
 }
 

@@ -101,7 +101,7 @@ impl Foreign {
         let (bytes, last) = client(&gateway, "back").download("RETR a");
         assert_eq!((bytes.as_slice(), last.code), (&b"bytes"[..], 226));
         // The transfer has ended: all connections have been made.
-        assert!(self.trap.accept().is_err(), "somebody connected to the wrong address");
+        assert!(self.trap.accept().is_err(), "a connection to the wrong address");
     }
 }
 

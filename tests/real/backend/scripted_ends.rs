@@ -20,7 +20,7 @@ fn download(client: &mut Raw, command: &str) -> (Vec<u8>, Reply) {
 }
 
 #[test]
-fn a_refused_retr_is_reported_and_both_sides_stay_in_step() {
+fn a_refused_retr_is_reported_and_both_sides_stay_in_sync() {
     let backend = Scripted::start(|peer| {
         peer.greet()?;
         peer.answer("SIZE", "213 4711");
@@ -132,7 +132,7 @@ fn a_control_connection_lost_during_a_transfer_ends_the_session() {
 
 /// A server that refuses the rest of an upload.
 #[test]
-fn an_upload_that_the_server_ends_early_fails_and_both_sides_stay_in_step() {
+fn an_upload_that_the_server_ends_early_fails_and_both_sides_stay_in_sync() {
     let backend = Scripted::start(move |peer| {
         peer.greet()?;
         peer.answer("CWD", "250 in step");

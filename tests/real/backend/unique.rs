@@ -79,7 +79,7 @@ fn is_temporary(path: &Path) -> bool {
 const POLICIES: [&str; 2] = ["keep", "temporary-name"];
 
 #[test]
-fn stou_with_servers() {
+fn stou_stores_files_under_the_names_in_the_replies_at_each_server() {
     let fixtures: [std::sync::OnceLock<CutFixture>; COUNT] =
         [const { std::sync::OnceLock::new() }; COUNT];
     let mut cells = Vec::new();
@@ -108,7 +108,7 @@ fn stou_with_servers() {
 }
 
 #[test]
-fn stou_with_a_folder() {
+fn stou_stores_files_under_the_names_in_the_replies_in_a_folder() {
     let home = tempfile::tempdir().expect("a folder");
     let mut yaml = ports(&POLICIES, 8);
     yaml.push_str("backends:\n");

@@ -29,7 +29,7 @@ for number in range(int(ROUNDS)):
     ready, waiting = os.pipe()
     child = os.fork()
     if child == 0:
-        # A busy machine could put a dying process aside between the ends of its two connections, for
+        # A busy machine may suspend a dying process between the ends of its two connections, for
         # longer than any grace.
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

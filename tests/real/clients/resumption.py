@@ -29,7 +29,7 @@ client = Client(context=context, timeout=15)
 client.connect("localhost", int(PORT))
 client.login(USER, PASSWORD)
 client.prot_p()
-# TLS 1.3 tickets come behind the handshake: by now they have been read.
+# TLS 1.3 tickets arrive after the handshake: by now they have been read.
 client.session = client.sock.session
 assert client.session.has_ticket == (TICKETS == "tickets"), client.session.has_ticket
 client.voidcmd("TYPE I")

@@ -34,7 +34,7 @@ NAMES = {
 
 class Client(ftplib.FTP_TLS):
     """ftplib, with session reuse on data connections, implicit TLS, and EPSV, PASV, PORT or EPRT
-    as the job says, not as the address family does."""
+    as the job specifies, regardless of the address family."""
 
     # Of all connections of the session: a failed step opens a new one.
     ragged = []
@@ -75,8 +75,8 @@ class Client(ftplib.FTP_TLS):
             try:
                 return self.passive_address()
             except ftplib.error_temp as error:
-                # ProFTPD and pure-ftpd say so themselves when two of their sessions choose one port;
-                # the gateway never uses these words here.
+                # ProFTPD and pure-ftpd send this themselves if two of their sessions choose one port;
+                # the gateway never sends this text here.
                 if "Address already in use" not in str(error):
                     raise
         return self.passive_address()
@@ -104,7 +104,7 @@ class Client(ftplib.FTP_TLS):
         return conn, size
 
     def shut(self, conn):
-        """close_notify both ways; who does not answer it is noted."""
+        """close_notify in both directions; a peer that does not answer it is noted."""
         if isinstance(conn, ssl.SSLSocket):
             try:
                 conn.unwrap()
@@ -130,7 +130,7 @@ class Client(ftplib.FTP_TLS):
         return b"".join(parts)
 
     def rows(self, cmd):
-        """The lines of a listing, as a client sees them that reads lines."""
+        """The lines of a listing, as a client reads them."""
         data = self.get(cmd)
         assert not data or data.endswith(b"\r\n"), "no CRLF at the end: %r" % data[-40:]
         return data.split(b"\r\n")[:-1]
@@ -151,7 +151,7 @@ class Steps:
         except Exception as error:
             ok, detail = False, repr(error)
         self.emit(name, ok, detail)
-        if not ok or not self.in_step(name):
+        if not ok or not self.check_in_sync(name):
             self.drop()
         return ok
 
@@ -159,8 +159,8 @@ class Steps:
         detail = "" if detail is None else str(detail)
         print(json.dumps({"step": name, "ok": ok, "detail": detail[:400]}), flush=True)
 
-    def in_step(self, name):
-        """After each step the next command is answered by its own reply."""
+    def check_in_sync(self, name):
+        """After each step, the next command must get its own reply."""
         try:
             reply = self.client.sendcmd("NOOP")
             if reply.startswith("200"):
@@ -338,7 +338,7 @@ def main():
 
 
 def names(steps):
-    """Odd names: each goes up, comes down, is renamed there and back; then all in listings."""
+    """Unusual names: each is uploaded, downloaded, and renamed twice; then all must be in listings."""
     kept = {}
     for key, raw in NAMES.items():
         name = raw.decode("latin-1")
@@ -361,7 +361,7 @@ def names(steps):
     def in_mlsd(c, names):
         missing(names_in_mlsd(c.rows("MLSD")).__contains__, names)
 
-    # The tab apart: one server cannot list it.
+    # The tab separately: one server cannot list it.
     tab = {"tab": kept.pop("tab")} if "tab" in kept else {}
     for kind, check in (("list", in_list), ("nlst", in_nlst), ("mlsd", in_mlsd)):
         steps.run("names-" + kind, lambda c: check(c, kept))

@@ -1,4 +1,4 @@
-"""What paramiko is told when it sets attributes: reads a job as JSON, writes the answers by name."""
+"""Sets attributes with paramiko: reads a job as JSON, writes for each name whether it succeeded."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ transport = paramiko.Transport(("127.0.0.1", job["port"]))
 transport.connect(username=job["user"], password=job["password"])
 sftp = paramiko.SFTPClient.from_transport(transport)
 file, folder = job["file"], job["folder"]
-told = {}
+results = {}
 for name, ask in {
     "owner": lambda: sftp.chown(file, 1, 1),
     "time": lambda: sftp.utime(file, (1000000000, 1234567890)),
@@ -20,8 +20,8 @@ for name, ask in {
 }.items():
     try:
         ask()
-        told[name] = True
+        results[name] = True
     except OSError:
-        told[name] = False
-print(json.dumps(told))
+        results[name] = False
+print(json.dumps(results))
 transport.close()

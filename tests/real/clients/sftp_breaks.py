@@ -1,4 +1,4 @@
-"""What a client of SSH and SFTP can do wrong, or at a bad moment. The job is one JSON object on stdin,
+"""Protocol violations of SSH and SFTP clients, and requests at unusual times. The job is one JSON object on stdin,
 with the name of a scenario; each step comes out as one line of JSON."""
 
 import io
@@ -52,7 +52,7 @@ def refused(action, *kinds):
 
 
 def ends(channel):
-    """The channel is ended by the server in time."""
+    """The server must end the channel in time."""
     end = time.monotonic() + JOB["timeout"]
     channel.settimeout(JOB["timeout"])
     while time.monotonic() < end:
@@ -90,7 +90,7 @@ def string(text):
     return struct.pack(">I", len(text)) + text
 
 
-# What is no SFTP packet, and must end the channel.
+# Invalid SFTP packets, which must end the channel.
 BROKEN = {
     "over-long": struct.pack(">I", 1 << 30) + b"x" * 1000,
     "longest": b"\xff" * 64,
@@ -104,7 +104,7 @@ BROKEN = {
 
 
 def broken_packets():
-    """Each ends its channel, and neither the connection nor its other channels."""
+    """Each must end its channel, but not the connection or its other channels."""
     connection = logged_in()
     other = sftp(connection)
     for name, data in BROKEN.items():
@@ -123,7 +123,7 @@ def broken_packets():
         other.stat(".")
     step("before-init", before_init)
 
-    # Known as a packet, but not what is asked for: answered, and the channel lives.
+    # Valid packets with invalid requests: answered, and the channel continues.
     def unknown_type():
         channel = raw_channel(connection)
         channel.sendall(packet(99, struct.pack(">I", 77) + b"whatever"))
@@ -157,7 +157,7 @@ def broken_packets():
         channel.close()
     step("piecemeal", piecemeal)
 
-    # Many requests in one breath, of which the answers are not read for a while.
+    # Many requests at once, whose answers are not read for a while.
     def flood():
         channel = raw_channel(connection)
         count = 2000
@@ -218,7 +218,7 @@ def slow_packet():
 
 
 def channels():
-    """Up to the limit, and no more; one that is closed makes room."""
+    """Up to the limit, and no more; closing one frees its place."""
     connection = logged_in()
     held = [sftp(connection) for _ in range(JOB["channels"])]
     step("all", lambda: [client.stat(".").st_mode for client in held])
@@ -232,14 +232,14 @@ def channels():
             try:
                 return sftp(connection).stat(".").st_mode
             except paramiko.ChannelException:
-                assert time.monotonic() < end, "no room came back"
+                assert time.monotonic() < end, "the closed one still counts"
     step("again", again)
     step("others", lambda: [client.stat(".").st_mode for client in held])
     connection.close()
 
 
 def idle_channel():
-    """A connection without a channel, and a channel without a subsystem, harm nobody."""
+    """A connection without a channel, and a channel without a subsystem, do not affect others."""
     connection = logged_in()
     connection.open_session(timeout=JOB["timeout"])
     step("another", lambda: sftp(connection).stat(".").st_mode)
@@ -247,12 +247,12 @@ def idle_channel():
 
 
 def forwarding():
-    """What else SSH carries is refused, and neither the channel nor the connection suffers."""
+    """Other SSH requests are refused, without effect on the channel and the connection."""
     connection = logged_in()
     channel = connection.open_session(timeout=JOB["timeout"])
     channel.settimeout(JOB["timeout"])
 
-    def asked(kind, *rest):
+    def request(kind, *rest):
         message = paramiko.Message()
         message.add_byte(bytes([98]))  # SSH_MSG_CHANNEL_REQUEST
         message.add_int(channel.remote_chanid)
@@ -265,9 +265,9 @@ def forwarding():
         channel._wait_for_event()
     # MSG_CHANNEL_FAILURE: paramiko would close the channel.
     connection._channel_handler_table = {**connection._channel_handler_table, 100: lambda it, _: it.event.set()}
-    step("agent", lambda: refused(lambda: asked("auth-agent-req@openssh.com"), paramiko.SSHException))
+    step("agent", lambda: refused(lambda: request("auth-agent-req@openssh.com"), paramiko.SSHException))
     step("x11", lambda: refused(
-        lambda: asked("x11-req", lambda m: m.add_boolean(False), lambda m: m.add_string("MIT-MAGIC-COOKIE-1"),
+        lambda: request("x11-req", lambda m: m.add_boolean(False), lambda m: m.add_string("MIT-MAGIC-COOKIE-1"),
                       lambda m: m.add_string("00" * 16), lambda m: m.add_int(0)), paramiko.SSHException))
     step("direct-tcpip", lambda: refused(
         lambda: connection.open_channel("direct-tcpip", ("127.0.0.1", 22), ("127.0.0.1", 1),
@@ -295,7 +295,7 @@ def extended(channel, name, rest):
 
 
 def extensions():
-    """Of OpenSSH's extensions those that its own sftp does not ask for, or not always."""
+    """OpenSSH's extensions that its own sftp does not use, or not always."""
     connection = logged_in()
     client = sftp(connection)
     channel = raw_channel(connection)
@@ -323,7 +323,7 @@ def extensions():
         assert (kind, number) == (wire.CMD_EXTENDED_REPLY, 1), (kind, of_file)
         kind, number, of_path = extended(channel, b"statvfs@openssh.com", string(folder))
         assert (kind, number) == (wire.CMD_EXTENDED_REPLY, 1), (kind, of_path)
-        of_file, of_path = (struct.unpack(">11Q", told) for told in (of_file, of_path))
+        of_file, of_path = (struct.unpack(">11Q", reply) for reply in (of_file, of_path))
         # Sizes of blocks, all blocks, the file system itself, the longest name.
         for place in (0, 1, 2, 8, 10):
             assert of_file[place] == of_path[place], (place, of_file, of_path)
@@ -358,7 +358,7 @@ def extensions():
 
 
 def old_signature():
-    """An RSA key signs with SHA-1 for those who ask for it, whatever the server has announced."""
+    """An RSA key signs with SHA-1 if the client requests it, whatever the server has announced."""
     import asyncio
     import asyncssh
 
@@ -388,12 +388,12 @@ def logins():
 
     def interactive():
         connection = transport()
-        asked = []
+        prompts_seen = []
         def answer(title, instructions, prompts):
-            asked.append(prompts)
+            prompts_seen.append(prompts)
             return [JOB["password"] for _ in prompts]
         connection.auth_interactive(JOB["user"], answer)
-        assert any(prompts for prompts in asked), asked
+        assert any(prompts_seen), prompts_seen
         sftp(connection).stat(".")
         connection.close()
     step("interactive", interactive)
@@ -413,7 +413,7 @@ def logins():
 
 
 def grace():
-    """A connection that does not log in is ended, whatever it did before."""
+    """A connection that does not log in must be ended, whatever it did before."""
     def silent():
         with socket.create_connection(("127.0.0.1", JOB["port"]), JOB["timeout"]) as connection:
             while connection.recv(4096):
@@ -448,7 +448,7 @@ def grace():
 
 
 def rekey():
-    """New keys while a transfer is in flight, asked for by the client, both ways."""
+    """Key re-exchange by the client during a transfer, in both directions."""
     connection = logged_in()
     client = sftp(connection)
     data = bytes(range(256)) * (JOB["bytes"] // 256)
@@ -483,7 +483,7 @@ def by_finite_field():
 
 
 def early_exchanges():
-    """Asks for new keys again and again, and never logs in."""
+    """Requests key re-exchanges repeatedly, and never logs in."""
     def ask():
         connection = by_finite_field()
         done = 0
@@ -511,7 +511,7 @@ def late_exchanges():
 
 
 def old_client():
-    """A client of before 2010, with each cipher of its time."""
+    """A client from before 2010, with each of its ciphers."""
     import asyncio
     import asyncssh
 
@@ -546,7 +546,7 @@ def order():
 
 
 def cut_put():
-    """Sends a part of a file, waits until it is answered, and is gone as the job says."""
+    """Sends a part of a file, waits for the responses, and disconnects as the job specifies."""
     connection = logged_in()
     client = sftp(connection)
     data = bytes(range(256)) * (JOB["bytes"] // 256)

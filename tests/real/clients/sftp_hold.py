@@ -38,7 +38,7 @@ def write(client, number, moving):
     with client.open("%s.%d" % (JOB["file"], number), "wb") as file:
         file.set_pipelined(True)
         while True:
-            # No more than so much at the backend: the same bytes again and again.
+            # Bounds the file at the backend: the same bytes are written repeatedly.
             for _ in range(JOB["blocks"]):
                 file.write(data)
             moving.set()

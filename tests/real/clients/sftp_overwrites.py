@@ -1,4 +1,4 @@
-"""Writes to a file that is there without emptying it: reads a job as JSON."""
+"""Writes to an existing file without truncating it: reads a job as JSON."""
 
 import json
 import os
@@ -11,7 +11,7 @@ transport = paramiko.Transport(("127.0.0.1", job["port"]))
 transport.connect(username=job["user"], password=job["password"])
 sftp = paramiko.SFTPClient.from_transport(transport)
 data = bytes(job["byte"] for _ in range(job["length"]))
-told = "ok"
+result = "ok"
 try:
     # No CREAT, no TRUNC.
     file = sftp.open(job["path"], "r+")
@@ -20,10 +20,10 @@ try:
         file.write(data[at : at + 32768])
     if job["cut"]:
         file.flush()
-        # Nothing more is said, SSH included.
+        # No further message is sent, SSH included.
         os._exit(0)
     file.close()
 except OSError as refusal:
-    told = str(refusal)
-print(json.dumps(told))
+    result = str(refusal)
+print(json.dumps(result))
 transport.close()

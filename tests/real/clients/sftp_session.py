@@ -38,7 +38,7 @@ NAMES = {
 
 
 class Client(paramiko.SFTPClient):
-    """paramiko's, which keeps what VERSION said and lists names as bytes."""
+    """paramiko's client, which keeps the extensions of VERSION and lists names as bytes."""
 
     extensions = {}
 
@@ -142,7 +142,7 @@ def equal(left, right):
 
 
 def refused(action, *kinds):
-    """What must fail, with one of these kinds of error where any are named."""
+    """Must fail, with one of these kinds of error if any are given."""
     try:
         action()
     except EOFError as error:
@@ -162,13 +162,13 @@ EXTENSIONS = {
 
 
 def can(feature):
-    """Whether this pair can; "advertised": if VERSION says so."""
-    said = CAN.get(feature, True)
-    return EXTENSIONS[feature] in Client.extensions if said == "advertised" else said
+    """Whether this pair supports it; "advertised": if VERSION has it."""
+    support = CAN.get(feature, True)
+    return EXTENSIONS[feature] in Client.extensions if support == "advertised" else support
 
 
 def able(feature, action):
-    """Does it where this pair can, else sees that it is refused."""
+    """Does it if this pair supports it, otherwise checks that it is refused."""
     return action() if can(feature) else refused(action)
 
 
@@ -226,7 +226,7 @@ def main():
         equal(c.get(path("grown")), b"short")
     run("overwrite", shorten)
 
-    # Writes in flight that come out of order, inside a window of 16 blocks.
+    # Writes in flight that arrive out of order, within a window of 16 blocks.
     def shuffled(c):
         data = payload[: 32 * BLOCK]
         with c.open(path("shuffled"), "wb") as file:
@@ -379,7 +379,7 @@ def main():
         c.put(path("mode"), b"x")
         able("chmod", lambda: c.chmod(path("mode"), 0o640))
         if can("chmod"):
-            # In the listing: some FTP servers tell of one file nothing but its size and time.
+            # From the listing: some FTP servers report only size and time of a single file.
             [mode] = [row[2].st_mode for row in c.rows(folder) if row[0] == b"mode"]
             equal(oct(stat.S_IMODE(mode)), oct(0o640))
     run("chmod", chmod)
@@ -436,7 +436,7 @@ def main():
             c.remove(path("copy"))
     run("copy-data", copy)
 
-    # What is advertised works, and what does not work is not advertised.
+    # Advertised extensions work, and others are not advertised.
     def advertised(c):
         for feature, name in EXTENSIONS.items():
             if isinstance(CAN.get(feature), bool):
@@ -474,7 +474,7 @@ def main():
     def clean(c):
         for name in ("part", "grown"):
             c.remove(path(name))
-        # A server that spoils a name may leave a file behind; these are none of them.
+        # A server that damages names may leave a file; these names are not among them.
         assert not {b"part", b"grown", b"copy", b"link"} & set(c.names(folder)), c.names(folder)
     run("clean", clean)
 
@@ -484,7 +484,7 @@ def main():
 
 
 def names(steps, path, folder):
-    """Odd names: each goes up, comes down, is renamed there and back; then all in the listing."""
+    """Unusual names: each is uploaded, downloaded, and renamed twice; then all must be in the listing."""
     kept = {}
     for key, raw in NAMES.items():
         def one(c):
@@ -497,9 +497,9 @@ def names(steps, path, folder):
             kept[key] = raw
     tab = {"tab": kept.pop("tab")} if "tab" in kept else {}
 
-    def listed(c, wanted):
+    def listed(c, expected):
         have = c.names(folder)
-        lost = sorted(key for key, name in wanted.items() if name not in have)
+        lost = sorted(key for key, name in expected.items() if name not in have)
         assert not lost, "not listed: %s" % ", ".join(lost)
     steps.run("names-list", lambda c: listed(c, kept))
     if tab:
@@ -508,7 +508,7 @@ def names(steps, path, folder):
     for key, raw in kept.items():
         steps.run("delete:" + key, lambda c: c.remove(path(raw)))
 
-    # Line ends and Telnet's IAC are carried where they can be, and refused elsewhere: no commands.
+    # Line ends and Telnet's IAC are preserved where possible, and refused otherwise: they are never commands.
     for key, raw in (("newline", b"two\nlines"), ("carriage-return", b"two\r\nDELE kept.bin"),
                      ("iac", b"\xff\xf4")):
         def line_end(c):
@@ -522,7 +522,7 @@ def names(steps, path, folder):
 
 
 def refusals(steps):
-    """What is no SFTP is refused, and the session lives on."""
+    """Requests other than SFTP are refused, and the session continues."""
     def shell(_):
         channel = steps.connection.transport.open_session()
         try:

@@ -1,4 +1,4 @@
-"""What paramiko is told of files: reads a job as JSON, writes the mode of each path, or null."""
+"""Stats files with paramiko: reads a job as JSON, writes the modes of each path, or null."""
 
 import json
 import sys
@@ -14,9 +14,9 @@ for path in job["paths"]:
     with sftp.open(path) as file:
         opened = file.stat().st_mode
         size = len(file.read())
-    told = [sftp.stat(path).st_mode, sftp.lstat(path).st_mode, opened]
+    found = [sftp.stat(path).st_mode, sftp.lstat(path).st_mode, opened]
     assert sftp.stat(path).st_size == size
-    modes[path] = told
+    modes[path] = found
 for entry in sftp.listdir_attr(job["folder"]):
     modes[entry.longname] = [entry.st_mode]
 transport.close()

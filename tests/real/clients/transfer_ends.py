@@ -1,4 +1,4 @@
-"""Transfers that are half done, each in a process of its own, and the ways in which clients end them.
+"""Interrupted transfers, each in its own process, and the ways in which clients end them.
 The first line of stdin is the job: sessions, and how they end. Says "half" when all are half done;
 another line lets them end."""
 
@@ -164,7 +164,7 @@ for session in JOB["sessions"]:
     children.append((child, is_ready, let_go))
 
 for _, is_ready, _ in children:
-    assert os.read(is_ready, 1) == b"x", "a transfer did not come half its way"
+    assert os.read(is_ready, 1) == b"x", "a transfer did not reach its middle"
 print("half", flush=True)
 sys.stdin.readline()
 for child, _, let_go in children:

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
+use super::check_in_sync;
 use super::cuts::KINDS;
-use super::in_step;
 use crate::support::backend_fixture::host_keys;
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::raw::Raw;
@@ -71,7 +71,7 @@ fn start(kind: &str, folder: &std::path::Path) -> (Gateway, Gateway) {
 }
 
 #[test]
-fn an_abor_near_the_end_of_data_leaves_the_file_as_the_reply_says() {
+fn after_an_abor_near_the_end_of_data_the_file_and_the_reply_agree() {
     for kind in KINDS {
         let folder = tempfile::tempdir().expect("a folder");
         let (gateway, _server) = start(kind, folder.path());
@@ -95,7 +95,7 @@ fn an_abor_near_the_end_of_data_leaves_the_file_as_the_reply_says() {
                     (426, 226) => assert!(there.is_none(), "{how}"),
                     codes => panic!("{how}: {codes:?}: {} {}", first.text, second.text),
                 }
-                in_step(&mut raw);
+                check_in_sync(&mut raw);
             }
             let reply = raw.upload("STOR again", &WHOLE);
             assert_eq!(reply.code, 226, "{kind} {backend}: {}", reply.text);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::cuts::await_cut;
-use super::{Fixture, Plan, in_step};
+use super::{Fixture, Plan, check_in_sync};
 use crate::support::raw::{Raw, Wire};
 
 /// How a client sends ABOR.
@@ -61,7 +61,7 @@ fn expect_aborted(raw: &mut Raw, how: &str) {
     assert_eq!(first.code, 426, "{how}: {}", first.text);
     let second = raw.read();
     assert_eq!(second.code, 226, "{how}: {}", second.text);
-    in_step(raw);
+    check_in_sync(raw);
 }
 
 fn at_end(mut data: Wire, how: &str) {
@@ -126,7 +126,7 @@ fn commands_after_abor_are_answered_after_it() {
     for expected in [426, 226, 215, 257] {
         assert_eq!(raw.read().code, expected);
     }
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 /// Clients keep a NAT mapping alive with NOOP.
@@ -147,7 +147,7 @@ fn abor_is_seen_after_many_commands_during_an_upload() {
         assert_eq!(reply.code, 200, "NOOP {n}: {}", reply.text);
     }
     raw.expect("SYST", 215);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     at_end(data, "an upload with NOOPs");
     assert!(fixture.names().is_empty());
 }
@@ -216,7 +216,7 @@ fn stat_reports_the_progress_of_a_transfer() {
     assert_eq!(rest, length - length / 4);
     assert_eq!(raw.read().code, 226);
     assert_eq!(raw.expect("STAT", 211).code, 211);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]

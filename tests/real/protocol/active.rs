@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
-use super::{Plan, TIMEOUT, in_step};
+use super::{Plan, TIMEOUT, check_in_sync};
 use crate::support::gateway::PROGRAM;
 use crate::support::ports;
 use crate::support::raw::Raw;
@@ -46,7 +46,7 @@ fn port_is_refused_if_active_mode_is_not_allowed() {
     for line in [port(&own), eprt(&own)] {
         raw.expect(&line, 502);
         raw.expect("RETR file", 425);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
     assert_no_connection(&own);
 }
@@ -63,7 +63,7 @@ fn connects_to_the_clients_own_address_and_high_ports_only() {
         for line in [port(listener), eprt(listener)] {
             raw.expect(&line, 504);
             raw.expect("RETR file", 425);
-            in_step(&mut raw);
+            check_in_sync(&mut raw);
         }
         assert_no_connection(listener);
     }
@@ -99,7 +99,7 @@ fn uploads_and_downloads_in_active_mode() {
     raw.expect(&line, 200);
     raw.expect("RETR file", 150);
     assert_eq!(raw.read().code, 425);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 /// RETR to the listener: returns the source port of the connection, and the connection.
@@ -174,7 +174,7 @@ fn a_low_source_port_requires_a_privilege() {
          (active.source_ports): ports below 1024 need CAP_NET_BIND_SERVICE; use EPSV or PASV.\r\n"
     );
     assert_eq!(raw.read().text, expected);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     assert_no_connection(&own);
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }

@@ -1,7 +1,7 @@
 //! Uploads that end without TLS's close_notify.
 
 use super::cuts::{KINDS, PART, await_cut, await_taken, begin, expect_leftover, start};
-use super::{Plan, in_step};
+use super::{Plan, check_in_sync};
 use crate::support::pattern;
 
 #[test]
@@ -15,7 +15,7 @@ fn an_upload_without_close_notify_is_incomplete() {
         let reply = raw.read();
         assert!(matches!(reply.code, 426 | 451), "{kind}: {}", reply.text);
         assert!(reply.text.contains("close_notify"), "{}", reply.text);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
         let reason = await_cut(&fixture)["reason"].to_string();
         assert!(reason.contains("tls.require_close_notify: true"), "{reason}");
         expect_leftover(&fixture, kind, &part);
@@ -33,7 +33,7 @@ fn an_upload_without_close_notify_is_accepted_if_configured() {
         let data = begin(&mut raw, &whole);
         data.socket().shutdown(std::net::Shutdown::Write).expect("FIN");
         assert_eq!(raw.read().code, 226, "{kind}");
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
         assert_eq!(fixture.names(), ["up"]);
         assert!(fixture.get("up") == whole, "{kind}");
         // A reset is always an interrupted upload.
@@ -41,7 +41,7 @@ fn an_upload_without_close_notify_is_accepted_if_configured() {
         await_taken(&mut raw, &whole);
         data.reset();
         assert_eq!(raw.read().code, 426, "{kind}");
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Plan, TIMEOUT, in_step};
+use super::{Plan, TIMEOUT, check_in_sync};
 use crate::support::pattern;
 
 #[test]
@@ -17,7 +17,7 @@ fn commands_in_one_packet_are_answered_in_order() {
         let reply = raw.read();
         assert_eq!(reply.code, expected, "{}", reply.text);
     }
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn commands_during_a_transfer_wait_for_its_end() {
         assert_eq!(raw.read().code, *expected);
     }
     assert!(fixture.get("up") == bytes, "the file differs");
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
@@ -86,11 +86,11 @@ fn a_long_line_gets_one_500_and_the_session_continues() {
         let reply = raw.command(&"x".repeat(length));
         assert_eq!(reply.code, 500, "{}", reply.text);
         assert!(reply.text.contains("too long"), "{}", reply.text);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
     // The part after the limit is not a separate command.
     raw.expect(&format!("{} NOOP", "x".repeat(4096)), 500);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     assert!(fixture.names().is_empty());
 }
 
@@ -103,11 +103,11 @@ fn unknown_and_malformed_commands_are_refused() {
     {
         raw.expect(line, 500);
     }
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
-fn feat_syst_noop_help_and_allo() {
+fn feat_syst_noop_help_and_allo_get_the_usual_replies() {
     let fixture = Plan::default().start();
     let mut raw = fixture.client();
     let help = raw.expect("HELP", 214).text;
@@ -148,7 +148,7 @@ fn feat_syst_noop_help_and_allo() {
         raw.expect(line, code);
     }
     assert!(raw.expect("FEAT", 211).text.contains("size*;modify;"));
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn rest_applies_to_the_next_transfer_only() {
     for between in ["FOO", "DELE missing", "RETR missing", "RETR a\rb", "RETR", "LIST"] {
         raw.expect("REST 4", 350);
         let code = raw.command(between).code;
-        assert_ne!(code, 150, "no data connection was asked for");
+        assert_ne!(code, 150, "a transfer without a data connection got 150");
         assert_eq!(raw.download("RETR file").0, b"0123456789", "after {between}");
     }
     // Without a data connection it fails, and the client tries again from the start.
@@ -209,7 +209,7 @@ fn rnfr_applies_to_the_next_command_only() {
 }
 
 #[test]
-fn epsv_and_pasv() {
+fn epsv_and_pasv_get_a_port_until_epsv_all() {
     let fixture = Plan::default().start();
     let mut raw = fixture.client();
     raw.expect("EPSV 3", 522);

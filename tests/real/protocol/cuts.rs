@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Instant;
 
-use super::{Fixture, Plan, TIMEOUT, in_step};
+use super::{Fixture, Plan, TIMEOUT, check_in_sync};
 use crate::support::pattern;
 use crate::support::raw::{Raw, Wire};
 
@@ -89,7 +89,7 @@ fn a_reset_upload_is_incomplete() {
             data.reset();
             let reply = raw.read();
             assert_eq!(reply.code, 426, "{kind} {tls}: {}", reply.text);
-            in_step(&mut raw);
+            check_in_sync(&mut raw);
             await_cut(&fixture);
             expect_leftover(&fixture, kind, &part);
         }
@@ -173,7 +173,7 @@ fn an_aborted_upload_is_incomplete() {
         raw.send_bytes(b"ABOR\r\n");
         assert_eq!(raw.read().code, 426);
         assert_eq!(raw.read().code, 226);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
         drop(data);
         await_cut(&fixture);
         expect_leftover(&fixture, kind, &part);
@@ -207,11 +207,11 @@ fn a_download_reset_by_the_client_is_incomplete() {
         data.reset();
         let reply = raw.read();
         assert_eq!(reply.code, 426, "{tls}: {}", reply.text);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
         // Closing with unread bytes also sends a reset.
         drop(raw.begin("RETR large"));
         assert!(matches!(raw.read().code, 425 | 426));
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Fixture, Plan, TIMEOUT, in_step};
+use super::{Fixture, Plan, TIMEOUT, check_in_sync};
 use crate::support::gateway::lockgate;
 use crate::support::raw::{Raw, Wire, client_config, dial, dial_from};
 use crate::support::{PASSWORD, USER};
@@ -183,7 +183,7 @@ fn a_stranger_that_connects_first_does_not_disturb_the_transfer() {
         let _ = rubbish.read_to_end(&mut end);
         assert_eq!(end, b"");
         drop(silent);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 
@@ -209,7 +209,7 @@ fn a_connection_closed_before_tls_does_not_end_the_reservation() {
     let reply = raw.read();
     assert_eq!(reply.code, 425, "{}", reply.text);
     assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
@@ -429,6 +429,6 @@ fn lockgate_ports_shows_reservations_and_transfers() {
     let table = String::from_utf8(table.stdout).expect("text");
     assert!(table.contains("1 reserved, 1 active") && table.contains("127.0.0.5"), "{table}");
     drop(data);
-    let nobody = lockgate(&["ports", "--socket", "/nowhere/admin.sock"], "").describe();
-    assert!(nobody.contains("cannot connect to the gateway at /nowhere/admin.sock"), "{nobody}");
+    let output = lockgate(&["ports", "--socket", "/nowhere/admin.sock"], "").describe();
+    assert!(output.contains("cannot connect to the gateway at /nowhere/admin.sock"), "{output}");
 }

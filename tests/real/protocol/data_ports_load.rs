@@ -150,12 +150,12 @@ fn small_files_by_ten_clients_through_ten_ports() {
 }
 
 #[test]
-fn strangers_at_the_ports_while_transfers_run() {
+fn stray_connections_do_not_disturb_running_transfers() {
     const CLIENTS: usize = 3;
     /// Connections of strangers that stay open until as many others have followed.
-    const STAY: usize = 100;
+    const OPEN_STRAYS: usize = 100;
     /// For the sessions of the transfers, and the memory that the allocator keeps.
-    const GROWTH_KIB: usize = 12 * 1024;
+    const GROWTH_KIB_MAX: usize = 12 * 1024;
     let strangers = scaled(3000, 100_000);
     let plan = Plan { tls: "required", tls_keys: RESUMED, limits: MANY, ..Plan::default() };
     let fixture = Plan { data_ports: 2, ..plan }.start();
@@ -195,7 +195,7 @@ fn strangers_at_the_ports_while_transfers_run() {
                         let stranger = knock(half, &ports, hello);
                         knocked.fetch_add(usize::from(stranger.is_some()), Ordering::Relaxed);
                         there.extend(stranger);
-                        if there.len() > STAY {
+                        if there.len() > OPEN_STRAYS {
                             there.pop_front();
                         }
                     }
@@ -217,7 +217,7 @@ fn strangers_at_the_ports_while_transfers_run() {
         transfers.load(Ordering::Relaxed)
     );
     assert!(strays as usize >= strangers, "{strays} of {strangers}");
-    assert!(after < before + GROWTH_KIB, "{before} KiB, then {after}");
+    assert!(after < before + GROWTH_KIB_MAX, "{before} KiB, then {after}");
 }
 
 /// A client that can resume a session repeatedly: rustls uses a TLS 1.3 ticket only once.

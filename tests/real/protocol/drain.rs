@@ -123,7 +123,7 @@ fn a_transfer_is_aborted_after_the_drain_timeout() {
 }
 
 #[test]
-fn metrics_count_what_was_done() {
+fn metrics_count_logins_transfers_and_data_connections() {
     let fixture = Plan { data_ports: 1, pool_keys: ", wait: 200ms", ..Plan::default() }.start();
     assert_eq!(get(&fixture, "/live"), (200, "live\n".into()));
     assert_eq!(get(&fixture, "/ready"), (200, "ready\n".into()));

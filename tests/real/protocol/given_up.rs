@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::cuts::start;
-use super::{Fixture, TIMEOUT, in_step};
+use super::{Fixture, TIMEOUT, check_in_sync};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::raw::Raw;
@@ -14,7 +14,7 @@ use crate::support::{PASSWORD, USER};
 
 const ROUNDS: usize = 500;
 /// The timeout for all rounds of client processes.
-const DEADLINE: Duration = Duration::from_secs(240);
+const ROUNDS_TIMEOUT: Duration = Duration::from_secs(240);
 static PART: [u8; 100_000] = [7; 100_000];
 
 fn uploads(fixture: &Fixture, outcome: &str) -> u64 {
@@ -60,7 +60,7 @@ fn abor_and_the_end_of_data_in_any_order_leave_an_upload_incomplete() {
                 let (first, second) = (raw.read(), raw.read());
                 assert_eq!((first.code, second.code), (426, 226), "{how}, round {round}");
             }
-            in_step(&mut raw);
+            check_in_sync(&mut raw);
             await_aborted(&fixture, &how, ROUNDS);
             assert_eq!(uploads(&fixture, "ok"), 0, "{how}");
             assert!(fixture.names().is_empty(), "{how}: {:?}", fixture.names());
@@ -78,7 +78,7 @@ fn an_upload_of_a_killed_client_is_never_complete() {
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/killed_uploads.py"))
             .args([&fixture.address().port().to_string(), &ca, USER, PASSWORD])
             .arg(ROUNDS.to_string());
-        run(&mut clients, b"", DEADLINE).expect_ok("clients that are killed");
+        run(&mut clients, b"", ROUNDS_TIMEOUT).expect_ok("clients that are killed");
         let end = Instant::now() + TIMEOUT;
         let ended = || ["aborted", "transfer-cut", "ok"].map(|outcome| uploads(&fixture, outcome));
         while ended().iter().sum::<u64>() < ROUNDS as u64 {

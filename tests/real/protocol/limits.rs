@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use super::{Fixture, Plan, TIMEOUT, in_step};
+use super::{Fixture, Plan, TIMEOUT, check_in_sync};
 use crate::support::raw::{Raw, Reply};
 use crate::support::{PASSWORD, USER};
 
@@ -80,7 +80,7 @@ fn login_timeout_ends_the_session() {
     assert!(since.elapsed() >= limit && busy.at_end());
     let mut raw = fixture.client();
     assert!(raw.quiet_for(Duration::from_millis(1200)), "the limit is for those not logged in");
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
@@ -121,13 +121,13 @@ fn idle_timeout_excludes_transfers() {
     while started.elapsed() < Duration::from_millis(2500) {
         tcp.read_exact(&mut piece).expect("a piece of the file");
         taken += piece.len();
-        assert!(raw.quiet_for(Duration::from_millis(100)), "something was said in a transfer");
+        assert!(raw.quiet_for(Duration::from_millis(100)), "a reply during the transfer");
     }
     taken += std::io::copy(&mut tcp, &mut std::io::sink()).expect("the rest") as usize;
     drop(tcp);
     assert_eq!(taken, length);
     assert_eq!(raw.read().code, 226);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     expires(
         &mut raw,
         Instant::now(),
@@ -143,13 +143,13 @@ fn stall_timeout_ends_a_transfer() {
     let mut raw = fixture.client();
     let _unread = raw.begin("RETR large");
     assert_eq!(raw.read().code, 426);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     let mut tcp = raw.begin("STOR up");
     tcp.write_all(b"part").expect("sending a part");
     assert_eq!(raw.read().code, 426);
     let mut rest = Vec::new();
     assert!(tcp.read_to_end(&mut rest).is_err(), "an end that looks complete");
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     assert_eq!(fixture.names(), ["large"]);
 }
 
@@ -164,7 +164,7 @@ fn data_connect_timeout_ends_a_transfer() {
         let reply = raw.read();
         assert_eq!(reply.code, 425, "{line}: {}", reply.text);
         assert!(reply.text.contains("no connection to port"), "{}", reply.text);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
     assert_eq!(fixture.names(), ["file"]);
     assert_eq!(raw.download("RETR file").0, b"bytes");
@@ -178,7 +178,7 @@ fn data_connect_timeout_includes_tls() {
     let mut raw = fixture.tls_client();
     let _silent = raw.begin("RETR file");
     assert_eq!(raw.read().code, 425);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }
 

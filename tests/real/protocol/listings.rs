@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
-use super::{Fixture, Plan, TIMEOUT, in_step};
+use super::{Fixture, Plan, TIMEOUT, check_in_sync};
 use crate::support::raw::Raw;
 
 fn start() -> (Fixture, Raw) {
@@ -62,11 +62,11 @@ fn ls_options_are_not_taken_for_names() {
     // MLSD has no options.
     raw.expect("EPSV", 229);
     raw.expect("MLSD -la", 550);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
-fn wildcards_in_listings() {
+fn wildcards_in_nlst_and_list_match_names() {
     let (_fixture, mut raw) = start();
     assert_eq!(lines(&mut raw, "NLST *.txt"), ["a.txt", "b.txt"]);
     assert_eq!(lines(&mut raw, "NLST [bc].*"), ["b.txt", "c.bin"]);
@@ -78,7 +78,7 @@ fn wildcards_in_listings() {
     for command in ["LIST missing", "NLST missing", "NLST missing/*", "LIST ["] {
         raw.expect("EPSV", 229);
         raw.expect(command, 550);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 
@@ -112,7 +112,7 @@ fn a_name_cannot_forge_a_line() {
     let status = raw.expect("STAT .", 213).text;
     assert_eq!(status.lines().count(), all.len() + 2, "{status}");
     assert!(!status.contains("forged"), "{status}");
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
     let omitted = || fixture.gateway.log_tail(usize::MAX).matches("omitted from a listing").count();
     // The log is written by a thread of its own.
     let end = Instant::now() + TIMEOUT;

@@ -154,7 +154,7 @@ fn a_wrong_password_of_a_gateway_user_is_not_tried_at_the_backend() {
         raw.expect(&format!("PASS {password}"), 530);
     }
     let logins = backend.gateway.log_tail(usize::MAX).matches("\"event\":\"login\"").count();
-    assert_eq!(logins, 1, "the backend was asked");
+    assert_eq!(logins, 1, "logins at the backend");
     // The backend checks users that the gateway does not know: its reply is forwarded.
     raw.expect("USER stranger", 331);
     raw.expect("PASS wrong", 530);

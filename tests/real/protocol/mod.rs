@@ -214,7 +214,7 @@ impl Fixture {
 
 /// Asserts that replies match commands: NOOP gets its own reply.
 #[track_caller]
-fn in_step(raw: &mut Raw) {
+fn check_in_sync(raw: &mut Raw) {
     let reply = raw.expect("NOOP", 200);
     assert!(reply.text.contains("NOOP"), "{}", reply.text);
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{Fixture, Plan, in_step};
+use super::{Fixture, Plan, check_in_sync};
 use crate::support::raw::Raw;
 
 const VERBS: [&str; 24] = [
@@ -83,7 +83,7 @@ fn names_that_could_start_another_command_are_refused() {
             send(&mut raw, verb, name);
             let reply = raw.read();
             assert_eq!(reply.code, 553, "{what}: {}", reply.text);
-            in_step(&mut raw);
+            check_in_sync(&mut raw);
             if verb == "USER" {
                 raw.expect("PASS x", 503);
             }
@@ -101,7 +101,7 @@ fn a_line_feed_ends_a_line() {
     raw.send_bytes(b"SIZE a\nSIZE b\r\n");
     assert_eq!(raw.read().code, 550);
     assert_eq!(raw.read().code, 213);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]

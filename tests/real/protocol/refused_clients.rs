@@ -20,7 +20,7 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const LISTENERS: [&str; 4] = ["plain", "required", "implicit", "sftp"];
 /// Far below `login_timeout`.
-const AT_ONCE: Duration = Duration::from_secs(10);
+const PROMPT_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Site {
     gateway: Gateway,
@@ -121,7 +121,7 @@ fn until_end(mut tcp: TcpStream, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     // A reset also ends it.
     let _ = tcp.read_to_end(&mut answer);
-    assert!(start.elapsed() < AT_ONCE, "{} stays", bytes.escape_ascii());
+    assert!(start.elapsed() < PROMPT_CLOSE_TIMEOUT, "{} stays", bytes.escape_ascii());
     answer
 }
 
@@ -181,7 +181,7 @@ fn clients_that_do_not_log_in_in_time_are_logged() {
         until_end(site.dial(listener), b"");
     }
     let log = site.gateway.log_tail(usize::MAX);
-    assert_eq!(log.lines().count(), before, "who says nothing leaves no line: {log}");
+    assert_eq!(log.lines().count(), before, "a silent client is not logged: {log}");
     for (listener, bytes) in
         [("plain", &b"USER"[..]), ("implicit", &client_hello(3)[..20]), ("sftp", b"SSH-2")]
     {
@@ -272,7 +272,7 @@ fn health_checks_are_not_logged() {
     let mut hello = client_hello(0);
     hello[11..39].copy_from_slice(b"HAPROXYSSLCHK\nHAPROXYSSLCHK\n");
     assert!(!until_end(site.dial("implicit"), &hello).is_empty(), "it takes any answer");
-    // A check that says QUIT, as some do.
+    // A check that sends QUIT, as some do.
     let (mut raw, _) = Raw::connect(site.gateway.address("plain"));
     raw.expect("QUIT", 221);
     assert!(raw.at_end());

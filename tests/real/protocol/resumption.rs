@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 
-use super::{Fixture, Plan, in_step};
+use super::{Fixture, Plan, check_in_sync};
 use crate::support::clients::{Site, TlsVersion, curl, lftp};
 use crate::support::pki::pki;
 use crate::support::process::run;
@@ -71,7 +71,7 @@ fn expect_refused(
         for cause in ["session resumption", "server name (SNI)"] {
             assert!(reply.text.contains(cause), "{line}: {}", reply.text);
         }
-        in_step(raw);
+        check_in_sync(raw);
     }
     assert_eq!(fixture.names(), ["there"]);
     // The log names the setting.
@@ -107,7 +107,7 @@ fn the_ticket_of_another_session_is_refused() {
         let mut raw = client(&fixture, &fresh(version));
         // After the first the gateway knows that a client has the tickets of both sessions.
         expect_refused(&fixture, &mut raw, &thief, &LINES[..1]);
-        in_step(&mut of_thief);
+        check_in_sync(&mut of_thief);
     }
 }
 
@@ -147,14 +147,14 @@ fn twenty_uploads_and_downloads_resume() {
             assert_eq!(reply.code, 226);
             assert!(back == bytes, "{name} differs");
         }
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/clients/resumption.py");
 
 #[test]
-fn openssl_resumes_up_and_downloads() {
+fn openssl_resumes_on_uploads_and_downloads() {
     let fixture = start();
     for (version, tickets) in [("1.2", "tickets"), ("1.2", "no-tickets"), ("1.3", "tickets")] {
         let mut command = Command::new("python3");

@@ -1,6 +1,6 @@
 //! AUTH, PBSZ, PROT, REIN (RFC 2228, 4217).
 
-use super::{Fixture, Plan, in_step};
+use super::{Fixture, Plan, check_in_sync};
 use crate::support::{PASSWORD, USER};
 
 fn start(mode: &'static str) -> Fixture {
@@ -22,7 +22,7 @@ fn commands_in_clear_after_auth_tls_are_discarded() {
         let reply = raw.command(&format!("PASS {PASSWORD}"));
         assert_eq!(reply.code, 503, "USER in clear took effect: {}", reply.text);
         raw.login(USER, PASSWORD);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 
@@ -64,7 +64,7 @@ fn data_in_clear_is_refused_if_tls_is_required() {
         raw.expect("PROT C", 534);
         raw.expect("PROT S", 536);
         raw.expect("PROT X", 504);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
         assert_eq!(fixture.names(), ["there"]);
         assert_eq!(fixture.get("there"), b"secret");
     }
@@ -100,7 +100,7 @@ fn prot_releases_a_reserved_port() {
     raw.expect("EPSV", 229);
     raw.expect("PROT C", 200);
     raw.expect("RETR file", 425);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn auth_ssl_and_tls_p_protect_data_connections_at_once() {
         assert_eq!(raw.download("RETR file").0, b"bytes", "{mechanism}");
         raw.expect("PBSZ 0", 200);
         raw.expect("PROT P", 200);
-        in_step(&mut raw);
+        check_in_sync(&mut raw);
     }
 }
 
@@ -152,7 +152,7 @@ fn auth_is_refused_with_wrong_mechanism_or_at_the_wrong_time() {
     raw.expect("REIN", 220);
     raw.auth_tls();
     raw.expect("AUTH TLS", 503);
-    in_step(&mut raw);
+    check_in_sync(&mut raw);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn pwd(site: &SftpSite, more: &[&str]) -> Output {
 }
 
 #[test]
-fn password_logins() {
+fn the_right_password_logs_in_and_a_wrong_one_is_refused() {
     let fixture = SftpPlan::default().start();
     fixture.scenario(
         "logins",
@@ -41,14 +41,14 @@ fn with_keys() -> SftpFixture {
 }
 
 #[test]
-fn public_key_logins() {
+fn a_listed_key_logs_in_and_others_are_refused() {
     let fixture = with_keys();
     let with = |key: &std::path::Path| SftpSite { key: Some(key.to_owned()), ..fixture.site() };
     pwd(&with(&keys().user), &[]).expect_ok("a key that is known");
     let output = pwd(&with(&keys().stranger), &[]);
     assert!(!output.ok(), "a stranger was let in: {}", output.describe());
-    let nobody = SftpSite { user: "nobody-here".to_owned(), ..with(&keys().user) };
-    assert!(!pwd(&nobody, &[]).ok(), "a stranger's name was let in with a user's key");
+    let unknown_user = SftpSite { user: "nobody-here".to_owned(), ..with(&keys().user) };
+    assert!(!pwd(&unknown_user, &[]).ok(), "an unknown user logged in with a user's key");
     for (user, key, reason) in [
         (USER, &keys().stranger, "the key is in none of the user's authorized_keys"),
         ("nobody-here", &keys().user, "unknown user"),
@@ -79,7 +79,7 @@ fn a_users_rsa_key_signs_with_sha_2() {
 
 /// The client chooses among the keys of the server.
 #[test]
-fn host_keys_of_each_kind() {
+fn the_client_chooses_the_kind_of_host_key() {
     let fixture = SftpPlan::default().start();
     for kind in ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"] {
         pwd(&fixture.site(), &["-o", &format!("HostKeyAlgorithms={kind}")]).expect_ok(kind);
@@ -155,7 +155,7 @@ fn login_attempts_are_limited() {
     let (output, prompts) = persistent_sftp(&fixture.site(), home.path(), 3);
     assert!(!output.ok(), "the right password came too late: {}", output.describe());
     // The client may prompt once more before it sees the end of the connection.
-    assert!((3..=4).contains(&prompts), "asked {prompts} times");
+    assert!((3..=4).contains(&prompts), "{prompts} prompts");
     fixture.await_no_session();
 }
 

@@ -60,7 +60,7 @@ fn commands(site: &SftpSite, folder: &str, disk: &Path) {
 }
 
 #[test]
-fn commands_with_a_folder() {
+fn openssh_commands_work_with_a_folder() {
     let backend_fixture = BackendFixture::start("local");
     let (folder, disk) = backend_fixture.work_folder("commands");
     sftp(&backend_fixture.sftp_site(), Path::new("/"), &format!("mkdir /{folder}\n"), &[])
@@ -69,7 +69,7 @@ fn commands_with_a_folder() {
 }
 
 #[test]
-fn commands_with_sshd() {
+fn openssh_commands_work_with_sshd() {
     let backend_fixture = BackendFixture::start("sshd");
     let (folder, disk) = backend_fixture.work_folder("commands");
     sftp(&backend_fixture.sftp_site(), Path::new("/"), &format!("mkdir /{folder}\n"), &[])
@@ -78,7 +78,7 @@ fn commands_with_sshd() {
 }
 
 #[test]
-fn rare_extensions() {
+fn rarely_used_extensions_work() {
     // Clients must not see user names of the gateway's machine.
     // For a copy that starts after the end of the file, OpenSSH's server returns EOF (1), but 9.2 OK.
     for (backend, names, past) in [("local", false, &[1][..]), ("sshd", true, &[0, 1])] {

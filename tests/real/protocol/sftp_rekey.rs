@@ -50,7 +50,7 @@ fn the_client_rekeys_after_bytes() {
 }
 
 #[test]
-fn both_rekey() {
+fn both_sides_rekey_during_a_transfer() {
     let listener = ", rekey: { bytes: 1MiB }";
     let fixture = SftpPlan { listener, ..SftpPlan::default() }.start();
     let exchanges = both_ways(&fixture, &fixture.site(), &["-o", "RekeyLimit=1M"]);

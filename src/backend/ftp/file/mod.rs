@@ -95,7 +95,7 @@ impl FtpFile {
     }
 
     /// Whether the time can be set. A refusal at the end would make a complete upload fail, so a
-    /// server of which this is unknown is asked to set it now, too.
+    /// server of which this is unknown gets the command now, too.
     async fn check_times(&self, changes: &Changes) -> Result<(), Failure> {
         let Transfers { session, .. } = &*self.transfers;
         attributes::check_times(&session.pool, changes)?;

@@ -166,8 +166,8 @@ async fn stat_line(
 ) -> Result<Option<Entry>, Failure> {
     let (name, own) = (connection.name(path)?, path.name().unwrap_or_default());
     // Servers treat these as patterns.
-    let refusal_because = connection.server.refusals.is_refused(OptionalCommand::StatPath);
-    if refusal_because || own.iter().any(|b| b"*?[".contains(b)) {
+    let is_refused = connection.server.refusals.is_refused(OptionalCommand::StatPath);
+    if is_refused || own.iter().any(|b| b"*?[".contains(b)) {
         return Ok(None);
     }
     let reply = connection.command("STAT", Some(&name)).await?;

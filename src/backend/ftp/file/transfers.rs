@@ -66,7 +66,7 @@ impl Version {
 
 impl Transfers {
     /// Checks the mode against the existing file. Returns how the first write starts, and the mode
-    /// that a created file needs. The server is asked only if it matters. Another client may create
+    /// that a created file needs. Commands are sent only if the result matters. Another client may create
     /// the file between the check and the transfer: FTP cannot do both at once.
     pub(super) async fn prepare(
         &self,

@@ -252,7 +252,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         let is_empty = is_final && self.is_blank() && self.lines.is_empty();
         match received {
             Ok(Ok(n)) if n > 0 => self.lines.extend(&bytes[..n]),
-            // A TLS end without close_notify is common; the last reply tells whether all lines came.
+            // A TLS end without close_notify is common; the last reply shows whether the listing is complete.
             Ok(Ok(_)) => self.end_lines(),
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => self.end_lines(),
             _ if is_empty => self.end_lines(),
@@ -265,7 +265,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
     }
 
     /// `LIST -a` shows at least `.`. A server that shows nothing or refuses it took `-a` for a name: it
-    /// is asked again without. If that shows nothing either, the folder may be empty.
+    /// gets LIST without the option. If that shows nothing either, the folder may be empty.
     async fn repeat_without_all(&mut self, last_reply: PeerReply) -> Result<(), Failure> {
         let Method::List { argument, all } = &mut self.method else { return Ok(()) };
         let refusals = &self.guard.server.refusals;
@@ -333,7 +333,7 @@ impl FtpListing<ConnectionGuard> {
         let mut entries = Vec::new();
         while let Some(more) = self.next_entries().await? {
             entries.extend(more);
-            if entries.len() > times::FILES_MAX {
+            if entries.len() > times::TIMED_FILES_MAX {
                 return Ok(Some(entries));
             }
         }

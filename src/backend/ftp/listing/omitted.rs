@@ -1,4 +1,4 @@
-//! Lines of a listing that yield no entry, and what is not known because of them.
+//! Lines of a listing that yield no entry, and the names that may be hidden in them.
 
 use crate::op::{Failure, FailureKind};
 

@@ -12,7 +12,7 @@ use crate::op::{Entry, EntryKind, Failure, Precision, RemotePath, Timestamp};
 use crate::wire::ftp::command::is_sendable;
 
 /// A folder with more files keeps the times of its listing: each costs a command.
-pub(super) const FILES_MAX: usize = 1024;
+pub(super) const TIMED_FILES_MAX: usize = 1024;
 /// Commands that are pipelined at once. Their replies fit into the socket buffer of the server.
 const PIPELINE_MAX: usize = 32;
 /// The code of a reply with a time.
@@ -30,7 +30,7 @@ pub(super) fn can_be_requested(connection: &Connection) -> bool {
 }
 
 /// Requests the time of each file that needs it. What the server does not report in time stays as
-/// it is; a server that is too slow or cannot pipeline is not asked again.
+/// it is; a server that is too slow or cannot pipeline gets no further MDTM.
 pub(super) async fn complete_times(
     connection: &mut Connection,
     folder: &RemotePath,

@@ -126,7 +126,7 @@ const PWD: &str = "PWD";
 /// A command and its reply.
 type CommandReply = (&'static str, PeerReply);
 
-/// The commands that follow every login. PBSZ and PROT (RFC 4217) come after it, since some servers
+/// The commands that follow every login. PBSZ and PROT (RFC 4217) are sent after it, since some servers
 /// refuse them before. UTF-8 is requested without looking at FEAT: a server without it refuses, and
 /// nothing changes.
 fn setup_commands(settings: &Settings) -> &'static [&'static str] {
@@ -191,7 +191,7 @@ async fn send_sequentially(
             _ => sent.await?,
         };
         if command == PWD && reply.code >= 400 && connection.server.surplus_replies.is_known() {
-            // A surplus refusal of an earlier command says nothing about this one.
+            // A surplus refusal of an earlier command does not apply to this one.
             reply = connection.command(verb, argument).await?;
         }
         replies.push((command, reply));

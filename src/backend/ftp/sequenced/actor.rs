@@ -174,7 +174,7 @@ impl Actor {
     }
 
     async fn handle(&mut self, request: Request) -> ControlFlow<()> {
-        // A client that has gone away needs no reply.
+        // A dropped request needs no reply.
         match request {
             read @ Request::Read { .. } => drop(self.accept_read(read)),
             Request::Write { offset, data, reply } => {

@@ -93,7 +93,7 @@ pub(super) enum StoreMode {
 /// A read transfer. It ends in `finish` or `abort`.
 #[async_trait]
 pub(super) trait SequentialRead: Send {
-    /// Appends bytes to `into` and returns how many. 0: there are no more, and `finish` tells
+    /// Appends bytes to `into` and returns how many. 0: there are no more, and `finish` reports
     /// whether the file is complete. Cancel safe.
     async fn read(&mut self, into: &mut BytesMut) -> Result<usize, Failure>;
 

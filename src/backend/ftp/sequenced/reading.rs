@@ -45,7 +45,7 @@ pub(super) struct Reading {
     cut: Option<(u64, Failure)>,
     /// Since when no read is pending.
     idle_since: Option<Instant>,
-    /// The transfer was idle for so long that a failure of it says nothing about the file.
+    /// The transfer was idle for so long that its failure does not concern the file.
     stale: bool,
 }
 
@@ -136,7 +136,7 @@ impl Reading {
                 },
             };
             match result {
-                // A reader that has gone away needs no reply.
+                // A dropped reader needs no reply.
                 Some(result) => drop(pending.reply.send(result)),
                 None => drop(remaining.insert(key, pending)),
             }

@@ -95,7 +95,7 @@ impl SequentialFile for Shared {
         pause(self.0.delays[0]).await;
         let after_end = offset > self.0.content.lock().unwrap().len() as u64;
         if after_end && !self.0.accepts_offset_after_end {
-            return Err(lost("REST is behind the end"));
+            return Err(lost("REST is past the end"));
         }
         Ok(Box::new(FakeRead(self.0.clone(), offset as usize)))
     }

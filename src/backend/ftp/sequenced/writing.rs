@@ -235,7 +235,7 @@ impl Writing {
             Some(transfer) => transfer.abort().await,
             None => None,
         };
-        // For a broken transfer, the backend's own reply says more than ours.
+        // For a broken transfer, the backend's own reply is more specific.
         let failure = match failure.kind {
             FailureKind::Unsupported => failure,
             _ => reported.unwrap_or(failure),

@@ -134,7 +134,7 @@ pub(super) struct Seen {
     pub connections: usize,
     pub open: usize,
     /// Transfers that arrived before their data connection.
-    pub queue_budget: usize,
+    pub early_transfers: usize,
     /// Of control and data connections, in order of arrival.
     pub headers: Vec<Header>,
 }
@@ -203,13 +203,13 @@ impl Server {
         self.until(|seen| seen.idle == seen.open).await;
     }
 
-    pub(super) async fn until(&self, is_refused: impl Fn(&Seen) -> bool) {
+    pub(super) async fn until(&self, condition: impl Fn(&Seen) -> bool) {
         let held = async {
-            while !is_refused(&self.seen()) {
+            while !condition(&self.seen()) {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(15), held).await.expect("it never came to that");
+        tokio::time::timeout(Duration::from_secs(15), held).await.expect("no round trip in time");
     }
 
     pub(super) fn backend(&self) -> FtpBackend {
@@ -227,12 +227,12 @@ impl Server {
             trust_pasv_address: false,
             login_folder: None,
             partial_uploads: PartialUploads::Keep,
-            tail_copy_max: Settings::TAIL_COPY_MAX,
+            tail_copy_max: Settings::DEFAULT_TAIL_COPY_MAX,
             unsupported_attributes: UnsupportedAttributes::Refuse,
             unchecked_rename: UncheckedRename::Allow,
             send_proxy_protocol: SendProxyProtocol::None,
-            connections: Settings::CONNECTIONS,
-            connects_at_once: Connector::DEFAULT_AT_ONCE,
+            connections: Settings::DEFAULT_CONNECTIONS_MAX,
+            connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
@@ -254,7 +254,7 @@ impl Server {
 }
 
 pub(super) async fn login(backend: &FtpBackend) -> Box<dyn BackendSession> {
-    backend.login(&Login::Unchecked(credentials()), Origin::ANY).await.expect("a login")
+    backend.login(&Login::Unverified(credentials()), Origin::ANY).await.expect("a login")
 }
 
 pub(super) fn credentials() -> Credentials {

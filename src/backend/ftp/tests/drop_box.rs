@@ -18,14 +18,14 @@ fn rename(from: &str, to: &str, onto: Onto) -> Operation {
 }
 
 #[tokio::test]
-async fn operations_need_no_permission_to_look() {
+async fn operations_need_no_permission_to_stat_or_list() {
     for reply in [DENIED, "550 No.", "530 Not allowed", "500 Command disabled", "502 not for you"] {
         for no_mlst in [false, true] {
             let server = drop_box(reply, Oddities { no_mlst, ..Default::default() }).await;
             let session = server.session().await;
             perform(&*session, Operation::RenameFrom(path("/in/a"))).await.unwrap();
             perform(&*session, rename("/in/a", "/in/c", Onto::AsBackend)).await.unwrap();
-            assert_eq!((server.count("RNFR"), server.count("RNTO")), (1, 1), "asked once");
+            assert_eq!((server.count("RNFR"), server.count("RNTO")), (1, 1), "sent once");
             let absent = Operation::RenameFrom(path("/in/absent"));
             let absent = perform(&*session, absent).await.unwrap_err();
             assert_eq!(absent.peer.unwrap().lines, [b"no such file"]);
@@ -70,7 +70,7 @@ async fn unchecked_rename_refuse_refuses_renames_that_cannot_be_checked() {
 }
 
 #[tokio::test]
-async fn files_are_stored_without_permission_to_look() {
+async fn files_are_stored_without_permission_to_stat_or_list() {
     for reply in [DENIED, "550 No.", "500 Command disabled"] {
         for no_mlst in [false, true] {
             for policy in

@@ -96,7 +96,7 @@ async fn pipelined_mdtm_that_fails_is_not_repeated() {
 async fn a_change_by_another_session_invalidates_the_cache() {
     let server = Server::start(&[("/file", b"four")], Oddities::default()).await;
     let backend = server.backend_with(|_| {});
-    let login = crate::backend::Login::Unchecked(testing::credentials());
+    let login = crate::backend::Login::Unverified(testing::credentials());
     let one = backend.login(&login, Origin::ANY).await.unwrap();
     let other = backend.login(&login, Origin::ANY).await.unwrap();
     one.expect_many();

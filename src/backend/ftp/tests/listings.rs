@@ -1,4 +1,4 @@
-//! Directory listings, and what is concluded from them.
+//! Directory listings, and conclusions from them.
 
 use super::*;
 
@@ -27,7 +27,7 @@ async fn a_stat_after_a_listing_sends_no_command() {
             assert!(matches!(link, Ok(Answer::Entry(_))));
         }
         assert_eq!(server.lines().len(), lines, "{:?}", &server.lines()[lines..]);
-        // After any write, the server is asked.
+        // After any write, the size is requested from the server.
         server.seen().files.insert("/file1".into(), b"seven b".to_vec());
         perform(&*session, Operation::Remove(path("/file0"))).await.unwrap();
         assert_eq!(stat(&*session, "/file1").await.unwrap().attributes.size, Some(7));

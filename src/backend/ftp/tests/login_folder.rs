@@ -130,7 +130,7 @@ async fn login_folder_overrides_the_pwd_reply() {
 async fn a_session_below_a_configured_root_has_absolute_paths() {
     let server = Server::start(&[("/srv/a", b"1")], oddities(b"502 not here\r\n")).await;
     let origin = Origin { rooted: true, ..Origin::ANY };
-    let login = Login::Unchecked(credentials());
+    let login = Login::Unverified(credentials());
     let session = server.backend().login(&login, origin).await.unwrap();
     assert_eq!(stat(&*session, "/srv/a").await.unwrap().attributes.size, Some(1));
     assert_eq!(server.lines().last().unwrap(), "MLST /srv/a");

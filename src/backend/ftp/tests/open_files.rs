@@ -149,7 +149,7 @@ async fn stat_of_an_open_file_includes_all_earlier_writes() {
 
 /// Like vsftpd.
 #[tokio::test]
-async fn an_unspecific_550_is_investigated() {
+async fn a_550_without_a_reason_is_explained_by_what_exists_at_the_path() {
     use FailureKind as K;
     for no_mlst in [true, false] {
         let oddities = Oddities { no_mlst, unspecific: true, ..Default::default() };

@@ -89,7 +89,7 @@ async fn the_size_is_found_without_size() {
         let absent = perform(&*session, absent).await.unwrap_err();
         assert_eq!(absent.kind, FailureKind::NotFound, "{absent}");
     }
-    // A refusal in ASCII says nothing about sizes in bytes.
+    // A refusal in ASCII does not apply to sizes in bytes.
     let server = server_with(&[("SIZE", "504 not as text")], Oddities::default()).await;
     let session = server.session().await;
     let as_text = Operation::Size(path("/a"), Representation::Ascii);

@@ -75,14 +75,14 @@ async fn ftp_clients_do_not_append_after_an_outdated_size() {
     let session = server.session().await;
     for mode in [WriteMode::Append, WriteMode::From { offset: 4 }] {
         serve_outdated_size(&server, &*session).await;
-        // Until the client has asked the server.
+        // Until the client has got the size from the server.
         for _ in 0..2 {
             let refused = write(&*session, mode).await.err().expect("a refusal");
             assert!(refused.message.contains("6 bytes, not 4"), "{refused}");
         }
         assert_eq!(server.count("APPE") + server.count("STOR"), 0);
     }
-    // The client has asked the server, or does not rely on the size.
+    // The client has got the size from the server, or does not rely on it.
     perform(&*session, Operation::Size(path("/a"), Representation::Image)).await.unwrap();
     drop(write(&*session, WriteMode::Append).await.unwrap());
     for (mode, asks_again) in [

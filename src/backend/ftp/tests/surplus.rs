@@ -81,7 +81,7 @@ async fn a_late_reply_to_an_earlier_command_does_not_authenticate() {
     let replies = [("USER", "220 hello\r\n331 password"), ("PASS", "220 hello\r\n530 wrong")];
     let server = server_with_replies(&replies, Oddities::default()).await;
     let credentials = crate::backend::ftp::testing::credentials();
-    let login = server.backend().login(&Login::Unchecked(credentials), Origin::ANY).await;
+    let login = server.backend().login(&Login::Unverified(credentials), Origin::ANY).await;
     assert_eq!(login.err().expect("a refusal").kind, FailureKind::LoginRefused);
 }
 

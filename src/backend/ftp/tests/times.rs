@@ -72,7 +72,7 @@ async fn an_unchanged_time_does_not_verify_a_command() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_set_times_is_asked_once() {
+async fn a_server_that_cannot_set_times_gets_the_commands_once() {
     let server = Server::start(&[("/a", b"1")], without_mlst("none")).await;
     let session = server.session().await;
     for _ in 0..2 {
@@ -133,7 +133,7 @@ async fn unsupported_attributes_ignore_ignores_them() {
         let folder = Operation::MakeDirectory { path: path("/d"), permissions: Some(0o700) };
         perform(&*session, folder).await.unwrap();
         assert_eq!(server.count("RMD"), 0);
-        // What is ignored is not announced.
+        // Ignored attributes are not announced.
         assert!(!session.abilities().modified);
     }
 }

@@ -97,7 +97,7 @@ async fn a_distant_server_gets_the_command_while_a_prepared_connection_is_establ
     let session = server.session().await;
     prepare_transfer(&server, &*session).await;
     assert_eq!(download(&*session).await, bytes(4096));
-    assert_eq!((server.count("EPSV"), server.seen().queue_budget), (1, 1));
+    assert_eq!((server.count("EPSV"), server.seen().early_transfers), (1, 1));
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_large_file_is_transferred_completely_in_both_directions() {
 }
 
 #[tokio::test]
-async fn an_impatient_server_gets_its_connection_first() {
+async fn a_server_that_refuses_early_commands_with_425_gets_its_connection_first() {
     let oddities = Oddities { distant: true, impatient: true, ..Default::default() };
     let server = Server::start(&[("/a", b"bytes")], oddities).await;
     let session = server.session().await;
@@ -151,7 +151,7 @@ async fn an_impatient_server_gets_its_connection_first() {
         assert_eq!(server.count("RETR"), transfers);
     }
     assert_eq!(server.seen().connections, 1);
-    assert_eq!(server.seen().queue_budget, 1);
+    assert_eq!(server.seen().early_transfers, 1);
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_distant_server_gets_the_command_while_the_data_connection_is_establis
     put(&*file, &bytes(100_000)).await.unwrap();
     file.close().await.unwrap();
     assert!(server.file("/new").unwrap() == bytes(100_000));
-    assert_eq!(server.seen().queue_budget, 3);
+    assert_eq!(server.seen().early_transfers, 3);
     assert_eq!(server.seen().connections, 1);
 }
 

@@ -1,12 +1,12 @@
-//! The commands of uploads, and how a complete one is told from a cut one.
+//! The commands of uploads, and how complete and interrupted uploads are distinguished.
 
 use super::*;
 use crate::data::Sink;
 use crate::op::{WriteFile, WriteMode};
 
 #[tokio::test]
-async fn partial_uploads_delete_costs_one_more_command() {
-    for (no_mlst, size_unknown, asks) in [
+async fn partial_uploads_delete_sends_one_more_command() {
+    for (no_mlst, size_unknown, expected) in [
         (false, false, &["SIZE", "EPSV", "STOR"][..]),
         (true, false, &["SIZE", "EPSV", "STOR"]),
         // There is no other way to get the size.
@@ -20,7 +20,7 @@ async fn partial_uploads_delete_costs_one_more_command() {
         put(&*file, &bytes(1000)).await.unwrap();
         let lines = server.lines();
         let requests: Vec<_> = lines[before..].iter().map(|line| &line[..4]).collect();
-        assert_eq!(requests, asks);
+        assert_eq!(requests, expected);
         file.abort().await;
         server.until(|seen| !seen.files.contains_key("/new")).await;
     }
@@ -74,7 +74,7 @@ async fn an_upload_that_the_server_closed_early_fails() {
 }
 
 #[tokio::test]
-async fn a_ftp_clients_upload_that_the_server_closed_early_fails() {
+async fn an_ftp_clients_upload_that_the_server_closed_early_fails() {
     use tokio::io::AsyncWriteExt;
     for (stays_until, whole) in [(30_000, false), (60_000, true)] {
         let oddities = Oddities { closes_upload_at: Some(stays_until), ..Default::default() };
@@ -96,11 +96,11 @@ async fn a_ftp_clients_upload_that_the_server_closed_early_fails() {
 #[tokio::test]
 async fn a_reset_after_a_complete_file_is_not_a_failure() {
     use tokio::io::AsyncWriteExt;
-    for tells_sizes in [true, false] {
+    for reports_sizes in [true, false] {
         let oddities = Oddities {
             resets_after_upload: true,
-            no_mlst: !tells_sizes,
-            size_unknown: !tells_sizes,
+            no_mlst: !reports_sizes,
+            size_unknown: !reports_sizes,
             ..Default::default()
         };
         for (mode, representation) in [
@@ -116,7 +116,7 @@ async fn a_reset_after_a_complete_file_is_not_a_failure() {
             stream.write_all(&bytes(1000)).await.unwrap();
             transfer.sent(1000);
             let end = transfer.finish().await;
-            assert!(end.is_ok(), "{tells_sizes} {mode:?} {representation:?}: {end:?}");
+            assert!(end.is_ok(), "{reports_sizes} {mode:?} {representation:?}: {end:?}");
             assert_eq!(server.file("/new").unwrap(), bytes(1000));
         }
     }

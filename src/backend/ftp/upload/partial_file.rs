@@ -16,7 +16,7 @@ pub(in crate::backend::ftp) struct PartialFile {
     pub(in crate::backend::ftp) temporary: Option<RemotePath>,
     /// Whether it is deleted if the upload is aborted.
     pub(in crate::backend::ftp) delete_on_abort: bool,
-    /// The size of an existing file of this name, if the server was asked and reports it.
+    /// The size of an existing file of this name, if it was requested and is reported.
     pub(in crate::backend::ftp) original_size: Option<u64>,
     /// Bytes stored by earlier transfers.
     pub(in crate::backend::ftp) synced_bytes: u64,
@@ -171,7 +171,7 @@ async fn delete_temporary(guard: &mut ConnectionGuard, temporary: &RemotePath) {
     }
 }
 
-/// The size of an existing file. Only a server without SIZE and MLST is asked for the whole folder.
+/// The size of an existing file. Only for a server without SIZE and MLST the whole folder is listed.
 async fn size(guard: &mut ConnectionGuard, path: &RemotePath) -> Result<Option<u64>, Failure> {
     match stat::reported_size(guard, path).await {
         Err(failure) if failure.kind == FailureKind::Unsupported => {

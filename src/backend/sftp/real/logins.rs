@@ -55,10 +55,10 @@ async fn logins_by_user_key_and_known_host_key() {
         .await
         .unwrap();
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let settings = Settings { addresses: vec![nobody.clone()], ..sshd.settings() };
+    let unreachable = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let settings = Settings { addresses: vec![unreachable.clone()], ..sshd.settings() };
     assert_eq!(sshd.refusal(settings, "user").await.kind, FailureKind::Unavailable);
-    let addresses = vec![nobody, format!("localhost:{}", sshd.port)];
+    let addresses = vec![unreachable, format!("localhost:{}", sshd.port)];
     let settings = Settings { addresses, ..sshd.settings() };
     SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test())
         .login(&sshd.login("user"), Origin::ANY)

@@ -107,10 +107,10 @@ impl Sshd {
             partial_uploads: PartialUploads::Keep,
             unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,
-            connects_at_once: Connector::DEFAULT_AT_ONCE,
+            connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
-            realpath_timeout: Settings::REALPATH_TIMEOUT,
+            realpath_timeout: Settings::DEFAULT_REALPATH_TIMEOUT,
             keepalive: Duration::from_secs(15),
         }
     }
@@ -118,7 +118,7 @@ impl Sshd {
     fn login(&self, key: &str) -> Login {
         let key = PrivateKey::read_openssh_file(self.folder.path().join(key)).unwrap();
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
-        Login::Vouched(Some(Credentials {
+        Login::Authenticated(Some(Credentials {
             user: user.trim_ascii().to_vec(),
             password: zeroize::Zeroizing::default(),
             account: None,

@@ -18,15 +18,15 @@ use crate::wire::sftp::{
 /// Requests without a response; fronts and transfers stay far below.
 const MAX_PENDING: usize = 8192;
 /// Bytes that wait to be sent, or were requested and have not arrived.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
 /// The longest handle that a server may give, in bytes (draft section 3).
-const MAX_HANDLE: usize = 256;
+const MAX_HANDLE_SIZE: usize = 256;
 /// How many times longer a response may take for work whose length depends on the file.
 const SLOW_FACTOR: u32 = 10;
 
 pub(super) struct Inner {
     state: Mutex<State>,
-    /// Bounded by `MAX_PENDING` and `MAX_BYTES`.
+    /// Bounded by `MAX_PENDING` and `MAX_PENDING_BYTES`.
     outgoing: mpsc::UnboundedSender<Packet>,
     /// Nanoseconds of the shortest round trip measured.
     round_trip: AtomicU64,
@@ -132,7 +132,7 @@ impl Inner {
         if let Some(failure) = state.ended.clone() {
             return refuse(response, failure);
         }
-        let full = state.pending.len() >= MAX_PENDING || state.bytes + bytes > MAX_BYTES;
+        let full = state.pending.len() >= MAX_PENDING || state.bytes + bytes > MAX_PENDING_BYTES;
         if full && !closes {
             let message = "too many requests to the backend server are pending; try again";
             return refuse(response, Failure::gateway(FailureKind::Busy, message));
@@ -184,9 +184,12 @@ impl Inner {
     pub(super) fn resolve(&self, packet: Bytes) -> Result<(), String> {
         let Response { id, body } = Response::decode(packet).map_err(|e| e.to_string())?;
         if let ResponseBody::Handle(handle) = &body
-            && handle.len() > MAX_HANDLE
+            && handle.len() > MAX_HANDLE_SIZE
         {
-            return Err(format!("its handle has {} bytes, {MAX_HANDLE} are allowed", handle.len()));
+            return Err(format!(
+                "its handle has {} bytes, {MAX_HANDLE_SIZE} are allowed",
+                handle.len()
+            ));
         }
         let (pending, now) = {
             let mut state = self.lock();

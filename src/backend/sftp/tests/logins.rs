@@ -30,7 +30,7 @@ fn settings(address: String) -> Settings {
         partial_uploads: PartialUploads::Keep,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
-        connects_at_once: Connector::DEFAULT_AT_ONCE,
+        connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
         connect_timeout: Duration::from_secs(3),
         reply_timeout: Duration::from_secs(3),
         realpath_timeout: Duration::from_secs(1),
@@ -62,7 +62,7 @@ async fn login(server: SshServer, user: &str, password: &str) -> Result<Vec<u8>,
 }
 
 async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Vec<u8>, Failure> {
-    let login = Login::Unchecked(Credentials {
+    let login = Login::Unverified(Credentials {
         user: user.as_bytes().to_vec(),
         password: zeroize::Zeroizing::new(password.as_bytes().to_vec()),
         account: None,
@@ -102,7 +102,7 @@ async fn an_rsa_key_signs_with_sha_1_only_where_the_setting_allows_it() {
         let settings = Settings { algorithms, ..settings(serve(SshServer::new(PASSWORD)).await) };
         let backend =
             SftpBackend::new(settings, &Connectors::for_test(), &IgnoredAttributes::for_test());
-        let login = backend.login(&Login::Vouched(Some(account.clone())), Origin::ANY).await;
+        let login = backend.login(&Login::Authenticated(Some(account.clone())), Origin::ANY).await;
         assert_eq!(login.is_ok(), succeeds, "{base:?}: {:?}", login.err());
     }
 }
@@ -151,7 +151,7 @@ async fn a_silent_server_times_out_and_its_connection_is_closed() {
     });
     let started = Instant::now();
     let settings = Settings { connect_timeout: Duration::from_millis(300), ..settings(address) };
-    let login = Login::Unchecked(Credentials {
+    let login = Login::Unverified(Credentials {
         user: b"alice".to_vec(),
         password: zeroize::Zeroizing::default(),
         account: None,
@@ -177,7 +177,7 @@ async fn a_login_without_an_account_fails() {
         &Connectors::for_test(),
         &IgnoredAttributes::for_test(),
     );
-    let refused = backend.login(&Login::Vouched(None), Origin::ANY).await.err().unwrap();
+    let refused = backend.login(&Login::Authenticated(None), Origin::ANY).await.err().unwrap();
     assert_eq!(refused.kind, FailureKind::Internal);
 }
 
@@ -220,7 +220,7 @@ async fn a_login_waits_until_the_server_has_identified_itself_to_the_previous_on
                 account: None,
                 key: None,
             };
-            backend.login(&Login::Unchecked(account), Origin::ANY).await.map(drop)
+            backend.login(&Login::Unverified(account), Origin::ANY).await.map(drop)
         });
     }
     let (mut first, _) = listener.accept().await.unwrap();

@@ -76,7 +76,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         partial_uploads,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
-        connects_at_once: Connector::DEFAULT_AT_ONCE,
+        connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
         realpath_timeout: Duration::from_secs(1),

@@ -39,7 +39,7 @@ pub(super) fn compile(
         unchecked_rename: value(&backend.unchecked_rename).copied().unwrap_or_default(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         tail_copy_max: value(&backend.tail_copy_max)
-            .map_or(ftp::Settings::TAIL_COPY_MAX, |bytes| bytes.0),
+            .map_or(ftp::Settings::DEFAULT_TAIL_COPY_MAX, |bytes| bytes.0),
         unsupported_attributes: value(&backend.unsupported_attributes).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),
@@ -48,7 +48,7 @@ pub(super) fn compile(
         stall_timeout: super::super::limits(file).stall_timeout,
         timing: ftp::Timing::default(),
         connections: value(&backend.connections)
-            .map_or(ftp::Settings::CONNECTIONS, |n| n.0 as usize),
+            .map_or(ftp::Settings::DEFAULT_CONNECTIONS_MAX, |n| n.0 as usize),
     })
 }
 

@@ -115,7 +115,8 @@ fn local(backend: &Backend, folder: &Path, problems: &mut Problems) -> Option<lo
 }
 
 fn connects_at_once(backend: &Backend) -> usize {
-    value(&backend.connects_at_once).map_or(Connector::DEFAULT_AT_ONCE, |n| n.0 as usize)
+    value(&backend.connects_at_once)
+        .map_or(Connector::DEFAULT_CONNECTS_AT_ONCE_MAX, |n| n.0 as usize)
 }
 
 /// The server's addresses; reports if there are none.

@@ -38,7 +38,7 @@ pub(super) fn compile(
         connects_at_once: super::connects_at_once(backend),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
-        realpath_timeout: Settings::REALPATH_TIMEOUT,
+        realpath_timeout: Settings::DEFAULT_REALPATH_TIMEOUT,
         keepalive: value(&backend.keepalive).map_or(Duration::from_secs(30), |t| t.0),
     })
 }

@@ -9,14 +9,14 @@ use crate::data::rendezvous::client_key::Key;
 use crate::data::rendezvous::slot::{Pending, Slot};
 use crate::net::tls::SessionId;
 
-/// Unidentified connections of one address to a port, beyond the address's reservations, so that nobody
-/// keeps others out by connecting and sending nothing. For an address with reservations, and for one
+/// Unidentified connections of one address to a port, beyond the address's reservations, so that no
+/// client excludes others by connecting and sending nothing. For an address with reservations, and for one
 /// without.
-const MAX_UNIDENTIFIED: usize = 64;
-const MAX_UNIDENTIFIED_OTHERS: usize = 8;
+const MAX_UNIDENTIFIED_PER_PORT: usize = 64;
+const MAX_UNIDENTIFIED_WITHOUT_RESERVATION: usize = 8;
 /// The same for the whole pool, beyond what all its reservations may need.
 const MAX_UNIDENTIFIED_TOTAL: usize = 1024;
-const UNIDENTIFIED_PER_RESERVATION: usize = 4;
+const MAX_UNIDENTIFIED_PER_RESERVATION: usize = 4;
 
 /// What happens to a connection.
 pub(in crate::data::rendezvous) enum Arrival<C, L> {
@@ -65,12 +65,12 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                 let only = only.filter(is_own).map(|pending| pending.id);
                 let candidates = Candidates { only, last: self.last_id };
                 let max = match self.by_address.get(&from) {
-                    Some(count) => count + MAX_UNIDENTIFIED,
-                    None => MAX_UNIDENTIFIED_OTHERS,
+                    Some(count) => count + MAX_UNIDENTIFIED_PER_PORT,
+                    None => MAX_UNIDENTIFIED_WITHOUT_RESERVATION,
                 };
                 let unidentified = self.unidentified.entry((key.port, from)).or_default();
                 let max_total =
-                    self.reserved * UNIDENTIFIED_PER_RESERVATION + MAX_UNIDENTIFIED_TOTAL;
+                    self.reserved * MAX_UNIDENTIFIED_PER_RESERVATION + MAX_UNIDENTIFIED_TOTAL;
                 if *unidentified >= max || self.unidentified_total >= max_total {
                     if *unidentified == 0 {
                         self.unidentified.remove(&(key.port, from));
@@ -138,7 +138,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                     _ if pending.resumption_optional => is_only,
                     _ => pending.shares_store() && pending.id <= candidates.last,
                 };
-                // From other addresses anybody can connect.
+                // From other addresses any host can connect.
                 let is_client = pending.client == from;
                 if !deliver && is_client {
                     pending.strangers.notify_one();

@@ -15,7 +15,7 @@ use crate::session::DirectoryListing;
 use crate::wire::ftp::listing::{FactSet, render_facts, render_ls};
 
 /// Entries in a STAT reply: a listing over the control connection is for small directories.
-const STAT_MAX: usize = 1000;
+const STAT_ENTRIES_MAX: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListingFormat {
@@ -114,11 +114,13 @@ impl Client {
                     return Err(failure);
                 }
             }
-            if lines.len() > STAT_MAX {
+            if lines.len() > STAT_ENTRIES_MAX {
                 let failure = Failure::new(
                     FailureKind::Unsupported,
                     Fault::Policy,
-                    format!("the directory has more than {STAT_MAX} entries; use LIST or MLSD"),
+                    format!(
+                        "the directory has more than {STAT_ENTRIES_MAX} entries; use LIST or MLSD"
+                    ),
                 );
                 subject.abort(&failure).await;
                 return Err(failure);

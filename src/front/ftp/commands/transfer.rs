@@ -16,7 +16,7 @@ use crate::session::{SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
 
 /// For the end of the data connection of a client whose control connection has ended.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DATA_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Client {
     pub(super) async fn retr(&mut self, given: &[u8]) -> Outcome {
@@ -222,7 +222,7 @@ pub(super) async fn end_download(
 ) -> Result<(), Failure> {
     let Sink::Socket(stream) = sink else { return Ok(()) };
     let ended = if disconnected {
-        stream.complete_and_read_to_end(DRAIN_TIMEOUT).await
+        stream.complete_and_read_to_end(DATA_END_TIMEOUT).await
     } else {
         stream.complete(limit).await
     };

@@ -19,8 +19,8 @@ use crate::op::Failure;
 /// After the end of an upload's data, the control connection may still report within this time that
 /// the client gave it up: two round trips, within these bounds. The maximum where the client's
 /// round trip is not known.
-const GRACE_MIN: Duration = Duration::from_millis(1);
-const GRACE_MAX: Duration = Duration::from_millis(50);
+const MIN_GRACE_TIMEOUT: Duration = Duration::from_millis(1);
+const MAX_GRACE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Polls after the grace period for data that the kernel has and the runtime has not reported yet.
 const FINAL_POLLS_MAX: usize = 5;
 
@@ -106,7 +106,7 @@ impl Control {
                     return Ok(());
                 }
                 (polls, grace_over) = (polls + 1, false);
-                grace.set(short_sleep(GRACE_MIN));
+                grace.set(short_sleep(MIN_GRACE_TIMEOUT));
             }
         }
     }
@@ -135,11 +135,11 @@ impl Control {
 
     fn grace(&self) -> Duration {
         let Some(stream) = self.stream.as_ref().filter(|_| !self.proxied) else {
-            return GRACE_MAX;
+            return MAX_GRACE_TIMEOUT;
         };
         match round_trip(stream.tcp()) {
-            Ok(time) => (time * 2).clamp(GRACE_MIN, GRACE_MAX),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => GRACE_MAX,
+            Ok(time) => (time * 2).clamp(MIN_GRACE_TIMEOUT, MAX_GRACE_TIMEOUT),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => MAX_GRACE_TIMEOUT,
             Err(error) => {
                 static ONCE: Once = Once::new();
                 ONCE.call_once(|| {
@@ -147,10 +147,10 @@ impl Control {
                         %error,
                         "cannot read round trip times from the kernel (sock_diag): the end of each \
                          upload is confirmed after {} ms; allow the gateway AF_NETLINK sockets",
-                        GRACE_MAX.as_millis()
+                        MAX_GRACE_TIMEOUT.as_millis()
                     );
                 });
-                GRACE_MAX
+                MAX_GRACE_TIMEOUT
             }
         }
     }

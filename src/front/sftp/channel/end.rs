@@ -16,7 +16,7 @@ use crate::op::{Failure, FailureKind, Fault};
 use crate::session::SessionEnd;
 
 /// The part of [`CHANNEL_END_TIMEOUT`] that is reserved for open files and directories.
-const ABANDON_TIMEOUT: Duration = Duration::from_secs(3);
+const HANDLES_END_TIMEOUT: Duration = Duration::from_secs(3);
 const STALLED: &str = "the client accepted no response in time (limits.stall_timeout)";
 
 impl Channel {
@@ -29,13 +29,13 @@ impl Channel {
             if !matches!(end, End::Shutdown) {
                 self.finish_received().await;
             }
-            // Running requests finish, so that the backend's session stays in step.
+            // Running requests finish, so that the backend's session stays in sync.
             while let Some((id, usage, outcome)) = self.running.next().await {
                 self.finish_request(id, usage, outcome);
             }
         };
         // Requests that are late are dropped.
-        let _ = timeout_at(deadline - ABANDON_TIMEOUT, rest).await;
+        let _ = timeout_at(deadline - HANDLES_END_TIMEOUT, rest).await;
         self.running.clear();
         // Files that are dropped count as aborted, too.
         let failure = self.failure(&end);

@@ -108,7 +108,7 @@ async fn an_abort_ends_pending_reads_and_writes() {
 }
 
 #[tokio::test]
-async fn the_peers_close_is_reported_while_nobody_reads() {
+async fn the_peers_close_is_reported_without_a_read() {
     let (near, mut far) = pair().await;
     let queued = QueuedStream::new(near, 1000);
     let peer_closed = queued.peer_closed();

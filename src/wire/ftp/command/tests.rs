@@ -63,7 +63,7 @@ fn ls_options_are_removed_from_listings() {
 }
 
 #[test]
-fn parameters() {
+fn parameters_of_commands_are_parsed() {
     assert_eq!(parse(b"TYPE a n"), Ok(C::Type(Some(Representation::Ascii))));
     assert_eq!(parse(b"TYPE L 8"), Ok(C::Type(Some(Representation::Image))));
     assert_eq!(parse(b"TYPE E"), Ok(C::Type(None)));
@@ -82,7 +82,7 @@ fn parameters() {
 }
 
 #[test]
-fn times_before_and_after_names() {
+fn a_time_is_parsed_before_and_after_a_name() {
     let set = |path: &[u8]| C::Utime { seconds: 1_767_323_045, path: path.into() };
     for (line, expected) in [
         (&b"SITE UTIME 20260102030405 x y"[..], set(b"x y")),
@@ -117,7 +117,7 @@ fn times_before_and_after_names() {
 
 proptest::proptest! {
     #[test]
-    fn never_panics(line: Vec<u8>) {
+    fn arbitrary_lines_do_not_panic(line: Vec<u8>) {
         let _ = parse(&line);
     }
 }

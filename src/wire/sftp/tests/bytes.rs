@@ -13,7 +13,7 @@ fn attributes() -> Attributes {
 }
 
 #[test]
-fn init_and_version() {
+fn init_and_version_are_decoded_and_encoded() {
     assert_eq!(body(encode_init), "\x01\0\0\0\x03");
     assert_eq!(decode_init(held(b"\x01\0\0\0\x03")), Ok(3));
     assert_eq!(decode_init(held(b"\x01\0\0\0\x06\0\0\0\x01a\0\0\0\x01b")), Ok(6));

@@ -1,5 +1,5 @@
-//! Bytes wait for their time. What is under way is bounded well above what any rate met here can have
-//! under way (1 GiB/s for 25 ms is 26 MiB), so the bound limits no rate.
+//! Relays bytes after a delay. Bytes in flight are bounded, well above what any measured rate can have
+//! in flight (1 GiB/s for 25 ms is 26 MiB), so the bound limits no rate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, delay: Duration) {
     let (queue, late) = channel(CHUNKS_UNDER_WAY);
     let reader = tokio::spawn(read(from, queue, delay));
     write(late, to).await;
-    // Nobody takes what else would come.
+    // The receiver has ended: further bytes are not needed.
     reader.abort();
 }
 
@@ -59,7 +59,7 @@ async fn read(mut from: OwnedReadHalf, queue: Sender<Chunk>, delay: Duration) {
             break;
         }
     }
-    // The end travels as long as the bytes do.
+    // The end of data has the same delay as the bytes.
     sleep_until(Instant::now() + delay).await;
 }
 

@@ -1,4 +1,4 @@
-//! Bytes go on as they come.
+//! Relays bytes as they arrive.
 
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;

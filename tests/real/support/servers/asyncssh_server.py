@@ -24,7 +24,7 @@ class Odd(asyncssh.SFTPServer):
         if path != b".":
             return super().realpath(path)
         if ANSWER == ["fails"]:
-            raise asyncssh.SFTPFailure("not told")
+            raise asyncssh.SFTPFailure("not reported")
         return ANSWER[0].encode()
 
 

@@ -9,7 +9,7 @@ use crate::support::ssh::{keys, public};
 use crate::support::{USER, ports};
 
 /// OpenSSH with internal-sftp. Its PAM service has the name of the program: a link with our service's
-/// name gives it the virtual user's password. libnss_wrapper provides the user, who is no account of
+/// name gives it the virtual user's password. libnss_wrapper provides the user, which is no account of
 /// the system.
 ///
 /// `more`: lines of sshd_config before the others; the first value of a keyword wins.

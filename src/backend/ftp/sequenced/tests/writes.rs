@@ -15,7 +15,7 @@ async fn a_hole_is_refused_at_sync_and_close() {
         assert_eq!(failure.kind, FailureKind::Unsupported);
         assert!(failure.message.contains("a hole from 100 to 200"), "{failure}");
         assert_eq!(fake.logged(), ["write start", "abort"]);
-        // The missing bytes come too late.
+        // The missing bytes arrive too late.
         assert!(!sync || file.write_at(100, vec![1; 100].into()).await.is_err());
         assert!(!sync || file.close().await.is_err());
     }

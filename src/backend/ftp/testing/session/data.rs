@@ -61,7 +61,7 @@ impl Session {
         for _ in self.fillers.drain(..) {
             listener.accept().await?;
         }
-        self.seen.lock().unwrap().queue_budget += 1;
+        self.seen.lock().unwrap().early_transfers += 1;
         Ok(false)
     }
 
@@ -101,7 +101,7 @@ impl Session {
             if self.oddities.announces_early {
                 self.reply("150 go").await?;
             }
-            return self.reply("425 nobody came").await;
+            return self.reply("425 no connection").await;
         };
         let (mut data, _) = listener.accept().await?;
         if self.oddities.proxied {

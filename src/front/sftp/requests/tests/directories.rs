@@ -74,7 +74,7 @@ async fn names_buffered_by_opendir_are_bounded() {
 async fn names_buffered_by_readdir_are_bounded() {
     let (mut requests, _) = requests().await;
     let mut opened = Vec::new();
-    for _ in 0..directory::OPEN_MAX {
+    for _ in 0..directory::OPEN_DIRECTORIES_MAX {
         let open = RequestBody::OpenDir { path: "/endless".into() };
         let ResponseBody::Handle(handle) = requests.send(open).await else { panic!() };
         let mut returned = 0;
@@ -131,7 +131,7 @@ async fn all_channels_of_a_connection_share_the_limit_of_open_directories() {
     let mut second = Requests::new(first.session.clone(), first.directories.clone(), Drain::new());
     let open = || RequestBody::OpenDir { path: "/small".into() };
     let mut opened = Vec::new();
-    for number in 0..directory::OPEN_MAX {
+    for number in 0..directory::OPEN_DIRECTORIES_MAX {
         let requests = if number % 2 == 0 { &mut first } else { &mut second };
         let ResponseBody::Handle(handle) = requests.send(open()).await else { panic!("{number}") };
         opened.push(handle);

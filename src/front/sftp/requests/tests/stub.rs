@@ -1,4 +1,4 @@
-//! A backend that records its calls, and whose writes end when the test says so.
+//! A backend that records its calls, and whose writes end when the test releases them.
 
 use std::any::Any;
 use std::collections::HashMap;

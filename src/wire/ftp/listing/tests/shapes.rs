@@ -23,7 +23,7 @@ fn check(precise: Precision, cases: Vec<Case>) {
 
 #[test]
 #[rustfmt::skip] // One line each: a table.
-fn ls() {
+fn ls_lines_of_real_servers_are_parsed() {
     use EntryKind::*;
     check(Precision::Minute, vec![
         ("vsftpd", b"drwxr-xr-x    2 0        0            4096 Nov 22 17:35 pub", b"pub", Directory, Some(4096), "20261122173500"),
@@ -81,7 +81,7 @@ fn ls() {
 
 #[test]
 #[rustfmt::skip] // One line each: a table.
-fn dos() {
+fn dos_lines_of_real_servers_are_parsed() {
     use EntryKind::*;
     check(Precision::Minute, vec![
         ("IIS folder", b"11-22-26  05:35PM       <DIR>          name", b"name", Directory, None, "20261122173500"),
@@ -104,7 +104,7 @@ fn dos() {
 
 #[test]
 #[rustfmt::skip] // One line each: a table.
-fn facts() {
+fn fact_lines_of_real_servers_are_parsed() {
     use EntryKind::*;
     check(Precision::Second, vec![
         ("RFC 3659", b"Type=file;Size=25730;Modify=19940728095854;Perm=; cap96.tar.Z", b"cap96.tar.Z", File, Some(25_730), "19940728095854"),

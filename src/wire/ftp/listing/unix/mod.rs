@@ -14,7 +14,7 @@ const MAX_COLUMNS: usize = 14;
 
 /// Possible numbers of columns between mode and size, the most likely (links, owner, group) first, so that
 /// a group called `Nov` is not taken for a month.
-const BEFORE_SIZE: [usize; 8] = [3, 0, 1, 2, 4, 5, 6, 7];
+const COLUMNS_BEFORE_SIZE: [usize; 8] = [3, 0, 1, 2, 4, 5, 6, 7];
 
 /// Parses a line, without checking the name. `None` for another format.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
@@ -24,7 +24,7 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
     }
     let mode = Mode::parse(&columns)?;
     let columns = &columns[mode.columns..];
-    let (at, date) = BEFORE_SIZE.iter().find_map(|at| {
+    let (at, date) = COLUMNS_BEFORE_SIZE.iter().find_map(|at| {
         let (size, after) = columns.get(*at..)?.split_first()?;
         is_size(size.text, mode.device).then_some(())?;
         Some((*at, Date::parse(after, now)?))
