@@ -57,16 +57,23 @@ fn kind(reply: &PeerReply) -> FailureKind {
 /// 550 has many meanings; usual texts show which one.
 fn kind_of_550(reply: &PeerReply) -> FailureKind {
     let text = reply.lines.concat().to_ascii_lowercase();
-    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
-    if says("permission") || says("denied") || says("not allowed") || says("read-only") {
+    let contains = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
+    if contains("permission")
+        || contains("denied")
+        || contains("not allowed")
+        || contains("read-only")
+    {
         FailureKind::PermissionDenied
-    } else if says("not empty") {
+    } else if contains("not empty") {
         FailureKind::DirectoryNotEmpty
-    } else if says("exists") && !says("not exist") {
+    } else if contains("exists") && !contains("not exist") {
         FailureKind::AlreadyExists
-    } else if says("not a directory") {
+    } else if contains("not a directory") {
         FailureKind::NotADirectory
-    } else if says("is a directory") || says("not a plain file") || says("not a regular file") {
+    } else if contains("is a directory")
+        || contains("not a plain file")
+        || contains("not a regular file")
+    {
         FailureKind::IsADirectory
     } else {
         FailureKind::NotFound
@@ -86,8 +93,11 @@ pub(super) fn denies_inspection(failure: &Failure) -> bool {
 pub(super) fn is_unspecific(failure: &Failure) -> bool {
     let Some(reply) = failure.peer.as_ref().filter(|reply| reply.code == 550) else { return false };
     let text = reply.lines.concat().to_ascii_lowercase();
-    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
-    let absent = says("no such") || says("not exist") || says("not found") || says("cannot find");
+    let contains = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
+    let absent = contains("no such")
+        || contains("not exist")
+        || contains("not found")
+        || contains("cannot find");
     failure.kind == FailureKind::NotFound && !absent
 }
 

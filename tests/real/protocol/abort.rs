@@ -10,7 +10,7 @@ use crate::support::raw::{Raw, Wire};
 /// How a client sends ABOR.
 type Saying = fn(&mut Raw);
 
-const SAYINGS: [(&str, Saying); 10] = [
+const ABOR_FORMS: [(&str, Saying); 10] = [
     ("bare", |raw| raw.send_bytes(b"ABOR\r\n")),
     ("small letters", |raw| raw.send_bytes(b"abor\r\n")),
     ("IAC IP IAC DM in line", |raw| raw.send_bytes(b"\xff\xf4\xff\xf2ABOR\r\n")),
@@ -76,10 +76,10 @@ fn abor_ends_a_download() {
         let fixture = Plan { tls, ..Plan::default() }.start();
         let mut raw = if tls == "none" { fixture.client() } else { fixture.tls_client() };
         // Urgent data only in clear: under TLS it would damage a record.
-        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 5 });
-        for (how, say) in sayings {
+        let forms = ABOR_FORMS.iter().take(if tls == "none" { ABOR_FORMS.len() } else { 5 });
+        for (how, send) in forms {
             let data = stuck_download(&fixture, &mut raw);
-            say(&mut raw);
+            send(&mut raw);
             expect_aborted(&mut raw, how);
             at_end(data, how);
         }
@@ -91,10 +91,10 @@ fn abor_ends_an_upload() {
     for tls in ["none", "required"] {
         let fixture = Plan { tls, partial_uploads: "delete", ..Plan::default() }.start();
         let mut raw = if tls == "none" { fixture.client() } else { fixture.tls_client() };
-        let sayings = SAYINGS.iter().take(if tls == "none" { SAYINGS.len() } else { 5 });
-        for (how, say) in sayings {
+        let forms = ABOR_FORMS.iter().take(if tls == "none" { ABOR_FORMS.len() } else { 5 });
+        for (how, send) in forms {
             let data = stuck_upload(&fixture, &mut raw, b"part");
-            say(&mut raw);
+            send(&mut raw);
             expect_aborted(&mut raw, how);
             at_end(data, how);
             assert!(fixture.names().is_empty(), "{how}");

@@ -91,7 +91,7 @@ pub(super) fn allow_empty(
 
 fn says_empty(reply: &PeerReply) -> bool {
     let text = reply.lines.join(&b' ').to_ascii_lowercase();
-    let says = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
+    let contains = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     matches!(reply.code, 450 | 550)
-        && (says("no files") || (says("no ") && says(" found") && !says("no such")))
+        && (contains("no files") || (contains("no ") && contains(" found") && !contains("no such")))
 }
