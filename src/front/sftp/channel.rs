@@ -25,7 +25,7 @@ use super::channel_request::{ChannelRequest, next_request, refuse_program};
 use super::connection::{ActivityGuard, Connection};
 use super::request_queue::{Received, RequestQueue};
 use super::requests::{Outcome, RequestFuture, Requests, version_packet};
-use super::response_queue::ResponseQueue;
+use super::response_queue::{NotSent, ResponseQueue};
 use crate::net::poll_once;
 use crate::op::{Failure, FailureKind};
 use crate::session::{Session, SessionEnd};
@@ -55,7 +55,7 @@ pub(super) struct Channel {
     requests: Requests,
     running: FuturesUnordered<Running>,
     responses: ResponseQueue,
-    sending: Option<BoxFuture<'static, Option<Usage>>>,
+    sending: Option<BoxFuture<'static, Result<Usage, NotSent>>>,
     /// The client reads no more responses.
     discards_responses: bool,
     /// The session at the backend is lost: the connection ends after the responses are sent.
@@ -74,6 +74,8 @@ enum End {
     /// The client has sent EOF, and every response was sent.
     Done,
     Closed,
+    /// The channel or the connection ended before a response was sent.
+    Unsent,
     /// The client accepts no responses.
     Stalled,
     /// The gateway must stop now.
@@ -172,11 +174,12 @@ impl Channel {
             let packet_deadline = self.packet_deadline();
             tokio::select! {
                 biased;
-                sent = async { self.sending.as_mut()?.await }, if self.sending.is_some() => {
+                Some(sent) = async { Some(self.sending.as_mut()?.await) }, if self.sending.is_some() => {
                     self.sending = None;
                     match sent {
-                        Some(usage) => self.budget.release(usage),
-                        None => return End::Stalled,
+                        Ok(usage) => self.budget.release(usage),
+                        Err(NotSent::Closed) => return End::Unsent,
+                        Err(NotSent::Stalled) => return End::Stalled,
                     }
                 }
                 Some((id, usage, outcome)) = self.running.next(), if !self.running.is_empty() => {

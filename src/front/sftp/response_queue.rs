@@ -82,21 +82,30 @@ impl ResponseQueue {
     }
 }
 
+/// Why a response was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotSent {
+    /// The channel or the connection has ended.
+    Closed,
+    /// The client did not accept [`WRITE_SIZE`] bytes within the limit.
+    Stalled,
+}
+
 impl Batch {
-    /// Sends the batch as the client's window allows, and returns its usage. `None`: the client has
-    /// closed the channel, or did not accept [`WRITE_SIZE`] bytes within `limit`.
+    /// Sends the batch as the client's window allows, and returns its usage.
     pub(super) async fn send(
         self,
         client: Arc<ChannelWriteHalf<Msg>>,
         limit: Duration,
-    ) -> Option<Usage> {
+    ) -> Result<Usage, NotSent> {
         for mut part in self.parts {
             while !part.is_empty() {
                 let data = part.split_to(part.len().min(WRITE_SIZE));
-                timeout(limit, client.data_bytes(data)).await.ok()?.ok()?;
+                let sent = timeout(limit, client.data_bytes(data)).await;
+                sent.map_err(|_| NotSent::Stalled)?.map_err(|_| NotSent::Closed)?;
             }
         }
-        Some(self.usage)
+        Ok(self.usage)
     }
 }
 

@@ -22,7 +22,7 @@ const STALLED: &str = "the client accepted no response in time (limits.stall_tim
 impl Channel {
     pub(super) async fn finish(mut self, end: End) {
         let deadline = Instant::now() + CHANNEL_END_TIMEOUT;
-        let answered = !matches!(end, End::Stalled) && self.has_answered_all();
+        let answered = !matches!(end, End::Stalled | End::Unsent) && self.has_answered_all();
         self.close(&end).await;
         self.discard_responses();
         let rest = async {
@@ -49,7 +49,7 @@ impl Channel {
         match end {
             End::Stalled => aborted(STALLED),
             End::ProtocolError(reason) => aborted(reason),
-            End::Done | End::Closed | End::Shutdown => {
+            End::Done | End::Closed | End::Unsent | End::Shutdown => {
                 match self.connection.client_info.end.get() {
                     Some(end) => end.failure(),
                     None => aborted(left_open),
@@ -78,7 +78,7 @@ impl Channel {
                 }
                 None
             }
-            End::Closed | End::Shutdown => None,
+            End::Closed | End::Unsent | End::Shutdown => None,
         };
         if let Some(status) = status {
             let _ = timeout(CLOSE_TIMEOUT, self.send_exit_status(status)).await;
@@ -87,7 +87,7 @@ impl Channel {
 
     async fn send_exit_status(&mut self, status: u32) -> Option<()> {
         if let Some(sending) = &mut self.sending {
-            sending.await?;
+            sending.await.ok()?;
         }
         self.write.exit_status(status).await.ok()?;
         self.write.eof().await.ok()?;
@@ -136,7 +136,7 @@ impl Channel {
             if sent.is_some() {
                 self.sending = None;
             }
-            if sent.flatten().is_none() {
+            if !matches!(sent, Some(Ok(_))) {
                 return false;
             }
         }
