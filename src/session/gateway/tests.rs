@@ -366,10 +366,12 @@ async fn a_missing_root_is_logged_as_a_warning() {
             Answering { enter: Some(missing), stat: Some(Err(missing)), ..Answering::default() };
         log_in_below("/srv/acme", backend).await.0.err().unwrap();
     };
-    // tracing enables an event for new subscribers once it knows it. If it first saw the event in
-    // another test, on a thread without a subscriber, it could stay disabled.
-    log_in().await;
     let _log = tracing::subscriber::set_default(log);
+    // If the event is first used by another test, on a thread without a subscriber, it stays disabled
+    // until the interest in it is asked for again.
+    log_in().await;
+    tracing::callsite::rebuild_interest_cache();
+    lines.lock().unwrap().clear();
     log_in().await;
     let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
