@@ -19,7 +19,7 @@ use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
-use crate::route::Root;
+use crate::route::RootSetting;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -321,10 +321,11 @@ section! {
         [required] authenticate: Leaf<Authenticate>,
         /// The backend's name.
         [required] backend: Leaf<Text>,
-        /// Folder of the backend that is the client's /. A prefix, not a jail: symlinks at the server can
-        /// lead out of it. It must exist at each login. Or home: the user's folder after the backend's
-        /// login. Default: /.
-        root: Leaf<Root>,
+        /// Folder of the backend that is the client's /. `{user}` in it is replaced by the user's name: a
+        /// folder for each user ("/partners/{user}"). A prefix, not a jail: symlinks at the server can lead
+        /// out of it. It must exist at each login. Or home: the user's folder after the backend's login.
+        /// Default: /.
+        root: Leaf<RootSetting>,
     }
 }
 

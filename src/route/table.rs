@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use globset::GlobSet;
 use ipnet::IpNet;
 
+use super::RootSetting;
 use crate::auth::Credentials;
-use crate::op::RemotePath;
 
 /// One of the `routes`, as configured.
 pub struct Route {
@@ -17,16 +17,7 @@ pub struct Route {
     /// The backend's name in the configuration.
     pub backend: String,
     /// Prepended to every path of the client; `/` for none.
-    pub root: Root,
-}
-
-/// The folder of a backend that a client sees as `/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Root {
-    /// A folder of the backend. `/`, the default, changes no path.
-    Path(RemotePath),
-    /// `home`: the user's folder after the backend's login.
-    Home,
+    pub root: RootSetting,
 }
 
 /// The conditions of a route; an absent condition matches everyone.

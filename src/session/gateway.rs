@@ -20,10 +20,10 @@ use super::{Limits, Session, root};
 use tracing::Instrument;
 
 use crate::auth::{Credentials, Identity, PasswordCheck};
-use crate::backend::{Backend, Login, Origin};
+use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
-use crate::route::{Access, Root, Route, RouteTable};
+use crate::route::{Access, Root, Route, RouteTable, USER_PLACEHOLDER};
 
 const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
      which is for other users; remove the name from `users`, or add a route with `authenticate: \
@@ -139,14 +139,14 @@ impl Gateway {
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
-        let (identity, route, backend) = outcome?;
+        let (identity, root, backend) = outcome?;
         Ok(Session::new(SessionCore {
             identity,
             record: SessionRecord::new(info.clone()),
             info,
             span,
             metrics: self.metrics.clone(),
-            root: root::Root::new(&route.root, &backend.home()),
+            root: root::Root::new(&root, &backend.home()),
             backend,
             open_uploads: OpenUploads::default(),
         }))
@@ -172,6 +172,7 @@ impl Gateway {
             }
             Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
+        self.root(route, user)?;
         let known = self.passwords.known(user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
@@ -214,27 +215,45 @@ impl Gateway {
         })
     }
 
-    async fn log_in<'a>(
+    /// A route's index in the configuration.
+    fn number(&self, route: &Route) -> usize {
+        self.routes.0.iter().position(|it| std::ptr::eq(it, route)).unwrap_or_default()
+    }
+
+    /// The root of a user's session on this route.
+    fn root(&self, route: &Route, user: &[u8]) -> Result<Root, Failure> {
+        route.root.of(user).map_err(|why| {
+            let number = self.number(route);
+            refused(&format!(
+                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].root ({}): it {why}; \
+                 if the user is genuine, add a route for this name before that one",
+                route.root
+            ))
+        })
+    }
+
+    async fn log_in(
         &self,
-        route: Option<&'a Route>,
+        route: Option<&Route>,
         client: &ClientInfo,
         proof: Proof,
         at_backend: &AtomicBool,
-    ) -> Result<(Identity, &'a Route, Box<dyn crate::backend::BackendSession>), Failure> {
+    ) -> Result<(Identity, Root, Box<dyn BackendSession>), Failure> {
         let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
         let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
+        // Without a route, too: the reply and its time must not depend on whether the user exists.
+        let user = match &proof {
+            _ if unchecked => None,
+            Proof::Password(Credentials { user, password, .. }) => {
+                self.passwords.verify(user, password).await
+            }
+            Proof::PublicKey { user, key } => {
+                self.admits_key(client, user, key)?;
+                self.passwords.known(user)
+            }
+        };
+        let root = route.map(|route| self.root(route, proof.user())).transpose()?;
         if !unchecked {
-            // Without a route, too: the reply and its time must not depend on whether the user
-            // exists.
-            let user = match &proof {
-                Proof::Password(Credentials { user, password, .. }) => {
-                    self.passwords.verify(user, password).await
-                }
-                Proof::PublicKey { user, key } => {
-                    self.admits_key(client, user, key)?;
-                    self.passwords.known(user)
-                }
-            };
             match (user, route) {
                 (Some(user), Some(_)) => identity.groups = user.groups.clone(),
                 (_, None) if self.is_reserved(client, proof.user()) => {
@@ -244,7 +263,7 @@ impl Gateway {
                 (None, _) => return Err(refused("unknown user or wrong password")),
             }
         }
-        let route = route.ok_or_else(|| refused(NO_ROUTE))?;
+        let (route, root) = route.zip(root).ok_or_else(|| refused(NO_ROUTE))?;
         let backend = self.backends.get(&route.backend).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
@@ -257,15 +276,14 @@ impl Gateway {
             Access::GatewayOnly => Login::Authenticated(None),
         };
         let mapped = matches!(login, Login::Authenticated(_));
-        let rooted = matches!(&route.root, Root::Path(path) if !path.is_root());
+        let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
         at_backend.store(true, Ordering::Relaxed);
         match backend.login(&login, origin).await {
             Ok(session) => {
-                let number = self.routes.0.iter().position(|it| std::ptr::eq(it, route));
-                let number = number.unwrap_or_default();
-                match root::check(&*session, &identity, route, number).await {
-                    Ok(()) => Ok((identity, route, session)),
+                let place = (route.backend.as_str(), self.number(route));
+                match root::check(&*session, &identity, &root, place).await {
+                    Ok(()) => Ok((identity, root, session)),
                     Err(failure) => {
                         session.close().await;
                         Err(failure)

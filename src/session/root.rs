@@ -5,7 +5,7 @@ use crate::auth::Identity;
 use crate::backend::{BackendSession, Home};
 use crate::op::{Answer, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::policy;
-use crate::route::{self, Route, Target};
+use crate::route::{self, Target};
 
 /// The folder that a client sees as `/`.
 #[derive(Debug, Clone)]
@@ -76,16 +76,16 @@ impl Root {
     }
 }
 
-/// Refuses a root that is certainly not a folder of the backend; `number` is the route's index in
+/// Refuses a root that is certainly not a folder of the backend `name`; `number` is the route's index in
 /// the configuration. Sends one request if the root exists. A root that the account may not see is
 /// accepted.
 pub(super) async fn check(
     backend: &dyn BackendSession,
     identity: &Identity,
-    route: &Route,
-    number: usize,
+    root: &route::Root,
+    (name, number): (&str, usize),
 ) -> Result<(), Failure> {
-    let root = match &route.root {
+    let root = match root {
         route::Root::Path(path) if !path.is_root() => path,
         // The home directory exists.
         _ => return Ok(()),
@@ -97,9 +97,8 @@ pub(super) async fn check(
             "your folder does not exist at the server; contact the operator of the gateway",
         )
         .with_detail(format!(
-            "{} {problem} at backend \"{}\" ({failure}): create the folder there, or correct \
-             routes[{number}].root",
-            root, route.backend
+            "{root} {problem} at backend \"{name}\" ({failure}): create the folder there, or correct \
+             routes[{number}].root"
         ))
     };
     let perform = |operation: fn(RemotePath) -> Operation| async move {

@@ -1,29 +1,33 @@
-//! Warns of `{user}`, `%u` and the like in paths: other servers expand them, this gateway does not.
+//! Warns of `{user}`, `%u` and the like in paths: other servers expand them, this gateway expands only
+//! `{user}`, in a route's `root`.
 
 use super::entries;
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
 use crate::config::values::FileName;
-use crate::route::Root;
+use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, problems: &mut Problems) {
     let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
     for route in routes {
         let Some(leaf) = &route.root else { continue };
-        let Some(Root::Path(path)) = &leaf.value else { continue };
-        let shared = "all users of this route share a folder of that name; write a route for each user, \
-                      or let the backend's accounts have folders of their own (`root: home`)";
-        hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
+        let Some(root) = &leaf.value else { continue };
+        // Other braces are errors.
+        let rest = root.to_string().replace(USER_PLACEHOLDER, "");
+        let shared = "only `{user}` is replaced by the user's name; `root: home` is the folder of the \
+                      backend's account";
+        hint(&leaf.at, &rest, shared, problems);
     }
     for (_, backend) in entries(&file.backends) {
-        let shared = "all users of this backend share a folder of that name; give each a route with a \
-                      `root`";
+        let shared = "all users of this backend share a folder of that name; `{user}` in a route's \
+                      `root` gives each a folder";
         one(backend.folder.as_ref(), shared, problems);
         if let Some(leaf) = &backend.login_folder
             && let Some(path) = &leaf.value
         {
-            let shared = "all users share a folder of that name";
+            let shared = "all users share a folder of that name; `{user}` in a route's `root` gives each \
+                          a folder";
             hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
         }
     }

@@ -11,7 +11,7 @@ use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::{Authenticate, Text, UserGlob};
 use crate::op::RemotePath;
-use crate::route::{Access, Match, Root, Route, RouteTable};
+use crate::route::{Access, Match, Root, RootSetting, Route, RouteTable, USER_PLACEHOLDER};
 
 pub(super) fn compile(
     file: &File,
@@ -52,7 +52,9 @@ fn compile_route(
         matches,
         access: access?,
         backend: value(&route.backend)?.0.clone(),
-        root: value(&route.root).cloned().unwrap_or_else(|| Root::Path(RemotePath::root())),
+        root: value(&route.root)
+            .cloned()
+            .unwrap_or_else(|| RootSetting::Same(Root::Path(RemotePath::root()))),
     })
 }
 
@@ -215,10 +217,23 @@ fn warn_unused(file: &File, routes: &[schema::Route], problems: &mut Problems) {
         return;
     }
     for (name, user) in entries(&file.users) {
-        if !routes.iter().any(|route| checked(route) && matches_user(route, name, user)) {
-            let message =
-                "no route with `authenticate: gateway` matches this user, who can never log in";
-            problems.warning(&user.at, message);
+        let own = routes.iter().filter(|route| checked(route) && matches_user(route, name, user));
+        let refusal = |route: &schema::Route| value(&route.root)?.of(name.as_bytes()).err();
+        // `None` if a route accepts the name.
+        let refusals: Option<Vec<_>> = own.map(refusal).collect();
+        match refusals.as_deref() {
+            None => {}
+            Some([]) => problems.warning(
+                &user.at,
+                "no route with `authenticate: gateway` matches this user, who can never log in",
+            ),
+            Some([why, ..]) => problems.warning(
+                &user.at,
+                format!(
+                    "this name cannot replace `{USER_PLACEHOLDER}` in the `root` of the user's routes: it {why}; \
+                     add a route for this user, with a `root` without it, before them"
+                ),
+            ),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
 use crate::op::RemotePath;
-use crate::route::{Access, Root};
+use crate::route::{Access, Root, RootSetting};
 use crate::session::Limits;
 
 const MINIMAL: &str = "\
@@ -57,7 +57,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(server.connect_timeout, Duration::from_secs(10));
     assert_eq!(server.reply_timeout, Duration::from_secs(60));
     assert!(matches!(config.routes.0[0].access, Access::Backend));
-    assert_eq!(config.routes.0[0].root, Root::Path(RemotePath::root()));
+    assert_eq!(config.routes.0[0].root, RootSetting::Same(Root::Path(RemotePath::root())));
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.metrics, None);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
@@ -227,9 +227,8 @@ fn routes(config: &Compiled) {
     assert_eq!(password(&from_env.access), "lockgate");
     assert!(matches!(through.access, Access::GatewayPassThrough));
     assert!(matches!(files.access, Access::GatewayOnly));
-    let Root::Path(root) = &mapped.root else { panic!("{:?}", mapped.root) };
-    assert_eq!((mapped.backend.as_str(), root.as_bytes()), ("mapped", &b"/srv/x"[..]));
-    assert_eq!(from_env.root, Root::Home);
+    assert_eq!((mapped.backend.as_str(), mapped.root.to_string().as_str()), ("mapped", "/srv/x"));
+    assert_eq!(from_env.root, RootSetting::Same(Root::Home));
     let source = "10.9.9.9".parse().unwrap();
     let staff = ["staff".to_owned()];
     assert!(mapped.matches.covers("b", source, b"alice", Some(&staff)));

@@ -282,12 +282,30 @@ fn too_few_descriptors_are_a_warning() {
 }
 
 #[test]
+fn a_user_whose_name_is_no_folder_is_a_warning() {
+    let rooted = base().replace("backend: folder\n", "backend: folder\n    root: /p/{user}\n");
+    for (name, why) in [("\"al/ice\"", "contains a slash"), ("\"..\"", "would lead to the folder")]
+    {
+        let text = rooted.replace("  alice:", &format!("  {name}:"));
+        let message = format!(
+            "this name cannot replace `{{user}}` in the `root` of the user's routes: it {why}"
+        );
+        expect(warnings(&text, &RUN), &[("19:3: ", &message)]);
+        // A route for this user.
+        let own = format!(
+            "routes:\n  - match: {{ users: [{name}] }}\n    authenticate: gateway\n    backend: folder\n    root: /p/own\n"
+        );
+        expect(warnings(&text.replace("routes:\n", &own), &RUN), &[]);
+    }
+}
+
+#[test]
 fn placeholders_in_paths_are_warnings() {
     let folder = folder();
     fs::create_dir(folder.path().join("{user}")).unwrap();
     fs::copy(folder.path().join("tls.crt"), folder.path().join("%u.crt")).unwrap();
     let text = base()
-        .replace("backend: folder\n", "backend: folder\n    root: /home/{user}/in\n")
+        .replace("backend: folder\n", "backend: folder\n    root: /home/%u/in\n")
         .replace("address: 10.1.2.3\n", "address: 10.1.2.3\n    login_folder: /home/%u\n")
         .replace("certificate: tls.crt", "certificate: \"%u.crt\"")
         .replace("folder: files", "folder: \"{user}\"");
@@ -298,9 +316,15 @@ fn placeholders_in_paths_are_warnings() {
             "18:13: backends.folder.folder: ",
             "`{user}` is taken literally: all users of this backend share",
         ),
-        ("27:11: routes[0].root: ", "`{user}` is taken literally: all users of this route share a"),
+        (
+            "27:11: routes[0].root: ",
+            "`%u` is taken literally: only `{user}` is replaced by the user's",
+        ),
     ];
     expect(warnings_in(folder.path(), &text, &RUN), &expected);
+    // In a route's root it is replaced.
+    let text = base().replace("backend: folder\n", "backend: folder\n    root: /home/{user}/in\n");
+    expect(warnings(&text, &RUN), &[]);
     // If the file does not exist this may be the reason.
     let output = report(&base().replace("folder: files", "folder: /srv/%u"));
     let message =

@@ -416,6 +416,20 @@ fn invalid_routes_are_errors() {
     one("backend: folder", "backend: folder\n    root: Home", "26:11", r#"did you mean "home"?"#);
     one("backend: folder", "backend: folder\n    root: ~/x", "26:11", "must be absolute");
     one("backend: folder", "backend: folder\n    root: /a/../b", "26:11", "must not contain");
+    one(
+        "backend: folder",
+        "backend: folder\n    root: /home/{username}",
+        "26:11: routes[0].root: `{username}` is not replaced: only `{user}` is, by the user's name",
+        r#"did you mean "/home/{user}"?"#,
+    );
+    one(
+        "backend: folder",
+        "backend: folder\n    root: /{group}/{user}",
+        "26:11",
+        "`{group}` is not",
+    );
+    one("backend: folder", "backend: folder\n    root: /{user", "26:11", "`{` is not replaced");
+    one("backend: folder", "backend: folder\n    root: \"{user}\"", "26:11", r#"mean "/{user}"?"#);
     one("- match: { groups: [staff] }\n    auth", "- auth", "25:5: routes[1]", "is never reached");
     one("authenticate: backend", "authenticate: proxy", "26:19", "not one of backend, gateway");
     one(

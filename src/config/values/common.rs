@@ -8,7 +8,6 @@ use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Invalid, Value};
 use crate::op::RemotePath;
-use crate::route::Root;
 
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, Invalid> {
@@ -195,19 +194,6 @@ impl Value for RemotePath {
         }
         RemotePath::resolve(&RemotePath::root(), path.as_bytes())
             .or_else(|e| Invalid::new(e.to_string()))
-    }
-}
-
-impl Value for Root {
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        const HOME: &str = "home";
-        if text == HOME {
-            return Ok(Self::Home);
-        }
-        RemotePath::parse(text).map(Self::Path).map_err(|wrong| match text {
-            "~" | "~/" | "Home" | "HOME" => Invalid { suggestion: Some(HOME.into()), ..wrong },
-            _ => wrong,
-        })
     }
 }
 

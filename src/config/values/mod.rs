@@ -3,6 +3,7 @@
 mod choices;
 mod common;
 mod net;
+mod root;
 mod ssh;
 
 pub(super) use choices::{

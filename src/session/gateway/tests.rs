@@ -17,7 +17,9 @@ use crate::op::{
     Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, ReadFile,
     RemotePath, WriteFile,
 };
-use crate::route::{Match, Target};
+use crate::route::{Match, RootSetting, Target, UserFolder};
+
+mod user_roots;
 
 /// A backend that never answers a login.
 struct Silent;
@@ -113,7 +115,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         matches: Match::default(),
         access,
         backend: "files".into(),
-        root: Root::Path(RemotePath::root()),
+        root: RootSetting::Same(Root::Path(RemotePath::root())),
     };
     Gateway {
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
@@ -200,17 +202,34 @@ fn a_refused_key_is_recorded_with_the_reason() {
     }
 }
 
+fn root_setting(root: &str) -> RootSetting {
+    if root == "home" {
+        return RootSetting::Same(Root::Home);
+    }
+    let path = RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap();
+    match UserFolder::new(path.clone()) {
+        Some(folder) => RootSetting::EachUser(folder),
+        None => RootSetting::Same(Root::Path(path)),
+    }
+}
+
 /// Logs in below `root`; also returns the requests to the backend.
 async fn log_in_below(root: &str, backend: Answering) -> (Result<Session, Failure>, Vec<String>) {
+    log_in_as(b"bob", root, backend).await
+}
+
+/// As [`log_in_below`], as this user.
+async fn log_in_as(
+    user: &[u8],
+    root: &str,
+    backend: Answering,
+) -> (Result<Session, Failure>, Vec<String>) {
     let mut gateway = gateway(Access::Backend);
-    gateway.routes.0[0].root = match root {
-        "home" => Root::Home,
-        root => Root::Path(RemotePath::resolve(&RemotePath::root(), root.as_bytes()).unwrap()),
-    };
+    gateway.routes.0[0].root = root_setting(root);
     let requests = backend.requests.clone();
     gateway.backends.insert("files".into(), Arc::new(backend));
     let proof = Proof::Password(Credentials {
-        user: b"bob".to_vec(),
+        user: user.to_vec(),
         password: b"x".to_vec().into(),
         account: None,
         key: None,
@@ -311,7 +330,9 @@ async fn root_home_hides_what_is_above_an_unknown_home_directory() {
 
 #[tokio::test]
 async fn the_origin_is_rooted_if_a_root_is_configured() {
-    for (root, rooted) in [("/srv/acme", true), ("/", false), ("home", false)] {
+    for (root, rooted) in
+        [("/srv/acme", true), ("/srv/{user}", true), ("/", false), ("home", false)]
+    {
         let answering = Answering::default();
         let received = answering.rooted.clone();
         let (outcome, _) = log_in_below(root, answering).await;
@@ -345,10 +366,12 @@ async fn a_missing_root_is_logged_as_a_warning() {
             Answering { enter: Some(missing), stat: Some(Err(missing)), ..Answering::default() };
         log_in_below("/srv/acme", backend).await.0.err().unwrap();
     };
-    // tracing enables an event for new subscribers once it knows it. If it first saw the event in
-    // another test, on a thread without a subscriber, it could stay disabled.
-    log_in().await;
     let _log = tracing::subscriber::set_default(log);
+    // If the event is first used by another test, on a thread without a subscriber, it stays disabled
+    // until the interest in it is asked for again.
+    log_in().await;
+    tracing::callsite::rebuild_interest_cache();
+    lines.lock().unwrap().clear();
     log_in().await;
     let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");

@@ -27,6 +27,7 @@ mod sftp_to_ftp;
 mod sftp_uploads;
 mod times;
 mod unique;
+mod user_roots;
 
 use std::fmt::Write as _;
 

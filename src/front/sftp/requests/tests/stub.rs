@@ -19,7 +19,7 @@ use crate::op::{
     Abilities, Action, Answer, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem,
     ListDirectory, OpenHandle, Operation, ReadFile, RemotePath, WriteFile,
 };
-use crate::route::{Access, Match, Root, Route, RouteTable, Target};
+use crate::route::{Access, Match, Root, RootSetting, Route, RouteTable, Target};
 use crate::session::{Gateway, Limits, Metrics};
 
 type Outcome = Result<(), Failure>;
@@ -250,7 +250,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
             matches: Match::default(),
             access: Access::Backend,
             backend: "stub".into(),
-            root: Root::Path(RemotePath::root()),
+            root: RootSetting::Same(Root::Path(RemotePath::root())),
         }]),
         backends: HashMap::from([("stub".to_owned(), backend)]),
         limits: Limits::default(),
