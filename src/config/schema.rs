@@ -353,6 +353,9 @@ section! {
         groups: OneOrMore<Text>,
         /// Networks of clients.
         sources: OneOrMore<IpNet>,
+        /// Server names that clients send under TLS (SNI): names, or "*.NAME" for any one label. Clients
+        /// without TLS or a server name, and SFTP clients, never match.
+        server_names: OneOrMore<ServerNamePattern>,
     }
 }
 

@@ -1,4 +1,5 @@
-//! `tls.certificates`: the client's server name (SNI) chooses the certificate.
+//! The client's server name (SNI) chooses the certificate (`tls.certificates`) and the route
+//! (`server_names`).
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -13,10 +14,13 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::clients::curl::{CurlOptions, curl};
-use crate::support::clients::{Site, TlsVersion};
+use super::TIMEOUT;
+use crate::support::backend_fixture::host_keys;
+use crate::support::clients::curl::{CurlOptions, curl, curl_sftp};
+use crate::support::clients::{SftpSite, Site, TlsVersion};
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
 use crate::support::process::run;
@@ -36,7 +40,11 @@ struct Fixture {
 
 fn start(data_sessions: &str) -> Fixture {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(folder.path().join("files")).expect("making a folder");
+    for name in ["files", "partner"] {
+        let backend = folder.path().join(name);
+        std::fs::create_dir(&backend).expect("making a folder");
+        std::fs::write(backend.join("which"), name).expect("writing a file");
+    }
     let make = |name: &str| {
         let made = rcgen::generate_simple_self_signed(vec![name.replace("any.", "*.")]);
         let made = made.expect("making a certificate");
@@ -65,15 +73,21 @@ fn start(data_sessions: &str) -> Fixture {
     let pool = ports::block(4);
     let config = format!(
         "listeners:\n  explicit: {}\n  implicit: {}\n\
+         \x20 sftp: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
          data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
-         backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         backends:\n  files: {{ protocol: local, folder: {:?} }}\n  partner: {{ protocol: local, \
+         folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
-         routes:\n  - {{ authenticate: gateway, backend: files }}\n",
-        listener("required"),
+         routes:\n  - {{ match: {{ server_names: [\"*.Example.com\", files.example.net] }}, \
+         authenticate: gateway, backend: partner }}\n\
+         \x20 - {{ authenticate: gateway, backend: files }}\n",
+        listener("optional"),
         listener("implicit"),
+        host_keys(),
         pool.start(),
         pool.end(),
         folder.path().join("files"),
+        folder.path().join("partner"),
         argon2_hash(),
     );
     let gateway = Gateway::start(&config);
@@ -252,4 +266,40 @@ fn curl_gets_the_certificate_of_its_server_name() {
             }
         }
     }
+}
+
+#[test]
+fn the_server_name_of_the_control_connection_chooses_the_route() {
+    let fixture = start("any");
+    for listener in LISTENERS {
+        for (name, backend) in [
+            ("ftp.example.com", "partner"),
+            ("FTP.example.COM", "partner"),
+            ("files.example.net", "partner"),
+            ("a.ftp.example.com", "files"),
+            ("example.com", "files"),
+            ("localhost", "files"),
+            ("127.0.0.1", "files"),
+        ] {
+            let mut raw = fixture.client(listener, name, config(&TLS13));
+            // A data connection's name does not matter.
+            raw.set_server_name("ftp.example.com");
+            let (bytes, _) = raw.download("RETR which");
+            assert_eq!(String::from_utf8_lossy(&bytes), backend, "{listener} {name}");
+            let sent = |login: &Value| login["server_name"].as_str().map(str::to_lowercase);
+            let expected = Some(name.to_lowercase()).filter(|name| name != "127.0.0.1");
+            let is_login = |line: &Value| {
+                line["event"] == "login"
+                    && line["listener"] == listener
+                    && line["backend"] == backend
+                    && sent(line) == expected
+            };
+            fixture.gateway.await_log(is_login, TIMEOUT);
+        }
+    }
+    let mut plain = Raw::connect(fixture.gateway.address("explicit")).0;
+    plain.login(USER, PASSWORD);
+    assert_eq!(plain.download("RETR which").0, b"files");
+    let sftp = SftpSite::new(fixture.gateway.address("sftp").port());
+    assert_eq!(curl_sftp(&sftp, "which", &[]).expect_ok("curl").stdout, b"files");
 }
