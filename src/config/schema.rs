@@ -106,6 +106,10 @@ section! {
         certificate: Leaf<FileName>,
         /// PEM file with the certificate's private key.
         key: Leaf<FileName>,
+        /// Instead of certificate and key: several, chosen by the server name that the client sends (SNI)
+        /// among the names in the certificates. The first is for clients without a name, or with
+        /// another.
+        certificates: Many<ListenerCertificate>,
         /// resumed: a data connection must resume its control connection's TLS session, so that nobody
         /// else can take the transfer. any (default): not required.
         data_sessions: Leaf<DataSessions>,
@@ -113,6 +117,16 @@ section! {
         require_close_notify: Leaf<bool>,
     }
     later ["client_certificate", "client_ca"]
+}
+
+section! {
+    /// A certificate with its key.
+    ListenerCertificate {
+        /// PEM file with the certificate and its chain.
+        [required] certificate: Leaf<FileName>,
+        /// PEM file with the certificate's private key.
+        [required] key: Leaf<FileName>,
+    }
 }
 
 section! {
@@ -340,6 +354,9 @@ section! {
         groups: OneOrMore<Text>,
         /// Networks of clients.
         sources: OneOrMore<IpNet>,
+        /// Server names that clients send under TLS (SNI): names, or "*.NAME" for any one label. Clients
+        /// without TLS or a server name, and SFTP clients, never match.
+        server_names: OneOrMore<ServerNamePattern>,
     }
 }
 

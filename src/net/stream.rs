@@ -36,6 +36,13 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
+    /// The server name that the client sent (SNI), on the server's side.
+    pub fn server_name(&self) -> Option<&str> {
+        let Stream::Tls(tls) = self else { return None };
+        let TlsStream::Server(tls) = &**tls else { return None };
+        tls.get_ref().1.server_name()
+    }
+
     /// What protects it, for the log: version, cipher suite and key exchange of TLS, or `none`.
     pub fn encryption(&self) -> String {
         let Stream::Tls(tls) = self else { return "none".to_owned() };

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::RootSetting;
 use crate::auth::Credentials;
+use crate::net::tls::ServerNames;
 
 /// One of the `routes`, as configured.
 pub struct Route {
@@ -31,6 +32,8 @@ pub struct Match {
     pub groups: Option<Vec<String>>,
     /// Networks of clients.
     pub sources: Option<Vec<IpNet>>,
+    /// Server names that clients send under TLS (SNI); clients without one never match.
+    pub server_names: Option<ServerNames<()>>,
 }
 
 /// Who checks the password, and which account the backend gets. A mapped account with an unchecked
@@ -50,12 +53,13 @@ pub enum Access {
 pub struct RouteTable(pub Vec<Route>);
 
 impl Match {
-    /// Whether the route matches a login at `listener` from `source` as `user`. `groups`: `None` for a user
-    /// who is not in `users`.
+    /// Whether the route matches a login at `listener` from `source` as `user`. `server_name`: what the client sent
+    /// under TLS. `groups`: `None` for a user who is not in `users`.
     pub fn covers(
         &self,
         listener: &str,
         source: IpAddr,
+        server_name: Option<&str>,
         user: &[u8],
         groups: Option<&[String]>,
     ) -> bool {
@@ -63,11 +67,15 @@ impl Match {
             self.listeners.as_ref().is_none_or(|names| names.iter().any(|n| n == listener));
         let source_fits =
             self.sources.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&source)));
+        let name_fits = self
+            .server_names
+            .as_ref()
+            .is_none_or(|names| server_name.is_some_and(|name| names.get(name).is_some()));
         let user_fits = self.users.as_ref().is_none_or(|globs| globs.is_match(as_path(user)));
         let groups_fit = self.groups.as_ref().is_none_or(|listed| {
             groups.is_some_and(|has| has.iter().any(|group| listed.contains(group)))
         });
-        listener_fits && source_fits && user_fits && groups_fit
+        listener_fits && source_fits && name_fits && user_fits && groups_fit
     }
 }
 

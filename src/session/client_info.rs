@@ -26,6 +26,8 @@ pub struct ClientInfo {
     pub end: EndSlot,
     /// Version and algorithms of TLS or SSH, once it is negotiated.
     pub encryption: OnceLock<String>,
+    /// That the client sent under TLS (SNI); not escaped.
+    pub server_name: OnceLock<String>,
     /// The client program, from its SSH identification; not escaped.
     pub client: OnceLock<String>,
 }
@@ -46,6 +48,7 @@ impl ClientInfo {
             session: NEXT.fetch_add(1, Ordering::Relaxed),
             end: EndSlot::default(),
             encryption: OnceLock::new(),
+            server_name: OnceLock::new(),
             client: OnceLock::new(),
         }
     }

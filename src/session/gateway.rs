@@ -194,10 +194,17 @@ impl Gateway {
     fn route(&self, client: &ClientInfo, user: &[u8]) -> Option<&Route> {
         let known = self.passwords.known(user);
         let groups = known.map(|user| user.groups.as_slice());
+        let server_name = client.server_name.get().map(String::as_str);
         self.routes.0.iter().find(|route| {
             let unchecked = matches!(route.access, Access::Backend);
             (known.is_none() || !unchecked)
-                && route.matches.covers(&client.listener, client.peer.ip(), user, groups)
+                && route.matches.covers(
+                    &client.listener,
+                    client.peer.ip(),
+                    server_name,
+                    user,
+                    groups,
+                )
         })
     }
 
@@ -209,6 +216,7 @@ impl Gateway {
                 && route.matches.covers(
                     &client.listener,
                     client.peer.ip(),
+                    client.server_name.get().map(String::as_str),
                     user,
                     Some(known.groups.as_slice()),
                 )

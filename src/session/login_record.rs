@@ -43,6 +43,8 @@ pub(super) struct LoginDetails {
     fingerprint: Option<String>,
     /// What protects the connection: version and algorithms of TLS or SSH.
     encryption: Option<String>,
+    /// That the client sent under TLS (SNI).
+    server_name: Option<String>,
     /// The client program, from its SSH identification.
     client: Option<String>,
 }
@@ -53,6 +55,7 @@ impl LoginDetails {
             method: if key.is_some() { "publickey" } else { "password" },
             fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
             encryption: client.encryption.get().cloned(),
+            server_name: client.server_name.get().cloned(),
             client: client.client.get().cloned(),
         }
     }
@@ -84,6 +87,7 @@ impl LoginRecord {
                         method = self.details.method,
                         fingerprint = self.details.fingerprint.as_deref(),
                         encryption = self.details.encryption.as_deref().unwrap_or("none"),
+                        server_name = self.details.server_name.as_deref(),
                         client = self.details.client.as_deref(),
                         seconds = self.started.elapsed().as_secs_f64(),
                         outcome = outcome_name,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{entries, value};
+use super::{entries, listener_tls, value};
 use crate::config::leaf::Leaf;
 use crate::config::machine::Machine;
 use crate::config::report::Problems;
@@ -26,9 +26,12 @@ pub(super) fn warn(file: &File, folder: &Path, machine: &Machine, problems: &mut
     for (_, listener) in entries(&file.listeners) {
         if let Some(tls) = &listener.tls
             && value(&tls.mode).is_some_and(|mode| *mode != ListenerTlsMode::None)
-            && let Some(leaf) = &tls.certificate
         {
-            warn_of_file(leaf, Role::Own, folder, now, problems);
+            for (certificate, _) in listener_tls::files(tls) {
+                if let Some(leaf) = certificate {
+                    warn_of_file(leaf, Role::Own, folder, now, problems);
+                }
+            }
         }
     }
     for (_, backend) in entries(&file.backends) {

@@ -66,6 +66,8 @@ fn covers(given: &Match, name: &str, user: &User, sftp: &[&str]) -> bool {
     let listener = given.listeners.as_ref().is_none_or(|listeners| {
         listeners.values().any(|(_, listener)| sftp.contains(&listener.0.as_str()))
     });
+    // SSH has no server names.
+    let unnamed = given.server_names.is_none();
     let named = given.users.as_ref().is_none_or(|users| {
         users.values().any(|(_, pattern)| pattern.0.compile_matcher().is_match(name))
     });
@@ -73,7 +75,7 @@ fn covers(given: &Match, name: &str, user: &User, sftp: &[&str]) -> bool {
     let grouped = given.groups.as_ref().is_none_or(|listed| {
         listed.values().any(|(_, listed)| groups().any(|(_, group)| group.0 == listed.0))
     });
-    listener && named && grouped
+    listener && unnamed && named && grouped
 }
 
 fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {

@@ -3,12 +3,13 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{check_name, entries, key_files, pools, protocol_keys, refuse_empty, trusted, value};
+use super::{
+    check_name, entries, listener_tls, pools, protocol_keys, refuse_empty, trusted, value,
+};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::config::values::{DataSessions, ListenerProtocol, ListenerTlsMode};
-use crate::front::ftp::{ListenerSettings, TlsPolicy, TlsSettings};
-use crate::net::tls::{PemError, ServerCertificate, ServerTls};
+use crate::config::values::ListenerProtocol;
+use crate::front::ftp::{ListenerSettings, TlsPolicy};
 
 pub(super) fn compile(
     file: &File,
@@ -28,7 +29,7 @@ pub(super) fn compile(
         // The other keys depend on the protocol.
         let Some(ListenerProtocol::Ftp) = value(&listener.protocol) else { continue };
         let tls = match &listener.tls {
-            Some(tls) => policy(tls, folder, problems),
+            Some(tls) => listener_tls::policy(tls, folder, problems),
             None => Some(TlsPolicy::None),
         };
         let addresses = listener.address.iter().flat_map(|list| list.values());
@@ -106,69 +107,4 @@ fn source_ports(
         problems.error(&leaf.at, "has no effect with `allowed: false`; remove one of the two");
     }
     leaf.value.as_ref().map(|range| range.0.clone())
-}
-
-fn policy(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> Option<TlsPolicy> {
-    let mode = *value(&tls.mode)?;
-    if mode == ListenerTlsMode::None {
-        refuse_without_tls(tls, problems);
-        return Some(TlsPolicy::None);
-    }
-    let tls = TlsSettings {
-        tls: server(tls, folder, problems)?,
-        require_resumed_data: value(&tls.data_sessions) == Some(&DataSessions::Resumed),
-        require_close_notify: value(&tls.require_close_notify).copied().unwrap_or(true),
-    };
-    Some(match mode {
-        ListenerTlsMode::None => TlsPolicy::None,
-        ListenerTlsMode::Optional => TlsPolicy::Optional(tls),
-        ListenerTlsMode::Required => TlsPolicy::Required(tls),
-        ListenerTlsMode::Implicit => TlsPolicy::Implicit(tls),
-    })
-}
-
-fn refuse_without_tls(tls: &schema::ListenerTls, problems: &mut Problems) {
-    let locations = [
-        tls.certificate.as_ref().map(|leaf| &leaf.at),
-        tls.key.as_ref().map(|leaf| &leaf.at),
-        tls.data_sessions.as_ref().map(|leaf| &leaf.at),
-        tls.require_close_notify.as_ref().map(|leaf| &leaf.at),
-    ];
-    for at in locations.into_iter().flatten() {
-        problems.error(at, "has no effect with `mode: none`; change the mode or remove this");
-    }
-}
-
-fn server(tls: &schema::ListenerTls, folder: &Path, problems: &mut Problems) -> Option<ServerTls> {
-    for (leaf, name) in [(&tls.certificate, "certificate"), (&tls.key, "key")] {
-        if leaf.is_none() {
-            problems.error(&tls.at.absent(name), "is missing: TLS needs `certificate` and `key`");
-        }
-    }
-    let (certificate, key) = (tls.certificate.as_ref()?, tls.key.as_ref()?);
-    let certificate_file = folder.join(&certificate.value.as_ref()?.0);
-    let key_file = folder.join(&key.value.as_ref()?.0);
-    key_files::warn_if_exposed(&key_file, &key.at, problems);
-    let loaded = match ServerCertificate::load(&certificate_file, &key_file) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            for error in errors {
-                let at_key = key_is_at_fault(&error, &key_file);
-                problems.error(if at_key { &key.at } else { &certificate.at }, error.to_string());
-            }
-            return None;
-        }
-    };
-    let refused = |e| {
-        problems.error(&certificate.at, format!("this certificate cannot be used: {e}"));
-    };
-    ServerTls::new(loaded).map_err(refused).ok()
-}
-
-fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {
-    match error {
-        PemError::Unreadable { path, .. } => path == key_file,
-        PemError::NoCertificate(_) => false,
-        PemError::NoKey(_) | PemError::EncryptedKey(_) | PemError::Mismatch { .. } => true,
-    }
 }

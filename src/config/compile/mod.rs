@@ -20,6 +20,7 @@ mod certificates;
 mod descriptors;
 mod key_files;
 mod key_logins;
+mod listener_tls;
 mod listeners;
 mod machine_checks;
 mod own_address;

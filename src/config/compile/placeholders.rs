@@ -1,7 +1,7 @@
 //! Warns of `{user}`, `%u` and the like in paths: other servers expand them, this gateway expands only
 //! `{user}`, in a route's `root`.
 
-use super::entries;
+use super::{entries, listener_tls};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
@@ -38,8 +38,10 @@ fn files(file: &File, problems: &mut Problems) {
     let plain = "it is not replaced";
     for (_, listener) in entries(&file.listeners) {
         if let Some(tls) = &listener.tls {
-            one(tls.certificate.as_ref(), plain, problems);
-            one(tls.key.as_ref(), plain, problems);
+            for (certificate, key) in listener_tls::files(tls) {
+                one(certificate, plain, problems);
+                one(key, plain, problems);
+            }
         }
         list(&listener.host_keys, plain, problems);
     }

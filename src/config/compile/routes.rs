@@ -7,9 +7,10 @@ use globset::{GlobSet, GlobSetBuilder};
 use super::backends::LoginMode;
 use super::{entries, unknown_name, value};
 use crate::config::leaf::OneOrMore;
-use crate::config::report::Problems;
+use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
-use crate::config::values::{Authenticate, Text, UserGlob};
+use crate::config::values::{Authenticate, ListenerProtocol, ListenerTlsMode, Text, UserGlob};
+use crate::net::tls::ServerNames;
 use crate::op::RemotePath;
 use crate::route::{Access, Match, Root, RootSetting, Route, RouteTable, USER_PLACEHOLDER};
 
@@ -131,7 +132,34 @@ fn matches(file: &File, route: &schema::Route, problems: &mut Problems) -> Match
         users: given.users.as_ref().and_then(|users| globs(users, problems)),
         groups: given.groups.as_ref().map(texts),
         sources: given.sources.as_ref().map(|nets| nets.values().map(|(_, net)| *net).collect()),
+        server_names: given.server_names.as_ref().map(|names| {
+            warn_without_tls(file, given, &names.at, problems);
+            let mut set = ServerNames::default();
+            for (_, name) in names.values() {
+                set.insert(&name.0, ());
+            }
+            set
+        }),
     }
+}
+
+/// Warns of a route for server names that no client can send at its listeners.
+fn warn_without_tls(file: &File, given: &schema::Match, at: &Location, problems: &mut Problems) {
+    let is_covered = |name: &str| {
+        let listed = |names: &OneOrMore<Text>| names.values().any(|(_, listed)| listed.0 == name);
+        given.listeners.as_ref().is_none_or(listed)
+    };
+    let mut listeners = entries(&file.listeners).iter().filter(|(name, _)| is_covered(name));
+    if !listeners.any(|(_, listener)| has_tls(listener)) {
+        let message = "never matches: no listener of this route has TLS, and only TLS clients send a \
+                       server name (tls.mode; SFTP has none)";
+        problems.warning(at, message);
+    }
+}
+
+fn has_tls(listener: &schema::Listener) -> bool {
+    value(&listener.protocol) != Some(&ListenerProtocol::Sftp)
+        && listener.tls.as_ref().is_some_and(|tls| value(&tls.mode) != Some(&ListenerTlsMode::None))
 }
 
 fn check_groups(
@@ -187,12 +215,14 @@ fn texts(list: &OneOrMore<Text>) -> Vec<String> {
 
 /// Warns of listeners, backends and users without a route.
 fn warn_unused(file: &File, routes: &[schema::Route], problems: &mut Problems) {
-    let is_from = |route: &schema::Route, listener: &str| {
-        let listeners = route.r#match.as_ref().and_then(|given| given.listeners.as_ref());
-        listeners.is_none_or(|list| list.values().any(|(_, name)| name.0 == listener))
+    let is_from = |route: &schema::Route, name: &str, listener: &schema::Listener| {
+        let Some(given) = &route.r#match else { return true };
+        let listed = |list: &OneOrMore<Text>| list.values().any(|(_, listed)| listed.0 == name);
+        given.listeners.as_ref().is_none_or(listed)
+            && (given.server_names.is_none() || has_tls(listener))
     };
     for (name, listener) in entries(&file.listeners) {
-        if !routes.iter().any(|route| is_from(route, name)) {
+        if !routes.iter().any(|route| is_from(route, name, listener)) {
             problems.warning(
                 &listener.at,
                 "no route matches clients of this listener: nobody can log in",

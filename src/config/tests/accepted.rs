@@ -231,11 +231,11 @@ fn routes(config: &Compiled) {
     assert_eq!(from_env.root, RootSetting::Same(Root::Home));
     let source = "10.9.9.9".parse().unwrap();
     let staff = ["staff".to_owned()];
-    assert!(mapped.matches.covers("b", source, b"alice", Some(&staff)));
-    assert!(!mapped.matches.covers("b", source, b"bob", Some(&staff)));
-    assert!(!mapped.matches.covers("b", source, b"alice", None));
-    assert!(!mapped.matches.covers("b", "11.0.0.1".parse().unwrap(), b"alice", Some(&staff)));
-    assert!(files.matches.covers("a", source, b"anybody", None));
+    assert!(mapped.matches.covers("b", source, None, b"alice", Some(&staff)));
+    assert!(!mapped.matches.covers("b", source, None, b"bob", Some(&staff)));
+    assert!(!mapped.matches.covers("b", source, None, b"alice", None));
+    assert!(!mapped.matches.covers("b", "11.0.0.1".parse().unwrap(), None, b"alice", Some(&staff)));
+    assert!(files.matches.covers("a", source, None, b"anybody", None));
 }
 
 /// Aliases repeat a value; a quoted number is a number; JSON is YAML.

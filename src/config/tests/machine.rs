@@ -83,6 +83,17 @@ fn expired_and_expiring_certificates_are_warnings() {
     expect(output(LONG_AGO, (2026, 12, 19), &RUN), &[]);
     let early = "is not valid before 2026-12-01 (UTC), and clients refuse it until then";
     expect(output((2026, 12, 1), (2030, 1, 1), &RUN), &[(position, early)]);
+    // So is each of several certificates.
+    certify(folder.path(), "listed.crt", "Listed", LONG_AGO, (2026, 11, 1));
+    let several = "certificates: [{ certificate: second.crt, key: second.key }, { certificate: \
+                   listed.crt, key: listed.key }]";
+    let text = base().replace("certificate: tls.crt, key: tls.key", several);
+    let expected = (
+        "5:104: listeners.public.tls.certificates[1].certificate: listed.crt: ",
+        "\"CN=Listed\" expired on 2026-11-01 (UTC)",
+    );
+    expect(warnings_in(folder.path(), &text, &RUN), &[expected]);
+
     // Further certificates of the file are checked, too.
     fs::write(folder.path().join("tls.crt"), "").unwrap();
     certify(folder.path(), "tls.crt", "Intermediate", LONG_AGO, (2026, 11, 1));

@@ -8,6 +8,7 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod certificates;
 mod data_ports;
 mod machine;
 mod mistakes;
@@ -32,7 +33,8 @@ const SSH_KEYS: [(&str, &str); 8] = [
 ];
 const PUBLIC_KEY: &str = include_str!("keys/ed25519.pub");
 
-/// `tls.crt` and `tls.key`, a self-signed certificate; `other.key`, an unrelated key; SSH keys; further
+/// `tls.crt` and `tls.key`, a self-signed certificate; `other.key`, an unrelated key; `second` and
+/// `nameless`, further certificates with keys; SSH keys; further
 /// files named by the samples. Secrets are readable by their owner only.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -40,6 +42,13 @@ fn folder() -> tempfile::TempDir {
     let made = rcgen::generate_simple_self_signed(vec!["exchange.example.com".into()]).unwrap();
     write("tls.crt", &made.cert.pem());
     write("tls.key", &made.signing_key.serialize_pem());
+    for (name, names) in
+        [("second", ["*.example.com", "files.example.net"]), ("nameless", ["192.0.2.1", "::1"])]
+    {
+        let made = rcgen::generate_simple_self_signed(names.map(String::from)).unwrap();
+        write(&format!("{name}.crt"), &made.cert.pem());
+        write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+    }
     // Recognized by its text.
     write(
         "encrypted.key",
@@ -65,6 +74,8 @@ fn folder() -> tempfile::TempDir {
     let secrets = SSH_KEYS.map(|(name, _)| name).into_iter().chain([
         "tls.key",
         "other.key",
+        "second.key",
+        "nameless.key",
         "exchange.password",
         "exchange.passphrase",
     ]);

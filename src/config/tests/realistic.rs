@@ -130,7 +130,7 @@ limits:
   idle_timeout: 300
 ";
     insta::assert_snapshot!(report(text), @r#"
-    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, data_sessions, require_close_notify
+    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, certificates, data_sessions, require_close_notify
         5 |     tls: on
           |          ^^
     lockgate.yaml:7:13: listeners.public.active: expected a mapping with the keys allowed, source_ports

@@ -10,5 +10,5 @@ pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
-pub(super) use net::{HostPort, PortOffset, PortRange};
+pub(super) use net::{HostPort, PortOffset, PortRange, ServerNamePattern};
 pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
+use rustls::pki_types::DnsName;
 use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Invalid, Value};
@@ -71,6 +72,26 @@ fn no_mapped(network: IpNet) -> Result<IpNet, Invalid> {
             Invalid::new("is an IPv4 network in IPv6 form; write it as IPv4")
         }
         network => Ok(network),
+    }
+}
+
+/// A DNS name, or `*.` and a name.
+pub(in crate::config) struct ServerNamePattern(pub String);
+
+impl Value for ServerNamePattern {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.parse::<IpAddr>().is_ok() {
+            return Invalid::new(format!(
+                "\"{text}\" is an address, which clients never send as a server name"
+            ));
+        }
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        if DnsName::try_from(name).is_err() || name.len() < text.len() && !name.contains('.') {
+            return Invalid::new(format!(
+                "\"{text}\" is neither a DNS name, such as ftp.example.com, nor \"*.\" and such a name"
+            ));
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 

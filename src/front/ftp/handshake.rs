@@ -36,6 +36,9 @@ pub(super) async fn accept(
     let error = match accepted {
         Ok(Ok(stream)) => {
             let _ = client_info.encryption.set(stream.encryption());
+            if let Some(name) = stream.server_name() {
+                let _ = client_info.server_name.set(name.to_owned());
+            }
             return Some(stream);
         }
         Ok(Err(error)) => error,

@@ -1,11 +1,14 @@
 //! PEM files: certificates, private keys and trusted authorities.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+
+use super::names::dns_names;
 
 /// What is wrong with a certificate or key file; fault: the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +46,10 @@ pub enum PemError {
 }
 
 /// A certificate chain with its private key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ServerCertificate {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) certified: Arc<CertifiedKey>,
+    names: Vec<String>,
 }
 
 impl ServerCertificate {
@@ -59,25 +62,30 @@ impl ServerCertificate {
                 return Err([chain.err(), private.err()].into_iter().flatten().collect());
             }
         };
-        Self::fit(certificate, key, chain, private).map_err(|mismatch| vec![mismatch])
+        Self::new(chain, private).map_err(|reason| {
+            vec![PemError::Mismatch {
+                certificate: certificate.into(),
+                key: key.into(),
+                reason: reason.to_string(),
+            }]
+        })
     }
 
-    fn fit(
-        certificate: &Path,
-        key: &Path,
+    pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
-        private: PrivateKeyDer<'static>,
-    ) -> Result<Self, PemError> {
-        let mismatch = |reason: rustls::Error| PemError::Mismatch {
-            certificate: certificate.into(),
-            key: key.into(),
-            reason: reason.to_string(),
-        };
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let names = chain.first().map(dns_names).unwrap_or_default();
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let signing =
-            provider.key_provider.load_private_key(private.clone_key()).map_err(mismatch)?;
-        CertifiedKey::new(chain.clone(), signing).keys_match().map_err(mismatch)?;
-        Ok(Self { chain, key: private })
+        let signing = provider.key_provider.load_private_key(key)?;
+        let certified = CertifiedKey::new(chain, signing);
+        certified.keys_match()?;
+        Ok(Self { certified: Arc::new(certified), names })
+    }
+
+    /// The DNS names in the first certificate's subject alternative names, wildcards included.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 }
 

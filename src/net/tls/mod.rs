@@ -1,9 +1,11 @@
 //! TLS 1.2 and 1.3 in both roles, and session tickets that name the control session they belong to.
 
 mod certificate;
+mod certificates;
 mod client;
 mod files;
 mod hello;
+mod names;
 mod resumption;
 mod server;
 mod sessions;
@@ -12,9 +14,11 @@ mod ticketer;
 mod trust;
 
 pub use certificate::{CertificateSummary, calendar_date, certificate_summaries};
+pub use certificates::ServerCertificates;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use files::{PemError, ServerCertificate, load_ca};
 pub use hello::{FirstFlight, OfferedSessions};
+pub use names::ServerNames;
 pub use resumption::ResumptionEvidence;
 pub use server::{ControlTls, Direction, ServerTls};
 pub use ticket::SessionId;

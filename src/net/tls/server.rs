@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::server::{ProducesTickets, StoresServerSessions};
@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::files::ServerCertificate;
+use super::certificates::{CertificateChoice, ServerCertificates};
 use super::hello::OfferedSessions;
 use super::resumption::ResumptionEvidence;
 use super::sessions::{SessionState, Sessions};
@@ -31,10 +31,11 @@ const ACCEPT_DELAY_MAX: Duration = Duration::from_millis(500);
 /// The client may have sent its first command under TLS before it read its tickets, but not the second.
 const COMMANDS_UNTIL_TICKETS_STORED: u8 = 2;
 
-/// A listener's TLS: its certificate, the shared ticketer and its control sessions.
+/// A listener's TLS: its certificates, the shared ticketer and its control sessions.
 #[derive(Clone)]
 pub struct ServerTls {
     base: Arc<ServerConfig>,
+    certificates: Arc<ServerCertificates>,
     ticketer: Arc<dyn ProducesTickets>,
     session_ids: Arc<SessionIdIndex>,
     sessions: Arc<Sessions>,
@@ -46,6 +47,8 @@ pub struct ControlTls {
     id: SessionId,
     store: Arc<SessionStore>,
     state: Arc<SessionState>,
+    /// That the client sent on the control connection (SNI).
+    server_name: OnceLock<String>,
     /// Commands received under TLS, up to [`COMMANDS_UNTIL_TICKETS_STORED`].
     commands: AtomicU8,
     /// Whether the last data connection resumed it.
@@ -75,16 +78,19 @@ pub enum Direction {
 }
 
 impl ServerTls {
-    /// TLS 1.2 and 1.3 with this certificate, without client certificates.
-    pub fn new(certificate: ServerCertificate) -> Result<Self, rustls::Error> {
+    /// TLS 1.2 and 1.3 with one certificate or several, without client certificates.
+    pub fn new(certificates: impl Into<ServerCertificates>) -> Result<Self, rustls::Error> {
+        let certificates = Arc::new(certificates.into());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth();
-        let mut base = builder.with_single_cert(certificate.chain, certificate.key)?;
+        let choice = CertificateChoice::for_control(certificates.clone());
+        let mut base = builder.with_cert_resolver(Arc::new(choice));
         base.send_tls13_tickets = TICKETS_PER_CONTROL_CONNECTION;
         Ok(Self {
             base: Arc::new(base),
+            certificates,
             ticketer: ticketer::weekly()?,
             session_ids: Arc::default(),
             sessions: Arc::default(),
@@ -99,6 +105,7 @@ impl ServerTls {
             id,
             store: Arc::new(SessionStore::new(id, self.session_ids.clone())),
             state: self.sessions.start(id),
+            server_name: OnceLock::new(),
             commands: AtomicU8::new(0),
             resumes: false.into(),
             times: Mutex::default(),
@@ -227,6 +234,9 @@ impl ControlTls {
             Err(error) => return Err(error),
         };
         tls.get_mut().0.disable_quickack();
+        if let Some(name) = tls.get_ref().1.server_name() {
+            let _ = self.server_name.set(name.to_owned());
+        }
         self.times().single_use_tickets =
             tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         if is_resumed(&tls)
@@ -254,7 +264,11 @@ impl ControlTls {
         let connection = rand::random();
         let owner = TicketOwner { session: self.id, connection };
         let store = Arc::new(ReadOnlyStore(self.store.clone()));
-        let (config, ticketer) = self.config(tickets, owner, store);
+        let (mut config, ticketer) = self.config(tickets, owner, store);
+        config.cert_resolver = Arc::new(CertificateChoice::for_data(
+            self.listener.certificates.clone(),
+            self.server_name.get().map(String::as_str),
+        ));
         let tcp = BufferedTcp::for_data(tcp, read).with_quickack();
         let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
         tls.get_mut().0.disable_quickack();

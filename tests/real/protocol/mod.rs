@@ -21,6 +21,7 @@ mod proxy_protocol;
 mod refused_clients;
 mod resumption;
 mod security;
+mod server_names;
 mod sftp_algorithms;
 mod sftp_broken;
 mod sftp_keepalive;

@@ -28,6 +28,8 @@ pub struct Raw {
     pasv: bool,
     /// Shared by all connections, so that data connections resume the session.
     tls: Arc<ClientConfig>,
+    /// What its handshakes send (SNI) and expect in the certificate.
+    server_name: ServerName<'static>,
     protected: bool,
 }
 
@@ -64,7 +66,18 @@ impl Raw {
 
     /// Connects with TLS from the first byte on and reads the greeting.
     pub fn connect_implicit(peer: SocketAddr) -> (Self, Reply) {
+        Self::connect_implicit_as(peer, client_config(rustls::ALL_VERSIONS), "localhost")
+    }
+
+    /// As [`Raw::connect_implicit`], with this TLS configuration and server name.
+    pub fn connect_implicit_as(
+        peer: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &str,
+    ) -> (Self, Reply) {
         let mut raw = Self::silent(peer, Wire::Taken);
+        raw.set_tls(config);
+        raw.set_server_name(name);
         *raw.control.get_mut() = raw.handshake(dial(peer));
         raw.protected = true;
         let greeting = raw.read();
@@ -81,7 +94,25 @@ impl Raw {
 
     fn silent(peer: SocketAddr, wire: Wire) -> Self {
         let tls = client_config(rustls::ALL_VERSIONS);
-        Self { control: BufReader::new(wire), peer, own: None, pasv: false, tls, protected: false }
+        Self {
+            control: BufReader::new(wire),
+            peer,
+            own: None,
+            pasv: false,
+            tls,
+            server_name: server_name("localhost"),
+            protected: false,
+        }
+    }
+
+    /// Sends this server name from now on; for an address, none.
+    pub fn set_server_name(&mut self, name: &str) {
+        self.server_name = server_name(name);
+    }
+
+    /// The server's certificate on the control connection.
+    pub fn peer_certificate(&self) -> Vec<u8> {
+        self.control.get_ref().peer_certificate()
     }
 
     /// Uses this TLS configuration, with its session store, from now on.
@@ -268,7 +299,7 @@ impl Raw {
     }
 
     fn handshake(&self, tcp: TcpStream) -> Wire {
-        Wire::tls(tcp, self.tls.clone())
+        Wire::tls_as(tcp, self.tls.clone(), self.server_name.clone()).expect("the TLS handshake")
     }
 }
 
@@ -278,8 +309,15 @@ impl Wire {
         Self::try_tls(tcp, config).expect("the TLS handshake")
     }
 
-    pub fn try_tls(mut tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
-        let name = ServerName::try_from("localhost").expect("a name");
+    pub fn try_tls(tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
+        Self::tls_as(tcp, config, server_name("localhost"))
+    }
+
+    fn tls_as(
+        mut tcp: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
         let mut tls = ClientConnection::new(config, name).expect("a TLS client");
         while tls.is_handshaking() {
             tls.complete_io(&mut tcp)?;
@@ -308,6 +346,13 @@ impl Wire {
             Self::Tls(stream) => &stream.sock,
             Self::Taken => panic!("the connection was taken"),
         }
+    }
+
+    /// The server's certificate; of a resumed session, that of its full handshake.
+    pub fn peer_certificate(&self) -> Vec<u8> {
+        let Self::Tls(stream) = self else { panic!("the connection is in clear") };
+        let chain = stream.conn.peer_certificates().expect("a certificate");
+        chain[0].to_vec()
     }
 
     /// Whether TLS resumed an earlier session.
@@ -349,6 +394,10 @@ where
             Self::Taken => Ok(()),
         }
     }
+}
+
+fn server_name(name: &str) -> ServerName<'static> {
+    ServerName::try_from(name.to_owned()).expect("a name")
 }
 
 fn pasv_address(reply: &str) -> SocketAddr {

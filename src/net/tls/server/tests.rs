@@ -8,6 +8,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::net::tls::ServerCertificate;
 
 /// Like GnuTLS: ChangeCipherSpec alone, then the rest of the last flight.
 fn handshake_in_pieces(mut tcp: std::net::TcpStream, config: Arc<ClientConfig>) {
@@ -42,7 +43,7 @@ fn ends(versions: &[&'static rustls::SupportedProtocolVersion]) -> Ends {
     roots.add(made.cert.der().clone()).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let chain = vec![made.cert.der().clone()];
-    let server = ServerTls::new(ServerCertificate { chain, key }).unwrap();
+    let server = ServerTls::new(ServerCertificate::new(chain, key).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
