@@ -181,7 +181,7 @@ fn check_warns_about_this_machine() {
                 taken.port()
             ),
         )
-        .replace("backend: files", "backend: files, root: \"/{user}\"");
+        .replace("backend: files", "backend: files, root: \"/%u\"");
     std::fs::write(&file, text).expect("writing the configuration");
     let path = file.to_str().expect("a UTF-8 path");
     let output = lockgate(&["check", path], "").expect_ok("only warnings");
@@ -191,7 +191,7 @@ fn check_warns_about_this_machine() {
         "listeners.front.address[1]: 192.0.2.1 is not an address of this machine",
         "is listeners.front of this gateway itself",
         "backends.gone.address: \"lockgate.invalid\" does not resolve here",
-        "routes[0].root: `{user}` is taken literally",
+        "routes[0].root: `%u` is taken literally",
     ] {
         assert!(output.contains(expected), "{expected}\n{output}");
     }
