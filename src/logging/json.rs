@@ -46,8 +46,7 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         if let Some(session) = session_fields(context, event) {
-            fields.object.push(',');
-            fields.object.push_str(&session);
+            fields.push(format_args!("{session}"));
         }
         let target = fields.log_target.as_deref().unwrap_or(metadata.target());
         writer.write_str("{\"timestamp\":\"")?;
@@ -75,9 +74,14 @@ impl Fields {
         if name.starts_with("log.") {
             return;
         }
+        self.push(format_args!("{}:{value}", json(name.as_bytes())));
+    }
+
+    /// Adds members, after a comma if there are some already.
+    fn push(&mut self, members: fmt::Arguments<'_>) {
         let comma = if self.object.is_empty() { "" } else { "," };
         // Writing to a String cannot fail.
-        let _ = write!(self.object, "{comma}{}:{value}", json(name.as_bytes()));
+        let _ = write!(self.object, "{comma}{members}");
     }
 }
 

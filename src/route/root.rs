@@ -90,17 +90,14 @@ impl UserFolder {
         }
         let mut bytes = Vec::new();
         let mut rest = self.0.as_bytes();
-        while let Some((first, behind)) = rest.split_first() {
-            match rest.strip_prefix(USER_PLACEHOLDER.as_bytes()) {
-                Some(behind) => {
-                    bytes.extend_from_slice(user);
-                    rest = behind;
-                }
-                None => {
-                    bytes.push(*first);
-                    rest = behind;
-                }
-            }
+        while let Some((first, after)) = rest.split_first() {
+            rest = if let Some(after) = rest.strip_prefix(USER_PLACEHOLDER.as_bytes()) {
+                bytes.extend_from_slice(user);
+                after
+            } else {
+                bytes.push(*first);
+                after
+            };
         }
         let folder = RemotePath::resolve(&RemotePath::root(), &bytes)
             .map_err(|_| UserFolderError::TooLong)?;

@@ -5,10 +5,10 @@ use serde_json::Value;
 use crate::support::actions::{
     curl_cell, curl_modes, lftp_cell, ncftp_cell, session_cell, tnftp_cell,
 };
-use crate::support::backend_fixture::{BackendFixtures, FRONTS, LOCAL, backends};
+use crate::support::backend_fixture::{BackendFixture, BackendFixtures, FRONTS, LOCAL, backends};
 use crate::support::cells::{Cell, Failure, run_all};
 use crate::support::clients::curl::CurlOptions;
-use crate::support::clients::{SftpSite, TlsVersion};
+use crate::support::clients::{SftpSite, Site, TlsVersion};
 use crate::support::servers::{PLAIN, SFTP_NAMES};
 use crate::support::sftp_actions::{
     WorkFolder, curl_sftp_cell, lftp_sftp_cell, openssh_cell, paramiko_cell, preserved, psftp_cell,
@@ -29,25 +29,26 @@ fn sessions() {
                 let name = format!("{mode}/{backend}/{}", data.name());
                 let folder = format!("cell-{mode}-{backend}-{}", data.name());
                 let run = move || {
-                    let backend_fixture = fixtures.get(backend);
-                    let site = backend_fixture.site(mode, tls);
-                    let home = backend_fixture.backend.home().to_owned();
-                    let known_limit = |step: &str| backend_fixture.backend.known_limit(step);
-                    let tls = TlsVersion::Newest;
-                    backend_fixture.without_known_limits(session_cell(
-                        site,
-                        data,
-                        tls,
-                        &folder,
-                        &home,
-                        known_limit,
-                    ))
+                    let fixture = fixtures.get(backend);
+                    run_session(fixture, fixture.site(mode, tls), data, TlsVersion::Newest, &folder)
                 };
                 cells.push(Cell { name, run: Box::new(run) });
             }
         }
     }
     run_all("matrix", cells);
+}
+
+fn run_session(
+    fixture: &BackendFixture,
+    site: Site,
+    data: DataMode,
+    tls: TlsVersion,
+    folder: &str,
+) -> Vec<Failure> {
+    let home = fixture.backend.home().to_owned();
+    let known_limit = |step: &str| fixture.backend.known_limit(step);
+    fixture.without_known_limits(session_cell(site, data, tls, folder, &home, known_limit))
 }
 
 /// TLS 1.2 at the front, where resumption works differently.
@@ -60,19 +61,9 @@ fn sessions_tls12() {
             let name = format!("{mode}/{backend}/tls1.2");
             let folder = format!("cell12-{mode}-{backend}");
             let run = move || {
-                let backend_fixture = fixtures.get(backend);
-                let home = backend_fixture.backend.home().to_owned();
-                let known_limit = |step: &str| backend_fixture.backend.known_limit(step);
-                let site = backend_fixture.site(mode, tls);
-                let (data, tls) = (DataMode::Pasv, TlsVersion::V12);
-                backend_fixture.without_known_limits(session_cell(
-                    site,
-                    data,
-                    tls,
-                    &folder,
-                    &home,
-                    known_limit,
-                ))
+                let fixture = fixtures.get(backend);
+                let site = fixture.site(mode, tls);
+                run_session(fixture, site, DataMode::Pasv, TlsVersion::V12, &folder)
             };
             cells.push(Cell { name, run: Box::new(run) });
         }

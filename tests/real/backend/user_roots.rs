@@ -5,14 +5,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use russh::keys::PublicKeyOrCertificate;
-
 use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::scripted::Scripted;
+use crate::support::ssh::accepts_password;
 use crate::support::{PASSWORD, argon2_hash, ports};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -127,22 +126,7 @@ fn each_user_sees_only_the_own_folder() {
 
 /// Whether an SSH login with the test password succeeds.
 fn ssh_logs_in(to: SocketAddr, user: &str) -> bool {
-    struct Trusting;
-    impl russh::client::Handler for Trusting {
-        type Error = russh::Error;
-        async fn check_server_key(
-            &mut self,
-            _: &PublicKeyOrCertificate,
-        ) -> Result<bool, russh::Error> {
-            Ok(true)
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let mut ssh = russh::client::connect(Default::default(), to, Trusting).await.expect("SSH");
-        let answer = tokio::time::timeout(TIMEOUT, ssh.authenticate_password(user, PASSWORD)).await;
-        answer.expect("an answer in time").is_ok_and(|result| result.success())
-    })
+    accepts_password(to, user, PASSWORD, TIMEOUT).expect("an answer in time")
 }
 
 /// The reply to a login over FTP; the name is sent as it is.

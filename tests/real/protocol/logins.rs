@@ -1,19 +1,18 @@
 //! Logins at the FTP front; a refusal does not reveal which users exist.
 
 use std::fs::Permissions;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 
-use russh::keys::PublicKeyOrCertificate;
 use serde_json::Value;
 
 use super::{Fixture, Plan, TIMEOUT};
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
+use crate::support::ssh::accepts_password;
 use crate::support::{PASSWORD, USER};
 
 /// The duration and the reply of a refused login.
@@ -95,31 +94,13 @@ fn a_client_that_disconnects_leaves_the_queue_of_password_checks() {
     let checked = log.lines().filter(|line| line.contains("login incorrect")).count();
     assert!(checked <= cores, "{log}");
 
-    offer_password_and_go(gateway.address("ssh"));
+    let limit = Duration::from_millis(300);
+    let answered = accepts_password(gateway.address("ssh"), "dearest", "wrong", limit);
+    assert!(answered.is_none(), "the check takes no time: {answered:?}");
     let of_ssh = |event: &Value| event["event"] == "login" && event["protocol"] == "sftp";
     let login = gateway.await_log(of_ssh, TIMEOUT);
     let reason = login["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("ended before its login was done"), "{login}");
-}
-
-fn offer_password_and_go(to: SocketAddr) {
-    struct Trusting;
-    impl russh::client::Handler for Trusting {
-        type Error = russh::Error;
-        async fn check_server_key(
-            &mut self,
-            _: &PublicKeyOrCertificate,
-        ) -> Result<bool, russh::Error> {
-            Ok(true)
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let mut ssh = russh::client::connect(Default::default(), to, Trusting).await.expect("SSH");
-        let answer = ssh.authenticate_password("dearest", "wrong");
-        let answered = tokio::time::timeout(Duration::from_millis(300), answer).await;
-        assert!(answered.is_err(), "the check takes no time: {answered:?}");
-    });
 }
 
 /// A gateway whose backend is another lockgate that knows the user by another password.

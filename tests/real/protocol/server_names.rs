@@ -24,7 +24,7 @@ use crate::support::clients::{SftpSite, Site, TlsVersion};
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
 use crate::support::process::run;
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, Wire};
 use crate::support::{DataMode, PASSWORD, Tls, USER, argon2_hash, pattern, ports};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -187,13 +187,19 @@ fn each_server_name_gets_its_certificate_and_resumes_its_session() {
             let bytes = pattern(50_000 + case.len());
             assert_eq!(raw.upload("STOR file", &bytes).code, 226, "{case}");
             let tcp = raw.begin("RETR file");
-            let mut data = raw.data(tcp);
+            let data = raw.data(tcp);
             assert!(data.resumed(), "{case}");
-            let mut received = Vec::new();
-            data.read_to_end(&mut received).expect("reading a file");
-            assert!(received == bytes && raw.read().code == 226, "{case}");
+            assert_received(&mut raw, data, &bytes, &case);
         }
     }
+}
+
+/// Reads a download to its end.
+#[track_caller]
+fn assert_received(raw: &mut Raw, mut data: Wire, bytes: &[u8], case: &str) {
+    let mut received = Vec::new();
+    data.read_to_end(&mut received).expect("reading a file");
+    assert!(received == bytes && raw.read().code == 226, "{case}");
 }
 
 #[test]
@@ -216,14 +222,12 @@ fn a_data_connection_is_served_whatever_server_name_it_sends() {
             assert_eq!(raw.upload("STOR file", &bytes).code, 226, "{case}");
             raw.set_tls(config(version));
             let tcp = raw.begin("RETR file");
-            let mut data = raw.data(tcp);
+            let data = raw.data(tcp);
             assert!(
                 !data.resumed() && data.peer_certificate() == fixture.certificate(index),
                 "{case}"
             );
-            let mut received = Vec::new();
-            data.read_to_end(&mut received).expect("reading a file");
-            assert!(received == bytes && raw.read().code == 226, "{case}");
+            assert_received(&mut raw, data, &bytes, &case);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Keys of SSH servers and users, and what the clients need to give a password.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+use russh::keys::PublicKeyOrCertificate;
 
 use super::process::{SharedFolder, run};
 
@@ -108,4 +111,31 @@ fn open(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(path, mode).expect("setting permissions");
+}
+
+/// Whether an SSH server, whose host key is not checked, accepts a password. `None`: it does not answer
+/// within `limit`, and the client leaves.
+pub fn accepts_password(
+    server: SocketAddr,
+    user: &str,
+    password: &str,
+    limit: Duration,
+) -> Option<bool> {
+    struct Trusting;
+    impl russh::client::Handler for Trusting {
+        type Error = russh::Error;
+        async fn check_server_key(
+            &mut self,
+            _: &PublicKeyOrCertificate,
+        ) -> Result<bool, russh::Error> {
+            Ok(true)
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let ssh = russh::client::connect(Default::default(), server, Trusting).await;
+        let mut ssh = ssh.expect("an SSH connection");
+        let answer = tokio::time::timeout(limit, ssh.authenticate_password(user, password)).await;
+        answer.ok().map(|result| result.is_ok_and(|result| result.success()))
+    })
 }
