@@ -14,7 +14,7 @@ use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::auth::Identity;
 use crate::backend::BackendSession;
-use crate::op::{Action, Failure, FailureKind, Operation};
+use crate::op::{Action, Failure, Greeting, Operation};
 use crate::policy;
 use crate::route::Target;
 
@@ -26,6 +26,8 @@ pub(super) struct SessionCore {
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
     pub(super) open_uploads: OpenUploads,
+    /// The route's, for after the login.
+    pub(super) greeting: Option<Arc<Greeting>>,
     #[expect(dead_code, reason = "written when dropped")]
     pub(super) record: SessionRecord,
 }
@@ -54,9 +56,9 @@ impl SessionCore {
 
     fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {
         let permit = policy::decide(&self.identity, action);
-        match Target::new(permit, &self.root.path) {
+        match Target::new(permit, &self.root.paths) {
             Ok(target) => Ok((record, target)),
-            Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
+            Err(error) => refused(record, Root::refusal(&error)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::core::failed;
 use super::path_masking;
 use super::record::Record;
+use super::rewritten::RewrittenEntries;
 use super::root::Root;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source};
@@ -30,12 +31,14 @@ pub struct Upload {
 
 /// A listing of a folder.
 pub struct DirectoryListing {
-    pub(super) listing: Box<dyn Listing>,
+    /// `None` once it is complete, and for a folder that the backend does not have.
+    pub(super) listing: Option<Box<dyn Listing>>,
     pub(super) record: Record,
     /// Clients must not see its path.
     pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
+    pub(super) rewritten: RewrittenEntries,
 }
 
 impl Download {
@@ -132,11 +135,21 @@ impl Upload {
 impl DirectoryListing {
     /// The next entries, at most 256 and never none; `None` once the listing is complete.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let Self { listing, root, path, .. } = self;
-        let entries =
-            listing.next().await.map_err(|failure| path_masking::failure(root, failure))?;
-        let seen = |entry| path_masking::entry(root, path, entry);
-        Ok(entries.map(|entries| entries.into_iter().map(seen).collect()))
+        let Self { listing, root, path, rewritten, .. } = self;
+        while let Some(backend) = listing {
+            let batch = backend.next().await;
+            let batch = batch.map_err(|failure| path_masking::failure(root, failure))?;
+            let Some(mut entries) = batch else {
+                *listing = None;
+                break;
+            };
+            rewritten.filter(&mut entries);
+            if !entries.is_empty() {
+                let seen = |entry| path_masking::entry(root, path, entry);
+                return Ok(Some(entries.into_iter().map(seen).collect()));
+            }
+        }
+        Ok(rewritten.take())
     }
 
     /// Records that the client got the complete listing.
@@ -146,7 +159,9 @@ impl DirectoryListing {
 
     /// Ends the listing early because of `failure`, and records that.
     pub async fn abort(self, failure: &Failure) {
-        self.listing.abort().await;
+        if let Some(listing) = self.listing {
+            listing.abort().await;
+        }
         self.record.failed(failure);
     }
 }

@@ -8,10 +8,11 @@ use super::core::{SessionCore, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
+use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
-    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
+    Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
+    OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 
 /// The session of a logged in user at the backend of the route.
@@ -34,9 +35,15 @@ impl Session {
         self.core.root.strip(&self.core.backend.home().path()).unwrap_or_else(RemotePath::root)
     }
 
+    /// The route's text for after the login.
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.core.greeting.as_deref()
+    }
+
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
+        let if_missing = self.core.root.if_missing(&operation);
         let (record, target) = self.core.admit_operation(operation)?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
@@ -73,18 +80,32 @@ impl Session {
                     answer => answer,
                 })
             }
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
+            Err(failure) => match if_missing.filter(|_| failure.kind == FailureKind::NotFound) {
+                Some(answer) => {
+                    record.done();
+                    Ok(answer)
+                }
+                None => Err(failed(record, &self.core.root, failure)),
+            },
         }
     }
 
     /// Starts to list the folder `path`; [`DirectoryListing::next`] returns its entries.
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
         let (record, target) = self.core.admit(ListDirectory { path: path.clone() })?;
+        let rewritten = RewrittenEntries::of(&self.core, &path).await;
+        let root = self.core.root.clone();
         match self.core.backend.list(&target).await {
             Ok(listing) => {
-                Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })
+                Ok(DirectoryListing { listing: Some(listing), record, root, path, rewritten })
             }
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
+            Err(failure)
+                if failure.kind == FailureKind::NotFound
+                    && root.paths.is_above_rewritten(&path) =>
+            {
+                Ok(DirectoryListing { listing: None, record, root, path, rewritten })
+            }
+            Err(failure) => Err(failed(record, &root, failure)),
         }
     }
 

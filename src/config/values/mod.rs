@@ -4,6 +4,7 @@ mod choices;
 mod common;
 mod net;
 mod root;
+mod route;
 mod ssh;
 
 pub(super) use choices::{

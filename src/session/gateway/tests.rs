@@ -128,6 +128,8 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "files".into(), access }),
         root: RootSetting::Same(Root::Path(RemotePath::root())),
+        rewrites: Vec::new(),
+        greeting: None,
     };
     Gateway {
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),

@@ -15,6 +15,8 @@ fn by_name(access: fn() -> Access, root: &str) -> (Gateway, HashMap<&'static str
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "rest".into(), access: Access::Backend }),
         root: root_setting("/"),
+        rewrites: Vec::new(),
+        greeting: None,
     });
     let backends: HashMap<_, _> =
         names.into_iter().chain(["rest"]).map(|name| (name, Answering::default())).collect();
