@@ -287,7 +287,7 @@ impl BackendSession for FtpSession {
         let WriteFile { path, mode, .. } = target.action();
         let relied = match mode {
             WriteMode::Append => true,
-            WriteMode::From { offset: 0 } | WriteMode::Unique => false,
+            WriteMode::From { offset: 0 } | WriteMode::New | WriteMode::Unique => false,
             WriteMode::From { offset } => self.cache.served_size(path) == Some(*offset),
         };
         if relied {
