@@ -97,13 +97,22 @@ mod tests {
             (SessionConditions { backends: names("warehouse"), ..any() }, None),
             (SessionConditions { backends: names("payroll"), ..any() }, Some("backends")),
             (SessionConditions { protocols: Some(vec![Protocol::Sftp]), ..any() }, None),
-            (SessionConditions { protocols: Some(vec![Protocol::Ftp]), ..any() }, Some("protocols")),
             (
-                SessionConditions { sources: Some(vec!["198.51.100.0/24".parse().unwrap()]), ..any() },
+                SessionConditions { protocols: Some(vec![Protocol::Ftp]), ..any() },
+                Some("protocols"),
+            ),
+            (
+                SessionConditions {
+                    sources: Some(vec!["198.51.100.0/24".parse().unwrap()]),
+                    ..any()
+                },
                 None,
             ),
             (
-                SessionConditions { sources: Some(vec!["198.51.101.0/24".parse().unwrap()]), ..any() },
+                SessionConditions {
+                    sources: Some(vec!["198.51.101.0/24".parse().unwrap()]),
+                    ..any()
+                },
                 Some("sources"),
             ),
             (

@@ -113,7 +113,11 @@ impl<A: Action> Question<A> {
         match (self.if_present, size) {
             (IfPresent::AnySize(decision), _) => decision.map_err(Box::new),
             (IfPresent::From { offset, permit, otherwise }, Some(size)) => {
-                if offset >= size { Ok(permit) } else { Err(Box::new(otherwise)) }
+                if offset >= size {
+                    Ok(permit)
+                } else {
+                    Err(Box::new(otherwise))
+                }
             }
             (IfPresent::Keeping { permit, .. }, Some(size)) => {
                 Ok(permit.with(|terms| terms.kept_bytes = size))

@@ -74,7 +74,9 @@ impl Denial {
                 format!("the policy.uploads entry \"{name}\" has `write_once`")
             }
             Reason::TooLarge { entry, max } => {
-                format!("the policy.uploads entry \"{entry}\" has `max_size` of {max} bytes, which denies {operation}")
+                format!(
+                    "the policy.uploads entry \"{entry}\" has `max_size` of {max} bytes, which denies {operation}"
+                )
             }
             Reason::Shortens => {
                 "the policy rules allow this user to append to the file, not to overwrite it".into()
@@ -110,10 +112,9 @@ impl Denial {
                 FailureKind::PermissionDenied,
                 "files here cannot be changed once they are stored".into(),
             ),
-            Reason::TooLarge { max, .. } => failure(
-                FailureKind::NoSpace,
-                format!("files here may have at most {max} bytes"),
-            ),
+            Reason::TooLarge { max, .. } => {
+                failure(FailureKind::NoSpace, format!("files here may have at most {max} bytes"))
+            }
             Reason::Shortens => failure(
                 FailureKind::PermissionDenied,
                 "only the end of this file may be written".into(),

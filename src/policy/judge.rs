@@ -138,7 +138,13 @@ impl<'a> Judge<'a> {
     }
 
     /// The key of the first condition of a rule that does not hold; those on the session hold.
-    fn mismatch(&self, index: usize, rule: &Rule, effect: Effect, reach: Reach) -> Option<&'static str> {
+    fn mismatch(
+        &self,
+        index: usize,
+        rule: &Rule,
+        effect: Effect,
+        reach: Reach,
+    ) -> Option<&'static str> {
         if rule.scope.paths.is_some() && !self.is_path_of(index, rule, effect, reach) {
             return Some("paths");
         }

@@ -93,7 +93,10 @@ mod tests {
             let folded = Names::Windows.fold(&path(given.as_bytes())).unwrap();
             assert_eq!(folded, path(b"/secret/x"), "{given}");
         }
-        assert_eq!(Names::Windows.fold(&path("/ÄRGER".as_bytes())), Some(path("/ärger".as_bytes())));
+        assert_eq!(
+            Names::Windows.fold(&path("/ÄRGER".as_bytes())),
+            Some(path("/ärger".as_bytes()))
+        );
         assert_eq!(Names::Windows.fold(&path(b"/\xc4RGER")), Some(path(b"/\xc4rger")));
         assert_eq!(Names::Windows.fold(&path(b"/")), Some(path(b"/")));
         assert_eq!(Names::Exact.fold(&path(b"/X")), None);

@@ -80,7 +80,8 @@ impl PathPattern {
     pub fn includes(&self, other: &Self) -> bool {
         let Some(folder) = self.text.strip_suffix(BELOW) else { return self.text == other.text };
         let literal = !folder.contains(['*', '?', '[', '{', '\\']);
-        let below = |text: &str| text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let below =
+            |text: &str| text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         self.text == other.text || (literal && below(&other.text))
     }
 }

@@ -69,7 +69,10 @@ impl PathMatches {
 }
 
 impl PathMatcher {
-    fn new<'a>(scopes: impl Iterator<Item = &'a Scope>, fold: bool) -> Result<Self, globset::Error> {
+    fn new<'a>(
+        scopes: impl Iterator<Item = &'a Scope>,
+        fold: bool,
+    ) -> Result<Self, globset::Error> {
         let (mut set, mut owners) = (GlobSetBuilder::new(), Vec::new());
         for (scope, conditions) in scopes.enumerate() {
             for pattern in conditions.paths.iter().flatten() {

@@ -11,9 +11,7 @@ use super::judge::{Judge, Reach};
 use super::names::Names;
 use super::rule::{Rule, Verdict};
 use super::rule_set::{Applicable, RuleSet};
-use crate::op::{
-    Effect, Entry, EntryKind, Failure, FailureKind, Fault, RemotePath,
-};
+use crate::op::{Effect, Entry, EntryKind, Failure, FailureKind, Fault, RemotePath};
 
 /// The rules of a session: those whose conditions on the session hold are found at its login.
 pub struct SessionPolicy {
@@ -129,8 +127,7 @@ impl CommandDenial {
     /// The failure for the client and the log.
     pub fn failure(&self, command: &str) -> Failure {
         let message = self.message.clone();
-        let message =
-            message.unwrap_or_else(|| format!("a rule of the gateway denies {command}"));
+        let message = message.unwrap_or_else(|| format!("a rule of the gateway denies {command}"));
         Failure::new(FailureKind::PermissionDenied, Fault::Policy, message)
             .with_detail(format_args!("policy rule \"{}\" denies the command {command}", self.rule))
     }

@@ -52,7 +52,9 @@ impl Subject for WriteFile {
             WriteMode::New => {
                 let path = self.path.clone();
                 let judge = policy.judge(&path, true);
-                stored(&judge, Effect::Create).map(|rule| Permit::new(self, terms(&judge, rule))).into()
+                stored(&judge, Effect::Create)
+                    .map(|rule| Permit::new(self, terms(&judge, rule)))
+                    .into()
             }
             WriteMode::From { offset } => judge_write(self, offset, policy, creates_exclusively),
             WriteMode::Append => judge_append(self, policy, creates_exclusively),
@@ -149,9 +151,8 @@ impl Subject for OpenHandle {
 
 fn judge_open_for_writing(action: OpenHandle, judge: &Judge<'_>) -> Decision<OpenHandle> {
     let (path, mode) = (action.path.clone(), action.mode);
-    let open = |mode: OpenMode, terms: Terms| {
-        Permit::new(OpenHandle { path: path.clone(), mode }, terms)
-    };
+    let open =
+        |mode: OpenMode, terms: Terms| Permit::new(OpenHandle { path: path.clone(), mode }, terms);
     let create = stored(judge, Effect::Create);
     if mode.create && mode.exclusive {
         return create.map(|rule| open(mode, terms(judge, rule))).into();
@@ -212,9 +213,9 @@ impl Subject for CopyData {
             false => &[Effect::Overwrite, Effect::Create, Effect::Append],
         };
         let mut writes = effects.iter().map(|effect| target.decide(*effect, Reach::Path));
-        let written = writes.find(Result::is_ok).unwrap_or_else(|| {
-            Err(target.denial(effects[0], Reason::NoRule))
-        });
+        let written = writes
+            .find(Result::is_ok)
+            .unwrap_or_else(|| Err(target.denial(effects[0], Reason::NoRule)));
         reads.and(written).map(|rule| permit(self, rule)).into()
     }
 }
@@ -233,9 +234,9 @@ impl Subject for Operation {
             Self::AccountNames { .. } => return Decision::Allowed(Permit::internal(self)),
             Self::Remove(path) => {
                 let judge = policy.judge(path, false);
-                judge.decide(Effect::Delete, Reach::Path).and_then(|rule| {
-                    judge.check_write_once(Effect::Delete).map(|()| rule)
-                })
+                judge
+                    .decide(Effect::Delete, Reach::Path)
+                    .and_then(|rule| judge.check_write_once(Effect::Delete).map(|()| rule))
             }
             Self::RemoveDirectory(path) => one(path, Effect::RemoveDirectory),
             Self::MakeDirectory { path, .. } => one(path, Effect::MakeDirectory),
@@ -252,8 +253,9 @@ impl Subject for Operation {
                 match RemotePath::resolve(&folder, target) {
                     // The backend refuses it.
                     Err(_) => linked(&policy.judge(link, false)),
-                    Ok(target) => one(&target, Effect::Link)
-                        .and_then(|_| linked(&policy.judge(link, false))),
+                    Ok(target) => {
+                        one(&target, Effect::Link).and_then(|_| linked(&policy.judge(link, false)))
+                    }
                 }
             }
             Self::HardLink { from, to } => {

@@ -96,7 +96,11 @@ impl SessionCore {
         }
     }
 
-    fn target<A: Action>(&self, mut record: Record, permit: Permit<A>) -> Result<Admitted<A>, Failure> {
+    fn target<A: Action>(
+        &self,
+        mut record: Record,
+        permit: Permit<A>,
+    ) -> Result<Admitted<A>, Failure> {
         let terms = permit.terms().clone();
         record.set_rule(terms.rule.clone());
         match Target::new(permit, &self.root.path) {

@@ -74,9 +74,7 @@ impl Session {
                     answer => answer,
                 })
             }
-            Err(failure) => {
-                Err(failed(record, &self.core.root, denied_by_terms(failure, &terms)))
-            }
+            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }
     }
 
@@ -120,9 +118,7 @@ impl Session {
                 record.set_path(path.clone());
                 Ok(Upload { transfer, record, path, root: self.core.root.clone() })
             }
-            Err(failure) => {
-                Err(failed(record, &self.core.root, denied_by_terms(failure, &terms)))
-            }
+            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }
     }
 
@@ -159,9 +155,7 @@ impl Session {
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record, terms))
             }
-            Err(failure) => {
-                Err(failed(record, &self.core.root, denied_by_terms(failure, &terms)))
-            }
+            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }
     }
 

@@ -167,8 +167,7 @@ fn create(
             let (file, metadata) = open_file(root, name, options.create_new(true), what)?;
             let deleted =
                 || DeleteOnDrop::new(root.clone(), name, &metadata, what).map(Ending::Delete);
-            let ending =
-                if partial == PartialUploads::Delete { deleted()? } else { Ending::Keep };
+            let ending = if partial == PartialUploads::Delete { deleted()? } else { Ending::Keep };
             (file, ending)
         }
     };

@@ -79,7 +79,8 @@ impl Value for PathPattern {
         }
         if !text.starts_with('/') {
             let message = format!("\"{text}\" can never match: paths start with a slash");
-            let meant = if text.starts_with("**") { format!("/{text}") } else { format!("/**/{text}") };
+            let meant =
+                if text.starts_with("**") { format!("/{text}") } else { format!("/**/{text}") };
             return Invalid::with_suggestion(message, meant);
         }
         if text.len() > 1 && text.ends_with('/') {
@@ -94,9 +95,8 @@ impl Value for PathPattern {
                 format!("\"{text}\" can never match: paths are absolute, without \"/{part}/\"");
             return Invalid::new(message);
         }
-        Self::new(text).or_else(|e| {
-            Invalid::new(format!("\"{text}\" is not a valid pattern: {}", e.kind()))
-        })
+        Self::new(text)
+            .or_else(|e| Invalid::new(format!("\"{text}\" is not a valid pattern: {}", e.kind())))
     }
 }
 
@@ -109,9 +109,12 @@ impl Value for Extension {
         if bare != text && !bare.is_empty() {
             return Invalid::with_suggestion("an extension is written without the dot", bare);
         }
-        if text.is_empty() || text.contains(['/', '.', '*', '?']) || text.chars().any(char::is_control)
+        if text.is_empty()
+            || text.contains(['/', '.', '*', '?'])
+            || text.chars().any(char::is_control)
         {
-            let message = format!("\"{text}\" is not an extension such as csv; patterns are for `paths`");
+            let message =
+                format!("\"{text}\" is not an extension such as csv; patterns are for `paths`");
             return Invalid::new(message);
         }
         Ok(Self(text.to_ascii_lowercase().into_bytes()))
@@ -157,7 +160,8 @@ impl Value for Days {
     fn parse(text: &str) -> Result<Self, Invalid> {
         let day = |word: &str| {
             DAYS.iter().find(|(name, _)| *name == word).map(|(_, day)| *day).ok_or_else(|| {
-                let message = format!("\"{text}\" is not a weekday such as mon, or a range such as mon-fri");
+                let message =
+                    format!("\"{text}\" is not a weekday such as mon, or a range such as mon-fri");
                 let short: String = word.to_lowercase().chars().take(3).collect();
                 let known = DAYS.iter().any(|(name, _)| *name == short) && !text.contains('-');
                 Invalid { message, suggestion: known.then_some(short) }
@@ -200,9 +204,9 @@ impl Value for Hours {
         };
         let times = text.split_once('-').and_then(|(start, end)| Some((time(start)?, time(end)?)));
         match times {
-            Some((start, end)) if start == end && text.ends_with("24:00") => Invalid::new(
-                "is the whole day; remove the key",
-            ),
+            Some((start, end)) if start == end && text.ends_with("24:00") => {
+                Invalid::new("is the whole day; remove the key")
+            }
             Some((start, end)) if start == end => Invalid::new("is empty: it ends when it starts"),
             Some((start, end)) => Ok(Self(start, end)),
             None => Invalid::new(message),

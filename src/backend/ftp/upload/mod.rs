@@ -75,9 +75,7 @@ pub(super) async fn start(
         WriteMode::From { offset } => {
             data_connection::start(&mut guard, "STOR", Some(&target_name), offset).await
         }
-        WriteMode::New => {
-            data_connection::start(&mut guard, "STOR", Some(&target_name), 0).await
-        }
+        WriteMode::New => data_connection::start(&mut guard, "STOR", Some(&target_name), 0).await,
         WriteMode::Append => {
             data_connection::start(&mut guard, "APPE", Some(&target_name), 0).await
         }

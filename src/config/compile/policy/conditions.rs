@@ -85,9 +85,10 @@ fn times_of(times: &schema::Times, problems: &mut Problems) -> Option<TimeWindow
     if times.days.is_none() && times.hours.is_none() {
         problems.error(&times.at, "has no effect: write days, hours or both");
     }
-    let days = times.days.as_ref().map(|days| {
-        days.values().flat_map(|(_, days)| days.0.iter().copied()).collect::<Vec<_>>()
-    });
+    let days = times
+        .days
+        .as_ref()
+        .map(|days| days.values().flat_map(|(_, days)| days.0.iter().copied()).collect::<Vec<_>>());
     Some(TimeWindow {
         days: days.unwrap_or_else(|| Weekday::Monday.cycle_forward().take(7).collect()),
         hours: value(&times.hours).map(|hours| (hours.0, hours.1)),

@@ -152,11 +152,7 @@ fn compile_upload(
     })
 }
 
-fn scope(
-    file: &File,
-    given: Option<&schema::RuleMatch>,
-    problems: &mut Problems,
-) -> Option<Scope> {
+fn scope(file: &File, given: Option<&schema::RuleMatch>, problems: &mut Problems) -> Option<Scope> {
     given.map_or_else(|| Some(Scope::default()), |given| conditions::scope(file, given, problems))
 }
 
@@ -178,7 +174,8 @@ fn refuse_same_names<'a>(
         let Some(name) = leaf.value.as_ref() else { continue };
         match seen.iter().find(|(earlier, _)| *earlier == name.0) {
             Some((_, first)) => {
-                let message = format!("\"{}\" is already the name of line {}", name.0, first.mark.line);
+                let message =
+                    format!("\"{}\" is already the name of line {}", name.0, first.mark.line);
                 problems.error(&leaf.at, message);
             }
             None => seen.push((&name.0, &leaf.at)),
