@@ -81,6 +81,7 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
         backends: backends(config.backends, &pools, &connectors, &ignored)?,
+        policy: config.policy.map(Arc::new),
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });

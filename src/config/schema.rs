@@ -19,7 +19,12 @@ use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::{Greeting, RemotePath};
+use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
+
+mod policy;
+
+pub(super) use policy::*;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -35,6 +40,8 @@ section! {
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
+        /// What users may do. Absent: whatever the backend allows.
+        policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
         /// The address of /metrics, /live and /ready. Absent: none.
@@ -44,7 +51,7 @@ section! {
         /// What is logged, and how.
         log: Log,
     }
-    later ["policy", "audit"]
+    later ["audit"]
 }
 
 section! {
@@ -254,6 +261,10 @@ section! {
         /// ftp, sftp: the user's folder after login, for servers that do not report it (PWD, REALPATH) as
         /// an absolute path. Absent: what the server reports.
         login_folder: Leaf<RemotePath>,
+        /// ftp, sftp: how the server reads names, for the rules of `policy`: exact (default), or windows:
+        /// without case, and without dots and spaces at the end. Names with "\\", ":" or "~" and a digit are
+        /// refused then.
+        names: Leaf<Names>,
         /// What happens to an incomplete upload: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
         /// ftp, sftp: the reply when the server cannot set times, permissions or owners: refuse (default:

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::op::{PathError, RemotePath};
+use crate::policy::Names;
 
 /// A folder that clients see under another path. Both paths are below the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub struct Rewrite {
 pub struct PathMap {
     root: RemotePath,
     rewrites: Vec<Rewrite>,
+    names: Names,
 }
 
 /// Why a client's path has no path at the backend.
@@ -43,9 +45,20 @@ pub struct Overlay {
 
 impl PathMap {
     /// `root`: the backend's folder that clients see as `/`. Of the rewrites that apply to a path, the one with
-    /// the longest `from` does; of those with the same `to`, only the first has an effect.
-    pub fn new(root: RemotePath, rewrites: Vec<Rewrite>) -> Self {
-        Self { root, rewrites }
+    /// the longest `from` does; of those with the same `to`, only the first has an effect. `names`: how the
+    /// backend reads names.
+    pub fn new(root: RemotePath, rewrites: Vec<Rewrite>, names: Names) -> Self {
+        Self { root, rewrites, names }
+    }
+
+    /// Without rewrites.
+    pub fn root_only(root: RemotePath) -> Self {
+        Self::new(root, Vec::new(), Names::Exact)
+    }
+
+    /// How the backend reads names.
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// Whether the root alone determines all paths.
@@ -65,13 +78,14 @@ impl PathMap {
 
     /// Whether this path of the client is rewritten itself, not only below a folder that is.
     pub fn is_rewritten(&self, path: &RemotePath) -> bool {
-        self.rewrites.iter().any(|it| it.from == *path)
+        self.rewrites.iter().any(|it| self.is_same(&it.from, path))
     }
 
     /// Whether there is a rewritten folder below this path of the client: it is shown as a folder then, even
     /// if the backend does not have it.
     pub fn is_above_rewritten(&self, path: &RemotePath) -> bool {
-        let is_above = |from: &RemotePath| from != path && from.strip_root(path).is_some();
+        let rest = |from: &RemotePath| self.names.strip(from, path);
+        let is_above = |from: &RemotePath| rest(from).is_some_and(|rest| !rest.is_root());
         self.rewrites.iter().any(|it| is_above(&it.from)) && self.below_root(path).is_ok()
     }
 
@@ -79,9 +93,9 @@ impl PathMap {
     /// folder, or what one leads to, in it.
     pub fn is_needed(&self, path: &RemotePath) -> bool {
         let there = self.below_root(path).ok();
-        let holds_target =
-            |to: &RemotePath| there.as_ref().is_some_and(|there| to.strip_root(there).is_some());
-        self.rewrites.iter().any(|it| it.from.strip_root(path).is_some() || holds_target(&it.to))
+        let holds = |folder: &RemotePath, it: &RemotePath| self.names.strip(it, folder).is_some();
+        let holds_target = |to: &RemotePath| there.as_ref().is_some_and(|there| holds(there, to));
+        self.rewrites.iter().any(|it| holds(path, &it.from) || holds_target(&it.to))
     }
 
     /// How the listing of a client's folder differs from the backend's.
@@ -94,8 +108,11 @@ impl PathMap {
             seen.is_some() && seen == below(&there, name)
         };
         for Rewrite { from, to } in &self.rewrites {
-            let target = to.name().filter(|_| to.parent().as_ref() == Some(&there));
-            let own = from.name().filter(|_| from.parent().as_ref() == Some(folder));
+            let is_in = |folder: &RemotePath, it: &RemotePath| {
+                it.parent().is_some_and(|parent| self.is_same(&parent, folder))
+            };
+            let target = to.name().filter(|_| is_in(&there, to));
+            let own = from.name().filter(|_| is_in(folder, from));
             for name in [target, own].into_iter().flatten() {
                 if !is_own(name) && !overlay.hidden.iter().any(|hidden| hidden == name) {
                     overlay.hidden.push(name.to_vec());
@@ -103,7 +120,7 @@ impl PathMap {
             }
             if own.is_some() {
                 overlay.rewritten.extend(self.below_root(from).is_ok().then(|| from.clone()));
-            } else if let Some(rest) = from.strip_root(folder)
+            } else if let Some(rest) = self.names.strip(from, folder)
                 && let Some(name) = rest.components().next()
                 && let Some(path) = child(name)
                 && !self.is_rewritten(&path)
@@ -114,6 +131,10 @@ impl PathMap {
             }
         }
         overlay
+    }
+
+    fn is_same(&self, one: &RemotePath, other: &RemotePath) -> bool {
+        self.names.strip(one, other).is_some_and(|rest| rest.is_root())
     }
 
     /// The backend's path for a client's, without the root.
@@ -177,7 +198,7 @@ mod tests {
 
     fn map(root: &str, rewrites: &[(&str, &str)]) -> PathMap {
         let rewrite = |(from, to): &(&str, &str)| Rewrite { from: path(from), to: path(to) };
-        PathMap::new(path(root), rewrites.iter().map(rewrite).collect())
+        PathMap::new(path(root), rewrites.iter().map(rewrite).collect(), Names::Exact)
     }
 
     fn names(names: &[&str]) -> Vec<Vec<u8>> {
@@ -242,6 +263,20 @@ mod tests {
         let shared = map("/", &[("/a", "/c"), ("/b", "/c")]);
         leads(&shared, "/a/x", "/c/x");
         hides(&shared, "/b/x", Some("/a/x"));
+    }
+
+    /// Windows reads `/DATA./in` as the folder that clients see as `/incoming`.
+    #[test]
+    fn no_spelling_of_a_hidden_folder_leads_there() {
+        let mut map = map("/srv", &[("/incoming", "/data/in")]);
+        map.names = Names::Windows;
+        leads(&map, "/incoming/x", "/srv/data/in/x");
+        assert_eq!(map.to_backend(&path("/INCOMING/x")), Ok(path("/srv/data/in/x")));
+        for hidden in ["/DATA/in/x", "/data./In /x", "/data/in/x"] {
+            hides(&map, hidden, Some("/incoming/x"));
+        }
+        assert!(map.is_needed(&path("/Data")) && map.is_needed(&path("/Incoming")));
+        assert!(!map.overlay(&path("/DATA")).hidden.is_empty());
     }
 
     #[test]
@@ -316,7 +351,8 @@ mod tests {
                 });
                 rewrites
             });
-        (any_path(), rewrites).prop_map(|(root, rewrites)| PathMap::new(root, rewrites))
+        (any_path(), rewrites)
+            .prop_map(|(root, rewrites)| PathMap::new(root, rewrites, Names::Exact))
     }
 
     proptest! {

@@ -23,6 +23,7 @@ use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
+use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
 use crate::route::{
     Access, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
     UserFolderError,
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
     pub backends: HashMap<String, Arc<dyn Backend>>,
+    /// The `policy`; `None`: whatever the backend allows.
+    pub policy: Option<Arc<RuleSet>>,
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
@@ -145,7 +148,7 @@ impl Gateway {
         }
         let LoggedIn { identity, root, backend } = outcome?;
         Ok(Session::new(SessionCore {
-            identity,
+            policy: self.session_policy(client, &identity, &info.backend),
             record: SessionRecord::new(info.clone()),
             info,
             span,
@@ -155,6 +158,27 @@ impl Gateway {
             greeting: chosen.choice.and_then(|choice| choice.route.greeting.clone()),
             open_uploads: OpenUploads::default(),
         }))
+    }
+
+    /// The rules for a session of this user at the backend of this name.
+    fn session_policy(
+        &self,
+        client: &ClientInfo,
+        identity: &Identity,
+        backend: &str,
+    ) -> Option<SessionPolicy> {
+        let rules = self.policy.clone()?;
+        let names = self.backends.get(backend).map_or(Names::Exact, |it| it.names());
+        let facts = SessionFacts {
+            user: identity.user.clone(),
+            groups: identity.groups.clone(),
+            listener: client.listener.clone(),
+            backend: backend.to_owned(),
+            protocol: Protocol::of(client.protocol),
+            encrypted: client.encryption.get().is_some(),
+            source: client.peer.ip(),
+        };
+        Some(SessionPolicy::new(rules, facts, names))
     }
 
     /// Whether the gateway would accept a login with this key, before the client signs.
@@ -263,9 +287,10 @@ impl Gateway {
         match backend.login(&login, origin).await {
             Ok(session) => {
                 let place = (place.as_str(), *number);
-                match root::check(&*session, &identity, &root, place).await {
+                match root::check(&*session, &root, place).await {
                     Ok(()) => {
-                        let root = root::Root::new(&root, rewrites, &session.home());
+                        let home = session.home();
+                        let root = root::Root::new(&root, rewrites, backend.names(), &home);
                         Ok(LoggedIn { identity, root, backend: session })
                     }
                     Err(failure) => {

@@ -60,6 +60,7 @@ mod tests {
     use super::*;
     use crate::backend::Home;
     use crate::op::{FailureKind, Status};
+    use crate::policy::Names;
     use crate::route;
 
     fn path(given: &str) -> RemotePath {
@@ -67,7 +68,7 @@ mod tests {
     }
 
     fn root(given: &str) -> Root {
-        Root::new(&route::Root::Path(path(given)), Vec::new(), &Home::At(path("/")))
+        Root::new(&route::Root::Path(path(given)), Vec::new(), Names::Exact, &Home::At(path("/")))
     }
 
     fn open() -> Root {
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn targets_outside_of_an_unknown_home_directory_are_hidden() {
         for configured in [route::Root::Home, route::Root::Path(path("/"))] {
-            let root = Root::new(&configured, Vec::new(), &Home::Unknown);
+            let root = Root::new(&configured, Vec::new(), Names::Exact, &Home::Unknown);
             for (folder, target, visible) in
                 [("/in", "../y", true), ("/in", "../../y", false), ("/", "/in/y", false)]
             {
@@ -116,8 +117,9 @@ mod tests {
     fn targets_lead_where_the_client_sees_what_they_name() {
         let rewrite = |from, to| route::Rewrite { from: path(from), to: path(to) };
         let rewrites = || vec![rewrite("/in", "/data/p/in"), rewrite("/old/out", "/data/p/out")];
-        let at =
-            |given: &str, home: Home| Root::new(&route::Root::Path(path(given)), rewrites(), &home);
+        let at = |given: &str, home: Home| {
+            Root::new(&route::Root::Path(path(given)), rewrites(), Names::Exact, &home)
+        };
         let cases = [
             // Within the rewritten folder, and beside.
             ("/in", "y", Some("y")),

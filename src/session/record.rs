@@ -18,6 +18,8 @@ pub(super) struct Record {
     operation: &'static str,
     path: RemotePath,
     to: Option<Vec<u8>>,
+    /// The policy rule that decided.
+    rule: Option<Arc<str>>,
     direction: Option<Direction>,
     quiet: bool,
     started: Instant,
@@ -43,6 +45,7 @@ impl Record {
             operation: action.name(),
             path: action.path().clone(),
             to: action.other_path().map(<[u8]>::to_vec),
+            rule: None,
             direction: action.direction(),
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
@@ -83,6 +86,11 @@ impl Record {
     /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
         self.path = path;
+    }
+
+    /// Sets the policy rule that decided.
+    pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
+        self.rule = rule;
     }
 
     fn write(&mut self, ended: Outcome<'_>) {
@@ -131,6 +139,7 @@ impl Record {
                         operation = self.operation,
                         path = self.path.as_bytes(),
                         to = self.to.as_deref(),
+                        rule = self.rule.as_deref(),
                         bytes = self.direction.map(|_| bytes),
                         size,
                         seconds = self.started.elapsed().as_secs_f64(),

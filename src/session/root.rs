@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::auth::Identity;
 use crate::backend::{BackendSession, Home};
 use crate::op::{
     Action, Answer, Entry, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath,
 };
-use crate::policy;
+use crate::policy::{Names, Permit};
 use crate::route::{self, MapError, PathMap, Rewrite, Target};
 
 /// The folder that a client sees as `/`, and those below it that it sees under other paths.
@@ -24,7 +23,12 @@ pub(super) struct Root {
 
 impl Root {
     /// The root of a session whose home directory at the backend is `home`.
-    pub(super) fn new(configured: &route::Root, rewrites: Vec<Rewrite>, home: &Home) -> Self {
+    pub(super) fn new(
+        configured: &route::Root,
+        rewrites: Vec<Rewrite>,
+        names: Names,
+        home: &Home,
+    ) -> Self {
         let path = match configured {
             route::Root::Path(path) => path.clone(),
             route::Root::Home => home.path(),
@@ -33,7 +37,7 @@ impl Root {
         let hides = !path.is_root()
             || (relative && *configured == route::Root::Home)
             || !rewrites.is_empty();
-        Self { paths: Arc::new(PathMap::new(path, rewrites)), hides, relative }
+        Self { paths: Arc::new(PathMap::new(path, rewrites, names)), hides, relative }
     }
 
     /// As the client sees a path of the backend; `None` where it does not see it.
@@ -125,7 +129,6 @@ impl Root {
 /// accepted.
 pub(super) async fn check(
     backend: &dyn BackendSession,
-    identity: &Identity,
     root: &route::Root,
     (name, number): (&str, usize),
 ) -> Result<(), Failure> {
@@ -146,8 +149,8 @@ pub(super) async fn check(
         ))
     };
     let perform = |operation: fn(RemotePath) -> Operation| async move {
-        let permit = policy::decide(identity, operation(RemotePath::root()));
-        match Target::new(permit, &PathMap::new(root.clone(), Vec::new())) {
+        let permit = Permit::internal(operation(RemotePath::root()));
+        match Target::new(permit, &PathMap::root_only(root.clone())) {
             Ok(target) => backend.perform(&target).await,
             Err(error) => Err(Root::refusal(&error)),
         }

@@ -11,13 +11,13 @@ use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use super::*;
-use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
 use crate::op::{
     Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListDirectory, Onto, OpenMode,
     Operation, RemotePath, Representation, WriteMode,
 };
+use crate::policy::Names;
 use crate::route;
 
 mod rewrites;
@@ -71,12 +71,17 @@ async fn session_on(
     });
     let session = Session::new(SessionCore {
         span: tracing::Span::none(),
-        identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
+        policy: None,
         record: SessionRecord::new(info.clone()),
         info,
         metrics: Metrics::register(&registry).unwrap(),
         open_uploads: Default::default(),
-        root: Root::new(&route::Root::Path(path(root)), rewrites, &Home::At(path("/"))),
+        root: Root::new(
+            &route::Root::Path(path(root)),
+            rewrites,
+            Names::Exact,
+            &Home::At(path("/")),
+        ),
         greeting: None,
         backend: backend.login(&Login::Authenticated(None), Origin::ANY).await.unwrap(),
     });
@@ -125,7 +130,8 @@ async fn failed_reads_of_metadata_are_logged_unless_they_are_routine() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.core.admit(ListDirectory { path: path("/inbox") }).ok().unwrap();
+        let admitted = session.core.admit(ListDirectory { path: path("/inbox") }).await;
+        let record = admitted.ok().unwrap().record;
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::failed;
+use super::core::{SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
 use super::rewritten::RewrittenEntries;
@@ -34,8 +34,7 @@ pub struct DirectoryListing {
     /// `None` once it is complete, and for a folder that the backend does not have.
     pub(super) listing: Option<Box<dyn Listing>>,
     pub(super) record: Record,
-    /// Clients must not see its path.
-    pub(super) root: Root,
+    pub(super) core: Arc<SessionCore>,
     /// As the client sees it.
     pub(super) path: RemotePath,
     pub(super) rewritten: RewrittenEntries,
@@ -135,7 +134,15 @@ impl Upload {
 impl DirectoryListing {
     /// The next entries, at most 256 and never none; `None` once the listing is complete.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let Self { listing, root, path, rewritten, .. } = self;
+        let Self { listing, core, path, rewritten, .. } = self;
+        let root = &core.root;
+        let shown = |mut entries: Vec<Entry>| {
+            if let Some(policy) = &core.policy {
+                entries.retain(|entry| !policy.hides_entry(path, entry));
+            }
+            let seen = |entry| path_masking::entry(root, path, entry);
+            (!entries.is_empty()).then(|| entries.into_iter().map(seen).collect())
+        };
         while let Some(backend) = listing {
             let batch = backend.next().await;
             let batch = batch.map_err(|failure| path_masking::failure(root, failure))?;
@@ -144,12 +151,11 @@ impl DirectoryListing {
                 break;
             };
             rewritten.filter(&mut entries);
-            if !entries.is_empty() {
-                let seen = |entry| path_masking::entry(root, path, entry);
-                return Ok(Some(entries.into_iter().map(seen).collect()));
+            if let Some(entries) = shown(entries) {
+                return Ok(Some(entries));
             }
         }
-        Ok(rewritten.take())
+        Ok(shown(rewritten.take()))
     }
 
     /// Records that the client got the complete listing.

@@ -25,6 +25,7 @@ mod listeners;
 mod machine_checks;
 mod own_address;
 mod placeholders;
+mod policy;
 mod pools;
 mod protocol_keys;
 mod routes;
@@ -45,6 +46,7 @@ pub(super) fn compile(
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
+    let policy = policy::compile(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);
@@ -70,6 +72,7 @@ pub(super) fn compile(
         backends,
         users,
         routes,
+        policy,
         limits,
         metrics,
         admin_socket,

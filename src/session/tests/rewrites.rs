@@ -218,13 +218,19 @@ fn the_home_directory_is_as_the_client_sees_it() {
         ("/srv", "/srv/home/bob", Some("/me")),
         ("/srv", "/home/bob", None),
     ] {
-        let root = Root::new(&route::Root::Path(path(root)), rewrites(), &Home::At(path(home)));
+        let root = Root::new(
+            &route::Root::Path(path(root)),
+            rewrites(),
+            Names::Exact,
+            &Home::At(path(home)),
+        );
         assert_eq!(root.strip(&path(home)), seen.map(path), "{home}");
         assert!(root.hides);
     }
     let home = Root::new(
         &route::Root::Home,
         vec![route::Rewrite { from: path("/in"), to: path("/data") }],
+        Names::Exact,
         &Home::At(path("/home/bob")),
     );
     assert_eq!(home.paths.to_backend(&path("/in/x")), Ok(path("/home/bob/data/x")));

@@ -4,6 +4,7 @@ use crate::config::compile::value;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, Route};
 use crate::op::RemotePath;
+use crate::policy::Names;
 use crate::route::{FolderSetting, MapError, PathMap, Rewrite, RewriteSetting};
 
 /// Each path of an operation is compared with all of them.
@@ -77,10 +78,16 @@ fn check(entry: &Entry, earlier: &[Entry], problems: &mut Problems) {
 /// Reports folders that clients would not come to, as those above them are shown under another path.
 fn refuse_hidden_parents(entries: &[Entry], problems: &mut Problems) {
     let rewrite = |it: &Entry| match it.to {
-        FolderSetting::Same(to) => Some(Rewrite { from: it.from.clone(), to: to.clone() }),
-        FolderSetting::EachUser(_) => None,
+        FolderSetting::Same(to) if !to.is_root() && !it.from.is_root() => {
+            Some(Rewrite { from: it.from.clone(), to: to.clone() })
+        }
+        _ => None,
     };
-    let map = PathMap::new(RemotePath::root(), entries.iter().filter_map(rewrite).collect());
+    let map = PathMap::new(
+        RemotePath::root(),
+        entries.iter().filter_map(rewrite).collect(),
+        Names::Exact,
+    );
     for Entry { from, from_at, .. } in entries {
         let Some(parent) = from.parent() else { continue };
         let Err(MapError::Hidden(shown)) = map.to_backend(&parent) else { continue };

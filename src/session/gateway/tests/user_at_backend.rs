@@ -61,7 +61,6 @@ async fn the_backend_gets_the_name_before_the_at_sign() {
         let session = log_in(&gateway, name, "x").await.ok().unwrap();
         assert_eq!(logins(&backends), [expected], "{name}");
         let user = expected.rsplit(' ').next().unwrap();
-        assert_eq!(session.core.identity.user, user.as_bytes());
         assert_eq!(session.core.info.user, user.as_bytes());
         assert_eq!(session.core.info.backend, expected.split(':').next().unwrap());
         let _ = session.perform(Operation::LinkStat(RemotePath::root())).await;

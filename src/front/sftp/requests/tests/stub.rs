@@ -256,6 +256,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
             greeting: None,
         }]),
         backends: HashMap::from([("stub".to_owned(), backend)]),
+        policy: None,
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
     }
