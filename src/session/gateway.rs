@@ -25,7 +25,7 @@ use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
 use crate::route::{
-    Access, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
+    Access, Backends, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
     UserFolderError,
 };
 
@@ -316,7 +316,11 @@ impl Gateway {
             }
             // The name and the password are the client's.
             Err(failure) if failure.kind == FailureKind::LoginRefused => {
-                Err(Failure { fault: Fault::Client, ..failure })
+                Err(match choice.route.backends {
+                    Backends::One(_) => Failure { fault: Fault::Client, ..failure },
+                    // The text must not tell that there is such a backend.
+                    Backends::Named(_) => refused(&format!("the backend refused it: {failure}")),
+                })
             }
             Err(failure) => Err(failure),
         }

@@ -172,6 +172,7 @@ fn an_unknown_backend_is_refused_like_a_wrong_password() {
         "alice@127.0.0.1",
         "alice",
         "@files",
+        "ftptest@vsftp",
         // Of another route: `users` never reach a backend with an unchecked password.
         "alice@vsftpd",
         // Only with the backend.
@@ -179,6 +180,10 @@ fn an_unknown_backend_is_refused_like_a_wrong_password() {
     ] {
         assert_eq!(refusal(name, PASSWORD), expected, "{name}");
         assert!(!ssh_logs_in(fixture.gateway.address("sftp"), name, PASSWORD), "{name}");
+    }
+    // Whoever checks the password.
+    for backend in ["vsftpd", "pureftpd", "sshd"] {
+        assert_eq!(refusal(&Fixture::user(backend), "wrong"), expected, "{backend}");
     }
     let is_ours = |event: &serde_json::Value| event["user"] == "alice@nowhere";
     let event = fixture.gateway.await_log(is_ours, TIMEOUT);
