@@ -138,7 +138,7 @@ impl Gateway {
         }
         let (identity, root, backend) = outcome?;
         Ok(Session::new(SessionCore {
-            policy: self.session_policy(client, &identity, &info.backend),
+            policy: self.session_policy(facts(client, identity, &info.backend)),
             record: SessionRecord::new(info.clone()),
             info,
             span,
@@ -149,24 +149,10 @@ impl Gateway {
         }))
     }
 
-    /// The rules for a session of this user at the backend of this name.
-    fn session_policy(
-        &self,
-        client: &ClientInfo,
-        identity: &Identity,
-        backend: &str,
-    ) -> Option<SessionPolicy> {
+    /// The rules for a session.
+    pub(super) fn session_policy(&self, facts: SessionFacts) -> Option<SessionPolicy> {
         let rules = self.policy.clone()?;
-        let names = self.backends.get(backend).map_or(Names::Exact, |it| it.names());
-        let facts = SessionFacts {
-            user: identity.user.clone(),
-            groups: identity.groups.clone(),
-            listener: client.listener.clone(),
-            backend: backend.to_owned(),
-            protocol: Protocol::of(client.protocol),
-            encrypted: client.encryption.get().is_some(),
-            source: client.peer.ip(),
-        };
+        let names = self.backends.get(&facts.backend).map_or(Names::Exact, |it| it.names());
         Some(SessionPolicy::new(rules, facts, names))
     }
 
@@ -207,7 +193,7 @@ impl Gateway {
     }
 
     /// The root of a user's session.
-    fn root(&self, choice: &Choice) -> Result<Root, Failure> {
+    pub(super) fn root(&self, choice: &Choice) -> Result<Root, Failure> {
         let Choice { route, number, user, .. } = choice;
         route.root.of(user).map_err(|why| {
             refused(&format!(
@@ -299,6 +285,19 @@ impl Gateway {
             }
             Err(failure) => Err(failure),
         }
+    }
+}
+
+/// What rules and limits know of a session.
+fn facts(client: &ClientInfo, identity: Identity, backend: &str) -> SessionFacts {
+    SessionFacts {
+        user: identity.user,
+        groups: identity.groups,
+        listener: client.listener.clone(),
+        backend: backend.to_owned(),
+        protocol: Protocol::of(client.protocol),
+        encrypted: client.encryption.get().is_some(),
+        source: client.peer.ip(),
     }
 }
 
