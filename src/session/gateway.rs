@@ -148,7 +148,7 @@ impl Gateway {
         }
         let LoggedIn { identity, root, backend } = outcome?;
         Ok(Session::new(SessionCore {
-            policy: self.session_policy(client, &identity, &info.backend),
+            policy: self.session_policy(facts(client, identity, &info.backend)),
             record: SessionRecord::new(info.clone()),
             info,
             span,
@@ -160,24 +160,10 @@ impl Gateway {
         }))
     }
 
-    /// The rules for a session of this user at the backend of this name.
-    fn session_policy(
-        &self,
-        client: &ClientInfo,
-        identity: &Identity,
-        backend: &str,
-    ) -> Option<SessionPolicy> {
+    /// The rules for a session.
+    pub(super) fn session_policy(&self, facts: SessionFacts) -> Option<SessionPolicy> {
         let rules = self.policy.clone()?;
-        let names = self.backends.get(backend).map_or(Names::Exact, |it| it.names());
-        let facts = SessionFacts {
-            user: identity.user.clone(),
-            groups: identity.groups.clone(),
-            listener: client.listener.clone(),
-            backend: backend.to_owned(),
-            protocol: Protocol::of(client.protocol),
-            encrypted: client.encryption.get().is_some(),
-            source: client.peer.ip(),
-        };
+        let names = self.backends.get(&facts.backend).map_or(Names::Exact, |it| it.names());
         Some(SessionPolicy::new(rules, facts, names))
     }
 
@@ -218,7 +204,7 @@ impl Gateway {
     }
 
     /// The root of a user's session, and the paths that differ below it.
-    fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
+    pub(super) fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
         let Choice { route, number, user, .. } = choice;
         let refused = |key: String, setting: &dyn Display, why: UserFolderError| {
             refused(&format!(
@@ -324,6 +310,19 @@ impl Gateway {
             }
             Err(failure) => Err(failure),
         }
+    }
+}
+
+/// What rules and limits know of a session.
+fn facts(client: &ClientInfo, identity: Identity, backend: &str) -> SessionFacts {
+    SessionFacts {
+        user: identity.user,
+        groups: identity.groups,
+        listener: client.listener.clone(),
+        backend: backend.to_owned(),
+        protocol: Protocol::of(client.protocol),
+        encrypted: client.encryption.get().is_some(),
+        source: client.peer.ip(),
     }
 }
 
