@@ -5,6 +5,7 @@ mod common;
 mod net;
 mod policy;
 mod root;
+mod route;
 mod ssh;
 
 pub(super) use choices::{
