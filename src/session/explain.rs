@@ -89,7 +89,7 @@ impl Gateway {
         let known = self.passwords.known(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
-            (_, None) => ("the user is not in `users`: the login is refused", Vec::new()),
+            (_, None) => ("the gateway does not know the user", Vec::new()),
             (Access::GatewayPassThrough, Some(user)) => {
                 ("the gateway checks the password, then the backend does", user.groups.clone())
             }
@@ -120,18 +120,24 @@ impl Gateway {
                 command: query.command.as_deref().map(|command| policy.decide_command(command)),
             }
         });
-        let reason = |failure: Failure| failure.detail.unwrap_or(failure.message);
-        let (root, rewrites) = Self::paths(choice)
-            .map_err(reason)
-            .map_or_else(|why| (Err(why), Vec::new()), |(root, rewrites)| (Ok(root), rewrites));
+        let refusal = match (&choice.backend.access, known) {
+            (Access::Backend, _) | (_, Some(_)) => None,
+            (_, None) => Some("the user is not in `users`".to_owned()),
+        };
+        let paths =
+            Self::paths(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
+        let (root, rewrites) =
+            paths.map_or_else(|why| (Err(why), Vec::new()), |(root, rest)| (Ok(root), rest));
+        let root = refusal.map_or(root, Err);
         let names = self.backends.get(&backend).map_or(Names::Exact, |it| it.names());
         let map = PathMap::new(RemotePath::root(), rewrites, names);
-        let rewritten = |(_, path): &(Effect, RemotePath)| {
+        let mut rewritten = Vec::new();
+        for (_, path) in &query.effects {
             let there = map.to_backend(path);
-            (there.as_ref() != Ok(path)).then(|| (path.clone(), there))
-        };
-        let mut rewritten: Vec<_> = query.effects.iter().filter_map(rewritten).collect();
-        rewritten.dedup();
+            if there.as_ref() != Ok(path) && !rewritten.contains(&(path.clone(), there.clone())) {
+                rewritten.push((path.clone(), there));
+            }
+        }
         let user = choice.user.clone();
         ExplainedLogin {
             user,
