@@ -19,7 +19,9 @@ use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
+use crate::net::task;
 use crate::net::{Connectors, Drain, ListenError, Listener};
+use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::session::{Admission, Gateway, Metrics};
 
 /// Why the gateway did not start; nothing is left running.
@@ -58,6 +60,8 @@ pub struct Running {
     pub addresses: Vec<(String, SocketAddr)>,
     drain: Drain,
     drain_timeout: Duration,
+    /// Saves daily quotas.
+    quotas: Option<Arc<QuotaFile>>,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     end: CancellationToken,
 }
@@ -77,10 +81,19 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let connectors = Connectors::register(&registry)?;
     let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
+    let policy_limits = Limits::new(
+        config.policy_limits,
+        Arc::new(Counters::default()),
+        &LimitMetrics::register(&registry)?,
+    );
+    let quotas = config
+        .state_dir
+        .map(|folder| Arc::new(QuotaFile::open(&folder, policy_limits.counters().clone())));
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
         backends: backends(config.backends, &pools, &connectors, &ignored)?,
+        policy_limits,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
@@ -131,8 +144,11 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     if let Some(admin) = admin {
         admin.serve(end.clone());
     }
+    if let Some(quotas) = &quotas {
+        task::spawn(quotas.clone().save_until(end.clone()));
+    }
     listeners.into_iter().for_each(Listener::serve);
-    Ok(Running { addresses, drain, drain_timeout, end })
+    Ok(Running { addresses, drain, drain_timeout, quotas, end })
 }
 
 impl Running {
@@ -141,6 +157,9 @@ impl Running {
     pub async fn stop(self) -> bool {
         let forced = self.drain.drain(self.drain_timeout).await;
         self.end.cancel();
+        if let Some(quotas) = self.quotas {
+            quotas.save().await;
+        }
         forced
     }
 }

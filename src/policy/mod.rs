@@ -1,5 +1,12 @@
 //! What a user may do. Only this module creates a [`Permit`].
 
+mod conditions;
+mod facts;
+pub mod limits;
+
+pub use conditions::SessionConditions;
+pub use facts::{Protocol, SessionFacts};
+
 use crate::auth::Identity;
 use crate::op::Action;
 

@@ -14,12 +14,14 @@ use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::auth::Identity;
 use crate::backend::BackendSession;
-use crate::op::{Action, Failure, FailureKind, Operation};
+use crate::op::{Action, Direction, Failure, FailureKind, Operation};
 use crate::policy;
+use crate::policy::limits::SessionLimits;
 use crate::route::Target;
 
 pub(super) struct SessionCore {
     pub(super) identity: Identity,
+    pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
     pub(super) metrics: Metrics,
@@ -32,18 +34,18 @@ pub(super) struct SessionCore {
 
 impl SessionCore {
     /// Checks an action; returns its record and its target at the backend.
-    pub(super) fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
-        self.permit(self.record(&action), action)
+    pub(super) async fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
+        self.permit(self.record(&action), action).await
     }
 
     /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or change it.
-    pub(super) fn admit_operation(
+    pub(super) async fn admit_operation(
         &self,
         operation: Operation,
     ) -> Result<(Record, Target<Operation>), Failure> {
         let record = self.record(&operation);
         match self.root.check(&operation) {
-            Ok(()) => self.permit(record, operation),
+            Ok(()) => self.permit(record, operation).await,
             Err(failure) => refused(record, failure),
         }
     }
@@ -52,8 +54,23 @@ impl SessionCore {
         Record::new(self.info.clone(), self.metrics.clone(), action)
     }
 
-    fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {
+    async fn permit<A: Action>(
+        &self,
+        mut record: Record,
+        action: A,
+    ) -> Result<(Record, Target<A>), Failure> {
+        if let Err(failure) = self.limits.operation().await {
+            return refused(record, failure);
+        }
+        let direction = action.direction();
         let permit = policy::decide(&self.identity, action);
+        // A copy within the backend is no transfer.
+        if matches!(direction, Some(Direction::Upload | Direction::Download)) {
+            match self.limits.transfer() {
+                Ok(permit) => record.set_transfer(permit),
+                Err(failure) => return refused(record, failure),
+            }
+        }
         match Target::new(permit, &self.root.path) {
             Ok(target) => Ok((record, target)),
             Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),

@@ -23,6 +23,8 @@ use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
+use crate::policy::limits::SessionLimits;
+use crate::policy::{Protocol, SessionFacts, limits};
 use crate::route::{Access, Root, Route, RouteTable, USER_PLACEHOLDER};
 
 const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
@@ -41,6 +43,8 @@ pub struct Gateway {
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
     pub backends: HashMap<String, Arc<dyn Backend>>,
+    /// The limits on users and others (`policy.limits`).
+    pub policy_limits: limits::Limits,
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
@@ -74,6 +78,14 @@ impl Proof {
             Proof::PublicKey { key, .. } => Some(key),
         }
     }
+}
+
+/// What a login has brought about.
+struct LoggedIn {
+    identity: Identity,
+    root: Root,
+    limits: SessionLimits,
+    backend: Box<dyn BackendSession>,
 }
 
 impl Gateway {
@@ -139,9 +151,10 @@ impl Gateway {
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
-        let (identity, root, backend) = outcome?;
+        let LoggedIn { identity, root, limits, backend } = outcome?;
         Ok(Session::new(SessionCore {
             identity,
+            limits,
             record: SessionRecord::new(info.clone()),
             info,
             span,
@@ -246,7 +259,7 @@ impl Gateway {
         client: &ClientInfo,
         proof: Proof,
         at_backend: &AtomicBool,
-    ) -> Result<(Identity, Root, Box<dyn BackendSession>), Failure> {
+    ) -> Result<LoggedIn, Failure> {
         let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
         let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
         // Without a route, too: the reply and its time must not depend on whether the user exists.
@@ -283,6 +296,12 @@ impl Gateway {
             Access::GatewayMapped(account) => Login::Authenticated(Some(account.clone())),
             Access::GatewayOnly => Login::Authenticated(None),
         };
+        // Before the backend is involved, but not before the user is known: a wrong password takes no
+        // user's place.
+        let admit = |identity| {
+            self.policy_limits.open_session(&facts(client, identity, route), client.session)
+        };
+        let early = (!unchecked).then(|| admit(&identity)).transpose()?;
         let mapped = matches!(login, Login::Authenticated(_));
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
@@ -290,8 +309,19 @@ impl Gateway {
         match backend.login(&login, origin).await {
             Ok(session) => {
                 let place = (route.backend.as_str(), self.number(route));
-                match root::check(&*session, &identity, &root, place).await {
-                    Ok(()) => Ok((identity, root, session)),
+                let limits = match early {
+                    Some(limits) => Ok(limits),
+                    None => admit(&identity),
+                };
+                let checked = match limits {
+                    Ok(limits) => {
+                        let checked = root::check(&*session, &identity, &root, place).await;
+                        checked.map(|()| limits)
+                    }
+                    Err(failure) => Err(failure),
+                };
+                match checked {
+                    Ok(limits) => Ok(LoggedIn { identity, root, limits, backend: session }),
                     Err(failure) => {
                         session.close().await;
                         Err(failure)
@@ -319,6 +349,19 @@ impl Gateway {
             }
             Err(failure) => Err(failure),
         }
+    }
+}
+
+/// What limits and rules know of a session.
+fn facts(client: &ClientInfo, identity: &Identity, route: &Route) -> SessionFacts {
+    SessionFacts {
+        user: identity.user.clone(),
+        groups: identity.groups.clone(),
+        listener: client.listener.clone(),
+        backend: route.backend.clone(),
+        protocol: if client.protocol == "sftp" { Protocol::Sftp } else { Protocol::Ftp },
+        encrypted: client.encryption.get().is_some(),
+        source: client.peer.ip(),
     }
 }
 

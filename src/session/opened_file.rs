@@ -10,9 +10,10 @@ use super::core::{SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
 use crate::backend::{InFlight, OpenFile};
-use crate::data::Progress;
+use crate::data::{Progress, Throttle};
 use crate::op::{
-    Changes, CopyData, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status,
+    Changes, CopyData, Direction, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath,
+    Status,
 };
 
 /// For a backend to report the size of a file that was not read to its end.
@@ -31,6 +32,8 @@ pub struct OpenedFile {
     read: Arc<Progress>,
     written: Arc<Progress>,
     reads: Arc<Mutex<Reads>>,
+    /// The limits on what is read and on what is written.
+    throttles: [Option<Arc<dyn Throttle>>; 2],
 }
 
 /// The READs of a file.
@@ -53,16 +56,25 @@ impl OpenedFile {
     ) -> Self {
         let (read, written) = record.read_and_written();
         let (appends, writes) = (mode.append, mode.writes());
+        let throttles = [Direction::Download, Direction::Upload].map(|it| record.throttle(it));
         let (record, reads) = (Mutex::new(Some(record)), Arc::default());
-        Self { session, path, appends, file, record, writes, read, written, reads }
+        Self { session, path, appends, file, record, writes, read, written, reads, throttles }
     }
 
-    /// As [`OpenFile::read_at`].
+    /// As [`OpenFile::read_at`]. The answer waits for the session's limits.
     pub fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
         let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
         let (session, reads) = (self.session.clone(), self.reads.clone());
+        let throttle = self.throttles[0].clone();
         InFlight::new(Box::pin(async move {
             let outcome = reading.await;
+            if let (Some(throttle), Ok(Some(bytes))) = (throttle, &outcome) {
+                if let Err(failure) = throttle.count(bytes.len()) {
+                    let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Err(reads.failed.get_or_insert(failure).clone());
+                }
+                throttle.wait(bytes.len()).await;
+            }
             let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
             match &outcome {
                 Ok(Some(bytes)) => {
@@ -77,14 +89,22 @@ impl OpenedFile {
         }))
     }
 
-    /// As [`OpenFile::write_at`].
+    /// As [`OpenFile::write_at`]. The answer waits for the session's limits: clients send more once they
+    /// have it.
     pub fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
         let length = data.len();
+        let throttle = self.throttles[1].clone();
+        if let Some(Err(failure)) = throttle.as_ref().map(|throttle| throttle.count(length)) {
+            return InFlight::new(Box::pin(async { Err(failure) }));
+        }
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
         InFlight::new(Box::pin(async move {
             writing.await.map_err(|failure| path_masking::failure(&session.root, failure))?;
             written.add(length);
+            if let Some(throttle) = throttle {
+                throttle.wait(length).await;
+            }
             Ok(())
         }))
     }
@@ -97,8 +117,10 @@ impl OpenedFile {
     /// Checks the policy again: permission to write a file does not include its attributes.
     pub async fn set_attributes(&self, changes: Changes) -> Result<(), Failure> {
         let (path, follow) = (self.path.clone(), true);
-        let (record, _) =
-            self.session.admit_operation(Operation::SetAttributes { path, changes, follow })?;
+        let (record, _) = self
+            .session
+            .admit_operation(Operation::SetAttributes { path, changes, follow })
+            .await?;
         match self.file.set_attributes(&changes).await {
             Ok(()) => {
                 record.done();
@@ -128,7 +150,7 @@ impl OpenedFile {
         to_offset: u64,
     ) -> Result<(), Failure> {
         let (from, to_path, append) = (self.path.clone(), to.path.clone(), to.appends);
-        let (record, _) = self.session.admit(CopyData { from, to: to_path, append })?;
+        let (record, _) = self.session.admit(CopyData { from, to: to_path, append }).await?;
         // A length of 0 is the rest of the file. The size is requested together with the copy, so
         // that no later request overtakes it.
         let end = async {

@@ -60,6 +60,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     let session = Session::new(SessionCore {
         span: tracing::Span::none(),
         identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
+        limits: Default::default(),
         record: SessionRecord::new(info.clone()),
         info,
         metrics: Metrics::register(&registry).unwrap(),
@@ -112,7 +113,8 @@ async fn failed_reads_of_metadata_are_logged_unless_they_are_routine() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.core.admit(ListDirectory { path: path("/inbox") }).ok().unwrap();
+        let (record, _) =
+            session.core.admit(ListDirectory { path: path("/inbox") }).await.ok().unwrap();
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),

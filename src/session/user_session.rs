@@ -37,7 +37,7 @@ impl Session {
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
-        let (record, target) = self.core.admit_operation(operation)?;
+        let (record, target) = self.core.admit_operation(operation).await?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
@@ -79,7 +79,7 @@ impl Session {
 
     /// Starts to list the folder `path`; [`DirectoryListing::next`] returns its entries.
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
-        let (record, target) = self.core.admit(ListDirectory { path: path.clone() })?;
+        let (record, target) = self.core.admit(ListDirectory { path: path.clone() }).await?;
         match self.core.backend.list(&target).await {
             Ok(listing) => {
                 Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })
@@ -95,7 +95,7 @@ impl Session {
         offset: u64,
         representation: Representation,
     ) -> Result<Download, Failure> {
-        let (record, target) = self.core.admit(ReadFile { path, offset, representation })?;
+        let (record, target) = self.core.admit(ReadFile { path, offset, representation }).await?;
         match self.core.backend.open_read(&target).await {
             Ok(transfer) => Ok(Download { transfer, record, root: self.core.root.clone() }),
             Err(failure) => Err(failed(record, &self.core.root, failure)),
@@ -109,7 +109,8 @@ impl Session {
         mode: WriteMode,
         representation: Representation,
     ) -> Result<Upload, Failure> {
-        let (mut record, target) = self.core.admit(WriteFile { path, mode, representation })?;
+        let (mut record, target) =
+            self.core.admit(WriteFile { path, mode, representation }).await?;
         match self.core.backend.open_write(&target).await {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
@@ -144,7 +145,7 @@ impl Session {
 
     /// Opens a file for reads and writes at any offset.
     pub async fn open(&self, path: RemotePath, mode: OpenMode) -> Result<OpenedFile, Failure> {
-        let (record, target) = self.core.admit(OpenHandle { path: path.clone(), mode })?;
+        let (record, target) = self.core.admit(OpenHandle { path: path.clone(), mode }).await?;
         match self.core.backend.open(&target).await {
             Ok(file) => {
                 if mode.writes() {
