@@ -47,6 +47,10 @@ pub struct Compiled {
     pub users: UserTable,
     /// The `routes`, in the order of the file.
     pub routes: RouteTable,
+    /// The `policy.limits`.
+    pub policy_limits: Vec<crate::policy::limits::Limit>,
+    /// Where daily quotas are kept.
+    pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
     /// The address of `/metrics`, `/live` and `/ready`.

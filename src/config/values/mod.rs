@@ -2,6 +2,7 @@
 
 mod choices;
 mod common;
+mod limits;
 mod net;
 mod root;
 mod ssh;
@@ -10,5 +11,6 @@ pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{HostPort, PortOffset, PortRange, ServerNamePattern};
 pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};
