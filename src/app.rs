@@ -93,6 +93,7 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
         backends: backends(config.backends, &pools, &connectors, &ignored)?,
+        policy: config.policy.map(Arc::new),
         policy_limits,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,

@@ -19,8 +19,12 @@ use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
-use crate::policy::limits::{OperationRate, Per};
+use crate::policy::Names;
 use crate::route::RootSetting;
+
+mod policy;
+
+pub(super) use policy::*;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -36,7 +40,7 @@ section! {
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
-        /// What users may do.
+        /// What users may do. Absent: whatever the backend allows.
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
@@ -255,6 +259,10 @@ section! {
         /// ftp, sftp: the user's folder after login, for servers that do not report it (PWD, REALPATH) as
         /// an absolute path. Absent: what the server reports.
         login_folder: Leaf<RemotePath>,
+        /// ftp, sftp: how the server reads names, for the rules of `policy`: exact (default), or windows:
+        /// without case, and without dots and spaces at the end. Names with "\\", ":" or "~" and a digit are
+        /// refused then.
+        names: Leaf<Names>,
         /// What happens to an incomplete upload: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
         /// ftp, sftp: the reply when the server cannot set times, permissions or owners: refuse (default:
@@ -363,56 +371,6 @@ section! {
         /// Server names that clients send under TLS (SNI): names, or "*.NAME" for any one label. Clients
         /// without TLS or a server name, and SFTP clients, never match.
         server_names: OneOrMore<ServerNamePattern>,
-    }
-}
-
-section! {
-    /// What users may do.
-    Policy {
-        /// Limits on bandwidth, sessions, transfers, operations and daily amounts. All that match apply.
-        limits: Many<PolicyLimit>,
-    }
-}
-
-section! {
-    /// A limit for the sessions that match.
-    PolicyLimit {
-        /// Its name, unique: in refusals, metrics and the log.
-        [required] name: Leaf<Text>,
-        /// The sessions that it applies to; every condition must hold. Absent: all.
-        r#match: SessionMatch,
-        /// What shares it: user (default: all sessions of a user), session (each has its own), listener,
-        /// backend, or all (all sessions that match).
-        per: Leaf<Per>,
-        /// Bytes of files a second, uploads and downloads together: "20MiB/s", "1Gbit/s". At least
-        /// 64kbit/s.
-        bandwidth: Leaf<Bandwidth>,
-        /// The same for uploads only.
-        upload_bandwidth: Leaf<Bandwidth>,
-        /// The same for downloads only.
-        download_bandwidth: Leaf<Bandwidth>,
-        /// Sessions open at once; more logins are refused.
-        sessions: Leaf<Count>,
-        /// Files transferred at once; more are refused. Over SFTP each open file counts.
-        transfers: Leaf<Count>,
-        /// Operations, also listings and the start of transfers: "100/s" or "30/min". More wait, for up to
-        /// 30 seconds.
-        operations: Leaf<OperationRate>,
-        /// Bytes of files in a day (UTC), uploads and downloads together: "10GiB". Then transfers end.
-        bytes_per_day: Leaf<DailyBytes>,
-        /// Files transferred in a day (UTC). Then transfers are refused.
-        files_per_day: Leaf<Count>,
-    }
-    hints ["rate" => "write bandwidth or operations"]
-}
-
-section! {
-    /// Conditions on a session.
-    SessionMatch {
-        /// Names of listeners.
-        listeners: OneOrMore<Text>,
-        /// Groups of users whom the gateway authenticates.
-        groups: OneOrMore<Text>,
     }
 }
 

@@ -31,6 +31,11 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Of a session's protocol in the log ("ftp", "ftps", "sftp").
+    pub fn of(name: &str) -> Self {
+        if name == "sftp" { Self::Sftp } else { Self::Ftp }
+    }
+
     /// As in the configuration and in logs.
     pub fn as_str(self) -> &'static str {
         match self {

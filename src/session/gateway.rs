@@ -23,8 +23,8 @@ use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
-use crate::policy::limits::SessionLimits;
-use crate::policy::{Protocol, SessionFacts, limits};
+use crate::policy::limits::{self, SessionLimits};
+use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
 use crate::route::{Access, Root, Route, RouteTable, USER_PLACEHOLDER};
 
 const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
@@ -43,6 +43,8 @@ pub struct Gateway {
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
     pub backends: HashMap<String, Arc<dyn Backend>>,
+    /// The `policy`; `None`: whatever the backend allows.
+    pub policy: Option<Arc<RuleSet>>,
     /// The limits on users and others (`policy.limits`).
     pub policy_limits: limits::Limits,
     /// Limits and timeouts (`limits`).
@@ -82,7 +84,7 @@ impl Proof {
 
 /// What a login has brought about.
 struct LoggedIn {
-    identity: Identity,
+    facts: SessionFacts,
     root: Root,
     limits: SessionLimits,
     backend: Box<dyn BackendSession>,
@@ -151,9 +153,9 @@ impl Gateway {
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
-        let LoggedIn { identity, root, limits, backend } = outcome?;
+        let LoggedIn { facts, root, limits, backend } = outcome?;
         Ok(Session::new(SessionCore {
-            identity,
+            policy: self.session_policy(facts),
             limits,
             record: SessionRecord::new(info.clone()),
             info,
@@ -163,6 +165,13 @@ impl Gateway {
             backend,
             open_uploads: OpenUploads::default(),
         }))
+    }
+
+    /// The rules for a session.
+    fn session_policy(&self, facts: SessionFacts) -> Option<SessionPolicy> {
+        let rules = self.policy.clone()?;
+        let names = self.backends.get(&facts.backend).map_or(Names::Exact, |it| it.names());
+        Some(SessionPolicy::new(rules, facts, names))
     }
 
     /// Whether the gateway would accept a login with this key, before the client signs.
@@ -298,10 +307,9 @@ impl Gateway {
         };
         // Before the backend is involved, but not before the user is known: a wrong password takes no
         // user's place.
-        let admit = |identity| {
-            self.policy_limits.open_session(&facts(client, identity, route), client.session)
-        };
-        let early = (!unchecked).then(|| admit(&identity)).transpose()?;
+        let facts = facts(client, identity, route);
+        let admit = || self.policy_limits.open_session(&facts, client.session);
+        let early = (!unchecked).then(admit).transpose()?;
         let mapped = matches!(login, Login::Authenticated(_));
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
@@ -311,17 +319,17 @@ impl Gateway {
                 let place = (route.backend.as_str(), self.number(route));
                 let limits = match early {
                     Some(limits) => Ok(limits),
-                    None => admit(&identity),
+                    None => admit(),
                 };
                 let checked = match limits {
                     Ok(limits) => {
-                        let checked = root::check(&*session, &identity, &root, place).await;
+                        let checked = root::check(&*session, &root, place).await;
                         checked.map(|()| limits)
                     }
                     Err(failure) => Err(failure),
                 };
                 match checked {
-                    Ok(limits) => Ok(LoggedIn { identity, root, limits, backend: session }),
+                    Ok(limits) => Ok(LoggedIn { facts, root, limits, backend: session }),
                     Err(failure) => {
                         session.close().await;
                         Err(failure)
@@ -352,14 +360,14 @@ impl Gateway {
     }
 }
 
-/// What limits and rules know of a session.
-fn facts(client: &ClientInfo, identity: &Identity, route: &Route) -> SessionFacts {
+/// What rules and limits know of a session.
+fn facts(client: &ClientInfo, identity: Identity, route: &Route) -> SessionFacts {
     SessionFacts {
-        user: identity.user.clone(),
-        groups: identity.groups.clone(),
+        user: identity.user,
+        groups: identity.groups,
         listener: client.listener.clone(),
         backend: route.backend.clone(),
-        protocol: if client.protocol == "sftp" { Protocol::Sftp } else { Protocol::Ftp },
+        protocol: Protocol::of(client.protocol),
         encrypted: client.encryption.get().is_some(),
         source: client.peer.ip(),
     }

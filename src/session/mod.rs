@@ -23,6 +23,7 @@ mod session_record;
 mod tests;
 mod transfers;
 mod user_session;
+mod write_limit;
 
 pub use admission::{Admission, AdmissionPermit, Refusal};
 pub use client_info::ClientInfo;

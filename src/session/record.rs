@@ -19,6 +19,8 @@ pub(super) struct Record {
     operation: &'static str,
     path: RemotePath,
     to: Option<Vec<u8>>,
+    /// The policy rule that decided.
+    rule: Option<Arc<str>>,
     direction: Option<Direction>,
     /// Counts a transfer as running.
     transfer: Option<TransferPermit>,
@@ -46,6 +48,7 @@ impl Record {
             operation: action.name(),
             path: action.path().clone(),
             to: action.other_path().map(<[u8]>::to_vec),
+            rule: None,
             direction: action.direction(),
             transfer: None,
             // Operations that only read metadata are logged at debug level.
@@ -84,6 +87,10 @@ impl Record {
         }
     }
 
+    pub(super) fn direction(&self) -> Option<Direction> {
+        self.direction
+    }
+
     /// Sets the permit of a transfer, which ends with the record.
     pub(super) fn set_transfer(&mut self, permit: TransferPermit) {
         self.transfer = Some(permit);
@@ -97,6 +104,11 @@ impl Record {
     /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
         self.path = path;
+    }
+
+    /// Sets the policy rule that decided.
+    pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
+        self.rule = rule;
     }
 
     fn write(&mut self, ended: Outcome<'_>) {
@@ -148,6 +160,7 @@ impl Record {
                         operation = self.operation,
                         path = self.path.as_bytes(),
                         to = self.to.as_deref(),
+                        rule = self.rule.as_deref(),
                         bytes = self.direction.map(|_| bytes),
                         size,
                         seconds = self.started.elapsed().as_secs_f64(),

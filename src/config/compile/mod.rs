@@ -25,13 +25,13 @@ mod listeners;
 mod machine_checks;
 mod own_address;
 mod placeholders;
-mod policy_limits;
+mod policy;
 mod pools;
 mod protocol_keys;
 mod routes;
-mod session_match;
 mod sftp_listeners;
 mod sockets;
+mod state_dir;
 mod users;
 
 pub(super) fn compile(
@@ -47,8 +47,9 @@ pub(super) fn compile(
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, login_modes, problems);
-    let policy_limits = policy_limits::compile(file, problems);
-    let state_dir = policy_limits::state_dir(file, folder, &policy_limits, machine, problems);
+    let policy_limits = policy::limits(file, problems);
+    let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
+    let policy = policy::compile(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);
@@ -74,6 +75,7 @@ pub(super) fn compile(
         backends,
         users,
         routes,
+        policy,
         policy_limits,
         state_dir,
         limits,

@@ -1,49 +1,37 @@
-//! `policy.limits` and `state_dir`.
+//! `policy.limits`.
 
-use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use super::{check_name, value};
+use super::conditions::{self, Given};
+use super::refuse_same_names;
+use crate::config::compile::{check_name, value};
 use crate::config::leaf::Leaf;
-use crate::config::machine::Machine;
-use crate::config::report::{Location, Problems};
+use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::config::values::{Bandwidth, FileName};
+use crate::config::values::Bandwidth;
+use crate::policy::SessionConditions;
 use crate::policy::limits::{Limit, Per};
 
-pub(super) fn compile(file: &File, problems: &mut Problems) -> Vec<Limit> {
+pub(in crate::config::compile) fn compile(file: &File, problems: &mut Problems) -> Vec<Limit> {
     let Some(limits) = file.policy.as_ref().and_then(|policy| policy.limits.as_ref()) else {
         return Vec::new();
     };
     if limits.items.is_empty() {
         problems.error(&limits.at, "is empty; add a limit or remove the key");
     }
-    let mut names = HashMap::new();
-    let mut compiled = Vec::new();
-    for given in &limits.items {
-        if let Some(Leaf { at, value: Some(name) }) = &given.name {
-            check_name(&name.0, at, problems);
-            if let Some(line) = names.insert(name.0.as_str(), at.mark.line) {
-                let message = format!(
-                    "\"{}\" is also the name of the limit in line {line}: each limit counts by its \
-                     name; choose another one",
-                    name.0
-                );
-                problems.error(at, message);
-            }
+    refuse_same_names(limits.items.iter().map(|limit| &limit.name), problems);
+    // Names are labels of metrics.
+    for name in limits.items.iter().filter_map(|limit| limit.name.as_ref()) {
+        if let Some(text) = &name.value {
+            check_name(&text.0, &name.at, problems);
         }
-        compiled.push(limit(file, given, problems));
     }
-    compiled
+    limits.items.iter().map(|given| limit(file, given, problems)).collect()
 }
 
 fn limit(file: &File, given: &schema::PolicyLimit, problems: &mut Problems) -> Limit {
     let rate = |leaf: &Option<Leaf<Bandwidth>>| value(leaf).map(|rate| rate.0);
     let limit = Limit {
         name: value(&given.name).map(|name| name.0.clone()).unwrap_or_default(),
-        matches: super::session_match::compile(file, given.r#match.as_ref(), problems),
+        matches: matches(file, given.r#match.as_ref(), problems),
         per: value(&given.per).copied().unwrap_or_default(),
         bandwidth: rate(&given.bandwidth),
         upload_bandwidth: rate(&given.upload_bandwidth),
@@ -58,6 +46,17 @@ fn limit(file: &File, given: &schema::PolicyLimit, problems: &mut Problems) -> L
     refuse_per_session(given, &limit, problems);
     warn_without_effect(file, given, &limit, problems);
     limit
+}
+
+fn matches(
+    file: &File,
+    given: Option<&schema::LimitMatch>,
+    problems: &mut Problems,
+) -> SessionConditions {
+    let Some(given) = given else { return SessionConditions::default() };
+    let schema::LimitMatch { users, groups, listeners, backends, protocols, sources, .. } = given;
+    let given = Given { users, groups, listeners, backends, protocols, sources };
+    conditions::session(file, &given, problems)
 }
 
 fn refuse_nothing(given: &schema::PolicyLimit, problems: &mut Problems) {
@@ -120,45 +119,5 @@ fn warn_without_effect(
             all.0
         );
         problems.warning(at, message);
-    }
-}
-
-/// The folder of `state_dir`, which must exist.
-pub(super) fn state_dir(
-    file: &File,
-    folder: &Path,
-    limits: &[Limit],
-    machine: &Machine,
-    problems: &mut Problems,
-) -> Option<PathBuf> {
-    let Leaf { at, value: Some(FileName(given)) } = file.state_dir.as_ref()? else { return None };
-    let path = folder.join(given);
-    if !limits.iter().any(Limit::has_quota) {
-        let message = "has no effect: no limit of `policy.limits` has bytes_per_day or files_per_day, \
-                       which are kept there";
-        problems.warning(at, message);
-    }
-    check_folder(&path, at, machine, problems);
-    Some(path)
-}
-
-fn check_folder(path: &Path, at: &Location, machine: &Machine, problems: &mut Problems) {
-    let shown = path.display();
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => problems.error(at, format!("{shown} is not a folder: choose another path")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let message = format!(
-                "the folder {shown} does not exist: create it for the gateway's user, or let the \
-                 service manager do so (systemd: `StateDirectory=`)"
-            );
-            if machine.runs_here {
-                problems.error(at, message);
-            } else {
-                problems.warning(at, message);
-            }
-        }
-        // The gateway's user may have access.
-        Err(_) => {}
     }
 }
