@@ -63,13 +63,13 @@ fn limits_and_rules_go_together() {
 
 #[test]
 fn values_that_limit_nothing_or_everything_are_errors() {
-    one("- { name: a, sessions: 0 }", "32:27: policy.limits[0].sessions", "must be at least 1");
-    one("- { name: a, transfers: 0 }", "32:28", "must be at least 1");
-    one("- { name: a, files_per_day: 0 }", "32:32", "must be at least 1");
-    one("- { name: a, operations: 0/s }", "32:29", "must be at least 1");
-    one("- { name: a, bandwidth: 0MiB/s }", "32:28", "must be more than zero");
-    one("- { name: a, bytes_per_day: 0 }", "32:32", "must be more than zero");
-    one("- { name: a, bandwidth: 1kbit/s }", "32:28", r#"did you mean "64kbit/s"?"#);
+    one("- { name: a, sessions: 0 }", "32:28: policy.limits[0].sessions", "must be at least 1");
+    one("- { name: a, transfers: 0 }", "32:29", "must be at least 1");
+    one("- { name: a, files_per_day: 0 }", "32:33", "must be at least 1");
+    one("- { name: a, operations: 0/s }", "32:30", "must be at least 1");
+    one("- { name: a, bandwidth: 0MiB/s }", "32:29", "must be more than zero");
+    one("- { name: a, bytes_per_day: 0 }", "32:33", "must be more than zero");
+    one("- { name: a, bandwidth: 1kbit/s }", "32:29", r#"did you mean "64kbit/s"?"#);
     one("- { name: a }", "32:7: policy.limits[0]", "limits nothing: add bandwidth, ");
     one("- { name: a, match: { listeners: public } }", "32:7", "limits nothing");
     one("[]", "31:3: policy.limits", "is empty");
@@ -77,28 +77,28 @@ fn values_that_limit_nothing_or_everything_are_errors() {
 
 #[test]
 fn unknown_units_and_names_are_errors() {
-    one("- { name: a, bandwidth: 20MB/s }", "32:28", r#"did you mean "20MiB/s"?"#);
-    one("- { name: a, bandwidth: 1gbps }", "32:28", r#"did you mean "1Gbit/s"?"#);
-    one("- { name: a, operations: 100 }", "32:29", r#"did you mean "100/s"?"#);
-    one("- { name: a, bytes_per_day: 10GB }", "32:32", r#"did you mean "10GiB"?"#);
-    one("- { name: a, per: usr, sessions: 1 }", "32:22", r#"did you mean "user"?"#);
-    one("- { name: a, sesions: 1 }", "32:20", r#"did you mean "sessions"?"#);
-    one("- { name: a, rate: 1/s, sessions: 1 }", "32:20", "write bandwidth or operations");
+    one("- { name: a, bandwidth: 20MB/s }", "32:29", r#"did you mean "20MiB/s"?"#);
+    one("- { name: a, bandwidth: 1gbps }", "32:29", r#"did you mean "1Gbit/s"?"#);
+    one("- { name: a, operations: 100 }", "32:30", r#"did you mean "100/s"?"#);
+    one("- { name: a, bytes_per_day: 10GB }", "32:33", r#"did you mean "10GiB"?"#);
+    one("- { name: a, per: usr, sessions: 1 }", "32:23", r#"did you mean "user"?"#);
+    one("- { name: a, sesions: 1 }", "32:18", r#"did you mean "sessions"?"#);
+    one("- { name: a, rate: 1/s, sessions: 1 }", "32:18", "write bandwidth or operations");
     for (condition, at, message) in [
         ("listeners: publik", "32:38", r#"there is no listener "publik" (did you mean "public"?)"#),
         ("backends: server2", "32:37", r#"there is no backend "server2" (did you mean "server"?)"#),
         ("groups: stuff", "32:35", r#"there is no user with the group "stuff""#),
         ("protocols: ftps", "32:38", "ftps"),
         ("sources: 10.0.0.0/33", "32:36", "10.0.0.0/33"),
-        ("paths: [/a]", "32:29", "limits apply to whole sessions; rules have paths"),
+        ("paths: [/a]", "32:27", "limits apply to whole sessions; rules have paths"),
     ] {
         one(&format!("- {{ name: a, match: {{ {condition} }}, sessions: 1 }}"), at, message);
     }
     one("- { sessions: 1 }", "32:7: policy.limits[0].name", "is missing");
-    one("- { name: \"a b\", sessions: 1 }", "32:17", "a name may contain only letters");
+    one("- { name: \"a b\", sessions: 1 }", "32:15", "a name may contain only letters");
     one(
         "- { name: a, sessions: 1 }\n- { name: b, sessions: 1 }\n- { name: a, sessions: 2 }",
-        "34:17: policy.limits[2].name",
+        "34:15: policy.limits[2].name",
         "\"a\" is already the name of line 32",
     );
 }
@@ -108,15 +108,15 @@ fn what_a_session_cannot_have_of_its_own_is_an_error() {
     for value in ["sessions: 2", "bytes_per_day: 1GiB", "files_per_day: 1"] {
         let key = value.split(':').next().unwrap();
         let message = format!("`{key}` cannot be limited per session");
-        one(&format!("- {{ name: a, per: session, {value} }}"), "32:22", &message);
+        one(&format!("- {{ name: a, per: session, {value} }}"), "32:23", &message);
     }
 }
 
 #[test]
 fn values_without_effect_are_warned_of() {
     let slower = "- { name: a, bandwidth: 1MiB/s, upload_bandwidth: 10Mbit/s }";
-    warning(slower, "32:54", "has no effect: `bandwidth` of this limit");
-    warning("- { name: a, sessions: 10 }", "32:27", "`limits: { sessions: 10 }` refuses more");
+    warning(slower, "32:55", "has no effect: `bandwidth` of this limit");
+    warning("- { name: a, sessions: 10 }", "32:28", "`limits: { sessions: 10 }` refuses more");
 }
 
 #[test]
