@@ -46,7 +46,7 @@ pub(super) fn compile(
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, login_modes, problems);
+    let routes = routes::compile(file, &login_modes, problems);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
