@@ -223,6 +223,7 @@ fn login(login: &ExplainedLogin) -> Value {
         "root": root,
         "refused": login.root.as_ref().err(),
         "policy": login.policy.as_ref().map(policy),
+        "limits": login.limits,
     })
 }
 

@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::relay_error::{RelayError, Side};
 use super::splice::splice;
 use super::stall_timer::{Limits, StallTimer};
+use super::throttle::Throttle;
 use super::{Sink, Source};
 use crate::net::Stream;
 
@@ -20,18 +21,20 @@ use crate::net::Stream;
 const BUFFER_SIZE: usize = 256 * 1024;
 
 /// Moves everything until the source's end. The sink is flushed, not closed: closing means *complete*,
-/// and the caller decides that. Fails when nothing moves for `stall`.
+/// and the caller decides that. Fails when nothing moves for `stall`, not counting the time that
+/// `throttle` makes it wait.
 pub async fn relay(
     source: &mut Source,
     sink: &mut Sink,
     progress: &Progress,
     stall: Duration,
+    throttle: Option<&dyn Throttle>,
 ) -> Result<(), RelayError> {
     let to = match sink {
         Sink::Socket(to) => Some(to.tcp()),
         Sink::Writer(_) => None,
     };
-    let limits = Limits { stall, sink: StallTimer::new(stall, to) };
+    let limits = Limits { stall, sink: StallTimer::new(stall, to), throttle };
     match (source, sink) {
         (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to))) => {
             splice(from, to, progress, &limits).await
@@ -47,14 +50,18 @@ async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     progress: &Progress,
-    limits: &Limits,
+    limits: &Limits<'_>,
 ) -> Result<(), RelayError> {
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
-        let filled = timeout(limits.stall, poll_fn(|cx| fill(from, cx, &mut buffer)))
+        let free = &mut buffer[..limits.chunk(BUFFER_SIZE)];
+        let filled = timeout(limits.stall, poll_fn(|cx| fill(from, cx, free)))
             .await
             .map_err(|_| Side::Source.stalled(limits.stall))?;
         let (filled, end) = filled.map_err(RelayError::Source)?;
+        if filled > 0 {
+            limits.admit(filled).await?;
+        }
         write(to, &buffer[..filled], progress, &limits.sink).await?;
         if end.is_some() {
             flush(to, &limits.sink).await?;
@@ -161,7 +168,7 @@ mod tests {
         let progress = Progress::default();
         let mut source = Source::Socket(Stream::Plain(from));
         let mut sink = Sink::Socket(Stream::Plain(to));
-        relay(&mut source, &mut sink, &progress, Duration::from_secs(10)).await.unwrap();
+        relay(&mut source, &mut sink, &progress, Duration::from_secs(10), None).await.unwrap();
         drop(sink);
         assert!(received.await.unwrap() == data);
         assert_eq!(progress.bytes(), data.len() as u64);
@@ -179,7 +186,7 @@ mod tests {
         let mut source = Source::Reader(Box::new(std::io::Cursor::new(data.clone())));
         let mut sink = Sink::Socket(Stream::Plain(to));
         let progress = Progress::default();
-        relay(&mut source, &mut sink, &progress, Duration::from_secs(10)).await.unwrap();
+        relay(&mut source, &mut sink, &progress, Duration::from_secs(10), None).await.unwrap();
         drop(sink);
         assert!(received.await.unwrap() == data);
     }
@@ -191,7 +198,7 @@ mod tests {
         let mut source = Source::Socket(Stream::Plain(from));
         let mut sink = Sink::Socket(Stream::Plain(to));
         let stall = Duration::from_secs(5);
-        let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
+        let end = relay(&mut source, &mut sink, &Progress::default(), stall, None).await;
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Source, .. })), "{end:?}");
     }
 
@@ -226,7 +233,7 @@ mod tests {
         };
         let mut sink = Sink::Socket(Stream::Plain(to));
         let progress = Progress::default();
-        let end = relay(&mut source, &mut sink, &progress, Duration::from_secs(3)).await;
+        let end = relay(&mut source, &mut sink, &progress, Duration::from_secs(3), None).await;
         assert!(end.is_ok(), "{spliced} {end:?} {}", progress.bytes());
         drop(sink);
         assert!(received.await.unwrap() == sent);
@@ -238,7 +245,7 @@ mod tests {
         let mut source = Source::Reader(Box::new(tokio::io::repeat(7)));
         let mut sink = Sink::Socket(Stream::Plain(to));
         let stall = Duration::from_millis(300);
-        let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
+        let end = relay(&mut source, &mut sink, &Progress::default(), stall, None).await;
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Sink, .. })), "{end:?}");
     }
 }

@@ -55,6 +55,8 @@ pub struct ExplainedLogin {
     pub root: Result<Root, String>,
     /// `None` without `policy`.
     pub policy: Option<ExplainedPolicy>,
+    /// The `policy.limits` that apply, with what they count at present.
+    pub limits: Vec<String>,
 }
 
 /// What the rules decide.
@@ -108,6 +110,7 @@ impl Gateway {
             encrypted: query.encrypted,
             source: query.source,
         };
+        let limits = self.policy_limits.explain(&facts);
         let policy = self.session_policy(facts).map(|policy| {
             let explain = |(effect, path): &(Effect, RemotePath)| {
                 (*effect, path.clone(), policy.explain(*effect, path, query.now))
@@ -126,6 +129,7 @@ impl Gateway {
             Self::paths(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
         let root = refusal.map_or_else(|| paths.map(|(root, _)| root), Err);
         let user = choice.user.clone();
-        ExplainedLogin { user, groups, route: choice.number, backend, identity, root, policy }
+        let route = choice.number;
+        ExplainedLogin { user, groups, route, backend, identity, root, policy, limits }
     }
 }

@@ -140,6 +140,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
         policy: None,
+        policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
     }

@@ -1,0 +1,74 @@
+//! What the limits refused, and how long they made transfers and operations wait.
+
+use std::time::Duration;
+
+use prometheus::{Counter, CounterVec, IntCounterVec, Opts, Registry};
+
+use super::refusal::Refused;
+use super::setting::Limit;
+
+/// The metrics of all limits, by name and kind.
+#[derive(Clone)]
+pub struct LimitMetrics {
+    refused: IntCounterVec,
+    waited: CounterVec,
+}
+
+/// The metrics of one limit.
+pub(super) struct OfLimit {
+    name: String,
+    refused: IntCounterVec,
+    bandwidth: Counter,
+    operations: Counter,
+}
+
+impl LimitMetrics {
+    /// Creates the metrics and registers them, once per registry.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "lockgate_limit_refused_total",
+                "Sessions, transfers and operations refused, and transfers ended, by policy.limits",
+            ),
+            &["limit", "kind"],
+        )?;
+        registry.register(Box::new(refused.clone()))?;
+        let waited = CounterVec::new(
+            Opts::new(
+                "lockgate_limit_waited_seconds_total",
+                "Time that transfers and operations waited because of policy.limits",
+            ),
+            &["limit", "kind"],
+        )?;
+        registry.register(Box::new(waited.clone()))?;
+        Ok(Self { refused, waited })
+    }
+
+    pub(super) fn of(&self, limit: &Limit) -> OfLimit {
+        let name = limit.name.as_str();
+        // From the start, so that the first refusal is visible as an increase.
+        for kind in Refused::ALL.into_iter().filter(|kind| kind.is_possible(limit)) {
+            self.refused.with_label_values(&[name, kind.key()]);
+        }
+        OfLimit {
+            name: name.to_owned(),
+            refused: self.refused.clone(),
+            bandwidth: self.waited.with_label_values(&[name, "bandwidth"]),
+            operations: self.waited.with_label_values(&[name, "operations"]),
+        }
+    }
+}
+
+impl OfLimit {
+    pub(super) fn refused(&self, kind: Refused) {
+        self.refused.with_label_values(&[self.name.as_str(), kind.key()]).inc();
+    }
+
+    pub(super) fn waited_for_bandwidth(&self, time: Duration) {
+        self.bandwidth.inc_by(time.as_secs_f64());
+    }
+
+    pub(super) fn waited_for_operation(&self, time: Duration) {
+        self.operations.inc_by(time.as_secs_f64());
+    }
+}
