@@ -139,9 +139,15 @@ fn fill(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::BoxFuture;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::op::{Failure, FailureKind};
 
     async fn tcp_pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -200,6 +206,73 @@ mod tests {
         let stall = Duration::from_secs(5);
         let end = relay(&mut source, &mut sink, &Progress::default(), stall, None).await;
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Source, .. })), "{end:?}");
+    }
+
+    /// Takes `wait` for each chunk of 1,000 bytes, and ends the transfer after `max` bytes.
+    struct Slow {
+        max: usize,
+        counted: AtomicUsize,
+    }
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    impl Throttle for Slow {
+        fn chunk(&self) -> usize {
+            1000
+        }
+
+        fn count(&self, bytes: usize) -> Result<(), Failure> {
+            assert!(bytes <= 1000, "{bytes}");
+            if self.counted.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max {
+                return Err(Failure::gateway(FailureKind::QuotaExceeded, "used up"));
+            }
+            Ok(())
+        }
+
+        fn wait(&self, _: usize) -> BoxFuture<'_, ()> {
+            Box::pin(tokio::time::sleep(WAIT))
+        }
+    }
+
+    /// What arrives, and the end of a relay of 5,500 bytes.
+    async fn relayed_slowly(spliced: bool, max: usize) -> (Vec<u8>, Result<(), RelayError>) {
+        let ((mut near, from), (to, mut far)) = (tcp_pair().await, tcp_pair().await);
+        let mut source = if spliced {
+            near.write_all(&pattern(5500)).await.unwrap();
+            near.shutdown().await.unwrap();
+            Source::Socket(Stream::Plain(from))
+        } else {
+            Source::Reader(Box::new(std::io::Cursor::new(pattern(5500))))
+        };
+        let mut sink = Sink::Socket(Stream::Plain(to));
+        let slow = Slow { max, counted: AtomicUsize::new(0) };
+        let (stall, progress) = (Duration::from_secs(5), Progress::default());
+        let end = relay(&mut source, &mut sink, &progress, stall, Some(&slow)).await;
+        drop(sink);
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        assert_eq!(progress.bytes(), all.len() as u64);
+        (all, end)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttle_makes_it_wait_and_that_is_not_a_stall() {
+        for spliced in [true, false] {
+            let started = Instant::now();
+            let (all, end) = relayed_slowly(spliced, usize::MAX).await;
+            assert!(end.is_ok(), "{spliced} {end:?}");
+            assert!(all == pattern(5500));
+            assert!(started.elapsed() >= 6 * WAIT, "{spliced} {:?}", started.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_byte_moves_that_a_throttle_refuses() {
+        for spliced in [true, false] {
+            let (all, end) = relayed_slowly(spliced, 2999).await;
+            assert!(matches!(end, Err(RelayError::Limit(_))), "{spliced} {end:?}");
+            assert!(all == pattern(5500)[..2000], "{spliced} {}", all.len());
+        }
     }
 
     /// A socket becomes writable again only after a good part of its buffer was sent.

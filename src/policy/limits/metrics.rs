@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Counter, CounterVec, IntCounterVec, Opts, Registry};
+use prometheus::{CounterVec, IntCounterVec, Opts, Registry};
 
 use super::refusal::Refused;
 use super::setting::Limit;
@@ -17,9 +17,7 @@ pub struct LimitMetrics {
 /// The metrics of one limit.
 pub(super) struct OfLimit {
     name: String,
-    refused: IntCounterVec,
-    bandwidth: Counter,
-    operations: Counter,
+    all: LimitMetrics,
 }
 
 impl LimitMetrics {
@@ -50,25 +48,18 @@ impl LimitMetrics {
         for kind in Refused::ALL.into_iter().filter(|kind| kind.is_possible(limit)) {
             self.refused.with_label_values(&[name, kind.key()]);
         }
-        OfLimit {
-            name: name.to_owned(),
-            refused: self.refused.clone(),
-            bandwidth: self.waited.with_label_values(&[name, "bandwidth"]),
-            operations: self.waited.with_label_values(&[name, "operations"]),
-        }
+        OfLimit { name: name.to_owned(), all: self.clone() }
     }
 }
 
 impl OfLimit {
     pub(super) fn refused(&self, kind: Refused) {
-        self.refused.with_label_values(&[self.name.as_str(), kind.key()]).inc();
+        self.all.refused.with_label_values(&[self.name.as_str(), kind.key()]).inc();
     }
 
-    pub(super) fn waited_for_bandwidth(&self, time: Duration) {
-        self.bandwidth.inc_by(time.as_secs_f64());
-    }
-
-    pub(super) fn waited_for_operation(&self, time: Duration) {
-        self.operations.inc_by(time.as_secs_f64());
+    /// `kind`: `bandwidth` or `operations`.
+    pub(super) fn waited(&self, kind: &str, time: Duration) {
+        let waited = self.all.waited.with_label_values(&[self.name.as_str(), kind]);
+        waited.inc_by(time.as_secs_f64());
     }
 }

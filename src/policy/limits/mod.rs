@@ -82,9 +82,9 @@ impl Limits {
                 return line;
             };
             let (transfers, used) = (counter.transfers(), counter.today.used(Day::today()));
-            let mut now = format!("; now {sessions} sessions, {transfers} transfers");
+            let mut now = format!("; now sessions {sessions}, transfers {transfers}");
             if limit.has_quota() {
-                now += &format!("; today {}, {} files", Size(used.bytes), used.files);
+                now += &format!("; today {}, files {}", Size(used.bytes), used.files);
             }
             line + &now
         });

@@ -64,7 +64,7 @@ impl SessionLimits {
         let now = Instant::now();
         if let Some((due, slowest)) = latest.filter(|(due, _)| *due > now) {
             sleep_until(due).await;
-            slowest.configured.metrics.waited_for_operation(now.elapsed());
+            slowest.configured.metrics.waited("operations", now.elapsed());
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ impl<A: AsRef<[Applied]> + Send + Sync + 'static> TransferThrottle<A> {
             let now = Instant::now();
             if due > now {
                 sleep_until(due).await;
-                slowest.configured.metrics.waited_for_bandwidth(now.elapsed());
+                slowest.configured.metrics.waited("bandwidth", now.elapsed());
             }
         }
     }
