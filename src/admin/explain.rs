@@ -224,6 +224,7 @@ fn login(login: &ExplainedLogin) -> Value {
         "refused": login.root.as_ref().err(),
         "rewritten": login.rewritten.iter().map(rewritten).collect::<Vec<_>>(),
         "policy": login.policy.as_ref().map(policy),
+        "limits": login.limits,
     })
 }
 

@@ -57,6 +57,8 @@ pub struct ExplainedLogin {
     pub rewritten: Vec<(RemotePath, Result<RemotePath, MapError>)>,
     /// `None` without `policy`.
     pub policy: Option<ExplainedPolicy>,
+    /// The `policy.limits` that apply, with what they count at present.
+    pub limits: Vec<String>,
 }
 
 /// What the rules decide.
@@ -110,6 +112,7 @@ impl Gateway {
             encrypted: query.encrypted,
             source: query.source,
         };
+        let limits = self.policy_limits.explain(&facts);
         let policy = self.session_policy(facts).map(|policy| {
             let explain = |(effect, path): &(Effect, RemotePath)| {
                 (*effect, path.clone(), policy.explain(*effect, path, query.now))
@@ -148,6 +151,7 @@ impl Gateway {
             root,
             rewritten,
             policy,
+            limits,
         }
     }
 }

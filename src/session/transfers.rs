@@ -8,8 +8,8 @@ use super::record::Record;
 use super::rewritten::RewrittenEntries;
 use super::root::Root;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
-use crate::data::{Progress, Sink, Source};
-use crate::op::{Entry, Failure, Fault, PeerReply, RemotePath};
+use crate::data::{Progress, Sink, Source, Throttle};
+use crate::op::{Direction, Entry, Failure, Fault, PeerReply, RemotePath};
 
 /// A download of a file.
 pub struct Download {
@@ -49,6 +49,11 @@ impl Download {
     /// Counts the bytes of the transfer for its record.
     pub fn progress(&self) -> Arc<Progress> {
         self.record.progress()
+    }
+
+    /// The limits on the transfer's bytes; `None` if there are none.
+    pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
+        self.record.throttle(Direction::Download)
     }
 
     /// Completes a transfer whose source has ended: first with the backend, then with the client by
@@ -98,6 +103,11 @@ impl Upload {
     /// Counts the bytes of the transfer for its record.
     pub fn progress(&self) -> Arc<Progress> {
         self.record.progress()
+    }
+
+    /// The limits on the transfer's bytes; `None` if there are none.
+    pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
+        self.record.throttle(Direction::Upload)
     }
 
     /// The file's name as the client sees it.

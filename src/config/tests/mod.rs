@@ -10,6 +10,7 @@ use super::{Compiled, Report, load, load_file};
 mod accepted;
 mod certificates;
 mod data_ports;
+mod limits;
 mod machine;
 mod mistakes;
 mod realistic;
