@@ -19,6 +19,7 @@ use crate::op::{
 };
 use crate::route::{Backends, Match, RootSetting, Route, Target, UserFolder};
 
+mod rewrites;
 mod session_limits;
 mod user_at_backend;
 mod user_roots;
