@@ -255,5 +255,6 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         backends: HashMap::from([("stub".to_owned(), backend)]),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
+        audit: Default::default(),
     }
 }
