@@ -10,6 +10,7 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminSocket, BoundMetrics};
+use crate::audit::{self, Audit, Writers};
 use crate::auth::PasswordCheck;
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
@@ -36,6 +37,9 @@ pub enum StartError {
     /// A port of a `data_ports` pool cannot be opened.
     #[error(transparent)]
     DataPort(#[from] BindError),
+    /// An audit file cannot be opened, or a metric of the audit cannot be registered.
+    #[error(transparent)]
+    Audit(#[from] audit::StartError),
     /// An address of a listener, or `metrics.address`, cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -60,6 +64,7 @@ pub struct Running {
     drain_timeout: Duration,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     end: CancellationToken,
+    audit: Arc<Writers>,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
@@ -77,12 +82,14 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let connectors = Connectors::register(&registry)?;
     let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
+    let (audit, writers) = Audit::start(config.audit, &registry)?;
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
         backends: backends(config.backends, &pools, &connectors, &ignored)?,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
+        audit,
     });
     let exchanges = Arc::new(KeyExchangeLimiter::default());
     let mut listeners = Vec::new();
@@ -132,16 +139,23 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
         admin.serve(end.clone());
     }
     listeners.into_iter().for_each(Listener::serve);
-    Ok(Running { addresses, drain, drain_timeout, end })
+    Ok(Running { addresses, drain, drain_timeout, end, audit: Arc::new(writers) })
 }
 
 impl Running {
     /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, then aborts them.
     /// Returns whether that was needed.
+    /// Then writes the queued audit records, for at most five seconds.
     pub async fn stop(self) -> bool {
         let forced = self.drain.drain(self.drain_timeout).await;
         self.end.cancel();
+        self.audit.close().await;
         forced
+    }
+
+    /// The tasks that write the audit.
+    pub fn audit(&self) -> Arc<Writers> {
+        self.audit.clone()
     }
 }
 

@@ -53,6 +53,9 @@ impl SessionCore {
     }
 
     fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {
+        if let Err(failure) = self.info.audit.admits() {
+            return refused(record, failure);
+        }
         let permit = policy::decide(&self.identity, action);
         match Target::new(permit, &self.root.path) {
             Ok(target) => Ok((record, target)),

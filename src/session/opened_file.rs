@@ -66,11 +66,14 @@ impl OpenedFile {
             let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
             match &outcome {
                 Ok(Some(bytes)) => {
-                    read.add(bytes.len());
+                    read.add_read(offset, bytes);
                     let end = offset.saturating_add(bytes.len() as u64);
                     reads.end = reads.end.max(end);
                 }
-                Ok(None) => reads.at_end = true,
+                Ok(None) => {
+                    read.note_end(offset);
+                    reads.at_end = true;
+                }
                 Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
             }
             outcome.map_err(|failure| path_masking::failure(&session.root, failure))
@@ -80,6 +83,7 @@ impl OpenedFile {
     /// As [`OpenFile::write_at`].
     pub fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
         let length = data.len();
+        self.written.note_write(offset, &data);
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
         InFlight::new(Box::pin(async move {
@@ -99,8 +103,12 @@ impl OpenedFile {
         let (path, follow) = (self.path.clone(), true);
         let (record, _) =
             self.session.admit_operation(Operation::SetAttributes { path, changes, follow })?;
+        let hashed = self.written.hashed();
         match self.file.set_attributes(&changes).await {
             Ok(()) => {
+                if let Some(size) = changes.size {
+                    self.written.note_resized(size, hashed);
+                }
                 record.done();
                 Ok(())
             }
@@ -137,6 +145,9 @@ impl OpenedFile {
                 _ => offset.checked_add(length),
             }
         };
+        // The bytes do not pass through the gateway.
+        self.read.spoil_hash();
+        to.written.spoil_hash();
         let copying = self.file.copy_data(offset, length, &to.file, to_offset);
         let (end, copied) = futures_util::future::join(end, copying).await;
         match copied {
@@ -207,6 +218,9 @@ impl OpenedFile {
             return None;
         }
         let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
+        if let Some(size) = size {
+            self.read.note_end(size);
+        }
         // Clients that know the size need not read on to see the end.
         if size.is_some_and(|size| self.reads().end >= size) { None } else { Some(size) }
     }

@@ -9,6 +9,7 @@ use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
 use super::transfers::{DirectoryListing, Download, Upload};
+use crate::audit::{Event, What};
 use crate::op::{
     Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
     Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
@@ -168,5 +169,7 @@ impl Session {
             { operation = command, outcome = "refused", },
             "data connection refused"
         );
+        let (info, what) = (&self.core.info, What::DataConnection(command));
+        info.audit.record(&Event::new(info.subject(), what, "refused", Some(failure)));
     }
 }

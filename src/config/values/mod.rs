@@ -1,11 +1,13 @@
 //! The types of values.
 
+mod audit;
 mod choices;
 mod common;
 mod net;
 mod root;
 mod ssh;
 
+pub(super) use audit::SyslogTls;
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };

@@ -123,6 +123,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
+        audit: Default::default(),
     }
 }
 
