@@ -14,6 +14,7 @@ use crate::op::{
     Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, ListDirectory, OpenHandle,
     Operation, PeerReply, ReadFile, RemotePath, WriteFile,
 };
+use crate::policy::Names;
 use crate::route::Target;
 use crate::wire::proxy;
 
@@ -102,6 +103,11 @@ pub trait Backend: Send + Sync {
         login: &Login,
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure>;
+
+    /// How its server reads names (`names`).
+    fn names(&self) -> Names {
+        Names::Exact
+    }
 
     /// The addresses of its server as configured, for the log.
     fn addresses(&self) -> &[String] {

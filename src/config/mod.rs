@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::auth::UserTable;
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
+use crate::policy::RuleSet;
 use crate::route::RouteTable;
 use crate::session::Limits;
 
@@ -47,6 +48,8 @@ pub struct Compiled {
     pub users: UserTable,
     /// The `routes`, in the order of the file.
     pub routes: RouteTable,
+    /// The `policy`; `None`: whatever the backends allow.
+    pub policy: Option<RuleSet>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
     /// The address of `/metrics`, `/live` and `/ready`.

@@ -20,7 +20,12 @@ use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
 use crate::op::RemotePath;
+use crate::policy::Names;
 use crate::route::RootSetting;
+
+mod policy;
+
+pub(super) use policy::*;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -36,6 +41,8 @@ section! {
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
+        /// What users may do. Absent: whatever the backend allows.
+        policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
         /// The address of /metrics, /live and /ready. Absent: none.
@@ -48,7 +55,6 @@ section! {
         /// list of them. Absent: none.
         audit: OneOrMany<Audit>,
     }
-    later ["policy"]
 }
 
 section! {
@@ -253,6 +259,10 @@ section! {
         /// ftp, sftp: the user's folder after login, for servers that do not report it (PWD, REALPATH) as
         /// an absolute path. Absent: what the server reports.
         login_folder: Leaf<RemotePath>,
+        /// ftp, sftp: how the server reads names, for the rules of `policy`: exact (default), or windows:
+        /// without case, and without dots and spaces at the end. Names with "\\", ":" or "~" and a digit are
+        /// refused then.
+        names: Leaf<Names>,
         /// What happens to an incomplete upload: keep (default), delete, or temporary-name.
         partial_uploads: Leaf<PartialUploads>,
         /// ftp, sftp: the reply when the server cannot set times, permissions or owners: refuse (default:
@@ -337,14 +347,21 @@ section! {
         r#match: Match,
         /// Who checks the password: backend or gateway.
         [required] authenticate: Leaf<Authenticate>,
-        /// The backend's name.
-        [required] backend: Leaf<Text>,
+        /// The backend's name. Required, unless there is user_at_backend.
+        backend: Leaf<Text>,
+        /// Instead of backend: the client names one of these backends after the last `@` of its user name
+        /// ("alice@payroll"), never a host. The user is what stands before it, for `match`, `users`,
+        /// `{user}` and the backend. Names that end in none of them do not match the route.
+        user_at_backend: OneOrMore<Text>,
         /// Folder of the backend that is the client's /. `{user}` in it is replaced by the user's name: a
         /// folder for each user ("/partners/{user}"). A prefix, not a jail: symlinks at the server can lead
         /// out of it. It must exist at each login. Or home: the user's folder after the backend's login.
         /// Default: /.
         root: Leaf<RootSetting>,
     }
+    hints [
+        "backends" => "write backend, with one name; or user_at_backend, with the names that clients choose from",
+    ]
 }
 
 section! {
@@ -352,7 +369,7 @@ section! {
     Match {
         /// Names of listeners.
         listeners: OneOrMore<Text>,
-        /// Names of users, or patterns ("pay-*").
+        /// Names of users, or patterns ("pay-*"). With user_at_backend: of the name before the last `@`.
         users: OneOrMore<UserGlob>,
         /// Groups of users whom the gateway authenticates.
         groups: OneOrMore<Text>,

@@ -87,9 +87,10 @@ impl ContentHash {
         self.next
     }
 
-    /// The file was cut or extended to `size`: if that is where the hashed bytes end, it consists of them.
+    /// The file was cut or extended to `size`, when `hashed` bytes were hashed: if they end there, and no
+    /// others came meanwhile, the file consists of them.
     pub(super) fn resized(&mut self, size: u64, hashed: u64) {
-        if size == hashed {
+        if size == hashed && hashed == self.next {
             self.whole = true;
         } else {
             self.spoil();

@@ -136,6 +136,9 @@ pub enum WriteMode {
     },
     /// At the end of the file, which is created if it does not exist.
     Append,
+    /// A new file. One that exists is an error where the backend can check that while it creates the file;
+    /// other backends replace it.
+    New,
     /// A new name in the folder `path`, chosen by the backend (STOU).
     Unique,
 }
@@ -187,14 +190,14 @@ impl Action for WriteFile {
         match self.mode {
             WriteMode::From { .. } => Effects::of(&[Effect::Create, Effect::Overwrite]),
             WriteMode::Append => Effects::of(&[Effect::Create, Effect::Append]),
-            WriteMode::Unique => Effects::of(&[Effect::Create]),
+            WriteMode::New | WriteMode::Unique => Effects::of(&[Effect::Create]),
         }
     }
 
     fn name(&self) -> &'static str {
         match self.mode {
             WriteMode::Append => "append",
-            WriteMode::From { .. } | WriteMode::Unique => "write",
+            WriteMode::From { .. } | WriteMode::New | WriteMode::Unique => "write",
         }
     }
 
@@ -208,7 +211,7 @@ impl Action for WriteFile {
 
     fn extent(&self) -> Extent {
         match self.mode {
-            WriteMode::From { offset: 0 } | WriteMode::Unique => Extent::Whole,
+            WriteMode::From { offset: 0 } | WriteMode::New | WriteMode::Unique => Extent::Whole,
             WriteMode::From { .. } | WriteMode::Append => Extent::Part,
         }
     }

@@ -41,6 +41,9 @@ pub struct Abilities {
     pub account_names: bool,
     /// A rename that replaces a file (`Onto::Replaced`).
     pub replacing_rename: bool,
+    /// Creating or renaming a file only if the name is free, in one step (`WriteMode::New`,
+    /// `Onto::Refused`).
+    pub exclusive_creation: bool,
     /// `SetAttributes` of the modification time.
     pub modified: bool,
 }

@@ -100,6 +100,11 @@ impl Changes {
         }
     }
 
+    /// Whether nothing but the size is set.
+    pub fn is_only_size(&self) -> bool {
+        *self == Self { size: self.size, ..Self::default() }
+    }
+
     /// Sets only this time.
     pub fn modified(seconds: i64) -> Self {
         Self { modified: Some(seconds), ..Self::default() }

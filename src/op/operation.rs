@@ -101,7 +101,8 @@ impl Action for Operation {
             | Self::ReadLink(_)
             | Self::FileSystem(_)
             | Self::AccountNames { .. } => Effects::of(&[List]),
-            Self::Remove(_) | Self::RemoveDirectory(_) => Effects::of(&[Delete]),
+            Self::Remove(_) => Effects::of(&[Delete]),
+            Self::RemoveDirectory(_) => Effects::of(&[RemoveDirectory]),
             Self::MakeDirectory { .. } => Effects::of(&[MakeDirectory]),
             Self::RenameFrom(_) | Self::Rename { onto: Onto::Refused, .. } => {
                 Effects::of(&[Rename])

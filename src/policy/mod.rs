@@ -1,23 +1,65 @@
-//! What a user may do. Only this module creates a [`Permit`].
+//! What a user may do: the rules of `policy`, evaluated for each operation. Only this module creates a
+//! [`Permit`].
 
-use crate::auth::Identity;
-use crate::op::Action;
+mod conditions;
+mod decision;
+mod denial;
+mod explain;
+mod facts;
+mod judge;
+mod names;
+mod path_pattern;
+mod rule;
+mod rule_set;
+mod session_policy;
+mod subject;
+mod time_window;
 
-/// An allowed action. Only [`decide`] creates one, and a `Target` requires one: code that performs an
-/// action without a permit does not compile.
-#[derive(Debug)]
-pub struct Permit<A> {
+pub use conditions::SessionConditions;
+pub use decision::{Decision, FileState, Permit, Question, Terms};
+pub use denial::{Denial, Reason};
+pub use explain::Explanation;
+pub use facts::{Protocol, SessionFacts};
+pub use judge::PassedOver;
+pub use names::{NameError, Names};
+pub use path_pattern::PathPattern;
+pub use rule::{Rule, Scope, UploadRule, Verdict};
+pub use rule_set::RuleSet;
+pub use session_policy::{CommandDenial, SessionPolicy};
+pub use subject::Subject;
+pub use time_window::TimeWindow;
+
+/// Decides an action. Without rules (`None`), everything is allowed that the backend allows.
+/// `creates_exclusively`: whether the backend can create a file, or rename one, only if the name is free.
+pub fn decide<A: Subject>(
+    policy: Option<&SessionPolicy>,
     action: A,
-}
-
-/// Allows everything that the backend allows: the configuration has no rules so far. If it had, they would
-/// be evaluated here.
-pub fn decide<A: Action>(_identity: &Identity, action: A) -> Permit<A> {
-    Permit { action }
-}
-
-impl<A> Permit<A> {
-    pub(crate) fn into_action(self) -> A {
-        self.action
+    creates_exclusively: bool,
+) -> Decision<A> {
+    let Some(policy) = policy else { return Decision::Allowed(Permit::internal(action)) };
+    if !policy.is_dry_run() {
+        return action.judge(policy, creates_exclusively);
     }
+    match action.clone().judge(policy, creates_exclusively) {
+        Decision::Denied(denial) => log_dry_run(&denial.explanation(), &denial.path),
+        Decision::Allowed(permit) => {
+            let terms = permit.terms();
+            for denial in [&terms.if_exists, &terms.if_absent].into_iter().flatten() {
+                log_dry_run(&format!("perhaps: {}", denial.explanation()), &denial.path);
+            }
+        }
+        Decision::Depends(question) => {
+            log_dry_run("perhaps: it depends on whether the file exists", &question.path);
+        }
+    }
+    Decision::Allowed(Permit::internal(action))
+}
+
+fn log_dry_run(verdict: &str, path: &crate::op::RemotePath) {
+    tracing::info!(
+        target: "lockgate::record",
+        event = "dry-run",
+        path = path.as_bytes(),
+        "policy.dry_run: would have been denied: {verdict}"
+    );
 }

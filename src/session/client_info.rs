@@ -9,6 +9,7 @@ use tracing::Span;
 use super::end::EndSlot;
 use crate::audit;
 use crate::net::{Endpoints, Protection};
+use crate::route::LoginRequest;
 
 /// A client's connection, as records and routes know it.
 #[derive(Debug, Clone)]
@@ -66,6 +67,16 @@ impl ClientInfo {
             protection: self.encryption.get(),
             server_name: self.server_name.get().map(String::as_str),
             account: None,
+        }
+    }
+
+    /// A login with this user name, for the choice of its route.
+    pub(super) fn login<'a>(&'a self, name: &'a [u8]) -> LoginRequest<'a> {
+        LoginRequest {
+            listener: &self.listener,
+            source: self.peer.ip(),
+            server_name: self.server_name.get().map(String::as_str),
+            name,
         }
     }
 

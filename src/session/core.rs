@@ -12,14 +12,14 @@ use super::record::Record;
 use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
-use crate::auth::Identity;
 use crate::backend::BackendSession;
-use crate::op::{Action, Failure, FailureKind, Operation};
-use crate::policy;
+use crate::op::{Action, Answer, Failure, FailureKind, Operation};
+use crate::policy::{self, Decision, FileState, Permit, Question, SessionPolicy, Subject, Terms};
 use crate::route::Target;
 
 pub(super) struct SessionCore {
-    pub(super) identity: Identity,
+    /// `None` without rules.
+    pub(super) policy: Option<SessionPolicy>,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
     pub(super) metrics: Metrics,
@@ -30,20 +30,41 @@ pub(super) struct SessionCore {
     pub(super) record: SessionRecord,
 }
 
+/// An action that the policy allows.
+pub(super) struct Admitted<A> {
+    pub(super) record: Record,
+    pub(super) target: Target<A>,
+    pub(super) terms: Terms,
+}
+
 impl SessionCore {
-    /// Checks an action; returns its record and its target at the backend.
-    pub(super) fn admit<A: Action>(&self, action: A) -> Result<(Record, Target<A>), Failure> {
-        self.permit(self.record(&action), action)
+    /// Checks an action; asks the backend for a file only if the rules depend on it.
+    pub(super) async fn admit<A: Subject>(&self, action: A) -> Result<Admitted<A>, Failure> {
+        let record = self.record(&action);
+        self.permit(record, action).await
     }
 
     /// As [`SessionCore::admit`], for an operation that could lead out of the route's root or change it.
-    pub(super) fn admit_operation(
+    pub(super) async fn admit_operation(
         &self,
         operation: Operation,
-    ) -> Result<(Record, Target<Operation>), Failure> {
+    ) -> Result<Admitted<Operation>, Failure> {
         let record = self.record(&operation);
         match self.root.check(&operation) {
-            Ok(()) => self.permit(record, operation),
+            Ok(()) => self.permit(record, operation).await,
+            Err(failure) => refused(record, failure),
+        }
+    }
+
+    /// Admits an operation on a file that is open, which its permit allows.
+    pub(super) fn admit_of_open_file(
+        &self,
+        operation: Operation,
+        terms: &Terms,
+    ) -> Result<Admitted<Operation>, Failure> {
+        let record = self.record(&operation);
+        match self.root.check(&operation) {
+            Ok(()) => self.target(record, Permit::of_open_file(operation, terms.clone())),
             Err(failure) => refused(record, failure),
         }
     }
@@ -52,16 +73,70 @@ impl SessionCore {
         Record::new(self.info.clone(), self.metrics.clone(), action)
     }
 
-    fn permit<A: Action>(&self, record: Record, action: A) -> Result<(Record, Target<A>), Failure> {
+    async fn permit<A: Subject>(
+        &self,
+        mut record: Record,
+        action: A,
+    ) -> Result<Admitted<A>, Failure> {
         if let Err(failure) = self.info.audit.admits() {
             return refused(record, failure);
         }
-        let permit = policy::decide(&self.identity, action);
+        let exclusive = self.policy.is_some() && self.backend.abilities().exclusive_creation;
+        let decided = match policy::decide(self.policy.as_ref(), action, exclusive) {
+            Decision::Allowed(permit) => Ok(permit),
+            Decision::Denied(denial) => Err(denial),
+            Decision::Depends(question) => match self.file_state(&question).await {
+                Ok(state) => question.answer(state),
+                Err(failure) => return refused(record, failure),
+            },
+        };
+        match decided {
+            Ok(permit) => self.target(record, permit),
+            Err(denial) => {
+                record.set_rule(denial.rule().cloned());
+                refused(record, denial.failure())
+            }
+        }
+    }
+
+    fn target<A: Action>(
+        &self,
+        mut record: Record,
+        permit: Permit<A>,
+    ) -> Result<Admitted<A>, Failure> {
+        let terms = permit.terms().clone();
+        record.set_rule(terms.rule.clone());
         match Target::new(permit, &self.root.path) {
-            Ok(target) => Ok((record, target)),
+            Ok(target) => Ok(Admitted { record, target, terms }),
             Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
         }
     }
+
+    /// Fails only if the session is lost.
+    async fn file_state<A: Action>(&self, question: &Question<A>) -> Result<FileState, Failure> {
+        let target = Target::new(question.request(), &self.root.path)
+            .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
+        let answer = match self.open_uploads.perform(target.action()).await {
+            Some(answer) => answer,
+            None => self.backend.perform(&target).await,
+        };
+        match answer {
+            Ok(Answer::Entry(entry)) => Ok(FileState::Present(entry.attributes.size)),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(FileState::Absent),
+            Err(failure) if failure.kind == FailureKind::Unavailable => Err(failure),
+            Ok(_) | Err(_) => Ok(FileState::Present(None)),
+        }
+    }
+}
+
+/// The failure of a backend that found a file, or none, where the rules deny just that.
+pub(super) fn denied_by_terms(failure: Failure, terms: &Terms) -> Failure {
+    let denial = match failure.kind {
+        FailureKind::AlreadyExists => &terms.if_exists,
+        FailureKind::NotFound => &terms.if_absent,
+        _ => &None,
+    };
+    denial.as_ref().map_or(failure, |denial| denial.failure())
 }
 
 /// Writes the record of an operation that was refused before the backend was called.

@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::core::{SessionCore, failed};
+use super::core::{Admitted, SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
+use super::write_limit::WriteLimit;
 use crate::backend::{InFlight, OpenFile};
 use crate::data::Progress;
 use crate::op::{
     Changes, CopyData, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status,
 };
+use crate::policy::Terms;
 
 /// For a backend to report the size of a file that was not read to its end.
 const SIZE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +30,7 @@ pub struct OpenedFile {
     file: Arc<dyn OpenFile>,
     record: Mutex<Option<Record>>,
     writes: bool,
+    limit: WriteLimit,
     read: Arc<Progress>,
     written: Arc<Progress>,
     reads: Arc<Mutex<Reads>>,
@@ -50,11 +53,13 @@ impl OpenedFile {
         mode: OpenMode,
         file: Arc<dyn OpenFile>,
         record: Record,
+        terms: Terms,
     ) -> Self {
         let (read, written) = record.read_and_written();
         let (appends, writes) = (mode.append, mode.writes());
         let (record, reads) = (Mutex::new(Some(record)), Arc::default());
-        Self { session, path, appends, file, record, writes, read, written, reads }
+        let limit = WriteLimit::new(path.clone(), terms, appends);
+        Self { session, path, appends, file, record, writes, limit, read, written, reads }
     }
 
     /// As [`OpenFile::read_at`].
@@ -83,6 +88,9 @@ impl OpenedFile {
     /// As [`OpenFile::write_at`].
     pub fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
         let length = data.len();
+        if let Err(failure) = self.limit.check(offset, length as u64) {
+            return InFlight::new(Box::pin(async { Err(failure) }));
+        }
         self.written.note_write(offset, &data);
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
@@ -101,9 +109,16 @@ impl OpenedFile {
     /// Checks the policy again: permission to write a file does not include its attributes.
     pub async fn set_attributes(&self, changes: Changes) -> Result<(), Failure> {
         let (path, follow) = (self.path.clone(), true);
-        let (record, _) =
-            self.session.admit_operation(Operation::SetAttributes { path, changes, follow })?;
         let hashed = self.written.hashed();
+        let operation = Operation::SetAttributes { path, changes, follow };
+        // Who writes the file may also end it where it pleases.
+        let record = match changes.size {
+            Some(size) if self.writes && changes.is_only_size() => {
+                self.limit.check_size(size)?;
+                self.session.admit_of_open_file(operation, self.limit.terms())?.record
+            }
+            _ => self.session.admit_operation(operation).await?.record,
+        };
         match self.file.set_attributes(&changes).await {
             Ok(()) => {
                 if let Some(size) = changes.size {
@@ -136,7 +151,15 @@ impl OpenedFile {
         to_offset: u64,
     ) -> Result<(), Failure> {
         let (from, to_path, append) = (self.path.clone(), to.path.clone(), to.appends);
-        let (record, _) = self.session.admit(CopyData { from, to: to_path, append })?;
+        let Admitted { record, .. } =
+            self.session.admit(CopyData { from, to: to_path, append }).await?;
+        if to.limit.is_needed() {
+            let copied = match length {
+                0 => self.stat().await?.attributes.size.unwrap_or(u64::MAX).saturating_sub(offset),
+                _ => length,
+            };
+            to.limit.check(to_offset, copied)?;
+        }
         // A length of 0 is the rest of the file. The size is requested together with the copy, so
         // that no later request overtakes it.
         let end = async {
@@ -179,6 +202,11 @@ impl OpenedFile {
         let record = self.take_record();
         self.session.open_uploads.remove(&self.file);
         let partial = if self.writes { None } else { self.partial_size().await };
+        if let Some(refused) = self.limit.refused() {
+            self.file.abort().await;
+            record.into_iter().for_each(|record| record.failed(&refused));
+            return Err(refused);
+        }
         let closed = self.file.close().await;
         let Some(record) = record else { return closed.map_err(|failure| self.masked(failure)) };
         if let Err(failure) = closed {

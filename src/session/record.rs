@@ -19,6 +19,8 @@ pub(super) struct Record {
     operation: &'static str,
     path: RemotePath,
     to: Option<Vec<u8>>,
+    /// The policy rule that decided.
+    rule: Option<Arc<str>>,
     direction: Option<Direction>,
     quiet: bool,
     is_listing: bool,
@@ -28,8 +30,6 @@ pub(super) struct Record {
     /// Bytes read from a file that is open for reading and writing.
     read_back: Arc<Progress>,
     written: bool,
-    /// The policy rule that decided.
-    rule: Option<Arc<str>>,
 }
 
 /// How an operation ended.
@@ -54,6 +54,7 @@ impl Record {
             operation: action.name(),
             path: action.path().clone(),
             to: action.other_path().map(<[u8]>::to_vec),
+            rule: None,
             direction: action.direction(),
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
@@ -63,7 +64,6 @@ impl Record {
             progress: Arc::new(progress),
             read_back: Arc::default(),
             written: false,
-            rule: None,
         }
     }
 
@@ -97,6 +97,11 @@ impl Record {
     /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
         self.path = path;
+    }
+
+    /// Sets the policy rule that decided.
+    pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
+        self.rule = rule;
     }
 
     fn write(&mut self, ended: Outcome<'_>) {
@@ -146,6 +151,7 @@ impl Record {
                         operation = self.operation,
                         path = self.path.as_bytes(),
                         to = self.to.as_deref(),
+                        rule = self.rule.as_deref(),
                         bytes = self.direction.map(|_| bytes),
                         size,
                         seconds,

@@ -11,7 +11,7 @@ use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::audit::{self, Audit};
 use crate::net::{Peer, Protection};
-use crate::route::{Access, Route};
+use crate::route::{Access, Choice};
 
 /// The fields of a session in its records.
 pub(super) struct SessionInfo {
@@ -60,13 +60,12 @@ pub(super) struct Established {
 }
 
 impl LoginDetails {
-    /// `route`: with its index in the configuration.
     pub(super) fn new(
         client: &ClientInfo,
         key: Option<&PublicKey>,
-        route: Option<(usize, &Route)>,
+        choice: Option<&Choice>,
     ) -> Self {
-        let checked_by = |(_, route): (usize, &Route)| match route.access {
+        let checked_by = |choice: &Choice| match choice.backend.access {
             Access::Backend => "backend",
             Access::GatewayPassThrough | Access::GatewayMapped(_) | Access::GatewayOnly => {
                 "gateway"
@@ -74,9 +73,9 @@ impl LoginDetails {
         };
         Self {
             method: if key.is_some() { "publickey" } else { "password" },
-            checked_by: route.map(checked_by),
+            checked_by: choice.map(checked_by),
             fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
-            route: route.map(|(index, _)| index),
+            route: choice.map(|choice| choice.number),
             protection: client.encryption.get().cloned(),
             server_name: client.server_name.get().cloned(),
             client: client.client.get().cloned(),
@@ -85,12 +84,12 @@ impl LoginDetails {
 }
 
 impl SessionInfo {
-    /// As [`LoginDetails::new`].
+    /// `name`: the user name as the client sent it, which stays where no route was chosen.
     pub(super) fn new(
         client: &ClientInfo,
-        user: &[u8],
+        name: &[u8],
         key: Option<&PublicKey>,
-        route: Option<(usize, &Route)>,
+        choice: Option<&Choice>,
         audit: &Audit,
     ) -> Self {
         Self {
@@ -99,9 +98,9 @@ impl SessionInfo {
             local: client.local,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            user: user.to_vec(),
-            backend: route.map(|(_, route)| route.backend.clone()).unwrap_or_default(),
-            login: LoginDetails::new(client, key, route),
+            user: choice.map_or(name, |choice| &choice.user).to_vec(),
+            backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
+            login: LoginDetails::new(client, key, choice),
             established: OnceLock::new(),
             audit: audit.clone(),
             end: client.end.clone(),

@@ -11,7 +11,6 @@ use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use super::*;
-use crate::auth::Identity;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
 use crate::op::{
@@ -63,7 +62,7 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     });
     let session = Session::new(SessionCore {
         span: tracing::Span::none(),
-        identity: Identity { user: b"u".to_vec(), groups: Vec::new() },
+        policy: None,
         record: SessionRecord::new(info.clone()),
         info,
         metrics: Metrics::register(&registry).unwrap(),
@@ -116,7 +115,8 @@ async fn failed_reads_of_metadata_are_logged_unless_they_are_routine() {
         (Some(failure(Fault::Backend, FailureKind::Unavailable)), true),
         (Some(failure(Fault::Gateway, FailureKind::Internal)), true),
     ] {
-        let (record, _) = session.core.admit(ListDirectory { path: path("/inbox") }).ok().unwrap();
+        let admitted = session.core.admit(ListDirectory { path: path("/inbox") }).await;
+        let record = admitted.ok().unwrap().record;
         match &outcome {
             None => record.done(),
             Some(failure) => record.failed(failure),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::failed;
+use super::core::{SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
 use super::root::Root;
@@ -32,8 +32,7 @@ pub struct Upload {
 pub struct DirectoryListing {
     pub(super) listing: Box<dyn Listing>,
     pub(super) record: Record,
-    /// Clients must not see its path.
-    pub(super) root: Root,
+    pub(super) core: Arc<SessionCore>,
     /// As the client sees it.
     pub(super) path: RemotePath,
 }
@@ -132,11 +131,20 @@ impl Upload {
 impl DirectoryListing {
     /// The next entries, at most 256 and never none; `None` once the listing is complete.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let Self { listing, root, path, .. } = self;
-        let entries =
-            listing.next().await.map_err(|failure| path_masking::failure(root, failure))?;
-        let seen = |entry| path_masking::entry(root, path, entry);
-        Ok(entries.map(|entries| entries.into_iter().map(seen).collect()))
+        let Self { listing, core, path, .. } = self;
+        let root = &core.root;
+        loop {
+            let entries =
+                listing.next().await.map_err(|failure| path_masking::failure(root, failure))?;
+            let Some(mut entries) = entries else { return Ok(None) };
+            if let Some(policy) = &core.policy {
+                entries.retain(|entry| !policy.hides_entry(path, entry));
+            }
+            if !entries.is_empty() {
+                let seen = |entry| path_masking::entry(root, path, entry);
+                return Ok(Some(entries.into_iter().map(seen).collect()));
+            }
+        }
     }
 
     /// Records that the client got the complete listing.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::core::{SessionCore, failed, refused};
+use super::core::{Admitted, SessionCore, denied_by_terms, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
@@ -14,6 +14,7 @@ use crate::op::{
     Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
     Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
+use crate::policy::SessionPolicy;
 
 /// The session of a logged in user at the backend of the route.
 pub struct Session {
@@ -38,7 +39,7 @@ impl Session {
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
-        let (record, target) = self.core.admit_operation(operation)?;
+        let Admitted { record, target, terms } = self.core.admit_operation(operation).await?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
@@ -74,17 +75,16 @@ impl Session {
                     answer => answer,
                 })
             }
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
+            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }
     }
 
     /// Starts to list the folder `path`; [`DirectoryListing::next`] returns its entries.
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
-        let (record, target) = self.core.admit(ListDirectory { path: path.clone() })?;
+        let Admitted { record, target, .. } =
+            self.core.admit(ListDirectory { path: path.clone() }).await?;
         match self.core.backend.list(&target).await {
-            Ok(listing) => {
-                Ok(DirectoryListing { listing, record, root: self.core.root.clone(), path })
-            }
+            Ok(listing) => Ok(DirectoryListing { listing, record, core: self.core.clone(), path }),
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }
     }
@@ -96,7 +96,8 @@ impl Session {
         offset: u64,
         representation: Representation,
     ) -> Result<Download, Failure> {
-        let (record, target) = self.core.admit(ReadFile { path, offset, representation })?;
+        let action = ReadFile { path, offset, representation };
+        let Admitted { record, target, .. } = self.core.admit(action).await?;
         match self.core.backend.open_read(&target).await {
             Ok(transfer) => Ok(Download { transfer, record, root: self.core.root.clone() }),
             Err(failure) => Err(failed(record, &self.core.root, failure)),
@@ -110,14 +111,15 @@ impl Session {
         mode: WriteMode,
         representation: Representation,
     ) -> Result<Upload, Failure> {
-        let (mut record, target) = self.core.admit(WriteFile { path, mode, representation })?;
+        let action = WriteFile { path, mode, representation };
+        let Admitted { mut record, target, terms } = self.core.admit(action).await?;
         match self.core.backend.open_write(&target).await {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
                 Ok(Upload { transfer, record, path, root: self.core.root.clone() })
             }
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
+            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }
     }
 
@@ -145,15 +147,42 @@ impl Session {
 
     /// Opens a file for reads and writes at any offset.
     pub async fn open(&self, path: RemotePath, mode: OpenMode) -> Result<OpenedFile, Failure> {
-        let (record, target) = self.core.admit(OpenHandle { path: path.clone(), mode })?;
+        let action = OpenHandle { path: path.clone(), mode };
+        let Admitted { record, target, terms } = self.core.admit(action).await?;
         match self.core.backend.open(&target).await {
             Ok(file) => {
                 if mode.writes() {
                     self.core.open_uploads.insert(target.action().path.clone(), &file);
                 }
-                Ok(OpenedFile::new(self.core.clone(), path, mode, file, record))
+                Ok(OpenedFile::new(self.core.clone(), path, mode, file, record, terms))
             }
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
+            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+        }
+    }
+
+    /// Whether policy rules name FTP commands.
+    pub fn restricts_commands(&self) -> bool {
+        self.core.policy.as_ref().is_some_and(SessionPolicy::has_commands)
+    }
+
+    /// Refuses an FTP command that a policy rule denies, by its name ("STOU", "SITE CHMOD").
+    pub fn check_command(&self, command: &str) -> Result<(), Failure> {
+        let Some(policy) = &self.core.policy else { return Ok(()) };
+        policy.decide_command(command).map_err(|denial| {
+            let failure = denial.failure(command);
+            record_line!(
+                (tracing::Level::INFO, "command", self.core.info, Some(&failure)),
+                { operation = command, rule = &*denial.rule, outcome = failure.kind.as_str(), },
+                "command refused"
+            );
+            failure
+        })
+    }
+
+    /// Sets whether FTP data connections are encrypted from now on (PROT P), for policy rules.
+    pub fn set_data_encrypted(&self, encrypted: bool) {
+        if let Some(policy) = &self.core.policy {
+            policy.set_data_encrypted(encrypted);
         }
     }
 

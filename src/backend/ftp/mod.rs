@@ -60,6 +60,7 @@ use crate::op::{
     Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, ListDirectory, OpenHandle,
     Operation, ReadFile, RemotePath, WriteFile, WriteMode,
 };
+use crate::policy::Names;
 use crate::route::Target;
 use cache::Cache;
 use data_ports::DataPorts;
@@ -137,6 +138,10 @@ impl Backend for FtpBackend {
         let queue_budget = data::Budget::new(QUEUED_WRITES_MAX);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
         Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
+    }
+
+    fn names(&self) -> Names {
+        self.settings.names
     }
 
     fn addresses(&self) -> &[String] {
@@ -291,7 +296,7 @@ impl BackendSession for FtpSession {
         let WriteFile { path, mode, .. } = target.action();
         let relied = match mode {
             WriteMode::Append => true,
-            WriteMode::From { offset: 0 } | WriteMode::Unique => false,
+            WriteMode::From { offset: 0 } | WriteMode::New | WriteMode::Unique => false,
             WriteMode::From { offset } => self.cache.served_size(path) == Some(*offset),
         };
         if relied {

@@ -16,6 +16,7 @@ pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
             "ACCT" => matches!(reply.code, 230 | 232) || is_plain(reply.code),
             "AUTH" => reply.code == 234 || is_plain(reply.code),
             "FEAT" => reply.code == 211,
+            "SYST" => reply.code == 215 || is_plain(reply.code),
             "PWD" => matches!(reply.code, 250 | 257) || pwd::directory(reply).is_some(),
             "EPSV" => reply.code == 229,
             "PASV" => reply.code == 227,

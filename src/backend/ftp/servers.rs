@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::data_commands::DataCommands;
 use super::quirk::{QUIRK_TTL, Quirk};
 use super::refusals::Refusals;
+use super::settings::Settings;
 use super::time_commands::TimeCommands;
 
 /// The addresses of a name may change without bound.
@@ -41,6 +42,8 @@ pub(super) struct Server {
     pub(super) unchecked_renames: Quirk,
     /// Accounts may write files without permission to see whether they exist.
     pub(super) unchecked_writes: Quirk,
+    /// It reads names as Windows does.
+    windows_names: Quirk,
     pub(super) data_commands: DataCommands,
     pub(super) refusals: Refusals,
     pub(super) time_commands: TimeCommands,
@@ -80,6 +83,19 @@ impl KnownServer {
 }
 
 impl Server {
+    /// Notes that the server seems to run on Windows; warns once. `seen`: what it sent.
+    pub(super) fn note_windows_names(&self, settings: &Settings, seen: &str) {
+        if settings.minds_names_of_windows() && self.windows_names.note() {
+            tracing::warn!(
+                backend = settings.name,
+                server = %self.address,
+                seen,
+                "the server seems to run on Windows, where \"/SECRET\" and \"/secret.\" are one file: such names \
+                 evade policy rules with paths. Set `names: windows` on the backend"
+            );
+        }
+    }
+
     pub(super) fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -89,6 +105,7 @@ impl Server {
             surplus_replies: Quirk::default(),
             unchecked_renames: Quirk::default(),
             unchecked_writes: Quirk::default(),
+            windows_names: Quirk::default(),
             data_commands: DataCommands::new(address),
             refusals: Refusals::new(address),
             time_commands: TimeCommands::new(address),

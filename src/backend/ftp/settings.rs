@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::net::tls::ClientTls;
 use crate::op::RemotePath;
+use crate::policy::Names;
 
 /// An `ftp` backend as configured.
 #[derive(Clone)]
@@ -26,6 +27,10 @@ pub struct Settings {
     pub trust_pasv_address: bool,
     /// The login directory; `None`: as reported by the server.
     pub login_folder: Option<RemotePath>,
+    /// How the server reads names (`names`).
+    pub names: Names,
+    /// Whether policy rules depend on paths: a server with names of Windows is noted then.
+    pub has_path_rules: bool,
     /// What becomes of the file of an aborted upload (`partial_uploads`).
     pub partial_uploads: PartialUploads,
     /// For a file whose beginning an SFTP client rewrites: the most bytes after that, which are
@@ -53,6 +58,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether a server with names of Windows is a danger: rules have paths, and are matched exactly.
+    pub fn minds_names_of_windows(&self) -> bool {
+        self.has_path_rules && self.names == Names::Exact
+    }
+
     /// The default of `connections`.
     pub const DEFAULT_CONNECTIONS_MAX: usize = 4;
     /// The default of `tail_copy_max`.

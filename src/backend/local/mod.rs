@@ -117,6 +117,7 @@ impl BackendSession for LocalSession {
             copy_data: true,
             account_names: false,
             replacing_rename: true,
+            exclusive_creation: true,
             modified: true,
         }
     }

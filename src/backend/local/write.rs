@@ -38,6 +38,10 @@ pub(super) async fn open(
             WriteMode::From { offset: 0 } => replace(root, path, partial),
             WriteMode::From { offset } => continue_at(&root, path, offset),
             WriteMode::Append => append(&root, path),
+            WriteMode::New => {
+                let what = format!("create {path}");
+                create(&root, path, partial, &what)
+            }
             WriteMode::Unique => unique(root, &path, partial),
         })
         .await?;
@@ -134,40 +138,40 @@ fn unique(root: Arc<Dir>, folder: &RemotePath, partial: PartialUploads) -> Resul
         tries += 1;
         let path = RemotePath::resolve(folder, random_name("upload-", "").as_bytes())
             .map_err(|reason| refused(FailureKind::NameRefused, &what, reason))?;
-        let mut options = OpenOptions::new();
-        options.write(true);
-        let created = match partial {
-            PartialUploads::TemporaryName => {
-                Temporary::create_new(root.clone(), relative(&path), &mut options, &what)
-                    .map(|(file, temporary)| (file, Ending::Rename(temporary)))
-            }
-            PartialUploads::Keep | PartialUploads::Delete => {
-                create_unique(&root, &path, &mut options, partial, &what)
-            }
-        };
-        match created {
+        match create(&root, path, partial, &what) {
             Err(taken) if taken.kind == FailureKind::AlreadyExists && tries < MAX_UNIQUE_TRIES => {}
-            Err(failure) => return Err(failure),
-            Ok((file, ending)) => return Ok(Opened { file, path, ending, truncation: None }),
+            created => return created,
         }
     }
 }
 
-fn create_unique(
+/// The name must be free.
+fn create(
     root: &Arc<Dir>,
-    path: &RemotePath,
-    options: &mut OpenOptions,
+    path: RemotePath,
     partial: PartialUploads,
     what: &str,
-) -> Result<(std::fs::File, Ending), Failure> {
-    let (file, metadata) = open_file(root, relative(path), options.create_new(true), what)?;
-    let ending = match partial {
-        PartialUploads::Delete => {
-            Ending::Delete(DeleteOnDrop::new(root.clone(), relative(path), &metadata, what)?)
+) -> Result<Opened, Failure> {
+    let name = relative(&path);
+    let mut options = OpenOptions::new();
+    options.write(true);
+    let (file, ending) = match partial {
+        PartialUploads::TemporaryName => {
+            if root.symlink_metadata(name).is_ok() {
+                return Err(refused(FailureKind::AlreadyExists, what, "file exists"));
+            }
+            let (file, temporary) = Temporary::create_new(root.clone(), name, &mut options, what)?;
+            (file, Ending::Rename(temporary))
         }
-        PartialUploads::Keep | PartialUploads::TemporaryName => Ending::Keep,
+        PartialUploads::Keep | PartialUploads::Delete => {
+            let (file, metadata) = open_file(root, name, options.create_new(true), what)?;
+            let deleted =
+                || DeleteOnDrop::new(root.clone(), name, &metadata, what).map(Ending::Delete);
+            let ending = if partial == PartialUploads::Delete { deleted()? } else { Ending::Keep };
+            (file, ending)
+        }
     };
-    Ok((file, ending))
+    Ok(Opened { file, path, ending, truncation: None })
 }
 
 impl Opened {

@@ -50,6 +50,7 @@ use crate::net::{Connector, Connectors, Peer};
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
 };
+use crate::policy::Names;
 use crate::route::Target;
 use host_key::Unpinned;
 use server::Server;
@@ -96,6 +97,10 @@ impl Backend for SftpBackend {
         let account = Account::new(&self.leases, &credentials.user);
         let server = server.with_account(account).with_policy(self.attributes.clone());
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
+    }
+
+    fn names(&self) -> Names {
+        self.settings.names
     }
 
     fn addresses(&self) -> &[String] {

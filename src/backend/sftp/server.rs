@@ -169,6 +169,7 @@ impl Server {
             copy_data: extensions.copy_data,
             account_names: extensions.users_groups,
             replacing_rename: extensions.posix_rename,
+            exclusive_creation: true,
             modified: true,
         }
     }

@@ -6,6 +6,7 @@ use super::KnownHosts;
 use crate::backend::{PartialUploads, UnsupportedAttributes};
 use crate::net::ssh::Algorithms;
 use crate::op::RemotePath;
+use crate::policy::Names;
 
 /// An `sftp` backend as configured.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub algorithms: Algorithms,
     /// The login folder; `None`: as the server reports it.
     pub login_folder: Option<RemotePath>,
+    /// How the server reads names (`names`).
+    pub names: Names,
     /// What becomes of the file of an aborted upload (`partial_uploads`).
     pub partial_uploads: PartialUploads,
     /// The policy for attributes that the server cannot set (`unsupported_attributes`).

@@ -67,6 +67,7 @@ pub(super) async fn open(
             (continue_at(server, path, *offset, *representation).await?, *offset)
         }
         WriteMode::Append => append(server, path).await?,
+        WriteMode::New => (create(server, path).await?, 0),
         WriteMode::Unique => (unique(server, path).await?, 0),
     };
     let first_error = FirstError::default();
@@ -132,6 +133,16 @@ async fn replace_by_rename(
         }
     }
     Ok(upload)
+}
+
+/// The name must be free.
+async fn create(server: &Arc<Server>, path: &RemotePath) -> Result<OpenUpload, Failure> {
+    let ending = Ending::for_new_file(server, path, true)?;
+    if let Ending::Rename { .. } = ending {
+        return replace_by_rename(server, path, ending).await;
+    }
+    let flags = WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+    open_file(server, path, path, flags, ending.for_stream()).await
 }
 
 async fn continue_at(

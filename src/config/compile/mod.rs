@@ -26,6 +26,7 @@ mod listeners;
 mod machine_checks;
 mod own_address;
 mod placeholders;
+mod policy;
 mod pools;
 mod protocol_keys;
 mod routes;
@@ -45,7 +46,8 @@ pub(super) fn compile(
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, login_modes, problems);
+    let routes = routes::compile(file, &login_modes, problems);
+    let policy = policy::compile(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);
@@ -72,6 +74,7 @@ pub(super) fn compile(
         backends,
         users,
         routes,
+        policy,
         limits,
         metrics,
         admin_socket,

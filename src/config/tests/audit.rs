@@ -67,7 +67,11 @@ fn contradictions_are_errors() {
         "30:16: audit.file",
         "does not exist, and the gateway does not start",
     );
-    wrong("{ file: a, output: stdout }", "30:19: audit.output", "write file, stdout: true, or syslog");
+    wrong(
+        "{ file: a, output: stdout }",
+        "30:19: audit.output",
+        "write file, stdout: true, or syslog",
+    );
     wrong("{ file: a, format: xferlog, sha256: true }", "30:44: audit.sha256", "no field for it");
     wrong("{ file: a, format: xml }", "30:27: audit.format", "is not one of json, xferlog");
     wrong("{ file: a, when_unavailable: block }", "30:37", "is not one of serve, refuse");

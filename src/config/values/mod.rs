@@ -4,6 +4,7 @@ mod audit;
 mod choices;
 mod common;
 mod net;
+mod policy;
 mod root;
 mod ssh;
 
@@ -13,4 +14,5 @@ pub(super) use choices::{
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use net::{HostPort, PortOffset, PortRange, ServerNamePattern};
+pub(super) use policy::{Days, Extension, Hours, NameGlob, OperationWord};
 pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};

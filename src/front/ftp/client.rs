@@ -245,12 +245,28 @@ impl Client {
             tls.note_command();
         }
         match command::parse(&line) {
-            Ok(command) => self.execute(command).await,
+            Ok(command) => {
+                if let Err(failure) = self.check_command(&line) {
+                    self.reset_preparations();
+                    return self.fail(&failure).await;
+                }
+                self.execute(command).await
+            }
             Err(error) => {
                 self.reset_preparations();
                 self.reply(reply::of_command_error(&error)).await;
                 Flow::Continue
             }
+        }
+    }
+
+    /// Refuses a command that a policy rule denies.
+    fn check_command(&self, line: &[u8]) -> Result<(), Failure> {
+        match &self.login {
+            LoginState::LoggedIn(logged_in) if logged_in.session.restricts_commands() => {
+                logged_in.session.check_command(&command::name_of(line))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -130,9 +130,11 @@ type CommandReply = (&'static str, PeerReply);
 /// refuse them before. UTF-8 is requested without looking at FEAT: a server without it refuses, and
 /// nothing changes.
 fn setup_commands(settings: &Settings) -> &'static [&'static str] {
-    match settings.tls {
-        TlsMode::None => &["FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
-        _ => &["PBSZ 0", "PROT P", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
+    match (&settings.tls, settings.minds_names_of_windows()) {
+        (TlsMode::None, false) => &["FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
+        (TlsMode::None, true) => &["SYST", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
+        (_, false) => &["PBSZ 0", "PROT P", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
+        (_, true) => &["PBSZ 0", "PROT P", "SYST", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
     }
 }
 
@@ -222,6 +224,9 @@ fn apply_replies(
             "PBSZ 0" | "PROT P" => {
                 reply::expect(2, command, reply)
                     .map_err(connect::unmet_requirement("does not protect data connections"))?;
+            }
+            "SYST" if reply.lines.iter().any(|line| line.starts_with(b"Windows")) => {
+                connection.server.note_windows_names(&connection.settings, "215 Windows_NT");
             }
             "FEAT" if reply.code == 211 => connection.features = Features::parse(&reply),
             PWD => {

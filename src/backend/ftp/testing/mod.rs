@@ -16,6 +16,7 @@ use crate::backend::{
     UnsupportedAttributes,
 };
 use crate::net::{Connector, Connectors};
+use crate::policy::Names;
 use crate::wire::proxy::Header;
 use session::{Session, take_header};
 
@@ -226,6 +227,8 @@ impl Server {
             passive_command: PassiveCommand::Auto,
             trust_pasv_address: false,
             login_folder: None,
+            names: Names::Exact,
+            has_path_rules: false,
             partial_uploads: PartialUploads::Keep,
             tail_copy_max: Settings::DEFAULT_TAIL_COPY_MAX,
             unsupported_attributes: UnsupportedAttributes::Refuse,

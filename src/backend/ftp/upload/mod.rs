@@ -47,7 +47,8 @@ pub(super) async fn open(
     let WriteFile { path, mode, representation } = action;
     let part = match mode {
         WriteMode::From { offset: 0 } => Some(PartialFile::new(&mut guard, path, false).await?),
-        _ => None,
+        WriteMode::New => Some(PartialFile::new(&mut guard, path, true).await?),
+        WriteMode::From { .. } | WriteMode::Append | WriteMode::Unique => None,
     };
     Ok(Box::new(start(guard, write_guard, path, *mode, *representation, part).await?))
 }
@@ -74,6 +75,7 @@ pub(super) async fn start(
         WriteMode::From { offset } => {
             data_connection::start(&mut guard, "STOR", Some(&target_name), offset).await
         }
+        WriteMode::New => data_connection::start(&mut guard, "STOR", Some(&target_name), 0).await,
         WriteMode::Append => {
             data_connection::start(&mut guard, "APPE", Some(&target_name), 0).await
         }
@@ -108,7 +110,7 @@ pub(super) async fn start(
         (WriteMode::From { offset }, _) => Some(offset),
         (WriteMode::Append, Some(part)) => Some(part.synced_bytes),
         (WriteMode::Append, None) => None,
-        (WriteMode::Unique, _) => Some(0),
+        (WriteMode::New | WriteMode::Unique, _) => Some(0),
     };
     // A file that this upload created, if its name is known.
     if mode == WriteMode::Unique && path != *folder {

@@ -104,6 +104,7 @@ impl Sshd {
             host_key: HostKey::Fingerprints(vec![self.fingerprint()]),
             algorithms: Algorithms::new(Side::Backend, Base::Modern),
             login_folder: None,
+            names: crate::policy::Names::Exact,
             partial_uploads: PartialUploads::Keep,
             unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,

@@ -27,6 +27,7 @@ fn settings(address: String) -> Settings {
         host_key: HostKey::AcceptAny,
         algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
+        names: crate::policy::Names::Exact,
         partial_uploads: PartialUploads::Keep,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,

@@ -73,6 +73,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         host_key: HostKey::AcceptAny,
         algorithms: Algorithms::new(Side::Backend, Base::Modern),
         login_folder: None,
+        names: crate::policy::Names::Exact,
         partial_uploads,
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,

@@ -36,6 +36,8 @@ pub(super) fn compile(
         passive_command: value(&backend.passive_command).copied().unwrap_or_default(),
         trust_pasv_address: value(&backend.trust_pasv_address).copied().unwrap_or(false),
         login_folder: value(&backend.login_folder).cloned(),
+        names: value(&backend.names).copied().unwrap_or_default(),
+        has_path_rules: has_path_rules(file),
         unchecked_rename: value(&backend.unchecked_rename).copied().unwrap_or_default(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         tail_copy_max: value(&backend.tail_copy_max)
@@ -50,6 +52,13 @@ pub(super) fn compile(
         connections: value(&backend.connections)
             .map_or(ftp::Settings::DEFAULT_CONNECTIONS_MAX, |n| n.0 as usize),
     })
+}
+
+fn has_path_rules(file: &schema::File) -> bool {
+    let rules = file.policy.as_ref().and_then(|policy| policy.rules.as_ref());
+    let has_paths =
+        |rule: &schema::Rule| rule.r#match.as_ref().is_some_and(|it| it.paths.is_some());
+    rules.is_some_and(|rules| rules.items.iter().any(has_paths))
 }
 
 fn send_proxy_protocol(backend: &schema::Backend, problems: &mut Problems) -> SendProxyProtocol {

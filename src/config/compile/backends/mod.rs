@@ -75,6 +75,7 @@ fn refuse_other_protocols(backend: &Backend, protocol: BackendProtocol, problems
         Key::new("send_proxy_protocol", &backend.send_proxy_protocol, &[Ftp, Sftp]),
         Key::new("login", &backend.login, &[Ftp, Sftp]),
         Key::new("login_folder", &backend.login_folder, &[Ftp, Sftp]),
+        Key::new("names", &backend.names, &[Ftp, Sftp]),
         Key::new("partial_uploads", &backend.partial_uploads, &[Ftp, Sftp, Local]),
         Key::new("unsupported_attributes", &backend.unsupported_attributes, &[Ftp, Sftp]),
         Key::new("connects_at_once", &backend.connects_at_once, &[Ftp, Sftp]),

@@ -32,6 +32,7 @@ pub(super) fn compile(
         host_key: host_key?,
         algorithms,
         login_folder: value(&backend.login_folder).cloned(),
+        names: value(&backend.names).copied().unwrap_or_default(),
         partial_uploads: value(&backend.partial_uploads).copied().unwrap_or_default(),
         unsupported_attributes: value(&backend.unsupported_attributes).copied().unwrap_or_default(),
         send_proxy_protocol,

@@ -145,6 +145,8 @@ impl Client {
 
     /// Takes the data connection that the client requested; checked before the backend is involved.
     pub(super) fn take_requested(&mut self) -> Result<RequestedConnection, Failure> {
+        let private = self.private;
+        self.logged_in()?.session.set_data_encrypted(private);
         let taken = self.check_requested();
         if let Ok(RequestedConnection::Passive(reservation)) = &taken {
             reservation.hold();

@@ -59,6 +59,11 @@ pub fn parse_line(line: &[u8], now: i64) -> Parsed {
     }
 }
 
+/// Whether an entry's line has the format of a Windows server's listing.
+pub fn is_dos_line(line: &[u8]) -> bool {
+    !facts::is_facts_line(line) && !unix::has_mode(line) && dos::parse(line).is_some()
+}
+
 fn is_header(line: &[u8]) -> bool {
     let above = line.strip_suffix(b":");
     above.is_some_and(|path| path == b"." || path.starts_with(b"/") || path.starts_with(b"./"))

@@ -1,0 +1,226 @@
+//! Judges one path of an operation: the first rule that matches decides; without one it is denied.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::denial::{Denial, Reason};
+use super::path_pattern::as_path;
+use super::rule::{Rule, Scope, UploadRule, Verdict};
+use super::rule_set::PathMatches;
+use super::session_policy::SessionPolicy;
+use crate::op::{Effect, RemotePath};
+
+/// What is asked of the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The path alone.
+    Path,
+    /// The path, and everything below it: a folder may be moved.
+    Tree,
+}
+
+/// Why a rule did not decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOver {
+    /// It does not name this operation.
+    Operation,
+    /// The condition under this key does not hold.
+    Condition(&'static str),
+    /// It would have decided, but only logs (`dry_run`).
+    DryRun,
+}
+
+/// One path of an operation of a session.
+pub(super) struct Judge<'a> {
+    policy: &'a SessionPolicy,
+    path: &'a RemotePath,
+    folded: Option<RemotePath>,
+    /// Whether it travels encrypted.
+    encrypted: bool,
+    matches: OnceCell<PathMatches>,
+    now: Timestamp,
+}
+
+/// The rule that allowed an operation.
+pub(super) type Ruling = Result<Arc<str>, Denial>;
+
+impl<'a> Judge<'a> {
+    /// `encrypted`: whether what is sent and received is.
+    pub(super) fn new(
+        policy: &'a SessionPolicy,
+        path: &'a RemotePath,
+        encrypted: bool,
+        now: Timestamp,
+    ) -> Self {
+        let folded = policy.names.fold(path);
+        Self { policy, path, folded, encrypted, matches: OnceCell::new(), now }
+    }
+
+    /// Decides one effect, and logs what rules in dry run would have done.
+    pub(super) fn decide(&self, effect: Effect, reach: Reach) -> Ruling {
+        self.decide_noting(effect, reach, &mut |rule, why| {
+            if why == PassedOver::DryRun {
+                log_dry_run(rule, effect, self.path);
+            }
+        })
+    }
+
+    /// As [`Judge::decide`]; tells `note` of each rule that is passed over.
+    pub(super) fn decide_noting(
+        &self,
+        effect: Effect,
+        reach: Reach,
+        note: &mut dyn FnMut(&Rule, PassedOver),
+    ) -> Ruling {
+        if let Err(error) = self.policy.names.check(self.path) {
+            return Err(self.denial(effect, Reason::Name(error)));
+        }
+        let set = &self.policy.rules;
+        for index in self.policy.applicable.rules.iter().map(|index| *index as usize) {
+            let rule = &set.rules()[index];
+            if !rule.effects.contains(effect) {
+                note(rule, PassedOver::Operation);
+            } else if let Some(key) = self.mismatch(index, rule, effect, reach) {
+                note(rule, PassedOver::Condition(key));
+            } else if rule.dry_run {
+                note(rule, PassedOver::DryRun);
+            } else {
+                return match &rule.verdict {
+                    Verdict::Allow => Ok(rule.name.clone()),
+                    Verdict::Deny { message } => Err(self.denial(
+                        effect,
+                        Reason::Rule { name: rule.name.clone(), message: message.clone() },
+                    )),
+                    Verdict::Hide => Err(self.denial(effect, Reason::Hidden(rule.name.clone()))),
+                };
+            }
+        }
+        Err(self.denial(effect, Reason::NoRule))
+    }
+
+    /// The entries of `policy.uploads` that apply to the path.
+    pub(super) fn uploads(&self) -> impl Iterator<Item = &'a UploadRule> {
+        let set = &self.policy.rules;
+        let indices = self.policy.applicable.uploads.iter().map(|index| *index as usize);
+        indices.filter_map(|index| {
+            let (rule, scope) = (&set.uploads()[index], set.upload_scope(index));
+            let applies = (rule.scope.paths.is_none() || self.matches().contains(scope))
+                && self.other_mismatch(&rule.scope).is_none();
+            applies.then_some(rule)
+        })
+    }
+
+    /// Refuses a file name that an upload must not have.
+    pub(super) fn check_upload_name(&self, effect: Effect) -> Result<(), Denial> {
+        let Some(name) = self.path.name() else { return Ok(()) };
+        // Windows would store the name without dots and spaces at its end.
+        let folded = self.folded.as_ref().and_then(|path| path.name());
+        let is_match = |set: &globset::GlobSet| {
+            set.is_match(as_path(name)) || folded.is_some_and(|name| set.is_match(as_path(name)))
+        };
+        for rule in self.uploads() {
+            let denied = rule.denied_names.as_ref().is_some_and(is_match);
+            if denied || !rule.allowed_names.as_ref().is_none_or(is_match) {
+                return Err(self.denial(effect, Reason::UploadName(rule.name.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a change of a file that stays as it was stored.
+    pub(super) fn check_write_once(&self, effect: Effect) -> Result<(), Denial> {
+        match self.uploads().find(|rule| rule.write_once) {
+            Some(rule) => Err(self.denial(effect, Reason::WriteOnce(rule.name.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// The key of the first condition of a rule that does not hold; those on the session hold.
+    fn mismatch(
+        &self,
+        index: usize,
+        rule: &Rule,
+        effect: Effect,
+        reach: Reach,
+    ) -> Option<&'static str> {
+        if rule.scope.paths.is_some() && !self.is_path_of(index, rule, effect, reach) {
+            return Some("paths");
+        }
+        self.other_mismatch(&rule.scope)
+    }
+
+    fn is_path_of(&self, index: usize, rule: &Rule, effect: Effect, reach: Reach) -> bool {
+        if self.matches().contains(index) {
+            return true;
+        }
+        let refuses = rule.verdict != Verdict::Allow;
+        let moves = reach == Reach::Tree && refuses;
+        if (effect == Effect::List || moves) && self.matches().is_folder_of(index) {
+            return true;
+        }
+        // What a rule protects must not come out of its reach with the folder that contains it.
+        let path = self.folded.as_ref().unwrap_or(self.path);
+        let patterns = || rule.scope.paths.iter().flatten();
+        moves
+            && match &self.folded {
+                None => patterns().any(|pattern| pattern.is_at_or_below(path)),
+                Some(_) => patterns().any(|pattern| {
+                    pattern.folded().map_or(true, |pattern| pattern.is_at_or_below(path))
+                }),
+            }
+    }
+
+    fn other_mismatch(&self, scope: &Scope) -> Option<&'static str> {
+        if scope.encrypted.is_some_and(|required| required != self.encrypted) {
+            return Some("encrypted");
+        }
+        if scope.extensions.as_ref().is_some_and(|listed| !self.has_extension(listed)) {
+            return Some("extensions");
+        }
+        if scope.times.as_ref().is_some_and(|times| !times.contains(self.now)) {
+            return Some("times");
+        }
+        None
+    }
+
+    fn has_extension(&self, listed: &[Vec<u8>]) -> bool {
+        let path = self.folded.as_ref().unwrap_or(self.path);
+        let extension = path.name().and_then(|name| {
+            let dot = name.iter().rposition(|b| *b == b'.')?;
+            Some(&name[dot + 1..])
+        });
+        extension.is_some_and(|it| listed.iter().any(|listed| listed.eq_ignore_ascii_case(it)))
+    }
+
+    fn matches(&self) -> &PathMatches {
+        self.matches.get_or_init(|| self.policy.rules.matches(self.path, self.folded.as_ref()))
+    }
+
+    /// As the client sees it.
+    pub(super) fn path(&self) -> &RemotePath {
+        self.path
+    }
+
+    pub(super) fn denial(&self, effect: Effect, reason: Reason) -> Denial {
+        Denial { effect, path: self.path.clone(), reason }
+    }
+}
+
+fn log_dry_run(rule: &Rule, effect: Effect, path: &RemotePath) {
+    let verdict = match rule.verdict {
+        Verdict::Allow => "allow",
+        Verdict::Deny { .. } => "deny",
+        Verdict::Hide => "hide",
+    };
+    tracing::info!(
+        target: "lockgate::record",
+        event = "dry-run",
+        rule = &*rule.name,
+        verdict,
+        operation = effect.as_str(),
+        path = path.as_bytes(),
+        "a rule in dry run would have decided"
+    );
+}

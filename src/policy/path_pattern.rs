@@ -1,0 +1,166 @@
+//! Path patterns of rules: globs over the client's paths.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use globset::{Glob, GlobBuilder, GlobMatcher};
+
+use crate::op::RemotePath;
+
+/// Matches everything below a folder.
+const BELOW: &str = "/**";
+
+/// A glob over whole paths: `*` and `?` do not match a slash, `**` does. It matches bytes.
+#[derive(Debug, Clone)]
+pub struct PathPattern {
+    text: String,
+    components: Vec<Component>,
+}
+
+#[derive(Debug, Clone)]
+enum Component {
+    /// `**`: any number of components.
+    Any,
+    One(GlobMatcher),
+}
+
+impl PathPattern {
+    /// `pattern` starts with a slash.
+    pub fn new(pattern: &str) -> Result<Self, globset::Error> {
+        glob(pattern)?;
+        let components = split(pattern).into_iter().map(|component| match component {
+            "**" => Ok(Component::Any),
+            component => Ok(Component::One(glob(component)?.compile_matcher())),
+        });
+        Ok(Self { text: pattern.to_owned(), components: components.collect::<Result<_, _>>()? })
+    }
+
+    /// As configured.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// As a lower-case pattern, for paths in lower case.
+    pub(super) fn folded(&self) -> Result<Self, globset::Error> {
+        Self::new(&self.text.to_lowercase())
+    }
+
+    pub(super) fn glob(&self) -> Result<Glob, globset::Error> {
+        glob(&self.text)
+    }
+
+    /// The folder of a pattern for everything below it ("/in" of "/in/**"): to list it is to see what is
+    /// below.
+    pub(super) fn folder(&self) -> Option<Result<Glob, globset::Error>> {
+        match self.text.strip_suffix(BELOW)? {
+            "" => Some(glob("/")),
+            folder => Some(glob(folder)),
+        }
+    }
+
+    /// Whether it could match something below `folder`, or the folder with all that is in it, at this place
+    /// only: a pattern that starts with `**` matches at every other place, too.
+    pub(super) fn is_at_or_below(&self, folder: &RemotePath) -> bool {
+        if let Some(Component::Any) = self.components.first() {
+            return false;
+        }
+        let mut pattern = self.components.iter();
+        for name in folder.components() {
+            match pattern.next() {
+                Some(Component::Any) => return true,
+                Some(Component::One(glob)) if glob.is_match(as_path(name)) => {}
+                _ => return false,
+            }
+        }
+        pattern.next().is_some()
+    }
+
+    /// Whether every path that `other` matches is certainly matched by this pattern, too.
+    pub fn includes(&self, other: &Self) -> bool {
+        let Some(folder) = self.text.strip_suffix(BELOW) else { return self.text == other.text };
+        let literal = !folder.contains(['*', '?', '[', '{', '\\']);
+        let below =
+            |text: &str| text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        self.text == other.text || (literal && below(&other.text))
+    }
+}
+
+/// Globs match paths, which are bytes as names are.
+pub(super) fn as_path(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
+}
+
+fn glob(pattern: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()
+}
+
+/// The components of a pattern; a slash within braces or brackets separates none.
+fn split(pattern: &str) -> Vec<&str> {
+    let (mut depth, mut escaped, mut start) = (0_u32, false, 0);
+    let mut components = Vec::new();
+    for (at, c) in pattern.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            '/' if depth == 0 => {
+                components.push(&pattern[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    components.push(&pattern[start..]);
+    components.retain(|component| !component.is_empty());
+    components
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RemotePath {
+        RemotePath::resolve(&RemotePath::root(), text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_lies_at_or_below_the_folders_on_its_way() {
+        for (pattern, folder, expected) in [
+            ("/a/secret/**", "/a", true),
+            ("/a/secret/**", "/a/secret", true),
+            ("/a/secret/**", "/", true),
+            ("/a/secret/**", "/b", false),
+            ("/a/secret/**", "/a/secrets", false),
+            ("/a/secret", "/a/secret", false),
+            ("/a/secret", "/a", true),
+            ("/*/secret/**", "/b", true),
+            ("/a/**/x", "/a/b/c", true),
+            ("/**/*.exe", "/a", false),
+            ("/**", "/a", false),
+            ("/{a,b}/x", "/b", true),
+            ("/{a,b/c}/x", "/b", false),
+        ] {
+            let found = PathPattern::new(pattern).unwrap().is_at_or_below(&path(folder));
+            assert_eq!(found, expected, "{pattern} {folder}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_for_a_folder_includes_those_below_it() {
+        for (wide, narrow, expected) in [
+            ("/**", "/a/*.csv", true),
+            ("/in/**", "/in/**", true),
+            ("/in/**", "/in/a/*", true),
+            ("/in/**", "/inner/a", false),
+            ("/in/**", "/in", false),
+            ("/in/*", "/in/a", false),
+            ("/i?/**", "/in/a", false),
+            ("/in/a", "/in/a", true),
+        ] {
+            let [wide, narrow] = [wide, narrow].map(|text| PathPattern::new(text).unwrap());
+            assert_eq!(wide.includes(&narrow), expected, "{wide:?} {narrow:?}");
+        }
+    }
+}

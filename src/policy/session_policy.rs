@@ -1,0 +1,145 @@
+//! The rules as they apply to one session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+
+use super::denial::Denial;
+use super::facts::{Protocol, SessionFacts};
+use super::judge::{Judge, Reach};
+use super::names::Names;
+use super::rule::{Rule, Verdict};
+use super::rule_set::{Applicable, RuleSet};
+use crate::op::{Effect, Entry, EntryKind, Failure, FailureKind, Fault, RemotePath};
+
+/// The rules of a session: those whose conditions on the session hold are found at its login.
+pub struct SessionPolicy {
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) applicable: Applicable,
+    pub(super) names: Names,
+    facts: SessionFacts,
+    /// FTP: whether data connections have TLS (PROT P).
+    data_encrypted: AtomicBool,
+}
+
+impl SessionPolicy {
+    /// The rules for a session with these properties, at a server that reads names in this way.
+    pub fn new(rules: Arc<RuleSet>, facts: SessionFacts, names: Names) -> Self {
+        let applicable = rules.applicable(&facts);
+        let data_encrypted = AtomicBool::new(facts.protocol == Protocol::Sftp);
+        Self { rules, applicable, names, facts, data_encrypted }
+    }
+
+    /// Sets whether FTP data connections are encrypted (PROT, RFC 4217 section 9).
+    pub fn set_data_encrypted(&self, encrypted: bool) {
+        self.data_encrypted.store(encrypted, Ordering::Relaxed);
+    }
+
+    /// Of the session.
+    pub fn facts(&self) -> &SessionFacts {
+        &self.facts
+    }
+
+    /// Whether nothing is refused.
+    pub fn is_dry_run(&self) -> bool {
+        self.rules.is_dry_run()
+    }
+
+    /// `on_data_connection`: whether file contents or a listing travel, for FTP on a data connection.
+    pub(super) fn judge<'a>(&'a self, path: &'a RemotePath, on_data_connection: bool) -> Judge<'a> {
+        let data = !on_data_connection || self.data_encrypted.load(Ordering::Relaxed);
+        Judge::new(self, path, self.facts.encrypted && data, Timestamp::now())
+    }
+
+    /// Whether a listing of a folder leaves out an entry: a rule with `hide` decides that it may not be
+    /// listed, or for a file that it may not be read.
+    pub fn hides_entry(&self, folder: &RemotePath, entry: &Entry) -> bool {
+        let hides = self.applicable_rules().any(|rule| rule.verdict == Verdict::Hide);
+        if self.is_dry_run() || !hides || matches!(&*entry.name, b"." | b"..") {
+            return false;
+        }
+        RemotePath::resolve(folder, &entry.name).is_ok_and(|path| self.hides(&path, &entry.kind))
+    }
+
+    fn hides(&self, path: &RemotePath, kind: &EntryKind) -> bool {
+        let judge = self.judge(path, true);
+        let is_hidden = |effect| {
+            let ruling = judge.decide_noting(effect, Reach::Path, &mut |_, _| {});
+            ruling.is_err_and(|denial| denial.is_hidden())
+        };
+        is_hidden(Effect::List) || (*kind != EntryKind::Directory && is_hidden(Effect::Read))
+    }
+
+    fn applicable_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.applicable.rules.iter().map(|index| &self.rules.rules()[*index as usize])
+    }
+
+    /// Whether a rule names an FTP command.
+    pub fn has_commands(&self) -> bool {
+        self.applicable_rules().any(|rule| !rule.commands.is_empty())
+    }
+
+    /// Decides whether an FTP command may be used, by its name and that of a SITE command ("SITE CHMOD").
+    /// A command that no rule names is allowed: what it does is decided as an operation.
+    pub fn decide_command(&self, command: &str) -> Result<(), CommandDenial> {
+        let verb = command.split(' ').next().unwrap_or(command);
+        let names = |rule: &Rule| rule.commands.iter().any(|it| it == command || it == verb);
+        for rule in self.applicable_rules() {
+            let now = Timestamp::now();
+            let in_time = || rule.scope.times.as_ref().is_none_or(|times| times.contains(now));
+            let fits = || rule.scope.encrypted.is_none_or(|it| it == self.facts.encrypted);
+            if !names(rule) || !fits() || !in_time() {
+                continue;
+            }
+            let verdict = match &rule.verdict {
+                Verdict::Allow => Ok(()),
+                Verdict::Deny { message } => {
+                    Err(CommandDenial { rule: rule.name.clone(), message: message.clone() })
+                }
+                Verdict::Hide => Err(CommandDenial { rule: rule.name.clone(), message: None }),
+            };
+            if rule.dry_run || (self.is_dry_run() && verdict.is_err()) {
+                tracing::info!(
+                    target: "lockgate::record",
+                    event = "dry-run",
+                    rule = &*rule.name,
+                    verdict = if verdict.is_ok() { "allow" } else { "deny" },
+                    operation = command,
+                    "a rule in dry run would have decided"
+                );
+                if rule.dry_run {
+                    continue;
+                }
+                return Ok(());
+            }
+            return verdict;
+        }
+        Ok(())
+    }
+}
+
+/// A refused FTP command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandDenial {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// For the client; `None`: a standard text.
+    pub message: Option<String>,
+}
+
+impl CommandDenial {
+    /// The failure for the client and the log.
+    pub fn failure(&self, command: &str) -> Failure {
+        let message = self.message.clone();
+        let message = message.unwrap_or_else(|| format!("a rule of the gateway denies {command}"));
+        Failure::new(FailureKind::PermissionDenied, Fault::Policy, message)
+            .with_detail(format_args!("policy rule \"{}\" denies the command {command}", self.rule))
+    }
+}
+
+impl Denial {
+    fn is_hidden(&self) -> bool {
+        matches!(self.reason, super::denial::Reason::Hidden(_))
+    }
+}
