@@ -10,6 +10,7 @@ use super::path_masking;
 use super::record_line::record_line;
 use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
+use crate::audit::{Event, What};
 use crate::op::{
     Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
     OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
@@ -218,5 +219,7 @@ impl Session {
             { operation = command, outcome = "refused", },
             "data connection refused"
         );
+        let (info, what) = (&self.core.info, What::DataConnection(command));
+        info.audit.record(&Event::new(info.subject(), what, "refused", Some(failure)));
     }
 }
