@@ -87,7 +87,7 @@ impl Gateway {
         let known = self.passwords.known(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
-            (_, None) => ("the user is not in `users`: the login is refused", Vec::new()),
+            (_, None) => ("the gateway does not know the user", Vec::new()),
             (Access::GatewayPassThrough, Some(user)) => {
                 ("the gateway checks the password, then the backend does", user.groups.clone())
             }
@@ -118,7 +118,13 @@ impl Gateway {
                 command: query.command.as_deref().map(|command| policy.decide_command(command)),
             }
         });
-        let root = self.root(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
+        let refusal = match (&choice.backend.access, known) {
+            (Access::Backend, _) | (_, Some(_)) => None,
+            (_, None) => Some("the user is not in `users`".to_owned()),
+        };
+        let paths =
+            Self::paths(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
+        let root = refusal.map_or_else(|| paths.map(|(root, _)| root), Err);
         let user = choice.user.clone();
         ExplainedLogin { user, groups, route: choice.number, backend, identity, root, policy }
     }

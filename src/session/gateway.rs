@@ -25,7 +25,10 @@ use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
-use crate::route::{Access, Choice, Chosen, Root, RouteBackend, RouteTable, USER_PLACEHOLDER};
+use crate::route::{
+    Access, Backends, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
+    UserFolderError,
+};
 
 const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
@@ -45,6 +48,13 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Where logins, operations and refused clients are recorded.
     pub audit: Audit,
+}
+
+/// A login that the backend has accepted.
+struct LoggedIn {
+    identity: Identity,
+    root: root::Root,
+    backend: Box<dyn BackendSession>,
 }
 
 /// How a user authenticates. SSH certificates would be a third way.
@@ -147,7 +157,7 @@ impl Gateway {
         let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
         });
-        if let Ok((identity, _, backend)) = &outcome {
+        if let Ok(LoggedIn { identity, backend, .. }) = &outcome {
             let (groups, peer) = (identity.groups.clone(), backend.peer());
             let _ = info.established.set(Established { groups, peer });
         }
@@ -155,15 +165,16 @@ impl Gateway {
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
-        let (identity, root, backend) = outcome?;
+        let LoggedIn { identity, root, backend } = outcome?;
         Ok(Session::new(SessionCore {
             policy: self.session_policy(facts(client, identity, &info.backend)),
             record: SessionRecord::new(info.clone()),
             info,
             span,
             metrics: self.metrics.clone(),
-            root: root::Root::new(&root, &backend.home()),
+            root,
             backend,
+            greeting: chosen.choice.and_then(|choice| choice.route.greeting.clone()),
             open_uploads: OpenUploads::default(),
         }))
     }
@@ -193,7 +204,7 @@ impl Gateway {
             }
             Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
-        self.root(choice)?;
+        Self::paths(choice)?;
         let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
@@ -211,16 +222,22 @@ impl Gateway {
         self.metrics.key_refused(&info, failure);
     }
 
-    /// The root of a user's session.
-    pub(super) fn root(&self, choice: &Choice) -> Result<Root, Failure> {
+    /// The root of a user's session, and the paths that differ below it.
+    pub(super) fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
         let Choice { route, number, user, .. } = choice;
-        route.root.of(user).map_err(|why| {
+        let refused = |key: String, setting: &dyn Display, why: UserFolderError| {
             refused(&format!(
-                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].root ({}): it {why}; \
-                 if the user is genuine, add a route for this name before that one",
-                route.root
+                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].{key} ({setting}): it \
+                 {why}; if the user is genuine, add a route for this name before that one",
             ))
-        })
+        };
+        let root =
+            route.root.of(user).map_err(|why| refused("root".to_owned(), &route.root, why))?;
+        let rewrites = route.rewrites.iter().enumerate().map(|(index, rewrite)| {
+            let key = || format!("rewrite[{index}].to");
+            rewrite.of(user).map_err(|why| refused(key(), &rewrite.to, why))
+        });
+        Ok((root, rewrites.collect::<Result<_, _>>()?))
     }
 
     async fn log_in(
@@ -229,7 +246,7 @@ impl Gateway {
         client: &ClientInfo,
         proof: Proof,
         at_backend: &AtomicBool,
-    ) -> Result<(Identity, Root, Box<dyn BackendSession>), Failure> {
+    ) -> Result<LoggedIn, Failure> {
         let choice = chosen.choice.as_ref();
         let name = choice.map_or(proof.user(), |choice| &choice.user);
         let mut identity = Identity { user: name.to_vec(), groups: vec![] };
@@ -245,8 +262,8 @@ impl Gateway {
                 self.passwords.known(name)
             }
         };
-        let root = choice.map(|choice| self.root(choice)).transpose()?;
-        let (Some(choice), Some(root)) = (choice, root) else {
+        let paths = choice.map(Self::paths).transpose()?;
+        let (Some(choice), Some((root, rewrites))) = (choice, paths) else {
             return Err(self.without_route(chosen));
         };
         if !unchecked {
@@ -276,7 +293,11 @@ impl Gateway {
             Ok(session) => {
                 let place = (place.as_str(), *number);
                 match root::check(&*session, &root, place).await {
-                    Ok(()) => Ok((identity, root, session)),
+                    Ok(()) => {
+                        let home = session.home();
+                        let root = root::Root::new(&root, rewrites, backend.names(), &home);
+                        Ok(LoggedIn { identity, root, backend: session })
+                    }
                     Err(failure) => {
                         session.close().await;
                         Err(failure)
@@ -300,7 +321,11 @@ impl Gateway {
             }
             // The name and the password are the client's.
             Err(failure) if failure.kind == FailureKind::LoginRefused => {
-                Err(Failure { fault: Fault::Client, ..failure })
+                Err(match choice.route.backends {
+                    Backends::One(_) => Failure { fault: Fault::Client, ..failure },
+                    // The text must not tell that there is such a backend.
+                    Backends::Named(_) => refused(&format!("the backend refused it: {failure}")),
+                })
             }
             Err(failure) => Err(failure),
         }

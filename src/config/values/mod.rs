@@ -6,6 +6,7 @@ mod common;
 mod net;
 mod policy;
 mod root;
+mod route;
 mod ssh;
 
 pub(super) use audit::SyslogTls;
