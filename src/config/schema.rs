@@ -45,6 +45,9 @@ section! {
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
+        /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
+        /// Absent: they start at zero.
+        state_dir: Leaf<FileName>,
         /// The address of /metrics, /live and /ready. Absent: none.
         metrics: Metrics,
         /// The socket of `lockgate ports`. Absent: none.

@@ -24,12 +24,21 @@ pub struct PathMap {
 }
 
 /// Why a client's path has no path at the backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// The backend's path would be invalid.
+    #[error(transparent)]
     Path(PathError),
     /// Clients see the folder or file under this path only; `None`: they do not see it.
+    #[error("{}", hidden(.0.as_ref()))]
     Hidden(Option<RemotePath>),
+}
+
+fn hidden(shown: Option<&RemotePath>) -> String {
+    match shown {
+        Some(shown) => format!("the route's `rewrite` shows this as {shown} only"),
+        None => "the route's `rewrite` hides this".to_owned(),
+    }
 }
 
 /// How the listing of a folder differs from the backend's.

@@ -13,13 +13,15 @@ use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::backend::BackendSession;
-use crate::op::{Action, Answer, Failure, FailureKind, Greeting, Operation};
+use crate::op::{Action, Answer, Direction, Failure, FailureKind, Greeting, Operation};
+use crate::policy::limits::SessionLimits;
 use crate::policy::{self, Decision, FileState, Permit, Question, SessionPolicy, Subject, Terms};
 use crate::route::Target;
 
 pub(super) struct SessionCore {
     /// `None` without rules.
     pub(super) policy: Option<SessionPolicy>,
+    pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
     pub(super) metrics: Metrics,
@@ -83,6 +85,9 @@ impl SessionCore {
         if let Err(failure) = self.info.audit.admits() {
             return refused(record, failure);
         }
+        if let Err(failure) = self.limits.operation().await {
+            return refused(record, failure);
+        }
         let exclusive = self.policy.is_some() && self.backend.abilities().exclusive_creation;
         let decided = match policy::decide(self.policy.as_ref(), action, exclusive) {
             Decision::Allowed(permit) => Ok(permit),
@@ -108,6 +113,13 @@ impl SessionCore {
     ) -> Result<Admitted<A>, Failure> {
         let terms = permit.terms().clone();
         record.set_rule(terms.rule.clone());
+        // A copy within the backend is no transfer.
+        if matches!(record.direction(), Some(Direction::Upload | Direction::Download)) {
+            match self.limits.transfer() {
+                Ok(permit) => record.set_transfer(permit),
+                Err(failure) => return refused(record, failure),
+            }
+        }
         match Target::new(permit, &self.root.paths) {
             Ok(target) => Ok(Admitted { record, target, terms }),
             Err(error) => refused(record, Root::refusal(&error)),

@@ -24,6 +24,7 @@ use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
+use crate::policy::limits::{self, SessionLimits};
 use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
 use crate::route::{
     Access, Backends, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
@@ -42,19 +43,14 @@ pub struct Gateway {
     pub backends: HashMap<String, Arc<dyn Backend>>,
     /// The `policy`; `None`: whatever the backend allows.
     pub policy: Option<Arc<RuleSet>>,
+    /// The limits on users and others (`policy.limits`).
+    pub policy_limits: limits::Limits,
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
     pub metrics: Metrics,
     /// Where logins, operations and refused clients are recorded.
     pub audit: Audit,
-}
-
-/// A login that the backend has accepted.
-struct LoggedIn {
-    identity: Identity,
-    root: root::Root,
-    backend: Box<dyn BackendSession>,
 }
 
 /// How a user authenticates. SSH certificates would be a third way.
@@ -84,6 +80,14 @@ impl Proof {
             Proof::PublicKey { key, .. } => Some(key),
         }
     }
+}
+
+/// A login that the backend has accepted.
+struct LoggedIn {
+    facts: SessionFacts,
+    root: root::Root,
+    limits: SessionLimits,
+    backend: Box<dyn BackendSession>,
 }
 
 impl Gateway {
@@ -157,17 +161,18 @@ impl Gateway {
         let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
         });
-        if let Ok(LoggedIn { identity, backend, .. }) = &outcome {
-            let (groups, peer) = (identity.groups.clone(), backend.peer());
+        if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
+            let (groups, peer) = (facts.groups.clone(), backend.peer());
             let _ = info.established.set(Established { groups, peer });
         }
         record.done(outcome.as_ref().map(|_| ()));
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
-        let LoggedIn { identity, root, backend } = outcome?;
+        let LoggedIn { facts, root, limits, backend } = outcome?;
         Ok(Session::new(SessionCore {
-            policy: self.session_policy(facts(client, identity, &info.backend)),
+            policy: self.session_policy(facts),
+            limits,
             record: SessionRecord::new(info.clone()),
             info,
             span,
@@ -285,6 +290,11 @@ impl Gateway {
             Access::GatewayMapped(account) => Login::Authenticated(Some(account.clone())),
             Access::GatewayOnly => Login::Authenticated(None),
         };
+        // Before the backend is involved, but not before the user is known: a wrong password takes no
+        // user's place.
+        let facts = facts(client, identity, place);
+        let admit = || self.policy_limits.open_session(&facts, client.session);
+        let early = (!unchecked).then(admit).transpose()?;
         let mapped = matches!(login, Login::Authenticated(_));
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
@@ -292,11 +302,22 @@ impl Gateway {
         match backend.login(&login, origin).await {
             Ok(session) => {
                 let place = (place.as_str(), *number);
-                match root::check(&*session, &root, place).await {
-                    Ok(()) => {
+                let limits = match early {
+                    Some(limits) => Ok(limits),
+                    None => admit(),
+                };
+                let checked = match limits {
+                    Ok(limits) => {
+                        let checked = root::check(&*session, &root, place).await;
+                        checked.map(|()| limits)
+                    }
+                    Err(failure) => Err(failure),
+                };
+                match checked {
+                    Ok(limits) => {
                         let home = session.home();
                         let root = root::Root::new(&root, rewrites, backend.names(), &home);
-                        Ok(LoggedIn { identity, root, backend: session })
+                        Ok(LoggedIn { facts, root, limits, backend: session })
                     }
                     Err(failure) => {
                         session.close().await;

@@ -8,8 +8,9 @@ use super::metrics::Metrics;
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
 use crate::audit::{Event, FileTransfer, What};
-use crate::data::Progress;
+use crate::data::{Progress, Throttle};
 use crate::op::{Action, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
+use crate::policy::limits::TransferPermit;
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
 /// the session ended.
@@ -22,6 +23,8 @@ pub(super) struct Record {
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
     direction: Option<Direction>,
+    /// Counts a transfer as running.
+    transfer: Option<TransferPermit>,
     quiet: bool,
     is_listing: bool,
     is_text: bool,
@@ -56,6 +59,7 @@ impl Record {
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
             direction: action.direction(),
+            transfer: None,
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
             is_listing: action.is_listing(),
@@ -94,6 +98,20 @@ impl Record {
         }
     }
 
+    pub(super) fn direction(&self) -> Option<Direction> {
+        self.direction
+    }
+
+    /// Sets the permit of a transfer, which ends with the record.
+    pub(super) fn set_transfer(&mut self, permit: TransferPermit) {
+        self.transfer = Some(permit);
+    }
+
+    /// The limits on bytes in one direction; `None` if there are none.
+    pub(super) fn throttle(&self, direction: Direction) -> Option<Arc<dyn Throttle>> {
+        self.transfer.as_ref()?.throttle(direction)
+    }
+
     /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
         self.path = path;
@@ -110,6 +128,9 @@ impl Record {
         let info = &*self.info;
         // False for a file that was refused, or only opened.
         let transferred = bytes > 0 || matches!(ended, Outcome::Ok);
+        if !transferred && let Some(permit) = &self.transfer {
+            permit.take_back_file();
+        }
         let (outcome, failure, size) = match ended {
             Outcome::Ok => ("ok", None, None),
             Outcome::Partial(size, failure) => ("partial", failure, size),

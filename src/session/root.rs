@@ -53,7 +53,8 @@ impl Root {
             return None;
         }
         match operation {
-            Operation::Enter(_) => Some(Answer::Done(None)),
+            // A rename is refused later, as for all such folders.
+            Operation::Enter(_) | Operation::RenameFrom(_) => Some(Answer::Done(None)),
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 let name = path.name().unwrap_or(b"/");
                 Some(Answer::Entry(Entry::new(name, EntryKind::Directory)))
@@ -64,16 +65,12 @@ impl Root {
 
     /// The refusal of a path that the backend does not have, or must not be reached by.
     pub(super) fn refusal(error: &MapError) -> Failure {
-        let hidden = |detail: String| {
-            let kind = FailureKind::NotFound;
-            Failure::new(kind, Fault::Policy, kind.sentence()).with_detail(detail)
-        };
         match error {
             MapError::Path(error) => Failure::client(FailureKind::NameRefused, error),
-            MapError::Hidden(Some(shown)) => {
-                hidden(format!("the route's `rewrite` shows this as {shown} only"))
+            MapError::Hidden(_) => {
+                let kind = FailureKind::NotFound;
+                Failure::new(kind, Fault::Policy, kind.sentence()).with_detail(error)
             }
-            MapError::Hidden(None) => hidden("the route's `rewrite` hides this".to_owned()),
         }
     }
 

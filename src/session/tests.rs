@@ -76,6 +76,7 @@ async fn session_on(
     let session = Session::new(SessionCore {
         span: tracing::Span::none(),
         policy: None,
+        limits: Default::default(),
         record: SessionRecord::new(info.clone()),
         info,
         metrics: Metrics::register(&registry).unwrap(),

@@ -138,7 +138,7 @@ impl Session {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
-                Ok(Upload { transfer, record, path, root: self.core.root.clone() })
+                Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
             Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }

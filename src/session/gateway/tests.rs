@@ -19,6 +19,8 @@ use crate::op::{
 };
 use crate::route::{Backends, Match, RootSetting, Route, Target, UserFolder};
 
+mod rewrites;
+mod session_limits;
 mod user_at_backend;
 mod user_roots;
 
@@ -140,6 +142,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
         policy: None,
+        policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
         audit: Default::default(),

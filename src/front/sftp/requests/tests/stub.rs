@@ -257,6 +257,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         }]),
         backends: HashMap::from([("stub".to_owned(), backend)]),
         policy: None,
+        policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
         audit: Default::default(),
