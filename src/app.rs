@@ -89,11 +89,11 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let connectors = Connectors::register(&registry)?;
     let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
+    let (audit, writers) = Audit::start(config.audit, &registry)?;
     let policy_limits = limits(config.policy_limits, &registry)?;
     let quotas = config
         .state_dir
         .map(|folder| Arc::new(QuotaFile::open(&folder, policy_limits.counters().clone())));
-    let (audit, writers) = Audit::start(config.audit, &registry)?;
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
@@ -156,7 +156,8 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
     listeners.into_iter().for_each(Listener::serve);
-    Ok(Running { addresses, drain, drain_timeout, quotas, end, audit: Arc::new(writers) })
+    let audit = Arc::new(writers);
+    Ok(Running { addresses, drain, drain_timeout, quotas, end, audit })
 }
 
 impl Running {
