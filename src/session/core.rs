@@ -13,7 +13,7 @@ use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::backend::BackendSession;
-use crate::op::{Action, Answer, Direction, Failure, FailureKind, Operation};
+use crate::op::{Action, Answer, Direction, Failure, FailureKind, Greeting, Operation};
 use crate::policy::limits::SessionLimits;
 use crate::policy::{self, Decision, FileState, Permit, Question, SessionPolicy, Subject, Terms};
 use crate::route::Target;
@@ -28,6 +28,8 @@ pub(super) struct SessionCore {
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
     pub(super) open_uploads: OpenUploads,
+    /// The route's, for after the login.
+    pub(super) greeting: Option<Arc<Greeting>>,
     #[expect(dead_code, reason = "written when dropped")]
     pub(super) record: SessionRecord,
 }
@@ -115,16 +117,16 @@ impl SessionCore {
                 Err(failure) => return refused(record, failure),
             }
         }
-        match Target::new(permit, &self.root.path) {
+        match Target::new(permit, &self.root.paths) {
             Ok(target) => Ok(Admitted { record, target, terms }),
-            Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
+            Err(error) => refused(record, Root::refusal(&error)),
         }
     }
 
     /// Fails only if the session is lost.
     async fn file_state<A: Action>(&self, question: &Question<A>) -> Result<FileState, Failure> {
-        let target = Target::new(question.request(), &self.root.path)
-            .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
+        let target = Target::new(question.request(), &self.root.paths)
+            .map_err(|error| Root::refusal(&error))?;
         let answer = match self.open_uploads.perform(target.action()).await {
             Some(answer) => answer,
             None => self.backend.perform(&target).await,

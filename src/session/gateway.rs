@@ -25,7 +25,10 @@ use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::limits::{self, SessionLimits};
 use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
-use crate::route::{Access, Choice, Chosen, Root, RouteBackend, RouteTable, USER_PLACEHOLDER};
+use crate::route::{
+    Access, Backends, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
+    UserFolderError,
+};
 
 const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
@@ -76,10 +79,10 @@ impl Proof {
     }
 }
 
-/// What a login has brought about.
+/// A login that the backend has accepted.
 struct LoggedIn {
     facts: SessionFacts,
-    root: Root,
+    root: root::Root,
     limits: SessionLimits,
     backend: Box<dyn BackendSession>,
 }
@@ -155,8 +158,9 @@ impl Gateway {
             info,
             span,
             metrics: self.metrics.clone(),
-            root: root::Root::new(&root, &backend.home()),
+            root,
             backend,
+            greeting: chosen.choice.and_then(|choice| choice.route.greeting.clone()),
             open_uploads: OpenUploads::default(),
         }))
     }
@@ -186,7 +190,7 @@ impl Gateway {
             }
             Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
-        self.root(choice)?;
+        Self::paths(choice)?;
         let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
@@ -204,16 +208,22 @@ impl Gateway {
         self.metrics.key_refused(&info, key, failure);
     }
 
-    /// The root of a user's session.
-    pub(super) fn root(&self, choice: &Choice) -> Result<Root, Failure> {
+    /// The root of a user's session, and the paths that differ below it.
+    pub(super) fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
         let Choice { route, number, user, .. } = choice;
-        route.root.of(user).map_err(|why| {
+        let refused = |key: String, setting: &dyn Display, why: UserFolderError| {
             refused(&format!(
-                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].root ({}): it {why}; \
-                 if the user is genuine, add a route for this name before that one",
-                route.root
+                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].{key} ({setting}): it \
+                 {why}; if the user is genuine, add a route for this name before that one",
             ))
-        })
+        };
+        let root =
+            route.root.of(user).map_err(|why| refused("root".to_owned(), &route.root, why))?;
+        let rewrites = route.rewrites.iter().enumerate().map(|(index, rewrite)| {
+            let key = || format!("rewrite[{index}].to");
+            rewrite.of(user).map_err(|why| refused(key(), &rewrite.to, why))
+        });
+        Ok((root, rewrites.collect::<Result<_, _>>()?))
     }
 
     async fn log_in(
@@ -238,8 +248,8 @@ impl Gateway {
                 self.passwords.known(name)
             }
         };
-        let root = choice.map(|choice| self.root(choice)).transpose()?;
-        let (Some(choice), Some(root)) = (choice, root) else {
+        let paths = choice.map(Self::paths).transpose()?;
+        let (Some(choice), Some((root, rewrites))) = (choice, paths) else {
             return Err(self.without_route(chosen));
         };
         if !unchecked {
@@ -285,7 +295,11 @@ impl Gateway {
                     Err(failure) => Err(failure),
                 };
                 match checked {
-                    Ok(limits) => Ok(LoggedIn { facts, root, limits, backend: session }),
+                    Ok(limits) => {
+                        let home = session.home();
+                        let root = root::Root::new(&root, rewrites, backend.names(), &home);
+                        Ok(LoggedIn { facts, root, limits, backend: session })
+                    }
                     Err(failure) => {
                         session.close().await;
                         Err(failure)
@@ -309,7 +323,11 @@ impl Gateway {
             }
             // The name and the password are the client's.
             Err(failure) if failure.kind == FailureKind::LoginRefused => {
-                Err(Failure { fault: Fault::Client, ..failure })
+                Err(match choice.route.backends {
+                    Backends::One(_) => Failure { fault: Fault::Client, ..failure },
+                    // The text must not tell that there is such a backend.
+                    Backends::Named(_) => refused(&format!("the backend refused it: {failure}")),
+                })
             }
             Err(failure) => Err(failure),
         }

@@ -17,9 +17,11 @@ mod outages;
 mod path_masking;
 mod record;
 mod record_line;
+mod rewritten;
 mod root;
 mod session_info;
 mod session_record;
+mod size_limit;
 #[cfg(test)]
 mod tests;
 mod transfers;

@@ -112,6 +112,7 @@ impl OpenedFile {
         let length = data.len();
         let throttle = self.throttles[1].clone();
         let counted = || throttle.as_ref().map_or(Ok(()), |throttle| throttle.count(length));
+        let counted = || counted().map_err(|failure| self.limit.refuse(failure));
         if let Err(failure) = self.limit.check(offset, length as u64).and_then(|()| counted()) {
             return InFlight::new(Box::pin(async { Err(failure) }));
         }

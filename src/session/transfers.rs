@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::core::{SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
+use super::rewritten::RewrittenEntries;
 use super::root::Root;
+use super::size_limit::SizeLimit;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source, Throttle};
 use crate::op::{Direction, Entry, Failure, Fault, PeerReply, RemotePath};
+use crate::policy::Terms;
 
 /// A download of a file.
 pub struct Download {
@@ -26,15 +29,19 @@ pub struct Upload {
     pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
+    /// Of its permit.
+    pub(super) terms: Terms,
 }
 
 /// A listing of a folder.
 pub struct DirectoryListing {
-    pub(super) listing: Box<dyn Listing>,
+    /// `None` once it is complete, and for a folder that the backend does not have.
+    pub(super) listing: Option<Box<dyn Listing>>,
     pub(super) record: Record,
     pub(super) core: Arc<SessionCore>,
     /// As the client sees it.
     pub(super) path: RemotePath,
+    pub(super) rewritten: RewrittenEntries,
 }
 
 impl Download {
@@ -104,7 +111,8 @@ impl Upload {
 
     /// The limits on the transfer's bytes; `None` if there are none.
     pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
-        self.record.throttle(Direction::Upload)
+        let of_session = self.record.throttle(Direction::Upload);
+        SizeLimit::over(of_session, &self.path, &self.terms)
     }
 
     /// The file's name as the client sees it.
@@ -141,20 +149,28 @@ impl Upload {
 impl DirectoryListing {
     /// The next entries, at most 256 and never none; `None` once the listing is complete.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let Self { listing, core, path, .. } = self;
+        let Self { listing, core, path, rewritten, .. } = self;
         let root = &core.root;
-        loop {
-            let entries =
-                listing.next().await.map_err(|failure| path_masking::failure(root, failure))?;
-            let Some(mut entries) = entries else { return Ok(None) };
+        let shown = |mut entries: Vec<Entry>| {
             if let Some(policy) = &core.policy {
                 entries.retain(|entry| !policy.hides_entry(path, entry));
             }
-            if !entries.is_empty() {
-                let seen = |entry| path_masking::entry(root, path, entry);
-                return Ok(Some(entries.into_iter().map(seen).collect()));
+            let seen = |entry| path_masking::entry(root, path, entry);
+            (!entries.is_empty()).then(|| entries.into_iter().map(seen).collect())
+        };
+        while let Some(backend) = listing {
+            let batch = backend.next().await;
+            let batch = batch.map_err(|failure| path_masking::failure(root, failure))?;
+            let Some(mut entries) = batch else {
+                *listing = None;
+                break;
+            };
+            rewritten.filter(&mut entries);
+            if let Some(entries) = shown(entries) {
+                return Ok(Some(entries));
             }
         }
+        Ok(shown(rewritten.take()))
     }
 
     /// Records that the client got the complete listing.
@@ -164,7 +180,9 @@ impl DirectoryListing {
 
     /// Ends the listing early because of `failure`, and records that.
     pub async fn abort(self, failure: &Failure) {
-        self.listing.abort().await;
+        if let Some(listing) = self.listing {
+            listing.abort().await;
+        }
         self.record.failed(failure);
     }
 }

@@ -8,10 +8,11 @@ use super::core::{Admitted, SessionCore, denied_by_terms, failed, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
+use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
-    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
+    Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
+    OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::policy::SessionPolicy;
 
@@ -35,9 +36,15 @@ impl Session {
         self.core.root.strip(&self.core.backend.home().path()).unwrap_or_else(RemotePath::root)
     }
 
+    /// The route's text for after the login.
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.core.greeting.as_deref()
+    }
+
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
+        let if_missing = self.core.root.if_missing(&operation);
         let Admitted { record, target, terms } = self.core.admit_operation(operation).await?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
@@ -74,7 +81,13 @@ impl Session {
                     answer => answer,
                 })
             }
-            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+            Err(failure) => match if_missing.filter(|_| failure.kind == FailureKind::NotFound) {
+                Some(answer) => {
+                    record.done();
+                    Ok(answer)
+                }
+                None => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+            },
         }
     }
 
@@ -82,10 +95,18 @@ impl Session {
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
         let Admitted { record, target, .. } =
             self.core.admit(ListDirectory { path: path.clone() }).await?;
-        match self.core.backend.list(&target).await {
-            Ok(listing) => Ok(DirectoryListing { listing, record, core: self.core.clone(), path }),
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
-        }
+        let rewritten = RewrittenEntries::of(&self.core, &path).await;
+        let listing = match self.core.backend.list(&target).await {
+            Ok(listing) => Some(listing),
+            Err(failure)
+                if failure.kind == FailureKind::NotFound
+                    && self.core.root.paths.is_above_rewritten(&path) =>
+            {
+                None
+            }
+            Err(failure) => return Err(failed(record, &self.core.root, failure)),
+        };
+        Ok(DirectoryListing { listing, record, core: self.core.clone(), path, rewritten })
     }
 
     /// Opens a file for a download that starts `offset` bytes into it.
@@ -116,7 +137,7 @@ impl Session {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
-                Ok(Upload { transfer, record, path, root: self.core.root.clone() })
+                Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
             Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
         }

@@ -14,6 +14,7 @@ mod limits;
 mod machine;
 mod mistakes;
 mod realistic;
+mod routes;
 mod samples;
 mod sftp;
 mod text;

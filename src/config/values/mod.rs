@@ -6,6 +6,7 @@ mod limits;
 mod net;
 mod policy;
 mod root;
+mod route;
 mod ssh;
 
 pub(super) use choices::{
