@@ -20,6 +20,7 @@ mod lifecycle;
 mod log;
 mod matrix;
 mod memory;
+mod policy;
 mod protocol;
 mod servers_direct;
 mod support;
