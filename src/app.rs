@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminSocket, BoundMetrics};
+use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
 use crate::auth::PasswordCheck;
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
@@ -17,9 +17,11 @@ use crate::backend::sftp::SftpBackend;
 use crate::backend::{Backend, IgnoredAttributes};
 use crate::config::{BackendSettings, Compiled};
 use crate::data::{BindError, Pool, PoolMetrics};
+use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, ListenError, Listener};
+use crate::policy::Protocol;
 use crate::session::{Admission, Gateway, Metrics};
 
 /// Why the gateway did not start; nothing is left running.
@@ -69,6 +71,7 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let pool_metrics = PoolMetrics::register(&registry)?;
     let drain_timeout = config.limits.drain_timeout;
 
+    let kinds = listener_kinds(&config);
     let mut pools = HashMap::new();
     for settings in config.pools {
         let pool = Pool::bind(settings, &pool_metrics)?;
@@ -117,7 +120,8 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let admin = match config.admin_socket {
         None => None,
         Some(path) => {
-            let bound = AdminSocket::bind(&path, pools.values().cloned().collect());
+            let explainer = Explainer { gateway: gateway.clone(), listeners: kinds };
+            let bound = AdminSocket::bind(&path, pools.values().cloned().collect(), explainer);
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
     };
@@ -144,6 +148,39 @@ impl Running {
         self.end.cancel();
         forced
     }
+}
+
+/// Answers questions about a configuration as a gateway with it would. Nothing is started.
+pub fn explainer(config: Compiled) -> Result<Explainer, StartError> {
+    let registry = Registry::new();
+    let connectors = Connectors::register(&registry)?;
+    let ignored = IgnoredAttributes::register(&registry)?;
+    let listeners = listener_kinds(&config);
+    let gateway = Arc::new(Gateway {
+        passwords: PasswordCheck::new(config.users),
+        routes: config.routes,
+        backends: backends(config.backends, &HashMap::new(), &connectors, &ignored)?,
+        policy: config.policy.map(Arc::new),
+        limits: config.limits,
+        metrics: Metrics::register(&registry)?,
+    });
+    Ok(Explainer { gateway, listeners })
+}
+
+fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
+    let ftp = config.listeners.iter().map(|listener| ListenerKind {
+        name: listener.name.clone(),
+        protocol: Protocol::Ftp,
+        can_encrypt: !matches!(listener.tls, TlsPolicy::None),
+        must_encrypt: matches!(listener.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_)),
+    });
+    let sftp = config.sftp_listeners.iter().map(|listener| ListenerKind {
+        name: listener.name.clone(),
+        protocol: Protocol::Sftp,
+        can_encrypt: true,
+        must_encrypt: true,
+    });
+    ftp.chain(sftp).collect()
 }
 
 fn backends(

@@ -4,6 +4,7 @@ mod allocator;
 
 use std::fmt::Display;
 use std::io::{self, BufRead, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,12 +62,52 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show which route and policy rules apply to a user, and why
+    Explain(Explain),
     /// Run an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
     /// Read a password from standard input and print its hash for `users`
     HashPassword,
     /// Print the JSON Schema of the configuration file
     Schema,
+}
+
+#[derive(clap::Args)]
+struct Explain {
+    /// The user name, as the client sends it
+    #[arg(long)]
+    user: String,
+    /// The client's IP address
+    #[arg(long, value_name = "ADDRESS")]
+    source: IpAddr,
+    /// The listener's name [default: the only listener]
+    #[arg(long)]
+    listener: Option<String>,
+    /// The server name that the client sends under TLS
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// list, read, create, overwrite, append, delete, rename, mkdir, rmdir, attributes or link; or an FTP
+    /// command in upper case, such as "SITE CHMOD"
+    #[arg(long)]
+    operation: Option<String>,
+    /// The path, as the client sees it
+    #[arg(long)]
+    path: Option<String>,
+    /// The new path of a rename or a link
+    #[arg(long, value_name = "PATH")]
+    to: Option<String>,
+    /// When it happens, such as 2026-11-30T08:00:00Z [default: now]
+    #[arg(long)]
+    time: Option<String>,
+    /// The client uses no TLS, where the listener allows that
+    #[arg(long)]
+    plain: bool,
+    /// Ask the gateway that runs with this admin socket, instead of reading the configuration
+    #[arg(long)]
+    socket: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -130,6 +171,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print(if json { format!("{ports:#}\n") } else { admin::table(&ports) })?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Explain(asked) => explain(&config, asked),
         Command::Demo => {
             serve(demo::run())?;
             Ok(ExitCode::SUCCESS)
@@ -237,6 +279,30 @@ fn load(path: &std::path::Path) -> Option<Compiled> {
             None
         }
     }
+}
+
+fn explain(config: &std::path::Path, asked: Explain) -> anyhow::Result<ExitCode> {
+    let question = admin::Question {
+        user: asked.user,
+        source: asked.source.to_string(),
+        listener: asked.listener.unwrap_or_default(),
+        server_name: asked.server_name.unwrap_or_default(),
+        operation: asked.operation.unwrap_or_default(),
+        path: asked.path.unwrap_or_default(),
+        to: asked.to.unwrap_or_default(),
+        time: asked.time.unwrap_or_default(),
+        plain: if asked.plain { "true".into() } else { String::new() },
+    };
+    let answer = match asked.socket {
+        Some(socket) => serve(admin::fetch_explanation(&socket, &question))?,
+        None => {
+            let Some(compiled) = load(config) else { return Ok(EXIT_BAD_CONFIGURATION.into()) };
+            let explained = async { Ok(app::explainer(compiled)?.answer(&question)) };
+            serve(explained)?.map_err(|error| anyhow::anyhow!("{error}"))?
+        }
+    };
+    print(if asked.json { format!("{answer:#}\n") } else { admin::explanation_text(&answer) })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn hash_password() -> anyhow::Result<()> {

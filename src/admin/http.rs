@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
@@ -30,10 +30,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Page = Response<Full<Bytes>>;
 
-/// Serves requests forever; `respond` gets the path. `accept` also returns the client.
+/// Serves requests forever; `respond` gets the URI. `accept` also returns the client.
 pub(super) async fn serve<S, C, A>(
     accept: impl Fn() -> A,
-    respond: impl Fn(&str) -> Page + Send + Sync + 'static,
+    respond: impl Fn(&Uri) -> Page + Send + Sync + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     C: Copy + Eq + Hash,
@@ -74,13 +74,13 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
     }
 }
 
-async fn connection<S>(stream: S, respond: &(impl Fn(&str) -> Page + Sync))
+async fn connection<S>(stream: S, respond: &(impl Fn(&Uri) -> Page + Sync))
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| async move {
         Ok::<_, Infallible>(match *request.method() {
-            Method::GET | Method::HEAD => respond(request.uri().path()),
+            Method::GET | Method::HEAD => respond(request.uri()),
             _ => read_only(),
         })
     });
@@ -147,9 +147,9 @@ mod tests {
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(accept, move |path| {
+            tokio::spawn(serve(accept, move |uri| {
                 count.fetch_add(1, Ordering::Relaxed);
-                match path {
+                match uri.path() {
                     "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
                     _ => text(StatusCode::OK, "live\n"),
                 }

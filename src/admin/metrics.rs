@@ -42,7 +42,9 @@ impl BoundMetrics {
             }
         };
         task::spawn(
-            stop.run_until_cancelled_owned(http::serve(accept, move |path| this.respond(path))),
+            stop.run_until_cancelled_owned(http::serve(accept, move |uri| {
+                this.respond(uri.path())
+            })),
         );
     }
 

@@ -9,14 +9,15 @@ use std::time::Duration;
 use anyhow::Context;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustix::fs::Mode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::explain::{Explainer, Question};
 use super::http::{self, Page, page, text};
 use super::ports;
 use crate::data::Pool;
@@ -35,18 +36,19 @@ pub struct AdminSocket {
     path: PathBuf,
     socket: UnixListener,
     pools: Vec<Arc<Pool>>,
+    explainer: Explainer,
 }
 
 impl AdminSocket {
     /// Only the gateway's own user may connect. Replaces the socket of a killed gateway; fails if a gateway
     /// is running.
-    pub fn bind(path: &Path, pools: Vec<Arc<Pool>>) -> io::Result<Self> {
+    pub fn bind(path: &Path, pools: Vec<Arc<Pool>>, explainer: Explainer) -> io::Result<Self> {
         remove_stale(path)?;
         // Restricted from the start; nothing else creates files while the gateway starts.
         let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let bound = UnixListener::bind(path);
         rustix::process::umask(umask);
-        Ok(Self { path: path.to_owned(), socket: bound?, pools })
+        Ok(Self { path: path.to_owned(), socket: bound?, pools, explainer })
     }
 
     /// Serves until `stop`.
@@ -58,7 +60,7 @@ impl AdminSocket {
             // Only one user may connect.
             async move { (this.accept().await, ()) }
         };
-        let served = http::serve(accept, move |path| this.response(path));
+        let served = http::serve(accept, move |uri| this.response(uri));
         task::spawn(stop.run_until_cancelled_owned(served));
     }
 
@@ -74,13 +76,19 @@ impl AdminSocket {
         }
     }
 
-    fn response(&self, path: &str) -> Page {
-        match path {
+    fn response(&self, uri: &Uri) -> Page {
+        match uri.path() {
             "/ports" => {
                 let views: Vec<_> = self.pools.iter().map(|pool| pool.view()).collect();
                 page(ports::json(&views).to_string().into_bytes(), "application/json")
             }
-            _ => text(StatusCode::NOT_FOUND, "not found; available is /ports\n"),
+            "/explain" => {
+                let question = Question::from_query(uri.query().unwrap_or_default());
+                let answer = question.and_then(|question| self.explainer.answer(&question));
+                let answer = answer.unwrap_or_else(|error| json!({ "error": error }));
+                page(answer.to_string().into_bytes(), "application/json")
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found; available are /ports and /explain\n"),
         }
     }
 }
@@ -114,24 +122,38 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 /// Requests the data ports from a running gateway, for the command line.
 pub async fn fetch_ports(socket: &Path) -> anyhow::Result<Value> {
     let fetch = async {
-        let mut response = timeout(HEADER_TIMEOUT, request(socket)).await.map_err(|_| {
-            let waited = humantime::format_duration(HEADER_TIMEOUT);
-            anyhow::anyhow!("no response within {waited}: {NO_GATEWAY}, or the gateway hangs")
-        })??;
-        let status = response.status();
-        anyhow::ensure!(status == StatusCode::OK, "the response is {status}: {NO_GATEWAY}");
-        let body = Limited::new(response.body_mut(), RESPONSE_MAX).collect();
-        let body = timeout(BODY_TIMEOUT, body).await.context("the response timed out")?;
-        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        let ports: Value = serde_json::from_slice(&body).context(NO_GATEWAY)?;
+        let ports = fetch(socket, "/ports").await?;
         anyhow::ensure!(ports["pools"].is_array(), NO_GATEWAY);
         Ok(ports)
     };
     fetch.await.with_context(|| format!("fetching the ports from {}", socket.display()))
 }
 
+/// Asks a running gateway, for the command line.
+pub async fn fetch_explanation(socket: &Path, question: &Question) -> anyhow::Result<Value> {
+    let answer = fetch(socket, &question.to_url()).await;
+    let answer = answer.with_context(|| format!("asking the gateway at {}", socket.display()))?;
+    match answer["error"].as_str() {
+        Some(error) => anyhow::bail!("{error}"),
+        None => Ok(answer),
+    }
+}
+
+async fn fetch(socket: &Path, path: &str) -> anyhow::Result<Value> {
+    let mut response = timeout(HEADER_TIMEOUT, request(socket, path)).await.map_err(|_| {
+        let waited = humantime::format_duration(HEADER_TIMEOUT);
+        anyhow::anyhow!("no response within {waited}: {NO_GATEWAY}, or the gateway hangs")
+    })??;
+    let status = response.status();
+    anyhow::ensure!(status == StatusCode::OK, "the response is {status}: {NO_GATEWAY}");
+    let body = Limited::new(response.body_mut(), RESPONSE_MAX).collect();
+    let body = timeout(BODY_TIMEOUT, body).await.context("the response timed out")?;
+    let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+    serde_json::from_slice(&body).context(NO_GATEWAY)
+}
+
 /// Sends the request; returns when the response's header has arrived.
-async fn request(socket: &Path) -> anyhow::Result<Response<Incoming>> {
+async fn request(socket: &Path, path: &str) -> anyhow::Result<Response<Incoming>> {
     let stream = UnixStream::connect(socket).await.with_context(|| {
         let shown = socket.display();
         format!("cannot connect to the gateway at {shown} (is it running, and may you write to the socket?)")
@@ -139,7 +161,7 @@ async fn request(socket: &Path) -> anyhow::Result<Response<Incoming>> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await?;
     task::spawn(connection);
-    let request = Request::get("/ports").header("host", "lockgate").body(Empty::<&[u8]>::new())?;
+    let request = Request::get(path).header("host", "lockgate").body(Empty::<&[u8]>::new())?;
     sender.send_request(request).await.context(NO_GATEWAY)
 }
 

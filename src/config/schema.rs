@@ -344,14 +344,21 @@ section! {
         r#match: Match,
         /// Who checks the password: backend or gateway.
         [required] authenticate: Leaf<Authenticate>,
-        /// The backend's name.
-        [required] backend: Leaf<Text>,
+        /// The backend's name. Required, unless there is user_at_backend.
+        backend: Leaf<Text>,
+        /// Instead of backend: the client names one of these backends after the last `@` of its user name
+        /// ("alice@payroll"), never a host. The user is what stands before it, for `match`, `users`,
+        /// `{user}` and the backend. Names that end in none of them do not match the route.
+        user_at_backend: OneOrMore<Text>,
         /// Folder of the backend that is the client's /. `{user}` in it is replaced by the user's name: a
         /// folder for each user ("/partners/{user}"). A prefix, not a jail: symlinks at the server can lead
         /// out of it. It must exist at each login. Or home: the user's folder after the backend's login.
         /// Default: /.
         root: Leaf<RootSetting>,
     }
+    hints [
+        "backends" => "write backend, with one name; or user_at_backend, with the names that clients choose from",
+    ]
 }
 
 section! {
@@ -359,7 +366,7 @@ section! {
     Match {
         /// Names of listeners.
         listeners: OneOrMore<Text>,
-        /// Names of users, or patterns ("pay-*").
+        /// Names of users, or patterns ("pay-*"). With user_at_backend: of the name before the last `@`.
         users: OneOrMore<UserGlob>,
         /// Groups of users whom the gateway authenticates.
         groups: OneOrMore<Text>,

@@ -4,6 +4,7 @@
 mod conditions;
 mod decision;
 mod denial;
+mod explain;
 mod facts;
 mod judge;
 mod names;
@@ -17,6 +18,7 @@ mod time_window;
 pub use conditions::SessionConditions;
 pub use decision::{Decision, FileState, Permit, Question, Terms};
 pub use denial::{Denial, Reason};
+pub use explain::Explanation;
 pub use facts::{Protocol, SessionFacts};
 pub use judge::PassedOver;
 pub use names::{NameError, Names};

@@ -36,6 +36,11 @@ impl SessionPolicy {
         self.data_encrypted.store(encrypted, Ordering::Relaxed);
     }
 
+    /// Of the session.
+    pub fn facts(&self) -> &SessionFacts {
+        &self.facts
+    }
+
     /// Whether nothing is refused.
     pub fn is_dry_run(&self) -> bool {
         self.rules.is_dry_run()

@@ -76,7 +76,13 @@ fn judge_write(
         let terms = Terms { size_before: offset, ..terms(&judge, rule.clone()) };
         Permit::new(action.clone(), terms)
     };
-    let if_absent = create.as_ref().map(allow).map_err(Clone::clone);
+    let if_absent = create.as_ref().map_err(Clone::clone).map(|rule| match overwrite {
+        Err(_) if offset == 0 => {
+            let new = WriteFile { mode: WriteMode::New, ..action.clone() };
+            Permit::new(new, terms(&judge, rule.clone()))
+        }
+        _ => allow(rule),
+    });
     let if_present = match &overwrite {
         Ok(rule) => IfPresent::AnySize(Ok(allow(rule))),
         Err(denial) => match stored(&judge, Effect::Append) {

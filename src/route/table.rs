@@ -13,12 +13,26 @@ use crate::net::tls::ServerNames;
 pub struct Route {
     /// Which logins the route applies to (`match`).
     pub matches: Match,
-    /// Who checks the password, and the backend's account (`authenticate`, and the backend's `login`).
-    pub access: Access,
-    /// The backend's name in the configuration.
-    pub backend: String,
+    /// Where it leads (`backend` or `user_at_backend`).
+    pub backends: Backends,
     /// Prepended to every path of the client; `/` for none.
     pub root: RootSetting,
+}
+
+/// The backends of a route.
+pub enum Backends {
+    /// `backend`: one for all logins.
+    One(RouteBackend),
+    /// `user_at_backend`: the client names one of these after the last `@` of its user name.
+    Named(Vec<RouteBackend>),
+}
+
+/// A backend of a route, and how users log in there.
+pub struct RouteBackend {
+    /// The backend's name in the configuration.
+    pub name: String,
+    /// Who checks the password, and the backend's account (`authenticate`, and the backend's `login`).
+    pub access: Access,
 }
 
 /// The conditions of a route; an absent condition matches everyone.
@@ -26,7 +40,7 @@ pub struct Route {
 pub struct Match {
     /// Names of listeners.
     pub listeners: Option<Vec<String>>,
-    /// Globs over user names.
+    /// Globs over user names; with `user_at_backend`, over the part before the last `@`.
     pub users: Option<GlobSet>,
     /// Groups of users whom the gateway authenticated; others never match.
     pub groups: Option<Vec<String>>,
@@ -52,10 +66,25 @@ pub enum Access {
 /// All routes in order; the first match applies.
 pub struct RouteTable(pub Vec<Route>);
 
+impl Route {
+    /// All backends that it may lead to.
+    pub fn backends(&self) -> &[RouteBackend] {
+        match &self.backends {
+            Backends::One(backend) => std::slice::from_ref(backend),
+            Backends::Named(backends) => backends,
+        }
+    }
+
+    /// `authenticate: backend`: the gateway does not check the password.
+    pub(super) fn is_unchecked(&self) -> bool {
+        self.backends().iter().any(|backend| matches!(backend.access, Access::Backend))
+    }
+}
+
 impl Match {
-    /// Whether the route matches a login at `listener` from `source` as `user`. `server_name`: what the client sent
-    /// under TLS. `groups`: `None` for a user who is not in `users`.
-    pub fn covers(
+    /// Whether the route matches a login at `listener` from `source` as `user`.
+    #[cfg(test)]
+    pub(crate) fn covers(
         &self,
         listener: &str,
         source: IpAddr,
@@ -63,20 +92,82 @@ impl Match {
         user: &[u8],
         groups: Option<&[String]>,
     ) -> bool {
-        let listener_fits =
-            self.listeners.as_ref().is_none_or(|names| names.iter().any(|n| n == listener));
-        let source_fits =
-            self.sources.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&source)));
-        let name_fits = self
-            .server_names
-            .as_ref()
-            .is_none_or(|names| server_name.is_some_and(|name| names.get(name).is_some()));
-        let user_fits = self.users.as_ref().is_none_or(|globs| globs.is_match(as_path(user)));
-        let groups_fit = self.groups.as_ref().is_none_or(|listed| {
-            groups.is_some_and(|has| has.iter().any(|group| listed.contains(group)))
-        });
-        listener_fits && source_fits && name_fits && user_fits && groups_fit
+        let connection = self.connection(listener, source, server_name);
+        connection.and_then(|()| self.user(user, groups)).is_ok()
     }
+
+    /// Whether connections to `listener` from `source` match, before a user is named. `server_name`: what the
+    /// client sent under TLS.
+    pub(super) fn connection(
+        &self,
+        listener: &str,
+        source: IpAddr,
+        server_name: Option<&str>,
+    ) -> Result<(), Mismatch> {
+        if self.listeners.as_ref().is_some_and(|names| names.iter().all(|n| n != listener)) {
+            return Err(Mismatch::Listener);
+        }
+        if self.sources.as_ref().is_some_and(|nets| nets.iter().all(|net| !net.contains(&source))) {
+            return Err(Mismatch::Source);
+        }
+        let is_named =
+            |names: &ServerNames<()>| server_name.is_some_and(|name| names.get(name).is_some());
+        if self.server_names.as_ref().is_some_and(|names| !is_named(names)) {
+            return Err(Mismatch::ServerName);
+        }
+        Ok(())
+    }
+
+    /// Whether `user` matches. `groups`: `None` for a user who is not in `users`.
+    pub(super) fn user(&self, user: &[u8], groups: Option<&[String]>) -> Result<(), Mismatch> {
+        if self.users.as_ref().is_some_and(|globs| !globs.is_match(as_path(user))) {
+            return Err(Mismatch::User);
+        }
+        match (&self.groups, groups) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(Mismatch::NotInUsers),
+            (Some(listed), Some(has)) if has.iter().any(|group| listed.contains(group)) => Ok(()),
+            (Some(_), Some(_)) => Err(Mismatch::Group),
+        }
+    }
+}
+
+/// Why a route does not apply to a login: the first condition that does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// `match.listeners`.
+    #[error("`listeners` does not name the listener")]
+    Listener,
+    /// `match.sources`.
+    #[error("the client's address is in none of `sources`")]
+    Source,
+    /// `match.server_names`.
+    #[error("the client's server name, if it sent one, is none of `server_names`")]
+    ServerName,
+    /// `match.users`.
+    #[error("the user name matches none of `users`")]
+    User,
+    /// `match.groups`, of a user whom the gateway does not know.
+    #[error("`groups` match only users of the gateway, and the user is not in `users`")]
+    NotInUsers,
+    /// `match.groups`.
+    #[error("the user is in none of `groups`")]
+    Group,
+    /// `authenticate: backend` for one of the gateway's `users`.
+    #[error(
+        "the name is one of the gateway's `users`, and the route has `authenticate: backend`, which is for \
+         other users"
+    )]
+    Reserved,
+    /// `user_at_backend`: no `@` and the name of one of its backends at the end of the user name.
+    #[error("the user name does not end in `@` and a backend of `user_at_backend`")]
+    NoBackend,
+    /// `user_at_backend`: nothing before the `@`.
+    #[error("the user name has nothing before the `@`")]
+    NoUser,
+    /// An earlier route has the backend in its `user_at_backend`, and the route does not.
+    #[error("the user name asks for a backend that an earlier route has in `user_at_backend`")]
+    AsksForBackend,
 }
 
 /// Globs match paths, which are bytes like user names.

@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::end::EndSlot;
 use crate::net::Endpoints;
+use crate::route::LoginRequest;
 
 /// A client's connection, as records and routes know it.
 #[derive(Debug, Clone)]
@@ -50,6 +51,16 @@ impl ClientInfo {
             encryption: OnceLock::new(),
             server_name: OnceLock::new(),
             client: OnceLock::new(),
+        }
+    }
+
+    /// A login with this user name, for the choice of its route.
+    pub(super) fn login<'a>(&'a self, name: &'a [u8]) -> LoginRequest<'a> {
+        LoginRequest {
+            listener: &self.listener,
+            source: self.peer.ip(),
+            server_name: self.server_name.get().map(String::as_str),
+            name,
         }
     }
 

@@ -24,13 +24,7 @@ use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
-use crate::route::{Access, Root, Route, RouteTable, USER_PLACEHOLDER};
-
-const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
-     which is for other users; remove the name from `users`, or add a route with `authenticate: \
-     gateway`";
-
-const NO_ROUTE: &str = "no route matches this user, listener and source address";
+use crate::route::{Access, Choice, Chosen, Root, RouteBackend, RouteTable, USER_PLACEHOLDER};
 
 const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
@@ -127,13 +121,13 @@ impl Gateway {
         proof: Proof,
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
-        let route = self.route(client, proof.user());
-        let info = Arc::new(SessionInfo::new(client, proof.user(), route));
+        let chosen = self.choose(client.login(proof.user()));
+        let info = Arc::new(SessionInfo::new(client, proof.user(), chosen.choice.as_ref()));
         let details = LoginDetails::new(client, proof.key());
         let record = LoginRecord::new(info.clone(), details, self.metrics.clone());
         let at_backend = AtomicBool::new(false);
         let span = info.span();
-        let login = self.log_in(route, client, proof, &at_backend).instrument(span.clone());
+        let login = self.log_in(&chosen, client, proof, &at_backend).instrument(span.clone());
         let outcome = tokio::time::timeout_at(deadline, login);
         let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
@@ -144,7 +138,7 @@ impl Gateway {
         }
         let (identity, root, backend) = outcome?;
         Ok(Session::new(SessionCore {
-            policy: self.session_policy(client, &identity, &info.backend),
+            policy: self.session_policy(facts(client, identity, &info.backend)),
             record: SessionRecord::new(info.clone()),
             info,
             span,
@@ -155,24 +149,10 @@ impl Gateway {
         }))
     }
 
-    /// The rules for a session of this user at the backend of this name.
-    fn session_policy(
-        &self,
-        client: &ClientInfo,
-        identity: &Identity,
-        backend: &str,
-    ) -> Option<SessionPolicy> {
+    /// The rules for a session.
+    pub(super) fn session_policy(&self, facts: SessionFacts) -> Option<SessionPolicy> {
         let rules = self.policy.clone()?;
-        let names = self.backends.get(backend).map_or(Names::Exact, |it| it.names());
-        let facts = SessionFacts {
-            user: identity.user.clone(),
-            groups: identity.groups.clone(),
-            listener: client.listener.clone(),
-            backend: backend.to_owned(),
-            protocol: Protocol::of(client.protocol),
-            encrypted: client.encryption.get().is_some(),
-            source: client.peer.ip(),
-        };
+        let names = self.backends.get(&facts.backend).map_or(Names::Exact, |it| it.names());
         Some(SessionPolicy::new(rules, facts, names))
     }
 
@@ -183,11 +163,9 @@ impl Gateway {
         user: &[u8],
         key: &PublicKey,
     ) -> Result<(), Failure> {
-        let Some(route) = self.route(client, user) else {
-            let reserved = self.is_reserved(client, user);
-            return Err(refused(if reserved { RESERVED_NAME } else { NO_ROUTE }));
-        };
-        match route.access {
+        let chosen = self.choose(client.login(user));
+        let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
+        match choice.backend.access {
             Access::GatewayMapped(_) | Access::GatewayOnly => {}
             Access::Backend => {
                 return Err(refused(
@@ -196,8 +174,8 @@ impl Gateway {
             }
             Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
-        self.root(route, user)?;
-        let known = self.passwords.known(user).ok_or_else(|| refused("unknown user"))?;
+        self.root(choice)?;
+        let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
 
@@ -209,53 +187,15 @@ impl Gateway {
         key: &PublicKey,
         failure: &Failure,
     ) {
-        let info = SessionInfo::new(client, user, self.route(client, user));
+        let choice = self.choose(client.login(user)).choice;
+        let info = SessionInfo::new(client, user, choice.as_ref());
         self.metrics.key_refused(&info, key, failure);
     }
 
-    /// The first route that matches. A user of the gateway never falls through to a backend's
-    /// password check.
-    fn route(&self, client: &ClientInfo, user: &[u8]) -> Option<&Route> {
-        let known = self.passwords.known(user);
-        let groups = known.map(|user| user.groups.as_slice());
-        let server_name = client.server_name.get().map(String::as_str);
-        self.routes.0.iter().find(|route| {
-            let unchecked = matches!(route.access, Access::Backend);
-            (known.is_none() || !unchecked)
-                && route.matches.covers(
-                    &client.listener,
-                    client.peer.ip(),
-                    server_name,
-                    user,
-                    groups,
-                )
-        })
-    }
-
-    /// Whether a route with `authenticate: backend` would match if the name were not in `users`.
-    fn is_reserved(&self, client: &ClientInfo, user: &[u8]) -> bool {
-        let Some(known) = self.passwords.known(user) else { return false };
-        self.routes.0.iter().any(|route| {
-            matches!(route.access, Access::Backend)
-                && route.matches.covers(
-                    &client.listener,
-                    client.peer.ip(),
-                    client.server_name.get().map(String::as_str),
-                    user,
-                    Some(known.groups.as_slice()),
-                )
-        })
-    }
-
-    /// A route's index in the configuration.
-    fn number(&self, route: &Route) -> usize {
-        self.routes.0.iter().position(|it| std::ptr::eq(it, route)).unwrap_or_default()
-    }
-
-    /// The root of a user's session on this route.
-    fn root(&self, route: &Route, user: &[u8]) -> Result<Root, Failure> {
+    /// The root of a user's session.
+    pub(super) fn root(&self, choice: &Choice) -> Result<Root, Failure> {
+        let Choice { route, number, user, .. } = choice;
         route.root.of(user).map_err(|why| {
-            let number = self.number(route);
             refused(&format!(
                 "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].root ({}): it {why}; \
                  if the user is genuine, add a route for this name before that one",
@@ -266,42 +206,44 @@ impl Gateway {
 
     async fn log_in(
         &self,
-        route: Option<&Route>,
+        chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: Proof,
         at_backend: &AtomicBool,
     ) -> Result<(Identity, Root, Box<dyn BackendSession>), Failure> {
-        let mut identity = Identity { user: proof.user().to_vec(), groups: vec![] };
-        let unchecked = matches!(route.map(|route| &route.access), Some(Access::Backend));
+        let choice = chosen.choice.as_ref();
+        let name = choice.map_or(proof.user(), |choice| &choice.user);
+        let mut identity = Identity { user: name.to_vec(), groups: vec![] };
+        let unchecked = choice.is_some_and(|it| matches!(it.backend.access, Access::Backend));
         // Without a route, too: the reply and its time must not depend on whether the user exists.
         let user = match &proof {
             _ if unchecked => None,
-            Proof::Password(Credentials { user, password, .. }) => {
-                self.passwords.verify(user, password).await
+            Proof::Password(Credentials { password, .. }) => {
+                self.passwords.verify(name, password).await
             }
             Proof::PublicKey { user, key } => {
                 self.admits_key(client, user, key)?;
-                self.passwords.known(user)
+                self.passwords.known(name)
             }
         };
-        let root = route.map(|route| self.root(route, proof.user())).transpose()?;
+        let root = choice.map(|choice| self.root(choice)).transpose()?;
+        let (Some(choice), Some(root)) = (choice, root) else {
+            return Err(self.without_route(chosen));
+        };
         if !unchecked {
-            match (user, route) {
-                (Some(user), Some(_)) => identity.groups = user.groups.clone(),
-                (_, None) if self.is_reserved(client, proof.user()) => {
-                    return Err(refused(RESERVED_NAME));
-                }
-                (Some(_), None) => return Err(refused(NO_ROUTE)),
-                (None, _) => return Err(refused("unknown user or wrong password")),
-            }
+            let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
+            identity.groups = user.groups.clone();
         }
-        let (route, root) = route.zip(root).ok_or_else(|| refused(NO_ROUTE))?;
-        let backend = self.backends.get(&route.backend).ok_or_else(|| {
+        let Choice { backend: RouteBackend { name: place, access }, number, .. } = choice;
+        let backend = self.backends.get(place).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
-        let login = match &route.access {
+        let login = match access {
             Access::Backend | Access::GatewayPassThrough => match proof {
-                Proof::Password(credentials) => Login::Unverified(credentials),
+                Proof::Password(credentials) => {
+                    let user = identity.user.clone();
+                    Login::Unverified(Credentials { user, ..credentials })
+                }
                 Proof::PublicKey { .. } => return Err(refused(KEY_NOT_FORWARDED)),
             },
             Access::GatewayMapped(account) => Login::Authenticated(Some(account.clone())),
@@ -313,7 +255,7 @@ impl Gateway {
         at_backend.store(true, Ordering::Relaxed);
         match backend.login(&login, origin).await {
             Ok(session) => {
-                let place = (route.backend.as_str(), self.number(route));
+                let place = (place.as_str(), *number);
                 match root::check(&*session, &root, place).await {
                     Ok(()) => Ok((identity, root, session)),
                     Err(failure) => {
@@ -346,6 +288,19 @@ impl Gateway {
     }
 }
 
+/// What rules and limits know of a session.
+fn facts(client: &ClientInfo, identity: Identity, backend: &str) -> SessionFacts {
+    SessionFacts {
+        user: identity.user,
+        groups: identity.groups,
+        listener: client.listener.clone(),
+        backend: backend.to_owned(),
+        protocol: Protocol::of(client.protocol),
+        encrypted: client.encryption.get().is_some(),
+        source: client.peer.ip(),
+    }
+}
+
 /// `backend`: set once the login there has started.
 fn too_long(backend: Option<&str>) -> Failure {
     let message = "the login took too long; try again";
@@ -368,5 +323,6 @@ fn refused(reason: &str) -> Failure {
     Failure::client(FailureKind::LoginRefused, "login incorrect").with_detail(reason)
 }
 
+mod choice;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use tracing::Span;
 
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
-use crate::route::Route;
+use crate::route::Choice;
 
 /// The fields of a session in its records.
 pub(super) struct SessionInfo {
@@ -23,14 +23,15 @@ pub(super) struct SessionInfo {
 }
 
 impl SessionInfo {
-    pub(super) fn new(client: &ClientInfo, user: &[u8], route: Option<&Route>) -> Self {
+    /// `name`: the user name as the client sent it, which stays where no route was chosen.
+    pub(super) fn new(client: &ClientInfo, name: &[u8], choice: Option<&Choice>) -> Self {
         Self {
             session: client.session,
             peer: client.peer,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            user: user.to_vec(),
-            backend: route.map(|route| route.backend.clone()).unwrap_or_default(),
+            user: choice.map_or(name, |choice| &choice.user).to_vec(),
+            backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
             end: client.end.clone(),
             totals: Totals::default(),
         }

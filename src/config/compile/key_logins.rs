@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::backends::LoginMode;
+use super::routes::named_backends;
 use super::{entries, value};
 use crate::config::report::Problems;
 use crate::config::schema::{File, Match, Route, User};
@@ -79,6 +80,7 @@ fn covers(given: &Match, name: &str, user: &User, sftp: &[&str]) -> bool {
 }
 
 fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {
-    let login_mode = value(&route.backend).and_then(|backend| login_modes.get(&backend.0));
-    matches!(login_mode, Some(LoginMode::PassThrough))
+    let mut backends = named_backends(route).peekable();
+    let passes = |(_, backend)| matches!(login_modes.get(backend), Some(LoginMode::PassThrough));
+    backends.peek().is_some() && backends.all(passes)
 }

@@ -45,7 +45,7 @@ pub(super) fn compile(
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, login_modes, problems);
+    let routes = routes::compile(file, &login_modes, problems);
     let policy = policy::compile(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());

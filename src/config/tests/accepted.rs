@@ -56,7 +56,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(server.tail_copy_max, 64 * 1024 * 1024);
     assert_eq!(server.connect_timeout, Duration::from_secs(10));
     assert_eq!(server.reply_timeout, Duration::from_secs(60));
-    assert!(matches!(config.routes.0[0].access, Access::Backend));
+    assert!(matches!(config.routes.0[0].backends()[0].access, Access::Backend));
     assert_eq!(config.routes.0[0].root, RootSetting::Same(Root::Path(RemotePath::root())));
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.metrics, None);
@@ -223,11 +223,14 @@ fn routes(config: &Compiled) {
         _ => panic!(),
     };
     // Without the line end of the file.
-    assert_eq!(password(&mapped.access), "open sesame");
-    assert_eq!(password(&from_env.access), "lockgate");
-    assert!(matches!(through.access, Access::GatewayPassThrough));
-    assert!(matches!(files.access, Access::GatewayOnly));
-    assert_eq!((mapped.backend.as_str(), mapped.root.to_string().as_str()), ("mapped", "/srv/x"));
+    assert_eq!(password(&mapped.backends()[0].access), "open sesame");
+    assert_eq!(password(&from_env.backends()[0].access), "lockgate");
+    assert!(matches!(through.backends()[0].access, Access::GatewayPassThrough));
+    assert!(matches!(files.backends()[0].access, Access::GatewayOnly));
+    assert_eq!(
+        (mapped.backends()[0].name.as_str(), mapped.root.to_string().as_str()),
+        ("mapped", "/srv/x")
+    );
     assert_eq!(from_env.root, RootSetting::Same(Root::Home));
     let source = "10.9.9.9".parse().unwrap();
     let staff = ["staff".to_owned()];

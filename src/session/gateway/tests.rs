@@ -17,8 +17,9 @@ use crate::op::{
     Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, ReadFile,
     RemotePath, WriteFile,
 };
-use crate::route::{Match, RootSetting, Target, UserFolder};
+use crate::route::{Backends, Match, RootSetting, Route, Target, UserFolder};
 
+mod user_at_backend;
 mod user_roots;
 
 /// A backend that never answers a login.
@@ -39,11 +40,23 @@ struct Answering {
     requests: Arc<Mutex<Vec<String>>>,
     home: Option<RemotePath>,
     rooted: Arc<Mutex<Option<bool>>>,
+    /// Who logged in.
+    logins: Arc<Mutex<Vec<String>>>,
 }
 
 #[async_trait]
 impl Backend for Answering {
-    async fn login(&self, _: &Login, origin: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+    async fn login(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        let user = |it: &Credentials| String::from_utf8_lossy(&it.user).into_owned();
+        self.logins.lock().unwrap().push(match login {
+            Login::Unverified(credentials) => format!("client's {}", user(credentials)),
+            Login::Authenticated(Some(account)) => format!("gateway's {}", user(account)),
+            Login::Authenticated(None) => "none".into(),
+        });
         *self.rooted.lock().unwrap() = Some(origin.rooted);
         Ok(Box::new(self.clone()))
     }
@@ -113,8 +126,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
     let alice = User { password_hash: Some(hash(1)), groups: vec![], keys };
     let route = Route {
         matches: Match::default(),
-        access,
-        backend: "files".into(),
+        backends: Backends::One(RouteBackend { name: "files".into(), access }),
         root: RootSetting::Same(Root::Path(RemotePath::root())),
     };
     Gateway {

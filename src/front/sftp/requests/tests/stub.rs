@@ -19,7 +19,9 @@ use crate::op::{
     Abilities, Action, Answer, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem,
     ListDirectory, OpenHandle, Operation, ReadFile, RemotePath, WriteFile,
 };
-use crate::route::{Access, Match, Root, RootSetting, Route, RouteTable, Target};
+use crate::route::{
+    Access, Backends, Match, Root, RootSetting, Route, RouteBackend, RouteTable, Target,
+};
 use crate::session::{Gateway, Limits, Metrics};
 
 type Outcome = Result<(), Failure>;
@@ -248,8 +250,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         passwords: PasswordCheck::new(UserTable::default()),
         routes: RouteTable(vec![Route {
             matches: Match::default(),
-            access: Access::Backend,
-            backend: "stub".into(),
+            backends: Backends::One(RouteBackend { name: "stub".into(), access: Access::Backend }),
             root: RootSetting::Same(Root::Path(RemotePath::root())),
         }]),
         backends: HashMap::from([("stub".to_owned(), backend)]),

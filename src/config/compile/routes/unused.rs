@@ -1,0 +1,80 @@
+//! Warns of listeners, backends and users without a route.
+
+use super::backends::warn_ambiguous_user;
+use super::matches::{has_tls, texts};
+use super::named_backends;
+use crate::config::compile::{entries, value};
+use crate::config::leaf::OneOrMore;
+use crate::config::report::Problems;
+use crate::config::schema::{self, File};
+use crate::config::values::{Authenticate, Text, UserGlob};
+use crate::route::USER_PLACEHOLDER;
+
+pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
+    let is_from = |route: &schema::Route, name: &str, listener: &schema::Listener| {
+        let Some(given) = &route.r#match else { return true };
+        let listed = |list: &OneOrMore<Text>| list.values().any(|(_, listed)| listed.0 == name);
+        given.listeners.as_ref().is_none_or(listed)
+            && (given.server_names.is_none() || has_tls(listener))
+    };
+    for (name, listener) in entries(&file.listeners) {
+        if !routes.iter().any(|route| is_from(route, name, listener)) {
+            problems.warning(
+                &listener.at,
+                "no route matches clients of this listener: nobody can log in",
+            );
+        }
+    }
+    for (name, backend) in entries(&file.backends) {
+        if !routes.iter().flat_map(named_backends).any(|(_, backend)| backend == name) {
+            problems.warning(&backend.at, "no route leads to this backend");
+        }
+    }
+    let checked = |route: &schema::Route| {
+        // An invalid value may have been meant as `gateway`.
+        route.authenticate.as_ref().is_some_and(|leaf| leaf.value != Some(Authenticate::Backend))
+    };
+    if let Some(users) = &file.users
+        && !users.items.is_empty()
+        && !routes.iter().any(checked)
+    {
+        problems
+            .warning(&users.at, "no route has `authenticate: gateway`: these users are never used");
+        return;
+    }
+    for (name, user) in entries(&file.users) {
+        warn_ambiguous_user(routes, name, user, problems);
+        let own = routes.iter().filter(|route| checked(route) && matches_user(route, name, user));
+        let refusal = |route: &schema::Route| value(&route.root)?.of(name.as_bytes()).err();
+        // `None` if a route accepts the name.
+        let refusals: Option<Vec<_>> = own.map(refusal).collect();
+        match refusals.as_deref() {
+            None => {}
+            Some([]) => problems.warning(
+                &user.at,
+                "no route with `authenticate: gateway` matches this user, who can never log in",
+            ),
+            Some([why, ..]) => problems.warning(
+                &user.at,
+                format!(
+                    "this name cannot replace `{USER_PLACEHOLDER}` in the `root` of the user's routes: it {why}; \
+                     add a route for this user, with a `root` without it, before them"
+                ),
+            ),
+        }
+    }
+}
+
+/// Whether a route matches a user of the gateway at some listener.
+fn matches_user(route: &schema::Route, name: &str, user: &schema::User) -> bool {
+    let Some(given) = &route.r#match else { return true };
+    let matches = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
+    let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| matches(pattern));
+    let own = texts_of(&user.groups);
+    let shared = |groups: &OneOrMore<Text>| texts(groups).iter().any(|group| own.contains(group));
+    given.users.as_ref().is_none_or(named) && given.groups.as_ref().is_none_or(shared)
+}
+
+fn texts_of(list: &Option<OneOrMore<Text>>) -> Vec<String> {
+    list.as_ref().map(texts).unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! What the gateway would decide for a login and an operation, without either: `lockgate explain`.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::Gateway;
+use crate::op::{Effect, RemotePath};
+use crate::policy::{CommandDenial, Explanation, Protocol, SessionFacts};
+use crate::route::{Access, Choice, LoginRequest, Root};
+
+/// A login, and perhaps an operation.
+pub struct Query {
+    /// The listener's name in the configuration.
+    pub listener: String,
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// Whether its connection is encrypted.
+    pub encrypted: bool,
+    /// Its address.
+    pub source: IpAddr,
+    /// That it sends under TLS (SNI).
+    pub server_name: Option<String>,
+    /// The user name, as the client sends it.
+    pub user: Vec<u8>,
+    /// Effects of an operation, each on a path as the client sees it.
+    pub effects: Vec<(Effect, RemotePath)>,
+    /// An FTP command: "STOU", "SITE CHMOD".
+    pub command: Option<String>,
+    /// When it happens.
+    pub now: Timestamp,
+}
+
+/// The decisions for a [`Query`].
+pub struct Explained {
+    /// The index of each route that does not match, and why.
+    pub passed_over: Vec<(usize, String)>,
+    /// `None`: the login is refused, since no route matches.
+    pub login: Option<ExplainedLogin>,
+}
+
+/// A login for which a route was found.
+pub struct ExplainedLogin {
+    /// The user, without the backend's name on a route with `user_at_backend`.
+    pub user: Vec<u8>,
+    /// Of a user whom the gateway knows.
+    pub groups: Vec<String>,
+    /// The route's index in the configuration.
+    pub route: usize,
+    /// Its backend's name.
+    pub backend: String,
+    /// Who checks the password, and with which account the backend is used.
+    pub identity: &'static str,
+    /// The folder that the client sees as `/`; or why the login is refused.
+    pub root: Result<Root, String>,
+    /// `None` without `policy`.
+    pub policy: Option<ExplainedPolicy>,
+}
+
+/// What the rules decide.
+pub struct ExplainedPolicy {
+    /// Whether they only log (`policy.dry_run`).
+    pub dry_run: bool,
+    /// For each effect of the operation.
+    pub effects: Vec<(Effect, RemotePath, Explanation)>,
+    /// For the FTP command.
+    pub command: Option<Result<(), CommandDenial>>,
+}
+
+impl Gateway {
+    /// Decides a query as it decides a client's requests. No backend is asked.
+    pub fn explain(&self, query: &Query) -> Explained {
+        let request = LoginRequest {
+            listener: &query.listener,
+            source: query.source,
+            server_name: query.server_name.as_deref(),
+            name: &query.user,
+        };
+        let chosen = self.choose(request);
+        let passed_over = chosen.passed_over.iter().map(ToString::to_string).enumerate().collect();
+        let login = chosen.choice.as_ref().map(|choice| self.explain_login(query, choice));
+        Explained { passed_over, login }
+    }
+
+    fn explain_login(&self, query: &Query, choice: &Choice<'_>) -> ExplainedLogin {
+        let backend = choice.backend.name.clone();
+        let known = self.passwords.known(&choice.user);
+        let (identity, groups) = match (&choice.backend.access, known) {
+            (Access::Backend, _) => ("the backend checks the password", Vec::new()),
+            (_, None) => ("the user is not in `users`: the login is refused", Vec::new()),
+            (Access::GatewayPassThrough, Some(user)) => {
+                ("the gateway checks the password, then the backend does", user.groups.clone())
+            }
+            (Access::GatewayMapped(_), Some(user)) => (
+                "the gateway checks the user, and has an account of its own at the backend",
+                user.groups.clone(),
+            ),
+            (Access::GatewayOnly, Some(user)) => {
+                ("the gateway checks the user", user.groups.clone())
+            }
+        };
+        let facts = SessionFacts {
+            user: choice.user.clone(),
+            groups: groups.clone(),
+            listener: query.listener.clone(),
+            backend: backend.clone(),
+            protocol: query.protocol,
+            encrypted: query.encrypted,
+            source: query.source,
+        };
+        let policy = self.session_policy(facts).map(|policy| {
+            let explain = |(effect, path): &(Effect, RemotePath)| {
+                (*effect, path.clone(), policy.explain(*effect, path, query.now))
+            };
+            ExplainedPolicy {
+                dry_run: policy.is_dry_run(),
+                effects: query.effects.iter().map(explain).collect(),
+                command: query.command.as_deref().map(|command| policy.decide_command(command)),
+            }
+        });
+        let root = self.root(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
+        let user = choice.user.clone();
+        ExplainedLogin { user, groups, route: choice.number, backend, identity, root, policy }
+    }
+}

@@ -1,0 +1,37 @@
+//! The choice of a login's route, and the reason in the record where none matches.
+
+use super::{Gateway, refused};
+use crate::op::Failure;
+use crate::route::{Backends, Chosen, LoginRequest, Mismatch};
+
+const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
+     which is for other users; remove the name from `users`, or add a route with `authenticate: \
+     gateway`";
+
+const NO_ROUTE: &str = "no route matches this user, listener and source address";
+
+impl Gateway {
+    /// The route of a login, and why others do not apply. Checks no password.
+    pub fn choose(&self, login: LoginRequest<'_>) -> Chosen<'_> {
+        let groups_of = |user: &[u8]| self.passwords.known(user).map(|user| user.groups.as_slice());
+        self.routes.choose(login, groups_of)
+    }
+
+    /// The refusal of a login that no route matches.
+    pub(super) fn without_route(&self, chosen: &Chosen<'_>) -> Failure {
+        let first = |wanted| chosen.passed_over.iter().position(|mismatch| *mismatch == wanted);
+        if first(Mismatch::Reserved).is_some() {
+            return refused(RESERVED_NAME);
+        }
+        let Some(number) = first(Mismatch::NoBackend) else { return refused(NO_ROUTE) };
+        let backends = match &self.routes.0[number].backends {
+            Backends::One(_) => &[],
+            Backends::Named(backends) => backends.as_slice(),
+        };
+        let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+        refused(&format!(
+            "{NO_ROUTE}; on routes[{number}] (user_at_backend) a user name must end in `@` and one of: {}",
+            names.join(", ")
+        ))
+    }
+}
