@@ -12,6 +12,7 @@ mod certificates;
 mod data_ports;
 mod machine;
 mod mistakes;
+mod policy;
 mod realistic;
 mod samples;
 mod sftp;
