@@ -3,6 +3,7 @@ round comes out one line: [id, [outcome of each step]]. An outcome has a result 
 unsupported) and the status's text, the data or the names."""
 
 import json
+import re
 import socket
 import sys
 import threading
@@ -114,6 +115,9 @@ def act(client, step, base):
     offset = 0
     if words[-1].startswith("@"):
         offset = int(words.pop()[1:])
+    repeated = re.fullmatch(r"(\d+)\*(.)", data)
+    if repeated:
+        data = int(repeated[1]) * repeated[2]
     data = data.encode()
     paths = [base + word if word.startswith("/") else word for word in words[1:]]
     first, last = paths[0], paths[-1]

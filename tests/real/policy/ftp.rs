@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::gateway::listener;
-use super::step::{NEW, Outcome};
+use super::step::{NEW, Outcome, expand};
 use super::{Front, Round};
 use crate::support::PASSWORD;
 use crate::support::raw::{Raw, Reply};
@@ -55,7 +55,7 @@ fn act(client: &mut Raw, action: &str) -> Outcome {
         }
         "STOR" | "APPE" | "STOU" => {
             let (line, data) = action.split_once(" = ").unwrap_or((action, NEW));
-            outcome(&transfer(client, line, Some(data.as_bytes())).1)
+            outcome(&transfer(client, line, Some(expand(data).as_bytes())).1)
         }
         "RETR" => {
             let (bytes, reply) = transfer(client, action, None);
@@ -64,6 +64,13 @@ fn act(client: &mut Raw, action: &str) -> Outcome {
         "LIST" | "NLST" | "MLSD" => {
             let (bytes, reply) = transfer(client, action, None);
             let mut names: Vec<_> = text(&bytes).lines().filter_map(|it| name(verb, it)).collect();
+            names.sort();
+            Outcome { names: Some(names), ..outcome(&reply) }
+        }
+        "STAT" => {
+            let reply = client.command(action);
+            let lines = reply.text.lines().filter(|line| line.starts_with(['-', 'd', ' ']));
+            let mut names: Vec<_> = lines.filter_map(|line| name("LIST", line)).collect();
             names.sort();
             Outcome { names: Some(names), ..outcome(&reply) }
         }

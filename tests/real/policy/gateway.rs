@@ -15,6 +15,7 @@ use crate::support::servers::{endpoint, sftp_endpoint};
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
+const SOCKET: &str = "admin.sock";
 /// The backends with a folder of their own.
 pub const BACKENDS: [&str; 4] = ["local", "proftpd", "vsftpd", "sshd"];
 
@@ -32,9 +33,6 @@ pub struct Gateways {
     usual: Gateway,
     dry_run: Gateway,
     backs: Vec<Back>,
-    /// The configuration of each, for `decides`.
-    pub usual_config: String,
-    pub dry_run_config: String,
     _local: TempDir,
     _password: TempDir,
 }
@@ -53,25 +51,18 @@ impl Gateways {
                 chown(&folder, Some(owner.uid()), Some(owner.gid())).expect("giving a folder");
             }
         }
-        let [usual_config, dry_run_config] =
-            [false, true].map(|dry_run| format!("{:#}", config(cases, &backs, dry_run)));
-        Self {
-            usual: {let mut g=Gateway::start(&usual_config); g.shown_lines=600; g},
-            dry_run: Gateway::start(&dry_run_config),
-            backs,
-            usual_config,
-            dry_run_config,
-            _local: local,
-            _password: password,
-        }
+        let start = |dry_run| Gateway::start(&format!("{:#}", config(cases, &backs, dry_run)));
+        let (usual, dry_run) = (start(false), start(true));
+        Self { usual, dry_run, backs, _local: local, _password: password }
     }
 
     pub fn of(&self, case: &Case) -> &Gateway {
         if case.dry_run { &self.dry_run } else { &self.usual }
     }
 
-    pub fn config_of(&self, case: &Case) -> &str {
-        if case.dry_run { &self.dry_run_config } else { &self.usual_config }
+    /// Where the gateway explains its decisions.
+    pub fn socket(&self, case: &Case) -> PathBuf {
+        self.of(case).folder().join(SOCKET)
     }
 
     pub fn back(&self, name: &str) -> &Back {
@@ -131,7 +122,8 @@ fn backs(local: &Path, password: &Path) -> Vec<Back> {
 
 fn config(cases: &[Case], backs: &[Back], dry_run: bool) -> Value {
     let chosen = || cases.iter().filter(|case| case.dry_run == dry_run);
-    let pool = ports::block(24);
+    // A refused transfer leaves its port to a late connection for some seconds.
+    let pool = ports::block(300);
     let hash = argon2_hash();
     let (mut listeners, mut backends, mut routes) = (json!({}), json!({}), Vec::new());
     let links: Vec<_> = chosen().filter(|case| case.links).map(|case| &case.name).collect();
@@ -177,6 +169,7 @@ fn config(cases: &[Case], backs: &[Back], dry_run: bool) -> Value {
         "users": users,
         "routes": routes,
         "policy": policy,
+        "admin": { "socket": SOCKET },
         "limits": { "sessions": 1000, "sessions_per_address": 1000 },
     })
 }

@@ -45,7 +45,7 @@ impl Front {
 #[test]
 fn the_cases_of_the_table() {
     let cases = table::read();
-    let fewest = 20;
+    let fewest = 60;
     assert!(cases.len() >= fewest, "the table has {} cases", cases.len());
     let gateways = Gateways::start(&cases);
     let rounds: Vec<_> = [Front::Ftp, Front::Sftp]
@@ -105,7 +105,7 @@ impl Round<'_> {
             }
         }
         let found = tree::read(&self.folder());
-        let differences = tree::differences(&self.case.tree_after(self.front), &found);
+        let differences = tree::differences(self.case.tree_after(self.front), &found);
         failures.extend(differences.into_iter().map(|it| Failure::new("files on disk", it)));
         failures.extend(caught(|| decides::failures(self)));
         failures

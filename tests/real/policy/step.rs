@@ -30,6 +30,17 @@ pub struct Outcome {
     pub names: Option<Vec<String>>,
 }
 
+/// With `N*x` at the end, N times the x.
+pub fn expand(data: &str) -> String {
+    let repeated = || {
+        let (before, letter) = data.rsplit_once('*')?;
+        let kept = before.trim_end_matches(|c: char| c.is_ascii_digit());
+        let count: usize = before[kept.len()..].parse().ok()?;
+        Some(format!("{kept}{}", letter.repeat(count)))
+    };
+    repeated().unwrap_or_else(|| data.to_owned())
+}
+
 impl Step {
     pub fn parse(text: &str) -> Self {
         let (action, expected) =

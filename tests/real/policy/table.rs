@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use super::step::Step;
+use super::step::{Step, expand};
 use super::{Front, tree, yaml};
 
 /// Stands for a weekday that is surely not today's.
@@ -37,8 +37,10 @@ pub struct Case {
     changes: BTreeMap<String, Option<String>>,
     /// As `changes`, where SFTP and FTP cannot do the same.
     changes_by_front: [Option<BTreeMap<String, Option<String>>>; 2],
-    /// The rule that decides, by "OPERATION PATH".
-    pub decides: Vec<(String, String)>,
+    /// The rule that decides, by "OPERATION PATH" or FTP command.
+    decides: Vec<(String, String)>,
+    /// As `decides`, where it differs by the front.
+    decides_by_front: [Vec<(String, String)>; 2],
 }
 
 pub fn read() -> Vec<Case> {
@@ -83,13 +85,8 @@ impl Case {
             sftp,
             changes: changes(take("changes")).unwrap_or_default(),
             changes_by_front: ["changes_ftp", "changes_sftp"].map(|key| changes(take(key))),
-            decides: match take("decides") {
-                Value::Object(map) => {
-                    map.into_iter().map(|(asked, rule)| (asked, text(rule))).collect()
-                }
-                Value::Null => Vec::new(),
-                other => panic!("decides of {name}: {other}"),
-            },
+            decides: decides(take("decides")),
+            decides_by_front: ["decides_ftp", "decides_sftp"].map(|key| decides(take(key))),
             name,
         };
         assert!(map.is_empty(), "unknown keys of {}: {map:?}", case.name);
@@ -102,13 +99,18 @@ impl Case {
         self.with.is_empty() || self.with.iter().any(|name| name == backend)
     }
 
+    /// What must decide.
+    pub fn decides(&self, front: Front) -> impl Iterator<Item = &(String, String)> {
+        self.decides.iter().chain(&self.decides_by_front[usize::from(front == Front::Sftp)])
+    }
+
     /// What must be on disk afterwards.
     pub fn tree_after(&self, front: Front) -> BTreeMap<String, String> {
         let own = self.changes_by_front[usize::from(front == Front::Sftp)].as_ref();
         let mut tree = tree::planted();
         for (path, content) in own.unwrap_or(&self.changes) {
             match content {
-                Some(content) => drop(tree.insert(path.clone(), content.clone())),
+                Some(content) => drop(tree.insert(path.clone(), expand(content))),
                 None => {
                     let below = format!("{path}/");
                     tree.retain(|other, _| other != path && !other.starts_with(&below));
@@ -149,6 +151,14 @@ fn changes(value: Value) -> Option<BTreeMap<String, Option<String>>> {
             .map(|(path, content)| (path, content.as_str().map(str::to_owned)))
             .collect(),
     )
+}
+
+fn decides(value: Value) -> Vec<(String, String)> {
+    match value {
+        Value::Object(map) => map.into_iter().map(|(asked, rule)| (asked, text(rule))).collect(),
+        Value::Null => Vec::new(),
+        other => panic!("decides: {other}"),
+    }
 }
 
 fn text(value: Value) -> String {

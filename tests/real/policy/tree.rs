@@ -84,10 +84,18 @@ fn read_folder(folder: &Path, above: &str, found: &mut BTreeMap<String, String>)
     }
 }
 
+/// A `?` as a name in `expected` stands for whatever name the server chose.
 pub fn differences(
-    expected: &BTreeMap<String, String>,
+    mut expected: BTreeMap<String, String>,
     found: &BTreeMap<String, String>,
 ) -> Vec<String> {
+    if let Some(content) = expected.remove("/?") {
+        let chosen = found.iter().find(|(path, is)| {
+            !expected.contains_key(*path) && **is == content && !path[1..].contains('/')
+        });
+        let path = chosen.map_or("/?", |(path, _)| path);
+        expected.insert(path.to_owned(), content);
+    }
     let paths = expected.keys().chain(found.keys().filter(|path| !expected.contains_key(*path)));
     paths
         .filter(|path| expected.get(*path) != found.get(*path))
@@ -95,7 +103,7 @@ pub fn differences(
             let shown = |tree: &BTreeMap<String, String>| {
                 tree.get(path).map_or("nothing".to_owned(), |content| format!("{content:?}"))
             };
-            format!("{path}: expected {}, found {}", shown(expected), shown(found))
+            format!("{path}: expected {}, found {}", shown(&expected), shown(found))
         })
         .collect()
 }
