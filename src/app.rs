@@ -20,8 +20,10 @@ use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
+use crate::net::task;
 use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::policy::Protocol;
+use crate::policy::limits::{Counters, Limit, LimitMetrics, Limits, QuotaFile};
 use crate::session::{Admission, Gateway, Metrics};
 
 /// Why the gateway did not start; nothing is left running.
@@ -60,6 +62,8 @@ pub struct Running {
     pub addresses: Vec<(String, SocketAddr)>,
     drain: Drain,
     drain_timeout: Duration,
+    /// Saves daily quotas.
+    quotas: Option<Arc<QuotaFile>>,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     end: CancellationToken,
 }
@@ -80,11 +84,16 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let connectors = Connectors::register(&registry)?;
     let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
+    let policy_limits = limits(config.policy_limits, &registry)?;
+    let quotas = config
+        .state_dir
+        .map(|folder| Arc::new(QuotaFile::open(&folder, policy_limits.counters().clone())));
     let gateway = Arc::new(Gateway {
         passwords: PasswordCheck::new(config.users),
         routes: config.routes,
         backends: backends(config.backends, &pools, &connectors, &ignored)?,
         policy: config.policy.map(Arc::new),
+        policy_limits,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
@@ -136,8 +145,11 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     if let Some(admin) = admin {
         admin.serve(end.clone());
     }
+    if let Some(quotas) = &quotas {
+        task::spawn(quotas.clone().save_until(end.clone()));
+    }
     listeners.into_iter().for_each(Listener::serve);
-    Ok(Running { addresses, drain, drain_timeout, end })
+    Ok(Running { addresses, drain, drain_timeout, quotas, end })
 }
 
 impl Running {
@@ -146,6 +158,9 @@ impl Running {
     pub async fn stop(self) -> bool {
         let forced = self.drain.drain(self.drain_timeout).await;
         self.end.cancel();
+        if let Some(quotas) = self.quotas {
+            quotas.save().await;
+        }
         forced
     }
 }
@@ -161,10 +176,17 @@ pub fn explainer(config: Compiled) -> Result<Explainer, StartError> {
         routes: config.routes,
         backends: backends(config.backends, &HashMap::new(), &connectors, &ignored)?,
         policy: config.policy.map(Arc::new),
+        policy_limits: limits(config.policy_limits, &registry)?,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
     });
     Ok(Explainer { gateway, listeners })
+}
+
+/// Limits that have counted nothing.
+fn limits(limits: Vec<Limit>, registry: &Registry) -> Result<Limits, StartError> {
+    let metrics = LimitMetrics::register(registry)?;
+    Ok(Limits::new(limits, Arc::new(Counters::default()), &metrics))
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::op::escape::printable;
 use crate::op::{Effect, RemotePath};
 use crate::policy::{Explanation, Protocol};
-use crate::route::Root;
+use crate::route::{MapError, Root};
 use crate::session::{Explained, ExplainedLogin, ExplainedPolicy, Gateway, Query};
 use crate::wire::ftp::command::COMMANDS;
 
@@ -222,8 +222,17 @@ fn login(login: &ExplainedLogin) -> Value {
         "backend": login.backend,
         "root": root,
         "refused": login.root.as_ref().err(),
+        "rewritten": login.rewritten.iter().map(rewritten).collect::<Vec<_>>(),
         "policy": login.policy.as_ref().map(policy),
+        "limits": login.limits,
     })
+}
+
+/// `at_backend` is below the root.
+fn rewritten((path, there): &(RemotePath, Result<RemotePath, MapError>)) -> Value {
+    let hidden = there.as_ref().err().map(ToString::to_string);
+    let there = there.as_ref().ok().map(ToString::to_string);
+    json!({ "path": path.to_string(), "at_backend": there, "hidden": hidden })
 }
 
 fn policy(policy: &ExplainedPolicy) -> Value {
@@ -302,6 +311,17 @@ pub fn explanation_text(answer: &Value) -> String {
     if let Some(why) = login["refused"].as_str() {
         let _ = writeln!(text, "refused   {why}");
         return text;
+    }
+    for path in items(&login["rewritten"]) {
+        let name = word(&path["path"]);
+        let _ = match path["hidden"].as_str() {
+            Some(why) => writeln!(text, "hidden    {name}: {why}"),
+            None => writeln!(
+                text,
+                "rewrite   {name} is {} at the backend, below the root",
+                word(&path["at_backend"])
+            ),
+        };
     }
     text += &policy_text(&login["policy"]);
     for limit in items(&login["limits"]) {

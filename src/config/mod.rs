@@ -50,6 +50,10 @@ pub struct Compiled {
     pub routes: RouteTable,
     /// The `policy`; `None`: whatever the backends allow.
     pub policy: Option<RuleSet>,
+    /// The `policy.limits`.
+    pub policy_limits: Vec<crate::policy::limits::Limit>,
+    /// Where daily quotas are kept.
+    pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
     /// The address of `/metrics`, `/live` and `/ready`.

@@ -18,9 +18,9 @@ use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::{ClientMatch, Host};
 use crate::net::tls::SessionReuse;
-use crate::op::RemotePath;
+use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
-use crate::route::RootSetting;
+use crate::route::{FolderSetting, RootSetting};
 
 mod policy;
 
@@ -44,6 +44,9 @@ section! {
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
+        /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
+        /// Absent: they start at zero.
+        state_dir: Leaf<FileName>,
         /// The address of /metrics, /live and /ready. Absent: none.
         metrics: Metrics,
         /// The socket of `lockgate ports`. Absent: none.
@@ -61,6 +64,10 @@ section! {
         [required] protocol: Leaf<ListenerProtocol>,
         /// IP address and port to listen on, or a list of them. Port 0: any free port.
         [required] address: OneOrMore<SocketAddr>,
+        /// The text that clients read before the login, of one or more lines: in the 220 reply of FTP, and
+        /// as the SSH banner. At most 8 KiB, and 500 bytes a line. Absent: a 220 reply of the gateway's
+        /// own, and no banner.
+        greeting: Leaf<Greeting>,
         /// ftp: TLS towards clients. Absent: none.
         tls: ListenerTls,
         /// ftp: the pool that passive data connections use. Absent: PASV and EPSV are refused.
@@ -89,6 +96,7 @@ section! {
     hints [
         "host_key" => "write host_keys, with one file or a list",
         "port" => "the port is part of `address`",
+        "banner" => "write greeting",
         "passive_ports" => "passive ports are defined in a pool; name it with `data_ports`",
     ]
 }
@@ -355,10 +363,29 @@ section! {
         /// out of it. It must exist at each login. Or home: the user's folder after the backend's login.
         /// Default: /.
         root: Leaf<RootSetting>,
+        /// Folders that clients see under other paths, at most 32.
+        rewrite: Many<Rewrite>,
+        /// The text that FTP clients read after the login, of one or more lines, before the last line of
+        /// the 230 reply. SFTP has none after the login: see the listener's greeting.
+        greeting: Leaf<Greeting>,
     }
     hints [
+        "rewrites" => "write rewrite, with a list of { from: …, to: … }",
+        "banner" => "write greeting: FTP clients read it after the login; a listener's before",
+        "welcome" => "write greeting: FTP clients read it after the login; a listener's before",
         "backends" => "write backend, with one name; or user_at_backend, with the names that clients choose from",
     ]
+}
+
+section! {
+    /// A folder that clients see under another path, and not under its own.
+    Rewrite {
+        /// The client's path of the folder. Of several that are prefixes of a path, the longest applies.
+        [required] from: Leaf<RemotePath>,
+        /// The backend's path of the folder, below the route's root. `{user}` in it is replaced by the
+        /// user's name.
+        [required] to: Leaf<FolderSetting>,
+    }
 }
 
 section! {

@@ -13,6 +13,7 @@ mod relay_error;
 mod rendezvous;
 mod splice;
 mod stall_timer;
+mod throttle;
 mod view;
 
 pub use advertise::{Advertise, Advertised, Host, Unresolved};
@@ -26,4 +27,5 @@ pub use relay::{relay, send};
 pub use relay_error::{RelayError, Side};
 pub use rendezvous::{ActiveGuard, Arrived, ClientMatch, Exhausted, PortRequest, Reservation};
 pub use stall_timer::StallTimer;
+pub use throttle::Throttle;
 pub use view::{BACKEND_SESSION_BASE, Owner, OwnerState, PoolView, PortView, Stray};

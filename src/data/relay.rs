@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::relay_error::{RelayError, Side};
 use super::splice::splice;
 use super::stall_timer::{Limits, StallTimer};
+use super::throttle::Throttle;
 use super::{Sink, Source};
 use crate::net::Stream;
 
@@ -20,18 +21,20 @@ use crate::net::Stream;
 const BUFFER_SIZE: usize = 256 * 1024;
 
 /// Moves everything until the source's end. The sink is flushed, not closed: closing means *complete*,
-/// and the caller decides that. Fails when nothing moves for `stall`.
+/// and the caller decides that. Fails when nothing moves for `stall`, not counting the time that
+/// `throttle` makes it wait.
 pub async fn relay(
     source: &mut Source,
     sink: &mut Sink,
     progress: &Progress,
     stall: Duration,
+    throttle: Option<&dyn Throttle>,
 ) -> Result<(), RelayError> {
     let to = match sink {
         Sink::Socket(to) => Some(to.tcp()),
         Sink::Writer(_) => None,
     };
-    let limits = Limits { stall, sink: StallTimer::new(stall, to) };
+    let limits = Limits { stall, sink: StallTimer::new(stall, to), throttle };
     match (source, sink) {
         (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to))) => {
             splice(from, to, progress, &limits).await
@@ -47,14 +50,18 @@ async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     progress: &Progress,
-    limits: &Limits,
+    limits: &Limits<'_>,
 ) -> Result<(), RelayError> {
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
-        let filled = timeout(limits.stall, poll_fn(|cx| fill(from, cx, &mut buffer)))
+        let free = &mut buffer[..limits.chunk(BUFFER_SIZE)];
+        let filled = timeout(limits.stall, poll_fn(|cx| fill(from, cx, free)))
             .await
             .map_err(|_| Side::Source.stalled(limits.stall))?;
         let (filled, end) = filled.map_err(RelayError::Source)?;
+        if filled > 0 {
+            limits.admit(filled).await?;
+        }
         write(to, &buffer[..filled], progress, &limits.sink).await?;
         if end.is_some() {
             flush(to, &limits.sink).await?;
@@ -132,9 +139,15 @@ fn fill(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::BoxFuture;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::op::{Failure, FailureKind};
 
     async fn tcp_pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -161,7 +174,7 @@ mod tests {
         let progress = Progress::default();
         let mut source = Source::Socket(Stream::Plain(from));
         let mut sink = Sink::Socket(Stream::Plain(to));
-        relay(&mut source, &mut sink, &progress, Duration::from_secs(10)).await.unwrap();
+        relay(&mut source, &mut sink, &progress, Duration::from_secs(10), None).await.unwrap();
         drop(sink);
         assert!(received.await.unwrap() == data);
         assert_eq!(progress.bytes(), data.len() as u64);
@@ -179,7 +192,7 @@ mod tests {
         let mut source = Source::Reader(Box::new(std::io::Cursor::new(data.clone())));
         let mut sink = Sink::Socket(Stream::Plain(to));
         let progress = Progress::default();
-        relay(&mut source, &mut sink, &progress, Duration::from_secs(10)).await.unwrap();
+        relay(&mut source, &mut sink, &progress, Duration::from_secs(10), None).await.unwrap();
         drop(sink);
         assert!(received.await.unwrap() == data);
     }
@@ -191,8 +204,75 @@ mod tests {
         let mut source = Source::Socket(Stream::Plain(from));
         let mut sink = Sink::Socket(Stream::Plain(to));
         let stall = Duration::from_secs(5);
-        let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
+        let end = relay(&mut source, &mut sink, &Progress::default(), stall, None).await;
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Source, .. })), "{end:?}");
+    }
+
+    /// Takes `wait` for each chunk of 1,000 bytes, and ends the transfer after `max` bytes.
+    struct Slow {
+        max: usize,
+        counted: AtomicUsize,
+    }
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    impl Throttle for Slow {
+        fn chunk(&self) -> usize {
+            1000
+        }
+
+        fn count(&self, bytes: usize) -> Result<(), Failure> {
+            assert!(bytes <= 1000, "{bytes}");
+            if self.counted.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max {
+                return Err(Failure::gateway(FailureKind::QuotaExceeded, "used up"));
+            }
+            Ok(())
+        }
+
+        fn wait(&self, _: usize) -> BoxFuture<'_, ()> {
+            Box::pin(tokio::time::sleep(WAIT))
+        }
+    }
+
+    /// What arrives, and the end of a relay of 5,500 bytes.
+    async fn relayed_slowly(spliced: bool, max: usize) -> (Vec<u8>, Result<(), RelayError>) {
+        let ((mut near, from), (to, mut far)) = (tcp_pair().await, tcp_pair().await);
+        let mut source = if spliced {
+            near.write_all(&pattern(5500)).await.unwrap();
+            near.shutdown().await.unwrap();
+            Source::Socket(Stream::Plain(from))
+        } else {
+            Source::Reader(Box::new(std::io::Cursor::new(pattern(5500))))
+        };
+        let mut sink = Sink::Socket(Stream::Plain(to));
+        let slow = Slow { max, counted: AtomicUsize::new(0) };
+        let (stall, progress) = (Duration::from_secs(5), Progress::default());
+        let end = relay(&mut source, &mut sink, &progress, stall, Some(&slow)).await;
+        drop(sink);
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        assert_eq!(progress.bytes(), all.len() as u64);
+        (all, end)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttle_makes_it_wait_and_that_is_not_a_stall() {
+        for spliced in [true, false] {
+            let started = Instant::now();
+            let (all, end) = relayed_slowly(spliced, usize::MAX).await;
+            assert!(end.is_ok(), "{spliced} {end:?}");
+            assert!(all == pattern(5500));
+            assert!(started.elapsed() >= 6 * WAIT, "{spliced} {:?}", started.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_byte_moves_that_a_throttle_refuses() {
+        for spliced in [true, false] {
+            let (all, end) = relayed_slowly(spliced, 2999).await;
+            assert!(matches!(end, Err(RelayError::Limit(_))), "{spliced} {end:?}");
+            assert!(all == pattern(5500)[..2000], "{spliced} {}", all.len());
+        }
     }
 
     /// A socket becomes writable again only after a good part of its buffer was sent.
@@ -226,7 +306,7 @@ mod tests {
         };
         let mut sink = Sink::Socket(Stream::Plain(to));
         let progress = Progress::default();
-        let end = relay(&mut source, &mut sink, &progress, Duration::from_secs(3)).await;
+        let end = relay(&mut source, &mut sink, &progress, Duration::from_secs(3), None).await;
         assert!(end.is_ok(), "{spliced} {end:?} {}", progress.bytes());
         drop(sink);
         assert!(received.await.unwrap() == sent);
@@ -238,7 +318,7 @@ mod tests {
         let mut source = Source::Reader(Box::new(tokio::io::repeat(7)));
         let mut sink = Sink::Socket(Stream::Plain(to));
         let stall = Duration::from_millis(300);
-        let end = relay(&mut source, &mut sink, &Progress::default(), stall).await;
+        let end = relay(&mut source, &mut sink, &Progress::default(), stall, None).await;
         assert!(matches!(end, Err(RelayError::Stalled { side: Side::Sink, .. })), "{end:?}");
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::op::Failure;
+
 /// Why a relay ended early, and on which side.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
@@ -20,6 +22,9 @@ pub enum RelayError {
         /// The timeout.
         after: Duration,
     },
+    /// A limit of the configuration ended it.
+    #[error(transparent)]
+    Limit(Failure),
 }
 
 /// One of a relay's two sides.

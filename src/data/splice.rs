@@ -19,13 +19,13 @@ pub(super) async fn splice(
     from: &TcpStream,
     to: &TcpStream,
     progress: &Progress,
-    limits: &Limits,
+    limits: &Limits<'_>,
 ) -> Result<(), RelayError> {
     let (pipe_out, pipe_in) = pipe().map_err(RelayError::Sink)?;
     loop {
         let taken = timeout(
             limits.stall,
-            from.async_io(Interest::READABLE, || step(from, &pipe_in, PIPE_SIZE)),
+            from.async_io(Interest::READABLE, || step(from, &pipe_in, limits.chunk(PIPE_SIZE))),
         )
         .await
         .map_err(|_| Side::Source.stalled(limits.stall))?
@@ -33,6 +33,7 @@ pub(super) async fn splice(
         if taken == 0 {
             return Ok(());
         }
+        limits.admit(taken).await?;
         // The pipe is emptied before the next read, so "would block" above always means the source.
         let mut left = taken;
         while left > 0 {

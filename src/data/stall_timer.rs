@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::relay_error::{RelayError, Side};
+use super::throttle::Throttle;
 use crate::net::task;
 
 /// How long one sink may accept nothing.
@@ -20,10 +21,26 @@ pub struct StallTimer {
     socket: Option<u64>,
 }
 
-/// How long each side of a relay may be idle.
-pub(super) struct Limits {
+/// How long each side of a relay may be idle, and how fast and how much it may move.
+pub(super) struct Limits<'a> {
     pub(super) stall: Duration,
     pub(super) sink: StallTimer,
+    pub(super) throttle: Option<&'a dyn Throttle>,
+}
+
+impl Limits<'_> {
+    /// The most bytes to read at once, up to `max`.
+    pub(super) fn chunk(&self, max: usize) -> usize {
+        self.throttle.map_or(max, |throttle| throttle.chunk().min(max))
+    }
+
+    /// Waits until bytes that were read may be written. This is not a stall.
+    pub(super) async fn admit(&self, bytes: usize) -> Result<(), RelayError> {
+        let Some(throttle) = self.throttle else { return Ok(()) };
+        throttle.count(bytes).map_err(RelayError::Limit)?;
+        throttle.wait(bytes).await;
+        Ok(())
+    }
 }
 
 impl StallTimer {

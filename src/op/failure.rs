@@ -42,6 +42,8 @@ pub enum FailureKind {
     DirectoryNotEmpty,
     /// The disk or a quota is full.
     NoSpace,
+    /// A quota of the gateway is used up.
+    QuotaExceeded,
     /// A name that a protocol cannot carry.
     NameRefused,
     /// Not translatable, or not supported by the backend.
@@ -124,6 +126,7 @@ impl FailureKind {
             FailureKind::IsADirectory => "is-a-directory",
             FailureKind::DirectoryNotEmpty => "directory-not-empty",
             FailureKind::NoSpace => "no-space",
+            FailureKind::QuotaExceeded => "quota-exceeded",
             FailureKind::NameRefused => "name-refused",
             FailureKind::Unsupported => "unsupported",
             FailureKind::InvalidArgument => "invalid-argument",
@@ -152,6 +155,7 @@ impl FailureKind {
             FailureKind::IsADirectory => "is a directory",
             FailureKind::DirectoryNotEmpty => "the directory is not empty",
             FailureKind::NoSpace => "the backend has no space left",
+            FailureKind::QuotaExceeded => "a quota is used up",
             FailureKind::NameRefused => "the backend refuses this name",
             FailureKind::Unsupported => "the backend does not support this",
             FailureKind::InvalidArgument => "the backend does not accept this argument",

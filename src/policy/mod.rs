@@ -7,6 +7,7 @@ mod denial;
 mod explain;
 mod facts;
 mod judge;
+pub mod limits;
 mod names;
 mod path_pattern;
 mod rule;

@@ -39,6 +39,28 @@ impl Names {
         }
     }
 
+    /// Whether these are spellings of one name.
+    pub fn same(self, one: &[u8], other: &[u8]) -> bool {
+        match self {
+            Self::Exact => one == other,
+            Self::Windows => lower_case(trimmed(one)) == lower_case(trimmed(other)),
+        }
+    }
+
+    /// The rest of a path in `folder`, as it is spelled; `None` if it is elsewhere.
+    pub fn strip(self, path: &RemotePath, folder: &RemotePath) -> Option<RemotePath> {
+        if self == Self::Exact {
+            return path.strip_root(folder);
+        }
+        let mut rest = path.components();
+        folder
+            .components()
+            .all(|name| rest.next().is_some_and(|it| self.same(it, name)))
+            .then_some(())?;
+        let rest: Vec<_> = rest.collect();
+        RemotePath::resolve(&RemotePath::root(), &rest.join(&b'/')).ok()
+    }
+
     /// The path that rules are matched with: one for all spellings of a name. Patterns are folded alike.
     pub(super) fn fold(self, path: &RemotePath) -> Option<RemotePath> {
         match self {
@@ -100,6 +122,20 @@ mod tests {
         assert_eq!(Names::Windows.fold(&path(b"/\xc4RGER")), Some(path(b"/\xc4rger")));
         assert_eq!(Names::Windows.fold(&path(b"/")), Some(path(b"/")));
         assert_eq!(Names::Exact.fold(&path(b"/X")), None);
+    }
+
+    #[test]
+    fn a_folder_is_found_in_each_spelling() {
+        let strip = |given: &str, folder: &str| {
+            let rest = Names::Windows.strip(&path(given.as_bytes()), &path(folder.as_bytes()))?;
+            Some(rest.to_string())
+        };
+        assert_eq!(strip("/Data./IN/X.txt", "/data/in"), Some("/X.txt".into()));
+        assert_eq!(strip("/DATA", "/data"), Some("/".into()));
+        assert_eq!(strip("/data2", "/data"), None);
+        assert_eq!(strip("/data", "/data/in"), None);
+        assert_eq!(strip("/x", "/"), Some("/x".into()));
+        assert_eq!(Names::Exact.strip(&path(b"/DATA"), &path(b"/data")), None);
     }
 
     #[test]

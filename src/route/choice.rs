@@ -116,7 +116,7 @@ mod tests {
 
     fn route(backends: Backends, matches: Match) -> Route {
         let root = RootSetting::Same(Root::Path(RemotePath::root()));
-        Route { matches, backends, root }
+        Route { matches, backends, root, rewrites: Vec::new(), greeting: None }
     }
 
     fn one(name: &str) -> Backends {

@@ -63,7 +63,8 @@ impl RootSetting {
 impl fmt::Display for RootSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Same(Root::Path(path)) | Self::EachUser(UserFolder(path)) => path.fmt(f),
+            Self::Same(Root::Path(path)) => path.fmt(f),
+            Self::EachUser(folder) => folder.fmt(f),
             Self::Same(Root::Home) => f.write_str("home"),
         }
     }
@@ -78,7 +79,7 @@ impl UserFolder {
     }
 
     /// The folder of this user: a different one for each name.
-    fn of(&self, user: &[u8]) -> Result<RemotePath, UserFolderError> {
+    pub(super) fn of(&self, user: &[u8]) -> Result<RemotePath, UserFolderError> {
         match user {
             b"" => return Err(UserFolderError::Empty),
             b"." | b".." => return Err(UserFolderError::Dots),
@@ -103,6 +104,13 @@ impl UserFolder {
             .map_err(|_| UserFolderError::TooLong)?;
         // Nothing was resolved: every component is the configured one, or has the name in it.
         if folder.as_bytes() == bytes { Ok(folder) } else { Err(UserFolderError::Dots) }
+    }
+}
+
+/// As configured.
+impl fmt::Display for UserFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

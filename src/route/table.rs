@@ -1,13 +1,15 @@
 //! The `routes` of the configuration.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use globset::GlobSet;
 use ipnet::IpNet;
 
-use super::RootSetting;
+use super::{RewriteSetting, RootSetting};
 use crate::auth::Credentials;
 use crate::net::tls::ServerNames;
+use crate::op::Greeting;
 
 /// One of the `routes`, as configured.
 pub struct Route {
@@ -17,6 +19,10 @@ pub struct Route {
     pub backends: Backends,
     /// Prepended to every path of the client; `/` for none.
     pub root: RootSetting,
+    /// Folders that clients see under other paths (`rewrite`), each with its own `from`.
+    pub rewrites: Vec<RewriteSetting>,
+    /// Sent after a login, by protocols that can (`greeting`).
+    pub greeting: Option<Arc<Greeting>>,
 }
 
 /// The backends of a route.

@@ -1,6 +1,7 @@
 //! Allowed actions on the backend's paths: what a backend takes.
 
-use crate::op::{Action, PathError, RemotePath};
+use super::path_map::{MapError, PathMap};
+use crate::op::Action;
 use crate::policy::Permit;
 
 /// An allowed action with the backend's paths.
@@ -10,9 +11,9 @@ pub struct Target<A> {
 }
 
 impl<A: Action> Target<A> {
-    /// Prepends `root` to the paths of an allowed action. Fails if a path becomes too long.
-    pub fn new(permit: Permit<A>, root: &RemotePath) -> Result<Self, PathError> {
-        Ok(Self { action: permit.into_action().map_paths(|path| path.below(root))? })
+    /// Replaces the paths of an allowed action by those of the backend.
+    pub fn new(permit: Permit<A>, paths: &PathMap) -> Result<Self, MapError> {
+        Ok(Self { action: permit.into_action().map_paths(|path| paths.to_backend(&path))? })
     }
 
     /// The action, with paths at the backend.

@@ -13,19 +13,23 @@ use super::root::Root;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::backend::BackendSession;
-use crate::op::{Action, Answer, Failure, FailureKind, Operation};
+use crate::op::{Action, Answer, Direction, Failure, FailureKind, Greeting, Operation};
+use crate::policy::limits::SessionLimits;
 use crate::policy::{self, Decision, FileState, Permit, Question, SessionPolicy, Subject, Terms};
 use crate::route::Target;
 
 pub(super) struct SessionCore {
     /// `None` without rules.
     pub(super) policy: Option<SessionPolicy>,
+    pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
     pub(super) metrics: Metrics,
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
     pub(super) open_uploads: OpenUploads,
+    /// The route's, for after the login.
+    pub(super) greeting: Option<Arc<Greeting>>,
     #[expect(dead_code, reason = "written when dropped")]
     pub(super) record: SessionRecord,
 }
@@ -78,6 +82,9 @@ impl SessionCore {
         mut record: Record,
         action: A,
     ) -> Result<Admitted<A>, Failure> {
+        if let Err(failure) = self.limits.operation().await {
+            return refused(record, failure);
+        }
         let exclusive = self.policy.is_some() && self.backend.abilities().exclusive_creation;
         let decided = match policy::decide(self.policy.as_ref(), action, exclusive) {
             Decision::Allowed(permit) => Ok(permit),
@@ -103,16 +110,23 @@ impl SessionCore {
     ) -> Result<Admitted<A>, Failure> {
         let terms = permit.terms().clone();
         record.set_rule(terms.rule.clone());
-        match Target::new(permit, &self.root.path) {
+        // A copy within the backend is no transfer.
+        if matches!(record.direction(), Some(Direction::Upload | Direction::Download)) {
+            match self.limits.transfer() {
+                Ok(permit) => record.set_transfer(permit),
+                Err(failure) => return refused(record, failure),
+            }
+        }
+        match Target::new(permit, &self.root.paths) {
             Ok(target) => Ok(Admitted { record, target, terms }),
-            Err(e) => refused(record, Failure::client(FailureKind::NameRefused, e)),
+            Err(error) => refused(record, Root::refusal(&error)),
         }
     }
 
     /// Fails only if the session is lost.
     async fn file_state<A: Action>(&self, question: &Question<A>) -> Result<FileState, Failure> {
-        let target = Target::new(question.request(), &self.root.path)
-            .map_err(|e| Failure::client(FailureKind::NameRefused, e))?;
+        let target = Target::new(question.request(), &self.root.paths)
+            .map_err(|error| Root::refusal(&error))?;
         let answer = match self.open_uploads.perform(target.action()).await {
             Some(answer) => answer,
             None => self.backend.perform(&target).await,

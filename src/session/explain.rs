@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Gateway;
-use crate::op::{Effect, RemotePath};
-use crate::policy::{CommandDenial, Explanation, Protocol, SessionFacts};
-use crate::route::{Access, Choice, LoginRequest, Root};
+use crate::op::{Effect, Failure, RemotePath};
+use crate::policy::{CommandDenial, Explanation, Names, Protocol, SessionFacts};
+use crate::route::{Access, Choice, LoginRequest, MapError, PathMap, Root};
 
 /// A login, and perhaps an operation.
 pub struct Query {
@@ -53,8 +53,12 @@ pub struct ExplainedLogin {
     pub identity: &'static str,
     /// The folder that the client sees as `/`; or why the login is refused.
     pub root: Result<Root, String>,
+    /// The paths of the operation that the route's `rewrite` changes, and the backend's below that folder.
+    pub rewritten: Vec<(RemotePath, Result<RemotePath, MapError>)>,
     /// `None` without `policy`.
     pub policy: Option<ExplainedPolicy>,
+    /// The `policy.limits` that apply, with what they count at present.
+    pub limits: Vec<String>,
 }
 
 /// What the rules decide.
@@ -87,7 +91,7 @@ impl Gateway {
         let known = self.passwords.known(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
-            (_, None) => ("the user is not in `users`: the login is refused", Vec::new()),
+            (_, None) => ("the gateway does not know the user", Vec::new()),
             (Access::GatewayPassThrough, Some(user)) => {
                 ("the gateway checks the password, then the backend does", user.groups.clone())
             }
@@ -108,6 +112,7 @@ impl Gateway {
             encrypted: query.encrypted,
             source: query.source,
         };
+        let limits = self.policy_limits.explain(&facts);
         let policy = self.session_policy(facts).map(|policy| {
             let explain = |(effect, path): &(Effect, RemotePath)| {
                 (*effect, path.clone(), policy.explain(*effect, path, query.now))
@@ -118,8 +123,35 @@ impl Gateway {
                 command: query.command.as_deref().map(|command| policy.decide_command(command)),
             }
         });
-        let root = self.root(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
+        let refusal = match (&choice.backend.access, known) {
+            (Access::Backend, _) | (_, Some(_)) => None,
+            (_, None) => Some("the user is not in `users`".to_owned()),
+        };
+        let paths =
+            Self::paths(choice).map_err(|failure| failure.detail.unwrap_or(failure.message));
+        let (root, rewrites) =
+            paths.map_or_else(|why| (Err(why), Vec::new()), |(root, rest)| (Ok(root), rest));
+        let root = refusal.map_or(root, Err);
+        let names = self.backends.get(&backend).map_or(Names::Exact, |it| it.names());
+        let map = PathMap::new(RemotePath::root(), rewrites, names);
+        let mut rewritten = Vec::new();
+        for (_, path) in &query.effects {
+            let there = map.to_backend(path);
+            if there.as_ref() != Ok(path) && !rewritten.contains(&(path.clone(), there.clone())) {
+                rewritten.push((path.clone(), there));
+            }
+        }
         let user = choice.user.clone();
-        ExplainedLogin { user, groups, route: choice.number, backend, identity, root, policy }
+        ExplainedLogin {
+            user,
+            groups,
+            route: choice.number,
+            backend,
+            identity,
+            root,
+            rewritten,
+            policy,
+            limits,
+        }
     }
 }

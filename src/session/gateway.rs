@@ -23,8 +23,12 @@ use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind, Fault, Outage};
+use crate::policy::limits::{self, SessionLimits};
 use crate::policy::{Names, Protocol, RuleSet, SessionFacts, SessionPolicy};
-use crate::route::{Access, Choice, Chosen, Root, RouteBackend, RouteTable, USER_PLACEHOLDER};
+use crate::route::{
+    Access, Backends, Choice, Chosen, Rewrite, Root, RouteBackend, RouteTable, USER_PLACEHOLDER,
+    UserFolderError,
+};
 
 const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
@@ -38,6 +42,8 @@ pub struct Gateway {
     pub backends: HashMap<String, Arc<dyn Backend>>,
     /// The `policy`; `None`: whatever the backend allows.
     pub policy: Option<Arc<RuleSet>>,
+    /// The limits on users and others (`policy.limits`).
+    pub policy_limits: limits::Limits,
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
@@ -71,6 +77,14 @@ impl Proof {
             Proof::PublicKey { key, .. } => Some(key),
         }
     }
+}
+
+/// A login that the backend has accepted.
+struct LoggedIn {
+    facts: SessionFacts,
+    root: root::Root,
+    limits: SessionLimits,
+    backend: Box<dyn BackendSession>,
 }
 
 impl Gateway {
@@ -136,15 +150,17 @@ impl Gateway {
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
         }
-        let (identity, root, backend) = outcome?;
+        let LoggedIn { facts, root, limits, backend } = outcome?;
         Ok(Session::new(SessionCore {
-            policy: self.session_policy(facts(client, identity, &info.backend)),
+            policy: self.session_policy(facts),
+            limits,
             record: SessionRecord::new(info.clone()),
             info,
             span,
             metrics: self.metrics.clone(),
-            root: root::Root::new(&root, &backend.home()),
+            root,
             backend,
+            greeting: chosen.choice.and_then(|choice| choice.route.greeting.clone()),
             open_uploads: OpenUploads::default(),
         }))
     }
@@ -174,7 +190,7 @@ impl Gateway {
             }
             Access::GatewayPassThrough => return Err(refused(KEY_NOT_FORWARDED)),
         }
-        self.root(choice)?;
+        Self::paths(choice)?;
         let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
@@ -192,16 +208,22 @@ impl Gateway {
         self.metrics.key_refused(&info, key, failure);
     }
 
-    /// The root of a user's session.
-    pub(super) fn root(&self, choice: &Choice) -> Result<Root, Failure> {
+    /// The root of a user's session, and the paths that differ below it.
+    pub(super) fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
         let Choice { route, number, user, .. } = choice;
-        route.root.of(user).map_err(|why| {
+        let refused = |key: String, setting: &dyn Display, why: UserFolderError| {
             refused(&format!(
-                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].root ({}): it {why}; \
-                 if the user is genuine, add a route for this name before that one",
-                route.root
+                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].{key} ({setting}): it \
+                 {why}; if the user is genuine, add a route for this name before that one",
             ))
-        })
+        };
+        let root =
+            route.root.of(user).map_err(|why| refused("root".to_owned(), &route.root, why))?;
+        let rewrites = route.rewrites.iter().enumerate().map(|(index, rewrite)| {
+            let key = || format!("rewrite[{index}].to");
+            rewrite.of(user).map_err(|why| refused(key(), &rewrite.to, why))
+        });
+        Ok((root, rewrites.collect::<Result<_, _>>()?))
     }
 
     async fn log_in(
@@ -210,7 +232,7 @@ impl Gateway {
         client: &ClientInfo,
         proof: Proof,
         at_backend: &AtomicBool,
-    ) -> Result<(Identity, Root, Box<dyn BackendSession>), Failure> {
+    ) -> Result<LoggedIn, Failure> {
         let choice = chosen.choice.as_ref();
         let name = choice.map_or(proof.user(), |choice| &choice.user);
         let mut identity = Identity { user: name.to_vec(), groups: vec![] };
@@ -226,8 +248,8 @@ impl Gateway {
                 self.passwords.known(name)
             }
         };
-        let root = choice.map(|choice| self.root(choice)).transpose()?;
-        let (Some(choice), Some(root)) = (choice, root) else {
+        let paths = choice.map(Self::paths).transpose()?;
+        let (Some(choice), Some((root, rewrites))) = (choice, paths) else {
             return Err(self.without_route(chosen));
         };
         if !unchecked {
@@ -249,6 +271,11 @@ impl Gateway {
             Access::GatewayMapped(account) => Login::Authenticated(Some(account.clone())),
             Access::GatewayOnly => Login::Authenticated(None),
         };
+        // Before the backend is involved, but not before the user is known: a wrong password takes no
+        // user's place.
+        let facts = facts(client, identity, place);
+        let admit = || self.policy_limits.open_session(&facts, client.session);
+        let early = (!unchecked).then(admit).transpose()?;
         let mapped = matches!(login, Login::Authenticated(_));
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
@@ -256,8 +283,23 @@ impl Gateway {
         match backend.login(&login, origin).await {
             Ok(session) => {
                 let place = (place.as_str(), *number);
-                match root::check(&*session, &root, place).await {
-                    Ok(()) => Ok((identity, root, session)),
+                let limits = match early {
+                    Some(limits) => Ok(limits),
+                    None => admit(),
+                };
+                let checked = match limits {
+                    Ok(limits) => {
+                        let checked = root::check(&*session, &root, place).await;
+                        checked.map(|()| limits)
+                    }
+                    Err(failure) => Err(failure),
+                };
+                match checked {
+                    Ok(limits) => {
+                        let home = session.home();
+                        let root = root::Root::new(&root, rewrites, backend.names(), &home);
+                        Ok(LoggedIn { facts, root, limits, backend: session })
+                    }
                     Err(failure) => {
                         session.close().await;
                         Err(failure)
@@ -281,7 +323,11 @@ impl Gateway {
             }
             // The name and the password are the client's.
             Err(failure) if failure.kind == FailureKind::LoginRefused => {
-                Err(Failure { fault: Fault::Client, ..failure })
+                Err(match choice.route.backends {
+                    Backends::One(_) => Failure { fault: Fault::Client, ..failure },
+                    // The text must not tell that there is such a backend.
+                    Backends::Named(_) => refused(&format!("the backend refused it: {failure}")),
+                })
             }
             Err(failure) => Err(failure),
         }

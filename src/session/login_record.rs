@@ -76,6 +76,7 @@ impl LoginRecord {
         let outcome_name = match outcome {
             Ok(()) => "ok",
             Err(failure) if failure.kind == FailureKind::LoginRefused => "refused",
+            Err(failure) if failure.fault == Fault::Policy => "refused",
             Err(_) => "failed",
         };
         self.metrics.logins.with_label_values(&[info.listener.as_str(), outcome_name]).inc();

@@ -17,6 +17,7 @@ mod outages;
 mod path_masking;
 mod record;
 mod record_line;
+mod rewritten;
 mod root;
 mod session_info;
 mod session_record;

@@ -11,9 +11,10 @@ use super::path_masking;
 use super::record::Record;
 use super::write_limit::WriteLimit;
 use crate::backend::{InFlight, OpenFile};
-use crate::data::Progress;
+use crate::data::{Progress, Throttle};
 use crate::op::{
-    Changes, CopyData, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath, Status,
+    Changes, CopyData, Direction, Entry, Failure, FileSystem, OpenMode, Operation, RemotePath,
+    Status,
 };
 use crate::policy::Terms;
 
@@ -34,6 +35,8 @@ pub struct OpenedFile {
     read: Arc<Progress>,
     written: Arc<Progress>,
     reads: Arc<Mutex<Reads>>,
+    /// The limits on what is read and on what is written.
+    throttles: [Option<Arc<dyn Throttle>>; 2],
 }
 
 /// The READs of a file.
@@ -57,17 +60,38 @@ impl OpenedFile {
     ) -> Self {
         let (read, written) = record.read_and_written();
         let (appends, writes) = (mode.append, mode.writes());
+        let throttles = [Direction::Download, Direction::Upload].map(|it| record.throttle(it));
         let (record, reads) = (Mutex::new(Some(record)), Arc::default());
         let limit = WriteLimit::new(path.clone(), terms, appends);
-        Self { session, path, appends, file, record, writes, limit, read, written, reads }
+        Self {
+            session,
+            path,
+            appends,
+            file,
+            record,
+            writes,
+            limit,
+            read,
+            written,
+            reads,
+            throttles,
+        }
     }
 
-    /// As [`OpenFile::read_at`].
+    /// As [`OpenFile::read_at`]. The answer waits for the session's limits.
     pub fn read_at(&self, offset: u64, length: u32) -> InFlight<Option<Bytes>> {
         let (reading, read) = (self.file.read_at(offset, length), self.read.clone());
         let (session, reads) = (self.session.clone(), self.reads.clone());
+        let throttle = self.throttles[0].clone();
         InFlight::new(Box::pin(async move {
             let outcome = reading.await;
+            if let (Some(throttle), Ok(Some(bytes))) = (throttle, &outcome) {
+                if let Err(failure) = throttle.count(bytes.len()) {
+                    let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Err(reads.failed.get_or_insert(failure).clone());
+                }
+                throttle.wait(bytes.len()).await;
+            }
             let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
             match &outcome {
                 Ok(Some(bytes)) => {
@@ -82,10 +106,13 @@ impl OpenedFile {
         }))
     }
 
-    /// As [`OpenFile::write_at`].
+    /// As [`OpenFile::write_at`]. The answer waits for the session's limits: clients send more once they
+    /// have it.
     pub fn write_at(&self, offset: u64, data: Bytes) -> InFlight<()> {
         let length = data.len();
-        if let Err(failure) = self.limit.check(offset, length as u64) {
+        let throttle = self.throttles[1].clone();
+        let counted = || throttle.as_ref().map_or(Ok(()), |throttle| throttle.count(length));
+        if let Err(failure) = self.limit.check(offset, length as u64).and_then(|()| counted()) {
             return InFlight::new(Box::pin(async { Err(failure) }));
         }
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
@@ -93,6 +120,9 @@ impl OpenedFile {
         InFlight::new(Box::pin(async move {
             writing.await.map_err(|failure| path_masking::failure(&session.root, failure))?;
             written.add(length);
+            if let Some(throttle) = throttle {
+                throttle.wait(length).await;
+            }
             Ok(())
         }))
     }

@@ -33,19 +33,25 @@ pub(super) fn entry(root: &Root, folder: &RemotePath, mut entry: Entry) -> Entry
     entry
 }
 
-/// The target of a symlink in `folder`, as the client may see it; `None` outside of the root. A
-/// target that names folders above the root becomes an absolute path below it. Folders on the way
-/// that are symlinks themselves are not resolved.
+/// The target of a symlink in `folder`, as the client may see it; `None` where it does not see it. A target
+/// that names folders above the root, or leads elsewhere by the client's paths, becomes an absolute path of the
+/// client. Folders on the way that are symlinks themselves are not resolved.
 pub(super) fn link(root: &Root, folder: &RemotePath, target: Vec<u8>) -> Option<Vec<u8>> {
-    let stays = !(target.starts_with(b"/") || folder.is_left_by(&target));
-    if stays || !(root.hides || root.relative) {
+    let absolute = target.starts_with(b"/");
+    let stays = !absolute && !folder.is_left_by(&target);
+    if !(root.hides || root.relative) || (stays && root.paths.is_plain()) {
         return Some(target);
     }
-    if root.relative {
+    let here = root.paths.to_backend(folder).ok()?;
+    if root.relative && (absolute || here.is_left_by(&target)) {
         // Its path relative to the home directory is not known.
         return None;
     }
-    let there = RemotePath::resolve(&folder.below(&root.path).ok()?, &target).ok()?;
+    let there = RemotePath::resolve(&here, &target).ok()?;
+    let followed = RemotePath::resolve(folder, &target).ok()?;
+    if stays && root.paths.to_backend(&followed).as_ref() == Ok(&there) {
+        return Some(target);
+    }
     Some(root.strip(&there)?.as_bytes().to_vec())
 }
 
@@ -54,6 +60,7 @@ mod tests {
     use super::*;
     use crate::backend::Home;
     use crate::op::{FailureKind, Status};
+    use crate::policy::Names;
     use crate::route;
 
     fn path(given: &str) -> RemotePath {
@@ -61,7 +68,7 @@ mod tests {
     }
 
     fn root(given: &str) -> Root {
-        Root::new(&route::Root::Path(path(given)), &Home::At(path("/")))
+        Root::new(&route::Root::Path(path(given)), Vec::new(), Names::Exact, &Home::At(path("/")))
     }
 
     fn open() -> Root {
@@ -71,7 +78,7 @@ mod tests {
     #[test]
     fn targets_outside_of_an_unknown_home_directory_are_hidden() {
         for configured in [route::Root::Home, route::Root::Path(path("/"))] {
-            let root = Root::new(&configured, &Home::Unknown);
+            let root = Root::new(&configured, Vec::new(), Names::Exact, &Home::Unknown);
             for (folder, target, visible) in
                 [("/in", "../y", true), ("/in", "../../y", false), ("/", "/in/y", false)]
             {
@@ -103,6 +110,58 @@ mod tests {
             assert_eq!(seen.as_deref(), expected.map(str::as_bytes), "{folder} {target}");
             let open = link(&open(), &path(folder), target.into());
             assert_eq!(open.as_deref(), Some(target.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn targets_lead_where_the_client_sees_what_they_name() {
+        let rewrite = |from, to| route::Rewrite { from: path(from), to: path(to) };
+        let rewrites = || vec![rewrite("/in", "/data/p/in"), rewrite("/old/out", "/data/p/out")];
+        let at = |given: &str, home: Home| {
+            Root::new(&route::Root::Path(path(given)), rewrites(), Names::Exact, &home)
+        };
+        let cases = [
+            // Within the rewritten folder, and beside.
+            ("/in", "y", Some("y")),
+            ("/in/a", "../y", Some("../y")),
+            ("/x", "../z/y", Some("../z/y")),
+            // Out of it: the client's path differs.
+            ("/in", "../y", Some("/data/p/y")),
+            ("/in", "../out/y", Some("/old/out/y")),
+            ("/old/out", "../in", Some("/in")),
+            ("/data/p", "in/y", Some("/in/y")),
+            ("/", "data/p/out", Some("/old/out")),
+            // Into a folder that is behind the rewritten one.
+            ("/", "in/y", None),
+            ("/old", "out", None),
+        ];
+        for given in ["/", "/srv"] {
+            for (folder, target, expected) in cases {
+                let seen = link(&at(given, Home::At(path("/"))), &path(folder), target.into());
+                assert_eq!(seen.as_deref(), expected.map(str::as_bytes), "{folder} {target}");
+            }
+        }
+        for (given, target, expected) in [
+            ("/", "/data/p/in/y", Some("/in/y")),
+            ("/", "/x", Some("/x")),
+            ("/", "/in/y", None),
+            ("/srv", "/srv/data/p/in/y", Some("/in/y")),
+            ("/srv", "/srv/x", Some("/x")),
+            ("/srv", "/data/p/in/y", None),
+            ("/srv", "../x", None),
+        ] {
+            let seen = link(&at(given, Home::At(path("/"))), &path("/"), target.into());
+            assert_eq!(seen.as_deref(), expected.map(str::as_bytes), "{given} {target}");
+        }
+        // Only what is relative to an unknown home directory can be followed.
+        for (folder, target, expected) in [
+            ("/in", "../out/y", Some("/old/out/y")),
+            ("/in", "../../../y", Some("/y")),
+            ("/in", "../../../../y", None),
+            ("/in", "/data/p/in/y", None),
+        ] {
+            let seen = link(&at("/", Home::Unknown), &path(folder), target.into());
+            assert_eq!(seen.as_deref(), expected.map(str::as_bytes), "{folder} {target}");
         }
     }
 

@@ -7,8 +7,9 @@ use super::end::SessionEnd;
 use super::metrics::Metrics;
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
-use crate::data::Progress;
+use crate::data::{Progress, Throttle};
 use crate::op::{Action, Direction, Failure, FailureKind, Fault, RemotePath};
+use crate::policy::limits::TransferPermit;
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
 /// the session ended.
@@ -21,6 +22,8 @@ pub(super) struct Record {
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
     direction: Option<Direction>,
+    /// Counts a transfer as running.
+    transfer: Option<TransferPermit>,
     quiet: bool,
     started: Instant,
     progress: Arc<Progress>,
@@ -47,6 +50,7 @@ impl Record {
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
             direction: action.direction(),
+            transfer: None,
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
             started: Instant::now(),
@@ -83,6 +87,20 @@ impl Record {
         }
     }
 
+    pub(super) fn direction(&self) -> Option<Direction> {
+        self.direction
+    }
+
+    /// Sets the permit of a transfer, which ends with the record.
+    pub(super) fn set_transfer(&mut self, permit: TransferPermit) {
+        self.transfer = Some(permit);
+    }
+
+    /// The limits on bytes in one direction; `None` if there are none.
+    pub(super) fn throttle(&self, direction: Direction) -> Option<Arc<dyn Throttle>> {
+        self.transfer.as_ref()?.throttle(direction)
+    }
+
     /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
         self.path = path;
@@ -99,6 +117,9 @@ impl Record {
         let info = &*self.info;
         // False for a file that was refused, or only opened.
         let transferred = bytes > 0 || matches!(ended, Outcome::Ok);
+        if !transferred && let Some(permit) = &self.transfer {
+            permit.take_back_file();
+        }
         let (outcome, failure, size) = match ended {
             Outcome::Ok => ("ok", None, None),
             Outcome::Partial(size, failure) => ("partial", failure, size),

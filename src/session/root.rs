@@ -1,17 +1,21 @@
-//! The folder of the backend that a client sees as `/`, and the check at login that a configured
-//! one exists.
+//! The backend's folders as a client sees them, by the route's `root` and `rewrite`, and the check at login
+//! that a configured root exists.
+
+use std::sync::Arc;
 
 use crate::backend::{BackendSession, Home};
-use crate::op::{Answer, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath};
-use crate::policy::Permit;
-use crate::route::{self, Target};
+use crate::op::{
+    Action, Answer, Entry, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath,
+};
+use crate::policy::{Names, Permit};
+use crate::route::{self, MapError, PathMap, Rewrite, Target};
 
-/// The folder that a client sees as `/`.
+/// The folder that a client sees as `/`, and those below it that it sees under other paths.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
-    /// Put before every path of the client.
-    pub(super) path: RemotePath,
-    /// Whether the client must not see folders above it, nor messages that name them.
+    /// From the client's paths to the backend's and back.
+    pub(super) paths: Arc<PathMap>,
+    /// Whether the client must not see the backend's paths, nor messages that name them.
     pub(super) hides: bool,
     /// Whether absolute paths of the server differ from those of the session.
     pub(super) relative: bool,
@@ -19,19 +23,54 @@ pub(super) struct Root {
 
 impl Root {
     /// The root of a session whose home directory at the backend is `home`.
-    pub(super) fn new(configured: &route::Root, home: &Home) -> Self {
+    pub(super) fn new(
+        configured: &route::Root,
+        rewrites: Vec<Rewrite>,
+        names: Names,
+        home: &Home,
+    ) -> Self {
         let path = match configured {
             route::Root::Path(path) => path.clone(),
             route::Root::Home => home.path(),
         };
         let relative = *home == Home::Unknown;
-        let hides = !path.is_root() || (relative && *configured == route::Root::Home);
-        Self { path, hides, relative }
+        let hides = !path.is_root()
+            || (relative && *configured == route::Root::Home)
+            || !rewrites.is_empty();
+        Self { paths: Arc::new(PathMap::new(path, rewrites, names)), hides, relative }
     }
 
-    /// As the client sees a path of the backend; `None` where it lies outside.
+    /// As the client sees a path of the backend; `None` where it does not see it.
     pub(super) fn strip(&self, path: &RemotePath) -> Option<RemotePath> {
-        path.strip_root(&self.path)
+        self.paths.to_client(path)
+    }
+
+    /// The answer where the backend does not have the path: a folder that is shown only because a rewritten
+    /// one is below it.
+    pub(super) fn if_missing(&self, operation: &Operation) -> Option<Answer> {
+        let path = operation.path();
+        if !self.paths.is_above_rewritten(path) {
+            return None;
+        }
+        match operation {
+            Operation::Enter(_) => Some(Answer::Done(None)),
+            Operation::Stat(_) | Operation::LinkStat(_) => {
+                let name = path.name().unwrap_or(b"/");
+                Some(Answer::Entry(Entry::new(name, EntryKind::Directory)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The refusal of a path that the backend does not have, or must not be reached by.
+    pub(super) fn refusal(error: &MapError) -> Failure {
+        match error {
+            MapError::Path(error) => Failure::client(FailureKind::NameRefused, error),
+            MapError::Hidden(_) => {
+                let kind = FailureKind::NotFound;
+                Failure::new(kind, Fault::Policy, kind.sentence()).with_detail(error)
+            }
+        }
     }
 
     /// Refuses an operation that would lead out of the root, or remove, rename or change the access to the
@@ -43,7 +82,7 @@ impl Root {
         let links = matches!(operation, Operation::Symlink { .. } | Operation::HardLink { .. });
         if links && self.hides {
             return denied(
-                "links are not allowed below a route's `root`: they could lead out of it",
+                "links are not allowed below a route's `root` or `rewrite`: they could lead out of it",
             );
         }
         if let Operation::Symlink { target, .. } = operation
@@ -54,21 +93,27 @@ impl Root {
                           absolute path; set `login_folder` on the backend";
             return Err(Failure::backend(FailureKind::Unsupported, reason));
         }
-        if self.is_affected_by(operation) {
+        if self.is_affected_by(operation, RemotePath::is_root) {
             return denied(
                 "the root folder cannot be removed or renamed, and its access cannot be changed",
+            );
+        }
+        if self.is_affected_by(operation, |path| self.paths.is_needed(path)) {
+            return denied(
+                "the configuration needs this folder (the route's `rewrite`): it cannot be removed or \
+                 renamed, and its access cannot be changed",
             );
         }
         Ok(())
     }
 
-    fn is_affected_by(&self, operation: &Operation) -> bool {
+    fn is_affected_by(&self, operation: &Operation, is_kept: impl Fn(&RemotePath) -> bool) -> bool {
         match operation {
-            Operation::Remove(path) | Operation::RemoveDirectory(path) => path.is_root(),
-            Operation::Rename { from, to, .. } => from.is_root() || to.is_root(),
+            Operation::Remove(path) | Operation::RemoveDirectory(path) => is_kept(path),
+            Operation::Rename { from, to, .. } => is_kept(from) || is_kept(to),
             Operation::SetAttributes { path, changes, .. } => {
                 let closes = changes.permissions.is_some() || changes.owner.is_some();
-                path.is_root() && self.hides && closes
+                is_kept(path) && self.hides && closes
             }
             _ => false,
         }
@@ -101,9 +146,9 @@ pub(super) async fn check(
     };
     let perform = |operation: fn(RemotePath) -> Operation| async move {
         let permit = Permit::internal(operation(RemotePath::root()));
-        match Target::new(permit, root) {
+        match Target::new(permit, &PathMap::root_only(root.clone())) {
             Ok(target) => backend.perform(&target).await,
-            Err(error) => Err(Failure::gateway(FailureKind::NameRefused, error)),
+            Err(error) => Err(Root::refusal(&error)),
         }
     };
     let (absent, not_a_folder) = ("does not exist", "is not a folder");

@@ -20,7 +20,10 @@ use crate::op::{
     Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListDirectory, Onto, OpenMode,
     Operation, RemotePath, Representation, WriteMode,
 };
+use crate::policy::Names;
 use crate::route;
+
+mod rewrites;
 
 const READ: OpenMode = OpenMode {
     read: true,
@@ -46,7 +49,17 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     symlink("file", acme.join("relative")).unwrap();
     symlink("/customers/other", acme.join("out")).unwrap();
     symlink("../../../customers/acme/file", acme.join("inbox/climbs")).unwrap();
-    let settings = Settings { folder: folder.path().into(), partial_uploads: PartialUploads::Keep };
+    let (session, registry) = session_on(folder.path(), "/customers/acme", Vec::new()).await;
+    (folder, session, registry)
+}
+
+/// A session with this root and `rewrite`.
+async fn session_on(
+    folder: &std::path::Path,
+    root: &str,
+    rewrites: Vec<route::Rewrite>,
+) -> (Arc<Session>, Registry) {
+    let settings = Settings { folder: folder.into(), partial_uploads: PartialUploads::Keep };
     let backend = LocalBackend::open(&settings).unwrap();
     let registry = Registry::new();
     let info = Arc::new(SessionInfo {
@@ -62,14 +75,21 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     let session = Session::new(SessionCore {
         span: tracing::Span::none(),
         policy: None,
+        limits: Default::default(),
         record: SessionRecord::new(info.clone()),
         info,
         metrics: Metrics::register(&registry).unwrap(),
         open_uploads: Default::default(),
-        root: Root::new(&route::Root::Path(path("/customers/acme")), &Home::At(path("/"))),
+        root: Root::new(
+            &route::Root::Path(path(root)),
+            rewrites,
+            Names::Exact,
+            &Home::At(path("/")),
+        ),
+        greeting: None,
         backend: backend.login(&Login::Authenticated(None), Origin::ANY).await.unwrap(),
     });
-    (folder, Arc::new(session), registry)
+    (Arc::new(session), registry)
 }
 
 #[derive(Clone, Default)]

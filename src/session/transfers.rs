@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::core::{SessionCore, failed};
 use super::path_masking;
 use super::record::Record;
+use super::rewritten::RewrittenEntries;
 use super::root::Root;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
-use crate::data::{Progress, Sink, Source};
-use crate::op::{Entry, Failure, Fault, PeerReply, RemotePath};
+use crate::data::{Progress, Sink, Source, Throttle};
+use crate::op::{Direction, Entry, Failure, Fault, PeerReply, RemotePath};
 
 /// A download of a file.
 pub struct Download {
@@ -30,11 +31,13 @@ pub struct Upload {
 
 /// A listing of a folder.
 pub struct DirectoryListing {
-    pub(super) listing: Box<dyn Listing>,
+    /// `None` once it is complete, and for a folder that the backend does not have.
+    pub(super) listing: Option<Box<dyn Listing>>,
     pub(super) record: Record,
     pub(super) core: Arc<SessionCore>,
     /// As the client sees it.
     pub(super) path: RemotePath,
+    pub(super) rewritten: RewrittenEntries,
 }
 
 impl Download {
@@ -46,6 +49,11 @@ impl Download {
     /// Counts the bytes of the transfer for its record.
     pub fn progress(&self) -> Arc<Progress> {
         self.record.progress()
+    }
+
+    /// The limits on the transfer's bytes; `None` if there are none.
+    pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
+        self.record.throttle(Direction::Download)
     }
 
     /// Completes a transfer whose source has ended: first with the backend, then with the client by
@@ -97,6 +105,11 @@ impl Upload {
         self.record.progress()
     }
 
+    /// The limits on the transfer's bytes; `None` if there are none.
+    pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
+        self.record.throttle(Direction::Upload)
+    }
+
     /// The file's name as the client sees it.
     pub fn path(&self) -> &RemotePath {
         &self.path
@@ -131,20 +144,28 @@ impl Upload {
 impl DirectoryListing {
     /// The next entries, at most 256 and never none; `None` once the listing is complete.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Failure> {
-        let Self { listing, core, path, .. } = self;
+        let Self { listing, core, path, rewritten, .. } = self;
         let root = &core.root;
-        loop {
-            let entries =
-                listing.next().await.map_err(|failure| path_masking::failure(root, failure))?;
-            let Some(mut entries) = entries else { return Ok(None) };
+        let shown = |mut entries: Vec<Entry>| {
             if let Some(policy) = &core.policy {
                 entries.retain(|entry| !policy.hides_entry(path, entry));
             }
-            if !entries.is_empty() {
-                let seen = |entry| path_masking::entry(root, path, entry);
-                return Ok(Some(entries.into_iter().map(seen).collect()));
+            let seen = |entry| path_masking::entry(root, path, entry);
+            (!entries.is_empty()).then(|| entries.into_iter().map(seen).collect())
+        };
+        while let Some(backend) = listing {
+            let batch = backend.next().await;
+            let batch = batch.map_err(|failure| path_masking::failure(root, failure))?;
+            let Some(mut entries) = batch else {
+                *listing = None;
+                break;
+            };
+            rewritten.filter(&mut entries);
+            if let Some(entries) = shown(entries) {
+                return Ok(Some(entries));
             }
         }
+        Ok(shown(rewritten.take()))
     }
 
     /// Records that the client got the complete listing.
@@ -154,7 +175,9 @@ impl DirectoryListing {
 
     /// Ends the listing early because of `failure`, and records that.
     pub async fn abort(self, failure: &Failure) {
-        self.listing.abort().await;
+        if let Some(listing) = self.listing {
+            listing.abort().await;
+        }
         self.record.failed(failure);
     }
 }

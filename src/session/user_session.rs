@@ -8,10 +8,11 @@ use super::core::{Admitted, SessionCore, failed, failed_or_denied, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
+use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, ListDirectory, OpenHandle, OpenMode,
-    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
+    Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
+    OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 use crate::policy::SessionPolicy;
 
@@ -35,10 +36,16 @@ impl Session {
         self.core.root.strip(&self.core.backend.home().path()).unwrap_or_else(RemotePath::root)
     }
 
+    /// The route's text for after the login.
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.core.greeting.as_deref()
+    }
+
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
         let is_check = matches!(operation, Operation::RenameFrom(_));
+        let if_missing = self.core.root.if_missing(&operation);
         let Admitted { record, target, terms } = self.core.admit_operation(operation).await?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
@@ -84,7 +91,13 @@ impl Session {
                     answer => answer,
                 })
             }
-            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
+            Err(failure) => match if_missing.filter(|_| failure.kind == FailureKind::NotFound) {
+                Some(answer) => {
+                    record.done();
+                    Ok(answer)
+                }
+                None => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
+            },
         }
     }
 
@@ -92,10 +105,18 @@ impl Session {
     pub async fn list(&self, path: RemotePath) -> Result<DirectoryListing, Failure> {
         let Admitted { record, target, .. } =
             self.core.admit(ListDirectory { path: path.clone() }).await?;
-        match self.core.backend.list(&target).await {
-            Ok(listing) => Ok(DirectoryListing { listing, record, core: self.core.clone(), path }),
-            Err(failure) => Err(failed(record, &self.core.root, failure)),
-        }
+        let rewritten = RewrittenEntries::of(&self.core, &path).await;
+        let listing = match self.core.backend.list(&target).await {
+            Ok(listing) => Some(listing),
+            Err(failure)
+                if failure.kind == FailureKind::NotFound
+                    && self.core.root.paths.is_above_rewritten(&path) =>
+            {
+                None
+            }
+            Err(failure) => return Err(failed(record, &self.core.root, failure)),
+        };
+        Ok(DirectoryListing { listing, record, core: self.core.clone(), path, rewritten })
     }
 
     /// Opens a file for a download that starts `offset` bytes into it.

@@ -17,6 +17,7 @@ mod compatibility;
 mod demo;
 mod firewall;
 mod lifecycle;
+mod limits;
 mod log;
 mod matrix;
 mod memory;

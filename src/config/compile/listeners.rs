@@ -37,6 +37,7 @@ pub(super) fn compile(
         listeners.push(ListenerSettings {
             name: name.clone(),
             addresses: addresses.map(|(_, address)| *address).collect(),
+            greeting: value(&listener.greeting).cloned(),
             tls,
             data_ports: value(&listener.data_ports).map(|pool| pool.0.clone()),
             proxy_protocol: trusted(&listener.proxy_protocol, problems),
@@ -68,6 +69,7 @@ fn refuse_other_protocols(
         Key::new("channels", &listener.channels, &[Sftp]),
         Key::new("algorithms", &listener.algorithms, &[Sftp])
             .instead("TLS is 1.2 and 1.3 with safe cipher suites only"),
+        Key::new("greeting", &listener.greeting, &[Ftp, Sftp]),
         Key::new("proxy_protocol", &listener.proxy_protocol, &[Ftp, Sftp]),
     ];
     protocol_keys::refuse("a listener", protocol, &keys, ListenerProtocol::word, problems);

@@ -31,6 +31,7 @@ mod protocol_keys;
 mod routes;
 mod sftp_listeners;
 mod sockets;
+mod state_dir;
 mod users;
 
 pub(super) fn compile(
@@ -46,6 +47,8 @@ pub(super) fn compile(
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
+    let policy_limits = policy::limits(file, problems);
+    let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
@@ -73,6 +76,8 @@ pub(super) fn compile(
         users,
         routes,
         policy,
+        policy_limits,
+        state_dir,
         limits,
         metrics,
         admin_socket,

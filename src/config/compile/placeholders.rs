@@ -1,16 +1,19 @@
-//! Warns of `{user}`, `%u` and the like in paths: other servers expand them, this gateway expands only
-//! `{user}`, in a route's `root`.
+//! Warns of `{user}`, `%u` and the like in paths and greetings: other servers expand them, this gateway expands
+//! only `{user}`, in a route's `root` and `rewrite`.
 
 use super::{entries, listener_tls};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
-use crate::config::schema::File;
+use crate::config::schema::{File, Route};
 use crate::config::values::FileName;
+use crate::op::Greeting;
 use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, problems: &mut Problems) {
     let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
     for route in routes {
+        rewrites(route, problems);
+        greeting(route.greeting.as_ref(), problems);
         let Some(leaf) = &route.root else { continue };
         let Some(root) = &leaf.value else { continue };
         // Other braces are errors.
@@ -31,7 +34,36 @@ pub(super) fn warn(file: &File, problems: &mut Problems) {
             hint(&leaf.at, &String::from_utf8_lossy(path.as_bytes()), shared, problems);
         }
     }
+    for (_, listener) in entries(&file.listeners) {
+        greeting(listener.greeting.as_ref(), problems);
+    }
     files(file, problems);
+}
+
+fn rewrites(route: &Route, problems: &mut Problems) {
+    for rewrite in route.rewrite.iter().flat_map(|list| &list.items) {
+        if let Some(leaf) = &rewrite.from
+            && let Some(path) = &leaf.value
+        {
+            let same = "clients see a folder of that name; they all see the same paths";
+            hint(&leaf.at, &path.to_string(), same, problems);
+        }
+        if let Some(leaf) = &rewrite.to
+            && let Some(folder) = &leaf.value
+        {
+            let rest = folder.to_string().replace(USER_PLACEHOLDER, "");
+            hint(&leaf.at, &rest, "only `{user}` is replaced by the user's name", problems);
+        }
+    }
+}
+
+fn greeting(leaf: Option<&Leaf<Greeting>>, problems: &mut Problems) {
+    let lines = leaf.and_then(|leaf| leaf.value.as_ref()).map(Greeting::lines);
+    if let Some(leaf) = leaf
+        && let Some(line) = lines.into_iter().flatten().find(|line| placeholder(line).is_some())
+    {
+        hint(&leaf.at, line, "nothing in a greeting is replaced", problems);
+    }
 }
 
 fn files(file: &File, problems: &mut Problems) {

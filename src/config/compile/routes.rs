@@ -1,6 +1,7 @@
 //! `routes`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::backends::LoginMode;
 use super::value;
@@ -10,7 +11,9 @@ use crate::op::RemotePath;
 use crate::route::{Root, RootSetting, Route, RouteTable};
 
 mod backends;
+mod greeting;
 mod matches;
+mod rewrite;
 mod unused;
 
 pub(super) fn compile(
@@ -38,12 +41,16 @@ fn compile_route(
 ) -> Option<Route> {
     let matches = matches::compile(file, route, problems);
     let backends = backends::compile(file, route, login_modes, problems);
+    let rewrites = rewrite::compile(route, problems);
+    greeting::warn_without_ftp(file, route, problems);
     Some(Route {
         matches,
         backends: backends?,
         root: value(&route.root)
             .cloned()
             .unwrap_or_else(|| RootSetting::Same(Root::Path(RemotePath::root()))),
+        rewrites,
+        greeting: value(&route.greeting).cloned().map(Arc::new),
     })
 }
 

@@ -36,6 +36,7 @@ pub(super) fn compile(
         listeners.push(ListenerSettings {
             name: name.clone(),
             addresses: addresses.map(|(_, address)| *address).collect(),
+            greeting: value(&listener.greeting).cloned(),
             proxy_protocol: trusted(&listener.proxy_protocol, problems),
             host_keys: host_keys(listener, &algorithms, folder, problems),
             algorithms,

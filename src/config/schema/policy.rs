@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::read::{Many, section};
 use crate::config::values::*;
+use crate::policy::limits::{OperationRate, Per};
 use crate::policy::{PathPattern, Protocol};
 
 section! {
@@ -14,10 +15,12 @@ section! {
         /// Nothing is refused: what the rules and uploads would refuse is logged. Default: false.
         dry_run: Leaf<bool>,
         /// The rules. Each operation is decided by the first that matches; one that none matches is
-        /// denied.
-        [required] rules: Many<Rule>,
+        /// denied. Absent: whatever the backend allows.
+        rules: Many<Rule>,
         /// Further conditions on uploads that the rules allow. All that match apply.
         uploads: Many<Uploads>,
+        /// Limits on bandwidth, sessions, transfers, operations and daily amounts. All that match apply.
+        limits: Many<PolicyLimit>,
     }
     hints [
         "default" => "the last rule decides the rest: { name: rest, allow: all }",
@@ -112,4 +115,58 @@ section! {
         write_once: Leaf<bool>,
     }
     hints ["max_file_size" => "write max_size"]
+}
+
+section! {
+    /// A limit for the sessions that match.
+    PolicyLimit {
+        /// Its name, unique: in refusals, metrics and the log.
+        [required] name: Leaf<Text>,
+        /// The sessions that it applies to; every condition must hold. Absent: all.
+        r#match: LimitMatch,
+        /// What shares it: user (default: all sessions of a user), session (each has its own), listener,
+        /// backend, or all (all sessions that match).
+        per: Leaf<Per>,
+        /// Bytes of files a second, uploads and downloads together: "20MiB/s", "1Gbit/s". At least
+        /// 64kbit/s.
+        bandwidth: Leaf<Bandwidth>,
+        /// The same for uploads only.
+        upload_bandwidth: Leaf<Bandwidth>,
+        /// The same for downloads only.
+        download_bandwidth: Leaf<Bandwidth>,
+        /// Sessions open at once; more logins are refused.
+        sessions: Leaf<Count>,
+        /// Files transferred at once; more are refused. Over SFTP each open file counts.
+        transfers: Leaf<Count>,
+        /// Operations, also listings and the start of transfers: "100/s" or "30/min". More wait, for up to
+        /// 30 seconds.
+        operations: Leaf<OperationRate>,
+        /// Bytes of files in a day (UTC), uploads and downloads together: "10GiB". Then transfers end.
+        bytes_per_day: Leaf<DailyBytes>,
+        /// Files transferred in a day (UTC). Then transfers are refused.
+        files_per_day: Leaf<Count>,
+    }
+    hints ["rate" => "write bandwidth or operations"]
+}
+
+section! {
+    /// Conditions of a limit.
+    LimitMatch {
+        /// Names of users, or patterns ("pay-*").
+        users: OneOrMore<UserGlob>,
+        /// Groups of users whom the gateway authenticates.
+        groups: OneOrMore<Text>,
+        /// Names of listeners.
+        listeners: OneOrMore<Text>,
+        /// Names of backends.
+        backends: OneOrMore<Text>,
+        /// What the client speaks: ftp or sftp.
+        protocols: OneOrMore<Protocol>,
+        /// Networks of clients.
+        sources: OneOrMore<IpNet>,
+    }
+    hints [
+        "paths" => "limits apply to whole sessions; rules have paths",
+        "encrypted" => "limits apply to whole sessions; rules have encrypted",
+    ]
 }

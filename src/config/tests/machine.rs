@@ -299,7 +299,7 @@ fn a_user_whose_name_is_no_folder_is_a_warning() {
     {
         let text = rooted.replace("  alice:", &format!("  {name}:"));
         let message = format!(
-            "this name cannot replace `{{user}}` in the `root` of the user's routes: it {why}"
+            "this name cannot replace `{{user}}` in the `root` or `rewrite` of the user's routes: it {why}"
         );
         expect(warnings(&text, &RUN), &[("19:3: ", &message)]);
         // A route for this user.

@@ -2,15 +2,18 @@
 
 mod choices;
 mod common;
+mod limits;
 mod net;
 mod policy;
 mod root;
+mod route;
 mod ssh;
 
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{HostPort, PortOffset, PortRange, ServerNamePattern};
 pub(super) use policy::{Days, Extension, Hours, NameGlob, OperationWord};
 pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};

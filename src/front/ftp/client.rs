@@ -153,7 +153,10 @@ impl Client {
     }
 
     async fn serve(&mut self) {
-        self.reply(Reply::READY).await;
+        match &self.shared.settings.greeting {
+            Some(greeting) => self.control.reply_lines(Reply::READY.code, greeting.lines()).await,
+            None => self.reply(Reply::READY).await,
+        }
         loop {
             let Some(line) = self.next_line().await else {
                 if let Some(other) = self.control.other_protocol() {

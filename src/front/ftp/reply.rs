@@ -194,6 +194,7 @@ fn of_kind(kind: FailureKind) -> (u16, &'static str) {
         FailureKind::IsADirectory => (550, "Is a directory"),
         FailureKind::DirectoryNotEmpty => (550, "Directory not empty"),
         FailureKind::NoSpace => (452, "Insufficient storage space"),
+        FailureKind::QuotaExceeded => (552, "Exceeded storage allocation"),
         FailureKind::NameRefused => (553, "File name not allowed"),
         FailureKind::Unsupported => (504, "Command not implemented for that parameter"),
         FailureKind::InvalidArgument => (501, "Invalid argument"),

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::net::tls::ServerTls;
+use crate::op::Greeting;
 
 /// An FTP listener as configured.
 #[derive(Clone)]
@@ -14,6 +15,8 @@ pub struct ListenerSettings {
     pub name: String,
     /// Addresses and ports to listen on (`address`). Port 0: any free port.
     pub addresses: Vec<SocketAddr>,
+    /// The text of the 220 reply to a new connection (`greeting`); `None`: the gateway's own.
+    pub greeting: Option<Greeting>,
     /// TLS towards clients (`tls`).
     pub tls: TlsPolicy,
     /// Name of the pool of passive ports; without one, PASV and EPSV are refused.

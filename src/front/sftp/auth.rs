@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::connection::Connection;
 use crate::auth::Credentials;
-use crate::op::{Failure, FailureKind, Fault};
+use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{Proof, SessionEnd};
 
 /// Public keys that a client may offer on one connection. Agents have many.
@@ -41,6 +41,11 @@ pub(super) fn reject() -> Auth {
 
 pub(super) fn ask_password() -> Auth {
     Auth::Partial { name: "".into(), instructions: "".into(), prompts: PROMPTS.into() }
+}
+
+/// The message of SSH_MSG_USERAUTH_BANNER: lines end in CRLF (RFC 4252 section 5.4).
+pub(super) fn banner(greeting: &Greeting) -> String {
+    greeting.lines().iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()
 }
 
 impl Logins {

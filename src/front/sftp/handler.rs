@@ -93,6 +93,11 @@ impl russh::server::Handler for Handler {
         Ok(groups::group(request))
     }
 
+    /// Once, with the reply to the service request.
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.connection.shared.settings.greeting.as_ref().map(auth::banner))
+    }
+
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
         Ok(auth::reject())
     }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use russh::keys::PrivateKey;
 
 use crate::net::ssh::Algorithms;
+use crate::op::Greeting;
 
 /// The usual value of [`ListenerSettings::retained_channels`].
 pub const DEFAULT_RETAINED_CHANNELS_MAX: u64 = 5000;
@@ -19,6 +20,8 @@ pub struct ListenerSettings {
     pub name: String,
     /// Addresses and ports to listen on (`address`). Port 0: any free port.
     pub addresses: Vec<SocketAddr>,
+    /// Sent before the login, as the banner of RFC 4252 section 5.4 (`greeting`).
+    pub greeting: Option<Greeting>,
     /// Networks of the proxies that all connections come from, with a PROXY protocol header; empty:
     /// clients connect directly.
     pub proxy_protocol: Vec<IpNet>,

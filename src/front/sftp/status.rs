@@ -52,6 +52,7 @@ fn of_kind(kind: FailureKind) -> (StatusCode, &'static str) {
         | FailureKind::IsADirectory
         | FailureKind::DirectoryNotEmpty
         | FailureKind::NoSpace
+        | FailureKind::QuotaExceeded
         | FailureKind::NameRefused
         | FailureKind::InvalidArgument
         // EOF is a failure of copy-data only.

@@ -58,6 +58,7 @@ impl client::Handler for AnyServer {
 fn shared(stub: &Arc<Stub>) -> Shared {
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
     let settings = ListenerSettings {
+        greeting: None,
         name: "test".into(),
         addresses: vec!["127.0.0.1:0".parse().unwrap()],
         proxy_protocol: Vec::new(),

@@ -14,11 +14,12 @@ use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
 use crate::net::Endpoints;
 use crate::op::{
-    Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, ReadFile,
+    Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, PeerReply, ReadFile,
     RemotePath, WriteFile,
 };
 use crate::route::{Backends, Match, RootSetting, Route, Target, UserFolder};
 
+mod session_limits;
 mod user_at_backend;
 mod user_roots;
 
@@ -57,6 +58,10 @@ impl Backend for Answering {
             Login::Authenticated(Some(account)) => format!("gateway's {}", user(account)),
             Login::Authenticated(None) => "none".into(),
         });
+        if matches!(login, Login::Unverified(it) if &**it.password == b"wrong") {
+            let reply = PeerReply { code: 530, lines: vec![b"Go away".to_vec()] };
+            return Err(Failure::backend(FailureKind::LoginRefused, "Go away").with_peer(reply));
+        }
         *self.rooted.lock().unwrap() = Some(origin.rooted);
         Ok(Box::new(self.clone()))
     }
@@ -128,12 +133,15 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "files".into(), access }),
         root: RootSetting::Same(Root::Path(RemotePath::root())),
+        rewrites: Vec::new(),
+        greeting: None,
     };
     Gateway {
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
         policy: None,
+        policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
     }

@@ -11,6 +11,7 @@ mod logins;
 mod outages;
 mod reuse;
 mod roots;
+mod routes;
 mod scripted_control;
 mod scripted_data;
 mod scripted_drop_box;

@@ -1,6 +1,7 @@
-//! `policy`: rules and conditions on uploads.
+//! `policy`: rules, conditions on uploads, and limits.
 
 mod conditions;
+mod limits;
 mod reach;
 
 use globset::{GlobSet, GlobSetBuilder};
@@ -13,8 +14,18 @@ use crate::config::values::{NameGlob, OperationWord, Text};
 use crate::op::Effects;
 use crate::policy::{Rule, RuleSet, Scope, UploadRule, Verdict};
 
+pub(super) use limits::compile as limits;
+
+/// The rules and the conditions on uploads; `None` without rules.
 pub(super) fn compile(file: &File, problems: &mut Problems) -> Option<RuleSet> {
     let policy = file.policy.as_ref()?;
+    if policy.rules.is_none() {
+        if policy.uploads.is_some() || policy.dry_run.is_some() {
+            problems.error(&policy.at.absent("rules"), "is missing");
+        }
+        // Only limits: they forbid nothing.
+        return None;
+    }
     let dry_run = value(&policy.dry_run).copied().unwrap_or_default();
     let given = policy.rules.as_ref().map_or(&[][..], |rules| &rules.items);
     if let Some(rules) = &policy.rules

@@ -45,7 +45,13 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
     for (name, user) in entries(&file.users) {
         warn_ambiguous_user(routes, name, user, problems);
         let own = routes.iter().filter(|route| checked(route) && matches_user(route, name, user));
-        let refusal = |route: &schema::Route| value(&route.root)?.of(name.as_bytes()).err();
+        let refusal = |route: &schema::Route| {
+            let targets = route.rewrite.iter().flat_map(|list| &list.items);
+            let targets =
+                targets.filter_map(|rewrite| value(&rewrite.to)?.of(name.as_bytes()).err());
+            let root = value(&route.root).and_then(|root| root.of(name.as_bytes()).err());
+            root.into_iter().chain(targets).next()
+        };
         // `None` if a route accepts the name.
         let refusals: Option<Vec<_>> = own.map(refusal).collect();
         match refusals.as_deref() {
@@ -57,8 +63,8 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
             Some([why, ..]) => problems.warning(
                 &user.at,
                 format!(
-                    "this name cannot replace `{USER_PLACEHOLDER}` in the `root` of the user's routes: it {why}; \
-                     add a route for this user, with a `root` without it, before them"
+                    "this name cannot replace `{USER_PLACEHOLDER}` in the `root` or `rewrite` of the user's routes: \
+                     it {why}; add a route for this user, without it, before them"
                 ),
             ),
         }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::auth::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
 use crate::front::ftp::reply::Reply;
-use crate::op::{Failure, FailureKind, Fault};
+use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{ClientRefusal, EndSlot, Proof, SessionEnd};
 
 impl Client {
@@ -98,8 +98,12 @@ impl Client {
             Ok(session) => {
                 let directory = session.home();
                 let logged_in = LoggedIn { session, directory, rename_from: None };
+                let greeting = logged_in.session.greeting();
+                let mut lines: Vec<_> = greeting.map(Greeting::lines).unwrap_or_default().to_vec();
+                // Last, where clients and scripts expect it.
+                lines.push(String::from_utf8_lossy(&Reply::LOGGED_IN.text).into_owned());
                 self.login = LoginState::LoggedIn(Box::new(logged_in));
-                self.reply(Reply::LOGGED_IN).await;
+                self.control.reply_lines(Reply::LOGGED_IN.code, &lines).await;
                 Flow::Continue
             }
             Err(failure) => {

@@ -28,7 +28,7 @@ impl Client {
         self.reply(opening(representation, given)).await;
 
         let limits = self.shared.gateway.limits.clone();
-        let progress = download.progress();
+        let (progress, throttle) = (download.progress(), download.throttle());
         let end = {
             let connection =
                 establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
@@ -36,8 +36,8 @@ impl Client {
             let work = async {
                 let DataConnection { stream, active } = connection.await?;
                 let mut sink = Sink::Socket(stream);
-                if let Err(error) = relay(source, &mut sink, &progress, limits.stall_timeout).await
-                {
+                let (stall, throttle) = (limits.stall_timeout, throttle.as_deref());
+                if let Err(error) = relay(source, &mut sink, &progress, stall, throttle).await {
                     // Many servers end TLS without close_notify; the backend's last reply decides
                     // whether the file is complete.
                     if !matches!(source, Source::Socket(s) if s.is_tls())
@@ -91,7 +91,7 @@ impl Client {
         .await;
 
         let limits = self.shared.gateway.limits.clone();
-        let progress = upload.progress();
+        let (progress, throttle) = (upload.progress(), upload.throttle());
         let require_close_notify = self
             .shared
             .settings
@@ -106,7 +106,8 @@ impl Client {
                 upload.begin().await?;
                 let sink = upload.sink();
                 let mut source = Source::Socket(stream);
-                let relayed = relay(&mut source, sink, &progress, limits.stall_timeout).await;
+                let (stall, throttle) = (limits.stall_timeout, throttle.as_deref());
+                let relayed = relay(&mut source, sink, &progress, stall, throttle).await;
                 match relayed {
                     Err(error) if require_close_notify || !is_missing_close_notify(&error) => {
                         return Err(upload_failure(error));
@@ -292,6 +293,7 @@ fn download_failure(error: RelayError) -> Failure {
                 .with_detail(e)
         }
         RelayError::Stalled { .. } => stalled(&error, Fault::Backend, Fault::Client),
+        RelayError::Limit(failure) => failure,
     }
 }
 
@@ -317,6 +319,7 @@ fn upload_failure(error: RelayError) -> Failure {
         )
         .with_detail(e),
         RelayError::Stalled { .. } => stalled(&error, Fault::Client, Fault::Backend),
+        RelayError::Limit(failure) => failure,
     }
 }
 

@@ -15,6 +15,8 @@ fn by_name(access: fn() -> Access, root: &str) -> (Gateway, HashMap<&'static str
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "rest".into(), access: Access::Backend }),
         root: root_setting("/"),
+        rewrites: Vec::new(),
+        greeting: None,
     });
     let backends: HashMap<_, _> =
         names.into_iter().chain(["rest"]).map(|name| (name, Answering::default())).collect();
@@ -59,7 +61,6 @@ async fn the_backend_gets_the_name_before_the_at_sign() {
         let session = log_in(&gateway, name, "x").await.ok().unwrap();
         assert_eq!(logins(&backends), [expected], "{name}");
         let user = expected.rsplit(' ').next().unwrap();
-        assert_eq!(session.core.identity.user, user.as_bytes());
         assert_eq!(session.core.info.user, user.as_bytes());
         assert_eq!(session.core.info.backend, expected.split(':').next().unwrap());
         let _ = session.perform(Operation::LinkStat(RemotePath::root())).await;
@@ -122,9 +123,17 @@ async fn an_unknown_backend_is_refused_as_a_wrong_password_is() {
         let detail = failure.detail.unwrap();
         assert!(detail.contains(reason), "{name}: {detail}");
     }
+    assert!(logins(&backends).is_empty());
+    // A server's own text would tell that there is such a backend.
+    let (gateway, _) = by_name(|| Access::Backend, "/");
+    let failure = log_in(&gateway, "bob@stock", "wrong").await.err().unwrap();
+    assert_eq!((failure.kind, failure.fault), (FailureKind::LoginRefused, Fault::Client));
+    assert!(failure.peer.is_none() && failure.detail.unwrap().contains("refused it: Go away"));
+    texts.push(failure.message);
     texts.dedup();
     assert_eq!(texts, ["login incorrect"]);
-    assert!(logins(&backends).is_empty());
+    let failure = log_in(&gateway, "bob", "wrong").await.err().unwrap();
+    assert_eq!(failure.peer.unwrap().lines, [b"Go away"]);
 }
 
 #[tokio::test]

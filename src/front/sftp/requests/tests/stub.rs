@@ -252,9 +252,12 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
             matches: Match::default(),
             backends: Backends::One(RouteBackend { name: "stub".into(), access: Access::Backend }),
             root: RootSetting::Same(Root::Path(RemotePath::root())),
+            rewrites: Vec::new(),
+            greeting: None,
         }]),
         backends: HashMap::from([("stub".to_owned(), backend)]),
         policy: None,
+        policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
     }

@@ -1,0 +1,65 @@
+//! What the limits refused, and how long they made transfers and operations wait.
+
+use std::time::Duration;
+
+use prometheus::{CounterVec, IntCounterVec, Opts, Registry};
+
+use super::refusal::Refused;
+use super::setting::Limit;
+
+/// The metrics of all limits, by name and kind.
+#[derive(Clone)]
+pub struct LimitMetrics {
+    refused: IntCounterVec,
+    waited: CounterVec,
+}
+
+/// The metrics of one limit.
+pub(super) struct OfLimit {
+    name: String,
+    all: LimitMetrics,
+}
+
+impl LimitMetrics {
+    /// Creates the metrics and registers them, once per registry.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "lockgate_limit_refused_total",
+                "Sessions, transfers and operations refused, and transfers ended, by policy.limits",
+            ),
+            &["limit", "kind"],
+        )?;
+        registry.register(Box::new(refused.clone()))?;
+        let waited = CounterVec::new(
+            Opts::new(
+                "lockgate_limit_waited_seconds_total",
+                "Time that transfers and operations waited because of policy.limits",
+            ),
+            &["limit", "kind"],
+        )?;
+        registry.register(Box::new(waited.clone()))?;
+        Ok(Self { refused, waited })
+    }
+
+    pub(super) fn of(&self, limit: &Limit) -> OfLimit {
+        let name = limit.name.as_str();
+        // From the start, so that the first refusal is visible as an increase.
+        for kind in Refused::ALL.into_iter().filter(|kind| kind.is_possible(limit)) {
+            self.refused.with_label_values(&[name, kind.key()]);
+        }
+        OfLimit { name: name.to_owned(), all: self.clone() }
+    }
+}
+
+impl OfLimit {
+    pub(super) fn refused(&self, kind: Refused) {
+        self.all.refused.with_label_values(&[self.name.as_str(), kind.key()]).inc();
+    }
+
+    /// `kind`: `bandwidth` or `operations`.
+    pub(super) fn waited(&self, kind: &str, time: Duration) {
+        let waited = self.all.waited.with_label_values(&[self.name.as_str(), kind]);
+        waited.inc_by(time.as_secs_f64());
+    }
+}

@@ -1,0 +1,108 @@
+//! Limits of the configuration (`policy.limits`): bandwidth, sessions, transfers, operations and daily
+//! quotas. All that cover a session apply to it.
+
+mod applied;
+mod bucket;
+mod counters;
+mod metrics;
+mod quota;
+mod quota_file;
+mod refusal;
+mod session;
+mod setting;
+#[cfg(test)]
+mod tests;
+mod throttle;
+
+use std::sync::Arc;
+
+pub use counters::Counters;
+pub use metrics::LimitMetrics;
+pub use quota_file::QuotaFile;
+pub use session::{SessionLimits, TransferPermit};
+pub use setting::{Limit, OperationPeriod, OperationRate, Per};
+
+use super::SessionFacts;
+use crate::op::Failure;
+use applied::{Applied, Configured};
+use counters::{Key, SharedBy};
+use quota::Day;
+use refusal::Refused;
+use setting::Size;
+
+/// The limits of the configuration, with what they count.
+#[derive(Default)]
+pub struct Limits {
+    configured: Vec<Arc<Configured>>,
+    counters: Arc<Counters>,
+}
+
+impl Limits {
+    /// Limits that go on with these counters: those of an earlier configuration, or new ones.
+    pub fn new(limits: Vec<Limit>, counters: Arc<Counters>, metrics: &LimitMetrics) -> Self {
+        let configured = limits.into_iter().map(|limit| {
+            let metrics = metrics.of(&limit);
+            Arc::new(Configured { limit, metrics })
+        });
+        Self { configured: configured.collect(), counters }
+    }
+
+    /// What they count, for the limits of another configuration, or to be saved.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Counts a session of an authenticated user. `session`: its number.
+    ///
+    /// # Errors
+    /// As many sessions are open as a limit allows: the failure ends the connection.
+    pub fn open_session(
+        &self,
+        facts: &SessionFacts,
+        session: u64,
+    ) -> Result<SessionLimits, Failure> {
+        let mut applied = Vec::new();
+        for configured in self.covering(facts) {
+            let (key, max) = (key(&configured.limit, facts, session), configured.limit.sessions);
+            let counted = self.counters.add_session(key, max);
+            let session = counted.ok_or_else(|| configured.refuse(Refused::Session))?;
+            applied.push(Applied { configured: configured.clone(), session });
+        }
+        Ok(SessionLimits::new(applied))
+    }
+
+    /// The limits that apply to such a session, one a line, with what is counted at present if something
+    /// is.
+    pub fn explain(&self, facts: &SessionFacts) -> Vec<String> {
+        let lines = self.covering(facts).map(|configured| {
+            let limit = &configured.limit;
+            let line = format!("{}: {}, per {}", limit.name, limit.values(), limit.per.as_str());
+            // Sessions have a number from 1.
+            let Some((sessions, counter)) = self.counters.find(&key(limit, facts, 0)) else {
+                return line;
+            };
+            let (transfers, used) = (counter.transfers(), counter.today.used(Day::today()));
+            let mut now = format!("; now sessions {sessions}, transfers {transfers}");
+            if limit.has_quota() {
+                now += &format!("; today {}, files {}", Size(used.bytes), used.files);
+            }
+            line + &now
+        });
+        lines.collect()
+    }
+
+    fn covering(&self, facts: &SessionFacts) -> impl Iterator<Item = &Arc<Configured>> {
+        self.configured.iter().filter(|configured| configured.limit.matches.covers(facts))
+    }
+}
+
+fn key(limit: &Limit, facts: &SessionFacts, session: u64) -> Key {
+    let shared_by = match limit.per {
+        Per::User => SharedBy::user(&facts.user),
+        Per::Session => SharedBy::Session(session),
+        Per::Listener => SharedBy::Listener(facts.listener.clone()),
+        Per::Backend => SharedBy::Backend(facts.backend.clone()),
+        Per::All => SharedBy::All,
+    };
+    Key { limit: limit.name.as_str().into(), shared_by }
+}
