@@ -1,5 +1,8 @@
 //! Sessions of a route with a `root`, on a folder.
 
+mod model;
+mod policy;
+
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::core::{Admitted, SessionCore, denied_by_terms, failed, refused};
+use super::core::{Admitted, SessionCore, failed, failed_or_denied, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
@@ -45,11 +45,21 @@ impl Session {
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
+        let is_check = matches!(operation, Operation::RenameFrom(_));
         let if_missing = self.core.root.if_missing(&operation);
         let Admitted { record, target, terms } = self.core.admit_operation(operation).await?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
+        };
+        // Rules had it replaced by a request for the file, which the backend may deny.
+        let is_replaced = is_check && matches!(target.action(), Operation::Stat(_));
+        let performed = match performed {
+            Ok(Answer::Entry(_)) if is_replaced => Ok(Answer::Done(None)),
+            Err(failure) if is_replaced && failure.kind == FailureKind::PermissionDenied => {
+                Ok(Answer::Done(None))
+            }
+            performed => performed,
         };
         if performed.is_ok() {
             self.core.open_uploads.remove_moved(target.action());
@@ -87,7 +97,7 @@ impl Session {
                     record.done();
                     Ok(answer)
                 }
-                None => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+                None => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
             },
         }
     }
@@ -140,7 +150,7 @@ impl Session {
                 record.set_path(path.clone());
                 Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
-            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
         }
     }
 
@@ -177,7 +187,7 @@ impl Session {
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record, terms))
             }
-            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
         }
     }
 

@@ -38,7 +38,7 @@ impl WriteLimit {
         }
         let mut state = self.state();
         let start = if self.appends { self.terms.size_before + state.appended } else { offset };
-        let checked = if offset < self.terms.kept_bytes {
+        let checked = if start < self.terms.kept_bytes {
             Err(self.terms.shortens(&self.path))
         } else {
             self.terms.check_size(&self.path, start.saturating_add(length))

@@ -22,6 +22,7 @@ mod limits;
 mod log;
 mod matrix;
 mod memory;
+mod policy;
 mod protocol;
 mod servers_direct;
 mod support;

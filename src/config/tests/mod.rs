@@ -14,6 +14,7 @@ mod data_ports;
 mod limits;
 mod machine;
 mod mistakes;
+mod policy;
 mod realistic;
 mod routes;
 mod samples;
