@@ -120,7 +120,7 @@ impl<A: Action> Question<A> {
                 }
             }
             (IfPresent::Keeping { permit, .. }, Some(size)) => {
-                Ok(permit.with(|terms| terms.kept_bytes = size))
+                Ok(permit.with(|terms| (terms.kept_bytes, terms.size_before) = (size, size)))
             }
             (IfPresent::Appending { permit, otherwise }, Some(size)) => {
                 let fits = permit.terms.max_size.as_ref().is_none_or(|(max, _)| size < *max);

@@ -55,9 +55,9 @@ impl SessionPolicy {
             }
             if matches!(
                 effect,
-                Effect::Overwrite | Effect::Append | Effect::Delete | Effect::Rename
+                Effect::Overwrite | Effect::Append | Effect::Delete | Effect::Rename | Effect::Link
             ) {
-                judge.check_write_once(effect)?;
+                judge.check_write_once(effect, reach)?;
             }
             Ok(rule)
         });

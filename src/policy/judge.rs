@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::denial::{Denial, Reason};
-use super::path_pattern::as_path;
+use super::path_pattern::{PathPattern, as_path};
 use super::rule::{Rule, Scope, UploadRule, Verdict};
 use super::rule_set::PathMatches;
 use super::session_policy::SessionPolicy;
@@ -78,6 +78,8 @@ impl<'a> Judge<'a> {
             return Err(self.denial(effect, Reason::Name(error)));
         }
         let set = &self.policy.rules;
+        // By a rule that says nothing of what is below the path.
+        let mut allowed = None;
         for index in self.policy.applicable.rules.iter().map(|index| *index as usize) {
             let rule = &set.rules()[index];
             if !rule.effects.contains(effect) {
@@ -85,10 +87,18 @@ impl<'a> Judge<'a> {
             } else if let Some(key) = self.mismatch(index, rule, effect, reach) {
                 note(rule, PassedOver::Condition(key));
             } else if rule.dry_run {
-                note(rule, PassedOver::DryRun);
+                if allowed.is_none() {
+                    note(rule, PassedOver::DryRun);
+                }
             } else {
                 return match &rule.verdict {
-                    Verdict::Allow => Ok(rule.name.clone()),
+                    Verdict::Allow if reach == Reach::Tree && !self.includes_tree(&rule.scope) => {
+                        allowed.get_or_insert_with(|| rule.name.clone());
+                        continue;
+                    }
+                    Verdict::Allow => Ok(allowed.unwrap_or_else(|| rule.name.clone())),
+                    // The path itself is allowed, but not what this rule protects below it.
+                    _ if allowed.is_some() && !self.is_only_below(index, &rule.scope) => continue,
                     Verdict::Deny { message } => Err(self.denial(
                         effect,
                         Reason::Rule { name: rule.name.clone(), message: message.clone() },
@@ -97,18 +107,24 @@ impl<'a> Judge<'a> {
                 };
             }
         }
-        Err(self.denial(effect, Reason::NoRule))
+        allowed.ok_or_else(|| self.denial(effect, Reason::NoRule))
     }
 
     /// The entries of `policy.uploads` that apply to the path.
     pub(super) fn uploads(&self) -> impl Iterator<Item = &'a UploadRule> {
+        self.uploads_within(Reach::Path)
+    }
+
+    /// With [`Reach::Tree`], also those that apply to something below the path.
+    fn uploads_within(&self, reach: Reach) -> impl Iterator<Item = &'a UploadRule> {
         let set = &self.policy.rules;
         let indices = self.policy.applicable.uploads.iter().map(|index| *index as usize);
-        indices.filter_map(|index| {
+        indices.filter_map(move |index| {
             let (rule, scope) = (&set.uploads()[index], set.upload_scope(index));
+            let is_below = || reach == Reach::Tree && self.is_moved(scope, &rule.scope);
             let applies = (rule.scope.paths.is_none() || self.matches().contains(scope))
                 && self.other_mismatch(&rule.scope).is_none();
-            applies.then_some(rule)
+            (applies || is_below()).then_some(rule)
         })
     }
 
@@ -129,9 +145,10 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// Refuses a change of a file that stays as it was stored.
-    pub(super) fn check_write_once(&self, effect: Effect) -> Result<(), Denial> {
-        match self.uploads().find(|rule| rule.write_once) {
+    /// Refuses a change of a file that stays as it was stored, or of a folder with such files.
+    pub(super) fn check_write_once(&self, effect: Effect, reach: Reach) -> Result<(), Denial> {
+        let found = self.uploads_within(reach).find(|rule| rule.write_once);
+        match found {
             Some(rule) => Err(self.denial(effect, Reason::WriteOnce(rule.name.clone()))),
             None => Ok(()),
         }
@@ -155,21 +172,38 @@ impl<'a> Judge<'a> {
         if self.matches().contains(index) {
             return true;
         }
-        let refuses = rule.verdict != Verdict::Allow;
-        let moves = reach == Reach::Tree && refuses;
-        if (effect == Effect::List || moves) && self.matches().is_folder_of(index) {
-            return true;
-        }
-        // What a rule protects must not come out of its reach with the folder that contains it.
-        let path = self.folded.as_ref().unwrap_or(self.path);
-        let patterns = || rule.scope.paths.iter().flatten();
-        moves
-            && match &self.folded {
-                None => patterns().any(|pattern| pattern.is_at_or_below(path)),
-                Some(_) => patterns().any(|pattern| {
-                    pattern.folded().map_or(true, |pattern| pattern.is_at_or_below(path))
-                }),
-            }
+        let moves = reach == Reach::Tree && rule.verdict != Verdict::Allow;
+        (effect == Effect::List && self.matches().is_folder_of(index))
+            || (moves && self.is_moved(index, &rule.scope))
+    }
+
+    /// Whether something that the scope matches leaves its reach if the path gets another name: what a rule
+    /// protects must not come out of its reach with the folder that contains it.
+    fn is_moved(&self, index: usize, scope: &Scope) -> bool {
+        self.matches().is_folder_of(index)
+            || self.any_pattern(scope, |pattern, path| pattern.is_at_or_below(path))
+    }
+
+    fn is_only_below(&self, index: usize, scope: &Scope) -> bool {
+        scope.paths.is_some() && !self.matches().contains(index) && self.is_moved(index, scope)
+    }
+
+    /// Whether the scope matches everything below the path.
+    fn includes_tree(&self, scope: &Scope) -> bool {
+        let all = |pattern: &PathPattern, path: &RemotePath| pattern.includes_all_below(path);
+        scope.extensions.is_none() && (scope.paths.is_none() || self.any_pattern(scope, all))
+    }
+
+    /// In the spelling in which the server reads names. A pattern that has none counts as true.
+    fn any_pattern(
+        &self,
+        scope: &Scope,
+        holds: impl Fn(&PathPattern, &RemotePath) -> bool,
+    ) -> bool {
+        scope.paths.iter().flatten().any(|pattern| match &self.folded {
+            None => holds(pattern, self.path),
+            Some(path) => pattern.folded().map_or(true, |pattern| holds(&pattern, path)),
+        })
     }
 
     fn other_mismatch(&self, scope: &Scope) -> Option<&'static str> {

@@ -1,5 +1,6 @@
 //! Path patterns of rules: globs over the client's paths.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -59,21 +60,46 @@ impl PathPattern {
         }
     }
 
-    /// Whether it could match something below `folder`, or the folder with all that is in it, at this place
-    /// only: a pattern that starts with `**` matches at every other place, too.
+    /// Whether it could match something below `folder` that it no longer matches once the folder has another
+    /// name. What follows a `**` at the start matches below any folder, unless the folder's own name is a
+    /// part of it.
     pub(super) fn is_at_or_below(&self, folder: &RemotePath) -> bool {
-        if let Some(Component::Any) = self.components.first() {
-            return false;
-        }
-        let mut pattern = self.components.iter();
+        let free = self.components.iter().take_while(|it| matches!(it, Component::Any)).count();
+        let is_bound = |place: &usize| free == 0 || *place > free;
+        self.places(folder).iter().any(|place| is_bound(place) && *place < self.components.len())
+    }
+
+    /// Whether it certainly matches everything below `folder`.
+    pub(super) fn includes_all_below(&self, folder: &RemotePath) -> bool {
+        let last = self.components.len().saturating_sub(1);
+        let ends_in_any = matches!(self.components.last(), Some(Component::Any));
+        ends_in_any && self.places(folder).contains(&last)
+    }
+
+    /// The components that may come next in what is below `folder`, by their indices.
+    fn places(&self, folder: &RemotePath) -> BTreeSet<usize> {
+        let mut places = BTreeSet::from([0]);
         for name in folder.components() {
-            match pattern.next() {
-                Some(Component::Any) => return true,
-                Some(Component::One(glob)) if glob.is_match(as_path(name)) => {}
-                _ => return false,
+            places = self
+                .with_skipped(places)
+                .into_iter()
+                .filter_map(|place| match self.components.get(place)? {
+                    Component::Any => Some(place),
+                    Component::One(glob) => glob.is_match(as_path(name)).then_some(place + 1),
+                })
+                .collect();
+        }
+        places
+    }
+
+    /// `**` also stands for no component.
+    fn with_skipped(&self, mut places: BTreeSet<usize>) -> BTreeSet<usize> {
+        for (place, component) in self.components.iter().enumerate() {
+            if places.contains(&place) && matches!(component, Component::Any) {
+                places.insert(place + 1);
             }
         }
-        pattern.next().is_some()
+        places
     }
 
     /// Whether every path that `other` matches is certainly matched by this pattern, too.
@@ -138,11 +164,39 @@ mod tests {
             ("/*/secret/**", "/b", true),
             ("/a/**/x", "/a/b/c", true),
             ("/**/*.exe", "/a", false),
+            ("/**/finance/*.csv", "/finance", true),
+            ("/**/finance/*.csv", "/a/finance", true),
+            ("/**/finance/*.csv", "/a", false),
+            ("/**/finance/*.csv", "/finance/b", false),
+            ("/**/a/b/**", "/x/a", true),
+            ("/**/a/b/**", "/x/a/b", true),
+            ("/**/a/b/**", "/x/b", false),
+            ("/a/**/b/c", "/a", true),
+            ("/a/**/b/c", "/a/x/b", true),
             ("/**", "/a", false),
             ("/{a,b}/x", "/b", true),
             ("/{a,b/c}/x", "/b", false),
         ] {
             let found = PathPattern::new(pattern).unwrap().is_at_or_below(&path(folder));
+            assert_eq!(found, expected, "{pattern} {folder}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_include_all_that_is_below_a_folder() {
+        for (pattern, folder, expected) in [
+            ("/**", "/", true),
+            ("/**", "/a", true),
+            ("/a/**", "/a", true),
+            ("/a/**", "/a/b/c", true),
+            ("/a/**", "/b", false),
+            ("/a/**", "/", false),
+            ("/a/*", "/a", false),
+            ("/**/a/**", "/x/a/b", true),
+            ("/**/a/**", "/x", false),
+            ("/*/a", "/x", false),
+        ] {
+            let found = PathPattern::new(pattern).unwrap().includes_all_below(&path(folder));
             assert_eq!(found, expected, "{pattern} {folder}");
         }
     }

@@ -46,7 +46,7 @@ impl Subject for WriteFile {
                     return Decision::Allowed(Permit::internal(self));
                 };
                 let judge = policy.judge(&path, true);
-                let ruling = judge.decide(Effect::Create, Reach::Path);
+                let ruling = stored(&judge, Effect::Create);
                 ruling.map(|rule| Permit::new(self, terms(&judge, rule))).into()
             }
             WriteMode::New => {
@@ -240,16 +240,24 @@ impl Subject for Operation {
             Self::AccountNames { .. } => return Decision::Allowed(Permit::internal(self)),
             Self::Remove(path) => {
                 let judge = policy.judge(path, false);
-                judge
-                    .decide(Effect::Delete, Reach::Path)
-                    .and_then(|rule| judge.check_write_once(Effect::Delete).map(|()| rule))
+                judge.decide(Effect::Delete, Reach::Path).and_then(|rule| {
+                    judge.check_write_once(Effect::Delete, Reach::Path).map(|()| rule)
+                })
             }
             Self::RemoveDirectory(path) => one(path, Effect::RemoveDirectory),
             Self::MakeDirectory { path, .. } => one(path, Effect::MakeDirectory),
             Self::SetAttributes { path, changes, .. } => {
                 set_attributes(&policy.judge(path, false), changes)
             }
-            Self::RenameFrom(path) => moved_from(&policy.judge(path, false)),
+            // Between RNFR and RNTO some FTP servers answer nothing else, also whether a file exists.
+            Self::RenameFrom(path) => {
+                let action = match creates_exclusively {
+                    true => self.clone(),
+                    false => Self::Stat(path.clone()),
+                };
+                let ruling = moved_from(&policy.judge(path, false));
+                return ruling.map(|rule| permit(action, rule)).into();
+            }
             Self::Rename { from, to, onto } => {
                 let (from, to, onto) = (from.clone(), to.clone(), *onto);
                 return judge_rename(self, &from, &to, onto, policy, creates_exclusively);
@@ -259,13 +267,12 @@ impl Subject for Operation {
                 match RemotePath::resolve(&folder, target) {
                     // The backend refuses it.
                     Err(_) => linked(&policy.judge(link, false)),
-                    Ok(target) => {
-                        one(&target, Effect::Link).and_then(|_| linked(&policy.judge(link, false)))
-                    }
+                    Ok(target) => link_to(&policy.judge(&target, false))
+                        .and_then(|_| linked(&policy.judge(link, false))),
                 }
             }
             Self::HardLink { from, to } => {
-                one(from, Effect::Link).and_then(|_| linked(&policy.judge(to, false)))
+                link_to(&policy.judge(from, false)).and_then(|_| linked(&policy.judge(to, false)))
             }
         };
         ruling.map(|rule| permit(self, rule)).into()
@@ -307,7 +314,13 @@ fn judge_rename(
 
 fn moved_from(judge: &Judge<'_>) -> Verdict {
     let rule = judge.decide(Effect::Rename, Reach::Tree)?;
-    judge.check_write_once(Effect::Rename).map(|()| rule)
+    judge.check_write_once(Effect::Rename, Reach::Tree).map(|()| rule)
+}
+
+/// What is written to the link goes into the file.
+fn link_to(judge: &Judge<'_>) -> Verdict {
+    let rule = judge.decide(Effect::Link, Reach::Path)?;
+    judge.check_write_once(Effect::Link, Reach::Path).map(|()| rule)
 }
 
 fn linked(judge: &Judge<'_>) -> Verdict {
@@ -330,7 +343,7 @@ fn stored(judge: &Judge<'_>, effect: Effect) -> Verdict {
     let rule = judge.decide(effect, Reach::Path)?;
     judge.check_upload_name(effect)?;
     if effect != Effect::Create {
-        judge.check_write_once(effect)?;
+        judge.check_write_once(effect, Reach::Path)?;
     }
     Ok(rule)
 }

@@ -82,6 +82,9 @@ impl SessionCore {
         mut record: Record,
         action: A,
     ) -> Result<Admitted<A>, Failure> {
+        if let Err(failure) = self.info.audit.admits() {
+            return refused(record, failure);
+        }
         if let Err(failure) = self.limits.operation().await {
             return refused(record, failure);
         }
@@ -140,16 +143,6 @@ impl SessionCore {
     }
 }
 
-/// The failure of a backend that found a file, or none, where the rules deny just that.
-pub(super) fn denied_by_terms(failure: Failure, terms: &Terms) -> Failure {
-    let denial = match failure.kind {
-        FailureKind::AlreadyExists => &terms.if_exists,
-        FailureKind::NotFound => &terms.if_absent,
-        _ => &None,
-    };
-    denial.as_ref().map_or(failure, |denial| denial.failure())
-}
-
 /// Writes the record of an operation that was refused before the backend was called.
 pub(super) fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
     record.failed(&failure);
@@ -161,4 +154,24 @@ pub(super) fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure>
 pub(super) fn failed(record: Record, root: &Root, failure: Failure) -> Failure {
     record.failed(&failure);
     path_masking::failure(root, failure)
+}
+
+/// As [`failed`]; a backend that found a file, or none, where the rules deny just that is no failure of its
+/// own.
+pub(super) fn failed_or_denied(
+    mut record: Record,
+    root: &Root,
+    failure: Failure,
+    terms: &Terms,
+) -> Failure {
+    let denial = match failure.kind {
+        FailureKind::AlreadyExists => &terms.if_exists,
+        FailureKind::NotFound => &terms.if_absent,
+        _ => &None,
+    };
+    let Some(denial) = denial else { return failed(record, root, failure) };
+    record.set_rule(denial.rule().cloned());
+    let denied = denial.failure();
+    record.failed(&denied);
+    denied
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::core::{Admitted, SessionCore, denied_by_terms, failed, refused};
+use super::core::{Admitted, SessionCore, failed, failed_or_denied, refused};
 use super::opened_file::OpenedFile;
 use super::path_masking;
 use super::record_line::record_line;
 use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
+use crate::audit::{Event, What};
 use crate::op::{
     Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
     OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
@@ -44,11 +45,21 @@ impl Session {
     /// Performs an operation that is not a transfer.
     pub async fn perform(&self, operation: Operation) -> Result<Answer, Failure> {
         let folder = operation.path().parent().unwrap_or_else(RemotePath::root);
+        let is_check = matches!(operation, Operation::RenameFrom(_));
         let if_missing = self.core.root.if_missing(&operation);
         let Admitted { record, target, terms } = self.core.admit_operation(operation).await?;
         let performed = match self.core.open_uploads.perform(target.action()).await {
             Some(performed) => performed,
             None => self.core.backend.perform(&target).await,
+        };
+        // Rules had it replaced by a request for the file, which the backend may deny.
+        let is_replaced = is_check && matches!(target.action(), Operation::Stat(_));
+        let performed = match performed {
+            Ok(Answer::Entry(_)) if is_replaced => Ok(Answer::Done(None)),
+            Err(failure) if is_replaced && failure.kind == FailureKind::PermissionDenied => {
+                Ok(Answer::Done(None))
+            }
+            performed => performed,
         };
         if performed.is_ok() {
             self.core.open_uploads.remove_moved(target.action());
@@ -86,7 +97,7 @@ impl Session {
                     record.done();
                     Ok(answer)
                 }
-                None => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+                None => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
             },
         }
     }
@@ -137,9 +148,9 @@ impl Session {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
-                Ok(Upload { transfer, record, path, root: self.core.root.clone() })
+                Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
-            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
         }
     }
 
@@ -176,7 +187,7 @@ impl Session {
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record, terms))
             }
-            Err(failure) => Err(failed(record, &self.core.root, denied_by_terms(failure, &terms))),
+            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
         }
     }
 
@@ -218,5 +229,7 @@ impl Session {
             { operation = command, outcome = "refused", },
             "data connection refused"
         );
+        let (info, what) = (&self.core.info, What::DataConnection(command));
+        info.audit.record(&Event::new(info.subject(), what, "refused", Some(failure)));
     }
 }

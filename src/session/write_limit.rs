@@ -38,7 +38,7 @@ impl WriteLimit {
         }
         let mut state = self.state();
         let start = if self.appends { self.terms.size_before + state.appended } else { offset };
-        let checked = if offset < self.terms.kept_bytes {
+        let checked = if start < self.terms.kept_bytes {
             Err(self.terms.shortens(&self.path))
         } else {
             self.terms.check_size(&self.path, start.saturating_add(length))
@@ -50,6 +50,11 @@ impl WriteLimit {
             }
             Err(denial) => Err(state.refused.get_or_insert_with(|| denial.failure()).clone()),
         }
+    }
+
+    /// Notes that a write was refused for another reason: the file is incomplete.
+    pub(super) fn refuse(&self, failure: Failure) -> Failure {
+        self.state().refused.get_or_insert(failure).clone()
     }
 
     /// Refuses a size that the permit does not include. The file stays complete.

@@ -12,6 +12,7 @@
     reason = "tests write configurations and scripts"
 )]
 
+mod audit;
 mod backend;
 mod compatibility;
 mod demo;
@@ -21,6 +22,7 @@ mod limits;
 mod log;
 mod matrix;
 mod memory;
+mod policy;
 mod protocol;
 mod servers_direct;
 mod support;

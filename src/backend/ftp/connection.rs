@@ -301,7 +301,7 @@ impl Connection {
             Some(argument) => format!("{verb} {}", printable(argument)),
             None => verb.to_owned(),
         };
-        let checked = reply::expect(class, what, reply);
+        let checked = reply::expect_about(class, what, argument, reply);
         self.note_loss(checked)
     }
 

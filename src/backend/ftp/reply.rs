@@ -15,7 +15,16 @@ pub(super) fn unavailable(detail: impl std::fmt::Display) -> Failure {
 
 /// What a 4xx or 5xx reply to `what` means.
 pub(super) fn failure(what: impl std::fmt::Display, reply: PeerReply) -> Failure {
-    let kind = kind(&reply);
+    failure_about(what, None, reply)
+}
+
+/// As [`failure`]. Servers repeat the argument in the text: words in it say nothing of the reason.
+fn failure_about(
+    what: impl std::fmt::Display,
+    argument: Option<&[u8]>,
+    reply: PeerReply,
+) -> Failure {
+    let kind = kind(&reply, argument);
     let message = format!("{what}: the backend answered {reply}");
     if kind == FailureKind::Unavailable {
         return unavailable(message).with_peer(reply);
@@ -29,14 +38,24 @@ pub(super) fn expect(
     what: impl std::fmt::Display,
     reply: PeerReply,
 ) -> Result<PeerReply, Failure> {
+    expect_about(class, what, None, reply)
+}
+
+/// As [`expect`], for a reply to a command with this argument.
+pub(super) fn expect_about(
+    class: u16,
+    what: impl std::fmt::Display,
+    argument: Option<&[u8]>,
+    reply: PeerReply,
+) -> Result<PeerReply, Failure> {
     match reply.code / 100 {
         c if c == class => Ok(reply),
-        4 | 5 => Err(failure(what, reply)),
+        4 | 5 => Err(failure_about(what, argument, reply)),
         _ => Err(unavailable(format!("{what}: out of sync, the backend answered {reply}"))),
     }
 }
 
-fn kind(reply: &PeerReply) -> FailureKind {
+fn kind(reply: &PeerReply, argument: Option<&[u8]>) -> FailureKind {
     match reply.code {
         421 => FailureKind::Unavailable,
         425 | 522 => FailureKind::DataConnection,
@@ -49,14 +68,16 @@ fn kind(reply: &PeerReply) -> FailureKind {
         332 | 532 => FailureKind::AccountNeeded,
         553 => FailureKind::NameRefused,
         521 => FailureKind::AlreadyExists,
-        550 => kind_of_550(reply),
+        550 => kind_of_550(reply, argument),
         _ => FailureKind::Internal,
     }
 }
 
 /// 550 has many meanings; usual texts show which one.
-fn kind_of_550(reply: &PeerReply) -> FailureKind {
-    let text = reply.lines.concat().to_ascii_lowercase();
+fn kind_of_550(reply: &PeerReply, argument: Option<&[u8]>) -> FailureKind {
+    // A path, with a slash: a name alone could be one of the words that are looked for.
+    let path = argument.filter(|argument| argument.contains(&b'/'));
+    let text = without(&reply.lines.concat(), path.unwrap_or_default()).to_ascii_lowercase();
     let contains = |what: &str| text.windows(what.len()).any(|w| w == what.as_bytes());
     if contains("permission")
         || contains("denied")
@@ -78,6 +99,21 @@ fn kind_of_550(reply: &PeerReply) -> FailureKind {
     } else {
         FailureKind::NotFound
     }
+}
+
+fn without(text: &[u8], part: &[u8]) -> Vec<u8> {
+    let mut rest = text;
+    let mut kept = Vec::with_capacity(text.len());
+    while let Some(first) = rest.first() {
+        match rest.strip_prefix(part).filter(|_| !part.is_empty()) {
+            Some(after) => rest = after,
+            None => {
+                kept.push(*first);
+                rest = &rest[1..];
+            }
+        }
+    }
+    kept
 }
 
 /// Whether the server denies information about a path, in an error reply of its own. That does not
@@ -137,6 +173,26 @@ mod tests {
         ] {
             let reply = PeerReply { code: 550, lines: vec![text.into()] };
             assert_eq!(failure("test", reply).kind, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_in_a_reply_says_nothing_of_the_reason() {
+        for (argument, text, expected) in [
+            (
+                "/in/permission denied",
+                "'/in/permission denied' cannot be listed",
+                FailureKind::NotFound,
+            ),
+            ("/denied/x", "/denied/x: No such file or directory", FailureKind::NotFound),
+            ("/denied/x", "/denied/x: Permission denied", FailureKind::PermissionDenied),
+            ("/exists", "Can't open /exists: no such file", FailureKind::NotFound),
+            ("denied", "Permission denied", FailureKind::PermissionDenied),
+            ("/", "/: Permission denied", FailureKind::PermissionDenied),
+        ] {
+            let reply = PeerReply { code: 550, lines: vec![text.into()] };
+            let failure = expect_about(2, "MLST", Some(argument.as_bytes()), reply).unwrap_err();
+            assert_eq!(failure.kind, expected, "{text}");
         }
     }
 

@@ -8,11 +8,13 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod audit;
 mod certificates;
 mod data_ports;
 mod limits;
 mod machine;
 mod mistakes;
+mod policy;
 mod realistic;
 mod routes;
 mod samples;

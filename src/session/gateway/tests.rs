@@ -145,6 +145,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
+        audit: Default::default(),
     }
 }
 

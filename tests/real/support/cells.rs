@@ -28,11 +28,10 @@ impl Failure {
 /// Runs the cells whose name contains `LOCKGATE_CELLS` (default: all) and panics with the table of
 /// failures, if there are any.
 pub fn run_all(table: &str, cells: Vec<Cell>) {
-    let filter = std::env::var("LOCKGATE_CELLS").unwrap_or_default();
-    let cells: Vec<Cell> = cells.into_iter().filter(|cell| cell.name.contains(&filter)).collect();
+    let cells: Vec<Cell> = cells.into_iter().filter(|cell| is_chosen(&cell.name)).collect();
     let total = cells.len();
     if total == 0 {
-        println!("{table}: no cell of this table has {filter:?} in its name");
+        println!("{table}: no cell of this table has {:?} in its name", filter());
     }
     let queue = Mutex::new(VecDeque::from(cells));
     let failures = Mutex::new(Vec::new());
@@ -65,6 +64,15 @@ pub fn run_all(table: &str, cells: Vec<Cell>) {
         text.push_str(&format!("{cell:cell_width$}  {step:step_width$}  {detail}\n"));
     }
     panic!("{table}: {} of {total} cells failed\n{text}", failed.len());
+}
+
+/// Whether `LOCKGATE_CELLS` chooses the cell of this name.
+pub fn is_chosen(name: &str) -> bool {
+    name.contains(&filter())
+}
+
+fn filter() -> String {
+    std::env::var("LOCKGATE_CELLS").unwrap_or_default()
 }
 
 /// Turns a panic into a failure.
