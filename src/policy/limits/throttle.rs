@@ -47,11 +47,16 @@ impl<A: AsRef<[Applied]> + Send + Sync + 'static> TransferThrottle<A> {
         self.applied.as_ref()
     }
 
+    /// No other transfer shares a limit with it.
+    fn is_alone(&self) -> bool {
+        self.applied().iter().all(|applied| applied.counter().transfers() <= 1)
+    }
+
     async fn take_turns(&self, bytes: usize) {
         let _turn = self.turn.lock().await;
         let mut left = bytes as u64;
         while left > 0 {
-            let piece = left.min(PIECE);
+            let piece = if self.is_alone() { left } else { left.min(PIECE) };
             left -= piece;
             let all = self.applied().iter().flat_map(|applied| {
                 let buckets = applied.bandwidths(self.direction);
