@@ -33,7 +33,7 @@ pub(super) struct TransferThrottle<A> {
 
 impl<A: AsRef<[Applied]> + Send + Sync + 'static> TransferThrottle<A> {
     /// `None` if nothing limits bytes in this direction.
-    pub(super) fn new(applied: A, direction: Direction) -> Option<Arc<dyn Throttle>> {
+    pub(super) fn for_bytes(applied: A, direction: Direction) -> Option<Arc<dyn Throttle>> {
         let is_limited = |applied: &Applied| {
             applied.limit().bytes_per_day.is_some()
                 || applied.bandwidths(direction).next().is_some()
