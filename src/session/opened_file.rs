@@ -91,7 +91,8 @@ impl OpenedFile {
             {
                 let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Err(failure) = counted {
-                    return Err(reads.failed.get_or_insert(failure).clone());
+                    reads.failed.get_or_insert_with(|| failure.clone());
+                    return Err(failure);
                 }
                 match &outcome {
                     Ok(Some(bytes)) => {
