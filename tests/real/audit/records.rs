@@ -287,6 +287,44 @@ fn refused_logins_keys_and_clients_have_records() {
     assert!(!text.contains("tried-and-wrong") && !text.contains(PASSWORD), "{text}");
 }
 
+/// `audit` is the last key of the configuration.
+#[test]
+fn the_rule_that_decides_is_recorded_on_both_fronts() {
+    let site = start(
+        "{ file: LOGS/audit }\npolicy:\n  rules:\n    - { name: keep, match: { paths: [\"/kept\"] }, \
+         deny: [delete], message: \"kept for the records\" }\n    - { name: rest, allow: all }",
+    );
+    std::fs::write(site.files.path().join("kept"), b"x").expect("a file");
+    let (mut client, _) = Raw::connect(site.gateway.address("ftp"));
+    client.login(USER, PASSWORD);
+    client.expect("DELE kept", 550);
+    client.expect("MKD made", 257);
+    let home = tempfile::tempdir().expect("a client's home");
+    openssh::sftp(&site.sftp("sftp"), home.path(), "-rm kept\nrmdir made\n", &[]).expect_ok("sftp");
+    let schema = Schema::load();
+    for (listener, operation, path, rule, outcome) in [
+        ("ftp", "remove", "/kept", "keep", "permission-denied"),
+        ("ftp", "make-directory", "/made", "rest", "ok"),
+        ("sftp", "remove", "/kept", "keep", "permission-denied"),
+        ("sftp", "remove-directory", "/made", "rest", "ok"),
+    ] {
+        let record = await_record(&site.log("audit"), |record| {
+            is("operation", path)(record)
+                && record["listener"] == listener
+                && record["operation"] == operation
+        });
+        schema.validate(&record);
+        assert_eq!(
+            (&record["rule"], &record["outcome"]),
+            (&rule.into(), &outcome.into()),
+            "{record}"
+        );
+        let is_denied = rule == "keep";
+        assert_eq!(record["fault"] == "policy", is_denied, "{record}");
+        assert_eq!(record["reason"].to_string().contains("kept for the records"), is_denied);
+    }
+}
+
 /// Names that could forge records or be confused with other names.
 #[test]
 fn hostile_names_are_unambiguous() {
