@@ -10,6 +10,7 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
+use crate::audit::{self, Audit, Writers};
 use crate::auth::PasswordCheck;
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
@@ -40,6 +41,9 @@ pub enum StartError {
     /// A port of a `data_ports` pool cannot be opened.
     #[error(transparent)]
     DataPort(#[from] BindError),
+    /// An audit file cannot be opened, or a metric of the audit cannot be registered.
+    #[error(transparent)]
+    Audit(#[from] audit::StartError),
     /// An address of a listener, or `metrics.address`, cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -66,6 +70,7 @@ pub struct Running {
     quotas: Option<Arc<QuotaFile>>,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     end: CancellationToken,
+    audit: Arc<Writers>,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
@@ -84,6 +89,7 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
     let connectors = Connectors::register(&registry)?;
     let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
+    let (audit, writers) = Audit::start(config.audit, &registry)?;
     let policy_limits = limits(config.policy_limits, &registry)?;
     let quotas = config
         .state_dir
@@ -96,6 +102,7 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
         policy_limits,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
+        audit,
     });
     let exchanges = Arc::new(KeyExchangeLimiter::default());
     let mut listeners = Vec::new();
@@ -149,19 +156,27 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
     listeners.into_iter().for_each(Listener::serve);
-    Ok(Running { addresses, drain, drain_timeout, quotas, end })
+    let audit = Arc::new(writers);
+    Ok(Running { addresses, drain, drain_timeout, quotas, end, audit })
 }
 
 impl Running {
     /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, then aborts them.
     /// Returns whether that was needed.
+    /// Then writes the queued audit records, for at most five seconds.
     pub async fn stop(self) -> bool {
         let forced = self.drain.drain(self.drain_timeout).await;
         self.end.cancel();
         if let Some(quotas) = self.quotas {
             quotas.save().await;
         }
+        self.audit.close().await;
         forced
+    }
+
+    /// The tasks that write the audit.
+    pub fn audit(&self) -> Arc<Writers> {
+        self.audit.clone()
     }
 }
 
@@ -179,6 +194,7 @@ pub fn explainer(config: Compiled) -> Result<Explainer, StartError> {
         policy_limits: limits(config.policy_limits, &registry)?,
         limits: config.limits,
         metrics: Metrics::register(&registry)?,
+        audit: Audit::default(),
     });
     Ok(Explainer { gateway, listeners })
 }

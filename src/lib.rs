@@ -13,7 +13,8 @@
 //! | [`config`] | the configuration file, compiled to the settings of each module |
 //! | [`admin`] | metrics, health, the admin socket |
 //! | [`front`] | the protocols of clients: FTP, SFTP |
-//! | [`session`] | the interface for fronts: login and operations, with one log record each |
+//! | [`session`] | the interface for fronts: login and operations, with one record each |
+//! | [`audit`] | the audit's records and its outputs |
 //! | [`backend`] | the servers: FTP, SFTP, a local folder |
 //! | [`route`] | the backend of a session |
 //! | [`policy`] | what a user may do |
@@ -53,6 +54,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod backend;
 pub mod config;

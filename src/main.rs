@@ -7,10 +7,12 @@ use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use lockgate::audit::Writers;
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::logging::Log;
 use lockgate::net::task;
@@ -211,9 +213,10 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     task::spawn(log.report_losses());
-    task::spawn(ignore_hang_ups(signal(SignalKind::hangup())?));
+    let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
     let running = app::start(config).context("lockgate did not start")?;
+    task::spawn(serve_hang_ups(hang_up, running.audit()));
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
@@ -231,10 +234,20 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Many daemons reload their configuration on SIGHUP; by default it would end the process.
-async fn ignore_hang_ups(mut hang_up: Signal) {
+/// Opens audit files again on SIGHUP, as logrotate expects. By default the signal would end the process.
+async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>) {
     while hang_up.recv().await.is_some() {
-        tracing::warn!("SIGHUP is ignored: restart the gateway to apply a changed configuration");
+        if audit.reopen() {
+            tracing::info!(
+                "SIGHUP: the audit files are opened again; the configuration is not read again, which \
+                 takes a restart"
+            );
+        } else {
+            tracing::warn!(
+                "SIGHUP is ignored: there is no audit file to open again; restart the gateway to apply a \
+                 changed configuration"
+            );
+        }
     }
 }
 

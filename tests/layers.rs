@@ -11,7 +11,7 @@ use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree};
 
 /// From top to bottom. A module imports only from modules below it in this list.
-const LAYERS: [&[&str]; 15] = [
+const LAYERS: [&[&str]; 16] = [
     &["main"],
     &["demo", "allocator"],
     &["app", "logging"],
@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 15] = [
     &["admin"],
     &["front"],
     &["session"],
+    &["audit"],
     &["backend"],
     &["route"],
     &["policy"],

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::auth::Credentials;
 use crate::data::{Sink, Source};
+use crate::net::Peer;
 use crate::op::{
     Abilities, Answer, Changes, Entry, Failure, FailureKind, FileSystem, ListDirectory, OpenHandle,
     Operation, PeerReply, ReadFile, RemotePath, WriteFile,
@@ -122,6 +123,12 @@ pub trait BackendSession: Send + Sync {
 
     /// The optional operations that it supports.
     fn abilities(&self) -> Abilities;
+
+    /// The server, for records: of the first connection where there are several. `None` for a backend
+    /// without a connection.
+    fn peer(&self) -> Option<Peer> {
+        None
+    }
 
     /// Performs an operation that has a plain answer.
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure>;

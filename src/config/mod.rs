@@ -62,6 +62,8 @@ pub struct Compiled {
     pub admin_socket: Option<PathBuf>,
     /// What is logged, and how (`log`).
     pub log: LogSettings,
+    /// The outputs of the audit (`audit`).
+    pub audit: Vec<crate::audit::Settings>,
     /// Warnings; often empty.
     pub warnings: Report,
 }

@@ -292,6 +292,41 @@ impl<T: Read> Read for Named<T> {
     }
 }
 
+/// One section, or a list of them.
+pub(super) struct OneOrMany<T> {
+    pub at: Location,
+    pub items: Vec<T>,
+}
+
+impl<T: Read> Read for OneOrMany<T> {
+    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
+        let items = match &node.kind {
+            Kind::List(nodes) if nodes.is_empty() => {
+                problems.error(&at, "is an empty list; write an entry or remove the key");
+                Vec::new()
+            }
+            Kind::List(_) => Many::read(node, at.clone(), problems).items,
+            _ => vec![T::read(node, at.clone(), problems)],
+        };
+        Self { at, items }
+    }
+
+    fn at(&self) -> &Location {
+        &self.at
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            { "type": "array", "items": T::schema(), "minItems": 1 },
+            T::schema(),
+        ] })
+    }
+
+    fn keys() -> Vec<&'static str> {
+        T::keys()
+    }
+}
+
 /// A list of sections.
 pub(super) struct Many<T> {
     pub at: Location,

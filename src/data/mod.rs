@@ -4,6 +4,7 @@
 mod advertise;
 mod ascii;
 mod budget;
+mod content_hash;
 mod endpoint;
 mod metrics;
 mod ports;
@@ -19,6 +20,7 @@ mod view;
 pub use advertise::{Advertise, Advertised, Host, Unresolved};
 pub use ascii::{FromCrlf, ToCrlf};
 pub use budget::{Budget, Share};
+pub use content_hash::Sha256;
 pub use endpoint::{Sink, Source};
 pub use metrics::PoolMetrics;
 pub use ports::{BindError, Pool, PoolSettings, Ports};

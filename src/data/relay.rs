@@ -36,7 +36,10 @@ pub async fn relay(
     };
     let limits = Limits { stall, sink: StallTimer::new(stall, to), throttle };
     match (source, sink) {
-        (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to))) => {
+        // Spliced bytes do not pass through this process.
+        (Source::Socket(Stream::Plain(from)), Sink::Socket(Stream::Plain(to)))
+            if !progress.hashes() =>
+        {
             splice(from, to, progress, &limits).await
         }
         (Source::Socket(from), Sink::Socket(to)) => copy(from, to, progress, &limits).await,
@@ -86,8 +89,9 @@ async fn write(
         if written == 0 {
             return Err(RelayError::Sink(io::ErrorKind::WriteZero.into()));
         }
-        progress.add(written);
-        bytes = bytes.get(written..).unwrap_or_default();
+        let (sent, left) = bytes.split_at(written.min(bytes.len()));
+        progress.add_stream(sent);
+        bytes = left;
     }
     Ok(())
 }
@@ -195,6 +199,35 @@ mod tests {
         relay(&mut source, &mut sink, &progress, Duration::from_secs(10), None).await.unwrap();
         drop(sink);
         assert!(received.await.unwrap() == data);
+    }
+
+    /// Whatever the two ends are, also where they would be spliced.
+    #[tokio::test]
+    async fn bytes_are_hashed_beside_the_copy() {
+        let data = pattern(3_000_001);
+        let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &data);
+        for plain in [true, false] {
+            let (to, mut far) = tcp_pair().await;
+            let received = tokio::spawn(async move {
+                let mut all = Vec::new();
+                far.read_to_end(&mut all).await.unwrap();
+                all
+            });
+            let mut source = if plain {
+                let (mut near, from) = tcp_pair().await;
+                let sent = data.clone();
+                tokio::spawn(async move { near.write_all(&sent).await.unwrap() });
+                Source::Socket(Stream::Plain(from))
+            } else {
+                Source::Reader(Box::new(std::io::Cursor::new(data.clone())))
+            };
+            let mut sink = Sink::Socket(Stream::Plain(to));
+            let progress = Progress::with_hash(true);
+            relay(&mut source, &mut sink, &progress, Duration::from_secs(10), None).await.unwrap();
+            drop(sink);
+            assert!(received.await.unwrap() == data);
+            assert_eq!(progress.sha256().unwrap(), expected.as_ref());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,8 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{session_fields, truncated};
-use crate::op::escape::json;
+use super::session_fields;
+use crate::op::escape::{json, truncated};
 
 pub(super) struct JsonLine;
 

@@ -7,7 +7,6 @@ mod tests;
 mod text;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -23,8 +22,6 @@ use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Lines that are queued for standard error. Further ones are lost.
 const QUEUE_MAX: usize = 8 * 1024;
-/// The longest value in a line, in bytes: longer than any path. Peers can send values of any length.
-const VALUE_MAX: usize = 8 * 1024;
 /// Between two checks for lost lines.
 const LOSS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -92,17 +89,6 @@ where
     let span = context.event_scope()?.find(|it| it.metadata().fields().field(SESSION).is_some())?;
     let extensions = span.extensions();
     Some(extensions.get::<FormattedFields<N>>()?.fields.clone())
-}
-
-/// A value, or its start and its length if it is too long.
-fn truncated(value: &[u8]) -> Cow<'_, [u8]> {
-    if value.len() <= VALUE_MAX {
-        return value.into();
-    }
-    // At a character boundary.
-    let end = (VALUE_MAX - 3..=VALUE_MAX).rev().find(|at| value[*at] & 0xc0 != 0x80);
-    let start = &value[..end.unwrap_or(VALUE_MAX)];
-    [start, format!("… ({} bytes)", value.len()).as_bytes()].concat().into()
 }
 
 impl Log {

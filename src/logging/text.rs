@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{session_fields, truncated};
-use crate::op::escape::{printable, quoted};
+use super::session_fields;
+use crate::op::escape::{printable, quoted, truncated};
 
 /// A line: time, level, message, fields, and those of the session.
 pub(super) struct TextLine;

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use super::buffered::BufferedTcp;
+use super::protection::{Protection, Protocol};
 
 /// A TCP connection, in clear or under TLS (either role). Control and data connections alike.
 pub enum Stream {
@@ -43,20 +44,23 @@ impl Stream {
         tls.get_ref().1.server_name()
     }
 
-    /// What protects it, for the log: version, cipher suite and key exchange of TLS, or `none`.
-    pub fn encryption(&self) -> String {
-        let Stream::Tls(tls) = self else { return "none".to_owned() };
+    /// What protects it; `None` for a connection in clear.
+    pub fn protection(&self) -> Option<Protection> {
+        let Stream::Tls(tls) = self else { return None };
         let connection = tls.get_ref().1;
         let version = match connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
-            _ => "TLS",
+            Some(ProtocolVersion::TLSv1_3) => Some("1.3"),
+            Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
+            _ => None,
         };
         let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
-        let suite = suite.and_then(|suite| suite.as_str()).unwrap_or("?");
         let group = connection.negotiated_key_exchange_group().map(|group| group.name());
-        let group = group.and_then(|group| group.as_str()).unwrap_or("resumed");
-        format!("{version} {suite} {group}")
+        Some(Protection {
+            protocol: Protocol::Tls,
+            version,
+            cipher: suite.and_then(|suite| suite.as_str()).map(str::to_owned),
+            key_exchange: group.and_then(|group| group.as_str()).map(str::to_owned),
+        })
     }
 
     /// The other end of the TCP connection: a proxy's address if there is a proxy.

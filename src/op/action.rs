@@ -25,6 +25,21 @@ pub trait Action: Sized {
         None
     }
 
+    /// What the moved bytes are of the file; of no meaning without file data.
+    fn extent(&self) -> Extent {
+        Extent::Part
+    }
+
+    /// Whether lines are converted (TYPE A).
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    /// Whether it shows the names in a folder.
+    fn is_listing(&self) -> bool {
+        false
+    }
+
     /// Replaces every path with the result of `map`.
     fn map_paths<E>(self, map: impl FnMut(RemotePath) -> Result<RemotePath, E>) -> Result<Self, E>;
 }
@@ -38,6 +53,17 @@ pub enum Direction {
     Upload,
     /// From file to file, within the backend.
     Copy,
+}
+
+/// What the bytes of a transfer are of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, if the transfer succeeds.
+    Whole,
+    /// A part, as after REST and with APPE.
+    Part,
+    /// The requests for an open file decide.
+    Unknown,
 }
 
 impl Direction {
@@ -143,6 +169,14 @@ impl Action for ReadFile {
         Some(Direction::Download)
     }
 
+    fn extent(&self) -> Extent {
+        if self.offset == 0 { Extent::Whole } else { Extent::Part }
+    }
+
+    fn is_text(&self) -> bool {
+        self.representation == Representation::Ascii
+    }
+
     fn map_paths<E>(
         self,
         mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
@@ -175,6 +209,17 @@ impl Action for WriteFile {
         Some(Direction::Upload)
     }
 
+    fn extent(&self) -> Extent {
+        match self.mode {
+            WriteMode::From { offset: 0 } | WriteMode::New | WriteMode::Unique => Extent::Whole,
+            WriteMode::From { .. } | WriteMode::Append => Extent::Part,
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        self.representation == Representation::Ascii
+    }
+
     fn map_paths<E>(
         self,
         mut map: impl FnMut(RemotePath) -> Result<RemotePath, E>,
@@ -190,6 +235,10 @@ impl Action for ListDirectory {
 
     fn name(&self) -> &'static str {
         "list"
+    }
+
+    fn is_listing(&self) -> bool {
+        true
     }
 
     fn path(&self) -> &RemotePath {
@@ -219,6 +268,14 @@ impl Action for OpenHandle {
 
     fn direction(&self) -> Option<Direction> {
         Some(if self.mode.writes() { Direction::Upload } else { Direction::Download })
+    }
+
+    fn extent(&self) -> Extent {
+        match self.mode {
+            OpenMode { append: true, .. } => Extent::Part,
+            OpenMode { truncate: true, .. } | OpenMode { exclusive: true, .. } => Extent::Whole,
+            _ => Extent::Unknown,
+        }
     }
 
     fn map_paths<E>(

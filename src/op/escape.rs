@@ -4,7 +4,11 @@
 //! format characters (U+202E reverses the text after it), other non-printable characters, and bytes that
 //! are not UTF-8 are escaped.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
+
+/// The longest value in a record, in bytes: longer than any path. Peers can send values of any length.
+pub const VALUE_MAX: usize = 8 * 1024;
 
 /// The context of the text, which determines the escapes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,17 @@ pub fn quoted(bytes: &[u8]) -> impl Display {
 /// `\xNN`.
 pub fn json(bytes: &[u8]) -> impl Display {
     Escaped { bytes, style: Style::Json }
+}
+
+/// A value, or its start and its length if it is longer than [`VALUE_MAX`].
+pub fn truncated(value: &[u8]) -> Cow<'_, [u8]> {
+    if value.len() <= VALUE_MAX {
+        return value.into();
+    }
+    // At a character boundary.
+    let end = (VALUE_MAX - 3..=VALUE_MAX).rev().find(|at| value[*at] & 0xc0 != 0x80);
+    let start = &value[..end.unwrap_or(VALUE_MAX)];
+    [start, format!("… ({} bytes)", value.len()).as_bytes()].concat().into()
 }
 
 struct Escaped<'a> {

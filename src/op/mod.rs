@@ -16,8 +16,8 @@ mod outage;
 mod path;
 
 pub use action::{
-    Action, CopyData, Direction, ListDirectory, OpenHandle, ReadFile, Representation, WriteFile,
-    WriteMode,
+    Action, CopyData, Direction, Extent, ListDirectory, OpenHandle, ReadFile, Representation,
+    WriteFile, WriteMode,
 };
 pub use answer::{Abilities, Answer};
 pub use effects::{Effect, Effects};

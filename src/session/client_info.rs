@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::Span;
 
 use super::end::EndSlot;
-use crate::net::Endpoints;
+use crate::audit;
+use crate::net::{Endpoints, Protection};
 use crate::route::LoginRequest;
 
 /// A client's connection, as records and routes know it.
@@ -25,8 +26,8 @@ pub struct ClientInfo {
     pub session: u64,
     /// Why it ends.
     pub end: EndSlot,
-    /// Version and algorithms of TLS or SSH, once it is negotiated.
-    pub encryption: OnceLock<String>,
+    /// Version and algorithms of TLS or SSH, once they are negotiated.
+    pub encryption: OnceLock<Protection>,
     /// That the client sent under TLS (SNI); not escaped.
     pub server_name: OnceLock<String>,
     /// The client program, from its SSH identification; not escaped.
@@ -51,6 +52,21 @@ impl ClientInfo {
             encryption: OnceLock::new(),
             server_name: OnceLock::new(),
             client: OnceLock::new(),
+        }
+    }
+
+    /// As the audit sees it before a login.
+    pub(super) fn subject(&self) -> audit::Subject<'_> {
+        audit::Subject {
+            session: self.session,
+            protocol: self.protocol,
+            listener: &self.listener,
+            client: self.peer,
+            local: self.local,
+            software: self.client.get().map(String::as_str),
+            protection: self.encryption.get(),
+            server_name: self.server_name.get().map(String::as_str),
+            account: None,
         }
     }
 

@@ -82,6 +82,9 @@ impl SessionCore {
         mut record: Record,
         action: A,
     ) -> Result<Admitted<A>, Failure> {
+        if let Err(failure) = self.info.audit.admits() {
+            return refused(record, failure);
+        }
         if let Err(failure) = self.limits.operation().await {
             return refused(record, failure);
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Gateway;
-use crate::op::{Effect, Failure, RemotePath};
+use crate::op::{Effect, RemotePath};
 use crate::policy::{CommandDenial, Explanation, Names, Protocol, SessionFacts};
 use crate::route::{Access, Choice, LoginRequest, MapError, PathMap, Root};
 

@@ -11,14 +11,15 @@ use russh::keys::PublicKey;
 use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
 use super::core::SessionCore;
-use super::login_record::{LoginDetails, LoginRecord};
+use super::login_record::LoginRecord;
 use super::metrics::{Metrics, OpenSession};
 use super::open_uploads::OpenUploads;
-use super::session_info::SessionInfo;
+use super::session_info::{Established, SessionInfo};
 use super::session_record::SessionRecord;
 use super::{Limits, Session, root};
 use tracing::Instrument;
 
+use crate::audit::{Audit, Event, What};
 use crate::auth::{Credentials, Identity, PasswordCheck};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::net::ProxyProtocol;
@@ -48,6 +49,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// The metrics of all sessions.
     pub metrics: Metrics,
+    /// Where logins, operations and refused clients are recorded.
+    pub audit: Audit,
 }
 
 /// How a user authenticates. SSH certificates would be a third way.
@@ -114,6 +117,12 @@ impl Gateway {
     /// Logs and counts a refused client. `reason` names the cause and the remedy.
     pub fn client_refused(&self, client: &ClientInfo, kind: ClientRefusal, reason: impl Display) {
         self.count_refused(client, kind);
+        let reason = reason.to_string();
+        if self.audit.is_on() {
+            let what = What::ClientRefused(kind.as_str());
+            let event = Event::new(client.subject(), what, "refused", None);
+            self.audit.record(&Event { reason: Some(&reason), ..event });
+        }
         tracing::info!(
             target: "lockgate::record",
             event = "client-refused",
@@ -122,7 +131,7 @@ impl Gateway {
             listener = client.listener,
             protocol = client.protocol,
             refusal = kind.as_str(),
-            reason = reason.to_string(),
+            reason,
             "client refused"
         );
     }
@@ -136,9 +145,15 @@ impl Gateway {
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
         let chosen = self.choose(client.login(proof.user()));
-        let info = Arc::new(SessionInfo::new(client, proof.user(), chosen.choice.as_ref()));
-        let details = LoginDetails::new(client, proof.key());
-        let record = LoginRecord::new(info.clone(), details, self.metrics.clone());
+        let choice = chosen.choice.as_ref();
+        let info = SessionInfo::new(client, proof.user(), proof.key(), choice, &self.audit);
+        let info = Arc::new(info);
+        let record = LoginRecord::new(info.clone(), self.metrics.clone());
+        if let Err(failure) = self.audit.admits() {
+            let failure = Failure { kind: FailureKind::Unavailable, ..failure };
+            record.done(Err(&failure));
+            return Err(failure);
+        }
         let at_backend = AtomicBool::new(false);
         let span = info.span();
         let login = self.log_in(&chosen, client, proof, &at_backend).instrument(span.clone());
@@ -146,6 +161,10 @@ impl Gateway {
         let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
         });
+        if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
+            let (groups, peer) = (facts.groups.clone(), backend.peer());
+            let _ = info.established.set(Established { groups, peer });
+        }
         record.done(outcome.as_ref().map(|_| ()));
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
@@ -204,8 +223,8 @@ impl Gateway {
         failure: &Failure,
     ) {
         let choice = self.choose(client.login(user)).choice;
-        let info = SessionInfo::new(client, user, choice.as_ref());
-        self.metrics.key_refused(&info, key, failure);
+        let info = SessionInfo::new(client, user, Some(key), choice.as_ref(), &self.audit);
+        self.metrics.key_refused(&info, failure);
     }
 
     /// The root of a user's session, and the paths that differ below it.

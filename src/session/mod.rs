@@ -21,6 +21,7 @@ mod rewritten;
 mod root;
 mod session_info;
 mod session_record;
+mod size_limit;
 #[cfg(test)]
 mod tests;
 mod transfers;

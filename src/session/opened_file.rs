@@ -85,22 +85,30 @@ impl OpenedFile {
         let throttle = self.throttles[0].clone();
         InFlight::new(Box::pin(async move {
             let outcome = reading.await;
-            if let (Some(throttle), Ok(Some(bytes))) = (throttle, &outcome) {
-                if let Err(failure) = throttle.count(bytes.len()) {
-                    let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
-                    return Err(reads.failed.get_or_insert(failure).clone());
+            let length = outcome.as_ref().map_or(0, |bytes| bytes.as_ref().map_or(0, Bytes::len));
+            let throttle = throttle.filter(|_| length > 0);
+            let counted = throttle.as_ref().map_or(Ok(()), |throttle| throttle.count(length));
+            {
+                let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(failure) = counted {
+                    reads.failed.get_or_insert_with(|| failure.clone());
+                    return Err(failure);
                 }
-                throttle.wait(bytes.len()).await;
+                match &outcome {
+                    Ok(Some(bytes)) => {
+                        read.add_read(offset, bytes);
+                        let end = offset.saturating_add(length as u64);
+                        reads.end = reads.end.max(end);
+                    }
+                    Ok(None) => {
+                        read.note_end(offset);
+                        reads.at_end = true;
+                    }
+                    Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
+                }
             }
-            let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
-            match &outcome {
-                Ok(Some(bytes)) => {
-                    read.add(bytes.len());
-                    let end = offset.saturating_add(bytes.len() as u64);
-                    reads.end = reads.end.max(end);
-                }
-                Ok(None) => reads.at_end = true,
-                Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
+            if let Some(throttle) = throttle {
+                throttle.wait(length).await;
             }
             outcome.map_err(|failure| path_masking::failure(&session.root, failure))
         }))
@@ -112,9 +120,11 @@ impl OpenedFile {
         let length = data.len();
         let throttle = self.throttles[1].clone();
         let counted = || throttle.as_ref().map_or(Ok(()), |throttle| throttle.count(length));
+        let counted = || counted().map_err(|failure| self.limit.refuse(failure));
         if let Err(failure) = self.limit.check(offset, length as u64).and_then(|()| counted()) {
             return InFlight::new(Box::pin(async { Err(failure) }));
         }
+        self.written.note_write(offset, &data);
         let (writing, written) = (self.file.write_at(offset, data), self.written.clone());
         let session = self.session.clone();
         InFlight::new(Box::pin(async move {
@@ -135,6 +145,7 @@ impl OpenedFile {
     /// Checks the policy again: permission to write a file does not include its attributes.
     pub async fn set_attributes(&self, changes: Changes) -> Result<(), Failure> {
         let (path, follow) = (self.path.clone(), true);
+        let hashed = self.written.hashed();
         let operation = Operation::SetAttributes { path, changes, follow };
         // Who writes the file may also end it where it pleases.
         let record = match changes.size {
@@ -146,6 +157,9 @@ impl OpenedFile {
         };
         match self.file.set_attributes(&changes).await {
             Ok(()) => {
+                if let Some(size) = changes.size {
+                    self.written.note_resized(size, hashed);
+                }
                 record.done();
                 Ok(())
             }
@@ -190,6 +204,9 @@ impl OpenedFile {
                 _ => offset.checked_add(length),
             }
         };
+        // The bytes do not pass through the gateway.
+        self.read.spoil_hash();
+        to.written.spoil_hash();
         let copying = self.file.copy_data(offset, length, &to.file, to_offset);
         let (end, copied) = futures_util::future::join(end, copying).await;
         match copied {
@@ -265,6 +282,9 @@ impl OpenedFile {
             return None;
         }
         let size = timeout(SIZE_TIMEOUT, self.file.size()).await.ok().flatten();
+        if let Some(size) = size {
+            self.read.note_end(size);
+        }
         // Clients that know the size need not read on to see the end.
         if size.is_some_and(|size| self.reads().end >= size) { None } else { Some(size) }
     }

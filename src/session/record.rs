@@ -7,8 +7,9 @@ use super::end::SessionEnd;
 use super::metrics::Metrics;
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
+use crate::audit::{Event, FileTransfer, What};
 use crate::data::{Progress, Throttle};
-use crate::op::{Action, Direction, Failure, FailureKind, Fault, RemotePath};
+use crate::op::{Action, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
 use crate::policy::limits::TransferPermit;
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
@@ -25,6 +26,8 @@ pub(super) struct Record {
     /// Counts a transfer as running.
     transfer: Option<TransferPermit>,
     quiet: bool,
+    is_listing: bool,
+    is_text: bool,
     started: Instant,
     progress: Arc<Progress>,
     /// Bytes read from a file that is open for reading and writing.
@@ -42,6 +45,12 @@ enum Outcome<'a> {
 
 impl Record {
     pub(super) fn new(info: Arc<SessionInfo>, metrics: Metrics, action: &impl Action) -> Self {
+        let is_file = matches!(action.direction(), Some(Direction::Upload | Direction::Download));
+        let progress = match action.extent() {
+            Extent::Whole if is_file && info.audit.hashes() => Progress::with_hash(true),
+            Extent::Unknown if is_file && info.audit.hashes() => Progress::with_hash(false),
+            _ => Progress::default(),
+        };
         Self {
             info,
             metrics,
@@ -53,8 +62,10 @@ impl Record {
             transfer: None,
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
+            is_listing: action.is_listing(),
+            is_text: action.is_text(),
             started: Instant::now(),
-            progress: Arc::default(),
+            progress: Arc::new(progress),
             read_back: Arc::default(),
             written: false,
         }
@@ -151,6 +162,7 @@ impl Record {
                 .with_label_values(&[listener, backend, direction, outcome])
                 .inc();
         }
+        let seconds = self.started.elapsed().as_secs_f64();
         let event = if self.direction.is_some() { "transfer" } else { "operation" };
         macro_rules! at {
             ($level:expr) => {
@@ -163,7 +175,7 @@ impl Record {
                         rule = self.rule.as_deref(),
                         bytes = self.direction.map(|_| bytes),
                         size,
-                        seconds = self.started.elapsed().as_secs_f64(),
+                        seconds,
                         outcome,
                     },
                     "{} {}", self.operation, outcome
@@ -171,7 +183,36 @@ impl Record {
             };
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
-        if quiet { at!(tracing::Level::DEBUG) } else { at!(tracing::Level::INFO) }
+        if quiet {
+            at!(tracing::Level::DEBUG)
+        } else {
+            at!(tracing::Level::INFO)
+        }
+        // Who sees what is in a folder matters, who sees the attributes of a name does not.
+        if info.audit.is_on() && (!quiet || self.is_listing) {
+            self.audit(outcome, failure, size, seconds);
+        }
+    }
+
+    fn audit(&self, outcome: &str, failure: Option<&Failure>, size: Option<u64>, seconds: f64) {
+        let (name, path, to) = (self.operation, self.path.as_bytes(), self.to.as_deref());
+        let what = match self.direction {
+            None => What::Operation { name, path, to },
+            Some(direction) => What::Transfer(FileTransfer {
+                name,
+                direction: direction.as_str(),
+                path,
+                to,
+                bytes: self.progress.bytes(),
+                bytes_read: self.read_back.bytes(),
+                size,
+                is_text: self.is_text,
+                sha256: self.progress.sha256().filter(|_| outcome == "ok"),
+            }),
+        };
+        let event = Event::new(self.info.subject(), what, outcome, failure);
+        let rule = self.rule.as_deref();
+        self.info.audit.record(&Event { seconds: Some(seconds), rule, ..event });
     }
 }
 

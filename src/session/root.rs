@@ -53,7 +53,8 @@ impl Root {
             return None;
         }
         match operation {
-            Operation::Enter(_) => Some(Answer::Done(None)),
+            // A rename is refused later, as for all such folders.
+            Operation::Enter(_) | Operation::RenameFrom(_) => Some(Answer::Done(None)),
             Operation::Stat(_) | Operation::LinkStat(_) => {
                 let name = path.name().unwrap_or(b"/");
                 Some(Answer::Entry(Entry::new(name, EntryKind::Directory)))

@@ -1,11 +1,11 @@
 //! The record of a session: what it did and why it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::end::SessionEnd;
 use super::session_info::SessionInfo;
+use crate::audit::{Event, What};
 use crate::op::Fault;
 
 /// The record of a logged in session. It is written when the last part of the session is dropped,
@@ -24,8 +24,9 @@ impl SessionRecord {
 impl Drop for SessionRecord {
     fn drop(&mut self) {
         let info = &*self.info;
-        let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
-        let end = info.end.get();
+        let (totals, end) = (info.totals.get(), info.end.get());
+        let seconds = self.started.elapsed().as_secs_f64();
+        let fault = end.and_then(|end| end.fault);
         tracing::info!(
             target: "lockgate::record",
             event = "session",
@@ -35,14 +36,19 @@ impl Drop for SessionRecord {
             protocol = info.protocol,
             user = info.user.as_slice(),
             backend = info.backend,
-            seconds = self.started.elapsed().as_secs_f64(),
-            uploads = get(&info.totals.uploads),
-            uploaded_bytes = get(&info.totals.uploaded_bytes),
-            downloads = get(&info.totals.downloads),
-            downloaded_bytes = get(&info.totals.downloaded_bytes),
-            fault = end.and_then(|end| end.fault).map(Fault::as_str),
+            seconds,
+            uploads = totals.uploads,
+            uploaded_bytes = totals.uploaded_bytes,
+            downloads = totals.downloads,
+            downloaded_bytes = totals.downloaded_bytes,
+            fault = fault.map(Fault::as_str),
             reason = end.map(SessionEnd::reason),
             "session ended"
         );
+        if info.audit.is_on() {
+            let event = Event::new(info.subject(), What::SessionEnd(totals), "ok", None);
+            let (reason, seconds) = (end.map(SessionEnd::reason), Some(seconds));
+            info.audit.record(&Event { fault, reason, seconds, ..event });
+        }
     }
 }

@@ -65,10 +65,14 @@ async fn session_on(
     let info = Arc::new(SessionInfo {
         session: 1,
         peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:2".parse().unwrap(),
         listener: "test".into(),
         protocol: "sftp",
         user: "u".into(),
         backend: "local".into(),
+        login: Default::default(),
+        established: Default::default(),
+        audit: Default::default(),
         end: EndSlot::default(),
         totals: Default::default(),
     });

@@ -7,9 +7,11 @@ use super::path_masking;
 use super::record::Record;
 use super::rewritten::RewrittenEntries;
 use super::root::Root;
+use super::size_limit::SizeLimit;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source, Throttle};
 use crate::op::{Direction, Entry, Failure, Fault, PeerReply, RemotePath};
+use crate::policy::Terms;
 
 /// A download of a file.
 pub struct Download {
@@ -27,6 +29,8 @@ pub struct Upload {
     pub(super) root: Root,
     /// As the client sees it.
     pub(super) path: RemotePath,
+    /// Of its permit.
+    pub(super) terms: Terms,
 }
 
 /// A listing of a folder.
@@ -107,7 +111,8 @@ impl Upload {
 
     /// The limits on the transfer's bytes; `None` if there are none.
     pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
-        self.record.throttle(Direction::Upload)
+        let of_session = self.record.throttle(Direction::Upload);
+        SizeLimit::over(of_session, &self.path, &self.terms)
     }
 
     /// The file's name as the client sees it.

@@ -10,6 +10,7 @@ use super::path_masking;
 use super::record_line::record_line;
 use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
+use crate::audit::{Event, What};
 use crate::op::{
     Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
     OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
@@ -147,7 +148,7 @@ impl Session {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(path.clone());
-                Ok(Upload { transfer, record, path, root: self.core.root.clone() })
+                Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
             Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
         }
@@ -228,5 +229,7 @@ impl Session {
             { operation = command, outcome = "refused", },
             "data connection refused"
         );
+        let (info, what) = (&self.core.info, What::DataConnection(command));
+        info.audit.record(&Event::new(info.subject(), what, "refused", Some(failure)));
     }
 }

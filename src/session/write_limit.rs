@@ -52,6 +52,11 @@ impl WriteLimit {
         }
     }
 
+    /// Notes that a write was refused for another reason: the file is incomplete.
+    pub(super) fn refuse(&self, failure: Failure) -> Failure {
+        self.state().refused.get_or_insert(failure).clone()
+    }
+
     /// Refuses a size that the permit does not include. The file stays complete.
     pub(super) fn check_size(&self, size: u64) -> Result<(), Failure> {
         if size < self.terms.kept_bytes {

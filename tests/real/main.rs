@@ -12,6 +12,7 @@
     reason = "tests write configurations and scripts"
 )]
 
+mod audit;
 mod backend;
 mod compatibility;
 mod demo;

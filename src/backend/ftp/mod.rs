@@ -55,7 +55,7 @@ use super::{
     ReadTransfer, WriteTransfer,
 };
 use crate::data;
-use crate::net::{Connector, Connectors};
+use crate::net::{Connector, Connectors, Peer};
 use crate::op::{
     Abilities, Answer, Changes, Entry, EntryKind, Failure, FailureKind, ListDirectory, OpenHandle,
     Operation, ReadFile, RemotePath, WriteFile, WriteMode,
@@ -251,6 +251,10 @@ impl BackendSession for FtpSession {
     fn abilities(&self) -> Abilities {
         let modified = self.pool.sets_times() == Some(true);
         Abilities { sync: true, replacing_rename: true, modified, ..Abilities::default() }
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        self.pool.peer()
     }
 
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {

@@ -1,6 +1,7 @@
 //! One SSH connection with its one channel (RFC 4254 sections 5 and 6.5), from TCP to the subsystem.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
 use crate::net::ssh::QueuedStream;
-use crate::net::task;
+use crate::net::{Peer, task};
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
 use crate::wire::ssh::preamble;
@@ -41,6 +42,8 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An SSH connection after its key exchange, before or after authentication.
 pub(super) struct Connection {
     pub(super) handle: Handle<Verifier>,
+    /// The server and the algorithms, for records.
+    pub(super) peer: Option<Peer>,
     socket: Socket,
 }
 
@@ -66,9 +69,10 @@ pub(super) async fn exchange_keys(
 ) -> Result<Connection, ConnectError> {
     let cloned = SockRef::from(&tcp).try_clone();
     let socket = Socket(cloned.map_err(|e| ConnectError::Failed(unreachable(e)))?);
+    let address_of_server = tcp.peer_addr();
     let (host, port) = host_and_port(address, &tcp);
     let verifier = Verifier::new(settings.clone(), &host, port);
-    let refusal = verifier.refusal();
+    let (refusal, negotiated) = (verifier.refusal(), verifier.negotiated());
     let offered = settings.algorithms.preferred();
     let config = client::Config {
         window_size: WINDOW_SIZE,
@@ -88,7 +92,12 @@ pub(super) async fn exchange_keys(
     match connected {
         Ok(handle) => {
             first.take();
-            Ok(Connection { handle, socket })
+            let protection = negotiated.get().cloned();
+            let peer = address_of_server.ok().map(|at| {
+                let address = SocketAddr::new(at.ip().to_canonical(), at.port());
+                Peer { address, protection }
+            });
+            Ok(Connection { handle, peer, socket })
         }
         Err(error) => Err(match refusal.take() {
             Some((failure, Some(kind))) => ConnectError::OtherKey(failure, kind),
@@ -147,7 +156,7 @@ impl Connection {
 
     /// Ends the connection when `ended` is cancelled, whatever its state.
     pub(super) fn end_with(self, ended: CancellationToken) {
-        let Self { handle, socket } = self;
+        let Self { handle, socket, .. } = self;
         task::spawn(async move {
             ended.cancelled().await;
             let disconnect = handle.disconnect(Disconnect::ByApplication, "", "");

@@ -1,13 +1,14 @@
 //! Verification of the server's host key (RFC 4251 section 4.1).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use russh::Preferred;
-use russh::client::Handler;
+use russh::client::{Handler, Session};
 use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
+use russh::{Names, Preferred};
 
 use super::known_hosts::Verdict;
 use super::settings::{HostKey, Settings};
+use crate::net::{Protection, Protocol};
 use crate::op::{Failure, FailureKind, Outage};
 
 /// Verifies the key that a server presents, for one connection.
@@ -16,6 +17,7 @@ pub(super) struct Verifier {
     host: String,
     port: u16,
     refusal: Refusal,
+    negotiated: Arc<OnceLock<Protection>>,
 }
 
 /// Kinds of host keys that a backend's server presented and that are not pinned: a fingerprint does not
@@ -68,11 +70,17 @@ impl Refusal {
 
 impl Verifier {
     pub(super) fn new(settings: Arc<Settings>, host: &str, port: u16) -> Self {
-        Self { settings, host: host.to_owned(), port, refusal: Refusal::default() }
+        let (host, refusal, negotiated) = (host.to_owned(), Refusal::default(), Arc::default());
+        Self { settings, host, port, refusal, negotiated }
     }
 
     pub(super) fn refusal(&self) -> Refusal {
         self.refusal.clone()
+    }
+
+    /// The algorithms of the first key exchange, once it is done.
+    pub(super) fn negotiated(&self) -> Arc<OnceLock<Protection>> {
+        self.negotiated.clone()
     }
 
     /// Puts the kinds of known host keys first, as OpenSSH does: otherwise a server with several keys might
@@ -159,5 +167,20 @@ impl Handler for Verifier {
         };
         *self.refusal.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure, kind));
         Ok(false)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let _ = self.negotiated.set(Protection {
+            protocol: Protocol::Ssh,
+            version: Some("2.0"),
+            cipher: Some(names.cipher.as_ref().to_owned()),
+            key_exchange: Some(names.kex.as_ref().to_owned()),
+        });
+        Ok(())
     }
 }

@@ -47,8 +47,9 @@ pub(super) async fn login(
         let (reader, writer) = connection.open_channel().await?;
         let ended = CancellationToken::new();
         let on_failure = ended.clone().drop_guard();
+        let peer = connection.peer.clone();
         connection.end_with(ended.clone());
-        let server = initialize(settings, reader, writer, ended, rooted).await?;
+        let server = initialize(settings, reader, writer, ended, rooted).await?.with_peer(peer);
         on_failure.disarm();
         Ok(server)
     };

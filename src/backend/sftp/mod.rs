@@ -46,7 +46,7 @@ use super::{
     ReadTransfer, WriteTransfer,
 };
 use crate::net::task;
-use crate::net::{Connector, Connectors};
+use crate::net::{Connector, Connectors, Peer};
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
 };
@@ -121,6 +121,10 @@ impl BackendSession for SftpSession {
 
     fn abilities(&self) -> Abilities {
         self.server.abilities()
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        self.server.peer.clone()
     }
 
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {

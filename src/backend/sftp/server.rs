@@ -15,6 +15,7 @@ use crate::backend::Home;
 use crate::backend::path_leases::{Account, PathLease};
 use crate::backend::unsupported::AttributePolicy;
 use crate::data::Budget;
+use crate::net::Peer;
 use crate::op::{Abilities, Changes, Failure, FailureKind, RemotePath};
 use crate::wire::sftp::{Limits, Version, extension};
 
@@ -37,6 +38,8 @@ pub(super) struct Server {
     pub(super) requests: Requests,
     pub(super) extensions: Extensions,
     pub(super) home: Home,
+    /// For records.
+    pub(super) peer: Option<Peer>,
     /// Bytes of the largest READ and WRITE.
     pub(super) largest_read: u32,
     pub(super) largest_write: u32,
@@ -106,6 +109,7 @@ impl Server {
             requests,
             extensions,
             home,
+            peer: None,
             largest_read: largest(limits.read),
             largest_write: largest(limits.write),
             read_ahead: Budget::new(READ_AHEAD_MAX),
@@ -118,6 +122,10 @@ impl Server {
 
     pub(super) fn with_account(self, account: Account) -> Self {
         Self { account: account.with_home(&self.home), ..self }
+    }
+
+    pub(super) fn with_peer(self, peer: Option<Peer>) -> Self {
+        Self { peer, ..self }
     }
 
     pub(super) fn with_policy(self, attributes: AttributePolicy) -> Self {

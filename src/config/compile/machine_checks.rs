@@ -190,5 +190,14 @@ fn names(file: &File) -> Vec<Name<'_>> {
             }
         }
     }
+    for output in file.audit.iter().flat_map(|outputs| &outputs.items) {
+        if let Some(leaf) = output.syslog.as_ref().and_then(|syslog| syslog.address.as_ref())
+            && let Some(address) = &leaf.value
+            && address.host.parse::<IpAddr>().is_err()
+        {
+            let consequence = "no audit record reaches this receiver until it does";
+            names.push(Name { at: &leaf.at, name: &address.host, consequence });
+        }
+    }
     names
 }

@@ -15,6 +15,7 @@ use crate::config::leaf::{Leaf, OneOrMore};
 mod accounts;
 mod admin;
 mod algorithms;
+mod audit;
 mod backends;
 mod certificates;
 mod descriptors;
@@ -53,6 +54,7 @@ pub(super) fn compile(
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);
+    let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
     placeholders::warn(file, problems);
@@ -82,6 +84,7 @@ pub(super) fn compile(
         metrics,
         admin_socket,
         log,
+        audit,
         warnings,
     }
 }

@@ -7,8 +7,7 @@ use crate::policy::limits::{OperationPeriod, OperationRate, Per};
 
 /// The base with these limits, of which the first has line 32.
 fn with(limits: &str) -> String {
-    let limits: String = limits.lines().map(|line| format!("    {line}\n")).collect();
-    format!("{}policy:\n  limits:\n{limits}", base())
+    format!("{}policy:\n  limits:\n    {}\n", base(), limits.replace('\n', "\n    "))
 }
 
 /// One mistake, at this position and key, and what is said of it.
@@ -82,7 +81,7 @@ fn unknown_units_and_names_are_errors() {
     one("- { name: a, operations: 100 }", "32:30", r#"did you mean "100/s"?"#);
     one("- { name: a, bytes_per_day: 10GB }", "32:33", r#"did you mean "10GiB"?"#);
     one("- { name: a, per: usr, sessions: 1 }", "32:23", r#"did you mean "user"?"#);
-    one("- { name: a, sesions: 1 }", "32:18", r#"did you mean "sessions"?"#);
+    one("- { name: a, sesions: 1, transfers: 1 }", "32:18", r#"did you mean "sessions"?"#);
     one("- { name: a, rate: 1/s, sessions: 1 }", "32:18", "write bandwidth or operations");
     for (condition, at, message) in [
         ("listeners: publik", "32:38", r#"there is no listener "publik" (did you mean "public"?)"#),

@@ -8,6 +8,7 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod audit;
 mod certificates;
 mod data_ports;
 mod limits;

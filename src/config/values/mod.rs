@@ -1,5 +1,6 @@
 //! The types of values.
 
+mod audit;
 mod choices;
 mod common;
 mod limits;
@@ -9,6 +10,7 @@ mod root;
 mod route;
 mod ssh;
 
+pub(super) use audit::SyslogTls;
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };

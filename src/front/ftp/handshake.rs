@@ -35,7 +35,9 @@ pub(super) async fn accept(
     let accepted = timeout(limit, handshake(tls, tcp, &mut received)).await;
     let error = match accepted {
         Ok(Ok(stream)) => {
-            let _ = client_info.encryption.set(stream.encryption());
+            if let Some(protection) = stream.protection() {
+                let _ = client_info.encryption.set(protection);
+            }
             if let Some(name) = stream.server_name() {
                 let _ = client_info.server_name.set(name.to_owned());
             }

@@ -6,6 +6,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::{Preferred, cipher, client, kex, mac};
 
 use super::names::{NamedAlgorithm, algorithm_by_name};
+use crate::net::{Protection, Protocol};
 use crate::wire::ssh::{self, ClientOffer};
 
 /// Passes ssh-audit without a finding: no key exchange that a quantum computer breaks, no NIST curves, no
@@ -281,11 +282,16 @@ impl Algorithms {
         self.lists.key.iter().any(|taken| taken == kind || (is_rsa(taken) && is_rsa(kind)))
     }
 
-    /// The key exchange and cipher that are negotiated with this client, for the log.
-    pub fn describe(&self, offer: &ClientOffer) -> String {
+    /// The key exchange and cipher that are negotiated with this client.
+    pub fn protection(&self, offer: &ClientOffer) -> Protection {
         let key_exchange = ssh::negotiated(&offer.key_exchanges, &names(&self.lists.kex));
         let cipher = ssh::negotiated(&offer.ciphers, &names(&self.lists.cipher));
-        format!("SSH {} {}", key_exchange.unwrap_or("?"), cipher.unwrap_or("?"))
+        Protection {
+            protocol: Protocol::Ssh,
+            version: Some("2.0"),
+            cipher: cipher.map(str::to_owned),
+            key_exchange: key_exchange.map(str::to_owned),
+        }
     }
 }
 

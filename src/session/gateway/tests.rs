@@ -19,6 +19,7 @@ use crate::op::{
 };
 use crate::route::{Backends, Match, RootSetting, Route, Target, UserFolder};
 
+mod rewrites;
 mod session_limits;
 mod user_at_backend;
 mod user_roots;
@@ -144,6 +145,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
+        audit: Default::default(),
     }
 }
 

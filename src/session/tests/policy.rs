@@ -194,10 +194,14 @@ fn session(model: &Model, references: &References) -> Session {
     let info = Arc::new(SessionInfo {
         session: 1,
         peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:2".parse().unwrap(),
         listener: "test".into(),
         protocol: "sftp",
         user: "u".into(),
         backend: "model".into(),
+        login: Default::default(),
+        established: Default::default(),
+        audit: Default::default(),
         end: EndSlot::default(),
         totals: Default::default(),
     });

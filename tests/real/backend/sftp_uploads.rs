@@ -1,8 +1,6 @@
 //! Uploads through an FTP front to a real sshd with a full disk, and to a slow one.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use super::{client, gateway};
 use crate::support::gateway::Gateway;
 use crate::support::servers::{Server, private_sftp};
 use crate::support::sftp_fixture::becomes_true;
+use crate::support::small_disk::SmallDisk;
 
 const BEGIN: usize = 1 << 20;
 /// Less than the gateway reads from a client without a reply of the server.
@@ -27,41 +26,18 @@ fn backend_fixture() -> (Server, Gateway) {
     (server, gateway)
 }
 
-/// A file system in memory, until the end of the test.
-struct Small(PathBuf);
-
-impl Small {
-    const SIZE: usize = 1 << 20;
-
-    fn mount(folder: &Path) -> Self {
-        let path = folder.join("small");
-        std::fs::create_dir(&path).expect("making a folder");
-        let options = format!("size={},mode=0777", Self::SIZE);
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
-        assert!(mount.status().expect("running mount").success(), "{mount:?} needs root");
-        Self(path)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{:?} stays mounted", self.0);
-        }
-    }
-}
+/// In bytes.
+const DISK_SIZE: usize = 1 << 20;
 
 #[test]
 fn a_full_disk_is_reported() {
     let (server, gateway) = backend_fixture();
-    let small = Small::mount(&server.home);
+    let small = SmallDisk::mount(&server.home, DISK_SIZE);
     for policy in POLICIES {
         let mut client = client(&gateway, policy);
         let path = |name: &str| small.0.join(name).display().to_string();
         // Much more than the disk's size, and so little more that only the last write fails.
-        for (name, length) in [("large", 3 << 20), ("last", Small::SIZE + 1000)] {
+        for (name, length) in [("large", 3 << 20), ("last", DISK_SIZE + 1000)] {
             let tcp = client.begin(&format!("STOR {}", path(name)));
             let mut data = client.data(tcp);
             // The server closes the connection in the middle of the upload.

@@ -1,6 +1,7 @@
 //! Servers, clients and fixtures of the tests with real software, on 127.0.0.1 or in network namespaces.
 
 pub mod actions;
+pub mod audit;
 pub mod backend_fixture;
 pub mod big_file;
 pub mod cells;
@@ -18,6 +19,7 @@ pub mod scripted;
 pub mod servers;
 pub mod sftp_actions;
 pub mod sftp_fixture;
+pub mod small_disk;
 pub mod ssh;
 
 use argon2::password_hash::{PasswordHasher, SaltString};

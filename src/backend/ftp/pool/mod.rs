@@ -21,7 +21,7 @@ use crate::auth::Credentials;
 use crate::backend::path_leases::{Account, PathLeases};
 use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
-use crate::net::task;
+use crate::net::{Peer, task};
 use crate::op::{Failure, FailureKind};
 
 pub(super) use guard::ConnectionGuard;
@@ -56,6 +56,8 @@ pub(super) struct Pool {
     /// The server of the first connection.
     server: Arc<Server>,
     home: Arc<Home>,
+    /// The server and the protection of the first connection, for records.
+    peer: Option<Peer>,
     /// One permit per connection that may be in use.
     permits: Arc<Semaphore>,
     session: Arc<SessionState>,
@@ -95,6 +97,10 @@ impl Pool {
         connection.data_ports.clone_from(&data_ports);
         let (features, server) = (connection.features, connection.server.clone());
         let session = connection.session.clone();
+        let control = &connection.control;
+        let address = control.peer().ok();
+        let peer =
+            address.map(|address| Peer { address, protection: control.stream().protection() });
         let connections = vec![Arc::new(Mutex::new(connection))];
         let pool = Self {
             settings,
@@ -106,6 +112,7 @@ impl Pool {
             features,
             server,
             home,
+            peer,
             permits: Arc::new(Semaphore::new(1)),
             session,
             connection_requested: Notify::new(),
@@ -125,6 +132,10 @@ impl Pool {
 
     pub(super) fn home(&self) -> &Home {
         &self.home
+    }
+
+    pub(super) fn peer(&self) -> Option<Peer> {
+        self.peer.clone()
     }
 
     /// The policy for attributes that the server cannot set.

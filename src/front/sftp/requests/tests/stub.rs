@@ -260,5 +260,6 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         policy_limits: Default::default(),
         limits: Limits::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
+        audit: Default::default(),
     }
 }
