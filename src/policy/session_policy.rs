@@ -19,6 +19,8 @@ pub struct SessionPolicy {
     pub(super) applicable: Applicable,
     pub(super) names: Names,
     facts: SessionFacts,
+    /// Whether a rule hides something: only then each entry of a listing is decided.
+    hides: bool,
     /// FTP: whether data connections have TLS (PROT P).
     data_encrypted: AtomicBool,
 }
@@ -28,7 +30,9 @@ impl SessionPolicy {
     pub fn new(rules: Arc<RuleSet>, facts: SessionFacts, names: Names) -> Self {
         let applicable = rules.applicable(&facts);
         let data_encrypted = AtomicBool::new(facts.protocol == Protocol::Sftp);
-        Self { rules, applicable, names, facts, data_encrypted }
+        let is_hiding = |index: &u32| rules.rules()[*index as usize].verdict == Verdict::Hide;
+        let hides = !rules.is_dry_run() && applicable.rules.iter().any(is_hiding);
+        Self { rules, applicable, names, facts, hides, data_encrypted }
     }
 
     /// Sets whether FTP data connections are encrypted (PROT, RFC 4217 section 9).
@@ -55,8 +59,7 @@ impl SessionPolicy {
     /// Whether a listing of a folder leaves out an entry: a rule with `hide` decides that it may not be
     /// listed, or for a file that it may not be read.
     pub fn hides_entry(&self, folder: &RemotePath, entry: &Entry) -> bool {
-        let hides = self.applicable_rules().any(|rule| rule.verdict == Verdict::Hide);
-        if self.is_dry_run() || !hides || matches!(&*entry.name, b"." | b"..") {
+        if !self.hides || matches!(&*entry.name, b"." | b"..") {
             return false;
         }
         RemotePath::resolve(folder, &entry.name).is_ok_and(|path| self.hides(&path, &entry.kind))
