@@ -9,6 +9,7 @@ mod facts;
 mod judge;
 pub mod limits;
 mod names;
+mod path_index;
 mod path_pattern;
 mod rule;
 mod rule_set;

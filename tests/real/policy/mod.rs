@@ -4,6 +4,7 @@
 mod decides;
 mod ftp;
 mod gateway;
+mod samples;
 mod sftp;
 mod step;
 mod table;

@@ -141,7 +141,7 @@ fn scoped(mut rule: Value, case: &str) -> Value {
 }
 
 /// A weekday some days from now, wherever in the world the test runs.
-fn never() -> &'static str {
+pub fn never() -> &'static str {
     let day = Timestamp::now()
         .to_zoned_datetime(TimeZone::UTC)
         .datetime()
