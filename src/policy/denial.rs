@@ -48,6 +48,11 @@ pub enum Reason {
 }
 
 impl Denial {
+    /// Whether the client must not learn that the file exists.
+    pub(super) fn is_hidden(&self) -> bool {
+        matches!(self.reason, Reason::Hidden(_))
+    }
+
     /// The rule or entry that refused; `None` if no rule allows it.
     pub fn rule(&self) -> Option<&Arc<str>> {
         match &self.reason {

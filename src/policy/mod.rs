@@ -6,6 +6,7 @@ mod decision;
 mod denial;
 mod explain;
 mod facts;
+mod hidden;
 mod judge;
 pub mod limits;
 mod names;

@@ -272,7 +272,7 @@ mod tests {
                 0..6,
             ),
         ) {
-            let text: String = pattern.iter().map(|it| format!("/{it}")).collect();
+            let text = pattern.iter().map(|it| format!("/{it}")).collect::<Vec<_>>().concat();
             let path = path(&format!("/{}", names.join("/")));
             let names: Vec<&[u8]> = path.components().collect();
             let pattern = PathPattern::new(&text).unwrap();

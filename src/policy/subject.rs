@@ -214,9 +214,10 @@ impl Subject for CopyData {
         let Self { from, to, append } = self.clone();
         let reads = policy.judge(&from, true).decide(Effect::Read, Reach::Path);
         let target = policy.judge(&to, true);
-        let effects: &[Effect] = match append {
-            true => &[Effect::Append, Effect::Create],
-            false => &[Effect::Overwrite, Effect::Create, Effect::Append],
+        let effects: &[Effect] = if append {
+            &[Effect::Append, Effect::Create]
+        } else {
+            &[Effect::Overwrite, Effect::Create, Effect::Append]
         };
         let mut writes = effects.iter().map(|effect| target.decide(*effect, Reach::Path));
         let written = writes
@@ -251,10 +252,8 @@ impl Subject for Operation {
             }
             // Between RNFR and RNTO some FTP servers answer nothing else, also whether a file exists.
             Self::RenameFrom(path) => {
-                let action = match creates_exclusively {
-                    true => self.clone(),
-                    false => Self::Stat(path.clone()),
-                };
+                let action =
+                    if creates_exclusively { self.clone() } else { Self::Stat(path.clone()) };
                 let ruling = moved_from(&policy.judge(path, false));
                 return ruling.map(|rule| permit(action, rule)).into();
             }
