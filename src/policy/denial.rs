@@ -117,9 +117,10 @@ impl Denial {
                 FailureKind::PermissionDenied,
                 "files here cannot be changed once they are stored".into(),
             ),
-            Reason::TooLarge { max, .. } => {
-                failure(FailureKind::NoSpace, format!("files here may have at most {max} bytes"))
-            }
+            Reason::TooLarge { max, .. } => failure(
+                FailureKind::QuotaExceeded,
+                format!("files here may have at most {max} bytes"),
+            ),
             Reason::Shortens => failure(
                 FailureKind::PermissionDenied,
                 "only the end of this file may be written".into(),
