@@ -2,6 +2,7 @@
 //! the gateway. What is on disk afterwards is compared, not only what the client was told.
 
 mod decides;
+mod explain;
 mod ftp;
 mod gateway;
 mod samples;
