@@ -175,6 +175,11 @@ impl Problems {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    /// Whether there is an error at this path.
+    pub(super) fn has_error_at(&self, at: &Location) -> bool {
+        self.0.iter().any(|it| it.severity == Severity::Error && it.path == at.path)
+    }
+
     /// Adds a possible reason to the error at this path; a warning if there is none.
     pub(super) fn hint(&mut self, at: &Location, hint: impl std::fmt::Display) {
         let is_here = |it: &&mut Problem| it.severity == Severity::Error && it.path == at.path;

@@ -179,8 +179,8 @@ impl PathMap {
     ) -> Option<(usize, RemotePath)> {
         let length = |it: &Rewrite| prefix(it).as_bytes().len();
         let all = self.rewrites.iter().enumerate();
-        let applying =
-            all.filter_map(|(index, it)| Some((index, it, path.strip_root(prefix(it))?)));
+        let rest = |it| self.names.strip(path, prefix(it));
+        let applying = all.filter_map(|(index, it)| Some((index, it, rest(it)?)));
         let (index, _, rest) = applying.min_by_key(|(_, it, _)| Reverse(length(it)))?;
         Some((index, rest))
     }

@@ -85,25 +85,30 @@ impl OpenedFile {
         let throttle = self.throttles[0].clone();
         InFlight::new(Box::pin(async move {
             let outcome = reading.await;
-            if let (Some(throttle), Ok(Some(bytes))) = (throttle, &outcome) {
-                if let Err(failure) = throttle.count(bytes.len()) {
-                    let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
-                    return Err(reads.failed.get_or_insert(failure).clone());
+            let length = outcome.as_ref().map_or(0, |bytes| bytes.as_ref().map_or(0, Bytes::len));
+            let throttle = throttle.filter(|_| length > 0);
+            let counted = throttle.as_ref().map_or(Ok(()), |throttle| throttle.count(length));
+            {
+                let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(failure) = counted {
+                    reads.failed.get_or_insert_with(|| failure.clone());
+                    return Err(failure);
                 }
-                throttle.wait(bytes.len()).await;
+                match &outcome {
+                    Ok(Some(bytes)) => {
+                        read.add_read(offset, bytes);
+                        let end = offset.saturating_add(length as u64);
+                        reads.end = reads.end.max(end);
+                    }
+                    Ok(None) => {
+                        read.note_end(offset);
+                        reads.at_end = true;
+                    }
+                    Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
+                }
             }
-            let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
-            match &outcome {
-                Ok(Some(bytes)) => {
-                    read.add_read(offset, bytes);
-                    let end = offset.saturating_add(bytes.len() as u64);
-                    reads.end = reads.end.max(end);
-                }
-                Ok(None) => {
-                    read.note_end(offset);
-                    reads.at_end = true;
-                }
-                Err(failure) => drop(reads.failed.get_or_insert_with(|| failure.clone())),
+            if let Some(throttle) = throttle {
+                throttle.wait(length).await;
             }
             outcome.map_err(|failure| path_masking::failure(&session.root, failure))
         }))

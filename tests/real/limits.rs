@@ -20,7 +20,7 @@ use crate::support::raw::Raw;
 use crate::support::servers::endpoint;
 use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::accepts_password;
-use crate::support::{PASSWORD, USER, argon2_hash, full, pattern, ports};
+use crate::support::{PASSWORD, USER, argon2_hash, pattern, ports};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -341,12 +341,10 @@ fn daily_files_are_counted_for_both_fronts_together() {
     assert_eq!(fixture.refused("day", "files_per_day"), 2);
 }
 
-/// 1 Gbit/s within 5 %, spliced, under TLS and over SFTP; `--full` with a release build on a quiet machine.
+/// 1 Gbit/s within 5 %, spliced, under TLS and over SFTP.
 #[test]
+#[ignore = "it measures speed: a release build, nothing else running"]
 fn one_gigabit_is_kept_within_five_percent() {
-    if !full() {
-        return;
-    }
     const RATE: f64 = 125_000_000.0;
     let vsftpd = endpoint("vsftpd-plain");
     let backend = format!("protocol: ftp, address: \"127.0.0.1:{}\"", vsftpd.port);

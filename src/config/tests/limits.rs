@@ -7,8 +7,7 @@ use crate::policy::limits::{OperationPeriod, OperationRate, Per};
 
 /// The base with these limits, of which the first has line 32.
 fn with(limits: &str) -> String {
-    let limits: String = limits.lines().map(|line| format!("    {line}\n")).collect();
-    format!("{}policy:\n  limits:\n{limits}", base())
+    format!("{}policy:\n  limits:\n    {}\n", base(), limits.replace('\n', "\n    "))
 }
 
 /// One mistake, at this position and key, and what is said of it.

@@ -10,26 +10,24 @@ fn with_rules(rules: &[&str]) -> String {
     format!("{}policy:\n  rules:\n{rules}", base())
 }
 
-/// Expects one problem of the only rule, at this column of it.
-#[track_caller]
-fn wrong_rule(rule: &str, column: usize, message: &str) {
-    let text = with_rules(&[rule]);
-    let output = report(&text);
-    assert!(output.ends_with("\n1 problem"), "{output}");
-    assert!(output.starts_with(&format!("lockgate.yaml:32:{column}: policy")), "{column} {output}");
-    assert!(output.contains(message), "{message}\n{output}");
+/// What is not as expected in the report of `text`: one problem with `message`, in this line at `at`.
+fn mismatch(text: &str, line: usize, at: &str, message: &str) -> Option<String> {
+    let output = report(text);
+    let column = text.lines().nth(line - 1).unwrap().find(at).unwrap() + 1;
+    let fits = output.starts_with(&format!("lockgate.yaml:{line}:{column}: policy"))
+        && output.contains(message)
+        && output.ends_with("\n1 problem");
+    (!fits).then(|| format!("{line}:{column} {message}\n{output}\n"))
 }
 
-/// Expects one problem of a condition.
+/// Expects one problem for each of these rules: where, and the message.
 #[track_caller]
-fn wrong_condition(condition: &str, key: &str, message: &str) {
-    let text = with_rules(&[&format!("name: a, allow: all, match: {{ {condition} }}")]);
-    let output = report(&text);
-    assert!(output.ends_with("\n1 problem"), "{output}");
-    let at = output.split(": ").nth(1).unwrap();
-    assert!(at.starts_with(&format!("policy.rules[0].match.{key}")), "{key} {output}");
-    assert!(output.contains("lockgate.yaml:32:"), "{output}");
-    assert!(output.contains(message), "{message}\n{output}");
+fn wrong_rules(cases: &[(&str, &str, &str)]) {
+    let failed = cases
+        .iter()
+        .filter_map(|(rule, at, message)| mismatch(&with_rules(&[rule]), 32, at, message));
+    let failed: String = failed.collect();
+    assert!(failed.is_empty(), "{failed}");
 }
 
 /// Expects these warnings: the line and the message.
@@ -83,72 +81,70 @@ fn a_policy_is_optional_and_its_dry_run_too() {
 
 #[test]
 fn wrong_policies_are_errors() {
-    let at_end = |more: &str| format!("  sessions: 10\n{more}");
-    let policy = |text: &str, position: &str, message: &str| {
-        one("  sessions: 10\n", &at_end(text), position, message);
-    };
-    policy("policy: { rules: [] }\n", "30:", "is empty, so every operation would be denied");
-    policy("policy: {}\n", "30:1: policy", "has no keys");
-    policy("policy: { dry_run: true }\n", "30:1: policy.rules", "is missing");
-    policy("policy:\n  rule: []\n  rules: [{ name: a, allow: all }]\n", "31:3", "with a list");
-    policy(
-        "policy:\n  default: deny\n  rules: [{ name: a, allow: all }]\n",
-        "31:3: policy.default",
-        "the last rule decides the rest",
-    );
-    policy(
-        "policy:\n  rules: [{ name: a, allow: all }]\n  uploads: [{ name: a }]\n",
-        "32:13: policy.uploads[0]",
-        "has no effect: write allowed_names, denied_names, max_size or write_once",
-    );
-    policy(
-        "policy:\n  rules: [{ name: a, allow: all }]\n  uploads: [{ name: a, max_size: 0 }]\n",
-        "32:34: policy.uploads[0].max_size",
-        "must be more than 0; a rule with `deny` refuses every upload",
-    );
-    policy(
-        "policy:\n  rules: [{ name: a, allow: all }]\n  uploads: [{ name: a, max_file_size: 1 }]\n",
-        "32:24: policy.uploads[0].max_file_size",
-        "write max_size",
-    );
-    for (names, message) in [
-        ("allowed_names: \"in/*.csv\"", "compared with the file's name, without folders"),
-        ("denied_names: \"[a\"", "is not a valid pattern"),
-        ("denied_names: \"\"", "is empty"),
-    ] {
-        let uploads = format!("  uploads: [{{ name: a, {names} }}]\n");
-        let text = format!("policy:\n  rules: [{{ name: a, allow: all }}]\n{uploads}");
-        policy(&text, "32:", message);
-    }
+    let rule = "policy:\n  rules: [{ name: a, allow: all }]\n";
+    let uploads = |entry: &str| format!("{rule}  uploads: [{{ {entry} }}]\n");
+    let failed: String = [
+        ("policy: { rules: [] }\n".into(), 30, "rules", "is empty, so every operation would be"),
+        ("policy: {}\n".into(), 30, "policy", "has no keys"),
+        ("policy: { dry_run: true }\n".into(), 30, "policy", "rules: is missing"),
+        (format!("{rule}  rule: []\n"), 32, "rule:", "write rules, with a list"),
+        (format!("{rule}  default: deny\n"), 32, "default", "the last rule decides the rest"),
+        (uploads("name: a"), 32, "{", "has no effect: write allowed_names, denied_names, max_size"),
+        (uploads("name: a, max_size: 0"), 32, "0 }", "must be more than 0; a rule with `deny`"),
+        (
+            uploads("name: a, write_once: true, max_file_size: 1"),
+            32,
+            "max_file",
+            "unknown key: write max_size",
+        ),
+        (uploads("write_once: true"), 32, "{", "name: is missing"),
+        (uploads("name: a, allowed_names: \"in/*\""), 32, "\"in", "without folders"),
+        (uploads("name: a, denied_names: \"[a\""), 32, "\"[a", "is not a valid pattern"),
+        (uploads("name: a, denied_names: \"\""), 32, "\"\"", "is empty"),
+        (
+            format!("{}  uploads:\n    - {{ name: a, max_size: 1KiB }}\n    - {{ name: a, max_size: 2KiB }}\n", rule),
+            34,
+            "a, max",
+            "\"a\" is already the name of line 33",
+        ),
+    ]
+    .iter()
+    .filter_map(|(text, line, at, message): &(String, usize, &str, &str)| {
+        mismatch(&format!("{}{text}", base()), *line, at, message)
+    })
+    .collect();
+    assert!(failed.is_empty(), "{failed}");
 }
 
 #[test]
 fn wrong_rules_are_errors() {
-    wrong_rule("allow: all", 7, "policy.rules[0].name: is missing");
-    wrong_rule("name: a", 7, "decides nothing: write allow, deny or hide");
-    wrong_rule("name: a, allow: list, deny: read", 29, "one of allow, deny and hide");
-    wrong_rule("name: a, deny: list, hide: read", 28, "one of allow, deny and hide");
-    wrong_rule("name: a, allow: list, message: no", 29, "has a meaning only with `deny`");
-    wrong_rule("name: a, hide: list, message: no", 28, "has a meaning only with `deny`");
-    wrong_rule("name: a, allow: []", 16, "is an empty list");
-    wrong_rule("name: a, allow: write", 23, "did you mean \"create, overwrite, append\"");
-    wrong_rule("name: a, allow: download", 23, "did you mean \"read\"");
-    wrong_rule("name: a, allow: raed", 23, "did you mean \"read\"");
-    wrong_rule("name: a, allow: List", 23, "did you mean \"list\"");
-    wrong_rule("name: a, deny: site", 22, "did you mean \"SITE\"");
-    wrong_rule("name: a, deny: SITE CHMD", 22, "did you mean \"SITE CHMOD\"");
-    wrong_rule("name: a, deny: colour", 22, "operations are: list, read, create");
-    wrong_rule(
-        "name: a, deny: [SITE, delete]",
-        23,
-        "write a rule for commands and one for operations",
-    );
-    wrong_rule("name: a, hide: STOU", 22, "is an FTP command, which cannot be hidden; write deny");
-    wrong_rule("name: a, deny: SITE, match: { paths: \"/a\" }", 37, "decided without their path");
-    wrong_rule("name: a, deny: SITE, match: { extensions: csv }", 37, "decided without their path");
-    wrong_rule("name: a, allow: all, paths: \"/a\"", 28, "conditions belong under `match`");
-    wrong_rule("name: a, operations: all, allow: all", 16, "write allow, deny or hide");
-    wrong_rule("name: a, allow: all, dry_run: maybe", 37, "is neither true nor false");
+    wrong_rules(&[
+        ("allow: all", "{", "name: is missing"),
+        ("name: a", "{", "decides nothing: write allow, deny or hide"),
+        ("name: a, allow: list, deny: read", "deny", "one of allow, deny and hide"),
+        ("name: a, deny: list, hide: read", "hide", "one of allow, deny and hide"),
+        ("name: a, allow: list, message: no", "no }", "has a meaning only with `deny`"),
+        ("name: a, hide: list, message: no", "no }", "has a meaning only with `deny`"),
+        ("name: a, allow: []", "allow", "is an empty list"),
+        ("name: a, allow: write", "write", "did you mean \"create, overwrite, append\""),
+        ("name: a, allow: download", "download", "did you mean \"read\""),
+        ("name: a, allow: raed", "raed", "did you mean \"read\""),
+        ("name: a, allow: List", "List", "did you mean \"list\""),
+        ("name: a, deny: site", "site", "did you mean \"SITE\""),
+        ("name: a, deny: SITE CHMD", "SITE", "did you mean \"SITE CHMOD\""),
+        ("name: a, deny: colour", "colour", "operations are: list, read, create"),
+        (
+            "name: a, deny: [SITE, delete]",
+            "SITE",
+            "write a rule for commands and one for operations",
+        ),
+        ("name: a, hide: STOU", "STOU", "is an FTP command, which cannot be hidden; write deny"),
+        ("name: a, deny: SITE, match: { paths: \"/a\" }", "paths", "decided without their path"),
+        ("name: a, deny: SITE, match: { extensions: csv }", "extensions", "without their path"),
+        ("name: a, allow: all, paths: \"/a\"", "paths", "conditions belong under `match`"),
+        ("name: a, allow: all, operations: all", "operations", "write allow, deny or hide"),
+        ("name: a, allow: all, dry_run: maybe", "maybe", "true"),
+    ]);
     let text = with_rules(&["name: a, allow: list", "name: b, allow: read", "name: a, allow: all"]);
     let output = report(&text);
     assert!(output.contains("lockgate.yaml:34:15: policy.rules[2].name"), "{output}");
@@ -157,6 +153,7 @@ fn wrong_rules_are_errors() {
 
 #[test]
 fn wrong_conditions_are_errors() {
+    let mut failed = String::new();
     for (condition, key, message) in [
         (
             "paths: \"in/**\"",
@@ -203,8 +200,18 @@ fn wrong_conditions_are_errors() {
         ("users: \"[\"", "users", "pattern"),
         ("path: \"/a\"", "path", "did you mean \"paths\"?"),
     ] {
-        wrong_condition(condition, key, message);
+        let text = with_rules(&[&format!("name: a, allow: all, match: {{ {condition} }}")]);
+        let output = report(&text);
+        let at = output.split(": ").nth(1).unwrap_or_default();
+        let fits = output.starts_with("lockgate.yaml:32:")
+            && at.starts_with(&format!("policy.rules[0].match.{key}"))
+            && output.contains(message)
+            && output.ends_with("\n1 problem");
+        if !fits {
+            failed.push_str(&format!("{key} {message}\n{output}\n"));
+        }
     }
+    assert!(failed.is_empty(), "{failed}");
 }
 
 #[test]
@@ -226,7 +233,7 @@ fn unreachable_rules_are_warnings() {
             "name: b, match: { sources: [10.1.0.0/16] }, allow: list",
             "name: c, match: { sources: [10.1.2.3] }, deny: [read, list]",
         ],
-        &[(34, "is never reached: \"a\" (line 32), \"b\" (line 33) decides all")],
+        &[(34, "is never reached: \"b\" (line 33), \"a\" (line 32) decides all")],
     );
     expect_warnings(
         &["name: a, deny: SITE", "name: b, allow: SITE CHMOD", ALL],

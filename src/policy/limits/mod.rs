@@ -82,11 +82,11 @@ impl Limits {
                 return line;
             };
             let (transfers, used) = (counter.transfers(), counter.today.used(Day::today()));
-            let mut now = format!("; now sessions {sessions}, transfers {transfers}");
-            if limit.has_quota() {
-                now += &format!("; today {}, files {}", Size(used.bytes), used.files);
+            let now = format!("{line}; now sessions {sessions}, transfers {transfers}");
+            if !limit.has_quota() {
+                return now;
             }
-            line + &now
+            format!("{now}; today {}, files {}", Size(used.bytes), used.files)
         });
         lines.collect()
     }

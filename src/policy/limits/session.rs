@@ -110,7 +110,7 @@ impl AsRef<[Applied]> for SessionLimits {
 impl TransferPermit {
     /// The limits on bytes in one direction; `None` if there are none.
     pub fn throttle(&self, direction: Direction) -> Option<Arc<dyn Throttle>> {
-        TransferThrottle::new(self.session.clone(), direction)
+        TransferThrottle::for_bytes(self.session.clone(), direction)
     }
 
     /// The file was refused, or not a byte of it transferred: it does not count for the day.

@@ -141,14 +141,15 @@ impl fmt::Display for BytesPerSecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = [("Gbit", 125_000_000), ("Mbit", 125_000), ("kbit", 125)];
         match exact(self.0, &bits) {
-            Some((number, unit)) if self.0 % 1024 > 0 => write!(f, "{number}{unit}/s"),
+            Some((number, unit)) if !self.0.is_multiple_of(1024) => write!(f, "{number}{unit}/s"),
             _ => write!(f, "{}/s", Size(self.0)),
         }
     }
 }
 
 fn exact(value: u64, units: &[(&'static str, u64)]) -> Option<(u64, &'static str)> {
-    let (unit, size) = units.iter().find(|(_, size)| value >= *size && value % size == 0)?;
+    let (unit, size) =
+        units.iter().find(|(_, size)| value >= *size && value.is_multiple_of(*size))?;
     Some((value / size, unit))
 }
 

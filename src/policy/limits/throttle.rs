@@ -33,7 +33,7 @@ pub(super) struct TransferThrottle<A> {
 
 impl<A: AsRef<[Applied]> + Send + Sync + 'static> TransferThrottle<A> {
     /// `None` if nothing limits bytes in this direction.
-    pub(super) fn new(applied: A, direction: Direction) -> Option<Arc<dyn Throttle>> {
+    pub(super) fn for_bytes(applied: A, direction: Direction) -> Option<Arc<dyn Throttle>> {
         let is_limited = |applied: &Applied| {
             applied.limit().bytes_per_day.is_some()
                 || applied.bandwidths(direction).next().is_some()
@@ -47,11 +47,16 @@ impl<A: AsRef<[Applied]> + Send + Sync + 'static> TransferThrottle<A> {
         self.applied.as_ref()
     }
 
+    /// No other transfer shares a limit with it.
+    fn is_alone(&self) -> bool {
+        self.applied().iter().all(|applied| applied.counter().transfers() <= 1)
+    }
+
     async fn take_turns(&self, bytes: usize) {
         let _turn = self.turn.lock().await;
         let mut left = bytes as u64;
         while left > 0 {
-            let piece = left.min(PIECE);
+            let piece = if self.is_alone() { left } else { left.min(PIECE) };
             left -= piece;
             let all = self.applied().iter().flat_map(|applied| {
                 let buckets = applied.bandwidths(self.direction);

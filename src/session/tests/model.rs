@@ -393,11 +393,11 @@ impl BackendSession for Model {
         }
         self.effect(Effect::List, &folder);
         let place = Place::In(folder.trim_end_matches('/').to_owned());
-        let entries =
-            self.nodes().iter().filter(|(path, _)| place.includes(path)).map(|(path, node)| {
-                let kind = if node.is_some() { EntryKind::File } else { EntryKind::Directory };
-                Entry::new(path.rsplit('/').next().unwrap(), kind)
-            });
+        let nodes = self.nodes().clone();
+        let entries = nodes.iter().filter(|(path, _)| place.includes(path)).map(|(path, node)| {
+            let kind = if node.is_some() { EntryKind::File } else { EntryKind::Directory };
+            Entry::new(path.rsplit('/').next().unwrap(), kind)
+        });
         Ok(Box::new(Entries(Some(entries.collect()))))
     }
 

@@ -188,10 +188,14 @@ fn session(model: &Model, references: &References) -> Session {
     let info = Arc::new(SessionInfo {
         session: 1,
         peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:2".parse().unwrap(),
         listener: "test".into(),
         protocol: "sftp",
         user: "u".into(),
         backend: "model".into(),
+        login: Default::default(),
+        established: Default::default(),
+        audit: Default::default(),
         end: EndSlot::default(),
         totals: Default::default(),
     });
@@ -202,7 +206,14 @@ fn session(model: &Model, references: &References) -> Session {
         info,
         metrics: Metrics::register(&Registry::new()).unwrap(),
         open_uploads: Default::default(),
-        root: Root::new(&route::Root::Path(RemotePath::root()), &Home::At(RemotePath::root())),
+        greeting: None,
+        limits: Default::default(),
+        root: Root::new(
+            &route::Root::Path(path("/")),
+            Vec::new(),
+            Names::Exact,
+            &Home::At(path("/")),
+        ),
         backend: Box::new(model.clone()),
     })
 }
@@ -282,7 +293,7 @@ fn operation(step: Step) -> Operation {
 fn no_sequence_of_operations_has_an_effect_that_no_rule_allows() {
     let cases = if cfg!(miri) { 1 } else { 3000 };
     let mut runner = TestRunner::new(Config { cases, ..Config::default() });
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let effects = std::cell::Cell::new(0);
     let strategy = (references(), any::<bool>(), vec(steps(), 1..20));
     let outcome = runner.run(&strategy, |(references, exclusive, steps)| {
@@ -315,7 +326,7 @@ fn nothing_is_denied_where_everything_is_allowed() {
         }],
         ..References::default()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     proptest!(ProptestConfig::with_cases(300), |(exclusive: bool, steps in vec(steps(), 1..20))| {
         let lines = Lines::default();
         let log = lines.collect();

@@ -20,7 +20,7 @@ struct Entry<'a> {
 
 pub(super) fn compile(route: &Route, problems: &mut Problems) -> Vec<RewriteSetting> {
     let Some(list) = &route.rewrite else { return Vec::new() };
-    if list.items.is_empty() {
+    if list.items.is_empty() && !problems.has_error_at(&list.at) {
         let message =
             "is empty; write at least one entry: - { from: /PATH, to: /PATH }, or remove it";
         problems.error(&list.at, message);
