@@ -195,7 +195,7 @@ all are shown at once.
 {{- end -}}
 {{- if and $ftp (not (and $session $resumed)) -}}
 {{- $problems = append $problems (printf "clients' addresses are not preserved (%s), and no PROXY protocol is used: data connections would not be matched with their sessions, or all clients would look like one. Either %s; or let the load balancer send the PROXY protocol, and name its networks in proxyProtocol.networks; or match by TLS sessions, with dataPorts.clientMatch: session and tls.dataSessions: resumed" (join ", " $hidden) $how) -}}
-{{- else if and (has "controlService" $hidden) (not (hasKey (default dict .Values.config.limits) "sessions_per_address")) (not (or .Values.existingConfig.secret .Values.existingConfig.configMap)) -}}
+{{- else if and (has "controlService" $hidden) (not (dig "limits" "sessions_per_address" "" .Values.config)) (not (or .Values.existingConfig.secret .Values.existingConfig.configMap)) -}}
 {{- $problems = append $problems (printf "clients' addresses are not preserved (controlService), so all clients look like one and share its 50 sessions: set config.limits.sessions_per_address to what all clients together need; or %s; or use the PROXY protocol" $how) -}}
 {{- end -}}
 {{- end -}}
