@@ -48,6 +48,11 @@ pub enum Reason {
 }
 
 impl Denial {
+    /// Whether the client must not learn that the file exists.
+    pub(super) fn is_hidden(&self) -> bool {
+        matches!(self.reason, Reason::Hidden(_))
+    }
+
     /// The rule or entry that refused; `None` if no rule allows it.
     pub fn rule(&self) -> Option<&Arc<str>> {
         match &self.reason {
@@ -112,9 +117,10 @@ impl Denial {
                 FailureKind::PermissionDenied,
                 "files here cannot be changed once they are stored".into(),
             ),
-            Reason::TooLarge { max, .. } => {
-                failure(FailureKind::NoSpace, format!("files here may have at most {max} bytes"))
-            }
+            Reason::TooLarge { max, .. } => failure(
+                FailureKind::QuotaExceeded,
+                format!("files here may have at most {max} bytes"),
+            ),
             Reason::Shortens => failure(
                 FailureKind::PermissionDenied,
                 "only the end of this file may be written".into(),

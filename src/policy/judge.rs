@@ -46,6 +46,14 @@ pub(super) struct Judge<'a> {
 /// The rule that allowed an operation.
 pub(super) type Ruling = Result<Arc<str>, Denial>;
 
+impl SessionPolicy {
+    /// Judges a path now. `on_data_connection`: file contents or a listing travel, for FTP on a data
+    /// connection.
+    pub(super) fn judge<'a>(&'a self, path: &'a RemotePath, on_data_connection: bool) -> Judge<'a> {
+        Judge::new(self, path, self.is_encrypted(on_data_connection), Timestamp::now())
+    }
+}
+
 impl<'a> Judge<'a> {
     /// `encrypted`: whether what is sent and received is.
     pub(super) fn new(

@@ -11,30 +11,48 @@ use crate::op::RemotePath;
 
 /// Matches everything below a folder.
 const BELOW: &str = "/**";
+const SPECIAL: [char; 6] = ['*', '?', '[', ']', '{', '\\'];
 
 /// A glob over whole paths: `*` and `?` do not match a slash, `**` does. It matches bytes.
 #[derive(Debug, Clone)]
 pub struct PathPattern {
     text: String,
     components: Vec<Component>,
+    /// In braces or brackets.
+    has_inner_slash: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Component {
     /// `**`: any number of components.
     Any,
+    Name(Box<[u8]>),
     One(GlobMatcher),
+}
+
+impl Component {
+    fn is_match(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(own) => **own == *name,
+            Self::One(glob) => glob.is_match(as_path(name)),
+        }
+    }
 }
 
 impl PathPattern {
     /// `pattern` starts with a slash.
     pub fn new(pattern: &str) -> Result<Self, globset::Error> {
         glob(pattern)?;
-        let components = split(pattern).into_iter().map(|component| match component {
+        let split = split(pattern);
+        let has_inner_slash = split.iter().any(|component| component.contains('/'));
+        let components = split.into_iter().map(|component| match component {
             "**" => Ok(Component::Any),
+            name if !name.contains(SPECIAL) => Ok(Component::Name(name.as_bytes().into())),
             component => Ok(Component::One(glob(component)?.compile_matcher())),
         });
-        Ok(Self { text: pattern.to_owned(), components: components.collect::<Result<_, _>>()? })
+        let components = components.collect::<Result<_, _>>()?;
+        Ok(Self { text: pattern.to_owned(), components, has_inner_slash })
     }
 
     /// As configured.
@@ -57,6 +75,34 @@ impl PathPattern {
         match self.text.strip_suffix(BELOW)? {
             "" => Some(glob("/")),
             folder => Some(glob(folder)),
+        }
+    }
+
+    /// The names without wildcards that it contains, each with its place in matching paths; `None` behind a
+    /// `**`. None if it cannot be matched name by name.
+    pub(super) fn names(&self) -> impl Iterator<Item = (Option<usize>, &[u8])> {
+        let mut is_fixed = true;
+        let by_name = !self.has_inner_slash;
+        self.components.iter().enumerate().filter_map(move |(place, component)| match component {
+            Component::Any => {
+                is_fixed = false;
+                None
+            }
+            Component::Name(name) if by_name => Some((is_fixed.then_some(place), &**name)),
+            _ => None,
+        })
+    }
+
+    /// Whether it matches a path of these names.
+    pub(super) fn is_match(&self, names: &[&[u8]]) -> bool {
+        is_match(&self.components, names)
+    }
+
+    /// Whether the path of these names is the folder of a pattern for everything below it.
+    pub(super) fn is_match_of_folder(&self, names: &[&[u8]]) -> bool {
+        match self.components.split_last() {
+            Some((Component::Any, above)) => is_match(above, names),
+            _ => false,
         }
     }
 
@@ -85,7 +131,7 @@ impl PathPattern {
                 .into_iter()
                 .filter_map(|place| match self.components.get(place)? {
                     Component::Any => Some(place),
-                    Component::One(glob) => glob.is_match(as_path(name)).then_some(place + 1),
+                    one => one.is_match(name).then_some(place + 1),
                 })
                 .collect();
         }
@@ -110,6 +156,37 @@ impl PathPattern {
             |text: &str| text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         self.text == other.text || (literal && below(&other.text))
     }
+}
+
+fn is_match(components: &[Component], names: &[&[u8]]) -> bool {
+    match (components.last(), names) {
+        // It matches what is below a folder, not the folder.
+        (Some(Component::Any), [above @ .., _]) => is_match_or_above(components, above),
+        (Some(Component::Any), []) => false,
+        _ => is_match_or_above(components, names),
+    }
+}
+
+/// Each `**` stands for as few names as possible, and for more where the rest does not match.
+fn is_match_or_above(components: &[Component], names: &[&[u8]]) -> bool {
+    let (mut next, mut name) = (0, 0);
+    // The last `**`, and the first name that it does not stand for.
+    let mut any: Option<(usize, usize)> = None;
+    while name < names.len() {
+        match components.get(next) {
+            Some(Component::Any) => {
+                any = Some((next, name));
+                next += 1;
+            }
+            Some(one) if one.is_match(names[name]) => (next, name) = (next + 1, name + 1),
+            _ => {
+                let Some((place, end)) = any else { return false };
+                any = Some((place, end + 1));
+                (next, name) = (place + 1, end + 1);
+            }
+        }
+    }
+    components[next..].iter().all(|component| matches!(component, Component::Any))
 }
 
 /// Globs match paths, which are bytes as names are.
@@ -179,6 +256,37 @@ mod tests {
         ] {
             let found = PathPattern::new(pattern).unwrap().is_at_or_below(&path(folder));
             assert_eq!(found, expected, "{pattern} {folder}");
+        }
+    }
+
+    proptest::proptest! {
+        /// As globset matches the whole path.
+        #[test]
+        fn names_are_matched_as_a_glob_matches_the_path(
+            pattern in proptest::collection::vec(
+                proptest::sample::select(vec!["a", "b", "*", "?", "**", "a*", "{a,b}", "[ab]", "*.c", "\\*"]),
+                1..5,
+            ),
+            names in proptest::collection::vec(
+                proptest::sample::select(vec!["a", "b", "ab", "a.c", ".c", "*", "\u{e4}"]),
+                0..6,
+            ),
+        ) {
+            let text = pattern.iter().map(|it| format!("/{it}")).collect::<Vec<_>>().concat();
+            let path = path(&format!("/{}", names.join("/")));
+            let names: Vec<&[u8]> = path.components().collect();
+            let pattern = PathPattern::new(&text).unwrap();
+            let is_match = |glob: Glob| glob.compile_matcher().is_match(as_path(path.as_bytes()));
+            if !names.is_empty() {
+                proptest::prop_assert_eq!(
+                    pattern.is_match(&names), is_match(pattern.glob().unwrap()), "{} {}", text, path
+                );
+                if let Some(folder) = pattern.folder() {
+                    proptest::prop_assert_eq!(
+                        pattern.is_match_of_folder(&names), is_match(folder.unwrap()), "{} {}", text, path
+                    );
+                }
+            }
         }
     }
 

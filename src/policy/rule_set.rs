@@ -5,6 +5,7 @@ use std::sync::Arc;
 use globset::{GlobSet, GlobSetBuilder};
 
 use super::facts::SessionFacts;
+use super::path_index::PathIndex;
 use super::path_pattern::as_path;
 use super::rule::{Rule, Scope, UploadRule};
 use crate::op::RemotePath;
@@ -20,8 +21,10 @@ pub struct RuleSet {
     folded: PathMatcher,
 }
 
-/// The path patterns of all rules in one set, so that a path is matched once.
+/// The path patterns of all rules together, so that a path is matched once.
 struct PathMatcher {
+    index: PathIndex,
+    /// The patterns without a name, such as `/**/*.csv`.
     set: GlobSet,
     /// By the index of the glob.
     owners: Vec<Owner>,
@@ -73,32 +76,41 @@ impl PathMatcher {
         scopes: impl Iterator<Item = &'a Scope>,
         fold: bool,
     ) -> Result<Self, globset::Error> {
-        let (mut set, mut owners) = (GlobSetBuilder::new(), Vec::new());
+        let mut patterns = Vec::new();
         for (scope, conditions) in scopes.enumerate() {
             for pattern in conditions.paths.iter().flatten() {
-                let folded;
-                let pattern = if fold {
-                    folded = pattern.folded()?;
-                    &folded
-                } else {
-                    pattern
-                };
-                set.add(pattern.glob()?);
-                owners.push(Owner { scope, is_folder: false });
-                if let Some(folder) = pattern.folder() {
-                    set.add(folder?);
-                    owners.push(Owner { scope, is_folder: true });
-                }
+                patterns.push((if fold { pattern.folded()? } else { pattern.clone() }, scope));
             }
         }
-        Ok(Self { set: set.build()?, owners })
+        let (index, rest) = PathIndex::new(patterns.into_iter());
+        let (mut set, mut owners) = (GlobSetBuilder::new(), Vec::new());
+        for (pattern, scope) in rest {
+            set.add(pattern.glob()?);
+            owners.push(Owner { scope, is_folder: false });
+            if let Some(folder) = pattern.folder() {
+                set.add(folder?);
+                owners.push(Owner { scope, is_folder: true });
+            }
+        }
+        Ok(Self { index, set: set.build()?, owners })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.index.is_empty() && self.owners.is_empty()
     }
 
     fn matches(&self, path: &RemotePath, scopes: usize) -> PathMatches {
         let (mut matched, mut folders) = (Bits::new(scopes), Bits::new(scopes));
-        for index in self.set.matches(as_path(path.as_bytes())) {
-            let Owner { scope, is_folder } = self.owners[index];
+        let mut found = |scope, is_folder| {
             if is_folder { folders.insert(scope) } else { matched.insert(scope) }
+        };
+        let names: Vec<&[u8]> = path.components().collect();
+        self.index.find(&names, &mut found);
+        if !self.owners.is_empty() {
+            for index in self.set.matches(as_path(path.as_bytes())) {
+                let Owner { scope, is_folder } = self.owners[index];
+                found(scope, is_folder);
+            }
         }
         PathMatches { matched, folders }
     }
@@ -135,7 +147,7 @@ impl RuleSet {
 
     /// Whether a rule depends on paths.
     pub fn has_paths(&self) -> bool {
-        !self.exact.owners.is_empty()
+        !self.exact.is_empty()
     }
 
     /// `folded`: the path in the spelling for Windows, if the server reads names so.

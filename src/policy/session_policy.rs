@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use super::denial::Denial;
 use super::facts::{Protocol, SessionFacts};
-use super::judge::{Judge, Reach};
 use super::names::Names;
 use super::rule::{Rule, Verdict};
 use super::rule_set::{Applicable, RuleSet};
-use crate::op::{Effect, Entry, EntryKind, Failure, FailureKind, Fault, RemotePath};
+use crate::op::{Failure, FailureKind, Fault};
 
 /// The rules of a session: those whose conditions on the session hold are found at its login.
 pub struct SessionPolicy {
@@ -19,6 +17,8 @@ pub struct SessionPolicy {
     pub(super) applicable: Applicable,
     pub(super) names: Names,
     facts: SessionFacts,
+    /// Whether a rule hides something: only then each entry of a listing is decided.
+    pub(super) hides: bool,
     /// FTP: whether data connections have TLS (PROT P).
     data_encrypted: AtomicBool,
 }
@@ -28,7 +28,9 @@ impl SessionPolicy {
     pub fn new(rules: Arc<RuleSet>, facts: SessionFacts, names: Names) -> Self {
         let applicable = rules.applicable(&facts);
         let data_encrypted = AtomicBool::new(facts.protocol == Protocol::Sftp);
-        Self { rules, applicable, names, facts, data_encrypted }
+        let is_hiding = |index: &u32| rules.rules()[*index as usize].verdict == Verdict::Hide;
+        let hides = !rules.is_dry_run() && applicable.rules.iter().any(is_hiding);
+        Self { rules, applicable, names, facts, hides, data_encrypted }
     }
 
     /// Sets whether FTP data connections are encrypted (PROT, RFC 4217 section 9).
@@ -46,29 +48,11 @@ impl SessionPolicy {
         self.rules.is_dry_run()
     }
 
-    /// `on_data_connection`: whether file contents or a listing travel, for FTP on a data connection.
-    pub(super) fn judge<'a>(&'a self, path: &'a RemotePath, on_data_connection: bool) -> Judge<'a> {
+    /// Whether a request or what it moves travels encrypted. `on_data_connection`: file contents or a listing,
+    /// for FTP on a data connection.
+    pub(super) fn is_encrypted(&self, on_data_connection: bool) -> bool {
         let data = !on_data_connection || self.data_encrypted.load(Ordering::Relaxed);
-        Judge::new(self, path, self.facts.encrypted && data, Timestamp::now())
-    }
-
-    /// Whether a listing of a folder leaves out an entry: a rule with `hide` decides that it may not be
-    /// listed, or for a file that it may not be read.
-    pub fn hides_entry(&self, folder: &RemotePath, entry: &Entry) -> bool {
-        let hides = self.applicable_rules().any(|rule| rule.verdict == Verdict::Hide);
-        if self.is_dry_run() || !hides || matches!(&*entry.name, b"." | b"..") {
-            return false;
-        }
-        RemotePath::resolve(folder, &entry.name).is_ok_and(|path| self.hides(&path, &entry.kind))
-    }
-
-    fn hides(&self, path: &RemotePath, kind: &EntryKind) -> bool {
-        let judge = self.judge(path, true);
-        let is_hidden = |effect| {
-            let ruling = judge.decide_noting(effect, Reach::Path, &mut |_, _| {});
-            ruling.is_err_and(|denial| denial.is_hidden())
-        };
-        is_hidden(Effect::List) || (*kind != EntryKind::Directory && is_hidden(Effect::Read))
+        self.facts.encrypted && data
     }
 
     fn applicable_rules(&self) -> impl Iterator<Item = &Rule> {
@@ -135,11 +119,5 @@ impl CommandDenial {
         let message = message.unwrap_or_else(|| format!("a rule of the gateway denies {command}"));
         Failure::new(FailureKind::PermissionDenied, Fault::Policy, message)
             .with_detail(format_args!("policy rule \"{}\" denies the command {command}", self.rule))
-    }
-}
-
-impl Denial {
-    fn is_hidden(&self) -> bool {
-        matches!(self.reason, super::denial::Reason::Hidden(_))
     }
 }

@@ -94,7 +94,7 @@ fn judge_write(
     };
     match (create, overwrite, if_present) {
         (Ok(_), Ok(rule), _) => Decision::Allowed(allow(&rule)),
-        (Err(_), Err(denial), IfPresent::AnySize(_)) => Decision::Denied(Box::new(denial)),
+        (Err(create), Err(denial), IfPresent::AnySize(_)) => denied(create, denial),
         (Ok(rule), Err(denial), IfPresent::AnySize(_)) if creates_exclusively && offset == 0 => {
             let terms = Terms { if_exists: Some(denial), ..terms(&judge, rule) };
             Decision::Allowed(Permit::new(WriteFile { mode: WriteMode::New, ..action }, terms))
@@ -115,7 +115,7 @@ fn judge_append(
     let if_absent = create.as_ref().map(allow).map_err(Clone::clone);
     match (create, append) {
         (Ok(_), Ok(rule)) if largest(&judge).is_none() => Decision::Allowed(allow(&rule)),
-        (Err(_), Err(denial)) => Decision::Denied(Box::new(denial)),
+        (Err(create), Err(denial)) => denied(create, denial),
         (Ok(rule), Err(denial)) if creates_exclusively => {
             let terms = Terms { if_exists: Some(denial), ..terms(&judge, rule) };
             Decision::Allowed(Permit::new(WriteFile { mode: WriteMode::New, ..action }, terms))
@@ -123,6 +123,13 @@ fn judge_append(
         (_, Ok(rule)) => depends(path.clone(), if_absent, appending(&judge, allow(&rule))),
         (_, Err(denial)) => depends(path.clone(), if_absent, IfPresent::AnySize(Err(denial))),
     }
+}
+
+/// Neither a new file nor a change of an old one is allowed. A name that is not allowed says more than a rule
+/// about files that exist.
+fn denied<A>(create: Denial, other: Denial) -> Decision<A> {
+    let is_name = matches!(create.reason, Reason::UploadName(_));
+    Decision::Denied(Box::new(if is_name { create } else { other }))
 }
 
 /// Where a file may have a largest size, its size now is needed.
@@ -197,6 +204,7 @@ fn judge_open_for_writing(action: OpenHandle, judge: &Judge<'_>) -> Decision<Ope
             let if_absent = mode.create.then_some(denial);
             Decision::Allowed(open(existing, Terms { if_absent, ..permit.terms().clone() }))
         }
+        (Err(create), IfPresent::AnySize(Err(denial))) if mode.create => denied(create, denial),
         (_, IfPresent::AnySize(Err(denial))) => Decision::Denied(Box::new(denial)),
         (_, if_present) if mode.create => depends(path.clone(), if_absent, if_present),
         // The backend reports a file that does not exist.
@@ -214,9 +222,10 @@ impl Subject for CopyData {
         let Self { from, to, append } = self.clone();
         let reads = policy.judge(&from, true).decide(Effect::Read, Reach::Path);
         let target = policy.judge(&to, true);
-        let effects: &[Effect] = match append {
-            true => &[Effect::Append, Effect::Create],
-            false => &[Effect::Overwrite, Effect::Create, Effect::Append],
+        let effects: &[Effect] = if append {
+            &[Effect::Append, Effect::Create]
+        } else {
+            &[Effect::Overwrite, Effect::Create, Effect::Append]
         };
         let mut writes = effects.iter().map(|effect| target.decide(*effect, Reach::Path));
         let written = writes
@@ -251,10 +260,8 @@ impl Subject for Operation {
             }
             // Between RNFR and RNTO some FTP servers answer nothing else, also whether a file exists.
             Self::RenameFrom(path) => {
-                let action = match creates_exclusively {
-                    true => self.clone(),
-                    false => Self::Stat(path.clone()),
-                };
+                let action =
+                    if creates_exclusively { self.clone() } else { Self::Stat(path.clone()) };
                 let ruling = moved_from(&policy.judge(path, false));
                 return ruling.map(|rule| permit(action, rule)).into();
             }

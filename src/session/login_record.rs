@@ -76,9 +76,9 @@ impl LoginRecord {
         // The gateway's operator must act on these.
         let is_own = outcome.is_err_and(|failure| failure.fault == Fault::Gateway);
         if is_own {
-            at!(tracing::Level::WARN)
+            at!(tracing::Level::WARN);
         } else {
-            at!(tracing::Level::INFO)
+            at!(tracing::Level::INFO);
         }
         if info.audit.is_on() {
             let event = Event::new(info.subject(), What::Login, outcome_name, outcome.err());

@@ -184,9 +184,9 @@ impl Record {
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
         if quiet {
-            at!(tracing::Level::DEBUG)
+            at!(tracing::Level::DEBUG);
         } else {
-            at!(tracing::Level::INFO)
+            at!(tracing::Level::INFO);
         }
         // Who sees what is in a folder matters, who sees the attributes of a name does not.
         if info.audit.is_on() && (!quiet || self.is_listing) {

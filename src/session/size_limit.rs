@@ -67,7 +67,7 @@ mod tests {
         limit.count(59).unwrap();
         limit.count(1).unwrap();
         let refused = limit.count(1).unwrap_err();
-        assert_eq!(refused.kind, FailureKind::NoSpace);
+        assert_eq!(refused.kind, FailureKind::QuotaExceeded);
         assert!(refused.detail.unwrap().contains("\"small\""));
         assert!(SizeLimit::over(None, &path, &Terms::default()).is_none());
     }

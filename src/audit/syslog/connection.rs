@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixDatagram, UnixStream};
 use tokio::time::timeout;
 
 use crate::audit::settings::Receiver;
+use crate::net::tls::DistrustedCertificate;
 use crate::net::{Stream, poll_once, prepare};
 
 /// For a connection, with its TLS handshake.
@@ -123,12 +124,18 @@ async fn connect(receiver: &Receiver) -> io::Result<Socket> {
             prepare(&tcp);
             SockRef::from(&tcp).set_tcp_user_timeout(Some(CONFIRM_TIMEOUT))?;
             let stream = match tls {
-                Some(tls) => tls.session(false).connect(tcp).await?,
+                Some(tls) => tls.session(false).connect(tcp).await.map_err(explained)?,
                 None => Stream::Plain(tcp),
             };
             Ok(Socket::Tcp(Box::new(stream)))
         }
     }
+}
+
+/// Why a receiver's certificate is not trusted. The setting that helps is beside the receiver's address.
+fn explained(error: io::Error) -> io::Error {
+    let Some(distrusted) = DistrustedCertificate::of(&error) else { return error };
+    io::Error::other(distrusted.to_string().replace("`tls.", "`audit.syslog."))
 }
 
 /// A datagram socket, as most are, or a stream.

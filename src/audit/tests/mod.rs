@@ -91,7 +91,7 @@ async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 fn paths(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-    text.lines().map(|line| path_of(line)).collect()
+    text.lines().map(path_of).collect()
 }
 
 fn path_of(record: &str) -> String {

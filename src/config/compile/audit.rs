@@ -85,8 +85,15 @@ fn output(
     ];
     let mut all = all.into_iter().flatten();
     let Some(_) = all.next() else {
-        let message = "has no output: write file, stdout: true, or syslog";
-        problems.error(&given.at, message);
+        // Of an entry without a key, its section has told.
+        let Audit { at, format, sha256, when_unavailable, .. } = given;
+        if format.is_some()
+            || sha256.is_some()
+            || when_unavailable.is_some()
+            || given.stdout.is_some()
+        {
+            problems.error(at, "has no output: write file, stdout: true, or syslog");
+        }
         return None;
     };
     if let Some(second) = all.next() {

@@ -92,7 +92,12 @@ fn unknown_duplicate_and_missing_keys_are_errors() {
     one("limits:", "limit:", "28:1: limit", r#"unknown key (did you mean "limits"?)"#);
     one("sessions: 10", "sesions: 10", "29:3: limits.sesions", r#"did you mean "sessions"?"#);
     one("sessions: 10", "colour: 10", "29:3: limits.colour", "known are: sessions, sessions_per_");
-    one("limits:", "audit: {}\nlimits:", "28:1: audit", "not implemented in this version");
+    one(
+        "limits:",
+        "admin: { socket: s, token_file: t }\nlimits:",
+        "28:21: admin.token_file",
+        "not implemented in this version",
+    );
     one("sessions: 10", "sessions: 1\n  sessions: 2", "30:3", "a duplicate (first in line 29)");
     one("sessions: 10", "sessions:", "29:3", "has no value");
     one("sessions: 10", "sessions: [1]", "29:13", "not a list");

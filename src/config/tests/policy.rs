@@ -6,8 +6,8 @@ use crate::policy::Names;
 
 /// The base with these rules; the first is in line 32.
 fn with_rules(rules: &[&str]) -> String {
-    let rules: String = rules.iter().map(|rule| format!("    - {{ {rule} }}\n")).collect();
-    format!("{}policy:\n  rules:\n{rules}", base())
+    let rules: Vec<_> = rules.iter().map(|rule| format!("    - {{ {rule} }}\n")).collect();
+    format!("{}policy:\n  rules:\n{}", base(), rules.concat())
 }
 
 /// What is not as expected in the report of `text`: one problem with `message`, in this line at `at`.
@@ -102,7 +102,8 @@ fn wrong_policies_are_errors() {
         (uploads("name: a, denied_names: \"[a\""), 32, "\"[a", "is not a valid pattern"),
         (uploads("name: a, denied_names: \"\""), 32, "\"\"", "is empty"),
         (
-            format!("{}  uploads:\n    - {{ name: a, max_size: 1KiB }}\n    - {{ name: a, max_size: 2KiB }}\n", rule),
+            rule.to_owned()
+                + "  uploads:\n    - { name: a, max_size: 1KiB }\n    - { name: a, max_size: 2KiB }\n",
             34,
             "a, max",
             "\"a\" is already the name of line 33",

@@ -109,8 +109,8 @@ fn rewrites_are_compiled_in_order() {
 fn contradictions_of_rewrites_are_reported() {
     // The first entry is in line 27.
     let wrong = |entries: &str, position: &str, message: &str| {
-        let entries: String = entries.lines().map(|it| format!("      - {{ {it} }}\n")).collect();
-        let keys = format!("backend: folder\n    rewrite:\n{}", entries.trim_end());
+        let entries: Vec<_> = entries.lines().map(|it| format!("      - {{ {it} }}")).collect();
+        let keys = format!("backend: folder\n    rewrite:\n{}", entries.join("\n"));
         one("backend: folder", &keys, position, message);
     };
     wrong("from: in, to: /b", "27:17: routes[0].rewrite[0].from", r#"did you mean "/in"?"#);

@@ -221,13 +221,13 @@ impl Value for Hours {
 
 impl Value for TimeZone {
     fn parse(text: &str) -> Result<Self, Invalid> {
-        Self::get(text).or_else(|_| {
+        Self::get(text).map_err(|_| {
             let message = format!(
                 "\"{text}\" is not a time zone of the IANA database, such as Europe/Berlin or UTC"
             );
             let names: Vec<_> = jiff::tz::db().available().map(|name| name.to_string()).collect();
             let suggestion = nearest(text, names.iter().map(String::as_str));
-            Err(Invalid { message, suggestion })
+            Invalid { message, suggestion }
         })
     }
 }

@@ -135,6 +135,17 @@ async fn a_wait_that_is_given_up_delays_nobody_else() {
     assert!(started.elapsed() < Duration::from_millis(1200), "{:?}", started.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_large_request_of_a_slow_transfer_does_not_go_at_once() {
+    let limits = limits([Limit { bandwidth: Some(16_000), ..named("partners") }]);
+    let session = session(&limits, "a");
+    let (_permit, throttle) = download(&session);
+    let started = Instant::now();
+    throttle.wait(48_768).await;
+    let took = started.elapsed().as_millis();
+    assert!((1950..=2050).contains(&took), "{took} ms: 32 KiB at once, then the rest");
+}
+
 #[test]
 fn chunks_become_smaller_the_more_transfers_share_the_bandwidth() {
     let limits = limits([Limit { bandwidth: Some(8 << 20), ..named("partners") }]);

@@ -56,7 +56,9 @@ impl<A: AsRef<[Applied]> + Send + Sync + 'static> TransferThrottle<A> {
         let _turn = self.turn.lock().await;
         let mut left = bytes as u64;
         while left > 0 {
-            let piece = if self.is_alone() { left } else { left.min(PIECE) };
+            // Alone, it needs no turns; but a large request of a slow transfer does not go at once.
+            let most = if self.is_alone() { PIECE.max(self.chunk() as u64) } else { PIECE };
+            let piece = left.min(most);
             left -= piece;
             let all = self.applied().iter().flat_map(|applied| {
                 let buckets = applied.bandwidths(self.direction);

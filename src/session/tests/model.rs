@@ -195,13 +195,9 @@ impl Model {
     }
 
     fn entry(&self, path: &RemotePath) -> Result<Entry, Failure> {
-        let size = match path.is_root() {
-            true => None,
-            false => match self.nodes().get(&text(path)) {
-                Some(size) => *size,
-                None => return failed(FailureKind::NotFound),
-            },
-        };
+        let known =
+            if path.is_root() { Some(None) } else { self.nodes().get(&text(path)).copied() };
+        let Some(size) = known else { return failed(FailureKind::NotFound) };
         let kind = if size.is_some() { EntryKind::File } else { EntryKind::Directory };
         let attributes = Attributes { size, ..Attributes::default() };
         Ok(Entry { attributes, ..Entry::new(path.name().unwrap_or(b"/"), kind) })

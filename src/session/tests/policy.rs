@@ -37,7 +37,7 @@ enum Step {
 
 fn paths() -> impl Strategy<Value = String> + Clone {
     let name = || select(vec!["a", "b", "c", DENIED_NAME]);
-    vec(name(), 1..=3).prop_map(|names| names.iter().map(|name| format!("/{name}")).collect())
+    vec(name(), 1..=3).prop_map(|names| format!("/{}", names.join("/")))
 }
 
 fn places() -> impl Strategy<Value = Place> {
@@ -77,8 +77,14 @@ fn references() -> impl Strategy<Value = References> {
         proptest::option::weighted(0.2, 4_u64..16),
         proptest::option::weighted(0.2, Just(DENIED_NAME.to_owned())),
     );
-    (vec(rule, 1..6), uploads).prop_map(|(rules, (write_once, max_size, denied_name))| References {
-        rules,
+    // Mostly the last rule allows much, or nearly everything would be refused.
+    let all = Effect::ALL.map(|(_, effect)| effect).to_vec();
+    let last = proptest::sample::subsequence(all, 5..=Effect::ALL.len()).prop_map(|effects| {
+        Reference { verdict: Verdict::Allow, effects, place: Place::Everywhere }
+    });
+    let rules = (vec(rule, 1..5), proptest::option::weighted(0.8, last));
+    (rules, uploads).prop_map(|((rules, last), (write_once, max_size, denied_name))| References {
+        rules: rules.into_iter().chain(last).collect(),
         write_once,
         max_size,
         denied_name,
@@ -98,7 +104,9 @@ fn modes() -> impl Strategy<Value = OpenMode> {
             permissions: None,
         };
         // As the front refuses them.
-        let valid = (read || mode.write) && (mode.write || !truncate) && (create || !exclusive);
+        let nothing = !read && !mode.write;
+        let refused = [nothing, truncate && !mode.write, exclusive && !create];
+        let valid = !refused.contains(&true);
         valid.then_some(mode)
     })
 }
@@ -291,11 +299,12 @@ fn operation(step: Step) -> Operation {
 
 #[test]
 fn no_sequence_of_operations_has_an_effect_that_no_rule_allows() {
-    let cases = if cfg!(miri) { 1 } else { 3000 };
-    let mut runner = TestRunner::new(Config { cases, ..Config::default() });
+    // PROPTEST_CASES=10000 tries more.
+    let mut runner = TestRunner::new(Config::default());
+    let cases = Config::default().cases;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let effects = std::cell::Cell::new(0);
-    let strategy = (references(), any::<bool>(), vec(steps(), 1..20));
+    let strategy = (references(), any::<bool>(), vec(steps(), 10..40));
     let outcome = runner.run(&strategy, |(references, exclusive, steps)| {
         let model = Model::new(references.clone(), exclusive);
         let session = session(&model, &references);
@@ -310,9 +319,9 @@ fn no_sequence_of_operations_has_an_effect_that_no_rule_allows() {
     if let Err(error) = outcome {
         panic!("{error}");
     }
-    // Most of what is tried is refused, but not all.
+    // Not everything is refused.
     let each = effects.get() as f64 / f64::from(cases);
-    assert!(each > 0.5, "{each} effects in each case");
+    assert!(each > 3.0, "{each} effects in each case");
 }
 
 /// With everything allowed nothing is refused by the rules.
@@ -327,7 +336,7 @@ fn nothing_is_denied_where_everything_is_allowed() {
         ..References::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    proptest!(ProptestConfig::with_cases(300), |(exclusive: bool, steps in vec(steps(), 1..20))| {
+    proptest!(ProptestConfig::with_cases(50), |(exclusive: bool, steps in vec(steps(), 1..20))| {
         let lines = Lines::default();
         let log = lines.collect();
         let model = Model::new(everything.clone(), exclusive);

@@ -167,7 +167,7 @@ async fn folders_that_the_configuration_names_stay() {
             Operation::RemoveDirectory(path(kept)),
             Operation::Rename { from: path(kept), to: path("/other"), onto: Onto::Refused },
             Operation::Rename { from: path("/plain"), to: path(kept), onto: Onto::Replaced },
-            Operation::SetAttributes { path: path(kept), changes: closed.clone(), follow: true },
+            Operation::SetAttributes { path: path(kept), changes: closed, follow: true },
         ] {
             let name = operation.to_string();
             let refused = kind(&session, operation).await;

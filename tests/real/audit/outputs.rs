@@ -101,6 +101,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
         reply.code == 450
     });
     assert!(refused);
+    drop(client.passive());
     client.expect("RETR before", 450);
     client.expect("DELE before", 450);
     assert!(full.site.files.path().join("before").exists());

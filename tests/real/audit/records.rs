@@ -10,6 +10,7 @@ use crate::support::clients::{curl, lftp, openssh};
 use crate::support::pattern;
 use crate::support::process::run;
 use crate::support::raw::Raw;
+use crate::support::sftp_fixture::becomes_true;
 
 use crate::support::PASSWORD;
 
@@ -52,7 +53,8 @@ fn transfers_have_the_hash_of_the_file_on_every_front() {
     }
     // scp overwrites without truncation, and truncates at the end.
     std::fs::write(site.files.path().join("by-scp"), pattern(LENGTH + 100)).expect("a longer file");
-    openssh::scp(&site.sftp("sftp"), home.path(), "original", "by-scp").expect_ok("scp");
+    let target = openssh::remote(&site.sftp("sftp"), "by-scp");
+    openssh::scp(&site.sftp("sftp"), home.path(), "original", &target).expect_ok("scp");
 
     let sshd = sshd.join("x").display().to_string();
     for (listener, path, direction) in [
@@ -163,7 +165,9 @@ fn what_is_no_whole_file_has_no_hash() {
     let tcp = client.begin("STOR cut");
     let mut data = client.data(tcp);
     data.write_all(b"half").expect("sending half a file");
-    client.command("ABOR");
+    assert!(becomes_true(|| client.command("STAT").text.contains("4 bytes")));
+    client.expect("ABOR", 426);
+    assert_eq!(client.read().code, 226);
     client.expect("QUIT", 221);
     let home = tempfile::tempdir().expect("a client's home");
     std::fs::write(home.path().join("a"), b"abc").expect("a part of the file");
@@ -283,6 +287,44 @@ fn refused_logins_keys_and_clients_have_records() {
     assert!(!text.contains("tried-and-wrong") && !text.contains(PASSWORD), "{text}");
 }
 
+/// `audit` is the last key of the configuration.
+#[test]
+fn the_rule_that_decides_is_recorded_on_both_fronts() {
+    let site = start(
+        "{ file: LOGS/audit }\npolicy:\n  rules:\n    - { name: keep, match: { paths: [\"/kept\"] }, \
+         deny: [delete], message: \"kept for the records\" }\n    - { name: rest, allow: all }",
+    );
+    std::fs::write(site.files.path().join("kept"), b"x").expect("a file");
+    let (mut client, _) = Raw::connect(site.gateway.address("ftp"));
+    client.login(USER, PASSWORD);
+    client.expect("DELE kept", 550);
+    client.expect("MKD made", 257);
+    let home = tempfile::tempdir().expect("a client's home");
+    openssh::sftp(&site.sftp("sftp"), home.path(), "-rm kept\nrmdir made\n", &[]).expect_ok("sftp");
+    let schema = Schema::load();
+    for (listener, operation, path, rule, outcome) in [
+        ("ftp", "remove", "/kept", "keep", "permission-denied"),
+        ("ftp", "make-directory", "/made", "rest", "ok"),
+        ("sftp", "remove", "/kept", "keep", "permission-denied"),
+        ("sftp", "remove-directory", "/made", "rest", "ok"),
+    ] {
+        let record = await_record(&site.log("audit"), |record| {
+            is("operation", path)(record)
+                && record["listener"] == listener
+                && record["operation"] == operation
+        });
+        schema.validate(&record);
+        assert_eq!(
+            (&record["rule"], &record["outcome"]),
+            (&rule.into(), &outcome.into()),
+            "{record}"
+        );
+        let is_denied = rule == "keep";
+        assert_eq!(record["fault"] == "policy", is_denied, "{record}");
+        assert_eq!(record["reason"].to_string().contains("kept for the records"), is_denied);
+    }
+}
+
 /// Names that could forge records or be confused with other names.
 #[test]
 fn hostile_names_are_unambiguous() {
@@ -327,7 +369,10 @@ fn hostile_names_are_unambiguous() {
     let raw = std::fs::read_to_string(site.log("audit")).expect("UTF-8");
     assert!(raw.lines().all(|line| !line.contains(|c: char| c.is_control() || c == '\u{202e}')));
 
-    let xferlog = std::fs::read_to_string(site.log("xferlog")).expect("UTF-8");
+    // Each output has its own writer.
+    let written = || std::fs::read_to_string(site.log("xferlog")).unwrap_or_default();
+    assert!(becomes_true(|| written().lines().count() == names.len()));
+    let xferlog = written();
     let paths: Vec<_> = xferlog
         .lines()
         .map(|line| {
@@ -386,7 +431,7 @@ fn the_sample_records_partners_files() {
         password: password.clone(),
         ..Site::new(gateway.address("ftps").port(), Tls::Explicit)
     };
-    curl::upload(&ftps, EPSV, &original, "orders 1.csv").expect_ok("an upload");
+    curl::upload(&ftps, EPSV, &original, "orders%201.csv").expect_ok("an upload");
     let mut sftp = SftpSite::new(gateway.address("sftp").port());
     (sftp.user, sftp.password) = (user, password);
     openssh::sftp(&sftp, gateway.folder(), "get \"orders 1.csv\" got\n", &[]).expect_ok("sftp");
@@ -397,6 +442,7 @@ fn the_sample_records_partners_files() {
         });
         assert_eq!(record["sha256"], sha256sum(&original).as_str(), "{record}");
     }
-    let xferlog = std::fs::read_to_string(gateway.folder().join("xferlog")).expect("UTF-8");
-    assert!(xferlog.contains(" /orders_1.csv b _ i r acme ftps 0 * c\n"), "{xferlog}");
+    let xferlog = gateway.folder().join("xferlog");
+    let line = " /orders_1.csv b _ i r acme ftps 0 * c\n";
+    assert!(becomes_true(|| std::fs::read_to_string(&xferlog).is_ok_and(|it| it.contains(line))));
 }

@@ -46,8 +46,12 @@ fn next(tls: &mut Tls) -> Value {
     let record: Value =
         serde_json::from_str(fields[7]).unwrap_or_else(|e| panic!("{e}: {message}"));
     assert_eq!((&record["event"], &record["time"]), (&fields[5].into(), &fields[1].into()));
-    // Facility local3; informational, or notice.
-    let expected = if record["outcome"] == "ok" { "<158>1" } else { "<157>1" };
+    // Facility local3; informational, notice or warning.
+    let expected = match (record["outcome"].as_str(), record["fault"].as_str()) {
+        (_, Some("gateway")) => "<156>1",
+        (Some("ok"), _) => "<158>1",
+        _ => "<157>1",
+    };
     assert_eq!(fields[0], expected, "{message}");
     record
 }
@@ -90,7 +94,9 @@ fn a_receiver_over_tls_gets_all_records_also_after_it_was_away() {
     assert_eq!(next(&mut tls)["path"], "/\u{fc}");
     // It goes away: what cannot be recorded is refused.
     drop((tls, listener));
-    assert!(becomes_true(|| client.command("MKD d").code == 450));
+    let series = "lockgate_audit_unavailable{output=\"syslog\"}";
+    assert!(becomes_true(|| site.gateway.metric(series) == Some(1)));
+    client.expect("MKD d", 450);
     let listener = TcpListener::bind(address).expect("the same port");
     let mut tls = accept(&listener);
     let refused = next(&mut tls);
@@ -118,7 +124,8 @@ fn a_receiver_that_is_not_trusted_gets_nothing() {
     let end = tls.read_to_end(&mut received);
     assert!(end.is_err() && received.is_empty(), "{end:?}");
     let line = site.gateway.await_log(|event| event["event"] == "audit", TIMEOUT);
-    assert!(line["reason"].as_str().is_some_and(|it| it.contains("logs.example.com")), "{line}");
+    let expected = "it is not valid for \"logs.example.com\": if it is genuine, set `audit.syslog.server_name`";
+    assert!(line["reason"].as_str().is_some_and(|it| it.contains(expected)), "{line}");
     let (mut client, _) = Raw::connect(site.gateway.address("ftp"));
     client.expect(&format!("USER {USER}"), 331);
     client.expect(&format!("PASS {PASSWORD}"), 421);

@@ -37,7 +37,7 @@ fn connect(round: &Round<'_>) -> Raw {
 }
 
 /// `REST N COMMAND` and `RNFR A RNTO B` are two commands; the first must succeed, or is the outcome.
-fn act(client: &mut Raw, action: &str) -> Outcome {
+pub fn act(client: &mut Raw, action: &str) -> Outcome {
     let (verb, rest) = action.split_once(' ').unwrap_or((action, ""));
     match verb {
         "REST" => {

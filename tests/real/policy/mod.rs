@@ -4,6 +4,7 @@
 mod decides;
 mod ftp;
 mod gateway;
+mod samples;
 mod sftp;
 mod step;
 mod table;
@@ -53,7 +54,7 @@ fn the_cases_of_the_table() {
         .flat_map(|front| cases.iter().map(move |case| (front, case)))
         .flat_map(|(front, case)| {
             let backends = if case.windows { &["windows"][..] } else { front.backends() };
-            let chosen = backends.iter().filter(|name| case.runs_with(name));
+            let chosen = backends.iter().filter(move |name| case.runs_with(front, name));
             let gateways = &gateways;
             chosen.map(move |name| Round { case, front, back: gateways.back(name), gateways })
         })

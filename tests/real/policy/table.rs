@@ -29,8 +29,10 @@ pub struct Case {
     /// TLS of an FTP client: none, control or all.
     pub tls: String,
     pub source: IpAddr,
-    /// The backends it is for; empty: all.
-    pub with: Vec<String>,
+    /// The backends that it is for; empty: all.
+    with: Vec<String>,
+    /// As `with`, over SFTP; empty: as over FTP.
+    with_sftp: Vec<String>,
     pub ftp: Vec<Step>,
     pub sftp: Vec<Step>,
     /// What is different afterwards, by path; `None`: gone.
@@ -66,8 +68,8 @@ impl Case {
         let [ftp, sftp] = ["ftp", "sftp"].map(|key| {
             list(take(key)).into_iter().map(|step| Step::parse(&text(step))).collect::<Vec<_>>()
         });
-        let [groups, with] =
-            ["groups", "with"].map(|key| list(take(key)).into_iter().map(text).collect::<Vec<_>>());
+        let [groups, with, with_sftp] = ["groups", "with", "with_sftp"]
+            .map(|key| list(take(key)).into_iter().map(text).collect::<Vec<_>>());
         let word = |value: Value, default: &str| {
             if value.is_null() { default.to_owned() } else { text(value) }
         };
@@ -76,6 +78,7 @@ impl Case {
             uploads,
             groups,
             with,
+            with_sftp,
             dry_run: word(take("dry_run"), "false") == "true",
             windows: word(take("names"), "exact") == "windows",
             links: word(take("links"), "false") == "true",
@@ -94,9 +97,13 @@ impl Case {
         case
     }
 
-    /// Whether it is for the backend of this name.
-    pub fn runs_with(&self, backend: &str) -> bool {
-        self.with.is_empty() || self.with.iter().any(|name| name == backend)
+    /// Whether it is for this pair.
+    pub fn runs_with(&self, front: Front, backend: &str) -> bool {
+        let with = match front {
+            Front::Sftp if !self.with_sftp.is_empty() => &self.with_sftp,
+            _ => &self.with,
+        };
+        with.is_empty() || with.iter().any(|name| name == backend)
     }
 
     /// What must decide.
@@ -134,7 +141,7 @@ fn scoped(mut rule: Value, case: &str) -> Value {
 }
 
 /// A weekday some days from now, wherever in the world the test runs.
-fn never() -> &'static str {
+pub fn never() -> &'static str {
     let day = Timestamp::now()
         .to_zoned_datetime(TimeZone::UTC)
         .datetime()

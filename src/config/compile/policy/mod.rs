@@ -63,7 +63,7 @@ fn compile_rule(file: &File, rule: &schema::Rule, problems: &mut Problems) -> Op
         Verdict::Deny { .. } => Verdict::Deny { message },
         verdict => verdict,
     };
-    check_commands(rule, words, &verdict, &effects, problems);
+    check_commands(rule, words, &verdict, effects, problems);
     Some(Rule {
         name: value(&rule.name)?.0.as_str().into(),
         scope: scope?,
@@ -111,7 +111,7 @@ fn check_commands(
     rule: &schema::Rule,
     words: &OneOrMore<OperationWord>,
     verdict: &Verdict,
-    effects: &Effects,
+    effects: Effects,
     problems: &mut Problems,
 ) {
     let command = words.values().find(|(_, word)| matches!(word, OperationWord::Command(_)));

@@ -27,7 +27,7 @@ pub(super) enum ListingFormat {
 /// What a command lists.
 enum Subject {
     Directory {
-        listing: DirectoryListing,
+        listing: Box<DirectoryListing>,
         pattern: Option<GlobMatcher>,
     },
     /// The one file that was named.
@@ -151,7 +151,10 @@ impl Client {
                     given if given.ends_with(b"/") => given.to_vec(),
                     given => [given, b"/"].concat(),
                 };
-                return Ok((Subject::Directory { listing, pattern: None }, prefix));
+                return Ok((
+                    Subject::Directory { listing: Box::new(listing), pattern: None },
+                    prefix,
+                ));
             }
             Err(failure) if format == ListingFormat::Mlsd || !may_be_a_file(&failure) => {
                 return Err(failure);
@@ -171,6 +174,7 @@ impl Client {
             return Err(refusal);
         };
         let listing = self.logged_in()?.session.list(parent).await.map_err(|_| refusal)?;
+        let listing = Box::new(listing);
         Ok((Subject::Directory { listing, pattern: Some(matcher) }, directory.to_vec()))
     }
 }

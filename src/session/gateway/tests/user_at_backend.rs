@@ -81,7 +81,8 @@ async fn the_gateways_users_log_in_with_each_form_of_account() {
             key: None,
         })
     };
-    let cases: [(fn() -> Access, &str); 3] = [
+    type MakeAccess = fn() -> Access;
+    let cases: [(MakeAccess, &str); 3] = [
         (|| Access::GatewayPassThrough, "stock: client's alice"),
         (account, "stock: gateway's svc"),
         (|| Access::GatewayOnly, "stock: none"),
