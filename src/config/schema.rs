@@ -17,7 +17,7 @@ use super::{LogFormat, LogLevel};
 use crate::audit::{Facility, Format, WhenUnavailable};
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
-use crate::data::{ClientMatch, Host};
+use crate::data::ClientMatch;
 use crate::net::tls::SessionReuse;
 use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
@@ -194,8 +194,11 @@ section! {
         /// The clients' network. Absent: every client.
         clients: Leaf<IpNet>,
         /// The address in PASV replies, or a name, which is looked up every minute (of several addresses
-        /// of a family the lowest is used). Absent: the address that the client connected to.
-        address: Leaf<Host>,
+        /// of a family the lowest is used). `{index}` in it is replaced by the index of the replica's
+        /// slice. Absent: the address that the client connected to.
+        address: Leaf<AdvertisedHost>,
+        /// Instead of address: the environment variable with it, such as the address of a pod's node.
+        address_env: Leaf<Text>,
         /// What is added to the port number, where NAT changes ports; from -65534 to 65534.
         port_offset: Leaf<PortOffset>,
         /// Instead of port_offset: the ports that clients connect to, one for each port of the whole

@@ -8,6 +8,7 @@ use super::{entries, pools};
 use crate::config::machine::{Availability, Machine, Names};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
+use crate::config::values::AdvertisedHost;
 use crate::data::{Host, PoolSettings, Ports};
 
 /// Warns of addresses that cannot be listened on here.
@@ -176,7 +177,7 @@ fn names(file: &File) -> Vec<Name<'_>> {
         };
         for entry in settings.advertise.iter().flat_map(|list| &list.items) {
             if let Some(leaf) = &entry.address
-                && let Some(Host::Name(name)) = &leaf.value
+                && let Some(AdvertisedHost::Same(Host::Name(name))) = &leaf.value
             {
                 names.push(Name { at: &leaf.at, name, consequence });
             }

@@ -11,6 +11,7 @@ use crate::config::values::{DataSessions, Text};
 use crate::data::{ClientMatch, PoolSettings, Ports};
 
 mod advertise;
+mod advertised_host;
 mod slice;
 
 pub(super) fn compile(
@@ -27,7 +28,7 @@ pub(super) fn compile(
         }
         let listen = listen(file, name, pool);
         let range = value(&pool.range).map(|range| &range.0);
-        let advertise = advertise::compile(pool, range, problems);
+        let advertise = advertise::compile(pool, range, machine, problems);
         advertise::warn(pool, &listen, for_clients, problems);
         warn_of_loopback(file, name, pool, &listen, problems);
         warn_of_unreachable(file, name, pool, &listen, problems);

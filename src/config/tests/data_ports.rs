@@ -3,7 +3,7 @@
 use super::mistakes::one;
 use super::*;
 use crate::config::Severity;
-use crate::data::Ports;
+use crate::data::{Host, Ports};
 
 const RANGE: &str = "    range: 50000-50099\n";
 
@@ -35,7 +35,7 @@ fn invalid_advertise_entries_are_errors() {
         ("port_offset: -50000", "maps the ports 50000 to 50099 to 0 to 99"),
         ("ports: 60000-60098", "has 99 ports, but `range` has 100"),
         ("ports: 60000-60099, port_offset: 1", "`port_offset` is set, too"),
-        ("clients: 10.0.0.0/8", "is missing; alternatively set `port_offset`"),
+        ("clients: 10.0.0.0/8", "is missing; alternatively set `address_env`, `port_offset`"),
     ] {
         one(RANGE, &entry(keys), position, message);
     }
@@ -258,6 +258,82 @@ fn a_check_without_the_index_variable_is_a_warning() {
     // If it is set it must be valid.
     fs::write(&path, text("A_WORD")).unwrap();
     assert!(load_file(&path, &elsewhere).is_err());
+}
+
+#[test]
+fn each_replica_advertises_its_own_address() {
+    let slice = "\n    slice: { of: 12, index_env: LOCKGATE_REPLICA }";
+    let entry = |keys: &str| with(&format!("advertise: [{{ {keys} }}]{slice}"));
+    for (keys, expected) in [
+        (r#"address: "data-{index}.example.com""#, Host::Name("data-2.example.com".into())),
+        (r#"address: "{index}.{index}.example.com""#, Host::Name("2.2.example.com".into())),
+        (r#"address: "192.0.2.1{index}""#, Host::Ip("192.0.2.12".parse().unwrap())),
+        (r#"address: "2001:db8::{index}""#, Host::Ip("2001:db8::2".parse().unwrap())),
+        ("address_env: HOST_IP", Host::Ip("192.0.2.44".parse().unwrap())),
+        ("address_env: A_WORD", Host::Name("one".into())),
+    ] {
+        let text = base().replace("0.0.0.0:21", "[::]:21").replace(RANGE, &entry(keys));
+        assert_eq!(compiled(&text).pools[0].advertise[0].address, Some(expected), "{keys}");
+    }
+    for (keys, position, message) in [
+        (r#"address: "data-{}.example.com""#, "10:", "is neither an IP address nor a host name"),
+        (
+            r#"address: "data {index}""#,
+            "10:",
+            "is neither an IP address nor a host name with `{index}`",
+        ),
+        // Of the last replica, which is not this one.
+        (r#"address: "192.0.2.25{index}""#, "10:", "for the replica with index 11: "),
+        ("address: 192.0.2.1, address_env: HOST_IP", "10:", "`address` is set, too"),
+        (
+            "address_env: NOT_SET",
+            "10:",
+            "the environment variable NOT_SET is not set: it has the address for PASV replies",
+        ),
+        (
+            "address_env: TWO_ADDRESSES",
+            "10:",
+            "TWO_ADDRESSES is \"192.0.2.44,2001:db8::44\", which is neither an IP address",
+        ),
+        ("address_env: EVERY_ADDRESS", "10:", "no client can connect to 0.0.0.0"),
+    ] {
+        one(RANGE, &entry(keys), position, message);
+    }
+    let alone = with(r#"advertise: [{ address: "data-{index}.example.com" }]"#);
+    one(RANGE, &alone, "10:", "`{index}` is the index of the replica's slice, but the pool has no");
+}
+
+/// Only the replica knows its address: neither a missing variable nor the order of entries is a mistake.
+#[test]
+fn a_check_elsewhere_does_not_need_the_replicas_address() {
+    let folder = folder();
+    let path = folder.path().join("lockgate.yaml");
+    let slice = "slice: { of: 2, index_env: NOT_SET }";
+    for (address, expected) in [
+        (
+            r#"address: "data-{index}.example.com""#,
+            vec!["NOT_SET is not set here; `run` needs it to"],
+        ),
+        (
+            "address_env: NOT_SET",
+            vec![
+                "NOT_SET is not set here; `run` needs it for PASV replies",
+                "NOT_SET is not set here; `run` needs it to select",
+            ],
+        ),
+    ] {
+        let more = format!("advertise: [{{ {address} }}, {{ address: 192.0.2.1 }}]\n    {slice}");
+        fs::write(&path, base().replace(RANGE, &with(&more))).unwrap();
+        let warnings = load_file(&path, &check_only()).ok().unwrap().warnings;
+        let problems = warnings.problems();
+        assert_eq!(problems.len(), expected.len(), "{warnings}");
+        for (problem, message) in problems.iter().zip(expected) {
+            assert!(problem.message.contains(message), "{warnings}");
+        }
+    }
+    // A pool with such an address is reachable, whatever it listens on.
+    let more = "listen: 192.0.2.2\n    advertise: [{ address_env: HOST_IP }]";
+    assert_eq!(warnings(more), [""; 0]);
 }
 
 #[test]

@@ -94,6 +94,9 @@ const MACHINE: Machine = Machine {
     variable: |name| match name {
         "LOCKGATE_REPLICA" => Some("lockgate-2".into()),
         "A_WORD" => Some("one".into()),
+        "HOST_IP" => Some("192.0.2.44".into()),
+        "TWO_ADDRESSES" => Some("192.0.2.44,2001:db8::44".into()),
+        "EVERY_ADDRESS" => Some("0.0.0.0".into()),
         _ => None,
     },
     ephemeral: None,

@@ -16,6 +16,9 @@ pub(super) use choices::{
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use limits::{Bandwidth, DailyBytes};
-pub(super) use net::{HostPort, PortOffset, PortRange, ServerNamePattern};
+pub(super) use net::{
+    AdvertisedHost, HostPort, INDEX_PLACEHOLDER, PortOffset, PortRange, ServerNamePattern,
+    parse_host,
+};
 pub(super) use policy::{Days, Extension, Hours, NameGlob, OperationWord};
 pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};

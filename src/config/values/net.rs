@@ -10,6 +10,9 @@ use serde_json::{Value as Json, json};
 use crate::config::leaf::{Invalid, Value};
 use crate::data::Host;
 
+/// Replaced by the index of the replica's slice.
+pub(in crate::config) const INDEX_PLACEHOLDER: &str = "{index}";
+
 /// An address to listen on.
 impl Value for SocketAddr {
     fn parse(text: &str) -> Result<Self, Invalid> {
@@ -133,25 +136,53 @@ impl Value for PortRange {
     }
 }
 
-impl Value for Host {
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            let canonical = address.to_canonical();
-            if canonical == address {
-                return Ok(Self::Ip(address));
-            }
-            let message = format!("\"{text}\" is an IPv4 address in IPv6 form");
-            return Invalid::with_suggestion(message, canonical.to_string());
-        }
-        let message = format!("\"{text}\" is neither an IP address nor a host name");
-        let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-        let host = bracketed.or(text.split_once(':')).map_or(text, |(host, _)| host);
-        let is_likely = host != text && (is_host(host) || host.parse::<IpAddr>().is_ok());
-        if is_host(text) {
-            return Ok(Self::Name(text.into()));
-        }
-        Err(Invalid { message, suggestion: is_likely.then(|| host.into()) })
+/// The address in PASV replies: one for all replicas, or one that has the replica's index.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::config) enum AdvertisedHost {
+    Same(Host),
+    /// With `{index}`; valid for index 0.
+    EachReplica(String),
+}
+
+impl AdvertisedHost {
+    /// That of a replica. An index with more digits may make it invalid.
+    pub(in crate::config) fn of_replica(text: &str, index: u32) -> Result<Host, Invalid> {
+        parse_host(&text.replace(INDEX_PLACEHOLDER, &index.to_string()))
     }
+}
+
+impl Value for AdvertisedHost {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if !text.contains(INDEX_PLACEHOLDER) {
+            return parse_host(text).map(Self::Same);
+        }
+        match Self::of_replica(text, 0) {
+            Ok(_) => Ok(Self::EachReplica(text.into())),
+            Err(_) => Invalid::new(format!(
+                "\"{text}\" is neither an IP address nor a host name with `{INDEX_PLACEHOLDER}`, the \
+                 replica's index"
+            )),
+        }
+    }
+}
+
+pub(in crate::config) fn parse_host(text: &str) -> Result<Host, Invalid> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let canonical = address.to_canonical();
+        if canonical == address {
+            return Ok(Host::Ip(address));
+        }
+        let message = format!("\"{text}\" is an IPv4 address in IPv6 form");
+        return Invalid::with_suggestion(message, canonical.to_string());
+    }
+    let message = format!("\"{text}\" is neither an IP address nor a host name");
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let host = bracketed.or(text.split_once(':')).map_or(text, |(host, _)| host);
+    let is_likely = host != text && (is_host(host) || host.parse::<IpAddr>().is_ok());
+    if is_host(text) {
+        return Ok(Host::Name(text.into()));
+    }
+    Err(Invalid { message, suggestion: is_likely.then(|| host.into()) })
 }
 
 /// What is added to a port.

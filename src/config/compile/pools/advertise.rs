@@ -6,41 +6,40 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use super::super::value;
+use super::advertised_host;
+use crate::config::machine::Machine;
 use crate::config::report::{Location, Problems};
 use crate::config::schema;
+use crate::config::values::AdvertisedHost;
 use crate::data::{Advertise, Host};
 
-/// The valid entries. `range` is the pool's whole range, regardless of slices.
+/// The valid entries. `range` is the pool's whole range, regardless of slices. An address of this replica
+/// that is unknown where the configuration is only checked is left out.
 pub(super) fn compile(
     pool: &schema::Pool,
     range: Option<&RangeInclusive<u16>>,
+    machine: &Machine,
     problems: &mut Problems,
 ) -> Vec<Advertise> {
     let entries = pool.advertise.iter().flat_map(|list| &list.items);
-    entries.filter_map(|entry| one(entry, range, problems)).collect()
+    entries.filter_map(|entry| one(entry, pool, range, machine, problems)).collect()
 }
 
 fn one(
     entry: &schema::Advertise,
+    pool: &schema::Pool,
     range: Option<&RangeInclusive<u16>>,
+    machine: &Machine,
     problems: &mut Problems,
 ) -> Option<Advertise> {
-    if entry.address.is_none() && entry.port_offset.is_none() && entry.ports.is_none() {
-        let message = "is missing; alternatively set `port_offset` or `ports`";
+    if !has_address(entry) && entry.port_offset.is_none() && entry.ports.is_none() {
+        let message = "is missing; alternatively set `address_env`, `port_offset` or `ports`";
         problems.error(&entry.at.absent("address"), message);
         return None;
     }
-    if let Some(leaf) = &entry.address
-        && let Some(Host::Ip(address)) = leaf.value
-        && (address.is_unspecified() || address.is_multicast() || is_broadcast(&address))
-    {
-        problems.error(&leaf.at, format!("no client can connect to {address}"));
-    }
+    let host = advertised_host::compile(entry, pool, machine, problems);
     let port_offset = port_offset(entry, range?, problems)?;
-    let address = match &entry.address {
-        Some(leaf) => Some(leaf.value.clone()?),
-        None => None,
-    };
+    let address = if has_address(entry) { Some(host?) } else { None };
     Some(Advertise { clients: value(&entry.clients).copied(), address, port_offset })
 }
 
@@ -125,7 +124,9 @@ pub(super) fn warn(
 pub(super) fn advertised_address(pool: &schema::Pool) -> Option<(&Location, IpAddr)> {
     let entries = pool.advertise.iter().flat_map(|list| &list.items);
     entries.filter_map(|entry| entry.address.as_ref()).find_map(|leaf| match leaf.value {
-        Some(Host::Ip(address)) if !address.is_loopback() => Some((&leaf.at, address)),
+        Some(AdvertisedHost::Same(Host::Ip(address))) if !address.is_loopback() => {
+            Some((&leaf.at, address))
+        }
         _ => None,
     })
 }
@@ -133,13 +134,13 @@ pub(super) fn advertised_address(pool: &schema::Pool) -> Option<(&Location, IpAd
 /// Whether an address is advertised to clients of a family.
 pub(super) fn has_address_for(pool: &schema::Pool, v4: bool) -> bool {
     let mut entries = pool.advertise.iter().flat_map(|list| &list.items);
-    entries.any(|entry| entry.address.is_some() && could_serve(entry, v4))
+    entries.any(|entry| has_address(entry) && could_serve(entry, v4))
 }
 
 /// Warns of a private address that is advertised to clients of other networks.
 fn warn_of_private(entry: &schema::Advertise, listen: &[IpAddr], problems: &mut Problems) {
     let Some(leaf) = &entry.address else { return };
-    let Some(Host::Ip(address)) = &leaf.value else { return };
+    let Some(AdvertisedHost::Same(Host::Ip(address))) = &leaf.value else { return };
     let Some(kind) = private(*address) else { return };
     let for_all = listen.iter().any(|ip| ip.is_unspecified() || private(*ip).is_none());
     let clients = match value(&entry.clients) {
@@ -162,17 +163,17 @@ fn is_public(clients: &IpNet) -> bool {
     private(clients.network()).is_none() || private(clients.broadcast()).is_none()
 }
 
-fn is_broadcast(address: &IpAddr) -> bool {
-    matches!(address, IpAddr::V4(ip) if ip.is_broadcast())
-}
-
 /// Whether the entry can apply to control connections of a family.
 fn could_serve(entry: &schema::Advertise, v4: bool) -> bool {
     let clients = value(&entry.clients).is_none_or(|clients| is_v4(clients) == v4);
     match value(&entry.address) {
-        Some(Host::Ip(address)) => clients && address.is_ipv4() == v4,
-        Some(Host::Name(_)) | None => clients,
+        Some(AdvertisedHost::Same(Host::Ip(address))) => clients && address.is_ipv4() == v4,
+        _ => clients,
     }
+}
+
+fn has_address(entry: &schema::Advertise) -> bool {
+    entry.address.is_some() || entry.address_env.is_some()
 }
 
 /// An earlier entry that leaves no client for this one.
@@ -182,8 +183,11 @@ fn shadowing<'a>(
     families: &[bool],
 ) -> Option<&'a schema::Advertise> {
     let shadows = |earlier: &schema::Advertise, v4: bool| {
-        // A name may have no address of the family.
-        let certain = !matches!(value(&earlier.address), Some(Host::Name(_)));
+        // A name may have no address of the family; nor may what only the replica knows.
+        let certain = match value(&earlier.address) {
+            Some(address) => matches!(address, AdvertisedHost::Same(Host::Ip(_))),
+            None => earlier.address_env.is_none(),
+        };
         let covers = match (value(&earlier.clients), value(&entry.clients)) {
             (None, _) => true,
             (Some(earlier), Some(clients)) => earlier.contains(clients),

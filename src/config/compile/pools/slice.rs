@@ -56,6 +56,13 @@ pub(super) fn cut(
     }
 }
 
+/// This replica's index, if it is known and has a slice; otherwise [`cut`] reports that.
+pub(super) fn replica(slice: &Slice, machine: &Machine) -> Option<u32> {
+    let (of, name) =
+        (slice.of.as_ref()?.value.as_ref()?.0, slice.index_env.as_ref()?.value.as_ref()?);
+    index(&(machine.variable)(&name.0)?).filter(|index| *index < of)
+}
+
 /// `2`, or a StatefulSet's pod name, `lockgate-2`.
 fn index(text: &str) -> Option<u32> {
     let digits = text.rsplit_once('-').map_or(text, |(_, digits)| digits);

@@ -1,0 +1,243 @@
+"""The Helm chart: every example is linted, rendered, validated against the API's schemas and checked by the
+gateway; values that cannot work are refused, with the reason.
+
+    chart.py --helm HELM --lockgate LOCKGATE
+
+Needs kubernetes-validate and PyYAML, as tests/install puts them into the venv.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+import material
+from refusals import REFUSALS
+from variations import EXISTING, VARIATIONS
+from rendering import EXAMPLES, Failed, Helm, configuration, expect, of_kind, slices, stateful_set
+
+CUSTOM = json.loads((pathlib.Path(__file__).parent / "custom-resources.json").read_text())
+# The oldest with every field of the examples (NetworkPolicy's endPort, a sleep before the end), and a new one.
+VERSIONS = ["1.30", "1.35"]
+POD_NAME = "statefulset.kubernetes.io/pod-name"
+# Warnings about this machine, which no pod runs on.
+OF_THE_MACHINE = ["file descriptors", "does not resolve here", "in use"]
+
+
+def validate(documents, version):
+    for document in documents:
+        kind = f"{document['apiVersion']}/{document['kind']}"
+        name = f"{kind} {document['metadata']['name']}"
+        try:
+            if kind in CUSTOM:
+                jsonschema.validate(document, CUSTOM[kind])
+            else:
+                kubernetes_validate.validate(document, version, strict=True)
+        except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
+            raise Failed(f"{name}: {error.message}") from None
+        except kubernetes_validate.SchemaNotFoundError as error:
+            raise Failed(f"{name}: no schema: {error}") from None
+    seen = [(document["kind"], document["metadata"]["name"]) for document in documents]
+    expect(len(seen) == len(set(seen)), f"a name is rendered twice: {sorted(seen)}")
+
+
+def check_services(documents):
+    """Each data port is in the Service of the replica that has it, and in no other."""
+    config = configuration(documents)
+    pods = stateful_set(documents)
+    labels = pods["spec"]["template"]["metadata"]["labels"]
+    name = pods["metadata"]["name"]
+    services = {service["metadata"]["name"]: service["spec"] for service in of_kind(documents, "Service")}
+    expect(pods["spec"]["serviceName"] in services, "the StatefulSet's Service is missing")
+    for service in services.values():
+        selector = {key: value for key, value in service["selector"].items() if key != POD_NAME}
+        expect(selector and selector.items() <= labels.items(), "a Service selects no pod")
+    del services[pods["spec"]["serviceName"]]
+    pod_spec = pods["spec"]["template"]["spec"]
+    if pod_spec.get("hostNetwork"):
+        expect(not services, "hostNetwork has a Service")
+        return
+    control = services.pop(name)
+    expect(not control.get("publishNotReadyAddresses"), "draining pods get new control connections")
+    container = {port["name"]: port["containerPort"] for port in pod_spec["containers"][0]["ports"]}
+    for port in control["ports"]:
+        address = config["listeners"][port["name"]]["address"][0]
+        expect(address.endswith(f":{container[port['targetPort']]}"), f"port {port['name']} leads elsewhere")
+    expect({port["name"] for port in control["ports"]} == set(config["listeners"]), "a listener has no port")
+    for index, ports in enumerate(slices(config)):
+        service = services.pop(f"{name}-data-{index}")
+        expect(service["selector"][POD_NAME] == f"{name}-{index}", "another pod")
+        expect(service["publishNotReadyAddresses"], "a draining pod loses its transfers")
+        expect([port["port"] for port in service["ports"]] == list(ports), f"not the ports of replica {index}")
+        for port in service["ports"]:
+            expect(port["targetPort"] == port["port"] == port.get("nodePort", port["port"]), "a port is translated")
+    expect(not services, f"more Services: {sorted(services)}")
+
+
+def check_pods(documents):
+    pods = stateful_set(documents)
+    spec = pods["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    security = dict(spec["securityContext"], **container["securityContext"])
+    expect(security["runAsNonRoot"] and security["readOnlyRootFilesystem"], "root, or a writable root")
+    expect(security["capabilities"] == {"drop": ["ALL"]} and not security["allowPrivilegeEscalation"], "privileges")
+    drain = int(configuration(documents)["limits"]["drain_timeout"].removesuffix("s"))
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    expect(spec["terminationGracePeriodSeconds"] > drain + before, "killed before the drain ends")
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    claims = [claim["metadata"] for claim in pods["spec"].get("volumeClaimTemplates", [])]
+    expect(mounted == {volume["name"] for volume in [*spec["volumes"], *claims]}, "volumes and mounts differ")
+    # Credentials exist already, or cert-manager makes them: the only Secret is the configuration.
+    [secret] = of_kind(documents, "Secret")
+    expect("PRIVATE KEY" not in json.dumps(secret), "a key is rendered")
+
+
+def check_gateway(documents):
+    """Each port has a listener and a route to the Service that has it; no set has more than 64."""
+    listeners = {}
+    for document in of_kind(documents, "Gateway") + of_kind(documents, "ListenerSet"):
+        expect(len(document["spec"]["listeners"]) <= 64, "more than 64 listeners")
+        for listener in document["spec"]["listeners"]:
+            listeners[(document["kind"], document["metadata"]["name"], listener["name"])] = listener["port"]
+    expect(len(set(listeners.values())) == len(listeners), "two listeners have one port")
+    services = {service["metadata"]["name"]: service["spec"] for service in of_kind(documents, "Service")}
+    for route in of_kind(documents, "TCPRoute"):
+        [parent] = route["spec"]["parentRefs"]
+        port = listeners.pop((parent["kind"], parent["name"], parent["sectionName"]))
+        [rule] = route["spec"]["rules"]
+        [backend] = rule["backendRefs"]
+        expect(backend["port"] == port, "a route changes the port")
+        expect(port in [it["port"] for it in services[backend["name"]]["ports"]], "a route leads to no port")
+    expect(not listeners, f"listeners without a route: {listeners}")
+
+
+def check_network_policies(documents):
+    """The policies open the listeners, metrics and each replica's own ports, and nothing else."""
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(documents, "NetworkPolicy")}
+    if not policies:
+        return
+    config = configuration(documents)
+    pods = stateful_set(documents)
+    name = pods["metadata"]["name"]
+    addresses = [listener["address"][0] for listener in config["listeners"].values()]
+    addresses.append(config["metrics"]["address"])
+    opened = [port["port"] for rule in policies.pop(name)["ingress"] for port in rule["ports"]]
+    expect(sorted(opened) == sorted(int(it.rsplit(":", 1)[1]) for it in addresses), f"opens {opened}")
+    for index, ports in enumerate(slices(config)):
+        policy = policies.pop(f"{name}-data-{index}")
+        selected = policy["podSelector"]["matchLabels"][POD_NAME]
+        [rule] = policy["ingress"]
+        expect(selected == f"{name}-{index}", "another pod")
+        expect(rule["ports"] == [{"protocol": "TCP", "port": ports[0], "endPort": ports[-1]}], "other ports")
+    expect(not policies, "more policies")
+
+
+def check_by_gateway(documents, lockgate, folder):
+    """`lockgate check` of the rendered configuration, as each replica."""
+    pods = stateful_set(documents)
+    path = material.write(configuration(documents), folder)
+    for index in {0, max(len(slices(configuration(documents))), 1) - 1}:
+        environment = {"POD_NAME": f"{pods['metadata']['name']}-{index}", "HOST_IP": "192.0.2.10"}
+        done = subprocess.run([lockgate, "check", path], capture_output=True, text=True, env=environment)
+        expect(done.returncode == 0, done.stdout + done.stderr)
+        warnings = [line for line in (done.stdout + done.stderr).splitlines() if ": warning: " in line]
+        others = [line for line in warnings if not any(words in line for words in OF_THE_MACHINE)]
+        expect(not others, "\n".join(others))
+
+
+def check_rollout(helm, folder):
+    """A change of the configuration changes the pods; the same one does not."""
+    def checksum(*values):
+        pods = stateful_set(helm.render(*values))["spec"]["template"]
+        return pods["metadata"]["annotations"]["lockgate/config-checksum"]
+
+    example, more = EXAMPLES / "metallb.yaml", folder / "more.yaml"
+    more.write_text("config: { log: { level: debug } }\n")
+    expect(checksum(example) == checksum(example), "the checksum differs without a change")
+    expect(checksum(example) != checksum(example, more), "the pods keep the old configuration")
+
+
+def check_refusal(helm, example, values, words, folder):
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    reason = helm.refusal(EXAMPLES / f"{example}.yaml", path)
+    expect(words in reason, f"not in the refusal: {words!r}\n{reason}")
+
+
+def check_rendered(documents, lockgate, folder):
+    check_services(documents)
+    check_pods(documents)
+    check_gateway(documents)
+    check_network_policies(documents)
+    check_by_gateway(documents, lockgate, folder)
+
+
+def check_example(helm, lockgate, path, folder):
+    helm.lint(path)
+    for version in VERSIONS:
+        documents = helm.render(path, version=version)
+        validate(documents, version)
+    check_rendered(documents, lockgate, folder)
+
+
+def check_variation(helm, lockgate, example, values, folder):
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    documents = helm.render(EXAMPLES / f"{example}.yaml", path)
+    validate(documents, VERSIONS[-1])
+    check_rendered(documents, lockgate, folder)
+
+
+def check_existing(helm, values, kind, name, folder):
+    """The pods use the user's configuration, and the chart renders none."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    documents = helm.render(EXAMPLES / "metallb.yaml", path)
+    validate(documents, VERSIONS[-1])
+    expect(not of_kind(documents, "Secret"), "a configuration is rendered")
+    pods = stateful_set(documents)["spec"]["template"]
+    [volume] = [volume for volume in pods["spec"]["volumes"] if volume["name"] == "config"]
+    expect(name in volume[kind].values(), f"the volume: {volume}")
+    expect(pods["spec"]["containers"][0]["args"][-1] == "/etc/lockgate/config/gateway.yaml", "another file")
+    revision = values["existingConfig"].get("revision", "")
+    expect(pods["metadata"]["annotations"]["lockgate/config-revision"] == revision, "the revision")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--helm", required=True)
+    parser.add_argument("--lockgate", required=True)
+    arguments = parser.parse_args()
+    helm, lockgate = Helm(arguments.helm), pathlib.Path(arguments.lockgate).resolve()
+    tests = []
+    for path in sorted(EXAMPLES.glob("*.yaml")):
+        tests.append((path.name, functools.partial(check_example, helm, lockgate, path)))
+    tests.append(("a changed configuration", functools.partial(check_rollout, helm)))
+    for name, example, values in VARIATIONS:
+        tests.append((name, functools.partial(check_variation, helm, lockgate, example, values)))
+    for name, values, kind, target in EXISTING:
+        tests.append((f"existingConfig: {name}", functools.partial(check_existing, helm, values, kind, target)))
+    for name, example, values, words in REFUSALS:
+        refused = functools.partial(check_refusal, helm, example, values, words)
+        tests.append((f"refused: {name}", refused))
+    failed = 0
+    for name, test in tests:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                test(folder=pathlib.Path(folder))
+            except Failed as error:
+                failed += 1
+                print(f"{name}: {error}", file=sys.stderr)
+    print(f"chart: {len(tests) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

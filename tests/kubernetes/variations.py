@@ -1,0 +1,72 @@
+"""Values beside the examples, so that every value is rendered and validated: a name, the example that they change, and
+the values."""
+
+MANY = {
+    "image": {"repository": "registry.example.com/lockgate", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "fullnameOverride": "ftp-gateway",
+    "listenAddresses": ["0.0.0.0", "::"],
+    "ipFamilyPolicy": "PreferDualStack",
+    "ipFamilies": ["IPv4", "IPv6"],
+    "listeners": {
+        "partners": {"protocol": "sftp", "port": 2022, "containerPort": 2022, "settings": {"channels": 4, "algorithms": "strict"}},
+        "ftps": None,
+    },
+    "hostKeys": {"files": ["ssh_host_ed25519_key", "ssh_host_rsa_key"]},
+    "dataPorts": {"settings": {"wait": "3s", "reservations_per_address": 10}},
+    "controlService": {"loadBalancerClass": "example.com/balancer", "loadBalancerSourceRanges": ["198.51.100.0/24"]},
+    "dataService": {"loadBalancerSourceRanges": ["198.51.100.0/24"]},
+    "files": [{"configMap": "partners-ca", "path": "/etc/lockgate/ca"}],
+    "env": [{"name": "TZ", "value": "Europe/Berlin"}],
+    "envFrom": [{"secretRef": {"name": "passwords"}}],
+    "volumes": [{"name": "exchange", "persistentVolumeClaim": {"claimName": "exchange"}}],
+    "volumeMounts": [{"name": "exchange", "mountPath": "/srv/exchange"}],
+    "config": {"policy": {"limits": [{"name": "daily", "bytes_per_day": "1GiB"}]}},
+    "state": {"enabled": True, "size": "1Gi", "storageClass": "fast"},
+    "metrics": {"port": 9100, "podMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}}},
+    "networkPolicy": {
+        "enabled": True,
+        "metrics": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"protocol": "TCP", "port": 22}]}],
+    },
+    "podDisruptionBudget": {"maxUnavailable": "34%"},
+    "serviceAccount": {"name": "gateway", "annotations": {"example.com/role": "ftp"}},
+    "podAnnotations": {"example.com/note": "true"},
+    "podLabels": {"team": "network"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "edge", "operator": "Exists"}]}]}}},
+    "priorityClassName": "system-cluster-critical",
+    "topologySpreadConstraints": [],
+    "terminationGracePeriodSeconds": 600,
+}
+
+VARIATIONS = [
+    ("many values", "metallb", MANY),
+    ("few values", "nodeport", {
+        "podDisruptionBudget": {"enabled": False}, "serviceAccount": {"create": False}, "resources": None,
+        "networkPolicy": {"enabled": False}, "preStopSeconds": 10,
+    }),
+    ("SFTP only: no data ports", "metallb", {
+        "listeners": {"ftp": {"enabled": False}, "ftps": {"enabled": False}}, "tls": {"secret": ""},
+        "dataPorts": {"addresses": None}, "networkPolicy": {"enabled": True},
+    }),
+    ("an NLB that preserves addresses", "eks-nlb", {
+        "proxyProtocol": {"networks": []},
+        "controlService": {"annotations": {
+            "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "",
+            "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes": "preserve_client_ip.enabled=true"}},
+        "dataService": {"annotations": {
+            "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "",
+            "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes": "preserve_client_ip.enabled=true"}},
+    }),
+    ("a Gateway that preserves addresses", "gateway-api", {
+        "proxyProtocol": {"networks": []}, "gateway": {"preservesClientAddress": True}, "maxReplicas": 12,
+    }),
+]
+
+EXISTING = [
+    ("a Secret", {"existingConfig": {"secret": "my-config", "key": "gateway.yaml", "revision": "7"}}, "secret", "my-config"),
+    ("a ConfigMap", {"existingConfig": {"configMap": "my-config", "key": "gateway.yaml"}}, "configMap", "my-config"),
+]
