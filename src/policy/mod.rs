@@ -16,6 +16,8 @@ mod rule;
 mod rule_set;
 mod session_policy;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod time_window;
 
 pub use conditions::SessionConditions;

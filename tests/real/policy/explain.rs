@@ -102,9 +102,6 @@ fn every_rule_before_the_one_that_decides_is_told_with_its_reason() {
     ] {
         let output = explain(asked);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            !output.ok() && error.contains(told),
-            "{asked:?}: {error}"
-        );
+        assert!(!output.ok() && error.contains(told), "{asked:?}: {error}");
     }
 }
