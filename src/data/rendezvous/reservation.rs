@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::Rendezvous;
 use super::table::Lease;
+use crate::net::task;
 
 /// While the backend handles the command, within its own timeouts: longer than any of them.
 const TRANSFER_START_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For a connection that a client has made already, or is making.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A port reserved for one data connection of one client; released when dropped.
 pub struct Reservation {
@@ -84,6 +89,18 @@ impl Reservation {
     /// Counts a connection that turned out not to be the client's.
     pub fn count_stray(&self, from: SocketAddr) {
         self.rendezvous.count_stray(self.port(), from);
+    }
+
+    /// Gives the reservation up, in the background. Many clients connect before they read the reply to their
+    /// command: if it is a refusal, that connection must not be taken for the one of their next command,
+    /// which may get the same port. It is awaited for a moment and closed.
+    pub fn give_up(mut self) {
+        task::spawn(async move {
+            if let Ok(Some(Arrived { tcp, .. })) = timeout(GIVE_UP_TIMEOUT, self.arrived()).await {
+                drop(tcp);
+                self.release();
+            }
+        });
     }
 
     /// Makes the port free at once, without a quarantine: no connection is on its way.

@@ -28,6 +28,15 @@ pub(super) enum RequestedConnection {
     Active(Target),
 }
 
+impl RequestedConnection {
+    /// Gives it up: the client may have connected already.
+    pub(super) fn give_up(self) {
+        if let Self::Passive(reservation) = self {
+            reservation.give_up();
+        }
+    }
+}
+
 /// The addresses of an active data connection.
 pub(super) struct Target {
     /// The local address of the control connection.

@@ -334,11 +334,38 @@ fn a_new_pasv_releases_the_old_port() {
     let fixture = Plan { data_ports: 1, ..Plan::default() }.start();
     fixture.put("there", "bytes");
     let mut raw = fixture.client();
-    for _ in 0..20 {
+    for _ in 0..4 {
         epsv(&mut raw);
     }
     assert_eq!(fixture.pool_metric("reserved"), Some(1));
     assert_eq!(raw.download("RETR there").0, b"bytes");
+}
+
+/// The next upload would get its bytes, or be empty, and be answered with 226.
+#[test]
+fn a_connection_left_by_a_refused_command_is_not_that_of_the_next() {
+    let fixture = Plan { data_ports: 1, ..Plan::default() }.start();
+    let mut raw = fixture.client();
+    raw.expect("TYPE I", 200);
+    for round in 0..20 {
+        let mut left = dial(epsv(&mut raw));
+        if round % 4 < 2 {
+            left.write_all(b"left").expect("sending");
+        }
+        let left = (round % 4 > 0).then_some(left);
+        // Otherwise the client sends EPSV again.
+        match round % 5 {
+            0 => drop(raw.expect("RETR missing", 550)),
+            1 => drop(raw.expect("STOR missing/file", 550)),
+            2 => drop(raw.expect("NLST missing", 550)),
+            _ => {}
+        }
+        let content = format!("content {round}");
+        let name = format!("file-{round}");
+        assert_eq!(raw.upload(&format!("STOR {name}"), content.as_bytes()).code, 226, "{round}");
+        assert_eq!(raw.download(&format!("RETR {name}")).0, content.as_bytes(), "{round}");
+        drop(left);
+    }
 }
 
 #[test]

@@ -47,7 +47,13 @@ impl Client {
     pub(super) async fn list(&mut self, given: Option<Vec<u8>>, format: ListingFormat) -> Outcome {
         let given = given.unwrap_or_default();
         let requested = self.take_requested()?;
-        let (mut subject, prefix) = self.subject(&given, format).await?;
+        let (mut subject, prefix) = match self.subject(&given, format).await {
+            Ok(subject) => subject,
+            Err(failure) => {
+                requested.give_up();
+                return Err(failure);
+            }
+        };
         self.reply(Reply::OPENING_LISTING).await;
 
         let renderer = Renderer { format, facts: self.facts, prefix, now: Timestamp::now() };

@@ -210,7 +210,7 @@ impl Client {
     /// Reserves a port for the next transfer and releases that of an earlier PASV. Returns `None`
     /// when the client closes the connection meanwhile: others must not wait for its port.
     async fn reserve(&mut self, pool: &Pool) -> Result<Option<Reservation>, Failure> {
-        self.transfer.requested = None;
+        self.give_up_requested();
         self.announce_data();
         let required = self.shared.settings.tls.settings().is_some_and(|s| s.require_resumed_data);
         let tls = self.tls.as_ref().filter(|tls| self.private && (required || tls.resumes()));

@@ -83,8 +83,15 @@ impl Client {
     /// Sets the protection of data connections. A reservation made for another one is given up.
     fn set_private(&mut self, private: bool) {
         if self.private != private {
-            self.transfer.requested = None;
+            self.give_up_requested();
         }
         self.private = private;
+    }
+
+    /// Gives up the data connection of an earlier PASV or PORT.
+    pub(super) fn give_up_requested(&mut self) {
+        if let Some(requested) = self.transfer.requested.take() {
+            requested.give_up();
+        }
     }
 }

@@ -24,7 +24,14 @@ impl Client {
         let path = self.path(given)?;
         let requested = self.take_requested()?;
         let representation = self.transfer.representation;
-        let mut download = self.logged_in()?.session.read(path, offset, representation).await?;
+        let opened = self.logged_in()?.session.read(path, offset, representation).await;
+        let mut download = match opened {
+            Ok(download) => download,
+            Err(failure) => {
+                requested.give_up();
+                return Err(failure);
+            }
+        };
         self.reply(opening(representation, given)).await;
 
         let limits = self.shared.gateway.limits.clone();
@@ -83,7 +90,14 @@ impl Client {
         let requested = self.take_requested()?;
         let representation = self.transfer.representation;
         let directory = path.clone();
-        let mut upload = self.logged_in()?.session.write(path, mode, representation).await?;
+        let opened = self.logged_in()?.session.write(path, mode, representation).await;
+        let mut upload = match opened {
+            Ok(upload) => upload,
+            Err(failure) => {
+                requested.give_up();
+                return Err(failure);
+            }
+        };
         self.reply(match mode {
             WriteMode::Unique => opening_unique(&upload, &directory),
             _ => Reply::OK_TO_SEND,
