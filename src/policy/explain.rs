@@ -28,7 +28,10 @@ impl SessionPolicy {
     /// Explains an effect at a moment, as it is decided for a client's request. A file transfer of FTP
     /// counts as encrypted if the control connection is.
     pub fn explain(&self, effect: Effect, path: &RemotePath, now: Timestamp) -> Explanation {
-        let reach = if effect == Effect::Rename { Reach::Tree } else { Reach::Path };
+        let reach = match effect {
+            Effect::Rename | Effect::Link => Reach::Tree,
+            _ => Reach::Path,
+        };
         let judge = Judge::new(self, path, self.facts().encrypted, now);
         let mut noted = HashMap::new();
         let ruling = judge.decide_noting(effect, reach, &mut |rule, why| {

@@ -324,14 +324,14 @@ fn moved_from(judge: &Judge<'_>) -> Verdict {
     judge.check_write_once(Effect::Rename, Reach::Tree).map(|()| rule)
 }
 
-/// What is written to the link goes into the file.
+/// What is written to the link goes into the file; a link to a folder leads to all that is in it.
 fn link_to(judge: &Judge<'_>) -> Verdict {
-    let rule = judge.decide(Effect::Link, Reach::Path)?;
-    judge.check_write_once(Effect::Link, Reach::Path).map(|()| rule)
+    let rule = judge.decide(Effect::Link, Reach::Tree)?;
+    judge.check_write_once(Effect::Link, Reach::Tree).map(|()| rule)
 }
 
 fn linked(judge: &Judge<'_>) -> Verdict {
-    judge.decide(Effect::Link, Reach::Path)?;
+    judge.decide(Effect::Link, Reach::Tree)?;
     stored(judge, Effect::Create)
 }
 
