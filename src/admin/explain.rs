@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::op::escape::printable;
 use crate::op::{Effect, RemotePath};
-use crate::policy::{Explanation, Protocol};
+use crate::policy::{End, Explanation, Protocol};
 use crate::route::{MapError, Root};
 use crate::session::{Explained, ExplainedLogin, ExplainedPolicy, Gateway, Query};
 use crate::wire::ftp::command::COMMANDS;
@@ -150,7 +150,7 @@ impl Explainer {
     }
 }
 
-type Asked = (Vec<(Effect, RemotePath)>, Option<String>);
+type Asked = (Vec<(Effect, RemotePath, End)>, Option<String>);
 
 fn asked(question: &Question) -> Result<Asked, String> {
     let Question { operation, path, to, .. } = question;
@@ -176,17 +176,19 @@ fn asked(question: &Question) -> Result<Asked, String> {
     let resolve = |path: &str| {
         RemotePath::resolve(&RemotePath::root(), path.as_bytes()).map_err(|e| e.to_string())
     };
-    let mut effects = vec![(*effect, resolve(path)?)];
-    match (effect, to.as_str()) {
-        (_, "") => {}
-        (Effect::Rename, to) => {
-            effects.extend([(Effect::Rename, resolve(to)?), (Effect::Overwrite, resolve(to)?)]);
-        }
-        (Effect::Link, to) => {
-            effects.extend([(Effect::Link, resolve(to)?), (Effect::Create, resolve(to)?)]);
-        }
-        _ => return Err(format!("the operation {operation} has no second path (--to)")),
+    let path = resolve(path)?;
+    if to.is_empty() {
+        return Ok((vec![(*effect, path, End::Any)], None));
     }
+    // What comes of it if the new name exists, or is made.
+    let also = match effect {
+        Effect::Rename => Effect::Overwrite,
+        Effect::Link => Effect::Create,
+        _ => return Err(format!("the operation {operation} has no second path (--to)")),
+    };
+    let to = resolve(to)?;
+    let effects =
+        vec![(*effect, path, End::Old), (*effect, to.clone(), End::New), (also, to, End::Any)];
     Ok((effects, None))
 }
 

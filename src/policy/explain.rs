@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::denial::Denial;
-use super::judge::{Judge, PassedOver, Reach};
+use super::judge::{End, Judge, PassedOver};
 use super::rule::UploadRule;
 use super::session_policy::SessionPolicy;
 use crate::op::{Effect, RemotePath};
@@ -27,14 +27,16 @@ pub struct Explanation {
 impl SessionPolicy {
     /// Explains an effect at a moment, as it is decided for a client's request. A file transfer of FTP
     /// counts as encrypted if the control connection is.
-    pub fn explain(&self, effect: Effect, path: &RemotePath, now: Timestamp) -> Explanation {
-        let reach = match effect {
-            Effect::Rename | Effect::Link => Reach::Tree,
-            _ => Reach::Path,
-        };
+    pub fn explain(
+        &self,
+        effect: Effect,
+        path: &RemotePath,
+        end: End,
+        now: Timestamp,
+    ) -> Explanation {
         let judge = Judge::new(self, path, self.facts().encrypted, now);
         let mut noted = HashMap::new();
-        let ruling = judge.decide_noting(effect, reach, &mut |rule, why| {
+        let ruling = judge.decide_by_rules(effect, &mut |rule, why| {
             noted.insert(rule.name.clone(), why);
         });
         let decider = match &ruling {
@@ -52,22 +54,10 @@ impl SessionPolicy {
             }
         }
         let stores = matches!(effect, Effect::Create | Effect::Overwrite | Effect::Append);
-        let checked = ruling.and_then(|rule| {
-            if stores || effect == Effect::Rename {
-                judge.check_upload_name(effect)?;
-            }
-            if matches!(
-                effect,
-                Effect::Overwrite | Effect::Append | Effect::Delete | Effect::Rename | Effect::Link
-            ) {
-                judge.check_write_once(effect, reach)?;
-            }
-            Ok(rule)
-        });
         let uploads: Vec<&UploadRule> = if stores { judge.uploads().collect() } else { Vec::new() };
         Explanation {
             passed_over,
-            decision: checked,
+            decision: ruling.and_then(|rule| judge.check_uploads(effect, end).map(|()| rule)),
             max_size: uploads.iter().filter_map(|entry| entry.max_size).min(),
             uploads: uploads.iter().map(|entry| entry.name.clone()).collect(),
         }

@@ -1,6 +1,5 @@
 //! Entries that listings leave out.
 
-use super::judge::Reach;
 use super::session_policy::SessionPolicy;
 use crate::op::{Effect, Entry, EntryKind, RemotePath};
 
@@ -17,7 +16,7 @@ impl SessionPolicy {
     fn hides(&self, path: &RemotePath, kind: &EntryKind) -> bool {
         let judge = self.judge(path, true);
         let is_hidden = |effect| {
-            let ruling = judge.decide_noting(effect, Reach::Path, &mut |_, _| {});
+            let ruling = judge.decide_by_rules(effect, &mut |_, _| {});
             ruling.is_err_and(|denial| denial.is_hidden())
         };
         is_hidden(Effect::List) || (*kind != EntryKind::Directory && is_hidden(Effect::Read))

@@ -6,19 +6,40 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::denial::{Denial, Reason};
+use super::dry_run;
 use super::path_pattern::{PathPattern, as_path};
 use super::rule::{Rule, Scope, UploadRule, Verdict};
 use super::rule_set::PathMatches;
 use super::session_policy::SessionPolicy;
 use crate::op::{Effect, RemotePath};
 
+/// Which of the two names of a rename or a link a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The name that exists.
+    Old,
+    /// The name that is made.
+    New,
+    /// Not known, or the only one of an operation: what holds for both is decided.
+    Any,
+}
+
 /// What is asked of the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+enum Reach {
     /// The path alone.
     Path,
-    /// The path, and everything below it: a folder may be moved.
+    /// The path, and everything below it: a folder may be moved, or be reached through a link.
     Tree,
+}
+
+impl Reach {
+    fn of(effect: Effect) -> Self {
+        match effect {
+            Effect::Rename | Effect::Link => Self::Tree,
+            _ => Self::Path,
+        }
+    }
 }
 
 /// Why a rule did not decide.
@@ -66,22 +87,29 @@ impl<'a> Judge<'a> {
         Self { policy, path, folded, encrypted, matches: OnceCell::new(), now }
     }
 
-    /// Decides one effect, and logs what rules in dry run would have done.
-    pub(super) fn decide(&self, effect: Effect, reach: Reach) -> Ruling {
-        self.decide_noting(effect, reach, &mut |rule, why| {
+    /// Decides one effect: first the rules, then the entries of `policy.uploads`. Logs what rules in dry run
+    /// would have done.
+    pub(super) fn decide(&self, effect: Effect, end: End) -> Ruling {
+        let rule = self.decide_open_file(effect)?;
+        self.check_uploads(effect, end).map(|()| rule)
+    }
+
+    /// As [`Judge::decide`], for a file that is open: its name was checked then.
+    pub(super) fn decide_open_file(&self, effect: Effect) -> Ruling {
+        self.decide_by_rules(effect, &mut |rule, why| {
             if why == PassedOver::DryRun {
-                log_dry_run(rule, effect, self.path);
+                dry_run::log_rule(rule, effect.as_str(), Some(self.path));
             }
         })
     }
 
-    /// As [`Judge::decide`]; tells `note` of each rule that is passed over.
-    pub(super) fn decide_noting(
+    /// Decides by the rules alone; tells `note` of each that is passed over.
+    pub(super) fn decide_by_rules(
         &self,
         effect: Effect,
-        reach: Reach,
         note: &mut dyn FnMut(&Rule, PassedOver),
     ) -> Ruling {
+        let reach = Reach::of(effect);
         if let Err(error) = self.policy.names.check(self.path) {
             return Err(self.denial(effect, Reason::Name(error)));
         }
@@ -100,7 +128,9 @@ impl<'a> Judge<'a> {
                 }
             } else {
                 return match &rule.verdict {
-                    Verdict::Allow if reach == Reach::Tree && !self.includes_tree(&rule.scope) => {
+                    Verdict::Allow
+                        if reach == Reach::Tree && !self.includes_tree(index, &rule.scope) =>
+                    {
                         allowed.get_or_insert_with(|| rule.name.clone());
                         continue;
                     }
@@ -129,15 +159,29 @@ impl<'a> Judge<'a> {
         let indices = self.policy.applicable.uploads.iter().map(|index| *index as usize);
         indices.filter_map(move |index| {
             let (rule, scope) = (&set.uploads()[index], set.upload_scope(index));
-            let is_below = || reach == Reach::Tree && self.is_moved(scope, &rule.scope);
+            let is_below = || reach == Reach::Tree && self.is_moved(scope);
             let applies = (rule.scope.paths.is_none() || self.matches().contains(scope))
                 && self.other_mismatch(&rule.scope).is_none();
             (applies || is_below()).then_some(rule)
         })
     }
 
-    /// Refuses a file name that an upload must not have.
-    pub(super) fn check_upload_name(&self, effect: Effect) -> Result<(), Denial> {
+    /// Refuses what an entry of `policy.uploads` does not allow: a file's name, or a change of a file that stays
+    /// as it was stored.
+    pub(super) fn check_uploads(&self, effect: Effect, end: End) -> Result<(), Denial> {
+        use Effect::{Append, Create, Delete, Link, Overwrite, Rename};
+        let stores = matches!(effect, Create | Overwrite | Append);
+        if stores || (effect == Rename && end != End::Old) {
+            self.check_name(effect)?;
+        }
+        let changes = matches!(effect, Overwrite | Append | Delete);
+        if changes || (matches!(effect, Rename | Link) && end != End::New) {
+            self.check_write_once(effect)?;
+        }
+        Ok(())
+    }
+
+    fn check_name(&self, effect: Effect) -> Result<(), Denial> {
         let Some(name) = self.path.name() else { return Ok(()) };
         // Windows would store the name without dots and spaces at its end.
         let folded = self.folded.as_ref().and_then(|path| path.name());
@@ -153,9 +197,9 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// Refuses a change of a file that stays as it was stored, or of a folder with such files.
-    pub(super) fn check_write_once(&self, effect: Effect, reach: Reach) -> Result<(), Denial> {
-        let found = self.uploads_within(reach).find(|rule| rule.write_once);
+    /// A folder with such files does not change its name, either.
+    fn check_write_once(&self, effect: Effect) -> Result<(), Denial> {
+        let found = self.uploads_within(Reach::of(effect)).find(|rule| rule.write_once);
         match found {
             Some(rule) => Err(self.denial(effect, Reason::WriteOnce(rule.name.clone()))),
             None => Ok(()),
@@ -182,36 +226,31 @@ impl<'a> Judge<'a> {
         }
         let moves = reach == Reach::Tree && rule.verdict != Verdict::Allow;
         (effect == Effect::List && self.matches().is_folder_of(index))
-            || (moves && self.is_moved(index, &rule.scope))
+            || (moves && self.is_moved(index))
     }
 
     /// Whether something that the scope matches leaves its reach if the path gets another name: what a rule
     /// protects must not come out of its reach with the folder that contains it.
-    fn is_moved(&self, index: usize, scope: &Scope) -> bool {
-        self.matches().is_folder_of(index)
+    fn is_moved(&self, scope: usize) -> bool {
+        self.matches().is_folder_of(scope)
             || self.any_pattern(scope, |pattern, path| pattern.is_at_or_below(path))
     }
 
     fn is_only_below(&self, index: usize, scope: &Scope) -> bool {
-        scope.paths.is_some() && !self.matches().contains(index) && self.is_moved(index, scope)
+        scope.paths.is_some() && !self.matches().contains(index) && self.is_moved(index)
     }
 
     /// Whether the scope matches everything below the path.
-    fn includes_tree(&self, scope: &Scope) -> bool {
+    fn includes_tree(&self, index: usize, scope: &Scope) -> bool {
         let all = |pattern: &PathPattern, path: &RemotePath| pattern.includes_all_below(path);
-        scope.extensions.is_none() && (scope.paths.is_none() || self.any_pattern(scope, all))
+        scope.extensions.is_none() && (scope.paths.is_none() || self.any_pattern(index, all))
     }
 
-    /// In the spelling in which the server reads names. A pattern that has none counts as true.
-    fn any_pattern(
-        &self,
-        scope: &Scope,
-        holds: impl Fn(&PathPattern, &RemotePath) -> bool,
-    ) -> bool {
-        scope.paths.iter().flatten().any(|pattern| match &self.folded {
-            None => holds(pattern, self.path),
-            Some(path) => pattern.folded().map_or(true, |pattern| holds(&pattern, path)),
-        })
+    /// In the spelling in which the server reads names.
+    fn any_pattern(&self, scope: usize, holds: impl Fn(&PathPattern, &RemotePath) -> bool) -> bool {
+        let path = self.folded.as_ref().unwrap_or(self.path);
+        let patterns = self.policy.rules.patterns(scope, self.folded.is_some());
+        patterns.iter().any(|pattern| holds(pattern, path))
     }
 
     fn other_mismatch(&self, scope: &Scope) -> Option<&'static str> {
@@ -248,21 +287,4 @@ impl<'a> Judge<'a> {
     pub(super) fn denial(&self, effect: Effect, reason: Reason) -> Denial {
         Denial { effect, path: self.path.clone(), reason }
     }
-}
-
-fn log_dry_run(rule: &Rule, effect: Effect, path: &RemotePath) {
-    let verdict = match rule.verdict {
-        Verdict::Allow => "allow",
-        Verdict::Deny { .. } => "deny",
-        Verdict::Hide => "hide",
-    };
-    tracing::info!(
-        target: "lockgate::record",
-        event = "dry-run",
-        rule = &*rule.name,
-        verdict,
-        operation = effect.as_str(),
-        path = path.as_bytes(),
-        "a rule in dry run would have decided"
-    );
 }

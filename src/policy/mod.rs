@@ -4,6 +4,7 @@
 mod conditions;
 mod decision;
 mod denial;
+mod dry_run;
 mod explain;
 mod facts;
 mod hidden;
@@ -25,7 +26,7 @@ pub use decision::{Decision, FileState, Permit, Question, Terms};
 pub use denial::{Denial, Reason};
 pub use explain::Explanation;
 pub use facts::{Protocol, SessionFacts};
-pub use judge::PassedOver;
+pub use judge::{End, PassedOver};
 pub use names::{NameError, Names};
 pub use path_pattern::PathPattern;
 pub use rule::{Rule, Scope, UploadRule, Verdict};
@@ -46,25 +47,14 @@ pub fn decide<A: Subject>(
         return action.judge(policy, creates_exclusively);
     }
     match action.clone().judge(policy, creates_exclusively) {
-        Decision::Denied(denial) => log_dry_run(&denial.explanation(), &denial.path),
+        Decision::Denied(denial) => dry_run::log_denial("", &denial),
         Decision::Allowed(permit) => {
             let terms = permit.terms();
             for denial in [&terms.if_exists, &terms.if_absent].into_iter().flatten() {
-                log_dry_run(&format!("perhaps: {}", denial.explanation()), &denial.path);
+                dry_run::log_denial("perhaps: ", denial);
             }
         }
-        Decision::Depends(question) => {
-            log_dry_run("perhaps: it depends on whether the file exists", &question.path);
-        }
+        Decision::Depends(question) => dry_run::log_question(&question.path),
     }
     Decision::Allowed(Permit::internal(action))
-}
-
-fn log_dry_run(verdict: &str, path: &crate::op::RemotePath) {
-    tracing::info!(
-        target: "lockgate::record",
-        event = "dry-run",
-        path = path.as_bytes(),
-        "policy.dry_run: would have been denied: {verdict}"
-    );
 }

@@ -6,7 +6,7 @@ use globset::{GlobSet, GlobSetBuilder};
 
 use super::facts::SessionFacts;
 use super::path_index::PathIndex;
-use super::path_pattern::as_path;
+use super::path_pattern::{PathPattern, as_path};
 use super::rule::{Rule, Scope, UploadRule};
 use crate::op::RemotePath;
 
@@ -23,6 +23,8 @@ pub struct RuleSet {
 
 /// The path patterns of all rules together, so that a path is matched once.
 struct PathMatcher {
+    /// Of each scope.
+    patterns: Vec<Vec<PathPattern>>,
     index: PathIndex,
     /// The patterns without a name, such as `/**/*.csv`.
     set: GlobSet,
@@ -76,13 +78,16 @@ impl PathMatcher {
         scopes: impl Iterator<Item = &'a Scope>,
         fold: bool,
     ) -> Result<Self, globset::Error> {
-        let mut patterns = Vec::new();
-        for (scope, conditions) in scopes.enumerate() {
-            for pattern in conditions.paths.iter().flatten() {
-                patterns.push((if fold { pattern.folded()? } else { pattern.clone() }, scope));
-            }
-        }
-        let (index, rest) = PathIndex::new(patterns.into_iter());
+        let spelled = |pattern: &PathPattern| {
+            if fold { pattern.folded() } else { Ok(pattern.clone()) }
+        };
+        let of_scope = |scope: &Scope| scope.paths.iter().flatten().map(spelled).collect();
+        let patterns = scopes.map(of_scope).collect::<Result<Vec<Vec<_>>, _>>()?;
+        let with_scope = patterns
+            .iter()
+            .enumerate()
+            .flat_map(|(scope, own)| own.iter().map(move |pattern| (pattern.clone(), scope)));
+        let (index, rest) = PathIndex::new(with_scope);
         let (mut set, mut owners) = (GlobSetBuilder::new(), Vec::new());
         for (pattern, scope) in rest {
             set.add(pattern.glob()?);
@@ -92,7 +97,7 @@ impl PathMatcher {
                 owners.push(Owner { scope, is_folder: true });
             }
         }
-        Ok(Self { index, set: set.build()?, owners })
+        Ok(Self { patterns, index, set: set.build()?, owners })
     }
 
     fn is_empty(&self) -> bool {
@@ -157,6 +162,12 @@ impl RuleSet {
             None => self.exact.matches(path, scopes),
             Some(folded) => self.folded.matches(folded, scopes),
         }
+    }
+
+    /// The patterns of a scope; `folded`: as for names of Windows.
+    pub(super) fn patterns(&self, scope: usize, folded: bool) -> &[PathPattern] {
+        let matcher = if folded { &self.folded } else { &self.exact };
+        &matcher.patterns[scope]
     }
 
     /// The scope of an upload rule follows those of the rules.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
+use super::dry_run;
 use super::facts::{Protocol, SessionFacts};
 use super::names::Names;
-use super::rule::{Rule, Verdict};
+use super::rule::{Rule, Scope, Verdict};
 use super::rule_set::{Applicable, RuleSet};
 use crate::op::{Failure, FailureKind, Fault};
 
@@ -67,39 +68,41 @@ impl SessionPolicy {
     /// Decides whether an FTP command may be used, by its name and that of a SITE command ("SITE CHMOD").
     /// A command that no rule names is allowed: what it does is decided as an operation.
     pub fn decide_command(&self, command: &str) -> Result<(), CommandDenial> {
+        let log = &mut |rule: &Rule| dry_run::log_rule(rule, command, None);
+        match self.command_rule(command, Timestamp::now(), log) {
+            Some(rule) if self.is_dry_run() && rule.verdict != Verdict::Allow => {
+                log(rule);
+                Ok(())
+            }
+            rule => CommandDenial::by(rule),
+        }
+    }
+
+    /// As [`SessionPolicy::decide_command`] at a moment, for `lockgate explain`.
+    pub fn explain_command(&self, command: &str, now: Timestamp) -> Result<(), CommandDenial> {
+        CommandDenial::by(self.command_rule(command, now, &mut |_| {}))
+    }
+
+    /// The first rule that names a command and applies; tells `dry_run` of those that only log.
+    fn command_rule(
+        &self,
+        command: &str,
+        now: Timestamp,
+        dry_run: &mut dyn FnMut(&Rule),
+    ) -> Option<&Rule> {
         let verb = command.split(' ').next().unwrap_or(command);
         let names = |rule: &Rule| rule.commands.iter().any(|it| it == command || it == verb);
-        for rule in self.applicable_rules() {
-            let now = Timestamp::now();
-            let in_time = || rule.scope.times.as_ref().is_none_or(|times| times.contains(now));
-            let fits = || rule.scope.encrypted.is_none_or(|it| it == self.facts.encrypted);
-            if !names(rule) || !fits() || !in_time() {
-                continue;
+        let fits = |Scope { encrypted, times, .. }: &Scope| {
+            encrypted.is_none_or(|it| it == self.facts.encrypted)
+                && times.as_ref().is_none_or(|times| times.contains(now))
+        };
+        let mut matching = self.applicable_rules().filter(|rule| names(rule) && fits(&rule.scope));
+        matching.find(|rule| {
+            if rule.dry_run {
+                dry_run(rule);
             }
-            let verdict = match &rule.verdict {
-                Verdict::Allow => Ok(()),
-                Verdict::Deny { message } => {
-                    Err(CommandDenial { rule: rule.name.clone(), message: message.clone() })
-                }
-                Verdict::Hide => Err(CommandDenial { rule: rule.name.clone(), message: None }),
-            };
-            if rule.dry_run || (self.is_dry_run() && verdict.is_err()) {
-                tracing::info!(
-                    target: "lockgate::record",
-                    event = "dry-run",
-                    rule = &*rule.name,
-                    verdict = if verdict.is_ok() { "allow" } else { "deny" },
-                    operation = command,
-                    "a rule in dry run would have decided"
-                );
-                if rule.dry_run {
-                    continue;
-                }
-                return Ok(());
-            }
-            return verdict;
-        }
-        Ok(())
+            !rule.dry_run
+        })
     }
 }
 
@@ -113,6 +116,17 @@ pub struct CommandDenial {
 }
 
 impl CommandDenial {
+    /// What the rule that applies decides.
+    fn by(rule: Option<&Rule>) -> Result<(), Self> {
+        let Some(Rule { name, verdict, .. }) = rule else { return Ok(()) };
+        let message = match verdict {
+            Verdict::Allow => return Ok(()),
+            Verdict::Deny { message } => message.clone(),
+            Verdict::Hide => None,
+        };
+        Err(Self { rule: name.clone(), message })
+    }
+
     /// The failure for the client and the log.
     pub fn failure(&self, command: &str) -> Failure {
         let message = self.message.clone();

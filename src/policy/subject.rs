@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::decision::{Decision, IfPresent, Permit, Question, Terms};
 use super::denial::{Denial, Reason};
-use super::judge::{Judge, Reach};
+use super::judge::{End, Judge, Ruling};
 use super::session_policy::SessionPolicy;
 use crate::op::{
     Action, Changes, CopyData, Effect, ListDirectory, Onto, OpenHandle, OpenMode, Operation,
@@ -22,18 +22,16 @@ pub trait Subject: Action + Clone {
 /// The file of a name that the backend chooses (STOU).
 const UNIQUE_NAME: &[u8] = b"unique";
 
-type Verdict = Result<Arc<str>, Denial>;
-
 impl Subject for ReadFile {
     fn judge(self, policy: &SessionPolicy, _: bool) -> Decision<Self> {
-        let ruling = policy.judge(&self.path, true).decide(Effect::Read, Reach::Path);
+        let ruling = policy.judge(&self.path, true).decide(Effect::Read, End::Any);
         ruling.map(|rule| permit(self, rule)).into()
     }
 }
 
 impl Subject for ListDirectory {
     fn judge(self, policy: &SessionPolicy, _: bool) -> Decision<Self> {
-        let ruling = policy.judge(&self.path, true).decide(Effect::List, Reach::Path);
+        let ruling = policy.judge(&self.path, true).decide(Effect::List, End::Any);
         ruling.map(|rule| permit(self, rule)).into()
     }
 }
@@ -41,25 +39,24 @@ impl Subject for ListDirectory {
 impl Subject for WriteFile {
     fn judge(self, policy: &SessionPolicy, creates_exclusively: bool) -> Decision<Self> {
         match self.mode {
-            WriteMode::Unique => {
-                let Ok(path) = RemotePath::resolve(&self.path, UNIQUE_NAME) else {
-                    return Decision::Allowed(Permit::internal(self));
-                };
-                let judge = policy.judge(&path, true);
-                let ruling = stored(&judge, Effect::Create);
-                ruling.map(|rule| Permit::new(self, terms(&judge, rule))).into()
-            }
+            WriteMode::Unique => match RemotePath::resolve(&self.path, UNIQUE_NAME) {
+                Ok(path) => judge_new(self, &path, policy),
+                Err(_) => Decision::Allowed(Permit::internal(self)),
+            },
             WriteMode::New => {
                 let path = self.path.clone();
-                let judge = policy.judge(&path, true);
-                stored(&judge, Effect::Create)
-                    .map(|rule| Permit::new(self, terms(&judge, rule)))
-                    .into()
+                judge_new(self, &path, policy)
             }
             WriteMode::From { offset } => judge_write(self, offset, policy, creates_exclusively),
             WriteMode::Append => judge_append(self, policy, creates_exclusively),
         }
     }
+}
+
+fn judge_new(action: WriteFile, path: &RemotePath, policy: &SessionPolicy) -> Decision<WriteFile> {
+    let judge = policy.judge(path, true);
+    let ruling = judge.decide(Effect::Create, End::Any);
+    ruling.map(|rule| Permit::new(action, terms(&judge, rule))).into()
 }
 
 /// STOR may create a file, overwrite one, or with REST only add to it.
@@ -71,7 +68,8 @@ fn judge_write(
 ) -> Decision<WriteFile> {
     let path = action.path.clone();
     let judge = policy.judge(&path, true);
-    let [create, overwrite] = [Effect::Create, Effect::Overwrite].map(|it| stored(&judge, it));
+    let [create, overwrite] =
+        [Effect::Create, Effect::Overwrite].map(|it| judge.decide(it, End::Any));
     let allow = |rule: &Arc<str>| {
         let terms = Terms { size_before: offset, ..terms(&judge, rule.clone()) };
         Permit::new(action.clone(), terms)
@@ -85,7 +83,7 @@ fn judge_write(
     });
     let if_present = match &overwrite {
         Ok(rule) => IfPresent::AnySize(Ok(allow(rule))),
-        Err(denial) => match stored(&judge, Effect::Append) {
+        Err(denial) => match judge.decide(Effect::Append, End::Any) {
             Ok(rule) if offset > 0 => {
                 IfPresent::From { offset, permit: allow(&rule), otherwise: denial.clone() }
             }
@@ -110,7 +108,7 @@ fn judge_append(
 ) -> Decision<WriteFile> {
     let path = action.path.clone();
     let judge = policy.judge(&path, true);
-    let [create, append] = [Effect::Create, Effect::Append].map(|it| stored(&judge, it));
+    let [create, append] = [Effect::Create, Effect::Append].map(|it| judge.decide(it, End::Any));
     let allow = |rule: &Arc<str>| Permit::new(action.clone(), terms(&judge, rule.clone()));
     let if_absent = create.as_ref().map(allow).map_err(Clone::clone);
     match (create, append) {
@@ -149,7 +147,7 @@ impl Subject for OpenHandle {
         let path = self.path.clone();
         let judge = policy.judge(&path, true);
         let mode = self.mode;
-        let read = || judge.decide(Effect::Read, Reach::Path);
+        let read = || judge.decide(Effect::Read, End::Any);
         if !mode.writes() && !mode.create {
             return read().map(|rule| permit(self, rule)).into();
         }
@@ -166,14 +164,14 @@ fn judge_open_for_writing(action: OpenHandle, judge: &Judge<'_>) -> Decision<Ope
     let (path, mode) = (action.path.clone(), action.mode);
     let open =
         |mode: OpenMode, terms: Terms| Permit::new(OpenHandle { path: path.clone(), mode }, terms);
-    let create = stored(judge, Effect::Create);
+    let create = judge.decide(Effect::Create, End::Any);
     if mode.create && mode.exclusive {
         return create.map(|rule| open(mode, terms(judge, rule))).into();
     }
     let new = OpenMode { exclusive: true, truncate: false, ..mode };
     let existing = OpenMode { create: false, ..mode };
-    let overwrite = stored(judge, Effect::Overwrite);
-    let append = || stored(judge, Effect::Append);
+    let overwrite = judge.decide(Effect::Overwrite, End::Any);
+    let append = || judge.decide(Effect::Append, End::Any);
     // A file that is not truncated may be written behind its end only.
     let extend = match (&overwrite, mode.truncate) {
         (Err(denial), false) => append().ok().map(|rule| {
@@ -209,7 +207,7 @@ fn judge_open_for_writing(action: OpenHandle, judge: &Judge<'_>) -> Decision<Ope
         (_, if_present) if mode.create => depends(path.clone(), if_absent, if_present),
         // The backend reports a file that does not exist.
         (_, if_present) => {
-            let rule = judge.decide(Effect::Append, Reach::Path);
+            let rule = judge.decide(Effect::Append, End::Any);
             depends(path.clone(), rule.map(|rule| open(mode, terms(judge, rule))), if_present)
         }
     }
@@ -220,14 +218,14 @@ impl Subject for CopyData {
     /// written must be so in some way.
     fn judge(self, policy: &SessionPolicy, _: bool) -> Decision<Self> {
         let Self { from, to, append } = self.clone();
-        let reads = policy.judge(&from, true).decide(Effect::Read, Reach::Path);
+        let reads = policy.judge(&from, true).decide(Effect::Read, End::Any);
         let target = policy.judge(&to, true);
         let effects: &[Effect] = if append {
             &[Effect::Append, Effect::Create]
         } else {
             &[Effect::Overwrite, Effect::Create, Effect::Append]
         };
-        let mut writes = effects.iter().map(|effect| target.decide(*effect, Reach::Path));
+        let mut writes = effects.iter().map(|effect| target.decide_open_file(*effect));
         let written = writes
             .find(Result::is_ok)
             .unwrap_or_else(|| Err(target.denial(effects[0], Reason::NoRule)));
@@ -237,8 +235,8 @@ impl Subject for CopyData {
 
 impl Subject for Operation {
     fn judge(self, policy: &SessionPolicy, creates_exclusively: bool) -> Decision<Self> {
-        let one = |path: &RemotePath, effect| policy.judge(path, false).decide(effect, Reach::Path);
-        let ruling: Verdict = match &self {
+        let one = |path: &RemotePath, effect| policy.judge(path, false).decide(effect, End::Any);
+        let ruling: Ruling = match &self {
             Self::Stat(path)
             | Self::LinkStat(path)
             | Self::Size(path, _)
@@ -247,12 +245,7 @@ impl Subject for Operation {
             | Self::FileSystem(path) => one(path, Effect::List),
             // It names no path.
             Self::AccountNames { .. } => return Decision::Allowed(Permit::internal(self)),
-            Self::Remove(path) => {
-                let judge = policy.judge(path, false);
-                judge.decide(Effect::Delete, Reach::Path).and_then(|rule| {
-                    judge.check_write_once(Effect::Delete, Reach::Path).map(|()| rule)
-                })
-            }
+            Self::Remove(path) => one(path, Effect::Delete),
             Self::RemoveDirectory(path) => one(path, Effect::RemoveDirectory),
             Self::MakeDirectory { path, .. } => one(path, Effect::MakeDirectory),
             Self::SetAttributes { path, changes, .. } => {
@@ -262,7 +255,7 @@ impl Subject for Operation {
             Self::RenameFrom(path) => {
                 let action =
                     if creates_exclusively { self.clone() } else { Self::Stat(path.clone()) };
-                let ruling = moved_from(&policy.judge(path, false));
+                let ruling = policy.judge(path, false).decide(Effect::Rename, End::Old);
                 return ruling.map(|rule| permit(action, rule)).into();
             }
             Self::Rename { from, to, onto } => {
@@ -273,14 +266,11 @@ impl Subject for Operation {
                 let folder = link.parent().unwrap_or_else(RemotePath::root);
                 match RemotePath::resolve(&folder, target) {
                     // The backend refuses it.
-                    Err(_) => linked(&policy.judge(link, false)),
-                    Ok(target) => link_to(&policy.judge(&target, false))
-                        .and_then(|_| linked(&policy.judge(link, false))),
+                    Err(_) => linked(policy, None, link),
+                    Ok(target) => linked(policy, Some(&target), link),
                 }
             }
-            Self::HardLink { from, to } => {
-                link_to(&policy.judge(from, false)).and_then(|_| linked(&policy.judge(to, false)))
-            }
+            Self::HardLink { from, to } => linked(policy, Some(from), to),
         };
         ruling.map(|rule| permit(self, rule)).into()
     }
@@ -296,17 +286,14 @@ fn judge_rename(
     creates_exclusively: bool,
 ) -> Decision<Operation> {
     let target = policy.judge(to, false);
-    let ends = moved_from(&policy.judge(from, false)).and_then(|_| {
-        let rule = target.decide(Effect::Rename, Reach::Tree)?;
-        target.check_upload_name(Effect::Rename).map(|()| rule)
-    });
-    let rule = match ends {
+    let source = policy.judge(from, false).decide(Effect::Rename, End::Old);
+    let rule = match source.and_then(|_| target.decide(Effect::Rename, End::New)) {
         Ok(rule) => rule,
         Err(denial) => return Decision::Denied(Box::new(denial)),
     };
     let overwrite = match onto {
         Onto::Refused => return Decision::Allowed(permit(action, rule)),
-        Onto::AsBackend | Onto::Replaced => stored(&target, Effect::Overwrite),
+        Onto::AsBackend | Onto::Replaced => target.decide(Effect::Overwrite, End::Any),
     };
     let Err(denial) = overwrite else { return Decision::Allowed(permit(action, rule)) };
     let onto = Onto::Refused;
@@ -319,40 +306,24 @@ fn judge_rename(
     depends(to.clone(), Ok(permit), IfPresent::AnySize(Err(denial)))
 }
 
-fn moved_from(judge: &Judge<'_>) -> Verdict {
-    let rule = judge.decide(Effect::Rename, Reach::Tree)?;
-    judge.check_write_once(Effect::Rename, Reach::Tree).map(|()| rule)
-}
-
-/// What is written to the link goes into the file; a link to a folder leads to all that is in it.
-fn link_to(judge: &Judge<'_>) -> Verdict {
-    let rule = judge.decide(Effect::Link, Reach::Tree)?;
-    judge.check_write_once(Effect::Link, Reach::Tree).map(|()| rule)
-}
-
-fn linked(judge: &Judge<'_>) -> Verdict {
-    judge.decide(Effect::Link, Reach::Tree)?;
-    stored(judge, Effect::Create)
+/// A link to a file, or to a folder and all that is in it: what is written to the link goes there. `target`: `None`
+/// if it is no path.
+fn linked(policy: &SessionPolicy, target: Option<&RemotePath>, link: &RemotePath) -> Ruling {
+    if let Some(target) = target {
+        policy.judge(target, false).decide(Effect::Link, End::Old)?;
+    }
+    let link = policy.judge(link, false);
+    link.decide(Effect::Link, End::New)?;
+    link.decide(Effect::Create, End::Any)
 }
 
 /// `size` truncates the file or makes it longer.
-fn set_attributes(judge: &Judge<'_>, changes: &Changes) -> Verdict {
-    let Some(size) = changes.size else {
-        return judge.decide(Effect::SetAttributes, Reach::Path);
-    };
-    let rule = stored(judge, Effect::Overwrite)?;
+fn set_attributes(judge: &Judge<'_>, changes: &Changes) -> Ruling {
+    let attributes = || judge.decide(Effect::SetAttributes, End::Any);
+    let Some(size) = changes.size else { return attributes() };
+    let rule = judge.decide(Effect::Overwrite, End::Any)?;
     terms(judge, rule.clone()).check_size(judge.path(), size)?;
-    if changes.is_only_size() { Ok(rule) } else { judge.decide(Effect::SetAttributes, Reach::Path) }
-}
-
-/// An effect that stores a file, or stores into one.
-fn stored(judge: &Judge<'_>, effect: Effect) -> Verdict {
-    let rule = judge.decide(effect, Reach::Path)?;
-    judge.check_upload_name(effect)?;
-    if effect != Effect::Create {
-        judge.check_write_once(effect, Reach::Path)?;
-    }
-    Ok(rule)
+    if changes.is_only_size() { Ok(rule) } else { attributes() }
 }
 
 fn largest(judge: &Judge<'_>) -> Option<(u64, Arc<str>)> {

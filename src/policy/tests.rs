@@ -94,7 +94,7 @@ fn decisions(rules: Vec<Rule>, by: By, area: usize) -> Vec<String> {
     for name in ["a", "x", "a.csv", "x/a", "x/b/y", "x/b.csv", "b/c/d"] {
         for (word, effect) in Effect::ALL {
             let path = path(&format!("{folder}/{name}"));
-            let decision = policy.explain(effect, &path, Timestamp::UNIX_EPOCH).decision;
+            let decision = policy.explain(effect, &path, End::Any, Timestamp::UNIX_EPOCH).decision;
             all.push(format!("{word} {path}: {decision:?}"));
         }
     }
@@ -129,4 +129,75 @@ proptest! {
             prop_assert_eq!(decisions(reordered.clone(), by, area), before);
         }
     }
+}
+
+fn uploads_once() -> UploadRule {
+    UploadRule {
+        name: "once".into(),
+        scope: Scope { paths: Some(vec![PathPattern::new("/in/**").unwrap()]), ..Scope::default() },
+        allowed_names: None,
+        denied_names: None,
+        max_size: None,
+        write_once: true,
+    }
+}
+
+fn rule_of(name: &str, effects: Effects, commands: &[&str], verdict: Verdict) -> Rule {
+    Rule {
+        name: name.into(),
+        scope: Scope::default(),
+        effects,
+        commands: commands.iter().map(|it| (*it).to_owned()).collect(),
+        verdict,
+        dry_run: false,
+    }
+}
+
+fn policy_of(rules: Vec<Rule>, uploads: Vec<UploadRule>, dry_run: bool) -> SessionPolicy {
+    let facts = session(Vec::new(), 0).facts().clone();
+    SessionPolicy::new(
+        Arc::new(RuleSet::new(rules, uploads, dry_run).unwrap()),
+        facts,
+        Names::Exact,
+    )
+}
+
+#[test]
+fn a_file_may_be_renamed_into_a_folder_with_write_once_but_not_out_of_it() {
+    let all = rule_of("all", Effects::all(), &[], Verdict::Allow);
+    let policy = policy_of(vec![all], vec![uploads_once()], false);
+    let explained = |from: &str, end| {
+        policy.explain(Effect::Rename, &path(from), end, Timestamp::UNIX_EPOCH).decision
+    };
+    assert!(explained("/in/x", End::New).is_ok());
+    assert!(explained("/in/x", End::Old).is_err() && explained("/in/x", End::Any).is_err());
+    let [inside, outside] = ["/in/x", "/out/x"].map(path);
+    let rename = |from: &RemotePath, to: &RemotePath| {
+        let (from, to, onto) = (from.clone(), to.clone(), crate::op::Onto::Refused);
+        decide(Some(&policy), crate::op::Operation::Rename { from, to, onto }, true)
+    };
+    assert!(matches!(rename(&outside, &inside), Decision::Allowed(_)));
+    assert!(matches!(rename(&inside, &outside), Decision::Denied(_)));
+}
+
+#[test]
+fn commands_are_explained_at_the_moment_that_is_asked_for() {
+    let utc = jiff::tz::TimeZone::UTC;
+    let monday = TimeWindow { days: vec![jiff::civil::Weekday::Monday], hours: None, zone: utc };
+    let mut rule =
+        rule_of("no-site", Effects::default(), &["SITE"], Verdict::Deny { message: None });
+    rule.scope.times = Some(monday);
+    for dry_run in [false, true] {
+        let policy = policy_of(vec![rule.clone()], Vec::new(), dry_run);
+        let explained = |now: &str| policy.explain_command("SITE CHMOD", now.parse().unwrap());
+        assert!(
+            explained("2026-11-30T12:00:00Z").is_err(),
+            "what the rule decides, though it only logs"
+        );
+        assert!(explained("2026-12-01T12:00:00Z").is_ok());
+        assert!(policy.explain_command("STOU", Timestamp::UNIX_EPOCH).is_ok());
+    }
+    rule.scope.times = None;
+    assert!(policy_of(vec![rule.clone()], Vec::new(), false).decide_command("SITE CHMOD").is_err());
+    assert!(policy_of(vec![rule], Vec::new(), true).decide_command("SITE CHMOD").is_ok());
 }

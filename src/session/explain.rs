@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Gateway;
 use crate::op::{Effect, RemotePath};
-use crate::policy::{CommandDenial, Explanation, Names, Protocol, SessionFacts};
+use crate::policy::{CommandDenial, End, Explanation, Names, Protocol, SessionFacts};
 use crate::route::{Access, Choice, LoginRequest, MapError, PathMap, Root};
 
 /// A login, and perhaps an operation.
@@ -23,8 +23,8 @@ pub struct Query {
     pub server_name: Option<String>,
     /// The user name, as the client sends it.
     pub user: Vec<u8>,
-    /// Effects of an operation, each on a path as the client sees it.
-    pub effects: Vec<(Effect, RemotePath)>,
+    /// Effects of an operation, each on a path as the client sees it, and at which end of a rename or link.
+    pub effects: Vec<(Effect, RemotePath, End)>,
     /// An FTP command: "STOU", "SITE CHMOD".
     pub command: Option<String>,
     /// When it happens.
@@ -114,13 +114,16 @@ impl Gateway {
         };
         let limits = self.policy_limits.explain(&facts);
         let policy = self.session_policy(facts).map(|policy| {
-            let explain = |(effect, path): &(Effect, RemotePath)| {
-                (*effect, path.clone(), policy.explain(*effect, path, query.now))
+            let explain = |(effect, path, end): &(Effect, RemotePath, End)| {
+                (*effect, path.clone(), policy.explain(*effect, path, *end, query.now))
             };
             ExplainedPolicy {
                 dry_run: policy.is_dry_run(),
                 effects: query.effects.iter().map(explain).collect(),
-                command: query.command.as_deref().map(|command| policy.decide_command(command)),
+                command: query
+                    .command
+                    .as_deref()
+                    .map(|command| policy.explain_command(command, query.now)),
             }
         });
         let refusal = match (&choice.backend.access, known) {
@@ -135,7 +138,7 @@ impl Gateway {
         let names = self.backends.get(&backend).map_or(Names::Exact, |it| it.names());
         let map = PathMap::new(RemotePath::root(), rewrites, names);
         let mut rewritten = Vec::new();
-        for (_, path) in &query.effects {
+        for (_, path, _) in &query.effects {
             let there = map.to_backend(path);
             if there.as_ref() != Ok(path) && !rewritten.contains(&(path.clone(), there.clone())) {
                 rewritten.push((path.clone(), there));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::op::Effect;
-use crate::policy::Protocol;
+use crate::policy::{End, Protocol};
 use crate::route::{FolderSetting, MapError, RewriteSetting};
 use crate::session::Query;
 
@@ -77,7 +77,7 @@ fn explain_tells_the_backends_path() {
             source: "192.0.2.1".parse().unwrap(),
             server_name: None,
             user: b"bob".to_vec(),
-            effects: vec![(Effect::Read, path.clone()), (Effect::List, path)],
+            effects: vec![(Effect::Read, path.clone(), End::Any), (Effect::List, path, End::Any)],
             command: None,
             now: jiff::Timestamp::UNIX_EPOCH,
         };
