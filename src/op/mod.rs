@@ -27,4 +27,4 @@ pub use file::{Changes, FileSystem, OpenMode};
 pub use greeting::{Greeting, GreetingError, MAX_GREETING, MAX_GREETING_LINE};
 pub use operation::{Onto, Operation};
 pub use outage::Outage;
-pub use path::{MAX_PATH, PathError, RemotePath};
+pub use path::{MAX_PATH, PathError, RemotePath, as_os_path};

@@ -1,6 +1,9 @@
 //! Absolute, normalised paths of bytes.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The maximum length of a path in bytes; the usual `PATH_MAX` of POSIX.
 pub const MAX_PATH: usize = 4096;
@@ -19,6 +22,11 @@ pub enum PathError {
     /// It is longer than [`MAX_PATH`].
     #[error("the path is longer than {MAX_PATH} bytes")]
     TooLong,
+}
+
+/// Bytes of the client or the backend as a path of the standard library, which globs match.
+pub fn as_os_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 impl RemotePath {

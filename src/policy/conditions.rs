@@ -1,13 +1,10 @@
 //! The conditions of rules and limits on a session.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
 use globset::GlobSet;
 use ipnet::IpNet;
 
 use super::facts::{Protocol, SessionFacts};
+use crate::op::as_os_path;
 
 /// The conditions that are decided once for a session; an absent one holds for every session.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +34,7 @@ impl SessionConditions {
         let holds = |names: &Option<Vec<String>>, name: &String| {
             names.as_ref().is_none_or(|names| names.contains(name))
         };
-        let user = Path::new(OsStr::from_bytes(&facts.user));
+        let user = as_os_path(&facts.user);
         let checks = [
             ("listeners", holds(&self.listeners, &facts.listener)),
             ("backends", holds(&self.backends, &facts.backend)),

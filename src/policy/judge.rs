@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use super::denial::{Denial, Reason};
 use super::dry_run;
-use super::path_pattern::{PathPattern, as_path};
+use super::path_pattern::PathPattern;
 use super::rule::{Rule, Scope, UploadRule, Verdict};
 use super::rule_set::PathMatches;
 use super::session_policy::SessionPolicy;
-use crate::op::{Effect, RemotePath};
+use crate::op::{Effect, RemotePath, as_os_path};
 
 /// Which of the two names of a rename or a link a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,8 @@ impl<'a> Judge<'a> {
         // Windows would store the name without dots and spaces at its end.
         let folded = self.folded.as_ref().and_then(|path| path.name());
         let is_match = |set: &globset::GlobSet| {
-            set.is_match(as_path(name)) || folded.is_some_and(|name| set.is_match(as_path(name)))
+            set.is_match(as_os_path(name))
+                || folded.is_some_and(|name| set.is_match(as_os_path(name)))
         };
         for rule in self.uploads() {
             let denied = rule.denied_names.as_ref().is_some_and(is_match);

@@ -1,13 +1,10 @@
 //! Path patterns of rules: globs over the client's paths.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
-use crate::op::RemotePath;
+use crate::op::{RemotePath, as_os_path};
 
 /// Matches everything below a folder.
 const BELOW: &str = "/**";
@@ -35,7 +32,7 @@ impl Component {
         match self {
             Self::Any => true,
             Self::Name(own) => **own == *name,
-            Self::One(glob) => glob.is_match(as_path(name)),
+            Self::One(glob) => glob.is_match(as_os_path(name)),
         }
     }
 }
@@ -189,11 +186,6 @@ fn is_match_or_above(components: &[Component], names: &[&[u8]]) -> bool {
     components[next..].iter().all(|component| matches!(component, Component::Any))
 }
 
-/// Globs match paths, which are bytes as names are.
-pub(super) fn as_path(name: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(name))
-}
-
 fn glob(pattern: &str) -> Result<Glob, globset::Error> {
     GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()
 }
@@ -276,7 +268,7 @@ mod tests {
             let path = path(&format!("/{}", names.join("/")));
             let names: Vec<&[u8]> = path.components().collect();
             let pattern = PathPattern::new(&text).unwrap();
-            let is_match = |glob: Glob| glob.compile_matcher().is_match(as_path(path.as_bytes()));
+            let is_match = |glob: Glob| glob.compile_matcher().is_match(as_os_path(path.as_bytes()));
             if !names.is_empty() {
                 proptest::prop_assert_eq!(
                     pattern.is_match(&names), is_match(pattern.glob().unwrap()), "{} {}", text, path

@@ -6,9 +6,9 @@ use globset::{GlobSet, GlobSetBuilder};
 
 use super::facts::SessionFacts;
 use super::path_index::PathIndex;
-use super::path_pattern::{PathPattern, as_path};
+use super::path_pattern::PathPattern;
 use super::rule::{Rule, Scope, UploadRule};
-use crate::op::RemotePath;
+use crate::op::{RemotePath, as_os_path};
 
 /// The compiled `policy` section.
 pub struct RuleSet {
@@ -112,7 +112,7 @@ impl PathMatcher {
         let names: Vec<&[u8]> = path.components().collect();
         self.index.find(&names, &mut found);
         if !self.owners.is_empty() {
-            for index in self.set.matches(as_path(path.as_bytes())) {
+            for index in self.set.matches(as_os_path(path.as_bytes())) {
                 let Owner { scope, is_folder } = self.owners[index];
                 found(scope, is_folder);
             }

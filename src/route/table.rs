@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::{RewriteSetting, RootSetting};
 use crate::auth::Credentials;
 use crate::net::tls::ServerNames;
-use crate::op::Greeting;
+use crate::op::{Greeting, as_os_path};
 
 /// One of the `routes`, as configured.
 pub struct Route {
@@ -126,7 +126,7 @@ impl Match {
 
     /// Whether `user` matches. `groups`: `None` for a user who is not in `users`.
     pub(super) fn user(&self, user: &[u8], groups: Option<&[String]>) -> Result<(), Mismatch> {
-        if self.users.as_ref().is_some_and(|globs| !globs.is_match(as_path(user))) {
+        if self.users.as_ref().is_some_and(|globs| !globs.is_match(as_os_path(user))) {
             return Err(Mismatch::User);
         }
         match (&self.groups, groups) {
@@ -174,10 +174,4 @@ pub enum Mismatch {
     /// An earlier route has the backend in its `user_at_backend`, and the route does not.
     #[error("the user name asks for a backend that an earlier route has in `user_at_backend`")]
     AsksForBackend,
-}
-
-/// Globs match paths, which are bytes like user names.
-fn as_path(user: &[u8]) -> &std::path::Path {
-    use std::os::unix::ffi::OsStrExt;
-    std::path::Path::new(std::ffi::OsStr::from_bytes(user))
 }

@@ -2,20 +2,19 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, File, Metadata, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 
 use super::errno::{NOT_A_FILE, failed, refused};
-use crate::op::{Failure, FailureKind, RemotePath};
+use crate::op::{Failure, FailureKind, RemotePath, as_os_path};
 
 /// A path as the sandbox expects it: relative, `.` for the root.
 pub(super) fn relative(path: &RemotePath) -> &Path {
     match path.as_bytes().strip_prefix(b"/") {
         None | Some(b"") => Path::new("."),
-        Some(rest) => Path::new(OsStr::from_bytes(rest)),
+        Some(rest) => as_os_path(rest),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::front::ftp::control::Interruption;
 use crate::front::ftp::data_connection::DataConnection;
 use crate::front::ftp::reply::Reply;
 use crate::net::tls::Direction;
-use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp};
+use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp, as_os_path};
 use crate::session::DirectoryListing;
 use crate::wire::ftp::listing::{FactSet, render_facts, render_ls};
 
@@ -47,13 +47,8 @@ impl Client {
     pub(super) async fn list(&mut self, given: Option<Vec<u8>>, format: ListingFormat) -> Outcome {
         let given = given.unwrap_or_default();
         let requested = self.take_requested()?;
-        let (mut subject, prefix) = match self.subject(&given, format).await {
-            Ok(subject) => subject,
-            Err(failure) => {
-                requested.give_up();
-                return Err(failure);
-            }
-        };
+        let subject = self.subject(&given, format).await;
+        let (requested, (mut subject, prefix)) = requested.with(subject)?;
         self.reply(Reply::OPENING_LISTING).await;
 
         let renderer = Renderer { format, facts: self.facts, prefix, now: Timestamp::now() };
@@ -197,7 +192,9 @@ impl Subject {
                     let is_dot = |entry: &Entry| matches!(&entry.name[..], b"." | b"..");
                     let matches = |entry: &&Entry| {
                         !is_dot(entry)
-                            && pattern.as_ref().is_none_or(|it| it.is_match(as_path(&entry.name)))
+                            && pattern
+                                .as_ref()
+                                .is_none_or(|it| it.is_match(as_os_path(&entry.name)))
                     };
                     entries
                         .iter()
@@ -272,11 +269,6 @@ fn glob(pattern: &[u8]) -> Option<GlobMatcher> {
     }
     let glob = GlobBuilder::new(pattern).literal_separator(true).build().ok()?;
     Some(glob.compile_matcher())
-}
-
-fn as_path(name: &[u8]) -> &std::path::Path {
-    use std::os::unix::ffi::OsStrExt;
-    std::path::Path::new(std::ffi::OsStr::from_bytes(name))
 }
 
 fn connection_broken(error: RelayError) -> Failure {
