@@ -24,7 +24,8 @@ use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::task;
 use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::policy::Protocol;
-use crate::policy::limits::{Counters, Limit, LimitMetrics, Limits, QuotaFile};
+use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
+use crate::route::RouteTable;
 use crate::session::{Admission, Gateway, Metrics};
 
 /// Why the gateway did not start; nothing is left running.
@@ -74,7 +75,7 @@ pub struct Running {
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
-pub fn start(config: Compiled) -> Result<Running, StartError> {
+pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let (drain, end) = (Drain::new(), CancellationToken::new());
     let registry = Registry::new();
     let pool_metrics = PoolMetrics::register(&registry)?;
@@ -82,28 +83,15 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
 
     let kinds = listener_kinds(&config);
     let mut pools = HashMap::new();
-    for settings in config.pools {
+    for settings in std::mem::take(&mut config.pools) {
         let pool = Pool::bind(settings, &pool_metrics)?;
         pools.insert(pool.name().to_owned(), Arc::new(pool));
     }
-    let connectors = Connectors::register(&registry)?;
-    let ignored = IgnoredAttributes::register(&registry)?;
     let admission = Admission::new(&config.limits);
-    let (audit, writers) = Audit::start(config.audit, &registry)?;
-    let policy_limits = limits(config.policy_limits, &registry)?;
-    let quotas = config
-        .state_dir
-        .map(|folder| Arc::new(QuotaFile::open(&folder, policy_limits.counters().clone())));
-    let gateway = Arc::new(Gateway {
-        passwords: PasswordCheck::new(config.users),
-        routes: config.routes,
-        backends: backends(config.backends, &pools, &connectors, &ignored)?,
-        policy: config.policy.map(Arc::new),
-        policy_limits,
-        limits: config.limits,
-        metrics: Metrics::register(&registry)?,
-        audit,
-    });
+    let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
+    let gateway = Arc::new(gateway(&mut config, &pools, audit, &registry)?);
+    let counters = || gateway.policy_limits.counters().clone();
+    let quotas = config.state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, counters())));
     let exchanges = Arc::new(KeyExchangeLimiter::default());
     let mut listeners = Vec::new();
     for settings in config.listeners {
@@ -181,28 +169,33 @@ impl Running {
 }
 
 /// Answers questions about a configuration as a gateway with it would. Nothing is started.
-pub fn explainer(config: Compiled) -> Result<Explainer, StartError> {
-    let registry = Registry::new();
-    let connectors = Connectors::register(&registry)?;
-    let ignored = IgnoredAttributes::register(&registry)?;
+pub fn explainer(mut config: Compiled) -> Result<Explainer, StartError> {
     let listeners = listener_kinds(&config);
-    let gateway = Arc::new(Gateway {
-        passwords: PasswordCheck::new(config.users),
-        routes: config.routes,
-        backends: backends(config.backends, &HashMap::new(), &connectors, &ignored)?,
-        policy: config.policy.map(Arc::new),
-        policy_limits: limits(config.policy_limits, &registry)?,
-        limits: config.limits,
-        metrics: Metrics::register(&registry)?,
-        audit: Audit::default(),
-    });
-    Ok(Explainer { gateway, listeners })
+    let gateway = gateway(&mut config, &HashMap::new(), Audit::default(), &Registry::new())?;
+    Ok(Explainer { gateway: Arc::new(gateway), listeners })
 }
 
-/// Limits that have counted nothing.
-fn limits(limits: Vec<Limit>, registry: &Registry) -> Result<Limits, StartError> {
-    let metrics = LimitMetrics::register(registry)?;
-    Ok(Limits::new(limits, Arc::new(Counters::default()), &metrics))
+/// Takes what it needs from the configuration.
+fn gateway(
+    config: &mut Compiled,
+    pools: &HashMap<String, Arc<Pool>>,
+    audit: Audit,
+    registry: &Registry,
+) -> Result<Gateway, StartError> {
+    let connectors = Connectors::register(registry)?;
+    let ignored = IgnoredAttributes::register(registry)?;
+    let limit_metrics = LimitMetrics::register(registry)?;
+    let limits = std::mem::take(&mut config.policy_limits);
+    Ok(Gateway {
+        passwords: PasswordCheck::new(std::mem::take(&mut config.users)),
+        routes: RouteTable(std::mem::take(&mut config.routes.0)),
+        backends: backends(std::mem::take(&mut config.backends), pools, &connectors, &ignored)?,
+        policy: config.policy.take().map(Arc::new),
+        policy_limits: Limits::new(limits, Arc::new(Counters::default()), &limit_metrics),
+        limits: config.limits.clone(),
+        metrics: Metrics::register(registry)?,
+        audit,
+    })
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
