@@ -4,17 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde_json::{Value as Json, json};
 
 use super::algorithms::Algorithms;
-use super::leaf::{Invalid, Leaf, OneOrMore, Value};
-use super::nearest::nearest;
-use super::read::{Many, Named, OneOrMany, Read, section};
-use super::report::{Location, Problems};
-use super::tree::{Kind, Node};
+use super::leaf::{Leaf, OneOrMore};
+use super::read::{Many, Named, OneOrMany, section};
 use super::values::*;
 use super::{LogFormat, LogLevel};
-use crate::audit::{Facility, Format, WhenUnavailable};
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::ClientMatch;
@@ -23,8 +18,12 @@ use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
 
+mod audit;
+mod login;
 mod policy;
 
+pub(super) use audit::*;
+pub(super) use login::*;
 pub(super) use policy::*;
 
 section! {
@@ -457,98 +456,5 @@ section! {
         format: Leaf<LogFormat>,
         /// error, warn, info (default), debug or trace.
         level: Leaf<LogLevel>,
-    }
-}
-
-section! {
-    /// An output of the audit: file, stdout or syslog.
-    Audit {
-        /// A file to append to, created with mode 0640. SIGHUP opens it again.
-        file: Leaf<FileName>,
-        /// true: standard output. The log goes to standard error.
-        stdout: Leaf<bool>,
-        /// A syslog receiver (RFC 5424).
-        syslog: Syslog,
-        /// json (default), or xferlog, which has transfers only; for files and standard output.
-        format: Leaf<Format>,
-        /// json: whether a file that is transferred whole, in order, is recorded with its SHA-256. Default:
-        /// false.
-        sha256: Leaf<bool>,
-        /// When records cannot be written: serve (default: go on, and count those that are lost), or refuse
-        /// (new logins and operations, until they can be written again).
-        when_unavailable: Leaf<WhenUnavailable>,
-    }
-    hints [
-        "path" => "write file",
-        "output" => "write file, stdout: true, or syslog",
-        "address" => "it belongs to the receiver: syslog: { address: … }",
-        "socket" => "it belongs to the receiver: syslog: { socket: … }",
-    ]
-}
-
-section! {
-    /// A syslog receiver.
-    Syslog {
-        /// Its name or address, with the port unless it is 6514 (with TLS) or 514 (without).
-        address: Leaf<HostPort>,
-        /// Instead of address, a Unix socket, such as /dev/log.
-        socket: Leaf<FileName>,
-        /// address: required (default) or none.
-        tls: Leaf<SyslogTls>,
-        /// address: PEM file with the certificate authorities to trust. Absent: the system's.
-        ca: Leaf<FileName>,
-        /// address: the name in the receiver's certificate. Default: the host of the address.
-        server_name: Leaf<Text>,
-        /// daemon, auth, authpriv, ftp (default), audit, or local0 to local7.
-        facility: Leaf<Facility>,
-    }
-    hints ["port" => "the port is part of `address`"]
-}
-
-/// How the gateway logs in at a backend.
-pub(super) struct Login {
-    pub at: Location,
-    /// `None` for `pass-through`.
-    pub account: Option<Account>,
-}
-
-struct PassThrough;
-
-impl Value for PassThrough {
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        if text == "pass-through" {
-            return Ok(Self);
-        }
-        let message = format!("\"{text}\" is neither pass-through nor an account ({{ user: … }})");
-        Err(Invalid { message, suggestion: nearest(text, ["pass-through"]) })
-    }
-
-    fn schema() -> Json {
-        json!({ "const": "pass-through" })
-    }
-}
-
-impl Read for Login {
-    fn read(node: &Node, at: Location, problems: &mut Problems) -> Self {
-        let account = match &node.kind {
-            Kind::Map(_) => Some(Account::read(node, at.clone(), problems)),
-            _ => {
-                Leaf::<PassThrough>::read(node, at.clone(), problems);
-                None
-            }
-        };
-        Self { at, account }
-    }
-
-    fn at(&self) -> &Location {
-        &self.at
-    }
-
-    fn schema() -> Json {
-        json!({ "anyOf": [PassThrough::schema(), Account::schema()] })
-    }
-
-    fn keys() -> Vec<&'static str> {
-        Account::keys()
     }
 }

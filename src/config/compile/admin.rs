@@ -1,11 +1,11 @@
 //! `admin`.
 
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use super::folders;
 use crate::config::machine::Machine;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
@@ -48,27 +48,12 @@ fn check_path(path: &Path, at: &Location, machine: &Machine, problems: &mut Prob
         }
         return;
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => return,
-    };
-    let shown = folder.display();
-    match fs::metadata(folder) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => problems.error(at, format!("{shown} is not a folder: choose another path")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let message = format!(
-                "the folder {shown} does not exist, and the gateway does not start without it: create \
-                 it, or let the service manager do so (systemd: `RuntimeDirectory=`)"
-            );
-            if machine.runs_here {
-                problems.error(at, message);
-            } else {
-                // Folders in /run are often created just before the gateway starts.
-                problems.warning(at, message);
-            }
-        }
-        // The gateway's user may have access.
-        Err(_) => {}
+    let told = (
+        "path",
+        ", and the gateway does not start without it: create it, or let the service manager do so \
+         (systemd: `RuntimeDirectory=`)",
+    );
+    if let Some(folder) = folders::of(path) {
+        folders::check(folder, at, told, machine, problems);
     }
 }

@@ -1,14 +1,13 @@
 //! `audit`.
 
 use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::value;
+use super::{folders, value};
 use crate::audit::{Format, Output, Receiver, Settings, SyslogSettings};
 use crate::config::leaf::Leaf;
 use crate::config::machine::Machine;
@@ -134,36 +133,20 @@ fn check_file(path: &Path, at: &Location, machine: &Machine, problems: &mut Prob
         }
         Err(_) => {}
     }
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
-        return;
-    };
-    let shown = folder.display();
-    match fs::metadata(folder) {
-        Ok(metadata) if !metadata.is_dir() => {
-            problems.error(at, format!("{shown} is not a folder: choose another name"));
-        }
-        Ok(_) => {
-            if !machine.runs_here && access(folder, Access::WRITE_OK).is_err() {
-                let message = format!(
-                    "the folder {shown} cannot be written by this user, and the gateway does not start if \
-                     its user cannot create the file"
-                );
-                problems.warning(at, message);
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let message = format!(
-                "the folder {shown} does not exist, and the gateway does not start without it: create \
-                 it, or let the service manager do so (systemd: `LogsDirectory=`)"
-            );
-            if machine.runs_here {
-                problems.error(at, message);
-            } else {
-                problems.warning(at, message);
-            }
-        }
-        // The gateway's user may have access.
-        Err(_) => {}
+    let Some(folder) = folders::of(path) else { return };
+    let told = (
+        "name",
+        ", and the gateway does not start without it: create it, or let the service manager do so \
+         (systemd: `LogsDirectory=`)",
+    );
+    let is_there = folders::check(folder, at, told, machine, problems);
+    if is_there && !machine.runs_here && access(folder, Access::WRITE_OK).is_err() {
+        let message = format!(
+            "the folder {} cannot be written by this user, and the gateway does not start if its user \
+             cannot create the file",
+            folder.display()
+        );
+        problems.warning(at, message);
     }
 }
 

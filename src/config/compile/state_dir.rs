@@ -1,12 +1,11 @@
 //! `state_dir`.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use super::folders;
 use crate::config::leaf::Leaf;
 use crate::config::machine::Machine;
-use crate::config::report::{Location, Problems};
+use crate::config::report::Problems;
 use crate::config::schema::File;
 use crate::config::values::FileName;
 use crate::policy::limits::Limit;
@@ -26,27 +25,11 @@ pub(super) fn compile(
                        which are kept there";
         problems.warning(at, message);
     }
-    check_folder(&path, at, machine, problems);
+    let told = (
+        "path",
+        ": create it for the gateway's user, or let the service manager do so (systemd: \
+         `StateDirectory=`)",
+    );
+    folders::check(&path, at, told, machine, problems);
     Some(path)
-}
-
-fn check_folder(path: &Path, at: &Location, machine: &Machine, problems: &mut Problems) {
-    let shown = path.display();
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => problems.error(at, format!("{shown} is not a folder: choose another path")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let message = format!(
-                "the folder {shown} does not exist: create it for the gateway's user, or let the \
-                 service manager do so (systemd: `StateDirectory=`)"
-            );
-            if machine.runs_here {
-                problems.error(at, message);
-            } else {
-                problems.warning(at, message);
-            }
-        }
-        // The gateway's user may have access.
-        Err(_) => {}
-    }
 }

@@ -1,12 +1,12 @@
 //! The conditions of rules and limits.
 
-use std::collections::BTreeSet;
-
-use globset::{GlobSet, GlobSetBuilder};
 use ipnet::IpNet;
 use jiff::civil::Weekday;
 
-use crate::config::compile::{entries, unknown_name, value};
+use crate::config::compile::conditions::{
+    check_groups, check_listeners, check_names, globs, lists, texts,
+};
+use crate::config::compile::{entries, value};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
@@ -29,20 +29,13 @@ pub(in crate::config::compile) fn session(
     given: &Given<'_>,
     problems: &mut Problems,
 ) -> SessionConditions {
-    let listeners = entries(&file.listeners).iter().map(|(name, _)| name.as_str());
-    check_names("listener", given.listeners, listeners, problems);
+    check_listeners(file, given.listeners, problems);
     let backends = entries(&file.backends).iter().map(|(name, _)| name.as_str());
     check_names("backend", given.backends, backends, problems);
-    let groups: BTreeSet<&str> = entries(&file.users)
-        .iter()
-        .flat_map(|(_, user)| &user.groups)
-        .flat_map(|groups| groups.values())
-        .map(|(_, group)| group.0.as_str())
-        .collect();
-    check_names("user with the group", given.groups, groups.iter().copied(), problems);
+    check_groups(file, given.groups, problems);
     warn_of_protocols(file, given, problems);
     SessionConditions {
-        users: given.users.as_ref().and_then(|users| globs(users, problems)),
+        users: globs(given.users, |pattern| &pattern.0, problems),
         groups: texts(given.groups),
         listeners: texts(given.listeners),
         backends: texts(given.backends),
@@ -96,48 +89,20 @@ fn times_of(times: &schema::Times, problems: &mut Problems) -> Option<TimeWindow
     })
 }
 
-fn check_names<'a>(
-    what: &str,
-    list: &Option<OneOrMore<Text>>,
-    known: impl Iterator<Item = &'a str> + Clone,
-    problems: &mut Problems,
-) {
-    for (at, name) in list.iter().flat_map(|list| list.values()) {
-        if !known.clone().any(|known| known == name.0) {
-            unknown_name(what, &name.0, known.clone(), at, problems);
-        }
-    }
-}
-
 /// Warns if no listener of a rule speaks one of its protocols.
 fn warn_of_protocols(file: &File, given: &Given<'_>, problems: &mut Problems) {
     let Some(protocols) = given.protocols else { return };
-    let is_listed = |name: &str| {
-        let listed = |names: &OneOrMore<Text>| names.values().any(|(_, it)| it.0 == name);
-        given.listeners.as_ref().is_none_or(listed)
-    };
     let speaks = |protocol: Protocol| {
         let expected = match protocol {
             Protocol::Ftp => ListenerProtocol::Ftp,
             Protocol::Sftp => ListenerProtocol::Sftp,
         };
         entries(&file.listeners).iter().any(|(name, listener)| {
-            is_listed(name) && value(&listener.protocol).is_none_or(|it| *it == expected)
+            lists(given.listeners, name)
+                && value(&listener.protocol).is_none_or(|it| *it == expected)
         })
     };
     if protocols.values().all(|(_, protocol)| !speaks(*protocol)) {
         problems.warning(&protocols.at, "never matches: none of the listeners speaks it");
     }
-}
-
-fn globs(users: &OneOrMore<UserGlob>, problems: &mut Problems) -> Option<GlobSet> {
-    let mut set = GlobSetBuilder::new();
-    for (_, pattern) in users.values() {
-        set.add(pattern.0.clone());
-    }
-    set.build().map_err(|e| problems.error(&users.at, e.to_string())).ok()
-}
-
-fn texts(list: &Option<OneOrMore<Text>>) -> Option<Vec<String>> {
-    Some(list.as_ref()?.values().map(|(_, text)| text.0.clone()).collect())
 }

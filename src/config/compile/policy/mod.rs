@@ -4,13 +4,12 @@ mod conditions;
 mod limits;
 mod reach;
 
-use globset::{GlobSet, GlobSetBuilder};
-
+use super::conditions::globs;
 use super::value;
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
-use crate::config::values::{NameGlob, OperationWord, Text};
+use crate::config::values::{OperationWord, Text};
 use crate::op::Effects;
 use crate::policy::{Rule, RuleSet, Scope, UploadRule, Verdict};
 
@@ -156,8 +155,8 @@ fn compile_upload(
     Some(UploadRule {
         name: value(&entry.name)?.0.as_str().into(),
         scope: scope?,
-        allowed_names: globs(&entry.allowed_names, problems),
-        denied_names: globs(&entry.denied_names, problems),
+        allowed_names: globs(&entry.allowed_names, |name| &name.0, problems),
+        denied_names: globs(&entry.denied_names, |name| &name.0, problems),
         max_size: value(&entry.max_size).map(|size| size.0),
         write_once,
     })
@@ -165,15 +164,6 @@ fn compile_upload(
 
 fn scope(file: &File, given: Option<&schema::RuleMatch>, problems: &mut Problems) -> Option<Scope> {
     given.map_or_else(|| Some(Scope::default()), |given| conditions::scope(file, given, problems))
-}
-
-fn globs(list: &Option<OneOrMore<NameGlob>>, problems: &mut Problems) -> Option<GlobSet> {
-    let list = list.as_ref()?;
-    let mut set = GlobSetBuilder::new();
-    for (_, pattern) in list.values() {
-        set.add(pattern.0.clone());
-    }
-    set.build().map_err(|e| problems.error(&list.at, e.to_string())).ok()
 }
 
 fn refuse_same_names<'a>(

@@ -1,21 +1,20 @@
 //! Warns of listeners, backends and users without a route.
 
 use super::backends::warn_ambiguous_user;
-use super::matches::{has_tls, texts};
+use super::matches::has_tls;
 use super::named_backends;
+use crate::config::compile::conditions::{lists, texts};
 use crate::config::compile::{entries, value};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::config::values::{Authenticate, Text, UserGlob};
+use crate::config::values::{Authenticate, UserGlob};
 use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
     let is_from = |route: &schema::Route, name: &str, listener: &schema::Listener| {
         let Some(given) = &route.r#match else { return true };
-        let listed = |list: &OneOrMore<Text>| list.values().any(|(_, listed)| listed.0 == name);
-        given.listeners.as_ref().is_none_or(listed)
-            && (given.server_names.is_none() || has_tls(listener))
+        lists(&given.listeners, name) && (given.server_names.is_none() || has_tls(listener))
     };
     for (name, listener) in entries(&file.listeners) {
         if !routes.iter().any(|route| is_from(route, name, listener)) {
@@ -76,11 +75,7 @@ fn matches_user(route: &schema::Route, name: &str, user: &schema::User) -> bool 
     let Some(given) = &route.r#match else { return true };
     let matches = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
     let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| matches(pattern));
-    let own = texts_of(&user.groups);
-    let shared = |groups: &OneOrMore<Text>| texts(groups).iter().any(|group| own.contains(group));
-    given.users.as_ref().is_none_or(named) && given.groups.as_ref().is_none_or(shared)
-}
-
-fn texts_of(list: &Option<OneOrMore<Text>>) -> Vec<String> {
-    list.as_ref().map(texts).unwrap_or_default()
+    let own = texts(&user.groups).unwrap_or_default();
+    let shared = |groups: Vec<String>| groups.iter().any(|group| own.contains(group));
+    given.users.as_ref().is_none_or(named) && texts(&given.groups).is_none_or(shared)
 }
