@@ -29,6 +29,17 @@ pub(super) enum RequestedConnection {
 }
 
 impl RequestedConnection {
+    /// For the transfer that a command opened. Gives the connection up if the command was refused.
+    pub(super) fn with<T>(self, opened: Result<T, Failure>) -> Result<(Self, T), Failure> {
+        match opened {
+            Ok(opened) => Ok((self, opened)),
+            Err(failure) => {
+                self.give_up();
+                Err(failure)
+            }
+        }
+    }
+
     /// Gives it up: the client may have connected already.
     pub(super) fn give_up(self) {
         if let Self::Passive(reservation) = self {

@@ -25,13 +25,7 @@ impl Client {
         let requested = self.take_requested()?;
         let representation = self.transfer.representation;
         let opened = self.logged_in()?.session.read(path, offset, representation).await;
-        let mut download = match opened {
-            Ok(download) => download,
-            Err(failure) => {
-                requested.give_up();
-                return Err(failure);
-            }
-        };
+        let (requested, mut download) = requested.with(opened)?;
         self.reply(opening(representation, given)).await;
 
         let limits = self.shared.gateway.limits.clone();
@@ -91,13 +85,7 @@ impl Client {
         let representation = self.transfer.representation;
         let directory = path.clone();
         let opened = self.logged_in()?.session.write(path, mode, representation).await;
-        let mut upload = match opened {
-            Ok(upload) => upload,
-            Err(failure) => {
-                requested.give_up();
-                return Err(failure);
-            }
-        };
+        let (requested, mut upload) = requested.with(opened)?;
         self.reply(match mode {
             WriteMode::Unique => opening_unique(&upload, &directory),
             _ => Reply::OK_TO_SEND,
