@@ -10,6 +10,7 @@ use super::quirk::{QUIRK_TTL, Quirk};
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::time_commands::TimeCommands;
+use crate::wire::ftp::listing::is_dos_line;
 
 /// The addresses of a name may change without bound.
 const SERVERS_MAX: usize = 1024;
@@ -83,6 +84,13 @@ impl KnownServer {
 }
 
 impl Server {
+    /// Notes the format of a listing's line.
+    pub(super) fn note_listing(&self, settings: &Settings, line: &[u8]) {
+        if settings.minds_names_of_windows() && is_dos_line(line) {
+            self.note_windows_names(settings, "a listing in the format of DOS");
+        }
+    }
+
     /// Notes that the server seems to run on Windows; warns once. `seen`: what it sent.
     pub(super) fn note_windows_names(&self, settings: &Settings, seen: &str) {
         if settings.minds_names_of_windows() && self.windows_names.note() {

@@ -24,7 +24,7 @@ use crate::backend::ftp::{abort, data_connection};
 use crate::net::Stream;
 use crate::op::{Entry, Failure, FailureKind, PeerReply, RemotePath, Timestamp};
 use crate::wire::ftp::line::LineBuffer;
-use crate::wire::ftp::listing::{Parsed, is_dos_line, parse_line};
+use crate::wire::ftp::listing::{Parsed, parse_line};
 pub(super) use find::{Found, find, is_not_a_folder, may_hide};
 use omitted::Omitted;
 pub(super) use relative::check_folder;
@@ -165,13 +165,6 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
         }
     }
 
-    fn note_format(&self, line: &[u8]) {
-        let settings = &self.guard.settings;
-        if settings.minds_names_of_windows() && is_dos_line(line) {
-            self.guard.server.note_windows_names(settings, "a listing in the format of DOS");
-        }
-    }
-
     /// Parses the complete lines into entries.
     fn parse_lines(&mut self, entries: &mut Vec<Entry>, now: i64) {
         while entries.len() < BATCH_SIZE {
@@ -192,7 +185,7 @@ impl<C: DerefMut<Target = Connection>> FtpListing<C> {
                 Parsed::Header if self.is_blank() => {}
                 Parsed::Entry(entry) => {
                     self.content = Content::Entries;
-                    self.note_format(&line);
+                    self.guard.server.note_listing(&self.guard.settings, &line);
                     entries.push(entry);
                 }
                 Parsed::Ignored if line.is_empty() => {}
