@@ -8,6 +8,10 @@ use super::host_port::{self, Epsv, HostPortError};
 use crate::op::escape::printable;
 use crate::op::{Representation, WriteMode};
 
+mod names;
+
+pub use names::{COMMANDS, name_of};
+
 /// A client's command. Path arguments are raw bytes without CR, LF, NUL or IAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -233,73 +237,6 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         _ => return Err(E::Unknown(verb)),
     })
 }
-
-/// Commands with two names (RFC 775), the old one first.
-const OLD_NAMES: [(&str, &str); 5] =
-    [("XCWD", "CWD"), ("XCUP", "CDUP"), ("XPWD", "PWD"), ("XMKD", "MKD"), ("XRMD", "RMD")];
-
-/// The name of a command that [`parse`] accepts, for rules: one for both names of a command, and for SITE
-/// with that of its command ("SITE CHMOD").
-pub fn name_of(line: &[u8]) -> String {
-    let mut words =
-        line.split(|b| *b == b' ').map(|word| String::from_utf8_lossy(word).to_ascii_uppercase());
-    let verb = words.next().unwrap_or_default();
-    if verb == "SITE" {
-        return format!("SITE {}", words.next().unwrap_or_default());
-    }
-    OLD_NAMES.iter().find(|(old, _)| *old == verb).map_or(verb, |(_, name)| (*name).to_owned())
-}
-
-/// All commands, under their usual names, for the check of rules that name one.
-pub const COMMANDS: [&str; 47] = [
-    "USER",
-    "PASS",
-    "ACCT",
-    "QUIT",
-    "REIN",
-    "AUTH",
-    "PBSZ",
-    "PROT",
-    "CCC",
-    "CWD",
-    "CDUP",
-    "PWD",
-    "TYPE",
-    "MODE",
-    "STRU",
-    "PASV",
-    "EPSV",
-    "PORT",
-    "EPRT",
-    "REST",
-    "ALLO",
-    "RETR",
-    "STOR",
-    "APPE",
-    "STOU",
-    "ABOR",
-    "LIST",
-    "NLST",
-    "MLSD",
-    "MLST",
-    "STAT",
-    "SIZE",
-    "MDTM",
-    "MFMT",
-    "RNFR",
-    "RNTO",
-    "DELE",
-    "MKD",
-    "RMD",
-    "FEAT",
-    "OPTS",
-    "HELP",
-    "NOOP",
-    "SYST",
-    "SITE",
-    "SITE CHMOD",
-    "SITE UTIME",
-];
 
 impl Store {
     /// The write mode of STOR or APPE after `REST offset`.
