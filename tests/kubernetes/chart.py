@@ -6,22 +6,20 @@ gateway; values that cannot work are refused, with the reason.
 Needs kubernetes-validate and PyYAML, as tests/install puts them into the venv.
 """
 
-import argparse
 import functools
 import json
 import pathlib
 import subprocess
-import sys
-import tempfile
 
 import jsonschema
 import kubernetes_validate
 import yaml
 
 import material
+import runner
 from refusals import REFUSALS
 from variations import EXISTING, VARIATIONS
-from rendering import EXAMPLES, Failed, Helm, configuration, expect, of_kind, slices, stateful_set
+from rendering import EXAMPLES, Failed, configuration, expect, of_kind, slices, stateful_set
 
 CUSTOM = json.loads((pathlib.Path(__file__).parent / "custom-resources.json").read_text())
 # The oldest with every field of the examples (NetworkPolicy's endPort, a sleep before the end), and a new one.
@@ -211,11 +209,7 @@ def check_existing(helm, values, kind, name, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--helm", required=True)
-    parser.add_argument("--lockgate", required=True)
-    arguments = parser.parse_args()
-    helm, lockgate = Helm(arguments.helm), pathlib.Path(arguments.lockgate).resolve()
+    helm, lockgate = runner.programs()
     tests = []
     for path in sorted(EXAMPLES.glob("*.yaml")):
         tests.append((path.name, functools.partial(check_example, helm, lockgate, path)))
@@ -227,16 +221,7 @@ def main():
     for name, example, values, words in REFUSALS:
         refused = functools.partial(check_refusal, helm, example, values, words)
         tests.append((f"refused: {name}", refused))
-    failed = 0
-    for name, test in tests:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                test(folder=pathlib.Path(folder))
-            except Failed as error:
-                failed += 1
-                print(f"{name}: {error}", file=sys.stderr)
-    print(f"chart: {len(tests) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    runner.run_all("chart", tests)
 
 
 if __name__ == "__main__":

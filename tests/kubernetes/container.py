@@ -6,22 +6,21 @@ program, as the pod of the chart would start it: another root, read only, its us
 Needs root, iproute2 and util-linux.
 """
 
-import argparse
+import functools
 import os
 import pathlib
 import re
 import shlex
 import signal
 import subprocess
-import sys
-import tempfile
 
 import yaml
 
 import material
+import runner
 from ftps import PASSWORD, Session
 from network import Network, in_namespace, run, wait_for
-from rendering import EXAMPLES, ROOT, Failed, Helm, configuration, expect, stateful_set
+from rendering import EXAMPLES, ROOT, Failed, configuration, expect, stateful_set
 
 CONTAINERFILE = ROOT / "deploy/Containerfile"
 
@@ -91,6 +90,8 @@ def check_confinement(process, uid):
 
 
 def serve(helm, lockgate, folder):
+    # Every user may reach the image in it.
+    folder.chmod(0o755)
     image = folder / "image"
     user, entrypoint = make_image(lockgate, image)
     check_contents(image)
@@ -155,20 +156,7 @@ def serve(helm, lockgate, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--helm", required=True)
-    parser.add_argument("--lockgate", required=True)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        # Every user may reach the image in it.
-        os.chmod(folder, 0o755)
-        try:
-            serve(Helm(arguments.helm), pathlib.Path(arguments.lockgate).resolve(), pathlib.Path(folder))
-        except Failed as error:
-            print(error, file=sys.stderr)
-            print("container: 0 passed, 1 failed")
-            sys.exit(1)
-    print("container: 1 passed, 0 failed")
+    runner.run_all("container", [("container", functools.partial(serve, *runner.programs()))])
 
 
 if __name__ == "__main__":

@@ -7,25 +7,22 @@ protocol (HAProxy). Clients transfer through every replica's own data ports, and
 Needs root, iproute2, nftables, haproxy, and paramiko.
 """
 
-import argparse
 import contextlib
 import ftplib
 import functools
 import io
 import os
-import pathlib
 import signal
 import subprocess
-import sys
-import tempfile
 
 import paramiko
 import yaml
 
 import material
+import runner
 from ftps import PASSWORD, Session
 from network import CLIENT, Network, in_namespace, run, wait_for
-from rendering import EXAMPLES, Failed, Helm, configuration, expect, published, slices, stateful_set
+from rendering import EXAMPLES, Failed, configuration, expect, published, slices, stateful_set
 
 REPLICAS = 3
 CONTROL = "203.0.113.40"
@@ -268,21 +265,9 @@ def running(cluster, addresses, aliases):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--helm", required=True)
-    parser.add_argument("--lockgate", required=True)
-    arguments = parser.parse_args()
-    helm, lockgate = Helm(arguments.helm), pathlib.Path(arguments.lockgate).resolve()
-    tests, failed = [behind_nat, on_node_ports, behind_haproxy], 0
-    for test in tests:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                functools.partial(test, helm, lockgate)(pathlib.Path(folder))
-            except Failed as error:
-                failed += 1
-                print(f"{test.__name__}: {error}", file=sys.stderr)
-    print(f"replicas: {len(tests) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    helm, lockgate = runner.programs()
+    tests = [behind_nat, on_node_ports, behind_haproxy]
+    runner.run_all("replicas", [(test.__name__, functools.partial(test, helm, lockgate)) for test in tests])
 
 
 if __name__ == "__main__":
