@@ -15,12 +15,12 @@ use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use super::*;
 use crate::backend::local::{LocalBackend, Settings};
-use crate::backend::{Backend, Home, Login, Origin, PartialUploads};
+use crate::backend::{Backend, BackendSession, Home, Login, Origin, PartialUploads};
 use crate::op::{
     Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListDirectory, Onto, OpenMode,
     Operation, RemotePath, Representation, WriteMode,
 };
-use crate::policy::Names;
+use crate::policy::{Names, SessionPolicy};
 use crate::route;
 
 mod rewrites;
@@ -53,6 +53,42 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     (folder, session, registry)
 }
 
+/// A session at the backend of this name.
+fn session(
+    name: &str,
+    backend: Box<dyn BackendSession>,
+    root: Root,
+    policy: Option<SessionPolicy>,
+    registry: &Registry,
+) -> Session {
+    let info = Arc::new(SessionInfo {
+        session: 1,
+        peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:2".parse().unwrap(),
+        listener: "test".into(),
+        protocol: "sftp",
+        user: "u".into(),
+        backend: name.into(),
+        login: Default::default(),
+        established: Default::default(),
+        audit: Default::default(),
+        end: EndSlot::default(),
+        totals: Default::default(),
+    });
+    Session::new(SessionCore {
+        span: tracing::Span::none(),
+        policy,
+        limits: Default::default(),
+        record: SessionRecord::new(info.clone()),
+        info,
+        metrics: Metrics::register(registry).unwrap(),
+        open_uploads: Default::default(),
+        root,
+        greeting: None,
+        backend,
+    })
+}
+
 /// A session with this root and `rewrite`.
 async fn session_on(
     folder: &std::path::Path,
@@ -62,37 +98,10 @@ async fn session_on(
     let settings = Settings { folder: folder.into(), partial_uploads: PartialUploads::Keep };
     let backend = LocalBackend::open(&settings).unwrap();
     let registry = Registry::new();
-    let info = Arc::new(SessionInfo {
-        session: 1,
-        peer: "127.0.0.1:1".parse().unwrap(),
-        local: "127.0.0.1:2".parse().unwrap(),
-        listener: "test".into(),
-        protocol: "sftp",
-        user: "u".into(),
-        backend: "local".into(),
-        login: Default::default(),
-        established: Default::default(),
-        audit: Default::default(),
-        end: EndSlot::default(),
-        totals: Default::default(),
-    });
-    let session = Session::new(SessionCore {
-        span: tracing::Span::none(),
-        policy: None,
-        limits: Default::default(),
-        record: SessionRecord::new(info.clone()),
-        info,
-        metrics: Metrics::register(&registry).unwrap(),
-        open_uploads: Default::default(),
-        root: Root::new(
-            &route::Root::Path(path(root)),
-            rewrites,
-            Names::Exact,
-            &Home::At(path("/")),
-        ),
-        greeting: None,
-        backend: backend.login(&Login::Authenticated(None), Origin::ANY).await.unwrap(),
-    });
+    let root =
+        Root::new(&route::Root::Path(path(root)), rewrites, Names::Exact, &Home::At(path("/")));
+    let backend = backend.login(&Login::Authenticated(None), Origin::ANY).await.unwrap();
+    let session = session("local", backend, root, None, &registry);
     (Arc::new(session), registry)
 }
 

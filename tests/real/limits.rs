@@ -182,6 +182,18 @@ fn transfers_at_once_are_limited_but_not_listings() {
 }
 
 /// Downloads and uploads are slower than without the limit, complete, and not stalled.
+/// Logged in, in TYPE I; at the listener "tls" with implicit TLS.
+fn client_of(gateway: &Gateway, listener: &str) -> Raw {
+    let address = gateway.address(listener);
+    let (mut raw, _) = match listener {
+        "tls" => Raw::connect_implicit(address),
+        _ => Raw::connect(address),
+    };
+    raw.login(USER, PASSWORD);
+    raw.expect("TYPE I", 200);
+    raw
+}
+
 #[test]
 fn bandwidth_is_limited_and_waiting_is_not_a_stall() {
     let vsftpd = endpoint("vsftpd-plain");
@@ -194,16 +206,7 @@ fn bandwidth_is_limited_and_waiting_is_not_a_stall() {
     let least = Duration::from_millis(1500);
     let name = format!("limits-{}", std::process::id());
     fs::write(vsftpd.home.join(&name), &content).expect("writing a file");
-    let client = |listener: &str| {
-        let address = gateway.address(listener);
-        let (mut raw, _) = match listener {
-            "tls" => Raw::connect_implicit(address),
-            _ => Raw::connect(address),
-        };
-        raw.login(USER, PASSWORD);
-        raw.expect("TYPE I", 200);
-        raw
-    };
+    let client = |listener| client_of(&gateway, listener);
     let sftp_site = SftpSite::new(gateway.address("sftp").port());
     let slow = |what: &str, transfer: &dyn Fn()| {
         let started = Instant::now();
@@ -364,13 +367,7 @@ fn one_gigabit_is_kept_within_five_percent() {
         }
     };
     for listener in ["ftp", "tls"] {
-        let address = gateway.address(listener);
-        let (mut raw, _) = match listener {
-            "tls" => Raw::connect_implicit(address),
-            _ => Raw::connect(address),
-        };
-        raw.login(USER, PASSWORD);
-        raw.expect("TYPE I", 200);
+        let mut raw = client_of(&gateway, listener);
         measure(&format!("{listener} get"), &mut || {
             let tcp = raw.begin(&format!("RETR {name}"));
             let mut data = raw.data(tcp);

@@ -157,14 +157,28 @@ fn client_info() -> ClientInfo {
     )
 }
 
-async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration) -> Failure {
+/// Logs in with a password, within this time.
+async fn log_in_within(
+    within: Duration,
+    gateway: &Gateway,
+    user: &[u8],
+    password: &str,
+) -> Result<Session, Failure> {
     let proof = Proof::Password(Credentials {
-        user: user.into(),
+        user: user.to_vec(),
         password: password.as_bytes().to_vec().into(),
         account: None,
         key: None,
     });
-    gateway.login(&client_info(), proof, Instant::now() + within).await.err().unwrap()
+    gateway.login(&client_info(), proof, Instant::now() + within).await
+}
+
+async fn log_in(gateway: &Gateway, user: &str, password: &str) -> Result<Session, Failure> {
+    log_in_within(Duration::from_secs(60), gateway, user.as_bytes(), password).await
+}
+
+async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration) -> Failure {
+    log_in_within(within, gateway, user.as_bytes(), password).await.err().unwrap()
 }
 
 #[tokio::test]
@@ -251,14 +265,7 @@ async fn log_in_as(
     gateway.routes.0[0].root = root_setting(root);
     let requests = backend.requests.clone();
     gateway.backends.insert("files".into(), Arc::new(backend));
-    let proof = Proof::Password(Credentials {
-        user: user.to_vec(),
-        password: b"x".to_vec().into(),
-        account: None,
-        key: None,
-    });
-    let outcome =
-        gateway.login(&client_info(), proof, Instant::now() + Duration::from_secs(60)).await;
+    let outcome = log_in_within(Duration::from_secs(60), &gateway, user, "x").await;
     let requests = std::mem::take(&mut *requests.lock().unwrap());
     (outcome, requests)
 }

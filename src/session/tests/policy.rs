@@ -193,37 +193,10 @@ fn session(model: &Model, references: &References) -> Session {
         encrypted: true,
         source: "127.0.0.1".parse().unwrap(),
     };
-    let info = Arc::new(SessionInfo {
-        session: 1,
-        peer: "127.0.0.1:1".parse().unwrap(),
-        local: "127.0.0.1:2".parse().unwrap(),
-        listener: "test".into(),
-        protocol: "sftp",
-        user: "u".into(),
-        backend: "model".into(),
-        login: Default::default(),
-        established: Default::default(),
-        audit: Default::default(),
-        end: EndSlot::default(),
-        totals: Default::default(),
-    });
-    Session::new(SessionCore {
-        span: tracing::Span::none(),
-        policy: Some(SessionPolicy::new(Arc::new(rule_set(references)), facts, Names::Exact)),
-        record: SessionRecord::new(info.clone()),
-        info,
-        metrics: Metrics::register(&Registry::new()).unwrap(),
-        open_uploads: Default::default(),
-        greeting: None,
-        limits: Default::default(),
-        root: Root::new(
-            &route::Root::Path(path("/")),
-            Vec::new(),
-            Names::Exact,
-            &Home::At(path("/")),
-        ),
-        backend: Box::new(model.clone()),
-    })
+    let policy = SessionPolicy::new(Arc::new(rule_set(references)), facts, Names::Exact);
+    let root =
+        Root::new(&route::Root::Path(path("/")), Vec::new(), Names::Exact, &Home::At(path("/")));
+    super::session("model", Box::new(model.clone()), root, Some(policy), &Registry::new())
 }
 
 /// Failures are what the rules, or the state of the files, make of a step.

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
@@ -172,9 +172,8 @@ fn a_folder_that_is_removed_is_waited_for() {
     await_record(&site.log("audit"), is("operation", "/y"));
 }
 
-/// Nothing mixes with the log, which goes to standard error.
-#[test]
-fn standard_output_has_the_records_only() {
+/// Starts a gateway whose audit goes to this standard output; also returns its port and its folder.
+fn to_standard_output(stdout: Stdio) -> (Child, CleanupGuard, u16, TempDir) {
     let files = tempfile::tempdir().expect("a folder");
     let port = *ports::block(1).start();
     let text =
@@ -183,15 +182,29 @@ fn standard_output_has_the_records_only() {
     std::fs::write(&file, text).expect("writing the configuration");
     let mut command = Command::new(PROGRAM);
     command.args(["run", "--config"]).arg(&file).stdin(Stdio::null()).process_group(0);
-    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let _cleanup = CleanupGuard::new(Some(&child), None);
+    let child = spawn(command.stdout(stdout).stderr(Stdio::null()));
+    let cleanup = CleanupGuard::new(Some(&child), None);
+    (child, cleanup, port, files)
+}
+
+/// Logs in once the gateway listens.
+fn first_client(port: u16) -> Raw {
+    let address = ([127, 0, 0, 1], port).into();
+    assert!(becomes_true(|| Raw::try_connect(address).is_ok()));
+    let (mut client, _) = Raw::connect(address);
+    client.login(USER, PASSWORD);
+    client
+}
+
+/// Nothing mixes with the log, which goes to standard error.
+#[test]
+fn standard_output_has_the_records_only() {
+    let (mut child, _cleanup, port, _files) = to_standard_output(Stdio::piped());
     let stdout = child.stdout.take().expect("a pipe");
     let lines = std::thread::spawn(move || -> Vec<String> {
         BufReader::new(stdout).lines().map(|line| line.expect("UTF-8")).collect()
     });
-    assert!(becomes_true(|| Raw::try_connect(([127, 0, 0, 1], port).into()).is_ok()));
-    let (mut client, _) = Raw::connect(([127, 0, 0, 1], port).into());
-    client.login(USER, PASSWORD);
+    let mut client = first_client(port);
     assert_eq!(client.upload("STOR a", b"x").code, 226);
     // Queued records are written at the end.
     kill_process(pid(&child), Signal::TERM).expect("SIGTERM");
@@ -209,20 +222,9 @@ fn standard_output_has_the_records_only() {
 /// A reader that has stopped holds nobody up.
 #[test]
 fn a_stuck_standard_output_blocks_nothing() {
-    let files = tempfile::tempdir().expect("a folder");
-    let port = *ports::block(1).start();
-    let text =
-        yaml(&files, "{ stdout: true }").replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
-    let file = files.path().join("lockgate.yaml");
-    std::fs::write(&file, text).expect("writing the configuration");
     let (_unread, held) = std::io::pipe().expect("a pipe");
-    let mut command = Command::new(PROGRAM);
-    command.args(["run", "--config"]).arg(&file).stdin(Stdio::null()).process_group(0);
-    let mut child = spawn(command.stdout(held).stderr(Stdio::null()));
-    let _cleanup = CleanupGuard::new(Some(&child), None);
-    assert!(becomes_true(|| Raw::try_connect(([127, 0, 0, 1], port).into()).is_ok()));
-    let (mut client, _) = Raw::connect(([127, 0, 0, 1], port).into());
-    client.login(USER, PASSWORD);
+    let (mut child, _cleanup, port, _files) = to_standard_output(held.into());
+    let mut client = first_client(port);
     // A pipe holds 64 KiB.
     let name = "x".repeat(200);
     for _ in 0..500 {

@@ -30,19 +30,7 @@ async fn a_folder_of_rewrite_with_user_is_that_of_the_user() {
         let answering = Answering { home: Some(path("/home/svc")), ..Answering::default() };
         let requests = answering.requests.clone();
         gateway.backends.insert("files".into(), Arc::new(answering));
-        let log_in = |name: &str| {
-            let proof = Proof::Password(Credentials {
-                user: name.into(),
-                password: b"x".to_vec().into(),
-                account: None,
-                key: None,
-            });
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let client = client_info();
-            let gateway = &gateway;
-            async move { gateway.login(&client, proof, deadline).await }
-        };
-        let session = log_in("bob").await.ok().unwrap();
+        let session = log_in(&gateway, "bob", "x").await.ok().unwrap();
         requests.lock().unwrap().clear();
         for (seen, there) in
             [("/in/x", "/exchange/bob/in/x"), ("/out", "/done"), ("/other/in", "/other/in")]
@@ -57,7 +45,7 @@ async fn a_folder_of_rewrite_with_user_is_that_of_the_user() {
         assert_eq!(hidden.err().map(|failure| failure.kind), Some(FailureKind::NotFound));
         assert!(requests.lock().unwrap().is_empty());
         for name in ["..", "a/b"] {
-            let failure = log_in(name).await.err().unwrap();
+            let failure = log_in(&gateway, name, "x").await.err().unwrap();
             assert_eq!(failure.message, "login incorrect");
             let detail = failure.detail.unwrap();
             assert!(detail.contains("routes[0].rewrite[0].to (/exchange/{user}/in)"), "{detail}");

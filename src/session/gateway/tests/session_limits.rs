@@ -13,16 +13,6 @@ fn one_session(access: Access) -> (Gateway, Answering) {
     (gateway, backend)
 }
 
-async fn log_in(gateway: &Gateway, user: &str, password: &str) -> Result<Session, Failure> {
-    let proof = Proof::Password(Credentials {
-        user: user.into(),
-        password: password.as_bytes().to_vec().into(),
-        account: None,
-        key: None,
-    });
-    gateway.login(&client_info(), proof, Instant::now() + Duration::from_secs(60)).await
-}
-
 #[tokio::test]
 async fn a_session_too_many_does_not_reach_the_backend() {
     let (gateway, backend) = one_session(Access::GatewayOnly);

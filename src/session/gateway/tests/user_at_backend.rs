@@ -26,16 +26,6 @@ fn by_name(access: fn() -> Access, root: &str) -> (Gateway, HashMap<&'static str
     (gateway, backends)
 }
 
-async fn log_in(gateway: &Gateway, name: &str, password: &str) -> Result<Session, Failure> {
-    let proof = Proof::Password(Credentials {
-        user: name.into(),
-        password: password.as_bytes().to_vec().into(),
-        account: None,
-        key: None,
-    });
-    gateway.login(&client_info(), proof, Instant::now() + Duration::from_secs(60)).await
-}
-
 /// The logins at each backend that had some, sorted.
 fn logins(backends: &HashMap<&'static str, Answering>) -> Vec<String> {
     let taken = |(name, backend): (&&str, &Answering)| {
