@@ -137,6 +137,38 @@ def check_network_policies(documents):
     expect(not policies, "more policies")
 
 
+def check_monitors(documents):
+    """A ServiceMonitor selects the one Service that has the port of the metrics; a PodMonitor selects the pods."""
+    labels = stateful_set(documents)["spec"]["template"]["metadata"]["labels"]
+    for monitor in of_kind(documents, "PodMonitor"):
+        expect(monitor["spec"]["selector"]["matchLabels"].items() <= labels.items(), "a PodMonitor selects no pod")
+    for monitor in of_kind(documents, "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        selected = [it for it in of_kind(documents, "Service") if wanted <= it["metadata"]["labels"].items()]
+        expect(len(selected) == 1, f"a ServiceMonitor selects {len(selected)} Services")
+        [endpoint] = monitor["spec"]["endpoints"]
+        expect(endpoint["port"] in [port["name"] for port in selected[0]["spec"]["ports"]], "a port that it has not")
+
+
+def check_autoscaler(documents):
+    """It may start as many replicas as there are slices of the data ports, and is alone in deciding their number."""
+    for scaler in of_kind(documents, "HorizontalPodAutoscaler"):
+        pods = stateful_set(documents)
+        target = scaler["spec"]["scaleTargetRef"]
+        expect((target["kind"], target["name"]) == (pods["kind"], pods["metadata"]["name"]), f"it scales {target}")
+        expect(scaler["spec"]["maxReplicas"] == len(slices(configuration(documents))), "not one replica for each slice")
+        expect("replicas" not in pods["spec"], "each upgrade would reset the number of replicas")
+
+
+def check_host_address(documents):
+    """With the nodes' own ports, PASV names the node's address where the values ask for that."""
+    advertise = configuration(documents)["data_ports"]["data"].get("advertise")
+    expect(advertise == [{"address_env": "HOST_IP"}], f"advertise: {advertise}")
+    [container] = stateful_set(documents)["spec"]["template"]["spec"]["containers"]
+    [address] = [it["valueFrom"]["fieldRef"]["fieldPath"] for it in container["env"] if it["name"] == "HOST_IP"]
+    expect(address == "status.hostIP", f"HOST_IP is {address}")
+
+
 def check_by_gateway(documents, lockgate, folder):
     """`lockgate check` of the rendered configuration, as each replica."""
     pods = stateful_set(documents)
@@ -174,6 +206,8 @@ def check_rendered(documents, lockgate, folder):
     check_pods(documents)
     check_gateway(documents)
     check_network_policies(documents)
+    check_monitors(documents)
+    check_autoscaler(documents)
     check_by_gateway(documents, lockgate, folder)
 
 
@@ -191,6 +225,8 @@ def check_variation(helm, lockgate, example, values, folder):
     documents = helm.render(EXAMPLES / f"{example}.yaml", path)
     validate(documents, VERSIONS[-1])
     check_rendered(documents, lockgate, folder)
+    if example == "nodeport" or values.get("dataPorts", {}).get("hostIP"):
+        check_host_address(documents)
 
 
 def check_existing(helm, values, kind, name, folder):

@@ -61,6 +61,13 @@ VARIATIONS = [
             "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "",
             "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes": "preserve_client_ip.enabled=true"}},
     }),
+    ("a ServiceMonitor", "metallb", {
+        "metrics": {"serviceMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}}},
+    }),
+    ("hostNetwork behind a shared address", "host-network", {"dataPorts": {"hostIP": True}}),
+    ("an autoscaler up to the last slice", "nodeport", {
+        "replicaCount": 2, "autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 4},
+    }),
     ("a Gateway that preserves addresses", "gateway-api", {
         "proxyProtocol": {"networks": []}, "gateway": {"preservesClientAddress": True}, "maxReplicas": 12,
     }),

@@ -127,6 +127,12 @@ all are shown at once.
 {{- if and $ports.addresses (not (has .Values.exposure (list "LoadBalancer"))) -}}
 {{- $problems = append $problems (printf "dataPorts.addresses are those of load balancers, and exposure is %s: set dataPorts.address" .Values.exposure) -}}
 {{- end -}}
+{{- if and $ports.hostIP (or $ports.address $ports.addresses) -}}
+{{- $problems = append $problems "dataPorts: set hostIP, address or addresses, not two of them" -}}
+{{- end -}}
+{{- if and $ports.hostIP (ne .Values.exposure "hostNetwork") -}}
+{{- $problems = append $problems (printf "dataPorts.hostIP: the data ports are ports of the node only with hostNetwork, and exposure is %s: set dataPorts.address (NodePort with externalTrafficPolicy Local names the node by itself)" .Values.exposure) -}}
+{{- end -}}
 {{- $needed := and (include "lockgate.hasData" .) (not $ports.address) (not $ports.addresses) (not $ports.settings.advertise) -}}
 {{- $existing := or .Values.existingConfig.secret .Values.existingConfig.configMap -}}
 {{- if and $needed (not $existing) (ne .Values.exposure "hostNetwork") -}}
@@ -261,6 +267,9 @@ all are shown at once.
 {{- if gt (int .Values.autoscaling.minReplicas) $max -}}
 {{- $problems = append $problems (printf "autoscaling.minReplicas is %d, more than maxReplicas (%d)" (int .Values.autoscaling.minReplicas) $max) -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled -}}
+{{- $problems = append $problems "metrics: enable podMonitor or serviceMonitor, not both, as Prometheus would count everything twice" -}}
 {{- end -}}
 {{- if and (eq .Values.exposure "Gateway") (not .Values.gateway.className) -}}
 {{- $problems = append $problems "gateway.className is empty: name the GatewayClass" -}}

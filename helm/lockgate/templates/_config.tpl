@@ -6,7 +6,7 @@
 - address: {{ include "lockgate.dataName" (list . "{index}") | quote }}
 {{- else if $ports.address -}}
 - address: {{ $ports.address | quote }}
-{{- else if and (eq .Values.exposure "NodePort") (eq .Values.dataService.externalTrafficPolicy "Local") -}}
+{{- else if or $ports.hostIP (and (eq .Values.exposure "NodePort") (eq .Values.dataService.externalTrafficPolicy "Local")) -}}
 - address_env: HOST_IP
 {{- end -}}
 {{- end -}}
