@@ -9,7 +9,7 @@ import yaml
 
 
 @functools.cache
-def _credentials():
+def credentials():
     """A certificate with its key, and SSH keys: made once."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lockgate-chart-"))
     run = functools.partial(subprocess.run, check=True, capture_output=True)
@@ -26,7 +26,7 @@ def _credentials():
 
 
 def _contents(key, name):
-    made = _credentials()
+    made = credentials()
     if key == "host_keys" and "rsa" in name:
         return made["ssh-rsa"]
     return {
