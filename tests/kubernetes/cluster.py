@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -75,6 +76,8 @@ class Run:
         expect(len(self.slices) == MOST, f"{len(self.slices)} slices")
         image = folder / "image"
         user, entrypoint = make_image(lockgate, image)
+        # For the hook of `announce`; the image itself has no such program.
+        shutil.copy(shutil.which("busybox"), image / "busybox")
         node.import_image(IMAGE, image, user, entrypoint)
         self.phases = []
 
@@ -104,13 +107,15 @@ class Run:
         known_hosts.write_text(f"[{NODE}]:30022 {made['ssh.pub']}")
         return Load(self.node.network, self.servers.home, self.folder, key, known_hosts)
 
-    def phase(self, load, name, change=lambda: None, killed=(), drained=(), replicas=range(REPLICAS)):
+    def phase(self, load, name, change=lambda: None, killed=(), drained=(), announced=True, replicas=range(REPLICAS)):
         """Makes the change, waits until the replicas are ready and have moved data by each protocol, and ends the phase
         when no transfer is left that ran before."""
         print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
         pods = lambda indexes: frozenset(f"{self.name}-{index}" for index in indexes)
-        phase = Phase(name, time.time(), killed=pods(killed), drained=pods(drained), replicas=tuple(replicas))
-        change()
+        phase = Phase(name, time.time(), killed=pods(killed), drained=pods(drained), announced=announced,
+                      replicas=tuple(replicas))
+        # A change may tell which pods it ended.
+        phase.drained |= frozenset(change() or ())
         self.wait_for_replicas(len(replicas))
         changed = time.time()
         needed = {(pod, protocol) for pod in pods(replicas) for protocol in ("ftp", "ftps", "sftp")}
@@ -137,14 +142,36 @@ class Run:
 
         wait_for(f"{count} replicas", are_ready, 180)
 
-    def delete(self, index, *how):
-        self.node.kubectl("delete", "pod", f"{self.name}-{index}", *how)
+    def delete_pod_of_reader(self, load):
+        """Deletes a pod just when it has sent the last byte of a download, and the client has read few of them."""
+        started = time.time()
+        load.read_slowly()
+
+        def ends(records):
+            return [record["pod"] for record in records if record["event"] == "transfer" and record["at"] > started
+                    and record["direction"] == "download" and "reader" in record["path"]]
+
+        self.servers.audit.wait_until("a slow reader's download", ends, 120)
+        pod = ends(self.servers.audit.records)[0]
+        self.node.kubectl("delete", "pod", pod)
+        return [pod]
+
+    def delete_by_force(self, index):
+        self.node.kubectl("delete", "pod", f"{self.name}-{index}", "--force", "--grace-period=0")
 
     def kill(self, index):
         os.kill(self.node.process_of(f"{self.name}-{index}"), signal.SIGKILL)
 
     def scale(self, count):
         self.node.kubectl("scale", "statefulset", self.name, f"--replicas={count}")
+
+    def announce(self):
+        """Kubernetes 1.20 has no `sleep` in hooks, so the chart renders none for it: what it renders for 1.30 or newer, by
+        a program."""
+        hook = {"preStop": {"exec": {"command": ["/busybox", "sleep", "5"]}}}
+        change = [{"op": "add", "path": "/spec/template/spec/containers/0/lifecycle", "value": hook}]
+        self.node.kubectl("patch", "statefulset", self.name, "--type=json", "-p", json.dumps(change))
+        self.node.kubectl("rollout", "status", f"statefulset/{self.name}", "--timeout=300s")
 
     def upgrade(self):
         """A change of the configuration, which every pod must have afterwards."""
@@ -154,6 +181,8 @@ class Run:
         self.helm("upgrade", more)
         after = self.checksums()
         expect(len(set(after)) == 1 and not set(after) & set(before), f"checksums before {before}, after {after}")
+        hooks = self.node.kubectl("get", "statefulset", self.name, "-o", "jsonpath={.spec.template.spec.containers[0].lifecycle}")
+        expect("busybox" in hooks, f"the hook is gone: {hooks}")
 
     def checksums(self):
         return [pod["metadata"]["annotations"]["lockgate/config-checksum"] for pod in self.node.pods().values()]
@@ -161,13 +190,14 @@ class Run:
     def all_phases(self, load):
         load.start()
         self.phase(load, "three replicas")
-        self.phase(load, "kubectl delete pod", lambda: self.delete(1), drained=[1])
+        self.phase(load, "kubectl delete pod, no preStop", lambda: self.delete_pod_of_reader(load), announced=False)
+        self.phase(load, "rollout of a preStop hook", self.announce, drained=range(REPLICAS), announced=False)
+        self.phase(load, "kubectl delete pod", lambda: self.delete_pod_of_reader(load))
         self.phase(load, "SIGKILL of a pod's process", lambda: self.kill(2), killed=[2])
-        self.phase(load, "kubectl delete --force --grace-period=0", lambda: self.delete(0, "--force", "--grace-period=0"),
-                   killed=[0])
+        self.phase(load, "kubectl delete pod --force", lambda: self.delete_by_force(0), killed=[0])
         self.phase(load, "kubectl scale, 3 to 5", lambda: self.scale(5), replicas=range(5))
         self.phase(load, "kubectl scale, 5 to 3", lambda: self.scale(3), drained=[3, 4])
-        self.phase(load, "helm upgrade, another configuration", self.upgrade, drained=[0, 1, 2])
+        self.phase(load, "helm upgrade, another configuration", self.upgrade, drained=range(REPLICAS))
         self.phase(load, "three replicas again")
         load.stop()
 

@@ -20,6 +20,8 @@ class Phase:
     killed: frozenset = frozenset()
     # Pods that the cluster ended, with a grace period.
     drained: frozenset = frozenset()
+    # Whether these serve new connections until the cluster has noticed (a preStop hook).
+    announced: bool = False
     # The replicas that must move data.
     replicas: tuple = ()
     transfers: list = dataclasses.field(default_factory=list)
@@ -62,14 +64,18 @@ class Findings:
         return failed
 
     def kind_of_failure(self, phase, transfer):
-        """`killed`: of a session on a pod that was killed. `refused`: no byte of it was sent, as the pod was ending or
-        dead. Anything else is a defect."""
+        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was ending or
+        dead. `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
         pods = self.pods_of(transfer)
         has_begun = bool(self.by_name[(transfer.name, transfer.direction)])
+        has_logged_in = any(transfer.started <= record["at"] <= transfer.ended and record["outcome"] == "ok"
+                            for record in self.logins[transfer.address])
         if pods & phase.killed:
             return "killed"
-        if not has_begun and (pods & phase.drained or (not pods and (phase.drained or phase.killed))):
-            return "refused"
+        if not has_begun and has_logged_in and pods & phase.drained:
+            return "sent away"
+        if not has_begun and not has_logged_in and (phase.killed or (phase.drained and not phase.announced)):
+            return "unanswered"
         self.defect(phase, transfer, f"failed: {transfer.words}")
         return "defect"
 
@@ -88,11 +94,10 @@ class Findings:
         for record in self.by_name[(transfer.name, transfer.direction)]:
             if record["outcome"] == "ok" and record.get("sha256", transfer.sha256) != transfer.sha256:
                 self.defect(phase, transfer, f"{record['pod']} recorded other bytes as whole: {record['sha256']}")
-        if transfer.is_complete and not any(
-                record["outcome"] == "ok" for record in self.by_name[(transfer.name, transfer.direction)]):
-            # A killed pod takes the records of its last moment with it.
-            if not self.pods_of(transfer) & phase.killed and not phase.killed:
-                self.defect(phase, transfer, "whole, but the gateway has no record of it")
+        is_recorded = any(record["outcome"] == "ok" for record in self.by_name[(transfer.name, transfer.direction)])
+        # A killed pod takes the records of its last moment with it.
+        if transfer.is_complete and not is_recorded and not phase.killed:
+            self.defect(phase, transfer, "whole, but the gateway has no record of it")
 
     def defect(self, phase, transfer, what):
         self.defects.append(f"{phase.name}: {transfer.direction} of {transfer.name} from {transfer.address} "
@@ -125,12 +130,12 @@ class Findings:
                 if record["event"] == "transfer" and phase.started <= record["at"] < phase.ended]
 
 
-COLUMNS = "{:<46} {:>5} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>7} {:>8}"
+COLUMNS = "{:<42} {:>4} {:>5} {:>5} {:>5} {:>6} {:>8} {:>7} {:>10} {:>9} {:>7}"
 
 
 def table(findings, phases):
     """The lines of the table, and below it the clients' words of each kind of failure."""
-    yield COLUMNS.format("phase", "s", "ftp", "ftps", "sftp", "MiB", "replicas", "killed", "refused", "defects")
+    yield COLUMNS.format("phase", "s", "ftp", "ftps", "sftp", "MiB", "replicas", "killed", "unanswered", "sent away", "defects")
     words = collections.Counter()
     for phase in phases:
         failed = findings.judge(phase)
@@ -139,7 +144,7 @@ def table(findings, phases):
         moved = sum(transfer.size for transfer in whole) / MIB
         pods = {record["pod"] for record in findings.whole_records(phase)}
         yield COLUMNS.format(phase.name, round(phase.ended - phase.started), count["ftp"], count["ftps"], count["sftp"],
-                             round(moved), len(pods), failed["killed"], failed["refused"], failed["defect"])
+                             round(moved), len(pods), failed["killed"], failed["unanswered"], failed["sent away"], failed["defect"])
         for transfer in phase.transfers:
             if not transfer.is_complete:
                 words[(phase.name, transfer.protocol, transfer.words)] += 1

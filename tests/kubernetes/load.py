@@ -10,11 +10,11 @@ import subprocess
 import threading
 import time
 
-from network import run
+from network import in_namespace, run
 from one_node import NODE
 from real_servers import PASSWORD
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 PORTS = {"ftp": 30021, "ftps": 30021, "sftp": 30022}
 PASSIVE = re.compile(r"\b227 [^(]*\((\d+),(\d+),(\d+),(\d+),(\d+),(\d+)\)|\b229 [^(]*\(\|\|\|(\d+)\|\)")
 
@@ -64,6 +64,11 @@ KINDS = [
     Kind("sftp-slow", "sftp", "sftp", "acme", 2 * MIB, MIB // 3),
     Kind("sftp-slow-ftp", "sftp", "sftp", "globex", 2 * MIB, MIB // 3),
 ]
+# These read so slowly that the gateway has sent the whole file while most of it waits in the pod's socket.
+READERS = [
+    Kind("reader", "ftp", "curl", "ftptest", 224 * KIB, 8 * KIB),
+    Kind("reader", "ftps", "curl", "acme", 224 * KIB, 8 * KIB),
+]
 
 
 class Load:
@@ -73,16 +78,23 @@ class Load:
         self.network, self.home, self.folder = network, home, folder
         self.key, self.known_hosts = key, known_hosts
         self.random = os.urandom(4 * MIB)
+        # Small windows, as if the clients were far away: bytes wait in the pods and not on this side.
+        run(*in_namespace(network.client, "sysctl", "-qw", "net.ipv4.tcp_rmem=4096 32768 65536"))
         self.transfers, self.lock = [], threading.Lock()
         self.ending = threading.Event()
-        self.broken = []
-        self.threads, self.visits = [], {}
-        for number, kind in enumerate(KINDS):
+        self.broken, self.reading = [], []
+        self.threads, self.visits, self.readers = [], {}, []
+        for number, kind in enumerate(KINDS + READERS):
             address = f"198.51.100.{10 + number}"
             run("ip", "-n", network.client, "address", "add", f"{address}/24", "dev", "eth0")
             worker = f"{kind.protocol}-{kind.name}-{number}"
+            arguments = (kind, worker, address, folder / worker)
+            arguments[3].mkdir()
             self.visits[worker] = 0
-            self.threads.append(threading.Thread(target=self.work, args=(kind, worker, address), daemon=True))
+            if kind in READERS:
+                self.readers.append(arguments)
+            else:
+                self.threads.append(threading.Thread(target=self.work, args=arguments, daemon=True))
 
     def start(self):
         for thread in self.threads:
@@ -93,9 +105,18 @@ class Load:
         for thread in self.threads:
             thread.join(180)
 
+    def read_slowly(self):
+        """Starts a visit of each reader, which `settle` waits for."""
+        self.reading = [threading.Thread(target=self.work_once, args=arguments, daemon=True) for arguments in self.readers]
+        for thread in self.reading:
+            thread.start()
+
     def settle(self):
         """Returns when every worker has ended the visit that it is in now."""
-        before = dict(self.visits)
+        for thread in self.reading:
+            thread.join(180)
+        self.reading = []
+        before = {worker: count for worker, count in self.visits.items() if "reader" not in worker}
         while any(self.visits[worker] == count for worker, count in before.items()):
             self.check()
             time.sleep(0.1)
@@ -104,22 +125,24 @@ class Load:
         if self.broken:
             raise self.broken[0]
 
-    def work(self, kind, worker, address):
-        self.network.enter(self.network.client)
-        folder = self.folder / worker
-        folder.mkdir()
+    def work(self, *arguments):
+        while not self.ending.is_set() and not self.broken:
+            if not self.work_once(*arguments):
+                # As a script that tries again.
+                self.ending.wait(0.5)
+
+    def work_once(self, kind, worker, address, folder):
+        """A visit; returns whether all of it succeeded."""
         try:
-            while not self.ending.is_set():
-                transfers = self.visit(kind, worker, address, folder)
-                with self.lock:
-                    self.transfers += transfers
-                    self.visits[worker] += 1
-                if not all(transfer.is_complete for transfer in transfers):
-                    # As a script that tries again.
-                    self.ending.wait(0.5)
+            self.network.enter(self.network.client)
+            transfers = self.visit(kind, worker, address, folder)
         except BaseException as error:
             self.broken.append(error)
             raise
+        with self.lock:
+            self.transfers += transfers
+            self.visits[worker] += 1
+        return all(transfer.is_complete for transfer in transfers)
 
     def visit(self, kind, worker, address, folder):
         """A file up and down again."""

@@ -47,7 +47,7 @@ def requirements():
         missing.append("TOOLS is not set: the folder where these scripts keep programs and state")
     if os.getuid():
         missing.append("not root")
-    programs = ("etcd", "containerd", "ctr", "runc", "iptables", "conntrack", "ip", "curl", "lftp", "sftp")
+    programs = ("etcd", "containerd", "ctr", "runc", "iptables", "conntrack", "busybox", "ip", "curl", "lftp", "sftp")
     return missing + [f"{program} is missing" for program in programs if not shutil.which(program)]
 
 

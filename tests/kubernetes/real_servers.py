@@ -76,6 +76,8 @@ write_enable=YES
 local_umask=022
 pasv_min_port=40000
 pasv_max_port=40999
+# The node's NAT is rewritten while pods come and go: one of a session's connections may keep the pod's address.
+pasv_promiscuous=YES
 use_localtime=NO
 xferlog_enable=YES
 vsftpd_log_file={self.folder / "vsftpd.transfers"}
