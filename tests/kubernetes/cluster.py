@@ -1,5 +1,5 @@
-"""The long tier: the Helm chart on a real cluster of one node, under a continuous load, while pods end, are killed, come
-and go, and the release is upgraded. Clients outside of the node transfer through every replica's own data ports.
+"""The Helm chart on a real cluster of one node, under a continuous load, while pods end, are killed, come and go, and
+the release is upgraded. Clients outside of the node transfer through every replica's own data ports. Run by hand.
 
     LOCKGATE_CLUSTER_SCRIPTS=FOLDER TOOLS=FOLDER cluster.py --helm HELM --kubectl KUBECTL --lockgate LOCKGATE
 
@@ -134,10 +134,13 @@ class Run:
         self.phases.append(phase)
 
     def wait_for_replicas(self, count):
+        def is_ready(pod):
+            conditions = {it["type"]: it["status"] for it in pod["status"].get("conditions", [])}
+            return "deletionTimestamp" not in pod["metadata"] and conditions.get("Ready") == "True"
+
         def are_ready():
             pods = self.node.pods()
-            ready = [name for name, pod in pods.items() if "deletionTimestamp" not in pod["metadata"]
-                     and any(it["type"] == "Ready" and it["status"] == "True" for it in pod["status"].get("conditions", []))]
+            ready = [name for name, pod in pods.items() if is_ready(pod)]
             return sorted(ready) == sorted(pods) == [f"{self.name}-{index}" for index in range(count)]
 
         wait_for(f"{count} replicas", are_ready, 180)
@@ -166,8 +169,8 @@ class Run:
         self.node.kubectl("scale", "statefulset", self.name, f"--replicas={count}")
 
     def announce(self):
-        """Kubernetes 1.20 has no `sleep` in hooks, so the chart renders none for it: what it renders for 1.30 or newer, by
-        a program."""
+        """Kubernetes 1.20 has no `sleep` in hooks, so the chart renders none for it: here what it renders for 1.30 or
+        newer, by a program."""
         hook = {"preStop": {"exec": {"command": ["/busybox", "sleep", "5"]}}}
         change = [{"op": "add", "path": "/spec/template/spec/containers/0/lifecycle", "value": hook}]
         self.node.kubectl("patch", "statefulset", self.name, "--type=json", "-p", json.dumps(change))
@@ -181,7 +184,8 @@ class Run:
         self.helm("upgrade", more)
         after = self.checksums()
         expect(len(set(after)) == 1 and not set(after) & set(before), f"checksums before {before}, after {after}")
-        hooks = self.node.kubectl("get", "statefulset", self.name, "-o", "jsonpath={.spec.template.spec.containers[0].lifecycle}")
+        path = "jsonpath={.spec.template.spec.containers[0].lifecycle}"
+        hooks = self.node.kubectl("get", "statefulset", self.name, "-o", path)
         expect("busybox" in hooks, f"the hook is gone: {hooks}")
 
     def checksums(self):
@@ -206,7 +210,8 @@ class Run:
         time.sleep(1)
         records = list(self.servers.audit.records)
         if dump:
-            lines = [dataclasses.asdict(transfer) | {"phase": phase.name} for phase in self.phases for transfer in phase.transfers]
+            lines = [dataclasses.asdict(transfer) | {"phase": phase.name}
+                     for phase in self.phases for transfer in phase.transfers]
             dump.write_text("".join(json.dumps(line) + "\n" for line in lines + records))
         findings = Findings(self.name, self.slices, records)
         print("\n" + "\n".join(table(findings, self.phases)))
@@ -251,11 +256,12 @@ def main():
     parser.add_argument("--helm", required=True)
     parser.add_argument("--kubectl", required=True)
     parser.add_argument("--lockgate", required=True, type=pathlib.Path)
-    parser.add_argument("--dump", type=pathlib.Path, help="a file for all transfers and audit records, one JSON object a line")
+    parser.add_argument("--dump", type=pathlib.Path, help="a file for all transfers and audit records, as JSON lines")
     arguments = parser.parse_args()
     missing = requirements()
     if missing:
-        print("the cluster test needs more:\n- " + "\n- ".join(missing) + "\ntests/README.md describes it.", file=sys.stderr)
+        words = "the cluster test needs more:\n- " + "\n- ".join(missing) + "\ntests/README.md describes it."
+        print(words, file=sys.stderr)
         sys.exit(2)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

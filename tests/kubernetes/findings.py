@@ -54,8 +54,9 @@ class Findings:
                 failed[self.kind_of_failure(phase, transfer)] += 1
         for record in self.cut_records(phase):
             if record["pod"] not in phase.killed:
-                self.defects.append(f"{phase.name}: {record['pod']} recorded {record['direction']} of {record['path']}: "
-                                    f"{record['outcome']}, {record.get('reason')} {record.get('detail', '')}")
+                what = f"{record['outcome']}, {record.get('reason')} {record.get('detail', '')}"
+                where = f"{record['pod']} recorded {record['direction']} of {record['path']}"
+                self.defects.append(f"{phase.name}: {where}: {what}")
         moved = {(record["pod"], record["protocol"]) for record in self.whole_records(phase)}
         missing = [f"{pod} {protocol}" for pod in map(self.pod, phase.replicas) for protocol in ("ftp", "ftps", "sftp")
                    if (pod, protocol) not in moved]
@@ -64,8 +65,8 @@ class Findings:
         return failed
 
     def kind_of_failure(self, phase, transfer):
-        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was ending or
-        dead. `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
+        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was ending
+        or dead. `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
         pods = self.pods_of(transfer)
         has_begun = bool(self.by_name[(transfer.name, transfer.direction)])
         has_logged_in = any(transfer.started <= record["at"] <= transfer.ended and record["outcome"] == "ok"
@@ -87,7 +88,8 @@ class Findings:
             if {address for address, _ in session} != {NODE} or len(named) != 1:
                 self.defect(phase, transfer, f"PASV named {session}")
             elif pods and self.pod(min(named)) not in pods:
-                self.defect(phase, transfer, f"PASV named {session}, ports of {self.pod(min(named))}, the session was on {pods}")
+                owner = self.pod(min(named))
+                self.defect(phase, transfer, f"PASV named {session}, ports of {owner}, the session was on {pods}")
 
     def check_records(self, phase, transfer):
         """What the gateway recorded as whole has the bytes that the client sent."""
@@ -135,7 +137,8 @@ COLUMNS = "{:<42} {:>4} {:>5} {:>5} {:>5} {:>6} {:>8} {:>7} {:>10} {:>9} {:>7}"
 
 def table(findings, phases):
     """The lines of the table, and below it the clients' words of each kind of failure."""
-    yield COLUMNS.format("phase", "s", "ftp", "ftps", "sftp", "MiB", "replicas", "killed", "unanswered", "sent away", "defects")
+    yield COLUMNS.format("phase", "s", "ftp", "ftps", "sftp", "MiB", "replicas", "killed", "unanswered", "sent away",
+                         "defects")
     words = collections.Counter()
     for phase in phases:
         failed = findings.judge(phase)
@@ -144,7 +147,8 @@ def table(findings, phases):
         moved = sum(transfer.size for transfer in whole) / MIB
         pods = {record["pod"] for record in findings.whole_records(phase)}
         yield COLUMNS.format(phase.name, round(phase.ended - phase.started), count["ftp"], count["ftps"], count["sftp"],
-                             round(moved), len(pods), failed["killed"], failed["unanswered"], failed["sent away"], failed["defect"])
+                             round(moved), len(pods), failed["killed"], failed["unanswered"], failed["sent away"],
+                             failed["defect"])
         for transfer in phase.transfers:
             if not transfer.is_complete:
                 words[(phase.name, transfer.protocol, transfer.words)] += 1

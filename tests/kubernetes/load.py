@@ -107,7 +107,8 @@ class Load:
 
     def read_slowly(self):
         """Starts a visit of each reader, which `settle` waits for."""
-        self.reading = [threading.Thread(target=self.work_once, args=arguments, daemon=True) for arguments in self.readers]
+        for arguments in self.readers:
+            self.reading.append(threading.Thread(target=self.work_once, args=arguments, daemon=True))
         for thread in self.reading:
             thread.start()
 
@@ -184,8 +185,8 @@ def by_curl(load, kind, transfer, there, back):
     """Two sessions. One worker asks for PASV alone, the other for EPSV first."""
     for direction in ("upload", "download"):
         it = transfer(direction)
-        command = ["curl", "-sSv", "--interface", it.address, "-u", f"{kind.user}:{PASSWORD}", "--connect-timeout", "10",
-                   "--speed-time", "30", "--speed-limit", "1"]
+        command = ["curl", "-sSv", "--interface", it.address, "-u", f"{kind.user}:{PASSWORD}"]
+        command += ["--connect-timeout", "10", "--speed-time", "30", "--speed-limit", "1"]
         command += ["--ssl-reqd", "-k"] if kind.protocol == "ftps" else []
         command += ["--limit-rate", kind.rate, "--disable-epsv"] if kind.rate else []
         command += ["-T", there] if direction == "upload" else ["-o", back]
@@ -199,9 +200,9 @@ def by_curl(load, kind, transfer, there, back):
 def by_lftp(load, kind, transfer, there, back):
     """One session, unless the gateway ends it: then lftp logs in again, and goes on."""
     settings = {
-        "net:max-retries": 6, "net:reconnect-interval-base": 1, "net:reconnect-interval-multiplier": 1, "net:timeout": 20,
-        "net:socket-bind-ipv4": transfer("upload").address, "net:limit-total-rate": kind.rate, "cmd:fail-exit": "yes",
-        "ssl:verify-certificate": "no", "ftp:ssl-allow": "no", "xfer:clobber": "yes", "cmd:interactive": "no",
+        "net:max-retries": 6, "net:reconnect-interval-base": 1, "net:reconnect-interval-multiplier": 1,
+        "net:timeout": 20, "net:socket-bind-ipv4": transfer("upload").address, "net:limit-total-rate": kind.rate,
+        "cmd:fail-exit": "yes", "ssl:verify-certificate": "no", "ftp:ssl-allow": "no", "xfer:clobber": "yes",
     }
     if kind.protocol == "ftps":
         settings.update({"ftp:ssl-allow": "yes", "ftp:ssl-force": "yes", "ftp:ssl-protect-data": "yes"})
@@ -210,7 +211,8 @@ def by_lftp(load, kind, transfer, there, back):
     script += [f"open -u {kind.user},{PASSWORD} ftp://{NODE}:{PORTS[kind.protocol]}", f"put {there} -o {up.name}",
                "echo the upload is complete", f"get {up.name} -o {back}"]
     code, text = execute(["lftp", "-d", "-c", "; ".join(script)])
-    yield from both(transfer, up, code, text, "the upload is complete", r"(?:put|get|open): .*|<--- [45]\d\d .*|\*\*\*\* .*")
+    important = r"(?:put|get|open): .*|<--- [45]\d\d .*|\*\*\*\* .*"
+    yield from both(transfer, up, code, text, "the upload is complete", important)
 
 
 def by_sftp(load, kind, transfer, there, back):
@@ -218,9 +220,10 @@ def by_sftp(load, kind, transfer, there, back):
     up = transfer("upload")
     batch = there.with_name("batch")
     batch.write_text(f"put {there} {up.name}\nls -l {up.name}\nget {up.name} {back}\n")
-    command = ["sftp", "-b", batch, "-i", load.key, "-P", PORTS["sftp"], "-o", f"BindAddress={up.address}",
-               "-o", f"UserKnownHostsFile={load.known_hosts}", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10",
-               "-o", "IdentitiesOnly=yes"]
+    options = [f"BindAddress={up.address}", f"UserKnownHostsFile={load.known_hosts}", "StrictHostKeyChecking=yes",
+               "ConnectTimeout=10", "IdentitiesOnly=yes"]
+    command = ["sftp", "-b", batch, "-i", load.key, "-P", PORTS["sftp"]]
+    command += [argument for option in options for argument in ("-o", option)]
     command += ["-l", kind.rate * 8 // 1000] if kind.rate else []
     code, text = execute([*command, f"{kind.user}@{NODE}"])
     yield from both(transfer, up, code, text, "sftp> ls -l", r"(?!sftp> |Uploading |Fetching |-rw).+")

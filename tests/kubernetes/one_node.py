@@ -1,10 +1,10 @@
-"""A Kubernetes cluster of one real node, in network namespaces: the node, the clients, and the servers behind the gateway.
+"""A Kubernetes cluster of one real node, in network namespaces: the node, the clients, and the servers behind it.
 
 LOCKGATE_CLUSTER_SCRIPTS names a folder with three scripts, and TOOLS the folder where they keep programs and state:
 
     kube-apiserver.sh   starts etcd, the API server and the controller manager on the loopback of its network namespace
-    kube-node.sh        starts containerd, kubelet, scheduler, kube-proxy and a bridge network (cni0, 10.88.0.0/24) there;
-                        the node has the address of $NODEIP and the name node1
+    kube-node.sh        starts containerd, kubelet, scheduler, kube-proxy and a bridge network (cni0, 10.88.0.0/24)
+                        there; the node has the address of $NODEIP and the name node1
     kube-down.sh        stops what both started
 
 TOOLS/run/kube/kubeconfig is the access to the API, TOOLS/run/kube/c.sock is containerd's.
@@ -31,8 +31,8 @@ SCRIPTS = ("kube-apiserver.sh", "kube-node.sh", "kube-down.sh")
 # What kubelet, kube-proxy and the network plugins leave on a machine, and settings that they change.
 LEFT_BEHIND = ["/var/log/pods", "/var/log/containers", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/dockershim",
                "/usr/libexec/kubernetes", "/run/containerd"]
-SETTINGS = ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys",
-            "kernel/keys/root_maxbytes", "net/netfilter/nf_conntrack_max"]
+SETTINGS = ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+            "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "net/netfilter/nf_conntrack_max"]
 
 
 def requirements():
@@ -62,7 +62,8 @@ class OneNode:
 
     def __enter__(self):
         self.before = {path: path.exists() for path in map(pathlib.Path, LEFT_BEHIND)}
-        self.settings = {path: path.read_text() for path in map(pathlib.Path("/proc/sys").joinpath, SETTINGS) if path.exists()}
+        settings = map(pathlib.Path("/proc/sys").joinpath, SETTINGS)
+        self.settings = {path: path.read_text() for path in settings if path.exists()}
         self.namespaces = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
         self.network = Network(0, [])
         try:
@@ -142,7 +143,8 @@ class OneNode:
         """The process ID of a pod's program."""
         [status] = self.pods()[pod]["status"]["containerStatuses"]
         tasks = run("ctr", "-a", self.state / "c.sock", "-n", "k8s.io", "tasks", "ls").splitlines()
-        [found] = [line.split()[1] for line in tasks if line.startswith(status["containerID"].removeprefix("containerd://"))]
+        container = status["containerID"].removeprefix("containerd://")
+        [found] = [line.split()[1] for line in tasks if line.startswith(container)]
         return int(found)
 
     def import_image(self, name, folder, user, entrypoint):
