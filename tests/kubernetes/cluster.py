@@ -243,6 +243,9 @@ def run_all(arguments, folder):
                 finally:
                     load.ending.set()
                 defects = it.report(arguments.dump)
+                if arguments.dump and defects:
+                    for log in servers.logs():
+                        shutil.copy(log, arguments.dump.with_suffix(f".{log.name}"))
             except BaseException:
                 diagnosis(node)
                 raise
@@ -256,7 +259,8 @@ def main():
     parser.add_argument("--helm", required=True)
     parser.add_argument("--kubectl", required=True)
     parser.add_argument("--lockgate", required=True, type=pathlib.Path)
-    parser.add_argument("--dump", type=pathlib.Path, help="a file for all transfers and audit records, as JSON lines")
+    parser.add_argument("--dump", type=pathlib.Path, help="a file for all transfers and audit records, as JSON lines; "
+                        "after defects the servers' logs are put beside it")
     arguments = parser.parse_args()
     missing = requirements()
     if missing:

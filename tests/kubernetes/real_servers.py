@@ -80,7 +80,8 @@ pasv_max_port=40999
 pasv_promiscuous=YES
 use_localtime=NO
 xferlog_enable=YES
-vsftpd_log_file={self.folder / "vsftpd.transfers"}
+log_ftp_protocol=YES
+vsftpd_log_file={self.folder / "vsftpd-protocol.log"}
 """)
         self.start("vsftpd", self.vsftpd, path)
         self.wait_for_port(FTP_PORT)
@@ -101,10 +102,15 @@ PasswordAuthentication no
 AuthorizedKeysFile {keys}
 MaxStartups 200
 MaxSessions 100
+LogLevel DEBUG1
 Subsystem sftp internal-sftp -u 022
 """)
         self.start("sshd", shutil.which("sshd", path="/usr/sbin:/usr/bin"), "-D", "-e", "-f", path)
         self.wait_for_port(SSH_PORT)
+
+    def logs(self):
+        """The files with what the servers say."""
+        return sorted(self.folder.glob("*.log"))
 
     def host_key(self):
         """Its fingerprint."""
