@@ -88,7 +88,7 @@ impl Gateway {
 
     fn explain_login(&self, query: &Query, choice: &Choice<'_>) -> ExplainedLogin {
         let backend = choice.backend.name.clone();
-        let known = self.passwords.known(&choice.user);
+        let known = self.passwords.users().get(&choice.user).cloned();
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
             (_, None) => ("the gateway does not know the user", Vec::new()),

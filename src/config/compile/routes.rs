@@ -14,6 +14,7 @@ mod backends;
 mod greeting;
 mod matches;
 mod rewrite;
+mod unalike;
 mod unused;
 
 pub(super) fn compile(
@@ -30,6 +31,7 @@ pub(super) fn compile(
     let compiled = routes.iter().filter_map(|it| compile_route(file, it, login_modes, problems));
     let compiled = compiled.collect();
     unused::warn(file, routes, problems);
+    unalike::warn(file, routes, problems);
     RouteTable(compiled)
 }
 
