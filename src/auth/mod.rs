@@ -19,5 +19,6 @@ pub use guard::{Ban, GuardSettings, LoginGuard};
 pub use hash::{Cost, HashError, HashKind, PasswordHash, Scheme, hash_password};
 pub use identity::Identity;
 pub use password::PasswordCheck;
+pub use password_queue::Place;
 pub use source::Source;
 pub use users::{User, UserTable};

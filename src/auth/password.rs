@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus::{IntCounterVec, Opts, Registry};
 use zeroize::Zeroizing;
 
-use super::password_queue::PasswordQueue;
+use super::password_queue::{PasswordQueue, Place};
 use super::{Scheme, Source, User, UserTable, live_gauge};
 use crate::net::task;
 
@@ -58,18 +58,21 @@ impl PasswordCheck {
         *self.users.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(users);
     }
 
-    /// The user of `users`, if the password is correct. The same work for unknown users. Passwords from one
-    /// source are checked after those of others that wait as long.
+    /// Waits until a password from this address may be checked. Addresses take turns.
+    pub async fn place(&self, from: IpAddr) -> Place {
+        self.queue.place(Source::of(from)).await
+    }
+
+    /// The user of `users`, if the password is correct. The same work for unknown users.
     pub async fn verify(
         &self,
+        place: Place,
         users: &UserTable,
         name: &[u8],
         password: &Zeroizing<Vec<u8>>,
-        from: IpAddr,
     ) -> Option<Arc<User>> {
         let (hash, user) = users.hash_for(name)?;
         let (hash, password) = (hash.clone(), password.clone());
-        let place = self.queue.place(Source::of(from)).await;
         if let Some(computed) = self.computed.as_ref().and_then(|it| it.get(&hash.scheme())) {
             computed.inc();
         }
@@ -92,8 +95,14 @@ mod tests {
     const MD5: &str = "$1$saltsalt$Yo6tRKYGO/jWyb1etwHDS/";
     const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
 
-    fn secret(text: &str) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(text.into())
+    async fn verify_at(
+        check: &PasswordCheck,
+        users: &UserTable,
+        name: &[u8],
+        password: &str,
+    ) -> bool {
+        let password = Zeroizing::new(password.into());
+        check.verify(check.place(CLIENT).await, users, name, &password).await.is_some()
     }
 
     fn user(hash: Option<&str>) -> User {
@@ -118,9 +127,7 @@ mod tests {
         let alice = user(Some(&hash));
         let users = table(vec![("alice".into(), alice), ("keys-only".into(), user(None))]);
         let check = PasswordCheck::new(UserTable::default());
-        let verify = async |name: &[u8], password| {
-            check.verify(&users, name, &secret(password), CLIENT).await.is_some()
-        };
+        let verify = async |name: &[u8], password| verify_at(&check, &users, name, password).await;
         assert!(verify(b"alice", "open sesame").await);
         assert!(!verify(b"alice", "wrong").await);
         // Another user's password does not authenticate an unknown user, whose name costs that hash.
@@ -133,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn an_empty_table_authenticates_no_user() {
         let (check, users) = (PasswordCheck::new(UserTable::default()), UserTable::default());
-        assert!(check.verify(&users, b"alice", &secret(""), CLIENT).await.is_none());
+        assert!(!verify_at(&check, &users, b"alice", "").await);
     }
 
     #[tokio::test]
@@ -143,7 +150,7 @@ mod tests {
         check.replace_users(table(vec![("bob".into(), user(Some(MD5)))]));
         let after = check.users();
         let verify = async |users: &UserTable, name: &[u8]| {
-            check.verify(users, name, &secret("open sesame"), CLIENT).await.is_some()
+            verify_at(&check, users, name, "open sesame").await
         };
         assert!(verify(&before, b"alice").await && !verify(&before, b"bob").await);
         assert!(verify(&after, b"bob").await && !verify(&after, b"alice").await);
@@ -157,13 +164,12 @@ mod tests {
         let users = check.users();
         let count = |scheme| check.computed.as_ref().unwrap()[&scheme].get();
         let counts = || (count(Scheme::Md5Crypt), count(Scheme::Bcrypt));
-        let password = secret("wrong");
         let (mut md5, mut bcrypt) = (0, 0);
         for n in 0..60 {
             let name = format!("unknown{n}");
             let work = async || {
                 let before = counts();
-                check.verify(&users, name.as_bytes(), &password, CLIENT).await;
+                verify_at(&check, &users, name.as_bytes(), "wrong").await;
                 (counts().0 - before.0, counts().1 - before.1)
             };
             let first = work().await;
@@ -178,8 +184,8 @@ mod tests {
         assert!((13..=47).contains(&md5), "{md5} and {bcrypt}");
         // A known one costs one hash, too.
         let before = counts();
-        check.verify(&users, b"m0", &password, CLIENT).await;
-        check.verify(&users, b"b0", &password, CLIENT).await;
+        verify_at(&check, &users, b"m0", "wrong").await;
+        verify_at(&check, &users, b"b0", "wrong").await;
         assert_eq!(counts(), (before.0 + 1, before.1 + 1));
     }
 

@@ -24,7 +24,7 @@ struct State {
 }
 
 /// A place for one check; free again when dropped.
-pub(super) struct Place(Option<Arc<PasswordQueue>>);
+pub struct Place(Option<Arc<PasswordQueue>>);
 
 impl PasswordQueue {
     /// With `places` checks at a time.

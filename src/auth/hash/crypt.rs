@@ -1,7 +1,7 @@
 //! Hashes of crypt(3) that libraries verify: bcrypt, SHA-crypt and yescrypt.
 
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
-use yescrypt::{PasswordVerifier as _, Yescrypt};
+use yescrypt::Yescrypt;
 
 use super::cost::{BCRYPT_COST_MAX, Cost, ROUNDS_MAX, limit, limit_memory};
 use super::{HashError, is_crypt64};
