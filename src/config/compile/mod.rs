@@ -70,6 +70,8 @@ pub(super) fn compile(
         descriptors::warn(file, limits.sessions, &pools, machine, problems);
         let mut names = Names::new();
         if !machine.runs_here {
+            // No mistake, so a start does not repeat it.
+            routes::warn_of_unalike_answers(file, problems);
             machine_checks::warn_of_addresses(file, &pools, machine, problems);
             names = machine_checks::warn_of_names(file, machine, problems);
         }

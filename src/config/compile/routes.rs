@@ -17,6 +17,8 @@ mod rewrite;
 mod unalike;
 mod unused;
 
+pub(super) use unalike::warn_of_unalike_answers;
+
 pub(super) fn compile(
     file: &File,
     login_modes: &HashMap<String, LoginMode>,
@@ -31,7 +33,6 @@ pub(super) fn compile(
     let compiled = routes.iter().filter_map(|it| compile_route(file, it, login_modes, problems));
     let compiled = compiled.collect();
     unused::warn(file, routes, problems);
-    unalike::warn(file, routes, problems);
     RouteTable(compiled)
 }
 

@@ -8,7 +8,8 @@ use crate::config::report::Problems;
 use crate::config::schema::{self, File};
 use crate::config::values::Authenticate;
 
-pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
+pub(in crate::config::compile) fn warn_of_unalike_answers(file: &File, problems: &mut Problems) {
+    let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
     let at_listener = |route: &schema::Route, listener: &str| {
         route.r#match.as_ref().is_none_or(|given| lists(&given.listeners, listener))
     };
