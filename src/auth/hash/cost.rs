@@ -46,5 +46,5 @@ pub(super) fn limit_memory(bytes: u64, passes: u64) -> Result<(), HashError> {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     limit(mib(bytes), mib(MEMORY_MAX), "MiB of memory")?;
     let written = mib(bytes.saturating_mul(passes));
-    limit(written, mib(MEMORY_PASSES_MAX), "MiB of memory, all passes together,")
+    limit(written, mib(MEMORY_PASSES_MAX), "MiB of memory in all passes")
 }

@@ -17,7 +17,7 @@ pub(super) fn bcrypt_cost(text: &str) -> Result<Cost, HashError> {
     if cost < 4 {
         return Err(HashError::Invalid);
     }
-    limit(cost.into(), BCRYPT_COST_MAX, "as bcrypt's cost")?;
+    limit(cost.into(), BCRYPT_COST_MAX, "doublings (bcrypt's cost)")?;
     Ok(Cost::new(format_args!("bcrypt {cost}")))
 }
 

@@ -132,7 +132,7 @@ fn hashes_that_ask_for_too_much_are_refused() {
     let sha = "saltsalt$yrhPKxCqiWcCE9h0g86j6Ugz7SDFdFm.BjU.d8RaQnC";
     for (text, limit) in [
         (format!("$argon2id$v=19$m=1048577,t=1,p=1${rest}"), "1025 MiB of memory; at most 1024 "),
-        (format!("$argon2id$v=19$m=1048576,t=5,p=1${rest}"), "all passes together,; at most 4096 "),
+        (format!("$argon2id$v=19$m=1048576,t=5,p=1${rest}"), "5120 MiB of memory in all passes; at most 4096 "),
         (format!("$scrypt$ln=21,r=8,p=1${rest}"), "2048 MiB of memory; at most 1024 "),
         (format!("$scrypt$ln=1,r=1,p=4294967295${rest}"), "MiB of memory"),
         (format!("$scrypt$ln=63,r=4294967295,p=4294967295${rest}"), "MiB of memory"),
@@ -140,7 +140,7 @@ fn hashes_that_ask_for_too_much_are_refused() {
         (format!("$5$rounds=5000001${sha}"), "5000001 rounds; at most 5000000 "),
         (
             "$2b$16$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy".to_owned(),
-            "16 as bcrypt's cost; at most 15 ",
+            "16 doublings (bcrypt's cost); at most 15 ",
         ),
         ("$y$jJT$abcdefghijklmnop$eGyjAiVfgW5OYCicb.sdOKKTHoUXqY6W9IY0nTUzXz7".to_owned(), "MiB"),
     ] {
