@@ -59,7 +59,8 @@ fn parse(text: &str) -> Option<Parsed> {
     };
     let salt = if is_text_salt { salt.as_bytes().to_vec() } else { base64(salt)? };
     // A shorter hash is guessed by chance, an empty salt is none.
-    (hash.len() >= 16 && !salt.is_empty()).then_some(())?;
+    let is_text = |salt: &[u8]| salt.iter().all(u8::is_ascii_graphic);
+    (hash.len() >= 16 && !salt.is_empty() && (!is_text_salt || is_text(&salt))).then_some(())?;
     Some(Parsed { is_sha512: kind.ends_with("sha512"), iterations, salt, hash })
 }
 
