@@ -213,6 +213,11 @@ fn scheme(text: &str) -> Result<Scheme, HashError> {
     }
 }
 
+/// Whether a derived key has a usual length; others are damaged. A shorter one is guessed by chance.
+fn is_key_length(length: usize) -> bool {
+    (16..=64).contains(&length) && length % 16 == 0
+}
+
 /// crypt(3)'s base 64.
 fn is_crypt64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/')

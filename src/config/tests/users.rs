@@ -80,7 +80,7 @@ fn mistakes_in_a_file_of_users_name_its_lines() {
         ("listeners: {}\n".into(), "users.yaml:1:1: listeners: unknown key"),
         ("listeners: {}\n".into(), "users.yaml: users: is missing"),
         (String::new(), "users.yaml: is empty; for no users, write `users: {}`"),
-        ("users: [\n".into(), "users.yaml:2:1: this is not YAML"),
+        ("users: [\n".into(), "users.yaml:1:8: this is not YAML"),
     ] {
         let report = file_report(&content);
         assert!(report.contains(expected), "{content}\n{report}");
