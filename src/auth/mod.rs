@@ -2,6 +2,7 @@
 
 mod authorized_keys;
 mod credentials;
+pub mod hook;
 mod identity;
 mod password;
 mod users;
