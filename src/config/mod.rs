@@ -46,6 +46,8 @@ pub struct Compiled {
     pub backends: Vec<(String, BackendSettings)>,
     /// The users whom the gateway authenticates (`users`).
     pub users: UserTable,
+    /// The `login_hooks`, by name.
+    pub login_hooks: Vec<crate::auth::hook::Settings>,
     /// The `routes`, in the order of the file.
     pub routes: RouteTable,
     /// The `policy`; `None`: whatever the backends allow.

@@ -20,10 +20,12 @@ use crate::route::{FolderSetting, RootSetting};
 
 mod audit;
 mod login;
+mod login_hook;
 mod policy;
 
 pub(super) use audit::*;
 pub(super) use login::*;
+pub(super) use login_hook::*;
 pub(super) use policy::*;
 
 section! {
@@ -37,6 +39,8 @@ section! {
         [required] backends: Named<Backend>,
         /// Users whom the gateway authenticates, by name.
         users: Named<User>,
+        /// Programs that decide about logins of routes with `authenticate: http`, by name.
+        login_hooks: Named<LoginHook>,
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,

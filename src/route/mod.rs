@@ -4,6 +4,7 @@ mod choice;
 mod path_map;
 mod rewrite;
 mod root;
+mod root_text;
 mod table;
 mod target;
 
@@ -11,5 +12,6 @@ pub use choice::{Choice, Chosen, LoginRequest};
 pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};
 pub use root::{Root, RootSetting, USER_PLACEHOLDER, UserFolder, UserFolderError};
+pub use root_text::RootTextError;
 pub use table::{Access, Backends, Match, Mismatch, Route, RouteBackend, RouteTable};
 pub use target::Target;

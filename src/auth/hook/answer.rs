@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::error::HookError;
 use super::question::{USER_MAX, is_name};
 use crate::auth::Credentials;
-use crate::data::BANDWIDTH_MIN;
+use crate::data::{BANDWIDTH_MAX, BANDWIDTH_MIN};
 
 /// Groups of one answer: directories have users in hundreds of them.
 const GROUPS_MAX: usize = 1000;
@@ -104,7 +104,10 @@ struct Document {
 impl Parsed {
     pub(super) fn parse(text: &[u8]) -> Result<Self, HookError> {
         let document: Document = serde_json::from_slice(text).map_err(|error| {
-            HookError::malformed(format!("its answer is not as expected: {}", without_values(&error)))
+            HookError::malformed(format!(
+                "its answer is not as expected: {}",
+                without_values(&error)
+            ))
         })?;
         document.check().map_err(|wrong| HookError::malformed(format!("its answer: {wrong}")))?;
         if !document.allow {
@@ -143,8 +146,10 @@ impl Document {
             return Err("`limits` has a zero; to refuse a login, answer `allow: false`");
         }
         let bandwidths = [bandwidth, upload_bandwidth, download_bandwidth];
-        if bandwidths.into_iter().flatten().any(|n| n < BANDWIDTH_MIN) {
-            return Err("`limits` has a bandwidth below 8000 bytes a second");
+        if bandwidths.into_iter().flatten().any(|n| !(BANDWIDTH_MIN..=BANDWIDTH_MAX).contains(&n)) {
+            return Err(
+                "`limits` has a bandwidth that is not from 8000 bytes to 1024 GiB a second",
+            );
         }
         if self.cache_for > CACHE_FOR_MAX {
             return Err("`cache_for` is longer than a day (86400)");

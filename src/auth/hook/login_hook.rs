@@ -34,7 +34,7 @@ pub struct LoginHook {
     settings: Settings,
     slots: Semaphore,
     cache: Cache,
-    metrics: OfHook,
+    pub(super) metrics: OfHook,
 }
 
 /// A hook's decision.

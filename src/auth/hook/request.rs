@@ -55,7 +55,9 @@ pub struct Token(HeaderValue);
 
 /// A token that cannot be sent. Fault: the operator's.
 #[derive(Debug, thiserror::Error)]
-#[error("the token may have only visible ASCII characters and no spaces (RFC 6750 section 2.1), on one line")]
+#[error(
+    "the token may have only visible ASCII characters and no spaces (RFC 6750 section 2.1), on one line"
+)]
 pub struct BadToken;
 
 impl Token {
@@ -90,8 +92,9 @@ impl Endpoint {
             }
             Server::Tcp { address, tls, .. } => {
                 let connected = TcpStream::connect(address.as_str()).await;
-                let tcp = connected
-                    .map_err(|error| unreachable(format!("cannot connect to {address}: {error}")))?;
+                let tcp = connected.map_err(|error| {
+                    unreachable(format!("cannot connect to {address}: {error}"))
+                })?;
                 prepare(&tcp);
                 let Some(tls) = tls else { return exchange(tcp, request).await };
                 let stream = tls.connect(tcp).await.map_err(|error| no_tls(&error))?;
@@ -121,7 +124,9 @@ impl Endpoint {
             Some(token) => request.header(header::AUTHORIZATION, token.0.clone()),
             None => request,
         };
-        request.body(body).map_err(|error| unreachable(format!("its address is not valid: {error}")))
+        request
+            .body(body)
+            .map_err(|error| unreachable(format!("its address is not valid: {error}")))
     }
 }
 
@@ -147,7 +152,9 @@ fn check_header(response: &Response<Incoming>) -> Result<(), HookError> {
         let advice = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; check `token_file`",
             StatusCode::NOT_FOUND => "; check the path of `url`",
-            _ if status.is_redirection() => "; redirects are not followed: set `url` to the last one",
+            _ if status.is_redirection() => {
+                "; redirects are not followed: set `url` to the last one"
+            }
             _ => "",
         };
         let text = format!("it answered with status {} instead of 200{advice}", status.as_u16());

@@ -25,6 +25,7 @@ mod key_files;
 mod key_logins;
 mod listener_tls;
 mod listeners;
+mod login_hooks;
 mod machine_checks;
 mod own_address;
 mod placeholders;
@@ -48,6 +49,7 @@ pub(super) fn compile(
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
+    let login_hooks = login_hooks::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
     let policy_limits = policy::limits(file, problems);
@@ -78,6 +80,7 @@ pub(super) fn compile(
         pools,
         backends,
         users,
+        login_hooks,
         routes,
         policy,
         policy_limits,

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::common::{Count, parse_bytes};
 use crate::config::leaf::{Choice, Invalid, Value};
-use crate::data::BANDWIDTH_MIN;
+use crate::data::{BANDWIDTH_MAX, BANDWIDTH_MIN};
 use crate::policy::limits::{OperationPeriod, OperationRate, Per};
 
 impl Choice for Per {
@@ -29,7 +29,6 @@ const BANDWIDTH_UNITS: [(&str, u64); 6] = [
     ("Mbit/s", 125_000),
     ("Gbit/s", 125_000_000),
 ];
-const BANDWIDTH_MAX: u64 = 1 << 40;
 
 impl Value for Bandwidth {
     fn parse(text: &str) -> Result<Self, Invalid> {
