@@ -13,5 +13,7 @@ pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};
 pub use root::{Root, RootSetting, USER_PLACEHOLDER, UserFolder, UserFolderError};
 pub use root_text::RootTextError;
-pub use table::{Access, Backends, Match, Mismatch, Route, RouteBackend, RouteTable};
+pub use table::{
+    Access, Account, Authenticator, Backends, Match, Mismatch, Route, RouteBackend, RouteTable,
+};
 pub use target::Target;
