@@ -4,6 +4,7 @@
 //! reads it into the `schema` and reports unknown, duplicate and missing keys and invalid values, and
 //! `compile` makes settings and reports contradictions.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,8 @@ pub struct Compiled {
     pub users: UserTable,
     /// The `login_hooks`, by name.
     pub login_hooks: Vec<crate::auth::hook::Settings>,
+    /// The account of each backend (its `login`), for users whom a login hook sends there.
+    pub accounts: HashMap<String, crate::route::Account>,
     /// The `routes`, in the order of the file.
     pub routes: RouteTable,
     /// The `policy`; `None`: whatever the backends allow.

@@ -359,8 +359,10 @@ section! {
     Route {
         /// The users of the route; every condition must hold. Absent: everyone.
         r#match: Match,
-        /// Who checks the password: backend or gateway.
+        /// Who checks the password: backend, gateway (its `users`), or http (a login hook).
         [required] authenticate: Leaf<Authenticate>,
+        /// With `authenticate: http`: the name of the login hook. Not needed if there is only one.
+        login_hook: Leaf<Text>,
         /// The backend's name. Required, unless there is user_at_backend.
         backend: Leaf<Text>,
         /// Instead of backend: the client names one of these backends after the last `@` of its user name

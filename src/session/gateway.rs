@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Limits;
 use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
+use super::login_hooks::LoginHooks;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
 use crate::auth::PasswordCheck;
@@ -23,6 +24,8 @@ use crate::route::RouteTable;
 pub struct Gateway {
     /// The `users` and the check of their passwords.
     pub passwords: PasswordCheck,
+    /// The programs that decide about logins of routes with `authenticate: http`.
+    pub login_hooks: LoginHooks,
     /// The `routes`; the first match applies.
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
@@ -101,6 +104,8 @@ fn refused(reason: &str) -> Failure {
 mod authenticate;
 mod backend_login;
 mod choice;
+mod destination;
+mod hook;
 mod login;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ mod metrics;
 mod question;
 mod request;
 #[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, AnsweredLimits, BackendAccount};

@@ -1,5 +1,6 @@
 //! `login_hooks`.
 
+use std::collections::HashMap;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,14 +8,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::backends::LoginMode;
 use super::key_files::warn_if_exposed;
-use super::{check_name, entries, limits, text, value};
+use super::{check_name, entries, limits, text, unknown_name, value};
 use crate::auth::hook::{Endpoint, Server, Settings, Token};
 use crate::config::leaf::Leaf;
 use crate::config::report::{Location, Problems};
-use crate::config::schema::{File, LoginHook};
-use crate::config::values::{FileName, HookUrl};
+use crate::config::schema::{File, LoginHook, Route};
+use crate::config::values::{Authenticate, FileName, HookUrl};
 use crate::net::tls::{ClientTls, SessionReuse, load_ca};
+use crate::route::Account;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const REQUESTS_AT_ONCE: usize = 32;
@@ -156,5 +159,80 @@ fn socket(
 fn without_effect<T>(leaf: Option<&Leaf<T>>, why: &str, problems: &mut Problems) {
     if let Some(leaf) = leaf {
         problems.error(&leaf.at, format!("has no effect: {why}"));
+    }
+}
+
+/// The account of each backend, if a route needs it.
+pub(super) fn accounts(
+    file: &File,
+    login_modes: &HashMap<String, LoginMode>,
+) -> HashMap<String, Account> {
+    if entries(&file.login_hooks).is_empty() {
+        return HashMap::new();
+    }
+    let accounts = login_modes.iter().filter_map(|(name, mode)| {
+        let account = mode.account()?;
+        Some((name.clone(), account))
+    });
+    accounts.collect()
+}
+
+/// The hook of a route with `authenticate: http`: the one that it names, or the only one.
+pub(super) fn of_route<'f>(
+    file: &'f File,
+    route: &Route,
+    problems: &mut Problems,
+) -> Option<&'f str> {
+    let authenticate = route.authenticate.as_ref()?;
+    if authenticate.value != Some(Authenticate::Http) {
+        if let Some(leaf) = route.login_hook.as_ref().filter(|_| authenticate.value.is_some()) {
+            problems.error(&leaf.at, "has no effect without `authenticate: http`");
+        }
+        return None;
+    }
+    let mut names = entries(&file.login_hooks).iter().map(|(name, _)| name.as_str());
+    match &route.login_hook {
+        Some(leaf) => {
+            let wanted = &leaf.value.as_ref()?.0;
+            let found = names.clone().find(|name| name == wanted);
+            if found.is_none() {
+                unknown_name("login hook", wanted, names, &leaf.at, problems);
+            }
+            found
+        }
+        None => match (names.next(), names.next()) {
+            (Some(only), None) => Some(only),
+            (None, _) => {
+                let message = "there are no `login_hooks`: write one, with its `url` or `socket`";
+                problems.error(&authenticate.at, message);
+                None
+            }
+            (Some(_), Some(_)) => {
+                let message = "is missing: there are several `login_hooks`; name one of them";
+                problems.error(&route.at.absent("login_hook"), message);
+                None
+            }
+        },
+    }
+}
+
+/// Warns of hooks that no route has.
+pub(super) fn warn_unused(file: &File, routes: &[Route], problems: &mut Problems) {
+    let hooks = entries(&file.login_hooks);
+    let is_used = |name: &str| {
+        routes.iter().any(|route| {
+            let is_http = value(&route.authenticate) == Some(&Authenticate::Http);
+            is_http
+                && match &route.login_hook {
+                    Some(leaf) => leaf.value.as_ref().is_none_or(|wanted| wanted.0 == name),
+                    None => hooks.len() == 1,
+                }
+        })
+    };
+    for (name, hook) in hooks.iter().filter(|(name, _)| !is_used(name)) {
+        let message = format!(
+            "no route has `authenticate: http` with this hook (login_hook: {name}): it is never asked"
+        );
+        problems.warning(&hook.at, message);
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn compile(
     let login_hooks = login_hooks::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
+    let accounts = login_hooks::accounts(file, &login_modes);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
@@ -81,6 +82,7 @@ pub(super) fn compile(
         backends,
         users,
         login_hooks,
+        accounts,
         routes,
         policy,
         policy_limits,

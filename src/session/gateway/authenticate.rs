@@ -1,20 +1,25 @@
 //! Who logs in: passwords and public keys of the gateway's `users`.
 
+use std::sync::Arc;
+
 use russh::keys::PublicKey;
 
 use super::super::client_info::ClientInfo;
+use super::super::login_record::LoginRecord;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
+use super::backend_login::KEY_NOT_FORWARDED;
+use super::destination::Destination;
 use super::{Gateway, refused};
-use crate::op::Failure;
-use crate::route::{Access, Account, Authenticator, Chosen};
-
-pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
+use crate::op::{Failure, FailureKind};
+use crate::route::{Access, Account, Authenticator, Choice, Chosen};
 
 /// A user whom the gateway has authenticated.
 pub(super) struct Authenticated {
     /// For routes, policy and limits.
     pub(super) groups: Vec<String>,
+    /// Where the login leads; `None`: where the route says.
+    pub(super) destination: Option<Destination>,
 }
 
 impl Gateway {
@@ -26,10 +31,13 @@ impl Gateway {
         client: &ClientInfo,
         proof: &Proof,
     ) -> Result<Option<Authenticated>, Failure> {
-        match chosen.choice.as_ref().map(|choice| &choice.backend.access) {
-            Some(Access::Backend) => Ok(None),
+        match chosen.choice.as_ref().map(|choice| (choice, &choice.backend.access)) {
+            Some((_, Access::Backend)) => Ok(None),
+            Some((choice, Access::Gateway { by: Authenticator::Hook(hook), .. })) => {
+                self.ask_hook(hook, choice, client, proof).await.map(Some)
+            }
             // Without a route, too: the reply and its time must not depend on whether the user exists.
-            None | Some(Access::Gateway { by: Authenticator::Users, .. }) => {
+            None | Some((_, Access::Gateway { by: Authenticator::Users, .. })) => {
                 self.authenticate_user(chosen, client, proof).await.map(Some)
             }
         }
@@ -45,7 +53,8 @@ impl Gateway {
         let user = match (&proof.password, &proof.key) {
             (Some(password), _) => self.passwords.verify(name, &password.password).await,
             (None, Some(key)) => {
-                self.admits_key(client, &proof.user, key)?;
+                let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
+                self.admits_users_key(choice, client, key)?;
                 self.passwords.known(name)
             }
             (None, None) => None,
@@ -54,11 +63,12 @@ impl Gateway {
         // A name that no user can have is told as that.
         Self::paths(choice)?;
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
-        Ok(Authenticated { groups: user.groups.clone() })
+        Ok(Authenticated { groups: user.groups.clone(), destination: None })
     }
 
-    /// Whether the gateway would accept a login with this key, before the client signs.
-    pub fn admits_key(
+    /// Whether the gateway would accept a login with this key, before the client signs. A login hook is
+    /// asked as long as the caller waits.
+    pub async fn admits_key(
         &self,
         client: &ClientInfo,
         user: &[u8],
@@ -66,23 +76,35 @@ impl Gateway {
     ) -> Result<(), Failure> {
         let chosen = self.choose(client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
-        match choice.backend.access {
-            Access::Gateway { account: Account::Mapped(_) | Account::None, .. } => {}
-            Access::Gateway { account: Account::PassThrough, .. } => {
-                return Err(refused(KEY_NOT_FORWARDED));
+        match &choice.backend.access {
+            Access::Gateway { by: Authenticator::Hook(hook), .. } => {
+                self.offer_to_hook(hook, choice, client, key).await
+            }
+            Access::Gateway { by: Authenticator::Users, .. } => {
+                self.admits_users_key(choice, client, key)
             }
             Access::Backend => {
-                return Err(refused(
-                    "the route has `authenticate: backend`, which accepts no public keys",
-                ));
+                Err(refused("the route has `authenticate: backend`, which accepts no public keys"))
             }
+        }
+    }
+
+    fn admits_users_key(
+        &self,
+        choice: &Choice<'_>,
+        client: &ClientInfo,
+        key: &PublicKey,
+    ) -> Result<(), Failure> {
+        if let Access::Gateway { account: Account::PassThrough, .. } = choice.backend.access {
+            return Err(refused(KEY_NOT_FORWARDED));
         }
         Self::paths(choice)?;
         let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
 
-    /// Records a key that was refused before the client signed, so that no login follows.
+    /// Records a key that was refused before the client signed, so that no login follows; or a login that
+    /// failed since nobody could decide about the key.
     pub fn key_refused(
         &self,
         client: &ClientInfo,
@@ -92,6 +114,10 @@ impl Gateway {
     ) {
         let choice = self.choose(client.login(user)).choice;
         let info = SessionInfo::new(client, user, Some(key), choice.as_ref(), &self.audit);
-        self.metrics.key_refused(&info, failure);
+        if failure.kind == FailureKind::Unavailable {
+            LoginRecord::new(Arc::new(info), self.metrics.clone()).done(Err(failure));
+        } else {
+            self.metrics.key_refused(&info, failure);
+        }
     }
 }

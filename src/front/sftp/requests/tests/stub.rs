@@ -248,6 +248,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
     let backend: Arc<dyn Backend> = Arc::new(StubHandle(stub.clone()));
     Gateway {
         passwords: PasswordCheck::new(UserTable::default()),
+        login_hooks: Default::default(),
         routes: RouteTable(vec![Route {
             matches: Match::default(),
             backends: Backends::One(RouteBackend { name: "stub".into(), access: Access::Backend }),
