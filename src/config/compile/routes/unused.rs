@@ -24,7 +24,9 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
             );
         }
     }
-    for (name, backend) in entries(&file.backends) {
+    // A login hook's answer may name any backend.
+    let named = if entries(&file.login_hooks).is_empty() { entries(&file.backends) } else { &[] };
+    for (name, backend) in named {
         if !routes.iter().flat_map(named_backends).any(|(_, backend)| backend == name) {
             problems.warning(&backend.at, "no route leads to this backend");
         }
