@@ -22,7 +22,7 @@ fn start() -> Fixture {
     let hook = HookServer::start();
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(&format!(
-        "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:0\" }}\n  \
+        "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n  \
          sftp: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
          login_hooks: {{ directory: {{ socket: {:?}, timeout: 2s }} }}\n\
          backends: {{ files: {{ protocol: local, folder: {:?} }} }}\n\

@@ -14,7 +14,7 @@ use crate::support::clients::openssh::sftp;
 use crate::support::clients::{SftpSite, Site, TlsVersion};
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::pki::pki;
-use crate::support::process::{CleanupGuard, run, spawn};
+use crate::support::process::{CleanupGuard, kill_group, run, spawn};
 use crate::support::ssh::{keys, public};
 use crate::support::{DataMode, Tls, pattern, ports};
 
@@ -24,7 +24,14 @@ const OPTIONS: CurlOptions = CurlOptions { data: DataMode::Epsv, tls: TlsVersion
 struct Sample {
     gateway: Gateway,
     folder: TempDir,
-    _hook: (Child, CleanupGuard),
+    hook: Child,
+    _cleanup: CleanupGuard,
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        kill_group(&mut self.hook);
+    }
 }
 
 fn script() -> Command {
@@ -50,13 +57,13 @@ fn start(users: &Value) -> Sample {
     let mut command = script();
     command.arg("serve").args([path("hook.sock"), path("users.json"), path("login-hook.token")]);
     command.stdout(Stdio::piped());
-    let mut child = {
+    let mut hook = {
         use std::os::unix::process::CommandExt;
         spawn(command.process_group(0))
     };
-    let cleanup = CleanupGuard::new(Some(&child), None);
+    let cleanup = CleanupGuard::new(Some(&hook), None);
     let mut line = String::new();
-    let stdout = child.stdout.take().expect("standard output");
+    let stdout = hook.stdout.take().expect("standard output");
     BufReader::new(stdout).read_line(&mut line).expect("a line");
     assert_eq!(line, "listening\n");
 
@@ -85,7 +92,7 @@ fn start(users: &Value) -> Sample {
         ("login-hook.token", &token),
     ];
     let gateway = Gateway::start_by(Command::new(PROGRAM), &text, &files);
-    Sample { gateway, folder, _hook: (child, cleanup) }
+    Sample { gateway, folder, hook, _cleanup: cleanup }
 }
 
 impl Sample {
@@ -166,7 +173,7 @@ fn the_documented_hook_lets_users_in_over_both_protocols() {
 fn explain_says_that_the_hook_decides() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("lockgate.yaml");
-    let text = "listeners: { ftp: { protocol: ftp, address: \"127.0.0.1:0\" } }\n\
+    let text = "listeners: { ftp: { protocol: ftp, address: \"127.0.0.1:0\", active: { allowed: true } } }\n\
                 login_hooks: { directory: { socket: hook.sock } }\n\
                 backends: { files: { protocol: local, folder: . } }\n\
                 routes:\n  - { authenticate: http, backend: files, root: \"/{user}\" }\n";

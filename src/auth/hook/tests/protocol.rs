@@ -191,3 +191,18 @@ fn tokens_are_visible_ascii() {
     }
     assert!(Token::new("abc._~+/-==").is_ok());
 }
+
+/// The first two JSON blocks of docs/login-hook.md.
+#[test]
+fn the_documented_examples_fit_the_schema() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/login-hook.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks = page.split("```").filter_map(|block| block.strip_prefix("json\n"));
+    let [question, answer] = blocks.collect::<Vec<_>>()[..] else { panic!("two examples") };
+    let schema = Schema::new();
+    for (text, kind) in [(question, schema.question), (answer, schema.answer)] {
+        let json: Value = serde_json::from_str(text).unwrap();
+        schema.schemas.validate(&json, kind).unwrap();
+    }
+    assert!(matches!(Parsed::parse(answer.as_bytes()), Ok(Parsed::Allowed(_))));
+}
