@@ -12,7 +12,7 @@ use super::client_refusal::ClientRefusal;
 use super::login_hooks::LoginHooks;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
-use crate::auth::PasswordCheck;
+use crate::auth::{LoginGuard, PasswordCheck};
 use crate::backend::Backend;
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind};
@@ -26,6 +26,8 @@ pub struct Gateway {
     pub passwords: PasswordCheck,
     /// The programs that decide about logins of routes with `authenticate: http`.
     pub login_hooks: LoginHooks,
+    /// Delays and bans after failed logins (`login_guard`).
+    pub guard: Arc<LoginGuard>,
     /// The `routes`; the first match applies.
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
@@ -105,7 +107,11 @@ mod authenticate;
 mod backend_login;
 mod choice;
 mod destination;
+mod guessing;
 mod hook;
 mod login;
+
+pub use guessing::BANNED;
+
 #[cfg(test)]
 mod tests;

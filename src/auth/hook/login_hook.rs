@@ -1,10 +1,11 @@
 //! A login hook: asks, and keeps positive answers that may be kept.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
 
 use super::answer::{Answer, Parsed};
 use super::cache::Cache;
@@ -12,6 +13,8 @@ use super::error::{HookError, HookFault};
 use super::metrics::{HookMetrics, OfHook};
 use super::question::{BadQuestion, Question};
 use super::request::{Endpoint, Token};
+use crate::auth::password_queue::PasswordQueue;
+use crate::auth::source::Source;
 
 /// One of the `login_hooks`, as configured.
 pub struct Settings {
@@ -32,7 +35,8 @@ pub struct Settings {
 /// Decides about logins.
 pub struct LoginHook {
     settings: Settings,
-    slots: Semaphore,
+    /// Sources take turns: guesses of one address do not delay the logins of others.
+    queue: Arc<PasswordQueue>,
     cache: Cache,
     pub(super) metrics: OfHook,
 }
@@ -60,7 +64,7 @@ impl LoginHook {
     /// Nothing is connected yet.
     pub fn new(settings: Settings, metrics: &HookMetrics) -> Self {
         Self {
-            slots: Semaphore::new(settings.requests_at_once),
+            queue: PasswordQueue::new(settings.requests_at_once),
             cache: Cache::new(settings.cache_max),
             metrics: metrics.of(&settings.name),
             settings,
@@ -80,6 +84,7 @@ impl LoginHook {
         question: &Question<'_>,
         accept: impl Fn(&Answer) -> Result<T, String>,
     ) -> Result<Verdict<T>, NoVerdict> {
+        let source = question.source;
         let question = question.to_json()?;
         let digest = self.cache.digest(&question);
         if let Some(answer) = self.cache.get(&digest) {
@@ -87,25 +92,28 @@ impl LoginHook {
             self.metrics.outcome("cached").inc();
             return Ok(Verdict::Allowed(accepted));
         }
-        let answer = match self.request(question).await.map_err(|error| self.failed(error))? {
-            Parsed::Allowed(answer) => Arc::new(answer),
-            Parsed::Refused(reason) => {
-                self.metrics.outcome("refused").inc();
-                return Ok(Verdict::Refused(reason));
-            }
-        };
+        let answer =
+            match self.request(source, question).await.map_err(|error| self.failed(error))? {
+                Parsed::Allowed(answer) => Arc::new(answer),
+                Parsed::Refused(reason) => {
+                    self.metrics.outcome("refused").inc();
+                    return Ok(Verdict::Refused(reason));
+                }
+            };
         let accepted = accept(&answer).map_err(|wrong| self.failed(malformed(&wrong)))?;
         self.cache.insert(digest, &answer);
         self.metrics.outcome("allowed").inc();
         Ok(Verdict::Allowed(accepted))
     }
 
-    async fn request(&self, question: zeroize::Zeroizing<Vec<u8>>) -> Result<Parsed, HookError> {
+    async fn request(
+        &self,
+        from: IpAddr,
+        question: Zeroizing<Vec<u8>>,
+    ) -> Result<Parsed, HookError> {
         let waiting = self.metrics.wait();
-        let permit = self.slots.acquire().await;
+        let _place = self.queue.place(Source::of(from)).await;
         drop(waiting);
-        // The semaphore is never closed.
-        let _permit = permit.map_err(|e| HookError::new(HookFault::Unreachable, e.to_string()))?;
         let Settings { endpoint, token, timeout: limit, .. } = &self.settings;
         let start = Instant::now();
         let answer = timeout(*limit, endpoint.ask(token.as_ref(), question)).await;

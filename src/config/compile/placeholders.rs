@@ -92,6 +92,7 @@ fn files(file: &File, problems: &mut Problems) {
         let leaves = [&hook.socket, &hook.ca, &hook.token_file];
         leaves.into_iter().for_each(|leaf| one(leaf.as_ref(), plain, problems));
     }
+    list(&file.users_file, plain, problems);
     one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod hook;
 mod limits;
 mod net;
+mod password;
 mod policy;
 mod root;
 mod route;
@@ -15,7 +16,7 @@ pub(super) use audit::SyslogTls;
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
 };
-pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use hook::{HookPath, HookUrl};
 pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{

@@ -11,6 +11,7 @@ use super::super::session_info::SessionInfo;
 use super::backend_login::KEY_NOT_FORWARDED;
 use super::destination::Destination;
 use super::{Gateway, refused};
+use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind};
 use crate::route::{Access, Account, Authenticator, Choice, Chosen};
 
@@ -27,6 +28,7 @@ impl Gateway {
     /// (`authenticate: backend`).
     pub(super) async fn authenticate(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: &Proof,
@@ -38,24 +40,30 @@ impl Gateway {
             }
             // Without a route, too: the reply and its time must not depend on whether the user exists.
             None | Some((_, Access::Gateway { by: Authenticator::Users, .. })) => {
-                self.authenticate_user(chosen, client, proof).await.map(Some)
+                self.authenticate_user(users, chosen, client, proof).await.map(Some)
             }
         }
     }
 
     async fn authenticate_user(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: &Proof,
     ) -> Result<Authenticated, Failure> {
         let name = chosen.choice.as_ref().map_or(&proof.user, |choice| &choice.user);
         let user = match (&proof.password, &proof.key) {
-            (Some(password), _) => self.passwords.verify(name, &password.password).await,
+            (Some(password), _) => {
+                let place = self.passwords.place(client.peer.ip()).await;
+                // Other guesses may have been checked meanwhile.
+                self.refuse_banned(client)?;
+                self.passwords.verify(place, users, name, &password.password).await
+            }
             (None, Some(key)) => {
                 let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
-                self.admits_users_key(choice, client, key)?;
-                self.passwords.known(name)
+                Self::admits_users_key(users, choice, client, key)?;
+                users.get(name).cloned()
             }
             (None, None) => None,
         };
@@ -74,14 +82,16 @@ impl Gateway {
         user: &[u8],
         key: &PublicKey,
     ) -> Result<(), Failure> {
-        let chosen = self.choose(client.login(user));
+        let users = self.passwords.users();
+        let chosen = self.choose_among(&users, client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
         match &choice.backend.access {
             Access::Gateway { by: Authenticator::Hook(hook), .. } => {
+                self.refuse_banned(client)?;
                 self.offer_to_hook(hook, choice, client, key).await
             }
             Access::Gateway { by: Authenticator::Users, .. } => {
-                self.admits_users_key(choice, client, key)
+                Self::admits_users_key(&users, choice, client, key)
             }
             Access::Backend => {
                 Err(refused("the route has `authenticate: backend`, which accepts no public keys"))
@@ -90,7 +100,7 @@ impl Gateway {
     }
 
     fn admits_users_key(
-        &self,
+        users: &UserTable,
         choice: &Choice<'_>,
         client: &ClientInfo,
         key: &PublicKey,
@@ -99,7 +109,7 @@ impl Gateway {
             return Err(refused(KEY_NOT_FORWARDED));
         }
         Self::paths(choice)?;
-        let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
+        let known = users.get(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
 

@@ -93,7 +93,7 @@ impl Gateway {
         let other_user = answer.user.as_ref().filter(|user| user.as_bytes() != choice.user);
         let user = match other_user {
             // Their passwords and keys are the gateway's to check.
-            Some(user) if self.passwords.known(user.as_bytes()).is_some() => {
+            Some(user) if self.passwords.users().get(user.as_bytes()).is_some() => {
                 return Err(format!("names \"{user}\", who is one of the gateway's `users`"));
             }
             Some(user) => user.clone().into_bytes(),
