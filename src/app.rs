@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
 use crate::audit::{self, Audit, Writers};
+use crate::auth::hook::{HookMetrics, LoginHook};
 use crate::auth::{LoginGuard, PasswordCheck};
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
@@ -28,7 +29,7 @@ use crate::net::{Connectors, Drain, ListenError, Listener};
 use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
-use crate::session::{Admission, Gateway, Metrics};
+use crate::session::{Admission, Gateway, LoginHooks, Metrics};
 use users_reload::UsersReload;
 
 /// Why the gateway did not start; nothing is left running.
@@ -198,6 +199,7 @@ fn gateway(
     Ok(Gateway {
         passwords: PasswordCheck::new(std::mem::take(&mut config.users)).with_metrics(registry)?,
         guard: LoginGuard::new(config.login_guard.clone(), registry)?,
+        login_hooks: login_hooks(config, registry)?,
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
         backends: backends(std::mem::take(&mut config.backends), pools, &connectors, &ignored)?,
         policy: config.policy.take().map(Arc::new),
@@ -206,6 +208,16 @@ fn gateway(
         metrics: Metrics::register(registry)?,
         audit,
     })
+}
+
+fn login_hooks(config: &mut Compiled, registry: &Registry) -> Result<LoginHooks, StartError> {
+    let metrics = HookMetrics::register(registry)?;
+    let hooks = std::mem::take(&mut config.login_hooks).into_iter().map(|settings| {
+        let hook = LoginHook::new(settings, &metrics);
+        (hook.name().to_owned(), hook)
+    });
+    let accounts = std::mem::take(&mut config.accounts);
+    Ok(LoginHooks { hooks: hooks.collect(), accounts })
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {

@@ -52,14 +52,18 @@ pub struct Subject<'a> {
 /// The user, as far as a login has come.
 #[derive(Clone, Copy)]
 pub struct Account<'a> {
-    /// The name of the login in bytes.
+    /// The user in bytes: the name of the login, or what a login hook has made of it.
     pub user: &'a [u8],
+    /// The name of the login, if the user is another.
+    pub login_name: Option<&'a [u8]>,
     /// Groups of a user whom the gateway authenticated.
     pub groups: &'a [String],
     /// `password` or `publickey`.
     pub method: &'static str,
-    /// Who checks the proof: `gateway` or `backend`; `None` without a route.
+    /// Who checks the proof: `gateway`, `backend` or `hook`; `None` without a route.
     pub checked_by: Option<&'static str>,
+    /// The login hook's name in the configuration.
+    pub hook: Option<&'a str>,
     /// Of the public key.
     pub fingerprint: Option<&'a str>,
     /// The index in `routes`; `None`: none matches.

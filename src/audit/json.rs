@@ -63,12 +63,16 @@ fn protection(object: &mut Object<'_>, protection: &Protection) {
 
 fn account(object: &mut Object<'_>, account: &Account<'_>) {
     object.bytes("user", account.user);
+    if let Some(name) = account.login_name {
+        object.bytes("login_name", name);
+    }
     if !account.groups.is_empty() {
         object.list("groups", account.groups);
     }
     object.object("authentication", |authentication| {
         authentication.text("method", account.method);
         authentication.optional("checked_by", account.checked_by);
+        authentication.optional("hook", account.hook);
         authentication.optional("fingerprint", account.fingerprint);
     });
     if let Some(route) = account.route {

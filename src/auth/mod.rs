@@ -5,6 +5,7 @@ mod cost_sets;
 mod credentials;
 mod guard;
 mod hash;
+pub mod hook;
 mod identity;
 pub mod import;
 mod live_gauge;

@@ -4,6 +4,7 @@
 //! reads it into the `schema` and reports unknown, duplicate and missing keys and invalid values, and
 //! `compile` makes settings and reports contradictions.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,10 @@ pub struct Compiled {
     pub backends: Vec<(String, BackendSettings)>,
     /// The users whom the gateway authenticates (`users` and `users_file`).
     pub users: UserTable,
+    /// The `login_hooks`, by name.
+    pub login_hooks: Vec<crate::auth::hook::Settings>,
+    /// The account of each backend (its `login`), for users whom a login hook sends there.
+    pub accounts: HashMap<String, crate::route::Account>,
     /// To read the users again (`users_file`).
     pub users_files: Option<UsersFiles>,
     /// The `routes`, in the order of the file.

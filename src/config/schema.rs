@@ -21,12 +21,14 @@ use crate::route::{FolderSetting, RootSetting};
 mod audit;
 mod guard;
 mod login;
+mod login_hook;
 mod policy;
 mod users;
 
 pub(super) use audit::*;
 pub(super) use guard::*;
 pub(super) use login::*;
+pub(super) use login_hook::*;
 pub(super) use policy::*;
 pub(super) use users::*;
 
@@ -41,6 +43,8 @@ section! {
         [required] backends: Named<Backend>,
         /// Users whom the gateway authenticates, by name.
         users: Named<User>,
+        /// Programs that decide about logins of routes with `authenticate: http`, by name.
+        login_hooks: Named<LoginHook>,
         /// A file with more of them under `users`, or a list of files. Read again when they have changed:
         /// the users of a file with an error stay as they were.
         users_file: OneOrMore<FileName>,
@@ -350,8 +354,10 @@ section! {
     Route {
         /// The users of the route; every condition must hold. Absent: everyone.
         r#match: Match,
-        /// Who checks the password: backend or gateway.
+        /// Who checks the password: backend, gateway (its `users`), or http (a login hook).
         [required] authenticate: Leaf<Authenticate>,
+        /// With `authenticate: http`: the name of the login hook. Not needed if there is only one.
+        login_hook: Leaf<Text>,
         /// The backend's name. Required, unless there is user_at_backend.
         backend: Leaf<Text>,
         /// Instead of backend: the client names one of these backends after the last `@` of its user name

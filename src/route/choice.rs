@@ -86,7 +86,7 @@ fn judge<'r, 'n, 'g>(
     };
     let groups = groups_of(user);
     route.matches.user(user, groups)?;
-    if groups.is_some() && route.is_unchecked() {
+    if groups.is_some() && route.is_for_others() {
         return Err(Mismatch::Reserved);
     }
     Ok((backend, user))

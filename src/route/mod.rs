@@ -4,6 +4,7 @@ mod choice;
 mod path_map;
 mod rewrite;
 mod root;
+mod root_text;
 mod table;
 mod target;
 
@@ -11,6 +12,7 @@ pub use choice::{Choice, Chosen, LoginRequest};
 pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};
 pub use root::{Root, RootSetting, USER_PLACEHOLDER, UserFolder, UserFolderError};
+pub use root_text::RootTextError;
 pub use table::{
     Access, Account, Authenticator, Backends, Match, Mismatch, Route, RouteBackend, RouteTable,
 };

@@ -71,10 +71,12 @@ pub enum Access {
 }
 
 /// How the gateway knows users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authenticator {
     /// `authenticate: gateway`: they are in `users`.
     Users,
+    /// `authenticate: http`: the login hook of this name decides.
+    Hook(Arc<str>),
 }
 
 /// The account at the backend of a user whom the gateway has authenticated (`login` of the backend).
@@ -107,9 +109,12 @@ impl Route {
         }
     }
 
-    /// `authenticate: backend`: the gateway does not check the password.
-    pub(super) fn is_unchecked(&self) -> bool {
-        self.backends().iter().any(|backend| matches!(backend.access, Access::Backend))
+    /// `authenticate: backend` or `http`: for others than the gateway's `users`.
+    pub(super) fn is_for_others(&self) -> bool {
+        let is_for_users = |backend: &RouteBackend| {
+            matches!(backend.access, Access::Gateway { by: Authenticator::Users, .. })
+        };
+        !self.backends().iter().all(is_for_users)
     }
 }
 
@@ -185,10 +190,10 @@ pub enum Mismatch {
     /// `match.groups`.
     #[error("the user is in none of `groups`")]
     Group,
-    /// `authenticate: backend` for one of the gateway's `users`.
+    /// `authenticate: backend` or `http`, for one of the gateway's `users`.
     #[error(
-        "the name is one of the gateway's `users`, and the route has `authenticate: backend`, which is for \
-         other users"
+        "the name is one of the gateway's `users`, and the route has `authenticate: backend` or `http`, which \
+         are for other users"
     )]
     Reserved,
     /// `user_at_backend`: no `@` and the name of one of its backends at the end of the user name.

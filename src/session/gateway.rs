@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Limits;
 use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
+use super::login_hooks::LoginHooks;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
 use crate::auth::{LoginGuard, PasswordCheck};
@@ -23,6 +24,8 @@ use crate::route::RouteTable;
 pub struct Gateway {
     /// The `users` and the check of their passwords.
     pub passwords: PasswordCheck,
+    /// The programs that decide about logins of routes with `authenticate: http`.
+    pub login_hooks: LoginHooks,
     /// Delays and bans after failed logins (`login_guard`).
     pub guard: Arc<LoginGuard>,
     /// The `routes`; the first match applies.
@@ -103,7 +106,9 @@ fn refused(reason: &str) -> Failure {
 mod authenticate;
 mod backend_login;
 mod choice;
+mod destination;
 mod guessing;
+mod hook;
 mod login;
 
 pub use guessing::BANNED;

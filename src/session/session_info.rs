@@ -22,9 +22,13 @@ pub(super) struct SessionInfo {
     pub local: SocketAddr,
     pub listener: String,
     pub protocol: &'static str,
-    pub user: Vec<u8>,
-    pub backend: String,
+    /// The name of the login, without the backend's on a route with `user_at_backend`.
+    pub name: Vec<u8>,
+    /// The route's backend.
+    pub route_backend: String,
     pub login: LoginDetails,
+    /// What a login hook has made of both.
+    pub granted: OnceLock<Granted>,
     /// Known once the login has succeeded.
     pub established: OnceLock<Established>,
     pub audit: Audit,
@@ -39,6 +43,8 @@ pub(super) struct LoginDetails {
     pub method: &'static str,
     /// Who checks that; `None` without a route.
     pub checked_by: Option<&'static str>,
+    /// The name of the login hook that does.
+    pub hook: Option<String>,
     /// Of the public key.
     pub fingerprint: Option<String>,
     /// The index of the route in the configuration; `None`: none matches.
@@ -49,6 +55,12 @@ pub(super) struct LoginDetails {
     pub server_name: Option<String>,
     /// The client program, from its SSH identification.
     pub client: Option<String>,
+}
+
+/// The user and the backend in a login hook's answer.
+pub(super) struct Granted {
+    pub user: Vec<u8>,
+    pub backend: String,
 }
 
 /// What a successful login adds.
@@ -65,13 +77,18 @@ impl LoginDetails {
         key: Option<&PublicKey>,
         choice: Option<&Choice>,
     ) -> Self {
-        let checked_by = |choice: &Choice| match choice.backend.access {
+        let checked_by = |choice: &Choice| match &choice.backend.access {
             Access::Backend => "backend",
             Access::Gateway { by: Authenticator::Users, .. } => "gateway",
+            Access::Gateway { by: Authenticator::Hook(_), .. } => "hook",
         };
         Self {
             method: if key.is_some() { "publickey" } else { "password" },
             checked_by: choice.map(checked_by),
+            hook: choice.and_then(|choice| match &choice.backend.access {
+                Access::Gateway { by: Authenticator::Hook(hook), .. } => Some(hook.to_string()),
+                _ => None,
+            }),
             fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
             route: choice.map(|choice| choice.number),
             protection: client.encryption.get().cloned(),
@@ -96,9 +113,10 @@ impl SessionInfo {
             local: client.local,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            user: choice.map_or(name, |choice| &choice.user).to_vec(),
-            backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
+            name: choice.map_or(name, |choice| &choice.user).to_vec(),
+            route_backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
             login: LoginDetails::new(client, key, choice),
+            granted: OnceLock::new(),
             established: OnceLock::new(),
             audit: audit.clone(),
             end: client.end.clone(),
@@ -106,10 +124,20 @@ impl SessionInfo {
         }
     }
 
+    /// The user, for policy and records.
+    pub(super) fn user(&self) -> &[u8] {
+        self.granted.get().map_or(&self.name, |granted| &granted.user)
+    }
+
+    /// The backend's name in the configuration; empty without a route.
+    pub(super) fn backend(&self) -> &str {
+        self.granted.get().map_or(&self.route_backend, |granted| &granted.backend)
+    }
+
     /// As [`ClientInfo::span`], with the user and the backend.
     pub(super) fn span(&self) -> Span {
-        let Self { session, peer, listener, backend, .. } = self;
-        let user = self.user.as_slice();
+        let Self { session, peer, listener, .. } = self;
+        let (user, backend) = (self.user(), self.backend());
         tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
     }
 
@@ -118,7 +146,7 @@ impl SessionInfo {
         let login = &self.login;
         let established = self.established.get();
         let backend = login.route.map(|_| audit::BackendServer {
-            name: &self.backend,
+            name: self.backend(),
             peer: established.and_then(|established| established.peer.as_ref()),
         });
         audit::Subject {
@@ -131,10 +159,12 @@ impl SessionInfo {
             protection: login.protection.as_ref(),
             server_name: login.server_name.as_deref(),
             account: Some(audit::Account {
-                user: &self.user,
+                user: self.user(),
+                login_name: Some(self.name.as_slice()).filter(|name| *name != self.user()),
                 groups: established.map_or(&[], |established| &established.groups),
                 method: login.method,
                 checked_by: login.checked_by,
+                hook: login.hook.as_deref(),
                 fingerprint: login.fingerprint.as_deref(),
                 route: login.route,
                 backend,

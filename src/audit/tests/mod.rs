@@ -37,6 +37,8 @@ fn subject(user: &[u8]) -> Subject<'_> {
             checked_by: Some("gateway"),
             fingerprint: None,
             route: Some(0),
+            login_name: None,
+            hook: None,
             backend: Some(BackendServer { name: "files", peer: None }),
         }),
     }

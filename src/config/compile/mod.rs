@@ -26,6 +26,7 @@ mod key_files;
 mod key_logins;
 mod listener_tls;
 mod listeners;
+mod login_hooks;
 mod machine_checks;
 mod own_address;
 mod placeholders;
@@ -51,8 +52,10 @@ pub(super) fn compile(
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
+    let login_hooks = login_hooks::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
+    let accounts = login_hooks::accounts(file, &login_modes);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
@@ -84,6 +87,8 @@ pub(super) fn compile(
         pools,
         backends,
         users,
+        login_hooks,
+        accounts,
         users_files: None,
         routes,
         policy,

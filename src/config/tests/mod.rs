@@ -12,6 +12,7 @@ mod audit;
 mod certificates;
 mod data_ports;
 mod limits;
+mod login_hooks;
 mod machine;
 mod mistakes;
 mod policy;
@@ -67,6 +68,7 @@ fn folder() -> tempfile::TempDir {
     write("exchange.password", "open sesame\r\n");
     write("empty.password", "\n");
     write("lines.password", "one\ntwo\n");
+    write("login-hook.token", "b3BlbiBzZXNhbWU=\n");
     write("exchange.passphrase", "open sesame\n");
     let names = "server.example.com,[10.1.2.3]:2222,files-a.example.com,[files-b.example.com]:2222";
     write("known_hosts", &format!("{names} {PUBLIC_KEY}"));
@@ -82,6 +84,7 @@ fn folder() -> tempfile::TempDir {
         "second.key",
         "nameless.key",
         "exchange.password",
+        "login-hook.token",
         "exchange.passphrase",
     ]);
     secrets.for_each(|name| mode(&folder.path().join(name), 0o600));

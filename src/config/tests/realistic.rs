@@ -157,7 +157,7 @@ limits:
     lockgate.yaml:22:5: routes[0].listeners: belongs one level deeper, under `match`
        22 |     listeners: public
           |     ^^^^^^^^^
-    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway
+    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway, http
        23 |     authenticate: yes
           |                   ^^^
     lockgate.yaml:24:14: routes[0].backend: there is no backend "file" (did you mean "files"?)

@@ -49,6 +49,7 @@ pub(in crate::config) enum DataSessions {
 pub(in crate::config) enum Authenticate {
     Backend,
     Gateway,
+    Http,
 }
 
 impl ListenerProtocol {
@@ -142,7 +143,7 @@ impl Choice for DataSessions {
 
 impl Choice for Authenticate {
     const ALL: &'static [(&'static str, Self)] =
-        &[("backend", Self::Backend), ("gateway", Self::Gateway)];
+        &[("backend", Self::Backend), ("gateway", Self::Gateway), ("http", Self::Http)];
 }
 
 impl Choice for SessionReuse {

@@ -63,7 +63,12 @@ impl Logins {
     }
 
     /// SSH_MSG_USERAUTH_PK_OK or a failure (RFC 4252 section 7).
-    pub(super) fn offer(&mut self, user: &str, key: &PublicKey, signature: &Algorithm) -> Auth {
+    pub(super) async fn offer(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        signature: &Algorithm,
+    ) -> Auth {
         if self.connection.is_ending() {
             return reject();
         }
@@ -73,18 +78,45 @@ impl Logins {
             return reject();
         }
         self.connection.note_client();
+        let Some(admitted) = self.admits(user.as_bytes(), key, signature).await else {
+            return reject();
+        };
+        let Err(failure) = admitted else { return Auth::Accept };
         let Connection { shared, client_info, .. } = &*self.connection;
-        let user = user.as_bytes();
-        let admitted = self
-            .check_signature(signature)
-            .and_then(|()| shared.gateway.admits_key(client_info, user, key));
-        match admitted {
-            Ok(()) => Auth::Accept,
-            Err(failure) => {
-                self.key_refused = true;
-                self.connection.note_login_logged();
-                shared.gateway.key_refused(client_info, user, key, &failure);
-                reject()
+        self.connection.note_login_logged();
+        shared.gateway.key_refused(client_info, user.as_bytes(), key, &failure);
+        if failure.kind == FailureKind::Unavailable {
+            self.end_unavailable(&failure);
+        } else {
+            self.key_refused = true;
+        }
+        reject()
+    }
+
+    /// `None` if the connection ends meanwhile: a login hook may take its time.
+    async fn admits(
+        &self,
+        user: &[u8],
+        key: &PublicKey,
+        signature: &Algorithm,
+    ) -> Option<Result<(), Failure>> {
+        if let Err(failure) = self.check_signature(signature) {
+            return Some(Err(failure));
+        }
+        let connection = &self.connection;
+        let gateway = &connection.shared.gateway;
+        let admits = gateway.admits_key(&connection.client_info, user, key);
+        tokio::select! {
+            biased;
+            () = connection.closing.cancelled() => None,
+            () = connection.closed_by_client() => None,
+            admitted = tokio::time::timeout_at(connection.login_deadline(), admits) => {
+                Some(admitted.unwrap_or_else(|_| {
+                    let message = "the login took too long; try again";
+                    Err(Failure::gateway(FailureKind::Unavailable, message).with_detail(
+                        "a login hook had not answered yet (limits.login_timeout)",
+                    ))
+                }))
             }
         }
     }
@@ -153,12 +185,16 @@ impl Logins {
     fn login_failed(&mut self, failure: &Failure) {
         self.failed += 1;
         if matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) {
-            // SSH can report a reason only with the end of the connection.
-            let end = SessionEnd::by(failure.fault, failure.message.clone());
-            self.connection.end(Disconnect::ServiceNotAvailable, end);
+            self.end_unavailable(failure);
         } else if self.failed >= self.connection.shared.gateway.limits.login_attempts {
             self.disconnect("too many failed logins (limits.login_attempts)");
         }
+    }
+
+    /// SSH can report a reason only with the end of the connection.
+    fn end_unavailable(&self, failure: &Failure) {
+        let end = SessionEnd::by(failure.fault, failure.message.clone());
+        self.connection.end(Disconnect::ServiceNotAvailable, end);
     }
 
     fn disconnect(&self, reason: &'static str) {

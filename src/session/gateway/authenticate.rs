@@ -1,21 +1,26 @@
 //! Who logs in: passwords and public keys of the gateway's `users`.
 
+use std::sync::Arc;
+
 use russh::keys::PublicKey;
 
 use super::super::client_info::ClientInfo;
+use super::super::login_record::LoginRecord;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
+use super::backend_login::KEY_NOT_FORWARDED;
+use super::destination::Destination;
 use super::{Gateway, refused};
 use crate::auth::UserTable;
-use crate::op::Failure;
-use crate::route::{Access, Account, Authenticator, Chosen};
-
-pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
+use crate::op::{Failure, FailureKind};
+use crate::route::{Access, Account, Authenticator, Choice, Chosen};
 
 /// A user whom the gateway has authenticated.
 pub(super) struct Authenticated {
     /// For routes, policy and limits.
     pub(super) groups: Vec<String>,
+    /// Where the login leads; `None`: where the route says.
+    pub(super) destination: Option<Destination>,
 }
 
 impl Gateway {
@@ -28,10 +33,13 @@ impl Gateway {
         client: &ClientInfo,
         proof: &Proof,
     ) -> Result<Option<Authenticated>, Failure> {
-        match chosen.choice.as_ref().map(|choice| &choice.backend.access) {
-            Some(Access::Backend) => Ok(None),
+        match chosen.choice.as_ref().map(|choice| (choice, &choice.backend.access)) {
+            Some((_, Access::Backend)) => Ok(None),
+            Some((choice, Access::Gateway { by: Authenticator::Hook(hook), .. })) => {
+                self.ask_hook(hook, choice, client, proof).await.map(Some)
+            }
             // Without a route, too: the reply and its time must not depend on whether the user exists.
-            None | Some(Access::Gateway { by: Authenticator::Users, .. }) => {
+            None | Some((_, Access::Gateway { by: Authenticator::Users, .. })) => {
                 self.authenticate_user(users, chosen, client, proof).await.map(Some)
             }
         }
@@ -53,7 +61,8 @@ impl Gateway {
                 self.passwords.verify(place, users, name, &password.password).await
             }
             (None, Some(key)) => {
-                self.judge_key(users, client, &proof.user, key)?;
+                let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
+                Self::admits_users_key(users, choice, client, key)?;
                 users.get(name).cloned()
             }
             (None, None) => None,
@@ -62,45 +71,50 @@ impl Gateway {
         // A name that no user can have is told as that.
         Self::paths(choice)?;
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
-        Ok(Authenticated { groups: user.groups.clone() })
+        Ok(Authenticated { groups: user.groups.clone(), destination: None })
     }
 
-    /// Whether the gateway would accept a login with this key, before the client signs.
-    pub fn admits_key(
+    /// Whether the gateway would accept a login with this key, before the client signs. A login hook is
+    /// asked as long as the caller waits.
+    pub async fn admits_key(
         &self,
         client: &ClientInfo,
         user: &[u8],
         key: &PublicKey,
     ) -> Result<(), Failure> {
-        self.judge_key(&self.passwords.users(), client, user, key)
-    }
-
-    fn judge_key(
-        &self,
-        users: &UserTable,
-        client: &ClientInfo,
-        user: &[u8],
-        key: &PublicKey,
-    ) -> Result<(), Failure> {
-        let chosen = self.choose_among(users, client.login(user));
+        let users = self.passwords.users();
+        let chosen = self.choose_among(&users, client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
-        match choice.backend.access {
-            Access::Gateway { account: Account::Mapped(_) | Account::None, .. } => {}
-            Access::Gateway { account: Account::PassThrough, .. } => {
-                return Err(refused(KEY_NOT_FORWARDED));
+        match &choice.backend.access {
+            Access::Gateway { by: Authenticator::Hook(hook), .. } => {
+                self.refuse_banned(client)?;
+                self.offer_to_hook(hook, choice, client, key).await
+            }
+            Access::Gateway { by: Authenticator::Users, .. } => {
+                Self::admits_users_key(&users, choice, client, key)
             }
             Access::Backend => {
-                return Err(refused(
-                    "the route has `authenticate: backend`, which accepts no public keys",
-                ));
+                Err(refused("the route has `authenticate: backend`, which accepts no public keys"))
             }
+        }
+    }
+
+    fn admits_users_key(
+        users: &UserTable,
+        choice: &Choice<'_>,
+        client: &ClientInfo,
+        key: &PublicKey,
+    ) -> Result<(), Failure> {
+        if let Access::Gateway { account: Account::PassThrough, .. } = choice.backend.access {
+            return Err(refused(KEY_NOT_FORWARDED));
         }
         Self::paths(choice)?;
         let known = users.get(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
 
-    /// Records a key that was refused before the client signed, so that no login follows.
+    /// Records a key that was refused before the client signed, so that no login follows; or a login that
+    /// failed since nobody could decide about the key.
     pub fn key_refused(
         &self,
         client: &ClientInfo,
@@ -110,6 +124,10 @@ impl Gateway {
     ) {
         let choice = self.choose(client.login(user)).choice;
         let info = SessionInfo::new(client, user, Some(key), choice.as_ref(), &self.audit);
-        self.metrics.key_refused(&info, failure);
+        if failure.kind == FailureKind::Unavailable {
+            LoginRecord::new(Arc::new(info), self.metrics.clone()).done(Err(failure));
+        } else {
+            self.metrics.key_refused(&info, failure);
+        }
     }
 }

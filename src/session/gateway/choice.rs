@@ -5,8 +5,8 @@ use crate::auth::UserTable;
 use crate::op::Failure;
 use crate::route::{Backends, Chosen, LoginRequest, Mismatch};
 
-const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
-     which is for other users; remove the name from `users`, or add a route with `authenticate: \
+const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend` \
+     or `http`, which are for other users; remove the name from `users`, or add a route with `authenticate: \
      gateway`";
 
 const NO_ROUTE: &str = "no route matches this user, listener and source address";

@@ -11,6 +11,7 @@ use crate::config::report::Problems;
 use crate::config::schema::{Backend, File};
 use crate::config::values::{BackendProtocol, HostPort};
 use crate::net::Connector;
+use crate::route::Account;
 
 mod ftp;
 mod sftp;
@@ -23,6 +24,17 @@ pub(super) enum LoginMode {
     Mapped(Option<Credentials>),
     /// Without: it has no accounts.
     None,
+}
+
+impl LoginMode {
+    /// Of a user whom the gateway has authenticated; `None` if a secret could not be read.
+    pub(super) fn account(&self) -> Option<Account> {
+        match self {
+            Self::PassThrough => Some(Account::PassThrough),
+            Self::Mapped(credentials) => Some(Account::Mapped(credentials.clone()?)),
+            Self::None => Some(Account::None),
+        }
+    }
 }
 
 /// The settings and login mode of every backend with a valid protocol.

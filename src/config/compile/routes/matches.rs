@@ -19,6 +19,11 @@ pub(super) fn compile(file: &File, route: &schema::Route, problems: &mut Problem
                            `authenticate: backend`";
             problems.error(&groups.at, message);
         }
+        Some(groups) if authenticate == Some(Authenticate::Http) => {
+            let message = "never match: a login hook is asked after the route was chosen, and only then tells \
+                           groups; match `users` or `listeners` here, and groups in `policy`";
+            problems.error(&groups.at, message);
+        }
         groups => check_groups(file, groups, problems),
     }
     if let Some(users) = &given.users

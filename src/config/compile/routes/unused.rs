@@ -4,7 +4,7 @@ use super::backends::warn_ambiguous_user;
 use super::matches::has_tls;
 use super::named_backends;
 use crate::config::compile::conditions::{lists, texts};
-use crate::config::compile::{entries, value};
+use crate::config::compile::{entries, login_hooks, value};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
@@ -24,14 +24,20 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
             );
         }
     }
-    for (name, backend) in entries(&file.backends) {
+    // A login hook's answer may name any backend.
+    let named = if entries(&file.login_hooks).is_empty() { entries(&file.backends) } else { &[] };
+    for (name, backend) in named {
         if !routes.iter().flat_map(named_backends).any(|(_, backend)| backend == name) {
             problems.warning(&backend.at, "no route leads to this backend");
         }
     }
+    login_hooks::warn_unused(file, routes, problems);
     let checked = |route: &schema::Route| {
         // An invalid value may have been meant as `gateway`.
-        route.authenticate.as_ref().is_some_and(|leaf| leaf.value != Some(Authenticate::Backend))
+        let given = route.authenticate.as_ref();
+        given.is_some_and(|leaf| {
+            !matches!(leaf.value, Some(Authenticate::Backend | Authenticate::Http))
+        })
     };
     if let Some(users) = &file.users
         && !users.items.is_empty()
