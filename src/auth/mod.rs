@@ -10,4 +10,4 @@ pub use authorized_keys::{AuthorizedKeys, BadLine, KeyRefused};
 pub use credentials::Credentials;
 pub use identity::Identity;
 pub use password::{PasswordCheck, hash_password};
-pub use users::{User, UserTable};
+pub use users::{User, UserCertificate, UserTable};

@@ -100,6 +100,7 @@ mod tests {
             password_hash,
             groups: vec!["g".into()],
             keys: AuthorizedKeys::default(),
+            certificate: None,
         };
         let alice = user(Some(hash_password(b"open sesame").unwrap()));
         let check = PasswordCheck::new(UserTable::new(HashMap::from([

@@ -10,10 +10,11 @@ use super::leaf::{Leaf, OneOrMore};
 use super::read::{Many, Named, OneOrMany, section};
 use super::values::*;
 use super::{LogFormat, LogLevel};
+use crate::auth::UserCertificate;
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::ClientMatch;
-use crate::net::tls::SessionReuse;
+use crate::net::tls::{CertificateUser, SessionReuse};
 use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
@@ -132,8 +133,25 @@ section! {
         data_sessions: Leaf<DataSessions>,
         /// Whether an upload that ends without TLS's close_notify is treated as incomplete. Default: true.
         require_close_notify: Leaf<bool>,
+        /// Whether clients need a certificate: none (default), optional, or required. If they have one, each
+        /// control connection begins a new TLS session, and a data connection must resume it or have the
+        /// same certificate.
+        client_certificate: Leaf<ClientCertificateMode>,
+        /// PEM file with the authorities that issue the clients' certificates, or a list of files.
+        client_ca: OneOrMore<FileName>,
+        /// File with the certificates that these authorities have revoked (CRL, PEM or DER), or a list of
+        /// files. Each authority must have one; after its date for the next update none of its certificates
+        /// is accepted.
+        client_crl: OneOrMore<FileName>,
+        /// The field of a client's certificate that names the user, who can log in under that name only:
+        /// common-name (default: of the subject), email, dns or upn (of the subject alternative name), or
+        /// any, for certificates that are not tied to users.
+        certificate_user: Leaf<CertificateUser>,
     }
-    later ["client_certificate", "client_ca"]
+    hints [
+        "client_crls" => "write client_crl, with one file or a list",
+        "client_cas" => "write client_ca, with one file or a list",
+    ]
 }
 
 section! {
@@ -308,6 +326,11 @@ section! {
         ca: Leaf<FileName>,
         /// The name in the server's certificate. Default: the host of the first address.
         server_name: Leaf<Text>,
+        /// PEM file with the gateway's own certificate and its chain, for servers that ask for a client
+        /// certificate.
+        certificate: Leaf<FileName>,
+        /// PEM file with that certificate's private key.
+        key: Leaf<FileName>,
         /// auto (default): data connections resume the control connection's session. none: they do not.
         session_reuse: Leaf<SessionReuse>,
         /// Accepts every certificate: anyone between the gateway and the server can read passwords and
@@ -344,6 +367,10 @@ section! {
         /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP clients
         /// with one of these keys need no password.
         authorized_keys: OneOrMore<FileName>,
+        /// What a TLS client certificate that names this user is for: sufficient (no password is needed),
+        /// or required (a password counts only together with it). Absent: the password alone counts, and a
+        /// listener's client_certificate comes on top.
+        certificate: Leaf<UserCertificate>,
         /// Groups that routes can match.
         groups: OneOrMore<Text>,
     }

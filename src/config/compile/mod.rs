@@ -18,6 +18,7 @@ mod algorithms;
 mod audit;
 mod backends;
 mod certificates;
+mod client_auth;
 mod conditions;
 mod descriptors;
 mod folders;
@@ -48,6 +49,7 @@ pub(super) fn compile(
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
+    client_auth::warn_unused(file, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
     let policy_limits = policy::limits(file, problems);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{entries, value};
-use crate::auth::{AuthorizedKeys, User, UserTable};
+use crate::auth::{AuthorizedKeys, User, UserCertificate, UserTable};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
@@ -17,9 +17,13 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
         if name.is_empty() || name.chars().any(char::is_control) {
             problems.error(&user.at, "a user name must not be empty or contain control characters");
         }
-        if user.password_hash.is_none() && user.authorized_keys.is_none() {
-            let message =
-                "has neither `password_hash` nor `authorized_keys`: this user could never log in";
+        let certificate = value(&user.certificate).copied();
+        if user.password_hash.is_none()
+            && user.authorized_keys.is_none()
+            && certificate != Some(UserCertificate::Sufficient)
+        {
+            let message = "has neither `password_hash` nor `authorized_keys` nor `certificate: \
+                           sufficient`: this user could never log in";
             problems.error(&user.at, message);
         }
         let keys = match &user.authorized_keys {
@@ -29,7 +33,7 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
         let groups = user.groups.iter().flat_map(|groups| groups.values());
         let groups = groups.map(|(_, group)| group.0.clone()).collect();
         let password_hash = value(&user.password_hash).map(|hash| hash.0.clone());
-        users.insert(name.clone().into_bytes(), User { password_hash, groups, keys });
+        users.insert(name.clone().into_bytes(), User { password_hash, groups, keys, certificate });
     }
     UserTable::new(users)
 }

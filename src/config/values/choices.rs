@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::auth::UserCertificate;
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::leaf::{Choice, Invalid, Value};
@@ -9,7 +10,7 @@ use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
 use crate::data::ClientMatch;
 use crate::net::ssh::Base;
-use crate::net::tls::SessionReuse;
+use crate::net::tls::{CertificateUser, SessionReuse};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum ListenerProtocol {
@@ -30,6 +31,13 @@ pub(in crate::config) enum ListenerTlsMode {
     Optional,
     Required,
     Implicit,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum ClientCertificateMode {
+    None,
+    Optional,
+    Required,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -129,6 +137,26 @@ impl Choice for ListenerTlsMode {
         ("required", Self::Required),
         ("implicit", Self::Implicit),
     ];
+}
+
+impl Choice for ClientCertificateMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+impl Choice for CertificateUser {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("common-name", Self::CommonName),
+        ("email", Self::Email),
+        ("dns", Self::Dns),
+        ("upn", Self::Upn),
+        ("any", Self::Any),
+    ];
+}
+
+impl Choice for UserCertificate {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("required", Self::Required), ("sufficient", Self::Sufficient)];
 }
 
 impl Choice for BackendTlsMode {

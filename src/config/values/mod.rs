@@ -12,7 +12,8 @@ mod ssh;
 
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
-    Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
+    Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
+    ListenerProtocol, ListenerTlsMode,
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use limits::{Bandwidth, DailyBytes};
