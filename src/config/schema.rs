@@ -382,7 +382,9 @@ section! {
     Route {
         /// The users of the route; every condition must hold. Absent: everyone.
         r#match: Match,
-        /// Who checks the password: backend or gateway.
+        /// Who checks the password: backend or gateway. Or anonymous: nobody does, and the route is for the
+        /// user names anonymous and ftp at ftp listeners. Other routes take these names only if their
+        /// `match.users` has them literally.
         [required] authenticate: Leaf<Authenticate>,
         /// The backend's name. Required, unless there is user_at_backend.
         backend: Leaf<Text>,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::anonymous::{ANONYMOUS, is_anonymous};
 use super::table::{Backends, Mismatch, Route, RouteBackend, RouteTable};
 
 /// What routes are chosen by.
@@ -86,10 +87,17 @@ fn judge<'r, 'n>(
     };
     let groups = groups_of(user);
     route.matches.user(user, groups)?;
-    if groups.is_some() && route.is_unchecked() {
+    if groups.is_some() && (route.is_unchecked() || route.is_anonymous()) {
         return Err(Mismatch::Reserved);
     }
-    Ok((backend, user))
+    match (route.is_anonymous(), is_anonymous(user)) {
+        (true, true) => Ok((backend, ANONYMOUS)),
+        (true, false) => Err(Mismatch::NotAnonymous),
+        (false, true) if groups.is_none() && !route.matches.names_anonymous(user) => {
+            Err(Mismatch::Anonymous)
+        }
+        _ => Ok((backend, user)),
+    }
 }
 
 /// The user, and the backend after the last `@`: a user name may contain others, as mail addresses do.

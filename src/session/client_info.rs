@@ -70,6 +70,7 @@ impl ClientInfo {
             software: self.client.get().map(String::as_str),
             protection: self.encryption.get(),
             server_name: self.server_name.get().map(String::as_str),
+            certificate: self.certificate.get().map(audit::Certificate::from),
             account: None,
         }
     }

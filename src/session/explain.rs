@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Gateway;
 use crate::op::{Effect, RemotePath};
 use crate::policy::{CommandDenial, End, Explanation, Names, Protocol, SessionFacts};
-use crate::route::{Access, Account, Choice, LoginRequest, MapError, PathMap, Root};
+use crate::route::{Access, Account, Authenticator, Choice, LoginRequest, MapError, PathMap, Root};
 
 /// A login, and perhaps an operation.
 pub struct Query {
@@ -91,6 +91,9 @@ impl Gateway {
         let known = self.passwords.known(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
+            (Access::Gateway { by: Authenticator::Anonymous, .. }, _) => {
+                ("anonymous FTP: nobody checks the password", Vec::new())
+            }
             (Access::Gateway { .. }, None) => ("the gateway does not know the user", Vec::new()),
             (Access::Gateway { account, .. }, Some(user)) => {
                 let identity = match account {
@@ -129,7 +132,8 @@ impl Gateway {
             }
         });
         let refusal = match (&choice.backend.access, known) {
-            (Access::Backend, _) | (_, Some(_)) => None,
+            (Access::Backend | Access::Gateway { by: Authenticator::Anonymous, .. }, _)
+            | (_, Some(_)) => None,
             (_, None) => Some("the user is not in `users`".to_owned()),
         };
         let paths =

@@ -100,7 +100,10 @@ fn refused(reason: &str) -> Failure {
 
 mod authenticate;
 mod backend_login;
+mod certificate;
 mod choice;
 mod login;
 #[cfg(test)]
 mod tests;
+
+pub use certificate::PasswordNeed;

@@ -57,6 +57,7 @@ pub(in crate::config) enum DataSessions {
 pub(in crate::config) enum Authenticate {
     Backend,
     Gateway,
+    Anonymous,
 }
 
 impl ListenerProtocol {
@@ -170,7 +171,7 @@ impl Choice for DataSessions {
 
 impl Choice for Authenticate {
     const ALL: &'static [(&'static str, Self)] =
-        &[("backend", Self::Backend), ("gateway", Self::Gateway)];
+        &[("backend", Self::Backend), ("gateway", Self::Gateway), ("anonymous", Self::Anonymous)];
 }
 
 impl Choice for SessionReuse {

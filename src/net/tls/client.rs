@@ -108,6 +108,11 @@ impl ClientTls {
         self
     }
 
+    /// Whether it has a certificate of its own.
+    pub fn has_certificate(&self) -> bool {
+        self.preferred.client_auth_cert_resolver.has_certs()
+    }
+
     /// The TLS of one control connection and its data connections, which share a private session store.
     pub fn session(&self, fallback: bool) -> ClientTls {
         let config = match &self.fallback {

@@ -5,7 +5,7 @@ use russh::keys::PublicKey;
 use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
-use super::{Gateway, refused};
+use super::{Gateway, certificate, refused};
 use crate::op::Failure;
 use crate::route::{Access, Account, Authenticator, Chosen};
 
@@ -27,7 +27,17 @@ impl Gateway {
         proof: &Proof,
     ) -> Result<Option<Authenticated>, Failure> {
         match chosen.choice.as_ref().map(|choice| &choice.backend.access) {
-            Some(Access::Backend) => Ok(None),
+            Some(Access::Backend) => {
+                // Before the backend gets the password.
+                chosen
+                    .choice
+                    .iter()
+                    .try_for_each(|it| certificate::check_name(client, &it.user))?;
+                Ok(None)
+            }
+            Some(Access::Gateway { by: Authenticator::Anonymous, .. }) => {
+                authenticate_anonymous(chosen, client, proof).map(Some)
+            }
             // Without a route, too: the reply and its time must not depend on whether the user exists.
             None | Some(Access::Gateway { by: Authenticator::Users, .. }) => {
                 self.authenticate_user(chosen, client, proof).await.map(Some)
@@ -48,12 +58,19 @@ impl Gateway {
                 self.admits_key(client, &proof.user, key)?;
                 self.passwords.known(name)
             }
-            (None, None) => None,
+            (None, None) => {
+                let choice = chosen.choice.as_ref();
+                choice.and_then(|choice| self.user_by_certificate(client, choice))
+            }
         };
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
         // A name that no user can have is told as that.
         Self::paths(choice)?;
+        certificate::check_name(client, name)?;
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
+        if proof.key.is_none() {
+            certificate::check_required(client, name, user)?;
+        }
         Ok(Authenticated { groups: user.groups.clone() })
     }
 
@@ -67,6 +84,9 @@ impl Gateway {
         let chosen = self.choose(client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
         match choice.backend.access {
+            Access::Gateway { by: Authenticator::Anonymous, .. } => {
+                return Err(refused("the route has `authenticate: anonymous`: FTP without keys"));
+            }
             Access::Gateway { account: Account::Mapped(_) | Account::None, .. } => {}
             Access::Gateway { account: Account::PassThrough, .. } => {
                 return Err(refused(KEY_NOT_FORWARDED));
@@ -94,4 +114,19 @@ impl Gateway {
         let info = SessionInfo::new(client, user, Some(key), choice.as_ref(), &self.audit);
         self.metrics.key_refused(&info, failure);
     }
+}
+
+/// Whoever knows the name; a certificate of somebody else still counts.
+fn authenticate_anonymous(
+    chosen: &Chosen<'_>,
+    client: &ClientInfo,
+    proof: &Proof,
+) -> Result<Authenticated, Failure> {
+    if proof.password.is_none() {
+        return Err(refused(
+            "an anonymous user sends a password: anything, by convention a mail address",
+        ));
+    }
+    chosen.choice.iter().try_for_each(|it| certificate::check_name(client, &it.user))?;
+    Ok(Authenticated { groups: Vec::new() })
 }

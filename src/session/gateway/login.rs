@@ -29,7 +29,11 @@ impl Gateway {
     ) -> Result<Session, Failure> {
         let chosen = self.choose(client.login(&proof.user));
         let choice = chosen.choice.as_ref();
-        let info = SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
+        let mut info =
+            SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
+        if proof.password.is_none() && proof.key.is_none() {
+            info.login.method = "certificate";
+        }
         let info = Arc::new(info);
         let record = LoginRecord::new(info.clone(), self.metrics.clone());
         if let Err(failure) = self.audit.admits() {

@@ -9,7 +9,7 @@ use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::{File, Route, User};
 use crate::config::values::Authenticate;
-use crate::route::{Access, Account, Backends, RouteBackend};
+use crate::route::{Access, Account, Authenticator, Backends, RouteBackend};
 
 pub(super) fn compile(
     file: &File,
@@ -82,6 +82,14 @@ fn access(
             Some(Access::of_users(Account::Mapped(credentials.clone()?)))
         }
         (Authenticate::Gateway, LoginMode::None) => Some(Access::of_users(Account::None)),
+        (Authenticate::Anonymous, mode) => {
+            let account = match mode {
+                LoginMode::PassThrough => Account::PassThrough,
+                LoginMode::Mapped(credentials) => Account::Mapped(credentials.clone()?),
+                LoginMode::None => Account::None,
+            };
+            Some(Access::Gateway { by: Authenticator::Anonymous, account })
+        }
         (Authenticate::Backend, LoginMode::Mapped(_)) => {
             let message = format!(
                 "backend \"{backend}\" uses an account of the gateway (its `login`), which must never be \

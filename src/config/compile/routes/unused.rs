@@ -1,5 +1,6 @@
 //! Warns of listeners, backends and users without a route.
 
+use super::anonymous;
 use super::backends::warn_ambiguous_user;
 use super::matches::has_tls;
 use super::named_backends;
@@ -13,6 +14,11 @@ use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
     let is_from = |route: &schema::Route, name: &str, listener: &schema::Listener| {
+        if value(&route.authenticate) == Some(&Authenticate::Anonymous)
+            && !anonymous::is_ftp(listener)
+        {
+            return false;
+        }
         let Some(given) = &route.r#match else { return true };
         lists(&given.listeners, name) && (given.server_names.is_none() || has_tls(listener))
     };
@@ -31,7 +37,9 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
     }
     let checked = |route: &schema::Route| {
         // An invalid value may have been meant as `gateway`.
-        route.authenticate.as_ref().is_some_and(|leaf| leaf.value != Some(Authenticate::Backend))
+        route.authenticate.as_ref().is_some_and(|leaf| {
+            !matches!(leaf.value, Some(Authenticate::Backend | Authenticate::Anonymous))
+        })
     };
     if let Some(users) = &file.users
         && !users.items.is_empty()
