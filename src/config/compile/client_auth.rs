@@ -1,12 +1,15 @@
 //! `client_certificate` of a listener's `tls`, with the keys that belong to it.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use super::value;
+use super::backends::LoginMode;
+use super::key_logins::{matches_user, needs_password};
+use super::{entries, value};
 use crate::auth::UserCertificate;
 use crate::config::leaf::OneOrMore;
 use crate::config::report::{Location, Problems};
-use crate::config::schema::{File, ListenerTls};
+use crate::config::schema::{File, Listener, ListenerTls};
 use crate::config::values::{ClientCertificateMode, FileName, ListenerTlsMode};
 use crate::net::tls::{Authority, AuthorityError, CertificateUser, ClientAuth, Crl};
 
@@ -127,31 +130,51 @@ fn check_issuers(
     }
 }
 
-/// Warns of `certificate` of users where no listener could tell whose a certificate is.
-pub(super) fn warn_unused(file: &File, problems: &mut Problems) {
-    let names_users = super::entries(&file.listeners).iter().any(|(_, listener)| {
-        listener.tls.as_ref().is_some_and(|tls| {
-            let mode = value(&tls.client_certificate);
-            mode.is_some_and(|mode| *mode != ClientCertificateMode::None)
-                && value(&tls.certificate_user) != Some(&CertificateUser::Any)
-        })
-    });
-    if names_users {
-        return;
-    }
-    for (_, user) in super::entries(&file.users) {
-        if let Some(leaf) = &user.certificate {
-            let effect = match leaf.value {
-                Some(UserCertificate::Sufficient) => "has no effect",
-                Some(UserCertificate::Required) => {
-                    "keeps this user from logging in with a password"
-                }
-                None => continue,
+/// Warns of `certificate` of users that has no effect: no listener can tell whose a certificate is, or each route
+/// needs the password.
+pub(super) fn warn_unused(
+    file: &File,
+    login_modes: &HashMap<String, LoginMode>,
+    problems: &mut Problems,
+) {
+    let listeners: Vec<&str> = entries(&file.listeners)
+        .iter()
+        .filter(|(_, listener)| names_users(listener))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let routes = file.routes.as_ref().map_or(&[][..], |routes| &routes.items);
+    for (name, user) in entries(&file.users) {
+        let Some(leaf) = &user.certificate else { continue };
+        let Some(purpose) = leaf.value else { continue };
+        if listeners.is_empty() {
+            let effect = match purpose {
+                UserCertificate::Sufficient => "has no effect",
+                UserCertificate::Required => "keeps this user from logging in with a password",
             };
             let message = format!(
                 "{effect}: no listener has `client_certificate` with a `certificate_user` other than any"
             );
             problems.warning(&leaf.at, message);
         }
+        let mut own =
+            routes.iter().filter(|route| matches_user(route, name, user, &listeners)).peekable();
+        if purpose == UserCertificate::Sufficient
+            && own.peek().is_some()
+            && own.all(|route| needs_password(route, login_modes))
+        {
+            let message = "every route for this user leads to a backend with `login: pass-through`, which \
+                           needs the user's password, so the certificate is never enough: give the backend \
+                           an account (`login: { user: … }`)";
+            problems.warning(&leaf.at, message);
+        }
     }
+}
+
+/// Whether it asks for certificates that tell users apart.
+fn names_users(listener: &Listener) -> bool {
+    listener.tls.as_ref().is_some_and(|tls| {
+        let mode = value(&tls.client_certificate);
+        mode.is_some_and(|mode| *mode != ClientCertificateMode::None)
+            && value(&tls.certificate_user) != Some(&CertificateUser::Any)
+    })
 }

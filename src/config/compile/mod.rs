@@ -49,7 +49,7 @@ pub(super) fn compile(
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
-    client_auth::warn_unused(file, problems);
+    client_auth::warn_unused(file, &login_modes, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
     let policy_limits = policy::limits(file, problems);
