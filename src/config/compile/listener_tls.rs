@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::{client_auth, key_files, value};
+use super::certificate_files::load;
+use super::{client_auth, value};
 use crate::config::leaf::Leaf;
 use crate::config::read::Many;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{ListenerCertificate, ListenerTls};
 use crate::config::values::{DataSessions, FileName, ListenerTlsMode};
 use crate::front::ftp::{TlsPolicy, TlsSettings};
-use crate::net::tls::{CertificateAndKey, PemError, ServerCertificates, ServerTls};
+use crate::net::tls::{CertificateAndKey, ServerCertificates, ServerTls};
 
 pub(super) fn policy(
     tls: &ListenerTls,
@@ -120,34 +121,4 @@ fn warn_never_chosen(certificate: &CertificateAndKey, at: &Location, problems: &
         ),
     };
     problems.warning(at, message);
-}
-
-/// A certificate with its key.
-pub(super) fn load(
-    certificate: &Leaf<FileName>,
-    key: &Leaf<FileName>,
-    folder: &Path,
-    problems: &mut Problems,
-) -> Option<CertificateAndKey> {
-    let certificate_file = folder.join(&certificate.value.as_ref()?.0);
-    let key_file = folder.join(&key.value.as_ref()?.0);
-    key_files::warn_if_exposed(&key_file, &key.at, problems);
-    match CertificateAndKey::load(&certificate_file, &key_file) {
-        Ok(loaded) => Some(loaded),
-        Err(errors) => {
-            for error in errors {
-                let at_key = key_is_at_fault(&error, &key_file);
-                problems.error(if at_key { &key.at } else { &certificate.at }, error.to_string());
-            }
-            None
-        }
-    }
-}
-
-fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {
-    match error {
-        PemError::Unreadable { path, .. } => path == key_file,
-        PemError::NoCertificate(_) => false,
-        PemError::NoKey(_) | PemError::EncryptedKey(_) | PemError::Mismatch { .. } => true,
-    }
 }

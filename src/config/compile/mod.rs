@@ -17,6 +17,7 @@ mod admin;
 mod algorithms;
 mod audit;
 mod backends;
+mod certificate_files;
 mod certificates;
 mod client_auth;
 mod conditions;

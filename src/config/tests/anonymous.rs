@@ -41,8 +41,7 @@ fn a_route_is_for_anonymous_users_of_ftp_listeners() {
     assert!(compiled(&last).warnings.is_empty());
     let server = with("authenticate: anonymous, backend: server", READ_ONLY);
     let config = compiled(&server);
-    let Access::Gateway { account, .. } = &compiled(&server).routes.0[0].backends()[0].access
-    else {
+    let Access::Gateway { account, .. } = &config.routes.0[0].backends()[0].access else {
         panic!()
     };
     assert!(matches!(account, Account::PassThrough));
@@ -72,7 +71,10 @@ fn anonymous_users_who_may_write_are_warned_of() {
     let rules = |rules: &str| format!("policy:\n  rules:\n{rules}");
     let allow = |line: &str| rules(&format!("    - {{ name: a, {line} }}\n"));
     warned(&allow("allow: all"), "the rule in line 33 lets anonymous users create");
-    warned(&allow("match: { users: \"*\" }, allow: [read, rename]"), "lets anonymous users rename");
+    warned(
+        &allow("match: { users: \"*\" }, allow: [read, rename]"),
+        "the rule in line 33 lets anonymous users rename",
+    );
     warned(&format!("{}  dry_run: true\n", allow("allow: read")), "no rule of `policy` refuses");
     // A refusal for some paths leaves the rest.
     let some = "    - { name: a, match: { paths: [/pub/**] }, deny: [create, read, rename, link] }\n    \

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::data::{ActiveGuard, Arrived, Reservation};
-use crate::net::tls::{ControlTls, DataHandshake, Direction};
+use crate::net::tls::{ControlTls, DataHandshake, Direction, RefusedCertificate};
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
 
@@ -254,7 +254,7 @@ async fn handshake(
         .tls
         .accept_data((arrived.tcp, arrived.read), since, direction)
         .await
-        .map_err(|e| refused(format!("TLS handshake failed: {e}")))?;
+        .map_err(|error| handshake_failed(&error))?;
     let refusal = match (resumed, is_foreign) {
         (false, true) => foreign(),
         (false, false) if protection.require_resumed => not_resumed(),
@@ -262,6 +262,17 @@ async fn handshake(
     };
     stream.reset_on_drop();
     Err(refusal)
+}
+
+fn handshake_failed(error: &io::Error) -> Failure {
+    if let Some(refused) = RefusedCertificate::of(error) {
+        return foreign().with_detail(refused);
+    }
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match tls {
+        Some(rustls::Error::NoCertificatesPresented) => foreign(),
+        _ => refused(format!("TLS handshake failed: {error}")),
+    }
 }
 
 fn not_resumed() -> Failure {

@@ -12,14 +12,15 @@ use crate::support::{PASSWORD, USER};
 
 #[test]
 fn servers_that_want_a_certificate_get_the_gateways() {
-    let stranger = ClientCa::new("strangers").client("gateway");
+    let strangers = ClientCa::new("strangers");
+    let stranger = strangers.client("gateway");
     for software in [Software::Vsftpd, Software::ProFtpd] {
         let server = with_client_certificates(software);
         let backend = |tls: String| {
             let ca = pki().ca.display();
             format!(
                 "address: \"127.0.0.1:{}\", tls: {{ mode: required, ca: {ca}, server_name: localhost{tls} }}",
-                server.port()
+                server.ftp_port()
             )
         };
         let with = |certificate: &std::path::Path, key: &std::path::Path| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::ftp::{self, DataMode, PassiveCommand};
-use crate::config::compile::listener_tls;
+use crate::config::compile::certificate_files;
 use crate::config::report::{Location, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
@@ -188,7 +188,7 @@ fn certificate(
     match (&tls.certificate, &tls.key) {
         (None, None) => Some(None),
         (Some(certificate), Some(key)) => {
-            Some(Some(listener_tls::load(certificate, key, folder, problems)?))
+            Some(Some(certificate_files::load(certificate, key, folder, problems)?))
         }
         (certificate, _) => {
             let missing = if certificate.is_none() { "certificate" } else { "key" };

@@ -8,9 +8,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use crate::net::tls::PemError;
 use crate::net::tls::certificate::short;
-use crate::net::tls::files::certificates;
+use crate::net::tls::files::{PemError, certificates};
 
 /// What is wrong with a file of authorities or of revoked certificates; fault: the operator's.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! Clients' certificates: whom the handshake admits, and whom they name.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -12,12 +11,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificate::CertificateSummary;
 
 mod authorities;
+mod fingerprint;
 mod names;
 #[cfg(test)]
 mod tests;
 mod verifier;
 
 pub use authorities::{Authority, AuthorityError, Crl};
+use fingerprint::fingerprint;
 pub use names::{CertificateUser, CertificateUsers};
 pub use verifier::RefusedCertificate;
 use verifier::Verifier;
@@ -107,12 +108,4 @@ impl ClientCertificate {
     pub fn der(&self) -> &[u8] {
         &self.der
     }
-}
-
-fn fingerprint(der: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

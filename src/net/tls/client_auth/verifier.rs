@@ -12,7 +12,7 @@ use rustls::{
     OtherError, SignatureScheme,
 };
 
-use super::fingerprint;
+use super::fingerprint::fingerprint;
 use crate::net::tls::certificate::CertificateSummary;
 use crate::net::tls::trust::describe;
 

@@ -25,8 +25,8 @@ fn certificates_that_are_not_valid_are_refused_with_the_reason_in_the_log() {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     // Of the same name, with another key.
-    let forged = ClientCa::new("partners").client("alice");
-    let stranger = ClientCa::new("strangers").client("alice");
+    let [own_name, others_name] = ["partners", "strangers"].map(ClientCa::new);
+    let (forged, stranger) = (own_name.client("alice"), others_name.client("alice"));
     for version in [&TLS12, &TLS13] {
         for (identity, reason) in [
             (&expired, "\"CN=alice\", issued by \"CN=partners"),

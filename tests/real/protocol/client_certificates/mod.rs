@@ -47,7 +47,7 @@ fn start(ca: &ClientCa, keys: &str) -> Fixture {
     let config = format!(
         "listeners:\n  required: {}\n  implicit: {}\n  optional: {}\n  without: {}\n\
          data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
-         backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
+         backends:\n  files: {{ protocol: local, folder: {:?}, partial_uploads: delete }}\n\
          users:\n  alice: {{ password_hash: \"{hash}\", certificate: sufficient, groups: staff }}\n\
          \x20 bob: {{ password_hash: \"{hash}\" }}\n\
          \x20 carol: {{ password_hash: \"{hash}\", certificate: required }}\n\
