@@ -141,7 +141,7 @@ section! {
         client_ca: OneOrMore<FileName>,
         /// File with the certificates that these authorities have revoked (CRL, PEM or DER), or a list of
         /// files. Each authority must have one; after its date for the next update none of its certificates
-        /// is accepted.
+        /// is accepted. A file that changes is read again at once.
         client_crl: OneOrMore<FileName>,
         /// The field of a client's certificate that names the user, who can log in under that name only:
         /// common-name (default: of the subject), email, dns or upn (of the subject alternative name), or

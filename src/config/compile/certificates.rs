@@ -84,7 +84,7 @@ fn warn_of_crl(leaf: &Leaf<FileName>, folder: &Path, now: i64, problems: &mut Pr
         let Some(due) = crl.due.filter(|due| *due < now) else { continue };
         let message = format!(
             "{}: the list of \"{}\" expired on {} (UTC), and none of that authority's certificates is \
-             accepted: get its new list and restart the gateway",
+             accepted: get its new list",
             path.display(),
             crl.name.escape_debug(),
             calendar_date(due)

@@ -45,7 +45,9 @@ pub(super) fn compile(
     let crls: Vec<_> = crls.into_iter().map(|(_, it)| it).collect();
     let refused = |e| problems.error(&tls.at, format!("clients' certificates: {e}"));
     let is_required = mode == ClientCertificateMode::Required;
-    ClientAuth::new(&authorities, &crls, is_required, user).map_err(refused).ok().map(Some)
+    let files = tls.client_crl.iter().flat_map(|files| files.values());
+    let files = files.map(|(_, name)| folder.join(&name.0)).collect();
+    ClientAuth::new(&authorities, (&crls, files), is_required, user).map_err(refused).ok().map(Some)
 }
 
 /// The keys that need TLS, and certificates of clients.

@@ -1,17 +1,19 @@
 //! Clients' certificates: whom the handshake admits, and whom they name.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use rustls::server::VerifierBuilderError;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::CertificateSummary;
 
 mod authorities;
 mod fingerprint;
+mod lists;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ mod verifier;
 
 pub use authorities::{Authority, AuthorityError, Crl};
 use fingerprint::fingerprint;
+use lists::Lists;
 pub use names::{CertificateUser, CertificateUsers};
 pub use verifier::RefusedCertificate;
 use verifier::Verifier;
@@ -39,9 +42,12 @@ impl ClientAuth {
     /// # Errors
     /// Without authorities, or with a list that rustls does not support: one of changes (delta), of an
     /// authority that did not issue the certificates (indirect), or for some reasons only.
+    ///
+    /// `files`: those of the lists, which are read again when they change; if they are unusable then, the
+    /// earlier ones stay in force.
     pub fn new(
         authorities: &[Authority],
-        crls: &[Crl],
+        (crls, files): (&[Crl], Vec<PathBuf>),
         is_required: bool,
         user: CertificateUser,
     ) -> Result<Self, VerifierBuilderError> {
@@ -53,16 +59,9 @@ impl ClientAuth {
             authorities.iter().partition(is_intermediate);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(anchors.into_iter().map(|anchor| anchor.der.clone()));
-        // Of several lists of one issuer the first counts.
-        let mut crls: Vec<&Crl> = crls.iter().collect();
-        crls.sort_by_key(|crl| std::cmp::Reverse(crl.issued));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .with_crls(crls.into_iter().map(|crl| crl.der.clone()))
-            .enforce_revocation_expiration();
-        let builder = if is_required { builder } else { builder.allow_unauthenticated() };
+        let lists = Lists::new(authorities, roots, (crls, files), is_required)?;
         let intermediates = intermediates.into_iter().map(|it| it.der.clone()).collect();
-        Ok(Self { verifier: Arc::new(Verifier { inner: builder.build()?, intermediates }), user })
+        Ok(Self { verifier: Arc::new(Verifier::new(lists, intermediates)), user })
     }
 
     pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {

@@ -5,6 +5,8 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
     SerialNumber, date_time_ymd,
 };
+use std::slice::from_ref;
+
 use rustls::pki_types::UnixTime;
 use time::{Duration, OffsetDateTime};
 
@@ -80,8 +82,17 @@ fn verify(
     certificate: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
 ) -> Result<(), String> {
-    let auth = ClientAuth::new(authorities, crls, true, CertificateUser::CommonName).unwrap();
-    let verified = auth.verifier().verify_client_cert(certificate, intermediates, UnixTime::now());
+    let lists = (crls, Vec::new());
+    let auth = ClientAuth::new(authorities, lists, true, CertificateUser::CommonName).unwrap();
+    verify_with(&*auth.verifier(), certificate, intermediates)
+}
+
+fn verify_with(
+    verifier: &dyn ClientCertVerifier,
+    certificate: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+) -> Result<(), String> {
+    let verified = verifier.verify_client_cert(certificate, intermediates, UnixTime::now());
     verified.map(|_| ()).map_err(|error| {
         let error = std::io::Error::other(error);
         RefusedCertificate::of(&error).unwrap().to_string()
@@ -133,10 +144,10 @@ fn revoked_certificates_and_old_lists_are_refused() {
     let trusted = authorities(&[&own]);
     let (revoked, good) = (client(&own, serial(7)), client(&own, serial(8)));
     let list = crl(&own, &[7], (-1, 7));
-    assert_eq!(verify((&trusted, &[list.clone()]), &good, &[]), Ok(()));
-    refused(verify((&trusted, &[list.clone()]), &revoked, &[]), "is revoked (tls.client_crl)");
+    assert_eq!(verify((&trusted, from_ref(&list)), &good, &[]), Ok(()));
+    refused(verify((&trusted, from_ref(&list)), &revoked, &[]), "is revoked (tls.client_crl)");
     let old = crl(&own, &[], (-9, -2));
-    refused(verify((&trusted, &[old.clone()]), &good, &[]), "(tls.client_crl) has expired");
+    refused(verify((&trusted, from_ref(&old)), &good, &[]), "(tls.client_crl) has expired");
     // The newest counts, in whatever order they are given.
     for lists in [[old.clone(), list.clone()], [list.clone(), old]] {
         refused(verify((&trusted, &lists), &revoked, &[]), "is revoked");
@@ -152,6 +163,42 @@ fn revoked_certificates_and_old_lists_are_refused() {
         verify((&both, &[list]), &without, &[]),
         "no list of `tls.client_crl` is from its issuer",
     );
+}
+
+#[test]
+fn a_changed_list_is_read_again_unless_it_is_unusable() {
+    let (own, other) = (root("partners"), root("others"));
+    let trusted = authorities(&[&own]);
+    let (seven, eight) = (client(&own, serial(7)), client(&own, serial(8)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("partners.crl");
+    // As authorities' tools do: the new file replaces the old one.
+    let write = |bytes: &[u8]| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    let first = crl(&own, &[], (-1, 7));
+    write(&first.der);
+    let lists = (&[first][..], vec![file.clone()]);
+    let mut auth = ClientAuth::new(&trusted, lists, true, CertificateUser::CommonName).unwrap();
+    Arc::get_mut(&mut auth.verifier).unwrap().lists.check_always();
+    let verifier = auth.verifier();
+    let accepts = |certificate| verify_with(&*verifier, certificate, &[]);
+    assert_eq!((accepts(&seven), accepts(&eight)), (Ok(()), Ok(())));
+    write(&crl(&own, &[7], (-1, 7)).der);
+    refused(accepts(&seven), "is revoked");
+    assert_eq!(accepts(&eight), Ok(()));
+    for unusable in [&b"rubbish"[..], b"", &crl(&other, &[], (-1, 7)).der] {
+        write(unusable);
+        refused(accepts(&seven), "is revoked");
+        assert_eq!(accepts(&eight), Ok(()));
+    }
+    std::fs::remove_file(&file).unwrap();
+    refused(accepts(&seven), "is revoked");
+    write(&crl(&own, &[8], (-1, 7)).der);
+    assert_eq!(accepts(&seven), Ok(()));
+    refused(accepts(&eight), "is revoked");
 }
 
 #[test]

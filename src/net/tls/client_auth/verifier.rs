@@ -13,6 +13,7 @@ use rustls::{
 };
 
 use super::fingerprint::fingerprint;
+use super::lists::Lists;
 use crate::net::tls::certificate::CertificateSummary;
 use crate::net::tls::trust::describe;
 
@@ -72,7 +73,7 @@ fn reason(error: &Error) -> String {
             E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. },
         ) => {
             "its issuer's list of revoked certificates (tls.client_crl) has expired: until the file is \
-             replaced and the gateway restarted, none of the issuer's certificates is accepted"
+             replaced, none of the issuer's certificates is accepted"
         }
         Error::InvalidCertificate(E::InvalidPurpose | E::InvalidPurposeContext { .. }) => {
             "it was not issued for clients (extended key usage)"
@@ -89,8 +90,17 @@ fn reason(error: &Error) -> String {
 /// reports a refused certificate as a [`RefusedCertificate`].
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) inner: Arc<dyn ClientCertVerifier>,
-    pub(super) intermediates: Vec<CertificateDer<'static>>,
+    pub(super) lists: Lists,
+    intermediates: Vec<CertificateDer<'static>>,
+    /// For all that does not depend on the lists.
+    inner: Arc<dyn ClientCertVerifier>,
+}
+
+impl Verifier {
+    pub(super) fn new(lists: Lists, intermediates: Vec<CertificateDer<'static>>) -> Self {
+        let inner = lists.verifier();
+        Self { lists, intermediates, inner }
+    }
 }
 
 impl ClientCertVerifier for Verifier {
@@ -109,7 +119,7 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let all: Vec<_> = self.intermediates.iter().chain(intermediates).cloned().collect();
-        self.inner.verify_client_cert(certificate, &all, now).map_err(|error| {
+        self.lists.verifier().verify_client_cert(certificate, &all, now).map_err(|error| {
             let error = RefusedCertificate::new(certificate, &error);
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
         })
