@@ -1,8 +1,10 @@
 //! What a TLS client certificate counts for at a login (RFC 4217 section 4): it binds the connection to the
 //! users whom it names, and may replace the password.
 
+use std::sync::Arc;
+
 use super::{Gateway, refused};
-use crate::auth::{User, UserCertificate};
+use crate::auth::{User, UserCertificate, UserTable};
 use crate::net::tls::CertificateUsers;
 use crate::op::Failure;
 use crate::route::{Access, Account, Authenticator, Choice};
@@ -23,32 +25,33 @@ impl Gateway {
     /// What a client has to send after this user name. It depends on the users only as far as its certificate
     /// names one, so that it does not tell who exists.
     pub fn password_need(&self, client: &ClientInfo, name: &[u8]) -> PasswordNeed {
-        let chosen = self.choose(client.login(name));
+        let users = self.passwords.users();
+        let chosen = self.choose_among(&users, client.login(name));
         let Some(choice) = &chosen.choice else { return PasswordNeed::Password };
         match &choice.backend.access {
             Access::Gateway { by: Authenticator::Anonymous, .. } => PasswordNeed::MailAddress,
             Access::Gateway { by: Authenticator::Users, account }
                 if !matches!(account, Account::PassThrough)
-                    && self.user_by_certificate(client, choice).is_some() =>
+                    && user_by_certificate(&users, client, choice).is_some() =>
             {
                 PasswordNeed::Nothing
             }
             _ => PasswordNeed::Password,
         }
     }
+}
 
-    /// The user of a login, if the connection's certificate is enough.
-    pub(super) fn user_by_certificate(
-        &self,
-        client: &ClientInfo,
-        choice: &Choice<'_>,
-    ) -> Option<&User> {
-        let certificate = client.certificate.get()?;
-        let user = self.passwords.known(&choice.user)?;
-        let is_enough = user.certificate == Some(UserCertificate::Sufficient)
-            && certificate.users.names(&choice.user);
-        is_enough.then_some(user)
-    }
+/// The user of a login, if the connection's certificate is enough.
+pub(super) fn user_by_certificate(
+    users: &UserTable,
+    client: &ClientInfo,
+    choice: &Choice<'_>,
+) -> Option<Arc<User>> {
+    let certificate = client.certificate.get()?;
+    let user = users.get(&choice.user)?;
+    let is_enough = user.certificate == Some(UserCertificate::Sufficient)
+        && certificate.users.names(&choice.user);
+    is_enough.then(|| user.clone())
 }
 
 /// Refuses a user whom the connection's certificate, if it has one, does not name.

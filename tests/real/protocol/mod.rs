@@ -15,6 +15,7 @@ mod data_ports_load;
 mod drain;
 mod ends;
 mod given_up;
+mod guessing;
 mod limits;
 mod listings;
 mod logins;
@@ -32,6 +33,7 @@ mod sftp_openssh;
 mod sftp_rekey;
 mod slices;
 mod tls_versions;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
