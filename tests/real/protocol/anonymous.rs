@@ -37,7 +37,7 @@ fn start(routes: &str) -> Fixture {
          data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
          backends:\n  public: {{ protocol: local, folder: {:?} }}\n  own: {{ protocol: local, folder: {:?} }}\n\
          \x20 server: {{ protocol: ftp, address: \"127.0.0.1:9\" }}\n\
-         users:\n  alice: {{ password_hash: \"{hash}\" }}\n\
+         users:\n  alice: {{ password_hash: \"{hash}\" }}\n  FTP: {{ password_hash: \"{hash}\" }}\n\
          routes:\n{routes}{POLICY}\
          limits: {{ login_attempts: 100 }}\n",
         host_keys(),
@@ -58,7 +58,7 @@ const ROUTES: &str = "  - { match: { listeners: [ftp, sftp] }, authenticate: gat
 fn anonymous_users_log_in_where_a_route_says_so() {
     let fixture = start(ROUTES);
     for (name, password) in
-        [("anonymous", "me@example.com"), ("ftp", "x"), ("Anonymous", ""), ("FTP", "guest")]
+        [("anonymous", "me@example.com"), ("ftp", "x"), ("Anonymous", ""), ("Ftp", "guest")]
     {
         let (mut raw, _) = Raw::connect(fixture.gateway.address("ftp"));
         let reply = raw.expect(&format!("USER {name}"), 331);
@@ -90,6 +90,12 @@ fn anonymous_users_log_in_where_a_route_says_so() {
     assert!(!reply.text.contains("Guest"), "{}", reply.text);
     raw.expect(&format!("PASS {PASSWORD}"), 230);
     assert_eq!(raw.download("RETR which").0, b"alice");
+    // One of the gateway's users, whose name is like theirs, needs its password.
+    let (mut raw, _) = Raw::connect(fixture.gateway.address("ftp"));
+    let reply = raw.expect("USER FTP", 331);
+    assert!(!reply.text.contains("Guest"), "{}", reply.text);
+    raw.expect("PASS me@example.com", 530);
+    raw.login("FTP", PASSWORD);
 }
 
 #[test]
